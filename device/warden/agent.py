@@ -1,0 +1,317 @@
+"""The agent: the one place where the parts are made and joined."""
+
+from micropython import const
+
+from . import hal
+from .capabilities import Capabilities
+from .clock import Clock
+from .history import History
+from .load import Load
+from .memory import Memory
+from .network import Network
+from .session import Session
+from .storage import Storage
+from .tables import Hello, Sample, StorageTable
+from .threads import Threads
+from .uplink import Uplink
+
+VERSION = "0.1.0"
+
+_MIN_INTERVAL_MS = const(20)
+_MAX_INTERVAL_MS = const(600_000)
+_NETWORK_PERIOD_S = const(10)
+_NONE = const(0xFFFF)
+
+# Places in the sample, in the order of ids.SAMPLE_VALUES.
+_UPTIME_S = const(0)
+_UPTIME_MS = const(1)
+_INTERVAL_MS = const(2)
+_TOTAL = const(3)
+_FREE = const(4)
+_LIVE = const(5)
+_LARGEST = const(6)
+_CPU = const(7)
+_LAG = const(8)
+_WORST = const(9)
+_TASKS = const(10)
+_THREADS = const(11)
+_CONNECTED = const(12)
+_RSSI = const(13)
+_SENT = const(14)
+_RECEIVED = const(15)
+_OVERHEAD = const(16)
+_LINK = const(17)
+_DROPPED = const(18)
+_SKIPPED = const(19)
+_BAD = const(20)
+_FAULTS = const(21)
+_VALUES = const(22)
+
+# Requests, from ids.
+_PING = const(0)
+_START_MONITORING = const(1)
+_STOP_MONITORING = const(2)
+_HISTORY_READ = const(3)
+
+
+class _Flag:
+    """A lock for a port without threads: it only keeps a second call out of the first."""
+
+    def __init__(self):
+        self._taken = False
+
+    def acquire(self, _wait):
+        if self._taken:
+            return False
+        self._taken = True
+        return True
+
+    def release(self):
+        self._taken = False
+
+
+def _shift_for(total):
+    """Return by how much to shift a figure of up to `total`, so that 16 bits hold it."""
+    shift = 0
+    while total >> shift >= _NONE:
+        shift += 1
+    return shift
+
+
+class Agent:
+    """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again."""
+
+    def __init__(self, interval_ms, link):
+        board = hal.detect()
+        self._board = board
+        self.ticks_us = board.ticks_us
+        self.ticks_diff = board.ticks_diff
+        self.clock = Clock(board.ticks_ms, board.ticks_diff)
+        self.threads = Threads()
+        self.network = Network()
+        self.threads.install()
+        self.network.install()
+        self._lock = self.threads.lock() or _Flag()
+        self.memory = Memory(board, self.clock)
+        self.load = Load(board)
+        self.storage = Storage(board, self.clock)
+        self.storage.read()
+        self.history = History()
+        self.values = [None] * _VALUES
+        self.boot_id = board.random_30()
+        self.sample = Sample(self.values)
+        self.identity = (
+            board.machine()[:40],
+            board.firmware()[:24],
+            board.port()[:16],
+            board.unique_id() or b"",
+            board.reset_cause(),
+            VERSION,
+        )
+        self.capabilities = Capabilities(self)
+        self.interval_ms = 0
+        self.faults = 0  # exceptions inside the agent itself
+        self.link = link
+        self.uplink = self.session = None
+        self._busy_us = 0  # the agent's own time since the last sample
+        self._due_s = 0
+        self._due_ms = 0
+        self._last_s = 0
+        self._last_ms = 0
+        self._last_sent = 0
+        self._network_s = 0
+        self._scale_memory = _shift_for(self.memory.total)
+        if link is not None:
+            self._open_session(link)
+        self.start_monitoring(interval_ms)
+
+    def _open_session(self, link):
+        self.uplink = Uplink(link)
+        tables = (
+            Hello(self.boot_id, self.identity, self.capabilities.reasons),
+            self.sample,
+            StorageTable(self.storage),
+        )
+        self._hello, _, self._storage_table = tables
+        handlers = {
+            _PING: self.ping,
+            _START_MONITORING: self.start_monitoring,
+            _STOP_MONITORING: self.stop_monitoring,
+            _HISTORY_READ: self.history_read,
+        }
+        self.session = Session(link, self.uplink, self.clock, tables, handlers)
+
+    def close(self):
+        """Leave everything as it was found."""
+        self.interval_ms = 0
+        self.load.detach()
+        if self.link is not None:
+            self.link.close()
+
+    # --- running --------------------------------------------------------------------------------
+
+    def step(self):
+        """Take a sample if it is time, and send what is due; return the ms until the next.
+
+        Never raises, never waits, allocates nothing in steady state.
+        """
+        if not self._lock.acquire(0):
+            return 10  # another thread is at it
+        began = self.ticks_us()
+        wait = 1000
+        try:
+            wait = self._step()
+        except Exception:
+            self.faults += 1
+        finally:
+            self._busy_us += self.ticks_diff(self.ticks_us(), began)
+            self._lock.release()
+        return wait
+
+    def listen(self):
+        """Read the link and answer; as `step`, without the sample."""
+        if self.session is None or not self._lock.acquire(0):
+            return
+        began = self.ticks_us()
+        try:
+            self.session.receive()
+            self.session.pump()
+        except Exception:
+            self.faults += 1
+        finally:
+            self._busy_us += self.ticks_diff(self.ticks_us(), began)
+            self._lock.release()
+
+    def _step(self):
+        clock = self.clock
+        clock.advance()
+        left = 1000
+        if self.interval_ms:
+            left = -clock.since(self._due_s, self._due_ms)
+            if left <= 0:
+                self._take_sample()
+                left = self._plan(-left)
+        if self.session is not None and self.session.pump():
+            return min(left, 100)  # the link was full; see again soon
+        return left
+
+    def _plan(self, late_ms):
+        """Set when the next sample is due; skip the ones that are past. Return the ms until."""
+        interval = self.interval_ms
+        left = interval - late_ms % interval if late_ms < 1 << 28 else interval
+        due = self.clock.ms + left
+        self._due_s = self.clock.s + due // 1000
+        self._due_ms = due % 1000
+        return left
+
+    def _take_sample(self):
+        clock = self.clock
+        period_ms = clock.since(self._last_s, self._last_ms)
+        self._last_s = clock.s
+        self._last_ms = clock.ms
+        self.load.read(period_ms)
+        self.memory.read()
+        if clock.s >= self._network_s:
+            self._network_s = clock.s + _NETWORK_PERIOD_S
+            self.network.read()
+        if self.storage.due():
+            changed = self.storage.read()
+            if self.session is not None:
+                self._storage_table.dirty |= changed if self.session.host_id else 0
+        self._fill(period_ms)
+        self._file()
+        if self.capabilities.update() and self.session is not None and self.session.host_id:
+            self._hello.mark()
+        self.sample.renew(self.session is not None and self.session.host_id)
+
+    def _fill(self, period_ms):
+        """Put the sensors' figures into the sample."""
+        values = self.values
+        clock = self.clock
+        memory = self.memory
+        load = self.load
+        network = self.network
+        values[_UPTIME_S] = clock.s
+        values[_UPTIME_MS] = clock.ms
+        values[_INTERVAL_MS] = self.interval_ms
+        values[_TOTAL] = memory.total
+        values[_FREE] = memory.free
+        values[_LIVE] = memory.live
+        values[_CPU] = load.cpu_permille
+        values[_LAG] = load.lag_ms
+        values[_WORST] = load.worst_ms
+        values[_TASKS] = load.tasks
+        values[_THREADS] = None if self.threads.early else self.threads.active
+        values[_CONNECTED] = network.connected
+        values[_RSSI] = network.rssi_dbm
+        values[_SENT] = network.sent
+        values[_RECEIVED] = network.received
+        values[_FAULTS] = self.faults
+        if period_ms > 0:
+            values[_OVERHEAD] = (self._busy_us + (period_ms >> 1)) // period_ms
+            self._busy_us = 0
+        if self.session is not None:
+            sent = self.uplink.sent
+            if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+                values[_LINK] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
+            self._last_sent = sent
+            values[_DROPPED] = self.sample.dropped
+            values[_SKIPPED] = self.session.skipped
+            values[_BAD] = self.session.bad
+
+    def _file(self):
+        """File the sample's figures in the history."""
+        row = self.history.row
+        memory = self.memory
+        load = self.load
+        row[0] = _NONE if memory.live is None else memory.live >> self._scale_memory
+        row[1] = _NONE if load.cpu_permille is None else load.cpu_permille
+        row[2] = _NONE if load.lag_ms is None else min(load.lag_ms, _NONE - 1)
+        rows = self.storage.rows
+        if rows:
+            row[3] = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2])
+        self.history.add(self.clock.s)
+
+    # --- what may be asked of it ----------------------------------------------------------------
+
+    def start_monitoring(self, interval_ms):
+        """Sample every interval_ms (20 to 600 000) from now on; return it. ValueError otherwise."""
+        if not isinstance(interval_ms, int) or isinstance(interval_ms, bool):
+            raise TypeError("interval_ms must be an int")
+        if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
+            raise ValueError("interval_ms must be 20 to 600000")
+        self.interval_ms = interval_ms
+        self.clock.advance()
+        self._due_s = self.clock.s
+        self._due_ms = self.clock.ms
+        return interval_ms
+
+    def stop_monitoring(self):
+        """Take no more samples; the link goes on, and tells so."""
+        self.interval_ms = self.values[_INTERVAL_MS] = 0
+        self.sample.renew(self.session is not None and self.session.host_id)
+
+    def ping(self):
+        """Answer, and nothing else."""
+
+    def scale(self, metric):
+        """Return what a figure in the history is to be multiplied with, by metric."""
+        if metric == 0:
+            return 1 << self._scale_memory
+        if metric == 3 and self.storage.rows:
+            row = self.storage.rows[0]
+            return row[1] << _shift_for(row[2])
+        return 1
+
+    def history_read(self, tier, metric, stat):
+        """Return [newest_s, step_s, scale, bytes]: a column of the history, see docs/wire.md."""
+        for value, limit in ((tier, 3), (metric, 4), (stat, 3)):
+            if not isinstance(value, int) or not 0 <= value < limit:
+                raise ValueError("no such column")
+        history = self.history
+        column = history.column(tier, metric, stat)
+        data = bytearray(2 * len(column))
+        for index, value in enumerate(column):  # little-endian on every board
+            data[2 * index] = value & 0xFF
+            data[2 * index + 1] = value >> 8
+        return [history.newest_s(tier), history.step_s(tier), self.scale(metric), data]

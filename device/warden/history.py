@@ -1,0 +1,133 @@
+"""What happened, kept on the board: three tiers of fixed size, with no host.
+
+A slot keeps the least, the mean and the greatest of each metric. Seconds are gathered into
+minutes, and these into hours. Figures are scaled to 16 bits; 0xFFFF is no value.
+"""
+
+from array import array
+
+from micropython import const
+
+_METRICS = const(4)
+_STATS = const(3)  # min, mean, max
+_NONE = const(0xFFFF)
+_TIERS = const(3)
+
+# What is gathered for a metric in a slot that is still open.
+_MIN = const(0)
+_MAX = const(1)
+_SUM = const(2)
+_COUNT = const(3)
+_FIELDS = const(4)
+
+_STEPS = (1, 60, 3600)
+_SLOTS = (60, 60, 24)
+
+
+class History:
+    """`row` takes a sample's figures, in 16 bits; then `add(s)` files them at uptime s."""
+
+    def __init__(self):
+        self.row = array("H", [_NONE] * _METRICS)
+        self._rings = [array("H", [_NONE] * (_METRICS * _STATS * slots)) for slots in _SLOTS]
+        self._open = [array("i", [0] * (_METRICS * _FIELDS)) for _ in _SLOTS]
+        self._slot = array("i", [0] * _TIERS)  # the number of each tier's open slot
+
+    def add(self, s):
+        """File `row` under uptime s (seconds, never less than before); allocates nothing."""
+        tier = 0
+        while tier < _TIERS:
+            slot = s // _STEPS[tier]
+            if slot == self._slot[tier]:
+                break
+            self._close(tier, slot)
+            tier += 1
+        gathered = self._open[0]
+        metric = 0
+        while metric < _METRICS:
+            value = self.row[metric]
+            if value != _NONE:
+                self._gather(gathered, metric, value, value, value)
+            metric += 1
+
+    def _gather(self, gathered, metric, least, mean, greatest):
+        at = metric * _FIELDS
+        if gathered[at + _COUNT] == 0:
+            gathered[at + _MIN] = least
+            gathered[at + _MAX] = greatest
+            gathered[at + _SUM] = 0
+        else:
+            if least < gathered[at + _MIN]:
+                gathered[at + _MIN] = least
+            if greatest > gathered[at + _MAX]:
+                gathered[at + _MAX] = greatest
+        gathered[at + _SUM] += mean
+        gathered[at + _COUNT] += 1
+
+    def _close(self, tier, slot):
+        """Close the tier's open slot and open `slot`; those between have no value."""
+        ring = self._rings[tier]
+        slots = _SLOTS[tier]
+        gathered = self._open[tier]
+        place = self._slot[tier] % slots
+        metric = 0
+        while metric < _METRICS:
+            self._file(ring, (place * _METRICS + metric) * _STATS, gathered, metric, tier + 1)
+            metric += 1
+        missing = slot - self._slot[tier] - 1
+        if missing > slots:
+            missing = slots
+        while missing > 0:
+            self._clear(ring, (slot - missing) % slots)
+            missing -= 1
+        self._slot[tier] = slot
+
+    def _file(self, ring, at, gathered, metric, next_tier):
+        """Put what was gathered for a metric into ring[at:] and the next tier, and forget it."""
+        field = metric * _FIELDS
+        count = gathered[field + _COUNT]
+        if count == 0:
+            ring[at] = ring[at + 1] = ring[at + 2] = _NONE
+            return
+        mean = gathered[field + _SUM] // count
+        least = gathered[field + _MIN]
+        greatest = gathered[field + _MAX]
+        ring[at] = least
+        ring[at + 1] = mean
+        ring[at + 2] = greatest
+        gathered[field + _COUNT] = 0
+        if next_tier < _TIERS:
+            self._gather(self._open[next_tier], metric, least, mean, greatest)
+
+    def _clear(self, ring, place):
+        at = place * _METRICS * _STATS
+        end = at + _METRICS * _STATS
+        while at < end:
+            ring[at] = _NONE
+            at += 1
+
+    def newest_s(self, tier):
+        """Return the uptime, in seconds, at the end of the tier's newest closed slot."""
+        return self._slot[tier] * _STEPS[tier]
+
+    def column(self, tier, metric, stat):
+        """Return the tier's closed slots of one statistic, oldest first, as array("H")."""
+        ring = self._rings[tier]
+        slots = _SLOTS[tier]
+        first = self._slot[tier]  # its place in the ring is the oldest's
+        column = array("H", [_NONE] * slots)
+        for index in range(slots):
+            place = (first + index) % slots
+            column[index] = ring[(place * _METRICS + metric) * _STATS + stat]
+        return column
+
+    def step_s(self, tier):
+        """Return the length of a slot in seconds."""
+        return _STEPS[tier]
+
+    def tier_for(self, period_s):
+        """Return the finest tier that reaches back period_s seconds, or the coarsest."""
+        for tier in range(_TIERS):
+            if period_s <= _STEPS[tier] * _SLOTS[tier]:
+                return tier
+        return _TIERS - 1

@@ -1,0 +1,162 @@
+"""How busy the event loop is, seen where asyncio waits.
+
+asyncio spends its idle time inside `core._io_queue.wait_io_event`, and calls it between any two
+steps of tasks. A wrapper there sees all idle time and the length of every step:
+
+- CPU: the share of time that was not idle;
+- loop lag, worst: the longest step, which is how long an event may have had to wait;
+- loop lag, mean: what an event coming at a random moment waits for the running step to end, which
+  is the sum of the steps' squares over twice the time (inspection paradox; any queueing text).
+
+Tasks are counted where they are made and where they end.
+"""
+
+import sys
+
+from micropython import const
+
+# Cells of the array that the wrapper writes: small integers that need no allocation.
+_SINCE = const(0)  # ticks_us when the running step began
+_IDLE = const(1)  # µs idle
+_WORST = const(2)  # µs of the longest step
+_SQUARES = const(3)  # sum of squared steps, in units of 64 µs
+_TASKS = const(4)
+
+_SQUARES_MAX = const(1 << 29)
+_STEP_MAX = const(23_000)  # 1.5 s in those units: its square stays below the limit
+_LONGEST_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+
+
+class Load:
+    """Attach with `attach()`; `read(period_ms)` sets the figures of the time since the last."""
+
+    def __init__(self, board):
+        from array import array
+
+        self._cells = array("l", [0, 0, 0, 0, 0])  # a word each: ticks_us has 62 bits on unix
+        self._ticks_us = board.ticks_us
+        self._ticks_diff = board.ticks_diff
+        self._core = None
+        self._queue = None
+        self._create_task = None
+        self.cpu_permille = None
+        self.lag_ms = None
+        self.worst_ms = None
+        self.tasks = None
+        self.tasks_known = False
+        self.attached = False
+        self._whole = False  # whether asyncio was watched for the whole of the period
+
+    # --- attaching ------------------------------------------------------------------------------
+
+    def attach(self):
+        """Watch asyncio, if the application uses it; return whether it does. Cheap to repeat."""
+        core = self._core or sys.modules.get("asyncio.core")
+        if core is None:
+            return False
+        if core._io_queue is not self._queue:
+            self._watch_waits(core)
+        if self._core is None:
+            self._core = core
+            self._count_tasks(core)
+        self.attached = True
+        return True
+
+    def detach(self):
+        """Leave asyncio as it was."""
+        if self._core is not None:
+            if self._core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
+                del self._queue.wait_io_event
+            self._set_create_task(self._create_task)
+        self._core = self._queue = None
+        self.attached = False
+
+    def _watch_waits(self, core):
+        cells = self._cells
+        ticks_us = self._ticks_us
+        ticks_diff = self._ticks_diff
+        wait = core._io_queue.wait_io_event
+
+        def wait_io_event(dt):
+            now = ticks_us()
+            step = ticks_diff(now, cells[_SINCE])
+            if step > cells[_WORST]:
+                cells[_WORST] = step
+            step >>= 6
+            if step:
+                if step > _STEP_MAX:
+                    step = _STEP_MAX
+                if cells[_SQUARES] < _SQUARES_MAX:
+                    cells[_SQUARES] += step * step
+            wait(dt)
+            since = ticks_us()
+            cells[_IDLE] += ticks_diff(since, now)
+            cells[_SINCE] = since
+
+        self._whole = False
+        cells[_SINCE] = ticks_us()
+        core._io_queue.wait_io_event = wait_io_event
+        self._queue = core._io_queue
+
+    def _count_tasks(self, core):
+        cells = self._cells
+        create_task = core.create_task
+        running = core.cur_task is not None
+        # Tasks that began earlier are not seen: but if nothing waits, there are none.
+        self.tasks_known = core._task_queue.peek() is None and not core._io_queue.map
+        cells[_TASKS] = 1 if running else 0
+
+        async def counted(coro):
+            try:
+                return await coro
+            finally:
+                cells[_TASKS] -= 1
+
+        def counting_create_task(coro):
+            if hasattr(coro, "send"):
+                coro = counted(coro)
+                cells[_TASKS] += 1
+            return create_task(coro)
+
+        self._create_task = create_task
+        self._set_create_task(counting_create_task)
+
+    def _set_create_task(self, function):
+        self._core.create_task = function
+        package = sys.modules.get("asyncio")
+        if package is not None:
+            package.create_task = function
+
+    def uncounted_create_task(self, coro):
+        """Start one of the agent's own tasks, which are none of the application's."""
+        return self._create_task(coro)
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def read(self, period_ms):
+        """Set the figures of the last period_ms milliseconds; allocates nothing."""
+        cells = self._cells
+        whole = self._whole
+        self._whole = self.attach() and self._core.cur_task is not None
+        if whole and self._whole and 0 < period_ms < _LONGEST_MS:
+            self._read_cells(cells, period_ms)
+        else:
+            self.cpu_permille = self.lag_ms = self.worst_ms = None
+        self.tasks = cells[_TASKS] if self.tasks_known else None
+        cells[_IDLE] = cells[_WORST] = cells[_SQUARES] = 0
+
+    def _read_cells(self, cells, period_ms):
+        # The step that is running now counts as far as it has come.
+        step = self._ticks_diff(self._ticks_us(), cells[_SINCE])
+        worst = cells[_WORST]
+        if step > worst:
+            worst = step
+        idle = cells[_IDLE] // period_ms  # µs / ms: permille
+        self.cpu_permille = 1000 - idle if idle < 1000 else 0
+        self.worst_ms = (worst + 500) // 1000
+        squares = cells[_SQUARES]
+        if squares < _SQUARES_MAX:
+            # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
+            self.lag_ms = (squares // period_ms * 4 // 125 * 64 + 500) // 1000
+        else:
+            self.lag_ms = None

@@ -1,0 +1,233 @@
+"""The board's side of a session: who listens, what it still has to be told, what it asks.
+
+Silent until a host subscribes, and again three seconds after its last sign of life. Whatever
+arrives, nothing is raised: damage and unknown kinds are counted, and a request is carried out once
+however often it comes.
+"""
+
+from micropython import const
+
+from warden_schema import codec
+from warden_schema.frame import Reader
+
+_REFUSED = const(2)
+_SYNCED = const(5)
+_ALIVE = const(6)
+_REPLY = const(7)
+_SUBSCRIBE = const(64)
+_UNSUBSCRIBE = const(65)
+_KEEPALIVE = const(66)
+_REQUEST = const(67)
+
+_MAJOR = const(1)
+_MINOR = const(0)
+_MAX_REQUEST = const(128)
+_MAX_PENDING = const(4)  # a power of two
+_SILENCE_MS = const(3000)
+
+_OK = const(0)
+_UNKNOWN_REQUEST = const(1)
+_BAD_ARGUMENTS = const(2)
+_FAILED = const(3)
+
+# What SYNCED, ALIVE and REFUSED are due, in `_due`; a REPLY's bit is _FIRST_REPLY << its place.
+_DUE_ALIVE = const(1)
+_DUE_REFUSED = const(2)
+_DUE_SYNCED = const(4)
+_FIRST_REPLY = const(8)
+
+
+class Session:
+    """Reads the link with `receive`, tells the host what is due with `pump`."""
+
+    def __init__(self, link, uplink, clock, tables, handlers):
+        self.host_id = 0  # 0: nobody listens
+        self.skipped = 0  # whole frames of an unknown kind
+        self._link = link
+        self._uplink = uplink
+        self._clock = clock
+        self._tables = tables  # the first is Hello
+        self._handlers = handlers  # operation -> function of the list of arguments
+        self._reader = Reader(_MAX_REQUEST)
+        self._cursor = codec.Cursor(self._reader.payload)
+        self._chunk = bytearray(32)
+        self._heard_s = 0
+        self._heard_ms = 0
+        self._sent_at_keepalive = 0
+        self._due = 0
+        self._refused_id = 0
+        self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
+        self._malformed = 0
+
+    @property
+    def bad(self):
+        """Frames that were broken, or whole but made no sense."""
+        return self._reader.bad + self._malformed
+
+    # --- from the host --------------------------------------------------------------------------
+
+    def receive(self):
+        """Read and act on what has arrived."""
+        chunk = self._chunk
+        feed = self._reader.feed
+        rounds = 8  # a host that never stops gets a turn, not the board
+        while rounds:
+            count = self._link.read(chunk)
+            at = 0
+            while at < count:
+                length = feed(chunk[at])
+                if length > 0:
+                    self._handle(length)
+                at += 1
+            if count < len(chunk):
+                break
+            rounds -= 1
+
+    def _handle(self, length):
+        cursor = self._cursor
+        cursor.begin(0, length)
+        try:
+            fields = cursor.array() - 1
+            kind = cursor.integer()
+            if kind == _KEEPALIVE and fields >= 2:
+                self._keepalive(cursor.integer(), cursor.integer())
+            elif kind == _SUBSCRIBE and fields >= 3:
+                self._subscribe(cursor.integer(), cursor.integer(), cursor.integer())
+            elif kind == _REQUEST and fields >= 4:
+                self._request(cursor.integer(), cursor.integer(), cursor.integer(), cursor.value(2))
+            elif kind == _UNSUBSCRIBE and fields >= 1:
+                if cursor.integer() == self.host_id:
+                    self.host_id = 0
+            elif _SUBSCRIBE <= kind <= _REQUEST:
+                self._malformed += 1  # too short
+            else:
+                self.skipped += 1
+        except (codec.Malformed, TypeError):  # TypeError: None where a number belongs
+            self._malformed += 1
+
+    def _heard(self):
+        self._clock.advance()
+        self._heard_s = self._clock.s
+        self._heard_ms = self._clock.ms
+
+    def _subscribe(self, major, _minor, host_id):
+        if not isinstance(host_id, int) or host_id <= 0:
+            self._malformed += 1
+            return
+        if major != _MAJOR:
+            self._refused_id = host_id
+            self._due |= _DUE_REFUSED
+            return
+        if host_id != self.host_id:
+            self.host_id = host_id
+            self._due = 0
+            for place in range(_MAX_PENDING):
+                self._replies[place] = None
+            self._uplink.forget()
+        self._heard()
+        self._tables[0].host_id = host_id
+        for table in self._tables:
+            table.mark()
+        self._due |= _DUE_SYNCED
+
+    def _keepalive(self, host_id, ack_seq):
+        if not self.host_id or host_id != self.host_id:
+            return
+        self._heard()
+        if ack_seq is not None:
+            self._uplink.acknowledge(ack_seq)
+        if self._uplink.sent == self._sent_at_keepalive:
+            self._due |= _DUE_ALIVE
+        self._sent_at_keepalive = self._uplink.sent
+
+    def _request(self, host_id, request_id, operation, arguments):
+        if not self.host_id or host_id != self.host_id:
+            return
+        if not 0 <= request_id <= 0xFFFF or not isinstance(arguments, list):
+            self._malformed += 1
+            return
+        self._heard()
+        # A place holds every fourth id; with four under way at most, an older one is a late repeat.
+        place = request_id & (_MAX_PENDING - 1)
+        last = self._replies[place]
+        if last is None or 0 < (request_id - last[0] & 0xFFFF) < 0x8000:
+            self._replies[place] = self._carry_out(request_id, operation, arguments)
+        elif request_id != last[0]:
+            return
+        self._due |= _FIRST_REPLY << place
+
+    def _carry_out(self, request_id, operation, arguments):
+        handler = self._handlers.get(operation)
+        if handler is None:
+            return (request_id, _UNKNOWN_REQUEST, None)
+        try:
+            return (request_id, _OK, handler(*arguments))
+        except (TypeError, ValueError):
+            return (request_id, _BAD_ARGUMENTS, None)
+        except Exception as error:  # whatever it is, the host is told and the board goes on
+            return (request_id, _FAILED, codec.cut(type(error).__name__, 32))
+
+    # --- to the host ----------------------------------------------------------------------------
+
+    def pump(self):
+        """Send what is due, as far as the link takes it; return whether something is left."""
+        if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
+            return True
+        if not self.host_id:
+            return False
+        if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
+            self.host_id = 0
+            return False
+        uplink = self._uplink
+        for table in self._tables:
+            row = 0
+            while table.dirty:
+                if table.dirty >> row & 1:
+                    if not uplink.ready() or not uplink.send(table.encode(row, uplink)):
+                        return True
+                    table.dirty &= ~(1 << row)
+                row += 1
+        return self._due != 0 and not self._pump_due()
+
+    def _pump_due(self):
+        """Send SYNCED, replies and ALIVE; return whether all could go."""
+        place = 0
+        while place < _MAX_PENDING:
+            if self._due & _FIRST_REPLY << place and not self._reply(place):
+                return False
+            place += 1
+        if self._due & _DUE_SYNCED and not self._short(_SYNCED, _DUE_SYNCED):
+            return False
+        return not self._due & _DUE_ALIVE or self._short(_ALIVE, _DUE_ALIVE)
+
+    def _reply(self, place):
+        uplink = self._uplink
+        if not uplink.ready():
+            return False
+        request_id, code, value = self._replies[place]
+        at = codec.put_int(uplink.payload, uplink.begin(_REPLY, 3), request_id)
+        at = codec.put_int(uplink.payload, at, code)
+        if not uplink.send(codec.put(uplink.payload, at, value)):
+            return False
+        self._due &= ~(_FIRST_REPLY << place)
+        return True
+
+    def _short(self, kind, due):
+        """Send REFUSED, SYNCED or ALIVE; return whether it could go."""
+        uplink = self._uplink
+        if not uplink.ready():
+            return False
+        buf = uplink.payload
+        if kind == _REFUSED:
+            at = uplink.begin(kind, 3)
+            at = codec.put_int(buf, at, _MAJOR)
+            at = codec.put_int(buf, at, _MINOR)
+            at = codec.put_int(buf, at, self._refused_id)
+        elif kind == _SYNCED:
+            at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)
+        else:
+            at = uplink.begin(kind, 0)
+        if not uplink.send(at):
+            return False
+        self._due &= ~due
+        return True

@@ -1,0 +1,113 @@
+"""What a host is told: rows that are sent when they changed, as they are at that moment.
+
+A table has a bit for each row in `dirty`. A new subscription sets them all; a row whose frame
+cannot go keeps its bit. So nothing is queued, and nothing is lost that still matters.
+"""
+
+from micropython import const
+
+from warden_schema import codec
+
+_HELLO = const(1)
+_SAMPLE = const(3)
+_STORAGE = const(4)
+_MAJOR = const(1)
+_MINOR = const(0)
+_MAX_NAME = const(24)
+_MAX_PAYLOAD = const(200)
+_MAX_REQUEST = const(128)
+_MAX_PENDING = const(4)
+_MAX_MOUNTS = const(4)
+
+
+class Hello:
+    """Who the board is, its limits, and what it can tell."""
+
+    def __init__(self, boot_id, identity, capabilities):
+        self.dirty = 0
+        self.host_id = 0
+        self.boot_id = boot_id
+        self.identity = identity  # in the order of ids.IDENTITY
+        self.capabilities = capabilities  # bytearray, in the order of ids.CAPABILITIES
+
+    def mark(self):
+        """Have it sent."""
+        self.dirty = 1
+
+    def encode(self, _row, uplink):
+        """Put the message into the uplink; return its length."""
+        buf = uplink.payload
+        at = uplink.begin(_HELLO, 7)
+        at = codec.put_int(buf, at, _MAJOR)
+        at = codec.put_int(buf, at, _MINOR)
+        at = codec.put_int(buf, at, self.host_id)
+        at = codec.put_int(buf, at, self.boot_id)
+        at = codec.put_array(buf, at, len(self.identity))
+        for value in self.identity:
+            at = codec.put(buf, at, value)
+        at = codec.put_array(buf, at, 4)
+        for value in (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS):
+            at = codec.put_int(buf, at, value)
+        return codec.put_bytes(buf, at, self.capabilities)
+
+
+class Sample:
+    """The newest sample. One that is overtaken before it could go is dropped, and counted."""
+
+    def __init__(self, values):
+        self.dirty = 0
+        self.dropped = 0
+        self.values = values  # in the order of ids.SAMPLE_VALUES
+        self.taken = False  # whether there has been one
+
+    def mark(self):
+        """Have it sent, if there is one."""
+        self.dirty = 1 if self.taken else 0
+
+    def renew(self, wanted):
+        """Note that the values are new; `wanted`: somebody listens."""
+        if self.dirty:
+            self.dropped += 1
+        self.taken = True
+        self.dirty = 1 if wanted else 0
+
+    def encode(self, _row, uplink):
+        """Put the message into the uplink; return its length. Allocates nothing."""
+        buf = uplink.payload
+        values = self.values
+        count = len(values)
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
+        index = 0
+        while index < count:
+            at = codec.put_int(buf, at, values[index])
+            index += 1
+        return at
+
+
+class StorageTable:
+    """A row for each mount; with none, one row that says so."""
+
+    def __init__(self, storage):
+        self.dirty = 0
+        self._storage = storage
+
+    def mark(self):
+        """Have all rows sent."""
+        self.dirty = (1 << max(1, len(self._storage.rows))) - 1
+
+    def encode(self, index, uplink):
+        """Put a row's message into the uplink; return its length."""
+        buf = uplink.payload
+        rows = self._storage.rows
+        at = uplink.begin(_STORAGE, 7)
+        at = codec.put_int(buf, at, index)
+        at = codec.put_int(buf, at, len(rows))
+        if index >= len(rows):
+            for _ in range(5):
+                at = codec.put_int(buf, at, None)
+            return at
+        row = rows[index]
+        at = codec.put_str(buf, at, codec.cut(row[0], _MAX_NAME))
+        for column in range(1, 5):
+            at = codec.put_int(buf, at, row[column])
+        return at

@@ -1,0 +1,81 @@
+"""Frames to the host: numbered, framed, and written only as far as the link takes them.
+
+Nothing here waits. A frame that the link did not take whole is finished before the next begins;
+what cannot go now is refused, and the caller sends it later as it is then.
+"""
+
+from array import array
+
+from micropython import const
+
+from warden_schema import codec, frame
+
+_MAX_PAYLOAD = const(200)
+_MAX_WIRE = const(406)
+_FRAMES = const(16)  # a power of two
+_SEQ_MASK = const(0xFFFF)
+
+
+class Uplink:
+    """Begin a message with `begin`, put its fields into `payload`, end it with `send`."""
+
+    def __init__(self, link):
+        self.payload = bytearray(_MAX_PAYLOAD + 2)
+        self.sent = 0  # bytes on the wire, modulo 2**16
+        self._link = link
+        self._wire = bytearray(_MAX_WIRE)
+        self._at = 0  # what of the last frame is not written yet
+        self._end = 0
+        self._seq = 0
+        self._sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
+        self._acked = 0
+        self._unacked_frames = 0
+
+    def ready(self):
+        """Tell whether a frame may go now; finishes the last one first, if it must."""
+        if self._at < self._end:
+            self._at += self._link.write(self._wire, self._at, self._end)
+            if self._at < self._end:
+                return False
+        return not self._unacked_frames or self._fits(0)
+
+    def begin(self, kind, fields):
+        """Start a message with `fields` fields after kind and seq; return where they go."""
+        payload = self.payload
+        payload[0] = 0x92 + fields
+        payload[1] = kind
+        return codec.put_int(payload, 2, self._seq)
+
+    def send(self, length):
+        """Send payload[:length]; return False, with nothing sent, if the link does not take it."""
+        wire = self._wire
+        end = frame.encode(self.payload, length, wire)
+        if self._unacked_frames and not self._fits(end):
+            return False
+        written = self._link.write(wire, 0, end)
+        if not written:
+            return False
+        self._at = written
+        self._end = end
+        self.sent = (self.sent + end) & 0xFFFF
+        self._sent_at[self._seq & (_FRAMES - 1)] = self.sent
+        self._seq = (self._seq + 1) & _SEQ_MASK
+        if self._unacked_frames < _FRAMES:
+            self._unacked_frames += 1
+        return True
+
+    def acknowledge(self, seq):
+        """Take the host's word that it has seen the frame `seq` and those before it."""
+        behind = (self._seq - 1 - seq) & _SEQ_MASK
+        if behind < self._unacked_frames:
+            self._acked = self._sent_at[seq & (_FRAMES - 1)]
+            self._unacked_frames = behind
+
+    def forget(self):
+        """Begin anew, with another host: nothing is under way to it."""
+        self._acked = self.sent
+        self._unacked_frames = 0
+
+    def _fits(self, length):
+        window = self._link.window
+        return not window or ((self.sent - self._acked) & 0xFFFF) + length <= window

@@ -1,0 +1,179 @@
+"""Message kinds, field orders, limits and reasons: what both sides must agree on.
+
+Board code on the hot path redeclares what it needs with `const()` (an imported constant is a
+global look-up on MicroPython); `tests/test_schema_constants.py` holds those equal to these.
+`docs/wire.md` explains them.
+"""
+
+# The protocol's version. Another major: refused by both sides. Another minor: only additions,
+# so unknown kinds are counted and skipped and unknown trailing fields are ignored.
+PROTOCOL_MAJOR = 1
+PROTOCOL_MINOR = 0
+
+# --- limits (bytes, counts) -------------------------------------------------------------------
+MAX_PAYLOAD = 200  # board to host
+MAX_WIRE = 406  # the longest frame: every byte of the longest payload and its CRC escaped
+MAX_REQUEST = 128  # host to board, payload
+MAX_PENDING = 4  # requests that a host may have under way; the board keeps so many replies
+MAX_DEPTH = 4  # nesting of arrays in a payload, the message's own array included
+MAX_NAME = 24  # UTF-8 bytes of a name; longer ones are cut at a character
+MAX_MOUNTS = 4  # rows of the storage table
+WINDOW_FRAMES = 16  # frames the board remembers the lengths of, to understand acknowledgements
+WINDOW_BYTES = 256  # sent and not acknowledged, on a link that cannot tell how much it still takes
+
+# --- times (milliseconds) -----------------------------------------------------------------------
+KEEPALIVE_MS = 1000  # a host says that it is there this often
+SILENCE_MS = 3000  # and the board goes silent after so long without it
+MIN_INTERVAL_MS = 20
+MAX_INTERVAL_MS = 600_000
+
+# --- kinds, board to host: 1 to 63 ----------------------------------------------------------------
+HELLO = 1
+REFUSED = 2
+SAMPLE = 3
+STORAGE = 4
+SYNCED = 5
+ALIVE = 6
+REPLY = 7
+
+# --- kinds, host to board: 64 to 127 --------------------------------------------------------------
+SUBSCRIBE = 64
+UNSUBSCRIBE = 65
+KEEPALIVE = 66
+REQUEST = 67
+
+FIRST_HOST_KIND = 64
+
+# The fields after the kind, in wire order. New ones are only ever added at the end.
+FIELDS = {
+    HELLO: (
+        "seq",
+        "major",
+        "minor",
+        "host_id",
+        "boot_id",
+        "identity",
+        "limits",
+        "capabilities",
+    ),
+    REFUSED: ("seq", "major", "minor", "host_id"),
+    SAMPLE: ("seq", "values"),
+    STORAGE: (
+        "seq",
+        "index",
+        "count",
+        "mount",
+        "block_bytes",
+        "blocks",
+        "free_blocks",
+        "available_blocks",
+    ),
+    SYNCED: ("seq", "host_id"),
+    ALIVE: ("seq",),
+    REPLY: ("seq", "request_id", "code", "value"),
+    SUBSCRIBE: ("major", "minor", "host_id"),
+    UNSUBSCRIBE: ("host_id",),
+    KEEPALIVE: ("host_id", "ack_seq"),
+    REQUEST: ("host_id", "request_id", "operation", "arguments"),
+}
+
+IDENTITY = (
+    "machine",
+    "firmware",
+    "port",
+    "unique_id",  # bytes; empty where the port has none
+    "reset_cause",
+    "agent",
+)
+LIMITS = ("max_payload", "max_request", "max_pending", "max_mounts")
+
+# SAMPLE values, in wire order: integers, or None where the board cannot tell (the capability of
+# the same name then holds the reason).
+SAMPLE_VALUES = (
+    "uptime_s",  # seconds since the agent started counting, and
+    "uptime_ms",  # the milliseconds of the running second, 0 to 999
+    "interval_ms",  # between two samples now; 0: monitoring is stopped
+    "total_bytes",  # the MicroPython heap
+    "free_bytes",
+    "live_bytes",  # what the last collection left
+    "largest_free_block_bytes",
+    "cpu_permille",
+    "loop_lag_ms",  # mean, over the time since the last sample
+    "loop_lag_worst_ms",
+    "tasks",
+    "threads",
+    "connected",  # 0 or 1
+    "rssi_dbm",
+    "sent_bytes",
+    "received_bytes",
+    "overhead_permille",  # the agent's own share of the core
+    "link_bytes_per_s",
+    "dropped_frames",
+    "skipped_frames",  # from the host: whole, but of a kind this board does not know
+    "bad_frames",  # from the host: broken
+    "faults",  # exceptions inside the agent itself
+)
+
+# --- requests -----------------------------------------------------------------------------------
+PING = 0  # [] -> None
+START_MONITORING = 1  # [interval_ms] -> interval_ms
+STOP_MONITORING = 2  # [] -> None
+HISTORY_READ = 3  # [tier, metric, statistic] -> [newest_s, step_s, scale, little-endian uint16s]
+
+# --- reply codes ----------------------------------------------------------------------------------
+OK = 0
+UNKNOWN_REQUEST = 1
+BAD_ARGUMENTS = 2
+FAILED = 3  # the board's code raised; value is the exception's type
+
+# --- history --------------------------------------------------------------------------------------
+TIERS = ((1, 60), (60, 60), (3600, 24))  # (seconds a slot, slots)
+METRICS = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
+STATISTICS = ("min", "mean", "max")
+NO_VALUE = 0xFFFF
+
+# --- capabilities ---------------------------------------------------------------------------------
+# HELLO carries one byte for each, in this order: 0 is available, anything else the reason why not.
+CAPABILITIES = (
+    "memory",
+    "live_memory",
+    "largest_free_block",
+    "cpu",
+    "loop_lag",
+    "tasks",
+    "threads",
+    "storage",
+    "wlan",
+    "rssi",
+    "network_bytes",
+    "reset_cause",
+    "unique_id",
+    "timer",
+)
+AVAILABLE = 0
+REASONS = {
+    AVAILABLE: "available",
+    1: "this firmware does not have the module for it",
+    2: "the C module _warden, which reads the allocation table, is not in this firmware",
+    3: "the application has not started asyncio",
+    4: "it was in use before warden.start(), so it cannot be counted",
+    5: "nothing is mounted",
+    6: "the port does not report it",
+    7: "there is no WLAN connection",
+    8: "no socket is counted yet: wrap it with warden.counted()",
+    9: "no collection has been seen yet",
+    10: "no scan has ended yet",
+}
+NO_MODULE = 1
+NO_NATIVE = 2
+NO_ASYNCIO = 3
+IMPORTED_EARLY = 4
+NOTHING_MOUNTED = 5
+NOT_REPORTED = 6
+NOT_CONNECTED = 7
+NOT_COUNTED = 8
+NO_COLLECTION = 9
+NO_SCAN = 10
+
+# machine.reset_cause() differs between ports; these are its documented names.
+RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -1,0 +1,58 @@
+"""A line through evenly spaced figures: slope, how sure it is, and when it reaches a limit.
+
+Ordinary least squares with the slope's standard error (any statistics text; e.g. NIST/SEMATECH
+e-Handbook of Statistical Methods, 4.1.4.1). A slope counts as clear when it is at least three
+standard errors from zero; with six points that is beyond the 95 % level of Student's t (2.78 for
+four degrees of freedom).
+"""
+
+MIN_POINTS = 6
+CLEAR = 3.0  # standard errors
+
+
+def fit(
+    values: "list[int | None] | list[float | None]", step_s: float
+) -> "tuple[int, float | None, float | None, float | None]":
+    """Fit a line through `values`, evenly spaced by step_s seconds, None where there is none.
+
+    Returns (points, slope per second, standard error of the slope, the line's value at the last
+    place), the last three None with fewer than MIN_POINTS points.
+    """
+    points = 0
+    sum_x = sum_y = 0.0
+    for x, y in enumerate(values):
+        if y is not None:
+            points += 1
+            sum_x += x
+            sum_y += y
+    if points < MIN_POINTS:
+        return points, None, None, None
+    mean_x = sum_x / points
+    mean_y = sum_y / points
+    sxx = sxy = syy = 0.0
+    for x, y in enumerate(values):
+        if y is not None:
+            sxx += (x - mean_x) * (x - mean_x)
+            sxy += (x - mean_x) * (y - mean_y)
+            syy += (y - mean_y) * (y - mean_y)
+    slope = sxy / sxx
+    residual = max(0.0, syy - slope * sxy)
+    error = (residual / (points - 2) / sxx) ** 0.5
+    last = mean_y + slope * (len(values) - 1 - mean_x)
+    return points, slope / step_s, error / step_s, last
+
+
+def is_clear(slope: float | None, error: float | None) -> bool:
+    """Tell whether a slope stands out from its scatter; False where there is none."""
+    if slope is None or error is None or slope == 0:
+        return False
+    return abs(slope) >= CLEAR * error
+
+
+def seconds_to(
+    limit: float, slope: float | None, error: float | None, last: float | None
+) -> float | None:
+    """Return in how many seconds the line reaches `limit`; None if it is not clear that it does."""
+    if slope is None or last is None or slope <= 0 or not is_clear(slope, error):
+        return None
+    return max(0.0, (limit - last) / slope)
