@@ -2,17 +2,15 @@
 
 from micropython import const
 
-from . import hal
+from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
 from .history import History
 from .load import Load
 from .memory import Memory
-from .network import Network
 from .session import Session
 from .storage import Storage
 from .tables import Hello, Sample, StorageTable
-from .threads import Threads
 from .uplink import Uplink
 
 VERSION = "0.1.0"
@@ -79,18 +77,17 @@ def _shift_for(total):
 
 
 class Agent:
-    """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again."""
+    """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
-    def __init__(self, interval_ms, link):
-        board = hal.detect()
-        self._board = board
+    board: what `hal.detect()` gives; interval_ms: between samples; link: or None.
+    """
+
+    def __init__(self, board, interval_ms, link):
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.clock = Clock(board.ticks_ms, board.ticks_diff)
-        self.threads = Threads()
-        self.network = Network()
-        self.threads.install()
-        self.network.install()
+        self.threads = threads.install()
+        self.network = network.install()
         self._lock = self.threads.lock() or _Flag()
         self.memory = Memory(board, self.clock)
         self.load = Load(board)
@@ -124,22 +121,22 @@ class Agent:
         if link is not None:
             self._open_session(link)
         self.start_monitoring(interval_ms)
+        self.step()  # so that there is something to tell from the first moment
 
     def _open_session(self, link):
         self.uplink = Uplink(link)
         tables = (
             Hello(self.boot_id, self.identity, self.capabilities.reasons),
-            self.sample,
             StorageTable(self.storage),
         )
-        self._hello, _, self._storage_table = tables
+        self._hello, self._storage_table = tables
         handlers = {
             _PING: self.ping,
             _START_MONITORING: self.start_monitoring,
             _STOP_MONITORING: self.stop_monitoring,
             _HISTORY_READ: self.history_read,
         }
-        self.session = Session(link, self.uplink, self.clock, tables, handlers)
+        self.session = Session(link, self.uplink, self.clock, self.sample, tables, handlers)
 
     def close(self):
         """Leave everything as it was found."""

@@ -1,6 +1,6 @@
 """The public functions, over the one agent of this board."""
 
-from . import report
+from . import hal, report
 from .agent import Agent
 from .run import Runner
 
@@ -18,7 +18,8 @@ def start(interval_ms=1000, link=None):
     """
     global _runner
     if _runner is None:
-        runner = Runner(Agent(interval_ms, _link_from(link)))
+        board = hal.detect()
+        runner = Runner(Agent(board, interval_ms, _link_from(link, board)))
         runner.start()
         _runner = runner
 
@@ -73,13 +74,11 @@ def _agent_runner():
     return _runner
 
 
-def _link_from(link):
+def _link_from(link, board):
     if link is False:
         return None
     if link is None:
-        from . import hal
-
-        return hal.detect().default_link()
+        return board.default_link()
     if hasattr(link, "waitable"):
         return link
     from .link_stream import StreamLink

@@ -9,10 +9,15 @@ import sys
 
 from micropython import const
 
-from .threads import Counting
+from .threads import Counting, owner_of
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
+
+
+def install():
+    """Return the one watcher of this board's network, standing in for `network` from now on."""
+    return owner_of("network") or Network()
 
 
 class Network:
@@ -20,26 +25,23 @@ class Network:
 
     def __init__(self):
         self.available = False
-        self.early = "network" in sys.modules
+        self.early = "network" in sys.modules  # a WLAN may have been made already
         self.wlan = None
         self.connected = None
         self.rssi_dbm = None
         self.sent = None
         self.received = None
-
-    def install(self):
-        """Stand in for `network`; return whether the port has it."""
         try:
             import network
         except ImportError:
-            return False
-        if not hasattr(network, "WLAN"):
-            return False
-        self.available = True
-        if isinstance(network, Counting):
-            return True
-        make = network.WLAN
-        station = getattr(network, "STA_IF", 0)
+            return
+        if hasattr(network, "WLAN"):
+            self.available = True
+            self._stand_in(network)
+
+    def _stand_in(self, module):
+        make = module.WLAN
+        station = getattr(module, "STA_IF", 0)
 
         def found(made):
             self.wlan = made
@@ -51,8 +53,7 @@ class Network:
                     found(made)
                 return made
 
-        sys.modules["network"] = Counting(network, WLAN=Wlan(make))
-        return True
+        sys.modules["network"] = Counting(module, self, WLAN=Wlan(make, self))
 
     def read(self):
         """Bring the WLAN's state up to now; some ports ask the radio for it, so not every tick."""

@@ -34,21 +34,24 @@ _FAILED = const(3)
 _DUE_ALIVE = const(1)
 _DUE_REFUSED = const(2)
 _DUE_SYNCED = const(4)
-_FIRST_REPLY = const(8)
+_DUE_SAMPLE = const(8)  # the one before SYNCED
+_FIRST_REPLY = const(16)
 
 
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
-    def __init__(self, link, uplink, clock, tables, handlers):
+    def __init__(self, link, uplink, clock, sample, tables, handlers):
         self.host_id = 0  # 0: nobody listens
         self.skipped = 0  # whole frames of an unknown kind
         self._link = link
         self._uplink = uplink
         self._clock = clock
-        self._tables = tables  # the first is Hello
+        self._sample = sample
+        self._tables = tables  # all others; the first is Hello
         self._handlers = handlers  # operation -> function of the list of arguments
         self._reader = Reader(_MAX_REQUEST)
+        self._feed = self._reader.feed  # a bound method is an object: made once
         self._cursor = codec.Cursor(self._reader.payload)
         self._chunk = bytearray(32)
         self._heard_s = 0
@@ -69,7 +72,7 @@ class Session:
     def receive(self):
         """Read and act on what has arrived."""
         chunk = self._chunk
-        feed = self._reader.feed
+        feed = self._feed
         rounds = 8  # a host that never stops gets a turn, not the board
         while rounds:
             count = self._link.read(chunk)
@@ -128,7 +131,8 @@ class Session:
         self._tables[0].host_id = host_id
         for table in self._tables:
             table.mark()
-        self._due |= _DUE_SYNCED
+        self._sample.mark()
+        self._due |= _DUE_SYNCED | _DUE_SAMPLE
 
     def _keepalive(self, host_id, ack_seq):
         if not self.host_id or host_id != self.host_id:
@@ -170,7 +174,11 @@ class Session:
     # --- to the host ----------------------------------------------------------------------------
 
     def pump(self):
-        """Send what is due, as far as the link takes it; return whether something is left."""
+        """Send what is due, as far as the link takes it; return whether something is left.
+
+        A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
+        the one that a subscription asked for comes before its SYNCED.
+        """
         if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return True
         if not self.host_id:
@@ -178,27 +186,46 @@ class Session:
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self.host_id = 0
             return False
-        uplink = self._uplink
-        for table in self._tables:
-            row = 0
-            while table.dirty:
-                if table.dirty >> row & 1:
-                    if not uplink.ready() or not uplink.send(table.encode(row, uplink)):
-                        return True
-                    table.dirty &= ~(1 << row)
-                row += 1
-        return self._due != 0 and not self._pump_due()
+        return not (
+            self._pump_tables()
+            and self._pump_replies()
+            and (not self._due & _DUE_SYNCED or self._pump_synced())
+            and (not self._due & _DUE_ALIVE or self._short(_ALIVE, _DUE_ALIVE))
+            and self._pump_table(self._sample)
+        )
 
-    def _pump_due(self):
-        """Send SYNCED, replies and ALIVE; return whether all could go."""
+    def _pump_tables(self):
+        for table in self._tables:
+            if table.dirty and not self._pump_table(table):
+                return False
+        return True
+
+    def _pump_table(self, table):
+        """Send the rows of a table that are due; return whether all could go."""
+        uplink = self._uplink
+        row = 0
+        while table.dirty:
+            if table.dirty >> row & 1:
+                if not uplink.ready() or not uplink.send(table.encode(row, uplink)):
+                    return False
+                table.dirty &= ~(1 << row)
+            row += 1
+        return True
+
+    def _pump_replies(self):
         place = 0
         while place < _MAX_PENDING:
             if self._due & _FIRST_REPLY << place and not self._reply(place):
                 return False
             place += 1
-        if self._due & _DUE_SYNCED and not self._short(_SYNCED, _DUE_SYNCED):
-            return False
-        return not self._due & _DUE_ALIVE or self._short(_ALIVE, _DUE_ALIVE)
+        return True
+
+    def _pump_synced(self):
+        if self._due & _DUE_SAMPLE:
+            if not self._pump_table(self._sample):
+                return False
+            self._due &= ~_DUE_SAMPLE
+        return self._short(_SYNCED, _DUE_SYNCED)
 
     def _reply(self, place):
         uplink = self._uplink

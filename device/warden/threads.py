@@ -10,8 +10,9 @@ import sys
 class Counting:
     """Stands for a module: hands on what it has, save what is given to replace it."""
 
-    def __init__(self, module, **replaced):
+    def __init__(self, module, owner, **replaced):
         self._module = module
+        self.owner = owner
         for name, value in replaced.items():
             setattr(self, name, value)
 
@@ -19,25 +20,34 @@ class Counting:
         return getattr(self._module, name)
 
 
+def owner_of(name):
+    """Return who stands in for the module of that name, or None where nobody does."""
+    module = sys.modules.get(name)
+    return module.owner if isinstance(module, Counting) else None
+
+
+def install():
+    """Return the one counter of this board's threads, standing in for `_thread` from now on."""
+    return owner_of("_thread") or Threads()
+
+
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none."""
 
     def __init__(self):
         self.active = 1
-        self.early = "_thread" in sys.modules
+        self.early = "_thread" in sys.modules  # what the application started is not all seen
         self.available = False
-
-    def install(self):
-        """Stand in for `_thread`; return whether the port has threads."""
         try:
             import _thread
         except ImportError:
-            return False
+            return
         self.available = True
-        if isinstance(_thread, Counting):
-            return True
-        lock = _thread.allocate_lock()
-        start = _thread.start_new_thread
+        self._stand_in(_thread)
+
+    def _stand_in(self, module):
+        lock = module.allocate_lock()
+        start = module.start_new_thread
 
         def count(step):
             lock.acquire()
@@ -51,6 +61,8 @@ class Threads:
                 count(-1)
 
         def start_new_thread(function, args, kwargs=None):
+            if not isinstance(args, (tuple, list)):  # else it would fail in the new thread
+                raise TypeError("args must be a tuple")
             count(1)
             try:
                 return start(run, (function, args, kwargs or {}))
@@ -58,8 +70,7 @@ class Threads:
                 count(-1)
                 raise
 
-        sys.modules["_thread"] = Counting(_thread, start_new_thread=start_new_thread)
-        return True
+        sys.modules["_thread"] = Counting(module, self, start_new_thread=start_new_thread)
 
     def lock(self):
         """Return a new lock, or None where the port has no threads."""

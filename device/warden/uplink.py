@@ -67,7 +67,7 @@ class Uplink:
     def acknowledge(self, seq):
         """Take the host's word that it has seen the frame `seq` and those before it."""
         behind = (self._seq - 1 - seq) & _SEQ_MASK
-        if behind < self._unacked_frames:
+        if 0 <= seq <= _SEQ_MASK and behind < self._unacked_frames:
             self._acked = self._sent_at[seq & (_FRAMES - 1)]
             self._unacked_frames = behind
 

@@ -177,7 +177,14 @@ class Cursor:
 
     def _unsigned(self, count: int) -> int:
         at = self._take(count)
-        value = 0
+        return self._rest_of(0, at)
+
+    def _signed(self, count: int) -> int:
+        at = self._take(count)
+        first = self.buf[at]
+        return self._rest_of(first - 0x100 if first & 0x80 else first, at + 1)
+
+    def _rest_of(self, value: int, at: int) -> int:
         while at < self.at:
             value = value << 8 | self.buf[at]
             at += 1
@@ -206,9 +213,7 @@ class Cursor:
         if 0xCC <= head <= 0xCF:
             return self._unsigned(1 << head - 0xCC)
         if 0xD0 <= head <= 0xD3:
-            bits = 8 << head - 0xD0
-            value = self._unsigned(bits >> 3)
-            return value - (1 << bits) if value >> bits - 1 else value
+            return self._signed(1 << head - 0xD0)
         if head == 0xC0:
             return None
         if head == 0xC2 or head == 0xC3:

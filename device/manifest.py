@@ -1,0 +1,57 @@
+"""Freezes the agent and its schema into a firmware of any port, beside what the port ships.
+
+    make BOARD=… FROZEN_MANIFEST=/path/to/boardwarden/device/manifest.py
+
+`FROZEN_MANIFEST` replaces the board's own manifest, and a board without its `_boot.py` or
+drivers is broken, so this one includes it: the board's if there is one (by convention it
+includes the port's), else the port's. The qemu port has neither: only the agent is frozen, no
+asyncio, which suits a board without `select`.
+
+A board whose manifest has another name (esp8266: `manifest_2MiB.py`; samd: `mcu/…/manifest.py`),
+or a firmware that must do without the port's: write a manifest that includes what you want, and
+then `include("…/device/manifest.py", base=False)`.
+"""
+
+options.defaults(base=True)
+
+# In the order of preference, each with whether the port is a desktop one.
+_BASES = (
+    ("$(BOARD_DIR)/manifest.py", False),
+    ("$(PORT_DIR)/boards/manifest.py", False),
+    ("$(PORT_DIR)/modules/manifest.py", False),  # nrf before 1.26
+    ("$(PORT_DIR)/variants/standard/manifest.py", True),  # unix
+    ("$(PORT_DIR)/variants/manifest.py", True),  # windows, webassembly
+)
+
+
+def _absent(error):
+    """Whether include() failed because the manifest itself is not there.
+
+    A manifest that is there and cannot be carried out (its micropython-lib is not checked out,
+    say) must stop the build: going on would make a firmware that lacks what its board needs.
+    """
+    cause = error.__context__
+    return isinstance(cause, FileNotFoundError) and str(cause.filename).endswith("manifest.py")
+
+
+def _include_base():
+    for path, desktop in _BASES:
+        try:
+            include(path)
+        except Exception as error:
+            if _absent(error):
+                continue
+            if not desktop:
+                raise
+            # A desktop port's own manifest adds conveniences only (mip, ssl), from a library that
+            # Debian's source package leaves out. What the agent can use there is asyncio.
+            print("without", path, "which needs micropython-lib; with asyncio")
+            include("$(MPY_DIR)/extmod/asyncio")
+        return
+
+
+if options.base:
+    _include_base()
+
+package("warden")
+package("warden_schema", base_path="../shared_schema")

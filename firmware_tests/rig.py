@@ -1,0 +1,190 @@
+"""What surrounds a part under test: a line in memory, and ticks set by hand.
+
+Both are named for what they stand in for; what they do is what the real ones document.
+"""
+
+import sys
+
+from warden_schema import codec, frame
+
+WRAP = 1 << 30  # ticks_ms and ticks_us on a 32-bit board
+
+
+class FakeTicks:
+    """Stands in for `time.ticks_ms`, `ticks_us` and `ticks_diff` of a 32-bit board."""
+
+    def __init__(self, now=0):
+        self.now = now % WRAP
+
+    def pass_ms(self, ms):
+        self.now = (self.now + ms) % WRAP
+
+    def ticks_ms(self):
+        return self.now
+
+    def ticks_us(self):
+        return self.now * 1000 % WRAP
+
+    def ticks_diff(self, end, start):
+        return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
+
+
+class FakeLine:
+    """Stands in for a link: what the host says goes in, what it is told comes out.
+
+    `room` is how many bytes it takes from now on; None is as many as there are.
+    """
+
+    waitable = None
+
+    def __init__(self, window=0):
+        self.window = window
+        self.room = None
+        self.inbox = bytearray()
+        self.outbox = bytearray()
+
+    def read(self, buf):
+        count = min(len(buf), len(self.inbox))
+        for i in range(count):
+            buf[i] = self.inbox[i]
+        self.inbox = self.inbox[count:]
+        return count
+
+    def write(self, buf, start, end):
+        if self.room is not None:
+            end = min(end, start + self.room)
+            self.room -= end - start
+        self.outbox.extend(buf[start:end])
+        return end - start
+
+    def close(self):
+        self.room = 0
+
+    def hear(self, *message):
+        """Have the host say this."""
+        self.inbox.extend(framed(message))
+
+    def told(self):
+        """Return the whole messages that came out since the last call."""
+        reader = frame.Reader(300)
+        messages = []
+        for byte in self.outbox:
+            length = reader.feed(byte)
+            if length > 0:
+                messages.append(codec.decode(reader.payload, length))
+        self.outbox = bytearray()
+        return messages
+
+
+class SilentLine:
+    """Stands in for a link that takes everything and allocates nothing doing so."""
+
+    window = 0
+    waitable = None
+
+    def __init__(self):
+        self.taken = 0
+        self._inbox = bytearray(64)
+        self._waiting = 0
+
+    def hear(self, *message):
+        data = framed(message)
+        self._inbox[: len(data)] = data
+        self._waiting = len(data)
+
+    def read(self, buf):
+        count = self._waiting
+        for i in range(count):
+            buf[i] = self._inbox[i]
+        self._waiting = 0
+        return count
+
+    def write(self, buf, start, end):
+        self.taken += end - start
+        return end - start
+
+    def close(self):
+        self.taken = 0
+
+
+class FakeBoard:
+    """Stands in for a board where there is none: CPython. Real time, made-up memory."""
+
+    def __init__(self):
+        import time
+
+        self._now = time.monotonic_ns
+
+    def ticks_ms(self):
+        return self._now() // 1_000_000 % WRAP
+
+    def ticks_us(self):
+        return self._now() // 1000 % WRAP
+
+    def ticks_diff(self, end, start):
+        return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
+
+    def machine(self):
+        return "fake"
+
+    firmware = port = machine
+
+    def unique_id(self):
+        return None
+
+    reset_cause = unique_id
+
+    def random_30(self):
+        return 1234
+
+    def heap_grows(self):
+        return False
+
+    def mem_free(self):
+        return 150_000
+
+    def mem_alloc(self):
+        return 50_000
+
+    def collect(self):
+        return True
+
+    def mounts(self):
+        return ("/",)
+
+    def statvfs(self, mount):
+        return (4096, 4096, 100, 60, 50, 0, 0, 0, 0, 255)
+
+
+def board():
+    """Return this board's adapter; on CPython, which is none, a fake one."""
+    if sys.implementation.name != "micropython":
+        return FakeBoard()
+    from warden import hal
+
+    return hal.detect()
+
+
+def framed(message):
+    """Return the frame of a message (a list or tuple)."""
+    payload = bytearray(300)
+    wire = bytearray(620)
+    length = codec.put(payload, 0, list(message))
+    return bytes(wire[: frame.encode(payload, length, wire)])
+
+
+def free_port():
+    """Return a port on loopback that nobody listens on; the unix port has no getsockname()."""
+    import os
+    import socket
+
+    while True:
+        port = 20_000 + int.from_bytes(os.urandom(2), "big") % 12_000  # below the ephemeral ones
+        probe = socket.socket()
+        try:
+            probe.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+        except OSError:
+            continue
+        finally:
+            probe.close()
+        return port

@@ -1,0 +1,67 @@
+# targets: unix frozen cpython
+"""The golden vectors, which the host checks too: what was agreed on is what is said.
+
+Not on QEMU, which has no file system to read them from.
+"""
+
+import json
+
+from rig import framed
+from warden_schema import codec, frame, ids
+
+
+def _golden():
+    path = __file__.rsplit("/", 1)[0] + "/../shared_schema/golden.json"
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _bytes(text):
+    return bytes(int(text[at : at + 2], 16) for at in range(0, len(text), 2))
+
+
+def _value(plain):
+    if isinstance(plain, dict):
+        return _bytes(plain["bin"])
+    if isinstance(plain, list):
+        return [_value(item) for item in plain]
+    return plain
+
+
+def test_messages_are_encoded_as_agreed():
+    buf = bytearray(ids.MAX_PAYLOAD)
+    for record in _golden()["messages"]:
+        end = codec.put(buf, 0, _value(record["message"]))
+        assert buf[:end] == _bytes(record["payload"]), record["name"]
+
+
+def test_payloads_are_decoded_as_agreed():
+    for record in _golden()["messages"]:
+        payload = _bytes(record["payload"])
+        assert codec.decode(payload, len(payload)) == _value(record["message"]), record["name"]
+
+
+def test_frames_are_made_as_agreed():
+    for record in _golden()["messages"]:
+        assert framed(_value(record["message"])) == _bytes(record["wire"]), record["name"]
+
+
+def test_streams_are_read_as_agreed():
+    for record in _golden()["streams"]:
+        reader = frame.Reader(ids.MAX_PAYLOAD)
+        payloads = []
+        text = bytearray()
+        for byte in _bytes(record["stream"]):
+            length = reader.feed(byte)
+            if length == frame.TEXT:
+                text.append(byte)
+            elif length > 0:
+                payloads.append(bytes(reader.payload[:length]))
+        assert payloads == [_bytes(payload) for payload in record["payloads"]], record["name"]
+        assert text == _bytes(record["text"]), record["name"]
+        assert reader.bad == record["bad"], record["name"]
+
+
+def test_there_is_a_vector_of_every_kind():
+    kinds = set(record["message"][0] for record in _golden()["messages"])
+    assert kinds.issuperset(ids.FIELDS)

@@ -1,0 +1,167 @@
+# targets: unix frozen
+"""Links over TCP, on real sockets: one host at a time, nothing waits, breaks are survived."""
+
+import select
+import socket
+import time
+
+from rig import framed, free_port
+from warden.link_tcp import TcpClient, TcpServer
+
+
+def _until(condition, what="it"):
+    deadline = time.ticks_add(time.ticks_ms(), 10_000)
+    while not condition():
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "waited too long for " + what
+        time.sleep_ms(1)
+
+
+def _dial(port):
+    sock = socket.socket()
+    sock.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    return sock
+
+
+def _listen(port):
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    sock.listen(1)
+    return sock
+
+
+class Heard:
+    """Reads a link and keeps what came."""
+
+    def __init__(self, link):
+        self.link = link
+        self.data = b""
+        self._buf = bytearray(16)
+
+    def turn(self):
+        count = self.link.read(self._buf)
+        self.data += bytes(self._buf[:count])
+        return self.data
+
+
+def test_a_server_reads_and_writes():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    assert heard.turn() == b""
+    assert link.write(b"nobody", 0, 6) == 0
+    host = _dial(port)
+    host.send(b"hello")
+    _until(lambda: heard.turn() == b"hello", "hello")
+    assert link.write(b"xxanswer", 2, 8) == 6
+    assert host.recv(6) == b"answer"
+    host.close()
+    link.close()
+
+
+def test_the_next_host_comes_in_when_the_first_has_gone():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    for text in (b"one", b"two", b"six"):
+        heard.data = b""
+        host = _dial(port)
+        host.send(text)
+        _until(lambda: heard.turn() == text, text)
+        host.close()
+    link.close()
+
+
+def test_a_host_that_does_not_read_is_never_waited_for():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    host = _dial(port)
+    host.send(b"x")
+    _until(heard.turn)
+    data = bytes(1000)
+    worst = total = 0
+    for _ in range(20_000):
+        began = time.ticks_us()
+        took = link.write(data, 0, 1000)
+        worst = max(worst, time.ticks_diff(time.ticks_us(), began))
+        total += took
+        if not took:
+            break
+    assert took == 0, total
+    assert worst < 20_000, worst
+    host.close()
+    link.close()
+
+
+def test_a_connection_that_breaks_while_writing_is_replaced():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    host = _dial(port)
+    host.send(b"a")
+    _until(heard.turn)
+    host.close()
+
+    def broken():
+        link.write(b"y" * 100, 0, 100)
+        return link._broken
+
+    _until(broken, "the break")
+    heard.turn()
+    host = _dial(port)
+    host.send(b"b")
+    _until(lambda: heard.turn().endswith(b"b"))
+    host.close()
+    link.close()
+
+
+def test_a_client_connects_and_talks():
+    port = free_port()
+    listener = _listen(port)
+    link = TcpClient("127.0.0.1", port)
+    heard = Heard(link)
+    heard.turn()
+    host = listener.accept()[0]
+    host.send(framed([6, 1]))
+    _until(lambda: heard.turn() == framed([6, 1]))
+    assert link.write(b"hello", 0, 5) == 5
+    assert host.recv(5) == b"hello"
+    host.close()
+    listener.close()
+    link.close()
+
+
+def test_a_client_whose_host_is_not_there_waits_for_nobody():
+    link = TcpClient("127.0.0.1", free_port())
+    heard = Heard(link)
+    began = time.ticks_ms()
+    for _ in range(50):
+        heard.turn()
+        assert link.write(b"x", 0, 1) == 0
+    assert time.ticks_diff(time.ticks_ms(), began) < 1000
+    link.close()
+
+
+def test_a_client_tries_again_after_its_host_has_gone():
+    port = free_port()
+    listener = _listen(port)
+    link = TcpClient("127.0.0.1", port)
+    heard = Heard(link)
+    heard.turn()
+    host = listener.accept()[0]
+    host.send(b"1")
+    _until(lambda: heard.turn() == b"1")
+    host.close()
+    _until(lambda: heard.turn() and link._connection is None, "the end")
+    link._tried_ms = time.ticks_add(time.ticks_ms(), -5000)  # five seconds later
+    heard.turn()
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    assert poller.poll(5000)
+    host = listener.accept()[0]
+    host.send(b"2")
+    _until(lambda: heard.turn() == b"12")
+    host.close()
+    listener.close()
+    link.close()

@@ -1,0 +1,173 @@
+# targets: unix frozen
+"""What asyncio's own loop shows: idle time, steps, tasks. Real asyncio, real time."""
+
+import asyncio
+import time
+from asyncio import core
+
+from warden import hal
+from warden.load import Load
+
+
+def _spin(ms):
+    began = time.ticks_ms()
+    while time.ticks_diff(time.ticks_ms(), began) < ms:
+        pass
+
+
+async def _nap(ms):
+    await asyncio.sleep_ms(ms)
+
+
+async def _measure(load, work):
+    """Run `work` for two seconds under `load`; return the figures of that time."""
+    load.attach()
+    load.read(1)
+    began = time.ticks_ms()
+    await work()
+    load.read(time.ticks_diff(time.ticks_ms(), began))
+    return load.cpu_permille, load.lag_ms, load.worst_ms
+
+
+async def test_thirty_percent_reads_thirty_percent():
+    load = Load(hal.detect())
+
+    async def work():
+        for _ in range(20):
+            next_ms = time.ticks_add(time.ticks_ms(), 100)
+            _spin(30)
+            await asyncio.sleep_ms(time.ticks_diff(next_ms, time.ticks_ms()))
+
+    cpu, lag, worst = await _measure(load, work)
+    load.detach()
+    assert 280 <= cpu <= 330, cpu
+    assert 29 <= worst <= 45, worst
+    assert 3 <= lag <= 7, lag  # 30 ms * 30 % / 2
+
+
+async def test_an_idle_loop_reads_idle():
+    load = Load(hal.detect())
+    cpu, lag, worst = await _measure(load, lambda: asyncio.sleep_ms(500))
+    load.detach()
+    assert cpu < 30, cpu
+    assert lag == 0, lag
+    assert worst < 20, worst
+
+
+async def test_a_busy_loop_reads_busy():
+    load = Load(hal.detect())
+
+    async def work():
+        for _ in range(5):
+            _spin(100)
+            await asyncio.sleep_ms(0)
+
+    cpu, lag, worst = await _measure(load, work)
+    load.detach()
+    assert cpu > 970, cpu
+    assert 95 <= worst <= 130, worst
+    assert 45 <= lag <= 60, lag
+
+
+async def test_the_first_reading_says_nothing_of_a_time_it_did_not_see():
+    load = Load(hal.detect())
+    load.read(1000)
+    assert (load.cpu_permille, load.lag_ms, load.worst_ms) == (None, None, None)
+    load.detach()
+
+
+async def test_tasks_are_counted_as_they_come_and_go():
+    load = Load(hal.detect())
+    load.attach()
+    assert load.tasks_known
+
+    async def fail():
+        await asyncio.sleep_ms(1)
+        raise ValueError("on purpose")
+
+    tasks = [asyncio.create_task(_nap(50)) for _ in range(3)]
+    tasks.append(core.create_task(fail()))
+    await asyncio.sleep_ms(0)
+    load.read(10)
+    assert load.tasks == 5, load.tasks  # this one too
+    tasks[0].cancel()
+    try:
+        await tasks[3]
+    except ValueError:
+        pass
+    await asyncio.sleep_ms(0)
+    load.read(10)
+    assert load.tasks == 3, load.tasks
+    await asyncio.sleep_ms(80)
+    load.read(10)
+    assert load.tasks == 1, load.tasks
+    load.detach()
+
+
+async def test_a_counted_task_gives_its_result_and_its_cancellation():
+    load = Load(hal.detect())
+    load.attach()
+
+    async def work():
+        await asyncio.sleep_ms(1)
+        return 42
+
+    assert await asyncio.create_task(work()) == 42
+    assert await asyncio.wait_for(work(), 1) == 42
+    task = asyncio.create_task(_nap(1000))
+    await asyncio.sleep_ms(0)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        cancelled = True
+    load.detach()
+    assert cancelled
+
+
+async def test_tasks_that_began_earlier_make_the_count_unknown():
+    task = asyncio.create_task(_nap(20))
+    load = Load(hal.detect())
+    load.attach()
+    load.read(10)
+    assert load.tasks is None
+    load.detach()
+    await task
+
+
+async def test_a_new_event_loop_is_watched_too():
+    load = Load(hal.detect())
+    load.attach()
+    first = core._io_queue
+    load.attach()
+    assert core._io_queue is first
+    queue = core.IOQueue()
+    old, core._io_queue = core._io_queue, queue
+    load.attach()
+    watched = "wait_io_event" in queue.__dict__
+    core._io_queue = old
+    load.detach()
+    assert watched
+
+
+async def test_detaching_leaves_asyncio_as_it_was():
+    create_task = core.create_task
+    load = Load(hal.detect())
+    load.attach()
+    assert core.create_task is not create_task
+    assert asyncio.create_task is core.create_task
+    load.detach()
+    assert core.create_task is create_task
+    assert asyncio.create_task is create_task
+    assert "wait_io_event" not in core._io_queue.__dict__
+
+
+async def test_reading_allocates_nothing():
+    from harness import no_heap
+
+    load = Load(hal.detect())
+    load.attach()
+    load.read(10)
+    with no_heap():
+        load.read(1000)
+    load.detach()

@@ -1,0 +1,139 @@
+# targets: unix frozen
+"""Bytes of real sockets are counted; a WLAN (a fake: none can be here) is found and read."""
+
+import asyncio
+import select
+import socket
+import sys
+
+from rig import free_port
+from warden.network import Network, install
+
+
+def _pair(network):
+    """Return a counted socket connected over loopback to a plain one."""
+    port = free_port()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    listener.listen(1)
+    near = socket.socket()
+    near.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    far = listener.accept()[0]
+    listener.close()
+    return network.count(near), far
+
+
+def test_bytes_are_counted_both_ways():
+    network = Network()
+    assert network.sent is None
+    near, far = _pair(network)
+    near.send(b"12345")
+    near.write(b"678")
+    assert far.recv(8) == b"12345678"
+    far.send(b"abcd\nefghijkl")
+    assert near.recv(2) == b"ab"
+    buf = bytearray(2)
+    assert near.readinto(buf) == 2
+    assert near.readline() == b"\n"
+    assert near.read(8) == b"efghijkl"
+    near.close()
+    far.close()
+    assert (network.sent, network.received) == (8, 13)
+
+
+def test_poll_takes_a_counted_socket():
+    network = Network()
+    near, far = _pair(network)
+    poller = select.poll()
+    poller.register(near, select.POLLIN)
+    assert poller.poll(0) == []
+    far.send(b"x")
+    ready = poller.poll(1000)
+    assert ready and ready[0][1] & select.POLLIN
+    near.close()
+    far.close()
+
+
+async def test_asyncio_streams_take_a_counted_socket():
+    network = Network()
+    near, far = _pair(network)
+    near.setblocking(False)
+    stream = asyncio.StreamReader(near)
+    far.send(b"hello\n")
+    assert await stream.readline() == b"hello\n"
+    stream.write(b"answer")
+    await stream.drain()
+    assert far.recv(6) == b"answer"
+    near.close()
+    far.close()
+    assert (network.sent, network.received) == (6, 6)
+
+
+class FakeWlan:
+    """Stands in for `network.WLAN` (docs.micropython.org/en/latest/library/network.WLAN.html)."""
+
+    IF_STA = 0
+    IF_AP = 1
+
+    def __init__(self, interface=0):
+        self.connected = False
+        self.strength = -61
+
+    def isconnected(self):
+        return self.connected
+
+    def status(self, what=None):
+        if what == "rssi":
+            if self.strength is None:
+                raise ValueError("unknown status param")
+            return self.strength
+        return 0
+
+
+class FakeNetworkModule:
+    WLAN = FakeWlan
+    STA_IF = 0
+    AP_IF = 1
+
+
+def _with_fake_module():
+    sys.modules["network"] = FakeNetworkModule()
+    network = install()
+    assert network.available
+    assert install() is network  # a second agent finds the first one's
+    return network
+
+
+def test_a_wlan_made_later_is_found_and_read():
+    network = _with_fake_module()
+    import network as module
+
+    access_point = module.WLAN(module.AP_IF)
+    assert network.wlan is None
+    wlan = module.WLAN(module.STA_IF)
+    assert isinstance(wlan, FakeWlan) and access_point is not wlan
+    assert module.WLAN.IF_STA == 0
+    network.read()
+    assert (network.connected, network.rssi_dbm) == (0, None)
+    wlan.connected = True
+    network.read()
+    assert (network.connected, network.rssi_dbm) == (1, -61)
+    wlan.strength = None
+    network.read()
+    assert (network.connected, network.rssi_dbm) == (1, None)
+    del sys.modules["network"]
+
+
+def test_no_radio_is_started_by_looking():
+    network = _with_fake_module()
+    network.read()
+    assert (network.wlan, network.connected, network.rssi_dbm) == (None, None, None)
+    del sys.modules["network"]
+
+
+def test_without_the_module_nothing_is_claimed():
+    network = install()
+    assert not network.available
+    network.read()
+    assert (network.connected, network.rssi_dbm, network.sent, network.received) == (None,) * 4

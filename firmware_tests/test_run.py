@@ -1,0 +1,199 @@
+# targets: unix frozen
+"""Three ways to run: asyncio, a timer (a fake: this port has none) with the real schedule, poll."""
+
+import asyncio
+import sys
+import time
+from asyncio import core
+
+import machine
+import warden
+from harness import raises
+
+
+def _sleep_until(condition, poll=False):
+    deadline = time.ticks_add(time.ticks_ms(), 10_000)
+    while not condition():
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "waited too long"
+        if poll:
+            warden.poll()
+        time.sleep_ms(2)
+
+
+def _without_asyncio(test):
+    """Run `test` as an application that has not imported asyncio sees the world."""
+    module = sys.modules.pop("asyncio.core")
+    try:
+        test()
+    finally:
+        sys.modules["asyncio.core"] = module
+        warden.stop()
+
+
+async def _uptime_reaches(seconds):
+    for _ in range(1000):
+        if warden.status()["cpu"]["uptime_s"] >= seconds:
+            return
+        await asyncio.sleep_ms(10)
+    raise AssertionError("waited too long")
+
+
+async def test_as_a_task_of_asyncio():
+    warden.start(interval_ms=50, link=False)
+    await _uptime_reaches(1)
+    found = warden.status()
+    warden.stop()
+    assert found["faults"] == 0
+    assert found["cpu"]["usage_permille"] is not None
+    assert found["cpu"]["active_tasks"] == 1
+
+
+def test_started_before_the_loop_runs():
+    warden.start(interval_ms=50, link=False)
+
+    async def main():
+        await _uptime_reaches(1)
+
+    asyncio.run(main())
+    found = warden.status()
+    warden.stop()
+    assert found["cpu"]["active_tasks"] == 1, found["cpu"]
+
+
+def test_from_the_application_loop():
+    def application():
+        warden.start(interval_ms=50, link=False)
+        _sleep_until(lambda: warden.status()["cpu"]["uptime_s"] >= 1, poll=True)
+        found = warden.status()
+        assert found["faults"] == 0
+        assert found["cpu"]["usage_permille"] is None
+        assert found["cpu"]["loop_lag_ms"] is None
+
+    _without_asyncio(application)
+
+
+def test_poll_says_when_it_is_due_again():
+    def application():
+        warden.start(interval_ms=200, link=False)
+        warden.poll()
+        waits = [warden.poll() for _ in range(3)]
+        assert all(100 < wait <= 200 for wait in waits), waits
+
+    _without_asyncio(application)
+
+
+class FakeTimer:
+    """Stands in for `machine.Timer` (docs.micropython.org/en/latest/library/machine.Timer.html).
+
+    `fire()` is the interrupt.
+    """
+
+    PERIODIC = 1
+    made = None
+
+    def __init__(self, number):
+        if number != -1:
+            raise ValueError("no such timer")
+        self.callback = None
+        FakeTimer.made = self
+
+    def init(self, period, mode, callback):
+        self.period = period
+        self.callback = callback
+
+    def deinit(self):
+        self.callback = None
+
+    def fire(self):
+        if self.callback:
+            self.callback(self)
+
+
+class FakeMachine:
+    """The real module, and a Timer."""
+
+    def __init__(self):
+        self.Timer = FakeTimer
+
+    def __getattr__(self, name):
+        return getattr(machine, name)
+
+
+def _with_timer(test):
+    sys.modules["machine"] = FakeMachine()
+    try:
+        test()
+    finally:
+        warden.stop()
+        sys.modules["machine"] = machine
+
+
+def test_by_a_timer_and_schedule():
+    def application():
+        def fire():
+            FakeTimer.made.fire()  # micropython.schedule runs it soon after
+            return warden.status()["cpu"]["uptime_s"] >= 1
+
+        warden.start(interval_ms=50, link=False)
+        assert FakeTimer.made.callback is not None
+        _sleep_until(fire)
+        assert warden.status()["faults"] == 0
+        timer = FakeTimer.made
+        warden.stop()
+        assert timer.callback is None
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def test_the_timer_ends_when_asyncio_runs():
+    def application():
+        warden.start(interval_ms=50, link=False)
+
+        async def main():
+            await asyncio.sleep_ms(100)
+            assert FakeTimer.made.callback is None
+
+        asyncio.run(main())
+
+    _with_timer(application)
+
+
+async def test_starting_twice_is_starting_once():
+    warden.start(interval_ms=500, link=False)
+    before = warden.status()["board"]["boot_id"]
+    warden.start(interval_ms=50, link=False)
+    after = warden.status()
+    warden.stop()
+    assert after["board"]["boot_id"] == before
+    assert after["interval_ms"] == 500
+
+
+async def test_stopping_leaves_asyncio_as_it_was_and_may_be_repeated():
+    create_task = core.create_task
+    warden.start(link=False)
+    warden.stop()
+    warden.stop()
+    assert core.create_task is create_task
+    assert "wait_io_event" not in core._io_queue.__dict__
+    raises(RuntimeError, warden.status)
+
+
+async def test_monitoring_stops_and_starts():
+    warden.start(interval_ms=20, link=False)
+    warden.stop_monitoring()
+    await asyncio.sleep_ms(50)
+    assert warden.status()["interval_ms"] == 0
+    before = warden.status()["cpu"]["uptime_s"]
+    await asyncio.sleep_ms(1100)
+    assert warden.status()["cpu"]["uptime_s"] == before
+    warden.start_monitoring(20)
+    await _uptime_reaches(before + 1)
+    for wrong in (0, 19, 600_001, "5", None, 1.5, True):
+        raises((ValueError, TypeError), warden.start_monitoring, wrong)
+    warden.stop()
+
+
+def test_a_wrong_interval_starts_nothing():
+    raises(ValueError, warden.start, 5)
+    raises(RuntimeError, warden.poll)
+    warden.stop()

@@ -1,0 +1,259 @@
+"""The board's side of a session: silence, subscription, what it tells, what it is asked."""
+
+from harness import raises
+from rig import FakeLine, FakeTicks, framed
+from warden.clock import Clock
+from warden.session import Session
+from warden.tables import Hello, Sample
+from warden.uplink import Uplink
+
+_HOST = 77
+
+
+class Rig:
+    """A session over a line in memory, with two tables and a few operations."""
+
+    def __init__(self, window=0):
+        self.ticks = FakeTicks()
+        self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
+        self.line = FakeLine(window)
+        self.uplink = Uplink(self.line)
+        self.sample = Sample([1, None, -5])
+        self.sample.renew(False)
+        self.calls = []
+        identity = ("fake", "1.0", "fake", b"", None, "0")
+        tables = (Hello(5, identity, bytearray(3)),)
+        handlers = {0: self._note, 1: self._raise, 2: lambda: None}
+        self.session = Session(
+            self.line, self.uplink, self.clock, self.sample, tables, handlers
+        )
+
+    def _note(self, value):
+        self.calls.append(value)
+        return value * 2
+
+    def _raise(self):
+        raise OSError("on purpose")
+
+    def hear(self, *message):
+        self.line.hear(*message)
+        return self.turn()
+
+    def turn(self, ms=0):
+        self.ticks.pass_ms(ms)
+        self.clock.advance()
+        self.session.receive()
+        self.session.pump()
+        return self.line.told()
+
+    def subscribe(self):
+        return self.hear(64, 1, 0, _HOST)
+
+
+def _kinds(messages):
+    return [message[0] for message in messages]
+
+
+def test_it_is_silent_until_a_host_subscribes():
+    rig = Rig()
+    rig.sample.renew(rig.session.host_id)
+    assert rig.turn(10_000) == []
+    assert rig.sample.dropped == 0
+
+
+def test_a_subscription_gets_hello_sample_and_synced():
+    told = Rig().subscribe()
+    assert _kinds(told) == [1, 3, 5]
+    assert told[0][2:6] == [1, 0, _HOST, 5]
+    assert told[1] == [3, 1, [1, None, -5]]
+    assert told[2] == [5, 2, _HOST]
+
+
+def test_it_is_silent_three_seconds_after_the_last_sign_of_life():
+    rig = Rig()
+    rig.subscribe()
+    rig.turn(2_000)
+    rig.hear(66, _HOST, 2)
+    rig.turn(3_000)
+    rig.sample.renew(True)
+    assert _kinds(rig.turn()) == [3]
+    rig.sample.renew(True)
+    assert rig.turn(1) == []
+    assert rig.session.host_id == 0
+
+
+def test_it_stays_silent_where_the_clock_wraps():
+    rig = Rig()
+    rig.ticks.now = (1 << 30) - 1_500
+    rig.clock.advance()
+    rig.subscribe()
+    rig.turn(2_000)
+    assert rig.session.host_id == _HOST
+    rig.turn(1_100)
+    assert rig.session.host_id == 0
+
+
+def test_a_keepalive_is_answered_when_nothing_else_was_sent():
+    rig = Rig()
+    rig.subscribe()
+    assert rig.hear(66, _HOST, 2) == []  # SYNCED and the rest went before it
+    assert _kinds(rig.hear(66, _HOST, 2)) == [6]
+    rig.sample.renew(True)
+    assert _kinds(rig.turn()) == [3]
+
+
+def test_a_stranger_is_not_heard():
+    rig = Rig()
+    rig.subscribe()
+    rig.hear(66, 5, 0)
+    assert rig.hear(67, 5, 0, 0, [1]) == []
+    assert rig.calls == []
+    rig.hear(65, 5)
+    assert rig.session.host_id == _HOST
+
+
+def test_the_newest_host_takes_over():
+    rig = Rig()
+    rig.subscribe()
+    rig.hear(67, _HOST, 0, 0, [1])
+    told = rig.hear(64, 1, 0, 99)
+    assert _kinds(told) == [1, 3, 5]
+    assert rig.hear(67, 99, 0, 0, [4])[0][2:] == [0, 0, 8]
+    assert rig.calls == [1, 4]
+
+
+def test_another_major_version_is_refused_with_ours():
+    rig = Rig()
+    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, 0, _HOST]]
+    assert rig.session.host_id == 0
+    assert rig.turn() == []
+
+
+def test_a_newer_minor_version_is_welcome_and_its_fields_are_ignored():
+    assert _kinds(Rig().hear(64, 1, 9, _HOST, "what is this", [1, 2])) == [1, 3, 5]
+
+
+def test_a_request_is_answered():
+    rig = Rig()
+    rig.subscribe()
+    assert rig.hear(67, _HOST, 0, 0, [21]) == [[7, 3, 0, 0, 42]]
+
+
+def test_errors_of_a_request_are_told_apart():
+    rig = Rig()
+    rig.subscribe()
+    assert rig.hear(67, _HOST, 0, 9, [])[0][2:] == [0, 1, None]
+    assert rig.hear(67, _HOST, 1, 2, [1])[0][2:] == [1, 2, None]
+    assert rig.hear(67, _HOST, 2, 1, [])[0][2:] == [2, 3, "OSError"]
+
+
+def test_a_repeated_request_happens_once_and_gets_the_first_answer():
+    rig = Rig()
+    rig.subscribe()
+    first = rig.hear(67, _HOST, 0, 0, [3])[0][2:]
+    for _ in range(5):
+        assert rig.hear(67, _HOST, 0, 0, [3])[0][2:] == first
+    assert rig.calls == [3]
+
+
+def test_requests_under_way_may_arrive_in_any_order():
+    rig = Rig()
+    rig.subscribe()
+    for request_id in (2, 0, 3, 1, 0, 2, 3, 1):
+        rig.hear(67, _HOST, request_id, 0, [request_id])
+    assert rig.calls == [2, 0, 3, 1]
+
+
+def test_an_old_request_that_comes_late_does_nothing():
+    rig = Rig()
+    rig.subscribe()
+    for request_id in range(6):
+        rig.hear(67, _HOST, request_id, 0, [request_id])
+    assert rig.hear(67, _HOST, 1, 0, [1]) == []
+    assert rig.calls == list(range(6))
+
+
+def test_request_numbers_wrap():
+    rig = Rig()
+    rig.subscribe()
+    for request_id in (65_534, 65_535, 0, 1, 2, 3, 65_534, 3):
+        rig.hear(67, _HOST, request_id, 0, [request_id])
+    assert rig.calls == [65_534, 65_535, 0, 1, 2, 3]
+
+
+def test_a_full_link_delays_rows_and_drops_old_samples_only():
+    rig = Rig()
+    rig.line.room = 0
+    rig.subscribe()
+    for _ in range(4):
+        rig.sample.renew(True)
+        assert rig.turn() == []
+    rig.line.room = None
+    assert _kinds(rig.turn()) == [1, 3, 5]
+    assert rig.sample.dropped == 4
+
+
+def test_quick_samples_over_a_slow_link_keep_nothing_else_waiting():
+    rig = Rig(window=40)
+    rig.subscribe()
+    told = []
+    for turn in range(40):
+        rig.sample.renew(True)
+        if turn == 5:
+            rig.line.hear(67, _HOST, 0, 0, [4])
+        messages = rig.hear(66, _HOST, told[-1][1] if told else 0)
+        told.extend(messages)
+    kinds = _kinds(told)
+    assert 7 in kinds and 5 in kinds, kinds
+    assert kinds.index(7) < 20
+
+
+def test_what_makes_no_sense_is_counted_and_harmless():
+    rig = Rig()
+    rig.subscribe()
+    for message in (
+        (64,),
+        (64, 1),
+        (64, 1, 0, None),
+        (64, 1, 0, -4),
+        (64, None, 0, 5),
+        (64, "1", 0, 5),
+        (66, _HOST),
+        (67, _HOST, None, 0, []),
+        (67, _HOST, -1, 0, []),
+        (67, _HOST, 70_000, 0, []),
+        (67, _HOST, 0, 0, 5),
+        (67, _HOST, 0, 0, [[[[[[1]]]]]]),
+        (65, "x"),
+    ):
+        before = rig.session.bad + rig.session.skipped
+        rig.hear(*message)
+        after = rig.session.bad + rig.session.skipped
+        assert after == before + 1 or message[0] == 64, message
+    assert rig.calls == []
+    assert rig.hear(67, _HOST, 0, 0, [1])[-1][2:] == [0, 0, 2]
+
+
+def test_unknown_kinds_are_counted_and_skipped():
+    rig = Rig()
+    rig.subscribe()
+    for kind in (0, 1, 63, 68, 100, 127):
+        rig.hear(kind, 1, 2)
+    assert rig.session.skipped == 6
+    assert rig.session.bad == 0
+    assert _kinds(rig.hear(66, _HOST, 0)) == []
+
+
+def test_a_whole_frame_with_a_broken_payload_is_counted():
+    rig = Rig()
+    rig.line.inbox.extend(framed([67, _HOST, 0, 0])[:-4] + b"\xc0")
+    rig.turn()
+    assert rig.session.bad == 1
+
+
+def test_a_request_may_not_crash_the_board_with_its_argument_count():
+    rig = Rig()
+    rig.subscribe()
+    told = rig.hear(67, _HOST, 0, 0, list(range(20)))
+    assert told[0][2:] == [0, 2, None]
+    assert raises(TypeError, rig._note) is not None

@@ -1,0 +1,111 @@
+# targets: unix frozen
+"""Threads are counted by standing in for `_thread`; nobody else notices (no GIL here)."""
+
+import sys
+import time
+
+from warden.threads import Threads
+
+
+def _wait_for(condition):
+    deadline = time.ticks_add(time.ticks_ms(), 5000)
+    while not condition():
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "waited too long"
+        time.sleep_ms(1)
+
+
+def _installed():
+    """Return a fresh counter over the real `_thread`, and what was in sys.modules before."""
+    before = sys.modules.pop("_thread", None)
+    threads = Threads()
+    assert threads.available
+    return threads, before
+
+
+def _restore(before):
+    del sys.modules["_thread"]
+    if before is not None:
+        sys.modules["_thread"] = before
+
+
+def test_threads_are_counted_while_they_run():
+    threads, before = _installed()
+    import _thread
+
+    gate = _thread.allocate_lock()
+    gate.acquire()
+
+    def work(number, name=None):
+        gate.acquire()
+        gate.release()
+
+    assert threads.active == 1
+    for number in range(4):
+        _thread.start_new_thread(work, (number,), {"name": "x"})
+    assert threads.active == 5
+    gate.release()
+    _wait_for(lambda: threads.active == 1)
+    _restore(before)
+
+
+def test_a_thread_that_fails_is_counted_out():
+    threads, before = _installed()
+    import _thread
+
+    def fail():
+        raise SystemExit  # the port prints any other
+
+    _thread.start_new_thread(fail, ())
+    _wait_for(lambda: threads.active == 1)
+    _restore(before)
+
+
+def test_a_thread_that_cannot_start_is_not_counted():
+    threads, before = _installed()
+    import _thread
+
+    try:
+        _thread.start_new_thread(lambda: None, 5)
+    except TypeError:
+        pass
+    _wait_for(lambda: threads.active == 1)
+    _restore(before)
+
+
+def test_the_rest_of_the_module_is_there():
+    _, before = _installed()
+    import _thread
+    from _thread import allocate_lock, get_ident
+
+    assert get_ident() == _thread.get_ident()
+    with allocate_lock():
+        pass
+    _restore(before)
+
+
+def test_many_threads_at_once_lose_no_count():
+    threads, before = _installed()
+    import _thread
+
+    done = [0] * 4
+
+    def start_many(index):
+        for _ in range(40):
+            _thread.start_new_thread(lambda: None, ())
+            time.sleep_ms(1)
+        done[index] = 1
+
+    for index in range(4):
+        _thread.start_new_thread(start_many, (index,))
+    _wait_for(lambda: sum(done) == 4 and threads.active == 1)
+    _restore(before)
+
+
+def test_an_application_that_was_first_is_told_apart():
+    import _thread
+
+    before = sys.modules.get("_thread")
+    sys.modules["_thread"] = _thread
+    assert Threads().early
+    if before is None:
+        del sys.modules["_thread"]

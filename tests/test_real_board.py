@@ -1,0 +1,230 @@
+"""The agent on MicroPython's unix port, over a real pseudo-terminal, seen through the host."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from damage import DamagedTransport
+
+import boardwarden
+from boardwarden.transport import transport_for
+
+APPS = Path(__file__).parent / "apps"
+
+
+def _app(name: str) -> str:
+    return f"sim:{APPS / name}.py"
+
+
+async def test_memory_adds_up_and_uptime_grows():
+    async with boardwarden.connect("sim") as board:
+        first = board.status
+        memory = first.memory
+        assert memory.used_bytes + memory.available_bytes == memory.total_bytes
+        assert 0 < memory.live_bytes <= memory.used_bytes
+        assert memory.largest_free_block_bytes is None
+        assert "_warden" in board.capabilities["largest_free_block"].reason
+        second = await board.wait_sample()
+        assert second.cpu.uptime_s > first.cpu.uptime_s
+        assert second.cpu.active_threads == 1
+
+
+async def test_live_memory_follows_what_the_application_keeps(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with boardwarden.connect(_app("keeps")) as board:
+        await board.wait_sample()
+        before = board.status.memory.live_bytes
+        (tmp_path / "keep").touch()
+        async for text in board.console():
+            if "kept" in text:
+                break
+        await board.wait_sample()  # this one may have been taken before
+        await board.wait_sample()
+        await board.wait_sample()
+        assert board.status.memory.live_bytes >= before + 300_000
+
+
+async def test_cpu_of_an_application_that_spins_30_of_100_ms():
+    async with boardwarden.connect(_app("spins")) as board:
+        shares = []
+        while len(shares) < 4:
+            status = await board.wait_sample()
+            if status.cpu.usage is not None:
+                shares.append(status.cpu.usage)
+        assert sorted(shares)[1] == pytest.approx(0.30, abs=0.03), shares
+        assert 0.029 <= board.status.cpu.loop_lag_worst_s < 0.1
+
+
+async def test_the_console_gets_every_character_in_order_and_no_frame_is_lost_to_it():
+    expected = "".join(f"№ {n} – grüße, 日本語, ☃, \U0001f40d\n" for n in range(2000))
+    got = ""
+    async with boardwarden.connect(_app("talks")) as board:
+        async for text in board.console():
+            got += text
+            if len(got) >= len(expected):
+                break
+        await board.ping()
+        assert got == expected
+        assert board.link.bad_frames == 0
+        assert board.link.gaps == 0
+        assert board.link.frames > 20
+
+
+class StalledTransport:
+    """Another transport, which can stop reading while it goes on writing: a lying host."""
+
+    def __init__(self, inner):
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.writing = True
+        self._inner = inner
+
+    @property
+    def address(self):
+        return self._inner.address
+
+    async def open(self):
+        await self._inner.open()
+
+    async def close(self):
+        await self._inner.close()
+
+    async def read(self):
+        await self.reading.wait()
+        return await self._inner.read()
+
+    async def write(self, data):
+        if self.writing:
+            await self._inner.write(data)
+
+
+@pytest.mark.parametrize("keepalives", [True, False], ids=["that-says-it-is-there", "that-is-mute"])
+async def test_a_stalled_host_costs_the_application_nothing(tmp_path, monkeypatch, keepalives):
+    monkeypatch.chdir(tmp_path)
+    transport = StalledTransport(transport_for(_app("measures")))
+    async with boardwarden.connect(transport) as board:
+        await board.wait_sample()
+        await board.wait_sample()
+        transport.reading.clear()
+        transport.writing = keepalives
+        await asyncio.sleep(10.0)  # the stall itself
+        worst_ms = int((tmp_path / "worst").read_text()) / 1000
+        transport.writing = True
+        transport.reading.set()
+        for _ in range(20):
+            status = await board.wait_sample()
+        assert worst_ms < 20
+        assert board.connected
+        assert status.age_s < 1
+        assert status.overhead.dropped_frames == board.link.dropped_frames
+        if keepalives:
+            assert status.overhead.dropped_frames > 100
+        await board.ping()
+
+
+async def test_ctrl_c_interrupts_the_application_while_frames_flow_both_ways():
+    async with boardwarden.connect(_app("talks")) as board:
+        pings = asyncio.create_task(_ping_for_ever(board))
+        for _ in range(5):
+            await board.wait_sample()
+        await board.interrupt()
+        printed = ""
+        async for text in board.console():
+            printed += text
+            if "KeyboardInterrupt" in printed:
+                break
+        pings.cancel()
+        await asyncio.gather(pings, return_exceptions=True)
+        assert "KeyboardInterrupt" in printed
+
+
+async def _ping_for_ever(board):
+    while True:
+        await board.ping()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_the_mirror_equals_the_board_after_any_damage(seed):
+    """Invariant 6, with the real agent: nothing but frames corrects what damage did."""
+    transport = DamagedTransport(transport_for(_app("tells")), seed, rate=0.0)
+    async with boardwarden.connect(transport) as board:
+        await board.start_monitoring(0.02)
+        transport.rate = 0.15
+        await asyncio.sleep(3.0)  # the damage itself
+        transport.rate = 0.0
+        assert transport.damaged > 10
+        await board.start_monitoring(0.5)
+        await board.wait_sample()
+        await board.wait_sample()
+        told = await _what_the_board_says_of_itself(board)
+        status = board.status
+    for name in ("total_bytes", "live_bytes"):
+        assert str(getattr(status.memory, name)) == told[name], name
+    assert str(status.board.boot_id) == told["boot_id"]
+    assert str(status.overhead.dropped_frames) == told["dropped_frames"]
+    assert str(round(status.interval_s * 1000)) == told["interval_ms"]
+    assert [str(row.available_bytes) for row in status.storage] == told["available"].split("+")
+    assert status.cpu.active_tasks == int(told["tasks"])
+
+
+async def _what_the_board_says_of_itself(board):
+    """Read what the application prints of `warden.status()` by now, over the console."""
+    printed = ""
+    async for text in board.console():
+        printed += text
+        found = re.findall(r"^STATUS (.*)$\n", printed, re.MULTILINE)
+        if found and "interval_ms=500" in found[-1]:
+            return dict(item.split("=") for item in found[-1].split())
+    raise AssertionError(printed)
+
+
+async def test_a_board_that_restarts_is_told_from_a_gap(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    transport = transport_for("sim")
+    async with boardwarden.connect(transport) as board:
+        first = board.status.board.boot_id
+        await transport.close()  # power goes
+        while board.status.board.boot_id == first:
+            await board.wait_sample()
+        assert board.link.reconnects == 1
+        assert board.connected
+
+
+async def test_the_agent_is_silent_until_a_host_subscribes_and_after_it_left():
+    transport = transport_for("sim")
+    await transport.open()
+    try:
+        heard = await _listen(transport, 2.0)
+        assert b"\xc0" not in heard
+    finally:
+        await transport.close()
+
+
+async def test_the_board_goes_silent_when_the_host_is_gone_without_a_word():
+    stalled = StalledTransport(transport_for(_app("spins")))
+    async with boardwarden.connect(stalled) as board:
+        await board.wait_sample()
+        stalled.writing = False
+        stalled.reading.clear()
+        await asyncio.sleep(4.5)
+        await _listen(stalled._inner, 0.3)  # what was still in the line
+        assert await _listen(stalled._inner, 1.5) == b""
+
+
+async def _listen(transport, seconds):
+    """Return what comes in so many seconds."""
+    heard = b""
+
+    async def read():
+        nonlocal heard
+        while data := await transport.read():
+            heard += data
+
+    reader = asyncio.create_task(read())
+    await asyncio.wait([reader], timeout=seconds)
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    return heard
