@@ -194,7 +194,7 @@ def test_a_full_link_delays_rows_and_drops_old_samples_only():
 
 
 def test_quick_samples_over_a_slow_link_keep_nothing_else_waiting():
-    rig = Rig(window=40)
+    rig = Rig(window=88)
     rig.subscribe()
     told = []
     for turn in range(40):
@@ -206,6 +206,20 @@ def test_quick_samples_over_a_slow_link_keep_nothing_else_waiting():
     kinds = _kinds(told)
     assert 7 in kinds and 5 in kinds, kinds
     assert kinds.index(7) < 20
+
+
+def test_a_lost_window_is_found_by_the_next_keepalives():
+    rig = Rig(window=128)
+    seen = rig.subscribe()[-1][1]
+    rig.hear(66, _HOST, seen)
+    while True:  # frames leave, and all are lost
+        rig.sample.renew(True)
+        if not rig.turn():
+            break
+    rig.hear(66, _HOST, seen)
+    told = rig.hear(66, _HOST, seen)
+    assert _kinds(told) == [6], told
+    assert 3 in _kinds(rig.hear(66, _HOST, told[0][1]))
 
 
 def test_what_makes_no_sense_is_counted_and_harmless():

@@ -54,7 +54,7 @@ def test_a_frame_taken_in_part_is_finished_before_the_next():
 
 
 def test_the_window_bounds_what_is_not_acknowledged():
-    line = FakeLine(window=100)
+    line = FakeLine(window=148)
     uplink = Uplink(line)
     sent = 0
     while _send(uplink, 7, b"0123456789"):
@@ -65,8 +65,22 @@ def test_the_window_bounds_what_is_not_acknowledged():
     assert _send(uplink, 7, b"0123456789")
 
 
+def test_a_small_frame_still_goes_when_the_rest_is_not_acknowledged():
+    line = FakeLine(window=148)
+    uplink = Uplink(line)
+    while _send(uplink, 7, b"0123456789"):
+        pass
+    probes = 0
+    while uplink.send(uplink.begin(6, 0), 0):
+        probes += 1
+    assert probes >= 4
+    assert len(line.outbox) <= 148
+    uplink.acknowledge(line.told()[-1][1])
+    assert _send(uplink, 7, b"0123456789")
+
+
 def test_one_frame_larger_than_the_window_may_go_when_nothing_is_under_way():
-    line = FakeLine(window=20)
+    line = FakeLine(window=68)
     uplink = Uplink(line)
     assert _send(uplink, 7, b"x" * 50)
     assert not _send(uplink)
@@ -75,7 +89,7 @@ def test_one_frame_larger_than_the_window_may_go_when_nothing_is_under_way():
 
 
 def test_a_lying_acknowledgement_changes_nothing():
-    line = FakeLine(window=40)
+    line = FakeLine(window=88)
     uplink = Uplink(line)
     assert _send(uplink, 7, b"x" * 20)
     for seq in (1, 2, 100, 30_000, 65_535, -5, 1 << 40):
@@ -86,7 +100,7 @@ def test_a_lying_acknowledgement_changes_nothing():
 
 
 def test_the_window_holds_when_the_byte_count_wraps():
-    line = FakeLine(window=100)
+    line = FakeLine(window=148)
     uplink = Uplink(line)
     for seq in range(4000):  # 140 000 bytes
         assert _send(uplink, 7, b"x" * 30), seq

@@ -24,6 +24,7 @@ _MINOR = const(0)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)
+_RESERVE = const(48)  # as in uplink
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -186,13 +187,15 @@ class Session:
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self.host_id = 0
             return False
-        return not (
+        done = (
             self._pump_tables()
             and self._pump_replies()
             and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and (not self._due & _DUE_ALIVE or self._short(_ALIVE, _DUE_ALIVE))
             and self._pump_table(self._sample)
         )
+        if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
+            self._short(_ALIVE, _DUE_ALIVE, 0)
+        return not done
 
     def _pump_tables(self):
         for table in self._tables:
@@ -239,7 +242,7 @@ class Session:
         self._due &= ~(_FIRST_REPLY << place)
         return True
 
-    def _short(self, kind, due):
+    def _short(self, kind, due, reserve=_RESERVE):
         """Send REFUSED, SYNCED or ALIVE; return whether it could go."""
         uplink = self._uplink
         if not uplink.ready():
@@ -254,7 +257,7 @@ class Session:
             at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)
         else:
             at = uplink.begin(kind, 0)
-        if not uplink.send(at):
+        if not uplink.send(at, reserve):
             return False
         self._due &= ~due
         return True

@@ -14,6 +14,7 @@ _MAX_PAYLOAD = const(200)
 _MAX_WIRE = const(406)
 _FRAMES = const(16)  # a power of two
 _SEQ_MASK = const(0xFFFF)
+_RESERVE = const(48)
 
 
 class Uplink:
@@ -32,12 +33,10 @@ class Uplink:
         self._unacked_frames = 0
 
     def ready(self):
-        """Tell whether a frame may go now; finishes the last one first, if it must."""
+        """Tell whether a frame may be begun; finishes the last one first, if it must."""
         if self._at < self._end:
             self._at += self._link.write(self._wire, self._at, self._end)
-            if self._at < self._end:
-                return False
-        return not self._unacked_frames or self._fits(0)
+        return self._at >= self._end
 
     def begin(self, kind, fields):
         """Start a message with `fields` fields after kind and seq; return where they go."""
@@ -46,11 +45,15 @@ class Uplink:
         payload[1] = kind
         return codec.put_int(payload, 2, self._seq)
 
-    def send(self, length):
-        """Send payload[:length]; return False, with nothing sent, if the link does not take it."""
+    def send(self, length, reserve=_RESERVE):
+        """Send payload[:length]; return False, with nothing sent, if the link does not take it.
+
+        What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still
+        goes when the rest was lost: its acknowledgement opens the window again.
+        """
         wire = self._wire
         end = frame.encode(self.payload, length, wire)
-        if self._unacked_frames and not self._fits(end):
+        if self._unacked_frames and not self._fits(end + reserve):
             return False
         written = self._link.write(wire, 0, end)
         if not written:
