@@ -67,7 +67,7 @@ def test_a_tick_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.listen()
+    agent.step(True)
     _wait(agent, 40)
     agent.step()
     for _ in range(4):
@@ -85,7 +85,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.listen()
+    agent.step(True)
     agent.clock.s = 3599
     _wait(agent, 1100)
     agent.step()  # storage and network are due, and may allocate
@@ -101,10 +101,10 @@ def test_a_keepalive_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.listen()
+    agent.step(True)
     line.hear(66, 77, 2)
     with no_heap():
-        agent.listen()
+        agent.step(True)
     assert agent.session.bad == 0
     assert agent.faults == 0
 
@@ -120,7 +120,7 @@ def test_it_does_the_same_with_nobody_with_a_stalled_and_with_a_lying_host():
     for _ in range(3):
         _wait(agents[0], 400)
         for agent in agents:
-            agent.listen()
+            agent.step(True)
             agent.step()
     for agent in agents:
         assert agent.values[0] >= 1
@@ -164,15 +164,15 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
     line.hear(67, 77, 0, 1, [40])
-    agent.listen()
+    agent.step(True)
     assert agent.interval_ms == 40
     assert _told(line, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):
         line.hear(67, 77, number, 1, arguments)
-        agent.listen()
+        agent.step(True)
         assert _told(line, 7)[0][2:] == [number, 2, None], arguments
     line.hear(67, 77, 8, 2, [])
-    agent.listen()
+    agent.step(True)
     assert agent.interval_ms == 0
     samples = _told(line, 3)
     assert samples and samples[-1][2][2] == 0
@@ -188,7 +188,7 @@ def test_history_is_read_over_the_line():
     _wait(agent, 1100)
     agent.step()
     line.hear(67, 77, 0, 3, [0, 0, 1])
-    agent.listen()
+    agent.step(True)
     newest_s, step_s, scale, data = _told(line, 7)[0][4]
     assert (newest_s, step_s, len(data)) == (1, 1, 120)
     live = (data[-2] | data[-1] << 8) * scale
@@ -218,12 +218,12 @@ def test_a_leak_is_seen_in_the_trend():
 
 
 def test_the_largest_messages_fit():
-    agent = _agent(FakeLine())
+    agent = _agent(FakeLine(), 600_000)
     big = (1 << 29) - 1
     agent.values[:] = [big] * len(agent.values)
     agent.storage.rows = [["m" * 200, big, big, big, big] for _ in range(4)]
     agent._hello.identity = ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0")
     agent.link.hear(64, 1, 0, big)
-    agent.listen()
+    agent.step(True)
     assert [m[0] for m in agent.link.told()] == [1, 4, 4, 4, 4, 3, 5]
     assert agent.faults == 0

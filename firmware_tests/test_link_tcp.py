@@ -67,7 +67,7 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
         heard.data = b""
         host = _dial(port)
         host.send(text)
-        _until(lambda: heard.turn() == text, text)
+        _until(lambda text=text: heard.turn() == text, text)
         host.close()
     link.close()
 

@@ -7,6 +7,7 @@ import time
 from asyncio import core
 
 import machine
+
 import warden
 from harness import raises
 

@@ -24,9 +24,7 @@ class Rig:
         identity = ("fake", "1.0", "fake", b"", None, "0")
         tables = (Hello(5, identity, bytearray(3)),)
         handlers = {0: self._note, 1: self._raise, 2: lambda: None}
-        self.session = Session(
-            self.line, self.uplink, self.clock, self.sample, tables, handlers
-        )
+        self.session = Session(self.line, self.uplink, self.clock, self.sample, tables, handlers)
 
     def _note(self, value):
         self.calls.append(value)

@@ -24,24 +24,24 @@ _NONE = const(0xFFFF)
 _UPTIME_S = const(0)
 _UPTIME_MS = const(1)
 _INTERVAL_MS = const(2)
-_TOTAL = const(3)
-_FREE = const(4)
-_LIVE = const(5)
-_LARGEST = const(6)
-_CPU = const(7)
-_LAG = const(8)
-_WORST = const(9)
+_TOTAL_BYTES = const(3)
+_FREE_BYTES = const(4)
+_LIVE_BYTES = const(5)
+_LARGEST_FREE_BLOCK_BYTES = const(6)
+_CPU_PERMILLE = const(7)
+_LOOP_LAG_MS = const(8)
+_LOOP_LAG_WORST_MS = const(9)
 _TASKS = const(10)
 _THREADS = const(11)
 _CONNECTED = const(12)
-_RSSI = const(13)
-_SENT = const(14)
-_RECEIVED = const(15)
-_OVERHEAD = const(16)
-_LINK = const(17)
-_DROPPED = const(18)
-_SKIPPED = const(19)
-_BAD = const(20)
+_RSSI_DBM = const(13)
+_SENT_BYTES = const(14)
+_RECEIVED_BYTES = const(15)
+_OVERHEAD_PERMILLE = const(16)
+_LINK_BYTES_PER_S = const(17)
+_DROPPED_FRAMES = const(18)
+_SKIPPED_FRAMES = const(19)
+_BAD_FRAMES = const(20)
 _FAULTS = const(21)
 _VALUES = const(22)
 
@@ -147,16 +147,18 @@ class Agent:
 
     # --- running --------------------------------------------------------------------------------
 
-    def step(self):
+    def step(self, listen=False):
         """Take a sample if it is time, and send what is due; return the ms until the next.
 
-        Never raises, never waits, allocates nothing in steady state.
+        listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         """
         if not self._lock.acquire(0):
             return 10  # another thread is at it
         began = self.ticks_us()
         wait = 1000
         try:
+            if listen and self.session is not None:
+                self.session.receive()
             wait = self._step()
         except Exception:
             self.faults += 1
@@ -164,20 +166,6 @@ class Agent:
             self._busy_us += self.ticks_diff(self.ticks_us(), began)
             self._lock.release()
         return wait
-
-    def listen(self):
-        """Read the link and answer; as `step`, without the sample."""
-        if self.session is None or not self._lock.acquire(0):
-            return
-        began = self.ticks_us()
-        try:
-            self.session.receive()
-            self.session.pump()
-        except Exception:
-            self.faults += 1
-        finally:
-            self._busy_us += self.ticks_diff(self.ticks_us(), began)
-            self._lock.release()
 
     def _step(self):
         clock = self.clock
@@ -231,30 +219,30 @@ class Agent:
         values[_UPTIME_S] = clock.s
         values[_UPTIME_MS] = clock.ms
         values[_INTERVAL_MS] = self.interval_ms
-        values[_TOTAL] = memory.total
-        values[_FREE] = memory.free
-        values[_LIVE] = memory.live
-        values[_CPU] = load.cpu_permille
-        values[_LAG] = load.lag_ms
-        values[_WORST] = load.worst_ms
+        values[_TOTAL_BYTES] = memory.total
+        values[_FREE_BYTES] = memory.free
+        values[_LIVE_BYTES] = memory.live
+        values[_CPU_PERMILLE] = load.cpu_permille
+        values[_LOOP_LAG_MS] = load.lag_ms
+        values[_LOOP_LAG_WORST_MS] = load.worst_ms
         values[_TASKS] = load.tasks
         values[_THREADS] = None if self.threads.early else self.threads.active
         values[_CONNECTED] = network.connected
-        values[_RSSI] = network.rssi_dbm
-        values[_SENT] = network.sent
-        values[_RECEIVED] = network.received
+        values[_RSSI_DBM] = network.rssi_dbm
+        values[_SENT_BYTES] = network.sent
+        values[_RECEIVED_BYTES] = network.received
         values[_FAULTS] = self.faults
         if period_ms > 0:
-            values[_OVERHEAD] = (self._busy_us + (period_ms >> 1)) // period_ms
+            values[_OVERHEAD_PERMILLE] = (self._busy_us + (period_ms >> 1)) // period_ms
             self._busy_us = 0
         if self.session is not None:
             sent = self.uplink.sent
             if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
-                values[_LINK] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
+                values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
             self._last_sent = sent
-            values[_DROPPED] = self.sample.dropped
-            values[_SKIPPED] = self.session.skipped
-            values[_BAD] = self.session.bad
+            values[_DROPPED_FRAMES] = self.sample.dropped
+            values[_SKIPPED_FRAMES] = self.session.skipped
+            values[_BAD_FRAMES] = self.session.bad
 
     def _file(self):
         """File the sample's figures in the history."""

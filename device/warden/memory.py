@@ -13,7 +13,7 @@ _PAUSE = const(200)  # after a collection of n µs, none for 200 n
 
 
 class Memory:
-    """Reads one heap walk a sample; `total`, `free` and `live` are bytes."""
+    """Reads one heap walk a sample; `total`, `free` and `live` are bytes, live None if unknown."""
 
     def __init__(self, board, clock):
         self._board = board
@@ -26,38 +26,42 @@ class Memory:
         self._ready_s = 0  # no collection before this time
         self._ready_ms = 0
         self.collections = 0  # made here
+        self.free = self._walk()
         self._collect()
 
     def read(self):
-        """Bring the figures up to now; allocates nothing."""
-        self._walk()
-        used = self.total - self.free
+        """Bring the figures up to now; allocates nothing.
+
+        After a collection made here `free` is still what it was before: used shows the garbage
+        that the application lives with, live what is not garbage.
+        """
+        free = self._walk()
+        self.free = free
+        used = self.total - free
         live = self.live
-        if live is None or used < live or self._used - used > self.total >> _DROP_SHIFT:
-            self.live = used
-        elif used - live > self.total >> _LINE_SHIFT and self._may_collect():
-            self._collect()
-            used = self.total - self.free
+        dropped = self._used - used > self.total >> _DROP_SHIFT
         self._used = used
+        if dropped or (live is not None and used < live):
+            self.live = used  # at most so much
+        if live is None or used - live > self.total >> _LINE_SHIFT:
+            self._collect()
 
     def _walk(self):
-        self.free = self._board.mem_free()
+        free = self._board.mem_free()
         if self._grows or not self.total:
-            self.total = self.free + self._board.mem_alloc()
-
-    def _may_collect(self):
-        return self._clock.since(self._ready_s, self._ready_ms) >= 0
+            self.total = free + self._board.mem_alloc()
+        return free
 
     def _collect(self):
+        """Collect, if it is time and allowed, and look what is left."""
+        if self._clock.since(self._ready_s, self._ready_ms) < 0:
+            return
         board = self._board
         began = board.ticks_us()
         if not board.collect():
-            self._walk()
             return
         cost_ms = board.ticks_diff(board.ticks_us(), began) * _PAUSE // 1000
         self.collections += 1
         self._ready_s = self._clock.s + cost_ms // 1000
         self._ready_ms = self._clock.ms + cost_ms % 1000
-        self._walk()
-        self.live = self.total - self.free
-        self._used = self.live
+        self._used = self.live = self.total - self._walk()

@@ -6,7 +6,7 @@ _METRICS = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 
 
 def status(agent):
-    """Return the newest figures as a dict; its shape is docs/board-api.md's."""
+    """Return the newest figures as a dict; its shape is docs/board.md's."""
     v = agent.values
     memory = agent.memory
     used = memory.total - memory.free

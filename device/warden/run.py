@@ -38,8 +38,7 @@ class Runner:
 
     def poll(self):
         """Do what is due, once; return the milliseconds until there is more."""
-        self.agent.listen()
-        return self.agent.step()
+        return self.agent.step(True)
 
     # --- asyncio --------------------------------------------------------------------------------
 
@@ -68,7 +67,7 @@ class Runner:
                 await sleep_ms(500)
             else:
                 await _readable(core, source)
-            self.agent.listen()
+            self.agent.step(True)
 
     # --- machine.Timer --------------------------------------------------------------------------
 

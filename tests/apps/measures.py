@@ -1,4 +1,4 @@
-"""An application's own loop, which keeps its longest iteration so far, in µs, in the file `worst`."""
+"""An application's own loop; its longest iteration so far, in µs, is in the file `worst`."""
 
 import os
 import time

@@ -1,0 +1,82 @@
+# make demo | test | lint | clean: each does its own set-up in .venv; only Python 3.10+ and make
+# are needed. `make test` skips what the machine lacks with one line; CI=true skips nothing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+LOCK := requirements.lock
+LINTED := host shared_schema device tools tests firmware_tests examples
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format pytest firmware firmware-tests lock clean
+
+help:
+	@echo "make demo   a simulated board under the agent, its live status on the host"
+	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
+	@echo "make lint   ruff and mypy only"
+	@echo "make clean  remove .venv, build/ and caches"
+
+# Two stamps: the demo does not wait for the development tools. Both go stale with pyproject.toml.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "boardwarden needs Python 3.10 or newer: make PYTHON=/path/to/python3 …" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "cannot make a virtual environment (Debian: apt-get install python3-venv)" >&2; exit 2; }
+
+$(VENV)/.stamp-run: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "setting up $(VENV)"
+	@$(PIP) install -c $(LOCK) -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "setting up $(VENV) with the development tools"
+	@$(PIP) install -c $(LOCK) -e '.[dev]'
+	@touch $@ $(VENV)/.stamp-run
+
+demo: $(VENV)/.stamp-run
+	@$(BIN)/python -m boardwarden.demo
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check $(wildcard $(LINTED))
+	$(BIN)/ruff format --check $(wildcard $(LINTED))
+	$(BIN)/mypy
+
+format: $(VENV)/.stamp-dev
+	$(BIN)/ruff check --fix $(wildcard $(LINTED))
+	$(BIN)/ruff format $(wildcard $(LINTED))
+
+pytest: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+firmware-tests: $(VENV)/.stamp-dev
+	$(BIN)/python firmware_tests/run.py unix frozen qemu
+
+# Before the tests that want it, so that none of them waits for a compiler. Where it cannot be
+# built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
+firmware: $(VENV)/.stamp-dev
+	@for target in unix qemu; do \
+	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
+	done
+
+# One after the other even under -j: the steps share two cores, and some tests measure time.
+test: $(VENV)/.stamp-dev
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory firmware
+	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory firmware-tests
+
+# The pinned versions `make` installs. From the oldest Python supported, because what runs there
+# runs on the newer ones and not the other way round: make lock PYTHON=python3.10
+lock:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' || \
+	  { echo "the lock is made with Python 3.10: make lock PYTHON=python3.10" >&2; exit 2; }
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip --disable-pip-version-check --quiet install '.[dev]'
+	{ echo "# Pinned for make. Renew with: make lock PYTHON=python3.10"; \
+	  build/lock/bin/python -m pip freeze --exclude boardwarden; } > $(LOCK)
+	rm -rf build/lock
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
+
+from .board import Board, connect
+from .errors import (
+    AddressError,
+    AtPrompt,
+    BoardError,
+    BoardRestarted,
+    ConnectError,
+    LinkLost,
+    NoAgent,
+    PermissionDenied,
+    PortBusy,
+    PortMissing,
+    RequestError,
+    RequestRefused,
+    RequestTimeout,
+    SimulatorMissing,
+    VersionMismatch,
+)
+from .history import Column, History, Sample
+from .models import (
+    Capability,
+    Cpu,
+    Identity,
+    LinkStatus,
+    Memory,
+    Network,
+    Overhead,
+    Status,
+    Storage,
+    Trend,
+    Trends,
+)
+from .sync import SyncBoard, open
+from .transport.base import Transport
+
+__all__ = [
+    "AddressError",
+    "AtPrompt",
+    "Board",
+    "BoardError",
+    "BoardRestarted",
+    "Capability",
+    "Column",
+    "ConnectError",
+    "Cpu",
+    "History",
+    "Identity",
+    "LinkLost",
+    "LinkStatus",
+    "Memory",
+    "Network",
+    "NoAgent",
+    "Overhead",
+    "PermissionDenied",
+    "PortBusy",
+    "PortMissing",
+    "RequestError",
+    "RequestRefused",
+    "RequestTimeout",
+    "Sample",
+    "SimulatorMissing",
+    "Status",
+    "Storage",
+    "SyncBoard",
+    "Transport",
+    "Trend",
+    "Trends",
+    "VersionMismatch",
+    "connect",
+    "open",
+]

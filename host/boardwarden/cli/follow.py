@@ -1,0 +1,101 @@
+"""Following a board until somebody has seen enough: redrawn on a terminal, else line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from boardwarden.board import Board
+from boardwarden.models import Status
+
+from .text import duration
+
+_SETTLE_S = 3.0
+_LOOK_S = 1.0  # at least so often, to notice that the link is lost
+
+
+async def looks(board: Board) -> AsyncIterator[bool]:
+    """Yield True now and at each new sample, False after each second without one."""
+    updates = board.updates()
+    update = asyncio.ensure_future(anext(updates))
+    try:
+        yield True
+        while True:
+            done, _ = await asyncio.wait([update], timeout=_LOOK_S)
+            if done:
+                update = asyncio.ensure_future(anext(updates))
+            yield bool(done)
+    finally:
+        update.cancel()
+
+
+async def settled(board: Board) -> Status:
+    """Wait, but not long, for a sample with a whole interval behind it: load is known only then."""
+    with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
+        await asyncio.wait_for(_settle(board), _SETTLE_S)
+    return board.status
+
+
+async def _settle(board: Board) -> None:
+    while not _is_settled(board):
+        await board.wait_sample()
+
+
+def _is_settled(board: Board) -> bool:
+    now, cpu = board.status, board.capabilities.get("cpu")
+    if (now.cpu.uptime_s or 0) < (now.interval_s or 0):
+        return False
+    return now.cpu.usage is not None or cpu is None or not cpu.available
+
+
+async def draw(board: Board, title: str) -> None:
+    """Keep a picture of the board's status on the terminal until cancelled."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    from .view import aligned, status_rows
+
+    def picture() -> Text:
+        rows = aligned(status_rows(board.status, board.capabilities), console.width)
+        head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
+        return head.append(rows, style="default")
+
+    console = Console(highlight=False)
+    with Live(console=console, auto_refresh=False) as live:
+        async for _ in looks(board):
+            live.update(picture(), refresh=True)
+
+
+async def print_lines(board: Board) -> None:
+    """Print a line for each sample, and one when the link is lost or back, until cancelled."""
+    from .output import print_line
+    from .view import sample_line
+
+    connected = True
+    async for sampled in looks(board):
+        if board.connected != connected:
+            connected = board.connected
+            print_line(link_state(board))
+        if sampled:
+            print_line(sample_line(board.status))
+
+
+def link_state(board: Board) -> str:
+    """Return whether the board is there, and if not, since when it was not heard."""
+    if board.connected:
+        return "connected"
+    heard = board.status.last_updated
+    if heard is None:
+        return "link lost; waiting for the board"
+    return f"link lost; the last sample came at {_local(heard)}, {_ago(board)} ago"
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def _ago(board: Board) -> str:
+    return duration(board.status.age_s)

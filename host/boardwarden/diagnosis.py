@@ -1,0 +1,54 @@
+"""The sentences that say what is wrong with a connection, and what to do about it."""
+
+from __future__ import annotations
+
+from warden_schema import ids
+
+from .errors import AtPrompt, BoardRestarted, ConnectError, LinkLost, NoAgent, VersionMismatch
+
+
+def no_answer(address: str, timeout: float) -> NoAgent:
+    """Nothing that came back was understood."""
+    message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
+    return NoAgent(message, address)
+
+
+def at_prompt(address: str) -> AtPrompt:
+    """What came back is the echo of a REPL."""
+    message = f"The board at {address} is at its REPL prompt; start the agent on it with"
+    return AtPrompt(f"{message} `import warden; warden.start()`.", address)
+
+
+def poor_line(address: str) -> ConnectError:
+    """A HELLO came, and never all that belongs to it."""
+    message = f"The board at {address} answers, but too much gets lost; check the line."
+    return ConnectError(message, address)
+
+
+def closed_early(address: str) -> NoAgent:
+    """The other end hung up before it said anything."""
+    message = f"The link to {address} closed before its board answered; is it in use?"
+    return NoAgent(message, address)
+
+
+def other_version(address: str, major: int, minor: int) -> VersionMismatch:
+    """The agent speaks a version that we do not."""
+    theirs, ours = f"{major}.{minor}", f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}"
+    message = (
+        f"The agent at {address} speaks protocol {theirs} and this host {ours}; "
+        "install boardwarden and the agent in the same version."
+    )
+    return VersionMismatch(message, address, theirs)
+
+
+def restarted() -> BoardRestarted:
+    """The board that was asked is not the one that is there now."""
+    return BoardRestarted(
+        "The board restarted before it replied, so whether it did the request is unknown; "
+        "look at its state, then try again."
+    )
+
+
+def closed() -> LinkLost:
+    """The user closed the board."""
+    return LinkLost("The board is closed; connect to it again.")

@@ -1,0 +1,93 @@
+"""Every error that boardwarden raises; each message says in one sentence what to do.
+
+BoardError
+├── ConnectError            no session with the board; .address
+│   ├── AddressError        the address means nothing
+│   ├── PortMissing         no such port or host
+│   ├── PortBusy            another program has it
+│   ├── PermissionDenied    the system does not let this user open it
+│   ├── SimulatorMissing    the simulator's program is not installed
+│   ├── NoAgent             connected, and nothing there speaks the protocol
+│   ├── AtPrompt            connected, and the board sits at its REPL prompt
+│   └── VersionMismatch     the board's agent speaks another major version; .board_version
+├── LinkLost                the link broke, or the board is closed
+└── RequestError            a request has no good answer
+    ├── RequestTimeout      no reply in time: whether it was done is unknown
+    ├── RequestRefused      the board said no; .code, .value
+    └── BoardRestarted      the board restarted meanwhile: whether it was done is unknown
+"""
+
+from __future__ import annotations
+
+
+class BoardError(Exception):
+    """What all errors of this package are."""
+
+
+class ConnectError(BoardError):
+    """There is no session with the board at `address`."""
+
+    def __init__(self, message: str, address: str = "") -> None:
+        super().__init__(message)
+        self.address = address
+
+
+class AddressError(ConnectError):
+    """The address means nothing here."""
+
+
+class PortMissing(ConnectError):
+    """There is no such port, host or file."""
+
+
+class PortBusy(ConnectError):
+    """Another program has the port."""
+
+
+class PermissionDenied(ConnectError):
+    """The system does not let this user open the port."""
+
+
+class SimulatorMissing(ConnectError):
+    """The program that simulates a board is not installed."""
+
+
+class NoAgent(ConnectError):
+    """Nothing at the address answered in the protocol."""
+
+
+class AtPrompt(ConnectError):
+    """The board sits at its REPL prompt, so no agent is running."""
+
+
+class VersionMismatch(ConnectError):
+    """The agent speaks another major version; `board_version` is like "2.0"."""
+
+    def __init__(self, message: str, address: str = "", board_version: str = "") -> None:
+        super().__init__(message, address)
+        self.board_version = board_version
+
+
+class LinkLost(BoardError):
+    """The link to the board broke or was closed."""
+
+
+class RequestError(BoardError):
+    """A request to the board has no good answer."""
+
+
+class RequestTimeout(RequestError):
+    """No reply came in time; whether the board did it is unknown."""
+
+
+class RequestRefused(RequestError):
+    """The board answered no: `code` is a reply code of the schema, `value` its detail."""
+
+    def __init__(self, message: str, code: int, value: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.value = value
+
+
+class BoardRestarted(RequestError):
+    """The board restarted before it replied; whether it did the request is unknown."""

@@ -1,0 +1,151 @@
+"""Figures over time: the samples that came, and the board's own history once it was read.
+
+Times are the board's uptime in seconds. Metrics are those of `warden_schema.ids.METRICS`, in the
+host's units: bytes, fractions of one, seconds.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, cast
+
+from warden_schema import ids, trend
+
+from .errors import RequestError
+from .models import Model, Trend
+
+METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
+_UNITS = (1, 1000, 1000, 1)  # permille and milliseconds become fractions and seconds
+_SAMPLES = 600
+_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
+_SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
+
+Figures = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Sample(Model):
+    """The figures of one SAMPLE; the fields after the first are METRICS."""
+
+    uptime_s: float = 0.0
+    memory: float | None = None
+    cpu: float | None = None
+    loop_lag: float | None = None
+    storage: float | None = None
+
+
+@dataclass(frozen=True)
+class Column(Model):
+    """One statistic of one metric in one tier, oldest first; `newest_s` ends its newest slot."""
+
+    newest_s: float = 0.0
+    step_s: float = 0.0
+    values: Figures = ()
+
+    def points(self) -> list[tuple[float, float]]:
+        """Return (time of the slot's middle, figure) of each slot that has one."""
+        oldest = self.newest_s - (len(self.values) - 0.5) * self.step_s
+        return [(oldest + i * self.step_s, v) for i, v in enumerate(self.values) if v is not None]
+
+
+def _figure(value: int | None, unit: int) -> float | None:
+    return value if value is None or unit == 1 else value / unit
+
+
+def column(value: object, metric: int) -> Column:
+    """Return what a HISTORY_READ was answered; raise RequestError if that makes no sense."""
+    try:
+        newest_s, step_s, scale, data = cast(list[Any], value)
+        steps = struct.unpack(f"<{len(data) // 2}H", data)
+        factor = scale / _UNITS[metric]
+        values = tuple(None if step == ids.NO_VALUE else step * factor for step in steps)
+        return Column(float(newest_s or 0), float(step_s), values)
+    except (TypeError, ValueError, struct.error):
+        raise RequestError(
+            "The board's history is not understood; install the agent in this version."
+        ) from None
+
+
+class History:
+    """Keeps the last samples, and the board's tiers as they were read last.
+
+    Written by one thread and read by any.
+    """
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, tuple[int | None, ...]]] = deque(maxlen=_SAMPLES)
+        self._tiers: dict[tuple[int, int, int], Column] = {}
+        self._lock = threading.Lock()
+
+    def add(self, uptime_s: float, figures: tuple[int | None, ...]) -> None:
+        """Keep a sample's figures, in the order and units of ids.METRICS; the oldest goes."""
+        with self._lock:
+            self._recent.append((uptime_s, figures))
+
+    def put(self, tier: int, metric: int, statistic: int, read: Column) -> None:
+        """Keep a column that was read from the board."""
+        with self._lock:
+            self._tiers[tier, metric, statistic] = read
+
+    def clear(self) -> None:
+        """Forget all: the board restarted, and its time began anew."""
+        with self._lock:
+            self._recent.clear()
+            self._tiers.clear()
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples that came since the connection began, at most 600, oldest first."""
+        with self._lock:
+            recent = list(self._recent)
+        return [Sample(uptime_s, *map(_figure, figures, _UNITS)) for uptime_s, figures in recent]
+
+    def column(self, tier: int, metric: str, statistic: str) -> Column:
+        """Return what fetch_history() read: tier 0 is seconds, 1 minutes, 2 hours.
+
+        `metric` is one of METRICS, `statistic` "min", "mean" or "max"; empty if it was not read.
+        """
+        key = (tier, METRICS.index(metric), ids.STATISTICS.index(statistic))
+        with self._lock:
+            return self._tiers.get(key, Column())
+
+    def points(self, metric: str) -> list[tuple[float, float]]:
+        """Return (uptime, figure), oldest first: samples, and tiers for the time before them."""
+        found = [
+            (sample.uptime_s, figure)
+            for sample in self.samples
+            if (figure := getattr(sample, metric)) is not None
+        ]
+        for tier in range(len(ids.TIERS)):
+            older = self.column(tier, metric, "mean").points()
+            begin = found[0][0] if found else float("inf")
+            found = [point for point in older if point[0] < begin] + found
+        return found
+
+    def trend(self, metric: str, period: float, limit: float | None = None) -> Trend:
+        """Fit a line through a metric's last `period` seconds; `limit` is where it must end."""
+        points = self.points(metric)
+        recent = self.samples
+        now = recent[-1].uptime_s if recent else points[-1][0] if points else 0.0
+        step = period / _SLOTS
+        count, slope, error, last = trend.fit(_slots(points, now, step), step)
+        return Trend(
+            slope,
+            error,
+            count,
+            trend.is_clear(slope, error),
+            None if limit is None else trend.seconds_to(limit, slope, error, last),
+        )
+
+
+def _slots(points: list[tuple[float, float]], end: float, step: float) -> list[float | None]:
+    """Return the mean of the points in each slot, the last one up to `end`; None where none is."""
+    slots: list[list[float]] = [[] for _ in range(_SLOTS)]
+    for at, figure in points:
+        back = int((end - at) / step + _SAME_SLOT)
+        if 0 <= back < _SLOTS:
+            slots[-1 - back].append(figure)
+    return [sum(slot) / len(slot) if slot else None for slot in slots]

@@ -1,0 +1,106 @@
+"""Keeps a transport open: reads it, writes to it, opens it again with backoff when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Protocol
+
+from .errors import ConnectError, LinkLost
+from .transport.base import Transport
+
+BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
+
+
+class Receiver(Protocol):
+    """Who is told what happens on the link; none of these may raise."""
+
+    def opened(self) -> None:
+        """The transport is open, for the first time or again."""
+        ...
+
+    def received(self, data: bytes) -> None:
+        """These bytes came."""
+        ...
+
+    def lost(self) -> None:
+        """The transport is gone."""
+        ...
+
+
+class Link:
+    """One transport, from open() to close(); never resets the board."""
+
+    def __init__(self, transport: Transport, receiver: Receiver) -> None:
+        self.reconnects = 0
+        self.is_open = False
+        self._transport = transport
+        self._receiver = receiver
+        self._pause_s = BACKOFF_S[0]
+        self._writing = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """The transport's address, as the user gave it."""
+        return self._transport.address
+
+    async def open(self) -> None:
+        """Open the transport for the first time; raise a ConnectError if that fails."""
+        await self._transport.open()
+        self.is_open = True
+        self._receiver.opened()
+
+    async def run(self) -> None:
+        """Read until cancelled, and open the transport again whenever it is gone."""
+        while True:
+            await self._read_until_lost()
+            self.is_open = False
+            self._receiver.lost()
+            await self._transport.close()
+            await self._reopen()
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes as they are; raise LinkLost when there is no link."""
+        async with self._writing:
+            if not self.is_open:
+                raise LinkLost(f"There is no link to {self.address}; try again later.")
+            try:
+                await self._transport.write(data)
+            except LinkLost:
+                if self._reader is not None:
+                    self._reader.cancel()
+                raise
+
+    async def close(self) -> None:
+        """Close the transport for good; run() must have ended."""
+        self.is_open = False
+        await self._transport.close()
+
+    def works(self) -> None:
+        """The board answered: if the link is lost again, begin with a short pause."""
+        self._pause_s = BACKOFF_S[0]
+
+    async def _read_until_lost(self) -> None:
+        self._reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait([self._reader])
+        finally:
+            self._reader.cancel()  # write() does so, too, when it finds that the link is lost
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+
+    async def _read(self) -> None:
+        with contextlib.suppress(LinkLost, OSError):
+            while data := await self._transport.read():
+                self._receiver.received(data)
+
+    async def _reopen(self) -> None:
+        while not self.is_open:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, BACKOFF_S[1])
+            with contextlib.suppress(ConnectError, LinkLost, OSError):
+                await self._transport.open()
+                self.reconnects += 1
+                self.is_open = True
+                self._receiver.opened()

@@ -1,0 +1,128 @@
+"""What a payload says: decoding the board's messages, bounded and checked, and making the host's.
+
+Fields and kinds: docs/wire.md and `warden_schema.ids`. A message is a list: the kind, then its
+fields; fields that an older board does not send are None here.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+import msgpack
+
+from warden_schema import ids
+
+Message = list[Any]
+
+_SCALARS = {int, bool, NoneType, str, bytes}
+_VALUES = _SCALARS | {list}
+_FIGURES = {int, NoneType}
+_MOST_ROWS = 64  # of storage; far above MAX_MOUNTS, so that a later version may have more
+
+_NUMBER = (int,)
+_FIGURE = (int, NoneType)
+# The type of each field that the session and the mirror rely on. A HELLO's later fields are
+# looked at only after its major version, which may lay them out in another way.
+_TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
+    ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    ids.SAMPLE: (_NUMBER, (list,)),
+    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, (str, NoneType), *[_FIGURE] * 4),
+    ids.SYNCED: (_NUMBER, _NUMBER),
+    ids.ALIVE: (_NUMBER,),
+    ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
+}
+_HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
+
+
+def decode(payload: bytes) -> Message | None:
+    """Return the message in payload, as long as its kind's FIELDS; None if it is malformed.
+
+    A kind from a later version is returned as it is, if it has a sequence number.
+    """
+    try:
+        message = msgpack.unpackb(payload)  # makes nothing longer than the payload is
+    except ValueError:  # msgpack's own errors all are
+        return None
+    if type(message) is not list or not message:
+        return None
+    if _is_plain_sample(message):
+        return message
+    return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
+
+
+def _is_plain_sample(message: Message) -> bool:
+    """Tell at once of nearly every frame that there is nothing wrong with it."""
+    return (
+        len(message) == 3
+        and type(message[0]) is int
+        and message[0] == ids.SAMPLE
+        and type(message[1]) is int
+        and 0 <= message[1] <= 0xFFFF
+        and type(message[2]) is list
+        and set(map(type, message[2])) <= _FIGURES
+    )
+
+
+def _in_subset(items: list[Any], depth: int) -> bool:
+    """Tell whether there is no float, map or extension, and at most `depth` levels of arrays."""
+    kinds = set(map(type, items))
+    if kinds <= _SCALARS:
+        return True
+    if depth == 1 or not kinds <= _VALUES:
+        return False
+    return all(_in_subset(item, depth - 1) for item in items if type(item) is list)
+
+
+def _shaped(message: Message) -> Message | None:
+    kind = message[0]
+    if type(kind) is not int or not 0 < kind < 128:
+        return None
+    if kind >= ids.FIRST_HOST_KIND:
+        return message  # our own, echoed
+    missing = len(ids.FIELDS.get(kind, ("seq",))) + 1 - len(message)
+    if missing > 0:
+        message.extend([None] * missing)
+    types = _TYPES.get(kind, (_NUMBER,))
+    if not all(type(field) in allowed for field, allowed in zip(message[1:], types, strict=False)):
+        return None
+    return message if 0 <= message[1] <= 0xFFFF and _sound(kind, message) else None
+
+
+def _sound(kind: int, message: Message) -> bool:
+    """Check what goes beyond the types of the leading fields."""
+    if kind == ids.SAMPLE:
+        return set(map(type, message[2])) <= _FIGURES
+    if kind == ids.STORAGE:
+        index, count = message[2:4]
+        return bool(0 <= index < max(1, count) <= _MOST_ROWS)
+    if kind == ids.HELLO and message[2] == ids.PROTOCOL_MAJOR:
+        tail = zip(message[5:], _HELLO_TAIL, strict=False)
+        return all(type(field) in allowed for field, allowed in tail)
+    return True
+
+
+def _packed(*items: Any) -> bytes:
+    data: bytes = msgpack.packb(items)
+    return data
+
+
+def subscribe(host_id: int) -> bytes:
+    """Return the payload that asks for everything, and then for every change."""
+    return _packed(ids.SUBSCRIBE, ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR, host_id)
+
+
+def unsubscribe(host_id: int) -> bytes:
+    """Return the payload that makes the board silent."""
+    return _packed(ids.UNSUBSCRIBE, host_id)
+
+
+def keepalive(host_id: int, seq: int) -> bytes:
+    """Return the payload that keeps the board talking and acknowledges frames up to seq."""
+    return _packed(ids.KEEPALIVE, host_id, seq)
+
+
+def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any, ...]) -> bytes:
+    """Return the payload that asks for an operation; its reply carries the same id."""
+    return _packed(ids.REQUEST, host_id, request_id & 0xFFFF, operation, arguments)

@@ -1,0 +1,111 @@
+"""The board's state on the host: fed by frames, read without I/O.
+
+A frame costs storing a tuple. Models are made when somebody looks, once for each state. Written
+by one thread and read by any: the state is one tuple that is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any
+
+from warden_schema import ids
+
+from .history import METRICS, History
+from .messages import Message
+from .models import Capability, Status, Trends
+from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
+
+_PLACE = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
+_figures = itemgetter(*(_PLACE[name] for name in ids.METRICS[:3]))  # the last is of the rows
+
+
+class Mirror:
+    """What one board told; `clock` gives seconds, and `on_sample` is called at each new one."""
+
+    def __init__(
+        self,
+        on_sample: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.connected = False
+        self.samples = 0
+        self.history = History()
+        self._on_sample = on_sample
+        self._clock = clock
+        self._state = State()
+        self._cached: tuple[State, Status] = (State(), Status())
+
+    # --- what the session says ------------------------------------------------------------------
+
+    def told(self, message: Message) -> None:
+        """Keep what a HELLO, SAMPLE or STORAGE says."""
+        kind = message[0]
+        if kind == ids.SAMPLE:
+            self._sample(message[2])
+        elif kind == ids.STORAGE:
+            self._row(message[2], message[3], tuple(message[4:9]))
+        elif kind == ids.HELLO:
+            self._state = self._state._replace(hello=tuple(message))
+
+    def restarted(self) -> None:
+        """Forget the figures: they are those of a boot that is over."""
+        self._state = State(hello=self._state.hello)
+        self.history.clear()
+
+    def link_changed(self, connected: bool) -> None:
+        """Keep whether the board is there."""
+        self.connected = connected
+
+    def _sample(self, figures: list[Figure]) -> None:
+        values = (*figures, *NOTHING[len(figures) :])
+        hello, old, rows, received_at, _, used = self._state
+        if values[:2] == old[:2] and received_at is not None and values[0] is not None:
+            # Told again after a SUBSCRIBE: no younger than before.
+            self._state = self._state._replace(values=values)
+            return
+        self._state = State(hello, values, rows, self._clock(), time.time(), used)
+        self.samples += 1
+        self.history.add(uptime_s(values) or 0.0, (*_figures(values), used))
+        self._on_sample()
+
+    def _row(self, index: int, count: int, row: tuple[Any, ...]) -> None:
+        rows = [*self._state.rows, *[None] * count][: max(0, count)]
+        if index < count:
+            rows[index] = row
+        self._state = self._state._replace(rows=tuple(rows), used_bytes=used_bytes(rows))
+
+    # --- what users read ------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """The state as it is now."""
+        state = self._state
+        made_from, made = self._cached
+        if made_from is not state:
+            made = status(state, self._clock)
+            self._cached = (state, made)
+        return made
+
+    @property
+    def capabilities(self) -> Mapping[str, Capability]:
+        """What the board can tell, by name; empty before it told."""
+        return MappingProxyType(capabilities(self._state.hello))
+
+    @property
+    def dropped_frames(self) -> Figure:
+        """Frames that the board dropped because the link did not drain."""
+        return self._state.values[_PLACE["dropped_frames"]]
+
+    def trends(self, period: float) -> Trends:
+        """Fit lines through the last `period` seconds of what is here."""
+        if not period > 0:
+            raise ValueError("The period of a trend must be more than 0 seconds.")
+        now = self.status
+        totals = [row.total_bytes for row in now.storage if row.total_bytes is not None]
+        limits = {"memory": now.memory.total_bytes, "storage": sum(totals) or None}
+        found = {name: self.history.trend(name, period, limits.get(name)) for name in METRICS}
+        return Trends(period_s=period, **found)

@@ -1,0 +1,172 @@
+"""What the mirror hands out: frozen values in bytes, seconds and fractions of one.
+
+Attribute names are the keys of `to_dict()` and of the command line's JSON. None is "cannot be
+had"; `board.capabilities` tells why. Every field has a default, so that a later version can add
+fields.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+class Model:
+    """What can be turned into a dict that json takes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, models as dicts, times in ISO 8601."""
+        names = (item.name for item in fields(self) if item.repr)  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class Memory(Model):
+    """The MicroPython heap; `live_bytes` is what the last collection left."""
+
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    available_bytes: int | None = None
+    live_bytes: int | None = None
+    largest_free_block_bytes: int | None = None
+    usage: float | None = None
+
+
+@dataclass(frozen=True)
+class Cpu(Model):
+    """Load, as asyncio sees it, and how late its tasks run: on average and at worst."""
+
+    usage: float | None = None
+    active_threads: int | None = None
+    active_tasks: int | None = None
+    loop_lag_s: float | None = None
+    loop_lag_worst_s: float | None = None
+    uptime_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Storage(Model):
+    """One mounted file system; `used_bytes` and `available_bytes` may leave out a reserve."""
+
+    mount: str | None = None
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    available_bytes: int | None = None
+    usage: float | None = None
+
+
+@dataclass(frozen=True)
+class Network(Model):
+    """The WLAN, and bytes through counted sockets."""
+
+    connected: bool | None = None
+    rssi_dbm: int | None = None
+    sent_bytes: int | None = None
+    received_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Overhead(Model):
+    """What the agent itself costs."""
+
+    cpu: float | None = None
+    bytes_per_s: int | None = None
+    dropped_frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Identity(Model):
+    """Which board this is; `unique_id` in hexadecimal."""
+
+    machine: str | None = None
+    firmware: str | None = None
+    port: str | None = None
+    unique_id: str | None = None
+    boot_id: int | None = None
+    reset_cause: str | None = None
+    protocol: str | None = None
+
+
+@dataclass(frozen=True)
+class Status(Model):
+    """The board's state as it told it last; `interval_s` is 0 when monitoring is stopped."""
+
+    memory: Memory = Memory()
+    cpu: Cpu = Cpu()
+    storage: tuple[Storage, ...] = ()
+    network: Network = Network()
+    overhead: Overhead = Overhead()
+    interval_s: float | None = None
+    last_updated: datetime | None = None  # UTC, the host's clock
+    board: Identity = Identity()
+    _received_at: float | None = field(default=None, repr=False, compare=False)
+    _clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the figures came, now; None if none came yet."""
+        return None if self._received_at is None else self._clock() - self._received_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, and the age at this moment."""
+        return {**super().to_dict(), "age_s": self.age_s}
+
+
+@dataclass(frozen=True)
+class Capability(Model):
+    """Whether the board can tell something, and if not, why not."""
+
+    available: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class LinkStatus(Model):
+    """What happened between board and host since the connection began."""
+
+    frames: int = 0  # understood
+    bad_frames: int = 0  # damaged, or malformed inside
+    skipped_frames: int = 0  # of a kind that this version does not know
+    gaps: int = 0  # times that something was missed
+    dropped_frames: int | None = None  # by the board, because the link did not drain
+    text_bytes: int = 0  # what the application printed
+    reconnects: int = 0
+
+
+@dataclass(frozen=True)
+class Trend(Model):
+    """A line through one figure: its slope and standard error, in the figure's unit per second.
+
+    `exhausted_in_s` is None unless the slope is clear and leads to a limit.
+    """
+
+    slope_per_s: float | None = None
+    stderr: float | None = None
+    points: int = 0
+    is_clear: bool = False
+    exhausted_in_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Trends(Model):
+    """Where the figures are going over the last `period_s` seconds.
+
+    Memory is live bytes, storage the used bytes of all mounts, cpu a fraction, loop_lag seconds.
+    """
+
+    period_s: float = 0.0
+    memory: Trend = Trend()
+    storage: Trend = Trend()
+    cpu: Trend = Trend()
+    loop_lag: Trend = Trend()

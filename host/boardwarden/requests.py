@@ -1,0 +1,119 @@
+"""Requests under way: ids, retries, deadlines, and who waits for which reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from warden_schema import ids
+
+from .errors import BoardError, RequestRefused, RequestTimeout
+
+_FIRST_RETRY_S = 0.3
+_LAST_RETRY_S = 1.0
+_RETRY_GROWTH = 1.5
+
+_Answer = tuple[int, Any] | BoardError  # a reply's code and value, or why there is none
+
+_REFUSALS = {
+    ids.UNKNOWN_REQUEST: "The board's agent does not know this request; install a newer agent.",
+    ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
+    ids.FAILED: "The board's agent failed with {value}; look at what the board prints.",
+}
+
+
+class Requests:
+    """The requests of one session. A board executes each id once, however often it is sent.
+
+    `ready` waits until a request may be sent. `send` sends its id, operation and arguments, and
+    raises nothing when that fails: it is tried again.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[], Awaitable[None]],
+        send: Callable[[int, int, tuple[Any, ...]], Awaitable[None]],
+    ) -> None:
+        self._ready = ready
+        self._send = send
+        self._next_id = 0
+        self._pending: dict[int, asyncio.Future[_Answer]] = {}
+        self._room = asyncio.Event()
+        self.closed: BoardError | None = None
+
+    async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:
+        """Send a request until it is answered; return the reply's value.
+
+        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board says no, and
+        what fail() was given.
+        """
+        try:
+            code, value = await asyncio.wait_for(self._exchange(operation, arguments), timeout)
+        except asyncio.TimeoutError:
+            raise RequestTimeout(
+                f"The board did not reply within {timeout:g} s, so whether it did the request is "
+                "unknown; look at its state, then try again."
+            ) from None
+        if code != ids.OK:
+            reason = _REFUSALS.get(code, "The board refuses the request with code {code}.")
+            raise RequestRefused(reason.format(code=code, value=value), code, value)
+        return value
+
+    def reply(self, wire_id: int, code: int, value: Any) -> None:
+        """Hand a REPLY to who waits for it; one that nobody waits for is a repeat."""
+        for request_id, answer in self._pending.items():
+            if request_id & 0xFFFF == wire_id and not answer.done():
+                answer.set_result((code, value))
+
+    def fail(self, error: BoardError) -> None:
+        """Let all requests that were sent raise error."""
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_result(error)
+
+    def close(self, error: BoardError) -> None:
+        """Let all requests raise error, the later ones too."""
+        self.closed = error
+        self.fail(error)
+
+    async def _exchange(self, operation: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
+        request_id = await self._take_id()
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self._pending[request_id] = answer
+        try:
+            await self._repeat(request_id, operation, arguments, answer)
+        finally:
+            del self._pending[request_id]
+            self._room.set()
+        result = answer.result()
+        if isinstance(result, BoardError):
+            raise result
+        return result
+
+    async def _take_id(self) -> int:
+        """Wait until a new id is not so far ahead that the board forgets the oldest under way."""
+        while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
+            self._room.clear()
+            await self._room.wait()
+        self._next_id += 1
+        return self._next_id - 1
+
+    async def _repeat(
+        self,
+        request_id: int,
+        operation: int,
+        arguments: tuple[Any, ...],
+        answer: asyncio.Future[_Answer],
+    ) -> None:
+        """Send, and send again, until there is an answer."""
+        pause = _FIRST_RETRY_S
+        while not answer.done():
+            await self._ready()
+            if self.closed is not None:
+                raise self.closed
+            if answer.done():  # it failed while it waited, and must not be sent any more
+                return
+            await self._send(request_id, operation, arguments)
+            await asyncio.wait([answer], timeout=pause)
+            pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)

@@ -1,0 +1,69 @@
+"""Which frames are news, and whether what the board told after a SUBSCRIBE is whole."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What a frame's sequence number says of it."""
+
+    NEXT = 1  # the one that was due
+    GAP = 2  # news, but something before it was missed
+    STALE = 3  # a repeat, or one that came late
+
+
+class Sequence:
+    """Follows the numbers that the board gives its frames, modulo 65 536."""
+
+    def __init__(self) -> None:
+        self.last: int | None = None
+
+    def restart(self, seq: int) -> None:
+        """Take a HELLO's number as the newest, whatever was before."""
+        self.last = seq
+
+    def judge(self, seq: int) -> Verdict:
+        """Tell what the next frame's number says, and remember it if it is news."""
+        if self.last is None:
+            return Verdict.STALE  # nothing counts before a HELLO
+        ahead = (seq - self.last) & 0xFFFF
+        if ahead == 0 or ahead >= 0x8000:
+            return Verdict.STALE
+        self.last = seq
+        return Verdict.NEXT if ahead == 1 else Verdict.GAP
+
+
+class Snapshot:
+    """Tells whether all that a HELLO announces arrived by the time of its SYNCED.
+
+    The rows are counted as well as the gaps: a HELLO that is sent again in the middle, because a
+    capability changed, must not hide that a row before it was lost.
+    """
+
+    def __init__(self) -> None:
+        self._unbroken = False
+        self._count: int | None = None
+        self._rows: set[int] = set()
+
+    def begin(self) -> None:
+        """A HELLO came."""
+        self._unbroken = True
+        self._count = None
+        self._rows.clear()
+
+    def miss(self) -> None:
+        """Something was lost."""
+        self._unbroken = False
+
+    def row(self, index: int, count: int) -> None:
+        """Row `index` of a table of `count` came."""
+        if count != self._count:
+            self._count = count
+            self._rows.clear()
+        if index < count:
+            self._rows.add(index)
+
+    def is_whole(self) -> bool:
+        """Tell it, when SYNCED comes."""
+        return self._unbroken and self._count == len(self._rows)

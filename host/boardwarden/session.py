@@ -1,0 +1,233 @@
+"""One host's session with one board: composes link, framing, subscription and requests.
+
+Nothing that a board sends, however wrong, ends its tasks: what is not understood is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import diagnosis, messages
+from .errors import ConnectError, LinkLost, VersionMismatch
+from .framing import Deframer, frame
+from .link import Link
+from .messages import Message
+from .prompt import PromptWatch
+from .requests import Requests
+from .subscription import Subscription
+from .transport.base import Transport
+
+_GOODBYE_S = 0.5
+_SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
+
+
+class Keeper(Protocol):
+    """Who keeps the board's state: the mirror."""
+
+    def told(self, message: Message) -> None:
+        """A HELLO, SAMPLE or STORAGE came, and it is news."""
+        ...
+
+    def restarted(self) -> None:
+        """The board restarted: what it told before no longer holds."""
+        ...
+
+    def link_changed(self, connected: bool) -> None:
+        """The board was lost, or is there (again)."""
+        ...
+
+
+class Session:
+    """start() once, close() once; `printed` gets what the board's application prints."""
+
+    def __init__(
+        self, transport: Transport, keeper: Keeper, printed: Callable[[str], None]
+    ) -> None:
+        self._keeper = keeper
+        self._printed = printed
+        self._host_id = random.randint(1, 2**29)
+        self.deframer = Deframer()
+        self.link = Link(transport, self)
+        self.subscription = Subscription(self._host_id, self)
+        self._requests = Requests(self._until_certain, self._send_request)
+        self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
+        self._refusal: VersionMismatch | None = None
+        self._settled: asyncio.Future[None] | None = None  # done when start() may return
+        self._certain = asyncio.Event()  # subscription.certain, to wait for
+        self._wake = asyncio.Event()  # something may be due to be sent
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, timeout: float) -> None:
+        """Connect, and wait until the keeper knows the board's whole state.
+
+        Raises a ConnectError after `timeout` seconds at the latest; then all is closed again.
+        """
+        try:
+            await asyncio.wait_for(self._begin(), timeout)
+        except asyncio.TimeoutError:
+            error = self._why_not(timeout)
+            await self.close()
+            raise error from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def request(self, operation: int, *arguments: Any, timeout: float) -> Any:
+        """Have the board do an operation once; return the reply's value.
+
+        Raises a RequestError, LinkLost when the session is closed, VersionMismatch when an agent
+        of another version has taken the board's place.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        return await self._requests.call(operation, arguments, timeout)
+
+    async def close(self) -> None:
+        """Tell the board goodbye, end all tasks and close the link; twice is fine."""
+        try:
+            if goodbye := self.subscription.goodbye():
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._send(goodbye), _GOODBYE_S)
+        finally:
+            self._requests.close(diagnosis.closed())
+            self._certain.set()  # whoever waits to send finds it closed
+            try:
+                await self._end_tasks()
+            finally:
+                await self.link.close()
+                self.subscription.lost()
+
+    async def _begin(self) -> None:
+        self._settled = asyncio.get_running_loop().create_future()
+        await self.link.open()
+        self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
+        await self._settled
+
+    async def _end_tasks(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+
+    def _settle(self, error: ConnectError | None = None) -> None:
+        if self._settled is None or self._settled.done():
+            return
+        if error is None:
+            self._settled.set_result(None)
+        else:
+            self._settled.set_exception(error)
+
+    def _why_not(self, timeout: float) -> ConnectError:
+        """Return what start() raises when it waited for nothing."""
+        if self.subscription.heard:
+            return diagnosis.poor_line(self.link.address)
+        if self._prompt.seen:
+            return diagnosis.at_prompt(self.link.address)
+        return diagnosis.no_answer(self.link.address, timeout)
+
+    # --- what the link says ---------------------------------------------------------------------
+
+    def opened(self) -> None:
+        """The transport is open: subscribe."""
+        self.deframer.reset()
+        self.subscription.opened(asyncio.get_running_loop().time())
+        self._wake.set()
+
+    def received(self, data: bytes) -> None:
+        """Bytes came: take them apart and pass on what they are."""
+        now = asyncio.get_running_loop().time()
+        for item in self.deframer.feed(data):
+            if isinstance(item, bytes):
+                self.subscription.receive(item, now)
+            else:
+                if not self.subscription.heard:
+                    self._prompt.text(item)
+                self._printed(item)
+        if self.subscription.certain:
+            self._certain.set()
+        if self.subscription.due_at(now) <= now:
+            self._wake.set()
+
+    def lost(self) -> None:
+        """The transport is gone; the link opens it again, but not before start() returned."""
+        self.subscription.lost()
+        self._settle(diagnosis.closed_early(self.link.address))
+
+    # --- what the subscription says -------------------------------------------------------------
+
+    def told(self, message: Message) -> None:
+        """State came: it is the keeper's."""
+        self._keeper.told(message)
+
+    def synced(self) -> None:
+        """The keeper knows all."""
+        self._refusal = None
+        self._settle()
+
+    def restarted(self) -> None:
+        """What was under way is unknown, and what was known no longer holds."""
+        self._requests.fail(diagnosis.restarted())
+        self._keeper.restarted()
+
+    def link_changed(self, connected: bool) -> None:
+        """The board was lost, or is there (again)."""
+        if connected:
+            self.link.works()
+        self._keeper.link_changed(connected)
+
+    def refused(self, major: int, minor: int) -> None:
+        """An agent of another version is there: requests say so until another one is."""
+        self._refusal = diagnosis.other_version(self.link.address, major, minor)
+        self._settle(self._refusal)
+
+    def replied(self, request_id: int, code: int, value: object) -> None:
+        """A reply came: hand it to who waits."""
+        self._requests.reply(request_id, code, value)
+
+    def echoed(self) -> None:
+        """Nobody reads there: what is sent comes back."""
+        self._prompt.echo()
+
+    # --- what is sent ---------------------------------------------------------------------------
+
+    async def _tend(self) -> None:
+        """Send what is due, when it is due."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._wake.clear()
+            if not self.link.is_open:
+                await self._wake.wait()
+                continue
+            for payload in self.subscription.due(loop.time()):
+                await self._send(payload)
+            timer = loop.call_at(self.subscription.due_at(loop.time()), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
+
+    async def _until_certain(self) -> None:
+        """Wait until it is certain that the board is the one that a request is meant for.
+
+        Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
+        it may have done before.
+        """
+        while not (self.subscription.certain or self._requests.closed):
+            self._certain.clear()
+            await self._certain.wait()
+
+    async def _send_request(
+        self, request_id: int, operation: int, arguments: tuple[Any, ...]
+    ) -> None:
+        await self._send(messages.request(self._host_id, request_id, operation, arguments))
+
+    async def _send(self, payload: bytes) -> None:
+        """Send a frame; that the link is lost is noticed by who reads."""
+        with contextlib.suppress(LinkLost):
+            await self.link.write(frame(payload))

@@ -1,0 +1,214 @@
+"""What a host that listens to one board must know and send: no I/O, no tasks, times are given.
+
+Rules: docs/wire.md, "A session". Times are seconds of any one clock that never goes back.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from warden_schema import ids
+
+from . import messages
+from .messages import Message
+from .sequence import Sequence, Snapshot, Verdict
+
+SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
+KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
+SILENCE_S = 2.5  # without a frame, the board counts as gone
+_ACK_BYTES = ids.WINDOW_BYTES // 2
+_FRAME_BYTES = 4  # delimiters and CRC
+_HEARTBEAT = (ids.SAMPLE, ids.ALIVE)  # acknowledged with the next keepalive only
+
+
+class Listener(Protocol):
+    """Who is told what the board says."""
+
+    def told(self, message: Message) -> None:
+        """A HELLO, SAMPLE or STORAGE came, and it is news."""
+        ...
+
+    def synced(self) -> None:
+        """All that the board has to tell has been told."""
+        ...
+
+    def restarted(self) -> None:
+        """The board restarted: what it told before no longer holds."""
+        ...
+
+    def link_changed(self, connected: bool) -> None:
+        """The board was lost, or is there (again)."""
+        ...
+
+    def refused(self, major: int, minor: int) -> None:
+        """The board speaks this version of the protocol, which is not ours."""
+        ...
+
+    def replied(self, request_id: int, code: int, value: object) -> None:
+        """The answer to a request came, maybe again."""
+        ...
+
+    def echoed(self) -> None:
+        """What came back is what a host sent."""
+        ...
+
+
+class Subscription:
+    """Receives the board's payloads in the order they came and says what to send when."""
+
+    def __init__(self, host_id: int, listener: Listener) -> None:
+        self.frames = self.malformed = self.skipped = self.gaps = 0
+        self.certain = False  # a HELLO answered the last SUBSCRIBE: the board is who we think
+        self._host_id = host_id
+        self._listener = listener
+        self._sequence = Sequence()
+        self._snapshot = Snapshot()
+        self._boot_id: int | None = None
+        self._uptime = (0, 0)  # seconds, milliseconds
+        self._connected = False
+        self._synced = False
+        self._ack_due = False
+        self._unacknowledged = 0  # bytes, about
+        self._heard_at = self._subscribe_at = self._keepalive_at = 0.0
+
+    @property
+    def heard(self) -> bool:
+        """A HELLO came, some time."""
+        return self._sequence.last is not None
+
+    def opened(self, now: float) -> None:
+        """Begin on a fresh link."""
+        self._heard_at = self._subscribe_at = now
+        self._resubscribe()
+
+    def lost(self) -> None:
+        """The link is gone, and what may come on the next one is not known."""
+        self.certain = False
+        self._set_connected(False)
+
+    # --- what the board sends -------------------------------------------------------------------
+
+    def receive(self, payload: bytes, now: float) -> None:
+        """Take one payload; count, and otherwise ignore, what is not understood."""
+        message = messages.decode(payload)
+        if message is None:
+            self.malformed += 1
+            return
+        kind: int = message[0]
+        if kind >= ids.FIRST_HOST_KIND:
+            self._listener.echoed()
+            return
+        self.frames += 1
+        self._heard_at = now
+        self._unacknowledged += len(payload) + _FRAME_BYTES
+        if kind not in _HEARTBEAT or self._unacknowledged >= _ACK_BYTES:
+            self._ack_due = True
+        self._dispatch(kind, message)
+
+    def _dispatch(self, kind: int, message: Message) -> None:
+        if kind == ids.HELLO:
+            if message[4] == self._host_id:
+                self._hello(message)
+        elif kind == ids.REFUSED:
+            if message[4] == self._host_id:
+                self._listener.refused(message[2], message[3])
+        elif self._is_news(message[1]):
+            self._news(kind, message)
+
+    def _hello(self, message: Message) -> None:
+        seq, major, minor, _, boot_id = message[1:6]
+        if major != ids.PROTOCOL_MAJOR:
+            self._listener.refused(major, minor)
+            return
+        self._sequence.restart(seq)
+        self._snapshot.begin()
+        if boot_id != self._boot_id:
+            self._restarted()
+        self._boot_id = boot_id
+        self.certain = True
+        self._listener.told(message)
+        self._set_connected(True)
+
+    def _is_news(self, seq: int) -> bool:
+        verdict = self._sequence.judge(seq)
+        if verdict is Verdict.GAP:
+            self.gaps += 1
+            self._resubscribe()
+        return verdict is not Verdict.STALE
+
+    def _news(self, kind: int, message: Message) -> None:
+        if kind == ids.SAMPLE:
+            self._sample(message)
+        elif kind == ids.STORAGE:
+            self._snapshot.row(message[2], message[3])
+            self._listener.told(message)
+        elif kind == ids.REPLY:
+            self._listener.replied(message[2], message[3], message[4])
+        elif kind == ids.SYNCED:
+            if message[2] == self._host_id and self._snapshot.is_whole():
+                self._synced = True
+                self._listener.synced()
+        elif kind != ids.ALIVE:
+            self.skipped += 1
+
+    def _sample(self, message: Message) -> None:
+        values = message[2]
+        if len(values) >= 2 and None not in values[:2]:
+            uptime = (values[0], values[1])
+            if uptime < self._uptime:
+                self._restarted()
+                self._resubscribe()
+            self._uptime = uptime
+        self._listener.told(message)
+
+    def _restarted(self) -> None:
+        self._uptime = (0, 0)
+        if self._boot_id is not None:
+            self._listener.restarted()
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected != self._connected:
+            self._connected = connected
+            self._listener.link_changed(connected)
+
+    # --- what the host sends --------------------------------------------------------------------
+
+    def _resubscribe(self) -> None:
+        """Have everything told anew, but never more often than every SUBSCRIBE_S."""
+        self._snapshot.miss()  # a SYNCED that is under way tells nothing any more
+        self._synced = False
+        self.certain = False
+
+    def due(self, now: float) -> list[bytes]:
+        """Return the payloads to send now."""
+        payloads = []
+        if self._connected and now >= self._heard_at + SILENCE_S:
+            self._set_connected(False)
+            self._resubscribe()
+        if not self._synced and now >= self._subscribe_at:
+            self._subscribe_at = now + SUBSCRIBE_S
+            self.certain = False
+            payloads.append(messages.subscribe(self._host_id))
+        if (seq := self._sequence.last) is not None and (
+            self._ack_due or now >= self._keepalive_at
+        ):
+            self._keepalive_at = now + KEEPALIVE_S
+            self._ack_due = False
+            self._unacknowledged = 0
+            payloads.append(messages.keepalive(self._host_id, seq))
+        return payloads
+
+    def due_at(self, now: float) -> float:
+        """Return when due() has something next, if nothing comes before."""
+        times = [now + KEEPALIVE_S]
+        if self.heard:
+            times.append(now if self._ack_due else self._keepalive_at)
+        if not self._synced:
+            times.append(self._subscribe_at)
+        if self._connected:
+            times.append(self._heard_at + SILENCE_S)
+        return min(times)
+
+    def goodbye(self) -> bytes | None:
+        """Return the payload to part with; None if the board does not listen."""
+        return messages.unsubscribe(self._host_id) if self._connected else None

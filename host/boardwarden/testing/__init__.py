@@ -1,0 +1,12 @@
+"""Fakes for tests: a board that speaks the protocol, one at its prompt, and a way to them.
+
+    board = FakeBoard()
+    async with boardwarden.connect(FakeTransport(board)) as mirrored: ...
+
+Nothing here talks to hardware. Simulating a real agent is the address "sim".
+"""
+
+from .fake_board import FakeBoard, FakePrompt
+from .fake_transport import FakeTransport, Peer
+
+__all__ = ["FakeBoard", "FakePrompt", "FakeTransport", "Peer"]

@@ -1,0 +1,207 @@
+"""Boards that are none: one that speaks the protocol, and one at its REPL prompt."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+
+from boardwarden.framing import frame
+from warden_schema import frame as schema
+from warden_schema import ids
+
+SAMPLE = {
+    "uptime_s": 10,
+    "uptime_ms": 0,
+    "interval_ms": 1000,
+    "total_bytes": 240_000,
+    "free_bytes": 180_000,
+    "live_bytes": 50_000,
+    "cpu_permille": 125,
+    "loop_lag_ms": 2,
+    "loop_lag_worst_ms": 9,
+    "tasks": 3,
+    "overhead_permille": 4,
+    "link_bytes_per_s": 60,
+    "dropped_frames": 0,
+    "skipped_frames": 0,
+    "bad_frames": 0,
+}
+IDENTITY = ["fakeboard", "1.28.0", "fake", b"\x01\x02\x03\x04", "power_on", "0.1.0"]
+ROW = ["/", 4096, 512, 400, 390]
+_STEP_S = 0.1  # at most between two looks at what is due
+
+Arguments = list[Any]
+Rows = list[list[Any]]
+
+
+class FakeBoard:
+    """Speaks docs/wire.md as the agent does, from figures that a test sets.
+
+    `done` lists the requests it executed; `version` is the protocol's. `answer` maps an operation
+    to what gives (code, value) for its arguments.
+    """
+
+    def __init__(self) -> None:
+        self.send: Callable[[bytes], None] = lambda data: None
+        self.version = (ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR)
+        self.boot_id = 1
+        self.identity: list[Any] = list(IDENTITY)
+        self.capabilities = bytes(len(ids.CAPABILITIES))
+        self.values: dict[str, int | None] = dict(SAMPLE)
+        self.rows: Rows = [list(ROW)]
+        self.interval_s = 0.0  # of samples by itself; 0: only those that sample() sends
+        self.mute = False  # hears, but says and does nothing
+        self.done: list[tuple[int, Arguments]] = []
+        self.answer: dict[int, Callable[[Arguments], tuple[int, Any]]] = {
+            ids.PING: lambda arguments: (ids.OK, None),
+            ids.START_MONITORING: self._start_monitoring,
+            ids.STOP_MONITORING: self._stop_monitoring,
+            ids.HISTORY_READ: lambda arguments: (ids.OK, [10, 1, 1, b"\x01\x00\xff\xff\x03\x00"]),
+        }
+        self.power_up()
+
+    def power_up(self) -> None:
+        """Begin as after a reset, which nobody is told; see restart()."""
+        self.host_id: int | None = None
+        self.seq = 0
+        self._replies: dict[int, tuple[int, Any]] = {}  # those of the host in _replies_to
+        self._replies_to: int | None = None
+        self._reader = schema.Reader(ids.MAX_REQUEST)
+        self._now = self._heard_at = self._sampled_at = 0.0
+        self._said = False
+
+    def restart(self) -> None:
+        """Reset: a new boot id, uptime from zero, and silence until a host subscribes."""
+        self.power_up()
+        self.boot_id += 1
+        self.values["uptime_s"] = 0
+
+    # --- what a test makes it do ----------------------------------------------------------------
+
+    def sample(self, **values: int | None) -> None:
+        """Take another sample, one second later, with these values changed."""
+        self.values["uptime_s"] = (self.values["uptime_s"] or 0) + 1
+        self.values.update(values)
+        self._tell(ids.SAMPLE, self._figures())
+
+    def store(self, index: int, row: list[Any]) -> None:
+        """Change one row of storage."""
+        self.rows[index] = row
+        self._tell_row(index)
+
+    def print(self, text: str) -> None:
+        """Print, as an application does."""
+        self.send(text.encode())
+
+    def step(self, now: float) -> float:
+        """Sample if it is time, and fall silent if the host did."""
+        self._now = now
+        if now - self._heard_at > ids.SILENCE_MS / 1000:
+            self.host_id = None
+        if self.interval_s and now - self._sampled_at >= self.interval_s:
+            self._sampled_at = now
+            self.sample()
+        return min(self.interval_s or _STEP_S, _STEP_S)
+
+    # --- what it hears --------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take what the host sent; what is damaged is dropped."""
+        for byte in data:
+            length = self._reader.feed(byte)
+            if length > 0 and not self.mute:
+                with contextlib.suppress(ValueError):  # one damaged frame in 65 536 looks whole
+                    self._message(msgpack.unpackb(bytes(self._reader.payload[:length])))
+
+    def _message(self, message: list[Any]) -> None:
+        kind = message[0]
+        if kind == ids.SUBSCRIBE:
+            self._subscribe(message[1], message[3])
+        elif self.host_id is not None and message[1] == self.host_id:
+            self._heard_at = self._now
+            if kind == ids.UNSUBSCRIBE:
+                self.host_id = None
+            elif kind == ids.REQUEST:
+                self._request(*message[2:5])
+            elif kind == ids.KEEPALIVE and not self._said:
+                self._tell(ids.ALIVE)
+            self._said = self._said and kind != ids.KEEPALIVE
+
+    def _subscribe(self, major: int, host_id: int) -> None:
+        if major != self.version[0]:
+            self._put(ids.REFUSED, self.seq, *self.version, host_id)
+            return
+        self._heard_at = self._now
+        if host_id != self._replies_to:  # not host_id: that is None again after a silence
+            self._replies.clear()
+        self.host_id = self._replies_to = host_id
+        limits = [ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS]
+        identity = (self.boot_id, self.identity, limits, self.capabilities)
+        self._tell(ids.HELLO, *self.version, host_id, *identity)
+        self._tell(ids.SAMPLE, self._figures())
+        for index in range(max(1, len(self.rows))):
+            self._tell_row(index)
+        self._tell(ids.SYNCED, host_id)
+
+    def _request(self, request_id: int, operation: int, arguments: Arguments) -> None:
+        """Execute a request once: a repeat gets the first answer again."""
+        if request_id not in self._replies:
+            newest = max(self._replies, default=request_id)
+            if newest - request_id >= ids.MAX_PENDING:
+                return
+            self.done.append((operation, arguments))
+            answer = self.answer.get(operation)
+            self._replies[request_id] = answer(arguments) if answer else (ids.UNKNOWN_REQUEST, None)
+            for old in [i for i in self._replies if request_id - i >= ids.MAX_PENDING]:
+                del self._replies[old]
+        self._tell(ids.REPLY, request_id, *self._replies[request_id])
+
+    def _start_monitoring(self, arguments: Arguments) -> tuple[int, Any]:
+        interval_ms = arguments[0]
+        if not ids.MIN_INTERVAL_MS <= interval_ms <= ids.MAX_INTERVAL_MS:
+            return ids.BAD_ARGUMENTS, None
+        self.values["interval_ms"] = interval_ms
+        self.interval_s = interval_ms / 1000
+        return ids.OK, interval_ms
+
+    def _stop_monitoring(self, arguments: Arguments) -> tuple[int, Any]:
+        self.values["interval_ms"] = 0
+        self.interval_s = 0.0
+        return ids.OK, None
+
+    # --- what it says ---------------------------------------------------------------------------
+
+    def _figures(self) -> list[int | None]:
+        return [self.values.get(name) for name in ids.SAMPLE_VALUES]
+
+    def _tell_row(self, index: int) -> None:
+        row = self.rows[index] if self.rows else [None] * len(ROW)
+        self._tell(ids.STORAGE, index, len(self.rows), *row)
+
+    def _tell(self, kind: int, *fields: Any) -> None:
+        """Send a frame with the next number, if a host listens."""
+        if self.host_id is not None and not self.mute:
+            self.seq = (self.seq + 1) & 0xFFFF
+            self._said = True
+            self._put(kind, self.seq, *fields)
+
+    def _put(self, *message: Any) -> None:
+        self.send(frame(msgpack.packb(message)))
+
+
+class FakePrompt:
+    """A board at MicroPython's friendly REPL: echoes printable ASCII, and knows no agent."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[bytes], None] = lambda data: None
+
+    def receive(self, data: bytes) -> None:
+        """Echo."""
+        self.send(bytes(byte for byte in data if 32 <= byte <= 126))
+
+    def step(self, now: float) -> float:
+        """Nothing is ever due."""
+        return _STEP_S

@@ -1,0 +1,33 @@
+"""What the session needs of a way to a board: open, read, write, close."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """Carries bytes to and from one board, and never resets it.
+
+    May be opened again after close(): that is how the session reconnects.
+    """
+
+    @property
+    def address(self) -> str:
+        """The address, as the user gave it."""
+        ...
+
+    async def open(self) -> None:
+        """Open the way to the board; raise a subclass of ConnectError if there is none."""
+        ...
+
+    async def read(self) -> bytes:
+        """Wait for bytes and return them; b"" when the other end is gone."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send all of data; raise LinkLost when the other end is gone."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the way; closing it twice is fine."""
+        ...

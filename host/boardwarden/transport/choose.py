@@ -1,0 +1,36 @@
+"""From an address to the transport it means; each kind is imported only when it is used."""
+
+from __future__ import annotations
+
+import re
+
+from .address import wrong_address
+from .base import Transport
+
+_WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
+
+
+def transport_for(address: str) -> Transport:
+    """Return the transport for a board address, not opened; raise AddressError for a wrong one."""
+    kind, _, rest = address.partition(":")
+    if kind == "sim":
+        from .sim import Sim
+
+        return Sim(address, rest)
+    if kind == "qemu" and rest:
+        from .qemu import Qemu
+
+        return Qemu(address, rest)
+    if kind == "tcp":
+        from .tcp import Tcp
+
+        return Tcp(address)
+    if address.startswith("/"):
+        from .serial_posix import SerialPosix
+
+        return SerialPosix(address)
+    if _WINDOWS_PORT.fullmatch(address):
+        from .serial_threaded import SerialThreaded
+
+        return SerialThreaded(address)
+    raise wrong_address(address, f"{address!r} is not a board address")

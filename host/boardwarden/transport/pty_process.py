@@ -1,0 +1,66 @@
+"""A program on a pseudo-terminal of its own, as a board is on its serial line. POSIX only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from .fd_stream import FdStream
+from .terminal import make_transparent
+
+_LAUNCHER = Path(__file__).with_name("on_terminal.py")
+_END_S = 2.0  # a program that the hang-up does not end by then is killed
+
+
+class PtyProcess:
+    """Starts `command` with the terminal as its standard input, output and error.
+
+    Ctrl-C over the line interrupts it; the caller's own Ctrl-C does not, as it runs in a session
+    of its own. If the caller dies, the hang-up ends it.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> None:
+        board_end, program_end = pty.openpty()
+        try:
+            make_transparent(program_end)
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_LAUNCHER), *command],
+                stdin=program_end,
+                stdout=program_end,
+                stderr=program_end,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(board_end)
+            raise
+        finally:
+            os.close(program_end)
+        self._stream = FdStream(board_end, name)
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" once the program has ended and all it wrote has been read."""
+        return await self._stream.read()
+
+    async def write(self, data: bytes) -> None:
+        """Write to the program's standard input; raise LinkLost when it has ended."""
+        await self._stream.write(data)
+
+    async def close(self) -> None:
+        """Hang up, which ends the program, and wait for that."""
+        self._stream.close()
+        await asyncio.to_thread(end_process, self._process)
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was told to end; kill it if it does not."""
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,110 @@
+"""`qemu:firmware.elf`: a firmware with the agent frozen in, on QEMU's Cortex-M3 (mps2-an385)."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from boardwarden.errors import LinkLost, NoAgent, SimulatorMissing
+
+from .address import wrong_address
+
+if TYPE_CHECKING:
+    from .qemu_machine import QemuMachine
+
+_PROGRAM = "qemu-system-arm"
+_START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
+_FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
+_START_AGENT = "warden.start()\n"
+_RUN_AGENT = (
+    "while True:\n warden.poll()\n for _ in range(5000): pass\n"  # an application that counts
+)
+
+
+class Qemu:
+    """The simulated board's second serial port, with the agent running.
+
+    The first port has the REPL, over which open() starts the agent; what is printed there is read
+    and dropped. Opening it again after close() starts the board anew.
+    """
+
+    def __init__(self, address: str, firmware: str) -> None:
+        self._address = address
+        self._firmware = Path(firmware)
+        self._machine: QemuMachine | None = None
+
+    @property
+    def address(self) -> str:
+        """The address, as the user gave it."""
+        return self._address
+
+    async def open(self) -> None:
+        """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
+        if not self._firmware.is_file():
+            raise wrong_address(self._address, f"There is no file {str(self._firmware)!r}")
+        program = _find_qemu(self._address)
+        from .qemu_machine import QemuMachine
+
+        self._machine = QemuMachine(program, self._firmware, self._address)
+        try:
+            await self._boot_in_time(self._machine)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _boot_in_time(self, machine: QemuMachine) -> None:
+        try:
+            await asyncio.wait_for(self._boot(machine), _START_S)
+        except asyncio.TimeoutError as error:
+            raise self._no_agent(
+                "does not answer at its REPL: is it built for mps2-an385?"
+            ) from error
+        except LinkLost as error:
+            raise wrong_address(
+                self._address, f"QEMU cannot run {self._firmware}: it must be built for mps2-an385"
+            ) from error
+
+    async def _boot(self, machine: QemuMachine) -> None:
+        repl = await machine.start()
+        await repl.enter()
+        printed, traceback = await repl.run(_FIND_AGENT)
+        if printed or traceback:
+            raise self._no_agent("has no warden: build one with device/manifest.py.")
+        _, traceback = await repl.run(_START_AGENT)
+        if traceback:
+            last = traceback.strip().splitlines()[-1]
+            raise self._no_agent(f"has a warden that does not start ({last}).")
+        await repl.start(_RUN_AGENT)
+        machine.drop_prints()
+
+    def _no_agent(self, problem: str) -> NoAgent:
+        return NoAgent(f"The firmware {self._firmware} {problem}", self._address)
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" when QEMU has ended."""
+        return await self._machine.read() if self._machine else b""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of data; raise LinkLost when QEMU has ended."""
+        if self._machine is None:
+            raise LinkLost(f"The link to {self._address} is closed.")
+        await self._machine.write(data)
+
+    async def close(self) -> None:
+        """End the simulated board."""
+        machine, self._machine = self._machine, None
+        if machine:
+            await machine.close()
+
+
+def _find_qemu(address: str) -> str:
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        raise SimulatorMissing(
+            f"The simulated Cortex-M3 needs {_PROGRAM} "
+            "(on Debian: apt-get install qemu-system-arm).",
+            address,
+        )
+    return program

@@ -1,0 +1,60 @@
+"""As much of MicroPython's raw REPL as it takes to start an application on a simulated board.
+
+The protocol: https://docs.micropython.org/en/latest/reference/repl.html#raw-mode
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from boardwarden.errors import LinkLost
+
+from .fd_stream import FdStream
+
+_INTERRUPT_AND_ENTER = b"\r\x03\x03\r\x01"
+_PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
+_RUN = b"\x04"
+_AGAIN_S = 0.5
+
+
+class RawRepl:
+    """Runs code on the board at the other end of `stream`; the caller sets the time limit.
+
+    Raises LinkLost when the other end is gone.
+    """
+
+    def __init__(self, stream: FdStream) -> None:
+        self._stream = stream
+        self._unread = b""
+
+    async def enter(self) -> None:
+        """Get to the raw REPL's prompt, whatever the board is doing; it may still be booting."""
+        while True:
+            await self._stream.write(_INTERRUPT_AND_ENTER)
+            try:
+                await asyncio.wait_for(self._until(_PROMPT), _AGAIN_S)
+            except asyncio.TimeoutError:
+                continue
+            return
+
+    async def run(self, code: str) -> tuple[str, str]:
+        """Run code to its end; return what it printed, and the traceback or ""."""
+        await self.start(code)
+        printed = await self._until(b"\x04")
+        traceback = await self._until(b"\x04>")
+        return printed.decode(errors="replace"), traceback.decode(errors="replace")
+
+    async def start(self, code: str) -> None:
+        """Start code, and do not wait for its end."""
+        await self._stream.write(code.encode() + _RUN)
+        await self._until(b"OK")
+
+    async def _until(self, mark: bytes) -> bytes:
+        """Read up to and including mark; return what came before it."""
+        while mark not in self._unread:
+            data = await self._stream.read()
+            if not data:
+                raise LinkLost("The board's REPL is gone.")
+            self._unread += data
+        before, _, self._unread = self._unread.partition(mark)
+        return before

@@ -1,0 +1,98 @@
+"""`tcp://host:port`: a board that listens on the network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
+from boardwarden.errors import ConnectError, LinkLost, PortMissing
+
+from .address import wrong_address
+
+_CONNECT_S = 5.0
+_CHUNK_BYTES = 4096
+
+
+class Tcp:
+    """A TCP connection without Nagle's delay: requests are small and awaited."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._host, self._port = _parse(address)
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def address(self) -> str:
+        """The address, as the user gave it."""
+        return self._address
+
+    async def open(self) -> None:
+        """Connect within 5 s; raise PortMissing (no such host, nobody listens) or ConnectError."""
+        connect = asyncio.open_connection(self._host, self._port)
+        try:
+            self._reader, writer = await asyncio.wait_for(connect, _CONNECT_S)
+        except (OSError, asyncio.TimeoutError) as error:
+            raise self._explain(error) from error
+        link: socket.socket = writer.get_extra_info("socket")
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._writer = writer
+
+    def _explain(self, error: Exception) -> ConnectError:
+        if isinstance(error, socket.gaierror):
+            return PortMissing(f"There is no host {self._host!r}: check the name.", self._address)
+        if isinstance(error, ConnectionRefusedError):
+            return PortMissing(
+                f"Nothing listens on port {self._port} of {self._host}: "
+                "check the port, and that the board's agent serves it.",
+                self._address,
+            )
+        if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+            return ConnectError(
+                f"{self._host} did not answer within {_CONNECT_S:.0f} s: "
+                "check that the board is on and on this network.",
+                self._address,
+            )
+        return ConnectError(f"Cannot connect to {self._address}: {error}.", self._address)
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" when the connection has ended, however that came about."""
+        if self._reader is None:
+            return b""
+        try:
+            return await self._reader.read(_CHUNK_BYTES)
+        except OSError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of data; raise LinkLost when the connection has ended."""
+        if self._writer is None or self._writer.is_closing():
+            raise LinkLost(f"The link to {self._address} is closed.")
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise LinkLost(f"The link to {self._address} broke.") from error
+
+    async def close(self) -> None:
+        """Close the connection; what is still unsent is given up."""
+        writer, self._writer, self._reader = self._writer, None, None
+        if writer is None:
+            return
+        writer.transport.abort()
+        try:
+            await writer.wait_closed()
+        except OSError:  # the connection was already broken: closed all the same
+            return
+
+
+def _parse(address: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:  # a bad port number or bracket
+        host = port = None
+    if not host or not port or parts.scheme != "tcp" or parts.path or parts.query:
+        raise wrong_address(address, f"{address!r} does not name a host and a port")
+    return host, port

@@ -1,0 +1,144 @@
+"""Help for tests of the command line: the command as a real process, boards at real terminals."""
+
+import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tty
+
+from boardwarden.transport.fd_stream import FdStream
+
+LIMIT_S = 30.0
+PYTHON = [sys.executable, "-W", "error", "-m"]
+COMMAND = [*PYTHON, "boardwarden"]
+_started = []
+
+
+class Finished:
+    """How a command ended: its exit status, and what it printed."""
+
+    def __init__(self, status, out, err):
+        self.status = status
+        self.out = out.decode()
+        self.err = err.decode()
+
+
+async def start(*arguments, command=COMMAND, **environment):
+    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
+    env = {name: value for name, value in os.environ.items() if name != "BOARDWARDEN_BOARD"}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**env, **environment},
+    )
+    _started.append(process)
+    return process
+
+
+async def kill_started():
+    """Kill what still runs: it would look for its terminal, and find that of another test."""
+    while _started:
+        process = _started.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def finish(process):
+    """Wait for a process's end; fail after LIMIT_S."""
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    except asyncio.TimeoutError:
+        raise AssertionError("the command did not end") from None
+    return Finished(process.returncode, out, err)
+
+
+async def run(*arguments, command=COMMAND, **environment):
+    """Run the command to its end."""
+    return await finish(await start(*arguments, command=command, **environment))
+
+
+async def line_of(process):
+    """Return the next line of the process's output."""
+    line = await asyncio.wait_for(process.stdout.readline(), LIMIT_S)
+    return line.decode()
+
+
+class TerminalBoard:
+    """A board of boardwarden.testing at a real pseudo-terminal; `port` is the host's address."""
+
+    def __init__(self, board):
+        self.fd, self._host_end = pty.openpty()
+        tty.setraw(self._host_end)
+        os.set_blocking(self.fd, False)
+        self.port = os.ttyname(self._host_end)
+        self.board = board
+        self.board.send = lambda data: os.write(self.fd, data)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.fd, self._receive)
+        self._life = asyncio.create_task(self._live())
+
+    def _receive(self):
+        self.board.receive(os.read(self.fd, 4096))
+
+    async def _live(self):
+        while True:
+            self.board.step(self._loop.time())
+            await asyncio.sleep(0.01)
+
+    def vanish(self):
+        """Unplug it."""
+        if self.fd >= 0:
+            self._life.cancel()
+            self._loop.remove_reader(self.fd)
+            self.board.send = lambda data: None
+            os.close(self.fd)
+            os.close(self._host_end)
+            self.fd = -1
+
+
+class CommandOnTerminal:
+    """The command on a terminal of its own; what it wrote there is in `seen`."""
+
+    def __init__(self, *arguments, environment):
+        terminal, end = pty.openpty()
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+        os.close(end)
+        self._stream = FdStream(terminal, "the command's terminal")
+        self.seen = b""
+
+    async def until(self, mark):
+        """Read until the mark comes."""
+        while mark not in self.seen:
+            data = await asyncio.wait_for(self._stream.read(), LIMIT_S)
+            assert data, f"it ended after {self.seen!r}"
+            self.seen += data
+
+    def interrupt(self):
+        """Send SIGINT, as the terminal's Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
+    async def status(self):
+        """Wait for the command's end; return its exit status."""
+        while data := await asyncio.wait_for(self._stream.read(), LIMIT_S):
+            self.seen += data
+        return await asyncio.to_thread(self._process.wait, LIMIT_S)
+
+    async def close(self):
+        """Make sure that it has ended."""
+        self._stream.close()
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)

@@ -1,0 +1,103 @@
+"""The commands in this process, on fake boards: what is printed for what a board tells."""
+
+import asyncio
+import json
+
+import pytest
+
+from boardwarden import testing
+from boardwarden.cli import commands, follow, outcome
+from boardwarden.errors import BoardError
+
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def board():
+    """Return a fake board, up for 10 s."""
+    return testing.FakeBoard()
+
+
+async def lines_of(capsys, command, count):
+    """Run a command until it has printed `count` lines, then cancel it; return them."""
+    task = asyncio.ensure_future(command)
+    printed = ""
+
+    async def enough():
+        nonlocal printed
+        while printed.count("\n") < count and not task.done():
+            printed += capsys.readouterr().out
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(enough(), LIMIT_S)
+    task.cancel()
+    await asyncio.wait([task])
+    capsys.readouterr()  # the next command's output must not begin with the rest of this one's
+    return printed.splitlines()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, as_json):
+    for command in (commands.status, commands.capabilities):
+        await command(testing.FakeTransport(board), as_json)
+    await commands.trends(testing.FakeTransport(board), 60.0, as_json)
+    out = capsys.readouterr().out
+    if as_json:
+        status, known, trends = map(json.loads, out.splitlines())
+        assert status["cpu"]["usage"] == 0.125
+        assert known["cpu"]["available"]
+        assert trends["period_s"] == 60
+    else:
+        assert "cpu      12 %" in out
+        assert "period    the last 1 min" in out
+
+
+async def test_watch_prints_samples_as_they_come(board, capsys):
+    board.interval_s = 0.02
+    for as_json in (False, True):
+        lines = await lines_of(
+            capsys, commands.watch(testing.FakeTransport(board), as_json), count=3
+        )
+        assert len(lines) >= 3
+    assert all(json.loads(line)["memory"] for line in lines)
+
+
+async def test_console_prints_text_as_it_comes(board, capsys):
+    async def chat():
+        while True:
+            board.print("h\u00e9 \u2699\n")
+            await asyncio.sleep(0.02)
+
+    chatting = asyncio.create_task(chat())
+    for as_json in (False, True):
+        lines = await lines_of(
+            capsys, commands.console(testing.FakeTransport(board), as_json), count=2
+        )
+    chatting.cancel()
+    assert json.loads(lines[0])["text"] == "h\u00e9 \u2699\n"
+
+
+async def test_without_a_load_the_status_is_shown_all_the_same(board, capsys, monkeypatch):
+    monkeypatch.setattr(follow, "_SETTLE_S", 0.05)
+    board.values["cpu_permille"] = None
+    await commands.status(testing.FakeTransport(board), True)
+    assert json.loads(capsys.readouterr().out)["cpu"]["usage"] is None
+
+
+def outcome_of(error, capsys):
+    """Return the exit status of a command that raises, and what it said."""
+
+    async def command():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        outcome.run(command())
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_every_error_is_a_sentence_and_status_2(capsys):
+    assert outcome_of(BoardError("It broke."), capsys) == (2, "boardwarden: It broke.\n")
+
+
+def test_an_interrupt_is_status_130(capsys):
+    assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")

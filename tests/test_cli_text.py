@@ -1,0 +1,114 @@
+"""What people read: figures, aligned rows, the status and the trends."""
+
+import pytest
+
+from boardwarden.cli.text import count, duration, percent, size
+from boardwarden.cli.trend_view import trend_rows
+from boardwarden.cli.view import aligned, sample_line, status_rows
+from boardwarden.models import (
+    Capability,
+    Cpu,
+    Memory,
+    Network,
+    Overhead,
+    Status,
+    Storage,
+    Trend,
+    Trends,
+)
+
+DASH = "\u2013"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((None, DASH), (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KB"), (245760, "240 KB")),
+        *((999 * 1024, "999 KB"), (1000 * 1024, "1.0 MB"), (2**41, "2.0 TB")),
+        (5000 * 2**40, "5000 TB"),
+    ],
+)
+def test_size(value, text):
+    assert size(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, DASH), (0, "0 %"), (0.001, "0.1 %"), (0.0949, "9.5 %"), (0.0996, "10 %"), (1, "100 %")],
+)
+def test_percent(value, text):
+    assert percent(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((None, DASH), (0, "0 ms"), (0.004, "4 ms"), (0.9999, "1000 ms"), (1, "1 s")),
+        *((59.6, "1 min"), (61, "1 min 1 s"), (7380, "2 h 3 min"), (86400 * 5 + 59, "5 d")),
+    ],
+)
+def test_duration(value, text):
+    assert duration(value) == text
+
+
+def test_count():
+    assert [count(n, "task") for n in (None, 0, 1, 2)] == [
+        *(f"{DASH} tasks", "0 tasks", "1 task", "2 tasks")
+    ]
+
+
+def test_rows_are_aligned_and_wrapped():
+    text = aligned([("a", "one two three"), ("", "four"), ("long", "five")], width=13)
+    assert text == "a     one two\n      three\n      four\nlong  five"
+
+
+def test_a_status_without_any_figure_is_all_dashes():
+    text = aligned(status_rows(Status(), {"cpu": Capability(False, "why not")}))
+    assert f"cpu      {DASH} (why not), loop lag {DASH}" in text
+    assert f"network  {DASH}\n" in text
+    assert DASH in sample_line(Status())
+
+
+FULL = Status(
+    memory=Memory(240_000, 120_000, 120_000, 60_000, 80_000, 0.5),
+    cpu=Cpu(0.31, 2, 5, 0.004, 0.02, 7380.0),
+    storage=(Storage("/", 2**20, 2**19, 2**19, 0.5), Storage("/sd", 2**30, 0, 2**30, 0.0)),
+    network=Network(True, -61, 1000, 2000),
+    overhead=Overhead(0.004, 70, 1),
+    interval_s=1.0,
+)
+
+
+def test_a_status_with_every_figure():
+    lines = aligned(status_rows(FULL, {})).splitlines()
+    assert lines[1:] == [
+        "memory   117 KB of 234 KB used (50 %), 59 KB live",
+        "         largest free block 78 KB",
+        "cpu      31 %, loop lag 4 ms, 5 tasks, 2 threads",
+        "storage  / 512 KB of 1.0 MB used (50 %)",
+        "         /sd 0 B of 1.0 GB used (0 %)",
+        "network  connected, -61 dBm, 1000 B sent, 2.0 KB received",
+        "agent    0.4 % of the core, 70 B/s, 1 frame dropped, a sample every 1 s",
+    ]
+    assert len(sample_line(FULL)) <= 80
+
+
+def test_trends():
+    rows = dict(
+        trend_rows(
+            Trends(
+                period_s=60.0,
+                memory=Trend(1024.0, 17.0, 60, True, 200.0),
+                storage=Trend(0.1, 1.0, 60, False),
+                cpu=Trend(-0.001, 0.0001, 30, True),
+                loop_lag=Trend(points=1),
+            )
+        )
+    )
+    assert rows == {
+        "period": "the last 1 min",
+        "memory": "rising by 60 KB a minute, exhausted in 3 min 20 s (± 1020 B, 60 points)",
+        "storage": "no clear trend (60 points)",
+        "cpu": "falling by 6.0 % a minute (± 0.6 %, 30 points)",
+        "loop lag": f"{DASH} (1 point: too few)",
+    }

