@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, LinkLost, RequestError, connect
+from boardwarden import Board, LinkLost, RequestError, Status, connect, mirror
 from boardwarden.mirror import Mirror
+from boardwarden.state import State, status
 from boardwarden.subscription import SILENCE_S, SUBSCRIBE_S
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
@@ -237,6 +238,25 @@ def test_status_is_made_once_and_read_for_nearly_nothing() -> None:
     run(main())
 
 
+def test_a_status_that_was_made_while_a_frame_came_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another thread may read while frames come; what it made then is old at once."""
+    made = []
+
+    def making(state: State, clock: Callable[[], float]) -> Status:
+        made.append(status(state, clock))
+        if len(made) == 1:
+            read.told([ids.SAMPLE, 2, [2, 0]])
+        return made[-1]
+
+    monkeypatch.setattr(mirror, "status", making)
+    read = Mirror()
+    read.told([ids.SAMPLE, 1, [1, 0]])
+    assert read.status.cpu.uptime_s == 1
+    assert read.status.cpu.uptime_s == 2
+
+
 # --- followers ----------------------------------------------------------------------------------
 
 
@@ -246,8 +266,8 @@ def test_updates_yield_each_new_sample_and_end_with_the_board() -> None:
         seen: list[float | None] = []
 
         async def follow(board: Board) -> None:
-            async for status in board.updates():
-                seen.append(status.cpu.uptime_s)
+            async for now in board.updates():
+                seen.append(now.cpu.uptime_s)
 
         async with connect(FakeTransport(peer)) as board:
             task = asyncio.create_task(follow(board))
