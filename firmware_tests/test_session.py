@@ -154,6 +154,17 @@ def test_a_repeated_request_happens_once_and_gets_the_first_answer():
     assert rig.calls == [3]
 
 
+def test_a_request_repeated_after_a_silence_still_happened_once():
+    rig = Rig()
+    rig.subscribe()
+    rig.hear(67, _HOST, 0, 0, [3])  # its reply is lost, and so is all for a while
+    rig.turn(5_000)
+    assert rig.session.host_id == 0
+    rig.subscribe()
+    assert rig.hear(67, _HOST, 0, 0, [3])[0][2:] == [0, 0, 6]
+    assert rig.calls == [3]
+
+
 def test_requests_under_way_may_arrive_in_any_order():
     rig = Rig()
     rig.subscribe()

@@ -25,16 +25,20 @@ HOST_LAYERS = [
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["cli", "demo", "__main__"],
 ]
-# Layers where the modules do not import each other: one root wires them. Modules that are not
-# named here are not looked at, except for circles.
-BOARD_LAYERS = [
-    ["hal", "hal_mps2", "clock"],
-    ["memory", "cpu", "storage", "network", "threads", "history"],
-    ["thresholds", "policy"],
-    ["session", "uplink", "tables"],
-    ["agent", "__init__"],
+# The agent wires the modules of the middle, which do not import each other.
+BOARD_MIDDLE = [
+    *["clock", "memory", "load", "storage", "network", "threads", "history"],
+    *["uplink", "tables", "session", "capabilities"],
 ]
-BOARD_MIDDLE = ["memory", "cpu", "storage", "network", "threads", "history", "thresholds", "policy"]
+BOARD_LAYERS = [
+    ["hal_stock", "link_stream", "link_tcp", "stand_in"],
+    ["hal_mps2"],
+    ["hal"],
+    BOARD_MIDDLE,
+    ["agent"],
+    ["report", "run"],
+    ["api", "__init__"],
+]
 
 
 def _modules(package: Path) -> dict[str, Path]:

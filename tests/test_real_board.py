@@ -70,7 +70,7 @@ async def test_the_console_gets_every_character_in_order_and_no_frame_is_lost_to
         assert got == expected
         assert board.link.bad_frames == 0
         assert board.link.gaps == 0
-        assert board.link.frames > 20
+        assert board.link.frames > 5  # most samples were overtaken: the text fills the line
 
 
 class StalledTransport:

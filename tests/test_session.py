@@ -581,6 +581,29 @@ def test_another_version_after_a_reconnect_is_told_to_who_asks() -> None:
     run(main())
 
 
+def test_after_ten_silent_seconds_it_is_a_new_session() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        sent = Sent(transport)
+        async with connect(transport) as board:
+            await board.ping()
+            peer.mute = True
+            lost = asyncio.create_task(board._session.request(ids.PING, timeout=60.0))
+            await asyncio.sleep(9.5)
+            assert len({message[3] for message in sent.of(ids.SUBSCRIBE)}) == 1
+            with pytest.raises(boardwarden.RequestTimeout):
+                await lost
+            await asyncio.sleep(1)
+            assert len({message[3] for message in sent.of(ids.SUBSCRIBE)}) == 2
+            peer.mute = False
+            await board.ping()
+            assert sent.of(ids.REQUEST)[-1][1:3] == [peer.host_id, 0]
+            assert board.connected
+
+    run(main())
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 

@@ -49,7 +49,7 @@ MESSAGES: dict[str, list[Any]] = {
     "unsubscribe": [ids.UNSUBSCRIBE, 2**29],
     "keepalive": [ids.KEEPALIVE, _HOST, 65_535],
     "ping": [ids.REQUEST, _HOST, 0, ids.PING, []],
-    "start monitoring": [ids.REQUEST, _HOST, 65_535, ids.START_MONITORING, [3_600_000]],
+    "start monitoring": [ids.REQUEST, _HOST, 65_535, ids.START_MONITORING, [600_000]],
     "read history": [ids.REQUEST, _HOST, 2, ids.HISTORY_READ, [2, 3, 1]],
     "integers": [
         ids.ALIVE,

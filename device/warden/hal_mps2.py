@@ -8,7 +8,7 @@ The clock and the second serial port are reached through `machine.mem32`. Regist
 import machine
 from micropython import const
 
-from .hal import Stock
+from .hal_stock import Stock
 
 # APB timer 0 counts 25 MHz down; 25 * 2**25 counts make microseconds that wrap at 2**25 (33.5 s).
 _TIMER_CTRL = const(0x40000000)

@@ -9,7 +9,7 @@ import sys
 
 from micropython import const
 
-from .threads import Counting, owner_of
+from .stand_in import StandIn, owner_of
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
@@ -46,14 +46,14 @@ class Network:
         def found(made):
             self.wlan = made
 
-        class Wlan(Counting):  # has WLAN's constants too: WLAN.IF_STA, WLAN.PM_NONE …
+        class Wlan(StandIn):  # has WLAN's constants too: WLAN.IF_STA, WLAN.PM_NONE …
             def __call__(self, *args):
                 made = make(*args)
                 if not args or args[0] == station:
                     found(made)
                 return made
 
-        sys.modules["network"] = Counting(module, self, WLAN=Wlan(make, self))
+        sys.modules["network"] = StandIn(module, self, WLAN=Wlan(make, self))
 
     def read(self):
         """Bring the WLAN's state up to now; some ports ask the radio for it, so not every tick."""

@@ -61,6 +61,7 @@ class Session:
         self._due = 0
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
+        self._replies_to = 0  # whose they are: kept over a silence, for its repeats
         self._malformed = 0
 
     @property
@@ -122,12 +123,14 @@ class Session:
             self._refused_id = host_id
             self._due |= _DUE_REFUSED
             return
-        if host_id != self.host_id:
+        if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
+            self._uplink.forget()
+        if host_id != self._replies_to:
+            self._replies_to = host_id
             self._due = 0
             for place in range(_MAX_PENDING):
                 self._replies[place] = None
-            self._uplink.forget()
         self._heard()
         self._tables[0].host_id = host_id
         for table in self._tables:

@@ -6,24 +6,7 @@ start_new_thread` keeps the original.
 
 import sys
 
-
-class Counting:
-    """Stands for a module: hands on what it has, save what is given to replace it."""
-
-    def __init__(self, module, owner, **replaced):
-        self._module = module
-        self.owner = owner
-        for name, value in replaced.items():
-            setattr(self, name, value)
-
-    def __getattr__(self, name):
-        return getattr(self._module, name)
-
-
-def owner_of(name):
-    """Return who stands in for the module of that name, or None where nobody does."""
-    module = sys.modules.get(name)
-    return module.owner if isinstance(module, Counting) else None
+from .stand_in import StandIn, owner_of
 
 
 def install():
@@ -70,7 +53,7 @@ class Threads:
                 count(-1)
                 raise
 
-        sys.modules["_thread"] = Counting(module, self, start_new_thread=start_new_thread)
+        sys.modules["_thread"] = StandIn(module, self, start_new_thread=start_new_thread)
 
     def lock(self):
         """Return a new lock, or None where the port has no threads."""

@@ -28,7 +28,8 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
     """Connect to the board at an address, such as "/dev/ttyACM0", "tcp://host:port" or "sim".
 
     The board's whole state is there when the block begins, and follows it until the block ends.
-    Raises a ConnectError within `timeout` seconds. Never resets the board.
+    Raises a ConnectError when the address cannot be opened, or when nothing understood was heard
+    `timeout` seconds after. Never resets the board.
     """
     transport = transport_for(address) if isinstance(address, str) else address
     board = Board(transport)
@@ -131,7 +132,7 @@ class Board:
         return time.monotonic() - begin
 
     async def start_monitoring(self, interval: float = 1.0) -> None:
-        """Have the board sample every `interval` seconds, 0.02 to 3600."""
+        """Have the board sample every `interval` seconds, 0.02 to 600."""
         milliseconds = round(interval * 1000)
         timeout = _REQUEST_TIMEOUT_S
         await self._session.request(ids.START_MONITORING, milliseconds, timeout=timeout)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from warden_schema import ids
 
-from .errors import AtPrompt, BoardRestarted, ConnectError, LinkLost, NoAgent, VersionMismatch
+from .errors import (
+    AtPrompt,
+    BoardRestarted,
+    ConnectError,
+    LinkLost,
+    NoAgent,
+    RequestTimeout,
+    VersionMismatch,
+)
 
 
 def no_answer(address: str, timeout: float) -> NoAgent:
@@ -25,9 +33,12 @@ def poor_line(address: str) -> ConnectError:
     return ConnectError(message, address)
 
 
-def closed_early(address: str) -> NoAgent:
-    """The other end hung up before it said anything."""
-    message = f"The link to {address} closed before its board answered; is it in use?"
+def closed_early(address: str, last_line: str) -> NoAgent:
+    """The other end hung up before it said anything but, perhaps, a line of text."""
+    if last_line:
+        message = f"The program at {address} ended before its agent answered, with: {last_line}"
+    else:
+        message = f"The link to {address} closed before its board answered; is it in use?"
     return NoAgent(message, address)
 
 
@@ -45,6 +56,14 @@ def restarted() -> BoardRestarted:
     """The board that was asked is not the one that is there now."""
     return BoardRestarted(
         "The board restarted before it replied, so whether it did the request is unknown; "
+        "look at its state, then try again."
+    )
+
+
+def renewed() -> RequestTimeout:
+    """The board was silent for so long that nobody waits for its answers any more."""
+    return RequestTimeout(
+        "The board was silent for long, so whether it did the request is unknown; "
         "look at its state, then try again."
     )
 

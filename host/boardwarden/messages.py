@@ -125,4 +125,4 @@ def keepalive(host_id: int, seq: int) -> bytes:
 
 def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any, ...]) -> bytes:
     """Return the payload that asks for an operation; its reply carries the same id."""
-    return _packed(ids.REQUEST, host_id, request_id & 0xFFFF, operation, arguments)
+    return _packed(ids.REQUEST, host_id, request_id, operation, arguments)

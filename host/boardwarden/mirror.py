@@ -105,7 +105,9 @@ class Mirror:
         if not period > 0:
             raise ValueError("The period of a trend must be more than 0 seconds.")
         now = self.status
-        totals = [row.total_bytes for row in now.storage if row.total_bytes is not None]
-        limits = {"memory": now.memory.total_bytes, "storage": sum(totals) or None}
+        limits = {
+            "memory": now.memory.total_bytes,
+            "storage": now.storage[0].total_bytes if now.storage else None,
+        }
         found = {name: self.history.trend(name, period, limits.get(name)) for name in METRICS}
         return Trends(period_s=period, **found)

@@ -25,6 +25,12 @@ class PromptWatch:
         self._text = (self._text + text)[-_TAIL:]
         self.seen = self.seen or self._echo in self._text or self._text.endswith(_PROMPT)
 
+    @property
+    def last_line(self) -> str:
+        """The last line of text that came, "" if there was none."""
+        lines = self._text.strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
     def echo(self) -> None:
         """A frame of our own came back."""
         self.seen = True

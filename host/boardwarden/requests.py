@@ -26,21 +26,22 @@ _REFUSALS = {
 class Requests:
     """The requests of one session. A board executes each id once, however often it is sent.
 
-    `ready` waits until a request may be sent. `send` sends its id, operation and arguments, and
-    raises nothing when that fails: it is tried again.
+    `ready` waits until a request may be sent, or what it is given says that it is over. `send`
+    sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
     """
 
     def __init__(
         self,
-        ready: Callable[[], Awaitable[None]],
+        ready: Callable[[Callable[[], bool]], Awaitable[None]],
         send: Callable[[int, int, tuple[Any, ...]], Awaitable[None]],
     ) -> None:
         self._ready = ready
         self._send = send
-        self._next_id = 0
+        self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
+        self._first_id = 0
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
         self._room = asyncio.Event()
-        self.closed: BoardError | None = None
+        self._closed: BoardError | None = None
 
     async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:
         """Send a request until it is answered; return the reply's value.
@@ -63,7 +64,7 @@ class Requests:
     def reply(self, wire_id: int, code: int, value: Any) -> None:
         """Hand a REPLY to who waits for it; one that nobody waits for is a repeat."""
         for request_id, answer in self._pending.items():
-            if request_id & 0xFFFF == wire_id and not answer.done():
+            if self._wire_id(request_id) == wire_id and not answer.done():
                 answer.set_result((code, value))
 
     def fail(self, error: BoardError) -> None:
@@ -72,9 +73,14 @@ class Requests:
             if not answer.done():
                 answer.set_result(error)
 
+    def renew(self, error: BoardError) -> None:
+        """Begin a new session: let all requests of the last one raise error."""
+        self._first_id = self._next_id
+        self.fail(error)
+
     def close(self, error: BoardError) -> None:
         """Let all requests raise error, the later ones too."""
-        self.closed = error
+        self._closed = error
         self.fail(error)
 
     async def _exchange(self, operation: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
@@ -99,6 +105,9 @@ class Requests:
         self._next_id += 1
         return self._next_id - 1
 
+    def _wire_id(self, request_id: int) -> int:
+        return (request_id - self._first_id) & 0xFFFF
+
     async def _repeat(
         self,
         request_id: int,
@@ -109,11 +118,11 @@ class Requests:
         """Send, and send again, until there is an answer."""
         pause = _FIRST_RETRY_S
         while not answer.done():
-            await self._ready()
-            if self.closed is not None:
-                raise self.closed
+            if self._closed is not None:
+                raise self._closed
+            await self._ready(answer.done)
             if answer.done():  # it failed while it waited, and must not be sent any more
                 return
-            await self._send(request_id, operation, arguments)
+            await self._send(self._wire_id(request_id), operation, arguments)
             await asyncio.wait([answer], timeout=pause)
             pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -49,25 +48,28 @@ class Session:
     ) -> None:
         self._keeper = keeper
         self._printed = printed
-        self._host_id = random.randint(1, 2**29)
         self.deframer = Deframer()
         self.link = Link(transport, self)
-        self.subscription = Subscription(self._host_id, self)
+        self.subscription = Subscription(self)
         self._requests = Requests(self._until_certain, self._send_request)
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | None = None
         self._settled: asyncio.Future[None] | None = None  # done when start() may return
-        self._certain = asyncio.Event()  # subscription.certain, to wait for
+        self._certain = asyncio.Event()  # look at subscription.certain again
         self._wake = asyncio.Event()  # something may be due to be sent
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, timeout: float) -> None:
         """Connect, and wait until the keeper knows the board's whole state.
 
-        Raises a ConnectError after `timeout` seconds at the latest; then all is closed again.
+        Raises a ConnectError `timeout` seconds after the transport opened, which has a limit of
+        its own; then all is closed again.
         """
         try:
-            await asyncio.wait_for(self._begin(), timeout)
+            self._settled = asyncio.get_running_loop().create_future()
+            await self.link.open()
+            self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
+            await asyncio.wait_for(self._settled, timeout)
         except asyncio.TimeoutError:
             error = self._why_not(timeout)
             await self.close()
@@ -94,18 +96,12 @@ class Session:
                     await asyncio.wait_for(self._send(goodbye), _GOODBYE_S)
         finally:
             self._requests.close(diagnosis.closed())
-            self._certain.set()  # whoever waits to send finds it closed
+            self._certain.set()  # whoever waits to send finds it over
             try:
                 await self._end_tasks()
             finally:
                 await self.link.close()
                 self.subscription.lost()
-
-    async def _begin(self) -> None:
-        self._settled = asyncio.get_running_loop().create_future()
-        await self.link.open()
-        self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
-        await self._settled
 
     async def _end_tasks(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -157,7 +153,7 @@ class Session:
     def lost(self) -> None:
         """The transport is gone; the link opens it again, but not before start() returned."""
         self.subscription.lost()
-        self._settle(diagnosis.closed_early(self.link.address))
+        self._settle(diagnosis.closed_early(self.link.address, self._prompt.last_line))
 
     # --- what the subscription says -------------------------------------------------------------
 
@@ -186,6 +182,11 @@ class Session:
         self._refusal = diagnosis.other_version(self.link.address, major, minor)
         self._settle(self._refusal)
 
+    def renewed(self) -> None:
+        """After a long silence a new session began."""
+        self._requests.renew(diagnosis.renewed())
+        self._certain.set()  # whoever waits to send finds it over
+
     def replied(self, request_id: int, code: int, value: object) -> None:
         """A reply came: hand it to who waits."""
         self._requests.reply(request_id, code, value)
@@ -212,20 +213,21 @@ class Session:
             finally:
                 timer.cancel()
 
-    async def _until_certain(self) -> None:
+    async def _until_certain(self, over: Callable[[], bool]) -> None:
         """Wait until it is certain that the board is the one that a request is meant for.
 
         Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
         it may have done before.
         """
-        while not (self.subscription.certain or self._requests.closed):
+        while not (self.subscription.certain or over()):
             self._certain.clear()
             await self._certain.wait()
 
     async def _send_request(
         self, request_id: int, operation: int, arguments: tuple[Any, ...]
     ) -> None:
-        await self._send(messages.request(self._host_id, request_id, operation, arguments))
+        host_id = self.subscription.host_id
+        await self._send(messages.request(host_id, request_id, operation, arguments))
 
     async def _send(self, payload: bytes) -> None:
         """Send a frame; that the link is lost is noticed by who reads."""

@@ -29,7 +29,7 @@ class State(NamedTuple):
     rows: tuple[Row | None, ...] = ()
     received_at: float | None = None  # seconds of the mirror's clock
     updated_at: float | None = None  # seconds since the epoch
-    used_bytes: Figure = None  # of all rows
+    used_bytes: Figure = None  # of the first row
 
 
 def _per_mille(value: Figure) -> float | None:
@@ -46,13 +46,13 @@ def uptime_s(values: tuple[Figure, ...]) -> float | None:
 
 
 def used_bytes(rows: Sequence[Row | None]) -> Figure:
-    """Sum up the used bytes of all mounts; None if that is not known of one."""
-    used = 0
-    for row in rows:
-        if row is None or None in row[1:4]:
-            return None
-        used += row[1] * (row[2] - row[3])
-    return used if rows else None
+    """Return the used bytes of the first mount, which the board's history follows, too."""
+    if not rows or rows[0] is None:
+        return None
+    _, block_bytes, blocks, free_blocks, _ = rows[0]
+    if None in (block_bytes, blocks, free_blocks):
+        return None
+    return int(block_bytes * (blocks - free_blocks))
 
 
 def status(state: State, clock: Callable[[], float]) -> Status:

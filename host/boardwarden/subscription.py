@@ -5,6 +5,7 @@ Rules: docs/wire.md, "A session". Times are seconds of any one clock that never 
 
 from __future__ import annotations
 
+import random
 from typing import Protocol
 
 from warden_schema import ids
@@ -16,6 +17,7 @@ from .sequence import Sequence, Snapshot, Verdict
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
 SILENCE_S = 2.5  # without a frame, the board counts as gone
+RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
 _HEARTBEAT = (ids.SAMPLE, ids.ALIVE)  # acknowledged with the next keepalive only
@@ -44,6 +46,10 @@ class Listener(Protocol):
         """The board speaks this version of the protocol, which is not ours."""
         ...
 
+    def renewed(self) -> None:
+        """A new session began: what was asked in the last one is not answered any more."""
+        ...
+
     def replied(self, request_id: int, code: int, value: object) -> None:
         """The answer to a request came, maybe again."""
         ...
@@ -53,13 +59,17 @@ class Listener(Protocol):
         ...
 
 
+def _new_host_id() -> int:
+    return random.randint(1, 2**29)
+
+
 class Subscription:
     """Receives the board's payloads in the order they came and says what to send when."""
 
-    def __init__(self, host_id: int, listener: Listener) -> None:
+    def __init__(self, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
         self.certain = False  # a HELLO answered the last SUBSCRIBE: the board is who we think
-        self._host_id = host_id
+        self.host_id = _new_host_id()
         self._listener = listener
         self._sequence = Sequence()
         self._snapshot = Snapshot()
@@ -78,7 +88,9 @@ class Subscription:
 
     def opened(self, now: float) -> None:
         """Begin on a fresh link."""
-        self._heard_at = self._subscribe_at = now
+        if not self.heard:
+            self._heard_at = now
+        self._subscribe_at = now
         self._resubscribe()
 
     def lost(self) -> None:
@@ -107,10 +119,10 @@ class Subscription:
 
     def _dispatch(self, kind: int, message: Message) -> None:
         if kind == ids.HELLO:
-            if message[4] == self._host_id:
+            if message[4] == self.host_id:
                 self._hello(message)
         elif kind == ids.REFUSED:
-            if message[4] == self._host_id:
+            if message[4] == self.host_id:
                 self._listener.refused(message[2], message[3])
         elif self._is_news(message[1]):
             self._news(kind, message)
@@ -145,7 +157,7 @@ class Subscription:
         elif kind == ids.REPLY:
             self._listener.replied(message[2], message[3], message[4])
         elif kind == ids.SYNCED:
-            if message[2] == self._host_id and self._snapshot.is_whole():
+            if message[2] == self.host_id and self._snapshot.is_whole():
                 self._synced = True
                 self._listener.synced()
         elif kind != ids.ALIVE:
@@ -185,17 +197,21 @@ class Subscription:
         if self._connected and now >= self._heard_at + SILENCE_S:
             self._set_connected(False)
             self._resubscribe()
+        if now >= self._heard_at + RENEW_S:
+            self._heard_at = now
+            self.host_id = _new_host_id()
+            self._listener.renewed()
         if not self._synced and now >= self._subscribe_at:
             self._subscribe_at = now + SUBSCRIBE_S
             self.certain = False
-            payloads.append(messages.subscribe(self._host_id))
+            payloads.append(messages.subscribe(self.host_id))
         if (seq := self._sequence.last) is not None and (
             self._ack_due or now >= self._keepalive_at
         ):
             self._keepalive_at = now + KEEPALIVE_S
             self._ack_due = False
             self._unacknowledged = 0
-            payloads.append(messages.keepalive(self._host_id, seq))
+            payloads.append(messages.keepalive(self.host_id, seq))
         return payloads
 
     def due_at(self, now: float) -> float:
@@ -211,4 +227,4 @@ class Subscription:
 
     def goodbye(self) -> bytes | None:
         """Return the payload to part with; None if the board does not listen."""
-        return messages.unsubscribe(self._host_id) if self._connected else None
+        return messages.unsubscribe(self.host_id) if self._connected else None

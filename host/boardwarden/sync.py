@@ -116,7 +116,7 @@ class SyncBoard:
         return _call(self._loop, self._board.ping())
 
     def start_monitoring(self, interval: float = 1.0) -> None:
-        """Have the board sample every `interval` seconds, 0.02 to 3600."""
+        """Have the board sample every `interval` seconds, 0.02 to 600."""
         _call(self._loop, self._board.start_monitoring(interval))
 
     def stop_monitoring(self) -> None:

@@ -141,9 +141,9 @@ class FakeBoard:
         limits = [ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS]
         identity = (self.boot_id, self.identity, limits, self.capabilities)
         self._tell(ids.HELLO, *self.version, host_id, *identity)
-        self._tell(ids.SAMPLE, self._figures())
         for index in range(max(1, len(self.rows))):
             self._tell_row(index)
+        self._tell(ids.SAMPLE, self._figures())
         self._tell(ids.SYNCED, host_id)
 
     def _request(self, request_id: int, operation: int, arguments: Arguments) -> None:

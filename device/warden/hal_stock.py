@@ -1,0 +1,116 @@
+"""MicroPython with its documented modules; what a port lacks reads as None."""
+
+import gc
+import os
+import sys
+
+_MASK_30 = (1 << 30) - 1
+
+
+def module(name):
+    """Return the module of that name, or None where the firmware does not have it."""
+    try:
+        return __import__(name)
+    except ImportError:
+        return None
+
+
+class Stock:
+    """The adapter for every port that has `time`."""
+
+    def __init__(self):
+        import time
+
+        self.ticks_ms = time.ticks_ms
+        self.ticks_us = time.ticks_us
+        self.ticks_diff = time.ticks_diff
+        self.machine_module = module("machine")
+
+    # --- identity -----------------------------------------------------------------------------
+
+    def machine(self):
+        """Return the board's name, as firmware reports it ("… with RP2040" is cut off)."""
+        return sys.implementation._machine.split(" with ")[0]
+
+    def firmware(self):
+        """Return the firmware's version: "1.25.0", "1.29.0-preview"."""
+        version = sys.implementation.version
+        text = ".".join([str(part) for part in version[:3]])
+        return text + "-" + version[3] if len(version) > 3 and version[3] else text
+
+    def port(self):
+        """Return the port: "rp2", "esp32", "linux" (the unix port) …"""
+        return sys.platform
+
+    def unique_id(self):
+        """Return the chip's id, or None where the port has none."""
+        read = getattr(self.machine_module, "unique_id", None)
+        return read() if read else None
+
+    def reset_cause(self):
+        """Return why the board last started, in the words of `machine`'s constants, or None."""
+        machine = self.machine_module
+        read = getattr(machine, "reset_cause", None)
+        if read is None:
+            return None
+        cause = read()
+        for name in ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"):
+            if getattr(machine, name + "_RESET", None) == cause:
+                return name.lower()
+        return None
+
+    def random_30(self):
+        """Return 30 bits that differ from one start to the next as far as the port can."""
+        if hasattr(os, "urandom"):
+            return int.from_bytes(os.urandom(4), "big") & _MASK_30
+        return (self.ticks_us() * 48271 ^ id(self)) & _MASK_30
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def heap_grows(self):
+        """Tell whether total - used is not free: an ESP32's heap takes more from the system."""
+        return sys.platform == "esp32"
+
+    def mem_free(self):
+        """Return the free bytes of the heap; one walk over its allocation table."""
+        return gc.mem_free()
+
+    def mem_alloc(self):
+        """Return the used bytes of the heap; one walk as well."""
+        return gc.mem_alloc()
+
+    def collect(self):
+        """Collect garbage, unless the application has turned collections off."""
+        if gc.isenabled():
+            gc.collect()
+            return True
+        return False
+
+    # --- storage ------------------------------------------------------------------------------
+
+    def mounts(self):
+        """Return the mount points; ("/",) where the port cannot list them."""
+        vfs = module("vfs")
+        if vfs is not None:
+            try:
+                return [entry[1] or "/" for entry in vfs.mount()]
+            except TypeError:  # before 1.24 mount() lists nothing
+                pass
+        return ("/",)
+
+    def statvfs(self, mount):
+        """Return os.statvfs(mount), or None where the file system does not say."""
+        try:
+            return os.statvfs(mount)
+        except OSError:
+            return None
+
+    # --- link ---------------------------------------------------------------------------------
+
+    def default_link(self):
+        """Return the link over stdin and stdout, or None where they cannot be polled."""
+        if module("select") is None or not hasattr(sys.stdout, "buffer"):
+            return None
+        from .link_stream import StreamLink
+
+        return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
