@@ -52,22 +52,6 @@ _STOP_MONITORING = const(2)
 _HISTORY_READ = const(3)
 
 
-class _Flag:
-    """A lock for a port without threads: it only keeps a second call out of the first."""
-
-    def __init__(self):
-        self._taken = False
-
-    def acquire(self, _wait):
-        if self._taken:
-            return False
-        self._taken = True
-        return True
-
-    def release(self):
-        self._taken = False
-
-
 def _shift_for(total):
     """Return by how much to shift a figure of up to `total`, so that 16 bits hold it."""
     shift = 0
@@ -85,10 +69,10 @@ class Agent:
     def __init__(self, board, interval_ms, link):
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
-        self.clock = Clock(board.ticks_ms, board.ticks_diff)
         self.threads = threads.install()
+        self.clock = Clock(board.ticks_ms, board.ticks_diff, self.threads.lock())
         self.network = network.install()
-        self._lock = self.threads.lock() or _Flag()
+        self._lock = self.threads.lock()
         self.memory = Memory(board, self.clock)
         self.load = Load(board)
         self.storage = Storage(board, self.clock)

@@ -13,7 +13,8 @@ class Clock:
     MicroPython's own). Allocates nothing.
     """
 
-    def __init__(self, ticks_ms, ticks_diff):
+    def __init__(self, ticks_ms, ticks_diff, lock=None):
+        self._lock = lock  # where several threads may advance it
         self.s = 0
         self.ms = 0
         self._ticks_ms = ticks_ms
@@ -21,7 +22,16 @@ class Clock:
         self._last = ticks_ms()
 
     def advance(self):
-        """Bring `s` and `ms` up to now."""
+        """Bring `s` and `ms` up to now; a thread that comes while another does it goes on."""
+        if self._lock is None:
+            self._advance()
+        elif self._lock.acquire(0):
+            try:  # Ctrl-C may come at any place
+                self._advance()
+            finally:
+                self._lock.release()
+
+    def _advance(self):
         now = self._ticks_ms()
         ms = self.ms + self._ticks_diff(now, self._last)
         self._last = now
@@ -31,8 +41,13 @@ class Clock:
         self.ms = ms
 
     def since(self, s, ms):
-        """Return the milliseconds from (s, ms) to now; at most 2**29, where it stops counting."""
+        """Return the milliseconds from (s, ms) to now, negative if that is still to come.
+
+        Beyond six days it stops counting, at 2**29 in either direction.
+        """
         s = self.s - s
         if s > 536_000:
             return 1 << 29
+        if s < -536_000:
+            return -(1 << 29)
         return s * 1000 + self.ms - ms

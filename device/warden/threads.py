@@ -14,6 +14,24 @@ def install():
     return owner_of("_thread") or Threads()
 
 
+class Flag:
+    """A lock for a port without threads: it only keeps a second call out of the first."""
+
+    def __init__(self):
+        self._taken = False
+
+    def acquire(self, _wait=1):
+        """Take it; return whether it was free."""
+        if self._taken:
+            return False
+        self._taken = True
+        return True
+
+    def release(self):
+        """Give it back."""
+        self._taken = False
+
+
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none."""
 
@@ -56,5 +74,5 @@ class Threads:
         sys.modules["_thread"] = StandIn(module, self, start_new_thread=start_new_thread)
 
     def lock(self):
-        """Return a new lock, or None where the port has no threads."""
-        return sys.modules["_thread"].allocate_lock() if self.available else None
+        """Return a new lock; where the port has no threads, what does for one."""
+        return sys.modules["_thread"].allocate_lock() if self.available else Flag()
