@@ -124,6 +124,11 @@ class FakeBoard:
     def ticks_diff(self, end, start):
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
+    def sleep_ms(self, ms):
+        import time
+
+        time.sleep(ms / 1000)
+
     def machine(self):
         return "fake"
 

@@ -8,7 +8,7 @@ import gc
 
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
-from warden.session import Session
+from warden.host_session import Session
 from warden.tables import Hello, Sample
 from warden.uplink import Uplink
 

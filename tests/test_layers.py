@@ -28,13 +28,15 @@ HOST_LAYERS = [
 # The agent wires the modules of the middle, which do not import each other.
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
-    *["uplink", "tables", "session", "capabilities"],
+    *["uplink", "tables", "host_session", "capabilities"],
+    *["events", "leases", "slots", "sessions"],
 ]
 BOARD_LAYERS = [
-    ["hal_stock", "link_stream", "link_tcp", "stand_in"],
+    ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
     ["hal_mps2"],
     ["hal"],
     BOARD_MIDDLE,
+    ["policy"],
     ["agent"],
     ["report", "run"],
     ["api", "__init__"],

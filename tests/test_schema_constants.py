@@ -19,6 +19,7 @@ _OTHER_MEANING = {
     ("history", "METRICS"): "how many there are",
     ("history", "TIERS"): "how many there are",
     ("capabilities", "STORAGE"): "its place; compared below",
+    **{(file, "STORAGE"): "a resource, not a message" for file in ("leases", "policy", "sessions")},
     ("frame", "DELIMITER"): "compared below",
     ("frame", "ESCAPE"): "compared below",
 }
@@ -46,7 +47,7 @@ def test_a_name_that_both_have_has_one_value(file, name, value):
 
 def test_there_are_such_names():
     assert len(SHARED) > 30
-    assert {"session", "tables", "capabilities", "uplink"} <= {file for file, _, _ in SHARED}
+    assert {"host_session", "tables", "capabilities", "uplink"} <= {file for file, _, _ in SHARED}
 
 
 def test_every_place_of_a_sample_is_the_schemas():

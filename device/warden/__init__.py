@@ -1,8 +1,17 @@
-"""warden: the agent on the board. It measures, keeps, tells and needs nobody for it."""
+"""warden: the agent on the board. It measures, keeps, tells, decides, and needs nobody for it."""
 
 from .api import (
+    allocate,
+    allocations,
+    begin,
+    can_execute,
     counted,
+    guarded,
+    on,
+    operation,
+    operations,
     poll,
+    session,
     start,
     start_monitoring,
     status,
@@ -11,6 +20,10 @@ from .api import (
     trends,
     use_wlan,
 )
+from .errors import Denied, Preempted, Stopped, TimedOut
+
+MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = range(4)
+LOW, NORMAL, HIGH, CRITICAL = range(4)
 
 
 def __getattr__(name):

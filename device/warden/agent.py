@@ -6,9 +6,9 @@ from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
 from .history import History
+from .host_session import Session
 from .load import Load
 from .memory import Memory
-from .session import Session
 from .storage import Storage
 from .tables import Hello, Sample, StorageTable
 from .uplink import Uplink
@@ -63,18 +63,24 @@ def _shift_for(total):
 class Agent:
     """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
-    board: what `hal.detect()` gives; interval_ms: between samples; link: or None.
+    board: what `hal.detect()` gives; interval_ms: between samples; link: or None; limits: of the
+    policy, how many operations, their timeout in ms, the reserve in permille.
     """
 
-    def __init__(self, board, interval_ms, link):
+    def __init__(self, board, interval_ms, link, limits=(4, 300_000, 100)):
+        self._board = board
+        self._limits = limits
+        self.policy = None  # made when it is first asked for
+        self.sleep_ms = board.sleep_ms
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
         self.clock = Clock(board.ticks_ms, board.ticks_diff, self.threads.lock())
         self.network = network.install()
         self._lock = self.threads.lock()
+        self._making = self.threads.lock()
         self.memory = Memory(board, self.clock)
-        self.load = Load(board)
+        self.load = Load(board, self.threads.ident)
         self.storage = Storage(board, self.clock)
         self.storage.read()
         self.history = History()
@@ -149,12 +155,28 @@ class Agent:
         finally:
             self._busy_us += self.ticks_diff(self.ticks_us(), began)
             self._lock.release()
+        if self.policy is not None:
+            self.policy.deliver()
         return wait
+
+    def decide(self):
+        """Return the policy; imported and made at the first call."""
+        self._making.acquire(1)
+        try:
+            if self.policy is None:
+                from .policy import Policy
+
+                self.policy = Policy(self, self._board, *self._limits)
+            return self.policy
+        finally:
+            self._making.release()
 
     def _step(self):
         clock = self.clock
         clock.advance()
         left = 1000
+        if self.policy is not None:
+            self.policy.tick()
         if self.interval_ms:
             left = -clock.since(self._due_s, self._due_ms)
             if left <= 0:

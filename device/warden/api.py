@@ -7,10 +7,18 @@ from .run import Runner
 _runner = None
 
 
-def start(interval_ms=1000, link=None):
+def start(
+    interval_ms=1000,
+    max_operations=4,
+    operation_timeout_ms=300_000,
+    memory_reserve_permille=100,
+    link=None,
+):
     """Start the agent, once; a second call changes nothing.
 
-    interval_ms: between samples, 20 to 600 000. link: None for stdin and stdout (UART1 on
+    interval_ms: between samples, 20 to 600 000. max_operations: at once, 1 to 8;
+    operation_timeout_ms: of one that names none; memory_reserve_permille: of the heap and of each
+    mount that is never granted, 0 to 900. link: None for stdin and stdout (UART1 on
     mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
     `select.poll` knows, such as a `machine.UART`. Import `asyncio` first if the application uses
     it; then the agent runs as a task. Otherwise a `machine.Timer` runs it where the port has one;
@@ -19,7 +27,8 @@ def start(interval_ms=1000, link=None):
     global _runner
     if _runner is None:
         board = hal.detect()
-        runner = Runner(Agent(board, interval_ms, _link_from(link, board)))
+        limits = _checked(max_operations, operation_timeout_ms, memory_reserve_permille)
+        runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits))
         runner.start()
         _runner = runner
 
@@ -66,6 +75,86 @@ def counted(sock):
 def use_wlan(wlan):
     """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
     _agent_runner().agent.network.wlan = wlan
+
+
+def allocate(kind, amount, **options):
+    """Return a lease, or raise `Denied`.
+
+    kind: MEMORY (bytes), STORAGE (bytes on `mount`), CPU_TIME (permille of a core) or
+    NETWORK_BANDWIDTH (bytes a second). Options: owner="", priority=NORMAL, ttl_ms=60_000 (None: no
+    end of its own), session=None, backed=False, mount="/", on_preempt=None; see
+    `warden.leases.Ledger.allocate`.
+    """
+    return _policy().allocate(kind, amount, **options)
+
+
+def allocations():
+    """Return the leases that have not ended, oldest first."""
+    return _policy().ledger.active()
+
+
+def operation(name, **options):
+    """Return a context manager, plain and asynchronous, in which the operation has its place.
+
+    Options: priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None. Entering raises
+    `Denied`. Inside a task of asyncio use `async with`: a plain one cannot wait there.
+    """
+    from .policy import Guard
+
+    return Guard(_policy(), name, options)
+
+
+def guarded(name, **options):
+    """Return a decorator that makes each call of a function, plain or async, an operation."""
+    from .policy import guarded
+
+    return guarded(_policy, name, options)
+
+
+def begin(name, **options):
+    """Return an operation that has its place, or raise `Denied`; end it with `complete()`."""
+    policy = _policy()
+    op = policy.begin(name, **options)
+    policy.wait(op)
+    return op
+
+
+def can_execute(priority=1):
+    """Tell whether an operation of this priority would get a place, now or by preemption."""
+    return _policy().operations.can_execute(priority)
+
+
+def operations():
+    """Return the operations that have not ended, oldest first."""
+    return _policy().operations.all()
+
+
+def session(name, **quotas):
+    """Return a new session: memory, storage (bytes), operations (count), ttl_ms, None for none."""
+    return _policy().sessions.open(name, **quotas)
+
+
+def on(event, function):
+    """Call function(event) when it happens: "lease", "operation", "session", "denied", None: any.
+
+    An event is (number, kind, uptime_s, ms, id or None, detail).
+    """
+    _policy().events.on(event, function)
+
+
+def _policy():
+    return _agent_runner().agent.decide()
+
+
+def _checked(max_operations, operation_timeout_ms, memory_reserve_permille):
+    """Return the limits; raise ValueError for one that makes no sense."""
+    if not 1 <= max_operations <= 8:
+        raise ValueError("max_operations must be 1 to 8")
+    if operation_timeout_ms < 1:
+        raise ValueError("operation_timeout_ms must be positive")
+    if not 0 <= memory_reserve_permille <= 900:
+        raise ValueError("memory_reserve_permille must be 0 to 900")
+    return max_operations, operation_timeout_ms, memory_reserve_permille
 
 
 def _agent_runner():

@@ -72,6 +72,12 @@ class Mps2(Stock):
         self._ms = (self._ms + passed // 3125 * 32 + rest // 3125) & _US_MASK
         return self._ms
 
+    def sleep_ms(self, ms):
+        """Wait: there is nothing that could be done meanwhile."""
+        began = self.ticks_ms()
+        while ticks_diff(self.ticks_ms(), began) < ms:
+            pass
+
     def default_link(self):
         """Return UART1: UART0 is the REPL's, which this port cannot read without waiting."""
         return Uart1()

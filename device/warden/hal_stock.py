@@ -24,6 +24,7 @@ class Stock:
         self.ticks_ms = time.ticks_ms
         self.ticks_us = time.ticks_us
         self.ticks_diff = time.ticks_diff
+        self.sleep_ms = time.sleep_ms
         self.machine_module = module("machine")
 
     # --- identity -----------------------------------------------------------------------------

@@ -30,12 +30,14 @@ _LONGEST_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 class Load:
     """Attach with `attach()`; `read(period_ms)` sets the figures of the time since the last."""
 
-    def __init__(self, board):
+    def __init__(self, board, ident=lambda: 0):
         from array import array
 
         self._cells = array("l", [0, 0, 0, 0, 0])  # a word each: ticks_us has 62 bits on unix
         self._ticks_us = board.ticks_us
         self._ticks_diff = board.ticks_diff
+        self._ident = ident  # of the calling thread
+        self._loop_thread = None
         self._core = None
         self._queue = None
         self._create_task = None
@@ -130,6 +132,19 @@ class Load:
     def uncounted_create_task(self, coro):
         """Start one of the agent's own tasks, which are none of the application's."""
         return self._create_task(coro)
+
+    def enter_loop(self):
+        """Note that this thread runs the event loop; called by the agent's own task."""
+        self._loop_thread = self._ident()
+
+    def in_loop(self):
+        """Tell whether the caller is in the thread that runs the event loop."""
+        return self._ident() == self._loop_thread
+
+    def current_task(self):
+        """Return the task of asyncio that calls, None for a thread or plain code."""
+        core = self._core
+        return core.cur_task if core is not None and self.in_loop() else None
 
     # --- reading --------------------------------------------------------------------------------
 

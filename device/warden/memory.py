@@ -23,11 +23,12 @@ class Memory:
         self.free = 0
         self.live = None
         self._used = 0
-        self._ready_s = 0  # no collection before this time
-        self._ready_ms = 0
+        self._cost_us = 0  # of the last collection made here,
+        self._ended_s = 0  # and when that was
+        self._ended_ms = 0
         self.collections = 0  # made here
         self.free = self._walk()
-        self._collect()
+        self.collect()
 
     def read(self):
         """Bring the figures up to now; allocates nothing.
@@ -44,7 +45,7 @@ class Memory:
         if dropped or (live is not None and used < live):
             self.live = used  # at most so much
         if live is None or used - live > self.total >> _LINE_SHIFT:
-            self._collect()
+            self.collect()
 
     def _walk(self):
         free = self._board.mem_free()
@@ -52,16 +53,27 @@ class Memory:
             self.total = free + self._board.mem_alloc()
         return free
 
-    def _collect(self):
-        """Collect, if it is time and allowed, and look what is left."""
-        if self._clock.since(self._ready_s, self._ready_ms) < 0:
-            return
+    def collect(self, pause=_PAUSE):
+        """Collect, if allowed and not too soon, and look what is left; return whether it did.
+
+        pause: after a collection of n ms, none for so many times n.
+        """
         board = self._board
+        if self.collect_in_ms(pause) > 0:
+            return False
         began = board.ticks_us()
         if not board.collect():
-            return
-        cost_ms = board.ticks_diff(board.ticks_us(), began) * _PAUSE // 1000
+            return False
+        self._cost_us = board.ticks_diff(board.ticks_us(), began)
         self.collections += 1
-        self._ready_s = self._clock.s + cost_ms // 1000
-        self._ready_ms = self._clock.ms + cost_ms % 1000
+        self._ended_s = self._clock.s
+        self._ended_ms = self._clock.ms
         self._used = self.live = self.total - self._walk()
+        return True
+
+    def collect_in_ms(self, pause=_PAUSE):
+        """Return the ms until a collection is not too soon, 0 if it is not now."""
+        if not self.collections:
+            return 0
+        left = self._cost_us * pause // 1000 - self._clock.since(self._ended_s, self._ended_ms)
+        return left if left > 0 else 0

@@ -54,6 +54,7 @@ class Runner:
         from asyncio import sleep_ms
 
         self._stop_timer()  # the loop runs
+        self.agent.load.enter_loop()
         while self._running:
             await sleep_ms(max(1, self.agent.step()))
 

@@ -73,6 +73,10 @@ class Threads:
 
         sys.modules["_thread"] = StandIn(module, self, start_new_thread=start_new_thread)
 
+    def ident(self):
+        """Return a number that tells the calling thread from the others."""
+        return sys.modules["_thread"].get_ident() if self.available else 0
+
     def lock(self):
         """Return a new lock; where the port has no threads, what does for one."""
         return sys.modules["_thread"].allocate_lock() if self.available else Flag()

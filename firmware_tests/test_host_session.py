@@ -3,7 +3,7 @@
 from harness import raises
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
-from warden.session import Session
+from warden.host_session import Session
 from warden.tables import Hello, Sample
 from warden.uplink import Uplink
 

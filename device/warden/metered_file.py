@@ -1,0 +1,44 @@
+"""A file that cannot grow past its storage lease."""
+
+import io
+
+from micropython import const
+
+_ENOSPC = const(28)  # not in MicroPython's errno
+
+
+class MeteredFile(io.IOBase):
+    """As the file it opens, but write() raises OSError(ENOSPC) past the lease.
+
+    What is written counts, also over what was there: a lease is for so many bytes written.
+    """
+
+    def __init__(self, lease, path, mode):
+        if not path.startswith(lease.mount):
+            raise ValueError("not on the lease's mount")
+        self._lease = lease
+        self._file = open(path, mode)  # noqa: SIM115, it is closed with this one
+
+    def write(self, data):
+        """Write all of data or nothing; return the count."""
+        lease = self._lease
+        size = len(data.encode()) if isinstance(data, str) else len(data)
+        if not lease.active or lease.used + size > lease.amount:
+            raise OSError(_ENOSPC)
+        count = self._file.write(data)
+        lease.used += size
+        return count
+
+    def close(self):
+        """Close the file; the lease goes on."""
+        self._file.close()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+        return False

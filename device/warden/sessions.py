@@ -1,0 +1,139 @@
+"""Sessions: an owner of leases and operations, with quotas, who may be gone one day."""
+
+from micropython import const
+
+from .deadline import Deadline
+from .errors import Denied, Preempted
+
+_SESSIONS = const(8)
+_MAX_NAME = const(24)
+_MEMORY = const(0)
+_STORAGE = const(1)
+
+
+class Sessions:
+    """The table of sessions; closes those whose time is over."""
+
+    def __init__(self, clock, post, ledger, operations):
+        self.clock = clock
+        self._post = post
+        self._ledger = ledger
+        self._operations = operations
+        self._table = [None] * _SESSIONS
+        self._next_id = 1
+
+    def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
+        """Return a new session; Denied("table") when there are eight.
+
+        memory, storage: bytes of leases at most; operations: so many at once; None: as the board
+        allows. ttl_ms: it ends when it was not used for so long; None: never by itself.
+        """
+        for value in (memory, storage, operations, ttl_ms):
+            if value is not None and (not isinstance(value, int) or value <= 0):
+                raise ValueError("quotas and ttl_ms are positive integers, or None")
+        self.clock.advance()
+        for place in range(_SESSIONS):
+            if self._table[place] is None:
+                quotas = (memory, storage, operations)
+                session = Session(self, self._next_id, name[:_MAX_NAME], quotas, ttl_ms)
+                self._next_id += 1
+                self._table[place] = session
+                return session
+        self._post("denied", None, "table")
+        raise Denied("table", None, None, tuple(session.id for session in self._table))
+
+    def all(self):
+        """Return the open sessions, oldest first."""
+        return sorted([s for s in self._table if s], key=lambda session: session.id)
+
+    def find(self, session_id):
+        """Return the open session of that id; KeyError if there is none."""
+        for session in self._table:
+            if session is not None and session.id == session_id:
+                return session
+        raise KeyError(session_id)
+
+    def tick(self):
+        """Close what is over its time; allocates nothing where nothing is."""
+        place = 0
+        while place < _SESSIONS:
+            session = self._table[place]
+            if session is not None and session.deadline.passed():
+                session.close()
+            place += 1
+
+    def forget(self, session):
+        """Take a session out of the table; return whether it was there."""
+        if session not in self._table:
+            return False
+        self._table[self._table.index(session)] = None
+        return True
+
+
+class Session:
+    """Owns what is allocated and begun with it; also a context manager that closes it."""
+
+    def __init__(self, sessions, session_id, name, quotas, ttl_ms):
+        self.id = session_id
+        self.name = name
+        self.quotas = quotas  # (memory, storage, operations)
+        self.ttl_ms = ttl_ms
+        self.deadline = Deadline(sessions.clock, ttl_ms)
+        self._sessions = sessions
+
+    def renew(self):
+        """Begin its time anew; whatever is done with it does so."""
+        self._sessions.clock.advance()
+        self.deadline = Deadline(self._sessions.clock, self.ttl_ms)
+
+    def leases(self):
+        """Return its active leases, oldest first."""
+        return [lease for lease in self._sessions._ledger.active() if lease.session is self]
+
+    def operations(self):
+        """Return its operations, oldest first."""
+        return [op for op in self._sessions._operations.all() if op.session is self]
+
+    def admit(self, kind, amount):
+        """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
+        self.renew()
+        if kind > _STORAGE or self.quotas[kind] is None:
+            return
+        mine = [lease for lease in self.leases() if lease.kind == kind]
+        left = self.quotas[kind] - sum([lease.amount for lease in mine])
+        if amount > left:
+            name = "quota:memory" if kind == _MEMORY else "quota:storage"
+            self._refuse(name, max(0, left), mine)
+
+    def admit_operation(self):
+        """Raise Denied, naming the quota, if one more operation exceeds it."""
+        self.renew()
+        mine = self.operations()
+        if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
+            self._refuse("quota:operations", 0, mine)
+
+    def _refuse(self, reason, available, blockers):
+        self._sessions._post("denied", self.id, reason)
+        raise Denied(reason, available, None, tuple([each.id for each in blockers]))
+
+    def close(self):
+        """Stop its operations and end its leases, the newest first; harmless when closed.
+
+        Whatever one of them raises, all are ended, and no place or byte stays taken.
+        """
+        sessions = self._sessions
+        if not sessions.forget(self):
+            return
+        for op in reversed(self.operations()):
+            sessions._operations.stop(op, Preempted)  # check() goes on to say so
+            sessions._operations.end(op)
+        for lease in reversed(self.leases()):
+            lease.release()
+        sessions._post("session", self.id, "closed")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+        return False

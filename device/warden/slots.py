@@ -1,0 +1,349 @@
+"""Operations: at most so many at once, each with a priority and a time, and a way to stop them.
+
+With no place free, HIGH and CRITICAL take that of the lowest-priority, most recently begun
+operation below HIGH. The victim is told; its place passes on when it ends or its grace is over. One
+that does not stop even then is overdue: it counts no more, but stays in the table until it ends.
+"""
+
+from micropython import const
+
+from .deadline import Deadline
+from .errors import Denied, Preempted, TimedOut
+
+_ROWS = const(12)  # active, stopping, overdue and waiting ones together
+_MAX_OPERATIONS = const(8)
+_GRACE_MS = const(2000)
+_MAX_NAME = const(24)
+_HIGH = const(2)
+_CRITICAL = const(3)
+_MAX_ID = const(0x3FFFFFFF)
+
+WAITING = const(0)
+ACTIVE = const(1)
+STOPPING = const(2)  # told to stop, in its grace
+OVERDUE = const(3)  # did not stop; its place has passed on
+ADMITTING = const(4)  # has a place, and its memory is being looked for
+ENDED = const(5)
+
+
+_IN_PLACE = (ACTIVE, STOPPING, ADMITTING)
+
+
+class Operation:
+    """A place among the operations; a context manager, and an asynchronous one."""
+
+    def __init__(self, desk, op_id, name, priority, timeout_ms, session):
+        self.id = op_id
+        self.name = name
+        self.priority = priority
+        self.session = session
+        self.state = WAITING
+        self.permille = 0
+        self.text = ""
+        self.lease = None  # of the memory it needs
+        self.memory = None  # bytes of it
+        self.task = None  # asyncio's, to be cancelled when it must stop
+        self.why = None  # Preempted or TimedOut, once it must stop
+        self.began_s = 0
+        self.deadline = None  # of its time, or of its grace when it is stopping
+        self._timeout_ms = timeout_ms
+        self._wait = None  # how long it waits for a place
+        self._desk = desk
+
+    def check(self):
+        """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
+        if self.why is not None:
+            raise self.why(self.name)
+
+    def progress(self, permille, text=""):
+        """Tell how far it is, in permille, with a few words."""
+        self.permille = min(1000, max(0, permille))
+        self.text = text[:_MAX_NAME]
+
+    def complete(self):
+        """End it; harmless if it has ended already."""
+        self._desk.end(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.complete()
+        return False
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, kind, error, trace):
+        self.complete()
+        return False
+
+
+class Operations:
+    """The table of operations. `ledger` grants their memory; `post` tells what happens."""
+
+    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop):
+        self.clock = clock
+        self.max_operations = max_operations
+        self.timeout_ms = timeout_ms
+        self._lock = lock
+        self._ledger = ledger
+        self._post = post
+        self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
+        self._table = [None] * _ROWS
+        self._next_id = 1
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    def all(self):
+        """Return the operations that have not ended, oldest first."""
+        return sorted([op for op in self._table if op], key=lambda op: op.id)
+
+    def find(self, op_id):
+        """Return the operation of that id; KeyError if it has ended or never was."""
+        for op in self._table:
+            if op is not None and op.id == op_id:
+                return op
+        raise KeyError(op_id)
+
+    def set_limit(self, max_operations):
+        """Allow so many at once, 1 to 8; those that run go on."""
+        if not 1 <= max_operations <= _MAX_OPERATIONS:
+            raise ValueError("max_operations must be 1 to 8")
+        self.max_operations = max_operations
+        self._pass_on()
+
+    def can_execute(self, priority=1):
+        """Tell whether begin() with this priority would get a place, now or by preemption."""
+        if self._in_place() < self.max_operations and not self._ahead_of(priority):
+            return True
+        return priority >= _HIGH and self._victim() is not None
+
+    def begin(self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+        """Return a new operation: ACTIVE, or WAITING for a place if it waits or preempts.
+
+        Raises Denied("operations") where there is no place and nothing to wait for,
+        Denied("table") where even the waiting ones are too many, and what allocate() raises for
+        the memory it needs. The caller of a WAITING one turns to `settle` until it is not.
+        """
+        timeout_ms = self._checked(name, priority, timeout_ms, wait_ms)
+        self.clock.advance()
+        self._lock.acquire(1)
+        try:
+            free = self._in_place() < self.max_operations and not self._ahead_of(priority)
+            victim = None if free or priority < _HIGH else self._victim()
+            op = None
+            if free or victim is not None or wait_ms > 0:
+                op = self._enter(name[:_MAX_NAME], priority, timeout_ms, session)
+            if op is not None:
+                op.memory = memory
+                if victim is not None:
+                    wait_ms = max(wait_ms, _GRACE_MS)
+                op._wait = Deadline(self.clock, wait_ms)
+                if free:
+                    op.state = ADMITTING
+        finally:
+            self._lock.release()
+        if op is None:
+            self._deny(free or victim is not None or wait_ms > 0)
+        if victim is not None:
+            self.stop(victim, Preempted)
+        if free:
+            try:
+                self._admit(op)
+            except Denied:
+                self.end(op)
+                raise
+        else:
+            self._pass_on()
+        return op
+
+    def settle(self, op):
+        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over."""
+        self.tick()
+        if op.state == ACTIVE:
+            return True
+        if op.state == ENDED:
+            raise Denied("operations", None, None, ())
+        if op._wait.passed():
+            self._leave(op)
+            self._deny(False)
+        return False
+
+    def end(self, op):
+        """End an operation, whatever its state; return whether this did."""
+        if not self._leave(op):
+            return False
+        self._post("operation", op.id, "ended")
+        self._pass_on()
+        return True
+
+    def stop(self, op, why):
+        """Tell an operation to stop: Preempted or TimedOut. Its place passes on when it does."""
+        if op.state != ACTIVE:
+            return
+        op.why = why
+        op.state = STOPPING
+        op.deadline = Deadline(self.clock, _GRACE_MS)
+        self._post("operation", op.id, "preempted" if why is Preempted else "timed out")
+        self._cancel_task(op)
+
+    def tick(self):
+        """Do what time brings; allocates nothing where it brings nothing."""
+        passed_on = False
+        row = 0
+        while row < _ROWS:
+            op = self._table[row]
+            if op is not None and op.state == STOPPING and op.task is not None:
+                self._cancel_task(op)
+            if op is not None and op.deadline is not None and op.deadline.passed():
+                if op.state == ACTIVE:
+                    self.stop(op, TimedOut)
+                elif op.state == STOPPING:
+                    op.state = OVERDUE
+                    op.deadline = None
+                    self._post("operation", op.id, "overdue")
+                    passed_on = True
+            row += 1
+        if passed_on:
+            self._pass_on()
+
+    def _cancel_task(self, op):
+        """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
+        task = op.task
+        if task is not None and self._in_loop():
+            op.task = None
+            try:
+                task.cancel()
+            except RuntimeError:  # it is the one that runs: check() tells it
+                pass
+
+    # --- places ---------------------------------------------------------------------------------
+
+    def _in_place(self):
+        """Return how many hold a place."""
+        count = 0
+        for op in self._table:
+            if op is not None and op.state in _IN_PLACE:
+                count += 1
+        return count
+
+    def _first_waiting(self):
+        """Return who is next: of the highest priority, the one that waits longest."""
+        found = None
+        for op in self._table:
+            if op is not None and op.state == WAITING:
+                if found is None or (-op.priority, op.id) < (-found.priority, found.id):
+                    found = op
+        return found
+
+    def _ahead_of(self, priority):
+        """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
+        first = self._first_waiting()
+        return first is not None and first.priority >= priority
+
+    def _victim(self):
+        """Return whom to preempt: of the lowest priority below HIGH, the one begun last."""
+        found = None
+        for op in self._table:
+            if op is not None and op.state == ACTIVE and op.priority < _HIGH:
+                if found is None or (op.priority, -op.id) < (found.priority, -found.id):
+                    found = op
+        return found
+
+    def _enter(self, name, priority, timeout_ms, session):
+        """Put a new operation into the table; None if that is full."""
+        for row in range(_ROWS):
+            if self._table[row] is None:
+                op = Operation(self, self._next_id, name, priority, timeout_ms, session)
+                self._next_id = self._next_id % _MAX_ID + 1
+                self._table[row] = op
+                return op
+        return None
+
+    def _leave(self, op):
+        """Take an operation out of the table; return whether it was there."""
+        self._lock.acquire(1)
+        try:
+            if op.state == ENDED:
+                return False
+            op.state = ENDED
+            self._table[self._table.index(op)] = None
+            lease = op.lease
+            op.lease = op.task = None
+        finally:
+            self._lock.release()
+        if lease is not None:
+            lease.release()
+        return True
+
+    def _pass_on(self):
+        """Give free places to those that wait, the first in turn first."""
+        while True:
+            self._lock.acquire(1)
+            try:
+                op = self._first_waiting()
+                if op is None or self._in_place() >= self.max_operations:
+                    return
+                op.state = ADMITTING
+            finally:
+                self._lock.release()
+            try:
+                self._admit(op)
+            except Denied:  # of its memory: it waits on, and keeps its turn
+                self._move(op, ADMITTING, WAITING)
+                return
+
+    def _admit(self, op):
+        """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
+        lease = None
+        if op.memory:
+            lease = self._ledger.allocate(
+                0, op.memory, op.name, op.priority, op._timeout_ms, op.session
+            )
+        op.lease = lease
+        op.began_s = self.clock.s
+        op.deadline = Deadline(self.clock, op._timeout_ms)
+        if self._move(op, ADMITTING, ACTIVE):
+            self._post("operation", op.id, "began")
+        elif lease is not None:  # it has been ended meanwhile
+            lease.release()
+
+    def _move(self, op, old, new):
+        """Change an operation's state if it is still the old one; return whether it was."""
+        self._lock.acquire(1)
+        try:
+            if op.state != old:
+                return False
+            op.state = new
+            return True
+        finally:
+            self._lock.release()
+
+    # --- refusing -------------------------------------------------------------------------------
+
+    def _checked(self, name, priority, timeout_ms, wait_ms):
+        if not isinstance(name, str) or not name:
+            raise ValueError("an operation has a name")
+        if not isinstance(priority, int) or not 0 <= priority <= _CRITICAL:
+            raise ValueError("no such priority")
+        if timeout_ms is None:
+            timeout_ms = self.timeout_ms
+        if not isinstance(timeout_ms, int) or timeout_ms <= 0:
+            raise ValueError("timeout_ms must be a positive integer")
+        if not isinstance(wait_ms, int) or wait_ms < 0:
+            raise ValueError("wait_ms must not be negative")
+        return timeout_ms
+
+    def _deny(self, table_full):
+        blockers = []
+        soonest = None
+        for op in self._table:
+            if op is not None and (table_full or op.state == ACTIVE or op.state == STOPPING):
+                blockers.append(op.id)
+                left = op.deadline.left_ms() if op.deadline else None
+                if left is not None and (soonest is None or left < soonest):
+                    soonest = left
+        reason = "table" if table_full else "operations"
+        self._post("denied", None, reason)
+        raise Denied(reason, None, soonest, tuple(blockers))

@@ -1,0 +1,62 @@
+"""The parts that decide, joined, over a made-up supply and a clock that is set by hand."""
+
+from rig import FakeTicks
+from warden.clock import Clock
+from warden.leases import Ledger
+from warden.sessions import Sessions
+from warden.slots import Operations
+from warden.threads import Flag
+
+
+class FakeSupply:
+    """Stands in for what a board has: amounts by kind, the reserve already taken off."""
+
+    def __init__(self):
+        self.amounts = [100_000, 1_000_000, 900, 50_000]
+        self.largest = None
+        self.garbage = 0  # what a collection would free
+        self.collections = 0
+
+    def available(self, kind, mount):
+        if kind == 1 and mount not in ("/", "/sd"):
+            return 0
+        return self.amounts[kind]
+
+    def largest_block(self):
+        return self.largest
+
+    def collect_in_ms(self):
+        return 0
+
+    def collect(self):
+        self.collections += 1
+        self.amounts[0] += self.garbage
+        self.garbage = 0
+        return True
+
+
+class Desk:
+    """All of it; `events` is what was posted."""
+
+    def __init__(self, max_operations=2):
+        self.ticks = FakeTicks()
+        self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
+        self.supply = FakeSupply()
+        self.events = []
+        post = self._post
+        self.ledger = Ledger(self.supply, self.clock, Flag(), post)
+        self.in_loop = True
+        self.operations = Operations(
+            self.clock, Flag(), self.ledger, post, max_operations, 300_000, lambda: self.in_loop
+        )
+        self.sessions = Sessions(self.clock, post, self.ledger, self.operations)
+
+    def _post(self, kind, subject=None, detail=None):
+        self.events.append((kind, subject, detail))
+
+    def pass_ms(self, ms):
+        self.ticks.pass_ms(ms)
+        self.clock.advance()
+        self.ledger.expire()
+        self.operations.tick()
+        self.sessions.tick()

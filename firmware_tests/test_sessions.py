@@ -1,0 +1,98 @@
+"""Sessions: quotas hold, and with a session all that was its own ends."""
+
+from harness import raises
+from policy_rig import Desk
+from warden.errors import Denied, Preempted
+from warden.slots import ENDED
+
+MEMORY, STORAGE = 0, 1
+
+
+def test_a_quota_is_named_when_it_is_exceeded():
+    desk = Desk()
+    session = desk.sessions.open("s", memory=1000, storage=2000, operations=1)
+    session.admit(MEMORY, 1000)
+    lease = desk.ledger.allocate(MEMORY, 600, session=session)
+    error = raises(Denied, session.admit, MEMORY, 401)
+    assert (error.reason, error.available) == ("quota:memory", 400)
+    assert error.blockers == (lease.id,)
+    session.admit(MEMORY, 400)
+    assert raises(Denied, session.admit, STORAGE, 2001).reason == "quota:storage"
+    session.admit_operation()
+    desk.operations.begin("op", session=session)
+    assert raises(Denied, session.admit_operation).reason == "quota:operations"
+
+
+def test_what_others_have_does_not_count():
+    desk = Desk()
+    session = desk.sessions.open("s", memory=1000)
+    desk.ledger.allocate(MEMORY, 5000)
+    desk.ledger.allocate(MEMORY, 5000, session=desk.sessions.open("other"))
+    session.admit(MEMORY, 1000)
+
+
+def test_closing_ends_all_that_was_its_own_the_newest_first():
+    desk = Desk()
+    session = desk.sessions.open("s")
+    other = desk.ledger.allocate(MEMORY, 10)
+    leases = [desk.ledger.allocate(MEMORY, 10, session=session) for _ in range(3)]
+    op = desk.operations.begin("op", memory=50, session=session)
+    session.close()
+    session.close()
+    assert (op.state, other.active) == (ENDED, True)
+    raises(Preempted, op.check)
+    assert not any(lease.active for lease in leases)
+    ended = [subject for kind, subject, _ in desk.events if kind == "lease"]
+    assert ended[-3:] == [lease.id for lease in reversed(leases)]
+    assert desk.ledger.outstanding(MEMORY) == 10
+    assert desk.events[-1] == ("session", session.id, "closed")
+
+
+def test_a_task_that_fails_when_cancelled_keeps_nothing_alive():
+    class FakeTask:
+        def cancel(self):
+            raise RuntimeError("can't cancel self")
+
+    desk = Desk()
+    session = desk.sessions.open("s")
+    op = desk.operations.begin("op", session=session)
+    op.task = FakeTask()
+    lease = desk.ledger.allocate(MEMORY, 10, session=session)
+    session.close()
+    assert (op.state, lease.active) == (ENDED, False)
+
+
+def test_one_that_is_not_used_ends_and_use_renews_it():
+    desk = Desk()
+    session = desk.sessions.open("s", ttl_ms=1000)
+    lease = desk.ledger.allocate(MEMORY, 10, session=session)
+    desk.pass_ms(900)
+    session.admit(MEMORY, 1)
+    desk.pass_ms(900)
+    assert lease.active
+    desk.pass_ms(100)
+    assert not lease.active
+    assert desk.sessions.all() == []
+    raises(KeyError, desk.sessions.find, session.id)
+
+
+def test_the_table_has_a_fixed_size():
+    desk = Desk()
+    sessions = [desk.sessions.open(str(number)) for number in range(8)]
+    assert raises(Denied, desk.sessions.open, "one more").reason == "table"
+    sessions[0].close()
+    assert desk.sessions.open("now").id == 9
+
+
+def test_wrong_quotas_are_refused():
+    desk = Desk()
+    for wrong in (0, -1, "1", 1.5):
+        raises(ValueError, desk.sessions.open, "s", memory=wrong)
+        raises(ValueError, desk.sessions.open, "s", ttl_ms=wrong)
+
+
+def test_a_context_closes_it():
+    desk = Desk()
+    with desk.sessions.open("s") as session:
+        lease = desk.ledger.allocate(MEMORY, 10, session=session)
+    assert not lease.active
