@@ -27,6 +27,10 @@ class Noise:
         return (self.byte() << 8 | self.byte()) % limit
 
 
+def _ignore(host_id):
+    """A host was heard, or is gone."""
+
+
 class Board:
     """A session over a line in memory that takes whatever it is told."""
 
@@ -37,7 +41,9 @@ class Board:
         self.calls = 0
         tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
         handlers = {0: self._count}
-        self.session = Session(self.line, Uplink(self.line), clock, Sample([1]), tables, handlers)
+        self.session = Session(
+            self.line, Uplink(self.line), clock, Sample([1]), tables, handlers, _ignore, _ignore
+        )
 
     def _count(self):
         self.calls += 1

@@ -21,10 +21,21 @@ class Rig:
         self.sample = Sample([1, None, -5])
         self.sample.renew(False)
         self.calls = []
+        self.alive = []
+        self.gone = []
         identity = ("fake", "1.0", "fake", b"", None, "0")
         tables = (Hello(5, identity, bytearray(3)),)
         handlers = {0: self._note, 1: self._raise, 2: lambda: None}
-        self.session = Session(self.line, self.uplink, self.clock, self.sample, tables, handlers)
+        self.session = Session(
+            self.line,
+            self.uplink,
+            self.clock,
+            self.sample,
+            tables,
+            handlers,
+            self.alive.append,
+            self.gone.append,
+        )
 
     def _note(self, value):
         self.calls.append(value)
@@ -62,7 +73,7 @@ def test_it_is_silent_until_a_host_subscribes():
 def test_a_subscription_gets_hello_sample_and_synced():
     told = Rig().subscribe()
     assert _kinds(told) == [1, 3, 5]
-    assert told[0][2:6] == [1, 0, _HOST, 5]
+    assert told[0][2:6] == [1, 1, _HOST, 5]
     assert told[1] == [3, 1, [1, None, -5]]
     assert told[2] == [5, 2, _HOST]
 
@@ -122,13 +133,13 @@ def test_the_newest_host_takes_over():
 
 def test_another_major_version_is_refused_with_ours():
     rig = Rig()
-    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, 0, _HOST]]
+    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, 1, _HOST]]
     assert rig.session.host_id == 0
     assert rig.turn() == []
 
 
 def test_a_newer_minor_version_is_welcome_and_its_fields_are_ignored():
-    assert _kinds(Rig().hear(64, 1, 9, _HOST, "what is this", [1, 2])) == [1, 3, 5]
+    assert _kinds(Rig().hear(64, 1, 9, _HOST, None, "what is this", [1, 2])) == [1, 3, 5]
 
 
 def test_a_request_is_answered():

@@ -50,6 +50,12 @@ _PING = const(0)
 _START_MONITORING = const(1)
 _STOP_MONITORING = const(2)
 _HISTORY_READ = const(3)
+_ALLOCATE = const(4)
+_RELEASE = const(5)
+_BEGIN = const(6)
+_COMPLETE = const(7)
+_CAN_EXECUTE = const(8)
+_SET_LIMITS = const(9)
 
 
 def _shift_for(total):
@@ -115,18 +121,33 @@ class Agent:
 
     def _open_session(self, link):
         self.uplink = Uplink(link)
-        tables = (
+        tables = [
             Hello(self.boot_id, self.identity, self.capabilities.reasons),
             StorageTable(self.storage),
-        )
+        ]
         self._hello, self._storage_table = tables
         handlers = {
             _PING: self.ping,
             _START_MONITORING: self.start_monitoring,
             _STOP_MONITORING: self.stop_monitoring,
             _HISTORY_READ: self.history_read,
+            _ALLOCATE: self._allocate,
+            _RELEASE: self._release,
+            _BEGIN: self._begin,
+            _COMPLETE: self._complete,
+            _CAN_EXECUTE: self._can_execute,
+            _SET_LIMITS: self._set_limits,
         }
-        self.session = Session(link, self.uplink, self.clock, self.sample, tables, handlers)
+        self.session = Session(
+            link,
+            self.uplink,
+            self.clock,
+            self.sample,
+            tables,
+            handlers,
+            self._host_alive,
+            self._host_gone,
+        )
 
     def close(self):
         """Leave everything as it was found."""
@@ -167,9 +188,25 @@ class Agent:
                 from .policy import Policy
 
                 self.policy = Policy(self, self._board, *self._limits)
+                if self.session is not None:
+                    self._tell_of_policy()
             return self.policy
         finally:
             self._making.release()
+
+    def _tell_of_policy(self):
+        for table in self.policy.tables(self.session):
+            self.session.tables.append(table)
+            if self.session.host_id:
+                table.mark()
+
+    def _host_alive(self, host_id):
+        if self.policy is not None:
+            self.policy.alive(host_id)
+
+    def _host_gone(self, host_id):
+        if self.policy is not None:
+            self.policy.gone(host_id)
 
     def _step(self):
         clock = self.clock
@@ -208,7 +245,7 @@ class Agent:
         if self.storage.due():
             changed = self.storage.read()
             if self.session is not None:
-                self._storage_table.dirty |= changed if self.session.host_id else 0
+                self._storage_table.mark(changed if self.session.host_id else 0)
         self._fill(period_ms)
         self._file()
         if self.capabilities.update() and self.session is not None and self.session.host_id:
@@ -306,3 +343,36 @@ class Agent:
             data[2 * index] = value & 0xFF
             data[2 * index + 1] = value >> 8
         return [history.newest_s(tier), history.step_s(tier), self.scale(metric), data]
+
+    # --- what a host may ask of the policy ------------------------------------------------------
+
+    def _host_session(self):
+        return self.decide().session_of(self.session.host_id)
+
+    def _allocate(self, resource, amount, owner, priority, ttl_ms, mount):
+        options = {"owner": owner or "", "priority": 1 if priority is None else priority}
+        if ttl_ms is not None:
+            options["ttl_ms"] = ttl_ms
+        session = self._host_session()
+        return self.policy.allocate(resource, amount, session, mount=mount, **options).id
+
+    def _release(self, lease_id):
+        self.decide().ledger.find(lease_id).release()
+
+    def _begin(self, name, priority, timeout_ms, memory, wait_ms):
+        session = self._host_session()
+        priority = 1 if priority is None else priority
+        begin = self.policy.operations.begin
+        session.admit_operation()
+        op = begin(name, priority, timeout_ms, memory, wait_ms or 0, session)
+        return [op.id, op.state]
+
+    def _complete(self, op_id):
+        self.decide().operations.find(op_id).complete()
+
+    def _can_execute(self, priority):
+        return self.decide().operations.can_execute(priority)
+
+    def _set_limits(self, max_operations, operation_timeout_ms, memory_reserve_permille):
+        policy = self.decide()
+        return policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille)

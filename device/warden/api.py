@@ -2,6 +2,7 @@
 
 from . import hal, report
 from .agent import Agent
+from .limits import check_limits
 from .run import Runner
 
 _runner = None
@@ -27,7 +28,7 @@ def start(
     global _runner
     if _runner is None:
         board = hal.detect()
-        limits = _checked(max_operations, operation_timeout_ms, memory_reserve_permille)
+        limits = check_limits(max_operations, operation_timeout_ms, memory_reserve_permille)
         runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits))
         runner.start()
         _runner = runner
@@ -144,17 +145,6 @@ def on(event, function):
 
 def _policy():
     return _agent_runner().agent.decide()
-
-
-def _checked(max_operations, operation_timeout_ms, memory_reserve_permille):
-    """Return the limits; raise ValueError for one that makes no sense."""
-    if not 1 <= max_operations <= 8:
-        raise ValueError("max_operations must be 1 to 8")
-    if operation_timeout_ms < 1:
-        raise ValueError("operation_timeout_ms must be positive")
-    if not 0 <= memory_reserve_permille <= 900:
-        raise ValueError("memory_reserve_permille must be 0 to 900")
-    return max_operations, operation_timeout_ms, memory_reserve_permille
 
 
 def _agent_runner():

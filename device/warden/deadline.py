@@ -6,6 +6,11 @@ class Deadline:
 
     def __init__(self, clock, ms):
         self._clock = clock
+        self.set(ms)
+
+    def set(self, ms):
+        """Begin anew: so many milliseconds from now."""
+        clock = self._clock
         self.s = None
         self.ms = 0
         if ms is not None:

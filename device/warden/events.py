@@ -10,12 +10,17 @@ _EVENTS = const(16)
 _CALLBACKS = const(8)
 
 
+def _nobody():
+    """Stand for who wants to know of events."""
+
+
 class Events:
     """`post` from anywhere; `deliver` where user code may run."""
 
     def __init__(self, clock, lock):
         self.seq = 0  # of the next event; the ring holds the last 16
         self.failed = 0  # callbacks that raised
+        self.changed = _nobody  # called at each new event
         self._clock = clock
         self._lock = lock
         self._ring = [None] * _EVENTS
@@ -33,6 +38,7 @@ class Events:
             self.seq = seq + 1
         finally:
             self._lock.release()
+        self.changed()
 
     def since(self, seq):
         """Return the events from number `seq` on that the ring still holds, oldest first."""

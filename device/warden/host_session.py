@@ -10,6 +10,8 @@ from micropython import const
 from warden_schema import codec
 from warden_schema.frame import Reader
 
+from .errors import Denied
+
 _REFUSED = const(2)
 _SYNCED = const(5)
 _ALIVE = const(6)
@@ -20,7 +22,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(0)
+_MINOR = const(1)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)
@@ -30,6 +32,10 @@ _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
 _BAD_ARGUMENTS = const(2)
 _FAILED = const(3)
+_DENIED = const(4)
+_NOT_FOUND = const(5)
+
+_DUE = b"\x01"  # in a table's flags
 
 # What SYNCED, ALIVE and REFUSED are due, in `_due`; a REPLY's bit is _FIRST_REPLY << its place.
 _DUE_ALIVE = const(1)
@@ -42,15 +48,18 @@ _FIRST_REPLY = const(16)
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
-    def __init__(self, link, uplink, clock, sample, tables, handlers):
+    def __init__(self, link, uplink, clock, sample, tables, handlers, alive, gone):
         self.host_id = 0  # 0: nobody listens
+        self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
         self._link = link
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
-        self._tables = tables  # all others; the first is Hello
+        self.tables = tables  # all others, a list; the first is Hello
         self._handlers = handlers  # operation -> function of the list of arguments
+        self._alive = alive  # called with the host's id whenever it is heard
+        self._gone = gone  # and when it says goodbye
         self._reader = Reader(_MAX_REQUEST)
         self._feed = self._reader.feed  # a bound method is an object: made once
         self._cursor = codec.Cursor(self._reader.payload)
@@ -97,11 +106,14 @@ class Session:
             if kind == _KEEPALIVE and fields >= 2:
                 self._keepalive(cursor.integer(), cursor.integer())
             elif kind == _SUBSCRIBE and fields >= 3:
-                self._subscribe(cursor.integer(), cursor.integer(), cursor.integer())
+                major, minor, host_id = cursor.integer(), cursor.integer(), cursor.integer()
+                events_from = cursor.integer() if fields >= 4 else None
+                self._subscribe(major, minor, host_id, events_from)
             elif kind == _REQUEST and fields >= 4:
                 self._request(cursor.integer(), cursor.integer(), cursor.integer(), cursor.value(2))
             elif kind == _UNSUBSCRIBE and fields >= 1:
                 if cursor.integer() == self.host_id:
+                    self._gone(self.host_id)
                     self.host_id = 0
             elif _SUBSCRIBE <= kind <= _REQUEST:
                 self._malformed += 1  # too short
@@ -111,11 +123,12 @@ class Session:
             self._malformed += 1
 
     def _heard(self):
+        self._alive(self.host_id)
         self._clock.advance()
         self._heard_s = self._clock.s
         self._heard_ms = self._clock.ms
 
-    def _subscribe(self, major, _minor, host_id):
+    def _subscribe(self, major, _minor, host_id, events_from):
         if not isinstance(host_id, int) or host_id <= 0:
             self._malformed += 1
             return
@@ -132,8 +145,9 @@ class Session:
             for place in range(_MAX_PENDING):
                 self._replies[place] = None
         self._heard()
-        self._tables[0].host_id = host_id
-        for table in self._tables:
+        self.events_from = events_from
+        self.tables[0].host_id = host_id
+        for table in self.tables:
             table.mark()
         self._sample.mark()
         self._due |= _DUE_SYNCED | _DUE_SAMPLE
@@ -170,6 +184,11 @@ class Session:
             return (request_id, _UNKNOWN_REQUEST, None)
         try:
             return (request_id, _OK, handler(*arguments))
+        except Denied as error:
+            found = [error.reason, error.available, error.retry_after_ms, list(error.blockers)[:12]]
+            return (request_id, _DENIED, found)
+        except KeyError:
+            return (request_id, _NOT_FOUND, None)
         except (TypeError, ValueError):
             return (request_id, _BAD_ARGUMENTS, None)
         except Exception as error:  # whatever it is, the host is told and the board goes on
@@ -201,21 +220,31 @@ class Session:
         return not done
 
     def _pump_tables(self):
-        for table in self._tables:
-            if table.dirty and not self._pump_table(table):
+        for table in self.tables:
+            if not self._pump_table(table):
                 return False
         return True
 
     def _pump_table(self, table):
         """Send the rows of a table that are due; return whether all could go."""
+        due = table.due
+        if _DUE not in due:
+            return True
         uplink = self._uplink
         row = 0
-        while table.dirty:
-            if table.dirty >> row & 1:
-                if not uplink.ready() or not uplink.send(table.encode(row, uplink)):
+        while row < len(due):
+            if due[row]:
+                if not uplink.ready():
                     return False
-                table.dirty &= ~(1 << row)
-            row += 1
+                due[row] = 0
+                length = table.encode(row, uplink)
+                if length:
+                    if not uplink.send(length):
+                        due[row] = 1
+                        return False
+                    table.sent()
+            if not due[row]:
+                row += 1
         return True
 
     def _pump_replies(self):

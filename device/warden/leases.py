@@ -28,6 +28,10 @@ EXPIRED = "expired"
 PREEMPTED = "preempted"
 
 
+def _nobody(row):
+    """Stand for who wants to know of changes."""
+
+
 class Lease:
     """A grant; also a context manager that releases it. `active` is False once it has ended."""
 
@@ -55,6 +59,7 @@ class Lease:
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
         self.committed = True
+        self._ledger.changed(self._ledger.table.index(self) if self.active else None)
 
     def release(self):
         """Give it back; harmless if it has ended already."""
@@ -115,17 +120,18 @@ class Ledger:
         self._supply = supply
         self._lock = lock
         self._post = post  # of events: post(kind, subject, detail)
-        self._table = [None] * _LEASES
+        self.table = [None] * _LEASES
+        self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
 
     def active(self):
         """Return the leases that have not ended, oldest first."""
         self.expire()
-        return sorted([lease for lease in self._table if lease], key=lambda lease: lease.id)
+        return sorted([lease for lease in self.table if lease], key=lambda lease: lease.id)
 
     def find(self, lease_id):
         """Return the active lease of that id; KeyError if there is none."""
-        for lease in self._table:
+        for lease in self.table:
             if lease is not None and lease.id == lease_id:
                 return lease
         raise KeyError(lease_id)
@@ -133,7 +139,7 @@ class Ledger:
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
         total = 0
-        for lease in self._table:
+        for lease in self.table:
             if lease is not None and lease.kind == kind and lease.mount == mount:
                 total += lease.outstanding()
         return total
@@ -196,9 +202,10 @@ class Ledger:
                 return False
             lease.active = False
             lease.buffer = None
-            self._table[self._table.index(lease)] = None
+            self.table[self.table.index(lease)] = None
         finally:
             self._lock.release()
+        self.changed(None)
         self._post("lease", lease.id, why)
         return True
 
@@ -206,7 +213,7 @@ class Ledger:
         """End what is over its time; allocates nothing where nothing is."""
         place = 0
         while place < _LEASES:
-            lease = self._table[place]
+            lease = self.table[place]
             if lease is not None and lease.deadline.passed():
                 self.end(lease, EXPIRED)
             place += 1
@@ -215,7 +222,7 @@ class Ledger:
 
     def _free_place(self):
         for place in range(_LEASES):
-            if self._table[place] is None:
+            if self.table[place] is None:
                 return place
         return None
 
@@ -230,7 +237,7 @@ class Ledger:
     def _victim(self, kind, mount, priority, any_kind):
         """Return the lease to preempt: of the lowest priority below this one, the newest."""
         found = None
-        for lease in self._table:
+        for lease in self.table:
             if (
                 lease is not None
                 and lease.on_preempt is not None
@@ -257,7 +264,8 @@ class Ledger:
         lease.on_preempt = on_preempt
         lease.buffer = buffer
         self._next_id = self._next_id % _MAX_AMOUNT + 1
-        self._table[place] = lease
+        self.table[place] = lease
+        self.changed(place)
         return lease
 
     def _block(self, amount):
@@ -274,7 +282,7 @@ class Ledger:
     def _deny(self, kind, mount, available, table_full):
         blockers = []
         soonest = None
-        for lease in self._table:
+        for lease in self.table:
             if lease is None or not (table_full or (lease.kind == kind and lease.mount == mount)):
                 continue
             if table_full or lease.outstanding() or lease.buffer is not None:

@@ -8,6 +8,7 @@ from micropython import const
 from .errors import Denied
 from .events import Events
 from .leases import Ledger
+from .limits import check_limits
 from .sessions import Sessions
 from .slots import Operations
 
@@ -16,8 +17,28 @@ _STORAGE = const(1)
 _CPU_TIME = const(2)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
+_HOST_SESSION_MS = const(10_000)
 _PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
 _TURN_MS = const(5)  # between two looks of one that waits
+
+
+def _marker(due, taken):
+    """Return a function that marks a row as changed; None: one is free now."""
+
+    def changed(row):
+        if row is None:
+            taken[0] = 1
+        else:
+            due[row] = 1
+
+    return changed
+
+
+def _marker_of_one(due):
+    def changed():
+        due[0] = 1
+
+    return changed
 
 
 class Supply:
@@ -27,18 +48,18 @@ class Supply:
         self._board = board
         self._memory = memory
         self._load = load
-        self._reserve_permille = reserve_permille
+        self.reserve_permille = reserve_permille
 
     def available(self, kind, mount):
         """Return bytes, permille of a core or bytes a second; 0 for a mount that is not there."""
         if kind == _MEMORY:
             total = self._memory.total
-            return self._board.mem_free() - total // 1000 * self._reserve_permille
+            return self._board.mem_free() - total // 1000 * self.reserve_permille
         if kind == _STORAGE:
             stat = self._board.statvfs(mount)  # now: what was written since the last scan counts
             if stat is None:
                 return 0
-            return (stat[4] - stat[2] * self._reserve_permille // 1000) * (stat[1] or stat[0])
+            return (stat[4] - stat[2] * self.reserve_permille // 1000) * (stat[1] or stat[0])
         if kind == _CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self._load.cpu_permille or 0)
         return _UNLIMITED
@@ -76,6 +97,67 @@ class Policy:
             agent.load.in_loop,
         )
         self.sessions = Sessions(clock, post, self.ledger, self.operations)
+
+        self._supply = supply
+        self._hosts = {}  # host_id -> Session, while it lasts
+
+    # --- for a host -----------------------------------------------------------------------------
+
+    def tables(self, host):
+        """Return the tables that a host is told, and have each change marked in them."""
+        from .policy_tables import EventRows, LeaseRows, OperationRows, SessionRows, Taken
+
+        owners = (self.ledger, self.operations, self.sessions)
+        taken = Taken(owners, self.limits)
+        tables = [taken]
+        for owner, make in zip(owners, (LeaseRows, OperationRows, SessionRows)):
+            rows = make(owner)
+            owner.changed = _marker(rows.due, taken.due)
+            tables.append(rows)
+        events = EventRows(self.events, host)
+        self.events.changed = _marker_of_one(events.due)
+        tables.append(events)
+        return tables
+
+    def session_of(self, host_id):
+        """Return the session of a host; it is opened when the host first has something."""
+        session = self._hosts.get(host_id)
+        if session is None or session not in self.sessions.table:
+            session = self.sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
+            self._hosts.clear()  # of those before nothing is asked any more
+            self._hosts[host_id] = session
+        return session
+
+    def alive(self, host_id):
+        """A host was heard: its session goes on."""
+        session = self._hosts.get(host_id)
+        if session is not None:
+            session.renew()
+
+    def gone(self, host_id):
+        """A host said goodbye: its session ends."""
+        session = self._hosts.get(host_id)
+        if session is not None:
+            session.close()
+
+    def limits(self):
+        """Return max_operations, operation_timeout_ms, memory_reserve_permille."""
+        operations = self.operations
+        return [operations.max_operations, operations.timeout_ms, self._supply.reserve_permille]
+
+    def set_limits(self, max_operations=None, operation_timeout_ms=None, reserve_permille=None):
+        """Set those that are not None, all or none; return all three."""
+        now = self.limits()
+        given = (max_operations, operation_timeout_ms, reserve_permille)
+        wanted = [old if new is None else new for old, new in zip(now, given)]
+        check_limits(*wanted)
+        self.operations.timeout_ms = wanted[1]
+        self._supply.reserve_permille = wanted[2]
+        self.operations.set_limit(wanted[0])
+        self.sessions.changed(None)  # the limits are told with the rows that are taken
+        return wanted
+
+    # --- by time --------------------------------------------------------------------------------
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""

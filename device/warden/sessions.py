@@ -11,6 +11,10 @@ _MEMORY = const(0)
 _STORAGE = const(1)
 
 
+def _nobody(row):
+    """Stand for who wants to know of changes."""
+
+
 class Sessions:
     """The table of sessions; closes those whose time is over."""
 
@@ -19,7 +23,8 @@ class Sessions:
         self._post = post
         self._ledger = ledger
         self._operations = operations
-        self._table = [None] * _SESSIONS
+        self.table = [None] * _SESSIONS
+        self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
@@ -33,22 +38,23 @@ class Sessions:
                 raise ValueError("quotas and ttl_ms are positive integers, or None")
         self.clock.advance()
         for place in range(_SESSIONS):
-            if self._table[place] is None:
+            if self.table[place] is None:
                 quotas = (memory, storage, operations)
                 session = Session(self, self._next_id, name[:_MAX_NAME], quotas, ttl_ms)
                 self._next_id += 1
-                self._table[place] = session
+                self.table[place] = session
+                self.changed(place)
                 return session
         self._post("denied", None, "table")
-        raise Denied("table", None, None, tuple(session.id for session in self._table))
+        raise Denied("table", None, None, tuple(session.id for session in self.table))
 
     def all(self):
         """Return the open sessions, oldest first."""
-        return sorted([s for s in self._table if s], key=lambda session: session.id)
+        return sorted([s for s in self.table if s], key=lambda session: session.id)
 
     def find(self, session_id):
         """Return the open session of that id; KeyError if there is none."""
-        for session in self._table:
+        for session in self.table:
             if session is not None and session.id == session_id:
                 return session
         raise KeyError(session_id)
@@ -57,16 +63,17 @@ class Sessions:
         """Close what is over its time; allocates nothing where nothing is."""
         place = 0
         while place < _SESSIONS:
-            session = self._table[place]
+            session = self.table[place]
             if session is not None and session.deadline.passed():
                 session.close()
             place += 1
 
     def forget(self, session):
         """Take a session out of the table; return whether it was there."""
-        if session not in self._table:
+        if session not in self.table:
             return False
-        self._table[self._table.index(session)] = None
+        self.table[self.table.index(session)] = None
+        self.changed(None)
         return True
 
 
@@ -84,7 +91,7 @@ class Session:
     def renew(self):
         """Begin its time anew; whatever is done with it does so."""
         self._sessions.clock.advance()
-        self.deadline = Deadline(self._sessions.clock, self.ttl_ms)
+        self.deadline.set(self.ttl_ms)
 
     def leases(self):
         """Return its active leases, oldest first."""

@@ -29,6 +29,10 @@ ENDED = const(5)
 _IN_PLACE = (ACTIVE, STOPPING, ADMITTING)
 
 
+def _nobody(row):
+    """Stand for who wants to know of changes."""
+
+
 class Operation:
     """A place among the operations; a context manager, and an asynchronous one."""
 
@@ -59,6 +63,13 @@ class Operation:
         """Tell how far it is, in permille, with a few words."""
         self.permille = min(1000, max(0, permille))
         self.text = text[:_MAX_NAME]
+        self._desk.touch(self)
+
+    def told_why(self):
+        """Return why it must stop, in a word, or None."""
+        if self.why is None:
+            return None
+        return "preempted" if self.why is Preempted else "timed out"
 
     def complete(self):
         """End it; harmless if it has ended already."""
@@ -90,18 +101,19 @@ class Operations:
         self._ledger = ledger
         self._post = post
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
-        self._table = [None] * _ROWS
+        self.table = [None] * _ROWS
+        self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
 
     # --- what is asked --------------------------------------------------------------------------
 
     def all(self):
         """Return the operations that have not ended, oldest first."""
-        return sorted([op for op in self._table if op], key=lambda op: op.id)
+        return sorted([op for op in self.table if op], key=lambda op: op.id)
 
     def find(self, op_id):
         """Return the operation of that id; KeyError if it has ended or never was."""
-        for op in self._table:
+        for op in self.table:
             if op is not None and op.id == op_id:
                 return op
         raise KeyError(op_id)
@@ -132,20 +144,20 @@ class Operations:
         try:
             free = self._in_place() < self.max_operations and not self._ahead_of(priority)
             victim = None if free or priority < _HIGH else self._victim()
+            if victim is not None:
+                wait_ms = max(wait_ms, _GRACE_MS)
             op = None
-            if free or victim is not None or wait_ms > 0:
-                op = self._enter(name[:_MAX_NAME], priority, timeout_ms, session)
-            if op is not None:
+            if free or wait_ms > 0:
+                op = Operation(self, self._next_id, name[:_MAX_NAME], priority, timeout_ms, session)
                 op.memory = memory
-                if victim is not None:
-                    wait_ms = max(wait_ms, _GRACE_MS)
+                op.state = ADMITTING if free else WAITING
                 op._wait = Deadline(self.clock, wait_ms)
-                if free:
-                    op.state = ADMITTING
+                if not self._enter(op):
+                    op = victim = None
         finally:
             self._lock.release()
         if op is None:
-            self._deny(free or victim is not None or wait_ms > 0)
+            self._deny(free or wait_ms > 0)
         if victim is not None:
             self.stop(victim, Preempted)
         if free:
@@ -164,9 +176,6 @@ class Operations:
         if op.state == ACTIVE:
             return True
         if op.state == ENDED:
-            raise Denied("operations", None, None, ())
-        if op._wait.passed():
-            self._leave(op)
             self._deny(False)
         return False
 
@@ -185,7 +194,8 @@ class Operations:
         op.why = why
         op.state = STOPPING
         op.deadline = Deadline(self.clock, _GRACE_MS)
-        self._post("operation", op.id, "preempted" if why is Preempted else "timed out")
+        self.touch(op)
+        self._post("operation", op.id, op.told_why())
         self._cancel_task(op)
 
     def tick(self):
@@ -193,7 +203,7 @@ class Operations:
         passed_on = False
         row = 0
         while row < _ROWS:
-            op = self._table[row]
+            op = self.table[row]
             if op is not None and op.state == STOPPING and op.task is not None:
                 self._cancel_task(op)
             if op is not None and op.deadline is not None and op.deadline.passed():
@@ -202,11 +212,15 @@ class Operations:
                 elif op.state == STOPPING:
                     op.state = OVERDUE
                     op.deadline = None
+                    self.touch(op)
                     self._post("operation", op.id, "overdue")
                     passed_on = True
             row += 1
         if passed_on:
             self._pass_on()
+        for op in self.table:  # those that got no place in time
+            if op is not None and op.state == WAITING and op._wait.passed():
+                self.end(op)
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -223,7 +237,7 @@ class Operations:
     def _in_place(self):
         """Return how many hold a place."""
         count = 0
-        for op in self._table:
+        for op in self.table:
             if op is not None and op.state in _IN_PLACE:
                 count += 1
         return count
@@ -231,7 +245,7 @@ class Operations:
     def _first_waiting(self):
         """Return who is next: of the highest priority, the one that waits longest."""
         found = None
-        for op in self._table:
+        for op in self.table:
             if op is not None and op.state == WAITING:
                 if found is None or (-op.priority, op.id) < (-found.priority, found.id):
                     found = op
@@ -245,21 +259,21 @@ class Operations:
     def _victim(self):
         """Return whom to preempt: of the lowest priority below HIGH, the one begun last."""
         found = None
-        for op in self._table:
+        for op in self.table:
             if op is not None and op.state == ACTIVE and op.priority < _HIGH:
                 if found is None or (op.priority, -op.id) < (found.priority, -found.id):
                     found = op
         return found
 
-    def _enter(self, name, priority, timeout_ms, session):
-        """Put a new operation into the table; None if that is full."""
+    def _enter(self, op):
+        """Put a new operation into the table; return whether that had room."""
         for row in range(_ROWS):
-            if self._table[row] is None:
-                op = Operation(self, self._next_id, name, priority, timeout_ms, session)
+            if self.table[row] is None:
                 self._next_id = self._next_id % _MAX_ID + 1
-                self._table[row] = op
-                return op
-        return None
+                self.table[row] = op
+                self.changed(row)
+                return True
+        return False
 
     def _leave(self, op):
         """Take an operation out of the table; return whether it was there."""
@@ -268,11 +282,12 @@ class Operations:
             if op.state == ENDED:
                 return False
             op.state = ENDED
-            self._table[self._table.index(op)] = None
+            self.table[self.table.index(op)] = None
             lease = op.lease
             op.lease = op.task = None
         finally:
             self._lock.release()
+        self.changed(None)
         if lease is not None:
             lease.release()
         return True
@@ -316,9 +331,16 @@ class Operations:
             if op.state != old:
                 return False
             op.state = new
-            return True
         finally:
             self._lock.release()
+        self.touch(op)
+        return True
+
+    def touch(self, op):
+        """Have whoever wants to know told that an operation changed."""
+        for row in range(_ROWS):
+            if self.table[row] is op:
+                self.changed(row)
 
     # --- refusing -------------------------------------------------------------------------------
 
@@ -338,7 +360,7 @@ class Operations:
     def _deny(self, table_full):
         blockers = []
         soonest = None
-        for op in self._table:
+        for op in self.table:
             if op is not None and (table_full or op.state == ACTIVE or op.state == STOPPING):
                 blockers.append(op.id)
                 left = op.deadline.left_ms() if op.deadline else None

@@ -1,7 +1,8 @@
 """What a host is told: rows that are sent when they changed, as they are at that moment.
 
-A table has a bit for each row in `dirty`. A new subscription sets them all; a row whose frame
-cannot go keeps its bit. So nothing is queued, and nothing is lost that still matters.
+A table has a flag for each row. Whoever changes a row sets its flag; it is cleared before the row
+is read, and set again if the frame cannot go. So nothing is queued, nothing is lost that still
+matters, and a change in another thread meanwhile is not missed.
 """
 
 from micropython import const
@@ -12,7 +13,7 @@ _HELLO = const(1)
 _SAMPLE = const(3)
 _STORAGE = const(4)
 _MAJOR = const(1)
-_MINOR = const(0)
+_MINOR = const(1)
 _MAX_NAME = const(24)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
@@ -20,19 +21,30 @@ _MAX_PENDING = const(4)
 _MAX_MOUNTS = const(4)
 
 
-class Hello:
+class Table:
+    """`rows` flags; one that is 1 is due to be sent."""
+
+    def __init__(self, rows):
+        self.due = bytearray(rows)
+
+    def mark(self):
+        """Have all rows sent."""
+        for row in range(len(self.due)):
+            self.due[row] = 1
+
+    def sent(self):
+        """A row's frame has left."""
+
+
+class Hello(Table):
     """Who the board is, its limits, and what it can tell."""
 
     def __init__(self, boot_id, identity, capabilities):
-        self.dirty = 0
+        super().__init__(1)
         self.host_id = 0
         self.boot_id = boot_id
         self.identity = identity  # in the order of ids.IDENTITY
         self.capabilities = capabilities  # bytearray, in the order of ids.CAPABILITIES
-
-    def mark(self):
-        """Have it sent."""
-        self.dirty = 1
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
@@ -51,25 +63,25 @@ class Hello:
         return codec.put_bytes(buf, at, self.capabilities)
 
 
-class Sample:
+class Sample(Table):
     """The newest sample. One that is overtaken before it could go is dropped, and counted."""
 
     def __init__(self, values):
-        self.dirty = 0
+        super().__init__(1)
         self.dropped = 0
         self.values = values  # in the order of ids.SAMPLE_VALUES
         self.taken = False  # whether there has been one
 
     def mark(self):
         """Have it sent, if there is one."""
-        self.dirty = 1 if self.taken else 0
+        self.due[0] = 1 if self.taken else 0
 
     def renew(self, wanted):
         """Note that the values are new; `wanted`: somebody listens."""
-        if self.dirty:
+        if self.due[0]:
             self.dropped += 1
         self.taken = True
-        self.dirty = 1 if wanted else 0
+        self.due[0] = 1 if wanted else 0
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
@@ -84,16 +96,18 @@ class Sample:
         return at
 
 
-class StorageTable:
+class StorageTable(Table):
     """A row for each mount; with none, one row that says so."""
 
     def __init__(self, storage):
-        self.dirty = 0
+        super().__init__(_MAX_MOUNTS)
         self._storage = storage
 
-    def mark(self):
-        """Have all rows sent."""
-        self.dirty = (1 << max(1, len(self._storage.rows))) - 1
+    def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
+        """Have these rows sent, a bit for each, as far as there are so many."""
+        for row in range(max(1, len(self._storage.rows))):
+            if rows >> row & 1:
+                self.due[row] = 1
 
     def encode(self, index, uplink):
         """Put a row's message into the uplink; return its length."""

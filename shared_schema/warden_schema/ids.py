@@ -8,7 +8,7 @@ global look-up on MicroPython); `tests/test_schema_constants.py` holds those equ
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 0
+PROTOCOL_MINOR = 1
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -35,6 +35,11 @@ STORAGE = 4
 SYNCED = 5
 ALIVE = 6
 REPLY = 7
+LEASE = 8
+OPERATION = 9
+SESSION = 10
+EVENT = 11
+ROWS = 12
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -71,7 +76,39 @@ FIELDS = {
     SYNCED: ("seq", "host_id"),
     ALIVE: ("seq",),
     REPLY: ("seq", "request_id", "code", "value"),
-    SUBSCRIBE: ("major", "minor", "host_id"),
+    LEASE: (
+        "seq",
+        "row",
+        "id",
+        "resource",
+        "amount",
+        "owner",
+        "priority",
+        "session",
+        "granted_s",
+        "left_ms",
+        "committed",
+        "mount",
+    ),
+    OPERATION: (
+        "seq",
+        "row",
+        "id",
+        "name",
+        "priority",
+        "state",
+        "permille",
+        "text",
+        "session",
+        "began_s",
+        "left_ms",
+        "memory",
+        "why",
+    ),
+    SESSION: ("seq", "row", "id", "name", "memory", "storage", "operations", "left_ms"),
+    EVENT: ("seq", "number", "kind", "s", "ms", "subject", "detail"),
+    ROWS: ("seq", "leases", "operations", "sessions", "limits"),
+    SUBSCRIBE: ("major", "minor", "host_id", "events_from"),
     UNSUBSCRIBE: ("host_id",),
     KEEPALIVE: ("host_id", "ack_seq"),
     REQUEST: ("host_id", "request_id", "operation", "arguments"),
@@ -119,12 +156,31 @@ PING = 0  # [] -> None
 START_MONITORING = 1  # [interval_ms] -> interval_ms
 STOP_MONITORING = 2  # [] -> None
 HISTORY_READ = 3  # [tier, metric, statistic] -> [newest_s, step_s, scale, little-endian uint16s]
+ALLOCATE = 4  # [resource, amount, owner, priority, ttl_ms, mount] -> id
+RELEASE = 5  # [id] -> nil
+BEGIN = 6  # [name, priority, timeout_ms, memory, wait_ms] -> [id, state]
+COMPLETE = 7  # [id] -> nil
+CAN_EXECUTE = 8  # [priority] -> bool
+SET_LIMITS = 9  # [max_operations, operation_timeout_ms, memory_reserve_permille], nil: as it is
+
+# --- what is granted ----------------------------------------------------------------------------
+RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")
+PRIORITIES = ("low", "normal", "high", "critical")
+OPERATION_STATES = ("waiting", "active", "stopping", "overdue", "admitting", "ended")
+LIMITS_SET = ("max_operations", "operation_timeout_ms", "memory_reserve_permille")
+MAX_LEASES = 16
+MAX_OPERATION_ROWS = 12
+MAX_SESSIONS = 8
+MAX_EVENTS = 16  # that the board remembers
+HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
 
 # --- reply codes ----------------------------------------------------------------------------------
 OK = 0
 UNKNOWN_REQUEST = 1
 BAD_ARGUMENTS = 2
 FAILED = 3  # the board's code raised; value is the exception's type
+DENIED = 4  # value: reason, available, retry_after_ms, blockers (ids)
+NOT_FOUND = 5  # no lease or operation of that id
 
 # --- history --------------------------------------------------------------------------------------
 TIERS = ((1, 60), (60, 60), (3600, 24))  # (seconds a slot, slots)

@@ -1,0 +1,172 @@
+"""What hosts are granted: asked over the line, decided on the board, told in rows and events."""
+
+from rig import FakeLine, board
+from warden.agent import Agent
+
+_HOST = 77
+LEASE, OPERATION, SESSION, EVENT, ROWS = 8, 9, 10, 11, 12
+ALLOCATE, RELEASE, BEGIN, COMPLETE, CAN_EXECUTE, SET_LIMITS = 4, 5, 6, 7, 8, 9
+DENIED, NOT_FOUND = 4, 5
+
+
+class Rig:
+    """An agent with a host that has subscribed."""
+
+    def __init__(self):
+        self.line = FakeLine()
+        self.agent = Agent(board(), 600_000, self.line, (2, 300_000, 100))
+        self._next = 0
+        self.hear(64, 1, 1, _HOST, None)
+
+    def hear(self, *message):
+        self.line.hear(*message)
+        return self.turn()
+
+    def turn(self):
+        self.agent.step(True)
+        assert self.agent.faults == 0
+        return self.line.told()
+
+    def ask(self, operation, *arguments):
+        """Return the code and value of the reply, and what else was told."""
+        told = self.hear(67, _HOST, self._next, operation, list(arguments))
+        self._next += 1
+        reply = next(message for message in told if message[0] == 7)
+        return reply[3], reply[4], [message for message in told if message[0] != 7]
+
+    def silent_for(self, seconds):
+        """Let so much time pass on the board's clock, unheard."""
+        for _ in range(seconds):
+            self.agent.clock.s += 1
+            self.agent.step()
+        return self.line.told()
+
+
+def _of(kind, told):
+    return [message[2:] for message in told if message[0] == kind]
+
+
+def test_a_lease_is_granted_told_and_given_back():
+    rig = Rig()
+    code, lease_id, told = rig.ask(ALLOCATE, 0, 1000, "ota", 2, 5000, None)
+    assert (code, lease_id) == (0, 1)
+    row = _of(LEASE, told)[0]
+    assert row[:6] == [0, 1, 0, 1000, "ota", 2]
+    assert 4000 < row[8] <= 5000
+    assert _of(SESSION, told)[0][2].startswith("host")
+    assert _of(ROWS, rig.ask(RELEASE, 1)[2])[-1][:3] == [0, 0, 1]
+    assert rig.ask(RELEASE, 1)[:2] == (NOT_FOUND, None)
+
+
+def test_a_refusal_tells_why():
+    rig = Rig()
+    code, value, told = rig.ask(ALLOCATE, 0, 0x3FFFFFFF, None, None, None, None)
+    assert code == DENIED
+    assert value[0] == "memory" and value[1] > 0 and value[3] == []
+    assert [event[1] for event in _of(EVENT, told)] == ["denied"]
+    for wrong in ((0, 0), (0, -1), (9, 5), (0, "x"), (None, 5), (0, 5, 5), (0, 5, "x", 9)):
+        arguments = list(wrong) + [None] * (6 - len(wrong))
+        assert rig.ask(ALLOCATE, *arguments)[0] == 2, wrong
+    assert rig.ask(ALLOCATE)[0] == 2
+    assert rig.agent.policy.ledger.active() == []
+
+
+def test_operations_are_begun_told_and_completed():
+    rig = Rig()
+    code, value, told = rig.ask(BEGIN, "flash", 2, 30_000, 500, None)
+    assert (code, value) == (0, [1, 1])
+    assert _of(OPERATION, told)[0][:5] == [0, 1, "flash", 2, 1]
+    assert rig.ask(CAN_EXECUTE, 0)[1] is True
+    rig.agent.policy.operations.find(1).progress(420, "half")
+    assert _of(OPERATION, rig.turn())[0][5:7] == [420, "half"]
+    assert rig.ask(COMPLETE, 1)[0] == 0
+    assert rig.ask(COMPLETE, 1)[0] == NOT_FOUND
+    assert rig.agent.policy.ledger.outstanding(0) == 0
+
+
+def test_one_that_waits_is_told_as_waiting_then_active():
+    rig = Rig()
+    for name in ("one", "two"):
+        rig.ask(BEGIN, name, None, None, None, None)
+    assert rig.ask(BEGIN, "three", None, None, None, None)[0] == DENIED
+    code, value, told = rig.ask(BEGIN, "three", None, None, None, 60_000)
+    assert (code, value) == (0, [3, 0])
+    told = rig.ask(COMPLETE, 1)[2]
+    assert _of(OPERATION, told)[-1][1:5] == [3, "three", 1, 1]
+
+
+def test_limits_are_set_all_or_none():
+    rig = Rig()
+    assert rig.ask(SET_LIMITS, None, None, None)[1] == [2, 300_000, 100]
+    code, value, told = rig.ask(SET_LIMITS, 3, 1000, 200)
+    assert (code, value) == (0, [3, 1000, 200])
+    assert _of(ROWS, told)[-1][3] == [3, 1000, 200]
+    for wrong in ((9, None, None), (None, 0, None), (4, 5000, 901), ("x", None, None)):
+        assert rig.ask(SET_LIMITS, *wrong)[0] == 2, wrong
+    assert rig.ask(SET_LIMITS, None, None, None)[1] == [3, 1000, 200]
+
+
+def test_a_host_that_is_gone_leaves_nothing():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, None, None)
+    rig.ask(BEGIN, "x", None, None, 500, None)
+    rig.silent_for(9)
+    assert len(rig.agent.policy.ledger.active()) == 2
+    rig.silent_for(2)
+    policy = rig.agent.policy
+    assert policy.ledger.active() == policy.operations.all() == policy.sessions.all() == []
+
+
+def test_one_that_comes_back_in_time_finds_it_as_it_was():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, None, None)
+    rig.silent_for(6)
+    assert rig.agent.session.host_id == 0
+    told = rig.hear(64, 1, 1, _HOST, None)
+    assert [row[4] for row in _of(LEASE, told)] == ["x"]
+    rig.silent_for(2)
+    rig.hear(66, _HOST, 0)
+    rig.silent_for(9)
+    assert len(rig.agent.policy.ledger.active()) == 1
+
+
+def test_a_goodbye_ends_it_at_once():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, None, None)
+    rig.hear(65, _HOST)
+    assert rig.agent.policy.ledger.active() == []
+
+
+def test_another_host_does_not_end_what_the_first_has():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, 60_000, None)
+    told = rig.hear(64, 1, 1, 99, None)
+    assert len(_of(LEASE, told)) == 1
+    rig.hear(67, 99, 0, ALLOCATE, [0, 10, "y", None, None, None])
+    assert len(rig.agent.policy.sessions.all()) == 2
+    rig.silent_for(11)
+    assert rig.agent.policy.ledger.active() == []
+
+
+def test_events_come_in_order_and_again_from_where_the_host_wants():
+    rig = Rig()
+    numbers = []
+    for _ in range(3):
+        _, lease_id, told = rig.ask(ALLOCATE, 0, 10, None, None, None, None)
+        numbers += [event[0] for event in _of(EVENT, told)]
+        numbers += [event[0] for event in _of(EVENT, rig.ask(RELEASE, lease_id)[2])]
+    assert numbers == [0, 1, 2]
+    told = rig.hear(64, 1, 1, _HOST, 1)
+    assert [event[:2] for event in _of(EVENT, told)] == [[1, "lease"], [2, "lease"]]
+    for wrong in (-5, 1 << 40):
+        rig.hear(64, 1, 1, _HOST, wrong)
+    for _ in range(20):
+        lease_id = rig.ask(ALLOCATE, 0, 10, None, None, None, None)[1]
+        rig.ask(RELEASE, lease_id)
+    told = rig.hear(64, 1, 1, _HOST, None)
+    assert [event[0] for event in _of(EVENT, told)] == list(range(7, 23))
+
+
+def test_a_board_that_grants_nothing_tells_nothing_of_it():
+    told = Rig().hear(64, 1, 1, _HOST, None)
+    assert all(message[0] < LEASE for message in told)
