@@ -56,7 +56,7 @@ def test_a_stream(record: dict[str, Any]) -> None:
 def test_what_the_host_says_is_among_them() -> None:
     records = {record["name"]: bytes.fromhex(record["payload"]) for record in _FILE["messages"]}
     host = 0x0C0D0A7D
-    assert messages.subscribe(host) == records["subscribe"]
+    assert messages.subscribe(host) == records["subscribe today"]
     assert messages.unsubscribe(2**29) == records["unsubscribe"]
     assert messages.keepalive(host, 65_535) == records["keepalive"]
     assert messages.request(host, 0, ids.PING, ()) == records["ping"]

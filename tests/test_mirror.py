@@ -79,7 +79,7 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "unique_id": peer.identity[3].hex() or None,
             "boot_id": peer.boot_id,
             "reset_cause": peer.identity[4],
-            "protocol": "1.0",
+            "protocol": f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}",
         },
     }
 
