@@ -163,11 +163,11 @@ class Agent:
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         """
+        wait = 1000
+        began = self.ticks_us()
         if not self._lock.acquire(0):
             return 10  # another thread is at it
-        began = self.ticks_us()
-        wait = 1000
-        try:
+        try:  # at once: Ctrl-C must not leave it locked
             if listen and self.session is not None:
                 self.session.receive()
             wait = self._step()
