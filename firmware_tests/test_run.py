@@ -10,6 +10,7 @@ import machine
 
 import warden
 from harness import raises
+from rig import free_port
 
 
 def _sleep_until(condition, poll=False):
@@ -198,3 +199,10 @@ def test_a_wrong_interval_starts_nothing():
     raises(ValueError, warden.start, 5)
     raises(RuntimeError, warden.poll)
     warden.stop()
+
+
+def test_the_links_over_tcp_are_loaded_when_asked_for():
+    link = warden.TcpServer(free_port(), "127.0.0.1")
+    link.close()
+    assert warden.TcpClient is not warden.TcpServer
+    raises(AttributeError, getattr, warden, "NoSuchLink")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,25 @@ async def _both_of_the_same_sample(board):
                 if now != first:
                     return told, status
     raise AssertionError(printed)
+
+
+async def test_a_board_over_tcp_and_the_next_host_after_the_first(monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("PORT", str(port))
+    program = transport_for(_app("serves"))
+    await program.open()
+    try:
+        assert await program.read() == b"listening\n"
+        for _ in range(3):
+            async with boardwarden.connect(f"tcp://127.0.0.1:{port}") as board:
+                await board.start_monitoring(0.1)
+                assert (await board.wait_sample()).interval_s == 0.1
+                await board.ping()
+                assert board.link.gaps == 0
+    finally:
+        await program.close()
 
 
 async def test_a_board_that_restarts_is_told_from_a_gap(tmp_path, monkeypatch):

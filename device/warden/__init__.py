@@ -28,8 +28,9 @@ LOW, NORMAL, HIGH, CRITICAL = range(4)
 
 def __getattr__(name):
     """Load the links over TCP when asked for: a board without sockets can still import warden."""
-    if name in ("TcpServer", "TcpClient"):
-        from . import link_tcp
+    if name == "TcpServer" or name == "TcpClient":
+        # Not `from . import`: that would ask this function for the module.
+        from .link_tcp import TcpClient, TcpServer
 
-        return getattr(link_tcp, name)
+        return TcpServer if name == "TcpServer" else TcpClient
     raise AttributeError(name)
