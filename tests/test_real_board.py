@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
 import re
 import socket
+import tty
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from damage import DamagedTransport
 
 import boardwarden
 from boardwarden.transport import transport_for
+from boardwarden.transport.fd_stream import FdStream
 
 APPS = Path(__file__).parent / "apps"
 
@@ -206,6 +210,44 @@ async def test_a_board_over_tcp_and_the_next_host_after_the_first(monkeypatch):
                 assert board.link.gaps == 0
     finally:
         await program.close()
+
+
+class OpenLine:
+    """The host's end of a pseudo-terminal that the test made."""
+
+    address = "a pseudo-terminal"
+
+    def __init__(self, fd):
+        self._fd = fd
+
+    async def open(self):
+        self._stream = FdStream(self._fd, self.address)
+
+    async def read(self):
+        return await self._stream.read()
+
+    async def write(self, data):
+        await self._stream.write(data)
+
+    async def close(self):
+        self._stream.close()
+
+
+async def test_a_board_over_a_line_of_its_own(monkeypatch):
+    near, far = pty.openpty()
+    tty.setraw(far)
+    monkeypatch.setenv("LINE", os.ttyname(far))
+    program = transport_for(_app("wired"))
+    await program.open()
+    try:
+        async with boardwarden.connect(OpenLine(near)) as board:
+            await board.ping()
+            await board.wait_sample()
+            assert board.link.text_bytes == 0
+        assert b"the application's" in await program.read()
+    finally:
+        await program.close()
+        os.close(far)
 
 
 async def test_a_board_that_restarts_is_told_from_a_gap(tmp_path, monkeypatch):
