@@ -5,7 +5,6 @@ import os
 
 import warden
 
-
 LINE = open(os.getenv("LINE"), "r+b", 0)  # noqa: SIM115, open as long as the board runs
 
 
