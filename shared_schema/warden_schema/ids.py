@@ -8,7 +8,7 @@ global look-up on MicroPython); `tests/test_schema_constants.py` holds those equ
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 1
+PROTOCOL_MINOR = 2
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -40,6 +40,9 @@ OPERATION = 9
 SESSION = 10
 EVENT = 11
 ROWS = 12
+THRESHOLD = 13
+METER = 14
+NEED = 15
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -106,8 +109,42 @@ FIELDS = {
         "why",
     ),
     SESSION: ("seq", "row", "id", "name", "memory", "storage", "operations", "left_ms"),
-    EVENT: ("seq", "number", "kind", "s", "ms", "subject", "detail"),
-    ROWS: ("seq", "leases", "operations", "sessions", "limits"),
+    EVENT: ("seq", "number", "kind", "s", "ms", "subject", "detail", "value"),
+    ROWS: (
+        "seq",
+        "leases",
+        "operations",
+        "sessions",
+        "limits",
+        "thresholds",
+        "meters",
+        "needs",
+    ),
+    THRESHOLD: (
+        "seq",
+        "row",
+        "metric",
+        "warn",
+        "critical",
+        "clear",
+        "hold_ms",
+        "action",
+        "level",
+        "value",
+    ),
+    METER: (
+        "seq",
+        "row",
+        "id",
+        "name",
+        "kind",
+        "priority",
+        "cpu_permille",
+        "worst_ms",
+        "steps",
+        "lease",
+    ),
+    NEED: ("seq", "row", "name", "count", "typical_bytes", "worst_bytes"),
     SUBSCRIBE: ("major", "minor", "host_id", "events_from"),
     UNSUBSCRIBE: ("host_id",),
     KEEPALIVE: ("host_id", "ack_seq"),
@@ -161,18 +198,66 @@ RELEASE = 5  # [id] -> nil
 BEGIN = 6  # [name, priority, timeout_ms, memory, wait_ms] -> [id, state]
 COMPLETE = 7  # [id] -> nil
 CAN_EXECUTE = 8  # [priority] -> bool
-SET_LIMITS = 9  # [max_operations, operation_timeout_ms, memory_reserve_permille], nil: as it is
+SET_LIMITS = 9  # the four of LIMITS_SET, nil: as it is -> all four
+SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no levels: none any more
+CANCEL = 11  # [operation's id] -> nil
+TELL_METERS = 12  # [for_ms] -> nil
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")
 PRIORITIES = ("low", "normal", "high", "critical")
 OPERATION_STATES = ("waiting", "active", "stopping", "overdue", "admitting", "ended")
-LIMITS_SET = ("max_operations", "operation_timeout_ms", "memory_reserve_permille")
+LIMITS_SET = ("max_operations", "operation_timeout_ms", "memory_reserve_permille", "overrun_ms")
 MAX_LEASES = 16
 MAX_OPERATION_ROWS = 12
 MAX_SESSIONS = 8
 MAX_EVENTS = 16  # that the board remembers
+MAX_THRESHOLDS = 8
+MAX_METERS = 16
+MAX_NEEDS = 8
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
+
+# --- what is watched ------------------------------------------------------------------------------
+# A threshold's metric, by its place here, and its unit on the board and on the wire; a host's user
+# reads permille as a fraction of one and milliseconds as seconds.
+THRESHOLD_METRICS = {
+    "memory": "permille",  # live bytes of the heap
+    "memory_exhausted_in": "s",  # at the rate of the last minute or hour, whichever is sooner
+    "storage": "permille",  # of the first mount
+    "storage_exhausted_in": "s",
+    "cpu": "permille",
+    "loop_lag": "ms",  # mean, over the time since the last sample
+    "loop_lag_worst": "ms",
+    "available_bytes": "bytes",  # of the heap, garbage not counted as available
+    "live_bytes": "bytes",
+    "largest_free_block_bytes": "bytes",
+    "tasks": "count",
+    "threads": "count",
+    "connected": "count",  # 0 or 1
+    "rssi_dbm": "dbm",
+    "overhead": "permille",
+    "link_bytes_per_s": "bytes_per_s",
+    "dropped_frames": "count",
+    "bad_frames": "count",
+    "faults": "count",
+}
+LEVELS = ("clear", "warn", "critical")
+ACTIONS = ("tell", "protect", "reset")
+METER_KINDS = ("task", "thread")
+# What EVENT calls what happened, and what subject, detail and value then are.
+EVENT_KINDS = {
+    "lease": "id, why it ended, amount",
+    "operation": "id, what became of it",
+    "session": "id, closed",
+    "denied": "id of the session whose quota it was or nil, reason, amount asked for",
+    "threshold": "metric, level, figure",
+    "collect": "metric, nil, bytes that were garbage",
+    "trim": "metric, name of the function, bytes it gave back",
+    "reset": "metric, about to or done, figure",
+    "overrun": "lease's id, task's name, permille it took",
+    "link": "nil, lost or found",
+    "callback_failed": "id or nil, the exception's name",
+}
 
 # --- reply codes ----------------------------------------------------------------------------------
 OK = 0
