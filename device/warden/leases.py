@@ -26,6 +26,7 @@ _CRITICAL = const(3)
 RELEASED = "released"
 EXPIRED = "expired"
 PREEMPTED = "preempted"
+DROPPED = "dropped"  # its holder let go of it
 
 
 def _nobody(row):
@@ -51,6 +52,7 @@ class Lease:
         self.buffer = None  # the memory itself, where it was asked for with backed=True
         self.used = 0  # bytes written (storage)
         self.active = True
+        self.dropped = False  # nobody holds it any more; set while garbage is collected
         self._ledger = ledger
         self._tokens = amount  # bytes that may go now (bandwidth)
         self._filled_s = clock.s
@@ -119,7 +121,7 @@ class Ledger:
         self.clock = clock
         self._supply = supply
         self._lock = lock
-        self._post = post  # of events: post(kind, subject, detail)
+        self._post = post  # of events: post(kind, subject, detail, value)
         self.table = [None] * _LEASES
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
@@ -191,8 +193,8 @@ class Ledger:
             finally:
                 self._lock.release()
             if victim is None:
-                self._deny(kind, mount, available, place is None)
-            self._preempt(victim)
+                self._deny(kind, amount, mount, available, place is None)
+            self.preempt(victim)
 
     def end(self, lease, why):
         """End a lease; return whether this did, False if it had ended before."""
@@ -206,17 +208,28 @@ class Ledger:
         finally:
             self._lock.release()
         self.changed(None)
-        self._post("lease", lease.id, why)
+        self._post("lease", lease.id, why, lease.amount)
         return True
 
     def expire(self):
-        """End what is over its time; allocates nothing where nothing is."""
+        """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         place = 0
         while place < _LEASES:
             lease = self.table[place]
-            if lease is not None and lease.deadline.passed():
-                self.end(lease, EXPIRED)
+            if lease is not None:
+                if lease.dropped:
+                    self.end(lease, DROPPED)
+                elif lease.deadline.passed():
+                    self.end(lease, EXPIRED)
             place += 1
+
+    def preempt(self, lease):
+        """End a lease whose holder agreed to that, and tell the holder."""
+        if self.end(lease, PREEMPTED):
+            try:
+                lease.on_preempt(lease)
+            except Exception as error:
+                self._post("callback_failed", lease.id, type(error).__name__)
 
     # --- deciding -------------------------------------------------------------------------------
 
@@ -248,13 +261,6 @@ class Ledger:
                 found = lease
         return found
 
-    def _preempt(self, victim):
-        if self.end(victim, PREEMPTED):
-            try:
-                victim.on_preempt(victim)
-            except Exception:
-                self._post("callback_failed", victim.id)
-
     def _grant(
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
     ):
@@ -276,10 +282,10 @@ class Ledger:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self._post("denied", None, "fragmented")
+        self._post("denied", None, "fragmented", amount)
         raise Denied("fragmented", largest)
 
-    def _deny(self, kind, mount, available, table_full):
+    def _deny(self, kind, amount, mount, available, table_full):
         blockers = []
         soonest = None
         for lease in self.table:
@@ -295,7 +301,7 @@ class Ledger:
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
-        self._post("denied", None, reason)
+        self._post("denied", None, reason, amount)
         raise Denied(reason, available, soonest, tuple(blockers))
 
 

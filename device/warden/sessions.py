@@ -110,17 +110,17 @@ class Session:
         left = self.quotas[kind] - sum([lease.amount for lease in mine])
         if amount > left:
             name = "quota:memory" if kind == _MEMORY else "quota:storage"
-            self._refuse(name, max(0, left), mine)
+            self._refuse(name, max(0, left), mine, amount)
 
     def admit_operation(self):
         """Raise Denied, naming the quota, if one more operation exceeds it."""
         self.renew()
         mine = self.operations()
         if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
-            self._refuse("quota:operations", 0, mine)
+            self._refuse("quota:operations", 0, mine, 1)
 
-    def _refuse(self, reason, available, blockers):
-        self._sessions._post("denied", self.id, reason)
+    def _refuse(self, reason, available, blockers, amount):
+        self._sessions._post("denied", self.id, reason, amount)
         raise Denied(reason, available, None, tuple([each.id for each in blockers]))
 
     def close(self):

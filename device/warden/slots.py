@@ -91,15 +91,16 @@ class Operation:
 
 
 class Operations:
-    """The table of operations. `ledger` grants their memory; `post` tells what happens."""
+    """The table of operations. ledger grants memory, post tells what happens, needs learns."""
 
-    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop):
+    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop, needs):
         self.clock = clock
         self.max_operations = max_operations
         self.timeout_ms = timeout_ms
         self._lock = lock
         self._ledger = ledger
         self._post = post
+        self._needs = needs  # told of each that has its place, and that it ended
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
         self.table = [None] * _ROWS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
@@ -181,8 +182,11 @@ class Operations:
 
     def end(self, op):
         """End an operation, whatever its state; return whether this did."""
-        if not self._leave(op):
+        state = self._leave(op)
+        if state == ENDED:
             return False
+        if state != WAITING and state != ADMITTING:
+            self._needs.ended(op)
         self._post("operation", op.id, "ended")
         self._pass_on()
         return True
@@ -276,11 +280,12 @@ class Operations:
         return False
 
     def _leave(self, op):
-        """Take an operation out of the table; return whether it was there."""
+        """Take an operation out of the table; return the state it had."""
         self._lock.acquire(1)
         try:
-            if op.state == ENDED:
-                return False
+            state = op.state
+            if state == ENDED:
+                return state
             op.state = ENDED
             self.table[self.table.index(op)] = None
             lease = op.lease
@@ -290,7 +295,7 @@ class Operations:
         self.changed(None)
         if lease is not None:
             lease.release()
-        return True
+        return state
 
     def _pass_on(self):
         """Give free places to those that wait, the first in turn first."""
@@ -320,6 +325,7 @@ class Operations:
         op.began_s = self.clock.s
         op.deadline = Deadline(self.clock, op._timeout_ms)
         if self._move(op, ADMITTING, ACTIVE):
+            self._needs.began(op)
             self._post("operation", op.id, "began")
         elif lease is not None:  # it has been ended meanwhile
             lease.release()
