@@ -152,6 +152,12 @@ def test_storage_is_counted_by_mount():
     assert _denied(desk, STORAGE, 1, mount="/none").available == 0
 
 
+def test_only_storage_has_mounts():
+    desk = Desk()
+    desk.ledger.allocate(MEMORY, 60_000, mount="/")
+    assert _denied(desk, MEMORY, 60_000, mount="/sd").available == 40_000
+
+
 def test_cpu_time_and_bandwidth_are_granted_up_to_what_is_there():
     desk = Desk()
     desk.ledger.allocate(CPU_TIME, 600)

@@ -166,7 +166,9 @@ class Ledger:
         one of higher priority end it.
         """
         _check(kind, amount, owner, priority, ttl_ms, backed)
-        if kind == _STORAGE and mount is None:
+        if kind != _STORAGE:
+            mount = None  # else what is granted under one mount would not count under another
+        elif mount is None:
             mount = "/"
         self.clock.advance()
         self.expire()
