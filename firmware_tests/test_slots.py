@@ -197,6 +197,8 @@ def test_wrong_arguments_are_refused():
     for arguments in (("",), (5,), ("x", 4), ("x", -1), ("x", 1, 0), ("x", 1, "1")):
         raises(ValueError, desk.operations.begin, *arguments)
     raises(ValueError, desk.operations.begin, "x", wait_ms=-1)
+    for memory in (-1, 1 << 30, "1", 1.5):
+        raises(ValueError, desk.operations.begin, "x", memory=memory)
     for limit in (0, 9):
         raises(ValueError, desk.operations.set_limit, limit)
     assert desk.operations.all() == []

@@ -17,6 +17,7 @@ _MAX_NAME = const(24)
 _HIGH = const(2)
 _CRITICAL = const(3)
 _MAX_ID = const(0x3FFFFFFF)
+_MAX_MEMORY = const(0x3FFFFFFF)
 
 WAITING = const(0)
 ACTIVE = const(1)
@@ -139,7 +140,7 @@ class Operations:
         Denied("table") where even the waiting ones are too many, and what allocate() raises for
         the memory it needs. The caller of a WAITING one turns to `settle` until it is not.
         """
-        timeout_ms = self._checked(name, priority, timeout_ms, wait_ms)
+        timeout_ms = self._checked(name, priority, timeout_ms, memory, wait_ms)
         self.clock.advance()
         self._lock.acquire(1)
         try:
@@ -350,7 +351,7 @@ class Operations:
 
     # --- refusing -------------------------------------------------------------------------------
 
-    def _checked(self, name, priority, timeout_ms, wait_ms):
+    def _checked(self, name, priority, timeout_ms, memory, wait_ms):
         if not isinstance(name, str) or not name:
             raise ValueError("an operation has a name")
         if not isinstance(priority, int) or not 0 <= priority <= _CRITICAL:
@@ -359,6 +360,10 @@ class Operations:
             timeout_ms = self.timeout_ms
         if not isinstance(timeout_ms, int) or timeout_ms <= 0:
             raise ValueError("timeout_ms must be a positive integer")
+        if memory is not None and (
+            not isinstance(memory, int) or not 0 <= memory <= _MAX_MEMORY
+        ):
+            raise ValueError("memory must be 0 to 2**30 - 1 bytes, or None")
         if not isinstance(wait_ms, int) or wait_ms < 0:
             raise ValueError("wait_ms must not be negative")
         return timeout_ms
