@@ -48,6 +48,14 @@ def test_closing_ends_all_that_was_its_own_the_newest_first():
     assert desk.events[-1] == ("session", session.id, "closed")
 
 
+def test_a_closed_session_owns_nothing_more():
+    desk = Desk()
+    session = desk.sessions.open("s")
+    session.close()
+    assert raises(Denied, session.admit, MEMORY, 1).reason == "session"
+    assert raises(Denied, session.admit_operation).reason == "session"
+
+
 def test_a_task_that_fails_when_cancelled_keeps_nothing_alive():
     class FakeTask:
         def cancel(self):

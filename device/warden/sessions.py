@@ -101,9 +101,15 @@ class Session:
         """Return its operations, oldest first."""
         return [op for op in self._sessions._operations.all() if op.session is self]
 
+    def _use(self):
+        """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
+        if self not in self._sessions.table:
+            self._refuse("session", None, ())
+        self.renew()
+
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        self.renew()
+        self._use()
         if kind > _STORAGE or self.quotas[kind] is None:
             return
         mine = [lease for lease in self.leases() if lease.kind == kind]
@@ -114,7 +120,7 @@ class Session:
 
     def admit_operation(self):
         """Raise Denied, naming the quota, if one more operation exceeds it."""
-        self.renew()
+        self._use()
         mine = self.operations()
         if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
             self._refuse("quota:operations", 0, mine, 1)
