@@ -360,9 +360,7 @@ class Operations:
             timeout_ms = self.timeout_ms
         if not isinstance(timeout_ms, int) or timeout_ms <= 0:
             raise ValueError("timeout_ms must be a positive integer")
-        if memory is not None and (
-            not isinstance(memory, int) or not 0 <= memory <= _MAX_MEMORY
-        ):
+        if memory is not None and (not isinstance(memory, int) or not 0 <= memory <= _MAX_MEMORY):
             raise ValueError("memory must be 0 to 2**30 - 1 bytes, or None")
         if not isinstance(wait_ms, int) or wait_ms < 0:
             raise ValueError("wait_ms must not be negative")
