@@ -150,6 +150,18 @@ def test_a_later_equal_does_not_overtake_one_that_waits():
     assert waiting.state == ACTIVE
 
 
+def test_who_waits_for_memory_has_it_when_a_lease_ends():
+    desk = Desk(max_operations=1)
+    running = desk.operations.begin("running")
+    lease = desk.ledger.allocate(0, 60_000)
+    waiting = desk.operations.begin("waiting", memory=90_000, wait_ms=60_000)
+    running.complete()
+    assert waiting.state == WAITING
+    lease.release()
+    desk.pass_ms(10)
+    assert waiting.state == ACTIVE
+
+
 def test_a_wait_that_is_over_is_denied():
     desk = Desk(max_operations=1)
     desk.operations.begin("running")

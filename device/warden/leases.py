@@ -124,6 +124,7 @@ class Ledger:
         self._post = post  # of events: post(kind, subject, detail, value)
         self.table = [None] * _LEASES
         self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
         self._next_id = 1
 
     def active(self):
@@ -207,6 +208,7 @@ class Ledger:
             lease.active = False
             lease.buffer = None
             self.table[self.table.index(lease)] = None
+            self.ended = (self.ended + 1) & 0xFFFF
         finally:
             self._lock.release()
         self.changed(None)

@@ -106,6 +106,7 @@ class Operations:
         self.table = [None] * _ROWS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
+        self._leases_ended = 0  # when those that wait were last looked at
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -205,7 +206,9 @@ class Operations:
 
     def tick(self):
         """Do what time brings; allocates nothing where it brings nothing."""
-        passed_on = False
+        ended = self._ledger.ended
+        freed = ended != self._leases_ended  # memory, that somebody may wait for
+        self._leases_ended = ended
         row = 0
         while row < _ROWS:
             op = self.table[row]
@@ -219,9 +222,9 @@ class Operations:
                     op.deadline = None
                     self.touch(op)
                     self._post("operation", op.id, "overdue")
-                    passed_on = True
+                    freed = True
             row += 1
-        if passed_on:
+        if freed:
             self._pass_on()
         for op in self.table:  # those that got no place in time
             if op is not None and op.state == WAITING and op._wait.passed():
