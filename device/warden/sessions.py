@@ -114,6 +114,8 @@ class Session:
             return
         mine = [lease for lease in self.leases() if lease.kind == kind]
         left = self.quotas[kind] - sum([lease.amount for lease in mine])
+        if kind == _MEMORY:  # what its waiting operations need has been promised to them
+            left -= sum([op.memory or 0 for op in self.operations() if op.lease is None])
         if amount > left:
             name = "quota:memory" if kind == _MEMORY else "quota:storage"
             self._refuse(name, max(0, left), mine, amount)
