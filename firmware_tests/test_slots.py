@@ -174,6 +174,17 @@ def test_a_wait_that_is_over_is_denied():
     assert len(desk.operations.all()) == 1
 
 
+def test_of_those_whose_wait_is_over_none_gets_a_place():
+    desk = Desk(max_operations=2)
+    desk.operations.begin("running", memory=60_000)
+    running = desk.operations.begin("running")
+    desk.operations.begin("first", memory=90_000, wait_ms=500)
+    second = desk.operations.begin("second", wait_ms=500)
+    running.complete()
+    desk.pass_ms(500)
+    assert second.state == ENDED
+
+
 def test_memory_is_admitted_with_it_or_not_at_all():
     desk = Desk(max_operations=2)
     op = desk.operations.begin("fits", memory=90_000)

@@ -226,9 +226,14 @@ class Operations:
             row += 1
         if freed:
             self._pass_on()
-        for op in self.table:  # those that got no place in time
+        freed = False  # a turn, that memory was lacking for
+        for op in self.table:  # those that got no place in time; none of them may get it now
             if op is not None and op.state == WAITING and op._wait.passed():
-                self.end(op)
+                if self._leave(op, WAITING) == WAITING:
+                    self._post("operation", op.id, "ended")
+                    freed = True
+        if freed:
+            self._pass_on()
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -283,13 +288,16 @@ class Operations:
                 return True
         return False
 
-    def _leave(self, op):
-        """Take an operation out of the table; return the state it had."""
+    def _leave(self, op, only=None):
+        """Take an operation out of the table; return the state it had.
+
+        ENDED where it had ended before, or is not in the state `only`.
+        """
         self._lock.acquire(1)
         try:
             state = op.state
-            if state == ENDED:
-                return state
+            if state == ENDED or (only is not None and state != only):
+                return ENDED
             op.state = ENDED
             self.table[self.table.index(op)] = None
             lease = op.lease
