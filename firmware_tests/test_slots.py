@@ -64,6 +64,18 @@ def test_a_victim_that_does_not_stop_is_overdue_and_its_place_passes_on():
     assert victim not in desk.operations.all()
 
 
+def test_nobody_is_preempted_while_a_place_is_free():
+    desk = Desk(max_operations=2)
+    low = desk.operations.begin("low", LOW)
+    running = desk.operations.begin("running", LOW)
+    desk.operations.begin("waits for memory", HIGH, memory=200_000, wait_ms=60_000)
+    assert running.state == STOPPING
+    running.complete()
+    assert not desk.operations.can_execute(HIGH)
+    assert raises(Denied, desk.operations.begin, "high", HIGH).reason == "operations"
+    low.check()
+
+
 def test_high_and_critical_are_never_victims():
     desk = Desk(max_operations=1)
     desk.operations.begin("high", HIGH)

@@ -132,7 +132,7 @@ class Operations:
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self._in_place() < self.max_operations and not self._ahead_of(priority):
             return True
-        return priority >= _HIGH and self._victim() is not None
+        return self._victim(priority) is not None
 
     def begin(self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return a new operation: ACTIVE, or WAITING for a place if it waits or preempts.
@@ -146,7 +146,7 @@ class Operations:
         self._lock.acquire(1)
         try:
             free = self._in_place() < self.max_operations and not self._ahead_of(priority)
-            victim = None if free or priority < _HIGH else self._victim()
+            victim = self._victim(priority)
             if victim is not None:
                 wait_ms = max(wait_ms, _GRACE_MS)
             op = None
@@ -269,8 +269,13 @@ class Operations:
         first = self._first_waiting()
         return first is not None and first.priority >= priority
 
-    def _victim(self):
-        """Return whom to preempt: of the lowest priority below HIGH, the one begun last."""
+    def _victim(self, priority):
+        """Return whom to preempt: of the lowest priority below HIGH, the one begun last.
+
+        None for a priority that preempts nobody, or while a place is free: that goes by turn.
+        """
+        if priority < _HIGH or self._in_place() < self.max_operations:
+            return None
         found = None
         for op in self.table:
             if op is not None and op.state == ACTIVE and op.priority < _HIGH:
