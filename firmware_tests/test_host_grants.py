@@ -150,6 +150,19 @@ def test_another_host_does_not_end_what_the_first_has():
     assert rig.agent.policy.ledger.active() == []
 
 
+def test_one_that_comes_back_after_another_finds_it_as_it_was():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, 60_000, None)
+    rig.hear(64, 1, 1, 99, None)
+    rig.hear(67, 99, 0, ALLOCATE, [0, 10, "y", None, 60_000, None])
+    rig.silent_for(2)
+    rig.hear(64, 1, 1, _HOST, None)
+    rig.ask(ALLOCATE, 0, 1000, "z", None, 60_000, None)
+    assert len(rig.agent.policy.sessions.all()) == 2
+    rig.silent_for(9)
+    assert [lease.owner for lease in rig.agent.policy.ledger.active()] == ["x", "z"]
+
+
 def test_events_come_in_order_and_again_from_where_the_host_wants():
     rig = Rig()
     numbers = []

@@ -179,6 +179,21 @@ def test_a_request_repeated_after_a_silence_still_happened_once():
     assert rig.calls == [3]
 
 
+def test_a_request_repeated_after_another_host_came_still_happened_once():
+    rig = Rig()
+    rig.subscribe()
+    rig.hear(67, _HOST, 0, 0, [3])
+    for _ in range(2):
+        rig.hear(64, 1, 0, 99)
+        rig.hear(67, 99, 0, 0, [4])
+        rig.subscribe()
+        assert rig.hear(67, _HOST, 0, 0, [3])[0][2:] == [0, 0, 6]
+    assert rig.calls == [3, 4]
+    rig.hear(64, 1, 0, 98)
+    rig.hear(67, 98, 0, 0, [5])  # a third is none of the two
+    assert rig.calls == [3, 4, 5]
+
+
 def test_requests_under_way_may_arrive_in_any_order():
     rig = Rig()
     rig.subscribe()

@@ -70,6 +70,8 @@ class Session:
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
         self._replies_to = 0  # whose they are: kept over a silence, for its repeats
+        self._others = [None] * _MAX_PENDING  # those to the host before: it may come back
+        self._others_to = 0
         self._malformed = 0
 
     @property
@@ -143,10 +145,7 @@ class Session:
             self._uplink.forget()
             self._hear(host_id, "found")
         if host_id != self._replies_to:
-            self._replies_to = host_id
-            self._due = 0
-            for place in range(_MAX_PENDING):
-                self._replies[place] = None
+            self._change_replies(host_id)
         self._heard()
         self.events_from = events_from
         self.tables[0].host_id = host_id
@@ -154,6 +153,16 @@ class Session:
             table.mark()
         self._sample.mark()
         self._due |= _DUE_SYNCED | _DUE_SAMPLE
+
+    def _change_replies(self, host_id):
+        """Go on with the replies of another host: those it had, if it was the one before."""
+        self._due = 0
+        self._replies, self._others = self._others, self._replies
+        if host_id != self._others_to:
+            for place in range(_MAX_PENDING):
+                self._replies[place] = None
+        self._others_to = self._replies_to
+        self._replies_to = host_id
 
     def _keepalive(self, host_id, ack_seq):
         if not self.host_id or host_id != self.host_id:

@@ -124,6 +124,7 @@ class Ledger:
         self._post = post  # of events: post(kind, subject, detail, value)
         self.table = [None] * _LEASES
         self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
         self._next_id = 1
 
     def active(self):
@@ -166,7 +167,9 @@ class Ledger:
         one of higher priority end it.
         """
         _check(kind, amount, owner, priority, ttl_ms, backed)
-        if kind == _STORAGE and mount is None:
+        if kind != _STORAGE:
+            mount = None  # else what is granted under one mount would not count under another
+        elif mount is None:
             mount = "/"
         self.clock.advance()
         self.expire()
@@ -189,7 +192,7 @@ class Ledger:
                         mount,
                         on_preempt,
                     )
-                victim = self._victim(kind, mount, priority, place is None)
+                victim = self._victim(kind, mount, priority, amount - available, place is None)
             finally:
                 self._lock.release()
             if victim is None:
@@ -205,6 +208,7 @@ class Ledger:
             lease.active = False
             lease.buffer = None
             self.table[self.table.index(lease)] = None
+            self.ended = (self.ended + 1) & 0xFFFF
         finally:
             self._lock.release()
         self.changed(None)
@@ -247,19 +251,23 @@ class Ledger:
             available = supply.available(kind, mount) - self.outstanding(kind, mount)
         return max(0, available)
 
-    def _victim(self, kind, mount, priority, any_kind):
-        """Return the lease to preempt: of the lowest priority below this one, the newest."""
+    def _victim(self, kind, mount, priority, lacking, any_kind):
+        """Return the lease to preempt: of the lowest priority below this one, the newest.
+
+        None where all that may be preempted is less than what is lacking: none would end in vain.
+        """
         found = None
         for lease in self.table:
-            if (
-                lease is not None
-                and lease.on_preempt is not None
-                and lease.priority < priority
-                and (any_kind or (lease.kind == kind and lease.mount == mount))
-                and (found is None or (lease.priority, -lease.id) < (found.priority, -found.id))
+            if lease is None or lease.on_preempt is None or lease.priority >= priority:
+                continue
+            alike = lease.kind == kind and lease.mount == mount
+            if alike:
+                lacking -= lease.amount
+            if (any_kind or alike) and (
+                found is None or (lease.priority, -lease.id) < (found.priority, -found.id)
             ):
                 found = lease
-        return found
+        return found if lacking <= 0 else None
 
     def _grant(
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt

@@ -160,7 +160,9 @@ class Policy:
         session = self._hosts.get(host_id)
         if session is None or session not in self.sessions.table:
             session = self.sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
-            self._hosts.clear()  # of those before nothing is asked any more
+            for other in list(self._hosts):  # one that another host came after may come back
+                if self._hosts[other] not in self.sessions.table:
+                    del self._hosts[other]
             self._hosts[host_id] = session
         return session
 
