@@ -16,7 +16,7 @@ from .rules import NO_AMOUNT
 Step = tuple[Any, ...]
 
 _AMOUNTS = (
-    (5_000, 30_000, 65_000, 130_000, 1, 0, -1, 130_001, 200_000),  # 130 000 bytes are to be had
+    (5_000, 30_000, 65_000, 130_000, 1, 0, -2, 130_001, 200_000),  # 130 000 bytes are to be had
     (40_000, 163_840, 1, 163_841),
     (300, 900, 1, 901),
     (1000, 1 << 28, NO_AMOUNT, NO_AMOUNT + 1),
@@ -26,7 +26,7 @@ _recent = st.integers(0, 5)
 _priority = st.integers(0, 3)
 _session = st.none() | st.integers(0, 2)
 _host = st.integers(0, 1)
-_memory = _of((None, 6_000, 60_000, 90_000, -1))
+_memory = _of((None, 6_000, 60_000, 90_000, -2))
 _timeout_ms = _of((60_000, 800, 2500, None))
 _wait_ms = _of((5000, 0, 500, 2000))
 _mount = _of((None, None, "/", "/sd", "/none"))
