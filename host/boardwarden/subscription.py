@@ -77,21 +77,29 @@ class Subscription:
             self._listener.echoed()
             return
         self.frames += 1
-        self._heard_at = now
         self._unacknowledged += len(payload) + _FRAME_BYTES
         if kind not in _HEARTBEAT or self._unacknowledged >= _ACK_BYTES:
             self._ack_due = True
-        self._dispatch(kind, message)
+        if self._dispatch(kind, message):
+            self._heard_at = now
 
-    def _dispatch(self, kind: int, message: Message) -> None:
-        if kind == ids.HELLO:
-            if message[4] == self.host_id:
+    def _dispatch(self, kind: int, message: Message) -> bool:
+        """Return whether it is a sign of the board that we know.
+
+        Repeats are none: a board that restarted, and whose HELLO was lost, seems to repeat itself.
+        """
+        if kind in (ids.HELLO, ids.REFUSED):
+            if message[4] != self.host_id:
+                return False
+            if kind == ids.HELLO:
                 self._hello(message)
-        elif kind == ids.REFUSED:
-            if message[4] == self.host_id:
+            else:
                 self._listener.refused(message[2], message[3])
-        elif self._is_news(message[1]):
+            return True
+        if self._is_news(message[1]):
             self._news(kind, message)
+            return True
+        return False
 
     def _hello(self, message: Message) -> None:
         seq, major, minor, _, boot_id = message[1:6]
