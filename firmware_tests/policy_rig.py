@@ -35,6 +35,19 @@ class FakeSupply:
         return True
 
 
+class FakeNeeds:
+    """Stands in for what learns how much memory operations need: counts those in place."""
+
+    def __init__(self):
+        self.running = 0
+
+    def began(self, op):
+        self.running += 1
+
+    def ended(self, op):
+        self.running -= 1
+
+
 class Desk:
     """All of it; `events` is what was posted."""
 
@@ -46,12 +59,20 @@ class Desk:
         post = self._post
         self.ledger = Ledger(self.supply, self.clock, Flag(), post)
         self.in_loop = True
+        self.needs = FakeNeeds()
         self.operations = Operations(
-            self.clock, Flag(), self.ledger, post, max_operations, 300_000, lambda: self.in_loop
+            self.clock,
+            Flag(),
+            self.ledger,
+            post,
+            max_operations,
+            300_000,
+            lambda: self.in_loop,
+            self.needs,
         )
         self.sessions = Sessions(self.clock, post, self.ledger, self.operations)
 
-    def _post(self, kind, subject=None, detail=None):
+    def _post(self, kind, subject=None, detail=None, value=None):
         self.events.append((kind, subject, detail))
 
     def pass_ms(self, ms):

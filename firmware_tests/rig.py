@@ -160,6 +160,61 @@ class FakeBoard:
     def statvfs(self, mount):
         return (4096, 4096, 100, 60, 50, 0, 0, 0, 0, 255)
 
+    def can_reset(self):
+        return False
+
+    def leave_note(self, text):
+        raise OSError(19)
+
+    def take_note(self):
+        return None
+
+
+class PressedBoard(FakeBoard):
+    """A fake board with a heap as the test says, a clock set by hand, and a reset that is counted.
+
+    `live` and `garbage` are bytes of a heap of `total`.
+    """
+
+    def __init__(self, total=200_000, live=50_000):
+        self.ticks = FakeTicks()
+        self.ticks_ms = self.ticks.ticks_ms
+        self.ticks_us = self.ticks.ticks_us
+        self.ticks_diff = self.ticks.ticks_diff
+        self.sleep_ms = self.ticks.pass_ms
+        self.total = total
+        self.live = live
+        self.garbage = 0
+        self.collections = 0
+        self.collects = True
+        self.resets = 0
+        self.note = None
+
+    def mem_free(self):
+        return self.total - self.live - self.garbage
+
+    def mem_alloc(self):
+        return self.live + self.garbage
+
+    def collect(self):
+        if self.collects:
+            self.garbage = 0
+            self.collections += 1
+        return self.collects
+
+    def can_reset(self):
+        return True
+
+    def reset(self):
+        self.resets += 1
+
+    def leave_note(self, text):
+        self.note = text
+
+    def take_note(self):
+        note, self.note = self.note, None
+        return note
+
 
 def board():
     """Return this board's adapter; on CPython, which is none, a fake one."""

@@ -27,7 +27,7 @@ class Noise:
         return (self.byte() << 8 | self.byte()) % limit
 
 
-def _ignore(host_id):
+def _ignore(host_id, what):
     """A host was heard, or is gone."""
 
 
@@ -42,7 +42,7 @@ class Board:
         tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
         handlers = {0: self._count}
         self.session = Session(
-            self.line, Uplink(self.line), clock, Sample([1]), tables, handlers, _ignore, _ignore
+            self.line, Uplink(self.line), clock, Sample([1]), tables, handlers, _ignore
         )
 
     def _count(self):

@@ -4,8 +4,9 @@ from rig import FakeLine, board
 from warden.agent import Agent
 
 _HOST = 77
-LEASE, OPERATION, SESSION, EVENT, ROWS = 8, 9, 10, 11, 12
+LEASE, OPERATION, SESSION, EVENT, ROWS, THRESHOLD, METER, NEED = 8, 9, 10, 11, 12, 13, 14, 15
 ALLOCATE, RELEASE, BEGIN, COMPLETE, CAN_EXECUTE, SET_LIMITS = 4, 5, 6, 7, 8, 9
+SET_THRESHOLD, CANCEL, TELL_METERS = 10, 11, 12
 DENIED, NOT_FOUND = 4, 5
 
 
@@ -14,7 +15,7 @@ class Rig:
 
     def __init__(self):
         self.line = FakeLine()
-        self.agent = Agent(board(), 600_000, self.line, (2, 300_000, 100))
+        self.agent = Agent(board(), 600_000, self.line, (2, 300_000, 100, 5000))
         self._next = 0
         self.hear(64, 1, 1, _HOST, None)
 
@@ -64,6 +65,7 @@ def test_a_refusal_tells_why():
     assert code == DENIED
     assert value[0] == "memory" and value[1] > 0 and value[3] == []
     assert [event[1] for event in _of(EVENT, told)] == ["denied"]
+    assert _of(EVENT, told)[0][4:] == [None, "memory", 0x3FFFFFFF]
     for wrong in ((0, 0), (0, -1), (9, 5), (0, "x"), (None, 5), (0, 5, 5), (0, 5, "x", 9)):
         arguments = list(wrong) + [None] * (6 - len(wrong))
         assert rig.ask(ALLOCATE, *arguments)[0] == 2, wrong
@@ -97,13 +99,13 @@ def test_one_that_waits_is_told_as_waiting_then_active():
 
 def test_limits_are_set_all_or_none():
     rig = Rig()
-    assert rig.ask(SET_LIMITS, None, None, None)[1] == [2, 300_000, 100]
-    code, value, told = rig.ask(SET_LIMITS, 3, 1000, 200)
-    assert (code, value) == (0, [3, 1000, 200])
-    assert _of(ROWS, told)[-1][3] == [3, 1000, 200]
-    for wrong in ((9, None, None), (None, 0, None), (4, 5000, 901), ("x", None, None)):
+    assert rig.ask(SET_LIMITS, None, None, None)[1] == [2, 300_000, 100, 5000]
+    code, value, told = rig.ask(SET_LIMITS, 3, 1000, 200, 7000)
+    assert (code, value) == (0, [3, 1000, 200, 7000])
+    assert _of(ROWS, told)[-1][3] == [3, 1000, 200, 7000]
+    for wrong in ((9,), (None, 0), (4, 5000, 901), ("x",), (4, 1, 1, -1), (1, 1, 1, 1, 1)):
         assert rig.ask(SET_LIMITS, *wrong)[0] == 2, wrong
-    assert rig.ask(SET_LIMITS, None, None, None)[1] == [3, 1000, 200]
+    assert rig.ask(SET_LIMITS)[1] == [3, 1000, 200, 7000]
 
 
 def test_a_host_that_is_gone_leaves_nothing():
@@ -148,6 +150,19 @@ def test_another_host_does_not_end_what_the_first_has():
     assert rig.agent.policy.ledger.active() == []
 
 
+def test_one_that_comes_back_after_another_finds_it_as_it_was():
+    rig = Rig()
+    rig.ask(ALLOCATE, 0, 1000, "x", None, 60_000, None)
+    rig.hear(64, 1, 1, 99, None)
+    rig.hear(67, 99, 0, ALLOCATE, [0, 10, "y", None, 60_000, None])
+    rig.silent_for(2)
+    rig.hear(64, 1, 1, _HOST, None)
+    rig.ask(ALLOCATE, 0, 1000, "z", None, 60_000, None)
+    assert len(rig.agent.policy.sessions.all()) == 2
+    rig.silent_for(9)
+    assert [lease.owner for lease in rig.agent.policy.ledger.active()] == ["x", "z"]
+
+
 def test_events_come_in_order_and_again_from_where_the_host_wants():
     rig = Rig()
     numbers = []
@@ -170,3 +185,75 @@ def test_events_come_in_order_and_again_from_where_the_host_wants():
 def test_a_board_that_grants_nothing_tells_nothing_of_it():
     told = Rig().hear(64, 1, 1, _HOST, None)
     assert all(message[0] < LEASE for message in told)
+
+
+def test_thresholds_are_set_told_and_taken_away():
+    rig = Rig()
+    code, value, told = rig.ask(SET_THRESHOLD, 0, 1, 999, 0, 100, 1)
+    assert (code, value) == (0, None)
+    assert [0, 0, 1, 999, 0, 100, 1, 0, None] in _of(THRESHOLD, told)
+    assert _of(ROWS, told)[-1][4] == 1
+    told = rig.ask(SET_THRESHOLD, 13, -70, -85, None, None, None)[2]
+    assert _of(THRESHOLD, told) == [[1, 13, -70, -85, -70, 0, 0, 0, None]]
+    told = rig.ask(SET_THRESHOLD, 0, None, None, None, None, None)[2]
+    assert _of(ROWS, told)[-1][4] == 2
+    for wrong in ((99, 1, 2, 0, 0, 0), (0, 2, 1, 5, 0, 9), ("memory ", 1, 2, 0, 0, 0), (0, 1)):
+        assert rig.ask(SET_THRESHOLD, *wrong)[0] == 2, wrong
+
+
+def test_a_crossed_threshold_is_told_as_row_and_event():
+    rig = Rig()
+    rig.agent.values[10] = 7  # tasks
+    rig.ask(SET_THRESHOLD, 10, 5, 9, 3, 0, 0)
+    rig.agent.policy.look(1000)
+    told = rig.turn()
+    assert _of(THRESHOLD, told)[0][7:] == [1, 7]
+    assert _of(EVENT, told)[-1][1:2] + _of(EVENT, told)[-1][4:] == ["threshold", 10, "warn", 7]
+
+
+def test_an_operation_is_cancelled():
+    rig = Rig()
+    op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
+    code, _, told = rig.ask(CANCEL, op_id)
+    assert code == 0
+    assert _of(OPERATION, told)[-1][4] == 2 and _of(OPERATION, told)[-1][-1] == "preempted"
+    assert rig.ask(CANCEL, 99)[0] == NOT_FOUND
+
+
+def test_meters_are_told_for_as_long_as_they_are_asked_for():
+    rig = Rig()
+    rig.ask(CAN_EXECUTE, 1)
+    meters = rig.agent.policy.meters
+    meters._enter("hungry", 0, 1, None).add(1000)
+    rig.agent.policy.look(1000)
+    assert _of(METER, rig.turn()) == []
+    assert rig.ask(TELL_METERS, 2000)[0] == 0
+    meters.table[0].add(300_000)
+    rig.agent.policy.look(1000)
+    assert _of(METER, rig.turn()) == [[0, 1, "hungry", 0, 1, 300, 300, 1, None]]
+    rig.agent.clock.s += 2
+    rig.agent.policy.look(1000)
+    assert _of(METER, rig.turn()) == []
+    for wrong in (-1, 60_001, None, "x"):
+        assert rig.ask(TELL_METERS, wrong)[0] == 2, wrong
+
+
+def test_what_was_learned_is_told():
+    rig = Rig()
+    op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
+    needs = rig.agent.policy.needs
+    needs._used -= 5000
+    told = rig.ask(COMPLETE, op_id)[2]
+    row = _of(NEED, told)[0]
+    assert row[:3] == [0, "flash", 1] and row[3] == row[4] >= 5000
+    assert _of(ROWS, rig.hear(64, 1, 2, _HOST, None))[-1][6] == 1
+
+
+def test_a_new_subscription_tells_all_of_it_again():
+    rig = Rig()
+    rig.ask(SET_THRESHOLD, 4, 800, 900, 700, 0, 0)
+    rig.ask(ALLOCATE, 0, 100, "x", None, None, None)
+    told = rig.hear(64, 1, 2, _HOST, None)
+    kinds = [message[0] for message in told]
+    assert kinds[:2] == [1, 4] and kinds[-1] == 5
+    assert kinds.count(THRESHOLD) == 2 and kinds.count(LEASE) == 1

@@ -6,6 +6,7 @@ from warden.clock import Clock
 from warden.host_session import Session
 from warden.tables import Hello, Sample
 from warden.uplink import Uplink
+from warden_schema import ids
 
 _HOST = 77
 
@@ -21,8 +22,7 @@ class Rig:
         self.sample = Sample([1, None, -5])
         self.sample.renew(False)
         self.calls = []
-        self.alive = []
-        self.gone = []
+        self.heard = []  # what was said of hosts
         identity = ("fake", "1.0", "fake", b"", None, "0")
         tables = (Hello(5, identity, bytearray(3)),)
         handlers = {0: self._note, 1: self._raise, 2: lambda: None}
@@ -33,9 +33,12 @@ class Rig:
             self.sample,
             tables,
             handlers,
-            self.alive.append,
-            self.gone.append,
+            self._hear,
         )
+
+    def _hear(self, host_id, what):
+        if what != "alive" or (host_id, what) not in self.heard:
+            self.heard.append((host_id, what))
 
     def _note(self, value):
         self.calls.append(value)
@@ -73,7 +76,7 @@ def test_it_is_silent_until_a_host_subscribes():
 def test_a_subscription_gets_hello_sample_and_synced():
     told = Rig().subscribe()
     assert _kinds(told) == [1, 3, 5]
-    assert told[0][2:6] == [1, 1, _HOST, 5]
+    assert told[0][2:6] == [1, ids.PROTOCOL_MINOR, _HOST, 5]
     assert told[1] == [3, 1, [1, None, -5]]
     assert told[2] == [5, 2, _HOST]
 
@@ -133,7 +136,7 @@ def test_the_newest_host_takes_over():
 
 def test_another_major_version_is_refused_with_ours():
     rig = Rig()
-    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, 1, _HOST]]
+    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, ids.PROTOCOL_MINOR, _HOST]]
     assert rig.session.host_id == 0
     assert rig.turn() == []
 
@@ -174,6 +177,21 @@ def test_a_request_repeated_after_a_silence_still_happened_once():
     rig.subscribe()
     assert rig.hear(67, _HOST, 0, 0, [3])[0][2:] == [0, 0, 6]
     assert rig.calls == [3]
+
+
+def test_a_request_repeated_after_another_host_came_still_happened_once():
+    rig = Rig()
+    rig.subscribe()
+    rig.hear(67, _HOST, 0, 0, [3])
+    for _ in range(2):
+        rig.hear(64, 1, 0, 99)
+        rig.hear(67, 99, 0, 0, [4])
+        rig.subscribe()
+        assert rig.hear(67, _HOST, 0, 0, [3])[0][2:] == [0, 0, 6]
+    assert rig.calls == [3, 4]
+    rig.hear(64, 1, 0, 98)
+    rig.hear(67, 98, 0, 0, [5])  # a third is none of the two
+    assert rig.calls == [3, 4, 5]
 
 
 def test_requests_under_way_may_arrive_in_any_order():
@@ -291,3 +309,17 @@ def test_a_request_may_not_crash_the_board_with_its_argument_count():
     told = rig.hear(67, _HOST, 0, 0, list(range(20)))
     assert told[0][2:] == [0, 2, None]
     assert raises(TypeError, rig._note) is not None
+
+
+def test_it_says_when_a_host_is_found_lost_and_gone():
+    rig = Rig()
+    rig.subscribe()
+    rig.subscribe()
+    assert rig.heard == [(_HOST, "found"), (_HOST, "alive")]
+    rig.turn(3001)
+    assert rig.heard[2:] == [(_HOST, "lost")]
+    rig.subscribe()
+    rig.hear(65, 1 + _HOST)
+    rig.hear(65, _HOST)
+    rig.hear(65, _HOST)
+    assert rig.heard[3:] == [(_HOST, "found"), (_HOST, "gone")]

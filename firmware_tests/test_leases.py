@@ -117,6 +117,16 @@ def test_a_higher_priority_takes_what_its_holder_agreed_to_give():
     assert old.active and kept.active and not new.active
 
 
+def test_nobody_is_preempted_for_what_cannot_be_granted_even_so():
+    desk = Desk()
+    lease = desk.ledger.allocate(MEMORY, 60_000, priority=LOW, on_preempt=lambda lease: None)
+    desk.ledger.allocate(MEMORY, 30_000, priority=LOW)
+    assert _denied(desk, MEMORY, 70_001, priority=HIGH).reason == "memory"
+    assert lease.active
+    assert desk.ledger.allocate(MEMORY, 70_000, priority=HIGH)
+    assert not lease.active
+
+
 def test_one_who_did_not_agree_keeps_it():
     desk = Desk()
     desk.ledger.allocate(MEMORY, 90_000, priority=LOW)
@@ -131,7 +141,7 @@ def test_a_holder_that_fails_when_told_is_reported_and_stops_nobody():
 
     old = desk.ledger.allocate(MEMORY, 90_000, priority=LOW, on_preempt=fail)
     assert desk.ledger.allocate(MEMORY, 90_000, priority=HIGH)
-    assert ("callback_failed", old.id, None) in desk.events
+    assert ("callback_failed", old.id, "ValueError") in desk.events
 
 
 def test_the_table_has_a_fixed_size():
@@ -150,6 +160,12 @@ def test_storage_is_counted_by_mount():
     assert _denied(desk, STORAGE, 200_000).available == 100_000
     assert desk.ledger.allocate(STORAGE, 200_000, mount="/sd")
     assert _denied(desk, STORAGE, 1, mount="/none").available == 0
+
+
+def test_only_storage_has_mounts():
+    desk = Desk()
+    desk.ledger.allocate(MEMORY, 60_000, mount="/")
+    assert _denied(desk, MEMORY, 60_000, mount="/sd").available == 40_000
 
 
 def test_cpu_time_and_bandwidth_are_granted_up_to_what_is_there():

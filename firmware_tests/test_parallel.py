@@ -66,7 +66,7 @@ def _sequence_numbers(data):
 
 
 def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing():
-    agent = Agent(board(), 20, None, (2, 300_000, 100))
+    agent = Agent(board(), 20, None, (2, 300_000, 100, 5000))
     policy = agent.decide()
     lock = _thread.allocate_lock()
     now = [0, 0]  # that are in their place, and the most there ever were

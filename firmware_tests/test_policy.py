@@ -49,6 +49,7 @@ def test_memory_is_granted_up_to_the_reserve():
 
 def test_a_backed_lease_really_takes_its_memory():
     with Started():
+        warden.allocations()  # what decides is made when it is first asked
         gc.collect()
         before = gc.mem_alloc()
         lease = warden.allocate(warden.MEMORY, 100_000, backed=True)
@@ -81,7 +82,7 @@ def test_leases_expire_by_polling_alone():
         while lease.active:
             warden.poll()
         warden.poll()
-        assert ended[0][4:] == (lease.id, "expired")
+        assert ended[0][4:] == (lease.id, "expired", 100)
 
 
 def test_a_callback_that_fails_stops_no_other():
@@ -95,7 +96,8 @@ def test_a_callback_that_fails_stops_no_other():
         warden.on(None, heard.append)
         warden.allocate(warden.MEMORY, 100).release()
         warden.poll()
-        assert [event[1] for event in heard] == ["lease"]
+        assert [event[1] for event in heard] == ["lease", "callback_failed"]
+        assert heard[1][4:6] == (heard[0][0], "ValueError")
 
 
 def test_a_callback_may_ask_the_agent_anything():

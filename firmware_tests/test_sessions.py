@@ -23,6 +23,16 @@ def test_a_quota_is_named_when_it_is_exceeded():
     assert raises(Denied, session.admit_operation).reason == "quota:operations"
 
 
+def test_the_memory_that_a_waiting_operation_needs_counts():
+    desk = Desk(max_operations=1)
+    session = desk.sessions.open("s", memory=1000)
+    running = desk.operations.begin("running")
+    desk.operations.begin("waiting", memory=600, wait_ms=60_000, session=session)
+    assert raises(Denied, session.admit, MEMORY, 401).available == 400
+    running.complete()
+    assert raises(Denied, session.admit, MEMORY, 401).available == 400
+
+
 def test_what_others_have_does_not_count():
     desk = Desk()
     session = desk.sessions.open("s", memory=1000)
@@ -46,6 +56,14 @@ def test_closing_ends_all_that_was_its_own_the_newest_first():
     assert ended[-3:] == [lease.id for lease in reversed(leases)]
     assert desk.ledger.outstanding(MEMORY) == 10
     assert desk.events[-1] == ("session", session.id, "closed")
+
+
+def test_a_closed_session_owns_nothing_more():
+    desk = Desk()
+    session = desk.sessions.open("s")
+    session.close()
+    assert raises(Denied, session.admit, MEMORY, 1).reason == "session"
+    assert raises(Denied, session.admit_operation).reason == "session"
 
 
 def test_a_task_that_fails_when_cancelled_keeps_nothing_alive():

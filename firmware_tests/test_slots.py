@@ -64,6 +64,18 @@ def test_a_victim_that_does_not_stop_is_overdue_and_its_place_passes_on():
     assert victim not in desk.operations.all()
 
 
+def test_nobody_is_preempted_while_a_place_is_free():
+    desk = Desk(max_operations=2)
+    low = desk.operations.begin("low", LOW)
+    running = desk.operations.begin("running", LOW)
+    desk.operations.begin("waits for memory", HIGH, memory=200_000, wait_ms=60_000)
+    assert running.state == STOPPING
+    running.complete()
+    assert not desk.operations.can_execute(HIGH)
+    assert raises(Denied, desk.operations.begin, "high", HIGH).reason == "operations"
+    low.check()
+
+
 def test_high_and_critical_are_never_victims():
     desk = Desk(max_operations=1)
     desk.operations.begin("high", HIGH)
@@ -150,6 +162,18 @@ def test_a_later_equal_does_not_overtake_one_that_waits():
     assert waiting.state == ACTIVE
 
 
+def test_who_waits_for_memory_has_it_when_a_lease_ends():
+    desk = Desk(max_operations=1)
+    running = desk.operations.begin("running")
+    lease = desk.ledger.allocate(0, 60_000)
+    waiting = desk.operations.begin("waiting", memory=90_000, wait_ms=60_000)
+    running.complete()
+    assert waiting.state == WAITING
+    lease.release()
+    desk.pass_ms(10)
+    assert waiting.state == ACTIVE
+
+
 def test_a_wait_that_is_over_is_denied():
     desk = Desk(max_operations=1)
     desk.operations.begin("running")
@@ -160,6 +184,17 @@ def test_a_wait_that_is_over_is_denied():
     raises(Denied, desk.operations.settle, waiting)
     assert waiting.state == ENDED
     assert len(desk.operations.all()) == 1
+
+
+def test_of_those_whose_wait_is_over_none_gets_a_place():
+    desk = Desk(max_operations=2)
+    desk.operations.begin("running", memory=60_000)
+    running = desk.operations.begin("running")
+    desk.operations.begin("first", memory=90_000, wait_ms=500)
+    second = desk.operations.begin("second", wait_ms=500)
+    running.complete()
+    desk.pass_ms(500)
+    assert second.state == ENDED
 
 
 def test_memory_is_admitted_with_it_or_not_at_all():
@@ -197,6 +232,8 @@ def test_wrong_arguments_are_refused():
     for arguments in (("",), (5,), ("x", 4), ("x", -1), ("x", 1, 0), ("x", 1, "1")):
         raises(ValueError, desk.operations.begin, *arguments)
     raises(ValueError, desk.operations.begin, "x", wait_ms=-1)
+    for memory in (-1, 1 << 30, "1", 1.5):
+        raises(ValueError, desk.operations.begin, "x", memory=memory)
     for limit in (0, 9):
         raises(ValueError, desk.operations.set_limit, limit)
     assert desk.operations.all() == []

@@ -33,14 +33,17 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
     *["uplink", "tables", "host_session", "capabilities"],
-    *["events", "leases", "slots", "sessions"],
+    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs"],
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
     ["hal_mps2"],
     ["hal"],
+    ["held", "forecast"],
+    ["figures"],
+    ["levels"],
     BOARD_MIDDLE,
-    ["policy"],
+    ["policy", "guard"],
     ["agent"],
     ["report", "run"],
     ["api", "__init__"],

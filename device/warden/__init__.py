@@ -8,15 +8,21 @@ from .api import (
     counted,
     guarded,
     on,
+    on_trim,
     operation,
     operations,
     poll,
     session,
+    set_limits,
+    spawn,
     start,
     start_monitoring,
     status,
     stop,
     stop_monitoring,
+    thread,
+    threshold,
+    thresholds,
     trends,
     use_wlan,
 )
@@ -24,6 +30,8 @@ from .errors import Denied, Preempted, Stopped, TimedOut
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = range(4)
 LOW, NORMAL, HIGH, CRITICAL = range(4)
+TELL, PROTECT, RESET = range(3)
+LEARNED = -1
 
 
 def __getattr__(name):

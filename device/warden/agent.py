@@ -5,6 +5,7 @@ from micropython import const
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
+from .errors import Preempted
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -56,6 +57,9 @@ _BEGIN = const(6)
 _COMPLETE = const(7)
 _CAN_EXECUTE = const(8)
 _SET_LIMITS = const(9)
+_SET_THRESHOLD = const(10)
+_CANCEL = const(11)
+_TELL_METERS = const(12)
 
 
 def _shift_for(total):
@@ -70,10 +74,10 @@ class Agent:
     """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
     board: what `hal.detect()` gives; interval_ms: between samples; link: or None; limits: of the
-    policy, how many operations, their timeout in ms, the reserve in permille.
+    policy, in the order of ids.LIMITS_SET.
     """
 
-    def __init__(self, board, interval_ms, link, limits=(4, 300_000, 100)):
+    def __init__(self, board, interval_ms, link, limits=(4, 300_000, 100, 5000)):
         self._board = board
         self._limits = limits
         self.policy = None  # made when it is first asked for
@@ -137,6 +141,9 @@ class Agent:
             _COMPLETE: self._complete,
             _CAN_EXECUTE: self._can_execute,
             _SET_LIMITS: self._set_limits,
+            _SET_THRESHOLD: self._set_threshold,
+            _CANCEL: self._cancel,
+            _TELL_METERS: self._tell_meters,
         }
         self.session = Session(
             link,
@@ -145,8 +152,7 @@ class Agent:
             self.sample,
             tables,
             handlers,
-            self._host_alive,
-            self._host_gone,
+            self._host,
         )
 
     def close(self):
@@ -168,6 +174,7 @@ class Agent:
         if not self._lock.acquire(0):
             return 10  # another thread is at it
         try:  # at once: Ctrl-C must not leave it locked
+            self._busy_us += self.memory.spent_us  # in collections before a refusal
             if listen and self.session is not None:
                 self.session.receive()
             wait = self._step()
@@ -175,10 +182,18 @@ class Agent:
             self.faults += 1
         finally:
             self._busy_us += self.ticks_diff(self.ticks_us(), began)
+            self.memory.spent_us = 0
             self._lock.release()
-        if self.policy is not None:
-            self.policy.deliver()
+        self._deliver()
         return wait
+
+    def _deliver(self):
+        """Let the application's own code hear of what happened."""
+        if self.policy is not None:
+            try:
+                self.policy.deliver()
+            except Exception:
+                self.faults += 1
 
     def decide(self):
         """Return the policy; imported and made at the first call."""
@@ -187,7 +202,7 @@ class Agent:
             if self.policy is None:
                 from .policy import Policy
 
-                self.policy = Policy(self, self._board, *self._limits)
+                self.policy = Policy(self, self._board, self._limits)
                 if self.session is not None:
                     self._tell_of_policy()
             return self.policy
@@ -200,13 +215,10 @@ class Agent:
             if self.session.host_id:
                 table.mark()
 
-    def _host_alive(self, host_id):
+    def _host(self, host_id, what):
+        """Take the session's word of a host: "found", "alive", "lost" or "gone"."""
         if self.policy is not None:
-            self.policy.alive(host_id)
-
-    def _host_gone(self, host_id):
-        if self.policy is not None:
-            self.policy.gone(host_id)
+            self.policy.host(host_id, what)
 
     def _step(self):
         clock = self.clock
@@ -248,6 +260,8 @@ class Agent:
                 self._storage_table.mark(changed if self.session.host_id else 0)
         self._fill(period_ms)
         self._file()
+        if self.policy is not None:
+            self.policy.look(period_ms)
         if self.capabilities.update() and self.session is not None and self.session.host_id:
             self._hello.mark()
         self.sample.renew(self.session is not None and self.session.host_id)
@@ -331,6 +345,13 @@ class Agent:
             return row[1] << _shift_for(row[2])
         return 1
 
+    def history_limit(self, metric):
+        """Return what a metric of the history, memory or storage, can reach; in its scale."""
+        if metric == 0:
+            return self.memory.total >> self._scale_memory
+        blocks = self.storage.rows[0][2]
+        return blocks >> _shift_for(blocks)
+
     def history_read(self, tier, metric, stat):
         """Return [newest_s, step_s, scale, bytes]: a column of the history, see docs/wire.md."""
         for value, limit in ((tier, 3), (metric, 4), (stat, 3)):
@@ -361,18 +382,26 @@ class Agent:
 
     def _begin(self, name, priority, timeout_ms, memory, wait_ms):
         session = self._host_session()
-        priority = 1 if priority is None else priority
-        begin = self.policy.operations.begin
-        session.admit_operation()
-        op = begin(name, priority, timeout_ms, memory, wait_ms or 0, session)
+        options = {"timeout_ms": timeout_ms, "wait_ms": wait_ms or 0, "memory": memory}
+        options["priority"] = 1 if priority is None else priority
+        op = self.policy.begin(name, session, **options)
         return [op.id, op.state]
 
     def _complete(self, op_id):
         self.decide().operations.find(op_id).complete()
 
     def _can_execute(self, priority):
-        return self.decide().operations.can_execute(priority)
+        return self.decide().can_execute(priority)
 
-    def _set_limits(self, max_operations, operation_timeout_ms, memory_reserve_permille):
-        policy = self.decide()
-        return policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille)
+    def _set_limits(self, *limits):
+        return self.decide().set_limits(*limits)
+
+    def _set_threshold(self, metric, warn, critical, clear, hold_ms, action):
+        self.decide().thresholds.set(metric, warn, critical, clear, hold_ms or 0, action or 0)
+
+    def _cancel(self, op_id):
+        operations = self.decide().operations
+        operations.stop(operations.find(op_id), Preempted)
+
+    def _tell_meters(self, for_ms):
+        self.decide().tell_meters(for_ms)

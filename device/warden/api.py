@@ -2,6 +2,7 @@
 
 from . import hal, report
 from .agent import Agent
+from .held import held
 from .limits import check_limits
 from .run import Runner
 
@@ -13,13 +14,15 @@ def start(
     max_operations=4,
     operation_timeout_ms=300_000,
     memory_reserve_permille=100,
+    overrun_ms=5000,
     link=None,
 ):
     """Start the agent, once; a second call changes nothing.
 
     interval_ms: between samples, 20 to 600 000. max_operations: at once, 1 to 8;
     operation_timeout_ms: of one that names none; memory_reserve_permille: of the heap and of each
-    mount that is never granted, 0 to 900. link: None for stdin and stdout (UART1 on
+    mount that is never granted, 0 to 900; overrun_ms: how long a metered task may take more than
+    its lease before it is cancelled, 0 for never. link: None for stdin and stdout (UART1 on
     mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
     `select.poll` knows, such as a `machine.UART`. Import `asyncio` first if the application uses
     it; then the agent runs as a task. Otherwise a `machine.Timer` runs it where the port has one;
@@ -28,7 +31,9 @@ def start(
     global _runner
     if _runner is None:
         board = hal.detect()
-        limits = check_limits(max_operations, operation_timeout_ms, memory_reserve_permille)
+        limits = check_limits(
+            max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
+        )
         runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits))
         runner.start()
         _runner = runner
@@ -86,7 +91,7 @@ def allocate(kind, amount, **options):
     end of its own), session=None, backed=False, mount="/", on_preempt=None; see
     `warden.leases.Ledger.allocate`.
     """
-    return _policy().allocate(kind, amount, **options)
+    return held(_policy().allocate(kind, amount, **options))
 
 
 def allocations():
@@ -97,17 +102,18 @@ def allocations():
 def operation(name, **options):
     """Return a context manager, plain and asynchronous, in which the operation has its place.
 
-    Options: priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None. Entering raises
-    `Denied`. Inside a task of asyncio use `async with`: a plain one cannot wait there.
+    Options: priority=NORMAL, timeout_ms=None, memory=None (bytes; LEARNED: what this name needed at
+    most so far), wait_ms=0, session=None. Entering raises `Denied`. Inside a task of asyncio use
+    `async with`: a plain one cannot wait there.
     """
-    from .policy import Guard
+    from .guard import Guard
 
     return Guard(_policy(), name, options)
 
 
 def guarded(name, **options):
     """Return a decorator that makes each call of a function, plain or async, an operation."""
-    from .policy import guarded
+    from .guard import guarded
 
     return guarded(_policy, name, options)
 
@@ -115,14 +121,14 @@ def guarded(name, **options):
 def begin(name, **options):
     """Return an operation that has its place, or raise `Denied`; end it with `complete()`."""
     policy = _policy()
-    op = policy.begin(name, **options)
+    op = policy.begin_here(name, **options)
     policy.wait(op)
     return op
 
 
 def can_execute(priority=1):
     """Tell whether an operation of this priority would get a place, now or by preemption."""
-    return _policy().operations.can_execute(priority)
+    return _policy().can_execute(priority)
 
 
 def operations():
@@ -135,10 +141,48 @@ def session(name, **quotas):
     return _policy().sessions.open(name, **quotas)
 
 
-def on(event, function):
-    """Call function(event) when it happens: "lease", "operation", "session", "denied", None: any.
+def spawn(coro, name=None, priority=1, lease=None):
+    """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
-    An event is (number, kind, uptime_s, ms, id or None, detail).
+    LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
+    it is held to. `Denied` when there are 16 tasks and threads that are named.
+    """
+    return _policy().meters.spawn(coro, name, priority, lease)
+
+
+def thread(function, args=(), name=None):
+    """Start function(*args) in a thread that is told by its name."""
+    return _policy().meters.thread(function, args, name)
+
+
+def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
+    """Watch a metric, instead of how it was watched before; without levels, no more.
+
+    metric: a name of `warden.figures.METRICS`; warn, critical: its levels; clear: where it is well
+    again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
+    """
+    _policy().thresholds.set(metric, warn, critical, clear, hold_ms, action)
+
+
+def thresholds():
+    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
+    return _policy().thresholds.all()
+
+
+def on_trim(function):
+    """Call function(level) when memory is short, 1 for warn, 2 for critical; it returns bytes."""
+    _policy().ladder.on_trim(function)
+
+
+def set_limits(**limits):
+    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms."""
+    _policy().set_limits(**limits)
+
+
+def on(event, function):
+    """Call function(event) when it happens: "lease", "threshold" …, None for any.
+
+    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
     """
     _policy().events.on(event, function)
 

@@ -1,12 +1,15 @@
 """What happened, in a ring of fixed size, and who wants to know.
 
-An event is (seq, kind, s, ms, subject, detail): uptime in seconds and milliseconds, the id it is
-about (or None), and a number or short text. Callbacks are called by `deliver`, outside all locks.
+An event is (number, kind, s, ms, subject, detail, value): the uptime in seconds and milliseconds,
+the id it is about (or None), a short text, and a number. `ids.EVENT_KINDS` says what they are for
+each kind. Posting one allocates nothing, for it must work when there is no memory; callbacks are
+called by `deliver`, outside all locks.
 """
 
 from micropython import const
 
 _EVENTS = const(16)
+_FIELDS = const(6)  # in the ring: all but the number
 _CALLBACKS = const(8)
 
 
@@ -17,33 +20,44 @@ def _nobody():
 class Events:
     """`post` from anywhere; `deliver` where user code may run."""
 
-    def __init__(self, clock, lock):
+    def __init__(self, clock, lock, telling):
         self.seq = 0  # of the next event; the ring holds the last 16
         self.failed = 0  # callbacks that raised
         self.changed = _nobody  # called at each new event
         self._clock = clock
         self._lock = lock
-        self._ring = [None] * _EVENTS
+        self._telling = telling  # a lock: one thread at a time calls callbacks
+        self._ring = [None] * (_EVENTS * _FIELDS)
         self._told = 0  # callbacks have seen those before
         self._callbacks = [None] * _CALLBACKS
 
-    def post(self, kind, subject=None, detail=None):
-        """Add an event; the oldest makes room."""
+    def post(self, kind, subject=None, detail=None, value=None):
+        """Add an event; the oldest makes room. Allocates nothing."""
         clock = self._clock
+        ring = self._ring
         self._lock.acquire(1)
         try:
-            seq = self.seq
-            event = (seq, kind, clock.s, clock.ms, subject, detail)
-            self._ring[seq % _EVENTS] = event
-            self.seq = seq + 1
+            at = self.seq % _EVENTS * _FIELDS
+            ring[at] = kind
+            ring[at + 1] = clock.s
+            ring[at + 2] = clock.ms
+            ring[at + 3] = subject
+            ring[at + 4] = detail
+            ring[at + 5] = value
+            self.seq += 1
         finally:
             self._lock.release()
         self.changed()
 
-    def since(self, seq):
-        """Return the events from number `seq` on that the ring still holds, oldest first."""
-        first = max(seq, self.seq - _EVENTS)
-        return [self._ring[number % _EVENTS] for number in range(first, self.seq)]
+    def event(self, number):
+        """Return the event of that number; the oldest that is remembered, if it is forgotten."""
+        self._lock.acquire(1)
+        try:
+            number = max(number, self.seq - _EVENTS)
+            at = number % _EVENTS * _FIELDS
+            return (number,) + tuple(self._ring[at : at + _FIELDS])
+        finally:
+            self._lock.release()
 
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
@@ -57,14 +71,26 @@ class Events:
         raise ValueError("no more than eight callbacks")
 
     def deliver(self):
-        """Call the callbacks for what is new; one that raises is counted and stops no other."""
-        while self._told < self.seq:
-            self._told = max(self._told, self.seq - _EVENTS)
-            event = self._ring[self._told % _EVENTS]
-            self._told += 1
-            for entry in self._callbacks:
-                if entry is not None and entry[0] in (None, event[1]):
-                    try:
-                        entry[1](event)
-                    except Exception:
-                        self.failed += 1
+        """Call the callbacks for what is new; one that raises is reported and stops no other.
+
+        What a callback makes happen is told after it has returned.
+        """
+        if self._told == self.seq or not self._telling.acquire(0):
+            return
+        try:
+            while self._told < self.seq:
+                event = self.event(self._told)
+                self._told = event[0] + 1
+                for entry in self._callbacks:
+                    if entry is not None and entry[0] in (None, event[1]):
+                        self._call(entry[1], event)
+        finally:
+            self._telling.release()
+
+    def _call(self, function, event):
+        try:
+            function(event)
+        except Exception as error:
+            self.failed += 1
+            if event[1] != "callback_failed":  # one that fails at these would never end
+                self.post("callback_failed", event[0], type(error).__name__)

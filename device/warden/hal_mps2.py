@@ -29,6 +29,8 @@ _UART_STATE = const(0x40005004)
 _UART_CTRL = const(0x40005008)
 _UART_BAUDDIV = const(0x40005010)
 _TX_FULL = const(1)
+_AIRCR = const(0xE000ED0C)
+_RESET_REQUEST = const(0x05FA0004)
 _RX_FULL = const(2)
 
 
@@ -77,6 +79,23 @@ class Mps2(Stock):
         began = self.ticks_ms()
         while ticks_diff(self.ticks_ms(), began) < ms:
             pass
+
+    def can_reset(self):
+        """Tell that reset() works."""
+        return True
+
+    def reset(self):
+        """Ask for a system reset: AIRCR.SYSRESETREQ with its key (Armv7-M ARM, B3.2.6)."""
+        self._mem[_AIRCR] = _RESET_REQUEST
+        while True:
+            pass
+
+    def leave_note(self, _text):
+        """Keep nothing: this firmware has no file system."""
+        raise OSError(19)  # ENODEV
+
+    def take_note(self):
+        """Return None: nothing is kept."""
 
     def default_link(self):
         """Return UART1: UART0 is the REPL's, which this port cannot read without waiting."""

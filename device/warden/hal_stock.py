@@ -5,6 +5,7 @@ import os
 import sys
 
 _MASK_30 = (1 << 30) - 1
+_NOTE = "warden.note"  # in the directory that the board starts in
 
 
 def module(name):
@@ -103,6 +104,31 @@ class Stock:
         """Return os.statvfs(mount), or None where the file system does not say."""
         try:
             return os.statvfs(mount)
+        except OSError:
+            return None
+
+    # --- reset --------------------------------------------------------------------------------
+
+    def can_reset(self):
+        """Tell whether reset() works."""
+        return hasattr(self.machine_module, "reset")
+
+    def reset(self):
+        """Reset the board; does not return."""
+        self.machine_module.reset()
+
+    def leave_note(self, text):
+        """Keep a short text over a reset; OSError where there is no file system to keep it."""
+        with open(_NOTE, "w") as file:
+            file.write(text)
+
+    def take_note(self):
+        """Return what leave_note() kept, once; None if there is nothing."""
+        try:
+            with open(_NOTE) as file:
+                text = file.read()
+            os.remove(_NOTE)
+            return text
         except OSError:
             return None
 

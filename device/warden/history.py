@@ -112,14 +112,16 @@ class History:
 
     def column(self, tier, metric, stat):
         """Return the tier's closed slots of one statistic, oldest first, as array("H")."""
-        ring = self._rings[tier]
-        slots = _SLOTS[tier]
-        first = self._slot[tier]  # its place in the ring is the oldest's
-        column = array("H", [_NONE] * slots)
-        for index in range(slots):
-            place = (first + index) % slots
-            column[index] = ring[(place * _METRICS + metric) * _STATS + stat]
+        column = array("H", [_NONE] * _SLOTS[tier])
+        for index in range(len(column)):
+            column[index] = self.value(tier, metric, stat, index)
         return column
+
+    def value(self, tier, metric, stat, index):
+        """Return a figure of that column; allocates nothing."""
+        # The place of the open slot in the ring is the oldest's.
+        place = (self._slot[tier] + index) % _SLOTS[tier]
+        return self._rings[tier][(place * _METRICS + metric) * _STATS + stat]
 
     def step_s(self, tier):
         """Return the length of a slot in seconds."""

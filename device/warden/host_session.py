@@ -48,7 +48,7 @@ _FIRST_REPLY = const(16)
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
-    def __init__(self, link, uplink, clock, sample, tables, handlers, alive, gone):
+    def __init__(self, link, uplink, clock, sample, tables, handlers, heard):
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
@@ -58,8 +58,7 @@ class Session:
         self._sample = sample
         self.tables = tables  # all others, a list; the first is Hello
         self._handlers = handlers  # operation -> function of the list of arguments
-        self._alive = alive  # called with the host's id whenever it is heard
-        self._gone = gone  # and when it says goodbye
+        self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
         self._feed = self._reader.feed  # a bound method is an object: made once
         self._cursor = codec.Cursor(self._reader.payload)
@@ -71,6 +70,8 @@ class Session:
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
         self._replies_to = 0  # whose they are: kept over a silence, for its repeats
+        self._others = [None] * _MAX_PENDING  # those to the host before: it may come back
+        self._others_to = 0
         self._malformed = 0
 
     @property
@@ -112,9 +113,8 @@ class Session:
             elif kind == _REQUEST and fields >= 4:
                 self._request(cursor.integer(), cursor.integer(), cursor.integer(), cursor.value(2))
             elif kind == _UNSUBSCRIBE and fields >= 1:
-                if cursor.integer() == self.host_id:
-                    self._gone(self.host_id)
-                    self.host_id = 0
+                if self.host_id and cursor.integer() == self.host_id:
+                    self._part("gone")
             elif _SUBSCRIBE <= kind <= _REQUEST:
                 self._malformed += 1  # too short
             else:
@@ -122,8 +122,12 @@ class Session:
         except (codec.Malformed, TypeError):  # TypeError: None where a number belongs
             self._malformed += 1
 
+    def _part(self, how):
+        self._hear(self.host_id, how)
+        self.host_id = 0
+
     def _heard(self):
-        self._alive(self.host_id)
+        self._hear(self.host_id, "alive")
         self._clock.advance()
         self._heard_s = self._clock.s
         self._heard_ms = self._clock.ms
@@ -139,11 +143,9 @@ class Session:
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self._uplink.forget()
+            self._hear(host_id, "found")
         if host_id != self._replies_to:
-            self._replies_to = host_id
-            self._due = 0
-            for place in range(_MAX_PENDING):
-                self._replies[place] = None
+            self._change_replies(host_id)
         self._heard()
         self.events_from = events_from
         self.tables[0].host_id = host_id
@@ -151,6 +153,16 @@ class Session:
             table.mark()
         self._sample.mark()
         self._due |= _DUE_SYNCED | _DUE_SAMPLE
+
+    def _change_replies(self, host_id):
+        """Go on with the replies of another host: those it had, if it was the one before."""
+        self._due = 0
+        self._replies, self._others = self._others, self._replies
+        if host_id != self._others_to:
+            for place in range(_MAX_PENDING):
+                self._replies[place] = None
+        self._others_to = self._replies_to
+        self._replies_to = host_id
 
     def _keepalive(self, host_id, ack_seq):
         if not self.host_id or host_id != self.host_id:
@@ -207,7 +219,7 @@ class Session:
         if not self.host_id:
             return False
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
-            self.host_id = 0
+            self._part("lost")
             return False
         done = (
             self._pump_tables()

@@ -26,6 +26,7 @@ _CRITICAL = const(3)
 RELEASED = "released"
 EXPIRED = "expired"
 PREEMPTED = "preempted"
+DROPPED = "dropped"  # its holder let go of it
 
 
 def _nobody(row):
@@ -51,6 +52,7 @@ class Lease:
         self.buffer = None  # the memory itself, where it was asked for with backed=True
         self.used = 0  # bytes written (storage)
         self.active = True
+        self.dropped = False  # nobody holds it any more; set while garbage is collected
         self._ledger = ledger
         self._tokens = amount  # bytes that may go now (bandwidth)
         self._filled_s = clock.s
@@ -119,9 +121,10 @@ class Ledger:
         self.clock = clock
         self._supply = supply
         self._lock = lock
-        self._post = post  # of events: post(kind, subject, detail)
+        self._post = post  # of events: post(kind, subject, detail, value)
         self.table = [None] * _LEASES
         self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
         self._next_id = 1
 
     def active(self):
@@ -164,7 +167,9 @@ class Ledger:
         one of higher priority end it.
         """
         _check(kind, amount, owner, priority, ttl_ms, backed)
-        if kind == _STORAGE and mount is None:
+        if kind != _STORAGE:
+            mount = None  # else what is granted under one mount would not count under another
+        elif mount is None:
             mount = "/"
         self.clock.advance()
         self.expire()
@@ -187,12 +192,12 @@ class Ledger:
                         mount,
                         on_preempt,
                     )
-                victim = self._victim(kind, mount, priority, place is None)
+                victim = self._victim(kind, mount, priority, amount - available, place is None)
             finally:
                 self._lock.release()
             if victim is None:
-                self._deny(kind, mount, available, place is None)
-            self._preempt(victim)
+                self._deny(kind, amount, mount, available, place is None)
+            self.preempt(victim)
 
     def end(self, lease, why):
         """End a lease; return whether this did, False if it had ended before."""
@@ -203,20 +208,32 @@ class Ledger:
             lease.active = False
             lease.buffer = None
             self.table[self.table.index(lease)] = None
+            self.ended = (self.ended + 1) & 0xFFFF
         finally:
             self._lock.release()
         self.changed(None)
-        self._post("lease", lease.id, why)
+        self._post("lease", lease.id, why, lease.amount)
         return True
 
     def expire(self):
-        """End what is over its time; allocates nothing where nothing is."""
+        """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         place = 0
         while place < _LEASES:
             lease = self.table[place]
-            if lease is not None and lease.deadline.passed():
-                self.end(lease, EXPIRED)
+            if lease is not None:
+                if lease.dropped:
+                    self.end(lease, DROPPED)
+                elif lease.deadline.passed():
+                    self.end(lease, EXPIRED)
             place += 1
+
+    def preempt(self, lease):
+        """End a lease whose holder agreed to that, and tell the holder."""
+        if self.end(lease, PREEMPTED):
+            try:
+                lease.on_preempt(lease)
+            except Exception as error:
+                self._post("callback_failed", lease.id, type(error).__name__)
 
     # --- deciding -------------------------------------------------------------------------------
 
@@ -234,26 +251,23 @@ class Ledger:
             available = supply.available(kind, mount) - self.outstanding(kind, mount)
         return max(0, available)
 
-    def _victim(self, kind, mount, priority, any_kind):
-        """Return the lease to preempt: of the lowest priority below this one, the newest."""
+    def _victim(self, kind, mount, priority, lacking, any_kind):
+        """Return the lease to preempt: of the lowest priority below this one, the newest.
+
+        None where all that may be preempted is less than what is lacking: none would end in vain.
+        """
         found = None
         for lease in self.table:
-            if (
-                lease is not None
-                and lease.on_preempt is not None
-                and lease.priority < priority
-                and (any_kind or (lease.kind == kind and lease.mount == mount))
-                and (found is None or (lease.priority, -lease.id) < (found.priority, -found.id))
+            if lease is None or lease.on_preempt is None or lease.priority >= priority:
+                continue
+            alike = lease.kind == kind and lease.mount == mount
+            if alike:
+                lacking -= lease.amount
+            if (any_kind or alike) and (
+                found is None or (lease.priority, -lease.id) < (found.priority, -found.id)
             ):
                 found = lease
-        return found
-
-    def _preempt(self, victim):
-        if self.end(victim, PREEMPTED):
-            try:
-                victim.on_preempt(victim)
-            except Exception:
-                self._post("callback_failed", victim.id)
+        return found if lacking <= 0 else None
 
     def _grant(
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
@@ -276,10 +290,10 @@ class Ledger:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self._post("denied", None, "fragmented")
+        self._post("denied", None, "fragmented", amount)
         raise Denied("fragmented", largest)
 
-    def _deny(self, kind, mount, available, table_full):
+    def _deny(self, kind, amount, mount, available, table_full):
         blockers = []
         soonest = None
         for lease in self.table:
@@ -295,7 +309,7 @@ class Ledger:
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
-        self._post("denied", None, reason)
+        self._post("denied", None, reason, amount)
         raise Denied(reason, available, soonest, tuple(blockers))
 
 

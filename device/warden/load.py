@@ -41,6 +41,7 @@ class Load:
         self._core = None
         self._queue = None
         self._create_task = None
+        self.counted = None  # function that wraps a coroutine so that it counts, once attached
         self.cpu_permille = None
         self.lag_ms = None
         self.worst_ms = None
@@ -109,6 +110,7 @@ class Load:
         cells[_TASKS] = 1 if running else 0
 
         async def counted(coro):
+            cells[_TASKS] += 1  # not before it starts: one that is cancelled earlier never ends
             try:
                 return await coro
             finally:
@@ -117,9 +119,9 @@ class Load:
         def counting_create_task(coro):
             if hasattr(coro, "send"):
                 coro = counted(coro)
-                cells[_TASKS] += 1
             return create_task(coro)
 
+        self.counted = counted
         self._create_task = create_task
         self._set_create_task(counting_create_task)
 
@@ -130,7 +132,7 @@ class Load:
             package.create_task = function
 
     def uncounted_create_task(self, coro):
-        """Start one of the agent's own tasks, which are none of the application's."""
+        """Start a task as asyncio does; the agent's own are none of the application's."""
         return self._create_task(coro)
 
     def enter_loop(self):

@@ -27,6 +27,7 @@ class Memory:
         self._ended_s = 0  # and when that was
         self._ended_ms = 0
         self.collections = 0  # made here
+        self.spent_us = 0  # in those, since the agent last charged itself with it
         self.free = self._walk()
         self.collect()
 
@@ -65,11 +66,16 @@ class Memory:
         if not board.collect():
             return False
         self._cost_us = board.ticks_diff(board.ticks_us(), began)
+        self.spent_us += self._cost_us
         self.collections += 1
         self._ended_s = self._clock.s
         self._ended_ms = self._clock.ms
         self._used = self.live = self.total - self._walk()
         return True
+
+    def used_now(self):
+        """Return the used bytes at this moment; one heap walk."""
+        return self.total - self._walk()
 
     def collect_in_ms(self, pause=_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""

@@ -5,10 +5,16 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
+from .deadline import Deadline
 from .errors import Denied
 from .events import Events
+from .figures import Figures
+from .ladder import Ladder
 from .leases import Ledger
+from .levels import PROTECT, Thresholds
 from .limits import check_limits
+from .meters import Meters
+from .needs import Needs
 from .sessions import Sessions
 from .slots import Operations
 
@@ -20,6 +26,14 @@ _UNLIMITED = const(0x3FFFFFFF)
 _HOST_SESSION_MS = const(10_000)
 _PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
 _TURN_MS = const(5)  # between two looks of one that waits
+_NORMAL = const(1)
+_LEARNED = const(-1)
+_MAX_TELL_MS = const(60_000)
+_MAX_DETAIL = const(32)
+
+# What a board does about memory unless it is told otherwise: live bytes in permille of the heap
+# for warn, critical and clear, at the first sample that shows it.
+_MEMORY_LADDER = ("memory", 800, 900, 700, 0, PROTECT)
 
 
 def _marker(due, taken):
@@ -77,16 +91,18 @@ class Supply:
 
 
 class Policy:
-    """The tables and the rules; `tick` and `deliver` are called by the agent."""
+    """The tables and the rules; `look`, `tick` and `deliver` are called by the agent."""
 
-    def __init__(self, agent, board, max_operations, operation_timeout_ms, reserve_permille):
+    def __init__(self, agent, board, limits):
         clock = agent.clock
         new_lock = agent.threads.lock
+        max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
-        self.events = Events(clock, new_lock())
+        self.events = Events(clock, new_lock(), new_lock())
         post = self.events.post
         supply = Supply(board, agent.memory, agent.load, reserve_permille)
         self.ledger = Ledger(supply, clock, new_lock(), post)
+        self.needs = Needs(agent.memory, board, clock, new_lock())
         self.operations = Operations(
             clock,
             new_lock(),
@@ -95,25 +111,45 @@ class Policy:
             max_operations,
             operation_timeout_ms,
             agent.load.in_loop,
+            self.needs,
         )
         self.sessions = Sessions(clock, post, self.ledger, self.operations)
-
+        figures = Figures(
+            agent.values, agent.memory, agent.storage, agent.history, agent.history_limit
+        )
+        self.thresholds = Thresholds(figures.read, post, board.can_reset())
+        self.thresholds.set(*_MEMORY_LADDER)
+        self.ladder = Ladder(
+            self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_lock()
+        )
+        self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
+        self.ladder.end_low_tasks = self.meters.end_low
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
+        self._meters_told = Deadline(clock, 0)  # to the host
+        self._mark_meters = None
+        note = board.take_note()
+        if note is not None:
+            post("reset", None, note[:_MAX_DETAIL])
 
     # --- for a host -----------------------------------------------------------------------------
 
     def tables(self, host):
         """Return the tables that a host is told, and have each change marked in them."""
         from .policy_tables import EventRows, LeaseRows, OperationRows, SessionRows, Taken
+        from .watch_tables import MeterRows, NeedRows, ThresholdRows
 
-        owners = (self.ledger, self.operations, self.sessions)
-        taken = Taken(owners, self.limits)
+        granted = (self.ledger, self.operations, self.sessions)
+        watched = (self.thresholds, self.meters, self.needs)
+        taken = Taken(granted, self.limits, watched)
         tables = [taken]
-        for owner, make in zip(owners, (LeaseRows, OperationRows, SessionRows)):
+        makers = (LeaseRows, OperationRows, SessionRows, ThresholdRows, MeterRows, NeedRows)
+        for owner, make in zip(granted + watched, makers):
             rows = make(owner)
             owner.changed = _marker(rows.due, taken.due)
             tables.append(rows)
+            if owner is self.meters:
+                self._mark_meters = rows.mark
         events = EventRows(self.events, host)
         self.events.changed = _marker_of_one(events.due)
         tables.append(events)
@@ -124,40 +160,68 @@ class Policy:
         session = self._hosts.get(host_id)
         if session is None or session not in self.sessions.table:
             session = self.sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
-            self._hosts.clear()  # of those before nothing is asked any more
+            for other in list(self._hosts):  # one that another host came after may come back
+                if self._hosts[other] not in self.sessions.table:
+                    del self._hosts[other]
             self._hosts[host_id] = session
         return session
 
-    def alive(self, host_id):
-        """A host was heard: its session goes on."""
+    def host(self, host_id, what):
+        """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
         session = self._hosts.get(host_id)
-        if session is not None:
-            session.renew()
-
-    def gone(self, host_id):
-        """A host said goodbye: its session ends."""
-        session = self._hosts.get(host_id)
-        if session is not None:
+        if what == "alive":
+            if session is not None:
+                session.renew()
+            return
+        if what == "gone" and session is not None:
             session.close()
+        self.events.post("link", None, what)
+
+    def tell_meters(self, for_ms):
+        """Have a host told of the meters with each sample, for so long."""
+        if not 0 <= for_ms <= _MAX_TELL_MS:
+            raise ValueError("for_ms must be 0 to 60000")
+        self._meters_told.set(for_ms)
 
     def limits(self):
-        """Return max_operations, operation_timeout_ms, memory_reserve_permille."""
+        """Return the four that set_limits() sets."""
         operations = self.operations
-        return [operations.max_operations, operations.timeout_ms, self._supply.reserve_permille]
+        reserve = self._supply.reserve_permille
+        return [
+            operations.max_operations,
+            operations.timeout_ms,
+            reserve,
+            self.meters.overrun_ms,
+        ]
 
-    def set_limits(self, max_operations=None, operation_timeout_ms=None, reserve_permille=None):
-        """Set those that are not None, all or none; return all three."""
-        now = self.limits()
-        given = (max_operations, operation_timeout_ms, reserve_permille)
-        wanted = [old if new is None else new for old, new in zip(now, given)]
+    def set_limits(
+        self,
+        max_operations=None,
+        operation_timeout_ms=None,
+        memory_reserve_permille=None,
+        overrun_ms=None,
+    ):
+        """Set those that are not None, all or none; return all four."""
+        given = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
+        wanted = [old if new is None else new for old, new in zip(self.limits(), given)]
         check_limits(*wanted)
         self.operations.timeout_ms = wanted[1]
         self._supply.reserve_permille = wanted[2]
+        self.meters.overrun_ms = wanted[3]
         self.operations.set_limit(wanted[0])
         self.sessions.changed(None)  # the limits are told with the rows that are taken
         return wanted
 
     # --- by time --------------------------------------------------------------------------------
+
+    def look(self, passed_ms):
+        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
+        self.needs.look()
+        self.meters.look(passed_ms)
+        self.thresholds.look(passed_ms)
+        self.ladder.look(passed_ms)
+        if self._mark_meters is not None and not self._meters_told.passed():
+            self._mark_meters()
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""
@@ -166,24 +230,43 @@ class Policy:
         self.sessions.tick()
 
     def deliver(self):
-        """Call the application's callbacks; outside all locks."""
+        """Do what may run the application's code: outside all locks."""
+        self.ladder.act()
         self.events.deliver()
 
-    def allocate(self, kind, amount, session=None, **options):
+    # --- what is asked --------------------------------------------------------------------------
+
+    def allocate(self, kind, amount, session=None, priority=_NORMAL, **options):
         """Return a lease, or raise Denied; see Ledger.allocate."""
         if session is not None:
             session.admit(kind, amount)
-        return self.ledger.allocate(kind, amount, session=session, **options)
+        self.ladder.admit(priority, amount)
+        return self.ledger.allocate(kind, amount, session=session, priority=priority, **options)
 
-    def begin(self, name, session=None, memory=None, **options):
-        """Return an operation that may still wait for its place; see Operations.begin."""
+    def begin(self, name, session=None, memory=None, priority=_NORMAL, **options):
+        """Return an operation that may still wait for its place; see Operations.begin.
+
+        memory: bytes, None, or LEARNED (-1): what operations of that name needed at most so far.
+        """
+        if memory == _LEARNED:
+            memory = self.needs.worst(name) or None
         if session is not None:
             session.admit_operation()
             if memory:
                 session.admit(_MEMORY, memory)
-        op = self.operations.begin(name, session=session, memory=memory, **options)
+        self.ladder.admit(priority)
+        begin = self.operations.begin
+        return begin(name, session=session, memory=memory, priority=priority, **options)
+
+    def begin_here(self, name, **options):
+        """Begin an operation that its caller carries out: a task of asyncio is cancelled for it."""
+        op = self.begin(name, **options)
         op.task = self._agent.load.current_task()
         return op
+
+    def can_execute(self, priority=_NORMAL):
+        """Tell whether begin() with this priority would get a place, now or by preemption."""
+        return not self.ladder.refuses(priority) and self.operations.can_execute(priority)
 
     def wait(self, op):
         """Wait until an operation has its place; the loop of an application without asyncio.
@@ -210,55 +293,3 @@ class Policy:
         except BaseException:  # its task may be cancelled while it waits
             op.complete()
             raise
-
-
-class Guard:
-    """`with warden.operation(…)` and `async with warden.operation(…)`: begins, waits, completes."""
-
-    def __init__(self, policy, name, options):
-        self._policy = policy
-        self._name = name
-        self._options = options
-        self._op = None
-
-    def __enter__(self):
-        self._op = self._policy.begin(self._name, **self._options)
-        self._policy.wait(self._op)
-        return self._op
-
-    def __exit__(self, kind, error, trace):
-        self._op.complete()
-        return False
-
-    async def __aenter__(self):
-        self._op = self._policy.begin(self._name, **self._options)
-        await self._policy.wait_async(self._op)
-        return self._op
-
-    async def __aexit__(self, kind, error, trace):
-        self._op.complete()
-        return False
-
-
-def guarded(policy_of, name, options):
-    """Return a decorator: each call of the function, plain or async, is an operation."""
-
-    async def _async():
-        pass
-
-    def decorate(function):
-        if isinstance(function, type(_async)):  # a generator function: `async def`
-
-            async def call(*args, **kwargs):
-                async with Guard(policy_of(), name, options):
-                    return await function(*args, **kwargs)
-
-        else:
-
-            def call(*args, **kwargs):
-                with Guard(policy_of(), name, options):
-                    return function(*args, **kwargs)
-
-        return call
-
-    return decorate

@@ -23,25 +23,32 @@ def _put_session(buf, at, session):
     return codec.put_int(buf, at, session.id if session is not None else None)
 
 
+def _put_taken(buf, at, owners):
+    """Put a bit for each row that is taken, for each owner."""
+    for owner in owners:
+        mask = 0
+        for row, entry in enumerate(owner.table):
+            if entry is not None:
+                mask |= 1 << row
+        at = codec.put_int(buf, at, mask)
+    return at
+
+
 class Taken(Table):
     """Which rows of the other tables are taken, and the limits."""
 
-    def __init__(self, owners, limits):
+    def __init__(self, granted, limits, watched):
         super().__init__(1)
-        self._owners = owners  # of leases, operations and sessions: each has a list `table`
-        self._limits = limits  # function -> (operations, their timeout in ms, reserve in permille)
+        self._granted = granted  # leases, operations, sessions: each has a list `table`
+        self._limits = limits  # function -> list, in the order of ids.LIMITS_SET
+        self._watched = watched  # thresholds, meters, needs
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
-        at = uplink.begin(_ROWS, 4)
-        for owner in self._owners:
-            mask = 0
-            for row, entry in enumerate(owner.table):
-                if entry is not None:
-                    mask |= 1 << row
-            at = codec.put_int(buf, at, mask)
-        return codec.put(buf, at, self._limits())
+        at = _put_taken(buf, uplink.begin(_ROWS, 7), self._granted)
+        at = codec.put(buf, at, self._limits())
+        return _put_taken(buf, at, self._watched)
 
 
 class Rows(Table):
@@ -126,20 +133,20 @@ class EventRows(Table):
 
     def encode(self, _row, uplink):
         """Put the next event's message into the uplink; return its length, 0 if there is none."""
-        waiting = self._events.since(self._next)
-        if not waiting:
+        if self._next >= self._events.seq:
             return 0
-        number, kind, s, ms, subject, detail = waiting[0]
+        number, kind, s, ms, subject, detail, value = self._events.event(self._next)
         buf = uplink.payload
-        at = codec.put_int(buf, uplink.begin(_EVENT, 6), number)
+        at = codec.put_int(buf, uplink.begin(_EVENT, 7), number)
         at = codec.put_str(buf, at, codec.cut(kind, _MAX_DETAIL))
         at = codec.put_int(buf, at, s)
         at = codec.put_int(buf, at, ms)
         at = codec.put_int(buf, at, subject)
-        if isinstance(detail, str):
+        if detail is not None:
             detail = codec.cut(detail, _MAX_DETAIL)
+        at = codec.put(buf, at, detail)
         self._number = number
-        return codec.put(buf, at, detail)
+        return codec.put_int(buf, at, value)
 
     def sent(self):
         """Go on to the event after the one that was sent."""

@@ -101,26 +101,34 @@ class Session:
         """Return its operations, oldest first."""
         return [op for op in self._sessions._operations.all() if op.session is self]
 
+    def _use(self):
+        """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
+        if self not in self._sessions.table:
+            self._refuse("session", None, ())
+        self.renew()
+
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        self.renew()
+        self._use()
         if kind > _STORAGE or self.quotas[kind] is None:
             return
         mine = [lease for lease in self.leases() if lease.kind == kind]
         left = self.quotas[kind] - sum([lease.amount for lease in mine])
+        if kind == _MEMORY:  # what its waiting operations need has been promised to them
+            left -= sum([op.memory or 0 for op in self.operations() if op.lease is None])
         if amount > left:
             name = "quota:memory" if kind == _MEMORY else "quota:storage"
-            self._refuse(name, max(0, left), mine)
+            self._refuse(name, max(0, left), mine, amount)
 
     def admit_operation(self):
         """Raise Denied, naming the quota, if one more operation exceeds it."""
-        self.renew()
+        self._use()
         mine = self.operations()
         if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
-            self._refuse("quota:operations", 0, mine)
+            self._refuse("quota:operations", 0, mine, 1)
 
-    def _refuse(self, reason, available, blockers):
-        self._sessions._post("denied", self.id, reason)
+    def _refuse(self, reason, available, blockers, amount):
+        self._sessions._post("denied", self.id, reason, amount)
         raise Denied(reason, available, None, tuple([each.id for each in blockers]))
 
     def close(self):

@@ -17,6 +17,7 @@ _MAX_NAME = const(24)
 _HIGH = const(2)
 _CRITICAL = const(3)
 _MAX_ID = const(0x3FFFFFFF)
+_MAX_MEMORY = const(0x3FFFFFFF)
 
 WAITING = const(0)
 ACTIVE = const(1)
@@ -91,19 +92,21 @@ class Operation:
 
 
 class Operations:
-    """The table of operations. `ledger` grants their memory; `post` tells what happens."""
+    """The table of operations. ledger grants memory, post tells what happens, needs learns."""
 
-    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop):
+    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop, needs):
         self.clock = clock
         self.max_operations = max_operations
         self.timeout_ms = timeout_ms
         self._lock = lock
         self._ledger = ledger
         self._post = post
+        self._needs = needs  # told of each that has its place, and that it ended
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
         self.table = [None] * _ROWS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
+        self._leases_ended = 0  # when those that wait were last looked at
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -129,7 +132,7 @@ class Operations:
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self._in_place() < self.max_operations and not self._ahead_of(priority):
             return True
-        return priority >= _HIGH and self._victim() is not None
+        return self._victim(priority) is not None
 
     def begin(self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return a new operation: ACTIVE, or WAITING for a place if it waits or preempts.
@@ -138,12 +141,12 @@ class Operations:
         Denied("table") where even the waiting ones are too many, and what allocate() raises for
         the memory it needs. The caller of a WAITING one turns to `settle` until it is not.
         """
-        timeout_ms = self._checked(name, priority, timeout_ms, wait_ms)
+        timeout_ms = self._checked(name, priority, timeout_ms, memory, wait_ms)
         self.clock.advance()
         self._lock.acquire(1)
         try:
             free = self._in_place() < self.max_operations and not self._ahead_of(priority)
-            victim = None if free or priority < _HIGH else self._victim()
+            victim = self._victim(priority)
             if victim is not None:
                 wait_ms = max(wait_ms, _GRACE_MS)
             op = None
@@ -181,8 +184,11 @@ class Operations:
 
     def end(self, op):
         """End an operation, whatever its state; return whether this did."""
-        if not self._leave(op):
+        state = self._leave(op)
+        if state == ENDED:
             return False
+        if state != WAITING and state != ADMITTING:
+            self._needs.ended(op)
         self._post("operation", op.id, "ended")
         self._pass_on()
         return True
@@ -200,7 +206,9 @@ class Operations:
 
     def tick(self):
         """Do what time brings; allocates nothing where it brings nothing."""
-        passed_on = False
+        ended = self._ledger.ended
+        freed = ended != self._leases_ended  # memory, that somebody may wait for
+        self._leases_ended = ended
         row = 0
         while row < _ROWS:
             op = self.table[row]
@@ -214,13 +222,18 @@ class Operations:
                     op.deadline = None
                     self.touch(op)
                     self._post("operation", op.id, "overdue")
-                    passed_on = True
+                    freed = True
             row += 1
-        if passed_on:
+        if freed:
             self._pass_on()
-        for op in self.table:  # those that got no place in time
+        freed = False  # a turn, that memory was lacking for
+        for op in self.table:  # those that got no place in time; none of them may get it now
             if op is not None and op.state == WAITING and op._wait.passed():
-                self.end(op)
+                if self._leave(op, WAITING) == WAITING:
+                    self._post("operation", op.id, "ended")
+                    freed = True
+        if freed:
+            self._pass_on()
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -256,8 +269,13 @@ class Operations:
         first = self._first_waiting()
         return first is not None and first.priority >= priority
 
-    def _victim(self):
-        """Return whom to preempt: of the lowest priority below HIGH, the one begun last."""
+    def _victim(self, priority):
+        """Return whom to preempt: of the lowest priority below HIGH, the one begun last.
+
+        None for a priority that preempts nobody, or while a place is free: that goes by turn.
+        """
+        if priority < _HIGH or self._in_place() < self.max_operations:
+            return None
         found = None
         for op in self.table:
             if op is not None and op.state == ACTIVE and op.priority < _HIGH:
@@ -275,12 +293,16 @@ class Operations:
                 return True
         return False
 
-    def _leave(self, op):
-        """Take an operation out of the table; return whether it was there."""
+    def _leave(self, op, only=None):
+        """Take an operation out of the table; return the state it had.
+
+        ENDED where it had ended before, or is not in the state `only`.
+        """
         self._lock.acquire(1)
         try:
-            if op.state == ENDED:
-                return False
+            state = op.state
+            if state == ENDED or (only is not None and state != only):
+                return ENDED
             op.state = ENDED
             self.table[self.table.index(op)] = None
             lease = op.lease
@@ -290,7 +312,7 @@ class Operations:
         self.changed(None)
         if lease is not None:
             lease.release()
-        return True
+        return state
 
     def _pass_on(self):
         """Give free places to those that wait, the first in turn first."""
@@ -320,6 +342,7 @@ class Operations:
         op.began_s = self.clock.s
         op.deadline = Deadline(self.clock, op._timeout_ms)
         if self._move(op, ADMITTING, ACTIVE):
+            self._needs.began(op)
             self._post("operation", op.id, "began")
         elif lease is not None:  # it has been ended meanwhile
             lease.release()
@@ -344,7 +367,7 @@ class Operations:
 
     # --- refusing -------------------------------------------------------------------------------
 
-    def _checked(self, name, priority, timeout_ms, wait_ms):
+    def _checked(self, name, priority, timeout_ms, memory, wait_ms):
         if not isinstance(name, str) or not name:
             raise ValueError("an operation has a name")
         if not isinstance(priority, int) or not 0 <= priority <= _CRITICAL:
@@ -353,6 +376,8 @@ class Operations:
             timeout_ms = self.timeout_ms
         if not isinstance(timeout_ms, int) or timeout_ms <= 0:
             raise ValueError("timeout_ms must be a positive integer")
+        if memory is not None and (not isinstance(memory, int) or not 0 <= memory <= _MAX_MEMORY):
+            raise ValueError("memory must be 0 to 2**30 - 1 bytes, or None")
         if not isinstance(wait_ms, int) or wait_ms < 0:
             raise ValueError("wait_ms must not be negative")
         return timeout_ms

@@ -77,6 +77,12 @@ class Threads:
         """Return a number that tells the calling thread from the others."""
         return sys.modules["_thread"].get_ident() if self.available else 0
 
+    def start(self, function):
+        """Start function() in a new thread; NotImplementedError where the port has none."""
+        if not self.available:
+            raise NotImplementedError("this port has no threads")
+        return sys.modules["_thread"].start_new_thread(function, ())
+
     def lock(self):
         """Return a new lock; where the port has no threads, what does for one."""
         return sys.modules["_thread"].allocate_lock() if self.available else Flag()

@@ -1,0 +1,94 @@
+"""The figures that a threshold may watch, by their place in `ids.THRESHOLD_METRICS`.
+
+All are integers, in the unit that is named there; None where the board cannot tell.
+"""
+
+from micropython import const
+
+from .forecast import Forecast
+
+METRICS = (
+    "memory",
+    "memory_exhausted_in",
+    "storage",
+    "storage_exhausted_in",
+    "cpu",
+    "loop_lag",
+    "loop_lag_worst",
+    "available_bytes",
+    "live_bytes",
+    "largest_free_block_bytes",
+    "tasks",
+    "threads",
+    "connected",
+    "rssi_dbm",
+    "overhead",
+    "link_bytes_per_s",
+    "dropped_frames",
+    "bad_frames",
+    "faults",
+)
+_MEMORY = const(0)
+_STORAGE_USED = const(2)
+_STORAGE_EXHAUSTED_IN = const(3)
+_AVAILABLE_BYTES = const(7)
+_FIRST = const(4)  # from here on they are in the sample
+
+_MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
+
+_MEMORY_HISTORY = const(0)
+_STORAGE_HISTORY = const(3)
+
+# Those of which little is bad, where the levels do not say it.
+FALLING = (1, 3, 7, 9, 12, 13)
+# Those that a collection, and giving memory back, may improve.
+OF_MEMORY = (0, 1, 7, 8, 9)
+
+# The places of the others among ids.SAMPLE_VALUES, from `cpu` on (of `available_bytes`, any).
+_PLACES = b"\x07\x08\x09\x04\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
+
+
+class Figures:
+    """Reads them from what the agent measured last; allocates nothing.
+
+    limit_of: function of a metric of the history -> its limit there, in the history's scale.
+    """
+
+    def __init__(self, values, memory, storage, history, limit_of):
+        self._values = values
+        self._memory = memory
+        self._storage = storage
+        self._limit_of = limit_of
+        self._memory_forecast = Forecast(history, _MEMORY_HISTORY)
+        self._storage_forecast = Forecast(history, _STORAGE_HISTORY)
+
+    def read(self, metric):
+        """Return the metric's figure, or None."""
+        if metric >= _FIRST and metric != _AVAILABLE_BYTES:
+            return self._values[_PLACES[metric - _FIRST]]
+        if metric == _STORAGE_USED:
+            return self._storage_permille()
+        if metric == _STORAGE_EXHAUSTED_IN:
+            if not self._storage.rows:
+                return None
+            return self._storage_forecast.seconds(self._limit_of(_STORAGE_HISTORY))
+        return self._of_memory(metric)
+
+    def _of_memory(self, metric):
+        memory = self._memory
+        if memory.live is None:
+            return None
+        if metric == _MEMORY:
+            return memory.live // (memory.total // 1000)  # nothing here exceeds 30 bits
+        if metric == _AVAILABLE_BYTES:
+            return memory.total - memory.live
+        return self._memory_forecast.seconds(self._limit_of(_MEMORY_HISTORY))
+
+    def _storage_permille(self):
+        rows = self._storage.rows
+        if not rows:
+            return None
+        row = rows[0]
+        total = row[2]
+        used = total - row[3]
+        return used // (total // 1000) if total > _MANY_BLOCKS else used * 1000 // total

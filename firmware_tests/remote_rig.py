@@ -1,0 +1,158 @@
+"""A program for MicroPython: an agent in a virtual time that does what lines on stdin say.
+
+For the tests on CPython that compare the real board code with a model, and join it to the real
+host; `tests/model/board.py` is the other end.
+
+Each request is a line with the length of what follows, then a JSON array of commands; the answer
+is one line, a JSON array with the result of each. A command is [name, arguments …]; a result is
+["ok", value], ["denied", reason] or ["bad"]. Leases, operations and sessions go by their ids.
+"""
+
+import json
+import sys
+
+from virtual_board import Rig
+from warden.errors import Denied, Stopped
+
+_KINDS = 4
+_MOUNTS = ("/", "/sd")
+
+
+def _consents(lease):
+    """A holder who agreed to give it back when asked."""
+
+
+def _fails(lease):
+    raise ValueError("on purpose")
+
+
+class Board:
+    """The commands. What was ever made is kept by its id, for what is done to it too late."""
+
+    def new(self, max_operations, start_ms):
+        self.rig = Rig(max_operations, start_ms)
+        self.policy = self.rig.policy
+        self.made = ({}, {}, {})  # leases, operations, sessions by id
+
+    # --- the application ------------------------------------------------------------------------
+
+    def allocate(self, kind, amount, owner, priority, ttl_ms, session, backed, consents, mount):
+        options = {"owner": owner, "priority": priority, "ttl_ms": ttl_ms, "backed": backed}
+        return self.policy.allocate(
+            kind,
+            amount,
+            session=self.made[2].get(session),
+            on_preempt=(None, _consents, _fails)[consents],
+            mount=mount,
+            **options,
+        ).id
+
+    def release(self, lease_id):
+        self.made[0][lease_id].release()
+
+    def commit(self, lease_id):
+        self.made[0][lease_id].commit()
+
+    def begin(self, priority, timeout_ms, memory, wait_ms, session):
+        op = self.policy.begin(
+            "op",
+            priority=priority,
+            timeout_ms=timeout_ms,
+            memory=memory,
+            wait_ms=wait_ms,
+            session=self.made[2].get(session),
+        )
+        return [op.id, op.state]
+
+    def complete(self, op_id):
+        self.made[1][op_id].complete()
+
+    def check(self, op_id):
+        try:
+            self.made[1][op_id].check()
+        except Stopped as why:
+            return type(why).__name__
+
+    def can_execute(self, priority):
+        return self.policy.operations.can_execute(priority)
+
+    def open(self, memory, storage, operations, ttl_ms):
+        quotas = {"memory": memory, "storage": storage, "operations": operations}
+        return self.policy.sessions.open("s", ttl_ms=ttl_ms, **quotas).id
+
+    def close(self, session_id):
+        self.made[2][session_id].close()
+
+    def set_limits(self, max_operations, reserve_permille):
+        return self.policy.set_limits(max_operations, None, reserve_permille)
+
+    # --- time and the line ----------------------------------------------------------------------
+
+    def time(self, ms):
+        self.rig.board.ticks.pass_ms(ms)
+
+    def hear(self, data):
+        """Have the host say this (hexadecimal); what is told shows with `told`."""
+        self.rig.line.inbox.extend(bytes.fromhex(data))
+
+    def told(self):
+        line = self.rig.line
+        data = bytes(line.outbox).hex()
+        line.outbox = bytearray()
+        return data
+
+    # --- what there is --------------------------------------------------------------------------
+
+    def turn(self):
+        """Have the agent do what is due; return all there is then."""
+        self.rig.turn()
+        policy = self.policy
+        leases, operations, sessions = (
+            policy.ledger.active(),
+            policy.operations.all(),
+            policy.sessions.all(),
+        )
+        for made, rows in zip(self.made, (leases, operations, sessions)):
+            for row in rows:
+                made[row.id] = row
+        return {
+            "leases": [[x.id, x.kind, x.amount, x.owner, _left(x)] for x in leases],
+            "operations": [[x.id, x.state, _left(x)] for x in operations],
+            "sessions": [[x.id, _left(x)] for x in sessions],
+            "outstanding": [_outstanding(policy.ledger, kind) for kind in range(_KINDS)],
+            "in_place": policy.operations._in_place(),
+            "host": self.rig.agent.session.host_id,
+        }
+
+
+def _left(row):
+    return row.deadline.left_ms() if row.deadline is not None else None
+
+
+def _outstanding(ledger, kind):
+    if kind != 1:
+        return ledger.outstanding(kind)
+    return sum([ledger.outstanding(kind, mount) for mount in _MOUNTS])
+
+
+def _result(board, name, *arguments):
+    try:
+        return ["ok", getattr(board, name)(*arguments)]
+    except Denied as refusal:
+        return ["denied", refusal.reason]
+    except (TypeError, ValueError):
+        return ["bad"]
+
+
+def main():
+    board = Board()
+    while True:
+        head = sys.stdin.readline()
+        if not head:
+            return
+        commands = json.loads(sys.stdin.read(int(head)))
+        print(json.dumps([_result(board, *command) for command in commands]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Events: a ring of fixed size that needs no memory, and callbacks outside all locks."""
+
+from harness import no_heap, raises
+from rig import FakeTicks
+from warden.clock import Clock
+from warden.events import Events
+from warden.threads import Flag
+
+
+def _events():
+    ticks = FakeTicks()
+    return Events(Clock(ticks.ticks_ms, ticks.ticks_diff), Flag(), Flag())
+
+
+def test_an_event_says_what_when_and_how_much():
+    events = _events()
+    events._clock.s = 7
+    events.post("trim", 0, "cache", 4096)
+    assert events.event(0) == (0, "trim", 7, 0, 0, "cache", 4096)
+
+
+def test_to_post_one_takes_no_memory():
+    events = _events()
+    with no_heap():
+        for number in range(40):
+            events.post("lease", number, "released", 100)
+    assert events.event(39)[4] == 39
+
+
+def test_the_ring_holds_the_last_sixteen():
+    events = _events()
+    for number in range(20):
+        events.post("lease", number)
+    assert events.event(0)[0] == 4
+    assert [events.event(number)[4] for number in range(4, 20)] == list(range(4, 20))
+
+
+def test_callbacks_hear_what_they_asked_for_once_and_in_order():
+    events = _events()
+    leases, all_of_them = [], []
+    events.on("lease", leases.append)
+    events.on(None, all_of_them.append)
+    events.post("lease", 1)
+    events.post("operation", 2)
+    events.deliver()
+    events.deliver()
+    assert [event[4] for event in leases] == [1]
+    assert [event[4] for event in all_of_them] == [1, 2]
+
+
+def test_one_that_comes_too_late_hears_of_the_last_sixteen():
+    events = _events()
+    heard = []
+    events.on(None, heard.append)
+    for number in range(30):
+        events.post("lease", number)
+    events.deliver()
+    assert [event[0] for event in heard] == list(range(14, 30))
+
+
+def test_a_callback_that_raises_is_reported_and_stops_nobody():
+    events = _events()
+    heard = []
+
+    def fail(event):
+        raise ValueError("on purpose")
+
+    events.on(None, fail)
+    events.on(None, heard.append)
+    events.post("lease", 7)
+    events.deliver()
+    kinds = [(event[1], event[4], event[5]) for event in heard]
+    assert kinds == [("lease", 7, None), ("callback_failed", 0, "ValueError")]
+    assert events.failed == 2
+
+
+def test_a_callback_that_posts_and_delivers_is_not_called_inside_itself():
+    events = _events()
+    inside = []
+    deepest = []
+
+    def again(event):
+        inside.append(event[0])
+        deepest.append(len(inside))
+        if event[0] < 3:
+            events.post("lease")
+            events.deliver()
+        inside.pop()
+
+    events.on(None, again)
+    events.post("lease")
+    events.deliver()
+    assert deepest == [1, 1, 1, 1]
+
+
+def test_there_are_eight_callbacks_at_most():
+    events = _events()
+    for _ in range(8):
+        events.on(None, print)
+    raises(ValueError, events.on, None, print)

@@ -1,0 +1,138 @@
+"""The forecast: clear rises are seen, chance is not, and nothing is allocated."""
+
+from harness import no_heap
+from warden.forecast import _LEAST_S, Forecast
+from warden.history import History
+
+_LIMIT = 60_000
+
+
+class Past:
+    """A history of one metric, written second by second."""
+
+    def __init__(self):
+        self.history = History()
+        self.forecast = Forecast(self.history, 0)
+        self.s = 0
+
+    def add(self, value):
+        self.history.row[0] = value
+        self.history.add(self.s)
+        self.s += 1
+
+    def seconds(self):
+        return Forecast(self.history, 0).seconds(_LIMIT)
+
+
+class Chance:
+    """Numbers that look random and are the same on every board: a 16-bit xorshift."""
+
+    def __init__(self, seed):
+        self._state = seed
+
+    def below(self, limit):
+        x = self._state
+        x ^= (x << 7) & 0xFFFF
+        x ^= x >> 9
+        x ^= (x << 8) & 0xFFFF
+        self._state = x
+        return x % limit
+
+
+def test_a_steady_leak_is_forecast():
+    past = Past()
+    for second in range(62):
+        past.add(10_000 + 100 * second)
+    assert 430 <= past.seconds() <= 450  # (60 000 - 16 000) / 100
+
+
+def test_it_is_seen_after_half_a_minute():
+    past = Past()
+    for second in range(25):
+        past.add(10_000 + 100 * second)
+    assert past.seconds() is None
+    for second in range(25, 37):
+        past.add(10_000 + 100 * second)
+    assert past.seconds() is not None
+
+
+def test_a_leak_in_steps_is_seen():
+    past = Past()
+    for second in range(62):  # live bytes change when garbage is collected
+        past.add(10_000 + 1000 * (second // 8))
+    found = past.seconds()
+    assert 280 <= found <= 450, found
+
+
+def test_what_falls_or_stays_or_only_scatters_is_no_leak():
+    for value in (lambda s: 30_000, lambda s: 40_000 - 100 * s):
+        past = Past()
+        for second in range(62):
+            past.add(value(second))
+        assert past.seconds() is None
+
+
+def test_chance_seldom_looks_like_a_leak():
+    alarms = 0
+    chance = Chance(4711)
+    for _ in range(40):
+        past = Past()
+        for _second in range(62):
+            past.add(30_000 + chance.below(2000))
+        if past.seconds() is not None:
+            alarms += 1
+    assert alarms <= 2, alarms  # one in 200 is expected
+
+
+def test_a_slow_leak_is_seen_over_the_hour():
+    past = Past()
+    chance = Chance(99)
+    for second in range(3700):  # a tenth a second, in scatter that hides it in a minute
+        past.add(10_000 + second // 10 + chance.below(200))
+    found = past.seconds()
+    assert 400_000 <= found <= 600_000, found  # 49 630 / 0.1
+
+
+def test_gaps_end_what_is_looked_at():
+    past = Past()
+    for second in range(40):
+        past.add(10_000 + 100 * second)
+    past.s += 30  # the board did not sample
+    for _ in range(5):
+        past.add(20_000)
+    assert past.seconds() is None
+
+
+def test_a_limit_that_is_passed_is_now():
+    past = Past()
+    for second in range(62):
+        past.add(60_000 + 10 * second)
+    assert past.seconds() == 0
+
+
+def test_nothing_is_allocated():
+    past = Past()
+    for second in range(3700):
+        past.add(100 + 10 * second // 2)
+    with no_heap():
+        past.forecast.seconds(0xFFFE)
+    assert past.forecast.seconds(0xFFFE) is not None
+
+
+def test_the_least_s_are_those_of_the_exact_distribution():
+    for points in range(6, 13):
+        inversions = [1]  # how many orders have so many, of one point, two …
+        for count in range(2, points + 1):
+            more = [0] * (len(inversions) + count - 1)
+            for at, orders in enumerate(inversions):
+                for step in range(count):
+                    more[at + step] += orders
+            inversions = more
+        pairs = points * (points - 1) // 2
+        orders = sum(inversions)
+        so_far = 0
+        for falls, count in enumerate(inversions):
+            so_far += count
+            if so_far * 200 > orders:
+                assert _LEAST_S[points - 6] == pairs - 2 * (falls - 1), points
+                break

@@ -1,0 +1,250 @@
+"""What the board does when memory is short: the whole agent over a heap that the test sets."""
+
+from harness import no_heap, raises
+from rig import PressedBoard
+from warden.agent import Agent
+from warden.errors import Denied, Preempted
+from warden.levels import PROTECT, RESET, TELL
+
+LOW, NORMAL, HIGH, CRITICAL = range(4)
+MEMORY = 0
+
+
+class Rig:
+    """An agent that samples every second; live memory is set in permille of the heap."""
+
+    def __init__(self, board=None):
+        self.board = board or PressedBoard()
+        self.agent = Agent(self.board, 1000, None)
+        self.policy = self.agent.decide()
+        self.events = []
+        self.policy.events.on(None, self._note)
+
+    def _note(self, event):
+        self.events.append((event[1], event[5], event[6]))
+
+    def live(self, permille, seconds=1):
+        """Have so much live memory, seen by a collection, for so many seconds."""
+        self.board.live = self.board.total // 1000 * permille
+        self.agent.memory.live = None  # so that the next sample looks
+        for _ in range(seconds):
+            self.board.ticks.pass_ms(1000)
+            self.agent.step()
+        assert self.agent.faults == 0
+
+    def kinds(self, kind):
+        return [event[1:] for event in self.events if event[0] == kind]
+
+    def trim(self, permille, asked, name):
+        """Return a function that gives so much back, once, and says that it was asked."""
+
+        def give(level):
+            asked.append((name, level))
+            self.board.live -= self.board.total // 1000 * permille
+            return 12345  # nobody believes it
+
+        self.policy.ladder.on_trim(give)
+        return give
+
+
+def test_at_warn_memory_is_asked_for_until_it_is_enough():
+    rig = Rig()
+    asked = []
+    rig.trim(50, asked, "little")
+    rig.trim(100, asked, "much")
+    rig.trim(10, asked, "not needed")
+    rig.live(820)
+    assert asked == [("little", 1), ("much", 1)]
+    assert rig.kinds("trim") == [("give", 10_000), ("give", 20_000)]
+    rig.live(670)
+    assert rig.kinds("threshold") == [("warn", 820), ("clear", 670)]
+
+
+def test_who_gave_most_is_asked_first_the_next_time():
+    rig = Rig()
+    asked = []
+    rig.trim(0, asked, "nothing")
+    rig.trim(20, asked, "little")
+    rig.trim(60, asked, "more")
+    rig.live(850)
+    assert [name for name, _ in asked] == ["nothing", "little", "more"]
+    rig.live(600)
+    del asked[:]
+    rig.trim(0, asked, "new")
+    rig.live(850)
+    assert [name for name, _ in asked] == ["more", "little", "new", "nothing"]
+
+
+def test_garbage_is_collected_first_and_nobody_is_asked_if_that_is_enough():
+    rig = Rig()
+    asked = []
+    rig.trim(100, asked, "asked")
+    rig.live(600)
+    rig.agent.memory.live = 170_000  # as a collection long ago left it
+    rig.board.live = 100_000
+    rig.board.garbage = 75_000
+    rig.agent.memory._used = 170_000
+    rig.board.ticks.pass_ms(1000)
+    rig.agent.step()
+    assert rig.kinds("collect") == [(None, 75_000)]
+    assert asked == []
+
+
+def test_what_raises_is_reported_and_the_next_is_asked():
+    rig = Rig()
+    asked = []
+
+    def fail(level):
+        raise ValueError("on purpose")
+
+    rig.policy.ladder.on_trim(fail)
+    rig.trim(200, asked, "next")
+    rig.live(820)
+    assert asked == [("next", 1)]
+    assert rig.kinds("callback_failed") == [("ValueError", None)]
+
+
+def test_where_collections_are_off_its_word_is_taken():
+    rig = Rig()
+    rig.live(500)
+    rig.board.collects = False
+    rig.trim(10, [], "trusted")
+    rig.agent.memory.live = 170_000
+    rig.board.live = 170_000
+    rig.board.ticks.pass_ms(1000)
+    rig.agent.step()
+    assert rig.kinds("trim") == [("give", 12345)]
+
+
+def test_while_it_lasts_memory_is_asked_for_every_ten_seconds():
+    rig = Rig()
+    asked = []
+    rig.trim(0, asked, "nothing")
+    rig.live(820, 25)
+    assert asked == [("nothing", 1)] * 3
+    rig.live(920)
+    assert asked[3:] == [("nothing", 2)]  # at once when it gets worse
+
+
+def test_critical_refuses_what_is_below_high():
+    rig = Rig()
+    rig.live(950)
+    policy = rig.policy
+    for priority in (LOW, NORMAL):
+        assert raises(Denied, policy.allocate, MEMORY, 10, priority=priority).reason == "pressure"
+        assert raises(Denied, policy.begin, "x", priority=priority).reason == "pressure"
+        assert not policy.can_execute(priority)
+    assert policy.can_execute(HIGH)
+    policy.begin("x", priority=HIGH)
+    assert policy.allocate(3, 10, priority=CRITICAL)
+    rig.live(850)
+    assert not policy.can_execute(NORMAL)  # until it is below warn
+    rig.live(750)
+    assert policy.can_execute(NORMAL)
+
+
+def test_critical_ends_what_is_low():
+    rig = Rig()
+    policy = rig.policy
+    told = []
+    low, normal = policy.begin("low", priority=LOW), policy.begin("normal")
+    agreed = policy.allocate(MEMORY, 100, priority=LOW, on_preempt=told.append)
+    not_agreed = policy.allocate(MEMORY, 100, priority=LOW)
+    normal_lease = policy.allocate(MEMORY, 100, on_preempt=told.append)
+    rig.live(850)
+    low.check()
+    rig.live(950)
+    raises(Preempted, low.check)
+    normal.check()
+    assert told == [agreed]
+    assert (agreed.active, not_agreed.active, normal_lease.active) == (False, True, True)
+
+
+def test_it_can_be_switched_off_and_set():
+    rig = Rig()
+    asked = []
+    rig.trim(10, asked, "asked")
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, TELL)
+    rig.live(950)
+    assert asked == [] and rig.kinds("threshold") == [("critical", 950)]
+    assert rig.policy.can_execute(LOW)
+    rig.policy.thresholds.set("memory")
+    rig.live(500)
+    rig.live(950)
+    assert len(rig.kinds("threshold")) == 1
+    rig.policy.thresholds.set("cpu", 800, 900, 700, 0, PROTECT)
+    rig.policy.ladder.look(1000)
+    assert rig.policy.can_execute(LOW)
+
+
+def test_a_threshold_that_is_taken_away_while_it_is_crossed_ends_the_pressure():
+    rig = Rig()
+    rig.live(950)
+    rig.policy.thresholds.set("memory")
+    rig.live(950)
+    assert rig.policy.can_execute(LOW)
+
+
+def test_half_a_minute_of_critical_resets_the_board_with_a_note_if_it_may():
+    rig = Rig()
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.live(950, 31)
+    assert rig.board.resets == 0
+    assert rig.kinds("reset") == [("about to", 950)]
+    rig.live(950)
+    assert rig.board.resets == 1
+    assert rig.board.note == "memory critical, 950"
+    after = Rig(rig.board)
+    after.agent.step()
+    assert after.kinds("reset") == [("memory critical, 950", None)]
+    assert rig.board.note is None
+
+
+def test_a_board_that_recovers_is_not_reset():
+    rig = Rig()
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.live(950, 31)
+    rig.live(600)
+    rig.live(950, 29)
+    assert rig.board.resets == 0
+    rig = Rig()
+    rig.live(950, 100)
+    assert rig.board.resets == 0
+
+
+def test_a_note_that_cannot_be_kept_does_not_keep_it_from_the_reset():
+    rig = Rig()
+
+    def full(text):
+        raise OSError(28)
+
+    rig.board.leave_note = full
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.live(950, 32)
+    assert rig.board.resets == 1
+
+
+def test_a_calm_board_allocates_nothing_for_it():
+    rig = Rig()
+    rig.trim(10, [], "x")
+    rig.policy.thresholds.set("memory_exhausted_in", 60, 10, 120, 0, PROTECT)
+    rig.live(500, 3)
+    rig.policy.look(1000)
+    with no_heap():
+        rig.policy.look(1000)
+        rig.policy.deliver()
+
+
+def test_crossed_and_quiet_it_allocates_nothing_either():
+    rig = Rig()
+    rig.live(850, 3)
+    with no_heap():
+        rig.policy.look(1000)
+        rig.policy.deliver()
+
+
+def test_there_are_eight_functions_at_most():
+    rig = Rig()
+    for _ in range(8):
+        rig.policy.ladder.on_trim(len)
+    raises(ValueError, rig.policy.ladder.on_trim, len)

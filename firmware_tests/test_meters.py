@@ -1,0 +1,224 @@
+# targets: unix frozen
+"""Who uses the core: real tasks of asyncio, real threads, real time."""
+
+import asyncio
+import time
+
+import warden
+from harness import needs, no_heap, raises
+
+
+class Started:
+    """The agent, sampling every 200 ms."""
+
+    def __init__(self, **options):
+        self._options = options
+
+    async def __aenter__(self):
+        warden.start(interval_ms=200, link=False, **self._options)
+        self.events = []
+        warden.on(None, self._note)
+        await asyncio.sleep_ms(50)
+        return self
+
+    async def __aexit__(self, kind, error, trace):
+        warden.stop()
+        return False
+
+    def _note(self, event):
+        self.events.append((event[1], event[4], event[5]))
+
+    def meters(self):
+        return {meter.name: meter for meter in warden.api._policy().meters.table if meter}
+
+
+def _spin(ms):
+    began = time.ticks_us()
+    while time.ticks_diff(time.ticks_us(), began) < ms * 1000:
+        pass
+
+
+async def _busy(ms, every_ms):
+    while True:
+        _spin(ms)
+        await asyncio.sleep_ms(every_ms - ms)
+
+
+async def _until(true):
+    for _ in range(500):
+        if true():
+            return
+        await asyncio.sleep_ms(10)
+    raise AssertionError("it did not come to that")
+
+
+async def test_shares_steps_and_the_longest_are_measured():
+    async with Started() as board:
+        hungry = warden.spawn(_busy(15, 50), "hungry")
+        modest = warden.spawn(_busy(1, 20), "modest")
+        meters = board.meters()
+        await _until(lambda: meters["modest"].steps)
+        await asyncio.sleep_ms(450)
+        by_name = {}
+        for name, meter in meters.items():
+            by_name[name] = (meter.cpu_permille, meter.worst_ms, meter.steps)
+        assert 240 <= by_name["hungry"][0] <= 400, by_name
+        assert 15 <= by_name["hungry"][1] <= 60, by_name
+        assert 3 <= by_name["hungry"][2] <= 5, by_name
+        assert by_name["modest"][0] < 120 and by_name["modest"][2] >= 4, by_name
+        hungry.cancel()
+        modest.cancel()
+        await asyncio.sleep_ms(20)
+        assert board.meters() == {}
+
+
+async def test_what_a_task_returns_raises_and_is_told_goes_through():
+    async with Started() as board:
+
+        async def answer():
+            await asyncio.sleep_ms(1)
+            return 42
+
+        async def fail():
+            await asyncio.sleep_ms(1)
+            raise ValueError("on purpose")
+
+        cancelled = []
+
+        async def wait():
+            try:
+                await asyncio.sleep_ms(10_000)
+            except asyncio.CancelledError:
+                cancelled.append(True)
+                raise
+
+        assert await warden.spawn(answer()) == 42
+        try:
+            await warden.spawn(fail())
+            raise AssertionError("did not raise")
+        except ValueError:
+            pass
+        task = warden.spawn(wait())
+        await asyncio.sleep_ms(5)
+        task.cancel()
+        await asyncio.sleep_ms(5)
+        assert cancelled == [True]
+        warden.spawn(wait()).cancel()  # before its first step
+        await asyncio.sleep_ms(5)
+        assert board.meters() == {}
+        assert warden.status()["faults"] == 0
+
+
+async def test_metered_tasks_count_among_the_others():
+    async with Started():
+
+        async def nap():
+            await asyncio.sleep_ms(1500)
+
+        await asyncio.sleep_ms(450)
+        before = warden.status()["cpu"]["active_tasks"]
+        task = warden.spawn(nap())
+        await asyncio.sleep_ms(450)
+        assert warden.status()["cpu"]["active_tasks"] == before + 1
+        task.cancel()
+        warden.spawn(nap()).cancel()  # one that never starts is none
+        await asyncio.sleep_ms(450)
+        assert warden.status()["cpu"]["active_tasks"] == before
+
+
+async def test_one_that_takes_more_than_its_lease_is_told_then_cancelled():
+    async with Started(overrun_ms=600) as board:
+        lease = warden.allocate(warden.CPU_TIME, 100, ttl_ms=None)
+        task = warden.spawn(_busy(15, 30), "hungry", lease=lease)
+        began = time.ticks_ms()
+        await _until(lambda: ("overrun", lease.id, "hungry") in board.events)
+        assert not task.done()
+        await _until(task.done)
+        assert time.ticks_diff(time.ticks_ms(), began) >= 600
+        await _until(lambda: ("overrun", lease.id, "cancelled") in board.events)
+        lease.release()
+
+
+async def test_one_that_keeps_to_its_lease_goes_on_and_policy_may_be_never():
+    async with Started(overrun_ms=0) as board:
+        lease = warden.allocate(warden.CPU_TIME, 500, ttl_ms=None)
+        task = warden.spawn(_busy(2, 30), "modest", lease=lease)
+        small = warden.allocate(warden.CPU_TIME, 1, ttl_ms=None)
+        hungry = warden.spawn(_busy(10, 30), "hungry", lease=small)
+        await _until(lambda: ("overrun", small.id, "hungry") in board.events)
+        await asyncio.sleep_ms(700)
+        assert not task.done() and not hungry.done()
+        assert [event for event in board.events if event[1] == lease.id] == []
+        task.cancel()
+        hungry.cancel()
+        await asyncio.sleep_ms(5)
+
+
+async def test_low_ones_are_cancelled_while_something_is_critical():
+    async with Started():
+        low = warden.spawn(_busy(1, 20), "low", warden.LOW)
+        normal = warden.spawn(_busy(1, 20), "normal")
+        warden.threshold("tasks", critical=1, action=warden.PROTECT)
+        await _until(low.done)
+        assert not normal.done()
+        normal.cancel()
+        await asyncio.sleep_ms(5)
+
+
+async def test_threads_have_a_name_and_no_made_up_share():
+    needs("_thread")
+    async with Started() as board:
+        go = []
+        done = []
+
+        def work(what):
+            while not go:
+                time.sleep_ms(1)
+            done.append(what)
+
+        warden.thread(work, ("x",), name="worker")
+        meter = board.meters()["worker"]
+        await asyncio.sleep_ms(450)
+        assert (meter.kind, meter.cpu_permille, meter.worst_ms, meter.steps) == (
+            1,
+            None,
+            None,
+            None,
+        )
+        go.append(True)
+        await _until(lambda: done and not board.meters())
+        assert done == ["x"]
+
+
+async def test_there_are_sixteen_at_most():
+    async with Started() as board:
+        tasks = [warden.spawn(_busy(0, 50)) for _ in range(16)]
+        coro = _busy(0, 50)
+        assert raises(warden.Denied, warden.spawn, coro).reason == "table"
+        coro.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep_ms(20)
+        assert board.meters() == {}
+
+
+async def test_a_look_and_a_step_allocate_nothing():
+    async with Started() as board:
+        from warden.meters import Metered
+
+        lease = warden.allocate(warden.CPU_TIME, 1, ttl_ms=None)
+        task = warden.spawn(_busy(2, 20), "hungry", lease=lease)
+        await _until(lambda: ("overrun", lease.id, "hungry") in board.events)
+        meters = warden.api._policy().meters
+
+        def endless():
+            while True:
+                yield
+
+        metered = Metered(endless(), board.meters()["hungry"], len, meters._board)
+        metered.send(None)
+        with no_heap():
+            metered.send(None)
+            meters.look(200)
+        task.cancel()
+        await asyncio.sleep_ms(5)

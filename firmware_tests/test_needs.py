@@ -1,0 +1,135 @@
+"""What operations need of memory, learned from those that ran alone."""
+
+from harness import no_heap
+from rig import PressedBoard
+from warden.agent import Agent
+
+LEARNED = -1
+
+
+class Rig:
+    """An agent over a heap that the test sets, its clock too; measurements cost nothing here."""
+
+    def __init__(self):
+        self.board = PressedBoard()
+        self.agent = Agent(self.board, 1000, None)
+        self.policy = self.agent.decide()
+        self.needs = self.policy.needs
+
+    def run(self, name, grows, sample=0):
+        """Run an operation that allocates so much, `sample` bytes of it there at a sample only."""
+        op = self.policy.begin(name)
+        self.board.garbage += grows + sample
+        if sample:
+            self.board.ticks.pass_ms(1000)
+            self.agent.step()
+            self.board.garbage -= sample
+        op.complete()
+
+    def learned(self):
+        return [(need.name, need.count, need.typical, need.worst) for need in self.needs.all()]
+
+
+def test_typical_and_worst_are_learned_by_name():
+    rig = Rig()
+    for grows in (1000, 3000):
+        rig.run("upload", grows)
+    rig.run("flash", 500)
+    assert rig.learned() == [("upload", 2, 2000, 3000), ("flash", 1, 500, 500)]
+    for _ in range(20):
+        rig.run("upload", 1000)
+    assert rig.learned()[0][2] < 1100  # the typical one follows, the worst stays
+    assert rig.learned()[0][3] == 3000
+
+
+def test_what_is_in_use_for_a_while_only_counts():
+    rig = Rig()
+    rig.run("upload", 1000, sample=4000)
+    assert rig.learned() == [("upload", 1, 5000, 5000)]
+
+
+def test_who_is_not_alone_teaches_nothing():
+    rig = Rig()
+    first = rig.policy.begin("first")
+    rig.board.garbage += 1000
+    second = rig.policy.begin("second")
+    first.complete()
+    second.complete()
+    assert rig.learned() == []
+    rig.run("alone", 10)
+    assert rig.learned() == [("alone", 1, 10, 10)]
+
+
+def test_a_collection_meanwhile_makes_it_unknown():
+    rig = Rig()
+    op = rig.policy.begin("upload")
+    rig.board.garbage += 5000
+    rig.agent.memory.collect(0)
+    rig.board.garbage += 100
+    op.complete()
+    op = rig.policy.begin("upload")
+    rig.board.live -= 100  # one that was not seen
+    op.complete()
+    assert rig.learned() == []
+
+
+def test_after_a_measurement_there_is_a_pause_of_200_times_its_cost():
+    rig = Rig()
+    measure = rig.board.mem_free
+
+    def slowly():
+        rig.board.ticks.pass_ms(10)
+        return measure()
+
+    rig.board.mem_free = slowly
+    rig.run("upload", 100)
+    rig.run("upload", 100)
+    assert rig.learned()[0][1] == 1
+    rig.board.mem_free = measure
+    rig.board.ticks.pass_ms(3900)
+    rig.agent.clock.advance()
+    rig.run("upload", 100)
+    assert rig.learned()[0][1] == 1
+    rig.board.ticks.pass_ms(200)
+    rig.agent.clock.advance()
+    rig.run("upload", 100)
+    assert rig.learned()[0][1] == 2
+
+
+def test_admission_uses_it_when_asked_to():
+    rig = Rig()
+    first = rig.policy.begin("upload", memory=LEARNED)
+    assert first.lease is None and first.memory is None  # nothing is known yet
+    first.complete()
+    rig.run("upload", 8000)
+    op = rig.policy.begin("upload", memory=LEARNED)
+    assert op.lease.amount == 8000
+    op.complete()
+    assert rig.policy.begin("upload").lease is None  # nobody asked
+
+
+def test_the_table_has_a_fixed_size():
+    rig = Rig()
+    for number in range(10):
+        rig.run("name %d" % number, 10)
+    assert [row[0] for row in rig.learned()] == ["name %d" % number for number in range(8)]
+    rig.run("name 3", 30)
+    assert rig.learned()[3][1] == 2
+
+
+def test_one_that_never_had_its_place_is_not_counted():
+    rig = Rig()
+    rig.policy.set_limits(max_operations=1)
+    op = rig.policy.begin("first")
+    waiting = rig.policy.begin("second", wait_ms=1000)
+    waiting.complete()
+    op.complete()
+    rig.run("alone", 10)
+    assert rig.learned() == [("first", 1, 0, 0), ("alone", 1, 10, 10)]
+
+
+def test_a_look_allocates_nothing():
+    rig = Rig()
+    rig.policy.begin("upload")
+    with no_heap():
+        rig.needs.look()

@@ -1,0 +1,61 @@
+"""A whole agent in a time that is set by hand, over a board whose figures are made up.
+
+The decisions are the real ones: only ticks, memory, storage and the line are stood in for.
+"""
+
+from rig import FakeBoard, FakeLine, FakeTicks
+from warden.agent import Agent
+
+_TOTAL = 200_000
+_FREE = 150_000  # with nothing granted
+
+
+class VirtualBoard(FakeBoard):
+    """200 000 bytes of heap, of which 150 000 are free less what holders of leases have taken."""
+
+    def __init__(self, start_ms=0):
+        ticks = FakeTicks(start_ms)
+        self.ticks = ticks
+        self.ticks_ms = ticks.ticks_ms
+        self.ticks_us = ticks.ticks_us
+        self.ticks_diff = ticks.ticks_diff
+        self.ledger = None
+
+    def sleep_ms(self, ms):
+        self.ticks.pass_ms(ms)
+
+    def mounts(self):
+        return ("/", "/sd")
+
+    def statvfs(self, mount):
+        return super().statvfs(mount) if mount in self.mounts() else None
+
+    def mem_free(self):
+        free = _FREE
+        for lease in self.ledger.table if self.ledger is not None else ():
+            if lease is not None and lease.kind == 0 and not lease.outstanding():
+                free -= lease.amount
+        return free
+
+    def mem_alloc(self):
+        return _TOTAL - self.mem_free()
+
+
+class Rig:
+    """An agent on such a board, with a line to it unless `link` is None."""
+
+    def __init__(self, max_operations=4, start_ms=0, link=FakeLine):
+        self.board = VirtualBoard(start_ms)
+        self.line = link() if link is not None else None
+        self.agent = Agent(self.board, 600_000, self.line, (max_operations, 300_000, 100))
+        self.policy = self.agent.decide()
+        self.board.ledger = self.policy.ledger
+
+    def pass_ms(self, ms):
+        """Let time pass, then have the agent do what is due."""
+        self.board.ticks.pass_ms(ms)
+        self.turn()
+
+    def turn(self):
+        self.agent.step(True)
+        assert self.agent.faults == 0
