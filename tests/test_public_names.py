@@ -15,7 +15,7 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 def test_all_is_what_there_is() -> None:
-    assert boardwarden.__all__ == sorted(boardwarden.__all__)
+    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
     public = {
         name
         for name, value in vars(boardwarden).items()

@@ -1,5 +1,6 @@
 """A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
 
+from .arguments import LEARNED
 from .board import Board, connect
 from .errors import (
     AddressError,
@@ -49,6 +50,7 @@ from .sync import SyncBoard, open
 from .transport.base import Transport
 
 __all__ = [
+    "LEARNED",
     "Action",
     "AddressError",
     "AtPrompt",

@@ -15,6 +15,8 @@ from .units import METRICS, in_thousandths
 
 MOST = 2**30 - 1  # of any number that is sent: a board without long integers holds it
 LONGEST_S = MOST / 1000
+LEARNED = -1  # as the memory of an operation: what those of its name needed at most so far
+_LONGEST_HOLD_S = 600
 
 Arguments = tuple[Any, ...]
 
@@ -37,11 +39,13 @@ def whole(name: str, value: Any, least: int, most: int = MOST, what: str = "") -
     return int(value)
 
 
-def milliseconds(name: str, seconds: Any, least: float = 0.001) -> int | None:
+def milliseconds(
+    name: str, seconds: Any, least: float = 0.001, most: float = LONGEST_S
+) -> int | None:
     """Return seconds as milliseconds; None stays None."""
     if seconds is None:
         return None
-    return round(number(name, seconds, least, LONGEST_S, "a number of seconds") * 1000)
+    return round(number(name, seconds, least, most, "a number of seconds") * 1000)
 
 
 def text(name: str, value: Any, may_be_empty: bool = True) -> str:
@@ -92,9 +96,17 @@ def operation(name: Any, rank: Any, timeout: Any, memory: Any, wait: Any) -> Arg
         text("name", name, may_be_empty=False),
         priority(rank),
         milliseconds("timeout", timeout),
-        None if memory is None else whole("memory", memory, 1, what="a whole number of bytes"),
+        _need(memory),
         milliseconds("wait", wait, least=0) or 0,
     )
+
+
+def _need(memory: Any) -> int | None:
+    if memory is None:
+        return None
+    if isinstance(memory, int) and memory == LEARNED:
+        return LEARNED
+    return whole("memory", memory, 1, what="a whole number of bytes")
 
 
 def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arguments:
@@ -104,7 +116,7 @@ def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arg
         None if max_operations is None else whole("max_operations", max_operations, 1, 8),
         milliseconds("operation_timeout", timeout),
         None if fraction is None else round(fraction * 1000),
-        milliseconds("overrun", overrun, least=0),
+        milliseconds("overrun", overrun, 0, _LONGEST_HOLD_S),
     )
 
 
@@ -121,7 +133,7 @@ def threshold(
     return (
         METRICS.index(metric),
         *levels,
-        milliseconds("hold", hold, least=0) or 0,
+        milliseconds("hold", hold, 0, _LONGEST_HOLD_S) or 0,
         whole("action", action, Action.TELL, Action.RESET, what),
     )
 
@@ -145,5 +157,3 @@ def _check_order(metric: str, warn: int | None, critical: int | None, clear: int
         raise ValueError(f"A threshold on {metric} needs warn or critical beside clear.")
     if levels not in (sorted(levels), sorted(levels, reverse=True)):
         raise ValueError(f"The levels of {metric} must go one way: clear, warn, critical.")
-    if clear is not None and clear in (warn, critical):
-        raise ValueError(f"The level that clears {metric} must differ from those that trip it.")

@@ -92,7 +92,8 @@ class Granting(Asking):
         """Return an operation that has its place, or raise Denied.
 
         It is told to stop after `timeout` seconds (None: the board's default) and ends with this
-        connection. `memory` bytes are granted with it or nothing is. It waits up to `wait` seconds
+        connection. `memory` bytes are granted with it or nothing is; LEARNED stands for what those
+        of its name needed at most so far. It waits up to `wait` seconds
         for its place, and for one that it preempts up to two more.
         """
         asked = arguments.operation(name, priority, timeout, memory, wait)
@@ -105,7 +106,7 @@ class Granting(Asking):
             priority=Priority(priority),
             state=OperationState.ACTIVE,
             began_s=self.status.cpu.uptime_s,
-            memory_bytes=memory,
+            memory_bytes=None if memory == arguments.LEARNED else memory,
             _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
             _told_at=self._mirror.clock(),
             _clock=self._mirror.clock,

@@ -23,6 +23,7 @@ _REASONS = {
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "memory is so short that only high priorities get any",
+    "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
     "quota:storage": "the session's quota of storage is used up",
     "quota:operations": "the session's quota of operations is used up",
@@ -50,11 +51,11 @@ def denied(
     """Return the error for a reason, with a sentence that tells all of it."""
     parts = [_REASONS.get(reason, reason or "the board did not say why")]
     if available is not None:
-        parts.append(f"{available:g} {_UNITS.get(reason, 'bytes')} can be had")
+        parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} can be had")
     if blockers:
         parts.append(f"in the way: {', '.join(map(str, blockers))}")
     if retry_after_s is not None:
-        parts.append(f"try again in {retry_after_s:g} s")
+        parts.append(f"try again in {retry_after_s:.3g} s")
     return Denied(
         f"Denied: {'; '.join(parts)}.",
         ids.DENIED,
