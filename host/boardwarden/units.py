@@ -22,9 +22,14 @@ def metric_name(number: int | None) -> str | None:
     return METRICS[number] if 0 <= number < len(METRICS) else str(number)
 
 
+def metric_unit(metric: str) -> str:
+    """Return the board's unit of a threshold's metric; "count" of one that is not known."""
+    return ids.THRESHOLD_METRICS.get(metric, "count")
+
+
 def in_thousandths(metric: str | None) -> bool:
     """Tell whether the board counts a metric in permille or milliseconds."""
-    return ids.THRESHOLD_METRICS.get(metric or "") in _THOUSANDTHS
+    return metric_unit(metric or "") in _THOUSANDTHS
 
 
 def level(metric: str | None, value: int | None) -> float | None:
