@@ -74,7 +74,7 @@ class Board:
             return type(why).__name__
 
     def can_execute(self, priority):
-        return self.policy.operations.can_execute(priority)
+        return self.policy.can_execute(priority)
 
     def open(self, memory, storage, operations, ttl_ms):
         quotas = {"memory": memory, "storage": storage, "operations": operations}
@@ -84,7 +84,7 @@ class Board:
         self.made[2][session_id].close()
 
     def set_limits(self, max_operations, reserve_permille):
-        return self.policy.set_limits(max_operations, None, reserve_permille)
+        return self.policy.set_limits(max_operations, None, reserve_permille)[:3]
 
     # --- time and the line ----------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ class Session:
     def _use(self):
         """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
         if self not in self._sessions.table:
-            self._refuse("session", None, ())
+            self._refuse("session", None, (), None)
         self.renew()
 
     def admit(self, kind, amount):
