@@ -49,7 +49,7 @@ class Rig:
         self.line = link() if link is not None else None
         self.agent = Agent(self.board, 600_000, self.line, (max_operations, 300_000, 100, 5000))
         self.policy = self.agent.decide()
-        self.policy.thresholds.set("memory")  # nothing but what a test does has anything end
+        self.policy.thresholds.set("memory")  # what granted memory brings about has its own tests
         self.board.ledger = self.policy.ledger
 
     def pass_ms(self, ms):

@@ -13,6 +13,7 @@ from cli_process import run
 
 from boardwarden.errors import AddressError
 from boardwarden.transport import transport_for
+from boardwarden.transport.qemu_machine import QemuMachine
 
 TOOL = Path(__file__).resolve().parents[1] / "tools" / "build_firmware.py"
 LIMIT_S = 20.0
@@ -66,3 +67,36 @@ async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
 async def test_what_qemu_cannot_run():
     with pytest.raises(AddressError, match="must be built for mps2-an385"):
         await asyncio.wait_for(transport_for(f"qemu:{__file__}").open(), LIMIT_S)
+
+
+_CRITICAL_FOR_LONG = """
+from warden import hal
+from warden.agent import Agent
+from warden.levels import RESET
+agent = Agent(hal.detect(), 1000, None)
+policy = agent.decide()
+policy.thresholds.set("memory", critical=1, action=RESET)
+print("watching")
+for second in range(40):
+    policy.look(1000)
+    policy.deliver()
+print("not reset")
+"""
+
+
+@needs_qemu
+@pytest.mark.timeout(600)
+async def test_a_threshold_that_says_so_resets_the_real_processor(firmware):
+    machine = QemuMachine(str(shutil.which("qemu-system-arm")), Path(firmware), "reset")
+    repl = await asyncio.wait_for(machine.start(), LIMIT_S)
+    try:
+        port = machine._repl_port
+        await asyncio.wait_for(repl.enter(), LIMIT_S)
+        await port.write(_CRITICAL_FOR_LONG.encode() + b"\x04")
+        said = b""
+        while b'Type "help()"' not in said and b"not reset" not in said:
+            said += await asyncio.wait_for(port.read(), LIMIT_S)
+        assert b"watching" in said and b"not reset" not in said
+        assert b"MicroPython" in said  # the banner of a new start
+    finally:
+        await machine.close()

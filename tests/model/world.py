@@ -120,7 +120,7 @@ class World:
     def _set_limits(self, limit, reserve_permille):
         def model():
             self.rules.limit, self.rules.reserve_permille = limit, reserve_permille
-            return [limit, 300_000, reserve_permille]
+            return [limit, 300_000, reserve_permille, 5000]
 
         return [limit, reserve_permille], model
 
