@@ -113,7 +113,7 @@ class Policy:
             agent.load.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(clock, post, self.ledger, self.operations)
+        self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.history_limit
         )
