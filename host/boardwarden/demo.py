@@ -170,7 +170,7 @@ class GuardedBoard:
             self._given_bytes += int(event.value)
             return f"{event.detail} gave back {size(event.value)}"
         if event.kind == "operation" and event.detail == "preempted":
-            return f"preempts operation {event.subject}, which matters less"
+            return f"preempts operation {event.subject}, which is low"
         if event.kind == "denied" and event.detail != self._refusing:
             self._refusing = event.detail or ""
             return f"refuses what is not urgent: {event.detail}"
