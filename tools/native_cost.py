@@ -109,7 +109,7 @@ def run(target: str) -> str:
     )  # fmt: skip
     try:
         assert process.stdout is not None
-        ports = []
+        ports: list[str] = []
         while len(ports) < 2:
             match = re.search(rb"redirected to (\S+) ", process.stdout.readline())
             if match is None:
