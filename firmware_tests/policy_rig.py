@@ -70,7 +70,7 @@ class Desk:
             lambda: self.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(self.clock, post, self.ledger, self.operations)
+        self.sessions = Sessions(self.clock, Flag(), post, self.ledger, self.operations)
 
     def _post(self, kind, subject=None, detail=None, value=None):
         self.events.append((kind, subject, detail))

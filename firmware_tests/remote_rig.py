@@ -74,7 +74,7 @@ class Board:
             return type(why).__name__
 
     def can_execute(self, priority):
-        return self.policy.operations.can_execute(priority)
+        return self.policy.can_execute(priority)
 
     def open(self, memory, storage, operations, ttl_ms):
         quotas = {"memory": memory, "storage": storage, "operations": operations}

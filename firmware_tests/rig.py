@@ -47,7 +47,8 @@ class FakeLine:
         count = min(len(buf), len(self.inbox))
         for i in range(count):
             buf[i] = self.inbox[i]
-        self.inbox = self.inbox[count:]
+        if count:
+            self.inbox = self.inbox[count:]
         return count
 
     def write(self, buf, start, end):

@@ -127,6 +127,14 @@ def test_nobody_is_preempted_for_what_cannot_be_granted_even_so():
     assert not lease.active
 
 
+def test_nobody_is_preempted_for_what_has_gone_meanwhile():
+    desk = Desk()
+    lease = desk.ledger.allocate(MEMORY, 60_000, priority=LOW, on_preempt=lambda lease: None)
+    desk.supply.amounts[0] = 20_000
+    assert _denied(desk, MEMORY, 30_000, priority=HIGH).available == 0
+    assert lease.active
+
+
 def test_one_who_did_not_agree_keeps_it():
     desk = Desk()
     desk.ledger.allocate(MEMORY, 90_000, priority=LOW)

@@ -38,9 +38,12 @@ def _spin(ms):
         pass
 
 
-async def _busy(ms, every_ms):
+async def _busy(ms, every_ms, steps_us=None):
     while True:
+        began = time.ticks_us()
         _spin(ms)
+        if steps_us is not None:
+            steps_us.append(time.ticks_diff(time.ticks_us(), began))
         await asyncio.sleep_ms(every_ms - ms)
 
 
@@ -54,18 +57,23 @@ async def _until(true):
 
 async def test_shares_steps_and_the_longest_are_measured():
     async with Started() as board:
-        hungry = warden.spawn(_busy(15, 50), "hungry")
+        warden.stop_monitoring()
+        spent = []
+        hungry = warden.spawn(_busy(15, 50, spent), "hungry")
         modest = warden.spawn(_busy(1, 20), "modest")
         meters = board.meters()
-        await _until(lambda: meters["modest"].steps)
-        await asyncio.sleep_ms(450)
-        by_name = {}
-        for name, meter in meters.items():
-            by_name[name] = (meter.cpu_permille, meter.worst_ms, meter.steps)
-        assert 240 <= by_name["hungry"][0] <= 400, by_name
-        assert 15 <= by_name["hungry"][1] <= 60, by_name
-        assert 3 <= by_name["hungry"][2] <= 5, by_name
-        assert by_name["modest"][0] < 120 and by_name["modest"][2] >= 4, by_name
+        warden.api._policy().meters.look(1)
+        del spent[:]
+        began = time.ticks_us()
+        await asyncio.sleep_ms(500)
+        period_us = time.ticks_diff(time.ticks_us(), began)
+        warden.api._policy().meters.look(period_us // 1000)
+        meter = meters["hungry"]
+        share = sum(spent) * 1000 // period_us
+        assert share - 10 <= meter.cpu_permille <= share + 30, (share, meter.cpu_permille)
+        assert meter.steps == len(spent)
+        assert max(spent) // 1000 <= meter.worst_ms <= max(spent) // 1000 + 15
+        assert 0 < meters["modest"].cpu_permille < meter.cpu_permille
         hungry.cancel()
         modest.cancel()
         await asyncio.sleep_ms(20)

@@ -47,8 +47,9 @@ class Rig:
     def __init__(self, max_operations=4, start_ms=0, link=FakeLine):
         self.board = VirtualBoard(start_ms)
         self.line = link() if link is not None else None
-        self.agent = Agent(self.board, 600_000, self.line, (max_operations, 300_000, 100))
+        self.agent = Agent(self.board, 600_000, self.line, (max_operations, 300_000, 100, 5000))
         self.policy = self.agent.decide()
+        self.policy.thresholds.set("memory")  # what granted memory brings about has its own tests
         self.board.ledger = self.policy.ledger
 
     def pass_ms(self, ms):

@@ -244,12 +244,15 @@ class Ledger:
         return None
 
     def _available(self, kind, amount, mount):
-        """Return what could be granted now; collects once before it says too little of memory."""
+        """Return what could be granted now; collects once before it says too little of memory.
+
+        Negative where more is granted than is there now.
+        """
         supply = self._supply
         available = supply.available(kind, mount) - self.outstanding(kind, mount)
         if kind == _MEMORY and available < amount and supply.collect():
             available = supply.available(kind, mount) - self.outstanding(kind, mount)
-        return max(0, available)
+        return available
 
     def _victim(self, kind, mount, priority, lacking, any_kind):
         """Return the lease to preempt: of the lowest priority below this one, the newest.
@@ -310,7 +313,7 @@ class Ledger:
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
         self._post("denied", None, reason, amount)
-        raise Denied(reason, available, soonest, tuple(blockers))
+        raise Denied(reason, max(0, available), soonest, tuple(blockers))
 
 
 def _check(kind, amount, owner, priority, ttl_ms, backed):

@@ -33,7 +33,7 @@ _MAX_DETAIL = const(32)
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it.
-_MEMORY_LADDER = ("memory", 800, 900, 700, 0, PROTECT)
+_MEMORY_LADDER = ("memory", 750, 850, 650, 0, PROTECT)
 
 
 def _marker(due, taken):
@@ -113,7 +113,7 @@ class Policy:
             agent.load.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(clock, post, self.ledger, self.operations)
+        self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.history_limit
         )

@@ -18,8 +18,9 @@ def _nobody(row):
 class Sessions:
     """The table of sessions; closes those whose time is over."""
 
-    def __init__(self, clock, post, ledger, operations):
+    def __init__(self, clock, lock, post, ledger, operations):
         self.clock = clock
+        self._lock = lock
         self._post = post
         self._ledger = ledger
         self._operations = operations
@@ -37,16 +38,20 @@ class Sessions:
             if value is not None and (not isinstance(value, int) or value <= 0):
                 raise ValueError("quotas and ttl_ms are positive integers, or None")
         self.clock.advance()
-        for place in range(_SESSIONS):
-            if self.table[place] is None:
-                quotas = (memory, storage, operations)
+        quotas = (memory, storage, operations)
+        self._lock.acquire(1)
+        try:
+            if None in self.table:
+                place = self.table.index(None)
                 session = Session(self, self._next_id, name[:_MAX_NAME], quotas, ttl_ms)
                 self._next_id += 1
                 self.table[place] = session
                 self.changed(place)
                 return session
+        finally:
+            self._lock.release()
         self._post("denied", None, "table")
-        raise Denied("table", None, None, tuple(session.id for session in self.table))
+        raise Denied("table", None, None, tuple([session.id for session in self.all()]))
 
     def all(self):
         """Return the open sessions, oldest first."""
@@ -70,9 +75,13 @@ class Sessions:
 
     def forget(self, session):
         """Take a session out of the table; return whether it was there."""
-        if session not in self.table:
-            return False
-        self.table[self.table.index(session)] = None
+        self._lock.acquire(1)
+        try:
+            if session not in self.table:
+                return False
+            self.table[self.table.index(session)] = None
+        finally:
+            self._lock.release()
         self.changed(None)
         return True
 
@@ -104,7 +113,7 @@ class Session:
     def _use(self):
         """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
         if self not in self._sessions.table:
-            self._refuse("session", None, ())
+            self._refuse("session", None, (), None)
         self.renew()
 
     def admit(self, kind, amount):

@@ -174,11 +174,14 @@ class Operations:
         return op
 
     def settle(self, op):
-        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over."""
+        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over.
+
+        Denied also if its place was taken again before its caller came to look.
+        """
         self.tick()
         if op.state == ACTIVE:
             return True
-        if op.state == ENDED:
+        if op.state == ENDED or op.why is not None:
             self._deny(False)
         return False
 

@@ -26,7 +26,7 @@ _recent = st.integers(0, 5)
 _priority = st.integers(0, 3)
 _session = st.none() | st.integers(0, 2)
 _host = st.integers(0, 1)
-_memory = _of((None, 6_000, 60_000, 90_000, -1))
+_memory = _of((None, 6_000, 60_000, 90_000, -2))
 _timeout_ms = _of((60_000, 800, 2500, None))
 _wait_ms = _of((5000, 0, 500, 2000))
 _mount = _of((None, None, "/", "/sd", "/none"))
@@ -56,7 +56,7 @@ _request = st.one_of(
         _memory,
         _wait_ms,
     ),
-    st.tuples(_of((hosts.RELEASE, hosts.COMPLETE)), _recent),
+    st.tuples(_of((hosts.RELEASE, hosts.COMPLETE, hosts.CANCEL)), _recent),
     st.tuples(st.just(hosts.CAN_EXECUTE), _priority),
 )
 

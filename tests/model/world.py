@@ -13,6 +13,7 @@ from warden_schema import ids
 
 from .board import Command
 from .hosts import (
+    CANCEL,
     COMPLETE,
     DENIED,
     RELEASE,
@@ -119,7 +120,7 @@ class World:
     def _set_limits(self, limit, reserve_permille):
         def model():
             self.rules.limit, self.rules.reserve_permille = limit, reserve_permille
-            return [limit, 300_000, reserve_permille]
+            return [limit, 300_000, reserve_permille, 5000]
 
         return [limit, reserve_permille], model
 
@@ -166,7 +167,7 @@ class World:
             if oldest not in host.replies:
                 return
         operation, arguments = request
-        if operation in (RELEASE, COMPLETE):
+        if operation in (RELEASE, COMPLETE, CANCEL):
             table = _LEASES if operation == RELEASE else _OPERATIONS
             arguments = [self._recent(table, arguments) or 999]
         elif not isinstance(arguments, list):
