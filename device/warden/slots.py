@@ -126,7 +126,7 @@ class Operations:
         if not 1 <= max_operations <= _MAX_OPERATIONS:
             raise ValueError("max_operations must be 1 to 8")
         self.max_operations = max_operations
-        self._pass_on()
+        self.pass_on()
 
     def can_execute(self, priority=1):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
@@ -170,7 +170,7 @@ class Operations:
                 self.end(op)
                 raise
         else:
-            self._pass_on()
+            self.pass_on()
         return op
 
     def settle(self, op):
@@ -185,15 +185,19 @@ class Operations:
             self._deny(False)
         return False
 
-    def end(self, op):
-        """End an operation, whatever its state; return whether this did."""
+    def end(self, op, pass_on=True):
+        """End an operation, whatever its state; return whether this did.
+
+        pass_on: give its place to who waits for one.
+        """
         state = self._leave(op)
         if state == ENDED:
             return False
         if state != WAITING and state != ADMITTING:
             self._needs.ended(op)
         self._post("operation", op.id, "ended")
-        self._pass_on()
+        if pass_on:
+            self.pass_on()
         return True
 
     def stop(self, op, why):
@@ -232,7 +236,7 @@ class Operations:
                         freed = True
             row += 1
         if freed:
-            self._pass_on()
+            self.pass_on()
         freed = False  # a turn, that memory was lacking for
         for op in self.table:  # those that got no place in time; none of them may get it now
             if op is not None and op.state == WAITING and op._wait.passed():
@@ -240,7 +244,7 @@ class Operations:
                     self._post("operation", op.id, "ended")
                     freed = True
         if freed:
-            self._pass_on()
+            self.pass_on()
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -321,7 +325,7 @@ class Operations:
             lease.release()
         return state
 
-    def _pass_on(self):
+    def pass_on(self):
         """Give free places to those that wait, the first in turn first."""
         while True:
             self._lock.acquire(1)
