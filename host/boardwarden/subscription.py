@@ -189,7 +189,6 @@ class Subscription:
         """Have everything told anew, but never more often than every SUBSCRIBE_S."""
         self._snapshot.miss()  # a SYNCED that is under way tells nothing any more
         self._synced = False
-        self.certain = False
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads to send now."""
