@@ -17,6 +17,7 @@ class Rig:
         self.board = board or PressedBoard()
         self.agent = Agent(self.board, 1000, None)
         self.policy = self.agent.decide()
+        self.policy.thresholds.set("memory", 800, 900, 700, 0, PROTECT)
         self.events = []
         self.policy.events.on(None, self._note)
 
@@ -45,6 +46,13 @@ class Rig:
 
         self.policy.ladder.on_trim(give)
         return give
+
+
+def test_memory_is_protected_unless_told_otherwise():
+    policy = Agent(PressedBoard(), 1000, None).decide()
+    (threshold,) = policy.thresholds.all()
+    assert (threshold.name, threshold.action) == ("memory", PROTECT)
+    assert (threshold.warn, threshold.critical, threshold.clear) == (750, 850, 650)
 
 
 def test_at_warn_memory_is_asked_for_until_it_is_enough():

@@ -33,7 +33,7 @@ _MAX_DETAIL = const(32)
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it.
-_MEMORY_LADDER = ("memory", 800, 900, 700, 0, PROTECT)
+_MEMORY_LADDER = ("memory", 750, 850, 650, 0, PROTECT)
 
 
 def _marker(due, taken):
