@@ -61,7 +61,7 @@ class Lease:
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
         self.committed = True
-        self._ledger.changed(self._ledger.table.index(self) if self.active else None)
+        self._ledger.touch(self)
 
     def release(self):
         """Give it back; harmless if it has ended already."""
@@ -214,6 +214,12 @@ class Ledger:
         self.changed(None)
         self._post("lease", lease.id, why, lease.amount)
         return True
+
+    def touch(self, lease):
+        """Have whoever wants to know told that a lease changed, if it has not ended."""
+        for place in range(_LEASES):
+            if self.table[place] is lease:
+                self.changed(place)
 
     def expire(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
