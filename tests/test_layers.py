@@ -33,7 +33,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
     *["uplink", "tables", "host_session", "capabilities"],
-    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs"],
+    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "governor"],
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
@@ -44,6 +44,7 @@ BOARD_LAYERS = [
     ["levels"],
     BOARD_MIDDLE,
     ["policy", "guard"],
+    ["sampler", "asked"],
     ["agent"],
     ["report", "run"],
     ["api", "__init__"],

@@ -116,7 +116,7 @@ class Policy:
         )
         self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
         figures = Figures(
-            agent.values, agent.memory, agent.storage, agent.history, agent.history_limit
+            agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
         self.thresholds = Thresholds(figures.read, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)

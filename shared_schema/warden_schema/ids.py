@@ -186,11 +186,25 @@ SAMPLE_VALUES = (
     "skipped_frames",  # from the host: whole, but of a kind this board does not know
     "bad_frames",  # from the host: broken
     "faults",  # exceptions inside the agent itself
+    "wanted_interval_ms",  # what was asked for; interval_ms is longer where the budget needs that
+    "budget_permille",  # of the core, for the agent
+)
+
+# What a sample consists of.
+COST_PARTS = (
+    "load",
+    "memory",
+    "network",
+    "storage",
+    "figures",
+    "history",
+    "policy",
+    "capabilities",
 )
 
 # --- requests -----------------------------------------------------------------------------------
 PING = 0  # [] -> None
-START_MONITORING = 1  # [interval_ms] -> interval_ms
+START_MONITORING = 1  # [interval_ms, budget_permille] -> interval_ms
 STOP_MONITORING = 2  # [] -> None
 HISTORY_READ = 3  # [tier, metric, statistic] -> [newest_s, step_s, scale, little-endian uint16s]
 ALLOCATE = 4  # [resource, amount, owner, priority, ttl_ms, mount] -> id
@@ -202,6 +216,7 @@ SET_LIMITS = 9  # the four of LIMITS_SET, nil: as it is -> all four
 SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no levels: none any more
 CANCEL = 11  # [operation's id] -> nil
 TELL_METERS = 12  # [for_ms] -> nil
+COST = 13  # [] -> µs of each of COST_PARTS
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")
