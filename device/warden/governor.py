@@ -41,7 +41,7 @@ class Governor:
         self.cost_us = _mean(self.cost_us, cost_us) if self.cost_us else cost_us
         interval = self.interval_ms
         if interval:
-            share = self.cost_us // interval  # µs / ms: permille
+            share = self.cost_us // interval + 1  # µs / ms: permille
             self._rest = _mean(self._rest, max(0, overhead_permille - share) << _REST_SHIFT)
             needed = self._needed()
             if needed > interval or needed < interval - (interval >> 2):
