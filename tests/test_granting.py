@@ -139,6 +139,21 @@ async def test_a_lease_ends_with_its_block_however_that_ends(board: Board, peer:
 
 
 @with_board
+async def test_what_ends_a_block_is_not_replaced_by_what_giving_back_raises(
+    board: Board, peer: FakeBoard
+) -> None:
+    async def fail_inside(manager: Any) -> None:
+        async with manager:
+            transport_of(board).to_board = drop_all
+            raise KeyError("the user's")
+
+    for manager in (board.lease(MEMORY, 10), board.operation("x")):
+        with pytest.raises(KeyError, match="the user's"):
+            await fail_inside(manager)
+        transport_of(board).to_board = whole
+
+
+@with_board
 async def test_one_who_is_cancelled_gives_back_what_was_granted(
     board: Board, peer: FakeBoard
 ) -> None:

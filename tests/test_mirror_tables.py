@@ -76,12 +76,19 @@ def taken(seq: int, *masks: int | None, limits: Any = (4, 300_000, 100)) -> list
     return [ids.ROWS, seq, *masks[:3], list(limits), *masks[3:]]
 
 
+def metered() -> Mirror:
+    """Return a mirror that keeps meters, too."""
+    mirror = Mirror()
+    mirror.watch_meters(True)
+    return mirror
+
+
 # --- tables -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_each_table_is_told_and_forgotten(kind: int) -> None:
-    mirror = Mirror()
+    mirror = metered()
     mirror.told([kind, 1, 3, *ROWS[kind]])
     assert sum(map(len, tables(mirror).values())) == 1
     assert len(tables(mirror)[kind]) == 1
@@ -95,7 +102,7 @@ def test_each_table_is_told_and_forgotten(kind: int) -> None:
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_restart_forgets_each_table(kind: int) -> None:
-    mirror = Mirror()
+    mirror = metered()
     mirror.told([kind, 1, 3, *ROWS[kind]])
     mirror.told(taken(2, *[255] * 6))
     mirror.restarted()
@@ -120,7 +127,7 @@ def test_a_row_that_is_taken_and_not_told_yet_is_absent() -> None:
 
 
 def test_fields_of_a_later_version_are_ignored() -> None:
-    mirror = Mirror()
+    mirror = metered()
     for kind, row in ROWS.items():
         mirror.told([kind, 1, 0, *row, "later", 5])
     mirror.told([*taken(2, *[1] * 6), "later"])
@@ -141,6 +148,17 @@ def test_a_table_is_made_once_and_read_for_nearly_nothing() -> None:
     assert best < 2e-6
     mirror.told([ids.LEASE, 4, 0, *LEASE])
     assert mirror.leases.models is not leases
+
+
+def test_meters_that_nobody_watches_are_not_kept() -> None:
+    mirror = Mirror()
+    mirror.told([ids.METER, 1, 0, *METER])
+    assert mirror.meters.models == ()
+    mirror.watch_meters(True)
+    mirror.told([ids.METER, 2, 0, *METER])
+    assert len(mirror.meters.models) == 1
+    mirror.watch_meters(False)
+    assert mirror.meters.models == ()
 
 
 def test_what_remains_counts_from_the_moment_the_row_came() -> None:
@@ -166,7 +184,7 @@ WHOLE = {
 @pytest.mark.parametrize("kind", WHOLE)
 def test_a_wrong_type_anywhere_is_malformed_and_nothing_raises(kind: int) -> None:
     assert messages.decode(msgpack.packb([kind, *WHOLE[kind]])) is not None
-    mirror = Mirror()
+    mirror = metered()
     for at in range(1, len(WHOLE[kind])):
         for wrong in ("text", 5, None, [1], b"x", True, -1, 2**63):
             message = [kind, *WHOLE[kind]]
@@ -349,6 +367,7 @@ def test_after_any_damage_the_tables_equal_the_boards_again(seed: int, changes: 
         transport = FakeTransport(peer)
         async with connect(transport) as board:
             collector = Collector(board)
+            board._mirror.watch_meters(True)
             transport.to_host, transport.to_board = Damaging(source), Damaging(source)
             numbers = [0]
             for _ in range(changes):

@@ -293,14 +293,17 @@ class Ledger:
 
     def _block(self, amount):
         """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
-        largest = self._supply.largest_block()
+        supply = self._supply
+        largest = supply.largest_block()
+        if largest is not None and largest < amount and supply.collect():
+            largest = supply.largest_block()
         if largest is None or largest >= amount:
             try:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
         self._post("denied", None, "fragmented", amount)
-        raise Denied("fragmented", largest)
+        raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
         blockers = []

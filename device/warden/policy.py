@@ -68,7 +68,7 @@ class Supply:
         """Return bytes, permille of a core or bytes a second; 0 for a mount that is not there."""
         if kind == _MEMORY:
             total = self._memory.total
-            return self._board.mem_free() - total // 1000 * self.reserve_permille
+            return self._memory.free_now() - total // 1000 * self.reserve_permille
         if kind == _STORAGE:
             stat = self._board.statvfs(mount)  # now: what was written since the last scan counts
             if stat is None:
@@ -80,6 +80,7 @@ class Supply:
 
     def largest_block(self):
         """Return the largest free block in bytes, None where nothing tells it."""
+        return self._memory.largest_now()
 
     def collect(self):
         """Collect garbage, if it was not done just now; return whether it was."""

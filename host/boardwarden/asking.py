@@ -27,7 +27,7 @@ class Asking(BoardView):
         self._changed = Bell()  # at each change of the mirror but samples
         self._closed = False
         self._undoing: set[asyncio.Task[None]] = set()
-        self._metering = Metering(self._tell_meters, self._forget_meters)
+        self._metering = Metering(self._tell_meters, self._watch_meters)
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
         """Tell whether begin() with this priority would get a place, now or by preemption."""
@@ -76,8 +76,8 @@ class Asking(BoardView):
     async def _tell_meters(self, for_ms: int) -> None:
         await self._ask(ids.TELL_METERS, for_ms)
 
-    def _forget_meters(self) -> None:
-        self._mirror.meters.forget()
+    def _watch_meters(self, watched: bool) -> None:
+        self._mirror.watch_meters(watched)
 
     # --- asking ---------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from warden_schema import ids
@@ -73,11 +73,8 @@ class Granting(Asking):
     ) -> AsyncIterator[Lease]:
         """Hold a lease inside the block, but no longer than `ttl` seconds; see allocate()."""
         held = await self.allocate(resource, amount, owner, priority, ttl, mount)
-        try:
+        async with _giving_back(self.release, held.id):
             yield held
-        finally:
-            with contextlib.suppress(*_OVER):
-                await self.release(held.id)
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -131,11 +128,8 @@ class Granting(Asking):
     ) -> AsyncIterator[Operation]:
         """Have a place on the board inside the block, however that ends; see begin()."""
         begun = await self.begin(name, priority, timeout, memory, wait)
-        try:
+        async with _giving_back(self.complete, begun.id):
             yield begun
-        finally:
-            with contextlib.suppress(*_OVER):
-                await self.complete(begun.id)
 
     # --- waiting --------------------------------------------------------------------------------
 
@@ -173,6 +167,21 @@ class Granting(Asking):
         soon = [each.remaining_s for each in others if each.remaining_s is not None]
         blockers = tuple(each.id for each in others)
         return refusals.denied("operations", None, min(soon, default=None), blockers)
+
+
+@contextlib.asynccontextmanager
+async def _giving_back(
+    give_back: Callable[[int], Awaitable[None]], number: int
+) -> AsyncIterator[None]:
+    """Give something back after the block; what the block raises comes before what that raises."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(BoardError):
+            await give_back(number)
+        raise
+    with contextlib.suppress(*_OVER):
+        await give_back(number)
 
 
 def _whole(value: Any) -> int:

@@ -13,11 +13,13 @@ _RENEW_S = 2.0
 
 
 class Metering:
-    """`ask` has the board tell its meters for so many ms; `forget` drops those that came."""
+    """`ask` has the board tell its meters for so many ms; `watched` learns if somebody watches."""
 
-    def __init__(self, ask: Callable[[int], Awaitable[object]], forget: Callable[[], None]) -> None:
+    def __init__(
+        self, ask: Callable[[int], Awaitable[object]], watched: Callable[[bool], None]
+    ) -> None:
         self._ask = ask
-        self._forget = forget
+        self._watched = watched
         self._watchers = 0
         self._renewing: asyncio.Task[None] | None = None
 
@@ -25,6 +27,8 @@ class Metering:
     async def on(self) -> AsyncIterator[None]:
         """Keep the meters coming inside the block; several blocks share them."""
         await self._ask(_FOR_MS)
+        if not self._watchers:
+            self._watched(True)
         self._watchers += 1
         self._renewing = self._renewing or asyncio.create_task(self._renew())
         try:
@@ -45,7 +49,8 @@ class Metering:
         await self.close()
         with contextlib.suppress(RequestError, LinkLost):  # then it stops by itself
             await self._ask(0)
-        self._forget()
+        if not self._watchers:
+            self._watched(False)
 
     async def _renew(self) -> None:
         while True:

@@ -59,6 +59,7 @@ class Mirror:
             ids.NEED: self.needs,
         }
         self.limits = Limits()
+        self._metered = False
         self._on_sample = on_sample
         self._on_change = on_change
         self.clock = clock
@@ -79,7 +80,7 @@ class Mirror:
             self._state = self._state._replace(hello=tuple(message))
         elif kind == ids.ROWS:
             self._taken(message)
-        else:
+        elif kind != ids.METER or self._metered:
             self._tables[kind].told(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()
 
@@ -107,6 +108,11 @@ class Mirror:
         """Keep whether the board is there."""
         self.connected = connected
         self._on_change()
+
+    def watch_meters(self, watched: bool) -> None:
+        """Keep the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        self._metered = watched
+        self.meters.forget()
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])

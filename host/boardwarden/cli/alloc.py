@@ -35,18 +35,25 @@ class Wanted(NamedTuple):
 async def alloc(address: str, wanted: Wanted, as_json: bool) -> None:
     """Hold a lease for its time or until interrupted, release it, and say so."""
     async with connect(address) as board:
-        lease = await _granted(board, wanted, as_json)
-        if as_json:
-            print_json({"lease": lease.to_dict()})
-        else:
-            what = f"{amount(lease.resource, lease.amount)} of {word(lease.resource)}"
-            print_line(f"lease {lease.id}: {what}, until {_until(wanted)}")
-        interrupted = await _held(board, lease, wanted.seconds)
-        with contextlib.suppress(NotFound):  # its time may be over now, too
-            await board.release(lease.id)
-        print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
+        with _interrupts() as interrupt:
+            interrupted = await _hold(board, wanted, interrupt, as_json)
         if interrupted:
             raise Interrupted
+
+
+async def _hold(board: Board, wanted: Wanted, interrupt: asyncio.Event, as_json: bool) -> bool:
+    """Return whether it was Ctrl-C that ended it."""
+    lease = await _granted(board, wanted, as_json)
+    if as_json:
+        print_json({"lease": lease.to_dict()})
+    else:
+        what = f"{amount(lease.resource, lease.amount)} of {word(lease.resource)}"
+        print_line(f"lease {lease.id}: {what}, until {_until(wanted)}")
+    interrupted = await _held(board, lease, wanted.seconds, interrupt)
+    with contextlib.suppress(NotFound):  # its time may be over now, too
+        await board.release(lease.id)
+    print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
+    return interrupted
 
 
 async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
@@ -60,20 +67,21 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
         raise Failure(denial(error, resource, board.allocations), DENIED) from None
 
 
-async def _held(board: Board, lease: Lease, seconds: float | None) -> bool:
+async def _held(
+    board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
+) -> bool:
     """Wait for the end of the time (False) or for Ctrl-C (True); Failure if the lease ends."""
-    with _interrupts() as interrupt:
-        stop = asyncio.create_task(interrupt.wait())
-        watch = asyncio.create_task(_lost(board, lease.id))
-        try:
-            await asyncio.wait([stop, watch], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if watch.done():
-                raise Failure(f"Lease {lease.id} ended on the board: {watch.result()}.")
-            return stop.done()
-        finally:
-            for task in (stop, watch):
-                task.cancel()
-            await asyncio.gather(stop, watch, return_exceptions=True)
+    stop = asyncio.create_task(interrupt.wait())
+    watch = asyncio.create_task(_lost(board, lease.id))
+    try:
+        await asyncio.wait([stop, watch], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            raise Failure(f"Lease {lease.id} ended on the board: {watch.result()}.")
+        return stop.done()
+    finally:
+        for task in (stop, watch):
+            task.cancel()
+        await asyncio.gather(stop, watch, return_exceptions=True)
 
 
 async def _lost(board: Board, number: int) -> str:

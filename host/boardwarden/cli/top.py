@@ -51,8 +51,12 @@ def picture(board: Board, width: int) -> str:
 
 
 def busiest(meters: Sequence[Meter]) -> list[Meter]:
-    """Return the meters, those that took most first."""
-    return sorted(meters, key=lambda each: (-(each.cpu or 0), -(each.worst_s or 0), each.name))
+    """Return the meters, those that took most first, those that nothing can measure last."""
+
+    def rank(each: Meter) -> tuple[float, float, str]:
+        return 1 if each.cpu is None else -each.cpu, -(each.worst_s or 0), each.name
+
+    return sorted(meters, key=rank)
 
 
 def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:

@@ -91,6 +91,7 @@ class FakeBoard:
         """Take another sample, one second later, with these values changed."""
         self.values["uptime_s"] = (self.values["uptime_s"] or 0) + 1
         self.values.update(values)
+        self.policy.sampled()
         self._tell(ids.SAMPLE, self._figures())
 
     def store(self, index: int, row: list[Any]) -> None:
@@ -108,7 +109,7 @@ class FakeBoard:
         if now - self._heard_at > ids.SILENCE_MS / 1000:
             self.host_id = None
         if now - self._heard_at > ids.HOST_SESSION_MS / 1000:
-            self.policy.end_sessions()
+            self.policy.end_session()
         if self.interval_s and now - self._sampled_at >= self.interval_s:
             self._sampled_at = now
             self.sample()
@@ -133,7 +134,7 @@ class FakeBoard:
             self._heard_at = self._now
             if kind == ids.UNSUBSCRIBE:
                 self.host_id = None
-                self.policy.end_sessions()
+                self.policy.end_session()
             elif kind == ids.REQUEST:
                 self._request(*message[2:5])
             elif kind == ids.KEEPALIVE and not self._said:

@@ -54,7 +54,8 @@ class FakePolicy:
         self.events: list[Row] = []  # those that are remembered
         self.metered: list[int] = []  # what TELL_METERS was asked
         self._number = 0
-        self._next_id = 1
+        self._next_id = 100  # a test may have rows of its own
+        self._mine: int | None = None  # the host's session
 
     # --- what a test makes it do ----------------------------------------------------------------
 
@@ -77,6 +78,12 @@ class FakePolicy:
         self.events = [*self.events, event][-ids.MAX_EVENTS :]
         self._tell(ids.EVENT, *event)
 
+    def sampled(self) -> None:
+        """A sample is taken: tell the meters, if the host asked for them."""
+        if self.metered and self.metered[-1]:
+            for place, row in self.tables[ids.METER].items():
+                self._tell(ids.METER, place, *row)
+
     def tell_all(self, events_from: int | None) -> None:
         """Tell what a SUBSCRIBE brings."""
         if not self.used:
@@ -89,14 +96,15 @@ class FakePolicy:
             if event[0] >= min(events_from or 0, self._number):
                 self._tell(ids.EVENT, *event)
 
-    def end_sessions(self) -> None:
+    def end_session(self) -> None:
         """The host is gone: what is its, ends."""
-        for session in list(self.tables[ids.SESSION].values()):
-            for kind, at in _SESSION_AT.items():
-                mine = [row[0] for row in self.tables[kind].values() if row[at] == session[0]]
-                for number in mine:
-                    self._end(kind, number, "ended")
-            self._end(ids.SESSION, session[0], "closed")
+        mine, self._mine = self._mine, None
+        if mine is None:
+            return
+        for kind, at in _SESSION_AT.items():
+            for number in [row[0] for row in self.tables[kind].values() if row[at] == mine]:
+                self._end(kind, number, "ended")
+        self._end(ids.SESSION, mine, "closed")
 
     # --- what a host asks -----------------------------------------------------------------------
 
@@ -159,10 +167,9 @@ class FakePolicy:
 
     def _session(self) -> int:
         """Return the id of the host's session, which is opened when it is first needed."""
-        open_ones = self.tables[ids.SESSION]
-        if not open_ones:
-            self._enter(ids.SESSION, ["host", None, None, None, 10_000])
-        return int(next(iter(open_ones.values()))[0])
+        if self._mine is None:
+            self._mine = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
+        return self._mine
 
     def _enter(self, kind: int, fields: Row) -> int:
         place = next(at for at in range(_TABLES[kind]) if at not in self.tables[kind])
