@@ -18,6 +18,7 @@ from model.board import VirtualBoard
 from virtual_time import run
 
 from boardwarden.framing import Deframer
+from boardwarden.mirror import Mirror
 from boardwarden.session import Session
 from boardwarden.testing import FakeTransport
 from warden_schema import ids
@@ -93,19 +94,6 @@ class Lossy:
                 yield b"\xc0" + frame + b"\xc0"
 
 
-class Keeper:
-    """Who keeps the board's state: nobody."""
-
-    def told(self, message: list[Any]) -> None:
-        pass
-
-    def restarted(self) -> None:
-        raise AssertionError("it did not restart")
-
-    def link_changed(self, connected: bool) -> None:
-        pass
-
-
 async def _work(session: Session, worker: int) -> list[tuple[str, int, int]]:
     """Make four requests, again and again; return the owner, lease and operation of each round."""
 
@@ -126,7 +114,7 @@ async def _work(session: Session, worker: int) -> list[tuple[str, int, int]]:
 async def _ask_all(board: Board, lossy: Lossy) -> list[tuple[str, int, int]]:
     transport = FakeTransport(board)
     transport.to_host, transport.to_board = lossy.to_host, lossy.to_board
-    session = Session(transport, Keeper(), lambda text: None)
+    session = Session(transport, Mirror(), lambda text: None)
     await session.start(_PATIENCE_S)
     try:
         rounds = await asyncio.gather(*[_work(session, worker) for worker in range(_WORKERS)])

@@ -41,7 +41,7 @@ class VirtualBoard:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer.startswith(b"["):  # a traceback, or nothing
-            answer += self._process.communicate()[0]
+            answer += self._process.stdout.read()
             raise AssertionError("the board's process ended:\n" + answer.decode())
         return json.loads(answer)
 
