@@ -13,7 +13,7 @@ class FakeSupply:
 
     def __init__(self):
         self.amounts = [100_000, 1_000_000, 900, 50_000]
-        self.largest = None
+        self.largest = self.largest_clean = None  # now, and after a collection
         self.garbage = 0  # what a collection would free
         self.collections = 0
 
@@ -30,6 +30,7 @@ class FakeSupply:
 
     def collect(self):
         self.collections += 1
+        self.largest = self.largest_clean or self.largest
         self.amounts[0] += self.garbage
         self.garbage = 0
         return True

@@ -152,6 +152,9 @@ class FakeBoard:
     def mem_alloc(self):
         return 50_000
 
+    def native_heap(self):
+        return None
+
     def collect(self):
         return True
 

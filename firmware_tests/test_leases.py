@@ -58,6 +58,16 @@ def test_a_backed_lease_must_fit_the_largest_block():
     assert desk.ledger.allocate(MEMORY, 1000)
 
 
+def test_garbage_is_collected_before_a_block_is_called_too_large():
+    desk = Desk()
+    desk.supply.largest = 500
+    desk.supply.largest_clean = 2000
+    assert len(desk.ledger.allocate(MEMORY, 1000, backed=True).buffer) == 1000
+    assert desk.supply.collections == 1
+    desk.ledger.allocate(MEMORY, 2000, backed=True)
+    assert desk.supply.collections == 1
+
+
 def test_leases_end_by_release_and_twice_is_harmless():
     desk = Desk()
     with desk.ledger.allocate(MEMORY, 100_000) as lease:

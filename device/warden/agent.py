@@ -19,6 +19,7 @@ VERSION = "0.1.0"
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 _NETWORK_PERIOD_S = const(10)
+_SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _NONE = const(0xFFFF)
 
 # Places in the sample, in the order of ids.SAMPLE_VALUES.
@@ -231,6 +232,10 @@ class Agent:
             if left <= 0:
                 self._take_sample()
                 left = self._plan(-left)
+            elif self.memory.reading:
+                self.memory.read_on()
+            if self.memory.reading:
+                left = min(left, _SLICE_PAUSE_MS)
         if self.session is not None and self.session.pump():
             return min(left, 100)  # the link was full; see again soon
         return left
@@ -279,6 +284,7 @@ class Agent:
         values[_TOTAL_BYTES] = memory.total
         values[_FREE_BYTES] = memory.free
         values[_LIVE_BYTES] = memory.live
+        values[_LARGEST_FREE_BLOCK_BYTES] = memory.largest
         values[_CPU_PERMILLE] = load.cpu_permille
         values[_LOOP_LAG_MS] = load.lag_ms
         values[_LOOP_LAG_WORST_MS] = load.worst_ms

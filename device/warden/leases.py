@@ -61,7 +61,7 @@ class Lease:
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
         self.committed = True
-        self._ledger.changed(self._ledger.table.index(self) if self.active else None)
+        self._ledger.touch(self)
 
     def release(self):
         """Give it back; harmless if it has ended already."""
@@ -215,6 +215,12 @@ class Ledger:
         self._post("lease", lease.id, why, lease.amount)
         return True
 
+    def touch(self, lease):
+        """Have whoever wants to know told that a lease changed, if it has not ended."""
+        for place in range(_LEASES):
+            if self.table[place] is lease:
+                self.changed(place)
+
     def expire(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         place = 0
@@ -287,14 +293,17 @@ class Ledger:
 
     def _block(self, amount):
         """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
-        largest = self._supply.largest_block()
+        supply = self._supply
+        largest = supply.largest_block()
+        if largest is not None and largest < amount and supply.collect():
+            largest = supply.largest_block()
         if largest is None or largest >= amount:
             try:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
         self._post("denied", None, "fragmented", amount)
-        raise Denied("fragmented", largest)
+        raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
         blockers = []

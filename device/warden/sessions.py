@@ -110,7 +110,7 @@ class Session:
         """Return its operations, oldest first."""
         return [op for op in self._sessions._operations.all() if op.session is self]
 
-    def _use(self):
+    def use(self):
         """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
         if self not in self._sessions.table:
             self._refuse("session", None, (), None)
@@ -118,7 +118,7 @@ class Session:
 
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        self._use()
+        self.use()
         if kind > _STORAGE or self.quotas[kind] is None:
             return
         mine = [lease for lease in self.leases() if lease.kind == kind]
@@ -131,7 +131,7 @@ class Session:
 
     def admit_operation(self):
         """Raise Denied, naming the quota, if one more operation exceeds it."""
-        self._use()
+        self.use()
         mine = self.operations()
         if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
             self._refuse("quota:operations", 0, mine, 1)
@@ -148,11 +148,13 @@ class Session:
         sessions = self._sessions
         if not sessions.forget(self):
             return
+        operations = sessions._operations
         for op in reversed(self.operations()):
-            sessions._operations.stop(op, Preempted)  # check() goes on to say so
-            sessions._operations.end(op)
+            operations.stop(op, Preempted)  # check() goes on to say so
+            operations.end(op, False)  # none of its own gets the place of another
         for lease in reversed(self.leases()):
             lease.release()
+        operations.pass_on()
         sessions._post("session", self.id, "closed")
 
     def __enter__(self):

@@ -180,7 +180,6 @@ class Subscription:
         self._snapshot.miss()  # a SYNCED that is under way tells nothing any more
         self._events.miss()
         self.synced = False
-        self.certain = False
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads to send now."""
