@@ -10,6 +10,7 @@ from pathlib import Path
 
 import boardwarden
 from boardwarden import Board, Status, SyncBoard, errors, grants, models
+from boardwarden.cli import grant_app
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -79,6 +80,17 @@ def test_the_board_has_the_names_of_the_design() -> None:
         metering"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))
+
+
+def test_what_the_documents_name_is_there() -> None:
+    init = (REPO / "device" / "warden" / "__init__.py").read_text(encoding="utf-8")
+    for name in ("host.md", "mapping.md"):
+        text = (REPO / "docs" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))
+        assert all(word in init for word in re.findall(r"`@?(?:async with )?warden\.(\w+)", text))
+    commands = {command.__name__ for command in grant_app.COMMANDS}
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    assert commands <= set(re.findall(r"\w+", text))
 
 
 def test_every_public_name_has_a_docstring() -> None:
