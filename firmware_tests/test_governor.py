@@ -9,7 +9,8 @@ def _settle(governor, cost_us, rest_permille=0, samples=40):
     moves = 0
     for _ in range(samples):
         before = governor.interval_ms
-        governor.sampled(cost_us, rest_permille + cost_us // governor.interval_ms)
+        period_ms = before
+        governor.sampled(cost_us, cost_us + rest_permille * period_ms, period_ms)
         moves += governor.interval_ms != before
     return governor.interval_ms, moves
 
@@ -79,7 +80,7 @@ def test_stretching_is_bounded():
 
 def test_no_samples_are_not_governed():
     governor = Governor(10)
-    governor.sampled(5000, 0)
+    governor.sampled(5000, 5000, 1000)
     assert governor.interval_ms == 0
 
 
@@ -87,8 +88,9 @@ def test_it_allocates_nothing():
     governor = Governor(10)
     governor.want(100)
     with no_heap():
-        governor.sampled(11_200, 12)
-        governor.sampled(100, 1)
+        for _ in range(4):
+            governor.sampled(8_000_000, 16_000_000, 20)
+        governor.sampled(100, 1, 600_000)
 
 
 def test_wrong_budgets_are_refused():

@@ -11,7 +11,8 @@ _MAX_STRETCHED_MS = const(60_000)
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means
 _STEP = const(64)  # so that a mean of 0 can rise
 _REST_SHIFT = const(6)
-_MAX_COST_US = const(60_000_000)
+_MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
+_MAX_BUSY_US = const(16_000_000)
 
 
 class Governor:
@@ -29,8 +30,8 @@ class Governor:
         """Begin with this interval; what a sample costs is known from before."""
         self.wanted_ms = self.interval_ms = interval_ms
 
-    def sampled(self, cost_us, overhead_permille):
-        """Take what a sample cost, and the agent's whole share of the core since the last one.
+    def sampled(self, cost_us, busy_us, period_ms):
+        """Take what a sample cost, and the agent's whole time in the period_ms since the last one.
 
         Allocates nothing.
         """
@@ -41,8 +42,10 @@ class Governor:
         self.cost_us = _mean(self.cost_us, cost_us) if self.cost_us else cost_us
         interval = self.interval_ms
         if interval:
-            share = self.cost_us // interval + 1  # µs / ms: permille
-            self._rest = _mean(self._rest, max(0, overhead_permille - share) << _REST_SHIFT)
+            if period_ms > 0:
+                rest_us = max(0, min(busy_us, _MAX_BUSY_US) - self.cost_us)
+                # µs / ms: permille
+                self._rest = _mean(self._rest, (rest_us << _REST_SHIFT) // period_ms)
             needed = self._needed()
             if needed > interval or needed < interval - (interval >> 2):
                 # What was asked for may be longer than any stretched one.
@@ -52,8 +55,8 @@ class Governor:
     def _needed(self):
         """Return the shortest interval that keeps to the budget."""
         budget = self.budget_permille
-        left = max(budget - ((self._rest + _STEP - 1) >> _REST_SHIFT), (budget + 3) >> 2)
-        return self.cost_us // left + 1
+        left = max((budget << _REST_SHIFT) - self._rest, budget << (_REST_SHIFT - 2))
+        return (self.cost_us << _REST_SHIFT) // left + 1
 
 
 def _mean(mean, value):

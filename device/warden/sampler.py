@@ -58,6 +58,7 @@ class Sampler:
         self._last_s = 0
         self._last_ms = 0
         self._last_sent = 0
+        self._busy_us = 0  # the agent's own time in that period
         self._network_s = 0
         self._scanned_us = 0  # in the storage's scan, which has a budget of its own
         self._scale_memory = _shift_for(agent.memory.total)
@@ -82,7 +83,7 @@ class Sampler:
             part()
         cost = self._ticks_diff(self._ticks_us(), began)
         cost -= memory.spent_us - collected + self._scanned_us  # which have budgets of their own
-        self.governor.sampled(cost, self.values[_OVERHEAD_PERMILLE] or 0)
+        self.governor.sampled(cost, self._busy_us, self._period_ms)
 
     def cost(self):
         """Take a sample; return a dict of what each part of it took, in µs."""
@@ -159,6 +160,7 @@ class Sampler:
         values[_WANTED_INTERVAL_MS] = self.governor.wanted_ms
         values[_BUDGET_PERMILLE] = self.governor.budget_permille
         if period_ms > 0:
+            self._busy_us = agent.busy_us
             values[_OVERHEAD_PERMILLE] = (agent.busy_us + (period_ms >> 1)) // period_ms
             agent.busy_us = 0
         if agent.session is not None:
