@@ -18,7 +18,7 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors"],
     ["transport"],
-    ["framing", "messages"],
+    ["framing", "messages", "deltas"],
     ["listener", "diagnosis", "refusals", "link", "sequence", "prompt"],
     ["requests", "subscription", "session"],
     ["kinds", "units", "arguments"],
@@ -43,6 +43,7 @@ BOARD_LAYERS = [
     ["figures"],
     ["levels"],
     BOARD_MIDDLE,
+    ["sample_table"],
     ["policy", "guard"],
     ["sampler", "asked"],
     ["agent"],

@@ -11,9 +11,10 @@ from .history import History
 from .host_session import Session
 from .load import Load
 from .memory import Memory
+from .sample_table import Sample
 from .sampler import Sampler
 from .storage import Storage
-from .tables import Hello, Sample, StorageTable
+from .tables import Hello, StorageTable
 from .uplink import Uplink
 
 VERSION = "0.1.0"

@@ -7,6 +7,8 @@ a higher priority where its holder agreed to that.
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied
 
@@ -113,6 +115,7 @@ class Ledger:
     """Grants and ends leases. `supply` tells what is there, `lock` guards the table.
 
     supply.available(kind, mount) -> free amount less the reserve, before outstanding grants;
+    supply.most() -> the most memory that could ever be granted;
     supply.largest_block() -> bytes or None; supply.collect() -> whether it collected garbage, which
     it does not all the time, and supply.collect_in_ms() -> when it would again.
     """
@@ -282,7 +285,7 @@ class Ledger:
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
     ):
         buffer = self._block(amount) if backed else None
-        owner = owner[:_MAX_NAME]
+        owner = codec.cut(owner, _MAX_NAME)
         lease = Lease(self, self._next_id, kind, amount, owner, priority, ttl_ms, session, mount)
         lease.on_preempt = on_preempt
         lease.buffer = buffer
@@ -316,7 +319,9 @@ class Ledger:
                 left = lease.deadline.left_ms()
                 if left is not None and (soonest is None or left < soonest):
                     soonest = left
-        if kind == _MEMORY and not table_full:
+        if kind == _MEMORY and amount > self._supply.most():
+            soonest = None  # whoever gives back whatever
+        elif kind == _MEMORY and not table_full:
             left = self._supply.collect_in_ms()  # then it may be seen that some was garbage
             if left and (soonest is None or left < soonest):
                 soonest = left

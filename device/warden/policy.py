@@ -78,6 +78,11 @@ class Supply:
             return _CPU_LIMIT_PERMILLE - (self._load.cpu_permille or 0)
         return _UNLIMITED
 
+    def most(self):
+        """Return the most memory that could ever be granted, in bytes."""
+        total = self._memory.total
+        return total - total // 1000 * self.reserve_permille
+
     def largest_block(self):
         """Return the largest free block in bytes, None where nothing tells it."""
         return self._memory.largest_now()
@@ -150,7 +155,7 @@ class Policy:
             owner.changed = _marker(rows.due, taken.due)
             tables.append(rows)
             if owner is self.meters:
-                self._mark_meters = rows.mark
+                self._mark_meters = rows.tell
         events = EventRows(self.events, host)
         self.events.changed = _marker_of_one(events.due)
         tables.append(events)

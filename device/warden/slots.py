@@ -7,6 +7,8 @@ that does not stop even then is overdue: it counts no more, but stays in the tab
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied, Preempted, TimedOut
 
@@ -63,7 +65,7 @@ class Operation:
     def progress(self, permille, text=""):
         """Tell how far it is, in permille, with a few words."""
         self.permille = min(1000, max(0, permille))
-        self.text = text[:_MAX_NAME]
+        self.text = codec.cut(text, _MAX_NAME)
         self._desk.touch(self)
 
     def told_why(self):
@@ -151,7 +153,9 @@ class Operations:
                 wait_ms = max(wait_ms, _GRACE_MS)
             op = None
             if free or wait_ms > 0:
-                op = Operation(self, self._next_id, name[:_MAX_NAME], priority, timeout_ms, session)
+                op = Operation(
+                    self, self._next_id, codec.cut(name, _MAX_NAME), priority, timeout_ms, session
+                )
                 op.memory = memory
                 op.state = ADMITTING if free else WAITING
                 op._wait = Deadline(self.clock, wait_ms)

@@ -43,6 +43,7 @@ ROWS = 12
 THRESHOLD = 13
 METER = 14
 NEED = 15
+DELTA = 16
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -145,6 +146,7 @@ FIELDS = {
         "lease",
     ),
     NEED: ("seq", "row", "name", "count", "typical_bytes", "worst_bytes"),
+    DELTA: ("seq", "since", "mask", "ms"),  # and the changes
     SUBSCRIBE: ("major", "minor", "host_id", "events_from"),
     UNSUBSCRIBE: ("host_id",),
     KEEPALIVE: ("host_id", "ack_seq"),
@@ -189,6 +191,33 @@ SAMPLE_VALUES = (
     "wanted_interval_ms",  # what was asked for; interval_ms is longer where the budget needs that
     "budget_permille",  # of the core, for the agent
 )
+
+# A DELTA is a sample told by what changed since another one. Its mask has a bit for each of these
+# values, those that change most often first; the uptime goes as `ms`. All others of SAMPLE_VALUES
+# have not changed, or a SAMPLE is sent.
+DELTA_VALUES = (
+    "free_bytes",
+    "cpu_permille",
+    "overhead_permille",
+    "loop_lag_worst_ms",
+    "loop_lag_ms",
+    "live_bytes",
+    "link_bytes_per_s",
+    "tasks",
+    "rssi_dbm",
+    "sent_bytes",
+    "received_bytes",
+    "largest_free_block_bytes",
+    "threads",
+    "connected",
+    "dropped_frames",
+    "skipped_frames",
+    "bad_frames",
+    "faults",
+)
+DELTA_BIAS = 48  # added to since, ms and the changes: small ones are one byte, and no control byte
+MAX_CHANGES = 10
+WHOLE_EVERY = 20  # samples: so that who only listens can join
 
 # What a sample consists of.
 COST_PARTS = (
