@@ -87,13 +87,8 @@ class Sample(Table):
         """Put the message into the uplink; return its length. Allocates nothing."""
         buf = uplink.payload
         values = self.values
-        count = len(values)
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
-        index = 0
-        while index < count:
-            at = codec.put_int(buf, at, values[index])
-            index += 1
-        return at
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), len(values))
+        return codec.put_ints(buf, at, values)
 
 
 class StorageTable(Table):
