@@ -79,9 +79,10 @@ def _outcome(function, *arguments):
 
 
 def test_viper_is_chosen_where_it_runs():
-    chosen = fast if sys.implementation._mpy >> 10 else plain
-    assert loops.VIPER is (chosen is fast)
-    assert loops.crc16 is chosen.crc16
+    if loops.__file__.endswith(".py"):  # a folder of .mpy may be for any machine
+        assert (fast is not None) is (sys.implementation._mpy >> 10 != 0)
+    assert loops.VIPER is (fast is not None)
+    assert loops.crc16 is (fast or plain).crc16
     assert frame._unescape is loops.unescape
     assert codec._pack is loops.pack
 
