@@ -11,9 +11,10 @@ A board whose manifest has another name (esp8266: `manifest_2MiB.py`; samd: `mcu
 or a firmware that must do without the port's: write a manifest that includes what you want, and
 then `include("…/device/manifest.py", base=False)`.
 
-The loops over bytes are frozen as machine code too where the port tells mpy-cross its machine
-(`MPY_CROSS_FLAGS += -march=…`); unix, windows and nrf do not by themselves. `viper=False` leaves
-them out, for 1.6 KB less: the same in bytecode is always there.
+The loops over bytes are frozen as machine code too, where the port tells mpy-cross its machine
+(`MPY_CROSS_FLAGS += -march=…`; unix, windows and nrf do not by themselves). Where the board has the
+emitter off all the same, the build stops at `mp_fun_table`: leave them out, with `viper=False` as
+with base, or with `MPY_CROSS_FLAGS=` on make's command line.
 """
 
 import os
