@@ -1,8 +1,9 @@
 """A gateway whose uplink is down: what it should have sent piles up until memory is full.
 
 `make demo` runs it on two boards. It is the same program on both: where there is no `warden` it
-does what programs do without one, and dies of MemoryError. With it, the board warns, asks for
-memory back, refuses and ends what matters less, and the alarm goes on being watched.
+does without pictures and reports when there is no room for them, and dies all the same, of a
+MemoryError where it can do nothing else. With `warden`, the board warns, asks for memory back,
+refuses and ends what matters less, and the alarm goes on being watched.
 """
 
 import asyncio
@@ -12,11 +13,11 @@ try:
 except ImportError:  # a board without the agent
     warden = None
 
+_DENIED = warden.Denied if warden else MemoryError
 READING_BYTES = 4096
 READINGS_A_SECOND = 25
 PICTURE_BYTES = 60_000
 REPORT_BYTES = 30_000
-RUN_S = 3600
 
 
 class Gateway:
@@ -26,8 +27,9 @@ class Gateway:
         self.readings = []
         self.pictures = []
         self.seen = 0  # readings
-        self.watched = 0  # times that the alarm was looked at
+        self.watched = 0  # times that the alarm was checked
         self.reports = 0
+        self.left_out = 0  # reports and pictures
 
     def drop_pictures(self, level):
         """Give back what can be made again."""
@@ -44,7 +46,7 @@ class Gateway:
     # --- what it does, from what matters most to what matters least ------------------------------
 
     async def watch_alarm(self):
-        """Look at the alarm five times a second: this must not stop."""
+        """Check the alarm five times a second: this must not stop."""
         while True:
             if warden:
                 async with warden.operation("alarm", priority=warden.HIGH):
@@ -52,6 +54,12 @@ class Gateway:
             else:
                 self.watched += 1
             await asyncio.sleep_ms(200)
+
+    async def say(self):
+        """Print every second how far it came."""
+        while True:
+            await asyncio.sleep_ms(1000)
+            print(f"{self.seen} readings, {self.watched} alarm checks")
 
     async def read_sensors(self):
         """Keep each reading until it is sent, which it never is."""
@@ -61,13 +69,12 @@ class Gateway:
             await asyncio.sleep_ms(1000 // READINGS_A_SECOND)
 
     async def report(self):
-        """Write a report every half second; not now, where the board says so."""
+        """Write a report every half second, if there is room and the board agrees."""
         while True:
             try:
                 await self._report()
-            except Exception as error:
-                if warden is None or not isinstance(error, warden.Denied):
-                    raise
+            except (MemoryError, _DENIED):
+                self.left_out += 1
             await asyncio.sleep_ms(500)
 
     async def _report(self):
@@ -87,9 +94,8 @@ class Gateway:
         while True:
             try:
                 await self._draw_picture()
-            except (asyncio.CancelledError, Exception) as error:
-                if warden is None or isinstance(error, MemoryError):
-                    raise
+            except (MemoryError, asyncio.CancelledError, _DENIED):  # cancelled: preempted
+                self.left_out += 1
             await asyncio.sleep_ms(300)
 
     async def _draw_picture(self):
@@ -106,17 +112,14 @@ class Gateway:
 
 
 async def main():
-    """Do all of it at once, and say how far it came."""
+    """Do all of it at once."""
     gateway = Gateway()
     if warden:
         warden.start(interval_ms=250)
         warden.on_trim(gateway.drop_pictures)
         warden.on_trim(gateway.drop_readings)
-    try:
-        tasks = [gateway.read_sensors(), gateway.report(), gateway.draw_pictures()]
-        await asyncio.gather(gateway.watch_alarm(), *tasks)
-    finally:
-        print(f"{gateway.seen} readings, alarm watched {gateway.watched} times")
+    tasks = [gateway.read_sensors(), gateway.report(), gateway.draw_pictures()]
+    await asyncio.gather(gateway.watch_alarm(), gateway.say(), *tasks)
 
 
 asyncio.run(main())

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
@@ -184,15 +185,15 @@ def _unix() -> UnixBoard:
     return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema", HERE])
 
 
-def _frozen() -> UnixBoard:
+def _frozen(target: str) -> UnixBoard:
     # Neither device/ nor shared_schema/ is on the path: what runs is what was frozen.
-    return UnixBoard(str(_build("unix")), [HERE])
+    return UnixBoard(str(_build(target)), [HERE])
 
 
-def _qemu() -> QemuBoard:
+def _qemu(target: str) -> QemuBoard:
     if shutil.which(_QEMU) is None:
         raise Unavailable(f"{_QEMU} is missing: apt-get install qemu-system-arm")
-    return QemuBoard(_build("qemu"))
+    return QemuBoard(_build(target))
 
 
 def _build(target: str) -> Path:
@@ -203,4 +204,7 @@ def _build(target: str) -> Path:
 
 
 Board = UnixBoard | QemuBoard
-BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix, "frozen": _frozen, "qemu": _qemu}
+BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix}
+for _kind in ("", "-native", "-probe"):
+    BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_kind}")
+    BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_kind}")

@@ -30,12 +30,19 @@ def skip(reason):
     raise Skip(reason)
 
 
+def has_module(name):
+    """Tell whether this board has a module of that name."""
+    try:
+        __import__(name)
+    except ImportError:
+        return False
+    return True
+
+
 def needs(*names):
     """Skip the test unless this board has all of these modules."""
     for name in names:
-        try:
-            __import__(name)
-        except ImportError:
+        if not has_module(name):
             skip("no module " + name)
 
 

@@ -13,7 +13,7 @@ class FakeSupply:
 
     def __init__(self):
         self.amounts = [100_000, 1_000_000, 900, 50_000]
-        self.largest = None
+        self.largest = self.largest_clean = None  # now, and after a collection
         self.garbage = 0  # what a collection would free
         self.collections = 0
 
@@ -25,11 +25,15 @@ class FakeSupply:
     def largest_block(self):
         return self.largest
 
+    def most(self):
+        return 150_000
+
     def collect_in_ms(self):
         return 0
 
     def collect(self):
         self.collections += 1
+        self.largest = self.largest_clean or self.largest
         self.amounts[0] += self.garbage
         self.garbage = 0
         return True
@@ -70,7 +74,7 @@ class Desk:
             lambda: self.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(self.clock, post, self.ledger, self.operations)
+        self.sessions = Sessions(self.clock, Flag(), post, self.ledger, self.operations)
 
     def _post(self, kind, subject=None, detail=None, value=None):
         self.events.append((kind, subject, detail))

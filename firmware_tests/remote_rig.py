@@ -16,6 +16,7 @@ from warden.errors import Denied, Stopped
 
 _KINDS = 4
 _MOUNTS = ("/", "/sd")
+_REMEMBERED = 32
 
 
 def _consents(lease):
@@ -27,7 +28,7 @@ def _fails(lease):
 
 
 class Board:
-    """The commands. What was ever made is kept by its id, for what is done to it too late."""
+    """The commands. What was made is kept by its id, also for what is done to it too late."""
 
     def new(self, max_operations, start_ms):
         self.rig = Rig(max_operations, start_ms)
@@ -74,7 +75,7 @@ class Board:
             return type(why).__name__
 
     def can_execute(self, priority):
-        return self.policy.operations.can_execute(priority)
+        return self.policy.can_execute(priority)
 
     def open(self, memory, storage, operations, ttl_ms):
         quotas = {"memory": memory, "storage": storage, "operations": operations}
@@ -115,6 +116,8 @@ class Board:
         for made, rows in zip(self.made, (leases, operations, sessions)):
             for row in rows:
                 made[row.id] = row
+            while len(made) > _REMEMBERED:
+                del made[min(made)]
         return {
             "leases": [[x.id, x.kind, x.amount, x.owner, _left(x)] for x in leases],
             "operations": [[x.id, x.state, _left(x)] for x in operations],

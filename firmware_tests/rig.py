@@ -47,7 +47,8 @@ class FakeLine:
         count = min(len(buf), len(self.inbox))
         for i in range(count):
             buf[i] = self.inbox[i]
-        self.inbox = self.inbox[count:]
+        if count:
+            self.inbox = self.inbox[count:]
         return count
 
     def write(self, buf, start, end):
@@ -150,6 +151,9 @@ class FakeBoard:
 
     def mem_alloc(self):
         return 50_000
+
+    def native_heap(self):
+        return None
 
     def collect(self):
         return True

@@ -1,8 +1,9 @@
-"""Run the firmware tests on MicroPython itself: `run.py [unix|frozen|qemu …] [-k TEXT]`.
+"""Run the firmware tests on MicroPython itself: `run.py [TARGET …] [-k TEXT]`.
 
 unix: the unix port from PyPI, with the sources of this repository. frozen: the unix port with
-agent and schema frozen in. qemu: the frozen Cortex-M3 firmware. What this machine lacks is
-skipped with a line that says how to get it; with CI=true that is a failure.
+agent and schema frozen in. qemu: the frozen Cortex-M3 firmware. frozen-native, qemu-native: the
+same with the C module `_warden`, frozen-probe and qemu-probe for that module's own tests. What this
+machine lacks is skipped with a line that says how to get it; with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ import boards
 
 _SUMMARY = re.compile(r"^harness: (\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 _MARKER = re.compile(r"^# targets:(.*)$", re.MULTILINE)
-_KNOWN = {"unix", "frozen", "qemu", "cpython"}
+_EVERYWHERE = {"unix", "frozen", "qemu", "cpython"}
+_KNOWN = {*_EVERYWHERE, *boards.BOARDS}
 _AT_ONCE = 2
 
 
 def targets_of(file: Path) -> set[str]:
     """Where a test file runs: its `# targets:` line, one of the first five, else everywhere."""
     match = _MARKER.search("\n".join(file.read_text().splitlines()[:5]))
-    named = set(match[1].split()) if match else _KNOWN
+    named = set(match[1].split()) if match else _EVERYWHERE
     if not named <= _KNOWN:
         sys.exit(f"{file.name}: no such target: {' '.join(sorted(named - _KNOWN))}")
-    return named
+    # With the C module it must all be as it is without.
+    return named | {name for name in boards.BOARDS if name.removesuffix("-native") in named}
 
 
 def test_files(target: str, text: str = "") -> list[Path]:
@@ -72,7 +75,7 @@ def report(target: str, result: Result) -> None:
     counts = f"{result.passed} passed"
     if result.failed:
         counts += f", {result.failed} FAILED"
-    print(f"{target:6} {result.file.stem:28} {counts} ({result.seconds:.1f} s)", flush=True)
+    print(f"{target:13} {result.file.stem:28} {counts} ({result.seconds:.1f} s)", flush=True)
     if result.failed:
         print("".join(f"  | {line}\n" for line in result.output.splitlines()), end="")
     else:
@@ -83,7 +86,7 @@ def report(target: str, result: Result) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help="unix frozen qemu")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join(boards.BOARDS))
     parser.add_argument("-k", default="", metavar="TEXT", help="only files with this in their name")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for each file")
     options = parser.parse_args(arguments)
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             board = boards.BOARDS[target]()
         except boards.Unavailable as why:
-            print(f"{target:6} skipped: {why}", flush=True)
+            print(f"{target:13} skipped: {why}", flush=True)
             if os.environ.get("CI") == "true":
                 failed += 1
             else:

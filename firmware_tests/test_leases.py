@@ -58,6 +58,16 @@ def test_a_backed_lease_must_fit_the_largest_block():
     assert desk.ledger.allocate(MEMORY, 1000)
 
 
+def test_garbage_is_collected_before_a_block_is_called_too_large():
+    desk = Desk()
+    desk.supply.largest = 500
+    desk.supply.largest_clean = 2000
+    assert len(desk.ledger.allocate(MEMORY, 1000, backed=True).buffer) == 1000
+    assert desk.supply.collections == 1
+    desk.ledger.allocate(MEMORY, 2000, backed=True)
+    assert desk.supply.collections == 1
+
+
 def test_leases_end_by_release_and_twice_is_harmless():
     desk = Desk()
     with desk.ledger.allocate(MEMORY, 100_000) as lease:
@@ -125,6 +135,14 @@ def test_nobody_is_preempted_for_what_cannot_be_granted_even_so():
     assert lease.active
     assert desk.ledger.allocate(MEMORY, 70_000, priority=HIGH)
     assert not lease.active
+
+
+def test_nobody_is_preempted_for_what_has_gone_meanwhile():
+    desk = Desk()
+    lease = desk.ledger.allocate(MEMORY, 60_000, priority=LOW, on_preempt=lambda lease: None)
+    desk.supply.amounts[0] = 20_000
+    assert _denied(desk, MEMORY, 30_000, priority=HIGH).available == 0
+    assert lease.active
 
 
 def test_one_who_did_not_agree_keeps_it():

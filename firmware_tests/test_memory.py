@@ -31,6 +31,9 @@ class FakeHeap(FakeTicks):
         self.walks += 1
         return self.used
 
+    def native_heap(self):
+        return None
+
     def collect(self):
         if self.enabled:
             self.used = self.live

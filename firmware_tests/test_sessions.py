@@ -3,7 +3,7 @@
 from harness import raises
 from policy_rig import Desk
 from warden.errors import Denied, Preempted
-from warden.slots import ENDED
+from warden.slots import ACTIVE, ENDED
 
 MEMORY, STORAGE = 0, 1
 
@@ -64,6 +64,22 @@ def test_a_closed_session_owns_nothing_more():
     session.close()
     assert raises(Denied, session.admit, MEMORY, 1).reason == "session"
     assert raises(Denied, session.admit_operation).reason == "session"
+
+
+def test_closing_gives_none_of_its_own_the_place_of_another():
+    desk = Desk(max_operations=1)
+    others = desk.ledger.allocate(MEMORY, 60_000, priority=0, on_preempt=lambda lease: None)
+    session = desk.sessions.open("s")
+    running = desk.operations.begin("running", 2)
+    waits = {"wait_ms": 60_000, "session": session}
+    older = desk.operations.begin("older", 2, memory=90_000, **waits)
+    newer = desk.operations.begin("newer", 3, **waits)
+    running.complete()
+    assert newer.state == ACTIVE
+    next_one = desk.operations.begin("next", 1, wait_ms=60_000)
+    session.close()
+    assert (older.state, newer.state, next_one.state) == (ENDED, ENDED, ACTIVE)
+    assert others.active  # it would have been preempted for the older one
 
 
 def test_a_task_that_fails_when_cancelled_keeps_nothing_alive():

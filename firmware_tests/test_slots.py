@@ -197,6 +197,19 @@ def test_of_those_whose_wait_is_over_none_gets_a_place():
     assert second.state == ENDED
 
 
+def test_who_lost_the_place_before_looking_is_denied():
+    desk = Desk(max_operations=1)
+    running = desk.operations.begin("running")
+    waiting = desk.operations.begin("waiting", wait_ms=60_000)
+    running.complete()
+    desk.operations.begin("high", HIGH)
+    assert waiting.state == STOPPING
+    raises(Denied, desk.operations.settle, waiting)
+    desk.pass_ms(2000)
+    assert waiting.state == OVERDUE
+    raises(Denied, desk.operations.settle, waiting)
+
+
 def test_memory_is_admitted_with_it_or_not_at_all():
     desk = Desk(max_operations=2)
     op = desk.operations.begin("fits", memory=90_000)

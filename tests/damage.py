@@ -1,4 +1,4 @@
-"""A transport around another that damages what passes, in both directions, from a seed."""
+"""Lines that damage what passes, as a seed has it: of a real transport, and of a fake one."""
 
 from __future__ import annotations
 
@@ -68,3 +68,30 @@ class DamagedTransport:
         flipped = bytearray(piece)
         flipped[at] ^= 1 << self._random.randrange(8)
         return bytes(flipped) + held
+
+
+class Damaging:
+    """A line that loses, repeats, reorders, truncates and flips, as the drawn numbers say."""
+
+    def __init__(self, source):
+        self._source = source
+        self._late = []
+
+    def __call__(self, data):
+        how = self._source.random()
+        if how < 0.10:
+            return
+        if how < 0.20:
+            self._late.append(data)  # comes after what follows
+            return
+        if how < 0.30:
+            data = data[: self._source.randrange(len(data) + 1)]
+        elif how < 0.40:
+            at = self._source.randrange(len(data))
+            data = data[:at] + bytes([data[at] ^ 1 << self._source.randrange(8)]) + data[at + 1 :]
+        yield data
+        if how > 0.90:
+            yield data
+        if how > 0.60:
+            yield from self._late
+            self._late.clear()

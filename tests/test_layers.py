@@ -18,10 +18,14 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors"],
     ["transport"],
-    ["framing", "messages"],
-    ["diagnosis", "link", "requests", "sequence", "prompt", "subscription", "session"],
-    ["models", "history", "state", "mirror"],
-    ["console", "board", "sync", "__init__"],
+    ["framing", "messages", "deltas"],
+    ["listener", "diagnosis", "refusals", "link", "sequence", "prompt"],
+    ["requests", "subscription", "session"],
+    ["kinds", "units", "arguments"],
+    ["models", "grants", "history", "state", "rows", "tables", "event_log", "mirror"],
+    ["bell", "console", "metering", "board_view", "asking", "granting", "board"],
+    ["sync_loop", "sync_granting", "sync"],
+    ["__init__"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["cli", "demo", "__main__"],
 ]
@@ -29,7 +33,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
     *["uplink", "tables", "host_session", "capabilities"],
-    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs"],
+    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "governor"],
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
@@ -39,7 +43,9 @@ BOARD_LAYERS = [
     ["figures"],
     ["levels"],
     BOARD_MIDDLE,
+    ["sample_table"],
     ["policy", "guard"],
+    ["sampler", "asked"],
     ["agent"],
     ["report", "run"],
     ["api", "__init__"],
@@ -124,6 +130,7 @@ def test_every_module_of_the_host_has_its_layer() -> None:
 def test_the_imports_are_found() -> None:
     """Else the tests here would hold for nothing."""
     assert HOST_GRAPH["board"] >= {"session", "mirror", "transport", "transport.base", "models"}
+    assert HOST_GRAPH["granting"] >= {"asking", "refusals", "grants"}
     assert HOST_GRAPH["__init__"] >= {"board", "sync", "errors"}
 
 

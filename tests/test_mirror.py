@@ -6,11 +6,12 @@ import asyncio
 import json
 import random
 import timeit
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from damage import Damaging
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
@@ -442,35 +443,6 @@ def test_a_column_is_in_the_hosts_units() -> None:
 
 
 # --- invariant 6 --------------------------------------------------------------------------------
-
-Damage = Callable[[bytes], Iterable[bytes]]
-
-
-class Damaging:
-    """A line that loses, repeats, reorders, truncates and flips, as the drawn numbers say."""
-
-    def __init__(self, source: random.Random) -> None:
-        self._source = source
-        self._late: list[bytes] = []
-
-    def __call__(self, data: bytes) -> Iterable[bytes]:
-        how = self._source.random()
-        if how < 0.10:
-            return
-        if how < 0.20:
-            self._late.append(data)  # comes after what follows
-            return
-        if how < 0.30:
-            data = data[: self._source.randrange(len(data) + 1)]
-        elif how < 0.40:
-            at = self._source.randrange(len(data))
-            data = data[:at] + bytes([data[at] ^ 1 << self._source.randrange(8)]) + data[at + 1 :]
-        yield data
-        if how > 0.90:
-            yield data
-        if how > 0.60:
-            yield from self._late
-            self._late.clear()
 
 
 def _live(peer: FakeBoard, source: random.Random) -> None:

@@ -9,13 +9,14 @@ import re
 from pathlib import Path
 
 import boardwarden
-from boardwarden import Board, Status, errors, models
+from boardwarden import Board, Status, SyncBoard, errors, grants, models
+from boardwarden.cli import grant_app
 
 REPO = Path(__file__).resolve().parent.parent
 
 
 def test_all_is_what_there_is() -> None:
-    assert boardwarden.__all__ == sorted(boardwarden.__all__)
+    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
     public = {
         name
         for name, value in vars(boardwarden).items()
@@ -46,8 +47,9 @@ def test_the_tree_at_the_top_of_errors_is_the_tree() -> None:
 
 
 def test_every_model_is_frozen_with_a_default_for_each_field() -> None:
-    kinds = [kind for kind in vars(models).values() if dataclasses.is_dataclass(kind)]
-    assert len(kinds) > 10
+    found = {**vars(models), **vars(grants)}.values()
+    kinds = [kind for kind in found if dataclasses.is_dataclass(kind)]
+    assert len(kinds) >= 20
     for kind in kinds:
         assert isinstance(kind, type)
         kind()
@@ -72,8 +74,23 @@ def test_the_status_has_the_fields_of_the_design() -> None:
 
 def test_the_board_has_the_names_of_the_design() -> None:
     names = """status capabilities history connected link trends wait_sample updates console ping
-        start_monitoring stop_monitoring fetch_history interrupt close"""
+        start_monitoring stop_monitoring fetch_history interrupt close
+        allocations operations sessions thresholds limits needs meters events recent_events
+        allocate release lease begin complete cancel operation can_execute set_limits set_threshold
+        metering"""
     assert set(names.split()) <= set(dir(Board))
+    assert set(names.split()) <= set(dir(SyncBoard))
+
+
+def test_what_the_documents_name_is_there() -> None:
+    init = (REPO / "device" / "warden" / "__init__.py").read_text(encoding="utf-8")
+    for name in ("host.md", "mapping.md"):
+        text = (REPO / "docs" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))
+        assert all(word in init for word in re.findall(r"`@?(?:async with )?warden\.(\w+)", text))
+    commands = {command.__name__ for command in grant_app.COMMANDS}
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    assert commands <= set(re.findall(r"\w+", text))
 
 
 def test_every_public_name_has_a_docstring() -> None:
@@ -81,7 +98,9 @@ def test_every_public_name_has_a_docstring() -> None:
         kind = getattr(boardwarden, name)
         assert inspect.getdoc(kind), name
         if inspect.isclass(kind) and kind.__module__.startswith("boardwarden"):
-            for attribute, value in vars(kind).items():
+            inherited = kind.__mro__ if kind in (Board, SyncBoard) else (kind,)
+            members = {name: value for each in inherited for name, value in vars(each).items()}
+            for attribute, value in members.items():
                 if not attribute.startswith("_") and (
                     callable(value) or isinstance(value, property)
                 ):

@@ -455,6 +455,25 @@ def test_a_restart_shows_in_the_boot_id_though_the_uptime_is_higher() -> None:
     run(main())
 
 
+def test_a_restart_whose_hello_was_lost_is_noticed_though_frames_come() -> None:
+    """A SUBSCRIBE that was late on the line wakes the new boot; its frames seem to be repeats."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.seq = 1000
+        transport = FakeTransport(peer)
+        async with connect(transport) as board:
+            await asyncio.sleep(1)
+            host_id = peer.host_id
+            peer.restart()
+            transport.to_host = Losing(1, ids.HELLO)
+            assert host_id is not None
+            peer._subscribe(ids.PROTOCOL_MAJOR, host_id)
+            await until(lambda: board.status.board.boot_id == 2, 3.1)
+
+    run(main())
+
+
 def test_after_an_uptime_that_went_back_all_is_asked_for_anew() -> None:
     async def main() -> None:
         peer = FakeBoard()

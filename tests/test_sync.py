@@ -9,8 +9,9 @@ import time
 import pytest
 
 import boardwarden
-from boardwarden import Board, SyncBoard
+from boardwarden import Board, Priority, ResourceType, SyncBoard
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
+from warden_schema import ids
 
 
 def _names(kind: type) -> set[str]:
@@ -64,6 +65,48 @@ def test_updates_and_console_are_plain_iterators() -> None:
         board.close()
         assert list(rest) == []
         assert list(board.updates()) == []
+
+
+def test_a_board_is_asked_without_asyncio() -> None:
+    peer = FakeBoard()
+    with boardwarden.open(FakeTransport(peer)) as board:
+        held = board.allocate(ResourceType.MEMORY, 8192, "ota", Priority.HIGH, ttl=30.0)
+        assert board.allocations == (held,)
+        board.release(held.id)
+        with board.lease(ResourceType.MEMORY, 10) as lease:
+            assert board.allocations == (lease,)
+            assert len(board.sessions) == 1
+        assert board.allocations == ()
+        with board.operation("upload", memory=5) as begun:
+            assert board.operations == (begun,)
+        assert board.operations == ()
+        begun = board.begin("upload")
+        board.cancel(begun.id)
+        board.complete(begun.id)
+        assert board.can_execute(Priority.LOW)
+        assert board.set_limits(max_operations=2) == board.limits
+        board.set_threshold("memory", warn=0.75)
+        assert board.thresholds[0].warn == 0.75
+        with board.metering():
+            peer.policy.put(ids.METER, 0, [1, "uploader", 0, 1, 300, 25, 90, None])
+            board.ping()
+            assert board.meters[0].name == "uploader"
+        assert board.meters == ()
+        assert board.needs == ()
+
+
+def test_events_are_a_plain_iterator() -> None:
+    peer = FakeBoard()
+    peer.policy.happen("lease", 7, "expired", 8192)
+    with boardwarden.open(FakeTransport(peer)) as board:
+        assert next(board.events()).subject == 7
+        rest = board.events()
+        assert [event.subject for event in board.recent_events] == [7]
+        with pytest.raises(boardwarden.Denied):
+            board.allocate(ResourceType.MEMORY, 10**6)
+        assert [next(rest).kind, next(rest).kind] == ["lease", "denied"]
+        board.close()
+        assert list(rest) == []
 
 
 def test_errors_come_through() -> None:

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Build MicroPython with the agent frozen in: `build_firmware.py TARGET [--source DIR]`.
 
-unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. qemu-bytecode: the same
-without viper.
+unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. unix-native,
+qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
+tests of that module, with a module of theirs beside it; the unix one's heap is in four areas.
+qemu-bytecode: without machine code from viper.
 
 The last line of standard output is the path of what was built. Progress goes to standard error.
 Results are cached under build/ by what went into them; a source tree given with --source is only
@@ -49,10 +51,14 @@ class Target:
     artefact: str
     variables: tuple[str, ...]
     check: Callable[[], None] = lambda: None
+    modules: tuple[str, ...] = ()  # folders of this repository with C modules
 
 
 # Viper code can be frozen only for a machine that mpy-cross emits code for.
 _UNIX_ARCH = ("MPY_CROSS_FLAGS=-march=x64",) if platform.machine() == "x86_64" else ()
+_NATIVE = ("device/native",)
+_PROBE = (*_NATIVE, "firmware_tests/native_probe")
+_SPLIT_HEAP = "CFLAGS_EXTRA=-DMICROPY_GC_SPLIT_HEAP=1 -DMICROPY_GC_SPLIT_HEAP_N_HEAPS=4"
 TARGETS = {
     "unix": Target(
         port="unix",
@@ -74,7 +80,13 @@ TARGETS = {
         check=_check_arm_compiler,
     ),
 }
-# As on a port that does not tell mpy-cross its machine: no viper.
+for _port in ("unix", "qemu"):
+    TARGETS[f"{_port}-native"] = replace(TARGETS[_port], modules=_NATIVE)
+    TARGETS[f"{_port}-probe"] = replace(TARGETS[_port], modules=_PROBE)
+TARGETS["unix-probe"] = replace(
+    TARGETS["unix-probe"], variables=(*TARGETS["unix"].variables, _SPLIT_HEAP)
+)
+# As on a port that does not tell mpy-cross its machine.
 TARGETS["qemu-bytecode"] = replace(
     TARGETS["qemu"], variables=(*TARGETS["qemu"].variables, "MPY_CROSS_FLAGS=")
 )
@@ -127,6 +139,19 @@ def _mpy_cross(source: Path, source_key: str) -> Path:
     return place / "mpy-cross"
 
 
+def _gather_modules(target: Target, work: Path) -> Path:
+    """MicroPython's build takes one folder of C modules: put those of all of `target`'s into it."""
+    gathered = work / "modules"
+    files = {
+        path.relative_to(work / "tree" / folder).as_posix(): path.read_bytes()
+        for folder in target.modules
+        for path in sorted((work / "tree" / folder).rglob("*"))
+        if path.is_file()
+    }
+    cache.mirror(files, gathered)
+    return gathered
+
+
 def build(name: str, source: Path | None = None) -> Path:
     """The path of the firmware `name` (a key of TARGETS), built if the cache has none."""
     target = TARGETS[name]
@@ -139,9 +164,8 @@ def build(name: str, source: Path | None = None) -> Path:
                 _check_tools(target, None)  # before a download that would be for nothing
             source = debian_source.download(ROOT / "source")
         source_key = cache.tree_key(source)
-        files = cache.frozen_files(REPO)
-        native = any(file.startswith("device/native/") for file in files)
-        flags = (source_key, *target.variables, "native" if native else "")
+        files = cache.frozen_files(REPO, *target.modules)
+        flags = (source_key, *target.variables, *target.modules)
         place = ROOT / f"{name}-{cache.contents_key(files, *flags)}"
         done = place / target.artefact
         if done.exists():
@@ -162,8 +186,8 @@ def build(name: str, source: Path | None = None) -> Path:
                 f"FROZEN_MANIFEST={work / 'tree' / 'device' / 'manifest.py'}",
                 f"MICROPY_MPYCROSS={cross}",
             ]
-            if native:
-                variables.append(f"USER_C_MODULES={work / 'tree' / 'device' / 'native'}")
+            if target.modules:
+                variables.append(f"USER_C_MODULES={_gather_modules(target, work)}")
             _make(f"building the {name} firmware", source / "ports" / target.port, variables,
                   f"{name}.log")  # fmt: skip
             cache.keep(work / "objects" / target.artefact, place)

@@ -21,7 +21,7 @@ from pathlib import Path
 from firmware_errors import BuildError, say
 
 _KEEP = 4
-_FROZEN = ("device/manifest.py", "device/warden", "device/native", "shared_schema/warden_schema")
+_FROZEN = ("device/manifest.py", "device/warden", "shared_schema/warden_schema")
 _NOT_SOURCE = (".git", "__pycache__")
 
 
@@ -38,10 +38,10 @@ def lock(root: Path) -> Iterator[None]:
         yield
 
 
-def frozen_files(repo: Path) -> dict[str, bytes]:
-    """What goes into the firmware from this repository: name and contents."""
+def frozen_files(repo: Path, *modules: str) -> dict[str, bytes]:
+    """What goes into the firmware from this repository, and its C modules: name and contents."""
     files: dict[str, bytes] = {}
-    for name in _FROZEN:
+    for name in (*_FROZEN, *modules):
         top = repo / name
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

@@ -38,7 +38,9 @@ class Capabilities:
     def __init__(self, agent):
         self._agent = agent
         self.reasons = bytearray(_PLACES)
-        self.reasons[_LARGEST_FREE_BLOCK] = _NO_NATIVE
+        self.reasons[_LARGEST_FREE_BLOCK] = (
+            _NO_NATIVE if agent.memory.largest is None else _AVAILABLE
+        )
         self.reasons[_UNIQUE_ID] = _AVAILABLE if agent.identity[3] else _NOT_REPORTED
         self.reasons[_RESET_CAUSE] = _AVAILABLE if agent.identity[4] else _NOT_REPORTED
         self.reasons[_TIMER] = _NO_MODULE

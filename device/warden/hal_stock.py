@@ -81,6 +81,10 @@ class Stock:
         """Return the used bytes of the heap; one walk as well."""
         return gc.mem_alloc()
 
+    def native_heap(self):
+        """Return heap(state, room) of the C module (docs/native.md), None without it."""
+        return getattr(module("_warden"), "heap", None)
+
     def collect(self):
         """Collect garbage, unless the application has turned collections off."""
         if gc.isenabled():

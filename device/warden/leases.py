@@ -7,6 +7,8 @@ a higher priority where its holder agreed to that.
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied
 
@@ -61,7 +63,7 @@ class Lease:
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
         self.committed = True
-        self._ledger.changed(self._ledger.table.index(self) if self.active else None)
+        self._ledger.touch(self)
 
     def release(self):
         """Give it back; harmless if it has ended already."""
@@ -113,6 +115,7 @@ class Ledger:
     """Grants and ends leases. `supply` tells what is there, `lock` guards the table.
 
     supply.available(kind, mount) -> free amount less the reserve, before outstanding grants;
+    supply.most() -> the most memory that could ever be granted;
     supply.largest_block() -> bytes or None; supply.collect() -> whether it collected garbage, which
     it does not all the time, and supply.collect_in_ms() -> when it would again.
     """
@@ -215,6 +218,12 @@ class Ledger:
         self._post("lease", lease.id, why, lease.amount)
         return True
 
+    def touch(self, lease):
+        """Have whoever wants to know told that a lease changed, if it has not ended."""
+        for place in range(_LEASES):
+            if self.table[place] is lease:
+                self.changed(place)
+
     def expire(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         place = 0
@@ -244,12 +253,15 @@ class Ledger:
         return None
 
     def _available(self, kind, amount, mount):
-        """Return what could be granted now; collects once before it says too little of memory."""
+        """Return what could be granted now; collects once before it says too little of memory.
+
+        Negative where more is granted than is there now.
+        """
         supply = self._supply
         available = supply.available(kind, mount) - self.outstanding(kind, mount)
         if kind == _MEMORY and available < amount and supply.collect():
             available = supply.available(kind, mount) - self.outstanding(kind, mount)
-        return max(0, available)
+        return available
 
     def _victim(self, kind, mount, priority, lacking, any_kind):
         """Return the lease to preempt: of the lowest priority below this one, the newest.
@@ -273,7 +285,7 @@ class Ledger:
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
     ):
         buffer = self._block(amount) if backed else None
-        owner = owner[:_MAX_NAME]
+        owner = codec.cut(owner, _MAX_NAME)
         lease = Lease(self, self._next_id, kind, amount, owner, priority, ttl_ms, session, mount)
         lease.on_preempt = on_preempt
         lease.buffer = buffer
@@ -284,14 +296,17 @@ class Ledger:
 
     def _block(self, amount):
         """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
-        largest = self._supply.largest_block()
+        supply = self._supply
+        largest = supply.largest_block()
+        if largest is not None and largest < amount and supply.collect():
+            largest = supply.largest_block()
         if largest is None or largest >= amount:
             try:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
         self._post("denied", None, "fragmented", amount)
-        raise Denied("fragmented", largest)
+        raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
         blockers = []
@@ -304,13 +319,15 @@ class Ledger:
                 left = lease.deadline.left_ms()
                 if left is not None and (soonest is None or left < soonest):
                     soonest = left
-        if kind == _MEMORY and not table_full:
+        if kind == _MEMORY and amount > self._supply.most():
+            soonest = None  # whoever gives back whatever
+        elif kind == _MEMORY and not table_full:
             left = self._supply.collect_in_ms()  # then it may be seen that some was garbage
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
         self._post("denied", None, reason, amount)
-        raise Denied(reason, available, soonest, tuple(blockers))
+        raise Denied(reason, max(0, available), soonest, tuple(blockers))
 
 
 def _check(kind, amount, owner, priority, ttl_ms, backed):

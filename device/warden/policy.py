@@ -68,7 +68,7 @@ class Supply:
         """Return bytes, permille of a core or bytes a second; 0 for a mount that is not there."""
         if kind == _MEMORY:
             total = self._memory.total
-            return self._board.mem_free() - total // 1000 * self.reserve_permille
+            return self._memory.free_now() - total // 1000 * self.reserve_permille
         if kind == _STORAGE:
             stat = self._board.statvfs(mount)  # now: what was written since the last scan counts
             if stat is None:
@@ -78,8 +78,14 @@ class Supply:
             return _CPU_LIMIT_PERMILLE - (self._load.cpu_permille or 0)
         return _UNLIMITED
 
+    def most(self):
+        """Return the most memory that could ever be granted, in bytes."""
+        total = self._memory.total
+        return total - total // 1000 * self.reserve_permille
+
     def largest_block(self):
         """Return the largest free block in bytes, None where nothing tells it."""
+        return self._memory.largest_now()
 
     def collect(self):
         """Collect garbage, if it was not done just now; return whether it was."""
@@ -113,9 +119,9 @@ class Policy:
             agent.load.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(clock, post, self.ledger, self.operations)
+        self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
         figures = Figures(
-            agent.values, agent.memory, agent.storage, agent.history, agent.history_limit
+            agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
         self.thresholds = Thresholds(figures.read, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)
@@ -149,7 +155,7 @@ class Policy:
             owner.changed = _marker(rows.due, taken.due)
             tables.append(rows)
             if owner is self.meters:
-                self._mark_meters = rows.mark
+                self._mark_meters = rows.tell
         events = EventRows(self.events, host)
         self.events.changed = _marker_of_one(events.due)
         tables.append(events)
@@ -241,7 +247,9 @@ class Policy:
         if session is not None:
             session.admit(kind, amount)
         self.ladder.admit(priority, amount)
-        return self.ledger.allocate(kind, amount, session=session, priority=priority, **options)
+        lease = self.ledger.allocate(kind, amount, session=session, priority=priority, **options)
+        self._check_open(session, lease.release)
+        return lease
 
     def begin(self, name, session=None, memory=None, priority=_NORMAL, **options):
         """Return an operation that may still wait for its place; see Operations.begin.
@@ -256,7 +264,15 @@ class Policy:
                 session.admit(_MEMORY, memory)
         self.ladder.admit(priority)
         begin = self.operations.begin
-        return begin(name, session=session, memory=memory, priority=priority, **options)
+        op = begin(name, session=session, memory=memory, priority=priority, **options)
+        self._check_open(session, op.complete)
+        return op
+
+    def _check_open(self, session, end):
+        """End what was made for a session that another thread closed meanwhile; raise Denied."""
+        if session is not None and session not in self.sessions.table:
+            end()
+            session.use()
 
     def begin_here(self, name, **options):
         """Begin an operation that its caller carries out: a task of asyncio is cancelled for it."""

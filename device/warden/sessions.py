@@ -2,6 +2,8 @@
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied, Preempted
 
@@ -18,8 +20,9 @@ def _nobody(row):
 class Sessions:
     """The table of sessions; closes those whose time is over."""
 
-    def __init__(self, clock, post, ledger, operations):
+    def __init__(self, clock, lock, post, ledger, operations):
         self.clock = clock
+        self._lock = lock
         self._post = post
         self._ledger = ledger
         self._operations = operations
@@ -37,16 +40,20 @@ class Sessions:
             if value is not None and (not isinstance(value, int) or value <= 0):
                 raise ValueError("quotas and ttl_ms are positive integers, or None")
         self.clock.advance()
-        for place in range(_SESSIONS):
-            if self.table[place] is None:
-                quotas = (memory, storage, operations)
-                session = Session(self, self._next_id, name[:_MAX_NAME], quotas, ttl_ms)
+        quotas = (memory, storage, operations)
+        self._lock.acquire(1)
+        try:
+            if None in self.table:
+                place = self.table.index(None)
+                session = Session(self, self._next_id, codec.cut(name, _MAX_NAME), quotas, ttl_ms)
                 self._next_id += 1
                 self.table[place] = session
                 self.changed(place)
                 return session
+        finally:
+            self._lock.release()
         self._post("denied", None, "table")
-        raise Denied("table", None, None, tuple(session.id for session in self.table))
+        raise Denied("table", None, None, tuple([session.id for session in self.all()]))
 
     def all(self):
         """Return the open sessions, oldest first."""
@@ -70,9 +77,13 @@ class Sessions:
 
     def forget(self, session):
         """Take a session out of the table; return whether it was there."""
-        if session not in self.table:
-            return False
-        self.table[self.table.index(session)] = None
+        self._lock.acquire(1)
+        try:
+            if session not in self.table:
+                return False
+            self.table[self.table.index(session)] = None
+        finally:
+            self._lock.release()
         self.changed(None)
         return True
 
@@ -101,7 +112,7 @@ class Session:
         """Return its operations, oldest first."""
         return [op for op in self._sessions._operations.all() if op.session is self]
 
-    def _use(self):
+    def use(self):
         """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
         if self not in self._sessions.table:
             self._refuse("session", None, (), None)
@@ -109,7 +120,7 @@ class Session:
 
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        self._use()
+        self.use()
         if kind > _STORAGE or self.quotas[kind] is None:
             return
         mine = [lease for lease in self.leases() if lease.kind == kind]
@@ -122,7 +133,7 @@ class Session:
 
     def admit_operation(self):
         """Raise Denied, naming the quota, if one more operation exceeds it."""
-        self._use()
+        self.use()
         mine = self.operations()
         if self.quotas[2] is not None and len(mine) >= self.quotas[2]:
             self._refuse("quota:operations", 0, mine, 1)
@@ -139,11 +150,13 @@ class Session:
         sessions = self._sessions
         if not sessions.forget(self):
             return
+        operations = sessions._operations
         for op in reversed(self.operations()):
-            sessions._operations.stop(op, Preempted)  # check() goes on to say so
-            sessions._operations.end(op)
+            operations.stop(op, Preempted)  # check() goes on to say so
+            operations.end(op, False)  # none of its own gets the place of another
         for lease in reversed(self.leases()):
             lease.release()
+        operations.pass_on()
         sessions._post("session", self.id, "closed")
 
     def __enter__(self):

@@ -7,6 +7,8 @@ that does not stop even then is overdue: it counts no more, but stays in the tab
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied, Preempted, TimedOut
 
@@ -63,7 +65,7 @@ class Operation:
     def progress(self, permille, text=""):
         """Tell how far it is, in permille, with a few words."""
         self.permille = min(1000, max(0, permille))
-        self.text = text[:_MAX_NAME]
+        self.text = codec.cut(text, _MAX_NAME)
         self._desk.touch(self)
 
     def told_why(self):
@@ -126,7 +128,7 @@ class Operations:
         if not 1 <= max_operations <= _MAX_OPERATIONS:
             raise ValueError("max_operations must be 1 to 8")
         self.max_operations = max_operations
-        self._pass_on()
+        self.pass_on()
 
     def can_execute(self, priority=1):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
@@ -151,7 +153,9 @@ class Operations:
                 wait_ms = max(wait_ms, _GRACE_MS)
             op = None
             if free or wait_ms > 0:
-                op = Operation(self, self._next_id, name[:_MAX_NAME], priority, timeout_ms, session)
+                op = Operation(
+                    self, self._next_id, codec.cut(name, _MAX_NAME), priority, timeout_ms, session
+                )
                 op.memory = memory
                 op.state = ADMITTING if free else WAITING
                 op._wait = Deadline(self.clock, wait_ms)
@@ -166,40 +170,51 @@ class Operations:
         if free:
             try:
                 self._admit(op)
-            except Denied:
+            except BaseException:  # Denied, or Ctrl-C, or no memory for the lease itself
                 self.end(op)
                 raise
         else:
-            self._pass_on()
+            self.pass_on()
         return op
 
     def settle(self, op):
-        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over."""
+        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over.
+
+        Denied also if its place was taken again before its caller came to look.
+        """
         self.tick()
         if op.state == ACTIVE:
             return True
-        if op.state == ENDED:
+        if op.state == ENDED or op.why is not None:
             self._deny(False)
         return False
 
-    def end(self, op):
-        """End an operation, whatever its state; return whether this did."""
+    def end(self, op, pass_on=True):
+        """End an operation, whatever its state; return whether this did.
+
+        pass_on: give its place to who waits for one.
+        """
         state = self._leave(op)
         if state == ENDED:
             return False
         if state != WAITING and state != ADMITTING:
             self._needs.ended(op)
         self._post("operation", op.id, "ended")
-        self._pass_on()
+        if pass_on:
+            self.pass_on()
         return True
 
     def stop(self, op, why):
         """Tell an operation to stop: Preempted or TimedOut. Its place passes on when it does."""
-        if op.state != ACTIVE:
-            return
-        op.why = why
-        op.state = STOPPING
-        op.deadline = Deadline(self.clock, _GRACE_MS)
+        self._lock.acquire(1)
+        try:  # its own thread may end it at any moment
+            if op.state != ACTIVE:
+                return
+            op.why = why
+            op.deadline = Deadline(self.clock, _GRACE_MS)
+            op.state = STOPPING
+        finally:
+            self._lock.release()
         self.touch(op)
         self._post("operation", op.id, op.told_why())
         self._cancel_task(op)
@@ -214,18 +229,18 @@ class Operations:
             op = self.table[row]
             if op is not None and op.state == STOPPING and op.task is not None:
                 self._cancel_task(op)
-            if op is not None and op.deadline is not None and op.deadline.passed():
+            deadline = op.deadline if op is not None else None
+            if deadline is not None and deadline.passed():
                 if op.state == ACTIVE:
                     self.stop(op, TimedOut)
                 elif op.state == STOPPING:
-                    op.state = OVERDUE
                     op.deadline = None
-                    self.touch(op)
-                    self._post("operation", op.id, "overdue")
-                    freed = True
+                    if self._move(op, STOPPING, OVERDUE):
+                        self._post("operation", op.id, "overdue")
+                        freed = True
             row += 1
         if freed:
-            self._pass_on()
+            self.pass_on()
         freed = False  # a turn, that memory was lacking for
         for op in self.table:  # those that got no place in time; none of them may get it now
             if op is not None and op.state == WAITING and op._wait.passed():
@@ -233,7 +248,7 @@ class Operations:
                     self._post("operation", op.id, "ended")
                     freed = True
         if freed:
-            self._pass_on()
+            self.pass_on()
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -314,7 +329,7 @@ class Operations:
             lease.release()
         return state
 
-    def _pass_on(self):
+    def pass_on(self):
         """Give free places to those that wait, the first in turn first."""
         while True:
             self._lock.acquire(1)
@@ -327,12 +342,14 @@ class Operations:
                 self._lock.release()
             try:
                 self._admit(op)
-            except Denied:  # of its memory: it waits on, and keeps its turn
-                self._move(op, ADMITTING, WAITING)
+            except Denied:  # of its memory
                 return
+            finally:  # else it waits on, and keeps its turn
+                self._move(op, ADMITTING, WAITING)
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
+        deadline = Deadline(self.clock, op._timeout_ms)  # before the lease: memory may run out
         lease = None
         if op.memory:
             lease = self._ledger.allocate(
@@ -340,7 +357,7 @@ class Operations:
             )
         op.lease = lease
         op.began_s = self.clock.s
-        op.deadline = Deadline(self.clock, op._timeout_ms)
+        op.deadline = deadline
         if self._move(op, ADMITTING, ACTIVE):
             self._needs.began(op)
             self._post("operation", op.id, "began")
@@ -388,7 +405,8 @@ class Operations:
         for op in self.table:
             if op is not None and (table_full or op.state == ACTIVE or op.state == STOPPING):
                 blockers.append(op.id)
-                left = op.deadline.left_ms() if op.deadline else None
+                deadline = op.deadline  # another thread may take it away
+                left = deadline.left_ms() if deadline else None
                 if left is not None and (soonest is None or left < soonest):
                     soonest = left
         reason = "table" if table_full else "operations"

@@ -10,7 +10,6 @@ from micropython import const
 from warden_schema import codec
 
 _HELLO = const(1)
-_SAMPLE = const(3)
 _STORAGE = const(4)
 _MAJOR = const(1)
 _MINOR = const(2)
@@ -61,34 +60,6 @@ class Hello(Table):
         for value in (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS):
             at = codec.put_int(buf, at, value)
         return codec.put_bytes(buf, at, self.capabilities)
-
-
-class Sample(Table):
-    """The newest sample. One that is overtaken before it could go is dropped, and counted."""
-
-    def __init__(self, values):
-        super().__init__(1)
-        self.dropped = 0
-        self.values = values  # in the order of ids.SAMPLE_VALUES
-        self.taken = False  # whether there has been one
-
-    def mark(self):
-        """Have it sent, if there is one."""
-        self.due[0] = 1 if self.taken else 0
-
-    def renew(self, wanted):
-        """Note that the values are new; `wanted`: somebody listens."""
-        if self.due[0]:
-            self.dropped += 1
-        self.taken = True
-        self.due[0] = 1 if wanted else 0
-
-    def encode(self, _row, uplink):
-        """Put the message into the uplink; return its length. Allocates nothing."""
-        buf = uplink.payload
-        values = self.values
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), len(values))
-        return codec.put_ints(buf, at, values)
 
 
 class StorageTable(Table):

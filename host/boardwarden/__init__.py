@@ -1,5 +1,6 @@
 """A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
 
+from .arguments import LEARNED
 from .board import Board, connect
 from .errors import (
     AddressError,
@@ -7,8 +8,10 @@ from .errors import (
     BoardError,
     BoardRestarted,
     ConnectError,
+    Denied,
     LinkLost,
     NoAgent,
+    NotFound,
     PermissionDenied,
     PortBusy,
     PortMissing,
@@ -18,7 +21,18 @@ from .errors import (
     SimulatorMissing,
     VersionMismatch,
 )
+from .grants import (
+    BoardSession,
+    Event,
+    Lease,
+    Limits,
+    MemoryNeed,
+    Meter,
+    Operation,
+    Threshold,
+)
 from .history import Column, History, Sample
+from .kinds import Action, Level, OperationState, Priority, ResourceType
 from .models import (
     Capability,
     Cpu,
@@ -36,34 +50,50 @@ from .sync import SyncBoard, open
 from .transport.base import Transport
 
 __all__ = [
+    "LEARNED",
+    "Action",
     "AddressError",
     "AtPrompt",
     "Board",
     "BoardError",
     "BoardRestarted",
+    "BoardSession",
     "Capability",
     "Column",
     "ConnectError",
     "Cpu",
+    "Denied",
+    "Event",
     "History",
     "Identity",
+    "Lease",
+    "Level",
+    "Limits",
     "LinkLost",
     "LinkStatus",
     "Memory",
+    "MemoryNeed",
+    "Meter",
     "Network",
     "NoAgent",
+    "NotFound",
+    "Operation",
+    "OperationState",
     "Overhead",
     "PermissionDenied",
     "PortBusy",
     "PortMissing",
+    "Priority",
     "RequestError",
     "RequestRefused",
     "RequestTimeout",
+    "ResourceType",
     "Sample",
     "SimulatorMissing",
     "Status",
     "Storage",
     "SyncBoard",
+    "Threshold",
     "Transport",
     "Trend",
     "Trends",

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import product
 
 from warden_schema import ids
 
 from . import diagnosis
+from .asking import REQUEST_TIMEOUT_S
+from .bell import Bell
 from .console import Console
+from .granting import Granting
+from .grants import Event
 from .history import History, column
 from .mirror import Mirror
-from .models import Capability, LinkStatus, Status, Trends
+from .models import Status
 from .session import Session
 from .transport import transport_for
 from .transport.base import Transport
 
-_REQUEST_TIMEOUT_S = 5.0
 _CTRL_C = b"\x03"
 
 
@@ -40,7 +43,7 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
         await board.close()
 
 
-class Board:
+class Board(Granting):
     """One board. Attributes are its mirror and do no I/O; methods that are awaited ask it.
 
     What is awaited raises RequestTimeout when no reply came in 5 seconds, RequestRefused when the
@@ -48,62 +51,18 @@ class Board:
     """
 
     def __init__(self, transport: Transport) -> None:
+        super().__init__()
         self._console = Console()
-        self._mirror = Mirror(on_sample=self._ring)
+        self._sampled = Bell()
+        self._mirror = Mirror(on_sample=self._sampled.ring, on_change=self._changed.ring)
         self._session = Session(transport, self._mirror, self._console.put)
-        self._sampled = asyncio.Event()  # replaced at each sample
-        self._closed = False
-
-    # --- the mirror -----------------------------------------------------------------------------
-
-    @property
-    def status(self) -> Status:
-        """The board's state; `.age_s` says how old its figures are."""
-        return self._mirror.status
-
-    @property
-    def capabilities(self) -> Mapping[str, Capability]:
-        """What the board can tell, by name, and why not where it cannot."""
-        return self._mirror.capabilities
-
-    @property
-    def history(self) -> History:
-        """The samples that came, and what fetch_history() read."""
-        return self._mirror.history
-
-    @property
-    def connected(self) -> bool:
-        """Whether the board is there: it answered, and was heard in the last 2.5 seconds."""
-        return self._mirror.connected
-
-    @property
-    def link(self) -> LinkStatus:
-        """What happened between board and host."""
-        subscription, deframer = self._session.subscription, self._session.deframer
-        return LinkStatus(
-            frames=subscription.frames,
-            bad_frames=deframer.bad + subscription.malformed,
-            skipped_frames=subscription.skipped,
-            gaps=subscription.gaps,
-            dropped_frames=self._mirror.dropped_frames,
-            text_bytes=deframer.text_bytes,
-            reconnects=self._session.link.reconnects,
-        )
-
-    def trends(self, period: float = 60.0) -> Trends:
-        """Return where the figures went in the last `period` seconds; no I/O.
-
-        Beyond the samples that came this uses what fetch_history() read.
-        """
-        return self._mirror.trends(period)
 
     # --- what comes -----------------------------------------------------------------------------
 
     async def wait_sample(self) -> Status:
         """Wait for the next new sample; raise LinkLost if the board is closed meanwhile."""
-        sampled = self._sampled
         if not self._closed:
-            await sampled.wait()
+            await self._sampled.wait()
         if self._closed:
             raise diagnosis.closed()
         return self.status
@@ -112,12 +71,29 @@ class Board:
         """Yield the status at each new sample, the newest only if several came, until closed."""
         seen = self._mirror.samples
         while not self._closed:
-            sampled = self._sampled
             if self._mirror.samples == seen:
-                await sampled.wait()
+                await self._sampled.wait()
             else:
                 seen = self._mirror.samples
                 yield self.status
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Yield what happened since the connection began, then what happens, until closed.
+
+        It begins with the events that the board remembered then, 16 at most; after a restart, with
+        those of that boot. Each comes once, in order; `missed` tells of those that were lost. One
+        who reads slowly misses all but the last 256.
+        """
+        log = self._mirror.events
+        place = log.first
+        while True:
+            news, place = log.since(place), log.end
+            for event in news:
+                yield event
+            if log.end == place:
+                if self._closed:
+                    return
+                await self._changed.wait()
 
     def console(self) -> AsyncGenerator[str, None]:
         """Return what the application printed lately, and then prints, piece by piece."""
@@ -128,18 +104,16 @@ class Board:
     async def ping(self) -> float:
         """Return how many seconds a request and its reply take."""
         begin = time.monotonic()
-        await self._session.request(ids.PING, timeout=_REQUEST_TIMEOUT_S)
+        await self._ask(ids.PING)
         return time.monotonic() - begin
 
     async def start_monitoring(self, interval: float = 1.0) -> None:
         """Have the board sample every `interval` seconds, 0.02 to 600."""
-        milliseconds = round(interval * 1000)
-        timeout = _REQUEST_TIMEOUT_S
-        await self._session.request(ids.START_MONITORING, milliseconds, timeout=timeout)
+        await self._ask(ids.START_MONITORING, round(interval * 1000))
 
     async def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
-        await self._session.request(ids.STOP_MONITORING, timeout=_REQUEST_TIMEOUT_S)
+        await self._ask(ids.STOP_MONITORING)
 
     async def fetch_history(self) -> History:
         """Read the board's own history, 24 hours at most, into `history` and return that."""
@@ -154,16 +128,16 @@ class Board:
     async def close(self) -> None:
         """End the connection; connect() does so by itself."""
         self._closed = True
-        self._ring()
+        self._sampled.ring()
+        self._changed.ring()
         self._console.close()
-        await self._session.close()
+        try:
+            await self._end_tasks()
+        finally:
+            await self._session.close()
 
     async def _fetch(self, tier: int, metric: int, statistic: int) -> None:
-        timeout = 2 * _REQUEST_TIMEOUT_S  # for it may queue behind others
+        timeout = 2 * REQUEST_TIMEOUT_S  # for it may queue behind others
         place = (tier, metric, statistic)
         value = await self._session.request(ids.HISTORY_READ, *place, timeout=timeout)
         self.history.put(*place, column(value, metric))
-
-    def _ring(self) -> None:
-        sampled, self._sampled = self._sampled, asyncio.Event()
-        sampled.set()

@@ -1,7 +1,6 @@
-"""`python -m boardwarden.demo`: a simulated board with a faulty application, watched live.
+"""`python -m boardwarden.demo`: one leaking application on two boards, with and without the agent.
 
-On a terminal it redraws until Ctrl-C; in a pipe it prints a line a second for ten seconds. The
-environment variable DEMO_SECONDS sets how long, for both.
+It ends after 25 seconds, or DEMO_SECONDS; exit status 1 if the board with the agent did not last.
 """
 
 from __future__ import annotations
@@ -9,47 +8,192 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
 
-from .board import connect
-from .cli.follow import draw, print_lines, settled
-from .cli.outcome import fail, run
+from .board import Board, connect
+from .cli.outcome import Failure, fail, run
 from .cli.output import print_line
-from .cli.text import percent, size
-from .models import Status
-from .transport.sim import board_files
+from .cli.text import count, percent, size
+from .grants import Event
+from .transport.sim import Sim, board_files, find_micropython
 
-_APPLICATION = "busy_leak.py"
-_PIPE_SECONDS = 10.0
+_APPLICATION = "leaky_gateway.py"
+_HEAP_BYTES = 1 << 20
+_SECONDS = 25.0
+_LEFT = 30  # columns
 
 
 def main() -> None:
-    """Run the demo; exit status 0 at the end of its time, 130 after Ctrl-C."""
+    """Run the demo; exit status 130 after Ctrl-C."""
     run(_demo(_seconds()))
 
 
-async def _demo(seconds: float | None) -> None:
-    application = board_files()[-1] / _APPLICATION
-    async with connect(f"sim:{application}") as board:
-        print_line(_introduction(await settled(board)))
-        following = draw(board, _APPLICATION) if sys.stdout.isatty() else print_lines(board)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(following, seconds)
-
-
-def _introduction(status: Status) -> str:
-    cost = status.overhead
-    return (
-        f"A simulated board runs {_APPLICATION}; "
-        f"its agent takes {percent(cost.cpu)} of the core, {size(cost.bytes_per_s)}/s."
+async def _demo(seconds: float) -> None:
+    story = Story()
+    print_line(
+        f"Two simulated boards, each with {size(_HEAP_BYTES)} of heap, run {_APPLICATION}. Its\n"
+        "uplink is down: what it should have sent piles up.\n\n"
+        f"         {'without an agent':{_LEFT}}with boardwarden's"
     )
+    bare, guarded = BareBoard(story), GuardedBoard(story)
+    tasks = [asyncio.create_task(board.run()) for board in (bare, guarded)]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        print_line(f"\nWithout an agent: {bare.outcome()}\nWith boardwarden: {guarded.outcome()}")
 
 
-def _seconds() -> float | None:
-    """Return how long to run; None is until interrupted."""
+class Story:
+    """Two columns, and the time since the beginning."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._begin
+
+    def tell(self, left: str = "", right: str = "") -> None:
+        """Print what happened on one board or the other."""
+        print_line(f"{self.seconds:6.1f} s {left:{_LEFT}}{right}".rstrip())
+
+
+class BareBoard:
+    """The application on MicroPython, and nothing else."""
+
+    def __init__(self, story: Story) -> None:
+        self._story = story
+        self._said = "nothing"  # by the application, last
+        self._error = ""
+        self._status: int | None = None
+        self._ended_s = 0.0
+
+    async def run(self) -> None:
+        """Tell what it prints until it ends."""
+        process = await asyncio.create_subprocess_exec(
+            find_micropython(),
+            *("-X", f"heapsize={_HEAP_BYTES}", str(board_files()[-1] / _APPLICATION)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "MICROPYPATH": ".frozen"},
+        )
+        try:
+            async for line in _lines(process):
+                if line.endswith("checks"):
+                    self._said = line
+                    self._story.tell(left=line)
+                elif "Error" in line:
+                    self._error = line.partition(":")[0]
+            self._status = await process.wait()
+            self._ended_s = self._story.seconds
+            self._story.tell(left=f"{self._error}: the board is dead")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def outcome(self) -> str:
+        """Return how it went, in a sentence or two."""
+        if self._status is None:
+            return f"not dead yet after {self._story.seconds:.0f} s, give it longer; {self._said}."
+        return (
+            f"died of {self._error} after {self._ended_s:.1f} s (exit status {self._status}),\n"
+            f"  after {self._said}."
+        )
+
+
+async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
+    assert process.stdout is not None
+    async for line in process.stdout:
+        yield line.decode(errors="replace").rstrip()
+
+
+class GuardedBoard:
+    """The same application beside the agent; the host only mirrors what the board decides."""
+
+    def __init__(self, story: Story) -> None:
+        self.ended = False
+        self._story = story
+        self._said = "nothing"
+        self._counts: Counter[str] = Counter()
+        self._given_bytes = 0
+        self._refusing = ""  # the reason that was told last
+
+    async def run(self) -> None:
+        """Tell what it prints and what happens, until it ends."""
+        application = str(board_files()[-1] / _APPLICATION)
+        async with connect(Sim(f"sim:{application}", application, _HEAP_BYTES)) as board:
+            telling = asyncio.create_task(self._tell_events(board))
+            try:
+                await self._tell_prints(board)
+            finally:
+                telling.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await telling
+
+    async def _tell_prints(self, board: Board) -> None:
+        text = ""
+        async for piece in board.console():
+            *lines, text = (text + piece).split("\n")
+            for line in map(str.strip, lines):
+                if line.endswith("checks"):
+                    self._said = line
+                    memory = board.status.memory
+                    live = (memory.live_bytes or 0) / (memory.total_bytes or 1)
+                    self._story.tell(right=f"{line}, {percent(live)} live")
+                elif "Error" in line:
+                    self.ended = True
+                    raise Failure(f"The board with the agent died, too: {line}.", status=1)
+
+    async def _tell_events(self, board: Board) -> None:
+        async for event in board.events():
+            self._counts[f"{event.kind} {event.detail}"] += 1
+            self._counts[event.kind] += 1
+            if told := self._told(event):
+                self._story.tell(right=f"  {told}")
+
+    def _told(self, event: Event) -> str:
+        if event.kind == "threshold":
+            self._refusing = ""
+            return f"{event.detail}: {percent(event.value)} live"
+        if event.kind == "collect":
+            return f"collected {size(event.value)} of garbage"
+        if event.kind == "trim" and event.value:
+            self._given_bytes += int(event.value)
+            return f"{event.detail} gave back {size(event.value)}"
+        if event.kind == "operation" and event.detail == "preempted":
+            return f"preempts operation {event.subject}, which is low"
+        if event.kind == "denied" and event.detail != self._refusing:
+            self._refusing = event.detail or ""
+            return f"refuses what is not urgent: {event.detail}"
+        return ""
+
+    def outcome(self) -> str:
+        """Return how it went, in a sentence or two."""
+        counts = self._counts
+        how = "died after" if self.ended else "still working after"
+        return (
+            f"{how} {self._story.seconds:.0f} s, {self._said};\n"
+            f"  {count(counts['threshold warn'], 'warning')}, "
+            f"{count(counts['threshold critical'], 'time')} critical, "
+            f"{size(self._given_bytes)} given back, "
+            f"{count(counts['denied'], 'refusal')}, "
+            f"{count(counts['operation preempted'], 'preemption')}."
+        )
+
+
+def _seconds() -> float:
     given = os.environ.get("DEMO_SECONDS")
     if not given:
-        return None if sys.stdout.isatty() else _PIPE_SECONDS
+        return _SECONDS
     try:
         return float(given)
     except ValueError:

@@ -10,6 +10,7 @@ from .errors import (
     ConnectError,
     LinkLost,
     NoAgent,
+    RequestError,
     RequestTimeout,
     VersionMismatch,
 )
@@ -65,6 +66,21 @@ def renewed() -> RequestTimeout:
     return RequestTimeout(
         "The board was silent for long, so whether it did the request is unknown; "
         "look at its state, then try again."
+    )
+
+
+def no_reply(timeout: float) -> RequestTimeout:
+    """Nothing came back in time."""
+    return RequestTimeout(
+        f"The board did not reply within {timeout:g} s, so whether it did the request is unknown; "
+        "look at its state, then try again."
+    )
+
+
+def not_understood() -> RequestError:
+    """A reply came that makes no sense."""
+    return RequestError(
+        "The board's reply is not understood; install boardwarden and the agent in one version."
     )
 
 

@@ -14,6 +14,8 @@ BoardError
 └── RequestError            a request has no good answer
     ├── RequestTimeout      no reply in time: whether it was done is unknown
     ├── RequestRefused      the board said no; .code, .value
+    │   ├── Denied          it cannot be had now; .reason, .available, .retry_after_s, .blockers
+    │   └── NotFound        there is no lease or operation of that id (any more)
     └── BoardRestarted      the board restarted meanwhile: whether it was done is unknown
 """
 
@@ -87,6 +89,36 @@ class RequestRefused(RequestError):
         super().__init__(message)
         self.code = code
         self.value = value
+
+
+class Denied(RequestRefused):
+    """The board cannot grant it now.
+
+    reason: a code, see docs/board.md; available: what could be had, in the unit asked for, None
+    where the reason is none of amount; retry_after_s: when it may be otherwise, None if nobody
+    knows; blockers: ids of the leases or operations that stand in the way.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int = 0,
+        value: object = None,
+        *,
+        reason: str = "",
+        available: float | None = None,
+        retry_after_s: float | None = None,
+        blockers: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__(message, code, value)
+        self.reason = reason
+        self.available = available
+        self.retry_after_s = retry_after_s
+        self.blockers = blockers
+
+
+class NotFound(RequestRefused):
+    """The board knows no lease or operation of that id; it may have ended."""
 
 
 class BoardRestarted(RequestError):

@@ -18,21 +18,42 @@ Message = list[Any]
 _SCALARS = {int, bool, NoneType, str, bytes}
 _VALUES = _SCALARS | {list}
 _FIGURES = {int, NoneType}
-_MOST_ROWS = 64  # of storage; far above MAX_MOUNTS, so that a later version may have more
+_MOST_ROWS = 64  # of any table; far above today's, so that a later version may have more
 
+_DELTA_FIELDS = len(ids.FIELDS[ids.DELTA]) + 1
 _NUMBER = (int,)
 _FIGURE = (int, NoneType)
+_TEXT = (str,)
+_WORDS = (str, NoneType)
+_FLAG = (bool, int, NoneType)
 # The type of each field that the session and the mirror rely on. A HELLO's later fields are
 # looked at only after its major version, which may lay them out in another way.
 _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.SAMPLE: (_NUMBER, (list,)),
-    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, (str, NoneType), *[_FIGURE] * 4),
+    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _WORDS, *[_FIGURE] * 4),
     ids.SYNCED: (_NUMBER, _NUMBER),
     ids.ALIVE: (_NUMBER,),
     ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
+    ids.LEASE: (
+        *(*[_NUMBER] * 5, _TEXT, _NUMBER),  # seq, row, id, resource, amount, owner, priority
+        *(_FIGURE, _NUMBER, _FIGURE, _FLAG, _WORDS),  # session, granted_s, left_ms, …
+    ),
+    ids.OPERATION: (
+        *(*[_NUMBER] * 3, _TEXT, *[_NUMBER] * 3, _TEXT),  # …, name, priority, state, permille, text
+        *(*[_FIGURE] * 4, _WORDS),  # session, began_s, left_ms, memory, why
+    ),
+    ids.SESSION: (*[_NUMBER] * 3, _TEXT, *[_FIGURE] * 4),
+    ids.EVENT: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _NUMBER, _FIGURE, _WORDS, _FIGURE),
+    ids.ROWS: (*[_NUMBER] * 4, (list,), *[_FIGURE] * 3),
+    ids.THRESHOLD: (*[_NUMBER] * 3, *[_FIGURE] * 3, *[_NUMBER] * 3, _FIGURE),
+    ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
+    ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
+    ids.DELTA: (_NUMBER,) * 14,
 }
+# Kinds that tell one row of a table, its place in the field after seq.
+ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 
 
@@ -47,7 +68,7 @@ def decode(payload: bytes) -> Message | None:
         return None
     if type(message) is not list or not message:
         return None
-    if _is_plain_sample(message):
+    if _is_plain_sample(message) or _is_plain_delta(message):
         return message
     return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
 
@@ -62,6 +83,15 @@ def _is_plain_sample(message: Message) -> bool:
         and 0 <= message[1] <= 0xFFFF
         and type(message[2]) is list
         and set(map(type, message[2])) <= _FIGURES
+    )
+
+
+def _is_plain_delta(message: Message) -> bool:
+    return (
+        len(message) >= _DELTA_FIELDS
+        and message[0] == ids.DELTA
+        and set(map(type, message)) == {int}
+        and 0 <= message[1] <= 0xFFFF
     )
 
 
@@ -97,6 +127,10 @@ def _sound(kind: int, message: Message) -> bool:
     if kind == ids.STORAGE:
         index, count = message[2:4]
         return bool(0 <= index < max(1, count) <= _MOST_ROWS)
+    if kind in ROWS_OF:
+        return bool(0 <= message[2] < _MOST_ROWS)
+    if kind == ids.ROWS:
+        return set(map(type, message[5])) <= _FIGURES
     if kind == ids.HELLO and message[2] == ids.PROTOCOL_MAJOR:
         tail = zip(message[5:], _HELLO_TAIL, strict=False)
         return all(type(field) in allowed for field, allowed in tail)
@@ -108,9 +142,13 @@ def _packed(*items: Any) -> bytes:
     return data
 
 
-def subscribe(host_id: int) -> bytes:
-    """Return the payload that asks for everything, and then for every change."""
-    return _packed(ids.SUBSCRIBE, ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR, host_id)
+def subscribe(host_id: int, events_from: int | None = None) -> bytes:
+    """Return the payload that asks for everything, and then for every change.
+
+    events_from: the first event that is wanted; None: all that the board remembers.
+    """
+    wanted = () if events_from is None else (events_from,)
+    return _packed(ids.SUBSCRIBE, ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR, host_id, *wanted)
 
 
 def unsubscribe(host_id: int) -> bytes:

@@ -14,69 +14,133 @@ from typing import Any
 
 from warden_schema import ids
 
+from . import rows
+from .event_log import EventLog
+from .grants import Limits
 from .history import METRICS, History
 from .messages import Message
 from .models import Capability, Status, Trends
 from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
+from .tables import Table
 
 _PLACE = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _figures = itemgetter(*(_PLACE[name] for name in ids.METRICS[:3]))  # the last is of the rows
+_LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
 class Mirror:
-    """What one board told; `clock` gives seconds, and `on_sample` is called at each new one."""
+    """What one board told; `clock` gives seconds.
+
+    `on_sample` is called at each new sample, `on_change` at all else that may have changed.
+    """
 
     def __init__(
         self,
         on_sample: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connected = False
         self.samples = 0
         self.history = History()
+        self.events = EventLog()
+        self.leases = Table(rows.lease, clock)
+        self.operations = Table(rows.operation, clock)
+        self.sessions = Table(rows.session, clock)
+        self.thresholds = Table(rows.threshold, clock)
+        self.meters = Table(rows.meter, clock)
+        self.needs = Table(rows.need, clock)
+        self._tables: dict[int, Table[Any]] = {
+            ids.LEASE: self.leases,
+            ids.OPERATION: self.operations,
+            ids.SESSION: self.sessions,
+            ids.THRESHOLD: self.thresholds,
+            ids.METER: self.meters,
+            ids.NEED: self.needs,
+        }
+        self.limits = Limits()
+        self._metered = False
         self._on_sample = on_sample
-        self._clock = clock
+        self._on_change = on_change
+        self.clock = clock
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
 
     # --- what the session says ------------------------------------------------------------------
 
     def told(self, message: Message) -> None:
-        """Keep what a HELLO, SAMPLE or STORAGE says."""
+        """Keep what a HELLO, SAMPLE, ROWS or row of a table says."""
         kind = message[0]
         if kind == ids.SAMPLE:
             self._sample(message[2])
-        elif kind == ids.STORAGE:
-            self._row(message[2], message[3], tuple(message[4:9]))
+            return
+        if kind == ids.STORAGE:
+            self._storage(message[2], message[3], tuple(message[4:9]))
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
+        elif kind == ids.ROWS:
+            self._taken(message)
+        elif kind != ids.METER or self._metered:
+            self._tables[kind].told(message[2], tuple(message[3 : _LENGTH[kind]]))
+        self._on_change()
+
+    def happened(self, message: Message, missed: int) -> None:
+        """Keep an event."""
+        row = tuple(message[2 : _LENGTH[ids.EVENT]])
+        self.events.add(rows.event(row, missed))
+        self._on_change()
+
+    def synced(self) -> None:
+        """All was told."""
+        self._on_change()
 
     def restarted(self) -> None:
-        """Forget the figures: they are those of a boot that is over."""
+        """Forget all but the board's name: it is of a boot that is over."""
         self._state = State(hello=self._state.hello)
         self.history.clear()
+        self.events.restarted()
+        self.limits = Limits()
+        for table in self._tables.values():
+            table.forget()
+        self._on_change()
 
     def link_changed(self, connected: bool) -> None:
         """Keep whether the board is there."""
         self.connected = connected
+        self._on_change()
+
+    def watch_meters(self, watched: bool) -> None:
+        """Keep the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        self._metered = watched
+        self.meters.forget()
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])
-        hello, old, rows, received_at, _, used = self._state
+        hello, old, mounts, received_at, _, used = self._state
         if values[:2] == old[:2] and received_at is not None and values[0] is not None:
             # Told again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = State(hello, values, rows, self._clock(), time.time(), used)
+        self._state = State(hello, values, mounts, self.clock(), time.time(), used)
         self.samples += 1
         self.history.add(uptime_s(values) or 0.0, (*_figures(values), used))
         self._on_sample()
 
-    def _row(self, index: int, count: int, row: tuple[Any, ...]) -> None:
-        rows = [*self._state.rows, *[None] * count][: max(0, count)]
+    def _storage(self, index: int, count: int, row: tuple[Any, ...]) -> None:
+        mounts = [*self._state.rows, *[None] * count][: max(0, count)]
         if index < count:
-            rows[index] = row
-        self._state = self._state._replace(rows=tuple(rows), used_bytes=used_bytes(rows))
+            mounts[index] = row
+        self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
+
+    def _taken(self, message: Message) -> None:
+        leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
+        self.leases.keep(leases)
+        self.operations.keep(operations)
+        self.sessions.keep(sessions)
+        self.thresholds.keep(thresholds)
+        self.meters.keep(meters)
+        self.needs.keep(needs)
+        self.limits = rows.limits(limits)
 
     # --- what users read ------------------------------------------------------------------------
 
@@ -86,9 +150,14 @@ class Mirror:
         state = self._state
         made_from, made = self._cached
         if made_from is not state:
-            made = status(state, self._clock)
+            made = status(state, self.clock)
             self._cached = (state, made)
         return made
+
+    @property
+    def boot_id(self) -> int | None:
+        """Which boot of the board this is; None before it told."""
+        return self._state.hello[5] if self._state.hello else None
 
     @property
     def capabilities(self) -> Mapping[str, Capability]:

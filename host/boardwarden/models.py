@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from enum import IntEnum
 from typing import Any
+
+from .kinds import word
 
 
 def _plain(value: Any) -> Any:
@@ -19,6 +22,8 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, IntEnum):
+        return word(value)
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -26,7 +31,7 @@ class Model:
     """What can be turned into a dict that json takes."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name, models as dicts, times in ISO 8601."""
+        """Return the fields by name: models as dicts, words in lower case, times in ISO 8601."""
         names = (item.name for item in fields(self) if item.repr)  # type: ignore[arg-type]
         return {name: _plain(getattr(self, name)) for name in names}
 

@@ -8,19 +8,15 @@ from typing import Any
 
 from warden_schema import ids
 
-from .errors import BoardError, RequestRefused, RequestTimeout
+from . import diagnosis
+from .errors import BoardError
+from .refusals import refusal
 
 _FIRST_RETRY_S = 0.3
 _LAST_RETRY_S = 1.0
 _RETRY_GROWTH = 1.5
 
 _Answer = tuple[int, Any] | BoardError  # a reply's code and value, or why there is none
-
-_REFUSALS = {
-    ids.UNKNOWN_REQUEST: "The board's agent does not know this request; install a newer agent.",
-    ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
-    ids.FAILED: "The board's agent failed with {value}; look at what the board prints.",
-}
 
 
 class Requests:
@@ -52,13 +48,9 @@ class Requests:
         try:
             code, value = await asyncio.wait_for(self._exchange(operation, arguments), timeout)
         except asyncio.TimeoutError:
-            raise RequestTimeout(
-                f"The board did not reply within {timeout:g} s, so whether it did the request is "
-                "unknown; look at its state, then try again."
-            ) from None
+            raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
-            reason = _REFUSALS.get(code, "The board refuses the request with code {code}.")
-            raise RequestRefused(reason.format(code=code, value=value), code, value)
+            raise refusal(code, value)
         return value
 
     def reply(self, wire_id: int, code: int, value: Any) -> None:

@@ -1,8 +1,11 @@
-"""Which frames are news, and whether what the board told after a SUBSCRIBE is whole."""
+"""Which frames and events are news, and whether what a SUBSCRIBE brought is whole."""
 
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
+
+_MOST_EARLY = 64  # far more than a board remembers
 
 
 class Verdict(Enum):
@@ -67,3 +70,48 @@ class Snapshot:
     def is_whole(self) -> bool:
         """Tell it, when SYNCED comes."""
         return self._unbroken and self._count == len(self._rows)
+
+
+class EventOrder:
+    """Gives each event of a boot once and in order, with the number of those lost before it.
+
+    They come at least once: what was lost comes again after a SUBSCRIBE for `wanted`. An event
+    that is ahead of that is only let through once nothing before it can come any more.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: int | None = None  # None: whatever the board remembers
+        self._early: dict[int, Any] = {}
+
+    def restart(self) -> None:
+        """Another boot: its events count from 0."""
+        self.wanted = 0
+        self._early.clear()
+
+    def miss(self) -> None:
+        """Something was lost: what came early comes again."""
+        self._early.clear()
+
+    def take(self, number: int, event: Any, whole: bool) -> list[tuple[Any, int]]:
+        """Return (event, how many were missed before) of those that are due now.
+
+        whole: nothing was lost since the last SYNCED, so the board forgot what is left out.
+        """
+        if self.wanted is not None and number < self.wanted:
+            return []  # a repeat
+        if number == self.wanted or whole:
+            return [self._next(number, event)]
+        if len(self._early) < _MOST_EARLY:
+            self._early[number] = event
+        return []
+
+    def synced(self) -> list[tuple[Any, int]]:
+        """Return those that came early, now that all was told."""
+        early, self._early = sorted(self._early.items()), {}
+        due = [entry for entry in early if entry[0] >= (self.wanted or 0)]
+        return [self._next(number, event) for number, event in due]
+
+    def _next(self, number: int, event: Any) -> tuple[Any, int]:
+        missed = 0 if self.wanted is None else number - self.wanted
+        self.wanted = number + 1
+        return event, missed

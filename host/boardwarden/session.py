@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from . import diagnosis, messages
 from .errors import ConnectError, LinkLost, VersionMismatch
 from .framing import Deframer, frame
 from .link import Link
+from .listener import Keeper
 from .messages import Message
 from .prompt import PromptWatch
 from .requests import Requests
@@ -22,22 +23,6 @@ from .transport.base import Transport
 
 _GOODBYE_S = 0.5
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
-
-
-class Keeper(Protocol):
-    """Who keeps the board's state: the mirror."""
-
-    def told(self, message: Message) -> None:
-        """A HELLO, SAMPLE or STORAGE came, and it is news."""
-        ...
-
-    def restarted(self) -> None:
-        """The board restarted: what it told before no longer holds."""
-        ...
-
-    def link_changed(self, connected: bool) -> None:
-        """The board was lost, or is there (again)."""
-        ...
 
 
 class Session:
@@ -161,10 +146,15 @@ class Session:
         """State came: it is the keeper's."""
         self._keeper.told(message)
 
+    def happened(self, message: Message, missed: int) -> None:
+        """An event is the keeper's, too."""
+        self._keeper.happened(message, missed)
+
     def synced(self) -> None:
         """The keeper knows all."""
         self._refusal = None
         self._settle()
+        self._keeper.synced()
 
     def restarted(self) -> None:
         """What was under way is unknown, and what was known no longer holds."""

@@ -6,13 +6,14 @@ Rules: docs/wire.md, "A session". Times are seconds of any one clock that never 
 from __future__ import annotations
 
 import random
-from typing import Protocol
 
 from warden_schema import ids
 
 from . import messages
+from .deltas import Deltas
+from .listener import Listener
 from .messages import Message
-from .sequence import Sequence, Snapshot, Verdict
+from .sequence import EventOrder, Sequence, Snapshot, Verdict
 
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
 KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
@@ -20,43 +21,7 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
-_HEARTBEAT = (ids.SAMPLE, ids.ALIVE)  # acknowledged with the next keepalive only
-
-
-class Listener(Protocol):
-    """Who is told what the board says."""
-
-    def told(self, message: Message) -> None:
-        """A HELLO, SAMPLE or STORAGE came, and it is news."""
-        ...
-
-    def synced(self) -> None:
-        """All that the board has to tell has been told."""
-        ...
-
-    def restarted(self) -> None:
-        """The board restarted: what it told before no longer holds."""
-        ...
-
-    def link_changed(self, connected: bool) -> None:
-        """The board was lost, or is there (again)."""
-        ...
-
-    def refused(self, major: int, minor: int) -> None:
-        """The board speaks this version of the protocol, which is not ours."""
-        ...
-
-    def renewed(self) -> None:
-        """A new session began: what was asked in the last one is not answered any more."""
-        ...
-
-    def replied(self, request_id: int, code: int, value: object) -> None:
-        """The answer to a request came, maybe again."""
-        ...
-
-    def echoed(self) -> None:
-        """What came back is what a host sent."""
-        ...
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # acknowledged with the next keepalive only
 
 
 def _new_host_id() -> int:
@@ -69,14 +34,17 @@ class Subscription:
     def __init__(self, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
         self.certain = False  # a HELLO answered the last SUBSCRIBE: the board is who we think
+        self.synced = False  # all that the board has to tell was told, and nothing lost since
         self.host_id = _new_host_id()
         self._listener = listener
         self._sequence = Sequence()
         self._snapshot = Snapshot()
+        self._deltas = Deltas()
         self._boot_id: int | None = None
         self._uptime = (0, 0)  # seconds, milliseconds
         self._connected = False
-        self._synced = False
+        self._events = EventOrder()
+        self._asked_from: int | None = None  # the event that the last SUBSCRIBE began with
         self._ack_due = False
         self._unacknowledged = 0  # bytes, about
         self._heard_at = self._subscribe_at = self._keepalive_at = 0.0
@@ -111,35 +79,49 @@ class Subscription:
             self._listener.echoed()
             return
         self.frames += 1
-        self._heard_at = now
         self._unacknowledged += len(payload) + _FRAME_BYTES
         if kind not in _HEARTBEAT or self._unacknowledged >= _ACK_BYTES:
             self._ack_due = True
-        self._dispatch(kind, message)
+        if self._dispatch(kind, message):
+            self._heard_at = now
 
-    def _dispatch(self, kind: int, message: Message) -> None:
-        if kind == ids.HELLO:
-            if message[4] == self.host_id:
+    def _dispatch(self, kind: int, message: Message) -> bool:
+        """Return whether it is a sign of the board that we know.
+
+        Repeats are none: a board that restarted, and whose HELLO was lost, seems to repeat itself.
+        """
+        if kind in (ids.HELLO, ids.REFUSED):
+            if message[4] != self.host_id:
+                return False
+            if kind == ids.HELLO:
                 self._hello(message)
-        elif kind == ids.REFUSED:
-            if message[4] == self.host_id:
+            else:
                 self._listener.refused(message[2], message[3])
-        elif self._is_news(message[1]):
+            return True
+        if self._is_news(message[1]):
             self._news(kind, message)
+            return True
+        return False
 
     def _hello(self, message: Message) -> None:
         seq, major, minor, _, boot_id = message[1:6]
         if major != ids.PROTOCOL_MAJOR:
             self._listener.refused(major, minor)
             return
+        # One that nobody asked for, as a capability changed, does not tell again what was lost.
+        broken = self.synced and self._sequence.judge(seq) is not Verdict.NEXT
+        self.gaps += broken
         self._sequence.restart(seq)
         self._snapshot.begin()
+        self.certain = True
         if boot_id != self._boot_id:
             self._restarted()
+            broken = broken or bool(self._asked_from)  # in the numbers of another boot
         self._boot_id = boot_id
-        self.certain = True
         self._listener.told(message)
         self._set_connected(True)
+        if broken:
+            self._resubscribe()
 
     def _is_news(self, seq: int) -> bool:
         verdict = self._sequence.judge(seq)
@@ -149,19 +131,36 @@ class Subscription:
         return verdict is not Verdict.STALE
 
     def _news(self, kind: int, message: Message) -> None:
-        if kind == ids.SAMPLE:
+        if kind == ids.DELTA:
+            self._delta(message)
+        elif kind == ids.SAMPLE:
+            self._deltas.base(message)
             self._sample(message)
         elif kind == ids.STORAGE:
             self._snapshot.row(message[2], message[3])
             self._listener.told(message)
         elif kind == ids.REPLY:
             self._listener.replied(message[2], message[3], message[4])
+        elif kind == ids.EVENT:
+            self._happened(self._events.take(message[2], message, self.synced))
+        elif kind == ids.ROWS or kind in messages.ROWS_OF:
+            self._listener.told(message)
         elif kind == ids.SYNCED:
             if message[2] == self.host_id and self._snapshot.is_whole():
-                self._synced = True
+                self.synced = True
+                self._happened(self._events.synced())
                 self._listener.synced()
         elif kind != ids.ALIVE:
             self.skipped += 1
+
+    def _delta(self, message: Message) -> None:
+        try:
+            sample = self._deltas.whole(message)
+        except ValueError:
+            self.malformed += 1
+        else:
+            if sample is not None:  # else it counts from one that was lost: that is asked for
+                self._sample(sample)
 
     def _sample(self, message: Message) -> None:
         values = message[2]
@@ -173,9 +172,14 @@ class Subscription:
             self._uptime = uptime
         self._listener.told(message)
 
+    def _happened(self, events: list[tuple[Message, int]]) -> None:
+        for message, missed in events:
+            self._listener.happened(message, missed)
+
     def _restarted(self) -> None:
         self._uptime = (0, 0)
         if self._boot_id is not None:
+            self._events.restart()
             self._listener.restarted()
 
     def _set_connected(self, connected: bool) -> None:
@@ -188,8 +192,8 @@ class Subscription:
     def _resubscribe(self) -> None:
         """Have everything told anew, but never more often than every SUBSCRIBE_S."""
         self._snapshot.miss()  # a SYNCED that is under way tells nothing any more
-        self._synced = False
-        self.certain = False
+        self._events.miss()
+        self.synced = False
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads to send now."""
@@ -201,10 +205,11 @@ class Subscription:
             self._heard_at = now
             self.host_id = _new_host_id()
             self._listener.renewed()
-        if not self._synced and now >= self._subscribe_at:
+        if not self.synced and now >= self._subscribe_at:
             self._subscribe_at = now + SUBSCRIBE_S
             self.certain = False
-            payloads.append(messages.subscribe(self.host_id))
+            self._asked_from = self._events.wanted
+            payloads.append(messages.subscribe(self.host_id, self._asked_from))
         if (seq := self._sequence.last) is not None and (
             self._ack_due or now >= self._keepalive_at
         ):
@@ -219,7 +224,7 @@ class Subscription:
         times = [now + KEEPALIVE_S]
         if self.heard:
             times.append(now if self._ack_due else self._keepalive_at)
-        if not self._synced:
+        if not self.synced:
             times.append(self._subscribe_at)
         if self._connected:
             times.append(self._heard_at + SILENCE_S)

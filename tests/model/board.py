@@ -33,14 +33,16 @@ class VirtualBoard:
         )
 
     def run(self, commands: list[Command]) -> list[Any]:
-        """Return the result of each command; the board's own faults show as the process ending."""
+        """Return the result of each command; AssertionError if the board fails."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         body = json.dumps(commands)
         self._process.stdin.write(f"{len(body)}\n{body}".encode())
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the board's process ended; what it said is on stderr"
+        if not answer.startswith(b"["):  # a traceback, or nothing
+            answer += self._process.stdout.read()
+            raise AssertionError("the board's process ended:\n" + answer.decode())
         return json.loads(answer)
 
     def close(self) -> None:

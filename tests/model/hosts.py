@@ -13,6 +13,7 @@ from .rules import Bad, Denied, Rules
 
 SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST = range(64, 68)
 ALLOCATE, RELEASE, BEGIN, COMPLETE, CAN_EXECUTE, SET_LIMITS = range(4, 10)
+CANCEL = 11
 OK, BAD_ARGUMENTS, DENIED, NOT_FOUND = 0, 2, 4, 5
 SILENCE_MS = 3000
 SESSION_MS = 10_000
@@ -81,6 +82,8 @@ class Hosts:
             return rules.release(rules.leases[arguments[0]].id)
         if operation == COMPLETE:
             return rules.complete(rules.operations[arguments[0]].id)
+        if operation == CANCEL:
+            return rules.stop(rules.operations[arguments[0]], "Preempted")
         return rules.can_execute(arguments[0])
 
     def session_of(self, host: Host) -> int:

@@ -200,6 +200,8 @@ class Rules:
         op.until = self.now + op.timeout_ms
 
     def stop(self, op: Operation, why: str) -> None:
+        if op.state != ACTIVE:
+            return
         op.state, op.why, op.until = STOPPING, why, self.now + GRACE_MS
         self.whys[op.id] = why
 
@@ -270,8 +272,7 @@ class Rules:
         if self.sessions.pop(session_id, None) is None:
             return
         for op in self.theirs(session_id):
-            if op.state == ACTIVE:
-                self.whys[op.id] = "Preempted"
+            self.stop(op, "Preempted")
             self.complete(op.id)
         for lease in [x for x in self.leases.values() if x.session == session_id]:
             self.release(lease.id)

@@ -16,7 +16,7 @@ from .rules import NO_AMOUNT
 Step = tuple[Any, ...]
 
 _AMOUNTS = (
-    (5_000, 30_000, 65_000, 130_000, 1, 0, -2, 130_001, 200_000),  # 130 000 bytes are to be had
+    (5_000, 30_000, 65_000, 130_000, 1, 0, -1, 130_001, 200_000),  # 130 000 bytes are to be had
     (40_000, 163_840, 1, 163_841),
     (300, 900, 1, 901),
     (1000, 1 << 28, NO_AMOUNT, NO_AMOUNT + 1),
@@ -56,7 +56,7 @@ _request = st.one_of(
         _memory,
         _wait_ms,
     ),
-    st.tuples(_of((hosts.RELEASE, hosts.COMPLETE)), _recent),
+    st.tuples(_of((hosts.RELEASE, hosts.COMPLETE, hosts.CANCEL)), _recent),
     st.tuples(st.just(hosts.CAN_EXECUTE), _priority),
 )
 

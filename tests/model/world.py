@@ -13,6 +13,7 @@ from warden_schema import ids
 
 from .board import Command
 from .hosts import (
+    CANCEL,
     COMPLETE,
     DENIED,
     RELEASE,
@@ -166,7 +167,7 @@ class World:
             if oldest not in host.replies:
                 return
         operation, arguments = request
-        if operation in (RELEASE, COMPLETE):
+        if operation in (RELEASE, COMPLETE, CANCEL):
             table = _LEASES if operation == RELEASE else _OPERATIONS
             arguments = [self._recent(table, arguments) or 999]
         elif not isinstance(arguments, list):

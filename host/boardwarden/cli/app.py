@@ -8,12 +8,9 @@ from typing import Annotated
 
 import typer
 
-from boardwarden.transport.address import FORMS
-
-from . import commands
-from .outcome import fail, run
-
-_ENVIRONMENT = "BOARDWARDEN_BOARD"
+from . import commands, grant_app
+from .options import BoardOption, JsonOption, given
+from .outcome import run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,18 +18,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-BoardOption = Annotated[
-    str,
-    typer.Option("--board", envvar=_ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PeriodOption = Annotated[
     float, typer.Option("--period", metavar="SECONDS", min=1, help="How far to look back.")
 ]
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 done, 2 an error (one sentence tells), 130 Ctrl-C."""
+    """Run the command line; docs/host.md has its exit statuses."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a board prints must not stop us
@@ -61,13 +53,13 @@ def options(version: VersionOption = False) -> None:
 @app.command()
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show the board's state now."""
-    run(commands.status(_given(board), as_json))
+    run(commands.status(given(board), as_json))
 
 
 @app.command()
 def watch(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show the board's state until Ctrl-C."""
-    run(commands.watch(_given(board), as_json))
+    run(commands.watch(given(board), as_json))
 
 
 @app.command()
@@ -75,23 +67,20 @@ def trends(
     board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
 ) -> None:
     """Show where memory, storage and load are going, from the board's own history."""
-    run(commands.trends(_given(board), period, as_json))
+    run(commands.trends(given(board), period, as_json))
 
 
 @app.command()
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show what the board can tell, and why not where it cannot."""
-    run(commands.capabilities(_given(board), as_json))
+    run(commands.capabilities(given(board), as_json))
 
 
 @app.command()
 def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show what the application prints, until Ctrl-C."""
-    run(commands.console(_given(board), as_json))
+    run(commands.console(given(board), as_json))
 
 
-def _given(board: str) -> str:
-    """Return the address, or say how to give one."""
-    if not board:
-        fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
-    return board
+for command in grant_app.COMMANDS:
+    app.command()(command)

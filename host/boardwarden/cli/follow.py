@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from datetime import datetime
+from typing import TypeVar
 
 from boardwarden.board import Board
 from boardwarden.models import Status
 
 from .text import duration
+
+T = TypeVar("T")
 
 _SETTLE_S = 3.0
 _LOOK_S = 1.0  # at least so often, to notice that the link is lost
@@ -18,17 +21,28 @@ _LOOK_S = 1.0  # at least so often, to notice that the link is lost
 
 async def looks(board: Board) -> AsyncIterator[bool]:
     """Yield True now and at each new sample, False after each second without one."""
-    updates = board.updates()
-    update = asyncio.ensure_future(anext(updates))
+    first = True
+    async for status in paced(board.updates()):
+        yield first or status is not None
+        first = False
+
+
+async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
+    """Yield None at once, then the items as they come, and None after each second without one."""
+    item = asyncio.ensure_future(anext(items))
     try:
-        yield True
+        yield None
         while True:
-            done, _ = await asyncio.wait([update], timeout=_LOOK_S)
-            if done:
-                update = asyncio.ensure_future(anext(updates))
-            yield bool(done)
+            done, _ = await asyncio.wait([item], timeout=_LOOK_S)
+            if not done:
+                yield None
+            elif isinstance(item.exception(), StopAsyncIteration):
+                return
+            else:
+                yield item.result()
+                item = asyncio.ensure_future(anext(items))
     finally:
-        update.cancel()
+        item.cancel()
 
 
 async def settled(board: Board) -> Status:
@@ -52,21 +66,25 @@ def _is_settled(board: Board) -> bool:
 
 async def draw(board: Board, title: str) -> None:
     """Keep a picture of the board's status on the terminal until cancelled."""
+    from .view import aligned, status_rows
+
+    def picture(width: int) -> str:
+        return aligned(status_rows(board.status, board.capabilities), width)
+
+    await redraw(board, title, picture)
+
+
+async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> None:
+    """Keep what picture(width) gives on the terminal, under a title, until cancelled."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    from .view import aligned, status_rows
-
-    def picture() -> Text:
-        rows = aligned(status_rows(board.status, board.capabilities), console.width)
-        head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
-        return head.append(rows, style="default")
-
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False) as live:
         async for _ in looks(board):
-            live.update(picture(), refresh=True)
+            head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
+            live.update(head.append(picture(console.width), style="default"), refresh=True)
 
 
 async def print_lines(board: Board) -> None:

@@ -5,14 +5,30 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
-from typing import Any, NoReturn
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
-from boardwarden.errors import BoardError
+from boardwarden.errors import BoardError, Denied
 
 FAILED = 2  # as for a usage error
+DENIED = 3  # the board is there and well, and says no for now
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 PIPE_CLOSED = 128 + 13  # and SIGPIPE
+
+
+T = TypeVar("T")
+
+
+class Failure(Exception):
+    """A command cannot go on; its text is the sentence that says why."""
+
+    def __init__(self, sentence: str, status: int = FAILED) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Interrupted(Exception):
+    """The user has enough, and the command has put things in order."""
 
 
 def run(command: Coroutine[Any, Any, None]) -> None:
@@ -20,9 +36,11 @@ def run(command: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(command)
         sys.stdout.flush()
+    except Failure as failure:
+        fail(str(failure), failure.status)
     except BoardError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
+        fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
+    except (KeyboardInterrupt, Interrupted):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has enough (`| head`). Python would complain at exit as it
@@ -31,7 +49,15 @@ def run(command: Coroutine[Any, Any, None]) -> None:
         sys.exit(PIPE_CLOSED)
 
 
-def fail(sentence: str) -> NoReturn:
-    """Print one sentence to standard error and exit with status 2."""
+def fail(sentence: str, status: int = FAILED) -> NoReturn:
+    """Print one sentence to standard error and exit."""
     print(f"boardwarden: {sentence}", file=sys.stderr)
-    sys.exit(FAILED)
+    sys.exit(status)
+
+
+def checked(check: Callable[..., T], *given: Any) -> T:
+    """Return what a check makes of what was given; fail with the sentence of its ValueError."""
+    try:
+        return check(*given)
+    except ValueError as error:
+        fail(str(error))

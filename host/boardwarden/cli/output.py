@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .columns import columns
 from .view import WIDTH, Row, aligned
 
 
@@ -23,5 +24,15 @@ def print_line(line: str) -> None:
 
 def print_rows(rows: Iterable[Row]) -> None:
     """Print rows, as wide as the terminal; 80 columns where there is none."""
-    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
-    print_line(aligned(rows, width))
+    print_line(aligned(rows, _width()))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
+    """Print a table, as wide as the terminal; `nothing` where it has no rows."""
+    lines = columns(head, rows, _width())
+    for line in lines if len(lines) > 1 else [nothing]:
+        print_line(line)
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH

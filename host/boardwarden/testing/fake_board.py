@@ -12,6 +12,8 @@ from boardwarden.framing import frame
 from warden_schema import frame as schema
 from warden_schema import ids
 
+from .fake_policy import FakePolicy
+
 SAMPLE = {
     "uptime_s": 10,
     "uptime_ms": 0,
@@ -41,7 +43,7 @@ class FakeBoard:
     """Speaks docs/wire.md as the agent does, from figures that a test sets.
 
     `done` lists the requests it executed; `version` is the protocol's. `answer` maps an operation
-    to what gives (code, value) for its arguments.
+    to what gives (code, value) for its arguments. `policy` is what it grants.
     """
 
     def __init__(self) -> None:
@@ -55,17 +57,21 @@ class FakeBoard:
         self.interval_s = 0.0  # of samples by itself; 0: only those that sample() sends
         self.mute = False  # hears, but says and does nothing
         self.done: list[tuple[int, Arguments]] = []
+        self.policy = FakePolicy(self._tell, self._uptime)
         self.answer: dict[int, Callable[[Arguments], tuple[int, Any]]] = {
             ids.PING: lambda arguments: (ids.OK, None),
             ids.START_MONITORING: self._start_monitoring,
             ids.STOP_MONITORING: self._stop_monitoring,
             ids.HISTORY_READ: lambda arguments: (ids.OK, [10, 1, 1, b"\x01\x00\xff\xff\x03\x00"]),
+            **self.policy.answers,
         }
         self.power_up()
 
     def power_up(self) -> None:
         """Begin as after a reset, which nobody is told; see restart()."""
         self.host_id: int | None = None
+        self.events_from: int | None = None
+        self.policy.reset()
         self.seq = 0
         self._replies: dict[int, tuple[int, Any]] = {}  # those of the host in _replies_to
         self._replies_to: int | None = None
@@ -85,6 +91,7 @@ class FakeBoard:
         """Take another sample, one second later, with these values changed."""
         self.values["uptime_s"] = (self.values["uptime_s"] or 0) + 1
         self.values.update(values)
+        self.policy.sampled()
         self._tell(ids.SAMPLE, self._figures())
 
     def store(self, index: int, row: list[Any]) -> None:
@@ -101,6 +108,8 @@ class FakeBoard:
         self._now = now
         if now - self._heard_at > ids.SILENCE_MS / 1000:
             self.host_id = None
+        if now - self._heard_at > ids.HOST_SESSION_MS / 1000:
+            self.policy.end_session()
         if self.interval_s and now - self._sampled_at >= self.interval_s:
             self._sampled_at = now
             self.sample()
@@ -119,11 +128,13 @@ class FakeBoard:
     def _message(self, message: list[Any]) -> None:
         kind = message[0]
         if kind == ids.SUBSCRIBE:
+            self.events_from = message[4] if len(message) > 4 else None
             self._subscribe(message[1], message[3])
         elif self.host_id is not None and message[1] == self.host_id:
             self._heard_at = self._now
             if kind == ids.UNSUBSCRIBE:
                 self.host_id = None
+                self.policy.end_session()
             elif kind == ids.REQUEST:
                 self._request(*message[2:5])
             elif kind == ids.KEEPALIVE and not self._said:
@@ -143,6 +154,7 @@ class FakeBoard:
         self._tell(ids.HELLO, *self.version, host_id, *identity)
         for index in range(max(1, len(self.rows))):
             self._tell_row(index)
+        self.policy.tell_all(self.events_from)
         self._tell(ids.SAMPLE, self._figures())
         self._tell(ids.SYNCED, host_id)
 
@@ -173,6 +185,9 @@ class FakeBoard:
         return ids.OK, None
 
     # --- what it says ---------------------------------------------------------------------------
+
+    def _uptime(self) -> tuple[int, int]:
+        return self.values["uptime_s"] or 0, self.values["uptime_ms"] or 0
 
     def _figures(self) -> list[int | None]:
         return [self.values.get(name) for name in ids.SAMPLE_VALUES]

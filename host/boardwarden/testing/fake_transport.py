@@ -81,7 +81,8 @@ class FakeTransport:
     def _from_peer(self, data: bytes) -> None:
         for piece in self.to_host(data):
             self._incoming += piece
-        self._news.set()
+        if self._incoming:  # b"" would be a link that is cut
+            self._news.set()
 
     async def _live(self) -> None:
         loop = asyncio.get_running_loop()

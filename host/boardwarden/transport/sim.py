@@ -22,12 +22,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 class Sim:
     """A simulated board that runs `application` (a file; "" for the default one).
 
-    Opening it again after close() starts the board anew. When the program ends, so does the line.
+    `heap_bytes`: of MicroPython's heap, by default what the unix port takes (2 MB). Opening it
+    again after close() starts the board anew. When the program ends, so does the line.
     """
 
-    def __init__(self, address: str, application: str) -> None:
+    def __init__(self, address: str, application: str, heap_bytes: int | None = None) -> None:
         self._address = address
         self._application = application
+        self._heap = [] if heap_bytes is None else ["-X", f"heapsize={heap_bytes}"]
         self._process: PtyProcess | None = None
 
     @property
@@ -42,7 +44,8 @@ class Sim:
         from .pty_process import PtyProcess
 
         environment = {**os.environ, "MICROPYPATH": board_path()}
-        self._process = PtyProcess([program, str(application)], environment, self._address)
+        command = [program, *self._heap, str(application)]
+        self._process = PtyProcess(command, environment, self._address)
 
     def _application_file(self) -> Path:
         if not self._application:

@@ -1,0 +1,128 @@
+"""The newest sample, as a host is told it: whole, or by what changed since the last one sent.
+
+Seqs are numbered, so a host knows which sample a DELTA counts from, and asks anew where that one
+was lost. docs/wire.md has the rules.
+"""
+
+from micropython import const
+
+from warden_schema import codec
+
+from .tables import Table
+
+_SAMPLE = const(3)
+_DELTA = const(16)
+_DELTA_BIAS = const(48)
+_MAX_CHANGES = const(10)
+_WHOLE_EVERY = const(20)
+_MAX_MS = const(1 << 28)
+
+# Places in the sample: those of ids.DELTA_VALUES, in their order, and those of which a change is
+# told by a whole one.
+_CHANGING = b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
+_LASTING = b"\x02\x03\x16\x17"
+_INTERVAL_MS = const(2)
+
+
+class Sample(Table):
+    """One that is overtaken before it could go is dropped, and counted."""
+
+    def __init__(self, values):
+        super().__init__(1)
+        self.dropped = 0
+        self.values = values  # in the order of ids.SAMPLE_VALUES
+        self.taken = False  # whether there has been one
+        self._base = list(values)  # as they were sent last,
+        self._base_seq = 0  # in the frame of this number
+        self._left = 0  # deltas until the next whole one; 0: it is due
+        self._seq = 0  # of the frame that was encoded last,
+        self._mask = -1  # and what it tells, -1: all
+        self._ms = 0
+
+    def mark(self):
+        """Have it sent whole, if there is one."""
+        self._left = 0
+        self.due[0] = 1 if self.taken else 0
+
+    def renew(self, wanted):
+        """Note that the values are new; `wanted`: somebody listens."""
+        if self.due[0]:
+            self.dropped += 1
+        self.taken = True
+        self.due[0] = 1 if wanted else 0
+
+    def encode(self, _row, uplink):
+        """Put the message into the uplink; return its length. Allocates nothing."""
+        self._seq = uplink.seq
+        count = self._compare() if self._left else -1
+        if count < 0:
+            self._mask = -1
+            return self._encode_whole(uplink)
+        buf = uplink.payload
+        values = self.values
+        base = self._base
+        mask = self._mask
+        at = uplink.begin(_DELTA, 3 + count)
+        at = codec.put_int(buf, at, (self._seq - self._base_seq & 0xFFFF) + _DELTA_BIAS)
+        at = codec.put_int(buf, at, mask)
+        at = codec.put_int(buf, at, self._ms + _DELTA_BIAS)
+        bit = 0
+        while mask:
+            if mask & 1:
+                place = _CHANGING[bit]
+                at = codec.put_int(buf, at, values[place] - base[place] + _DELTA_BIAS)
+            mask >>= 1
+            bit += 1
+        return at
+
+    def sent(self):
+        """Count from this one from now on."""
+        values = self.values
+        base = self._base
+        mask = self._mask
+        self._base_seq = self._seq
+        base[0] = values[0]
+        base[1] = values[1]
+        if mask < 0:
+            self._left = _WHOLE_EVERY - 1
+            place = 2
+            while place < len(values):
+                base[place] = values[place]
+                place += 1
+            return
+        self._left -= 1
+        bit = 0
+        while mask:
+            if mask & 1:
+                base[_CHANGING[bit]] = values[_CHANGING[bit]]
+            mask >>= 1
+            bit += 1
+
+    def _compare(self):
+        """Set the mask of what changed; return how much did, -1 where a delta cannot tell it."""
+        values = self.values
+        base = self._base
+        for place in _LASTING:
+            if values[place] != base[place]:
+                return -1
+        passed = (values[0] - base[0]) * 1000 + values[1] - base[1]
+        if not 0 <= passed < _MAX_MS:
+            return -1
+        self._ms = passed - values[_INTERVAL_MS]
+        count = mask = 0
+        bit = 1
+        for place in _CHANGING:
+            if values[place] != base[place]:
+                if values[place] is None or base[place] is None or count == _MAX_CHANGES:
+                    return -1
+                mask |= bit
+                count += 1
+            bit <<= 1
+        self._mask = mask
+        return count
+
+    def _encode_whole(self, uplink):
+        buf = uplink.payload
+        values = self.values
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), len(values))
+        return codec.put_ints(buf, at, values)

@@ -1,0 +1,153 @@
+# targets: frozen-native qemu-native
+"""The agent with the C module: live is exact, the largest block is told and decided by."""
+
+import gc
+import sys
+
+from harness import no_heap, raises
+from native_rig import Chance, churn
+from rig import board
+from warden.agent import Agent
+from warden.clock import Clock
+from warden.errors import Denied
+from warden.memory import Memory
+from warden.report import status
+
+_MEMORY = 0
+_WORD = 8 if sys.maxsize > 1 << 32 else 4
+
+
+def _memory():
+    adapter = board()
+    return Memory(adapter, Clock(adapter.ticks_ms, adapter.ticks_diff))
+
+
+def _read_whole(memory):
+    memory.read()
+    while memory.reading:
+        memory.read_on()
+    if memory.free != gc.mem_free():  # the pass was begun before something was allocated
+        memory.read_on()
+        while memory.reading:
+            memory.read_on()
+
+
+def _full_of_holes():
+    """Return a list that holds the heap in pieces: half is free, and no run is long."""
+    pieces = []
+    gc.collect()
+    block = gc.mem_free() // 200
+    try:
+        while True:
+            pieces.append(bytearray(block))
+    except MemoryError:
+        pass
+    for i in range(0, len(pieces), 2):
+        pieces[i] = None
+    gc.collect()
+    return pieces
+
+
+def test_figures_are_those_of_the_heap():
+    memory = _memory()
+    kept = [None] * 60
+    churn(Chance(8), kept, 300, 200)
+    _read_whole(memory)
+    free, used = gc.mem_free(), gc.mem_alloc()
+    assert (memory.free, memory.total) == (free, free + used)
+    assert memory.largest == memory.largest_now()
+    assert memory.free_now() == gc.mem_free()
+    assert memory.used_now() == gc.mem_alloc()
+
+
+def test_live_is_exact_after_a_collection_of_somebody_else():
+    memory = _memory()
+    kept = [None] * 60
+    chance = Chance(9)
+    for _ in range(5):
+        churn(chance, kept, 300, 100)
+        gc.collect()
+        live = gc.mem_alloc()
+        memory.read()
+        assert memory.live == live
+    assert memory.collections == 1  # the one at its start
+
+
+def test_live_is_not_guessed_from_a_drop():
+    memory = _memory()
+    gc.collect()
+    live = gc.mem_alloc()
+    items = [None] * (memory.total // 16 // _WORD)
+    _read_whole(memory)
+    memory.read()  # judges what was read
+    items.clear()  # gives its memory back, and nothing was collected
+    block = bytearray(500)
+    _read_whole(memory)
+    memory.read()
+    assert gc.mem_alloc() >= live + len(block)
+    assert memory.live == live
+    assert memory.collections == 1
+
+
+def test_what_is_used_beyond_an_eighth_is_still_looked_into():
+    memory = _memory()
+    before = memory.collections
+    memory._cost_us = 0  # not too soon
+    blocks = [bytearray(memory.total // 40) for _ in range(8)]
+    _read_whole(memory)
+    memory.read()
+    assert memory.collections == before + 1
+    assert memory.live >= 8 * len(blocks[0])
+
+
+def test_reading_allocates_nothing():
+    memory = _memory()
+    with no_heap():
+        memory.read()
+        while memory.reading:
+            memory.read_on()
+
+
+def test_a_large_heap_is_read_in_slices_between_the_samples():
+    agent = Agent(board(), 60_000, None)
+    kept = _full_of_holes()
+    agent.start_monitoring(60_000)
+    agent.step()  # ends the pass that was under way: there was a collection
+    agent.start_monitoring(60_000)
+    assert 0 < agent.step() <= 2  # a sample, and not the whole heap yet
+    assert agent.memory.reading
+    steps = 0
+    while agent.step() <= 2:
+        steps += 1
+    assert steps >= 3
+    assert not agent.memory.reading
+    assert abs(agent.memory.free - gc.mem_free()) < 2000
+    assert len(kept) > 50
+
+
+def test_the_sample_tells_the_largest_block():
+    agent = Agent(board(), 20, None)
+    memory = status(agent)["memory"]
+    assert 0 < memory["largest_free_block_bytes"] <= memory["available_bytes"]
+    assert agent.values[6] == agent.memory.largest
+    assert agent.capabilities.reasons[2] == 0
+
+
+def test_a_block_that_cannot_fit_is_refused_with_what_would():
+    agent = Agent(board(), 60_000, None)
+    allocate = agent.decide().allocate
+    kept = _full_of_holes()
+    largest = agent.memory.largest_now()
+    available = agent.memory.free_now() - agent.memory.total // 10
+    assert largest < available // 3, (largest, available)
+    assert allocate(_MEMORY, available // 2).amount  # not backed: nobody said in one piece
+    agent.policy.ledger.active()[0].release()
+    gc.disable()  # so that it is decided by the figure, not by trying
+    try:
+        error = raises(Denied, allocate, _MEMORY, available // 2, backed=True)
+        assert error.reason == "fragmented"
+        assert largest - 2000 <= error.available <= largest
+        assert len(allocate(_MEMORY, largest // 2, backed=True).buffer) == largest // 2
+    finally:
+        gc.enable()
+    assert len(kept) > 50

@@ -1,0 +1,121 @@
+"""`boardwarden alloc`: a lease that is held while the command runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from boardwarden.arguments import LONGEST_S
+from boardwarden.board import Board, connect
+from boardwarden.errors import Denied, NotFound
+from boardwarden.grants import Lease
+from boardwarden.kinds import Priority, ResourceType, word
+
+from .follow import link_state, paced
+from .grant_view import amount, denial
+from .outcome import DENIED, Failure, Interrupted
+from .output import print_json, print_line
+
+
+class Wanted(NamedTuple):
+    """What is to be allocated; `seconds` None holds it until Ctrl-C."""
+
+    resource: ResourceType
+    amount: float
+    owner: str
+    priority: Priority
+    mount: str | None
+    seconds: float | None
+
+
+async def alloc(address: str, wanted: Wanted, as_json: bool) -> None:
+    """Hold a lease for its time or until interrupted, release it, and say so."""
+    async with connect(address) as board:
+        with _interrupts() as interrupt:
+            interrupted = await _hold(board, wanted, interrupt, as_json)
+        if interrupted:
+            raise Interrupted
+
+
+async def _hold(board: Board, wanted: Wanted, interrupt: asyncio.Event, as_json: bool) -> bool:
+    """Return whether it was Ctrl-C that ended it."""
+    lease = await _granted(board, wanted, as_json)
+    if as_json:
+        print_json({"lease": lease.to_dict()})
+    else:
+        what = f"{amount(lease.resource, lease.amount)} of {word(lease.resource)}"
+        print_line(f"lease {lease.id}: {what}, until {_until(wanted)}")
+    interrupted = await _held(board, lease, wanted.seconds, interrupt)
+    with contextlib.suppress(NotFound):  # its time may be over now, too
+        await board.release(lease.id)
+    print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
+    return interrupted
+
+
+async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
+    resource, size, owner, priority, mount, _ = wanted
+    try:
+        return await board.allocate(resource, size, owner, priority, LONGEST_S, mount)
+    except Denied as error:
+        if as_json:
+            names = ("reason", "available", "retry_after_s", "blockers")
+            print_json({"denied": {name: getattr(error, name) for name in names}})
+        raise Failure(denial(error, resource, board.allocations), DENIED) from None
+
+
+async def _held(
+    board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
+) -> bool:
+    """Wait for the end of the time (False) or for Ctrl-C (True); Failure if the lease ends."""
+    stop = asyncio.create_task(interrupt.wait())
+    watch = asyncio.create_task(_lost(board, lease.id))
+    try:
+        await asyncio.wait([stop, watch], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            raise Failure(f"Lease {lease.id} ended on the board: {watch.result()}.")
+        return stop.done()
+    finally:
+        for task in (stop, watch):
+            task.cancel()
+        await asyncio.gather(stop, watch, return_exceptions=True)
+
+
+async def _lost(board: Board, number: int) -> str:
+    """Return why the lease ended, when it did; say meanwhile if the link is lost or back."""
+    connected, listed = True, False
+    boot = board.status.board.boot_id
+    async for event in paced(board.events()):
+        if board.connected != connected:
+            connected = board.connected
+            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
+        if event is not None and (event.kind, event.subject) == ("lease", number):
+            return event.detail or "it does not say why"
+        if board.status.board.boot_id != boot:
+            return "it restarted"
+        here = any(lease.id == number for lease in board.allocations)
+        if event is None and listed and not here:
+            return "nobody remembers why"
+        listed = listed or here
+    return "the connection is closed"
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[asyncio.Event]:
+    """Turn Ctrl-C into an event, so that there is time to release."""
+    loop = asyncio.get_running_loop()
+    interrupt = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows: the lease ends with the connection
+        loop.add_signal_handler(signal.SIGINT, interrupt.set)
+    try:
+        yield interrupt
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def _until(wanted: Wanted) -> str:
+    return "Ctrl-C" if wanted.seconds is None else f"{wanted.seconds:g} s have passed"

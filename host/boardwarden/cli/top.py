@@ -1,0 +1,90 @@
+"""`boardwarden top`: who uses the core, who blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from boardwarden.board import Board, connect
+from boardwarden.grants import Meter
+from boardwarden.kinds import word
+
+from .columns import columns
+from .follow import looks, redraw
+from .output import print_json, print_line
+from .text import NONE, count, duration, percent
+from .view import WIDTH
+
+_HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
+_NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
+_FIRST_S = 3.0  # at most, until there is something to show
+
+
+async def top(address: str, once: bool, as_json: bool) -> None:
+    """Show the meters until interrupted, or once."""
+    async with connect(address) as board, board.metering():
+        await _first(board)
+        if as_json:
+            print_json(_json(board))
+        elif once:
+            print_line(picture(board, WIDTH))
+        elif sys.stdout.isatty():
+            await redraw(board, address, lambda width: picture(board, width))
+        else:
+            async for sampled in looks(board):
+                if sampled:
+                    print_line(picture(board, WIDTH) + "\n")
+
+
+def picture(board: Board, width: int) -> str:
+    """Return the load and the meters, the busiest first, in lines of at most `width` columns."""
+    cpu = board.status.cpu
+    lag, worst = duration(cpu.loop_lag_s), duration(cpu.loop_lag_worst_s)
+    figures = f"cpu {percent(cpu.usage)}, loop lag {lag}, longest step {worst}"
+    counts = f"{count(cpu.active_tasks, 'task')}, {count(cpu.active_threads, 'thread')}"
+    meters = busiest(board.meters)
+    table = columns(_HEAD, _rows(meters), width) if meters else [_NOTHING[:width]]
+    return "\n".join([f"{figures}, {counts}"[:width], "", *table])
+
+
+def busiest(meters: Sequence[Meter]) -> list[Meter]:
+    """Return the meters, those that took most first, those that nothing can measure last."""
+
+    def rank(each: Meter) -> tuple[float, float, str]:
+        return 1 if each.cpu is None else -each.cpu, -(each.worst_s or 0), each.name
+
+    return sorted(meters, key=rank)
+
+
+def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
+    for each in meters:
+        yield (
+            percent(each.cpu),
+            duration(each.worst_s),
+            NONE if each.steps is None else str(each.steps),
+            each.name,
+            each.kind,
+            word(each.priority),
+            NONE if each.lease is None else str(each.lease),
+        )
+
+
+async def _first(board: Board) -> None:
+    """Wait for the meters of a whole interval, but not long: there may be none."""
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_two_samples(board), _FIRST_S)
+
+
+async def _two_samples(board: Board) -> None:
+    await board.wait_sample()
+    await board.wait_sample()
+
+
+def _json(board: Board) -> dict[str, Any]:
+    return {
+        "cpu": board.status.cpu.to_dict(),
+        "meters": [each.to_dict() for each in busiest(board.meters)],
+    }

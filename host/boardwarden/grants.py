@@ -1,0 +1,161 @@
+"""What the board granted and decided: frozen values in bytes, seconds and fractions of one.
+
+Ids are the board's; `*_s` of a moment is the board's uptime. `resource`, `priority` and `state` are
+plain numbers where the board is newer than this package.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .kinds import Action, Level, OperationState, Priority, ResourceType
+from .models import Model
+
+
+@dataclass(frozen=True)
+class Ending(Model):
+    """Something that may end by itself."""
+
+    _left_s: float | None = field(default=None, repr=False, compare=False, kw_only=True)
+    _told_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
+    _clock: Callable[[], float] = field(
+        default=time.monotonic, repr=False, compare=False, kw_only=True
+    )
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds until it ends by itself, now; None if it does not."""
+        if self._left_s is None:
+            return None
+        return max(0.0, self._left_s - (self._clock() - self._told_at))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, and the time that remains at this moment."""
+        return {**super().to_dict(), "remaining_s": self.remaining_s}
+
+
+@dataclass(frozen=True)
+class Lease(Ending):
+    """A grant. `amount` is in bytes, bytes a second, or, of CPU_TIME, a fraction of a core.
+
+    `committed`: its holder has taken it, so that it shows in the board's figures.
+    """
+
+    id: int = 0
+    resource: ResourceType | int = ResourceType.MEMORY
+    amount: float = 0
+    owner: str = ""
+    priority: Priority | int = Priority.NORMAL
+    session: int | None = None
+    granted_s: float | None = None
+    committed: bool = False
+    mount: str | None = None
+
+
+@dataclass(frozen=True)
+class Operation(Ending):
+    """Something that has, or waits for, one of the board's places.
+
+    What remains is its time, or its grace once it is STOPPING; `why` it must stop is "preempted"
+    or "timed out".
+    """
+
+    id: int = 0
+    name: str = ""
+    priority: Priority | int = Priority.NORMAL
+    state: OperationState | int = OperationState.WAITING
+    progress: float | None = None
+    text: str = ""
+    session: int | None = None
+    began_s: float | None = None
+    memory_bytes: int | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class BoardSession(Ending):
+    """An owner of leases and operations, with its quotas; None: as the board allows."""
+
+    id: int = 0
+    name: str = ""
+    memory_bytes: int | None = None
+    storage_bytes: int | None = None
+    operations: int | None = None
+
+
+@dataclass(frozen=True)
+class Threshold(Model):
+    """What the board watches; levels and `value` are in the metric's unit, as the status has it.
+
+    `value` is the figure when the level changed last.
+    """
+
+    metric: str = ""
+    warn: float | None = None
+    critical: float | None = None
+    clear: float | None = None
+    hold_s: float = 0.0
+    action: Action | int = Action.TELL
+    level: Level | int = Level.CLEAR
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Limits(Model):
+    """What may be set: `memory_reserve` is a fraction of the heap and of each mount.
+
+    `overrun_s`: a metered task that takes more than its lease for so long is cancelled.
+    """
+
+    max_operations: int | None = None
+    operation_timeout_s: float | None = None
+    memory_reserve: float | None = None
+    overrun_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Meter(Model):
+    """What a task or thread took between the last two samples; None of what cannot be measured.
+
+    `cpu` is a fraction of a core, `worst_s` its longest step, `lease` the id of the lease of
+    CPU_TIME that it is held to.
+    """
+
+    id: int = 0
+    name: str = ""
+    kind: str = "task"
+    priority: Priority | int = Priority.NORMAL
+    cpu: float | None = None
+    worst_s: float | None = None
+    steps: int | None = None
+    lease: int | None = None
+
+
+@dataclass(frozen=True)
+class MemoryNeed(Model):
+    """By how much the heap grew in the `count` measured operations of that name."""
+
+    name: str = ""
+    count: int = 0
+    typical_bytes: int | None = None
+    worst_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Event(Model):
+    """Something that happened; docs/wire.md says what subject, detail and value are, by kind.
+
+    `number` counts all of a boot. `subject` is an id, or a metric's name. `missed`: so many just
+    before it were lost for good.
+    """
+
+    number: int = 0
+    kind: str = ""
+    uptime_s: float = 0.0
+    subject: int | str | None = None
+    detail: str | None = None
+    value: float | None = None
+    missed: int = 0

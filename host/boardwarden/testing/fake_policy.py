@@ -1,0 +1,199 @@
+"""What a FakeBoard grants: tables, events and the requests for them, in the plainest way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from warden_schema import ids
+
+Row = list[Any]  # the fields of a row's message after `row`, or of an EVENT after seq
+Answer = tuple[int, Any]
+
+# The tables, in the order of the masks of ROWS: which rows each has, and where a session's id is.
+_TABLES = {
+    ids.LEASE: ids.MAX_LEASES,
+    ids.OPERATION: ids.MAX_OPERATION_ROWS,
+    ids.SESSION: ids.MAX_SESSIONS,
+    ids.THRESHOLD: ids.MAX_THRESHOLDS,
+    ids.METER: ids.MAX_METERS,
+    ids.NEED: ids.MAX_NEEDS,
+}
+_SESSION_AT = {ids.LEASE: 5, ids.OPERATION: 6}
+_WAITING, _ACTIVE, _STOPPING = range(3)
+
+
+class FakePolicy:
+    """`tables` has the taken rows by kind and place; silent until `used`, as an agent's policy is.
+
+    `available` is what ALLOCATE grants, of any resource, less the leases; `tell` sends a frame.
+    """
+
+    def __init__(self, tell: Callable[..., None], uptime: Callable[[], tuple[int, int]]) -> None:
+        self._tell = tell
+        self._uptime = uptime
+        self.available = 100_000
+        self.answers: dict[int, Callable[[Row], Answer]] = {
+            ids.ALLOCATE: self._allocate,
+            ids.RELEASE: lambda asked: self._end(ids.LEASE, asked[0], "released"),
+            ids.BEGIN: self._begin,
+            ids.COMPLETE: lambda asked: self._end(ids.OPERATION, asked[0], "ended"),
+            ids.CAN_EXECUTE: lambda asked: (ids.OK, self._has_place() or asked[0] >= 2),
+            ids.SET_LIMITS: self._set_limits,
+            ids.SET_THRESHOLD: self._set_threshold,
+            ids.CANCEL: self._cancel,
+            ids.TELL_METERS: self._tell_meters,
+        }
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin as after a reset of the board."""
+        self.used = False
+        self.tables: dict[int, dict[int, Row]] = {kind: {} for kind in _TABLES}
+        self.limits: Row = [4, 300_000, 100, 5000]
+        self.events: list[Row] = []  # those that are remembered
+        self.metered: list[int] = []  # what TELL_METERS was asked
+        self._number = 0
+        self._next_id = 100  # a test may have rows of its own
+        self._mine: int | None = None  # the host's session
+
+    # --- what a test makes it do ----------------------------------------------------------------
+
+    def put(self, kind: int, place: int, row: Row) -> None:
+        """Have a row of a table as given."""
+        self._use()
+        self.tables[kind][place] = row
+        self._tell(kind, place, *row)
+
+    def drop(self, kind: int, place: int) -> None:
+        """Free a row of a table."""
+        if self.tables[kind].pop(place, None) is not None:
+            self._tell_taken()
+
+    def happen(self, kind: str, subject: Any = None, detail: Any = None, value: Any = None) -> None:
+        """Have an event."""
+        self._use()
+        event = [self._number, kind, *self._uptime(), subject, detail, value]
+        self._number += 1
+        self.events = [*self.events, event][-ids.MAX_EVENTS :]
+        self._tell(ids.EVENT, *event)
+
+    def sampled(self) -> None:
+        """A sample is taken: tell the meters, if the host asked for them."""
+        if self.metered and self.metered[-1]:
+            for place, row in self.tables[ids.METER].items():
+                self._tell(ids.METER, place, *row)
+
+    def tell_all(self, events_from: int | None) -> None:
+        """Tell what a SUBSCRIBE brings."""
+        if not self.used:
+            return
+        self._tell_taken()
+        for kind, rows in self.tables.items():
+            for place, row in rows.items():
+                self._tell(kind, place, *row)
+        for event in self.events:
+            if event[0] >= min(events_from or 0, self._number):
+                self._tell(ids.EVENT, *event)
+
+    def end_session(self) -> None:
+        """The host is gone: what is its, ends."""
+        mine, self._mine = self._mine, None
+        if mine is None:
+            return
+        for kind, at in _SESSION_AT.items():
+            for number in [row[0] for row in self.tables[kind].values() if row[at] == mine]:
+                self._end(kind, number, "ended")
+        self._end(ids.SESSION, mine, "closed")
+
+    # --- what a host asks -----------------------------------------------------------------------
+
+    def _allocate(self, asked: Row) -> Answer:
+        resource, amount, owner, priority, ttl_ms, mount = asked
+        taken = self.tables[ids.LEASE].values()
+        free = self.available - sum(row[2] for row in taken)
+        if amount > free:
+            reason = ("memory", "storage", "cpu_time", "bandwidth")[resource]
+            self.happen("denied", None, reason, amount)
+            return ids.DENIED, [reason, max(0, free), 2000, [row[0] for row in taken]]
+        left_ms = 60_000 if ttl_ms is None else ttl_ms
+        row = [resource, amount, owner or "", priority, self._session(), self._uptime()[0]]
+        return ids.OK, self._enter(ids.LEASE, [*row, left_ms, False, mount])
+
+    def _begin(self, asked: Row) -> Answer:
+        name, priority, timeout_ms, memory, wait_ms = asked
+        state = _ACTIVE if self._has_place() else _WAITING
+        if state == _WAITING and not wait_ms:
+            blockers = [row[0] for row in self.tables[ids.OPERATION].values()]
+            return ids.DENIED, ["operations", None, None, blockers]
+        left_ms = timeout_ms or self.limits[1]
+        row = [name, priority, state, 0, "", self._session(), self._uptime()[0], left_ms]
+        return ids.OK, [self._enter(ids.OPERATION, [*row, memory, None]), state]
+
+    def _cancel(self, asked: Row) -> Answer:
+        for place, row in self.tables[ids.OPERATION].items():
+            if row[0] == asked[0]:
+                self.put(ids.OPERATION, place, [*row[:3], _STOPPING, *row[4:10], "preempted"])
+                return ids.OK, None
+        return ids.NOT_FOUND, None
+
+    def _set_limits(self, asked: Row) -> Answer:
+        self._use()
+        pairs = zip(self.limits, asked, strict=True)
+        self.limits = [old if new is None else new for old, new in pairs]
+        self._tell_taken()
+        return ids.OK, self.limits
+
+    def _set_threshold(self, asked: Row) -> Answer:
+        metric, warn, critical = asked[:3]
+        places = self.tables[ids.THRESHOLD]
+        place = next((at for at, row in places.items() if row[0] == metric), len(places))
+        if warn is None and critical is None:
+            self.drop(ids.THRESHOLD, place)
+        else:
+            self.put(ids.THRESHOLD, place, [*asked, 0, None])
+        return ids.OK, None
+
+    def _tell_meters(self, asked: Row) -> Answer:
+        self._use()
+        self.metered.append(asked[0])
+        return ids.OK, None
+
+    # --- its tables -----------------------------------------------------------------------------
+
+    def _has_place(self) -> bool:
+        states = [row[3] for row in self.tables[ids.OPERATION].values()]
+        return bool(states.count(_ACTIVE) + states.count(_STOPPING) < self.limits[0])
+
+    def _session(self) -> int:
+        """Return the id of the host's session, which is opened when it is first needed."""
+        if self._mine is None:
+            self._mine = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
+        return self._mine
+
+    def _enter(self, kind: int, fields: Row) -> int:
+        place = next(at for at in range(_TABLES[kind]) if at not in self.tables[kind])
+        number = self._next_id
+        self._next_id += 1
+        self.put(kind, place, [number, *fields])
+        return number
+
+    def _end(self, kind: int, number: int, why: str) -> Answer:
+        for place, row in self.tables[kind].items():
+            if row[0] == number:
+                self.drop(kind, place)
+                self.happen(_WORDS[kind], number, why)
+                return ids.OK, None
+        return ids.NOT_FOUND, None
+
+    def _use(self) -> None:
+        if not self.used:
+            self.used = True
+            self._tell_taken()
+
+    def _tell_taken(self) -> None:
+        masks = [sum(1 << place for place in rows) for rows in self.tables.values()]
+        self._tell(ids.ROWS, *masks[:3], self.limits, *masks[3:])
+
+
+_WORDS = {ids.LEASE: "lease", ids.OPERATION: "operation", ids.SESSION: "session"}
