@@ -60,7 +60,6 @@ class Session:
         self._handlers = handlers  # operation -> function of the list of arguments
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
-        self._feed = self._reader.feed  # a bound method is an object: made once
         self._cursor = codec.Cursor(self._reader.payload)
         self._chunk = bytearray(32)
         self._heard_s = 0
@@ -84,16 +83,15 @@ class Session:
     def receive(self):
         """Read and act on what has arrived."""
         chunk = self._chunk
-        feed = self._feed
+        reader = self._reader
         rounds = 8  # a host that never stops gets a turn, not the board
         while rounds:
             count = self._link.read(chunk)
             at = 0
             while at < count:
-                length = feed(chunk[at])
-                if length > 0:
-                    self._handle(length)
-                at += 1
+                at = reader.take(chunk, at, count)
+                if reader.length:
+                    self._handle(reader.length)
             if count < len(chunk):
                 break
             rounds -= 1

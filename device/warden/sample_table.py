@@ -124,10 +124,5 @@ class Sample(Table):
     def _encode_whole(self, uplink):
         buf = uplink.payload
         values = self.values
-        count = len(values)
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
-        index = 0
-        while index < count:
-            at = codec.put_int(buf, at, values[index])
-            index += 1
-        return at
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), len(values))
+        return codec.put_ints(buf, at, values)
