@@ -233,8 +233,13 @@ def test_status_is_made_once_and_read_for_nearly_nothing() -> None:
             peer.sample()
             await asyncio.sleep(0.1)
             assert board.status is not before
-            best = min(timeit.repeat(lambda: board.status, number=10_000, repeat=5)) / 10_000
-            assert best < 2e-6
+            state = board._mirror._state
+
+            def seconds(call: Callable[[], object]) -> float:
+                return min(timeit.repeat(call, number=2000, repeat=5))
+
+            # A ratio, as machines are more or less busy; `make bench` tells the time itself.
+            assert seconds(lambda: board.status) * 10 < seconds(lambda: status(state, clock=float))
 
     run(main())
 
