@@ -59,6 +59,7 @@ class Link:
 figures = [100, 5, 1000, 143360, 90000, 50000, None, 300, 12, 30, 2, 1]
 figures += [None, None, None, None, 12, 90, 0, 0, 0, 0, 1000, 10]
 uplink = Uplink(Link())
+length = 0
 table = Sample(figures)
 table.renew(True)
 uplink.send(table.encode(0, uplink))

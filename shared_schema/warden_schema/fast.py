@@ -1,7 +1,7 @@
 """The loops of `plain` as machine code. Only MicroPython can import this, through `loops`.
 
-Viper checks no bounds of buffers: nothing here reads or writes past what the caller gave as lengths,
-and the callers compare those with the buffers first. Lists are objects to it, and are checked.
+Viper checks no bounds of buffers: nothing here reads or writes past what the caller gave as
+lengths, and the callers compare those with the buffers first. Lists are objects, and checked.
 """
 
 from micropython import const
@@ -106,7 +106,7 @@ _small = range(_MOST)
 
 @micropython.viper
 def pack(buf, at: int, end: int, values, count: int, put) -> int:
-    """Put the integers, bools and None of values[:count] into buf[at:end]; return where they end."""
+    """Put the integers, bools and None of values[:count] into buf[at:end]; return their end."""
     out = ptr8(buf)
     none = _none
     small = _small

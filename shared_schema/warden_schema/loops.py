@@ -1,7 +1,7 @@
-"""The loops over bytes and figures, as fast as this interpreter has them: chosen once, at the first import.
+"""The loops over bytes and figures, as fast as this interpreter has them.
 
-`VIPER` tells which. A board runs the machine code that it was given: frozen, `fast.mpy` of its
-architecture, or `fast.py` where it can compile it.
+Chosen once, at the first import; `VIPER` tells which. A board runs the machine code that it was
+given: frozen, `fast.mpy` of its architecture, or `fast.py` where it can compile it.
 """
 
 import sys
