@@ -213,9 +213,10 @@ def test_reading_looks_at_nothing_beside_the_data():
         assert reading.take(fenced.buffer, length, length)[:2] == (length, [2, length, 30, 0])
 
 
-def _packed(kind, values, room, at):
+def _packed(kind, values, room, at, count=None):
     fenced = _Fenced(room)
-    end = _outcome(kind.pack, fenced.buffer, at, room, values, codec.put_int)
+    count = len(values) if count is None else count
+    end = _outcome(kind.pack, fenced.buffer, at, room, values, count, codec.put_int)
     assert fenced.untouched(), (values, room, at)
     return end, bytes(fenced.buffer)
 
@@ -241,6 +242,9 @@ def test_packing_is_the_same_for_lists_of_numbers():
             one = _packed(slow, values, room, turn % 3)
             assert _packed(quick, values, room, turn % 3) == one, (values, room)
             assert _packed(quick, tuple(values), room, turn % 3) == one
+            for count in (-1, 0, 1, len(values) + 1):
+                one = _packed(slow, values, room, 0, count)
+                assert _packed(quick, values, room, 0, count) == one, (values, count)
 
 
 def test_packing_what_is_no_number_raises_the_same():
@@ -248,6 +252,60 @@ def test_packing_what_is_no_number_raises_the_same():
     for value in ("x", b"x", [], (), {}, object(), 1.5):
         assert _packed(slow, [1, value], 20, 0)[0] is TypeError, value
         assert _packed(quick, [1, value], 20, 0)[0] is TypeError, value
+
+
+def _compared(kind, values, base, places, room):
+    fields = [77] * room
+    count = _outcome(kind.compare, values, base, places, fields, 48)
+    if isinstance(count, int) and count:  # else what is in the fields is nobody's
+        return count, fields
+    return count
+
+
+def test_comparing_and_renewing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(7)
+    numbers = tuple(number for number in _NUMBERS if number is not True and number is not False)
+    seen = set()
+    for turn in range(300):
+        count = chance.below(20)
+        places = bytes(chance.below(24) for _ in range(count))
+        values = [numbers[chance.below(len(numbers))] for _ in range(24)]
+        base = list(values)
+        for _ in range(chance.below(8)):
+            base[chance.below(24)] = (
+                chance.below(1000) if turn % 3 else numbers[chance.below(len(numbers))]
+            )
+        room = 3 + chance.below(11)
+        one = _compared(slow, values, base, places, room)
+        assert _compared(quick, values, base, places, room) == one, (values, base, places, room)
+        seen.add(one if isinstance(one, int) else one[0])
+        mask = chance.below(1 << 16) | chance.below(16) << 16
+        other = list(base)
+        slow.renew(values, base, places, mask)
+        quick.renew(values, other, places, mask)
+        assert other == base
+    assert seen.issuperset((0, 3, 4, 5)), seen
+
+
+def test_equal_long_numbers_are_no_change():
+    quick, slow = _both()
+    for number in (1 << 30, 1 << 31, 1 << 62, 1 << 64, -(1 << 40)):
+        same = (number >> 1) * 2  # another object
+        for kind in (quick, slow):
+            assert kind.compare([number], [same], b"\x00", [0, 9, 0, 0], 48) == 3
+            fields = [0, 9, 0, 0]
+            assert kind.compare([number], [same - 5], b"\x00", fields, 48) == 4
+            assert fields == [0, 1, 0, 53]
+
+
+def test_a_place_that_is_not_there_raises_the_same():
+    quick, slow = _both()
+    for kind in (quick, slow):
+        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00\x02", [0] * 5, 48)
+        raises(IndexError, kind.compare, [1, 2], [2], b"\x00\x01", [0] * 5, 48)
+        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00", [], 48)
+        raises(IndexError, kind.renew, [1, 2], [2], b"\x01", 1)
 
 
 def test_lengths_that_lie_are_refused_before_any_loop():
@@ -275,11 +333,11 @@ def test_no_list_of_numbers_is_too_long():
         values = [70_000] * count
         for room in range(5 * count + 3):
             fenced = _Fenced(room)
-            end = _outcome(codec.put_ints, fenced.buffer, 0, values)
+            end = _outcome(codec.put_ints, fenced.buffer, 0, values, count)
             assert end == (5 * count if 5 * count <= room else IndexError), (count, room)
             assert fenced.untouched()
     for at in (4, 5, 1000, -5, 1 << 31, 1 << 32):
-        raises(_OUTSIDE, codec.put_ints, bytearray(4), at, [1])
+        raises(_OUTSIDE, codec.put_ints, bytearray(4), at, [1], 1)
 
 
 def test_what_may_not_be_written_is_not():
@@ -287,11 +345,11 @@ def test_what_may_not_be_written_is_not():
     copy = bytes(bytearray(data))
     raises(TypeError, frame.encode, data, 5, bytearray(40))
     raises(TypeError, frame.encode, bytearray(20), 5, data)
-    raises(TypeError, codec.put_ints, data, 0, [1, 2])
+    raises(TypeError, codec.put_ints, data, 0, [1, 2], 2)
     for nothing in (None, 0, 1000, []):
         raises(TypeError, frame.crc16, 1000, 0, 0)
         raises((TypeError, IndexError), frame.encode, nothing, 1, bytearray(20))
-        raises((TypeError, IndexError), codec.put_ints, nothing, 0, [1])
+        raises((TypeError, IndexError), codec.put_ints, nothing, 0, [1], 1)
     assert data == copy
 
 
@@ -333,14 +391,21 @@ def test_neither_allocates():
     buf = bytearray(80)
     marks = array("i", (1, 0, 80, 0))
     values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
+    places = bytes(range(8))
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
+        compare, renew = kind.compare, kind.renew
         put = codec.put_int
+        base = [None, True, 1, 5, 70_000, 1_000_001, 5, 60]
+        fields = [0] * 10
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
             unescape(wire, 0, end, buf, marks)
-            pack(buf, 0, 80, values, put)
+            pack(buf, 0, 80, values, 8, put)
+            compare(values, base, places, fields, 48)
+            renew(values, base, places, 0xFE)
+            assert base == values
 
 
 def test_taking_and_putting_allocate_nothing():
@@ -350,7 +415,7 @@ def test_taking_and_putting_allocate_nothing():
     values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
     with no_heap():
         payload[0] = 0x98
-        frame.encode(payload, codec.put_ints(payload, 1, values), wire)
+        frame.encode(payload, codec.put_ints(payload, 1, values, 8), wire)
         reader.take(wire, 0, 130)
     assert reader.length == 18
     assert codec.decode(reader.payload, reader.length) == values

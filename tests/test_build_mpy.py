@@ -99,7 +99,7 @@ warden.stop()
 values = [None, True, 0, 200, 60000, 1000000, -1]
 payload, wire = bytearray(40), bytearray(80)
 payload[0] = 0x97
-end = frame.encode(payload, codec.put_ints(payload, 1, values), wire)
+end = frame.encode(payload, codec.put_ints(payload, 1, values, 7), wire)
 reader = frame.Reader(38)
 assert reader.take(wire, 0, end) == end
 assert codec.decode(reader.payload, reader.length) == values

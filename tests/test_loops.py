@@ -40,7 +40,7 @@ def _constants(name: str) -> dict[str, object]:
 
 def test_the_twins_have_the_same_functions_and_parameters() -> None:
     assert _functions("fast") == _functions("plain")
-    assert set(_functions("plain")) == {"crc16", "escape", "unescape", "pack"}
+    assert set(_functions("plain")) == {"crc16", "escape", "unescape", "pack", "compare", "renew"}
 
 
 def test_a_constant_of_several_files_has_one_value() -> None:

@@ -25,7 +25,9 @@ _PROGRAM = """
 import machine, micropython
 from array import array
 from warden import hal
-from warden_schema import codec, fast, frame, plain
+from warden.sample_table import Sample
+from warden.uplink import Uplink
+from warden_schema import codec, fast, frame, loops, plain
 hal.detect()
 _mem = machine.mem32
 
@@ -34,7 +36,7 @@ wire = bytearray(100)
 buf = bytearray(100)
 ints = [1, 3, 12345, 200, 90000, 70000, 12, 0, None, 35, 1000, 143360]
 payload = bytearray(42)
-at = codec.put_ints(payload, codec.put_array(payload, 3, 12), ints)
+at = codec.put_ints(payload, codec.put_array(payload, 3, 12), ints, 12)
 payload[0], payload[1], payload[2] = 0x93, 3, 7
 while at < 40:
     payload[at] = at * 5
@@ -48,21 +50,44 @@ feed = reader.feed
 
 marks = array('i', (0, 0, 42, 0))
 
+class Link:
+    window = 0
+    def write(self, buf, start, end):
+        return end - start
+
+# A sample of which eight figures, besides the uptime, changed since the one before.
+figures = [100, 5, 1000, 143360, 90000, 50000, None, 300, 12, 30, 2, 1]
+figures += [None, None, None, None, 12, 90, 0, 0, 0, 0, 1000, 10]
+uplink = Uplink(Link())
+length = 0
+table = Sample(figures)
+table.renew(True)
+uplink.send(table.encode(0, uplink))
+table.sent()
+figures[1] += 3
+for place in (4, 5, 7, 8, 9, 10, 16, 17):
+    figures[place] += 1
+
 def nothing(): pass
 def crc(): frame._crc16(data, 0, 33, 0xFFFF)
 def escape(): frame._escape(data, 33, wire, 100)
-def pack(): codec._pack(buf, 0, 100, ints, codec.put_int)
+def pack(): codec._pack(buf, 0, 100, ints, 12, codec.put_int)
 def pack_one_by_one():
     at = 0
     for value in ints:
         at = codec.put_int(buf, at, value)
-def put_ints(): codec.put_ints(buf, 0, ints)
+def put_ints(): codec.put_ints(buf, 0, ints, 12)
 def encode(): frame.encode(payload, 40, wire)
 def unescape():
     marks[0] = 0
     frame._unescape(request, 0, end, payload, marks)
 def take(): reader.take(request, 0, end)
 def take_text(): reader.take(data, 5, 33)
+def delta():
+    global length
+    length = table.encode(0, uplink)
+def send(): uplink.send(length)
+def sent(): table.sent()
 def feeds():
     at = 0
     while at < end:
@@ -82,12 +107,18 @@ def cost(name, fn):
 
 for kind in (plain, fast):
     frame._crc16, frame._escape, frame._unescape = kind.crc16, kind.escape, kind.unescape
-    codec._pack = kind.pack
+    codec._pack, loops.compare, loops.renew = kind.pack, kind.compare, kind.renew
     cost('CRC of 33 bytes', crc)
     cost('escaping 33 bytes', escape)
     cost('packing 12 integers', pack)
     cost('codec.put_ints() of them', put_ints)
     cost('frame.encode() of a payload of 40 bytes', encode)
+    cost('Sample.encode(), 8 of 24 figures changed', delta)
+    assert payload is not uplink.payload and uplink.payload[1] == 16
+    cost('Uplink.send() of that', send)
+    old = list(table._base)
+    cost('Sample.sent()', sent)
+    table._base[:] = old
     cost('unescaping a request of 30 bytes', unescape)
     cost('Reader.take() of a request of 30 bytes', take)
     assert reader.length == 30

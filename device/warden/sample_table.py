@@ -6,7 +6,7 @@ was lost. docs/wire.md has the rules.
 
 from micropython import const
 
-from warden_schema import codec
+from warden_schema import codec, loops
 
 from .tables import Table
 
@@ -36,8 +36,8 @@ class Sample(Table):
         self._base_seq = 0  # in the frame of this number
         self._left = 0  # deltas until the next whole one; 0: it is due
         self._seq = 0  # of the frame that was encoded last,
-        self._mask = -1  # and what it tells, -1: all
-        self._ms = 0
+        self._whole = True  # and whether it tells all, or these:
+        self._fields = [0] * (3 + _MAX_CHANGES)  # since, mask, ms and the changes
 
     def mark(self):
         """Have it sent whole, if there is one."""
@@ -56,75 +56,49 @@ class Sample(Table):
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
         self._seq = uplink.seq
-        count = self._compare() if self._left else -1
-        if count < 0:
-            self._mask = -1
+        count = self._compare() if self._left else 0
+        if not count:
+            self._whole = True
             return self._encode_whole(uplink)
-        buf = uplink.payload
-        values = self.values
-        base = self._base
-        mask = self._mask
-        at = uplink.begin(_DELTA, 3 + count)
-        at = codec.put_int(buf, at, (self._seq - self._base_seq & 0xFFFF) + _DELTA_BIAS)
-        at = codec.put_int(buf, at, mask)
-        at = codec.put_int(buf, at, self._ms + _DELTA_BIAS)
-        bit = 0
-        while mask:
-            if mask & 1:
-                place = _CHANGING[bit]
-                at = codec.put_int(buf, at, values[place] - base[place] + _DELTA_BIAS)
-            mask >>= 1
-            bit += 1
-        return at
+        self._whole = False
+        fields = self._fields
+        fields[0] = (self._seq - self._base_seq & 0xFFFF) + _DELTA_BIAS
+        at = uplink.begin(_DELTA, count)
+        return codec.put_ints(uplink.payload, at, fields, count)
 
     def sent(self):
         """Count from this one from now on."""
         values = self.values
         base = self._base
-        mask = self._mask
         self._base_seq = self._seq
-        base[0] = values[0]
-        base[1] = values[1]
-        if mask < 0:
+        if self._whole:
             self._left = _WHOLE_EVERY - 1
-            place = 2
+            place = 0
             while place < len(values):
                 base[place] = values[place]
                 place += 1
             return
         self._left -= 1
-        bit = 0
-        while mask:
-            if mask & 1:
-                base[_CHANGING[bit]] = values[_CHANGING[bit]]
-            mask >>= 1
-            bit += 1
+        base[0] = values[0]
+        base[1] = values[1]
+        loops.renew(values, base, _CHANGING, self._fields[1])
 
     def _compare(self):
-        """Set the mask of what changed; return how much did, -1 where a delta cannot tell it."""
+        """Fill in a DELTA's fields but since; return how many there are, 0 where it cannot tell."""
         values = self.values
         base = self._base
         for place in _LASTING:
             if values[place] != base[place]:
-                return -1
+                return 0
         passed = (values[0] - base[0]) * 1000 + values[1] - base[1]
         if not 0 <= passed < _MAX_MS:
-            return -1
-        self._ms = passed - values[_INTERVAL_MS]
-        count = mask = 0
-        bit = 1
-        for place in _CHANGING:
-            if values[place] != base[place]:
-                if values[place] is None or base[place] is None or count == _MAX_CHANGES:
-                    return -1
-                mask |= bit
-                count += 1
-            bit <<= 1
-        self._mask = mask
-        return count
+            return 0
+        self._fields[2] = passed - values[_INTERVAL_MS] + _DELTA_BIAS
+        return loops.compare(values, base, _CHANGING, self._fields, _DELTA_BIAS)
 
     def _encode_whole(self, uplink):
         buf = uplink.payload
         values = self.values
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), len(values))
-        return codec.put_ints(buf, at, values)
+        count = len(values)
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
+        return codec.put_ints(buf, at, values, count)

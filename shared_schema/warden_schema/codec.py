@@ -56,11 +56,11 @@ def put_int(buf: bytearray, at: int, value: int | None) -> int:
     return at + 1
 
 
-def put_ints(buf: bytearray, at: int, values: list) -> int:
-    """Put what put_int() does, of each value; return where the next item goes."""
-    if values:
+def put_ints(buf: bytearray, at: int, values: list, count: int) -> int:
+    """Put what put_int() does, of each of values[:count]; return where the next item goes."""
+    if count > 0:
         buf[at] = 0  # raises where the buffer ends, or is read-only; written again at once
-    return _pack(buf, at, len(buf), values, put_int)
+    return _pack(buf, at, len(buf), values, count, put_int)
 
 
 def _put_negative(buf: bytearray, at: int, value: int) -> int:

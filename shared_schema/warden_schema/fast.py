@@ -1,7 +1,7 @@
 """The loops of `plain` as machine code. Only MicroPython can import this, through `loops`.
 
-Viper checks no bounds: nothing here reads or writes past what the caller gave as lengths, and the
-callers compare those with the buffers first. Allocates nothing.
+Viper checks no bounds of buffers: nothing here reads or writes past what the caller gave as
+lengths, and the callers compare those with the buffers first. Lists are objects, and checked.
 """
 
 from micropython import const
@@ -105,13 +105,16 @@ _small = range(_MOST)
 
 
 @micropython.viper
-def pack(buf, at: int, end: int, values, put) -> int:
-    """Put the integers, bools and None of `values` into buf[at:end]; return where they end."""
+def pack(buf, at: int, end: int, values, count: int, put) -> int:
+    """Put the integers, bools and None of values[:count] into buf[at:end]; return their end."""
     out = ptr8(buf)
     none = _none
     small = _small
     last = end - 5  # the most that is put here
-    for value in values:
+    index = 0
+    while index < count:
+        value = values[index]
+        index += 1
         if at < 0 or at > last:
             at = int(put(buf, at, value))
             continue
@@ -150,3 +153,37 @@ def pack(buf, at: int, end: int, values, put) -> int:
             out[at + 4] = number
             at += 5
     return at
+
+
+@micropython.viper
+def compare(values, base, places, fields, bias) -> int:
+    """Fill in the mask and the changes of a DELTA; return how many fields there are then, or 0."""
+    none = _none
+    room = int(len(fields))
+    count = 3
+    mask = 0
+    bit = 1
+    for place in places:
+        value = values[place]
+        old = base[place]
+        # Most have not changed, and are the very same small integer: the quickest of questions.
+        if value is old:
+            pass
+        elif value != old:
+            if value is none or old is none or count >= room:
+                return 0
+            fields[count] = value - old + bias
+            count += 1
+            mask |= bit
+        bit <<= 1
+    fields[1] = mask
+    return count
+
+
+@micropython.viper
+def renew(values, base, places, mask: int):
+    """Set base to values at those of `places` whose bit is set in the mask."""
+    for place in places:
+        if mask & 1:
+            base[place] = values[place]
+        mask >>= 1

@@ -115,11 +115,46 @@ def unescape(data, at: int, end: int, payload, marks) -> int:
     return at
 
 
-def pack(buf, at: int, end: int, values, put) -> int:
-    """Put the integers, bools and None of `values` into buf[at:end]; return where they end.
+def pack(buf, at: int, end: int, values, count: int, put) -> int:
+    """Put the integers, bools and None of values[:count] into buf[at:end]; return where they end.
 
-    `put(buf, at, value)` is codec.put_int, which puts what this does not, and raises.
+    `put(buf, at, value)` is codec.put_int, which puts what viper does not, and raises.
     """
-    for value in values:
-        at = put(buf, at, value)
+    index = 0
+    while index < count:
+        at = put(buf, at, values[index])
+        index += 1
     return at
+
+
+def compare(values, base, places, fields, bias) -> int:
+    """Fill in the mask and the changes of a DELTA; return how many fields there are then.
+
+    `fields` is a list of since, mask, ms and room for changes. A change is value - base + bias, at
+    each of `places` where the two differ, and its bit is set in the mask. 0: a DELTA cannot tell
+    it, because there is no room or because a figure began or ceased to be known.
+    """
+    room = len(fields)
+    count = 3
+    mask = 0
+    bit = 1
+    for place in places:
+        value = values[place]
+        old = base[place]
+        if value != old:
+            if value is None or old is None or count >= room:
+                return 0
+            fields[count] = value - old + bias
+            count += 1
+            mask |= bit
+        bit <<= 1
+    fields[1] = mask
+    return count
+
+
+def renew(values, base, places, mask: int) -> None:
+    """Set base to values at those of `places` whose bit is set in the mask."""
+    for place in places:
+        if mask & 1:
+            base[place] = values[place]
+        mask >>= 1
