@@ -9,12 +9,13 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests lock clean
+.PHONY: help demo test lint format pytest firmware firmware-tests mpy lock clean
 
 help:
 	@echo "make demo   a simulated board under the agent, its live status on the host"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
 	@echo "make lint   ruff and mypy only"
+	@echo "make mpy    agent and schema as .mpy, for each architecture"
 	@echo "make clean  remove .venv, build/ and caches"
 
 # Two stamps: the demo does not wait for the development tools. Both go stale with pyproject.toml.
@@ -50,12 +51,15 @@ pytest: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 firmware-tests: $(VENV)/.stamp-dev
-	$(BIN)/python firmware_tests/run.py unix frozen qemu
+	$(BIN)/python firmware_tests/run.py
+
+mpy: $(VENV)/.stamp-dev
+	@$(BIN)/python tools/build_mpy.py
 
 # Before the tests that want it, so that none of them waits for a compiler. Where it cannot be
 # built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
 firmware: $(VENV)/.stamp-dev
-	@for target in unix qemu; do \
+	@for target in unix qemu qemu-bytecode unix-native qemu-native unix-probe qemu-probe; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
 

@@ -10,9 +10,17 @@ asyncio, which suits a board without `select`.
 A board whose manifest has another name (esp8266: `manifest_2MiB.py`; samd: `mcu/…/manifest.py`),
 or a firmware that must do without the port's: write a manifest that includes what you want, and
 then `include("…/device/manifest.py", base=False)`.
+
+The loops over bytes are frozen as machine code too, where the port tells mpy-cross its machine
+(`MPY_CROSS_FLAGS += -march=…`; unix, windows and nrf do not by themselves). Where the board has the
+emitter off all the same, the build stops at `mp_fun_table`: leave them out, with `viper=False` as
+with base, or with `MPY_CROSS_FLAGS=` on make's command line.
 """
 
-options.defaults(base=True)
+import os
+import sys
+
+options.defaults(base=True, viper=True)
 
 # In the order of preference, each with whether the port is a desktop one.
 _BASES = (
@@ -53,5 +61,17 @@ def _include_base():
 if options.base:
     _include_base()
 
+
+def _schema():
+    """The schema's files; `fast.py` only if mpy-cross is told a machine to compile it for.
+
+    What it is told is among the arguments of MicroPython's makemanifest.py, and nowhere else that
+    a manifest can see.
+    """
+    viper = options.viper and any("-march=" in argument for argument in sys.argv)
+    files = sorted(os.listdir("../shared_schema/warden_schema"))
+    return [name for name in files if name.endswith(".py") and (viper or name != "fast.py")]
+
+
 package("warden")
-package("warden_schema", base_path="../shared_schema")
+package("warden_schema", files=_schema(), base_path="../shared_schema")

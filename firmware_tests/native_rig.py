@@ -5,7 +5,7 @@ from array import array
 # Places in the array that _warden.heap() fills; docs/native.md.
 TOTAL, FREE, LARGEST, SLICES, ALLOCATED = range(5)
 COLLECTIONS, LAST_US, LONGEST_US, ALL_US, LIVE, LEFT = range(5, 11)
-PARTS = 11
+PARTS, AREA, AT = 11, 12, 13
 STATE_BYTES = 76
 
 

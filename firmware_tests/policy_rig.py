@@ -25,6 +25,9 @@ class FakeSupply:
     def largest_block(self):
         return self.largest
 
+    def most(self):
+        return 150_000
+
     def collect_in_ms(self):
         return 0
 

@@ -13,7 +13,7 @@ _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four 
 
 
 def _agent(link=None, interval_ms=20):
-    agent = Agent(board(), interval_ms, link)
+    agent = Agent(board(), interval_ms, link, budget_permille=1000)
     agent.step()
     return agent
 
@@ -132,16 +132,16 @@ def test_it_does_the_same_with_nobody_with_a_stalled_and_with_a_lying_host():
 
 def test_a_fault_inside_is_counted_and_the_next_sample_comes():
     agent = _agent()
-    read = agent.memory.read
+    read = agent.load.read
 
-    def fail():
+    def fail(period_ms):
         raise OSError("on purpose")
 
-    agent.memory.read = fail
+    agent.load.read = fail
     _wait(agent, 25)
     agent.step()
     assert agent.faults == 1
-    agent.memory.read = read
+    agent.load.read = read
     _wait(agent, 25)
     agent.step()
     assert agent.values[21] == 1
@@ -151,10 +151,10 @@ def test_a_second_call_inside_the_first_does_nothing():
     agent = _agent()
     inner = []
 
-    def reenter():
+    def reenter(period_ms):
         inner.append(agent.step())
 
-    agent.memory.read = reenter
+    agent.load.read = reenter
     _wait(agent, 25)
     agent.step()
     assert inner == [10]
@@ -166,7 +166,7 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
     line.hear(64, 1, 0, 77)
     line.hear(67, 77, 0, 1, [40])
     agent.step(True)
-    assert agent.interval_ms == 40
+    assert agent.governor.interval_ms == 40
     assert _told(line, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):
         line.hear(67, 77, number, 1, arguments)
@@ -174,7 +174,7 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
         assert _told(line, 7)[0][2:] == [number, 2, None], arguments
     line.hear(67, 77, 8, 2, [])
     agent.step(True)
-    assert agent.interval_ms == 0
+    assert agent.governor.interval_ms == 0
     samples = _told(line, 3)
     assert samples and samples[-1][2][2] == 0
     _wait(agent, 60)
@@ -195,7 +195,7 @@ def test_history_is_read_over_the_line():
     live = (data[-2] | data[-1] << 8) * scale
     assert 0 <= agent.memory.total - live < agent.memory.total
     for wrong in ([3, 0, 1], [0, 4, 1], [0, 0, 3], [-1, 0, 0], ["0", 0, 0], [0, 0], [None, 0, 0]):
-        raises((TypeError, ValueError), agent.history_read, *wrong)
+        raises((TypeError, ValueError), agent.sampler.history_read, *wrong)
 
 
 def test_trends_of_a_young_board_claim_nothing():
@@ -209,7 +209,7 @@ def test_a_leak_is_seen_in_the_trend():
     agent = _agent()
     agent.history = History()
     for s in range(30):
-        agent.history.row[0] = (20_000 + 500 * s) >> agent._scale_memory
+        agent.history.row[0] = (20_000 + 500 * s) >> agent.sampler._scale_memory
         agent.history.add(s)
     trend = trends(agent, 60_000)["live_bytes"]
     assert trend["points"] >= 29, trend

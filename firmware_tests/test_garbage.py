@@ -9,7 +9,8 @@ import gc
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
 from warden.host_session import Session
-from warden.tables import Hello, Sample
+from warden.sample_table import Sample
+from warden.tables import Hello
 from warden.uplink import Uplink
 
 
@@ -42,7 +43,7 @@ class Board:
         tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
         handlers = {0: self._count}
         self.session = Session(
-            self.line, Uplink(self.line), clock, Sample([1]), tables, handlers, _ignore
+            self.line, Uplink(self.line), clock, Sample([1] * 24), tables, handlers, _ignore
         )
 
     def _count(self):

@@ -234,6 +234,7 @@ def test_meters_are_told_for_as_long_as_they_are_asked_for():
     rig.agent.clock.s += 2
     rig.agent.policy.look(1000)
     assert _of(METER, rig.turn()) == []
+    assert _of(METER, rig.hear(64, 1, 2, _HOST, None)) == []
     for wrong in (-1, 60_001, None, "x"):
         assert rig.ask(TELL_METERS, wrong)[0] == 2, wrong
 
@@ -257,3 +258,22 @@ def test_a_new_subscription_tells_all_of_it_again():
     kinds = [message[0] for message in told]
     assert kinds[:2] == [1, 4] and kinds[-1] == 5
     assert kinds.count(THRESHOLD) == 2 and kinds.count(LEASE) == 1
+
+
+def test_the_longest_names_fit_a_frame():
+    rig = Rig()
+    snakes = "\U0001f40d" * 30
+    rig.ask(BEGIN, "x", None, None, None, None)
+    op = rig.agent.policy.operations.begin(snakes)
+    op.progress(1000, snakes)
+    rig.agent.policy.sessions.open(snakes)
+    rig.agent.policy.allocate(0, 10, owner=snakes)
+    told = rig.turn()
+    assert _of(OPERATION, told)[-1][2] == _of(OPERATION, told)[-1][6] == "\U0001f40d" * 6
+    assert _of(SESSION, told)[-1][2] == _of(LEASE, told)[-1][4] == "\U0001f40d" * 6
+
+
+def test_what_can_never_be_had_is_not_to_be_asked_for_again():
+    rig = Rig()
+    refusal = rig.ask(ALLOCATE, 0, 0x3FFFFFFF, None, None, None, None)[1]
+    assert refusal[0] == "memory" and refusal[2] is None

@@ -4,7 +4,8 @@ from harness import raises
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
 from warden.host_session import Session
-from warden.tables import Hello, Sample
+from warden.sample_table import Sample
+from warden.tables import Hello
 from warden.uplink import Uplink
 from warden_schema import ids
 
@@ -19,7 +20,7 @@ class Rig:
         self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
         self.line = FakeLine(window)
         self.uplink = Uplink(self.line)
-        self.sample = Sample([1, None, -5])
+        self.sample = Sample([1, 0, 1000] + [None] * 21)
         self.sample.renew(False)
         self.calls = []
         self.heard = []  # what was said of hosts
@@ -77,7 +78,7 @@ def test_a_subscription_gets_hello_sample_and_synced():
     told = Rig().subscribe()
     assert _kinds(told) == [1, 3, 5]
     assert told[0][2:6] == [1, ids.PROTOCOL_MINOR, _HOST, 5]
-    assert told[1] == [3, 1, [1, None, -5]]
+    assert told[1] == [3, 1, [1, 0, 1000] + [None] * 21]
     assert told[2] == [5, 2, _HOST]
 
 
@@ -88,7 +89,7 @@ def test_it_is_silent_three_seconds_after_the_last_sign_of_life():
     rig.hear(66, _HOST, 2)
     rig.turn(3_000)
     rig.sample.renew(True)
-    assert _kinds(rig.turn()) == [3]
+    assert _kinds(rig.turn()) == [16]
     rig.sample.renew(True)
     assert rig.turn(1) == []
     assert rig.session.host_id == 0
@@ -111,7 +112,7 @@ def test_a_keepalive_is_answered_when_nothing_else_was_sent():
     assert rig.hear(66, _HOST, 2) == []  # SYNCED and the rest went before it
     assert _kinds(rig.hear(66, _HOST, 2)) == [6]
     rig.sample.renew(True)
-    assert _kinds(rig.turn()) == [3]
+    assert _kinds(rig.turn()) == [16]
 
 
 def test_a_stranger_is_not_heard():
@@ -257,7 +258,7 @@ def test_a_lost_window_is_found_by_the_next_keepalives():
     rig.hear(66, _HOST, seen)
     told = rig.hear(66, _HOST, seen)
     assert _kinds(told) == [6], told
-    assert 3 in _kinds(rig.hear(66, _HOST, told[0][1]))
+    assert 16 in _kinds(rig.hear(66, _HOST, told[0][1]))
 
 
 def test_what_makes_no_sense_is_counted_and_harmless():

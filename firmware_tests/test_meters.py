@@ -15,7 +15,7 @@ class Started:
         self._options = options
 
     async def __aenter__(self):
-        warden.start(interval_ms=200, link=False, **self._options)
+        warden.start(interval_ms=200, budget_permille=1000, link=False, **self._options)
         self.events = []
         warden.on(None, self._note)
         await asyncio.sleep_ms(50)

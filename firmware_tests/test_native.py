@@ -9,6 +9,7 @@ from harness import no_heap, raises
 from native_rig import (
     ALL_US,
     ALLOCATED,
+    AT,
     COLLECTIONS,
     FREE,
     LARGEST,
@@ -206,3 +207,8 @@ def test_a_state_full_of_nonsense_does_no_harm():
         state[PARTS] = 0
         assert heap(state, 0) is True
         assert state[FREE] == gc.mem_free()
+        heap(state, 8)
+        state[AT] = value
+        while not heap(state, 64):
+            pass
+        assert 0 <= state[FREE] <= state[TOTAL]

@@ -24,7 +24,7 @@ class Recorder(FakeLine):
 
 def test_threads_that_all_run_the_agent_do_not_disturb_each_other():
     line = Recorder()
-    agent = Agent(board(), 20, line)
+    agent = Agent(board(), 20, line, budget_permille=1000)
     line.inbox.extend(framed((64, 1, 0, 77)))
     done = [0] * _THREADS
     failed = []

@@ -24,7 +24,7 @@ class Started:
     def __enter__(self):
         if not self._asynchronous:
             self._core = sys.modules.pop("asyncio.core")
-        warden.start(interval_ms=50, link=False, **self._options)
+        warden.start(interval_ms=50, budget_permille=1000, link=False, **self._options)
         return self
 
     def __exit__(self, kind, error, trace):

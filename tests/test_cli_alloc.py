@@ -71,7 +71,7 @@ async def test_limits_and_thresholds_of_a_real_board():
     assert "to undo: boardwarden thresholds cpu --off" in done.out
     done = await run("thresholds", "memory", "--off", "--board", "sim")
     assert done.out.startswith("not watched\n")
-    assert "--warn 0.8 --critical 0.9" in done.out
+    assert "to undo: boardwarden thresholds memory --warn 0." in done.out
 
 
 async def test_alloc_for_a_time():

@@ -18,7 +18,7 @@ BOARD = REPO / "device" / "warden"
 HOST_LAYERS = [
     ["errors"],
     ["transport"],
-    ["framing", "messages"],
+    ["framing", "messages", "deltas"],
     ["listener", "diagnosis", "refusals", "link", "sequence", "prompt"],
     ["requests", "subscription", "session"],
     ["kinds", "units", "arguments"],
@@ -33,7 +33,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
     *["uplink", "tables", "host_session", "capabilities"],
-    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs"],
+    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "governor"],
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
@@ -43,7 +43,9 @@ BOARD_LAYERS = [
     ["figures"],
     ["levels"],
     BOARD_MIDDLE,
+    ["sample_table"],
     ["policy", "guard"],
+    ["sampler", "asked"],
     ["agent"],
     ["report", "run"],
     ["api", "__init__"],
@@ -169,4 +171,4 @@ def test_the_schema_imports_neither() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 top = (node.module or "").partition(".")[0]
-                assert top in {"micropython", "warden_schema", "typing", ""}, file
+                assert top in {"micropython", "warden_schema", "typing", "array", ""}, file

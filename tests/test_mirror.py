@@ -69,10 +69,12 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
         },
         "overhead": {
             "cpu": thousandth("overhead_permille"),
+            "budget": thousandth("budget_permille"),
             "bytes_per_s": values["link_bytes_per_s"],
             "dropped_frames": values["dropped_frames"],
         },
         "interval_s": thousandth("interval_ms"),
+        "wanted_interval_s": thousandth("wanted_interval_ms"),
         "board": {
             "machine": peer.identity[0],
             "firmware": peer.identity[1],
@@ -233,8 +235,13 @@ def test_status_is_made_once_and_read_for_nearly_nothing() -> None:
             peer.sample()
             await asyncio.sleep(0.1)
             assert board.status is not before
-            best = min(timeit.repeat(lambda: board.status, number=10_000, repeat=5)) / 10_000
-            assert best < 2e-6
+            state = board._mirror._state
+
+            def seconds(call: Callable[[], object]) -> float:
+                return min(timeit.repeat(call, number=2000, repeat=5))
+
+            # A ratio, as machines are more or less busy; `make bench` tells the time itself.
+            assert seconds(lambda: board.status) * 10 < seconds(lambda: status(state, clock=float))
 
     run(main())
 

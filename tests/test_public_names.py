@@ -10,6 +10,7 @@ from pathlib import Path
 
 import boardwarden
 from boardwarden import Board, Status, SyncBoard, errors, grants, models
+from boardwarden.cli import grant_app
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -64,21 +65,34 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     storage = "mount total_bytes used_bytes available_bytes usage"
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
-    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames"]
+    assert list(status["overhead"]) == ["cpu", "budget", "bytes_per_s", "dropped_frames"]
     board = "machine firmware port unique_id boot_id reset_cause protocol"
     assert list(status["board"]) == board.split()
-    rest = "memory cpu storage network overhead interval_s last_updated board age_s"
+    rest = (
+        "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"
+    )
     assert set(status) == set(rest.split())
 
 
 def test_the_board_has_the_names_of_the_design() -> None:
     names = """status capabilities history connected link trends wait_sample updates console ping
-        start_monitoring stop_monitoring fetch_history interrupt close
+        start_monitoring stop_monitoring fetch_history cost interrupt close
         allocations operations sessions thresholds limits needs meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))
+
+
+def test_what_the_documents_name_is_there() -> None:
+    init = (REPO / "device" / "warden" / "__init__.py").read_text(encoding="utf-8")
+    for name in ("host.md", "mapping.md"):
+        text = (REPO / "docs" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))
+        assert all(word in init for word in re.findall(r"`@?(?:async with )?warden\.(\w+)", text))
+    commands = {command.__name__ for command in grant_app.COMMANDS}
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    assert commands <= set(re.findall(r"\w+", text))
 
 
 def test_every_public_name_has_a_docstring() -> None:

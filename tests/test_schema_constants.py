@@ -51,7 +51,7 @@ def test_there_are_such_names():
 
 
 def test_every_place_of_a_sample_is_the_schemas():
-    places = _constants(REPO / "device/warden/agent.py")
+    places = _constants(REPO / "device/warden/sampler.py")
     for place, name in enumerate(ids.SAMPLE_VALUES):
         assert places[name.upper()] == place
     assert places["VALUES"] == len(ids.SAMPLE_VALUES)
@@ -85,3 +85,8 @@ def test_the_escaped_bytes_are_the_documented_ones():
     assert inner["DELIMITER"] == frame.DELIMITER
     assert inner["ESCAPE"] == frame.ESCAPE
     assert inner["CONTROLS"] == sum(1 << byte for byte in frame.ESCAPED_CONTROLS)
+
+
+def test_the_parts_of_a_samples_cost_are_the_schemas():
+    source = (REPO / "device/warden/sampler.py").read_text()
+    assert f"_PARTS = {ids.COST_PARTS}".replace("'", '"') in " ".join(source.split())

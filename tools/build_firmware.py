@@ -4,6 +4,7 @@
 unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. unix-native,
 qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
 tests of that module, with a module of theirs beside it; the unix one's heap is in four areas.
+qemu-bytecode: without machine code from viper.
 
 The last line of standard output is the path of what was built. Progress goes to standard error.
 Results are cached under build/ by what went into them; a source tree given with --source is only
@@ -85,6 +86,10 @@ for _port in ("unix", "qemu"):
 TARGETS["unix-probe"] = replace(
     TARGETS["unix-probe"], variables=(*TARGETS["unix"].variables, _SPLIT_HEAP)
 )
+# As on a port that does not tell mpy-cross its machine.
+TARGETS["qemu-bytecode"] = replace(
+    TARGETS["qemu"], variables=(*TARGETS["qemu"].variables, "MPY_CROSS_FLAGS=")
+)
 
 
 def _check_source(source: Path, port: str) -> None:
@@ -132,6 +137,11 @@ def _mpy_cross(source: Path, source_key: str) -> Path:
             cache.keep(work / "objects" / "mpy-cross", place)
         cache.prune(ROOT / "mpy-cross", "*")
     return place / "mpy-cross"
+
+
+def results(name: str) -> str:
+    """A pattern of the folders that hold what was built for `name`, and for no other target."""
+    return f"{name}-{'[0-9a-f]' * 12}"
 
 
 def _gather_modules(target: Target, work: Path) -> Path:
@@ -186,7 +196,7 @@ def build(name: str, source: Path | None = None) -> Path:
             _make(f"building the {name} firmware", source / "ports" / target.port, variables,
                   f"{name}.log")  # fmt: skip
             cache.keep(work / "objects" / target.artefact, place)
-        cache.prune(ROOT, f"{name}-*")
+        cache.prune(ROOT, results(name))
         say(f"built in {time.monotonic() - started:.0f} s")
         return done
 

@@ -38,6 +38,8 @@ MESSAGES: dict[str, list[Any]] = {
     "refused": [ids.REFUSED, 0, 2, 3, _HOST],
     "sample": [ids.SAMPLE, 2, _FULL],
     "sample of a board that can tell little": [ids.SAMPLE, 65_535, [0, 0, 1000] + [None] * 18],
+    "delta": [ids.DELTA, 21, 49, 0b1000011, 48, 48 - 4096, 51, 47],
+    "delta of all that it can tell": [ids.DELTA, 0, 48 + 3, 0x3FF, 48 - 1000, *range(44, 54)],
     "storage": [ids.STORAGE, 3, 0, 1, "/", 4096, 512, 400, 390],
     "storage with nothing mounted": [ids.STORAGE, 4, 0, 0, None, None, None, None, None],
     "synced": [ids.SYNCED, 5, _HOST],

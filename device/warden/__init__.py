@@ -5,6 +5,7 @@ from .api import (
     allocations,
     begin,
     can_execute,
+    cost,
     counted,
     guarded,
     on,

@@ -11,6 +11,7 @@ _runner = None
 
 def start(
     interval_ms=1000,
+    budget_permille=10,
     max_operations=4,
     operation_timeout_ms=300_000,
     memory_reserve_permille=100,
@@ -19,7 +20,8 @@ def start(
 ):
     """Start the agent, once; a second call changes nothing.
 
-    interval_ms: between samples, 20 to 600 000. max_operations: at once, 1 to 8;
+    interval_ms: between samples, 20 to 600 000; budget_permille: of the core, for the agent, which
+    samples more seldom where it would need more. max_operations: at once, 1 to 8;
     operation_timeout_ms: of one that names none; memory_reserve_permille: of the heap and of each
     mount that is never granted, 0 to 900; overrun_ms: how long a metered task may take more than
     its lease before it is cancelled, 0 for never. link: None for stdin and stdout (UART1 on
@@ -34,7 +36,7 @@ def start(
         limits = check_limits(
             max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
         )
-        runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits))
+        runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits, budget_permille))
         runner.start()
         _runner = runner
 
@@ -63,9 +65,14 @@ def trends(period_ms):
     return report.trends(_agent_runner().agent, period_ms)
 
 
-def start_monitoring(interval_ms):
-    """Sample every interval_ms (20 to 600 000) from now on."""
-    _agent_runner().agent.start_monitoring(interval_ms)
+def start_monitoring(interval_ms, budget_permille=None):
+    """Sample every interval_ms (20 to 600 000) from now on, as far as the budget allows."""
+    _agent_runner().agent.start_monitoring(interval_ms, budget_permille)
+
+
+def cost():
+    """Take a sample; return a dict of what each part of it cost, in µs."""
+    return _agent_runner().agent.sampler.cost()
 
 
 def stop_monitoring():
@@ -188,7 +195,8 @@ def on(event, function):
 
 
 def _policy():
-    return _agent_runner().agent.decide()
+    agent = _agent_runner().agent
+    return agent.policy or agent.decide()
 
 
 def _agent_runner():

@@ -56,11 +56,14 @@ class Session:
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
-        self.tables = tables  # all others, a list; the first is Hello
+        self._news = bytearray(1)  # 1: a table has something due
+        sample.news = self._news
+        self.tables = []  # all others; the first is Hello
+        for table in tables:
+            self.add(table)
         self._handlers = handlers  # operation -> function of the list of arguments
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
-        self._feed = self._reader.feed  # a bound method is an object: made once
         self._cursor = codec.Cursor(self._reader.payload)
         self._chunk = bytearray(32)
         self._heard_s = 0
@@ -74,6 +77,11 @@ class Session:
         self._others_to = 0
         self._malformed = 0
 
+    def add(self, table):
+        """Have a table told, too."""
+        table.news = self._news
+        self.tables.append(table)
+
     @property
     def bad(self):
         """Frames that were broken, or whole but made no sense."""
@@ -84,16 +92,15 @@ class Session:
     def receive(self):
         """Read and act on what has arrived."""
         chunk = self._chunk
-        feed = self._feed
+        reader = self._reader
         rounds = 8  # a host that never stops gets a turn, not the board
         while rounds:
             count = self._link.read(chunk)
             at = 0
             while at < count:
-                length = feed(chunk[at])
-                if length > 0:
-                    self._handle(length)
-                at += 1
+                at = reader.take(chunk, at, count)
+                if reader.length:
+                    self._handle(reader.length)
             if count < len(chunk):
                 break
             rounds -= 1
@@ -221,6 +228,12 @@ class Session:
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self._part("lost")
             return False
+        if not self._uplink.ready():
+            return True
+        news = self._news
+        if not (news[0] or self._due):
+            return False
+        news[0] = 0
         done = (
             self._pump_tables()
             and self._pump_replies()
@@ -229,6 +242,8 @@ class Session:
         )
         if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
+        if not done:
+            news[0] = 1
         return not done
 
     def _pump_tables(self):

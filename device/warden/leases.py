@@ -7,6 +7,8 @@ a higher priority where its holder agreed to that.
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied
 
@@ -63,6 +65,11 @@ class Lease:
         self.committed = True
         self._ledger.touch(self)
 
+    def drop(self):
+        """Note that nobody holds it any more; it is ended soon."""
+        self.dropped = True
+        self._ledger.clock.now()
+
     def release(self):
         """Give it back; harmless if it has ended already."""
         self._ledger.end(self, RELEASED)
@@ -113,6 +120,7 @@ class Ledger:
     """Grants and ends leases. `supply` tells what is there, `lock` guards the table.
 
     supply.available(kind, mount) -> free amount less the reserve, before outstanding grants;
+    supply.most() -> the most memory that could ever be granted;
     supply.largest_block() -> bytes or None; supply.collect() -> whether it collected garbage, which
     it does not all the time, and supply.collect_in_ms() -> when it would again.
     """
@@ -209,6 +217,7 @@ class Ledger:
             lease.buffer = None
             self.table[self.table.index(lease)] = None
             self.ended = (self.ended + 1) & 0xFFFF
+            self.clock.now()  # who waits for memory
         finally:
             self._lock.release()
         self.changed(None)
@@ -282,7 +291,7 @@ class Ledger:
         self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
     ):
         buffer = self._block(amount) if backed else None
-        owner = owner[:_MAX_NAME]
+        owner = codec.cut(owner, _MAX_NAME)
         lease = Lease(self, self._next_id, kind, amount, owner, priority, ttl_ms, session, mount)
         lease.on_preempt = on_preempt
         lease.buffer = buffer
@@ -316,7 +325,9 @@ class Ledger:
                 left = lease.deadline.left_ms()
                 if left is not None and (soonest is None or left < soonest):
                     soonest = left
-        if kind == _MEMORY and not table_full:
+        if kind == _MEMORY and amount > self._supply.most():
+            soonest = None  # whoever gives back whatever
+        elif kind == _MEMORY and not table_full:
             left = self._supply.collect_in_ms()  # then it may be seen that some was garbage
             if left and (soonest is None or left < soonest):
                 soonest = left

@@ -6,6 +6,8 @@ held to a lease of CPU time, and takes more, is told; if it goes on, it is cance
 
 from micropython import const
 
+from warden_schema import codec
+
 from .errors import Denied
 
 _MAX_METERS = const(16)
@@ -185,7 +187,7 @@ class Meters:
         try:
             for row in range(_MAX_METERS):
                 if self.table[row] is None:
-                    name = (name or "%d" % self._next_id)[:_MAX_NAME]
+                    name = codec.cut(name or "%d" % self._next_id, _MAX_NAME)
                     meter = Meter(self._next_id, name, kind, priority, lease)
                     self._next_id = self._next_id % _MAX_ID + 1
                     self.table[row] = meter

@@ -35,8 +35,14 @@ def status(agent):
             "sent_bytes": v[14],
             "received_bytes": v[15],
         },
-        "overhead": {"cpu_permille": v[16], "bytes_per_s": v[17], "dropped_frames": v[18]},
-        "interval_ms": agent.interval_ms,
+        "overhead": {
+            "cpu_permille": v[16],
+            "budget_permille": agent.governor.budget_permille,
+            "bytes_per_s": v[17],
+            "dropped_frames": v[18],
+        },
+        "interval_ms": agent.governor.interval_ms,
+        "wanted_interval_ms": agent.governor.wanted_ms,
         "board": {
             "machine": machine,
             "firmware": firmware,
@@ -78,7 +84,7 @@ def trends(agent, period_ms):
         limits[3] = row[1] * row[2]
     found = {}
     for metric, name in enumerate(_METRICS):
-        scale = agent.scale(metric)
+        scale = agent.sampler.scale(metric)
         column = history.column(tier, metric, 1)
         values = [None if v == 0xFFFF else v * scale for v in column][-wanted:]
         points, slope, error, last = trend.fit(values, step_s)

@@ -2,6 +2,8 @@
 
 from micropython import const
 
+from warden_schema import codec
+
 from .deadline import Deadline
 from .errors import Denied, Preempted
 
@@ -43,7 +45,7 @@ class Sessions:
         try:
             if None in self.table:
                 place = self.table.index(None)
-                session = Session(self, self._next_id, name[:_MAX_NAME], quotas, ttl_ms)
+                session = Session(self, self._next_id, codec.cut(name, _MAX_NAME), quotas, ttl_ms)
                 self._next_id += 1
                 self.table[place] = session
                 self.changed(place)

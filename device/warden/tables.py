@@ -10,7 +10,6 @@ from micropython import const
 from warden_schema import codec
 
 _HELLO = const(1)
-_SAMPLE = const(3)
 _STORAGE = const(4)
 _MAJOR = const(1)
 _MINOR = const(2)
@@ -26,9 +25,11 @@ class Table:
 
     def __init__(self, rows):
         self.due = bytearray(rows)
+        self.news = bytearray(1)  # 1: some row is due; shared by all tables of a session
 
     def mark(self):
         """Have all rows sent."""
+        self.news[0] = 1
         for row in range(len(self.due)):
             self.due[row] = 1
 
@@ -63,39 +64,6 @@ class Hello(Table):
         return codec.put_bytes(buf, at, self.capabilities)
 
 
-class Sample(Table):
-    """The newest sample. One that is overtaken before it could go is dropped, and counted."""
-
-    def __init__(self, values):
-        super().__init__(1)
-        self.dropped = 0
-        self.values = values  # in the order of ids.SAMPLE_VALUES
-        self.taken = False  # whether there has been one
-
-    def mark(self):
-        """Have it sent, if there is one."""
-        self.due[0] = 1 if self.taken else 0
-
-    def renew(self, wanted):
-        """Note that the values are new; `wanted`: somebody listens."""
-        if self.due[0]:
-            self.dropped += 1
-        self.taken = True
-        self.due[0] = 1 if wanted else 0
-
-    def encode(self, _row, uplink):
-        """Put the message into the uplink; return its length. Allocates nothing."""
-        buf = uplink.payload
-        values = self.values
-        count = len(values)
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
-        index = 0
-        while index < count:
-            at = codec.put_int(buf, at, values[index])
-            index += 1
-        return at
-
-
 class StorageTable(Table):
     """A row for each mount; with none, one row that says so."""
 
@@ -105,6 +73,7 @@ class StorageTable(Table):
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
+        self.news[0] = 1
         for row in range(max(1, len(self._storage.rows))):
             if rows >> row & 1:
                 self.due[row] = 1

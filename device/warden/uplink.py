@@ -27,7 +27,7 @@ class Uplink:
         self._wire = bytearray(_MAX_WIRE)
         self._at = 0  # what of the last frame is not written yet
         self._end = 0
-        self._seq = 0
+        self.seq = 0  # of the next frame
         self._sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
         self._acked = 0
         self._unacked_frames = 0
@@ -43,7 +43,7 @@ class Uplink:
         payload = self.payload
         payload[0] = 0x92 + fields
         payload[1] = kind
-        return codec.put_int(payload, 2, self._seq)
+        return codec.put_int(payload, 2, self.seq)
 
     def send(self, length, reserve=_RESERVE):
         """Send payload[:length]; return False, with nothing sent, if the link does not take it.
@@ -61,15 +61,15 @@ class Uplink:
         self._at = written
         self._end = end
         self.sent = (self.sent + end) & 0xFFFF
-        self._sent_at[self._seq & (_FRAMES - 1)] = self.sent
-        self._seq = (self._seq + 1) & _SEQ_MASK
+        self._sent_at[self.seq & (_FRAMES - 1)] = self.sent
+        self.seq = (self.seq + 1) & _SEQ_MASK
         if self._unacked_frames < _FRAMES:
             self._unacked_frames += 1
         return True
 
     def acknowledge(self, seq):
         """Take the host's word that it has seen the frame `seq` and those before it."""
-        behind = (self._seq - 1 - seq) & _SEQ_MASK
+        behind = (self.seq - 1 - seq) & _SEQ_MASK
         if 0 <= seq <= _SEQ_MASK and behind < self._unacked_frames:
             self._acked = self._sent_at[seq & (_FRAMES - 1)]
             self._unacked_frames = behind

@@ -27,7 +27,14 @@ class ThresholdRows(Rows):
 
 
 class MeterRows(Rows):
-    """Meters: when a host asks for them, with each sample."""
+    """Meters: when a host asks for them, with each sample, and never else."""
+
+    def mark(self):
+        """Have nothing sent: a subscription alone does not ask for them."""
+
+    def tell(self):
+        """Have those sent that there are."""
+        super().mark()
 
     def _put(self, uplink, buf, row, meter):
         at = codec.put_int(buf, uplink.begin(_METER, 9), row)

@@ -20,6 +20,7 @@ _VALUES = _SCALARS | {list}
 _FIGURES = {int, NoneType}
 _MOST_ROWS = 64  # of any table; far above today's, so that a later version may have more
 
+_DELTA_FIELDS = len(ids.FIELDS[ids.DELTA]) + 1
 _NUMBER = (int,)
 _FIGURE = (int, NoneType)
 _TEXT = (str,)
@@ -49,6 +50,7 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.THRESHOLD: (*[_NUMBER] * 3, *[_FIGURE] * 3, *[_NUMBER] * 3, _FIGURE),
     ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
     ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
+    ids.DELTA: (_NUMBER,) * 14,
 }
 # Kinds that tell one row of a table, its place in the field after seq.
 ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
@@ -66,7 +68,7 @@ def decode(payload: bytes) -> Message | None:
         return None
     if type(message) is not list or not message:
         return None
-    if _is_plain_sample(message):
+    if _is_plain_sample(message) or _is_plain_delta(message):
         return message
     return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
 
@@ -81,6 +83,15 @@ def _is_plain_sample(message: Message) -> bool:
         and 0 <= message[1] <= 0xFFFF
         and type(message[2]) is list
         and set(map(type, message[2])) <= _FIGURES
+    )
+
+
+def _is_plain_delta(message: Message) -> bool:
+    return (
+        len(message) >= _DELTA_FIELDS
+        and message[0] == ids.DELTA
+        and set(map(type, message)) == {int}
+        and 0 <= message[1] <= 0xFFFF
     )
 
 

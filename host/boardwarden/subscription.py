@@ -10,6 +10,7 @@ import random
 from warden_schema import ids
 
 from . import messages
+from .deltas import Deltas
 from .listener import Listener
 from .messages import Message
 from .sequence import EventOrder, Sequence, Snapshot, Verdict
@@ -20,7 +21,7 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
-_HEARTBEAT = (ids.SAMPLE, ids.ALIVE)  # acknowledged with the next keepalive only
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # acknowledged with the next keepalive only
 
 
 def _new_host_id() -> int:
@@ -38,6 +39,7 @@ class Subscription:
         self._listener = listener
         self._sequence = Sequence()
         self._snapshot = Snapshot()
+        self._deltas = Deltas()
         self._boot_id: int | None = None
         self._uptime = (0, 0)  # seconds, milliseconds
         self._connected = False
@@ -129,7 +131,10 @@ class Subscription:
         return verdict is not Verdict.STALE
 
     def _news(self, kind: int, message: Message) -> None:
-        if kind == ids.SAMPLE:
+        if kind == ids.DELTA:
+            self._delta(message)
+        elif kind == ids.SAMPLE:
+            self._deltas.base(message)
             self._sample(message)
         elif kind == ids.STORAGE:
             self._snapshot.row(message[2], message[3])
@@ -147,6 +152,15 @@ class Subscription:
                 self._listener.synced()
         elif kind != ids.ALIVE:
             self.skipped += 1
+
+    def _delta(self, message: Message) -> None:
+        try:
+            sample = self._deltas.whole(message)
+        except ValueError:
+            self.malformed += 1
+        else:
+            if sample is not None:  # else it counts from one that was lost: that is asked for
+                self._sample(sample)
 
     def _sample(self, message: Message) -> None:
         values = message[2]

@@ -5,6 +5,8 @@ it gives the same bytes as the `msgpack` package. Decoding is bounded: what a le
 checked against the bytes that are there before anything is made of it.
 """
 
+from warden_schema.loops import pack as _pack
+
 try:
     from micropython import const
 except ImportError:  # CPython
@@ -52,6 +54,13 @@ def put_int(buf: bytearray, at: int, value: int | None) -> int:
     else:
         raise OverflowError("more than 64 bits")
     return at + 1
+
+
+def put_ints(buf: bytearray, at: int, values: list, count: int) -> int:
+    """Put what put_int() does, of each of values[:count]; return where the next item goes."""
+    if count > 0:
+        buf[at] = 0  # raises where the buffer ends, or is read-only; written again at once
+    return _pack(buf, at, len(buf), values, count, put_int)
 
 
 def _put_negative(buf: bytearray, at: int, value: int) -> int:

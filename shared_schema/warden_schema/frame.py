@@ -8,7 +8,15 @@ and, because a terminal may turn it into a signal, Ctrl-Z and Ctrl-\\. The CRC i
 (polynomial 0x1021, start 0xFFFF), big-endian, over the unescaped payload. A payload is a msgpack
 array of 1 to 15 items, so its first byte is 0x91 to 0x9F: no character begins with such a byte,
 which tells an opening delimiter from a closing one after damage.
+
+The loops themselves check no bounds: here each length is compared with its buffer first.
 """
+
+from array import array
+
+from warden_schema.loops import crc16 as _crc16
+from warden_schema.loops import escape as _escape
+from warden_schema.loops import unescape as _unescape
 
 try:
     from micropython import const
@@ -28,12 +36,6 @@ ESCAPE = 0x7D
 ESCAPED_CONTROLS = b"\x00\x01\x02\x03\x04\x05\x0a\x0d\x11\x13\x1a\x1c"
 _CONTROLS = const(0x140A243F)
 
-# CRC of a nibble: 32 bytes of table instead of 512; a byte takes two look-ups.
-_TABLE = (
-    b"\x00\x00\x10\x21\x20\x42\x30\x63\x40\x84\x50\xa5\x60\xc6\x70\xe7"
-    b"\x81\x08\x91\x29\xa1\x4a\xb1\x6b\xc1\x8c\xd1\xad\xe1\xce\xf1\xef"
-)
-
 # What Reader.feed() says of a byte.
 TEXT = -1  # it is not part of a frame
 MORE = 0  # it is, or may be, and the frame is not complete
@@ -42,21 +44,21 @@ MORE = 0  # it is, or may be, and the frame is not complete
 # Reader's states.
 _IN_TEXT = const(0)
 _OPENED = const(1)  # a delimiter was read; whether it opened or closed shows with the next byte
-_IN_FRAME = const(2)
-_IN_ESCAPE = const(3)
+# 2: in a frame, 3: in an escape there
+_CLOSED = const(4)  # the delimiter that ends a frame was read
+
+# Reader's marks.
+_STATE = const(0)
+_TO = const(1)
+_ROOM = const(2)
+_BAD = const(3)
 
 
 def crc16(data: bytes | bytearray, start: int, end: int, crc: int = 0xFFFF) -> int:
     """CRC-16/CCITT-FALSE of data[start:end]; the same as `binascii.crc_hqx(…, 0xFFFF)`."""
-    table = _TABLE
-    while start < end:
-        byte = data[start]
-        at = (crc >> 11 & 0x1E) ^ (byte >> 3 & 0x1E)
-        crc = (crc << 4 & 0xFFFF) ^ (table[at] << 8 | table[at + 1])
-        at = (crc >> 11 & 0x1E) ^ (byte << 1 & 0x1E)
-        crc = (crc << 4 & 0xFFFF) ^ (table[at] << 8 | table[at + 1])
-        start += 1
-    return crc
+    if not 0 <= start <= end <= len(data):
+        raise IndexError("not inside the data")
+    return _crc16(data, start, end, crc)
 
 
 def encode(payload: bytearray, length: int, wire: bytearray) -> int:
@@ -64,31 +66,19 @@ def encode(payload: bytearray, length: int, wire: bytearray) -> int:
 
     `payload` must have two bytes of room after `length`: the CRC goes there. Allocates nothing.
     """
-    crc = crc16(payload, 0, length)
+    if length < 0:
+        raise IndexError("a negative length")
+    # These two raise where the room is not there, or is read-only.
+    payload[length + 1] = 0
+    wire[0] = _DELIMITER
+    crc = _crc16(payload, 0, length, 0xFFFF)
     payload[length] = crc >> 8
     payload[length + 1] = crc & 0xFF
-    last = len(wire) - 2  # room for an escaped byte; the closing delimiter takes one
-    wire[0] = _DELIMITER
-    to = 1
-    at = 0
-    length += 2
-    while at < length:
-        if to >= last:
-            return 0
-        byte = payload[at]
-        if byte == _DELIMITER or byte == _ESCAPE or (byte < 32 and _CONTROLS >> byte & 1):
-            wire[to] = _ESCAPE
-            to += 1
-            byte ^= 0x20
-        wire[to] = byte
-        to += 1
-        at += 1
-    wire[to] = _DELIMITER
-    return to + 1
+    return _escape(payload, length + 2, wire, len(wire))
 
 
 class Reader:
-    """Takes a byte at a time and gives back whole, checked payloads; never raises.
+    """Takes bytes and gives back whole, checked payloads; never raises for what they hold.
 
     Memory is bounded by `limit` (bytes of payload); a longer frame is dropped and counted in
     `bad`, as is one with a wrong CRC, a broken escape or a control character inside.
@@ -96,57 +86,47 @@ class Reader:
 
     def __init__(self, limit: int) -> None:
         self.payload = bytearray(limit + 2)
-        self.bad = 0
-        self._state = _IN_TEXT
-        self._at = 0
+        self.length = 0  # of the payload that the last take() completed, or 0
+        self._marks = array("i", (_IN_TEXT, 0, 0, 0))
+        self._one = bytearray(1)
+
+    @property
+    def bad(self) -> int:
+        """Frames that were damaged."""
+        return self._marks[_BAD]
+
+    def take(self, data: bytes | bytearray, at: int, end: int) -> int:
+        """Read data[at:end] as far as a whole payload; return the place after what was read.
+
+        With `length` 0 all of it was. Text is passed over.
+        """
+        payload = self.payload
+        room = len(payload)
+        if not 0 <= at <= end <= len(data):
+            raise IndexError("not inside the data")
+        marks = self._marks
+        marks[_ROOM] = room
+        self.length = 0
+        at = _unescape(data, at, end, payload, marks)
+        while marks[_STATE] == _CLOSED:
+            length = marks[_TO] - 2
+            if (
+                0 < length <= room - 2
+                and _crc16(payload, 0, length, 0xFFFF) == payload[length] << 8 | payload[length + 1]
+            ):
+                marks[_STATE] = _IN_TEXT
+                self.length = length
+                break
+            # This delimiter may be the next frame's first: what follows it decides.
+            marks[_BAD] += 1
+            marks[_STATE] = _OPENED
+            at = _unescape(data, at, end, payload, marks)
+        return at
 
     def feed(self, byte: int) -> int:
-        """Return TEXT, MORE, or the length of the payload that this byte completed."""
-        state = self._state
-        if state == _IN_TEXT:
-            if byte != _DELIMITER:
-                return TEXT
-            self._state = _OPENED
-            return MORE
-        if byte == _DELIMITER:
-            if state == _OPENED:
-                return MORE
-            return self._close(state)
-        if state == _OPENED:
-            if not 0x91 <= byte <= 0x9F:
-                self._state = _IN_TEXT
-                return TEXT
-            self._at = 0
-            state = self._state = _IN_FRAME
-        elif byte < 32 and _CONTROLS >> byte & 1:
-            # Never inside a frame: its end was lost, and this is text again.
-            self.bad += 1
-            self._state = _IN_TEXT
-            return TEXT
-        if state == _IN_ESCAPE:
-            byte ^= 0x20
-            self._state = _IN_FRAME
-        elif byte == _ESCAPE:
-            self._state = _IN_ESCAPE
-            return MORE
-        at = self._at
-        if at < len(self.payload):
-            self.payload[at] = byte
-            self._at = at + 1
-        else:
-            self._at = len(self.payload) + 1  # too long, whatever follows
-        return MORE
-
-    def _close(self, state: int) -> int:
-        at = self._at - 2
-        if (
-            state == _IN_FRAME
-            and 0 < at <= len(self.payload) - 2
-            and crc16(self.payload, 0, at) == self.payload[at] << 8 | self.payload[at + 1]
-        ):
-            self._state = _IN_TEXT
-            return at
-        # This delimiter may be the next frame's first: what follows it decides.
-        self.bad += 1
-        self._state = _OPENED
-        return MORE
+        """Take one byte; return TEXT, MORE, or the length of the payload that it completed."""
+        self._one[0] = byte
+        self.take(self._one, 0, 1)
+        if self.length:
+            return self.length
+        return MORE if self._marks[_STATE] else TEXT

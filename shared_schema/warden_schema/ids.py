@@ -43,6 +43,7 @@ ROWS = 12
 THRESHOLD = 13
 METER = 14
 NEED = 15
+DELTA = 16
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -145,6 +146,7 @@ FIELDS = {
         "lease",
     ),
     NEED: ("seq", "row", "name", "count", "typical_bytes", "worst_bytes"),
+    DELTA: ("seq", "since", "mask", "ms"),  # and the changes
     SUBSCRIBE: ("major", "minor", "host_id", "events_from"),
     UNSUBSCRIBE: ("host_id",),
     KEEPALIVE: ("host_id", "ack_seq"),
@@ -186,11 +188,52 @@ SAMPLE_VALUES = (
     "skipped_frames",  # from the host: whole, but of a kind this board does not know
     "bad_frames",  # from the host: broken
     "faults",  # exceptions inside the agent itself
+    "wanted_interval_ms",  # what was asked for; interval_ms is longer where the budget needs that
+    "budget_permille",  # of the core, for the agent
+)
+
+# A DELTA is a sample told by what changed since another one. Its mask has a bit for each of these
+# values, those that change most often first; the uptime goes as `ms`. All others of SAMPLE_VALUES
+# have not changed, or a SAMPLE is sent.
+DELTA_VALUES = (
+    "free_bytes",
+    "cpu_permille",
+    "overhead_permille",
+    "loop_lag_worst_ms",
+    "loop_lag_ms",
+    "live_bytes",
+    "link_bytes_per_s",
+    "tasks",
+    "rssi_dbm",
+    "sent_bytes",
+    "received_bytes",
+    "largest_free_block_bytes",
+    "threads",
+    "connected",
+    "dropped_frames",
+    "skipped_frames",
+    "bad_frames",
+    "faults",
+)
+DELTA_BIAS = 48  # added to since, ms and the changes: small ones are one byte, and no control byte
+MAX_CHANGES = 10
+WHOLE_EVERY = 20  # samples: so that who only listens can join
+
+# What a sample consists of.
+COST_PARTS = (
+    "load",
+    "memory",
+    "network",
+    "storage",
+    "figures",
+    "history",
+    "policy",
+    "capabilities",
 )
 
 # --- requests -----------------------------------------------------------------------------------
 PING = 0  # [] -> None
-START_MONITORING = 1  # [interval_ms] -> interval_ms
+START_MONITORING = 1  # [interval_ms, budget_permille] -> interval_ms
 STOP_MONITORING = 2  # [] -> None
 HISTORY_READ = 3  # [tier, metric, statistic] -> [newest_s, step_s, scale, little-endian uint16s]
 ALLOCATE = 4  # [resource, amount, owner, priority, ttl_ms, mount] -> id
@@ -202,6 +245,7 @@ SET_LIMITS = 9  # the four of LIMITS_SET, nil: as it is -> all four
 SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no levels: none any more
 CANCEL = 11  # [operation's id] -> nil
 TELL_METERS = 12  # [for_ms] -> nil
+COST = 13  # [] -> µs of each of COST_PARTS
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")

@@ -26,7 +26,7 @@ def read():
 
 
 async def main():
-    warden.start(interval_ms=200)
+    warden.start(interval_ms=200, budget_permille=1000)
     session = warden.session("application", memory=65_536, operations=2)
     lease = warden.allocate(warden.MEMORY, 8192, owner="application", ttl_ms=None, session=session)
     op = warden.begin("application", session=session)

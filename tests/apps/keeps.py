@@ -7,7 +7,7 @@ import warden
 
 
 async def main():
-    warden.start(interval_ms=200)
+    warden.start(interval_ms=200, budget_permille=1000)
     kept = None
     while True:
         if kept is None and "keep" in os.listdir():

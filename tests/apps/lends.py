@@ -13,7 +13,11 @@ def note():
 
 
 async def main():
-    warden.start(interval_ms=100, link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1"))
+    warden.start(
+        interval_ms=100,
+        budget_permille=1000,
+        link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1"),
+    )
     print("listening")
     while True:
         note()

@@ -5,7 +5,7 @@ import time
 
 import warden
 
-warden.start(interval_ms=20)
+warden.start(interval_ms=20, budget_permille=1000)
 worst = 0
 count = 0
 while True:

@@ -7,7 +7,11 @@ import warden
 
 
 async def main():
-    warden.start(interval_ms=100, link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1"))
+    warden.start(
+        interval_ms=100,
+        budget_permille=1000,
+        link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1"),
+    )
     print("listening")
     while True:
         await asyncio.sleep_ms(100)

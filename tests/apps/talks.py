@@ -9,7 +9,7 @@ _LINE = "№ {} – grüße, 日本語, ☃, \U0001f40d\n"
 
 
 async def main():
-    warden.start(interval_ms=20)
+    warden.start(interval_ms=20, budget_permille=1000)
     for number in range(2000):
         line = _LINE.format(number)
         cut = number % len(line)

@@ -9,7 +9,7 @@ LINE = open(os.getenv("LINE"), "r+b", 0)  # noqa: SIM115, open as long as the bo
 
 
 async def main():
-    warden.start(interval_ms=100, link=LINE)
+    warden.start(interval_ms=100, budget_permille=1000, link=LINE)
     while True:
         print("the other line is the application's")
         await asyncio.sleep_ms(100)

@@ -1,0 +1,94 @@
+"""What a host may ask: a function for each request, by its number. docs/wire.md has the arguments.
+
+What a host allocates and begins belongs to its session, which ends when it has been gone for long.
+"""
+
+from micropython import const
+
+from .errors import Preempted
+
+_PING = const(0)
+_START_MONITORING = const(1)
+_STOP_MONITORING = const(2)
+_HISTORY_READ = const(3)
+_ALLOCATE = const(4)
+_RELEASE = const(5)
+_BEGIN = const(6)
+_COMPLETE = const(7)
+_CAN_EXECUTE = const(8)
+_SET_LIMITS = const(9)
+_SET_THRESHOLD = const(10)
+_CANCEL = const(11)
+_TELL_METERS = const(12)
+_COST = const(13)
+
+
+class Asked:
+    """The functions; they raise Denied, KeyError for an unknown id, TypeError and ValueError."""
+
+    def __init__(self, agent):
+        self._agent = agent
+        self.handlers = {
+            _PING: self._ping,
+            _START_MONITORING: agent.start_monitoring,
+            _STOP_MONITORING: agent.stop_monitoring,
+            _HISTORY_READ: agent.sampler.history_read,
+            _ALLOCATE: self._allocate,
+            _RELEASE: self._release,
+            _BEGIN: self._begin,
+            _COMPLETE: self._complete,
+            _CAN_EXECUTE: self._can_execute,
+            _SET_LIMITS: self._set_limits,
+            _SET_THRESHOLD: self._set_threshold,
+            _CANCEL: self._cancel,
+            _TELL_METERS: self._tell_meters,
+            _COST: self._cost,
+        }
+
+    def _ping(self):
+        pass
+
+    def _cost(self):
+        return list(self._agent.sampler.cost().values())
+
+    def _host_session(self):
+        agent = self._agent
+        return agent.decide().session_of(agent.session.host_id)
+
+    def _allocate(self, resource, amount, owner, priority, ttl_ms, mount):
+        options = {"owner": owner or "", "priority": 1 if priority is None else priority}
+        if ttl_ms is not None:
+            options["ttl_ms"] = ttl_ms
+        session = self._host_session()
+        return self._agent.policy.allocate(resource, amount, session, mount=mount, **options).id
+
+    def _release(self, lease_id):
+        self._agent.decide().ledger.find(lease_id).release()
+
+    def _begin(self, name, priority, timeout_ms, memory, wait_ms):
+        session = self._host_session()
+        options = {"timeout_ms": timeout_ms, "wait_ms": wait_ms or 0, "memory": memory}
+        options["priority"] = 1 if priority is None else priority
+        op = self._agent.policy.begin(name, session, **options)
+        return [op.id, op.state]
+
+    def _complete(self, op_id):
+        self._agent.decide().operations.find(op_id).complete()
+
+    def _can_execute(self, priority):
+        return self._agent.decide().can_execute(priority)
+
+    def _set_limits(self, *limits):
+        return self._agent.decide().set_limits(*limits)
+
+    def _set_threshold(self, metric, warn, critical, clear, hold_ms, action):
+        self._agent.decide().thresholds.set(
+            metric, warn, critical, clear, hold_ms or 0, action or 0
+        )
+
+    def _cancel(self, op_id):
+        operations = self._agent.decide().operations
+        operations.stop(operations.find(op_id), Preempted)
+
+    def _tell_meters(self, for_ms):
+        self._agent.decide().tell_meters(for_ms)

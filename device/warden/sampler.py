@@ -1,0 +1,218 @@
+"""A sample: all figures at one moment, in the order of `ids.SAMPLE_VALUES`."""
+
+from micropython import const
+
+from .governor import Governor
+
+_NETWORK_PERIOD_S = const(10)
+_NONE = const(0xFFFF)
+
+# Places in the sample, in the order of ids.SAMPLE_VALUES.
+_UPTIME_S = const(0)
+_UPTIME_MS = const(1)
+_INTERVAL_MS = const(2)
+_TOTAL_BYTES = const(3)
+_FREE_BYTES = const(4)
+_LIVE_BYTES = const(5)
+_LARGEST_FREE_BLOCK_BYTES = const(6)
+_CPU_PERMILLE = const(7)
+_LOOP_LAG_MS = const(8)
+_LOOP_LAG_WORST_MS = const(9)
+_TASKS = const(10)
+_THREADS = const(11)
+_CONNECTED = const(12)
+_RSSI_DBM = const(13)
+_SENT_BYTES = const(14)
+_RECEIVED_BYTES = const(15)
+_OVERHEAD_PERMILLE = const(16)
+_LINK_BYTES_PER_S = const(17)
+_DROPPED_FRAMES = const(18)
+_SKIPPED_FRAMES = const(19)
+_BAD_FRAMES = const(20)
+_FAULTS = const(21)
+_WANTED_INTERVAL_MS = const(22)
+_BUDGET_PERMILLE = const(23)
+_VALUES = const(24)
+
+_PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
+
+
+def _shift_for(total):
+    """Return by how much to shift a figure of up to `total`, so that 16 bits hold it."""
+    shift = 0
+    while total >> shift >= _NONE:
+        shift += 1
+    return shift
+
+
+class Sampler:
+    """`take()` reads all sensors of an agent into `values`, None for what cannot be told."""
+
+    def __init__(self, agent, budget_permille):
+        self.values = [None] * _VALUES
+        self.governor = Governor(budget_permille)
+        self._agent = agent
+        self._ticks_us = agent.ticks_us
+        self._ticks_diff = agent.ticks_diff
+        self._period_ms = 0  # since the sample before
+        self._last_s = 0
+        self._last_ms = 0
+        self._last_sent = 0
+        self._busy_us = 0  # the agent's own time in that period
+        self._network_s = 0
+        self._scanned_us = 0  # in the storage's scan, which has a budget of its own
+        self._scale_memory = _shift_for(agent.memory.total)
+        self._parts = (  # in the order of _PARTS; a bound method is an object: made once
+            self._read_load,
+            agent.memory.read,
+            self._read_network,
+            self._read_storage,
+            self._fill,
+            self._file,
+            self._decide,
+            self._see_capabilities,
+        )
+
+    def take(self):
+        """Take a sample, and see whether its cost keeps to the budget; allocates nothing."""
+        memory = self._agent.memory
+        began = self._ticks_us()
+        collected = memory.spent_us
+        self._begin()
+        for part in self._parts:
+            part()
+        cost = self._ticks_diff(self._ticks_us(), began)
+        cost -= memory.spent_us - collected + self._scanned_us  # which have budgets of their own
+        self.governor.sampled(cost, self._busy_us, self._period_ms)
+
+    def cost(self):
+        """Take a sample; return a dict of what each part of it took, in µs."""
+        self._begin()
+        found = {}
+        for name, part in zip(_PARTS, self._parts):
+            began = self._ticks_us()
+            part()
+            found[name] = self._ticks_diff(self._ticks_us(), began)
+        return found
+
+    def stopped(self):
+        """Have the figures say that no more samples are taken."""
+        self.values[_INTERVAL_MS] = 0
+
+    def _begin(self):
+        clock = self._agent.clock
+        self._period_ms = clock.since(self._last_s, self._last_ms)
+        self._last_s = clock.s
+        self._last_ms = clock.ms
+
+    def _read_load(self):
+        self._agent.load.read(self._period_ms)
+
+    def _read_network(self):
+        s = self._agent.clock.s
+        if s >= self._network_s:
+            self._network_s = s + _NETWORK_PERIOD_S
+            self._agent.network.read()
+
+    def _read_storage(self):
+        agent = self._agent
+        self._scanned_us = 0
+        if agent.storage.due():
+            began = self._ticks_us()
+            changed = agent.storage.read()
+            agent.storage_changed(changed)
+            self._scanned_us = self._ticks_diff(self._ticks_us(), began)
+
+    def _decide(self):
+        if self._agent.policy is not None:
+            self._agent.policy.look(self._period_ms)
+
+    def _see_capabilities(self):
+        agent = self._agent
+        if agent.capabilities.update():
+            agent.capabilities_changed()
+
+    def _fill(self):
+        """Put the sensors' figures into the sample."""
+        agent = self._agent
+        values = self.values
+        period_ms = self._period_ms
+        memory = agent.memory
+        load = agent.load
+        network = agent.network
+        values[_UPTIME_S] = agent.clock.s
+        values[_UPTIME_MS] = agent.clock.ms
+        values[_INTERVAL_MS] = self.governor.interval_ms
+        values[_TOTAL_BYTES] = memory.total
+        values[_FREE_BYTES] = memory.free
+        values[_LIVE_BYTES] = memory.live
+        values[_LARGEST_FREE_BLOCK_BYTES] = memory.largest
+        values[_CPU_PERMILLE] = load.cpu_permille
+        values[_LOOP_LAG_MS] = load.lag_ms
+        values[_LOOP_LAG_WORST_MS] = load.worst_ms
+        values[_TASKS] = load.tasks
+        values[_THREADS] = None if agent.threads.early else agent.threads.active
+        values[_CONNECTED] = network.connected
+        values[_RSSI_DBM] = network.rssi_dbm
+        values[_SENT_BYTES] = network.sent
+        values[_RECEIVED_BYTES] = network.received
+        values[_FAULTS] = agent.faults
+        values[_WANTED_INTERVAL_MS] = self.governor.wanted_ms
+        values[_BUDGET_PERMILLE] = self.governor.budget_permille
+        if period_ms > 0:
+            self._busy_us = agent.busy_us
+            values[_OVERHEAD_PERMILLE] = (agent.busy_us + (period_ms >> 1)) // period_ms
+            agent.busy_us = 0
+        if agent.session is not None:
+            sent = agent.uplink.sent
+            if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+                values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
+            self._last_sent = sent
+            values[_DROPPED_FRAMES] = agent.sample.dropped
+            values[_SKIPPED_FRAMES] = agent.session.skipped
+            values[_BAD_FRAMES] = agent.session.bad
+
+    def _file(self):
+        """File the sample's figures in the history."""
+        agent = self._agent
+        row = agent.history.row
+        memory = agent.memory
+        load = agent.load
+        row[0] = _NONE if memory.live is None else memory.live >> self._scale_memory
+        row[1] = _NONE if load.cpu_permille is None else load.cpu_permille
+        row[2] = _NONE if load.lag_ms is None else min(load.lag_ms, _NONE - 1)
+        rows = agent.storage.rows
+        if rows:
+            row[3] = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2])
+        agent.history.add(agent.clock.s)
+
+    # --- what the history's figures are -----------------------------------------------------------
+
+    def scale(self, metric):
+        """Return what a figure in the history is to be multiplied with, by metric."""
+        if metric == 0:
+            return 1 << self._scale_memory
+        if metric == 3 and self._agent.storage.rows:
+            row = self._agent.storage.rows[0]
+            return row[1] << _shift_for(row[2])
+        return 1
+
+    def history_limit(self, metric):
+        """Return what a metric of the history, memory or storage, can reach; in its scale."""
+        if metric == 0:
+            return self._agent.memory.total >> self._scale_memory
+        blocks = self._agent.storage.rows[0][2]
+        return blocks >> _shift_for(blocks)
+
+    def history_read(self, tier, metric, stat):
+        """Return [newest_s, step_s, scale, bytes]: a column of the history, see docs/wire.md."""
+        for value, limit in ((tier, 3), (metric, 4), (stat, 3)):
+            if not isinstance(value, int) or not 0 <= value < limit:
+                raise ValueError("no such column")
+        history = self._agent.history
+        column = history.column(tier, metric, stat)
+        data = bytearray(2 * len(column))
+        for index, value in enumerate(column):  # little-endian on every board
+            data[2 * index] = value & 0xFF
+            data[2 * index + 1] = value >> 8
+        return [history.newest_s(tier), history.step_s(tier), self.scale(metric), data]

@@ -1,0 +1,421 @@
+# targets: unix frozen qemu
+"""The loops over bytes: viper and bytecode are equal, and neither goes outside its buffers.
+
+Buffers are slices out of the middle of a larger one, so that what is beside them can be looked at.
+"""
+
+import sys
+from array import array
+
+from harness import no_heap, raises, skip
+from warden_schema import codec, frame, loops, plain
+
+try:
+    from warden_schema import fast
+except (ImportError, ValueError, SyntaxError):
+    fast = None
+
+_MARGIN = 16
+# What the loops treat apart, three times as often as chance would have it.
+_SPECIAL = b"\xc0\xc0\xc0\x7d\x7d\x00\x01\x05\x06\x0a\x0d\x1a\x1f\x20\x91\x9f\x90\xa0\x5d\xe0\xff"
+_NUMBERS = (
+    (None, True, False, 0, 1, 5, 0x7E, 0x7F, 0x80, 0x81, 0xFE, 0xFF, 0x100, 0x101, 0xFFFE, 0xFFFF)
+    + (0x10000, 0x10001, 0xFFFFFF, 0x1000000, 0x3FFFFFFE, 0x3FFFFFFF, 0x40000000, 0x40000001)
+    + (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 32, (1 << 32) + 5, (1 << 32) + 0xC0, (1 << 62) - 1)
+    + (1 << 62, (1 << 64) - 1, 1 << 64, (1 << 64) + 5, -1, -5, -0x20, -0x21, -0x80, -0x81, -0x8000)
+    + (-0x8001, -0x40000000, -0x40000001, -(1 << 31), -(1 << 32), -(1 << 32) - 5, -(1 << 63))
+    + (-(1 << 63) - 1,)
+)
+# OverflowError: of a place that no 32-bit board can count to.
+_OUTSIDE = (IndexError, OverflowError)
+
+
+class _Chance:
+    """The same numbers on every board (a linear congruence; QEMU's firmware has no `random`)."""
+
+    def __init__(self, seed):
+        self._state = seed
+
+    def below(self, limit):
+        self._state = (self._state * 75 + 74) % 65537
+        return self._state % limit
+
+    def bytes(self, count):
+        data = bytearray(count)
+        for at in range(count):
+            special = self.below(2)
+            data[at] = _SPECIAL[self.below(len(_SPECIAL))] if special else self.below(256)
+        return data
+
+
+class _Fenced:
+    """A buffer of `count` bytes between two margins."""
+
+    def __init__(self, count, fill=0xAA):
+        self.whole = bytearray(b"\xaa" * (count + 2 * _MARGIN))
+        self.buffer = memoryview(self.whole)[_MARGIN : _MARGIN + count]
+        self.fill(fill)
+
+    def fill(self, byte):
+        for at in range(len(self.buffer)):
+            self.buffer[at] = byte
+
+    def untouched(self):
+        margin = b"\xaa" * _MARGIN
+        return self.whole[:_MARGIN] == margin and self.whole[-_MARGIN:] == margin
+
+
+def _both():
+    if fast is None:
+        skip("this interpreter runs no machine code")
+    return fast, plain
+
+
+def _outcome(function, *arguments):
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return type(error)
+
+
+def test_viper_is_chosen_where_it_runs():
+    if loops.__file__.endswith(".py"):  # a folder of .mpy may be for any machine
+        assert (fast is not None) is (sys.implementation._mpy >> 10 != 0)
+    assert loops.VIPER is (fast is not None)
+    assert loops.crc16 is (fast or plain).crc16
+    assert frame._unescape is loops.unescape
+    assert codec._pack is loops.pack
+
+
+def test_the_crc_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(1)
+    for length in range(70):
+        data = chance.bytes(length + 3)
+        for crc in (0xFFFF, 0, chance.below(0x10000), -1, 0x12345678):
+            for start, end in ((0, length), (3, length + 3), (length, 1), (2, 2)):
+                one = slow.crc16(data, start, end, crc)
+                assert quick.crc16(data, start, end, crc) == one, (data, start, end, crc)
+                assert 0 <= one <= 0xFFFF
+
+
+def test_the_crc_is_the_same_for_every_byte():
+    quick, slow = _both()
+    data = bytes(range(256))
+    for crc in (0xFFFF, 0, 0x1D0F):
+        for at in range(256):
+            assert quick.crc16(data, at, at + 1, crc) == slow.crc16(data, at, at + 1, crc)
+
+
+def test_the_crc_takes_nothing_from_beside_its_data():
+    quick, _ = _both()
+    for length in range(20):
+        fenced = _Fenced(length, 0x31)
+        first = quick.crc16(fenced.buffer, 0, length, 0xFFFF)
+        for at in range(_MARGIN):
+            fenced.whole[at] = fenced.whole[-1 - at] = 0x55
+        assert quick.crc16(fenced.buffer, 0, length, 0xFFFF) == first
+
+
+def _escaped(kind, payload, length, room):
+    wire = _Fenced(room)
+    end = kind.escape(payload, length, wire.buffer, room)
+    assert wire.untouched(), (payload, length, room)
+    return end, bytes(wire.buffer)
+
+
+def test_escaping_is_the_same_and_stays_inside():
+    quick, slow = _both()
+    chance = _Chance(2)
+    for length in range(24):
+        payload = chance.bytes(length)
+        for room in range(2, 2 * length + 6):
+            one = _escaped(slow, payload, length, room)
+            assert _escaped(quick, payload, length, room) == one, (payload, room)
+            assert one[0] <= room
+
+
+def test_escaping_is_the_same_for_every_byte():
+    quick, slow = _both()
+    for byte in range(256):
+        payload = bytes([byte])
+        assert _escaped(quick, payload, 1, 5) == _escaped(slow, payload, 1, 5), byte
+
+
+def test_escaping_long_payloads_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(3)
+    for length in (100, 199, 202):
+        payload = chance.bytes(length)
+        for room in (length, length + 20, 406):
+            assert _escaped(quick, payload, length, room) == _escaped(slow, payload, length, room)
+
+
+class _Reading:
+    """One of the two, with a payload and marks of its own."""
+
+    def __init__(self, kind, room):
+        self._unescape = kind.unescape
+        self.payload = _Fenced(room)
+        self.marks = array("i", (0, 0, room, 0))
+
+    def take(self, data, at, end):
+        at = self._unescape(data, at, end, self.payload.buffer, self.marks)
+        assert self.payload.untouched()
+        return at, list(self.marks), bytes(self.payload.buffer)
+
+
+def test_reading_is_the_same_and_stays_inside():
+    quick, slow = _both()
+    chance = _Chance(4)
+    for turn in range(120):
+        room = chance.below(12)
+        one, other = _Reading(slow, room), _Reading(quick, room)
+        data = chance.bytes(chance.below(60))
+        at = 0
+        while at < len(data):
+            end = at + 1 + chance.below(len(data) - at)
+            after = one.take(data, at, end)
+            assert other.take(data, at, end) == after, (turn, data, at, end)
+            assert at < after[0] <= end
+            if after[1][0] == 4:  # closed: whether it was whole is for the caller to say
+                one.marks[0] = other.marks[0] = chance.below(2)
+            at = after[0]
+
+
+def test_reading_is_the_same_from_every_state_for_every_byte():
+    quick, slow = _both()
+    for room in (0, 1, 3):
+        one, other = _Reading(slow, room), _Reading(quick, room)
+        for state in range(4):
+            for to in range(room + 2):
+                for byte in range(256):
+                    for reading in (one, other):
+                        reading.payload.fill(0)
+                        reading.marks[0] = state
+                        reading.marks[1] = to
+                        reading.marks[3] = 7
+                    data = bytes([byte])
+                    after = one.take(data, 0, 1)
+                    assert other.take(data, 0, 1) == after, (room, state, to, byte)
+
+
+def test_reading_looks_at_nothing_beside_the_data():
+    quick, _ = _both()
+    reading = _Reading(quick, 30)
+    for length in range(12):
+        fenced = _Fenced(length, 0x95)
+        for at in range(_MARGIN):
+            fenced.whole[at] = fenced.whole[-1 - at] = 0xC0
+        reading.marks[0] = 2
+        reading.marks[1] = 0
+        assert reading.take(fenced.buffer, 0, length)[:2] == (length, [2, length, 30, 0])
+        assert reading.take(fenced.buffer, length, length)[:2] == (length, [2, length, 30, 0])
+
+
+def _packed(kind, values, room, at, count=None):
+    fenced = _Fenced(room)
+    count = len(values) if count is None else count
+    end = _outcome(kind.pack, fenced.buffer, at, room, values, count, codec.put_int)
+    assert fenced.untouched(), (values, room, at)
+    return end, bytes(fenced.buffer)
+
+
+def test_packing_is_the_same_for_each_number_and_stays_inside():
+    quick, slow = _both()
+    for value in _NUMBERS:
+        for room in range(13):
+            for at in (0, 1, room - 5, room - 1, room, room + 1, -1, -room):
+                one = _packed(slow, [value], room, at)
+                assert _packed(quick, [value], room, at) == one, (value, room, at)
+
+
+def test_packing_is_the_same_for_lists_of_numbers():
+    quick, slow = _both()
+    chance = _Chance(5)
+    for turn in range(200):
+        values = []
+        for _ in range(chance.below(9)):
+            known = _NUMBERS[chance.below(len(_NUMBERS))]
+            values.append(chance.below(0x10000) >> chance.below(16) if turn & 1 else known)
+        for room in (4, 20, 90):
+            one = _packed(slow, values, room, turn % 3)
+            assert _packed(quick, values, room, turn % 3) == one, (values, room)
+            assert _packed(quick, tuple(values), room, turn % 3) == one
+            for count in (-1, 0, 1, len(values) + 1):
+                one = _packed(slow, values, room, 0, count)
+                assert _packed(quick, values, room, 0, count) == one, (values, count)
+
+
+def test_packing_what_is_no_number_raises_the_same():
+    quick, slow = _both()
+    for value in ("x", b"x", [], (), {}, object(), 1.5):
+        assert _packed(slow, [1, value], 20, 0)[0] is TypeError, value
+        assert _packed(quick, [1, value], 20, 0)[0] is TypeError, value
+
+
+def _compared(kind, values, base, places, room):
+    fields = [77] * room
+    count = _outcome(kind.compare, values, base, places, fields, 48)
+    if isinstance(count, int) and count:  # else what is in the fields is nobody's
+        return count, fields
+    return count
+
+
+def test_comparing_and_renewing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(7)
+    numbers = tuple(number for number in _NUMBERS if number is not True and number is not False)
+    seen = set()
+    for turn in range(300):
+        count = chance.below(20)
+        places = bytes(chance.below(24) for _ in range(count))
+        values = [numbers[chance.below(len(numbers))] for _ in range(24)]
+        base = list(values)
+        for _ in range(chance.below(8)):
+            base[chance.below(24)] = (
+                chance.below(1000) if turn % 3 else numbers[chance.below(len(numbers))]
+            )
+        room = 3 + chance.below(11)
+        one = _compared(slow, values, base, places, room)
+        assert _compared(quick, values, base, places, room) == one, (values, base, places, room)
+        seen.add(one if isinstance(one, int) else one[0])
+        mask = chance.below(1 << 16) | chance.below(16) << 16
+        other = list(base)
+        slow.renew(values, base, places, mask)
+        quick.renew(values, other, places, mask)
+        assert other == base
+    assert seen.issuperset((0, 3, 4, 5)), seen
+
+
+def test_equal_long_numbers_are_no_change():
+    quick, slow = _both()
+    for number in (1 << 30, 1 << 31, 1 << 62, 1 << 64, -(1 << 40)):
+        same = (number >> 1) * 2  # another object
+        for kind in (quick, slow):
+            assert kind.compare([number], [same], b"\x00", [0, 9, 0, 0], 48) == 3
+            fields = [0, 9, 0, 0]
+            assert kind.compare([number], [same - 5], b"\x00", fields, 48) == 4
+            assert fields == [0, 1, 0, 53]
+
+
+def test_a_place_that_is_not_there_raises_the_same():
+    quick, slow = _both()
+    for kind in (quick, slow):
+        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00\x02", [0] * 5, 48)
+        raises(IndexError, kind.compare, [1, 2], [2], b"\x00\x01", [0] * 5, 48)
+        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00", [], 48)
+        raises(IndexError, kind.renew, [1, 2], [2], b"\x01", 1)
+
+
+def test_lengths_that_lie_are_refused_before_any_loop():
+    payload = _Fenced(10, 1)
+    wire = _Fenced(40)
+    for length in (9, 10, 11, 1000, -1, -2, -9, 1 << 31, 1 << 32):
+        raises(_OUTSIDE, frame.encode, payload.buffer, length, wire.buffer)
+    for start, end in ((0, 11), (-1, 5), (5, 4), (11, 11), (0, 1 << 32), (1 << 32, 1 << 32)):
+        raises(IndexError, frame.crc16, payload.buffer, start, end)
+        raises(IndexError, frame.Reader(20).take, payload.buffer, start, end)
+    assert payload.untouched() and wire.untouched()
+
+
+def test_no_wire_is_too_short():
+    payload = bytearray(b"\x91\x00" * 10 + b"  ")
+    for room in range(50):
+        wire = _Fenced(room)
+        end = _outcome(frame.encode, payload, 20, wire.buffer)
+        assert end == (IndexError if room == 0 else 0) or 2 < end <= room, (room, end)
+        assert wire.untouched(), room
+
+
+def test_no_list_of_numbers_is_too_long():
+    for count in range(12):
+        values = [70_000] * count
+        for room in range(5 * count + 3):
+            fenced = _Fenced(room)
+            end = _outcome(codec.put_ints, fenced.buffer, 0, values, count)
+            assert end == (5 * count if 5 * count <= room else IndexError), (count, room)
+            assert fenced.untouched()
+    for at in (4, 5, 1000, -5, 1 << 31, 1 << 32):
+        raises(_OUTSIDE, codec.put_ints, bytearray(4), at, [1], 1)
+
+
+def test_what_may_not_be_written_is_not():
+    data = b"\x93" * 20
+    copy = bytes(bytearray(data))
+    raises(TypeError, frame.encode, data, 5, bytearray(40))
+    raises(TypeError, frame.encode, bytearray(20), 5, data)
+    raises(TypeError, codec.put_ints, data, 0, [1, 2], 2)
+    for nothing in (None, 0, 1000, []):
+        raises(TypeError, frame.crc16, 1000, 0, 0)
+        raises((TypeError, IndexError), frame.encode, nothing, 1, bytearray(20))
+        raises((TypeError, IndexError), codec.put_ints, nothing, 0, [1], 1)
+    assert data == copy
+
+
+def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
+    chance = _Chance(6)
+    stream = bytearray(b"text")
+    payload = bytearray(30)
+    wire = bytearray(80)
+    for length in (1, 5, 20, 28, 21):
+        payload[0] = 0x91
+        payload[1:length] = chance.bytes(length - 1)
+        stream.extend(wire[: frame.encode(payload, length, wire)])
+        stream.extend(chance.bytes(9))
+    whole = _taken(stream, len(stream))
+    assert len(whole[0]) >= 3
+    for size in (1, 2, 7, 32):
+        assert _taken(stream, size) == whole, size
+    fed = frame.Reader(28)
+    payloads = [bytes(fed.payload[:n]) for n in map(fed.feed, stream) if n > 0]
+    assert (payloads, fed.bad) == whole
+
+
+def _taken(stream, size):
+    reader = frame.Reader(28)
+    payloads = []
+    for begin in range(0, len(stream), size):
+        at = begin
+        end = min(begin + size, len(stream))
+        while at < end:
+            at = reader.take(stream, at, end)
+            if reader.length:
+                payloads.append(bytes(reader.payload[: reader.length]))
+    return payloads, reader.bad
+
+
+def test_neither_allocates():
+    data = bytes(range(60))
+    wire = bytearray(200)
+    buf = bytearray(80)
+    marks = array("i", (1, 0, 80, 0))
+    values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
+    places = bytes(range(8))
+    for kind in (fast, plain) if fast else (plain,):
+        crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
+        compare, renew = kind.compare, kind.renew
+        put = codec.put_int
+        base = [None, True, 1, 5, 70_000, 1_000_001, 5, 60]
+        fields = [0] * 10
+        with no_heap():
+            crc16(data, 0, 60, 0xFFFF)
+            end = escape(data, 60, wire, 200)
+            unescape(wire, 0, end, buf, marks)
+            pack(buf, 0, 80, values, 8, put)
+            compare(values, base, places, fields, 48)
+            renew(values, base, places, 0xFE)
+            assert base == values
+
+
+def test_taking_and_putting_allocate_nothing():
+    reader = frame.Reader(60)
+    payload = bytearray(62)
+    wire = bytearray(130)
+    values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
+    with no_heap():
+        payload[0] = 0x98
+        frame.encode(payload, codec.put_ints(payload, 1, values, 8), wire)
+        reader.take(wire, 0, 130)
+    assert reader.length == 18
+    assert codec.decode(reader.payload, reader.length) == values

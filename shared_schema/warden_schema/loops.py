@@ -1,0 +1,18 @@
+"""The loops over bytes and figures, as fast as this interpreter has them.
+
+Chosen once, at the first import; `VIPER` tells which. A board runs the machine code that it was
+given: frozen, `fast.mpy` of its architecture, or `fast.py` where it can compile it.
+"""
+
+import sys
+
+try:
+    if sys.implementation.name != "micropython":
+        raise ImportError
+    from warden_schema.fast import compare, crc16, escape, pack, renew, unescape
+
+    VIPER = True
+except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
+    from warden_schema.plain import compare, crc16, escape, pack, renew, unescape
+
+    VIPER = False
