@@ -51,7 +51,7 @@ pytest: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
 firmware-tests: $(VENV)/.stamp-dev
-	$(BIN)/python firmware_tests/run.py unix frozen qemu
+	$(BIN)/python firmware_tests/run.py
 
 mpy: $(VENV)/.stamp-dev
 	@$(BIN)/python tools/build_mpy.py
@@ -59,7 +59,7 @@ mpy: $(VENV)/.stamp-dev
 # Before the tests that want it, so that none of them waits for a compiler. Where it cannot be
 # built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
 firmware: $(VENV)/.stamp-dev
-	@for target in unix qemu qemu-bytecode; do \
+	@for target in unix qemu qemu-bytecode unix-native qemu-native unix-probe qemu-probe; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
 

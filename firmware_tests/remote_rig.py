@@ -123,9 +123,17 @@ class Board:
             "operations": [[x.id, x.state, _left(x)] for x in operations],
             "sessions": [[x.id, _left(x)] for x in sessions],
             "outstanding": [_outstanding(policy.ledger, kind) for kind in range(_KINDS)],
-            "in_place": policy.operations._in_place(),
+            "in_place": _in_place(policy.operations),
             "host": self.rig.agent.session.host_id,
         }
+
+
+def _in_place(operations):
+    """Return how many hold a place, counted anew: what the table counts itself must agree."""
+    states = [op.state for op in operations.table if op is not None]
+    in_place = len([state for state in states if state in (1, 2, 4)])
+    assert (operations._places, operations._waiting) == (in_place, states.count(0))
+    return in_place
 
 
 def _left(row):

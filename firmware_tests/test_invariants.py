@@ -16,11 +16,11 @@ _HOST = 77
 
 
 class _Stalled(FakeLine):
-    """A host that subscribed, and has taken nothing from the line since."""
+    """A host that subscribed, and has taken nothing from the line since its first few bytes."""
 
     def __init__(self):
         super().__init__()
-        self.room = 0
+        self.room = 30  # a frame is stuck halfway
         self.hear(SUBSCRIBE, 1, 2, _HOST, None)
 
     def speak(self):

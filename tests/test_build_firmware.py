@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 
@@ -156,6 +157,26 @@ def test_the_key_follows_the_frozen_files(tool, tmp_path: Path) -> None:
     second = cache.contents_key(cache.frozen_files(tmp_path))
     (agent / "core.py").rename(agent / "heart.py")
     assert len({first, second, cache.contents_key(cache.frozen_files(tmp_path))}) == 3
+
+
+def test_a_targets_results_are_told_from_anothers(tool) -> None:
+    results = tool("build_firmware").results
+    assert fnmatch("unix-0123456789ab", results("unix"))
+    assert fnmatch("unix-native-0123456789ab", results("unix-native"))
+    assert not fnmatch("unix-native-0123456789ab", results("unix"))
+
+
+def test_only_firmware_that_asks_for_a_c_module_has_it(tool) -> None:
+    targets, cache = tool("build_firmware").TARGETS, tool("firmware_cache")
+
+    def modules(name: str) -> set[str]:
+        files = cache.frozen_files(REPO, *targets[name].modules)
+        return {Path(file).name for file in files if file.endswith(".c")}
+
+    for port in ("unix", "qemu"):
+        assert modules(port) == set()
+        assert modules(f"{port}-native") == {"_warden.c"}
+        assert modules(f"{port}-probe") == {"_warden.c", "_probe.c"}
 
 
 def test_a_second_caller_waits(tool, tmp_path: Path) -> None:

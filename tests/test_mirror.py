@@ -69,10 +69,12 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
         },
         "overhead": {
             "cpu": thousandth("overhead_permille"),
+            "budget": thousandth("budget_permille"),
             "bytes_per_s": values["link_bytes_per_s"],
             "dropped_frames": values["dropped_frames"],
         },
         "interval_s": thousandth("interval_ms"),
+        "wanted_interval_s": thousandth("wanted_interval_ms"),
         "board": {
             "machine": peer.identity[0],
             "firmware": peer.identity[1],

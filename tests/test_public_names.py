@@ -65,16 +65,18 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     storage = "mount total_bytes used_bytes available_bytes usage"
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
-    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames"]
+    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames", "budget"]
     board = "machine firmware port unique_id boot_id reset_cause protocol"
     assert list(status["board"]) == board.split()
-    rest = "memory cpu storage network overhead interval_s last_updated board age_s"
+    rest = (
+        "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"
+    )
     assert set(status) == set(rest.split())
 
 
 def test_the_board_has_the_names_of_the_design() -> None:
     names = """status capabilities history connected link trends wait_sample updates console ping
-        start_monitoring stop_monitoring fetch_history interrupt close
+        start_monitoring stop_monitoring fetch_history cost interrupt close
         allocations operations sessions thresholds limits needs meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering"""

@@ -139,6 +139,11 @@ def _mpy_cross(source: Path, source_key: str) -> Path:
     return place / "mpy-cross"
 
 
+def results(name: str) -> str:
+    """A pattern of the folders that hold what was built for `name`, and for no other target."""
+    return f"{name}-{'[0-9a-f]' * 12}"
+
+
 def _gather_modules(target: Target, work: Path) -> Path:
     """MicroPython's build takes one folder of C modules: put those of all of `target`'s into it."""
     gathered = work / "modules"
@@ -191,7 +196,7 @@ def build(name: str, source: Path | None = None) -> Path:
             _make(f"building the {name} firmware", source / "ports" / target.port, variables,
                   f"{name}.log")  # fmt: skip
             cache.keep(work / "objects" / target.artefact, place)
-        cache.prune(ROOT, f"{name}-{'[0-9a-f]' * 12}")  # not qemu-bytecode's with qemu's
+        cache.prune(ROOT, results(name))
         say(f"built in {time.monotonic() - started:.0f} s")
         return done
 

@@ -150,7 +150,7 @@ class Agent:
 
     def _tell_of_policy(self):
         for table in self.policy.tables(self.session):
-            self.session.tables.append(table)
+            self.session.add(table)
             if self.session.host_id:
                 table.mark()
 

@@ -195,7 +195,8 @@ def on(event, function):
 
 
 def _policy():
-    return _agent_runner().agent.decide()
+    agent = _agent_runner().agent
+    return agent.policy or agent.decide()
 
 
 def _agent_runner():

@@ -11,6 +11,9 @@ class Clock:
 
     `advance()` must be called at least once in half a wrap of the ticks (6.2 days where they are
     MicroPython's own). Allocates nothing.
+
+    It also remembers when the next deadline is, so that nobody has to look at all of them all the
+    time: `sooner` whenever one is set, `rested` before all are looked at.
     """
 
     def __init__(self, ticks_ms, ticks_diff, lock=None):
@@ -20,6 +23,8 @@ class Clock:
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
         self._last = ticks_ms()
+        self._next_s = 0  # when something has to be looked at: at once
+        self._next_ms = 0
 
     def advance(self):
         """Bring `s` and `ms` up to now; a thread that comes while another does it goes on."""
@@ -39,6 +44,30 @@ class Clock:
             self.s += ms // 1000
             ms %= 1000
         self.ms = ms
+
+    def sooner(self, s, ms):
+        """Have a deadline at (s, ms) looked at in time."""
+        if s < self._next_s or (s == self._next_s and ms < self._next_ms):
+            self._next_s = s
+            self._next_ms = ms
+
+    def now(self):
+        """Have all deadlines looked at, at the next turn."""
+        self._next_s = self._next_ms = 0
+
+    def due(self):
+        """Tell whether a deadline has come, or something else is to be looked at."""
+        s = self.s
+        return s > self._next_s or (s == self._next_s and self.ms >= self._next_ms)
+
+    def rested(self):
+        """Note that all deadlines are looked at now; those that remain tell `sooner` again.
+
+        Not more than a second is let pass: two threads that set deadlines at the same moment may
+        make it forget one.
+        """
+        self._next_s = self.s + 1
+        self._next_ms = self.ms
 
     def since(self, s, ms):
         """Return the milliseconds from (s, ms) to now, negative if that is still to come.

@@ -20,6 +20,7 @@ class Deadline:
         # The seconds first: another thread that looks in between must not find it passed.
         self.s = clock.s + ms // 1000 + due // 1000
         self.ms = due % 1000
+        clock.sooner(self.s, self.ms)
 
     def left_ms(self):
         """Return the milliseconds until then, 0 if it has passed, None if never."""
@@ -27,6 +28,12 @@ class Deadline:
         return None if s is None else max(0, -self._clock.since(s, self.ms))
 
     def passed(self):
-        """Tell whether the moment has come; allocates nothing."""
+        """Tell whether the moment has come; if not, it is looked at in time. Allocates nothing."""
         s = self.s
-        return s is not None and self._clock.since(s, self.ms) >= 0
+        if s is None:
+            return False
+        clock = self._clock
+        if clock.s > s or (clock.s == s and clock.ms >= self.ms):
+            return True
+        clock.sooner(s, self.ms)
+        return False

@@ -22,6 +22,7 @@ class Events:
 
     def __init__(self, clock, lock, telling):
         self.seq = 0  # of the next event; the ring holds the last 16
+        self.news = False  # whether deliver() has something to tell
         self.failed = 0  # callbacks that raised
         self.changed = _nobody  # called at each new event
         self._clock = clock
@@ -45,6 +46,7 @@ class Events:
             ring[at + 4] = detail
             ring[at + 5] = value
             self.seq += 1
+            self.news = True
         finally:
             self._lock.release()
         self.changed()
@@ -75,9 +77,10 @@ class Events:
 
         What a callback makes happen is told after it has returned.
         """
-        if self._told == self.seq or not self._telling.acquire(0):
+        if not self._telling.acquire(0):
             return
         try:
+            self.news = False
             while self._told < self.seq:
                 event = self.event(self._told)
                 self._told = event[0] + 1

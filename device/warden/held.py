@@ -12,7 +12,7 @@ def held(lease):
 
 
 def _drop(lease):
-    lease.dropped = True  # no more: this runs while garbage is collected, perhaps under a lock
+    lease.drop()  # no more: this runs while garbage is collected, perhaps under a lock
 
 
 class Held:

@@ -56,7 +56,11 @@ class Session:
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
-        self.tables = tables  # all others, a list; the first is Hello
+        self._news = bytearray(1)  # 1: a table has something due
+        sample.news = self._news
+        self.tables = []  # all others; the first is Hello
+        for table in tables:
+            self.add(table)
         self._handlers = handlers  # operation -> function of the list of arguments
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
@@ -72,6 +76,11 @@ class Session:
         self._others = [None] * _MAX_PENDING  # those to the host before: it may come back
         self._others_to = 0
         self._malformed = 0
+
+    def add(self, table):
+        """Have a table told, too."""
+        table.news = self._news
+        self.tables.append(table)
 
     @property
     def bad(self):
@@ -219,6 +228,12 @@ class Session:
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self._part("lost")
             return False
+        if not self._uplink.ready():
+            return True
+        news = self._news
+        if not (news[0] or self._due):
+            return False
+        news[0] = 0
         done = (
             self._pump_tables()
             and self._pump_replies()
@@ -227,6 +242,8 @@ class Session:
         )
         if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
+        if not done:
+            news[0] = 1
         return not done
 
     def _pump_tables(self):

@@ -49,6 +49,7 @@ class Ladder:
         self._trims = [None] * _TRIMS
         self._worst = None  # the threshold that is worst now
         self._asked_ms = 0  # since memory was asked for the last time
+        self.due = False  # whether act() has something to do
         self._ask = False
         self._end = False
         self._announced = False  # that the board will be reset
@@ -86,8 +87,10 @@ class Ladder:
         if self.level > before or self._asked_ms >= _AGAIN_MS:
             self._asked_ms = 0
             self._ask = self._wants_memory()
+            self.due = True
         if self.level == CRITICAL:
             self._end = True
+            self.due = True
             self._plan_reset(self._worst)
         else:
             self._announced = False
@@ -139,9 +142,10 @@ class Ladder:
 
     def act(self):
         """Do what is due, outside all locks."""
-        if not (self._ask or self._end or self._reset) or not self._acting.acquire(0):
+        if not self._acting.acquire(0):
             return
         try:
+            self.due = False
             if self._reset:
                 self._reset_board()
             if self._end:

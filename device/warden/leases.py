@@ -65,6 +65,11 @@ class Lease:
         self.committed = True
         self._ledger.touch(self)
 
+    def drop(self):
+        """Note that nobody holds it any more; it is ended soon."""
+        self.dropped = True
+        self._ledger.clock.now()
+
     def release(self):
         """Give it back; harmless if it has ended already."""
         self._ledger.end(self, RELEASED)
@@ -212,6 +217,7 @@ class Ledger:
             lease.buffer = None
             self.table[self.table.index(lease)] = None
             self.ended = (self.ended + 1) & 0xFFFF
+            self.clock.now()  # who waits for memory
         finally:
             self._lock.release()
         self.changed(None)

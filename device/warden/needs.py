@@ -70,7 +70,7 @@ class Needs:
         try:
             self._running += 1
             self._op = None  # whoever is measured is not alone any more
-            if self._running == 1 and self._row_for(op.name) is not None and self._rested():
+            if self._running == 1 and self._rested() and self._row_for(op.name) is not None:
                 self._op = op
                 self._collections = self._memory.collections
                 began = self._board.ticks_us()

@@ -36,21 +36,23 @@ _MAX_DETAIL = const(32)
 _MEMORY_LADDER = ("memory", 750, 850, 650, 0, PROTECT)
 
 
-def _marker(due, taken):
+def _marker(rows, taken):
     """Return a function that marks a row as changed; None: one is free now."""
 
     def changed(row):
         if row is None:
-            taken[0] = 1
+            taken.due[0] = 1
         else:
-            due[row] = 1
+            rows.due[row] = 1
+        taken.news[0] = 1
 
     return changed
 
 
-def _marker_of_one(due):
+def _marker_of_one(table):
     def changed():
-        due[0] = 1
+        table.due[0] = 1
+        table.news[0] = 1
 
     return changed
 
@@ -152,12 +154,12 @@ class Policy:
         makers = (LeaseRows, OperationRows, SessionRows, ThresholdRows, MeterRows, NeedRows)
         for owner, make in zip(granted + watched, makers):
             rows = make(owner)
-            owner.changed = _marker(rows.due, taken.due)
+            owner.changed = _marker(rows, taken)
             tables.append(rows)
             if owner is self.meters:
                 self._mark_meters = rows.tell
         events = EventRows(self.events, host)
-        self.events.changed = _marker_of_one(events.due)
+        self.events.changed = _marker_of_one(events)
         tables.append(events)
         return tables
 
@@ -231,14 +233,20 @@ class Policy:
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""
+        clock = self._agent.clock
+        if not clock.due():
+            return
+        clock.rested()
         self.ledger.expire()
         self.operations.tick()
         self.sessions.tick()
 
     def deliver(self):
         """Do what may run the application's code: outside all locks."""
-        self.ladder.act()
-        self.events.deliver()
+        if self.ladder.due:
+            self.ladder.act()
+        if self.events.news:
+            self.events.deliver()
 
     # --- what is asked --------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ ADMITTING = const(4)  # has a place, and its memory is being looked for
 ENDED = const(5)
 
 
-_IN_PLACE = (ACTIVE, STOPPING, ADMITTING)
+_HAS_PLACE = b"\x00\x01\x01\x00\x01\x00"  # by state
 
 
 def _nobody(row):
@@ -39,6 +39,8 @@ def _nobody(row):
 class Operation:
     """A place among the operations; a context manager, and an asynchronous one."""
 
+    # All attributes are made here: where there is no GIL, one that came later would move the others
+    # while another thread reads them.
     def __init__(self, desk, op_id, name, priority, timeout_ms, session):
         self.id = op_id
         self.name = name
@@ -53,8 +55,9 @@ class Operation:
         self.why = None  # Preempted or TimedOut, once it must stop
         self.began_s = 0
         self.deadline = None  # of its time, or of its grace when it is stopping
-        self._timeout_ms = timeout_ms
-        self._wait = None  # how long it waits for a place
+        self.wait = None  # a Deadline: how long it waits for a place, None: it has one
+        self.row = None  # in the table, while it is there
+        self.timeout_ms = timeout_ms
         self._desk = desk
 
     def check(self):
@@ -107,6 +110,8 @@ class Operations:
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
         self.table = [None] * _ROWS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self._places = 0  # that are taken, and
+        self._waiting = 0  # so many wait for one: counted with each change of a state
         self._next_id = 1
         self._leases_ended = 0  # when those that wait were last looked at
 
@@ -132,7 +137,7 @@ class Operations:
 
     def can_execute(self, priority=1):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        if self._in_place() < self.max_operations and not self._ahead_of(priority):
+        if self._places < self.max_operations and not self._ahead_of(priority):
             return True
         return self._victim(priority) is not None
 
@@ -147,8 +152,8 @@ class Operations:
         self.clock.advance()
         self._lock.acquire(1)
         try:
-            free = self._in_place() < self.max_operations and not self._ahead_of(priority)
-            victim = self._victim(priority)
+            free = self._places < self.max_operations and not self._ahead_of(priority)
+            victim = None if free else self._victim(priority)
             if victim is not None:
                 wait_ms = max(wait_ms, _GRACE_MS)
             op = None
@@ -156,10 +161,11 @@ class Operations:
                 op = Operation(
                     self, self._next_id, codec.cut(name, _MAX_NAME), priority, timeout_ms, session
                 )
-                op.memory = memory
-                op.state = ADMITTING if free else WAITING
-                op._wait = Deadline(self.clock, wait_ms)
-                if not self._enter(op):
+                if memory:
+                    op.memory = memory
+                if not free:
+                    op.wait = Deadline(self.clock, wait_ms)
+                if not self._enter(op, ADMITTING if free else WAITING):
                     op = victim = None
         finally:
             self._lock.release()
@@ -182,6 +188,8 @@ class Operations:
 
         Denied also if its place was taken again before its caller came to look.
         """
+        if op.state == ACTIVE:
+            return True
         self.tick()
         if op.state == ACTIVE:
             return True
@@ -243,7 +251,7 @@ class Operations:
             self.pass_on()
         freed = False  # a turn, that memory was lacking for
         for op in self.table:  # those that got no place in time; none of them may get it now
-            if op is not None and op.state == WAITING and op._wait.passed():
+            if op is not None and op.state == WAITING and op.wait.passed():
                 if self._leave(op, WAITING) == WAITING:
                     self._post("operation", op.id, "ended")
                     freed = True
@@ -253,7 +261,11 @@ class Operations:
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
         task = op.task
-        if task is not None and self._in_loop():
+        if task is None:
+            return
+        if not self._in_loop():
+            self.clock.now()  # again, in the loop's thread
+        else:
             op.task = None
             try:
                 task.cancel()
@@ -261,14 +273,6 @@ class Operations:
                 pass
 
     # --- places ---------------------------------------------------------------------------------
-
-    def _in_place(self):
-        """Return how many hold a place."""
-        count = 0
-        for op in self.table:
-            if op is not None and op.state in _IN_PLACE:
-                count += 1
-        return count
 
     def _first_waiting(self):
         """Return who is next: of the highest priority, the one that waits longest."""
@@ -281,15 +285,14 @@ class Operations:
 
     def _ahead_of(self, priority):
         """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
-        first = self._first_waiting()
-        return first is not None and first.priority >= priority
+        return self._waiting > 0 and self._first_waiting().priority >= priority
 
     def _victim(self, priority):
         """Return whom to preempt: of the lowest priority below HIGH, the one begun last.
 
         None for a priority that preempts nobody, or while a place is free: that goes by turn.
         """
-        if priority < _HIGH or self._in_place() < self.max_operations:
+        if priority < _HIGH or self._places < self.max_operations:
             return None
         found = None
         for op in self.table:
@@ -298,11 +301,24 @@ class Operations:
                     found = op
         return found
 
-    def _enter(self, op):
+    def _set(self, op, state):
+        """Change an operation's state; with the lock held."""
+        before = op.state
+        self._places += _HAS_PLACE[state] - _HAS_PLACE[before]
+        if before == WAITING:
+            self._waiting -= 1
+        if state == WAITING:
+            self._waiting += 1
+        op.state = state
+
+    def _enter(self, op, state):
         """Put a new operation into the table; return whether that had room."""
         for row in range(_ROWS):
             if self.table[row] is None:
                 self._next_id = self._next_id % _MAX_ID + 1
+                op.row = row
+                self._waiting += 1  # as which it comes
+                self._set(op, state)
                 self.table[row] = op
                 self.changed(row)
                 return True
@@ -318,10 +334,13 @@ class Operations:
             state = op.state
             if state == ENDED or (only is not None and state != only):
                 return ENDED
-            op.state = ENDED
-            self.table[self.table.index(op)] = None
+            self._set(op, ENDED)
+            self.table[op.row] = None
             lease = op.lease
-            op.lease = op.task = None
+            if lease is not None:
+                op.lease = None
+            if op.task is not None:
+                op.task = None
         finally:
             self._lock.release()
         self.changed(None)
@@ -334,10 +353,10 @@ class Operations:
         while True:
             self._lock.acquire(1)
             try:
-                op = self._first_waiting()
-                if op is None or self._in_place() >= self.max_operations:
+                if not self._waiting or self._places >= self.max_operations:
                     return
-                op.state = ADMITTING
+                op = self._first_waiting()
+                self._set(op, ADMITTING)
             finally:
                 self._lock.release()
             try:
@@ -349,13 +368,13 @@ class Operations:
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
-        deadline = Deadline(self.clock, op._timeout_ms)  # before the lease: memory may run out
+        deadline = Deadline(self.clock, op.timeout_ms)  # before the lease: memory may run out
         lease = None
         if op.memory:
             lease = self._ledger.allocate(
-                0, op.memory, op.name, op.priority, op._timeout_ms, op.session
+                0, op.memory, op.name, op.priority, op.timeout_ms, op.session
             )
-        op.lease = lease
+            op.lease = lease
         op.began_s = self.clock.s
         op.deadline = deadline
         if self._move(op, ADMITTING, ACTIVE):
@@ -370,7 +389,7 @@ class Operations:
         try:
             if op.state != old:
                 return False
-            op.state = new
+            self._set(op, new)
         finally:
             self._lock.release()
         self.touch(op)
@@ -378,9 +397,8 @@ class Operations:
 
     def touch(self, op):
         """Have whoever wants to know told that an operation changed."""
-        for row in range(_ROWS):
-            if self.table[row] is op:
-                self.changed(row)
+        if self.table[op.row] is op:
+            self.changed(op.row)
 
     # --- refusing -------------------------------------------------------------------------------
 

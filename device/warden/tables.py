@@ -25,9 +25,11 @@ class Table:
 
     def __init__(self, rows):
         self.due = bytearray(rows)
+        self.news = bytearray(1)  # 1: some row is due; shared by all tables of a session
 
     def mark(self):
         """Have all rows sent."""
+        self.news[0] = 1
         for row in range(len(self.due)):
             self.due[row] = 1
 
@@ -71,6 +73,7 @@ class StorageTable(Table):
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
+        self.news[0] = 1
         for row in range(max(1, len(self._storage.rows))):
             if rows >> row & 1:
                 self.due[row] = 1

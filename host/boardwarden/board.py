@@ -107,13 +107,24 @@ class Board(Granting):
         await self._ask(ids.PING)
         return time.monotonic() - begin
 
-    async def start_monitoring(self, interval: float = 1.0) -> None:
-        """Have the board sample every `interval` seconds, 0.02 to 600."""
-        await self._ask(ids.START_MONITORING, round(interval * 1000))
+    async def start_monitoring(self, interval: float = 1.0, budget: float | None = None) -> None:
+        """Have the board sample every `interval` seconds, 0.02 to 600, as far as a budget allows.
+
+        budget: the share of the core that the agent may take, 0.001 to 1; None: as it is.
+        """
+        allowed = () if budget is None else (round(budget * 1000),)
+        await self._ask(ids.START_MONITORING, round(interval * 1000), *allowed)
 
     async def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
         await self._ask(ids.STOP_MONITORING)
+
+    async def cost(self) -> dict[str, float]:
+        """Have the board take a sample; return what each part of it took there, in seconds."""
+        value = await self._ask(ids.COST)
+        if not isinstance(value, list) or not all(type(item) is int for item in value):
+            raise diagnosis.not_understood()
+        return {name: us / 1e6 for name, us in zip(ids.COST_PARTS, value, strict=False)}
 
     async def fetch_history(self) -> History:
         """Read the board's own history, 24 hours at most, into `history` and return that."""

@@ -83,11 +83,12 @@ class Network(Model):
 
 @dataclass(frozen=True)
 class Overhead(Model):
-    """What the agent itself costs."""
+    """What the agent itself costs, and what it may: it samples more seldom to keep to `budget`."""
 
     cpu: float | None = None
     bytes_per_s: int | None = None
     dropped_frames: int | None = None
+    budget: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Status(Model):
     network: Network = Network()
     overhead: Overhead = Overhead()
     interval_s: float | None = None
+    wanted_interval_s: float | None = None  # shorter where the agent's budget does not allow it
     last_updated: datetime | None = None  # UTC, the host's clock
     board: Identity = Identity()
     _received_at: float | None = field(default=None, repr=False, compare=False)

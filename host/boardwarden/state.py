@@ -79,10 +79,12 @@ def status(state: State, clock: Callable[[], float]) -> Status:
         ),
         overhead=Overhead(
             cpu=_per_mille(values["overhead_permille"]),
+            budget=_per_mille(values["budget_permille"]),
             bytes_per_s=values["link_bytes_per_s"],
             dropped_frames=values["dropped_frames"],
         ),
         interval_s=_per_mille(values["interval_ms"]),
+        wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
         last_updated=None if updated is None else datetime.fromtimestamp(updated, timezone.utc),
         board=_identity(state.hello),
         _received_at=state.received_at,

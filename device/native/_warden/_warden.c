@@ -27,7 +27,7 @@
 #else
 #define NEXT(area) (NULL)
 #endif
-#if defined(QEMU_SOC_MPS2) // the CMSDK timer as device/warden/hal_mps2.py sets it up
+#if defined(QEMU_SOC_MPS2) && MICROPY_VERSION < 0x011b00 // the timer of warden/hal_mps2.py
 #define TICKS_US() ((838860799u - *(volatile uint32_t *)0x40000004) / 25)
 #else
 #define TICKS_US() mp_hal_ticks_us()
@@ -39,7 +39,6 @@
 #define BLOCKS_PER_BYTE (4)
 #define WORD (sizeof(word_t))
 #define REPEATED(bits) (~(word_t)0 / (bits)) // 3: 0b0101…, 5: 0b00110011…, 17: 0x0f0f…
-
 #if !defined(__clang__)
 #pragma GCC optimize("O2") // a third faster than -Os, for 150 bytes
 #endif
@@ -76,9 +75,11 @@ static inline void count(runs_t *runs, word_t entries, unsigned int blocks) {
     sums = (sums + (sums >> 4)) & REPEATED(17);
     const int32_t sum = sums * REPEATED(255) >> 8 * (WORD - 1);
     runs->free += sum;
-    // Of the runs inside, if one can be longer: each step takes a block off every one.
-    free = sum > runs->largest ? free : 0;
-    for (int32_t length = 1; free != 0; length++, free &= free >> 2) {
+    if (sum > runs->largest) { // a run inside may be longer: each step takes a block off every one
+        int32_t length = 0;
+        for (; free != 0; free &= free >> 2) {
+            length += 1;
+        }
         runs->largest = MAX(runs->largest, length);
     }
 }
@@ -189,7 +190,6 @@ static mp_obj_t warden_heap(mp_obj_t state, mp_obj_t room_in) {
     return mp_obj_new_bool(whole);
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(warden_heap_obj, warden_heap);
-
 static const mp_rom_map_elem_t names[] = {
     { MP_ROM_QSTR(MP_QSTR___name__), MP_ROM_QSTR(MP_QSTR__warden) },
     { MP_ROM_QSTR(MP_QSTR_heap), MP_ROM_PTR(&warden_heap_obj) },

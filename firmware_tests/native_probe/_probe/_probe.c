@@ -8,6 +8,16 @@
 
 #define MAX_AREAS (4)
 
+#if MICROPY_PY_THREAD && !MICROPY_PY_THREAD_GIL
+#if MICROPY_PY_THREAD_RECURSIVE_MUTEX // from 1.25
+#define LOCK(mutex) mp_thread_recursive_mutex_lock(mutex, 1)
+#define UNLOCK(mutex) mp_thread_recursive_mutex_unlock(mutex)
+#else
+#define LOCK(mutex) mp_thread_mutex_lock(mutex, 1)
+#define UNLOCK(mutex) mp_thread_mutex_unlock(mutex)
+#endif
+#endif
+
 static int32_t *ints(mp_obj_t array, size_t *count) {
     mp_buffer_info_t info;
     mp_get_buffer_raise(array, &info, MP_BUFFER_RW);
@@ -54,11 +64,13 @@ static mp_obj_t probe_on_table(size_t n_args, const mp_obj_t *args) {
         area->gc_alloc_table_byte_len = bounds[2 * i + 1];
         size_t blocks = area->gc_alloc_table_byte_len * 4;
         area->gc_pool_end = area->gc_pool_start + blocks * MICROPY_BYTES_PER_GC_BLOCK;
+        #if MICROPY_VERSION >= 0x011500
         for (size_t block = 0; block < blocks; block++) {
             if (area->gc_alloc_table_start[block / 4] >> 2 * (block % 4) & 3) {
                 area->gc_last_used_block = block;
             }
         }
+        #endif
         #if MICROPY_GC_SPLIT_HEAP
         area->next = i + 1 < count ? &areas[i + 1] : NULL;
         #endif
@@ -85,12 +97,12 @@ static mp_obj_t probe_hold(mp_obj_t started, mp_obj_t ms) {
     size_t count;
     volatile int32_t *flag = ints(started, &count);
     mp_int_t time = mp_obj_get_int(ms);
-    mp_thread_recursive_mutex_lock(&MP_STATE_MEM(gc_mutex), 1);
+    LOCK(&MP_STATE_MEM(gc_mutex));
     flag[0] = 1;
     mp_uint_t began = mp_hal_ticks_ms();
     while ((mp_int_t)(mp_hal_ticks_ms() - began) < time) {
     }
-    mp_thread_recursive_mutex_unlock(&MP_STATE_MEM(gc_mutex));
+    UNLOCK(&MP_STATE_MEM(gc_mutex));
     return mp_const_none;
 }
 static MP_DEFINE_CONST_FUN_OBJ_2(probe_hold_obj, probe_hold);

@@ -71,6 +71,12 @@ def trends(
 
 
 @app.command()
+def cost(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show what each part of a sample costs the board."""
+    run(commands.cost(given(board), as_json))
+
+
+@app.command()
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show what the board can tell, and why not where it cannot."""
     run(commands.capabilities(given(board), as_json))

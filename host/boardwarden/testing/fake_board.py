@@ -30,6 +30,8 @@ SAMPLE = {
     "dropped_frames": 0,
     "skipped_frames": 0,
     "bad_frames": 0,
+    "wanted_interval_ms": 1000,
+    "budget_permille": 10,
 }
 IDENTITY = ["fakeboard", "1.28.0", "fake", b"\x01\x02\x03\x04", "power_on", "0.1.0"]
 ROW = ["/", 4096, 512, 400, 390]
@@ -61,6 +63,7 @@ class FakeBoard:
         self.answer: dict[int, Callable[[Arguments], tuple[int, Any]]] = {
             ids.PING: lambda arguments: (ids.OK, None),
             ids.START_MONITORING: self._start_monitoring,
+            ids.COST: lambda arguments: (ids.OK, list(range(len(ids.COST_PARTS)))),
             ids.STOP_MONITORING: self._stop_monitoring,
             ids.HISTORY_READ: lambda arguments: (ids.OK, [10, 1, 1, b"\x01\x00\xff\xff\x03\x00"]),
             **self.policy.answers,
@@ -175,7 +178,7 @@ class FakeBoard:
         interval_ms = arguments[0]
         if not ids.MIN_INTERVAL_MS <= interval_ms <= ids.MAX_INTERVAL_MS:
             return ids.BAD_ARGUMENTS, None
-        self.values["interval_ms"] = interval_ms
+        self.values["interval_ms"] = self.values["wanted_interval_ms"] = interval_ms
         self.interval_s = interval_ms / 1000
         return ids.OK, interval_ms
 
