@@ -122,7 +122,8 @@ async def test_a_stalled_host_costs_the_application_nothing(tmp_path, monkeypatc
         transport.reading.set()
         for _ in range(20):
             status = await board.wait_sample()
-        assert worst_ms < 20
+        # A write that waits for this host waits for seconds; a busy machine alone takes tens of ms.
+        assert worst_ms < 300
         assert board.connected
         assert status.age_s < 1
         assert status.overhead.dropped_frames == board.link.dropped_frames
@@ -309,7 +310,7 @@ async def test_what_a_sample_costs_is_told_by_part():
         assert 0 < sum(cost.values()) < 0.1
         assert board.status.overhead.budget == 1.0
         await board.start_monitoring(0.02, budget=0.001)  # too little for that many
-        await asyncio.wait_for(_until(board, lambda now: now.interval_s > 0.02), 20)
+        await asyncio.wait_for(_until(board, lambda now: now.interval_s > 0.02), 40)
         assert board.status.wanted_interval_s == 0.02
         assert board.status.overhead.budget == 0.001
 
