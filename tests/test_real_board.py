@@ -317,6 +317,6 @@ async def test_what_a_sample_costs_is_told_by_part():
         assert board.status.overhead.budget == 0.001
 
 
-async def _until(board, true):
-    while not true(board.status):
+async def _stretched(board):
+    while board.status.interval_s <= board.status.wanted_interval_s:
         await board.wait_sample()
