@@ -86,18 +86,22 @@ class SilentLine:
     def __init__(self):
         self.taken = 0
         self._inbox = bytearray(64)
-        self._waiting = 0
+        self._waiting = self._taken_in = 0
 
     def hear(self, *message):
-        data = framed(message)
+        self.say(framed(message))
+
+    def say(self, data):
+        """Have these bytes, 64 at most, come from the host."""
         self._inbox[: len(data)] = data
         self._waiting = len(data)
+        self._taken_in = 0
 
     def read(self, buf):
-        count = self._waiting
+        count = min(len(buf), self._waiting - self._taken_in)
         for i in range(count):
-            buf[i] = self._inbox[i]
-        self._waiting = 0
+            buf[i] = self._inbox[self._taken_in + i]
+        self._taken_in += count
         return count
 
     def write(self, buf, start, end):

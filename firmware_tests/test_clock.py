@@ -57,3 +57,29 @@ def test_it_allocates_nothing_on_micropython():
         for _ in range(1000):
             clock.advance()
             clock.since(0, 0)
+
+
+def test_the_next_deadline_is_remembered():
+    ticks = FakeTicks()
+    clock = Clock(ticks.ticks_ms, ticks.ticks_diff)
+    assert clock.due()  # nobody has looked yet
+    clock.rested()
+    assert not clock.due()
+    clock.sooner(0, 500)
+    clock.sooner(0, 700)
+    ticks.pass_ms(499)
+    clock.advance()
+    assert not clock.due()
+    ticks.pass_ms(1)
+    clock.advance()
+    assert clock.due()
+    clock.rested()
+    ticks.pass_ms(999)
+    clock.advance()
+    assert not clock.due()
+    ticks.pass_ms(1)
+    clock.advance()
+    assert clock.due()  # in a second at the latest, whatever was forgotten
+    clock.rested()
+    clock.now()
+    assert clock.due()

@@ -213,7 +213,7 @@ def test_a_board_that_recovers_is_not_reset():
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
     rig.live(950, 31)
     rig.live(600)
-    rig.live(950, 29)
+    rig.live(950, 31)
     assert rig.board.resets == 0
     rig = Rig()
     rig.live(950, 100)

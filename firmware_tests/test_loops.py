@@ -8,6 +8,7 @@ import sys
 from array import array
 
 from harness import no_heap, raises, skip
+from rig import framed
 from warden_schema import codec, frame, loops, plain
 
 try:
@@ -326,6 +327,47 @@ def test_no_wire_is_too_short():
         end = _outcome(frame.encode, payload, 20, wire.buffer)
         assert end == (IndexError if room == 0 else 0) or 2 < end <= room, (room, end)
         assert wire.untouched(), room
+
+
+def test_no_wire_is_too_short_for_an_escaped_end():
+    payload = bytearray(b"\x91\x00  ")
+    ends = set()
+    for byte in range(256):
+        payload[1] = byte
+        whole = bytearray(20)
+        fits = frame.encode(payload, 2, whole)
+        ends.add(whole[fits - 3] == 0x7D)
+        for room in range(4, 12):
+            wire = _Fenced(room)
+            end = frame.encode(payload, 2, wire.buffer)
+            assert end in (0, fits) and end <= room, (byte, room, end)
+            assert wire.untouched(), (byte, room)
+            # Room for an escape is asked for also where the last byte needs none.
+            assert bool(end) == (room > fits or (room == fits and whole[fits - 3] == 0x7D))
+    assert ends == {False, True}
+
+
+def test_no_frame_is_too_long_for_a_reader():
+    for room in range(2, 12):
+        reader = frame.Reader(room - 2)
+        fenced = _Fenced(room)
+        reader.payload = fenced.buffer
+        for length in range(1, 16):
+            payload = bytearray(b"\x91" * length + b"  ")
+            wire = bytearray(40)
+            end = frame.encode(payload, length, wire)
+            assert reader.take(wire, 0, end) == end
+            assert reader.length == (length if length <= room - 2 else 0), (room, length)
+            assert fenced.untouched(), (room, length)
+            reader.take(b"\xc0\xc0 ", 0, 3)  # text again, also after one that was too long
+
+
+def test_the_delimiter_after_damage_may_open_the_next_frame():
+    one, two = framed([6, 1]), framed([6, 2])
+    for size in (1, 3, 100):
+        payloads, bad = _taken(one[:-3] + two + one, size)
+        assert payloads == [b"\x92\x06\x02", b"\x92\x06\x01"], size
+        assert bad == 1
 
 
 def test_no_list_of_numbers_is_too_long():

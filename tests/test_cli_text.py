@@ -1,5 +1,7 @@
 """What people read: figures, aligned rows, the status and the trends."""
 
+from dataclasses import replace
+
 import pytest
 
 from boardwarden.cli.text import count, duration, percent, size
@@ -112,3 +114,14 @@ def test_trends():
         "cpu": "falling by 6.0 % a minute (± 0.6 %, 30 points)",
         "loop lag": f"{DASH} (1 point: too few)",
     }
+
+
+def test_a_stretched_interval_says_what_was_asked_for():
+    status = replace(
+        FULL,
+        interval_s=1.4,
+        wanted_interval_s=0.1,
+        overhead=replace(FULL.overhead, budget=0.01),
+    )
+    last = aligned(status_rows(status, {})).splitlines()[-2:]
+    assert "a sample every 1 s (not 100 ms: budget" in " ".join(" ".join(last).split())

@@ -59,6 +59,19 @@ def test_viper_is_left_alone_on_cpython() -> None:
     assert "warden_schema.fast" not in sys.modules
 
 
+def test_viper_is_left_alone_also_where_a_micropython_module_is_there() -> None:
+    """Stubs have one, and so have the tests of the board's logic."""
+    path = os.pathsep.join([str(Path(__file__).parent / "fakes"), str(SCHEMA.parent)])
+    program = "import micropython; from warden_schema import loops; print(loops.VIPER)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
 _SAY = "from warden_schema import frame, loops; print(loops.VIPER, frame.crc16(b'123456789', 0, 9))"
 _VIPER_RUNS = sys.platform == "linux"  # the wheel for it is x86-64; macOS' has no emitter
 

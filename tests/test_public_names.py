@@ -65,7 +65,7 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     storage = "mount total_bytes used_bytes available_bytes usage"
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
-    assert list(status["overhead"]) == ["cpu", "budget", "bytes_per_s", "dropped_frames"]
+    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames", "budget"]
     board = "machine firmware port unique_id boot_id reset_cause protocol"
     assert list(status["board"]) == board.split()
     rest = (

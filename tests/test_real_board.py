@@ -16,6 +16,7 @@ from damage import DamagedTransport
 import boardwarden
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
+from warden_schema import ids
 
 APPS = Path(__file__).parent / "apps"
 
@@ -299,3 +300,20 @@ async def _listen(transport, seconds):
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
     return heard
+
+
+async def test_what_a_sample_costs_is_told_by_part():
+    async with boardwarden.connect(f"sim:{APPS / 'keeps.py'}") as board:
+        cost = await board.cost()
+        assert tuple(cost) == ids.COST_PARTS
+        assert 0 < sum(cost.values()) < 0.1
+        assert board.status.overhead.budget == 1.0
+        await board.start_monitoring(0.02, budget=0.001)  # too little for that many
+        await asyncio.wait_for(_until(board, lambda now: now.interval_s > 0.02), 20)
+        assert board.status.wanted_interval_s == 0.02
+        assert board.status.overhead.budget == 0.001
+
+
+async def _until(board, true):
+    while not true(board.status):
+        await board.wait_sample()

@@ -43,7 +43,8 @@ class Agent:
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
-        self.clock = Clock(board.ticks_ms, board.ticks_diff, self.threads.lock())
+        lock = self.threads.lock() if self.threads.available else None
+        self.clock = Clock(board.ticks_ms, board.ticks_diff, lock)
         self.network = network.install()
         self._lock = self.threads.lock()
         self._making = self.threads.lock()

@@ -136,6 +136,10 @@ class Memory:
         """Return the used bytes at this moment; one heap walk."""
         return self.total - self._walk()
 
+    def collected(self):
+        """Return how many collections there were, as of used_now(): those that can be seen."""
+        return self._at_once[_COLLECTIONS] if self._counted() else self.collections
+
     def free_now(self):
         """Return the free bytes at this moment; one heap walk."""
         return self._board.mem_free() if self._heap is None else self._look()[_FREE]

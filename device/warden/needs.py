@@ -72,9 +72,9 @@ class Needs:
             self._op = None  # whoever is measured is not alone any more
             if self._running == 1 and self._rested() and self._row_for(op.name) is not None:
                 self._op = op
-                self._collections = self._memory.collections
                 began = self._board.ticks_us()
                 self._used = self._peak = self._memory.used_now()
+                self._collections = self._memory.collected()
                 self._cost_us = self._board.ticks_diff(self._board.ticks_us(), began)
         finally:
             self._lock.release()
@@ -116,7 +116,7 @@ class Needs:
         return free
 
     def _file(self, name, used):
-        if self._collections != self._memory.collections or used < self._used:
+        if self._collections != self._memory.collected() or used < self._used:
             return  # garbage was collected, here or elsewhere
         row = self._row_for(name)
         if row is None:

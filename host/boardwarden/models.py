@@ -86,9 +86,9 @@ class Overhead(Model):
     """What the agent itself costs, and what it may: it samples more seldom to keep to `budget`."""
 
     cpu: float | None = None
-    budget: float | None = None
     bytes_per_s: int | None = None
     dropped_frames: int | None = None
+    budget: float | None = None
 
 
 @dataclass(frozen=True)
