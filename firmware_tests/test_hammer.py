@@ -128,7 +128,9 @@ class Hammer:
                 session, self.shared = self.shared, opened
             session.close()
         try:
-            self.policy.allocate(_MEMORY, 10, session, ttl_ms=None)
+            lease = self.policy.allocate(_MEMORY, 10, session, ttl_ms=None)
+            if number & 1:
+                lease.release()
         except Denied as error:
             assert error.reason in ("session", "table", "memory"), error.reason
 

@@ -82,6 +82,17 @@ def test_closing_gives_none_of_its_own_the_place_of_another():
     assert others.active  # it would have been preempted for the older one
 
 
+def test_sessions_that_are_over_at_once_give_each_other_nothing():
+    desk = Desk(max_operations=1)
+    sessions = [desk.sessions.open("s", ttl_ms=1000) for _ in range(2)]
+    desk.operations.begin("running", session=sessions[0])
+    waits = desk.operations.begin("waits", wait_ms=60_000, session=sessions[1])
+    next_one = desk.operations.begin("next", wait_ms=60_000)
+    desk.pass_ms(1000)
+    assert ("operation", waits.id, "began") not in desk.events
+    assert next_one.state == ACTIVE
+
+
 def test_a_task_that_fails_when_cancelled_keeps_nothing_alive():
     class FakeTask:
         def cancel(self):

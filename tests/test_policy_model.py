@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from model.board import VirtualBoard
 from model.steps import Step, sequence
@@ -27,6 +27,7 @@ def board() -> Iterator[VirtualBoard]:
 
 def play(board: VirtualBoard, steps: list[Step], max_operations: int, start_ms: int) -> None:
     """Play the steps to a new board and the model, compare, end everything, compare again."""
+    note(f"steps: {steps}")
     world = World(max_operations)
     for each in steps:
         world.play(each)

@@ -68,12 +68,16 @@ class Sessions:
 
     def tick(self):
         """Close what is over its time; allocates nothing where nothing is."""
+        freed = False
         place = 0
         while place < _SESSIONS:
             session = self.table[place]
             if session is not None and session.deadline.passed():
-                session.close()
+                session.close(False)  # the next one may be over, too: none of its gets a place
+                freed = True
             place += 1
+        if freed:
+            self._operations.pass_on()
 
     def forget(self, session):
         """Take a session out of the table; return whether it was there."""
@@ -142,10 +146,11 @@ class Session:
         self._sessions._post("denied", self.id, reason, amount)
         raise Denied(reason, available, None, tuple([each.id for each in blockers]))
 
-    def close(self):
+    def close(self, pass_on=True):
         """Stop its operations and end its leases, the newest first; harmless when closed.
 
-        Whatever one of them raises, all are ended, and no place or byte stays taken.
+        Whatever one of them raises, all are ended, and no place or byte stays taken. pass_on: give
+        the places to who waits for one.
         """
         sessions = self._sessions
         if not sessions.forget(self):
@@ -156,7 +161,8 @@ class Session:
             operations.end(op, False)  # none of its own gets the place of another
         for lease in reversed(self.leases()):
             lease.release()
-        operations.pass_on()
+        if pass_on:
+            operations.pass_on()
         sessions._post("session", self.id, "closed")
 
     def __enter__(self):

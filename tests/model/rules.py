@@ -267,15 +267,16 @@ class Rules:
                 self.within_quota(session, MEMORY, memory)
         return self.begin(priority, timeout_ms, memory, wait, session)
 
-    def close(self, session_id: int) -> None:
-        """With a session all that is its own ends."""
-        if self.sessions.pop(session_id, None) is None:
-            return
-        for op in self.theirs(session_id):
-            self.stop(op, "Preempted")
-            self.complete(op.id)
-        for lease in [x for x in self.leases.values() if x.session == session_id]:
-            self.release(lease.id)
+    def close(self, *session_ids: int) -> None:
+        """With a session all that is its own ends; of several at once, none gains by another's."""
+        for session_id in session_ids:
+            if self.sessions.pop(session_id, None) is None:
+                continue
+            for op in self.theirs(session_id):
+                self.stop(op, "Preempted")
+                self.complete(op.id)
+            for lease in [x for x in self.leases.values() if x.session == session_id]:
+                self.release(lease.id)
         self.give_places()
 
     # --- time -----------------------------------------------------------------------------------
@@ -297,8 +298,7 @@ class Rules:
             if op.state == WAITING and self.over(op.gives_up):
                 self.complete(op.id)
         self.give_places()
-        for session in [x for x in self.sessions.values() if self.over(x.ends)]:
-            self.close(session.id)
+        self.close(*[x.id for x in self.sessions.values() if self.over(x.ends)])
 
     # --- what there is --------------------------------------------------------------------------
 
