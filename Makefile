@@ -9,13 +9,14 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests mpy lock clean
+.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept lock clean
 
 help:
 	@echo "make demo   a simulated board under the agent, its live status on the host"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make mpy    agent and schema as .mpy, for each architecture"
+	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
 	@echo "make clean  remove .venv, build/ and caches"
 
 # Two stamps: the demo does not wait for the development tools. Both go stale with pyproject.toml.
@@ -62,6 +63,14 @@ firmware: $(VENV)/.stamp-dev
 	@for target in unix qemu qemu-bytecode unix-native qemu-native unix-probe qemu-probe; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
+
+# Ten minutes. bench-accept: what `make test` compares the counted figures with, after a change that
+# is meant to cost more, or that made something cheaper.
+bench: $(VENV)/.stamp-dev
+	@PYTHONPATH=tools $(BIN)/python -m bench $(BENCH)
+
+bench-accept: $(VENV)/.stamp-dev
+	@PYTHONPATH=tools $(BIN)/python -m bench --accept
 
 # One after the other even under -j: the steps share two cores, and some tests measure time.
 test: $(VENV)/.stamp-dev

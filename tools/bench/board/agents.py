@@ -1,0 +1,92 @@
+"""The agent as it is started for an application, with a host that listens; runs on the board."""
+
+import warden
+from warden import api
+from warden.hal_mps2 import Uart1
+from warden_schema import codec, frame
+
+_HOST = 77
+
+
+class Line(Uart1):
+    """The board's UART1, as far as it is written to. What is read comes from `hear`: the real
+    port has room for one byte, and when the next one comes is up to the machine QEMU runs on.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._inbox = bytearray(160)
+        self._waiting = 0
+        self._at = 0
+
+    def hear(self, *message):
+        payload = bytearray(140)
+        length = codec.put(payload, 0, list(message))
+        self._waiting = frame.encode(payload, length, self._inbox)
+        self._at = 0
+
+    def again(self):
+        """Have the host say the same once more; allocates nothing."""
+        self._at = 0
+
+    def read(self, buf):
+        count = 0
+        while count < len(buf) and self._at < self._waiting:
+            buf[count] = self._inbox[self._at]
+            self._at += 1
+            count += 1
+        return count
+
+
+def started(interval_ms=1000, budget_permille=1000):
+    """Start the agent, with a host that has subscribed; return it and its line.
+
+    The budget is all of the core by default: what a tick takes is asked, not how seldom one is.
+    """
+    line = Line()
+    warden.start(interval_ms=interval_ms, link=line, budget_permille=budget_permille)
+    agent = api._agent_runner().agent
+    line.hear(64, 1, 0, _HOST)
+    for _ in range(3):
+        agent.step(True)
+    return agent, line
+
+
+def keepalive(line, agent):
+    """Have the host say that it is there, and what it has seen."""
+    line.hear(66, _HOST, agent.uplink.seq - 1 & 0xFFFF)
+
+
+def skip_ms(agent, ms):
+    """Have the board's clock of milliseconds jump: as if so long nothing was done."""
+    board = agent._board
+    board._ms = (board._ms + ms) & 0x1FFFFFF
+
+
+def until_due(line, agent):
+    """Skip to where the next sample is due; all else is done and told, and the host is heard."""
+    while agent.memory.reading:
+        agent.memory.read_on()
+    while True:
+        keepalive(line, agent)
+        left = agent.step(True)
+        while agent.session.pump():
+            pass
+        skip_ms(agent, min(left, 1000))
+        if left <= 1000:
+            return
+
+
+def fill_tables():
+    """Take every row that an application can take; return what holds them."""
+    for index in range(16):
+        warden.allocate(warden.NETWORK_BANDWIDTH, 100 + index, owner="lease", ttl_ms=3_600_000)
+    held = [warden.begin("work%d" % index) for index in range(4)]
+    policy = api._agent_runner().agent.policy
+    for index in range(8):
+        held.append(policy.begin("later%d" % index, wait_ms=3_600_000))
+    for index in range(8):
+        held.append(warden.session("session%d" % index))
+    for metric in range(8):
+        warden.threshold(metric, warn=(1 << 30) - 2, critical=(1 << 30) - 1, hold_ms=1000)
+    return held
