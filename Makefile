@@ -64,7 +64,7 @@ firmware: $(VENV)/.stamp-dev
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
 
-# Ten minutes. bench-accept: what `make test` compares the counted figures with, after a change that
+# Some minutes. bench-accept: what `make test` compares the counted figures with, after a change that
 # is meant to cost more, or that made something cheaper.
 bench: $(VENV)/.stamp-dev
 	@PYTHONPATH=tools $(BIN)/python -m bench $(BENCH)

@@ -67,7 +67,9 @@ def expected() -> tuple[Figures, BuiltWith]:
     return data["figures"], data["built_with"]
 
 
-def compare(old: Mapping[str, float], new: Mapping[str, float]) -> list[Worse]:
+def compare(
+    old: Mapping[str, float], new: Mapping[str, float], permille: int = TOLERANCE_PERMILLE
+) -> list[Worse]:
     """What of the old figures is now worse by more than the tolerance, or gone.
 
     Of few instructions it may be SLACK_INSTRUCTIONS more.
@@ -75,7 +77,7 @@ def compare(old: Mapping[str, float], new: Mapping[str, float]) -> list[Worse]:
     found = []
     for name, before in sorted(old.items()):
         now = new.get(name)
-        room = before * TOLERANCE_PERMILLE / 1000
+        room = before * permille / 1000
         if "_instructions" in name:
             room = max(room, SLACK_INSTRUCTIONS)
         if now is None or now > before + room:
