@@ -115,7 +115,7 @@ async def main():
     """Do all of it at once."""
     gateway = Gateway()
     if warden:
-        warden.start(interval_ms=250)
+        warden.start(interval_ms=250, budget_permille=100)
         warden.on_trim(gateway.drop_pictures)
         warden.on_trim(gateway.drop_readings)
     tasks = [gateway.read_sensors(), gateway.report(), gateway.draw_pictures()]

@@ -256,3 +256,17 @@ def test_there_are_eight_functions_at_most():
     for _ in range(8):
         rig.policy.ladder.on_trim(len)
     raises(ValueError, rig.policy.ladder.on_trim, len)
+
+
+def test_while_it_lasts_no_budget_keeps_it_from_looking():
+    rig = Rig()
+    rig.live(500)
+    rig.agent.governor._needed = lambda: 60_000  # by its cost
+    rig.live(500)
+    assert rig.agent.step() > 1000
+    rig.board.ticks.pass_ms(60_000)
+    rig.live(820)
+    assert rig.agent.step() <= 1000
+    rig.live(600)
+    assert rig.kinds("threshold") == [("warn", 820), ("clear", 600)]
+    assert rig.agent.step() > 1000
