@@ -89,6 +89,22 @@ class Gateway:
         await asyncio.sleep_ms(50)
         self.reports += len(page) > 0
 
+    async def keep_statistics(self):
+        """Count over what is kept, all the time, for nobody in a hurry."""
+        while True:
+            try:
+                await self._keep_statistics()
+            except (asyncio.CancelledError, _DENIED):
+                self.left_out += 1
+            await asyncio.sleep_ms(200)
+
+    async def _keep_statistics(self):
+        if warden:
+            async with warden.operation("statistics", priority=warden.LOW):
+                await asyncio.sleep_ms(5000)
+        else:
+            await asyncio.sleep_ms(5000)
+
     async def draw_pictures(self):
         """Draw pictures for a page that few look at, and keep the last four."""
         while True:
@@ -119,7 +135,8 @@ async def main():
         warden.on_trim(gateway.drop_pictures)
         warden.on_trim(gateway.drop_readings)
     tasks = [gateway.read_sensors(), gateway.report(), gateway.draw_pictures()]
-    await asyncio.gather(gateway.watch_alarm(), gateway.say(), *tasks)
+    tasks += [gateway.keep_statistics(), gateway.say()]
+    await asyncio.gather(gateway.watch_alarm(), *tasks)
 
 
 asyncio.run(main())
