@@ -310,11 +310,11 @@ async def test_what_a_sample_costs_is_told_by_part():
         assert 0 < sum(cost.values()) < 0.1
         assert board.status.overhead.budget == 1.0
         await board.start_monitoring(0.02, budget=0.001)  # too little for that many
-        await asyncio.wait_for(_until(board, lambda now: now.interval_s > 0.02), 40)
+        await asyncio.wait_for(_stretched(board), 40)
         assert board.status.wanted_interval_s == 0.02
         assert board.status.overhead.budget == 0.001
 
 
-async def _until(board, true):
-    while not true(board.status):
+async def _stretched(board):
+    while board.status.wanted_interval_s != 0.02 or board.status.interval_s <= 0.02:
         await board.wait_sample()
