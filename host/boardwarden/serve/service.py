@@ -33,7 +33,9 @@ async def serve(
 
                     inner.enter_context(pushed(collector, boards))
                 serving(url)
-                await asyncio.gather(*following)
+                done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
 
 
 @contextlib.asynccontextmanager
