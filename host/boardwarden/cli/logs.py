@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 _LOGGER = logging.getLogger("boardwarden")
+_HANDLER = logging.StreamHandler()
+_HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
 
 
 def show(level: int) -> None:
-    """Show it from a level on; once shown it stays so, at the lowest level that was asked for."""
-    if not _LOGGER.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("boardwarden: %(message)s"))
-        _LOGGER.addHandler(handler)
+    """Show it from a level on; if it is shown already, at the lower one of both levels."""
+    if _HANDLER not in _LOGGER.handlers:
+        _LOGGER.addHandler(_HANDLER)
         _LOGGER.setLevel(level)
     _LOGGER.setLevel(min(level, _LOGGER.level))

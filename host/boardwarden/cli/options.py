@@ -9,13 +9,21 @@ import typer
 
 from boardwarden.transport.address import FORMS
 
+from .complete import addresses
 from .outcome import fail
 
 _ENVIRONMENT = "BOARDWARDEN_BOARD"
 
 BoardOption = Annotated[
     str,
-    typer.Option("--board", envvar=_ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
+    typer.Option(
+        "--board",
+        envvar=_ENVIRONMENT,
+        metavar="ADDRESS",
+        help=FORMS,
+        show_default=False,
+        autocompletion=addresses,
+    ),
 ]
 BoardsOption = Annotated[
     list[str],
@@ -25,6 +33,7 @@ BoardsOption = Annotated[
         metavar="ADDRESS",
         help=f"{FORMS}; once for each board.",
         show_default=False,
+        autocompletion=addresses,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

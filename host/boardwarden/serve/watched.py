@@ -41,7 +41,6 @@ class Watched:
             try:
                 async with connect(self.address) as board:
                     self._board = board
-                    _log.info("%s: connected", self.address)
                     await self._count(board)
             except (AddressError, SimulatorMissing):
                 raise
