@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from boardwarden.board import Board, connect
+from boardwarden.board import Board
 
 from .follow import draw, link_state, looks, print_lines, settled
 from .output import print_json, print_rows
 from .text import percent
 from .trend_view import trend_rows
 from .view import status_rows
+from .waiting import connect, waiting
 
 
 async def status(address: str, as_json: bool) -> None:
     """Print the board's state once."""
     async with connect(address) as board:
-        now = await settled(board)
+        async with waiting("waiting for the load of a whole interval"):
+            now = await settled(board)
         if as_json:
             print_json(now.to_dict())
         else:
@@ -37,7 +39,8 @@ async def watch(address: str, as_json: bool) -> None:
 async def trends(address: str, period: float, as_json: bool) -> None:
     """Print where the figures went, from the board's own history."""
     async with connect(address) as board:
-        await board.fetch_history()
+        async with waiting("reading the board's history"):
+            await board.fetch_history()
         found = board.trends(period)
         if as_json:
             print_json(found.to_dict())

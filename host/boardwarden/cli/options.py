@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from boardwarden.transport.address import FORMS
 
+from .complete import addresses
 from .outcome import fail
 
 _ENVIRONMENT = "BOARDWARDEN_BOARD"
 
 BoardOption = Annotated[
     str,
-    typer.Option("--board", envvar=_ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
+    typer.Option(
+        "--board",
+        envvar=_ENVIRONMENT,
+        metavar="ADDRESS",
+        help=FORMS,
+        show_default=False,
+        autocompletion=addresses,
+    ),
+]
+BoardsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--board",
+        envvar=_ENVIRONMENT,
+        metavar="ADDRESS",
+        help=f"{FORMS}; once for each board.",
+        show_default=False,
+        autocompletion=addresses,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
@@ -27,3 +47,8 @@ def given(board: str) -> str:
     if not board:
         fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
     return board
+
+
+def given_all(boards: Sequence[str]) -> list[str]:
+    """Return the addresses, at least one, or say how to give one."""
+    return list(boards) or [given("")]
