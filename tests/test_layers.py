@@ -27,7 +27,7 @@ HOST_LAYERS = [
     ["sync_loop", "sync_granting", "sync"],
     ["__init__"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
-    ["cli", "demo", "__main__"],
+    ["cli", "tui", "demo", "__main__"],
 ]
 # The agent wires the modules of the middle, which do not import each other.
 BOARD_MIDDLE = [

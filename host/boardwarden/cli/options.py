@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -16,6 +18,15 @@ BoardOption = Annotated[
     str,
     typer.Option("--board", envvar=_ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
 ]
+BoardsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--board",
+        metavar="ADDRESS",
+        help=f"{FORMS}; may be repeated. Else {_ENVIRONMENT}.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
     str, typer.Option("--priority", metavar="LEVEL", help="low, normal, high or critical.")
@@ -27,3 +38,8 @@ def given(board: str) -> str:
     if not board:
         fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
     return board
+
+
+def all_given(boards: Sequence[str]) -> list[str]:
+    """Return the addresses, else the one of the environment, or say how to give one."""
+    return list(boards) or [given(os.environ.get(_ENVIRONMENT, ""))]
