@@ -10,11 +10,11 @@ from textual.widget import Widget
 from boardwarden.board import Board
 from boardwarden.cli.text import NONE, count, duration, percent, size
 
-from .braille import Canvas, bars
+from .blocks import Plot, Styled
 from .feed import Feed
 from .words import because, link_text
 
-_LIVE, _USED, _LARGEST = "#3fb950", "#d29922", "#58a6ff"
+_STYLES = ("#3fb950", "#d29922", "#58a6ff")  # live, used, largest
 _CPU, _LAG = "#a371f7", "#ff7b72"
 _LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
 _LABEL = 9
@@ -48,28 +48,26 @@ class Figures(Widget):
 
 
 class MemoryPlot(Figures):
-    """Live bytes as an area, used bytes and the largest free block as lines, up to the total."""
+    """Live and used bytes as areas, the largest free block as a line, up to the total."""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
-        memory = board.status.memory
-        canvas = Canvas(width, max(1, height - 2))
-        top = float(memory.total_bytes or 0)
-        span_s = feed.track.span_s(canvas.columns)
+        memory, track = board.status.memory, feed.track
+        span_s = track.span_s(width)
         self.border_title = f"memory, {size(memory.total_bytes)}"
         self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
-        canvas.fill(feed.track.last("live", canvas.columns), top, _LIVE)
-        canvas.line(feed.track.last("largest", canvas.columns), top, _LARGEST, every=3)
-        canvas.line(feed.track.last("used", canvas.columns), top, _USED)
-        for row in canvas.rows():
+        plot = Plot(width, max(1, height - 2), float(memory.total_bytes or 0))
+        live, used, largest = (track.last(name, width) for name in ("live", "used", "largest"))
+        for row in plot.memory(live, used, largest, _STYLES):
             yield Text.assemble(*row)
-        live, used = size(memory.live_bytes), size(memory.used_bytes)
-        share = f" ({percent(memory.usage)})"
-        yield Text.assemble(("⣿", _LIVE), f" live {live}  ", ("⠒", _USED), f" used {used}{share}")
-        largest = memory.largest_free_block_bytes
-        why = because(board, largest, "largest_free_block")
-        text = f" largest free block {size(largest)}" + (f": {why}" if why else "")
-        yield Text.assemble(("⠄", _LARGEST), text)
+        solid, shaded, line = _STYLES
+        text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
+        live_text = f" live {size(memory.live_bytes)}  "
+        yield Text.assemble(("█", solid), live_text, ("░", shaded), text)
+        block = memory.largest_free_block_bytes
+        why = because(board, block, "largest_free_block")
+        text = f" largest free block {size(block)}" + (f": {why}" if why else "")
+        yield Text.assemble(("╌", line), text)
 
 
 class Load(Figures):
@@ -78,15 +76,15 @@ class Load(Figures):
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
         cpu, overhead = board.status.cpu, board.status.overhead
-        room = width - _LABEL - _FIGURE
+        room, rows = width - _LABEL - _FIGURE, max(1, (height - 4) // 2)
+        why = because(board, cpu.usage, "cpu")
+        picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
+        yield from _pictured("cpu", percent(cpu.usage), why, picture)
         lags = feed.track.last("lag", room)
         longest = max([_LEAST_LAG_S, *(lag for lag in lags if lag is not None)])
-        why = because(board, cpu.usage, "cpu")
-        loads = bars(feed.track.last("cpu", room), room, 1.0)
-        yield _line("cpu", percent(cpu.usage), why or loads, "" if why else _CPU)
         why = because(board, cpu.loop_lag_worst_s, "loop_lag")
-        steps = bars(lags, room, longest)
-        yield _line("longest", duration(cpu.loop_lag_worst_s), why or steps, "" if why else _LAG)
+        picture = Plot(room, rows, longest).area(lags, _LAG)
+        yield from _pictured("longest", duration(cpu.loop_lag_worst_s), why, picture)
         tasks, threads = count(cpu.active_tasks, "task"), count(cpu.active_threads, "thread")
         yield _line("tasks", f"{tasks}, {threads}, lag {duration(cpu.loop_lag_s)}")
         yield _line("storage", _storage(board))
@@ -96,9 +94,20 @@ class Load(Figures):
         yield _line("link", link_text(feed))
 
 
-def _line(label: str, figure: str, rest: str = "", style: str = "") -> Text:
-    text = Text.assemble((label.ljust(_LABEL), "bold"), figure)
-    return text.append(" " * max(1, _FIGURE - len(figure))).append(rest, style) if rest else text
+def _pictured(label: str, figure: str, why: str, picture: Iterator[list[Styled]]) -> Iterator[Text]:
+    """Give a figure's lines: with its picture, or with why there is none."""
+    line = _line(label, figure)
+    if why:
+        yield line.append(" ").append(why)
+        return
+    for row in picture:
+        line.pad_right(max(0, _LABEL + _FIGURE - line.cell_len))
+        yield line.append_text(Text.assemble(*row))
+        line = Text()
+
+
+def _line(label: str, text: str) -> Text:
+    return Text.assemble((label.ljust(_LABEL), "bold"), text)
 
 
 def _storage(board: Board) -> str:

@@ -17,7 +17,7 @@ from boardwarden.cli.top import busiest
 from boardwarden.grants import Operation
 from boardwarden.kinds import OperationState, word
 
-from .braille import progress
+from .blocks import progress
 from .feed import Feed
 from .tail import Printable
 from .words import blocker, level_text

@@ -16,7 +16,7 @@ from boardwarden.kinds import Level, word
 
 from .feed import Feed
 
-_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "longest", "operations", "leases", "level")
+_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "longest", "ops", "leases", "level")
 _TREND_S = 60.0
 _BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 
@@ -45,7 +45,7 @@ def every(board: Board) -> str:
 def trouble(feed: Feed) -> str:
     """Return what is wrong with the link, and since when; empty where nothing is."""
     if feed.board is None:
-        return f"NOT CONNECTED: {feed.problem} Trying again." if feed.problem else ""
+        return f"NOT CONNECTED, trying again: {feed.problem}" if feed.problem else ""
     if feed.board.connected:
         return ""
     return f"LINK LOST{link_state(feed.board).removeprefix('link lost')}; figures are of then"
@@ -94,9 +94,9 @@ def about(feed: Feed) -> Iterator[Row]:
     told = (f"protocol {identity.protocol or NONE}", f"reset: {identity.reset_cause or NONE}")
     yield "boot", ", ".join((f"{_known(identity.boot_id)}", *told))
     for label, text in trend_rows(board.trends(_TREND_S)):
-        yield f"trend of {label}" if label != "period" else "trends", text
+        yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
     if board.limits.max_operations is not None:
-        yield from limit_rows(board.limits)
+        yield "limits", ", ".join(f"{label} {text}" for label, text in limit_rows(board.limits))
     for label, rows in (
         ("session", session_rows(board.sessions)),
         ("need", need_rows(board.needs)),
@@ -105,7 +105,7 @@ def about(feed: Feed) -> Iterator[Row]:
             yield label, "  ".join(cells)
     for name, capability in board.capabilities.items():
         if not capability.available:
-            yield f"no {name}", capability.reason or NONE
+            yield "unknown", f"{name}: {capability.reason or NONE}"
 
 
 def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
@@ -121,11 +121,11 @@ def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
 def _overview(feed: Feed) -> tuple[str, ...]:
     board = feed.board
     if board is None:
-        return ("not connected" if feed.problem else "connecting", *[NONE] * 7)
+        return ("none" if feed.problem else "\N{HORIZONTAL ELLIPSIS}", *[NONE] * 7)
     memory, cpu = board.status.memory, board.status.cpu
     levels = [each.level for each in board.thresholds]
     return (
-        "connected" if board.connected else "LINK LOST",
+        "ok" if board.connected else "LOST",
         percent(cpu.usage),
         size(memory.used_bytes),
         size(memory.live_bytes),
