@@ -12,7 +12,6 @@ Styled = tuple[str, str]  # a character, and Rich's style of it
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHADE = "░"
-_LINE = "╌"
 
 
 class Plot:
@@ -30,17 +29,12 @@ class Plot:
             yield [(_eighth(level - floor), style) for level in levels]
 
     def memory(
-        self, live: Figures, used: Figures, largest: Figures, styles: tuple[str, str, str]
+        self, live: Figures, used: Figures, styles: tuple[str, str]
     ) -> Iterator[list[Styled]]:
-        """Give the rows: live is solid, what else is used is shaded, largest is a broken line.
-
-        Without any colour the three can be told apart, too.
-        """
-        columns = list(
-            zip(*(self._levels(figures) for figures in (live, used, largest)), strict=True)
-        )
+        """Give the rows: live is solid, what else is used is shaded, in no colour, too."""
+        columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
-            yield [_memory_cell(*(each - floor for each in levels), styles) for levels in columns]
+            yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
 
     def _floors(self) -> Iterator[int]:
         """Give how many eighths are below each row, from the top row down."""
@@ -63,12 +57,10 @@ _NOTHING = -1
 _DARK = "#4d3a10"  # behind what is shaded
 
 
-def _memory_cell(live: int, used: int, largest: int, styles: tuple[str, str, str]) -> Styled:
-    solid, shaded, line = styles
-    if 0 < largest <= 8:
-        return _LINE, f"{line} on {solid}" if live >= 8 else line
+def _memory_cell(live: int, used: int, styles: tuple[str, str]) -> Styled:
+    solid, shaded = styles
     if live >= 8:
-        return "█", solid
+        return _eighth(live), solid
     if live > 0:
         return _eighth(live), f"{solid} on {_DARK}" if used >= 8 else solid
     if used >= 8:

@@ -14,7 +14,8 @@ from .blocks import Plot, Styled
 from .feed import Feed
 from .words import because, link_text
 
-_STYLES = ("#3fb950", "#d29922", "#58a6ff")  # live, used, largest
+_STYLES = ("#3fb950", "#d29922")  # live, used
+_LARGEST = "#58a6ff"
 _CPU, _LAG = "#a371f7", "#ff7b72"
 _LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
 _LABEL = 9
@@ -48,7 +49,7 @@ class Figures(Widget):
 
 
 class MemoryPlot(Figures):
-    """Live and used bytes as areas, the largest free block as a line, up to the total."""
+    """Live and used bytes as areas up to the total, the largest free block as bars."""
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
@@ -57,17 +58,14 @@ class MemoryPlot(Figures):
         self.border_title = f"memory, {size(memory.total_bytes)}"
         self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
         plot = Plot(width, max(1, height - 2), float(memory.total_bytes or 0))
-        live, used, largest = (track.last(name, width) for name in ("live", "used", "largest"))
-        for row in plot.memory(live, used, largest, _STYLES):
+        live, used = track.last("live", width), track.last("used", width)
+        for row in plot.memory(live, used, _STYLES):
             yield Text.assemble(*row)
-        solid, shaded, line = _STYLES
+        solid, shaded = _STYLES
         text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
         live_text = f" live {size(memory.live_bytes)}  "
         yield Text.assemble(("█", solid), live_text, ("░", shaded), text)
-        block = memory.largest_free_block_bytes
-        why = because(board, block, "largest_free_block")
-        text = f" largest free block {size(block)}" + (f": {why}" if why else "")
-        yield Text.assemble(("╌", line), text)
+        yield from _largest(feed, board, width)
 
 
 class Load(Figures):
@@ -84,7 +82,7 @@ class Load(Figures):
         longest = max([_LEAST_LAG_S, *(lag for lag in lags if lag is not None)])
         why = because(board, cpu.loop_lag_worst_s, "loop_lag")
         picture = Plot(room, rows, longest).area(lags, _LAG)
-        yield from _pictured("longest", duration(cpu.loop_lag_worst_s), why, picture)
+        yield from _pictured("lag max", duration(cpu.loop_lag_worst_s), why, picture)
         tasks, threads = count(cpu.active_tasks, "task"), count(cpu.active_threads, "thread")
         yield _line("tasks", f"{tasks}, {threads}, lag {duration(cpu.loop_lag_s)}")
         yield _line("storage", _storage(board))
@@ -108,6 +106,20 @@ def _pictured(label: str, figure: str, why: str, picture: Iterator[list[Styled]]
 
 def _line(label: str, text: str) -> Text:
     return Text.assemble((label.ljust(_LABEL), "bold"), text)
+
+
+def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
+    """Give the line of the largest free block, or why there is none."""
+    memory = board.status.memory
+    largest = memory.largest_free_block_bytes
+    text = Text(f"largest free block {size(largest)} ")
+    if why := because(board, largest, "largest_free_block"):
+        yield text.append(why)
+        return
+    room = width - text.cell_len
+    plot = Plot(room, 1, float(memory.total_bytes or 0))
+    for row in plot.area(feed.track.last("largest", room), _LARGEST):
+        yield text.append_text(Text.assemble(*row))
 
 
 def _storage(board: Board) -> str:

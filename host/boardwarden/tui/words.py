@@ -16,7 +16,7 @@ from boardwarden.kinds import Level, word
 
 from .feed import Feed
 
-_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "longest", "ops", "leases", "level")
+_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "lag max", "ops", "level")
 _TREND_S = 60.0
 _BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 
@@ -121,7 +121,7 @@ def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
 def _overview(feed: Feed) -> tuple[str, ...]:
     board = feed.board
     if board is None:
-        return ("none" if feed.problem else "\N{HORIZONTAL ELLIPSIS}", *[NONE] * 7)
+        return ("none" if feed.problem else "\N{HORIZONTAL ELLIPSIS}", *[NONE] * 6)
     memory, cpu = board.status.memory, board.status.cpu
     levels = [each.level for each in board.thresholds]
     return (
@@ -131,7 +131,6 @@ def _overview(feed: Feed) -> tuple[str, ...]:
         size(memory.live_bytes),
         duration(cpu.loop_lag_worst_s),
         str(len(board.operations)),
-        str(len(board.allocations)),
         level_text(max(levels, default=Level.CLEAR)),
     )
 
