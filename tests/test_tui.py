@@ -42,7 +42,7 @@ async def test_figures_follow_the_board(board):
         assert "up 11 s · connected" in screen(pilot.app)[0]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (60, 20), (40, 12), (10, 4), (200, 60)])
+@pytest.mark.parametrize("size", [(10, 4), (40, 12), (200, 60)])
 async def test_any_size_will_do(board, size):
     feed, _ = feed_of(board)
     async with watching(feed, size=size) as pilot:
@@ -62,6 +62,7 @@ async def test_all_panels_are_there_when_the_terminal_grows(board):
 
 
 async def test_keys_choose_the_panel(board):
+    board.interval_s = 0.05  # meters come with samples
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         for key, word in (("2", "cpu_time"), ("tab", "position [x]"), ("7", "fakeboard")):
@@ -205,17 +206,17 @@ async def test_c_collects_and_a_refusal_is_told(board):
         await until(pilot, lambda: "only just now; try again in 1.5 s" in told(pilot.app))
 
 
-@pytest.mark.parametrize("keys", [["n"], ["escape"], ["enter"], ["q"]], ids=lambda keys: keys[0])
-async def test_x_ends_nothing_unless_it_is_meant(board, keys):
+async def test_x_ends_nothing_unless_it_is_meant(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("2")
         await until(pilot, lambda: "cpu_time" in text(pilot.app))
-        await pilot.press("x")
-        await until(pilot, lambda: "End lease 7 of upload?" in text(pilot.app))
-        await pilot.press(*keys)
-        await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        for key in ("n", "escape", "enter", "q"):
+            await pilot.press("x")
+            await until(pilot, lambda: "End lease 7 of upload?" in text(pilot.app))
+            await pilot.press(key)
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
         assert asked(board, ids.RELEASE) == []
         assert pilot.app.is_running
 

@@ -54,26 +54,17 @@ def names(addresses: Sequence[Address]) -> Iterator[str]:
 
 
 async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
-    """Print what each board tells; the first that cannot be opened ends it all."""
-    alone = len(addresses) == 1
-    printing = [
-        asyncio.ensure_future(_print(address, "" if alone else name, as_json))
-        for address, name in zip(addresses, names(addresses), strict=True)
-    ]
-    try:
-        await asyncio.gather(*printing)
-    finally:
-        for task in printing:
-            task.cancel()
-        await asyncio.gather(*printing, return_exceptions=True)
-
-
-async def _print(address: Address, name: str, as_json: bool) -> None:
-    async with connect(address) as board:
-        if as_json:
-            await _print_objects(board, name)
-        else:
-            await _print_lines(board, name)
+    """Print what each board tells; where one cannot be opened, nothing."""
+    async with contextlib.AsyncExitStack() as opened:
+        opening = (opened.enter_async_context(connect(address)) for address in addresses)
+        boards: list[Board] = []
+        for found in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+            boards.append(found)
+        told = names(addresses) if len(boards) > 1 else [""]
+        printing = _print_objects if as_json else _print_lines
+        await asyncio.gather(*map(printing, boards, told))
 
 
 async def _print_lines(board: Board, name: str) -> None:
@@ -113,6 +104,8 @@ async def _show(addresses: Sequence[Address]) -> None:
         if (error.name or "").partition(".")[0] != "textual":
             raise
         raise Failure(_NEEDS) from None
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
     feeds = [Feed(*each) for each in zip(addresses, names(addresses), strict=True)]
     try:
         await _open(feeds)

@@ -29,15 +29,15 @@ def head(feed: Feed) -> tuple[str, str]:
     if not board.connected:
         return feed.name, "LINK LOST"
     up = duration(board.status.cpu.uptime_s)
-    return feed.name, f"a sample {every(board)} · up {up} · connected"
+    return feed.name, f"{every(board)} · up {up} · connected"
 
 
 def every(board: Board) -> str:
     """Return how often the board samples, and why not as often as it was asked to."""
     now = board.status
     if not now.interval_s:
-        return "stopped"
-    text = f"every {duration(now.interval_s)}"
+        return "no samples: stopped"
+    text = f"a sample every {duration(now.interval_s)}"
     wanted = now.wanted_interval_s or now.interval_s
     return f"{text}, {duration(wanted)} is over budget" if now.interval_s > wanted else text
 
