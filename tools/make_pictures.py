@@ -25,7 +25,7 @@ _MOST_S = 90.0
 
 async def picture() -> str:
     """Return the live view as SVG, taken while there is something to see."""
-    feed = Feed(f"sim:{APPLICATION}", "/dev/ttyACM0")
+    feed = Feed(f"sim:{APPLICATION}", f"sim:{APPLICATION.name}")
     app = WatchApp([feed])
     app.title = "boardwarden watch"
     try:

@@ -10,6 +10,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
+from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from boardwarden.board import Board
@@ -23,7 +24,7 @@ from .tables import Leases, Operations, Panel, TablePanel, Tasks, Thresholds
 from .texts import About, Console, Events
 from .words import head, overview, trouble
 
-_REFRESH_S = 0.25
+_REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once
 _INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PANELS: tuple[type[Panel], ...] = (
@@ -63,6 +64,7 @@ class WatchApp(App[int]):
         self._feed = self._feeds[0]
         self._panels = [kind(number) for number, kind in enumerate(_PANELS, 1)]
         self._panel = self._panels[0]
+        self._said: dict[str, str | Text] = {}
 
     def compose(self) -> ComposeResult:
         """Lay it out; the style sheet says what is where."""
@@ -100,30 +102,40 @@ class WatchApp(App[int]):
         """Show what the boards tell now."""
         if not self.screen_stack:
             return
-        main = self.screen_stack[0]
-        feed = self._feed
+        feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
-        main.query_one("#name", Static).update(name)
-        main.query_one("#state", Static).update(state)
-        wrong = trouble(feed)
-        banner = main.query_one("#trouble", Static)
-        banner.display = bool(wrong)
-        banner.update(wrong)
-        main.query_one("#body").set_class(bool(wrong), "lost")
+        self._say("#name", name)
+        self._say("#state", state)
+        self._say("#trouble", wrong)
+        self._part("#trouble").display = bool(wrong)
+        self._part("#body").set_class(bool(wrong), "lost")
         if len(self._feeds) > 1:
-            self._show_overview(main.query_one("#overview", Static))
-        for figures in main.query(Figures):
+            self._say_overview()
+        for figures in self.screen_stack[0].query(Figures):
             figures.show(feed)
         for panel in self._panels:
-            panel.show(feed)
-        main.query_one("#names", Static).update(self._names())
+            if panel.display:
+                panel.show(feed)
+        self._say("#names", self._names())
 
-    def _show_overview(self, table: Static) -> None:
-        lines = overview(self._feeds, self._feed, table.content_size.width or self.size.width)
+    def _part(self, selector: str) -> Widget:
+        return self.screen_stack[0].query_one(selector)
+
+    def _say(self, selector: str, text: str | Text) -> None:
+        """Have a part say something; all is laid out anew only where it takes other room."""
+        before = self._said.get(selector)
+        if before != text:
+            self._said[selector] = text
+            grows = before is None or _room(before) != _room(text)
+            self.screen_stack[0].query_one(selector, Static).update(text, layout=grows)
+
+    def _say_overview(self) -> None:
+        width = self._part("#overview").content_size.width or self.size.width
+        lines = overview(self._feeds, self._feed, width)
         text = Text("\n", no_wrap=True).join(
-            Text(line, "bold" if line.startswith("▶") else "") for line in lines
+            Text(line.ljust(width), "bold" if line.startswith("▶") else "") for line in lines
         )
-        table.update(text)
+        self._say("#overview", text)
 
     def _names(self) -> Text:
         """Return the panels' names in a line, the one that is shown in brackets."""
@@ -254,3 +266,8 @@ class WatchApp(App[int]):
             self.notify(str(error), severity="error", markup=False)
         else:
             self.notify(told(answer), markup=False)
+
+
+def _room(text: str | Text) -> tuple[int, ...]:
+    """Return how long each line is."""
+    return tuple(len(line) for line in str(text).split("\n"))

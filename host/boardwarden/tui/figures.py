@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from rich.text import Text
 from textual.widget import Widget
@@ -26,11 +28,16 @@ class Figures(Widget):
     """Draws a board's figures, in the room that it has."""
 
     feed: Feed | None = None
+    _told: object = None
+    _drawn: object = None
 
     def show(self, feed: Feed) -> None:
-        """Draw what this board tells now."""
-        self.feed = feed
-        self.refresh()
+        """Draw what this board tells now, if that is new."""
+        told = (feed, feed.board and feed.board.status, feed.board and link_text(feed))
+        if told != self._told or self.size != self._drawn:
+            self._told, self._drawn = told, self.size
+            self.feed = feed
+            self.refresh()
 
     def render(self) -> Text:
         """Return the picture."""
@@ -60,7 +67,7 @@ class MemoryPlot(Figures):
         plot = Plot(width, max(1, height - 2), float(memory.total_bytes or 0))
         live, used = track.last("live", width), track.last("used", width)
         for row in plot.memory(live, used, _STYLES):
-            yield Text.assemble(*row)
+            yield _joined(row)
         solid, shaded = _STYLES
         text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
         live_text = f" live {size(memory.live_bytes)}  "
@@ -100,8 +107,14 @@ def _pictured(label: str, figure: str, why: str, picture: Iterator[list[Styled]]
         return
     for row in picture:
         line.pad_right(max(0, _LABEL + _FIGURE - line.cell_len))
-        yield line.append_text(Text.assemble(*row))
+        yield line.append_text(_joined(row))
         line = Text()
+
+
+def _joined(row: list[Styled]) -> Text:
+    """Return characters with their styles; neighbours of one style are drawn at once."""
+    runs = groupby(row, key=itemgetter(1))
+    return Text.assemble(*(("".join(char for char, _ in run), style) for style, run in runs))
 
 
 def _line(label: str, text: str) -> Text:
@@ -119,7 +132,7 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
     room = width - text.cell_len
     plot = Plot(room, 1, float(memory.total_bytes or 0))
     for row in plot.area(feed.track.last("largest", room), _LARGEST):
-        yield text.append_text(Text.assemble(*row))
+        yield text.append_text(_joined(row))
 
 
 def _storage(board: Board) -> str:

@@ -35,10 +35,14 @@ class Panel(Vertical):
     def __init__(self, number: int) -> None:
         super().__init__(id=self.word, classes="panel")
         self.number = number
+        self._said: str | None = None
         self.titled("")
 
     def titled(self, text: str) -> None:
         """Say something beside the panel's name."""
+        if text == self._said:  # saying it again would draw it again
+            return
+        self._said = text
         self.border_title = f"{self.number} {self.word}" + (f": {text}" if text else "")
 
     def show(self, feed: Feed) -> None:

@@ -80,7 +80,8 @@ class About(Panel):
         text = aligned(about(feed), width)
         body = self.query_one(Static)
         if text != self._text:
+            grows = text.count("\n") != self._text.count("\n") or not self._text
             self._text = text
-            body.update(text)
+            body.update(text, layout=grows)
 
     _text = ""
