@@ -58,12 +58,17 @@ class Figures(Widget):
 class MemoryPlot(Figures):
     """Live and used bytes as areas up to the total, the largest free block as bars."""
 
+    def show(self, feed: Feed) -> None:
+        """See Figures; the frame says how much memory there is, and how far back it goes."""
+        super().show(feed)
+        total = None if feed.board is None else feed.board.status.memory.total_bytes
+        span_s = feed.track.span_s(self.content_size.width)
+        self.border_title = f"memory, {size(total)}"
+        self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
+
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
         memory, track = board.status.memory, feed.track
-        span_s = track.span_s(width)
-        self.border_title = f"memory, {size(memory.total_bytes)}"
-        self.border_subtitle = f"the last {duration(span_s)}" if span_s else ""
         plot = Plot(width, max(1, height - 2), float(memory.total_bytes or 0))
         live, used = track.last("live", width), track.last("used", width)
         for row in plot.memory(live, used, _STYLES):
