@@ -28,7 +28,7 @@ HOST_LAYERS = [
     ["__init__"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["serve"],
-    ["cli", "demo", "__main__"],
+    ["cli", "tui", "demo", "__main__"],
 ]
 # The agent wires the modules of the middle, which do not import each other.
 BOARD_MIDDLE = [

@@ -74,6 +74,7 @@ MESSAGES: dict[str, list[Any]] = {
     ],
     "cancel": [ids.REQUEST, _HOST, 7, ids.CANCEL, [5]],
     "tell meters": [ids.REQUEST, _HOST, 8, ids.TELL_METERS, [5000]],
+    "collect": [ids.REQUEST, _HOST, 9, ids.COLLECT, []],
     "begin": [ids.REQUEST, _HOST, 4, ids.BEGIN, ["flash", 2, 30_000, None, 0]],
     "subscribe": [ids.SUBSCRIBE, 1, 0, _HOST],
     "subscribe today": [ids.SUBSCRIBE, ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR, _HOST],

@@ -5,7 +5,7 @@ What a host allocates and begins belongs to its session, which ends when it has 
 
 from micropython import const
 
-from .errors import Preempted
+from .errors import Denied, Preempted
 
 _PING = const(0)
 _START_MONITORING = const(1)
@@ -21,6 +21,7 @@ _SET_THRESHOLD = const(10)
 _CANCEL = const(11)
 _TELL_METERS = const(12)
 _COST = const(13)
+_COLLECT = const(15)
 
 
 class Asked:
@@ -43,6 +44,7 @@ class Asked:
             _CANCEL: self._cancel,
             _TELL_METERS: self._tell_meters,
             _COST: self._cost,
+            _COLLECT: self._collect,
         }
 
     def _ping(self):
@@ -50,6 +52,16 @@ class Asked:
 
     def _cost(self):
         return list(self._agent.sampler.cost().values())
+
+    def _collect(self):
+        memory = self._agent.memory
+        wait_ms = memory.collect_in_ms()
+        if wait_ms:  # so that no host can make the application stand still
+            raise Denied("collected", None, wait_ms)
+        used = memory.used_now()
+        if not memory.collect():
+            raise Denied("gc_off")
+        return max(0, used - memory.live)
 
     def _host_session(self):
         agent = self._agent

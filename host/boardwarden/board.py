@@ -119,6 +119,16 @@ class Board(Granting):
         """Have the board stop sampling."""
         await self._ask(ids.STOP_MONITORING)
 
+    async def collect(self) -> int:
+        """Have the board collect garbage; return how many bytes that freed.
+
+        Raises Denied where it did so a moment ago, or where the application does not allow it.
+        """
+        value = await self._ask(ids.COLLECT)
+        if type(value) is not int:
+            raise diagnosis.not_understood()
+        return value
+
     async def cost(self) -> dict[str, float]:
         """Have the board take a sample; return what each part of it took there, in seconds."""
         value = await self._ask(ids.COST)

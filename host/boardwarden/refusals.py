@@ -23,6 +23,8 @@ _REASONS = {
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "memory is so short that only high priorities get any",
+    "collected": "garbage was collected only just now",
+    "gc_off": "the application has switched collections off",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
     "quota:storage": "the session's quota of storage is used up",

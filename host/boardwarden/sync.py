@@ -55,6 +55,10 @@ class SyncBoard(SyncGranting):
         """Have the board stop sampling."""
         call(self._loop, self._board.stop_monitoring())
 
+    def collect(self) -> int:
+        """Have the board collect garbage; return how many bytes that freed."""
+        return call(self._loop, self._board.collect())
+
     def cost(self) -> dict[str, float]:
         """Have the board take a sample; return what each part of it took there, in seconds."""
         return call(self._loop, self._board.cost())

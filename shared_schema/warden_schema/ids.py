@@ -8,7 +8,7 @@ global look-up on MicroPython); `tests/test_schema_constants.py` holds those equ
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 2
+PROTOCOL_MINOR = 3
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -246,6 +246,7 @@ SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no level
 CANCEL = 11  # [operation's id] -> nil
 TELL_METERS = 12  # [for_ms] -> nil
 COST = 13  # [] -> µs of each of COST_PARTS
+COLLECT = 15  # [] -> bytes that were garbage
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import commands, grant_app, logs, serve_app
+from . import commands, grant_app, logs, serve_app, watch_app
 from .options import BoardOption, JsonOption, given
 from .outcome import run
 
@@ -67,12 +67,6 @@ def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def watch(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the board's state until Ctrl-C."""
-    run(commands.watch(given(board), as_json))
-
-
-@app.command()
 def trends(
     board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
 ) -> None:
@@ -98,5 +92,5 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
     run(commands.console(given(board), as_json))
 
 
-for command in (*grant_app.COMMANDS, *serve_app.COMMANDS):
+for command in (*grant_app.COMMANDS, *serve_app.COMMANDS, *watch_app.COMMANDS):
     app.command()(command)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from boardwarden.board import Board
-
-from .follow import draw, link_state, looks, print_lines, settled
+from .follow import settled
 from .output import print_json, print_rows
 from .text import percent
 from .trend_view import trend_rows
@@ -23,17 +19,6 @@ async def status(address: str, as_json: bool) -> None:
             print_json(now.to_dict())
         else:
             print_rows(status_rows(now, board.capabilities))
-
-
-async def watch(address: str, as_json: bool) -> None:
-    """Show the board's state until interrupted."""
-    async with connect(address) as board:
-        if as_json:
-            await _print_samples(board)
-        elif sys.stdout.isatty():
-            await draw(board, address)
-        else:
-            await print_lines(board)
 
 
 async def trends(address: str, period: float, as_json: bool) -> None:
@@ -83,14 +68,3 @@ async def console(address: str, as_json: bool) -> None:
                 print_json({"text": text})
             else:
                 print(text, end="", flush=True)
-
-
-async def _print_samples(board: Board) -> None:
-    """Print one JSON object a sample; that the link is lost or back goes to standard error."""
-    connected = True
-    async for sampled in looks(board):
-        if board.connected != connected:
-            connected = board.connected
-            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
-        if sampled:
-            print_json(board.status.to_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -29,9 +30,8 @@ BoardsOption = Annotated[
     list[str],
     typer.Option(
         "--board",
-        envvar=_ENVIRONMENT,
         metavar="ADDRESS",
-        help=f"{FORMS}; once for each board.",
+        help=f"{FORMS}; may be repeated. Else {_ENVIRONMENT}.",
         show_default=False,
         autocompletion=addresses,
     ),
@@ -49,6 +49,6 @@ def given(board: str) -> str:
     return board
 
 
-def given_all(boards: Sequence[str]) -> list[str]:
-    """Return the addresses, at least one, or say how to give one."""
-    return list(boards) or [given("")]
+def all_given(boards: Sequence[str]) -> list[str]:
+    """Return the addresses, else the one of the environment, or say how to give one."""
+    return list(boards) or [given(os.environ.get(_ENVIRONMENT, ""))]

@@ -10,7 +10,7 @@ from boardwarden.errors import AddressError
 
 from . import serving
 from .extras import require
-from .options import BoardsOption, given_all
+from .options import BoardsOption, all_given
 from .outcome import checked, fail, run
 
 ListenOption = Annotated[
@@ -28,7 +28,7 @@ def serve(
     otlp: OtlpOption = None,
 ) -> None:
     """Serve boards' figures to Prometheus, and push them over OTLP, until Ctrl-C."""
-    boards = given_all(board)
+    boards = all_given(board)
     require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
     if otlp is not None:
         module = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
