@@ -13,6 +13,7 @@ from .errors import (
     NoAgent,
     NotFound,
     PermissionDenied,
+    PolicyError,
     PortBusy,
     PortMissing,
     RequestError,
@@ -46,6 +47,7 @@ from .models import (
     Trend,
     Trends,
 )
+from .policy import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
 
@@ -81,6 +83,8 @@ __all__ = [
     "OperationState",
     "Overhead",
     "PermissionDenied",
+    "Policy",
+    "PolicyError",
     "PortBusy",
     "PortMissing",
     "Priority",
@@ -89,6 +93,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceType",
     "Sample",
+    "SessionQuota",
     "SimulatorMissing",
     "Status",
     "Storage",

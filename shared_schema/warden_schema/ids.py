@@ -260,6 +260,7 @@ MAX_EVENTS = 16  # that the board remembers
 MAX_THRESHOLDS = 8
 MAX_METERS = 16
 MAX_NEEDS = 8
+MAX_QUOTAS = 8  # that a policy has for sessions, by name
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
 
 # --- what is watched ------------------------------------------------------------------------------
@@ -286,6 +287,8 @@ THRESHOLD_METRICS = {
     "bad_frames": "count",
     "faults": "count",
 }
+# What a board watches unless it is told otherwise: metric, warn, critical, clear, hold_ms, action.
+MEMORY_LADDER = ("memory", 750, 850, 650, 0, 1)
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
