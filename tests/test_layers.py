@@ -46,6 +46,7 @@ BOARD_LAYERS = [
     BOARD_MIDDLE,
     ["sample_table"],
     ["policy", "guard"],
+    ["kept"],
     ["sampler", "asked"],
     ["agent"],
     ["report", "run"],
