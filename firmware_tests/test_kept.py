@@ -37,10 +37,13 @@ class Rig:
         self.line.told()
         self.line.hear(67, _HOST, self._next, operation, list(arguments))
         self._next += 1
-        self.agent.step(True)
-        assert self.agent.faults == 0
-        reply = next(message for message in self.line.told() if message[0] == 7)
-        return reply[3], reply[4]
+        for _ in range(20):  # there may be much to tell before
+            self.agent.step(True)
+            assert self.agent.faults == 0
+            for message in self.line.told():
+                if message[0] == 7:
+                    return message[3], message[4]
+        raise AssertionError("no reply")
 
     def set_all(self):
         for request in (

@@ -33,7 +33,7 @@ from .grants import (
     Threshold,
 )
 from .history import Column, History, Sample
-from .kinds import Action, Level, OperationState, Priority, ResourceType
+from .kinds import Action, Kept, Level, OperationState, Priority, ResourceType
 from .models import (
     Capability,
     Cpu,
@@ -68,6 +68,7 @@ __all__ = [
     "Event",
     "History",
     "Identity",
+    "Kept",
     "Lease",
     "Level",
     "Limits",

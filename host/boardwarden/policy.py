@@ -52,9 +52,15 @@ class Policy(Model):
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name; of thresholds what is set, not what the figure is."""
         found = super().to_dict()
-        for each in found["thresholds"] or ():
-            del each["level"], each["value"]
+        if self.thresholds is not None:
+            found["thresholds"] = [set_of(each) for each in self.thresholds]
         return found
+
+
+def set_of(each: Threshold) -> dict[str, Any]:
+    """Return what of a threshold is set, by name; not where its figure is."""
+    found = each.to_dict()
+    return {name: found[name] for name in found if name not in ("level", "value")}
 
 
 def threshold(
