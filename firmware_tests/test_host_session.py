@@ -9,7 +9,7 @@ from warden.tables import Hello
 from warden.uplink import Uplink
 
 _HOST = 77
-_MINOR = 2
+_MINOR = 3
 
 
 class Rig:

@@ -144,6 +144,10 @@ class CommandOnTerminal:
         back = self.seen.rfind(b"\x1b[?1049l") >= self.seen.rfind(b"\x1b[?1049h")
         return termios.tcgetattr(self._terminal) == self._modes and shown and back
 
+    async def type(self, keys):
+        """Type these bytes."""
+        self.press(keys)
+
     async def status(self):
         """Wait for the command's end; return its exit status."""
         with contextlib.suppress(LinkLost):

@@ -21,7 +21,10 @@ _SET_THRESHOLD = const(10)
 _CANCEL = const(11)
 _TELL_METERS = const(12)
 _COST = const(13)
+_KEEP = const(14)
 _COLLECT = const(15)
+_QUOTA = const(16)
+_SET_QUOTA = const(17)
 
 
 class Asked:
@@ -44,7 +47,10 @@ class Asked:
             _CANCEL: self._cancel,
             _TELL_METERS: self._tell_meters,
             _COST: self._cost,
+            _KEEP: self._keep,
             _COLLECT: self._collect,
+            _QUOTA: self._quota,
+            _SET_QUOTA: self._set_quota,
         }
 
     def _ping(self):
@@ -62,6 +68,20 @@ class Asked:
         if not memory.collect():
             raise Denied("gc_off")
         return max(0, used - memory.live)
+
+    def _kept(self):
+        from .kept import of
+
+        return of(self._agent)
+
+    def _keep(self, what):
+        return self._kept().asked(what)
+
+    def _quota(self, place):
+        return self._kept().quota(place)
+
+    def _set_quota(self, *quota):
+        self._kept().set_quota(*quota)
 
     def _host_session(self):
         agent = self._agent

@@ -22,7 +22,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(2)
+_MINOR = const(3)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)

@@ -15,6 +15,7 @@ from .errors import (
     NoAgent,
     NotFound,
     PermissionDenied,
+    PolicyError,
     PortBusy,
     PortMissing,
     RequestError,
@@ -34,7 +35,7 @@ from .grants import (
     Threshold,
 )
 from .history import Column, History, Sample
-from .kinds import Action, Level, OperationState, Priority, ResourceType
+from .kinds import Action, Kept, Level, OperationState, Priority, ResourceType
 from .models import (
     Capability,
     Cpu,
@@ -48,6 +49,7 @@ from .models import (
     Trend,
     Trends,
 )
+from .policy import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
 
@@ -71,6 +73,7 @@ __all__ = [
     "Event",
     "History",
     "Identity",
+    "Kept",
     "Lease",
     "Level",
     "Limits",
@@ -86,6 +89,8 @@ __all__ = [
     "OperationState",
     "Overhead",
     "PermissionDenied",
+    "Policy",
+    "PolicyError",
     "PortBusy",
     "PortMissing",
     "Priority",
@@ -94,6 +99,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceType",
     "Sample",
+    "SessionQuota",
     "SimulatorMissing",
     "Status",
     "Storage",
