@@ -11,6 +11,7 @@ BoardError
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   └── VersionMismatch     the board's agent speaks another major version; .board_version
 ├── LinkLost                the link broke, or the board is closed
+├── DeployError             the agent could not be put on the board, or taken off it
 └── RequestError            a request has no good answer
     ├── RequestTimeout      no reply in time: whether it was done is unknown
     ├── RequestRefused      the board said no; .code, .value
@@ -72,6 +73,10 @@ class VersionMismatch(ConnectError):
 
 class LinkLost(BoardError):
     """The link to the board broke or was closed."""
+
+
+class DeployError(BoardError):
+    """The agent could not be put on the board, or taken off it; the text says what remains."""
 
 
 class RequestError(BoardError):
