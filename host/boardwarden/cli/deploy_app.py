@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import FORMS, is_serial
 
-from .options import ENVIRONMENT
+from .options import ENVIRONMENT, JsonOption
 from .outcome import Failure, fail, reported
 
 PortArgument = Annotated[
@@ -53,4 +54,39 @@ def deploy(
             deploying.deploy(port, start, talk)
 
 
-COMMANDS = (deploy,)
+def doctor(
+    board: Annotated[
+        str,
+        typer.Argument(metavar="ADDRESS", envvar=ENVIRONMENT, show_default=False, help=f"{FORMS}."),
+    ],
+    seconds: Annotated[
+        float,
+        typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
+    ] = 3.0,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out how a board and the link to it are, and what to do next. Exit status 2: not well."""
+    from .doctor import doctor as examine
+
+    with reported():
+        status = examine(board, seconds, yes, as_json)
+        sys.stdout.flush()
+        if status:
+            raise typer.Exit(status)
+
+
+def boards(
+    ports: Annotated[
+        list[str] | None, typer.Argument(metavar="[PORT]...", help="Only these.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the serial ports and what answers there: an agent, a REPL, nothing."""
+    from .doctor import boards as look
+
+    with reported():
+        look(ports or [], as_json)
+
+
+COMMANDS = (deploy, doctor, boards)
