@@ -67,6 +67,8 @@ def _what(port: Port) -> str:
     if port.board is not None:
         board = port.board
         return f"{board.machine}, MicroPython {board.firmware}, agent {board.agent}"
+    if port.answers == "error":
+        return port.problem or NONE
     device = " ".join(part for part in (port.description, port.usb_id) if part)
     return device or NONE
 
@@ -95,9 +97,8 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
     if repl.agent is None:
         yield "agent", "not installed"
     else:
-        started = (
-            f"started by {' and '.join(repl.started_by)}" if repl.started_by else "not started"
-        )
+        by = " and ".join(repl.started_by)
+        started = f"started by {by}" if by else "not started"
         yield "agent", f"{repl.agent} at {repl.agent_place}, {started}, does not answer"
     yield "free", f"{size(repl.free_heap_bytes)} of heap, {size(repl.free_disk_bytes)} of disk"
     if repl.lacks:

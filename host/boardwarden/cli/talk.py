@@ -65,7 +65,7 @@ class TerminalTalk:
             return True
         if not sys.stdin.isatty():
             raise Failure(f"{question} Say so with --yes: there is no terminal to ask on.")
-        print(f"{question} [y/N] ", end="", flush=True)
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def _begin_progress(self, name: str, done: int, total: int) -> None:

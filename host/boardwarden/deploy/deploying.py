@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost
+from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, NoAgent
 
 from . import starting
 from .board import About, BoardFiles
@@ -25,7 +25,11 @@ from .talk import Talk
 
 T = TypeVar("T")
 
-_HELLO_S = 20.0
+_HELLO_S = 15.0
+_LOOP = (
+    "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
+    "by warden.poll() in a loop"
+)
 
 
 def deploy(address: str, start: str, talk: Talk) -> None:
@@ -271,12 +275,16 @@ def _architecture(about: About, compiler: Compiler, talk: Talk) -> str:
 
 
 def _await_hello(address: str, talk: Talk) -> None:
+    def waited(elapsed: float) -> None:
+        talk.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
+
     try:
-        identity = asyncio.run(hello(address, _HELLO_S))
+        identity = asyncio.run(hello(address, _HELLO_S, waited))
+    except NoAgent as error:
+        raise DeployError(f"The agent is on the board, but nothing runs it: {_LOOP}.") from error
     except AtPrompt as error:
         raise DeployError(
-            "The agent is on the board, but nothing runs it: the application has ended or has no "
-            "loop of asyncio, and the port no machine.Timer; call warden.poll() in its loop."
+            f"The agent is on the board, but its application has ended, and {_LOOP}."
         ) from error
     except ConnectError as error:
         raise DeployError(

@@ -1,4 +1,4 @@
-"""The serial ports of this machine, and what answers at each; nothing that runs there is stopped."""
+"""The serial ports of this machine, and what answers at each; no program there is stopped."""
 
 from __future__ import annotations
 

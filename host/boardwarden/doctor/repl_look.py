@@ -108,9 +108,8 @@ async def look(address: str, runs: bool) -> Firmware:
 def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
     text = printed.partition(_BEGIN)[2].partition(_END)[0]
     try:
-        port, machine, version, mpy, agent, place, starts, heap, disk, lacks = ast.literal_eval(
-            text
-        )
+        told = ast.literal_eval(text)
+        port, machine, version, mpy, agent, place, starts, heap, disk, lacks = told
     except (ValueError, SyntaxError) as error:
         last = (traceback.strip().splitlines() or ["its answer is damaged"])[-1]
         raise LinkLost(f"The REPL could not tell what the board is: {last}.") from error
