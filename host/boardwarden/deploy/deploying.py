@@ -83,10 +83,14 @@ class _Run:
         except LinkLost as error:
             raise LinkLost(self._after_loss(error)) from error
         except KeyboardInterrupt:
+            if not self.files.about.machine:
+                raise
             self._tidy()
             self._talk.say(f"Stopped. {self._state}.")
             raise
         except DeployError as error:
+            if not self.files.about.machine:
+                raise  # no board was reached
             self._tidy()
             raise DeployError(f"{_open(error)}. {self._state}.") from error
 
@@ -101,8 +105,6 @@ class _Run:
     def _tidy(self) -> None:
         """Remove what is staged, or finish what is being exchanged; let the application run."""
         about = self.files.about
-        if not about.machine:
-            return  # no board was reached
         try:
             self.files.repl.enter()  # a program may have been cut short
             if about.lib:

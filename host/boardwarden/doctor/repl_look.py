@@ -43,7 +43,7 @@ def look():
   except OSError:
    pass
  try:
-  state = os.statvfs('')
+  state = os.statvfs(os.getcwd())
   disk = state[1] * state[4]
  except (OSError, AttributeError):
   disk = None
