@@ -126,10 +126,11 @@ class ReplBoard:
             return
         os.close(self._board)
         self._board = -1
-        died = self._process.wait() < 0
+        died = self._process.wait() == -signal.SIGKILL  # SIGINT: Ctrl-C as it boots
         if died or self.kind == "posix":
             self._off()
         else:
+            self._note(REBOOT)
             os.write(self._host, REBOOT)
             self._start()
 

@@ -159,16 +159,27 @@ class BoardFiles:
 
     # --- changing -------------------------------------------------------------------------------
 
+    def _change(self, program: str) -> None:
+        try:
+            self.repl.call(program)
+        except FileError as error:
+            if error.number in _FULL:
+                raise DiskFull("The board's disk is full") from error
+            raise DeployError(
+                f"{self.about.lib or '/lib'} on the board cannot be written to (error "
+                f"{error.number})"
+            ) from error
+
     def make_work(self) -> None:
         """Make the folders that files are staged in."""
         lib = self.about.lib
         work = f"{lib}/{WORK}"
         folders = [lib, work, f"{work}/new", *(f"{work}/new/{package}" for package in PACKAGES)]
-        self.repl.call(programs.make_folders(folders))
+        self._change(programs.make_folders(folders))
 
     def drop_work(self) -> None:
         """Remove what is staged."""
-        self.repl.call(programs.remove([f"{self.about.lib}/{WORK}"]))
+        self._change(programs.remove([f"{self.about.lib}/{WORK}"]))
 
     def write(self, path: str, data: bytes, done: Advance = lambda count: None) -> None:
         """Write a file; `done` is told how many bytes have been written.
@@ -176,57 +187,50 @@ class BoardFiles:
         Raises DeployError when the board's disk is full.
         """
         starts = range(0, max(1, len(data)), _PIECE_BYTES)
-        try:
-            for start in starts:
-                piece = data[start : start + _PIECE_BYTES]
-                first, last = start == 0, start == starts[-1]
-                self.repl.call(programs.write(path, piece, first, last, self.about.base64))
-                done(min(start + _PIECE_BYTES, len(data)))
-        except FileError as error:
-            if error.number in _FULL:
-                raise DiskFull("The board's disk is full") from error
-            raise DeployError(
-                f"{path} cannot be written on the board (error {error.number})"
-            ) from error
+        for start in starts:
+            piece = data[start : start + _PIECE_BYTES]
+            first, last = start == 0, start == starts[-1]
+            self._change(programs.write(path, piece, first, last, self.about.base64))
+            done(min(start + _PIECE_BYTES, len(data)))
 
     def switch(self, keep: Iterable[str]) -> None:
         """Put what is staged, and what of the old files is kept, in the place of the old ones."""
-        self.repl.call(programs.begin_switch(self.about.lib, sorted(keep)))
+        self._change(programs.begin_switch(self.about.lib, sorted(keep)))
         self.finish_switch()
 
     def finish_switch(self) -> None:
         """Carry out, or go on with, a switch."""
-        self.repl.call(programs.switch(self.about.lib))
+        self._change(programs.switch(self.about.lib))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, and folders with all that is in them."""
-        self.repl.call(programs.remove(list(paths)))
+        self._change(programs.remove(list(paths)))
 
     def remove_empty(self, folders: Iterable[str]) -> None:
         """Remove folders that are empty."""
-        self.repl.call(programs.remove_empty(list(folders)))
+        self._change(programs.remove_empty(list(folders)))
 
     def move_out(self, package: str) -> None:
         """Take a package out of lib in one step, into the folder for what goes."""
         lib = self.about.lib
         gone = f"{lib}/{WORK}/gone"
-        self.repl.call(programs.make_folders([f"{lib}/{WORK}", gone]))
-        self.repl.call(programs.rename(f"{lib}/{package}", f"{gone}/{package}"))
+        self._change(programs.make_folders([f"{lib}/{WORK}", gone]))
+        self._change(programs.rename(f"{lib}/{package}", f"{gone}/{package}"))
 
     def replace(self, name: str, data: bytes) -> None:
         """Exchange a file in the board's root for another content in one step."""
         lib, root = self.about.lib, self.about.root
         made = f"{lib}/{WORK}/{name}"
-        self.repl.call(programs.make_folders([lib, f"{lib}/{WORK}"]))
+        self._change(programs.make_folders([lib, f"{lib}/{WORK}"]))
         self.write(f"{made}.part", data)
         if self.read(f"{made}.part") != data:
             raise DeployError(f"{name} arrived damaged on the board")
-        self.repl.call(programs.rename(f"{made}.part", made))
-        self.repl.call(programs.rename(made, f"{root}/{name}"))
+        self._change(programs.rename(f"{made}.part", made))
+        self._change(programs.rename(made, f"{root}/{name}"))
 
     def settle_start(self, names: Iterable[str]) -> None:
         """Finish what an interruption left of replace()."""
-        self.repl.call(programs.settle_start(self.about.lib, self.about.root, list(names)))
+        self._change(programs.settle_start(self.about.lib, self.about.root, list(names)))
 
     # --- afterwards -----------------------------------------------------------------------------
 

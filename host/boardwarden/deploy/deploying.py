@@ -93,6 +93,9 @@ class _Run:
                 raise  # no board was reached
             self._tidy()
             raise DeployError(f"{_open(error)}. {self._state}.") from error
+        except Exception:  # of whoever talks with the user
+            self._tidy()
+            raise
 
     def _after_loss(self, error: Exception) -> str:
         if not self.files.about.lib:

@@ -85,7 +85,7 @@ class Repl:
             for _ in range(_ENTER_TRIES):
                 self._port.write(b"\r\x03\x03")
                 time.sleep(0.1)  # for the program that is stopped to say so
-                self._port.reset_input_buffer()
+                self._port.read(self._port.in_waiting)
                 self._port.write(b"\r\x01")
                 if self._reads(_BANNER, _ENTER_S):
                     return
