@@ -143,10 +143,10 @@ class ReplBoard:
         """Call something once the host has sent so many bytes more."""
         self._at.append((self.received + count, call))
 
-    def wait_for(self, mark):
-        """Wait until the board has printed something."""
+    def wait_for(self, mark, times=1):
+        """Wait until the board has printed something so many times."""
         with self._news:
-            came = self._news.wait_for(lambda: mark in self.printed, 20)
+            came = self._news.wait_for(lambda: self.printed.count(mark) >= times, 20)
         assert came, self.printed
 
     def _off(self):

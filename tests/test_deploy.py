@@ -3,9 +3,11 @@
 import asyncio
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import tty
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,21 +149,60 @@ def test_an_application_that_runs_no_loop_is_told(board, monkeypatch):
         deploying.deploy(board.port, "main.py", Quiet())
 
 
-def test_the_agent_of_the_firmware_comes_first(tmp_path):
-    tool = REPO / "tools" / "build_firmware.py"
-    built = subprocess.run([sys.executable, tool, "unix"], capture_output=True, text=True)
-    if built.returncode and not os.environ.get("CI"):
-        pytest.skip(f"no firmware: {built.stderr.strip().splitlines()[-1]}")
-    assert built.returncode == 0, built.stderr
-    board = ReplBoard(tmp_path, program=built.stdout.splitlines()[-1])
-    board.put({"main.py": ASYNCIO_APP})
+def test_the_agent_of_the_firmware_comes_first(board, tiny, monkeypatch):
+    """The unix port that has a raw REPL has no agent in it: it is only said to."""
+    ask = deploying.BoardFiles._ask
+    monkeypatch.setattr(deploying.BoardFiles, "_ask", lambda self: replace(ask(self), frozen="0.0"))
+    board.put({"main.py": tiny_agent.APP})
     with board:
         talk = Quiet()
         deploying.deploy(board.port, "main.py", talk)
-        assert any("is in the firmware: nothing to copy" in said for said in talk.said)
-        assert talk.said[-1].endswith(f"answers at {board.port}.")
+        assert any("0.0 is in the firmware: nothing to copy" in said for said in talk.said)
+        assert set(board_names(board)) == {"main.py"}
         deploying.remove(board.port, talk)
-    assert board.files()["main.py"] == ASYNCIO_APP
+    assert board.files()["main.py"] == tiny_agent.APP
+
+
+def board_names(board):
+    """Return the names of the files on a board."""
+    return {name for name, data in board.files().items() if data is not None}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    not os.environ.get("CI") and shutil.which("qemu-system-arm") is None,
+    reason="QEMU is missing: apt-get install qemu-system-arm",
+)
+def test_firmware_that_has_the_agent_and_no_file_system():
+    tool = REPO / "tools" / "build_firmware.py"
+    built = subprocess.run([sys.executable, tool, "qemu"], capture_output=True, text=True)
+    if built.returncode and not os.environ.get("CI"):
+        pytest.skip(f"no firmware: {built.stderr.strip().splitlines()[-1]}")
+    assert built.returncode == 0, built.stderr
+    words = [
+        "-M",
+        "mps2-an385",
+        "-nographic",
+        "-monitor",
+        "null",
+        "-semihosting",
+        "-serial",
+        "pty",
+        "-kernel",
+    ]
+    qemu = subprocess.Popen(
+        ["qemu-system-arm", *words, built.stdout.splitlines()[-1]],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        port = next(word for word in qemu.stdout.readline().split() if word.startswith("/dev/"))
+        sentence = sentence_of(run("deploy", port))
+        assert "is in this board's firmware" in sentence
+    finally:
+        qemu.kill()
+        qemu.communicate()
 
 
 # --- what is on the board already -----------------------------------------------------------------
@@ -282,7 +323,7 @@ def test_a_change_that_nobody_confirmed(board):
     with board:
         assert "--yes" in sentence_of(run("deploy", board.port, "--start", "main.py"))
         board.wait_for(b"application runs")
-    assert {n for n, data in board.files().items() if data is not None} == {"main.py"}
+    assert board_names(board) == {"main.py"}
 
 
 def test_options_that_make_no_sense():
@@ -324,4 +365,4 @@ def test_the_question_can_be_answered_with_no(board, answer, status):
         ended, seen = asyncio.run(answered(board, answer))
     assert ended == status, seen
     assert "The board is as it was." in seen
-    assert {n for n, data in board.files().items() if data is not None} == {"main.py"}
+    assert board_names(board) == {"main.py"}

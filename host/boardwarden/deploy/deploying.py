@@ -155,6 +155,11 @@ class _Run:
         about = self.files.probe()
         self._stop.check()
         self._talk.say(f"{about.machine}, MicroPython {about.firmware}")
+        if not about.lib and about.frozen:
+            raise DeployError(
+                f"The agent {about.frozen} is in this board's firmware, which has no file system: "
+                "there is nothing to deploy"
+            )
         if not about.lib:
             raise DeployError(
                 "This board has no folder for packages: no /lib is in its sys.path, so freeze the "

@@ -52,7 +52,7 @@ del _bw
 
 
 PROBE = """\
-import os, sys
+import sys
 def has(name):
  try:
   return __import__(name)
@@ -78,7 +78,8 @@ for name in list(sys.modules):
  if name.split('.')[0] in ('warden', 'warden_schema'):
   del sys.modules[name]
 what = sys.implementation
-files = hasattr(os, 'stat') and hasattr(os, 'rename')
+os = has('os')
+files = hasattr(os, 'rename')
 return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr(what, '_mpy', 0),
  os.getcwd() if files else '', path, hashes, base64, frozen)
 """

@@ -16,6 +16,8 @@ from .repl_look import Firmware, look
 
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
+_HELLO_S = 3.0
+
 
 @dataclass(frozen=True)
 class Checkup(Model):
@@ -64,7 +66,7 @@ async def examine(
     Raises a ConnectError where the address cannot be opened, LinkLost where the board vanishes.
     """
     try:
-        async with connect(address) as board:
+        async with connect(address, timeout=_HELLO_S) as board:
             link = await measure(board, seconds, progress)
             return Checkup(address, AGENT, board.status.board, dict(board.capabilities), link)
     except VersionMismatch as error:
