@@ -308,11 +308,13 @@ def test_a_port_in_use(board):
             os.close(holder)
 
 
-def test_a_port_where_no_micropython_is():
+def test_a_port_where_no_micropython_is(monkeypatch):
+    monkeypatch.setattr("boardwarden.deploy.repl._ENTER_S", 0.2)
     near, far = pty.openpty()
     tty.setraw(far)
     try:
-        assert "No MicroPython answers" in sentence_of(run("deploy", os.ttyname(far)))
+        with pytest.raises(DeployError, match=r"^No MicroPython answers"):
+            deploying.deploy(os.ttyname(far), "", Quiet())
     finally:
         os.close(near)
         os.close(far)
