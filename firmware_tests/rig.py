@@ -29,6 +29,15 @@ class FakeTicks:
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
 
+def turn(agent):
+    """Have an agent listen, and tell all that it has to tell: a few frames at a time."""
+    agent.step(True)
+    for _ in range(40):
+        if agent.session is None or b"\x01" not in agent.clock.news:
+            break
+        agent.step(True)
+
+
 class FakeLine:
     """Stands in for a link: what the host says goes in, what it is told comes out.
 

@@ -1,6 +1,6 @@
 """What hosts are granted: asked over the line, decided on the board, told in rows and events."""
 
-from rig import FakeLine, board
+from rig import FakeLine, board, turn
 from warden.agent import Agent
 
 _HOST = 77
@@ -24,7 +24,7 @@ class Rig:
         return self.turn()
 
     def turn(self):
-        self.agent.step(True)
+        turn(self.agent)
         assert self.agent.faults == 0
         return self.line.told()
 
@@ -39,6 +39,7 @@ class Rig:
         """Let so much time pass on the board's clock, unheard."""
         for _ in range(seconds):
             self.agent.clock.s += 1
+            self.agent.clock.now()
             self.agent.step()
         return self.line.told()
 

@@ -48,6 +48,7 @@ class Sessions:
                 session = Session(self, self._next_id, codec.cut(name, _MAX_NAME), quotas, ttl_ms)
                 self._next_id += 1
                 self.table[place] = session
+                session.deadline.passed()  # is looked at in time, now that it can be found
                 self.changed(place)
                 return session
         finally:
