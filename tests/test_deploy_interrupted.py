@@ -169,7 +169,7 @@ def test_power_cut_at_any_write_to_the_flash(tmp_path, use, user_files):
 def test_power_cut_while_it_is_removed(tmp_path, use, user_files):
     base = with_version_1(tmp_path, "lfs", use, user_files)
     cuts = 0
-    for write in itertools.count(1, 7):
+    for write in itertools.count(1, 5):
         folder = tmp_path / str(write)
         with copy_of(base, folder, cut_write=write) as board:
             try:

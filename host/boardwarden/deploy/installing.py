@@ -110,8 +110,7 @@ class Installation:
             names = [name for name in found.installed if name.startswith(package + "/")]
             ours = [name for name in names if is_agents(name, listed)]
             stems = {name.rpartition(".")[0] for name in ours}
-            known = any(name in listed.files for name in names)
-            if ours and not known and not stems.issuperset(f"{package}/{mark}" for mark in marks):
+            if ours and not listed.files and not stems.issuperset(f"{package}/{mark}" for mark in marks):
                 raise DeployError(
                     f"{self._lib}/{package} on the board is another package of that name"
                 )
