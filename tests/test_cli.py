@@ -33,6 +33,7 @@ STATUS_KEYS = {
     "overhead": {"cpu", "bytes_per_s", "dropped_frames"},
     "board": {
         *("machine", "firmware", "port", "unique_id", "boot_id", "reset_cause", "protocol"),
+        "agent",
     },
 }
 HEAP_BLOCK_BYTES = 32  # of a 64-bit unix port

@@ -83,6 +83,7 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "boot_id": peer.boot_id,
             "reset_cause": peer.identity[4],
             "protocol": f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}",
+            "agent": peer.identity[5],
         },
     }
 

@@ -66,7 +66,7 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
     assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames", "budget"]
-    board = "machine firmware port unique_id boot_id reset_cause protocol"
+    board = "machine firmware port unique_id boot_id reset_cause protocol agent"
     assert list(status["board"]) == board.split()
     rest = (
         "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"

@@ -87,3 +87,12 @@ def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> No
     done = _run(installed / "python", "-c", "import boardwarden as b; print(b.__file__)",
                 cwd=tmp_path)  # fmt: skip
     assert str(REPO) not in done.stdout
+
+
+def test_deploy_says_which_extra_it_needs(installed: Path, tmp_path: Path) -> None:
+    """The wheel is installed without extras here."""
+    command = [installed / "boardwarden", "deploy", "/dev/ttyNOPE9"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "pip install 'boardwarden[deploy]'" in done.stderr
+    assert done.stderr.count("\n") == 1

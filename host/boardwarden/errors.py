@@ -12,6 +12,7 @@ BoardError
 │   └── VersionMismatch     the board's agent speaks another major version; .board_version
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
 ├── LinkLost                the link broke, or the board is closed
+├── DeployError             the agent could not be put on the board, or taken off it
 └── RequestError            a request has no good answer
     ├── RequestTimeout      no reply in time: whether it was done is unknown
     ├── RequestRefused      the board said no; .code, .value
@@ -88,6 +89,10 @@ class PolicyError(BoardError):
 
 class LinkLost(BoardError):
     """The link to the board broke or was closed."""
+
+
+class DeployError(BoardError):
+    """The agent could not be put on the board, or taken off it; the text says what remains."""
 
 
 class RequestError(BoardError):

@@ -102,6 +102,7 @@ class Identity(Model):
     boot_id: int | None = None
     reset_cause: str | None = None
     protocol: str | None = None
+    agent: str | None = None  # its version
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def _identity(hello: tuple[Any, ...]) -> Identity:
         boot_id=hello[5],
         reset_cause=texts.get("reset_cause"),
         protocol=f"{hello[2]}.{hello[3]}",
+        agent=texts.get("agent"),
     )
 
 

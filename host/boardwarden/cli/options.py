@@ -13,13 +13,13 @@ from boardwarden.transport.address import FORMS
 from .complete import addresses
 from .outcome import fail
 
-_ENVIRONMENT = "BOARDWARDEN_BOARD"
+ENVIRONMENT = "BOARDWARDEN_BOARD"
 
 BoardOption = Annotated[
     str,
     typer.Option(
         "--board",
-        envvar=_ENVIRONMENT,
+        envvar=ENVIRONMENT,
         metavar="ADDRESS",
         help=FORMS,
         show_default=False,
@@ -31,7 +31,7 @@ BoardsOption = Annotated[
     typer.Option(
         "--board",
         metavar="ADDRESS",
-        help=f"{FORMS}; may be repeated. Else {_ENVIRONMENT}.",
+        help=f"{FORMS}; may be repeated. Else {ENVIRONMENT}.",
         show_default=False,
         autocompletion=addresses,
     ),
@@ -45,10 +45,10 @@ PriorityOption = Annotated[
 def given(board: str) -> str:
     """Return the address, or say how to give one."""
     if not board:
-        fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
+        fail(f"Which board? Give --board or set {ENVIRONMENT}: {FORMS}.")
     return board
 
 
 def all_given(boards: Sequence[str]) -> list[str]:
     """Return the addresses, else the one of the environment, or say how to give one."""
-    return list(boards) or [given(os.environ.get(_ENVIRONMENT, ""))]
+    return list(boards) or [given(os.environ.get(ENVIRONMENT, ""))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from boardwarden.errors import BoardError, Denied
@@ -33,8 +34,15 @@ class Interrupted(Exception):
 
 def run(command: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end; exit with the status that tells how it went."""
-    try:
+    with reported():
         asyncio.run(command)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Exit with the status, and the sentence, of what ends the block."""
+    try:
+        yield
         sys.stdout.flush()
     except Failure as failure:
         fail(str(failure), failure.status)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from boardwarden.errors import AddressError
 
 FORMS = "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3 or tcp://host:port"
+
+_WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
+
+
+def is_serial(address: str) -> bool:
+    """Tell whether an address is one of a serial port."""
+    return address.startswith("/") or _WINDOWS_PORT.fullmatch(address) is not None
 
 
 def wrong_address(address: str, problem: str) -> AddressError:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-from .address import wrong_address
+from .address import is_serial, wrong_address
 from .base import Transport
-
-_WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 
 
 def transport_for(address: str) -> Transport:
@@ -29,7 +25,7 @@ def transport_for(address: str) -> Transport:
         from .serial_posix import SerialPosix
 
         return SerialPosix(address)
-    if _WINDOWS_PORT.fullmatch(address):
+    if is_serial(address):
         from .serial_threaded import SerialThreaded
 
         return SerialThreaded(address)

@@ -6,15 +6,28 @@ The protocol: https://docs.micropython.org/en/latest/reference/repl.html#raw-mod
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from boardwarden.errors import LinkLost
 
-from .fd_stream import FdStream
+
+class Line(Protocol):
+    """What a REPL needs of the way to it: a transport, or a part of one."""
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" when the other end is gone."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write all of data; raise LinkLost when the other end is gone."""
+        ...
+
 
 _INTERRUPT_AND_ENTER = b"\r\x03\x03\r\x01"
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _RUN = b"\x04"
 _AGAIN_S = 0.5
+_PIECE_BYTES, _PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room, and nothing holds us up
 
 
 class RawRepl:
@@ -23,7 +36,7 @@ class RawRepl:
     Raises LinkLost when the other end is gone.
     """
 
-    def __init__(self, stream: FdStream) -> None:
+    def __init__(self, stream: Line) -> None:
         self._stream = stream
         self._unread = b""
 
@@ -46,7 +59,10 @@ class RawRepl:
 
     async def start(self, code: str) -> None:
         """Start code, and do not wait for its end."""
-        await self._stream.write(code.encode() + _RUN)
+        data = code.encode() + _RUN
+        for start in range(0, len(data), _PIECE_BYTES):
+            await self._stream.write(data[start : start + _PIECE_BYTES])
+            await asyncio.sleep(_PAUSE_S)
         await self._until(b"OK")
 
     async def _until(self, mark: bytes) -> bytes:

@@ -1,0 +1,92 @@
+"""The words and options of the commands about ports: deploy, doctor, boards."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from boardwarden.transport.address import FORMS, is_serial
+
+from .options import ENVIRONMENT, JsonOption
+from .outcome import Failure, fail, reported
+
+PortArgument = Annotated[
+    str,
+    typer.Argument(envvar=ENVIRONMENT, show_default=False, help="Such as /dev/ttyACM0 or COM3."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
+_STARTS = ("main.py", "boot.py")
+
+
+def deploy(
+    port: PortArgument,
+    start: Annotated[
+        str, typer.Option(metavar="FILE", help="main.py or boot.py: have it start the agent.")
+    ] = "",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Undo it: files and start line.")
+    ] = False,
+    yes: YesOption = False,
+) -> None:
+    """Put the agent on a board over its serial port, start it, and wait for its hello."""
+    if start and start not in _STARTS:
+        fail(f"--start takes main.py or boot.py, not {start}.")
+    if start and remove:
+        fail("--remove takes the start line out too, so it goes without --start.")
+    if not is_serial(port):
+        fail(f"{port} is no serial port: deploy goes through the REPL on one.")
+    from .talk import TerminalTalk
+
+    with reported(), TerminalTalk(yes) as talk:
+        try:
+            from boardwarden.deploy import deploying
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "mpremote":
+                raise
+            raise Failure(
+                "boardwarden deploy needs mpremote: pip install 'boardwarden[deploy]'."
+            ) from error
+        if remove:
+            deploying.remove(port, talk)
+        else:
+            deploying.deploy(port, start, talk)
+
+
+def doctor(
+    board: Annotated[
+        str,
+        typer.Argument(metavar="ADDRESS", envvar=ENVIRONMENT, show_default=False, help=f"{FORMS}."),
+    ],
+    seconds: Annotated[
+        float,
+        typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
+    ] = 3.0,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out how a board and the link to it are, and what to do next. Exit status 2: not well."""
+    from .doctor import doctor as examine
+
+    with reported():
+        status = examine(board, seconds, yes, as_json)
+        sys.stdout.flush()
+        if status:
+            raise typer.Exit(status)
+
+
+def boards(
+    ports: Annotated[
+        list[str] | None, typer.Argument(metavar="[PORT]...", help="Only these.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the serial ports and what answers there: an agent, a REPL, nothing."""
+    from .doctor import boards as look
+
+    with reported():
+        look(ports or [], as_json)
+
+
+COMMANDS = (deploy, doctor, boards)

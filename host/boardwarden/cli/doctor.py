@@ -1,0 +1,129 @@
+"""What doctor and boards do and print."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+
+from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
+from boardwarden.doctor.link_health import LinkHealth
+from boardwarden.doctor.ports import Port, listed, looked_at
+from boardwarden.doctor.repl_look import Firmware
+from boardwarden.transport.address import is_serial
+
+from .outcome import FAILED
+from .output import print_json, print_rows, print_table
+from .talk import TerminalTalk
+from .text import NONE, duration, percent, size
+from .view import Row
+
+_ASK = (
+    "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again"
+    " by a soft reset."
+)
+
+
+def doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
+    """Examine a board, print what was found, and return the exit status."""
+    with TerminalTalk(yes) as talk:
+
+        def progress(elapsed: float) -> None:
+            talk.step("measuring the link", round(elapsed * 10), round(seconds * 10))
+
+        found = asyncio.run(examine(address, seconds, progress))
+        if is_serial(address) and _may_ask(found, yes, talk):
+            found = asyncio.run(ask_repl(found))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_rows(_rows(found))
+    return 0 if found.well else FAILED
+
+
+def _may_ask(found: Checkup, yes: bool, talk: TerminalTalk) -> bool:
+    """Tell whether to go through the REPL: at its prompt no program runs that would be stopped."""
+    if found.answers in (AGENT, OTHER_AGENT):
+        return False
+    if found.answers == PROMPT or yes:
+        return True
+    return sys.stdin.isatty() and sys.stderr.isatty() and talk.confirm(_ASK)
+
+
+def boards(addresses: Sequence[str], as_json: bool) -> None:
+    """Print the serial ports with what answers there; of those given, or all."""
+    given = [Port(address) for address in addresses]
+    with TerminalTalk(yes=False):
+        ports = asyncio.run(looked_at(given or listed()))
+    if as_json:
+        for port in ports:
+            print_json(port.to_dict())
+        return
+    rows = [(port.address, port.answers, _what(port)) for port in ports]
+    print_table(("port", "answers", "what it is"), rows, "There is no serial port here.")
+
+
+def _what(port: Port) -> str:
+    if port.board is not None:
+        board = port.board
+        return f"{board.machine}, MicroPython {board.firmware}, agent {board.agent}"
+    if port.answers == "error":
+        return port.problem or NONE
+    device = " ".join(part for part in (port.description, port.usb_id) if part)
+    return device or NONE
+
+
+def _rows(found: Checkup) -> Iterator[Row]:
+    yield "address", found.address
+    if found.board is not None:
+        board = found.board
+        yield "board", f"{board.machine or NONE}, MicroPython {board.firmware or NONE}"
+        yield "agent", f"{board.agent or NONE} runs, protocol {board.protocol}"
+    elif found.repl is None:
+        yield "answers", found.problem or NONE
+    if found.repl is not None:
+        yield from _repl_rows(found.repl)
+    yield from _capability_rows(found)
+    if found.link is not None:
+        yield from _link_rows(found.link)
+    label = "next"
+    for sentence in found.next:
+        yield label, sentence
+        label = ""
+
+
+def _repl_rows(repl: Firmware) -> Iterator[Row]:
+    yield "board", f"{repl.machine or NONE}, MicroPython {repl.firmware}, .mpy {repl.mpy or NONE}"
+    if repl.agent is None:
+        yield "agent", "not installed"
+    else:
+        by = " and ".join(repl.started_by)
+        started = f"started by {by}" if by else "not started"
+        yield "agent", f"{repl.agent} at {repl.agent_place}, {started}, does not answer"
+    yield "free", f"{size(repl.free_heap_bytes)} of heap, {size(repl.free_disk_bytes)} of disk"
+    if repl.lacks:
+        yield "lacks", ", ".join(repl.lacks)
+    if repl.restarted:
+        yield "program", "was stopped for this, and started again"
+
+
+def _capability_rows(found: Checkup) -> Iterator[Row]:
+    have = [name for name, known in found.capabilities.items() if known.available]
+    if have:
+        yield "can tell", ", ".join(have)
+    label = "cannot"
+    for name, known in found.capabilities.items():
+        if not known.available:
+            yield label, f"{name}: {known.reason}"
+            label = ""
+
+
+def _link_rows(link: LinkHealth) -> Iterator[Row]:
+    state = "healthy" if not link.problems else "not healthy"
+    yield (
+        "link",
+        f"{state}: in {duration(link.measured_s)} {link.lost} of {link.requests} requests lost "
+        f"({percent(link.loss)}), answers take {duration(link.latency_s)}, at worst "
+        f"{duration(link.latency_worst_s)}; {link.samples} samples, {link.gaps} gaps, "
+        f"{link.bad_frames} bad and {link.dropped_frames} dropped frames",
+    )

@@ -1,0 +1,242 @@
+"""What deploying knows of a board, and does on it, in terms of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from errno import ENOSPC
+
+from boardwarden.errors import DeployError
+
+from . import programs
+from .compiler import PACKAGES, architecture_of, format_of
+from .programs import WORK
+from .repl import FileError, Repl
+
+_PIECE_BYTES = 768  # of a file in one program: a small board must hold and compile it
+_FULL = (ENOSPC, 27)  # 27: EFBIG, how the unix port says it
+_DESKTOP = ("linux", "darwin", "win32")
+
+Advance = Callable[[int], None]
+
+
+class DiskFull(DeployError):
+    """There is no room on the board's disk."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a board is; `lib` is the folder that the agent goes to, "" where there is none."""
+
+    machine: str
+    firmware: str
+    mpy: int
+    root: str
+    path: tuple[str, ...]
+    hashes: bool
+    base64: bool
+    frozen: str | None
+    desktop: bool
+
+    @property
+    def architecture(self) -> str:
+        """The architecture as mpy-cross names it, "any" for one that it does not know."""
+        return architecture_of(self.mpy)
+
+    @property
+    def format(self) -> tuple[int, int]:
+        """The version and sub-version of .mpy files that it loads; 0 for none."""
+        return format_of(self.mpy)
+
+    @property
+    def lib(self) -> str:
+        """The folder for packages: the first in the path that is named lib, as for mip."""
+        found = [place for place in self.path if place.endswith("/lib")]
+        usable = [place for place in found if not place.startswith("/rom")]
+        return usable[0] if usable else ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on a board: sizes in bytes by name, of both packages and of what is being staged."""
+
+    has_lib: bool
+    installed: Mapping[str, int]
+    staged: Mapping[str, int]
+    working: bool
+    switching: bool
+    free_bytes: int | None
+
+
+class BoardFiles:
+    """A board's files, through its raw REPL. Raises LinkLost and DeployError."""
+
+    def __init__(self, repl: Repl) -> None:
+        self.repl = repl
+        self.about = About("", "", 0, "", (), False, False, None, False)
+
+    def probe(self) -> About:
+        """Stop what runs, start anew without main.py, and find out what the board is."""
+        self.repl.enter()
+        self.about = self._ask()
+        if not self.about.desktop:
+            self.repl.soft_reset()
+            self.about = self._ask()
+        return self.about
+
+    def _ask(self) -> About:
+        platform, machine, version, mpy, root, path, hashes, base64, frozen = self.repl.call(
+            programs.PROBE
+        )
+        text = ".".join(str(part) for part in version[:3])
+        firmware = f"{text}-{version[3]}" if len(version) > 3 and version[3] else text
+        root = root.rstrip("/")
+        desktop = platform in _DESKTOP
+        place = tuple(root + "/lib" if entry == "lib" else entry for entry in path)
+        return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def look(self) -> Found:
+        """Return what is there."""
+        lib = self.about.lib
+        has_lib, installed, staged, working, switching, free = self.repl.call(
+            programs.look(lib, self.about.root or "/")
+        )
+        return Found(
+            *(bool(has_lib), dict(installed), dict(staged)), bool(working), bool(switching), free
+        )
+
+    def shadow(self) -> str:
+        """Return a path of another `warden` that the board finds before that in lib, or ""."""
+        about = self.about
+        before = about.path[: about.path.index(about.lib)]
+        folders = [place or about.root for place in before if place != ".frozen"]
+        names = [
+            f"{folder}/{package}{ending}"
+            for folder in folders
+            for package in PACKAGES
+            for ending in ("", ".py", ".mpy")
+        ]
+        found: list[str] = self.repl.call(programs.shadows(names)) if names else []
+        return found[0] if found else ""
+
+    def hashes(
+        self, folder: str, names: Iterable[str], done: Advance = lambda count: None
+    ) -> dict[str, bytes]:
+        """Return the SHA-256 of files in a folder; `done` is told how many each time."""
+        found: dict[str, bytes] = {}
+        wanted = sorted(names)
+        if not self.about.hashes:
+            for name in wanted:
+                found[name] = hashlib.sha256(self.read(f"{folder}/{name}") or b"").digest()
+                done(len(found))
+            return found
+        for start in range(0, len(wanted), 8):
+            some = wanted[start : start + 8]
+            digests = self.repl.call(programs.hashes(folder, some))
+            found.update(zip(some, digests, strict=True))
+            done(len(found))
+        return found
+
+    def read(self, path: str) -> bytes | None:
+        """Return what is in a file, None where there is none."""
+        size = self.repl.call(programs.size(path))
+        if size is None:
+            return None
+        data = b""
+        while len(data) < size:
+            piece: bytes = self.repl.call(programs.read(path, len(data), _PIECE_BYTES))
+            if not piece:
+                raise DeployError(f"{path} on the board cannot be read to its end.")
+            data += piece
+        return data
+
+    def mentions(self, word: bytes) -> bool:
+        """Tell whether one of the application's files, beside main.py, has the word in it."""
+        return bool(self.repl.call(programs.mentions(self.about.root or "/", word)))
+
+    # --- changing -------------------------------------------------------------------------------
+
+    def _change(self, program: str) -> None:
+        try:
+            self.repl.call(program)
+        except FileError as error:
+            if error.number in _FULL:
+                raise DiskFull("The board's disk is full") from error
+            raise DeployError(
+                f"{self.about.lib or '/lib'} on the board cannot be written to (error "
+                f"{error.number})"
+            ) from error
+
+    def make_work(self) -> None:
+        """Make the folders that files are staged in."""
+        lib = self.about.lib
+        work = f"{lib}/{WORK}"
+        folders = [lib, work, f"{work}/new", *(f"{work}/new/{package}" for package in PACKAGES)]
+        self._change(programs.make_folders(folders))
+
+    def drop_work(self) -> None:
+        """Remove what is staged."""
+        self._change(programs.remove([f"{self.about.lib}/{WORK}"]))
+
+    def write(self, path: str, data: bytes, done: Advance = lambda count: None) -> None:
+        """Write a file; `done` is told how many bytes have been written.
+
+        Raises DeployError when the board's disk is full.
+        """
+        starts = range(0, max(1, len(data)), _PIECE_BYTES)
+        for start in starts:
+            piece = data[start : start + _PIECE_BYTES]
+            first, last = start == 0, start == starts[-1]
+            self._change(programs.write(path, piece, first, last, self.about.base64))
+            done(min(start + _PIECE_BYTES, len(data)))
+
+    def switch(self, keep: Iterable[str]) -> None:
+        """Put what is staged, and what of the old files is kept, in the place of the old ones."""
+        self._change(programs.begin_switch(self.about.lib, sorted(keep)))
+        self.finish_switch()
+
+    def finish_switch(self) -> None:
+        """Carry out, or go on with, a switch."""
+        self._change(programs.switch(self.about.lib))
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files, and folders with all that is in them."""
+        self._change(programs.remove(list(paths)))
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Remove folders that are empty."""
+        self._change(programs.remove_empty(list(folders)))
+
+    def move_out(self, package: str) -> None:
+        """Take a package out of lib in one step, into the folder for what goes."""
+        lib = self.about.lib
+        gone = f"{lib}/{WORK}/gone"
+        self._change(programs.make_folders([f"{lib}/{WORK}", gone]))
+        self._change(programs.rename(f"{lib}/{package}", f"{gone}/{package}"))
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Exchange a file in the board's root for another content in one step."""
+        lib, root = self.about.lib, self.about.root
+        made = f"{lib}/{WORK}/{name}"
+        self._change(programs.make_folders([lib, f"{lib}/{WORK}"]))
+        self.write(f"{made}.part", data)
+        if self.read(f"{made}.part") != data:
+            raise DeployError(f"{name} arrived damaged on the board")
+        self._change(programs.rename(f"{made}.part", made))
+        self._change(programs.rename(made, f"{root}/{name}"))
+
+    def settle_start(self, names: Iterable[str]) -> None:
+        """Finish what an interruption left of replace()."""
+        self._change(programs.settle_start(self.about.lib, self.about.root, list(names)))
+
+    # --- afterwards -----------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Have the board start as after power-on: boot.py, main.py."""
+        if self.about.desktop:
+            self.repl.paste(programs.RUN_FILES)
+        else:
+            self.repl.restart()

@@ -1,0 +1,211 @@
+"""Bringing the agent's files on a board to what they are here, and taking them away."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from boardwarden.errors import DeployError
+
+from . import manifest
+from .board import BoardFiles, DiskFull, Found
+from .compiler import PACKAGES, Compiler, agent_version, sources
+from .interrupts import Interrupts
+from .manifest import Manifest
+from .programs import WORK
+from .talk import Talk
+
+_ENDINGS = ("py", "mpy")
+# What tells the agent from any other package of its name.
+_MARKS = {"warden": ("agent", "api", "sampler"), "warden_schema": ("codec", "frame", "loops")}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be on the board: the files' contents by name below lib, the manifest included."""
+
+    files: Mapping[str, bytes]
+    made_lib: bool
+
+    def digest(self, name: str) -> bytes:
+        """Return a file's SHA-256."""
+        return hashlib.sha256(self.files[name]).digest()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What it takes: names to copy, those that are staged already, those that stay as they are."""
+
+    copy: tuple[str, ...]
+    staged: tuple[str, ...]
+    keep: tuple[str, ...]
+    obsolete: tuple[str, ...]
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.copy or self.staged or self.obsolete)
+
+
+def compiled(
+    compiler: Compiler, architecture: str, made_lib: bool, talk: Talk, stop: Interrupts
+) -> Wanted:
+    """Compile the agent for a board."""
+    files = sources()
+    with tempfile.TemporaryDirectory(prefix="boardwarden-") as folder, stop.at_once():
+        made = compiler.compile_all(
+            *(files, Path(folder), architecture),
+            lambda count: talk.step("compiling", count, len(files)),
+        )
+        contents = {name: file.read_bytes() for name, file in made.items()}
+    talk.step("compiling", len(files), len(files))
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    listed = Manifest(digests, made_lib).text(agent_version(), architecture)
+    return Wanted({manifest.NAME: listed, **contents}, made_lib)
+
+
+def is_agents(name: str, listed: Manifest) -> bool:
+    """Tell whether a file in the agent's folders is the agent's, of whatever version."""
+    stem, _, ending = name.rpartition(".")
+    known = {source.rpartition(".")[0] for source in sources()}
+    return name in listed.files or name == manifest.NAME or (stem in known and ending in _ENDINGS)
+
+
+class Installation:
+    """The agent's files on one board."""
+
+    def __init__(self, files: BoardFiles, talk: Talk, stop: Interrupts) -> None:
+        self._files = files
+        self._talk = talk
+        self._stop = stop
+        self._lib = files.about.lib
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def settled(self) -> Found:
+        """Return what is there, once what an interrupted run began to exchange is finished."""
+        found = self._files.look()
+        if found.switching:
+            self._files.finish_switch()
+            self._talk.say("Finished what an interrupted deploy had begun.")
+            return self._files.look()
+        return found
+
+    def listed(self, found: Found) -> Manifest:
+        """Return the manifest on the board, wherever an interruption left it; empty if none."""
+        work = f"{self._lib}/{WORK}"
+        places = [self._lib, *((f"{work}/new", f"{work}/gone") if found.working else ())]
+        for folder in places:
+            text = self._files.read(f"{folder}/{manifest.NAME}")
+            if text is not None:
+                return manifest.parse(text)
+        return Manifest()
+
+    def refuse_another(self, found: Found, listed: Manifest) -> None:
+        """Raise DeployError where a package of the agent's name is not the agent."""
+        for package, marks in _MARKS.items():
+            names = [name for name in found.installed if name.startswith(package + "/")]
+            ours = [name for name in names if is_agents(name, listed)]
+            stems = {name.rpartition(".")[0] for name in ours}
+            if ours and not listed.files and not stems.issuperset(f"{package}/{mark}" for mark in marks):
+                raise DeployError(
+                    f"{self._lib}/{package} on the board is another package of that name"
+                )
+
+    # --- putting it there -----------------------------------------------------------------------
+
+    def compare(self, found: Found, wanted: Wanted, listed: Manifest) -> Change:
+        """Find out what has to be copied."""
+        there = self._equal(found.installed, wanted, self._lib, "comparing")
+        rest = {name: size for name, size in found.staged.items() if name not in there}
+        staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new", "comparing")
+        others = [name for name in found.installed if name not in wanted.files]
+        obsolete = tuple(name for name in others if is_agents(name, listed))
+        return Change(
+            copy=tuple(n for n in wanted.files if n not in there and n not in staged),
+            staged=staged,
+            keep=(*there, *(name for name in others if name not in obsolete)),
+            obsolete=obsolete,
+        )
+
+    def _equal(
+        self, names: Mapping[str, int], wanted: Wanted, folder: str, step: str
+    ) -> tuple[str, ...]:
+        """Return the names of the files in a folder that are as wanted."""
+        same = [n for n, size in names.items() if len(wanted.files.get(n, b"")) == size and size]
+        digests = self._files.hashes(folder, same, self._counted(step, len(same)))
+        return tuple(name for name in same if digests[name] == wanted.digest(name))
+
+    def apply(self, change: Change, found: Found, wanted: Wanted) -> int:
+        """Copy what has to be copied, check it, and switch; return how many bytes were copied."""
+        total = sum(len(wanted.files[name]) for name in change.copy)
+        self._check_room(total, found)
+        self._files.make_work()
+        new = f"{self._lib}/{WORK}/new"
+        stale = [name for name in found.staged if name not in change.staged]
+        if stale:
+            self._files.remove(f"{new}/{name}" for name in stale)
+        self._copy(change.copy, wanted, new, total)
+        bad = self._damaged(change.copy, wanted, new)
+        if bad:
+            self._copy(bad, wanted, new, sum(len(wanted.files[name]) for name in bad))
+            if self._damaged(bad, wanted, new):
+                raise DeployError("What is copied to the board arrives damaged: check the line")
+        self._stop.check()
+        self._files.switch(change.keep)
+        return total
+
+    def _copy(self, names: tuple[str, ...], wanted: Wanted, folder: str, total: int) -> None:
+        copied = 0
+        for name in names:
+            data = wanted.files[name]
+
+            def advance(count: int, before: int = copied) -> None:
+                self._talk.step("copying", before + count, total)
+                self._stop.check()
+
+            self._files.write(f"{folder}/{name}", data, advance)
+            copied += len(data)
+
+    def _damaged(self, names: tuple[str, ...], wanted: Wanted, folder: str) -> tuple[str, ...]:
+        digests = self._files.hashes(folder, names, self._counted("checking", len(names)))
+        return tuple(name for name in names if digests[name] != wanted.digest(name))
+
+    def _check_room(self, total: int, found: Found) -> None:
+        free = found.free_bytes
+        if free is not None and free < total:
+            raise DiskFull(
+                f"The board's disk is full: the agent takes {total // 1024} KB more and "
+                f"{free // 1024} KB are free"
+            )
+
+    def _counted(self, step: str, total: int) -> Callable[[int], None]:
+        def advance(count: int) -> None:
+            self._talk.step(step, count, total)
+            self._stop.check()
+
+        return advance
+
+    # --- taking it away -------------------------------------------------------------------------
+
+    def take_away(self, found: Found, listed: Manifest) -> int:
+        """Remove the agent's files, and nothing else; return how many there were."""
+        count = 0
+        for package in reversed(PACKAGES):  # the manifest is in the one that goes last
+            names = [name for name in found.installed if name.startswith(package + "/")]
+            ours = [name for name in names if is_agents(name, listed)]
+            count += len(ours)
+            if ours == names and names:
+                self._files.move_out(package)
+            else:  # the manifest last, so that it can be gone on with
+                ours.sort(key=lambda name: name == manifest.NAME)
+                self._files.remove(f"{self._lib}/{name}" for name in ours)
+        self._files.drop_work()
+        folders = [f"{self._lib}/{package}" for package in PACKAGES]
+        if listed.made_lib or not found.has_lib:
+            folders.append(self._lib)
+        self._files.remove_empty(folders)
+        return count

@@ -1,0 +1,279 @@
+"""The programs that deploying runs on the board, each the body of a function.
+
+They must run on any MicroPython from 1.19 on, and be short: the board compiles them. A file is
+never half there under its own name: what is new is written under `WORK` in the board's `lib`,
+checked there, and then moved into place by `switch`, which can be carried out again from wherever
+it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import indent
+
+from .compiler import PACKAGES
+
+WORK = ".boardwarden"  # in the board's lib, while something is under way
+MANIFEST = "deployed.txt"  # in warden/: what deploy put on the board
+ANSWER_BEGIN, ANSWER_END = "<<<bw ", " bw>>>"
+
+_KIND = """\
+import os
+def kind(path):
+ try:
+  return os.stat(path)[0] & 0x4000 or 1
+ except OSError:
+  return 0
+"""
+_REMOVE = """\
+def remove(path):
+ if kind(path) == 0x4000:
+  for entry in list(os.ilistdir(path)):
+   remove(path + '/' + entry[0])
+  os.rmdir(path)
+ elif kind(path):
+  os.remove(path)
+"""
+
+
+def wrapped(body: str) -> str:
+    """Return the program that prints what the body of a function returns, or which error it met."""
+    function = "def _bw():\n" + indent(body, " ")
+    return f"""{function}
+try:
+ _bw = ("value", _bw())
+except OSError as e:
+ _bw = ("os", e.args[0] if e.args else 0)
+except MemoryError:
+ _bw = ("memory", 0)
+print({ANSWER_BEGIN!r} + repr(_bw) + {ANSWER_END!r})
+del _bw
+"""
+
+
+PROBE = """\
+import sys
+def has(name):
+ try:
+  return __import__(name)
+ except ImportError:
+  return None
+hashes = hasattr(has('hashlib'), 'sha256')
+base64 = has('binascii') is not None
+agent = sys.modules.get('warden')
+if hasattr(agent, 'stop'):
+ agent.stop()
+for name in list(sys.modules):
+ if name.split('.')[0] in ('warden', 'warden_schema'):
+  del sys.modules[name]
+path = sys.path[:]
+frozen = None
+sys.path[:] = ['.frozen']
+try:
+ from warden.agent import VERSION as frozen
+except ImportError:
+ pass
+sys.path[:] = path
+for name in list(sys.modules):
+ if name.split('.')[0] in ('warden', 'warden_schema'):
+  del sys.modules[name]
+what = sys.implementation
+os = has('os')
+files = hasattr(os, 'rename')
+return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr(what, '_mpy', 0),
+ os.getcwd() if files else '', path, hashes, base64, frozen)
+"""
+
+
+def look(lib: str, root: str) -> str:
+    """Return (lib, files of both packages, those under WORK, whether it was switching, free bytes).
+
+    Files are (name, size); a folder inside a package has the size -1.
+    """
+    return f"""{_KIND}
+def names(folder):
+ found = []
+ for package in {PACKAGES!r}:
+  if kind(folder + '/' + package) == 0x4000:
+   for entry in os.ilistdir(folder + '/' + package):
+    name = package + '/' + entry[0]
+    size = -1 if entry[1] & 0x4000 else os.stat(folder + '/' + name)[6]
+    found.append((name, size))
+ return found
+work = {lib!r} + '/{WORK}'
+try:
+ state = os.statvfs({root!r})
+ free = state[1] * state[4]
+except (OSError, AttributeError):
+ free = None
+return (
+ kind({lib!r}), names({lib!r}), names(work + '/new'), kind(work), kind(work + '/switch'), free)
+"""
+
+
+def shadows(paths: Sequence[str]) -> str:
+    """Return those of the paths that are there."""
+    return f"{_KIND}\nreturn [path for path in {list(paths)!r} if kind(path)]\n"
+
+
+def hashes(folder: str, names: Sequence[str]) -> str:
+    """Return the SHA-256 of files, as bytes."""
+    return f"""\
+import hashlib
+found = []
+buffer = bytearray(512)
+view = memoryview(buffer)
+for name in {list(names)!r}:
+ digest = hashlib.sha256()
+ with open({folder!r} + '/' + name, 'rb') as file:
+  while True:
+   count = file.readinto(buffer)
+   if not count:
+    break
+   digest.update(view[:count])
+ found.append(digest.digest())
+return found
+"""
+
+
+def make_folders(folders: Sequence[str]) -> str:
+    """Make folders that are not there."""
+    return f"{_KIND}\nfor folder in {list(folders)!r}:\n kind(folder) or os.mkdir(folder)\n"
+
+
+def write(path: str, piece: bytes, first: bool, last: bool, base64: bool) -> str:
+    """Write a piece of a file, which stays open from the first piece to the last."""
+    import binascii
+
+    if base64:
+        text = binascii.b2a_base64(piece, newline=False)
+        data = f"__import__('binascii').a2b_base64({text!r})"
+    else:
+        data = repr(piece)
+    opened = f"_bw_file = open({path!r}, 'wb')\n" if first else ""
+    closed = "_bw_file.close()\ndel _bw_file\n" if last else ""
+    return f"global _bw_file\n{opened}_bw_file.write({data})\n{closed}"
+
+
+def read(path: str, start: int, count: int) -> str:
+    """Return a piece of a file."""
+    return f"with open({path!r}, 'rb') as file:\n file.seek({start})\n return file.read({count})\n"
+
+
+def size(path: str) -> str:
+    """Return a file's size, None where there is none."""
+    return f"{_KIND}\nreturn os.stat({path!r})[6] if kind({path!r}) == 1 else None\n"
+
+
+def mentions(root: str, word: bytes) -> str:
+    """Return whether a .py file in a folder has the word in it."""
+    return f"""\
+import os
+for entry in os.ilistdir({root!r}):
+ if entry[0].endswith('.py') and not entry[1] & 0x4000:
+  with open({root!r} + '/' + entry[0], 'rb') as file:
+   before = b''
+   while True:
+    piece = file.read(256)
+    if not piece:
+     break
+    if {word!r} in before + piece:
+     return True
+    before = piece[-{len(word)}:]
+return False
+"""
+
+
+def begin_switch(lib: str, keep: Sequence[str]) -> str:
+    """Write down what `switch` keeps of what is there. From here on there is only forward."""
+    work = f"{lib}/{WORK}"
+    lines = "".join(f"{name}\n" for name in keep)
+    return f"""{_KIND}{_REMOVE}
+remove({work!r} + '/old')
+os.mkdir({work!r} + '/old')
+with open({work!r} + '/switching', 'w') as file:
+ file.write({lines!r})
+os.rename({work!r} + '/switching', {work!r} + '/switch')
+"""
+
+
+def switch(lib: str) -> str:
+    """Put the new packages in the place of the old ones; then remove the old ones.
+
+    At each moment the board has the old agent whole, none, or the new one whole: `warden` goes
+    first and comes last.
+    """
+    first, last = PACKAGES
+    return f"""{_KIND}{_REMOVE}
+lib = {lib!r} + '/'
+work = lib + '{WORK}/'
+with open(work + 'switch') as file:
+ keep = file.read().split('\\n')[:-1]
+for package in {(first, last)!r}:
+ if kind(work + 'new/' + package) and kind(lib + package):
+  os.rename(lib + package, work + 'old/' + package)
+for name in keep:
+ if kind(work + 'old/' + name):
+  os.rename(work + 'old/' + name, work + 'new/' + name)
+for package in {(last, first)!r}:
+ if kind(work + 'new/' + package):
+  os.rename(work + 'new/' + package, lib + package)
+remove(lib + '{WORK}')
+"""
+
+
+def remove(paths: Sequence[str]) -> str:
+    """Remove files, and folders with all that is in them."""
+    return f"{_KIND}{_REMOVE}\nfor path in {list(paths)!r}:\n remove(path)\n"
+
+
+def remove_empty(folders: Sequence[str]) -> str:
+    """Remove folders that are there and empty."""
+    return f"""{_KIND}
+for folder in {list(folders)!r}:
+ if kind(folder) == 0x4000 and not list(os.ilistdir(folder)):
+  os.rmdir(folder)
+"""
+
+
+def rename(old: str, new: str) -> str:
+    """Rename a file or folder; a file takes the place of one that is there."""
+    return f"import os\nos.rename({old!r}, {new!r})\n"
+
+
+def settle_start(lib: str, root: str, names: Sequence[str]) -> str:
+    """Bring to an end what an interruption left of exchanging a file.
+
+    On FAT a file is removed before another takes its name: if it was interrupted just there, the
+    whole new one is still under WORK.
+    """
+    return f"""{_KIND}
+for name in {list(names)!r}:
+ made = {lib!r} + '/{WORK}/' + name
+ if kind(made) == 1:
+  if kind({root!r} + '/' + name):
+   os.remove(made)
+  else:
+   os.rename(made, {root!r} + '/' + name)
+"""
+
+
+# A unix port has no soft reset: the end of the REPL is the end of the process.
+RUN_FILES = """\
+for _bw in ("boot.py", "main.py"):
+ try:
+  _bw = open(_bw).read()
+ except OSError:
+  continue
+ try:
+  exec(_bw)
+ except Exception as e:
+  import sys
+  sys.print_exception(e)
+"""
+RUN_AGENT = """\
+import time, warden
+warden.start()
+while True:
+ time.sleep_ms(max(1, min(20, warden.poll())))
+"""

@@ -1,0 +1,177 @@
+"""The board's raw REPL, by way of mpremote, which knows the boards' peculiarities.
+
+Blocking. The port is opened as everywhere in this package, for mpremote says only that it failed.
+"""
+
+from __future__ import annotations
+
+import ast
+import struct
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+
+from boardwarden.errors import DeployError, LinkLost
+from boardwarden.transport.serial_port import open_port
+
+from .programs import ANSWER_BEGIN, ANSWER_END, wrapped
+
+if TYPE_CHECKING:
+    import serial
+
+_BANNER = b"raw REPL; CTRL-B to exit\r\n"
+_REBOOT = b"soft reboot\r\n"
+_PROMPT = b"\n>>> "
+_PASTE_PROMPT = b"\n=== "
+_ENTER_TRIES = 4
+_ENTER_S = 2.0
+_BOOT_S = 20.0  # for boot.py
+_READ_S = 1.0
+_WRITE_S = 5.0
+_PROGRAM_S = 30.0  # between two characters that a program prints
+
+
+class FileError(DeployError):
+    """The board answered a program with an OSError; `.number` is its errno."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"The board's file system failed with error {number}.")
+        self.number = number
+
+
+class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
+    """mpremote's transport, on a port that is open already."""
+
+    def __init__(self, port: serial.Serial, address: str) -> None:
+        self.in_raw_repl = False
+        self.use_raw_paste = True
+        self.device_name = address
+        self.mounted = False
+        self.serial = port
+        self.is_pty = self._is_pty_device(address)
+
+
+class Repl:
+    """The raw REPL of the board at `address`: a context manager that opens and closes the port.
+
+    Raises LinkLost when the board is gone or does not answer any more, DeployError otherwise.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._port = open_port(address, timeout=_READ_S)
+        self._port.write_timeout = _WRITE_S
+        _keep_lines(self._port)
+        self._line = _Line(self._port, address)
+
+    def __enter__(self) -> Repl:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._port.close()
+
+    def enter(self) -> None:
+        """Stop whatever runs and get to the raw REPL; raise DeployError if none answers."""
+        try:
+            for _ in range(_ENTER_TRIES):
+                self._port.write(b"\r\x03\x03")
+                time.sleep(0.1)  # for the program that is stopped to say so
+                self._port.read(self._port.in_waiting)
+                self._port.write(b"\r\x01")
+                if self._reads(_BANNER, _ENTER_S):
+                    return
+        except OSError as error:
+            raise self._gone() from error
+        raise DeployError(
+            f"No MicroPython answers at {self.address}: is it a MicroPython board, and is its REPL "
+            "on this port?"
+        )
+
+    def soft_reset(self) -> None:
+        """Start the board anew with boot.py, without main.py; be in the raw REPL again."""
+        try:
+            self._port.write(b"\x04")
+            if self._reads(_REBOOT, _ENTER_S) and self._reads(_BANNER, _BOOT_S):
+                return
+        except OSError as error:
+            raise self._gone() from error
+        self.enter()  # boot.py goes on for ever: it is stopped
+
+    def restart(self) -> None:
+        """Start the board anew, with boot.py and main.py, and leave it to itself."""
+        try:
+            self._port.write(b"\r\x02")
+            self._port.write(b"\x04")
+            self._reads(_REBOOT, _ENTER_S)
+        except OSError as error:
+            raise self._gone() from error
+
+    def paste(self, program: str) -> None:
+        """Leave the raw REPL and start a program from the one for people; do not wait for it."""
+        try:
+            self._port.write(b"\r\x02")
+            self._reads(_PROMPT, _ENTER_S)
+            self._port.write(b"\x05")
+            self._reads(_PASTE_PROMPT, _ENTER_S)
+            self._port.write(program.encode() + b"\x04")
+        except OSError as error:
+            raise self._gone() from error
+
+    def call(self, body: str, timeout: float = _PROGRAM_S) -> Any:
+        """Run the body of a function on the board; return what it returns, a Python literal.
+
+        Raises FileError where it met an OSError.
+        """
+        try:
+            printed, traceback = self._line.exec_raw(wrapped(body), timeout=timeout)
+        except TransportExecError as error:  # cannot happen: exec_raw() does not raise it
+            raise DeployError(str(error)) from error
+        except (TransportError, OSError, struct.error) as error:
+            raise self._gone() from error
+        if traceback:
+            last = traceback.decode(errors="replace").strip().splitlines()[-1]
+            raise DeployError(f"The board cannot do what deploying takes: {last}")
+        return self._answer(printed)
+
+    def _answer(self, printed: bytes) -> Any:
+        _, _, rest = printed.partition(ANSWER_BEGIN.encode())
+        text, _, _ = rest.partition(ANSWER_END.encode())
+        try:
+            kind, value = ast.literal_eval(text.decode())
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise LinkLost(f"What the board at {self.address} answers is damaged.") from error
+        if kind == "os":
+            raise FileError(value)
+        if kind == "memory":
+            raise DeployError("The board has too little free memory to deploy to it.")
+        return value
+
+    def _reads(self, mark: bytes, timeout: float) -> bool:
+        found: bytes = self._line.read_until(1, mark, timeout=None, timeout_overall=timeout)
+        return found.endswith(mark)
+
+    def _gone(self) -> LinkLost:
+        return LinkLost(f"The board at {self.address} vanished or stopped answering")
+
+
+def _keep_lines(port: serial.Serial) -> None:
+    """Closing the port must not drop DTR and RTS, which resets many boards."""
+    if sys.platform == "win32":
+        return
+    import termios
+
+    from boardwarden.transport.terminal import keep_lines
+
+    try:
+        keep_lines(port.fileno())
+    except termios.error as error:
+        raise LinkLost(f"{port.name} has just vanished.") from error

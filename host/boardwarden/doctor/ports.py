@@ -1,0 +1,71 @@
+"""The serial ports of this machine, and what answers at each; no program there is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from boardwarden.board import connect
+from boardwarden.errors import (
+    AtPrompt,
+    BoardError,
+    NoAgent,
+    PermissionDenied,
+    PortBusy,
+    PortMissing,
+    VersionMismatch,
+)
+from boardwarden.models import Identity, Model
+
+_LOOK_S = 2.0
+_WORDS = (
+    (PortBusy, "busy"),
+    (PermissionDenied, "no permission"),
+    (PortMissing, "no such port"),
+    (VersionMismatch, "agent of another version"),
+    (AtPrompt, "REPL"),
+    (NoAgent, "nothing"),
+)
+
+
+@dataclass(frozen=True)
+class Port(Model):
+    """A serial port: `answers` is agent, agent of another version, REPL, nothing, busy, …
+
+    `description` is what the system knows of the device; `problem` the sentence that says why.
+    """
+
+    address: str = ""
+    description: str | None = None
+    usb_id: str | None = None
+    answers: str = "nothing"
+    board: Identity | None = None
+    problem: str | None = None
+
+
+def listed() -> list[Port]:
+    """Return the ports that the system lists, not looked at yet."""
+    from serial.tools.list_ports import comports
+
+    ports = []
+    for port in sorted(comports(), key=lambda port: str(port.device)):
+        usb = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None else None
+        text = port.description if port.description not in (None, "n/a") else None
+        ports.append(Port(str(port.device), text, usb))
+    return ports
+
+
+async def looked_at(ports: Iterable[Port]) -> list[Port]:
+    """Return ports with what answers there, looked at all at once."""
+    return list(await asyncio.gather(*(_look(port) for port in ports)))
+
+
+async def _look(port: Port) -> Port:
+    known = (port.address, port.description, port.usb_id)
+    try:
+        async with connect(port.address, timeout=_LOOK_S) as board:
+            return Port(*known, "agent", board.status.board)
+    except BoardError as error:
+        word = next((word for kind, word in _WORDS if isinstance(error, kind)), "error")
+        return Port(*known, word, None, str(error))
