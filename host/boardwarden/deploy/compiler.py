@@ -45,8 +45,7 @@ def sources() -> dict[str, Path]:
     found = {}
     for package, folder in folders.items():
         for file in sorted((folder / package).glob("*.py")):
-            if file.name != "ids.py":  # the host's: its names and numbers are in the board's code
-                found[f"{package}/{file.name}"] = file
+            found[f"{package}/{file.name}"] = file
     return found
 
 
