@@ -124,6 +124,8 @@ class SilentLine:
 class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
 
+    policy_path = "warden.policy"
+
     def __init__(self):
         import time
 

@@ -21,14 +21,17 @@ HOST_LAYERS = [
     ["framing", "messages", "deltas"],
     ["listener", "diagnosis", "refusals", "link", "sequence", "prompt"],
     ["requests", "subscription", "session"],
-    ["kinds", "units", "arguments"],
+    ["kinds", "units", "arguments", "quantities"],
     ["models", "grants", "history", "state", "rows", "tables", "event_log", "mirror"],
-    ["bell", "console", "metering", "board_view", "asking", "granting", "board"],
-    ["sync_loop", "sync_granting", "sync"],
+    ["policy"],
+    ["policy_file", "policy_toml", "policy_changes"],
+    ["bell", "console", "metering", "board_view", "asking", "granting", "keeping", "board"],
+    ["sync_loop", "sync_granting", "sync_keeping", "sync"],
     ["__init__"],
     ["deploy", "doctor"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
-    ["cli", "demo", "__main__"],
+    ["serve"],
+    ["cli", "tui", "demo", "__main__"],
 ]
 # The agent wires the modules of the middle, which do not import each other.
 BOARD_MIDDLE = [
@@ -46,6 +49,7 @@ BOARD_LAYERS = [
     BOARD_MIDDLE,
     ["sample_table"],
     ["policy", "guard"],
+    ["kept"],
     ["sampler", "asked"],
     ["agent"],
     ["report", "run"],

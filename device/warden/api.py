@@ -1,8 +1,7 @@
 """The public functions, over the one agent of this board."""
 
-from . import hal, report
+from . import hal
 from .agent import Agent
-from .held import held
 from .limits import check_limits
 from .run import Runner
 
@@ -29,6 +28,7 @@ def start(
     `select.poll` knows, such as a `machine.UART`. Import `asyncio` first if the application uses
     it; then the agent runs as a task. Otherwise a `machine.Timer` runs it where the port has one;
     where not, call `poll()` in the application's loop.
+    A policy that a host had the board keep is in force instead of what is given here.
     """
     global _runner
     if _runner is None:
@@ -36,7 +36,12 @@ def start(
         limits = check_limits(
             max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
         )
-        runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits, budget_permille))
+        agent = Agent(board, interval_ms, _link_from(link, board), limits, budget_permille)
+        if board.policy_kept():
+            from .kept import restore
+
+            restore(agent)
+        runner = Runner(agent)
         runner.start()
         _runner = runner
 
@@ -52,17 +57,21 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return _agent_runner().poll()
+    return _agent_runner().agent.step(True)
 
 
 def status():
     """Return the newest figures as a dict, see `warden.report.status`."""
-    return report.status(_agent_runner().agent)
+    from .report import status as told
+
+    return told(_agent_runner().agent)
 
 
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.report.trends`."""
-    return report.trends(_agent_runner().agent, period_ms)
+    from .report import trends as told
+
+    return told(_agent_runner().agent, period_ms)
 
 
 def start_monitoring(interval_ms, budget_permille=None):
@@ -98,6 +107,8 @@ def allocate(kind, amount, **options):
     end of its own), session=None, backed=False, mount="/", on_preempt=None; see
     `warden.leases.Ledger.allocate`.
     """
+    from .held import held
+
     return held(_policy().allocate(kind, amount, **options))
 
 
@@ -167,8 +178,11 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0)
 
     metric: a name of `warden.figures.METRICS`; warn, critical: its levels; clear: where it is well
     again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
+    Changes nothing where a kept policy is in force.
     """
-    _policy().thresholds.set(metric, warn, critical, clear, hold_ms, action)
+    policy = _policy()
+    if not _overruled(policy, "threshold"):
+        policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
 
 
 def thresholds():
@@ -182,8 +196,13 @@ def on_trim(function):
 
 
 def set_limits(**limits):
-    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms."""
-    _policy().set_limits(**limits)
+    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms.
+
+    Changes nothing where a kept policy is in force.
+    """
+    policy = _policy()
+    if not _overruled(policy, "limits"):
+        policy.set_limits(**limits)
 
 
 def on(event, function):
@@ -197,6 +216,10 @@ def on(event, function):
 def _policy():
     agent = _agent_runner().agent
     return agent.policy or agent.decide()
+
+
+def _overruled(policy, what):
+    return policy.kept is not None and policy.kept.overrules(what)
 
 
 def _agent_runner():

@@ -133,6 +133,7 @@ class Policy:
         )
         self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
+        self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
         self._meters_told = Deadline(clock, 0)  # to the host

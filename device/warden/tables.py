@@ -12,7 +12,7 @@ from warden_schema import codec
 _HELLO = const(1)
 _STORAGE = const(4)
 _MAJOR = const(1)
-_MINOR = const(2)
+_MINOR = const(3)
 _MAX_NAME = const(24)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)

@@ -1,5 +1,7 @@
 """A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
 
+import logging
+
 from .arguments import LEARNED
 from .board import Board, connect
 from .errors import (
@@ -14,6 +16,7 @@ from .errors import (
     NoAgent,
     NotFound,
     PermissionDenied,
+    PolicyError,
     PortBusy,
     PortMissing,
     RequestError,
@@ -33,7 +36,7 @@ from .grants import (
     Threshold,
 )
 from .history import Column, History, Sample
-from .kinds import Action, Level, OperationState, Priority, ResourceType
+from .kinds import Action, Kept, Level, OperationState, Priority, ResourceType
 from .models import (
     Capability,
     Cpu,
@@ -47,8 +50,12 @@ from .models import (
     Trend,
     Trends,
 )
+from .policy import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
+
+# What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "LEARNED",
@@ -68,6 +75,7 @@ __all__ = [
     "Event",
     "History",
     "Identity",
+    "Kept",
     "Lease",
     "Level",
     "Limits",
@@ -83,6 +91,8 @@ __all__ = [
     "OperationState",
     "Overhead",
     "PermissionDenied",
+    "Policy",
+    "PolicyError",
     "PortBusy",
     "PortMissing",
     "Priority",
@@ -91,6 +101,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceType",
     "Sample",
+    "SessionQuota",
     "SimulatorMissing",
     "Status",
     "Storage",
