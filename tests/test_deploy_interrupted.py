@@ -178,6 +178,7 @@ def test_power_cut_while_it_is_removed(tmp_path, use, user_files):
                 cuts += 1
             else:
                 break
+        check_boots(folder, "lfs", user_files)
         check_removes(folder, "lfs", user_files)
     assert cuts > 2
 

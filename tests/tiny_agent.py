@@ -6,7 +6,7 @@ import asyncio
 try:
     import warden
     print("agent", warden.VERSIONS)
-except ImportError:
+except (ImportError, AttributeError):  # or one file of the user's in its folder
     print("agent none")
 print("application runs")
 """

@@ -11,7 +11,7 @@ from boardwarden.errors import DeployError
 
 from . import programs
 from .compiler import PACKAGES, architecture_of, format_of
-from .programs import WORK
+from .programs import OLD, WORK
 from .repl import FileError, Repl
 
 _PIECE_BYTES = 768  # of a file in one program: a small board must hold and compile it
@@ -83,6 +83,8 @@ class BoardFiles:
         if not self.about.desktop:
             self.repl.soft_reset()
             self.about = self._ask()
+        if self.about.lib:
+            self.repl.call(programs.heal(self.about.root))
         return self.about
 
     def _ask(self) -> About:
@@ -179,7 +181,9 @@ class BoardFiles:
 
     def drop_work(self) -> None:
         """Remove what is staged."""
-        self._change(programs.remove([f"{self.about.lib}/{WORK}"]))
+        lib = self.about.lib
+        olds = [f"{lib}/{OLD}{package}" for package in PACKAGES]
+        self._change(programs.remove([f"{lib}/{WORK}", *olds]))
 
     def write(self, path: str, data: bytes, done: Advance = lambda count: None) -> None:
         """Write a file; `done` is told how many bytes have been written.
@@ -209,13 +213,6 @@ class BoardFiles:
     def remove_empty(self, folders: Iterable[str]) -> None:
         """Remove folders that are empty."""
         self._change(programs.remove_empty(list(folders)))
-
-    def move_out(self, package: str) -> None:
-        """Take a package out of lib in one step, into the folder for what goes."""
-        lib = self.about.lib
-        gone = f"{lib}/{WORK}/gone"
-        self._change(programs.make_folders([f"{lib}/{WORK}", gone]))
-        self._change(programs.rename(f"{lib}/{package}", f"{gone}/{package}"))
 
     def replace(self, name: str, data: bytes) -> None:
         """Exchange a file in the board's root for another content in one step."""

@@ -15,7 +15,7 @@ from .board import BoardFiles, DiskFull, Found
 from .compiler import PACKAGES, Compiler, agent_version, sources
 from .interrupts import Interrupts
 from .manifest import Manifest
-from .programs import WORK
+from .programs import OLD, WORK
 from .talk import Talk
 
 _ENDINGS = ("py", "mpy")
@@ -96,10 +96,9 @@ class Installation:
 
     def listed(self, found: Found) -> Manifest:
         """Return the manifest on the board, wherever an interruption left it; empty if none."""
-        work = f"{self._lib}/{WORK}"
-        places = [self._lib, *((f"{work}/new", f"{work}/gone") if found.working else ())]
-        for folder in places:
-            text = self._files.read(f"{folder}/{manifest.NAME}")
+        work = (f"{self._lib}/{WORK}/new/", f"{self._lib}/{OLD}") if found.working else ()
+        for place in (f"{self._lib}/", *work):
+            text = self._files.read(f"{place}{manifest.NAME}")
             if text is not None:
                 return manifest.parse(text)
         return Manifest()
@@ -110,7 +109,11 @@ class Installation:
             names = [name for name in found.installed if name.startswith(package + "/")]
             ours = [name for name in names if is_agents(name, listed)]
             stems = {name.rpartition(".")[0] for name in ours}
-            if ours and not listed.files and not stems.issuperset(f"{package}/{mark}" for mark in marks):
+            if (
+                ours
+                and not listed.files
+                and not stems.issuperset(f"{package}/{mark}" for mark in marks)
+            ):
                 raise DeployError(
                     f"{self._lib}/{package} on the board is another package of that name"
                 )
@@ -193,19 +196,13 @@ class Installation:
 
     def take_away(self, found: Found, listed: Manifest) -> int:
         """Remove the agent's files, and nothing else; return how many there were."""
-        count = 0
-        for package in reversed(PACKAGES):  # the manifest is in the one that goes last
-            names = [name for name in found.installed if name.startswith(package + "/")]
-            ours = [name for name in names if is_agents(name, listed)]
-            count += len(ours)
-            if ours == names and names:
-                self._files.move_out(package)
-            else:  # the manifest last, so that it can be gone on with
-                ours.sort(key=lambda name: name == manifest.NAME)
-                self._files.remove(f"{self._lib}/{name}" for name in ours)
+        ours = [name for name in found.installed if is_agents(name, listed)]
         self._files.drop_work()
+        if ours:
+            self._files.make_work()
+            self._files.switch(name for name in found.installed if name not in ours)
         folders = [f"{self._lib}/{package}" for package in PACKAGES]
         if listed.made_lib or not found.has_lib:
             folders.append(self._lib)
         self._files.remove_empty(folders)
-        return count
+        return len(ours)

@@ -14,6 +14,9 @@ from textwrap import indent
 from .compiler import PACKAGES
 
 WORK = ".boardwarden"  # in the board's lib, while something is under way
+# Before the name of a package that goes, in lib too: littlefs renames from one folder to another in
+# two steps, and a power cut between them may hide other entries of the first until the next write.
+OLD = ".boardwarden-old-"
 MANIFEST = "deployed.txt"  # in warden/: what deploy put on the board
 ANSWER_BEGIN, ANSWER_END = "<<<bw ", " bw>>>"
 
@@ -85,6 +88,17 @@ return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr
 """
 
 
+def heal(root: str) -> str:
+    """Have littlefs finish a rename that a power cut interrupted, as it does before any write."""
+    return f"""\
+import os
+try:
+ os.remove({root!r} + '/.boardwarden-none')
+except OSError:
+ pass
+"""
+
+
 def look(lib: str, root: str) -> str:
     """Return (lib, files of both packages, those under WORK, whether it was switching, free bytes).
 
@@ -101,13 +115,15 @@ def names(folder):
     found.append((name, size))
  return found
 work = {lib!r} + '/{WORK}'
+olds = [package for package in {PACKAGES!r} if kind({lib!r} + '/{OLD}' + package)]
 try:
  state = os.statvfs({root!r})
  free = state[1] * state[4]
 except (OSError, AttributeError):
  free = None
 return (
- kind({lib!r}), names({lib!r}), names(work + '/new'), kind(work), kind(work + '/switch'), free)
+ kind({lib!r}), names({lib!r}), names(work + '/new'), kind(work) or olds,
+ kind(work + '/switch'), free)
 """
 
 
@@ -189,8 +205,8 @@ def begin_switch(lib: str, keep: Sequence[str]) -> str:
     work = f"{lib}/{WORK}"
     lines = "".join(f"{name}\n" for name in keep)
     return f"""{_KIND}{_REMOVE}
-remove({work!r} + '/old')
-os.mkdir({work!r} + '/old')
+for package in {PACKAGES!r}:
+ remove({lib!r} + '/{OLD}' + package)
 with open({work!r} + '/switching', 'w') as file:
  file.write({lines!r})
 os.rename({work!r} + '/switching', {work!r} + '/switch')
@@ -201,7 +217,7 @@ def switch(lib: str) -> str:
     """Put the new packages in the place of the old ones; then remove the old ones.
 
     At each moment the board has the old agent whole, none, or the new one whole: `warden` goes
-    first and comes last.
+    first and comes last. Where nothing is staged, and nothing kept, there is no package any more.
     """
     first, last = PACKAGES
     return f"""{_KIND}{_REMOVE}
@@ -211,14 +227,19 @@ with open(work + 'switch') as file:
  keep = file.read().split('\\n')[:-1]
 for package in {(first, last)!r}:
  if kind(work + 'new/' + package) and kind(lib + package):
-  os.rename(lib + package, work + 'old/' + package)
+  os.rename(lib + package, lib + '{OLD}' + package)
 for name in keep:
- if kind(work + 'old/' + name):
-  os.rename(work + 'old/' + name, work + 'new/' + name)
+ if kind(lib + '{OLD}' + name):
+  os.rename(lib + '{OLD}' + name, work + 'new/' + name)
 for package in {(last, first)!r}:
  if kind(work + 'new/' + package):
-  os.rename(work + 'new/' + package, lib + package)
+  if list(os.ilistdir(work + 'new/' + package)):
+   os.rename(work + 'new/' + package, lib + package)
+  else:
+   os.rmdir(work + 'new/' + package)
 remove(lib + '{WORK}')
+for package in {PACKAGES!r}:
+ remove(lib + '{OLD}' + package)
 """
 
 
