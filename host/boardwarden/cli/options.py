@@ -10,11 +10,11 @@ from boardwarden.transport.address import FORMS
 
 from .outcome import fail
 
-_ENVIRONMENT = "BOARDWARDEN_BOARD"
+ENVIRONMENT = "BOARDWARDEN_BOARD"
 
 BoardOption = Annotated[
     str,
-    typer.Option("--board", envvar=_ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
+    typer.Option("--board", envvar=ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
@@ -25,5 +25,5 @@ PriorityOption = Annotated[
 def given(board: str) -> str:
     """Return the address, or say how to give one."""
     if not board:
-        fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
+        fail(f"Which board? Give --board or set {ENVIRONMENT}: {FORMS}.")
     return board
