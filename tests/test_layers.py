@@ -26,7 +26,7 @@ HOST_LAYERS = [
     ["bell", "console", "metering", "board_view", "asking", "granting", "board"],
     ["sync_loop", "sync_granting", "sync"],
     ["__init__"],
-    ["recording"],
+    ["recording", "plotting"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["cli", "demo", "__main__"],
 ]

@@ -26,6 +26,12 @@ BoardsOption = Annotated[
     ),
 ]
 
+SinceOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help='"2024-05-31 12:00", or 12:00 today.')
+]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Likewise.")]
+LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="The last 10m, 2h, 1d of it.")]
+
 
 def record(
     file: FileArgument,
@@ -75,4 +81,53 @@ def record(
     run(recording.record(wanted, as_json))
 
 
-COMMANDS = (record,)
+def plot(
+    file: FileArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="PICTURE", help="A .png or .svg; else FILE.png."),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What to draw; may be repeated.")
+    ] = None,
+    board: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Of these boards only; may be repeated."),
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    last: LastOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a recording: metrics over time, events marked."""
+    from boardwarden.plotting.metrics import METRICS
+
+    from . import plot as plotting
+
+    picture = out or file.with_suffix(".png")
+    if picture.suffix.lower() not in (".png", ".svg"):
+        fail(f"--out must be a .png or .svg, not {str(picture)!r}.")
+    if picture == file:
+        fail("--out must not be the recording.")
+    names = [name.replace("-", "_") for name in metric or ()]
+    for name in names:
+        if name not in METRICS:
+            fail(f"There is no metric {name!r} to draw; there are {', '.join(METRICS)}.")
+    window = _window(since, until, last)
+    run(plotting.plot(plotting.Wanted(file, picture, names, board or [], *window), as_json))
+
+
+def _window(
+    since: str | None, until: str | None, last: str | None
+) -> tuple[float | None, float | None, float | None]:
+    """Return what --since, --until and --last say: two moments and a duration."""
+    if since is not None and last is not None:
+        fail("--last goes with --until, not with --since.")
+    begin = None if since is None else checked(moments.moment, "--since", since)
+    end = None if until is None else checked(moments.moment, "--until", until)
+    if begin is not None and end is not None and begin >= end:
+        fail("--since must be before --until.")
+    return begin, end, None if last is None else checked(moments.seconds, "--last", last)
+
+
+COMMANDS = (record, plot)
