@@ -29,6 +29,15 @@ class FakeTicks:
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
 
+def turn(agent):
+    """Have an agent listen, and tell all that it has to tell: a few frames at a time."""
+    agent.step(True)
+    for _ in range(40):
+        if agent.session is None or b"\x01" not in agent.clock.news:
+            break
+        agent.step(True)
+
+
 class FakeLine:
     """Stands in for a link: what the host says goes in, what it is told comes out.
 
@@ -114,6 +123,8 @@ class SilentLine:
 
 class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
+
+    policy_path = "warden.policy"
 
     def __init__(self):
         import time

@@ -4,7 +4,7 @@ import gc
 import sys
 
 from harness import has_module, no_heap, raises
-from rig import FakeLine, SilentLine, board, framed
+from rig import FakeLine, SilentLine, board, framed, turn
 from warden.agent import Agent
 from warden.history import History
 from warden.report import status, trends
@@ -253,6 +253,6 @@ def test_the_largest_messages_fit():
     agent.storage.rows = [["m" * 200, big, big, big, big] for _ in range(4)]
     agent._hello.identity = ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0")
     agent.link.hear(64, 1, 0, big)
-    agent.step(True)
+    turn(agent)
     assert [m[0] for m in agent.link.told()] == [1, 4, 4, 4, 4, 3, 5]
     assert agent.faults == 0

@@ -1,7 +1,7 @@
 """Invariant 3 with all tables in use: a tick that brings nothing allocates nothing."""
 
 from harness import no_heap, raises
-from rig import SilentLine, board
+from rig import SilentLine, board, turn
 from warden.agent import Agent
 from warden.errors import Denied
 
@@ -28,7 +28,7 @@ class Full:
         self.hear(64, 1, 2, _HOST, None)
         self.hear(67, _HOST, 0, 4, [_BANDWIDTH, 1, "host", 1, _LONG_MS, None])
         self._fill()
-        self.agent.step()  # all of that is told, to the host and to the application's functions
+        turn(self.agent)  # all of that is told, to the host and to the application's functions
 
     def _watch(self):
         for metric in _RISING:
@@ -63,6 +63,7 @@ class Full:
         """Let a second pass, in which the host is heard; all of it with the heap locked."""
         agent = self.agent
         agent.clock.s += 1
+        agent.clock.now()
         # The slow tiers ask the file system and the radio, which allocate.
         agent.storage._due_s = agent._network_s = agent.clock.s + 1000
         self.line.hear(66, _HOST, number & 0xFFFF)

@@ -1,12 +1,12 @@
 """What hosts are granted: asked over the line, decided on the board, told in rows and events."""
 
-from rig import FakeLine, board
+from rig import FakeLine, board, turn
 from warden.agent import Agent
 
 _HOST = 77
 LEASE, OPERATION, SESSION, EVENT, ROWS, THRESHOLD, METER, NEED = 8, 9, 10, 11, 12, 13, 14, 15
 ALLOCATE, RELEASE, BEGIN, COMPLETE, CAN_EXECUTE, SET_LIMITS = 4, 5, 6, 7, 8, 9
-SET_THRESHOLD, CANCEL, TELL_METERS = 10, 11, 12
+SET_THRESHOLD, CANCEL, TELL_METERS, COLLECT = 10, 11, 12, 15
 DENIED, NOT_FOUND = 4, 5
 
 
@@ -24,7 +24,7 @@ class Rig:
         return self.turn()
 
     def turn(self):
-        self.agent.step(True)
+        turn(self.agent)
         assert self.agent.faults == 0
         return self.line.told()
 
@@ -39,6 +39,7 @@ class Rig:
         """Let so much time pass on the board's clock, unheard."""
         for _ in range(seconds):
             self.agent.clock.s += 1
+            self.agent.clock.now()
             self.agent.step()
         return self.line.told()
 
@@ -237,6 +238,30 @@ def test_meters_are_told_for_as_long_as_they_are_asked_for():
     assert _of(METER, rig.hear(64, 1, 2, _HOST, None)) == []
     for wrong in (-1, 60_001, None, "x"):
         assert rig.ask(TELL_METERS, wrong)[0] == 2, wrong
+
+
+def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
+    rig = Rig()
+    memory = rig.agent.memory
+    hal = memory._board
+    memory._cost_us = 0  # of the one that it began with
+    made = memory.collections
+    code, freed, _ = rig.ask(COLLECT)
+    assert code == 0 and isinstance(freed, int) and freed >= 0
+    assert memory.collections == made + 1
+    memory._cost_us = 10_000
+    code, value, _ = rig.ask(COLLECT)
+    assert code == DENIED and value[0] == "collected" and value[1] is None
+    assert 0 < value[2] <= 2000 and value[3] == []
+    assert memory.collections == made + 1
+
+    memory._cost_us = 0
+    collect = hal.collect
+    hal.collect = lambda: False
+    try:
+        assert rig.ask(COLLECT)[:2] == (DENIED, ["gc_off", None, None, []])
+    finally:
+        hal.collect = collect
 
 
 def test_what_was_learned_is_told():

@@ -3,7 +3,7 @@
 The decisions are the real ones: only ticks, memory, storage and the line are stood in for.
 """
 
-from rig import FakeBoard, FakeLine, FakeTicks
+from rig import FakeBoard, FakeLine, FakeTicks, turn
 from warden.agent import Agent
 
 _TOTAL = 200_000
@@ -63,5 +63,5 @@ class Rig:
         self.turn()
 
     def turn(self):
-        self.agent.step(True)
+        turn(self.agent)
         assert self.agent.faults == 0

@@ -126,6 +126,10 @@ class CommandOnTerminal:
             assert data, f"it ended after {self.seen!r}"
             self.seen += data
 
+    async def type(self, keys):
+        """Type these bytes."""
+        await self._stream.write(keys)
+
     def interrupt(self):
         """Send SIGINT, as the terminal's Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)

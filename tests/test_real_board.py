@@ -315,6 +315,28 @@ async def test_what_a_sample_costs_is_told_by_part():
         assert board.status.overhead.budget == 0.001
 
 
+async def test_garbage_is_collected_when_asked_for_but_not_time_and_again():
+    async with boardwarden.connect("sim") as board:
+        assert await _collected(board) >= 0
+        with pytest.raises(boardwarden.Denied, match="just now; try again in") as caught:
+            await _collect_until_refused(board)
+        assert caught.value.reason == "collected"
+        assert caught.value.retry_after_s is not None
+
+
+async def _collect_until_refused(board):
+    while True:
+        await board.collect()
+
+
+async def _collected(board):
+    while True:
+        try:
+            return await board.collect()
+        except boardwarden.Denied as error:  # the agent made one as it started
+            await asyncio.sleep(error.retry_after_s)
+
+
 async def _stretched(board):
     while board.status.wanted_interval_s != 0.02 or board.status.interval_s <= 0.02:
         await board.wait_sample()

@@ -23,7 +23,8 @@ _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 _NETWORK_PERIOD_S = const(10)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
-_NONE = const(0xFFFF)
+_MAX_REST_MS = const(1000)  # the ticks of microseconds wrap
+_DUE = b"\x01"  # in the clock's news
 
 
 class Agent:
@@ -43,9 +44,14 @@ class Agent:
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
-        lock = self.threads.lock() if self.threads.available else None
-        self.clock = Clock(board.ticks_ms, board.ticks_diff, lock)
+        locks = (None, None)
+        if self.threads.available:
+            locks = (self.threads.lock(), self.threads.lock())
+        self.clock = Clock(board.ticks_ms, board.ticks_diff, *locks)
         self.network = network.install()
+        self._news = self.clock.news
+        self._rest_us = 0  # for how long there is nothing to do unless there is news,
+        self._rested_us = 0  # since when
         self._lock = self.threads.lock()
         self._making = self.threads.lock()
         self.memory = Memory(board, self.clock)
@@ -109,31 +115,49 @@ class Agent:
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         """
-        wait = 1000
         began = self.ticks_us()
         if not self._lock.acquire(0):
             return 10  # another thread is at it
+        rested = 0
+        wait = 1000
         try:  # at once: Ctrl-C must not leave it locked
-            self.busy_us += self.memory.spent_us  # in collections before a refusal
-            if listen and self.session is not None:
-                self.session.receive()
-            wait = self._step()
+            heard = listen and self.session is not None and self.session.receive()
+            if not heard and _DUE not in self._news:
+                rested = self.ticks_diff(began, self._rested_us)
+                if not 0 <= rested < self._rest_us:
+                    rested = 0
+            if not rested:
+                wait = self._work(began)
         except Exception:
             self.faults += 1
         finally:
             self.busy_us += self.ticks_diff(self.ticks_us(), began)
-            self.memory.spent_us = 0
             self._lock.release()
-        self._deliver()
+        if rested:
+            return (self._rest_us - rested) // 1000 + 1
+        if self.policy is not None:
+            self._deliver()
         return wait
+
+    def _work(self, began):
+        """Do what is due; return for how many ms there is nothing more."""
+        self._rest_us = 0  # as long as it is not done
+        self._rested_us = began
+        self._news[0] = 0
+        self.busy_us += self.memory.spent_us  # in collections before a refusal
+        try:
+            wait = self._step()
+            self._rest_us = min(wait, _MAX_REST_MS) * 1000
+            return wait
+        finally:
+            self.memory.spent_us = 0
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
-        if self.policy is not None:
-            try:
-                self.policy.deliver()
-            except Exception:
-                self.faults += 1
+        try:
+            self.policy.deliver()
+        except Exception:
+            self.faults += 1
 
     def decide(self):
         """Return the policy; imported and made at the first call."""
@@ -174,9 +198,13 @@ class Agent:
             elif self.memory.reading:
                 self.memory.read_on()
             if self.memory.reading:
-                left = min(left, _SLICE_PAUSE_MS)
-        if self.session is not None and self.session.pump():
-            return min(left, 100)  # the link was full; see again soon
+                left = _SLICE_PAUSE_MS
+        if self.policy is not None:
+            left = max(1, min(left, clock.left_ms()))
+        if self.session is not None:
+            again = self.session.pump()
+            if again and again < left:
+                return again
         return left
 
     def _plan(self, late_ms):
@@ -225,6 +253,7 @@ class Agent:
         self.clock.advance()
         self._due_s = self.clock.s
         self._due_ms = self.clock.ms
+        self._news[0] = 1
         return interval_ms
 
     def stop_monitoring(self):

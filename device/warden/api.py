@@ -29,6 +29,7 @@ def start(
     `select.poll` knows, such as a `machine.UART`. Import `asyncio` first if the application uses
     it; then the agent runs as a task. Otherwise a `machine.Timer` runs it where the port has one;
     where not, call `poll()` in the application's loop.
+    A policy that a host had the board keep is in force instead of what is given here.
     """
     global _runner
     if _runner is None:
@@ -36,7 +37,12 @@ def start(
         limits = check_limits(
             max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
         )
-        runner = Runner(Agent(board, interval_ms, _link_from(link, board), limits, budget_permille))
+        agent = Agent(board, interval_ms, _link_from(link, board), limits, budget_permille)
+        if board.policy_kept():
+            from .kept import restore
+
+            restore(agent)
+        runner = Runner(agent)
         runner.start()
         _runner = runner
 
@@ -167,8 +173,11 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0)
 
     metric: a name of `warden.figures.METRICS`; warn, critical: its levels; clear: where it is well
     again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
+    Changes nothing where a kept policy is in force.
     """
-    _policy().thresholds.set(metric, warn, critical, clear, hold_ms, action)
+    policy = _policy()
+    if not _overruled(policy, "threshold"):
+        policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
 
 
 def thresholds():
@@ -182,8 +191,13 @@ def on_trim(function):
 
 
 def set_limits(**limits):
-    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms."""
-    _policy().set_limits(**limits)
+    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms.
+
+    Changes nothing where a kept policy is in force.
+    """
+    policy = _policy()
+    if not _overruled(policy, "limits"):
+        policy.set_limits(**limits)
 
 
 def on(event, function):
@@ -197,6 +211,10 @@ def on(event, function):
 def _policy():
     agent = _agent_runner().agent
     return agent.policy or agent.decide()
+
+
+def _overruled(policy, what):
+    return policy.kept is not None and policy.kept.overrules(what)
 
 
 def _agent_runner():

@@ -5,7 +5,7 @@ What a host allocates and begins belongs to its session, which ends when it has 
 
 from micropython import const
 
-from .errors import Preempted
+from .errors import Denied, Preempted
 
 _PING = const(0)
 _START_MONITORING = const(1)
@@ -21,6 +21,10 @@ _SET_THRESHOLD = const(10)
 _CANCEL = const(11)
 _TELL_METERS = const(12)
 _COST = const(13)
+_KEEP = const(14)
+_COLLECT = const(15)
+_QUOTA = const(16)
+_SET_QUOTA = const(17)
 
 
 class Asked:
@@ -43,6 +47,10 @@ class Asked:
             _CANCEL: self._cancel,
             _TELL_METERS: self._tell_meters,
             _COST: self._cost,
+            _KEEP: self._keep,
+            _COLLECT: self._collect,
+            _QUOTA: self._quota,
+            _SET_QUOTA: self._set_quota,
         }
 
     def _ping(self):
@@ -50,6 +58,30 @@ class Asked:
 
     def _cost(self):
         return list(self._agent.sampler.cost().values())
+
+    def _collect(self):
+        memory = self._agent.memory
+        wait_ms = memory.collect_in_ms()
+        if wait_ms:  # so that no host can make the application stand still
+            raise Denied("collected", None, wait_ms)
+        used = memory.used_now()
+        if not memory.collect():
+            raise Denied("gc_off")
+        return max(0, used - memory.live)
+
+    def _kept(self):
+        from .kept import of
+
+        return of(self._agent)
+
+    def _keep(self, what):
+        return self._kept().asked(what)
+
+    def _quota(self, place):
+        return self._kept().quota(place)
+
+    def _set_quota(self, *quota):
+        self._kept().set_quota(*quota)
 
     def _host_session(self):
         agent = self._agent

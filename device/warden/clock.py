@@ -5,6 +5,11 @@ have to be allocated. So the time is kept as two small integers: whole seconds, 
 and the milliseconds of the running one.
 """
 
+from micropython import const
+
+_NEWS = const(24)
+_LONGEST_S = const(60)
+
 
 class Clock:
     """Uptime since it was made: `s` seconds and `ms` (0 to 999) as of the last `advance()`.
@@ -13,11 +18,14 @@ class Clock:
     MicroPython's own). Allocates nothing.
 
     It also remembers when the next deadline is, so that nobody has to look at all of them all the
-    time: `sooner` whenever one is set, `rested` before all are looked at.
+    time: `sooner` whenever one is set, `rested` before all are looked at. `news` says that there is
+    something to do before it: a byte for each table of a host session, and the first for all else.
     """
 
-    def __init__(self, ticks_ms, ticks_diff, lock=None):
-        self._lock = lock  # where several threads may advance it
+    def __init__(self, ticks_ms, ticks_diff, lock=None, deadlines=None):
+        self._lock = lock  # where several threads may advance it,
+        self._deadlines = deadlines  # or set deadlines
+        self.news = bytearray(_NEWS)
         self.s = 0
         self.ms = 0
         self._ticks_ms = ticks_ms
@@ -47,13 +55,26 @@ class Clock:
 
     def sooner(self, s, ms):
         """Have a deadline at (s, ms) looked at in time."""
-        if s < self._next_s or (s == self._next_s and ms < self._next_ms):
-            self._next_s = s
-            self._next_ms = ms
+        if s > self._next_s or (s == self._next_s and ms >= self._next_ms):
+            return
+        if self._deadlines is not None:
+            self._deadlines.acquire(1)
+        try:
+            if s < self._next_s or (s == self._next_s and ms < self._next_ms):
+                self._next_s = s
+                self._next_ms = ms
+                self.news[0] = 1
+        finally:
+            if self._deadlines is not None:
+                self._deadlines.release()
 
     def now(self):
         """Have all deadlines looked at, at the next turn."""
-        self._next_s = self._next_ms = 0
+        self.sooner(-1, 0)
+
+    def left_ms(self):
+        """Return the milliseconds until the next deadline, at most; not positive if it has come."""
+        return -self.since(self._next_s, self._next_ms)
 
     def due(self):
         """Tell whether a deadline has come, or something else is to be looked at."""
@@ -63,11 +84,16 @@ class Clock:
     def rested(self):
         """Note that all deadlines are looked at now; those that remain tell `sooner` again.
 
-        Not more than a second is let pass: two threads that set deadlines at the same moment may
-        make it forget one.
+        So one must be in its table before it tells `sooner` for the last time: see `Deadline`.
         """
-        self._next_s = self.s + 1
-        self._next_ms = self.ms
+        if self._deadlines is not None:
+            self._deadlines.acquire(1)
+        try:
+            self._next_s = self.s + _LONGEST_S
+            self._next_ms = 0
+        finally:
+            if self._deadlines is not None:
+                self._deadlines.release()
 
     def since(self, s, ms):
         """Return the milliseconds from (s, ms) to now, negative if that is still to come.

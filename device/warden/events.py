@@ -35,6 +35,7 @@ class Events:
     def post(self, kind, subject=None, detail=None, value=None):
         """Add an event; the oldest makes room. Allocates nothing."""
         clock = self._clock
+        clock.advance()
         ring = self._ring
         self._lock.acquire(1)
         try:
@@ -47,6 +48,7 @@ class Events:
             ring[at + 5] = value
             self.seq += 1
             self.news = True
+            clock.news[0] = 1
         finally:
             self._lock.release()
         self.changed()

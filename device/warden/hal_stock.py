@@ -6,6 +6,7 @@ import sys
 
 _MASK_30 = (1 << 30) - 1
 _NOTE = "warden.note"  # in the directory that the board starts in
+_POLICY = "warden.policy"  # likewise
 
 
 def module(name):
@@ -14,6 +15,14 @@ def module(name):
         return __import__(name)
     except ImportError:
         return None
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
 
 
 class Stock:
@@ -135,6 +144,18 @@ class Stock:
             return text
         except OSError:
             return None
+
+    # --- policy -------------------------------------------------------------------------------
+
+    policy_path = _POLICY
+
+    def policy_kept(self):
+        """Tell whether a policy is kept; note where, for the application may change directory."""
+        try:
+            self.policy_path = os.getcwd().rstrip("/") + "/" + _POLICY
+        except OSError:  # nothing is mounted
+            return False
+        return _exists(self.policy_path) or _exists(self.policy_path + ".new")
 
     # --- link ---------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(2)
+_MINOR = const(3)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)
@@ -35,7 +35,12 @@ _FAILED = const(3)
 _DENIED = const(4)
 _NOT_FOUND = const(5)
 
-_DUE = b"\x01"  # in a table's flags
+_DUE = b"\x01"  # in a table's flags, and in the clock's news
+_SAMPLE = const(23)  # the sample's place there: the last
+
+_TURN = const(4)  # frames; then the application gets its turn
+_NEXT_MS = const(2)
+_FULL_MS = const(100)  # until a full link is looked at again
 
 # What SYNCED, ALIVE and REFUSED are due, in `_due`; a REPLY's bit is _FIRST_REPLY << its place.
 _DUE_ALIVE = const(1)
@@ -56,8 +61,9 @@ class Session:
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
-        self._news = bytearray(1)  # 1: a table has something due
+        self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
+        sample.place = _SAMPLE
         self.tables = []  # all others; the first is Hello
         for table in tables:
             self.add(table)
@@ -70,6 +76,7 @@ class Session:
         self._heard_ms = 0
         self._sent_at_keepalive = 0
         self._due = 0
+        self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
         self._replies_to = 0  # whose they are: kept over a silence, for its repeats
@@ -81,6 +88,7 @@ class Session:
         """Have a table told, too."""
         table.news = self._news
         self.tables.append(table)
+        table.place = len(self.tables)
 
     @property
     def bad(self):
@@ -90,20 +98,23 @@ class Session:
     # --- from the host --------------------------------------------------------------------------
 
     def receive(self):
-        """Read and act on what has arrived."""
+        """Read and act on what has arrived; return whether anything has."""
         chunk = self._chunk
+        count = self._link.read(chunk)
+        if not count:
+            return False
         reader = self._reader
         rounds = 8  # a host that never stops gets a turn, not the board
-        while rounds:
-            count = self._link.read(chunk)
+        while True:
             at = 0
             while at < count:
                 at = reader.take(chunk, at, count)
                 if reader.length:
                     self._handle(reader.length)
-            if count < len(chunk):
-                break
             rounds -= 1
+            if count < len(chunk) or not rounds:
+                return True
+            count = self._link.read(chunk)
 
     def _handle(self, length):
         cursor = self._cursor
@@ -216,63 +227,69 @@ class Session:
     # --- to the host ----------------------------------------------------------------------------
 
     def pump(self):
-        """Send what is due, as far as the link takes it; return whether something is left.
+        """Send what is due, as far as the link takes it; return the ms until there is more, or 0.
+
+        It goes on for a few milliseconds at most, lest a host that has to be told everything keep
+        the application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
         if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
-            return True
+            return _FULL_MS
         if not self.host_id:
-            return False
+            return 0
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self._part("lost")
-            return False
+            return 0
         if not self._uplink.ready():
-            return True
-        news = self._news
-        if not (news[0] or self._due):
-            return False
-        news[0] = 0
+            return _FULL_MS
+        if not (self._due or _DUE in self._news):
+            return 0
+        self._frames = 0
         done = (
             self._pump_tables()
             and self._pump_replies()
             and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and self._pump_table(self._sample)
+            and (not self._news[_SAMPLE] or self._pump_table(self._sample))
         )
         if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
-        if not done:
-            news[0] = 1
-        return not done
+        if done:
+            return 0
+        return _NEXT_MS if self._frames >= _TURN else _FULL_MS
 
     def _pump_tables(self):
-        for table in self.tables:
-            if not self._pump_table(table):
+        news = self._news
+        while True:
+            place = news.find(_DUE, 1, _SAMPLE)
+            if place < 0:
+                return True
+            if not self._pump_table(self.tables[place - 1]):
                 return False
-        return True
 
     def _pump_table(self, table):
         """Send the rows of a table that are due; return whether all could go."""
+        news = self._news
         due = table.due
-        if _DUE not in due:
-            return True
+        news[table.place] = 0
         uplink = self._uplink
-        row = 0
-        while row < len(due):
-            if due[row]:
-                if not uplink.ready():
-                    return False
-                due[row] = 0
-                length = table.encode(row, uplink)
-                if length:
-                    if not uplink.send(length):
-                        due[row] = 1
-                        return False
-                    table.sent()
-            if not due[row]:
-                row += 1
-        return True
+        while True:
+            row = due.find(_DUE)
+            if row < 0:
+                return True
+            if self._frames >= _TURN or not uplink.ready():
+                break
+            due[row] = 0
+            length = table.encode(row, uplink)
+            if length:
+                if not uplink.send(length):
+                    due[row] = 1
+                    break
+                self._frames += 1
+                table.sent()
+        news[table.place] = 1
+        return False
 
     def _pump_replies(self):
         place = 0
@@ -298,6 +315,7 @@ class Session:
         at = codec.put_int(uplink.payload, at, code)
         if not uplink.send(codec.put(uplink.payload, at, value)):
             return False
+        self._frames += 1
         self._due &= ~(_FIRST_REPLY << place)
         return True
 

@@ -297,6 +297,7 @@ class Ledger:
         lease.buffer = buffer
         self._next_id = self._next_id % _MAX_AMOUNT + 1
         self.table[place] = lease
+        lease.deadline.passed()  # is looked at in time, now that it can be found
         self.changed(place)
         return lease
 

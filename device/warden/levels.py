@@ -98,7 +98,7 @@ class Thresholds:
     def __init__(self, read, post, can_reset):
         self._read = read
         self._post = post  # of events
-        self._can_reset = can_reset
+        self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
 
@@ -115,7 +115,7 @@ class Thresholds:
                 self.changed(None)
             return
         clear = _check(metric, warn, critical, clear, hold_ms, action)
-        if action == RESET and not self._can_reset:
+        if action == RESET and not self.can_reset:
             raise ValueError("this port cannot reset the board")
         if row is None:
             if None not in self.table:

@@ -40,11 +40,12 @@ def _marker(rows, taken):
     """Return a function that marks a row as changed; None: one is free now."""
 
     def changed(row):
+        table = rows
         if row is None:
-            taken.due[0] = 1
-        else:
-            rows.due[row] = 1
-        taken.news[0] = 1
+            table = taken
+            row = 0
+        table.due[row] = 1
+        table.news[table.place] = 1
 
     return changed
 
@@ -52,7 +53,7 @@ def _marker(rows, taken):
 def _marker_of_one(table):
     def changed():
         table.due[0] = 1
-        table.news[0] = 1
+        table.news[table.place] = 1
 
     return changed
 
@@ -132,6 +133,7 @@ class Policy:
         )
         self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
+        self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
         self._meters_told = Deadline(clock, 0)  # to the host

@@ -42,7 +42,7 @@ class Sample(Table):
     def mark(self):
         """Have it sent whole, if there is one."""
         self._left = 0
-        self.news[0] = 1
+        self.news[self.place] = 1
         self.due[0] = 1 if self.taken else 0
 
     def renew(self, wanted):
@@ -50,7 +50,7 @@ class Sample(Table):
         if self.due[0]:
             self.dropped += 1
         self.taken = True
-        self.news[0] = 1
+        self.news[self.place] = 1
         self.due[0] = 1 if wanted else 0
 
     def encode(self, _row, uplink):

@@ -27,6 +27,7 @@ class Sessions:
         self._ledger = ledger
         self._operations = operations
         self.table = [None] * _SESSIONS
+        self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
 
@@ -34,8 +35,15 @@ class Sessions:
         """Return a new session; Denied("table") when there are eight.
 
         memory, storage: bytes of leases at most; operations: so many at once; None: as the board
-        allows. ttl_ms: it ends when it was not used for so long; None: never by itself.
+        allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
+        None is what `quotas` has for that name.
         """
+        name = codec.cut(name, _MAX_NAME)
+        if name in self.quotas:
+            given = (memory, storage, operations, ttl_ms)
+            memory, storage, operations, ttl_ms = [
+                own if value is None else value for value, own in zip(given, self.quotas[name])
+            ]
         for value in (memory, storage, operations, ttl_ms):
             if value is not None and (not isinstance(value, int) or value <= 0):
                 raise ValueError("quotas and ttl_ms are positive integers, or None")
@@ -45,9 +53,10 @@ class Sessions:
         try:
             if None in self.table:
                 place = self.table.index(None)
-                session = Session(self, self._next_id, codec.cut(name, _MAX_NAME), quotas, ttl_ms)
+                session = Session(self, self._next_id, name, quotas, ttl_ms)
                 self._next_id += 1
                 self.table[place] = session
+                session.deadline.passed()  # is looked at in time, now that it can be found
                 self.changed(place)
                 return session
         finally:

@@ -320,6 +320,8 @@ class Operations:
                 self._waiting += 1  # as which it comes
                 self._set(op, state)
                 self.table[row] = op
+                if op.wait is not None:
+                    op.wait.passed()  # is looked at in time, now that it can be found
                 self.changed(row)
                 return True
         return False

@@ -12,7 +12,7 @@ from warden_schema import codec
 _HELLO = const(1)
 _STORAGE = const(4)
 _MAJOR = const(1)
-_MINOR = const(2)
+_MINOR = const(3)
 _MAX_NAME = const(24)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
@@ -25,11 +25,12 @@ class Table:
 
     def __init__(self, rows):
         self.due = bytearray(rows)
-        self.news = bytearray(1)  # 1: some row is due; shared by all tables of a session
+        self.news = bytearray(1)  # the clock's, once a session tells this table,
+        self.place = 0  # where 1 says that some row is due
 
     def mark(self):
         """Have all rows sent."""
-        self.news[0] = 1
+        self.news[self.place] = 1
         for row in range(len(self.due)):
             self.due[row] = 1
 
@@ -73,7 +74,7 @@ class StorageTable(Table):
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
-        self.news[0] = 1
+        self.news[self.place] = 1
         for row in range(max(1, len(self._storage.rows))):
             if rows >> row & 1:
                 self.due[row] = 1

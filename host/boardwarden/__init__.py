@@ -13,6 +13,7 @@ from .errors import (
     NoAgent,
     NotFound,
     PermissionDenied,
+    PolicyError,
     PortBusy,
     PortMissing,
     RequestError,
@@ -32,7 +33,7 @@ from .grants import (
     Threshold,
 )
 from .history import Column, History, Sample
-from .kinds import Action, Level, OperationState, Priority, ResourceType
+from .kinds import Action, Kept, Level, OperationState, Priority, ResourceType
 from .models import (
     Capability,
     Cpu,
@@ -46,6 +47,7 @@ from .models import (
     Trend,
     Trends,
 )
+from .policy import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
 
@@ -66,6 +68,7 @@ __all__ = [
     "Event",
     "History",
     "Identity",
+    "Kept",
     "Lease",
     "Level",
     "Limits",
@@ -81,6 +84,8 @@ __all__ = [
     "OperationState",
     "Overhead",
     "PermissionDenied",
+    "Policy",
+    "PolicyError",
     "PortBusy",
     "PortMissing",
     "Priority",
@@ -89,6 +94,7 @@ __all__ = [
     "RequestTimeout",
     "ResourceType",
     "Sample",
+    "SessionQuota",
     "SimulatorMissing",
     "Status",
     "Storage",

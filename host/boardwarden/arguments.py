@@ -109,6 +109,30 @@ def _need(memory: Any) -> int | None:
     return whole("memory", memory, 1, what="a whole number of bytes")
 
 
+def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
+    """Return the arguments of START_MONITORING; None of what is not given."""
+    least, most = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000
+    share = None if budget is None else number("budget", budget, 0.001, 1, "a fraction of a core")
+    return (
+        milliseconds("interval", interval, least, most),
+        None if share is None else round(share * 1000),
+    )
+
+
+def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Arguments:
+    """Return the arguments of SET_QUOTA; without figures it takes the quota away."""
+    if not isinstance(name, str) or not 1 <= len(name.encode(errors="replace")) <= ids.MAX_NAME:
+        raise ValueError(f"A session's name must have 1 to {ids.MAX_NAME} bytes, not {name!r}.")
+    sizes = {"memory": memory, "storage": storage}
+    most = "a whole number of bytes"
+    return (
+        name,
+        *(None if v is None else whole(key, v, 1, what=most) for key, v in sizes.items()),
+        None if operations is None else whole("operations", operations, 1),
+        milliseconds("ttl", ttl),
+    )
+
+
 def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arguments:
     """Return the arguments of SET_LIMITS; None leaves one as it is."""
     fraction = None if reserve is None else number("memory_reserve", reserve, 0, 0.9, "a fraction")
@@ -127,7 +151,7 @@ def threshold(
     if metric not in METRICS:
         raise ValueError(f"There is no metric {metric!r}; there are {', '.join(METRICS)}.")
     given = {"warn": warn, "critical": critical, "clear": clear}
-    levels = [_level(metric, name, value) for name, value in given.items()]
+    levels = [level(metric, name, value) for name, value in given.items()]
     _check_order(metric, *levels)
     what = "an Action,"
     return (
@@ -138,7 +162,8 @@ def threshold(
     )
 
 
-def _level(metric: str, name: str, value: Any) -> int | None:
+def level(metric: str, name: str, value: Any) -> int | None:
+    """Return a level of a metric, in the board's unit; None stays None."""
     if value is None:
         return None
     unit = ids.THRESHOLD_METRICS[metric]

@@ -15,9 +15,9 @@ from . import diagnosis
 from .asking import REQUEST_TIMEOUT_S
 from .bell import Bell
 from .console import Console
-from .granting import Granting
 from .grants import Event
 from .history import History, column
+from .keeping import Keeping
 from .mirror import Mirror
 from .models import Status
 from .session import Session
@@ -45,7 +45,7 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
         await board.close()
 
 
-class Board(Granting):
+class Board(Keeping):
     """One board. Attributes are its mirror and do no I/O; methods that are awaited ask it.
 
     What is awaited raises RequestTimeout when no reply came in 5 seconds, RequestRefused when the
@@ -151,6 +151,16 @@ class Board(Granting):
     async def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
         await self._ask(ids.STOP_MONITORING)
+
+    async def collect(self) -> int:
+        """Have the board collect garbage; return how many bytes that freed.
+
+        Raises Denied where it did so a moment ago, or where the application does not allow it.
+        """
+        value = await self._ask(ids.COLLECT)
+        if type(value) is not int:
+            raise diagnosis.not_understood()
+        return value
 
     async def cost(self) -> dict[str, float]:
         """Have the board take a sample; return what each part of it took there, in seconds."""

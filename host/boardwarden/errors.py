@@ -10,6 +10,7 @@ BoardError
 │   ├── NoAgent             connected, and nothing there speaks the protocol
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   └── VersionMismatch     the board's agent speaks another major version; .board_version
+├── PolicyError             a policy file that cannot be used; .path, .line, .key
 ├── LinkLost                the link broke, or the board is closed
 └── RequestError            a request has no good answer
     ├── RequestTimeout      no reply in time: whether it was done is unknown
@@ -68,6 +69,21 @@ class VersionMismatch(ConnectError):
     def __init__(self, message: str, address: str = "", board_version: str = "") -> None:
         super().__init__(message, address)
         self.board_version = board_version
+
+
+class PolicyError(BoardError):
+    """A policy file cannot be read, or says what makes no sense.
+
+    line: counted from 1, key: such as "limits.max_operations"; None where it is about no one line.
+    """
+
+    def __init__(
+        self, message: str, path: str = "", line: int | None = None, key: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.line = line
+        self.key = key
 
 
 class LinkLost(BoardError):

@@ -53,6 +53,14 @@ class Action(IntEnum):
     RESET = 2
 
 
+class Kept(IntEnum):
+    """What became of the policy that a board keeps: BROKEN, and ignored, if it was damaged."""
+
+    NOTHING = 0
+    IN_FORCE = 1
+    BROKEN = 2
+
+
 def member(kind: type[E], number: int) -> E | int:
     """Return what the number stands for; itself, where only a newer version knows."""
     try:

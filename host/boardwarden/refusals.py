@@ -23,6 +23,11 @@ _REASONS = {
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "memory is so short that only high priorities get any",
+    "collected": "garbage was collected only just now",
+    "gc_off": "the application has switched collections off",
+    "keep:no_files": "the board has no file system to keep a policy in",
+    "keep:read_only": "the board's file system is read-only, so it can keep no policy",
+    "keep:full": "the board's file system is too full to keep a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
     "quota:storage": "the session's quota of storage is used up",
@@ -49,7 +54,7 @@ def denied(
     value: object = None,
 ) -> Denied:
     """Return the error for a reason, with a sentence that tells all of it."""
-    parts = [_REASONS.get(reason, reason or "the board did not say why")]
+    parts = [_REASONS.get(reason) or _other(reason)]
     if available is not None:
         parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} can be had")
     if blockers:
@@ -65,6 +70,14 @@ def denied(
         retry_after_s=retry_after_s,
         blockers=blockers,
     )
+
+
+def _other(reason: str) -> str:
+    """Return what a reason that has no sentence of its own says."""
+    number = reason.removeprefix("keep:")
+    if number != reason:
+        return f"the board's file system refuses to keep a policy, with error {number}"
+    return reason or "the board did not say why"
 
 
 def _denied(value: Any) -> Denied:

@@ -9,7 +9,7 @@ from .board import connect
 from .grants import Event
 from .history import History
 from .models import Status
-from .sync_granting import SyncGranting
+from .sync_keeping import SyncKeeping
 from .sync_loop import call, iterate, loop_in_thread, within
 from .transport.base import Transport
 
@@ -21,7 +21,7 @@ def open(address: str | Transport, *, timeout: float = 5.0) -> Iterator[SyncBoar
         yield SyncBoard(board, loop)
 
 
-class SyncBoard(SyncGranting):
+class SyncBoard(SyncKeeping):
     """A Board whose methods wait instead of being awaited."""
 
     def wait_sample(self) -> Status:
@@ -58,6 +58,10 @@ class SyncBoard(SyncGranting):
     def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
         call(self._loop, self._board.stop_monitoring())
+
+    def collect(self) -> int:
+        """Have the board collect garbage; return how many bytes that freed."""
+        return call(self._loop, self._board.collect())
 
     def cost(self) -> dict[str, float]:
         """Have the board take a sample; return what each part of it took there, in seconds."""

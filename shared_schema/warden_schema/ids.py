@@ -8,7 +8,7 @@ global look-up on MicroPython); `tests/test_schema_constants.py` holds those equ
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 2
+PROTOCOL_MINOR = 3
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -246,6 +246,10 @@ SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no level
 CANCEL = 11  # [operation's id] -> nil
 TELL_METERS = 12  # [for_ms] -> nil
 COST = 13  # [] -> µs of each of COST_PARTS
+KEEP = 14  # [what: one of KEEPING] -> [how it stands: one of KEPT, count of quotas]
+COLLECT = 15  # [] -> bytes that were garbage
+QUOTA = 16  # [place] -> [name, memory, storage, operations, ttl_ms], nil where there is none
+SET_QUOTA = 17  # [name, memory, storage, operations, ttl_ms], no figures: none any more -> nil
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")
@@ -259,6 +263,7 @@ MAX_EVENTS = 16  # that the board remembers
 MAX_THRESHOLDS = 8
 MAX_METERS = 16
 MAX_NEEDS = 8
+MAX_QUOTAS = 8  # that a policy has for sessions, by name
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
 
 # --- what is watched ------------------------------------------------------------------------------
@@ -285,6 +290,10 @@ THRESHOLD_METRICS = {
     "bad_frames": "count",
     "faults": "count",
 }
+# What a board watches unless it is told otherwise: metric, warn, critical, clear, hold_ms, action.
+MEMORY_LADDER = ("memory", 750, 850, 650, 0, 1)
+KEEPING = ("tell", "write", "forget")
+KEPT = ("nothing", "in_force", "broken")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
@@ -300,6 +309,7 @@ EVENT_KINDS = {
     "reset": "metric, about to or done, figure",
     "overrun": "lease's id, task's name, permille it took",
     "link": "nil, lost or found",
+    "policy": "nil, what became of the kept policy",
     "callback_failed": "id or nil, the exception's name",
 }
 

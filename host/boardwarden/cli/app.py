@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import commands, grant_app, record_app
+from . import commands, grant_app, policy_app, record_app
 from .options import BoardOption, JsonOption, given
 from .outcome import run
 
@@ -88,5 +88,5 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
     run(commands.console(given(board), as_json))
 
 
-for command in (*grant_app.COMMANDS, *record_app.COMMANDS):
+for command in (*grant_app.COMMANDS, *policy_app.COMMANDS, *record_app.COMMANDS):
     app.command()(command)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boardwarden import arguments
+from boardwarden import arguments, quantities
 from boardwarden.grants import Threshold
 
 from . import alloc as allocating
@@ -62,7 +62,7 @@ def limits(
     """Show the board's limits; with options, set them."""
     reserve = None
     if memory_reserve is not None:
-        reserve = checked(parse.fraction, "--memory-reserve", memory_reserve)
+        reserve = checked(quantities.fraction, "--memory-reserve", memory_reserve)
     asked = (max_operations, operation_timeout, reserve, overrun)
     checked(arguments.limits, *asked)
     run(grant_commands.limits(given(board), asked, as_json))

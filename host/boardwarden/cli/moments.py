@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|min|m|h|d|w)?", re.IGNORECASE)
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+from boardwarden import quantities
+
 _TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def seconds(name: str, text: str) -> float:
-    """Return a duration in seconds, more than none: 90, 90s, 10m, 2h, 1d, 1w."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or not float(match[1]) > 0:
-        raise ValueError(f"{name} must be a time, as 90s, 10m, 2h or 1d, not {text!r}.")
-    return float(match[1]) * _SECONDS[(match[2] or "").lower()]
+    """Return a duration in seconds, more than none: 90, 90s, 10m, 10min, 2h, 1d."""
+    words = re.sub(r"(?<=[\d\s.])m$", "min", text.strip(), flags=re.IGNORECASE)  # no metres here
+    length = quantities.seconds(name, words)
+    if not length > 0:
+        raise ValueError(f"{name} must be a time, as 30 s, 200 ms or 5 min, not {text!r}.")
+    return length
 
 
 def moment(name: str, text: str) -> float:

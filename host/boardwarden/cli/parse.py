@@ -5,18 +5,14 @@ Raises ValueError, with a sentence that says what is meant.
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from typing import TypeVar
 
+from boardwarden import quantities
 from boardwarden.kinds import Action, Priority, ResourceType, word
-from boardwarden.units import METRICS, metric_unit
+from boardwarden.units import METRICS
 
 E = TypeVar("E", bound=IntEnum)
-
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(%|[kmg]?)(?:i?b)?", re.IGNORECASE)
-_FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-NONE = "none"
 
 
 def resource(text: str) -> ResourceType:
@@ -37,40 +33,13 @@ def action(text: str) -> Action:
 def amount(kind: ResourceType, text: str) -> float:
     """Return an amount: 8192, 8k or 1M bytes; of CPU time 0.25 or 25%."""
     if kind is ResourceType.CPU_TIME:
-        return fraction("The amount", text)
-    return size("The amount", text)
-
-
-def size(name: str, text: str) -> int:
-    """Return a number of bytes: 8192, 8k, 1.5M; k is 1024."""
-    match = _AMOUNT.fullmatch(text.strip())
-    if match is None or match[2] == "%":
-        raise ValueError(f"{name} must be a number of bytes, as 8192, 8k or 1M, not {text!r}.")
-    return round(float(match[1]) * _FACTORS[match[2].lower()])
-
-
-def fraction(name: str, text: str) -> float:
-    """Return a fraction: 0.25 or 25%."""
-    number = text.strip()
-    try:
-        return float(number[:-1]) / 100 if number.endswith("%") else float(number)
-    except ValueError:
-        raise ValueError(f"{name} must be a fraction, as 0.25 or 25%, not {text!r}.") from None
+        return quantities.fraction("The amount", text)
+    return quantities.size("The amount", text)
 
 
 def level(metric: str, name: str, text: str) -> float | None:
     """Return a threshold's level in the metric's unit; None for "none"."""
-    if text.lower() == NONE:
-        return None
-    unit = metric_unit(metric)
-    if unit == "permille":
-        return fraction(f"--{name}", text)
-    if unit in ("bytes", "bytes_per_s"):
-        return size(f"--{name}", text)
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"--{name} must be a number or {NONE}, not {text!r}.") from None
+    return quantities.level(metric, f"--{name}", text)
 
 
 def metric(text: str) -> str:

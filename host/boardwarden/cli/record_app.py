@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from boardwarden import arguments
+from boardwarden import arguments, quantities
 from boardwarden.transport.address import FORMS
 
-from . import moments, parse
+from . import moments
 from .options import ENVIRONMENT, JsonOption, given
 from .outcome import checked, fail, run
 
@@ -72,7 +72,7 @@ def record(
     if interval is not None:
         checked(arguments.number, "--interval", interval, 0.02, 600, "seconds")
     rotation = Rotation(
-        None if rotate_size is None else checked(parse.size, "--rotate-size", rotate_size),
+        None if rotate_size is None else checked(quantities.size, "--rotate-size", rotate_size),
         None if rotate_age is None else checked(moments.seconds, "--rotate-age", rotate_age),
         keep,
     )

@@ -63,6 +63,7 @@ class FakeBoard:
         self.answer: dict[int, Callable[[Arguments], tuple[int, Any]]] = {
             ids.PING: lambda arguments: (ids.OK, None),
             ids.START_MONITORING: self._start_monitoring,
+            ids.COLLECT: self._collect,
             ids.COST: lambda arguments: (ids.OK, list(range(len(ids.COST_PARTS)))),
             ids.STOP_MONITORING: self._stop_monitoring,
             ids.HISTORY_READ: lambda arguments: (ids.OK, [10, 1, 1, b"\x01\x00\xff\xff\x03\x00"]),
@@ -181,6 +182,12 @@ class FakeBoard:
         self.values["interval_ms"] = self.values["wanted_interval_ms"] = interval_ms
         self.interval_s = interval_ms / 1000
         return ids.OK, interval_ms
+
+    def _collect(self, arguments: Arguments) -> tuple[int, Any]:
+        total, free = self.values["total_bytes"] or 0, self.values["free_bytes"] or 0
+        live = self.values["live_bytes"] or 0
+        self.values["free_bytes"] = total - live
+        return ids.OK, total - live - free
 
     def _stop_monitoring(self, arguments: Arguments) -> tuple[int, Any]:
         self.values["interval_ms"] = 0

@@ -43,7 +43,12 @@ class FakePolicy:
             ids.SET_THRESHOLD: self._set_threshold,
             ids.CANCEL: self._cancel,
             ids.TELL_METERS: self._tell_meters,
+            ids.KEEP: self._keep,
+            ids.QUOTA: lambda asked: (ids.OK, self._quota(asked[0])),
+            ids.SET_QUOTA: self._set_quota,
         }
+        self.kept = 0  # one of ids.KEPT, over a reset
+        self.keep_refused: str | None = None  # the reason
         self.reset()
 
     def reset(self) -> None:
@@ -52,6 +57,7 @@ class FakePolicy:
         self.tables: dict[int, dict[int, Row]] = {kind: {} for kind in _TABLES}
         self.limits: Row = [4, 300_000, 100, 5000]
         self.events: list[Row] = []  # those that are remembered
+        self.quotas: dict[str, Row] = {}  # of sessions, by name
         self.metered: list[int] = []  # what TELL_METERS was asked
         self._number = 0
         self._next_id = 100  # a test may have rows of its own
@@ -157,6 +163,26 @@ class FakePolicy:
     def _tell_meters(self, asked: Row) -> Answer:
         self._use()
         self.metered.append(asked[0])
+        return ids.OK, None
+
+    def _keep(self, asked: Row) -> Answer:
+        what = asked[0] or 0
+        if what and self.keep_refused:
+            return ids.DENIED, [self.keep_refused, None, None, []]
+        if what:
+            self.kept = 1 if what == 1 else 0
+            self.happen("policy", None, "kept" if self.kept else "forgotten")
+        return ids.OK, [self.kept, len(self.quotas)]
+
+    def _quota(self, place: int) -> Row | None:
+        names = sorted(self.quotas)
+        return [names[place], *self.quotas[names[place]]] if place < len(names) else None
+
+    def _set_quota(self, asked: Row) -> Answer:
+        name, *figures = asked
+        self.quotas.pop(name, None)
+        if figures != [None] * 4:
+            self.quotas[name] = figures
         return ids.OK, None
 
     # --- its tables -----------------------------------------------------------------------------

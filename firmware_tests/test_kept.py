@@ -1,0 +1,450 @@
+# targets: unix frozen qemu
+"""The policy that the board keeps: written when a host asks, in force at the next start."""
+
+import os
+
+import warden
+from harness import Skip, raises
+from rig import FakeLine, board
+from warden import api
+from warden.agent import Agent
+from warden.kept import of, restore
+
+_HOST = 77
+START_MONITORING, SET_LIMITS, SET_THRESHOLD, KEEP, QUOTA, SET_QUOTA = 1, 9, 10, 14, 16, 17
+TELL, WRITE, FORGET = 0, 1, 2
+NOTHING, IN_FORCE, BROKEN = 0, 1, 2
+OK, BAD_ARGUMENTS, DENIED = 0, 2, 4
+CPU = 4
+
+
+class Rig:
+    """An agent with a host that has subscribed; its policy is kept in `directory`."""
+
+    def __init__(self, directory="."):
+        self.line = FakeLine()
+        hal = board()
+        hal.policy_path = directory + "/warden.policy"
+        self.path = hal.policy_path
+        self.agent = Agent(hal, 600_000, self.line, (2, 300_000, 100, 5000))
+        self.policy = self.agent.decide()
+        self._next = 0
+        self.line.hear(64, 1, 1, _HOST, None)
+        self.agent.step(True)
+
+    def ask(self, operation, *arguments):
+        """Return the code and value of the reply."""
+        self.line.told()
+        self.line.hear(67, _HOST, self._next, operation, list(arguments))
+        self._next += 1
+        for _ in range(20):  # there may be much to tell before
+            self.agent.step(True)
+            assert self.agent.faults == 0
+            for message in self.line.told():
+                if message[0] == 7:
+                    return message[3], message[4]
+        raise AssertionError("no reply")
+
+    def set_all(self):
+        for request in (
+            (START_MONITORING, 500, 20),
+            (SET_LIMITS, 3, 60_000, 200, 1000),
+            (SET_THRESHOLD, 0, None, None, None, None, None),
+            (SET_THRESHOLD, CPU, 800, 900, 700, 2000, 1),
+            (SET_QUOTA, "upload", 4096, None, 1, 9000),
+        ):
+            assert self.ask(*request)[0] == OK, request
+
+    def told(self):
+        """Return what was told of the kept policy."""
+        events = self.policy.events
+        found = [events.event(number) for number in range(events.seq)]
+        return [event[5] for event in found if event[1] == "policy"]
+
+    def restored(self):
+        """Return another board's agent, as it is after its start with that file."""
+        rig = Rig()
+        rig.agent._board.policy_path = self.path
+        restore(rig.agent)
+        return rig
+
+
+def _rows(policy):
+    return [
+        (each.name, each.warn, each.critical, each.clear, each.hold_ms, each.action)
+        for each in policy.thresholds.all()
+    ]
+
+
+_DEFAULT = [("memory", 750, 850, 650, 0, 1)]
+
+
+def _need_files():
+    try:
+        os.stat("/")
+        open("here", "w").close()
+        os.remove("here")
+    except OSError:
+        raise Skip("nothing is mounted")
+
+
+def _write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _clean(*paths):
+    for path in paths or ("warden.policy", "warden.policy.new"):
+        try:
+            os.remove(path)
+        except OSError:
+            pass
+
+
+def test_without_a_file_system_it_is_refused_with_the_reason():
+    try:
+        open("here", "w").close()
+        os.remove("here")
+        raise Skip("there is one")
+    except OSError:
+        pass
+    rig = Rig()
+    rig.set_all()
+    assert rig.ask(KEEP, WRITE) == (DENIED, ["keep:no_files", None, None, []])
+    assert rig.ask(KEEP, TELL) == (OK, [NOTHING, 1])
+    assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
+    warden.start(link=False)  # and looking for one does no harm
+    warden.stop()
+
+
+def test_what_a_host_has_kept_is_in_force_at_the_next_start_with_no_host():
+    _need_files()
+    rig = Rig()
+    rig.set_all()
+    assert rig.ask(KEEP, TELL) == (OK, [NOTHING, 1])
+    assert rig.ask(KEEP, WRITE) == (OK, [IN_FORCE, 1])
+    assert rig.told() == ["kept"]
+    assert "warden.policy.new" not in os.listdir()
+    warden.start(interval_ms=5000, max_operations=8, link=False)
+    try:
+        warden.on("policy", lambda event: heard.append(event[5]))
+        heard = []
+        status = warden.status()
+        assert status["wanted_interval_ms"] == 500 and status["overhead"]["budget_permille"] == 20
+        policy = api._policy()
+        assert policy.limits() == [3, 60_000, 200, 1000]
+        assert _rows(policy) == [("cpu", 800, 900, 700, 2000, 1)]
+        session = warden.session("upload")
+        assert session.quotas == (4096, None, 1) and session.ttl_ms == 9000
+        own = warden.session("upload", memory=100, ttl_ms=5)  # what the application gives stays
+        assert own.quotas == (100, None, 1) and own.ttl_ms == 5
+        assert warden.session("other").quotas == (None, None, None)
+        # The application's word comes second, and is not lost silently.
+        for _ in range(2):
+            warden.threshold("memory", 1, 2)
+            warden.set_limits(max_operations=1)
+        assert policy.limits()[0] == 3 and len(policy.thresholds.all()) == 1
+        warden.poll()
+        assert heard == ["in force", "threshold ignored", "limits ignored"]
+        warden.start_monitoring(100)  # but how often it looks, it may change as it runs
+        assert warden.status()["wanted_interval_ms"] == 100
+    finally:
+        warden.stop()
+        _clean()
+
+
+def test_forgotten_it_is_as_the_application_says():
+    _need_files()
+    rig = Rig()
+    rig.set_all()
+    rig.ask(KEEP, WRITE)
+    _write("warden.policy.new", b"left over")
+    assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
+    assert os.listdir() == []
+    assert rig.told() == ["kept", "forgotten"]
+    assert not rig.policy.kept.overrules("limits")
+    assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
+    after = rig.restored()
+    assert after.policy.kept.state == NOTHING and _rows(after.policy) == _DEFAULT
+
+
+def test_any_damage_is_told_and_the_board_starts():
+    _need_files()
+    rig = Rig()
+    rig.set_all()
+    rig.ask(KEEP, WRITE)
+    good = _read(rig.path)
+    assert rig.restored().policy.kept.state == IN_FORCE
+    damaged = [good[:end] for end in range(len(good))]
+    damaged += [good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1 :] for at in range(len(good))]
+    damaged += [good + b"\x00", bytes(700), b"\x01\xc0" * 400, good + good]
+    after = rig.restored()
+    for data in damaged:
+        _write(rig.path, data)
+        after.policy.thresholds.table[:] = Rig().policy.thresholds.table
+        after.policy.set_limits(2, 300_000, 100, 5000)
+        after.policy.sessions.quotas = {}
+        restore(after.agent)
+        assert after.policy.kept.state == BROKEN, data
+        assert _rows(after.policy) == _DEFAULT
+        assert after.policy.limits() == [2, 300_000, 100, 5000]
+        assert after.policy.sessions.quotas == {}
+    assert after.told()[-1] == "broken"
+    assert after.ask(KEEP, TELL) == (OK, [BROKEN, 0])
+    assert not after.policy.kept.overrules("limits")
+    warden.start(link=False)
+    assert api._policy().kept.state == BROKEN
+    warden.stop()
+    # Another one takes its place.
+    assert after.ask(KEEP, WRITE) == (OK, [IN_FORCE, 0])
+    assert after.restored().policy.kept.state == IN_FORCE
+    _clean()
+
+
+def test_what_makes_no_sense_is_broken_though_it_is_whole():
+    _need_files()
+    rig = Rig()
+    value = [500, 20, [3, 60_000, 200, 1000], [[CPU, 800, 900, 700, 0, 1]], [["a", 1, 1, 1, 1]]]
+    wrong = [
+        (0, 5),
+        (0, "x"),
+        (1, 0),
+        (2, [9, 1, 1, 1]),
+        (2, [1, 1, 1]),
+        (2, None),
+        (3, [[99, 1, 2, 0, 0, 0]]),
+        (3, [[CPU, 900, 800, 950, 0, 9]]),
+        (3, [[place, 1, 2, 0, 0, 0] for place in range(9)]),
+        (3, [5]),
+        (4, [["a", 0, None, None, None]]),
+        (4, [["", 1, None, None, None]]),
+        (4, [["a", 1]]),
+        (4, [[5, 1, 1, 1, 1]]),
+    ]
+    for place, instead in [(0, 500)] + wrong:
+        changed = value[:place] + [instead] + value[place + 1 :]
+        _write(rig.path, _framed(changed))
+        state = rig.restored().policy.kept.state
+        assert state == (IN_FORCE if instead == 500 else BROKEN), changed
+    _clean()
+
+
+def _framed(value):
+    from warden_schema import codec, frame
+
+    data = bytearray(640)
+    data[0] = 1
+    end = codec.put(data, 1, value)
+    crc = frame.crc16(data, 0, end)
+    return bytes(data[:end]) + bytes([crc >> 8, crc & 0xFF])
+
+
+def test_the_largest_policy_fits():
+    _need_files()
+    rig = Rig()
+    most = 0x3FFFFFFF
+    rig.policy.set_limits(8, most, 900, 600_000)
+    for metric in range(7, 15):
+        rig.ask(SET_THRESHOLD, metric, -most, -most, -most, 600_000, 1)
+    rig.ask(SET_THRESHOLD, 0, None, None, None, None, None)
+    for metric in range(7, 15):
+        assert rig.ask(SET_THRESHOLD, metric, -most, -most, -most, 600_000, 1)[0] == OK
+    for number in range(8):
+        name = str(number) + 23 * "n"
+        assert rig.ask(SET_QUOTA, name, most, most, most, most)[0] == OK
+    assert rig.ask(KEEP, WRITE) == (OK, [IN_FORCE, 8])
+    after = rig.restored()
+    assert after.policy.kept.state == IN_FORCE and len(after.policy.thresholds.all()) == 8
+    assert after.policy.sessions.quotas == rig.policy.sessions.quotas
+    assert after.ask(QUOTA, 7)[1] == ["7" + 23 * "n", most, most, most, most]
+    _clean()
+
+
+def test_a_board_that_was_told_to_stop_looking_does_not_come_back_blind():
+    _need_files()
+    rig = Rig()
+    rig.agent.stop_monitoring()
+    rig.ask(KEEP, WRITE)
+    assert rig.restored().agent.governor.wanted_ms == 600_000  # as its own start() says
+    _clean()
+
+
+def test_quotas_are_set_read_and_taken_away():
+    rig = Rig()
+    assert rig.ask(QUOTA, 0) == (OK, None)
+    assert rig.ask(SET_QUOTA, "b", 1, None, None, None) == (OK, None)
+    assert rig.ask(SET_QUOTA, "a", None, 2, None, None) == (OK, None)
+    assert rig.ask(SET_QUOTA, "b", None, None, 3, 4) == (OK, None)
+    assert rig.ask(QUOTA, 0) == (OK, ["a", None, 2, None, None])
+    assert rig.ask(QUOTA, 1) == (OK, ["b", None, None, 3, 4])
+    assert rig.ask(QUOTA, 2) == (OK, None)
+    assert rig.ask(SET_QUOTA, "a", None, None, None, None) == (OK, None)
+    assert rig.ask(SET_QUOTA, "none", None, None, None, None) == (OK, None)
+    assert rig.ask(KEEP, None) == (OK, [NOTHING, 1])
+    for wrong in (
+        (KEEP,),
+        (KEEP, 3),
+        (KEEP, "x"),
+        (QUOTA, None),
+        (SET_QUOTA, "x"),
+        (SET_QUOTA, "x", 0, None, None, None),
+        (SET_QUOTA, "x", "1", None, None, None),
+        (SET_QUOTA, "x", 0x40000000, None, None, None),
+        (SET_QUOTA, 25 * "x", 1, None, None, None),
+        (SET_QUOTA, "", 1, None, None, None),
+        (SET_QUOTA, 5, 1, None, None, None),
+    ):
+        assert rig.ask(*wrong)[0] == BAD_ARGUMENTS, wrong
+    for number in range(7):
+        assert rig.ask(SET_QUOTA, "s" + str(number), 1, None, None, None)[0] == OK
+    assert rig.ask(SET_QUOTA, "one more", 1, None, None, None)[1][0] == "table"
+    assert rig.ask(SET_QUOTA, "b", 5, None, None, None)[0] == OK
+
+
+# --- file systems ---------------------------------------------------------------------------------
+
+
+class Disk:
+    """A disk in memory; after `writes` writes of blocks it has lost its power."""
+
+    def __init__(self, blocks, data=None):
+        self.data = data or bytearray(blocks * 512)
+        self.writes = None
+
+    def readblocks(self, block, buf, offset=0):
+        at = block * 512 + offset
+        for i in range(len(buf)):
+            buf[i] = self.data[at + i]
+
+    def writeblocks(self, block, buf, offset=None):
+        self._change()
+        at = block * 512 + (offset or 0)
+        for i in range(len(buf)):  # allocates nothing: a file that is collected may write
+            self.data[at + i] = buf[i]
+
+    def _change(self):
+        if self.writes is not None:
+            if not self.writes:
+                raise OSError(5)
+            self.writes -= 1
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return len(self.data) // 512
+        if op == 5:
+            return 512
+        if op == 6:
+            self._change()
+            at = arg * 512
+            self.data[at : at + 512] = b"\xff" * 512
+        return 0
+
+
+def _file_systems():
+    found = [getattr(os, name, None) for name in ("VfsLfs2", "VfsFat")]
+    if None in found:
+        raise Skip("this firmware has not both")
+    return found
+
+
+def _mounted(kind, disk, read_only=False):
+    if read_only:
+        os.mount(kind(disk), "/disk", readonly=True)
+    else:
+        os.mount(kind(disk), "/disk")
+
+
+def _fill(size):
+    number = 0
+    while True:
+        with open("/disk/{}-{}".format(size, number), "wb") as file:
+            file.write(bytes(size))
+        number += 1
+
+
+def test_a_full_or_read_only_file_system_is_refused_and_the_old_one_stays():
+    for kind in _file_systems():
+        disk = Disk(64)
+        kind.mkfs(disk)
+        _mounted(kind, disk)
+        try:
+            rig = Rig("/disk")
+            assert rig.ask(KEEP, WRITE)[0] == OK
+            rig.set_all()
+            for size in (2048, 256, 64):
+                assert raises(OSError, _fill, size).errno == 28
+            code, value = rig.ask(KEEP, WRITE)
+            assert (code, value[0]) == (DENIED, "keep:full"), kind
+            os.umount("/disk")
+            _mounted(kind, disk, True)
+            assert "warden.policy.new" not in os.listdir("/disk")
+            code, value = rig.ask(KEEP, WRITE)
+            assert (code, value[0]) == (DENIED, "keep:read_only"), kind
+            assert rig.ask(KEEP, FORGET)[1][0] == "keep:read_only", kind
+            assert rig.ask(KEEP, TELL)[1][0] == IN_FORCE
+            after = rig.restored()
+            assert after.policy.kept.state == IN_FORCE and _rows(after.policy) == _DEFAULT
+        finally:
+            os.umount("/disk")
+
+
+def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
+    for kind in _file_systems():
+        disk = Disk(64)
+        kind.mkfs(disk)
+        _mounted(kind, disk)
+        rig = Rig("/disk")
+        assert rig.ask(KEEP, WRITE)[0] == OK
+        os.umount("/disk")
+        rig.set_all()
+        before = bytes(disk.data)
+        seen = []
+        writes = 0
+        while True:
+            disk.data[:] = before
+            _mounted(kind, disk)
+            disk.writes = writes
+            code = rig.ask(KEEP, WRITE)[0]
+            after = bytearray(disk.data)
+            try:
+                os.umount("/disk")
+            except OSError:
+                pass
+            disk.writes = None
+            _mounted(kind, Disk(64, after))
+            found = rig.restored()
+            assert found.policy.kept.state == IN_FORCE, (kind, writes)
+            new = _rows(found.policy) != _DEFAULT
+            assert new == (found.policy.limits()[0] == 3)
+            assert new or code != OK, (kind, writes)
+            seen.append(new)
+            os.umount("/disk")
+            if code == OK:
+                break
+            writes += 1
+        assert writes >= 2 and not seen[0] and seen[-1], (kind, seen)
+
+
+def test_it_is_kept_where_the_board_started_wherever_the_application_goes():
+    kind = _file_systems()[0]
+    disk = Disk(64)
+    kind.mkfs(disk)
+    warden.start(link=False)
+    agent = api._agent_runner().agent
+    _mounted(kind, disk)
+    home = os.getcwd()
+    os.chdir("/disk")
+    try:
+        of(agent).asked(WRITE)
+        assert os.listdir("/disk") == [] or os.listdir("/disk") == ["lost+found"]
+    finally:
+        os.chdir(home)
+        os.umount("/disk")
+        warden.stop()
+    assert "warden.policy" in os.listdir()
+    _clean()

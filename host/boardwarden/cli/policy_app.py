@@ -1,0 +1,57 @@
+"""The words and options of the commands about a board's whole policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import policy_commands
+from .options import BoardOption, JsonOption, given
+from .outcome import fail, run
+
+_FILE = Path("warden.toml")
+
+
+def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show what the board does by itself, as a policy file: limits, thresholds, quotas."""
+    run(policy_commands.policy(given(board), as_json))
+
+
+def apply(
+    file: Annotated[
+        Path | None, typer.Argument(help="The policy.", show_default=str(_FILE))
+    ] = None,
+    board: BoardOption = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    backup: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the board's policy there first.")
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Have the board keep no policy any more.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the board follow a policy file, and keep it over a restart with no host."""
+    address = given(board)
+    if as_json and not (yes or dry_run):
+        fail("--json asks nothing: give --yes or --dry-run, too.")
+    if forget:
+        if file is not None or backup is not None or dry_run:
+            fail("--forget takes the kept policy away, so it goes with no file and no dry run.")
+        run(policy_commands.forget(address, yes, as_json))
+        return
+    from boardwarden import policy_file
+    from boardwarden.errors import PolicyError
+
+    try:
+        wanted = policy_file.load(file or _FILE)
+    except PolicyError as error:
+        fail(str(error))
+    asked = policy_commands.Applying(wanted, dry_run, yes, backup, as_json)
+    run(policy_commands.apply(address, asked))
+
+
+COMMANDS = (policy, apply)

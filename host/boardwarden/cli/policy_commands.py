@@ -1,0 +1,169 @@
+"""The commands about a board's whole policy, each over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from boardwarden import policy_changes, policy_toml
+from boardwarden.board import Board, connect
+from boardwarden.errors import BoardError, Denied, RequestRefused
+from boardwarden.kinds import Kept, word
+from boardwarden.policy import Policy
+from boardwarden.policy_changes import Step
+from warden_schema import ids
+
+from .confirm import confirm
+from .outcome import DENIED, Failure
+from .output import print_json, print_line, print_rows
+from .policy_view import difference_rows
+
+_KEPT: dict[int, str] = {
+    Kept.NOTHING: "the board keeps none: after a restart its application says what holds",
+    Kept.IN_FORCE: "the board keeps a policy, which holds after a restart",
+    Kept.BROKEN: "the policy that the board kept was damaged, and ignored: apply one again",
+}
+
+
+@dataclass(frozen=True)
+class Applying:
+    """What apply() is asked for; `backup` is the file for the policy as it was."""
+
+    wanted: Policy
+    dry_run: bool
+    yes: bool
+    backup: Path | None
+    as_json: bool
+
+
+async def policy(address: str, as_json: bool) -> None:
+    """Print what the board does by itself, as a policy file."""
+    async with connect(address) as board:
+        found, kept = await board.policy(), await _kept_or_none(board)
+        if as_json:
+            state = None if kept is None else word(kept)
+            print_json({**found.to_dict(), "kept": state})
+            return
+        print_line(_text(board, found, kept).rstrip("\n"))
+
+
+async def _kept_or_none(board: Board) -> Kept | int | None:
+    try:
+        return await board.kept_policy()
+    except RequestRefused as error:
+        if error.code != ids.UNKNOWN_REQUEST:
+            raise
+        return None  # an older agent
+
+
+def _text(board: Board, found: Policy, kept: Kept | int | None) -> str:
+    told = "its agent is too old to keep one" if kept is None else _KEPT.get(kept, str(kept))
+    machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
+    head = f"# The policy of {machine}.\n# Now {told}.\n"
+    return head + policy_toml.dumps(found)
+
+
+async def apply(address: str, asked: Applying) -> None:
+    """Show what the policy changes, ask, change it, and have the board keep it."""
+    async with connect(address) as board:
+        kept = await board.kept_policy()  # first: an older agent could not keep it
+        before = await board.policy()
+        steps = policy_changes.steps(before, asked.wanted)
+        if not asked.as_json:
+            _print_differences(steps, kept)
+        if asked.dry_run:
+            _print_done(asked, steps, False, kept)
+            return
+        new = bool(steps) or kept != Kept.IN_FORCE
+        if new and not asked.yes and not await confirm(_question(asked)):
+            raise Failure("Nothing was changed.")
+        if asked.backup is not None:
+            _save(asked.backup, _text(board, before, kept))
+        await _take(board, steps, before)
+        await _keep(board, asked, steps)
+        _print_done(asked, steps, True, await board.kept_policy())
+        if not asked.as_json:
+            _print_undo(asked.backup, kept)
+
+
+def _question(asked: Applying) -> str:
+    saved = "" if asked.backup else " (--backup FILE saves what it has now.)"
+    return f"Apply this, and have the board keep it?{saved}"
+
+
+def _print_differences(steps: Sequence[Step], kept: Kept | int) -> None:
+    if steps:
+        print_rows(difference_rows([each for step in steps for each in step.differences]))
+    elif kept == Kept.IN_FORCE:
+        print_line("The board has and keeps this policy already.")
+    else:
+        print_line("The board has this policy already, but does not keep it over a restart.")
+
+
+async def _take(board: Board, steps: Sequence[Step], before: Policy) -> None:
+    """Take all steps; where the board refuses one, take back those before it."""
+    for done, step in enumerate(steps):
+        try:
+            await board.take_step(step)
+        except RequestRefused as error:
+            for back in await board.policy_steps(before):
+                await board.take_step(back)
+            key = step.differences[0].key
+            status = DENIED if isinstance(error, Denied) else 2
+            raise Failure(f"{key}: {error} Nothing was changed.", status) from None
+        except BoardError as error:
+            told = f"{done} of {len(steps)} changes were made before, and none is kept"
+            raise Failure(f"{error} {told}; apply the file again.") from None
+
+
+async def _keep(board: Board, asked: Applying, steps: Sequence[Step]) -> None:
+    try:
+        await board.keep_policy()
+    except Denied as error:
+        if asked.as_json:
+            _print_done(asked, steps, True, Kept.NOTHING)
+        raise Failure(f"{error} Until the board restarts the policy is in force.", DENIED) from None
+
+
+def _print_done(asked: Applying, steps: Sequence[Step], done: bool, kept: Kept | int) -> None:
+    if asked.as_json:
+        differences = [each.to_dict() for step in steps for each in step.differences]
+        print_json({"differences": differences, "applied": done, "kept": word(kept)})
+    elif done:
+        print_line("applied; the board keeps it over a restart")
+    else:
+        print_line("nothing was changed: --dry-run")
+
+
+def _print_undo(backup: Path | None, kept: Kept | int) -> None:
+    if backup is not None:
+        print_line(f"to undo: boardwarden apply {backup}")
+    if kept != Kept.IN_FORCE:
+        print_line("to have what the application says again: boardwarden apply --forget")
+
+
+def _save(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Failure(f"{path} exists; nothing was changed. Name another file.") from None
+    except OSError as error:
+        raise Failure(f"Cannot write {path}: {error.strerror}; nothing was changed.") from None
+
+
+async def forget(address: str, yes: bool, as_json: bool) -> None:
+    """Have the board keep no policy."""
+    async with connect(address) as board:
+        kept = await board.kept_policy()
+        if kept != Kept.NOTHING:
+            if not yes and not await confirm("Have the board forget the policy that it keeps?"):
+                raise Failure("Nothing was changed.")
+            await board.forget_policy()
+        if as_json:
+            print_json({"forgotten": kept != Kept.NOTHING})
+        elif kept == Kept.NOTHING:
+            print_line("The board keeps no policy.")
+        else:
+            print_line("forgotten; from its next start on the board does what its application says")

@@ -1,0 +1,102 @@
+"""A policy on the unix port: applied by a host, in force after restarts without one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import boardwarden
+from boardwarden import Kept, policy_file
+from boardwarden.transport.sim import board_path, find_micropython
+
+APP = Path(__file__).parent / "apps" / "insists.py"
+SIM = f"sim:{APP}"
+FILE = """\
+interval = "0.25 s"
+budget = "5 %"
+[limits]
+max_operations = 2
+[[threshold]]
+metric = "memory"
+off = true
+[[threshold]]
+metric = "tasks"
+warn = 40
+[session.upload]
+memory = "16k"
+ttl = "1 h"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_the_boards_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a simulated board's files are in the caller's
+
+
+def alone():
+    """Run the application on the same board, with no host; return what it prints."""
+    run = subprocess.run(
+        [find_micropython(), str(APP), "alone"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "MICROPYPATH": board_path()},
+        timeout=30,
+    )
+    return run.stdout.strip()
+
+
+async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(tmp_path):
+    wanted = policy_file.loads(FILE)
+    own = "1000 [['memory', 100, 0]] (None, None, None)"
+    assert alone() == own
+    async with boardwarden.connect(SIM) as board:
+        before = await board.policy()
+        assert before.limits.max_operations == 7
+        assert await board.kept_policy() == Kept.NOTHING
+        await board.apply_policy(wanted)
+        assert await board.kept_policy() == Kept.IN_FORCE
+    assert alone() == "250 [['tasks', 40, 0]] (16384, None, None)"
+    async with boardwarden.connect(SIM) as board:  # the board starts anew with the connection
+        now = await board.policy()
+        assert (now.interval_s, now.budget) == (0.25, 0.05)
+        assert (now.thresholds, now.quotas) == (wanted.thresholds, wanted.quotas)
+        assert now.limits.max_operations == 2
+        assert board.sessions[0].memory_bytes == 16384
+        told = [event.detail for event in board.recent_events if event.kind == "policy"]
+        assert told == ["in force", "threshold ignored", "limits ignored"]
+        assert await board.policy_steps(wanted) == ()
+        await board.set_limits(max_operations=3)  # a host may, until the next start
+        assert (await board.policy()).limits.max_operations == 3
+    async with boardwarden.connect(SIM) as board:
+        assert (await board.policy()).limits.max_operations == 2
+        await board.forget_policy()
+    assert alone() == own
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_damaged_one_is_told_and_the_application_says_what_holds(tmp_path):
+    async with boardwarden.connect(SIM) as board:
+        await board.apply_policy(policy_file.loads(FILE))
+    file = tmp_path / "warden.policy"
+    file.write_bytes(file.read_bytes()[:-1])
+    async with boardwarden.connect(SIM) as board:
+        assert await board.kept_policy() == Kept.BROKEN
+        assert (await board.policy()).limits.max_operations == 7
+        assert [event.detail for event in board.recent_events if event.kind == "policy"] == [
+            "broken"
+        ]
+
+
+def test_without_asyncio():
+    with boardwarden.open(SIM) as board:
+        board.apply_policy(policy_file.loads(FILE), keep=False)
+        assert board.kept_policy() == Kept.NOTHING
+        assert board.policy_steps(board.policy()) == ()
+        board.keep_policy()
+        assert board.kept_policy() == Kept.IN_FORCE
+        board.forget_policy()
+    assert alone().startswith("1000 ")
