@@ -28,7 +28,7 @@ HOST_LAYERS = [
     ["bell", "console", "metering", "board_view", "asking", "granting", "keeping", "board"],
     ["sync_loop", "sync_granting", "sync_keeping", "sync"],
     ["__init__"],
-    ["recording", "plotting"],
+    ["recording", "plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["cli", "demo", "__main__"],
 ]

@@ -17,8 +17,6 @@ from .outcome import Failure
 from .output import print_json, print_line
 from .text import count, duration, size
 
-_FOREVER = float("inf")
-
 
 class Wanted(NamedTuple):
     """What is to be drawn, and where to; no metrics: the usual ones; no boards: all."""
@@ -36,7 +34,8 @@ async def plot(wanted: Wanted, as_json: bool) -> None:
     """Draw a picture, and say what is in it."""
     _check_matplotlib()
     with _progress("reading"), Recording(wanted.path) as recording:
-        drawn = read(recording, wanted.metrics, wanted.addresses, _window(wanted, recording))
+        window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
+        drawn = read(recording, wanted.metrics, wanted.addresses, window)
     with _progress("drawing"):
         title = f"{wanted.path.name}: {', '.join(map(short, drawn.boards))}"
         picture = draw(drawn, title, wanted.out.suffix[1:].lower())
@@ -54,15 +53,6 @@ def _check_matplotlib() -> None:
         raise Failure(
             "boardwarden plot needs matplotlib: pip install 'boardwarden[plot]'."
         ) from None
-
-
-def _window(wanted: Wanted, recording: Recording) -> tuple[float, float]:
-    since, until, last_s = wanted.since, wanted.until, wanted.last_s
-    if last_s is not None:
-        ended = max((span.ended for span in recording.spans(wanted.addresses)), default=0.0)
-        until = ended if until is None else until
-        since = until - last_s
-    return (-_FOREVER if since is None else since, _FOREVER if until is None else until)
 
 
 @contextlib.contextmanager

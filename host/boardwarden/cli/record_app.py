@@ -26,6 +26,10 @@ BoardsOption = Annotated[
     ),
 ]
 
+ChosenOption = Annotated[
+    list[str] | None,
+    typer.Option("--board", metavar="ADDRESS", help="Of these boards only; may be repeated."),
+]
 SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help='"2024-05-31 12:00", or 12:00 today.')
 ]
@@ -90,10 +94,7 @@ def plot(
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="What to draw; may be repeated.")
     ] = None,
-    board: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS", help="Of these boards only; may be repeated."),
-    ] = None,
+    board: ChosenOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
     last: LastOption = None,
@@ -130,4 +131,22 @@ def _window(
     return begin, end, None if last is None else checked(moments.seconds, "--last", last)
 
 
-COMMANDS = (record, plot)
+def replay(
+    file: FileArgument,
+    policy: Annotated[
+        Path, typer.Option(metavar="TOML", help="A policy file, as `boardwarden apply` takes it.")
+    ],
+    board: ChosenOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    last: LastOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a policy would have done over a recording."""
+    from . import replay as replaying
+
+    window = _window(since, until, last)
+    run(replaying.replayed(replaying.Wanted(file, policy, board or [], *window), as_json))
+
+
+COMMANDS = (record, plot, replay)

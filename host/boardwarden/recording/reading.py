@@ -129,6 +129,21 @@ class Recording:
             if not addresses or span.address in addresses or span.unique_id in addresses
         ]
 
+    def window(
+        self,
+        since: float | None,
+        until: float | None,
+        last_s: float | None,
+        addresses: Sequence[str] = (),
+    ) -> Window:
+        """Return the time from a moment, or `last_s` seconds long, up to a moment, or the end."""
+        if last_s is not None:
+            if until is None:
+                until = max((span.ended for span in self.spans(addresses)), default=0.0)
+            since = until - last_s
+        begin, end = _FOREVER
+        return (begin if since is None else since, end if until is None else until)
+
     def samples(
         self, span: Span, columns: Sequence[str] = tuple(FIGURES), window: Window = _FOREVER
     ) -> Iterator[Sample]:
