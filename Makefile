@@ -9,7 +9,7 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept lock clean
+.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept pictures lock clean
 
 help:
 	@echo "make demo   a simulated board under the agent, its live status on the host"
@@ -17,6 +17,7 @@ help:
 	@echo "make lint   ruff and mypy only"
 	@echo "make mpy    agent and schema as .mpy, for each architecture"
 	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
+	@echo "make pictures  the live view of a simulated board, as docs/pictures/watch.svg"
 	@echo "make clean  remove .venv, build/ and caches"
 
 # Two stamps: the demo does not wait for the development tools. Both go stale with pyproject.toml.
@@ -71,6 +72,10 @@ bench: $(VENV)/.stamp-dev
 
 bench-accept: $(VENV)/.stamp-dev
 	@PYTHONPATH=tools $(BIN)/python -m bench --accept
+
+# Half a minute: so much of a simulated board's life is in the picture.
+pictures: $(VENV)/.stamp-dev
+	@$(BIN)/python tools/make_pictures.py
 
 # One after the other even under -j: the steps share two cores, and some tests measure time.
 test: $(VENV)/.stamp-dev

@@ -63,14 +63,16 @@ if options.base:
 
 
 def _schema():
-    """The schema's files; `fast.py` only if mpy-cross is told a machine to compile it for.
+    """The schema's files but for `ids.py`, which the host reads; and `fast.py` only if mpy-cross is
+    told a machine to compile it for.
 
     What it is told is among the arguments of MicroPython's makemanifest.py, and nowhere else that
     a manifest can see.
     """
     viper = options.viper and any("-march=" in argument for argument in sys.argv)
     files = sorted(os.listdir("../shared_schema/warden_schema"))
-    return [name for name in files if name.endswith(".py") and (viper or name != "fast.py")]
+    left_out = ("ids.py",) if viper else ("ids.py", "fast.py")
+    return [name for name in files if name.endswith(".py") and name not in left_out]
 
 
 package("warden")

@@ -43,7 +43,7 @@ class Board:
         tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
         handlers = {0: self._count}
         self.session = Session(
-            self.line, Uplink(self.line), clock, Sample([1] * 24), tables, handlers, _ignore
+            self.line, Uplink(self.line), clock, Sample([1] * 24), tables, handlers.get, _ignore
         )
 
     def _count(self):

@@ -7,7 +7,9 @@ Not on QEMU, which has no file system to read them from.
 import json
 
 from rig import framed
-from warden_schema import codec, frame, ids
+from warden_schema import codec, frame
+
+_MAX_PAYLOAD = 200
 
 
 def _golden():
@@ -29,7 +31,7 @@ def _value(plain):
 
 
 def test_messages_are_encoded_as_agreed():
-    buf = bytearray(ids.MAX_PAYLOAD)
+    buf = bytearray(_MAX_PAYLOAD)
     for record in _golden()["messages"]:
         end = codec.put(buf, 0, _value(record["message"]))
         assert buf[:end] == _bytes(record["payload"]), record["name"]
@@ -48,7 +50,7 @@ def test_frames_are_made_as_agreed():
 
 def test_streams_are_read_as_agreed():
     for record in _golden()["streams"]:
-        reader = frame.Reader(ids.MAX_PAYLOAD)
+        reader = frame.Reader(_MAX_PAYLOAD)
         payloads = []
         text = bytearray()
         for byte in _bytes(record["stream"]):
@@ -62,6 +64,9 @@ def test_streams_are_read_as_agreed():
         assert reader.bad == record["bad"], record["name"]
 
 
-def test_there_is_a_vector_of_every_kind():
+def test_there_is_a_vector_of_every_kind_on_cpython():  # a board has no use for `ids`
+    from warden_schema import ids
+
+    assert ids.MAX_PAYLOAD == _MAX_PAYLOAD
     kinds = set(record["message"][0] for record in _golden()["messages"])
     assert kinds.issuperset(ids.FIELDS)

@@ -7,9 +7,9 @@ from warden.host_session import Session
 from warden.sample_table import Sample
 from warden.tables import Hello
 from warden.uplink import Uplink
-from warden_schema import ids
 
 _HOST = 77
+_MINOR = 3
 
 
 class Rig:
@@ -33,7 +33,7 @@ class Rig:
             self.clock,
             self.sample,
             tables,
-            handlers,
+            handlers.get,
             self._hear,
         )
 
@@ -77,7 +77,7 @@ def test_it_is_silent_until_a_host_subscribes():
 def test_a_subscription_gets_hello_sample_and_synced():
     told = Rig().subscribe()
     assert _kinds(told) == [1, 3, 5]
-    assert told[0][2:6] == [1, ids.PROTOCOL_MINOR, _HOST, 5]
+    assert told[0][2:6] == [1, _MINOR, _HOST, 5]
     assert told[1] == [3, 1, [1, 0, 1000] + [None] * 21]
     assert told[2] == [5, 2, _HOST]
 
@@ -137,7 +137,7 @@ def test_the_newest_host_takes_over():
 
 def test_another_major_version_is_refused_with_ours():
     rig = Rig()
-    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, ids.PROTOCOL_MINOR, _HOST]]
+    assert rig.hear(64, 2, 0, _HOST) == [[2, 0, 1, _MINOR, _HOST]]
     assert rig.session.host_id == 0
     assert rig.turn() == []
 

@@ -289,6 +289,27 @@ def test_comparing_and_renewing_is_the_same():
     assert seen.issuperset((0, 3, 4, 5)), seen
 
 
+def test_gathering_and_filing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(11)
+    cells = [array("i", [0] * 20) for _ in range(4)]  # one metric more than is used
+    longer = [array("i", [0] * 20) for _ in range(2)]
+    rings = [array("H", [7] * 24) for _ in range(2)]
+    for turn in range(300):
+        row = array("H", [chance.below(0x10000) if chance.below(3) else 0xFFFF for _ in range(5)])
+        for mine, kind in enumerate((quick, slow)):
+            kind.gather(cells[mine], row, 4)
+            if turn % 5 == 0:
+                last = turn % 2
+                kind.file(cells[mine], rings[mine], turn % 3 * 4, longer[mine], 4, last)
+        assert cells[0] == cells[1], turn
+        assert longer[0] == longer[1], turn
+        assert rings[0] == rings[1], turn
+        assert list(cells[0][16:]) == [0] * 4
+    assert list(rings[0][20:]) == [7] * 4
+    assert any(longer[0])
+
+
 def test_equal_long_numbers_are_no_change():
     quick, slow = _both()
     for number in (1 << 30, 1 << 31, 1 << 62, 1 << 64, -(1 << 40)):

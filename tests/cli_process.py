@@ -1,13 +1,16 @@
 """Help for tests of the command line: the command as a real process, boards at real terminals."""
 
 import asyncio
+import contextlib
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import tty
 
+from boardwarden.errors import LinkLost
 from boardwarden.transport.fd_stream import FdStream
 
 LIMIT_S = 30.0
@@ -106,7 +109,8 @@ class CommandOnTerminal:
     """The command on a terminal of its own; what it wrote there is in `seen`."""
 
     def __init__(self, *arguments, environment):
-        terminal, end = pty.openpty()
+        self._terminal, end = pty.openpty()
+        self._modes = termios.tcgetattr(self._terminal)
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
             stdin=end,
@@ -116,7 +120,7 @@ class CommandOnTerminal:
             start_new_session=True,
         )
         os.close(end)
-        self._stream = FdStream(terminal, "the command's terminal")
+        self._stream = FdStream(self._terminal, "the command's terminal")
         self.seen = b""
 
     async def until(self, mark):
@@ -126,18 +130,29 @@ class CommandOnTerminal:
             assert data, f"it ended after {self.seen!r}"
             self.seen += data
 
+    def press(self, keys):
+        """Type something."""
+        os.write(self._terminal, keys)
+
+    def interrupt(self, number=signal.SIGINT):
+        """Send a signal; SIGINT is what a terminal makes of Ctrl-C, unless it is told not to."""
+        self._process.send_signal(number)
+
+    def left_as_it_was(self):
+        """Tell whether the terminal is as before: its modes, its cursor and what was on it."""
+        shown = self.seen.rfind(b"\x1b[?25h") > self.seen.rfind(b"\x1b[?25l")
+        back = self.seen.rfind(b"\x1b[?1049l") >= self.seen.rfind(b"\x1b[?1049h")
+        return termios.tcgetattr(self._terminal) == self._modes and shown and back
+
     async def type(self, keys):
         """Type these bytes."""
-        await self._stream.write(keys)
-
-    def interrupt(self):
-        """Send SIGINT, as the terminal's Ctrl-C does."""
-        self._process.send_signal(signal.SIGINT)
+        self.press(keys)
 
     async def status(self):
         """Wait for the command's end; return its exit status."""
-        while data := await asyncio.wait_for(self._stream.read(), LIMIT_S):
-            self.seen += data
+        with contextlib.suppress(LinkLost):
+            while data := await asyncio.wait_for(self._stream.read(), LIMIT_S):
+                self.seen += data
         return await asyncio.to_thread(self._process.wait, LIMIT_S)
 
     async def close(self):

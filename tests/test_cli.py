@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import sysconfig
 
@@ -187,9 +188,10 @@ async def terminal(fake):
     """Return a function that starts `watch` on a terminal of its own."""
     started = []
 
-    async def start_watch(**environment):
-        env = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **environment}
-        started.append(CommandOnTerminal("watch", "--board", fake.port, environment=env))
+    async def start_watch(*boards, **environment):
+        env = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "80", "LINES": "24"}
+        words = boards or ("--board", fake.port)
+        started.append(CommandOnTerminal("watch", *words, environment={**env, **environment}))
         return started[0]
 
     yield start_watch
@@ -197,26 +199,63 @@ async def terminal(fake):
         await command.close()
 
 
-async def test_watch_redraws_on_a_terminal_and_leaves_it_clean(fake, terminal):
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(b"q", 0), (b"\x03", 130), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["q", "ctrl-c", "SIGINT", "SIGTERM", "SIGHUP"],
+)
+async def test_watch_shows_the_board_on_a_terminal_and_leaves_it_clean(fake, terminal, end, status):
     command = await terminal()
     await command.until(b"up 10 s")
     fake.board.sample()
     await command.until(b"up 11 s")
-    command.interrupt()
-    await command.until(b"\x1b[?25h")  # the cursor is back
-    assert await command.status() == 130
+    if isinstance(end, bytes):
+        command.press(end)
+    else:
+        command.interrupt(end)
+    assert await command.status() == status
     assert b"Traceback" not in command.seen
+    assert command.left_as_it_was()
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-async def test_a_lost_link_is_red_unless_no_color(fake, terminal, no_color):
+async def test_a_lost_link_is_told_of_in_no_colour_too(fake, terminal, no_color):
     command = await terminal(NO_COLOR=no_color)
     await command.until(b"up 10 s")
     fake.vanish()
-    await command.until(b"link lost")
+    await command.until(b"LINK LOST; the last sample came at")
+    command.press(b"q")
+    assert await command.status() == 0
+    found = re.findall(rb"[34]8;2;(\d+);(\d+);(\d+)", command.seen)
+    assert found
+    assert all(red == green == blue for red, green, blue in found) == bool(no_color)
+
+
+async def test_a_dumb_terminal_gets_lines(fake, terminal):
+    command = await terminal(TERM="dumb")
+    await command.until(b"up 10 s        cpu 12 %")
     command.interrupt()
     assert await command.status() == 130
-    assert (b"\x1b[31m" in command.seen) == (not no_color)
+    assert b"\x1b" not in command.seen
+
+
+async def test_without_textual_one_sentence_says_what_to_install(fake, terminal, tmp_path):
+    (tmp_path / "textual.py").write_text("raise ModuleNotFoundError('no', name='textual')")
+    command = await terminal(PYTHONPATH=str(tmp_path))
+    assert await command.status() == 2
+    sentence = b"boardwarden: boardwarden watch needs Textual: pip install 'boardwarden[tui]'"
+    assert command.seen.strip() == sentence
+    piped = await start("watch", "--board", fake.port, PYTHONPATH=str(tmp_path))
+    assert "up 10 s" in await line_of(piped)
+    piped.send_signal(signal.SIGINT)
+    await finish(piped)
+
+
+async def test_a_port_that_is_not_there_leaves_the_terminal_alone(terminal):
+    command = await terminal("--board", "/dev/ttyNOPE9", TERM="xterm")
+    assert await command.status() == 2
+    assert b"There is no port /dev/ttyNOPE9" in command.seen
+    assert b"\x1b[?1049h" not in command.seen
 
 
 # --- what goes wrong: one sentence, status 2 ------------------------------------------------------

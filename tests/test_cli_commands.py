@@ -6,8 +6,8 @@ import json
 import pytest
 
 from boardwarden import testing
-from boardwarden.cli import commands, follow, outcome
-from boardwarden.errors import BoardError
+from boardwarden.cli import commands, follow, outcome, watch
+from boardwarden.errors import BoardError, PortMissing
 
 LIMIT_S = 10.0
 
@@ -60,10 +60,35 @@ async def test_watch_prints_samples_as_they_come(board, capsys):
     board.interval_s = 0.02
     for as_json in (False, True):
         lines = await lines_of(
-            capsys, commands.watch(testing.FakeTransport(board), as_json), count=3
+            capsys, watch.watch([testing.FakeTransport(board)], as_json), count=3
         )
         assert len(lines) >= 3
     assert all(json.loads(line)["memory"] for line in lines)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_watch_of_several_boards_says_which_one_it_is(board, capsys, as_json):
+    board.interval_s = 0.02
+    other = testing.FakeBoard()
+    other.interval_s = 0.02
+    boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
+    lines = await lines_of(capsys, watch.watch(boards, as_json), count=6)
+    if as_json:
+        found = {json.loads(line)["address"] for line in lines}
+    else:
+        found = {line.partition(": up ")[0] for line in lines}
+    assert found == {"one", "two"}
+
+
+async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, capsys):
+    absent = testing.FakeTransport(testing.FakeBoard(), "two")
+    absent.refuse = PortMissing("There is no port two.")
+    with pytest.raises(PortMissing):
+        await watch.watch([testing.FakeTransport(board, "one"), absent], False)
+
+
+def test_the_same_address_twice_gets_a_number():
+    assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
 async def test_console_prints_text_as_it_comes(board, capsys):

@@ -30,7 +30,8 @@ HOST_LAYERS = [
     ["__init__"],
     ["recording", "plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
-    ["cli", "demo", "__main__"],
+    ["serve"],
+    ["cli", "tui", "demo", "__main__"],
 ]
 # The agent wires the modules of the middle, which do not import each other.
 BOARD_MIDDLE = [

@@ -139,3 +139,10 @@ def test_a_policy_that_is_written_is_read_as_it_was(policy: Policy) -> None:
 def test_whatever_a_file_says_it_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(PolicyError):
         assert isinstance(policy_file.loads(text), Policy)
+
+
+def test_the_file_in_the_documents_is_one() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "host.md").read_text(encoding="utf-8")
+    policy = policy_file.loads(text.partition("```toml\n")[2].partition("```")[0])
+    assert [each.metric for each in policy.thresholds or ()] == ["memory", "storage"]
+    assert policy.quotas == (SessionQuota("upload", 16_384, 65_536, 2, 600.0),)

@@ -21,6 +21,7 @@ from boardwarden.recording.store import Rotation, Store, rotated
 from warden_schema import ids
 
 NONE = (None,) * len(FIGURES)
+PROTOCOL = f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}"
 
 
 def boot(number: int = 1, address: str = "fake") -> Boot:
@@ -262,7 +263,7 @@ async def test_all_that_a_board_tells_is_recorded(path: Path) -> None:
     assert uptimes(path) == {1: [10, 11, 12, 13]}
     with Recording(path) as recording:
         (span,) = recording.spans(["01020304"])  # by its unique id
-        assert (span.address, span.machine, span.protocol) == ("fake", "fakeboard", "1.2")
+        assert (span.address, span.machine, span.protocol) == ("fake", "fakeboard", PROTOCOL)
         *_, last = recording.samples(span, ["cpu", "used_bytes", "rssi_dbm", "faults"])
         assert last.figures == (0.25, 60_000, None, None)
         (happened,) = recording.events(span)

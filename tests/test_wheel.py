@@ -55,7 +55,9 @@ def test_the_wheel_holds_host_schema_and_board(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "boardwarden/__init__.py",
+        "boardwarden/py.typed",
         "warden_schema/__init__.py",
+        "warden_schema/py.typed",
         "boardwarden/_device/warden/__init__.py",
         "boardwarden/_device/warden_schema/__init__.py",
     ):

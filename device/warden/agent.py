@@ -3,7 +3,6 @@
 from micropython import const
 
 from . import network, threads
-from .asked import Asked
 from .capabilities import Capabilities
 from .clock import Clock
 from .governor import check_budget
@@ -21,7 +20,6 @@ VERSION = "0.1.0"
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
-_NETWORK_PERIOD_S = const(10)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_MS = const(1000)  # the ticks of microseconds wrap
 _DUE = b"\x01"  # in the clock's news
@@ -75,7 +73,7 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.link = link
-        self.uplink = self.session = None
+        self.uplink = self.session = self._handlers = None
         self.busy_us = 0  # the agent's own time since the last sample
         self._due_s = 0
         self._due_ms = 0
@@ -97,7 +95,7 @@ class Agent:
             self.clock,
             self.sample,
             tables,
-            Asked(self).handlers,
+            self._handler_of,
             self._host,
         )
 
@@ -173,6 +171,14 @@ class Agent:
         finally:
             self._making.release()
 
+    def _handler_of(self, request):
+        """Return what carries out a host's request; made at the first one."""
+        if self._handlers is None:
+            from .asked import Asked
+
+            self._handlers = Asked(self).handlers
+        return self._handlers.get(request)
+
     def _tell_of_policy(self):
         for table in self.policy.tables(self.session):
             self.session.add(table)
@@ -203,8 +209,8 @@ class Agent:
             left = max(1, min(left, clock.left_ms()))
         if self.session is not None:
             again = self.session.pump()
-            if again and again < left:
-                return again
+            if again:
+                left = min(left, again)
         return left
 
     def _plan(self, late_ms):

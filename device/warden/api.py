@@ -1,8 +1,7 @@
 """The public functions, over the one agent of this board."""
 
-from . import hal, report
+from . import hal
 from .agent import Agent
-from .held import held
 from .limits import check_limits
 from .run import Runner
 
@@ -58,17 +57,21 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return _agent_runner().poll()
+    return _agent_runner().agent.step(True)
 
 
 def status():
     """Return the newest figures as a dict, see `warden.report.status`."""
-    return report.status(_agent_runner().agent)
+    from .report import status as told
+
+    return told(_agent_runner().agent)
 
 
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.report.trends`."""
-    return report.trends(_agent_runner().agent, period_ms)
+    from .report import trends as told
+
+    return told(_agent_runner().agent, period_ms)
 
 
 def start_monitoring(interval_ms, budget_permille=None):
@@ -104,6 +107,8 @@ def allocate(kind, amount, **options):
     end of its own), session=None, backed=False, mount="/", on_preempt=None; see
     `warden.leases.Ledger.allocate`.
     """
+    from .held import held
+
     return held(_policy().allocate(kind, amount, **options))
 
 

@@ -25,6 +25,7 @@ class Deadline:
     def left_ms(self):
         """Return the milliseconds until then, 0 if it has passed, None if never."""
         s = self.s
+        self._clock.advance()  # between two turns it may have rested
         return None if s is None else max(0, -self._clock.since(s, self.ms))
 
     def passed(self):

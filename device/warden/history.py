@@ -8,16 +8,14 @@ from array import array
 
 from micropython import const
 
+from warden_schema import loops
+
 _METRICS = const(4)
 _STATS = const(3)  # min, mean, max
 _NONE = const(0xFFFF)
 _TIERS = const(3)
 
-# What is gathered for a metric in a slot that is still open.
-_MIN = const(0)
-_MAX = const(1)
-_SUM = const(2)
-_COUNT = const(3)
+# What `loops.gather` keeps of a metric in a slot that is still open.
 _FIELDS = const(4)
 
 _STEPS = (1, 60, 3600)
@@ -42,38 +40,16 @@ class History:
                 break
             self._close(tier, slot)
             tier += 1
-        gathered = self._open[0]
-        metric = 0
-        while metric < _METRICS:
-            value = self.row[metric]
-            if value != _NONE:
-                self._gather(gathered, metric, value, value, value)
-            metric += 1
-
-    def _gather(self, gathered, metric, least, mean, greatest):
-        at = metric * _FIELDS
-        if gathered[at + _COUNT] == 0:
-            gathered[at + _MIN] = least
-            gathered[at + _MAX] = greatest
-            gathered[at + _SUM] = 0
-        else:
-            if least < gathered[at + _MIN]:
-                gathered[at + _MIN] = least
-            if greatest > gathered[at + _MAX]:
-                gathered[at + _MAX] = greatest
-        gathered[at + _SUM] += mean
-        gathered[at + _COUNT] += 1
+        loops.gather(self._open[0], self.row, _METRICS)
 
     def _close(self, tier, slot):
         """Close the tier's open slot and open `slot`; those between have no value."""
         ring = self._rings[tier]
         slots = _SLOTS[tier]
-        gathered = self._open[tier]
         place = self._slot[tier] % slots
-        metric = 0
-        while metric < _METRICS:
-            self._file(ring, (place * _METRICS + metric) * _STATS, gathered, metric, tier + 1)
-            metric += 1
+        last = 1 if tier == _TIERS - 1 else 0
+        longer = self._open[tier if last else tier + 1]
+        loops.file(self._open[tier], ring, place * (_METRICS * _STATS), longer, _METRICS, last)
         missing = slot - self._slot[tier] - 1
         if missing > slots:
             missing = slots
@@ -81,23 +57,6 @@ class History:
             self._clear(ring, (slot - missing) % slots)
             missing -= 1
         self._slot[tier] = slot
-
-    def _file(self, ring, at, gathered, metric, next_tier):
-        """Put what was gathered for a metric into ring[at:] and the next tier, and forget it."""
-        field = metric * _FIELDS
-        count = gathered[field + _COUNT]
-        if count == 0:
-            ring[at] = ring[at + 1] = ring[at + 2] = _NONE
-            return
-        mean = gathered[field + _SUM] // count
-        least = gathered[field + _MIN]
-        greatest = gathered[field + _MAX]
-        ring[at] = least
-        ring[at + 1] = mean
-        ring[at + 2] = greatest
-        gathered[field + _COUNT] = 0
-        if next_tier < _TIERS:
-            self._gather(self._open[next_tier], metric, least, mean, greatest)
 
     def _clear(self, ring, place):
         at = place * _METRICS * _STATS

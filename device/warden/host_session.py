@@ -36,7 +36,7 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
-_SAMPLE = const(23)  # the sample's place there: the last
+_SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _TURN = const(4)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
@@ -53,7 +53,7 @@ _FIRST_REPLY = const(16)
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
-    def __init__(self, link, uplink, clock, sample, tables, handlers, heard):
+    def __init__(self, link, uplink, clock, sample, tables, handler_of, heard):
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
@@ -63,11 +63,11 @@ class Session:
         self._sample = sample
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
-        sample.place = _SAMPLE
+        sample.place = _SAMPLE_PLACE
         self.tables = []  # all others; the first is Hello
         for table in tables:
             self.add(table)
-        self._handlers = handlers  # operation -> function of the list of arguments
+        self._handler_of = handler_of  # operation -> function of its arguments, or None
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
         self._cursor = codec.Cursor(self._reader.payload)
@@ -209,7 +209,7 @@ class Session:
         self._due |= _FIRST_REPLY << place
 
     def _carry_out(self, request_id, operation, arguments):
-        handler = self._handlers.get(operation)
+        handler = self._handler_of(operation)
         if handler is None:
             return (request_id, _UNKNOWN_REQUEST, None)
         try:
@@ -227,7 +227,9 @@ class Session:
     # --- to the host ----------------------------------------------------------------------------
 
     def pump(self):
-        """Send what is due, as far as the link takes it; return the ms until there is more, or 0.
+        """Send what is due, as far as the link takes it; return the ms until there is more to do.
+
+        0: until a host subscribes.
 
         It goes on for a few milliseconds at most, lest a host that has to be told everything keep
         the application waiting.
@@ -238,6 +240,7 @@ class Session:
         if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
+            self._forget_news()
             return 0
         if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
             self._part("lost")
@@ -245,24 +248,35 @@ class Session:
         if not self._uplink.ready():
             return _FULL_MS
         if not (self._due or _DUE in self._news):
-            return 0
+            return self._silent_in_ms()
         self._frames = 0
         done = (
             self._pump_tables()
             and self._pump_replies()
             and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and (not self._news[_SAMPLE] or self._pump_table(self._sample))
+            and (not self._news[_SAMPLE_PLACE] or self._pump_table(self._sample))
         )
         if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
         if done:
-            return 0
+            return self._silent_in_ms()
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
+
+    def _silent_in_ms(self):
+        return _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+
+    def _forget_news(self):
+        """Have nothing due: a host that subscribes is told everything."""
+        news = self._news
+        place = news.find(_DUE, 1)
+        while place > 0:
+            news[place] = 0
+            place = news.find(_DUE, place)
 
     def _pump_tables(self):
         news = self._news
         while True:
-            place = news.find(_DUE, 1, _SAMPLE)
+            place = news.find(_DUE, 1, _SAMPLE_PLACE)
             if place < 0:
                 return True
             if not self._pump_table(self.tables[place - 1]):

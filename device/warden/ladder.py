@@ -79,7 +79,9 @@ class Ladder:
     def look(self, passed_ms):
         """See how bad it is, passed_ms after the last time; allocates nothing."""
         before = self.level
-        self._find_worst()
+        if self._thresholds.moved:
+            self._thresholds.moved = False
+            self._find_worst()
         if not self.level:
             self._announced = False
             return

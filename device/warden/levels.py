@@ -42,6 +42,8 @@ class Threshold:
         self._sign = -1 if _falls(metric, warn, critical, clear) else 1
         self._warn_ms = -1  # for how long it has been at warn or above, -1: it is not
         self._held_ms = -1  # at critical
+        self._edge = critical if warn is None else warn  # on its good side, nothing begins
+        self._calm = True  # and nothing has begun
 
     @property
     def name(self):
@@ -50,6 +52,8 @@ class Threshold:
 
     def look(self, value, passed_ms):
         """Take a figure, passed_ms after the last one; return whether the level changed."""
+        if self._calm and (value is None or (value - self._edge) * self._sign < 0):
+            return False  # as nearly always
         if value is None:
             self._warn_ms = self._held_ms = -1
             return False
@@ -63,6 +67,7 @@ class Threshold:
         elif level == CLEAR and self._warn_ms >= self.hold_ms and self.warn is not None:
             level = WARN
         self.critical_ms = self._longer(self.critical_ms, level == CRITICAL, passed_ms)
+        self._calm = level == CLEAR and self._warn_ms < 0
         if level == self.level:
             return False
         self.level = level
@@ -101,6 +106,7 @@ class Thresholds:
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
         """Watch a metric (its name or place), instead of how it was; without levels, no more.
@@ -112,6 +118,7 @@ class Thresholds:
         if warn is None and critical is None:
             if row is not None:
                 self.table[row] = None
+                self.moved = True
                 self.changed(None)
             return
         clear = _check(metric, warn, critical, clear, hold_ms, action)
@@ -122,6 +129,7 @@ class Thresholds:
                 raise ValueError("no more than eight thresholds")
             row = self.table.index(None)
         self.table[row] = Threshold(metric, warn, critical, clear, hold_ms, action)
+        self.moved = True
         self.changed(row)
 
     def all(self):
@@ -136,6 +144,7 @@ class Thresholds:
             if threshold is not None:
                 value = self._read(threshold.metric)
                 if threshold.look(value, passed_ms):
+                    self.moved = True
                     self.changed(row)
                     level = ("clear", "warn", "critical")[threshold.level]
                     self._post("threshold", threshold.metric, level, value)

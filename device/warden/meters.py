@@ -111,6 +111,7 @@ class Meters:
         self.table = [None] * _MAX_METERS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
+        self._count = 0
 
     def spawn(self, coro, name, priority, lease):
         """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are."""
@@ -142,14 +143,17 @@ class Meters:
 
     def look(self, period_ms):
         """Read all meters, and hold tasks to their leases; allocates nothing."""
+        left = self._count
         row = 0
-        while row < _MAX_METERS:
+        while left > 0 and row < _MAX_METERS:
             meter = self.table[row]
-            if meter is not None and meter.kind == TASK:
-                meter.read(period_ms)
-                if meter.lease is not None:
-                    self._hold(meter, period_ms)
             row += 1
+            if meter is not None:
+                left -= 1
+                if meter.kind == TASK:
+                    meter.read(period_ms)
+                    if meter.lease is not None:
+                        self._hold(meter, period_ms)
 
     def end_low(self):
         """Cancel the tasks that are LOW; not from another thread than the loop's."""
@@ -191,6 +195,7 @@ class Meters:
                     meter = Meter(self._next_id, name, kind, priority, lease)
                     self._next_id = self._next_id % _MAX_ID + 1
                     self.table[row] = meter
+                    self._count += 1
                     return meter
         finally:
             self._lock.release()
@@ -203,6 +208,7 @@ class Meters:
             if meter not in self.table:
                 return
             self.table[self.table.index(meter)] = None
+            self._count -= 1
             meter.task = None
         finally:
             self._lock.release()

@@ -1,5 +1,7 @@
 """A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
 
+import logging
+
 from .arguments import LEARNED
 from .board import Board, connect
 from .errors import (
@@ -50,6 +52,9 @@ from .models import (
 from .policy import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
+
+# What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "LEARNED",

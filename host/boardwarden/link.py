@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import Protocol
 
 from .errors import ConnectError, LinkLost
 from .transport.base import Transport
 
+_log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
 
 
@@ -91,16 +93,21 @@ class Link:
                 await self._reader
 
     async def _read(self) -> None:
-        with contextlib.suppress(LinkLost, OSError):
+        try:
             while data := await self._transport.read():
                 self._receiver.received(data)
+        except (LinkLost, OSError) as error:
+            _log.debug("%s: cannot be read: %s", self.address, error)
 
     async def _reopen(self) -> None:
         while not self.is_open:
             await asyncio.sleep(self._pause_s)
             self._pause_s = min(self._pause_s * 2, BACKOFF_S[1])
-            with contextlib.suppress(ConnectError, LinkLost, OSError):
+            try:
                 await self._transport.open()
+            except (ConnectError, LinkLost, OSError) as error:
+                _log.debug("%s: cannot be opened again: %s", self.address, error)
+            else:
                 self.reconnects += 1
                 self.is_open = True
                 self._receiver.opened()

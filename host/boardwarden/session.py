@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from .requests import Requests
 from .subscription import Subscription
 from .transport.base import Transport
 
+_log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
@@ -158,11 +160,14 @@ class Session:
 
     def restarted(self) -> None:
         """What was under way is unknown, and what was known no longer holds."""
+        _log.info("%s: the board restarted", self.link.address)
         self._requests.fail(diagnosis.restarted())
         self._keeper.restarted()
 
     def link_changed(self, connected: bool) -> None:
         """The board was lost, or is there (again)."""
+        if connected or self._tasks:  # else it is close() that ends it
+            _log.info("%s: %s", self.link.address, "connected" if connected else "link lost")
         if connected:
             self.link.works()
         self._keeper.link_changed(connected)
@@ -170,6 +175,7 @@ class Session:
     def refused(self, major: int, minor: int) -> None:
         """An agent of another version is there: requests say so until another one is."""
         self._refusal = diagnosis.other_version(self.link.address, major, minor)
+        _log.warning("%s", self._refusal)
         self._settle(self._refusal)
 
     def renewed(self) -> None:

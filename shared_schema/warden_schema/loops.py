@@ -9,10 +9,10 @@ import sys
 try:
     if sys.implementation.name != "micropython":
         raise ImportError
-    from warden_schema.fast import compare, crc16, escape, pack, renew, unescape
+    from warden_schema.fast import compare, crc16, escape, file, gather, pack, renew, unescape
 
     VIPER = True
 except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
-    from warden_schema.plain import compare, crc16, escape, pack, renew, unescape
+    from warden_schema.plain import compare, crc16, escape, file, gather, pack, renew, unescape
 
     VIPER = False

@@ -158,3 +158,79 @@ def renew(values, base, places, mask: int) -> None:
         if mask & 1:
             base[place] = values[place]
         mask >>= 1
+
+
+# A history's figures: see `device/warden/history.py`.
+_NONE = const(0xFFFF)
+_MIN = const(0)
+_MAX = const(1)
+_SUM = const(2)
+_COUNT = const(3)
+_FIELDS = const(4)
+_STATS = const(3)
+
+
+def gather(cells, row, metrics: int) -> None:
+    """Take row[:metrics] into the cells of a slot that is open.
+
+    row is array("H"), 0xFFFF for no value; cells array("i"): least, greatest, sum and count of each
+    metric.
+    """
+    metric = 0
+    at = 0
+    while metric < metrics:
+        value = row[metric]
+        if value != _NONE:
+            if cells[at + _COUNT] == 0:
+                cells[at + _MIN] = value
+                cells[at + _MAX] = value
+                cells[at + _SUM] = value
+            else:
+                if value < cells[at + _MIN]:
+                    cells[at + _MIN] = value
+                if value > cells[at + _MAX]:
+                    cells[at + _MAX] = value
+                cells[at + _SUM] += value
+            cells[at + _COUNT] += 1
+        at += _FIELDS
+        metric += 1
+
+
+def file(cells, ring, to: int, longer, metrics: int, last: int) -> None:
+    """Put what a slot's cells gathered into ring[to:], and forget it.
+
+    ring is array("H"): least, mean and greatest of each metric. Unless `last` is 1, they are
+    gathered into the cells of the longer slot too.
+    """
+    end = metrics * _FIELDS
+    at = 0
+    while at < end:
+        count = cells[at + _COUNT]
+        if count == 0:
+            ring[to] = _NONE
+            ring[to + 1] = _NONE
+            ring[to + 2] = _NONE
+        else:
+            cells[at + _COUNT] = 0
+            least = cells[at + _MIN]
+            mean = cells[at + _SUM]
+            if count > 1:
+                mean = mean // count
+            greatest = cells[at + _MAX]
+            ring[to] = least
+            ring[to + 1] = mean
+            ring[to + 2] = greatest
+            if last == 0:
+                if longer[at + _COUNT] == 0:
+                    longer[at + _MIN] = least
+                    longer[at + _MAX] = greatest
+                    longer[at + _SUM] = mean
+                else:
+                    if least < longer[at + _MIN]:
+                        longer[at + _MIN] = least
+                    if greatest > longer[at + _MAX]:
+                        longer[at + _MAX] = greatest
+                    longer[at + _SUM] += mean
+                longer[at + _COUNT] += 1
+        to += _STATS
+        at += _FIELDS

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from boardwarden.arguments import LONGEST_S
-from boardwarden.board import Board, connect
+from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease
 from boardwarden.kinds import Priority, ResourceType, word
@@ -19,6 +19,7 @@ from .follow import link_state, paced
 from .grant_view import amount, denial
 from .outcome import DENIED, Failure, Interrupted
 from .output import print_json, print_line
+from .waiting import connect
 
 
 class Wanted(NamedTuple):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from . import commands, grant_app, policy_app, record_app
+from . import commands, grant_app, logs, policy_app, record_app, serve_app, watch_app
 from .options import BoardOption, JsonOption, given
 from .outcome import run
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -28,6 +29,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a board prints must not stop us
+    # Typer would guess the shell and take no name: `--show-completion bash` is to work anywhere.
+    os.environ.setdefault("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     app(prog_name="boardwarden")
 
 
@@ -45,21 +48,22 @@ VersionOption = Annotated[
 ]
 
 
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Tell on standard error what happens to links.")
+]
+
+
 @app.callback()
-def options(version: VersionOption = False) -> None:
+def options(version: VersionOption = False, verbose: VerboseOption = False) -> None:
     """Shows how a MicroPython board is doing, without slowing it down."""
+    if verbose:
+        logs.show(logging.DEBUG)
 
 
 @app.command()
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show the board's state now."""
     run(commands.status(given(board), as_json))
-
-
-@app.command()
-def watch(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the board's state until Ctrl-C."""
-    run(commands.watch(given(board), as_json))
 
 
 @app.command()
@@ -88,5 +92,6 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
     run(commands.console(given(board), as_json))
 
 
-for command in (*grant_app.COMMANDS, *policy_app.COMMANDS, *record_app.COMMANDS):
+_PARTS = (grant_app, serve_app, policy_app, watch_app, record_app)
+for command in (command for part in _PARTS for command in part.COMMANDS):
     app.command()(command)

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import sys
-
-from boardwarden.board import Board, connect
-
-from .follow import draw, link_state, looks, print_lines, settled
+from .follow import settled
 from .output import print_json, print_rows
 from .text import percent
 from .trend_view import trend_rows
 from .view import status_rows
+from .waiting import connect, waiting
 
 
 async def status(address: str, as_json: bool) -> None:
     """Print the board's state once."""
     async with connect(address) as board:
-        now = await settled(board)
+        async with waiting("waiting for the load of a whole interval"):
+            now = await settled(board)
         if as_json:
             print_json(now.to_dict())
         else:
             print_rows(status_rows(now, board.capabilities))
 
 
-async def watch(address: str, as_json: bool) -> None:
-    """Show the board's state until interrupted."""
-    async with connect(address) as board:
-        if as_json:
-            await _print_samples(board)
-        elif sys.stdout.isatty():
-            await draw(board, address)
-        else:
-            await print_lines(board)
-
-
 async def trends(address: str, period: float, as_json: bool) -> None:
     """Print where the figures went, from the board's own history."""
     async with connect(address) as board:
-        await board.fetch_history()
+        async with waiting("reading the board's history"):
+            await board.fetch_history()
         found = board.trends(period)
         if as_json:
             print_json(found.to_dict())
@@ -80,14 +68,3 @@ async def console(address: str, as_json: bool) -> None:
                 print_json({"text": text})
             else:
                 print(text, end="", flush=True)
-
-
-async def _print_samples(board: Board) -> None:
-    """Print one JSON object a sample; that the link is lost or back goes to standard error."""
-    connected = True
-    async for sampled in looks(board):
-        if board.connected != connected:
-            connected = board.connected
-            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
-        if sampled:
-            print_json(board.status.to_dict())

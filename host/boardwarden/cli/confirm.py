@@ -34,4 +34,8 @@ async def confirm(question: str) -> bool:
             loop.call_soon_threadsafe(give, line)
 
     threading.Thread(target=read, daemon=True).start()
-    return (await answer).strip().lower() in _YES
+    try:
+        return (await answer).strip().lower() in _YES
+    except asyncio.CancelledError:
+        print(file=sys.stderr, flush=True)  # Ctrl-C leaves the terminal at the begin of a line
+        raise

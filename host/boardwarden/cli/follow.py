@@ -64,16 +64,6 @@ def _is_settled(board: Board) -> bool:
     return now.cpu.usage is not None or cpu is None or not cpu.available
 
 
-async def draw(board: Board, title: str) -> None:
-    """Keep a picture of the board's status on the terminal until cancelled."""
-    from .view import aligned, status_rows
-
-    def picture(width: int) -> str:
-        return aligned(status_rows(board.status, board.capabilities), width)
-
-    await redraw(board, title, picture)
-
-
 async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> None:
     """Keep what picture(width) gives on the terminal, under a title, until cancelled."""
     from rich.console import Console
@@ -85,20 +75,6 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
         async for _ in looks(board):
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)
-
-
-async def print_lines(board: Board) -> None:
-    """Print a line for each sample, and one when the link is lost or back, until cancelled."""
-    from .output import print_line
-    from .view import sample_line
-
-    connected = True
-    async for sampled in looks(board):
-        if board.connected != connected:
-            connected = board.connected
-            print_line(link_state(board))
-        if sampled:
-            print_line(sample_line(board.status))
 
 
 def link_state(board: Board) -> str:

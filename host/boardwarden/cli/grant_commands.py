@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from boardwarden.arguments import threshold as check_threshold
-from boardwarden.board import Board, connect
+from boardwarden.board import Board
 from boardwarden.grants import Event, Limits, Threshold
 from boardwarden.kinds import word
 from boardwarden.models import Model
@@ -15,6 +15,7 @@ from . import grant_view
 from .follow import link_state, paced
 from .outcome import Failure
 from .output import print_json, print_line, print_rows, print_table
+from .waiting import connect
 
 
 async def leases(address: str, as_json: bool) -> None:

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from boardwarden.transport.address import FORMS
 
+from .complete import addresses
 from .outcome import fail
 
-ENVIRONMENT = "BOARDWARDEN_BOARD"
+_ENVIRONMENT = "BOARDWARDEN_BOARD"
 
 BoardOption = Annotated[
     str,
-    typer.Option("--board", envvar=ENVIRONMENT, metavar="ADDRESS", help=FORMS, show_default=False),
+    typer.Option(
+        "--board",
+        envvar=_ENVIRONMENT,
+        metavar="ADDRESS",
+        help=FORMS,
+        show_default=False,
+        autocompletion=addresses,
+    ),
+]
+BoardsOption = Annotated[
+    list[str],
+    typer.Option(
+        "--board",
+        metavar="ADDRESS",
+        help=f"{FORMS}; may be repeated. Else {_ENVIRONMENT}.",
+        show_default=False,
+        autocompletion=addresses,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
@@ -25,5 +45,10 @@ PriorityOption = Annotated[
 def given(board: str) -> str:
     """Return the address, or say how to give one."""
     if not board:
-        fail(f"Which board? Give --board or set {ENVIRONMENT}: {FORMS}.")
+        fail(f"Which board? Give --board or set {_ENVIRONMENT}: {FORMS}.")
     return board
+
+
+def all_given(boards: Sequence[str]) -> list[str]:
+    """Return the addresses, else the one of the environment, or say how to give one."""
+    return list(boards) or [given(os.environ.get(_ENVIRONMENT, ""))]

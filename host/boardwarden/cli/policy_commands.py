@@ -76,7 +76,7 @@ async def apply(address: str, asked: Applying) -> None:
             _print_done(asked, steps, False, kept)
             return
         new = bool(steps) or kept != Kept.IN_FORCE
-        if new and not asked.yes and not await confirm(_question(asked)):
+        if new and not asked.yes and not await _agreed(asked, bool(steps)):
             raise Failure("Nothing was changed.")
         if asked.backup is not None:
             _save(asked.backup, _text(board, before, kept))
@@ -87,9 +87,10 @@ async def apply(address: str, asked: Applying) -> None:
             _print_undo(asked.backup, kept)
 
 
-def _question(asked: Applying) -> str:
-    saved = "" if asked.backup else " (--backup FILE saves what it has now.)"
-    return f"Apply this, and have the board keep it?{saved}"
+async def _agreed(asked: Applying, changes: bool) -> bool:
+    if changes and asked.backup is None:
+        print_line("with --backup FILE what the board has now is saved first")
+    return await confirm("Apply this, and have the board keep it?")
 
 
 def _print_differences(steps: Sequence[Step], kept: Kept | int) -> None:

@@ -8,23 +8,12 @@ from typing import Annotated
 import typer
 
 from boardwarden import arguments, quantities
-from boardwarden.transport.address import FORMS
 
 from . import moments
-from .options import ENVIRONMENT, JsonOption, given
+from .options import BoardsOption, JsonOption, all_given
 from .outcome import checked, fail, run
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The recording.")]
-BoardsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--board",
-        envvar=ENVIRONMENT,
-        metavar="ADDRESS",
-        help=f"{FORMS}; may be repeated.",
-        show_default=False,
-    ),
-]
 
 ChosenOption = Annotated[
     list[str] | None,
@@ -39,7 +28,7 @@ LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="The last 1
 
 def record(
     file: FileArgument,
-    board: BoardsOption = None,
+    board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     seconds: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="90s, 10m, 2h; else until Ctrl-C.")
     ] = None,
@@ -68,7 +57,7 @@ def record(
 
     from . import record as recording
 
-    addresses = list(dict.fromkeys(board or [given("")]))
+    addresses = list(dict.fromkeys(all_given(board)))
     if keep is not None:
         checked(arguments.whole, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from boardwarden.board import Board, connect
+from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.kinds import word
 
@@ -17,6 +17,7 @@ from .follow import looks, redraw
 from .output import print_json, print_line
 from .text import NONE, count, duration, percent
 from .view import WIDTH
+from .waiting import connect, waiting
 
 _HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 _NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
@@ -26,7 +27,8 @@ _FIRST_S = 3.0  # at most, until there is something to show
 async def top(address: str, once: bool, as_json: bool) -> None:
     """Show the meters until interrupted, or once."""
     async with connect(address) as board, board.metering():
-        await _first(board)
+        async with waiting("waiting for the meters of a whole interval"):
+            await _first(board)
         if as_json:
             print_json(_json(board))
         elif once:

@@ -1,0 +1,131 @@
+"""Between two things to do the agent rests: a poll looks at one deadline, the news and the link."""
+
+from rig import FakeLine, FakeTicks, turn
+from virtual_board import Rig, VirtualBoard
+from warden.agent import Agent
+
+
+class Counting:
+    """A rig whose agent's turns are counted: those in which it did more than to look."""
+
+    def __init__(self, interval_ms=1000):
+        self.rig = Rig(interval_ms=interval_ms)
+        self.agent = self.rig.agent
+        self.turns = 0
+        self._step = self.agent._step
+        self.agent._step = self._counted
+        turn(self.agent)
+        self.pass_ms(1)
+
+    def _counted(self):
+        self.turns += 1
+        return self._step()
+
+    def pass_ms(self, ms):
+        """Let time pass, and return what one poll then says; the ms until there is more."""
+        self.rig.board.ticks.pass_ms(ms)
+        return self.agent.step(True)
+
+    def did_something(self, ms=1):
+        before = self.turns
+        self.pass_ms(ms)
+        return self.turns > before
+
+
+def test_a_poll_with_nothing_due_does_nothing_and_says_when_there_is_more():
+    made = Counting()
+    made.turns = 0
+    waits = [made.pass_ms(10) for _ in range(20)]
+    assert made.turns == 0
+    assert waits == [waits[0] - 10 * number for number in range(20)]
+    assert made.did_something(waits[-1])
+    assert made.agent.faults == 0
+
+
+def test_a_sample_is_taken_in_time():
+    made = Counting(interval_ms=100)
+    uptimes = set()
+    for _ in range(100):
+        made.pass_ms(10)
+        uptimes.add((made.agent.values[0], made.agent.values[1]))
+    assert len(uptimes) >= 10, uptimes
+
+
+def test_what_a_host_says_is_heard_at_once():
+    made = Counting()
+    made.rig.line.hear(64, 1, 0, 77)
+    assert made.did_something()
+    turn(made.agent)
+    assert 5 in [message[0] for message in made.rig.line.told()]
+    assert not made.did_something()
+
+
+def test_an_event_a_lease_and_a_new_interval_are_looked_at_at_once():
+    made = Counting()
+    for happens in (
+        lambda: made.rig.policy.events.post("lease", 1, "granted"),
+        lambda: made.rig.policy.allocate(3, 10, ttl_ms=50),
+        lambda: made.agent.start_monitoring(500),
+    ):
+        for _ in range(3):
+            made.pass_ms(1)
+        assert not made.did_something()
+        happens()
+        assert made.did_something()
+
+
+def test_a_deadline_between_two_samples_is_kept():
+    made = Counting()
+    lease = made.rig.policy.allocate(3, 10, ttl_ms=300)
+    made.pass_ms(1)
+    wait = made.pass_ms(1)
+    assert wait <= 300
+    made.pass_ms(wait - 5)
+    assert lease.active
+    made.pass_ms(6)
+    assert not lease.active
+
+
+def test_a_wrap_of_the_microseconds_does_not_make_it_rest_for_ever():
+    ticks_wrap_ms = (1 << 30) // 1000
+    for past in (ticks_wrap_ms // 2 - 100, ticks_wrap_ms // 2 + 100, ticks_wrap_ms - 100):
+        made = Counting()
+        assert made.did_something(past)
+
+
+def test_a_host_that_must_be_told_everything_gets_a_few_frames_a_turn():
+    rig = Rig()
+    for index in range(12):
+        rig.policy.allocate(3, 10 + index)
+    rig.line.hear(64, 1, 0, 77)
+    counts = []
+    for _ in range(30):
+        wait = rig.agent.step(True)
+        counts.append(len(rig.line.told()))
+        if counts[-1] == 0:
+            break
+        if b"\x01" in rig.agent.clock.news:
+            assert 0 < wait <= 10, wait
+    assert sum(counts) > 15
+    assert max(counts) <= 5, counts  # four, and an ALIVE
+
+
+def test_after_a_fault_of_its_own_it_tries_again_at_the_next_poll():
+    line = FakeLine()
+    board = VirtualBoard(0)
+    assert isinstance(board.ticks, FakeTicks)
+    agent = Agent(board, 1000, line)
+    read = agent.load.read
+
+    def fail(period_ms):
+        raise OSError("on purpose")
+
+    agent.load.read = fail
+    board.ticks.pass_ms(1001)
+    assert agent.step(True) == 1000
+    assert agent.faults == 1
+    agent.load.read = read
+    board.ticks.pass_ms(10)
+    agent.step(True)
+    assert agent.faults == 1
+    assert agent.values[0] == 1

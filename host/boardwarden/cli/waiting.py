@@ -1,0 +1,45 @@
+"""Progress: what a command is waiting for, once that takes more than a second."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+from boardwarden import board as boards
+from boardwarden.board import Board
+
+_PATIENCE_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def connect(address: str) -> AsyncIterator[Board]:
+    """Connect to a board as boardwarden.connect() does, and tell that it takes long."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with waiting(f"connecting to {address}"):
+            board = await stack.enter_async_context(boards.connect(address))
+        yield board
+
+
+@contextlib.asynccontextmanager
+async def waiting(what: str) -> AsyncIterator[None]:
+    """Tell on standard error, if it is a terminal, what is waited for; gone with the block."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    telling = asyncio.create_task(_tell(what))
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _tell(what: str) -> None:
+    await asyncio.sleep(_PATIENCE_S)
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(f"{escape(what)} …"):
+        await asyncio.Event().wait()

@@ -1,0 +1,156 @@
+"""`boardwarden watch`: the live view on a terminal; elsewhere a line, or JSON, for each sample."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from boardwarden.board import Board, connect
+from boardwarden.errors import BoardError
+from boardwarden.transport.base import Transport
+
+from .follow import link_state, looks
+from .outcome import Failure, Interrupted
+from .output import print_json, print_line
+from .view import sample_line
+
+if TYPE_CHECKING:
+    from boardwarden.tui.feed import Feed
+
+_ENDED_BY = 128  # and the signal's number, as a shell has it
+_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'"
+
+Address = str | Transport
+
+
+async def watch(addresses: Sequence[Address], as_json: bool) -> None:
+    """Show boards until interrupted."""
+    if as_json or not _on_terminal():
+        await _print_all(addresses, as_json)
+    else:
+        await _show(addresses)
+
+
+def _on_terminal() -> bool:
+    """Tell whether there is a terminal that can be drawn on, and a keyboard."""
+    drawn_on = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
+    return drawn_on and sys.stdin.isatty()
+
+
+def names(addresses: Sequence[Address]) -> Iterator[str]:
+    """Give a name for each address; the same one twice gets a number."""
+    texts = [each if isinstance(each, str) else each.address for each in addresses]
+    for place, text in enumerate(texts):
+        before = texts[:place].count(text)
+        yield f"{text} ({before + 1})" if before else text
+
+
+# --- line by line -------------------------------------------------------------------------------
+
+
+async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
+    """Print what each board tells; where one cannot be opened, nothing."""
+    async with contextlib.AsyncExitStack() as opened:
+        opening = (opened.enter_async_context(connect(address)) for address in addresses)
+        boards: list[Board] = []
+        for found in await asyncio.gather(*opening, return_exceptions=True):
+            if isinstance(found, BaseException):
+                raise found
+            boards.append(found)
+        told = names(addresses) if len(boards) > 1 else [""]
+        printing = _print_objects if as_json else _print_lines
+        await asyncio.gather(*map(printing, boards, told))
+
+
+async def _print_lines(board: Board, name: str) -> None:
+    """Print a line for each sample, and one when the link is lost or back."""
+    begin = f"{name}: " if name else ""
+    connected = True
+    async for sampled in looks(board):
+        if board.connected != connected:
+            connected = board.connected
+            print_line(begin + link_state(board))
+        if sampled:
+            print_line(begin + sample_line(board.status))
+
+
+async def _print_objects(board: Board, name: str) -> None:
+    """Print one JSON object a sample; that the link is lost or back goes to standard error."""
+    of = f"{name}: " if name else ""
+    known: dict[str, Any] = {"address": name} if name else {}
+    connected = True
+    async for sampled in looks(board):
+        if board.connected != connected:
+            connected = board.connected
+            print(f"boardwarden: {of}{link_state(board)}", file=sys.stderr, flush=True)
+        if sampled:
+            print_json({**known, **board.status.to_dict()})
+
+
+# --- on a terminal ------------------------------------------------------------------------------
+
+
+async def _show(addresses: Sequence[Address]) -> None:
+    """Show the live view until the user has enough."""
+    try:
+        from boardwarden.tui.app import INTERRUPTED, WatchApp
+        from boardwarden.tui.feed import Feed
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "textual":
+            raise
+        raise Failure(_NEEDS) from None
+    if not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
+    feeds = [Feed(*each) for each in zip(addresses, names(addresses), strict=True)]
+    try:
+        await _open(feeds)
+        app = WatchApp(feeds)
+        with _signals(app.exit):
+            result = await app.run_async()
+    finally:
+        await asyncio.gather(*(feed.close() for feed in feeds))
+    if result == INTERRUPTED:
+        raise Interrupted
+    if result or app.return_code:
+        sys.exit(result or app.return_code)
+
+
+async def _open(feeds: Sequence[Feed]) -> None:
+    """Connect to all; fail if none can be, else the view goes on trying those that cannot."""
+    from rich.console import Console
+
+    where = ", ".join(feed.name for feed in feeds)
+    with Console(stderr=True, highlight=False).status(f"connecting to {where}"):
+        found = await asyncio.gather(*(_opened(feed) for feed in feeds))
+    if all(found):
+        raise Failure(" ".join(found))
+
+
+async def _opened(feed: Feed) -> str:
+    """Return why a board cannot be opened, "" if it can."""
+    try:
+        await feed.open()
+    except BoardError as error:
+        feed.problem = str(error)
+    return feed.problem
+
+
+@contextlib.contextmanager
+def _signals(end: Any) -> Iterator[None]:
+    """Have signals end the view as its keys do, so that the terminal is left as it was."""
+    loop = asyncio.get_running_loop()
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is a key there
+        for number in numbers:
+            loop.add_signal_handler(number, end, _ENDED_BY + number)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            for number in numbers:
+                loop.remove_signal_handler(number)

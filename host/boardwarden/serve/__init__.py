@@ -1,0 +1,1 @@
+"""Hands what mirrors hold to Prometheus and OpenTelemetry: `boardwarden serve`."""

@@ -1,0 +1,126 @@
+"""The metrics pushed over OTLP (HTTP, protobuf): read from the mirrors when it is time to."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+from .metric import Metric
+from .metrics import METRICS
+from .watched import Watched
+
+_PATH = "/v1/metrics"  # by OTLP, where an endpoint names none
+_FLUSH_MS = 2000  # at most, at the end
+_log = logging.getLogger(__name__)
+
+
+def endpoint(url: str) -> str:
+    """Return the URL that metrics are posted to; raise ValueError where it is none."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is no URL of an OTLP collector; one is http://localhost:4318.")
+    return urlunsplit(parts._replace(path=_PATH)) if parts.path in ("", "/") else url
+
+
+@contextlib.contextmanager
+def pushed(url: str, boards: Sequence[Watched]) -> Iterator[None]:
+    """Push while the block runs, in a thread of its own, and once more at its end.
+
+    OTEL_METRIC_EXPORT_INTERVAL sets how often, in milliseconds (60 000); OTEL_RESOURCE_ATTRIBUTES
+    and OTEL_EXPORTER_OTLP_HEADERS mean what they do everywhere. A collector that is away costs
+    what would have been pushed, and one line in the log.
+    """
+    reader = PeriodicExportingMetricReader(_Exporter(url))
+    provider = MeterProvider([reader], resource=_resource(), shutdown_on_exit=False)
+    meter = provider.get_meter("boardwarden", version("boardwarden"))
+    for metric in METRICS:
+        _observe(meter, metric, boards)
+    try:
+        yield
+    finally:
+        provider.shutdown(timeout_millis=_FLUSH_MS)
+
+
+def _resource() -> Resource:
+    """Return who is pushing: this program; what the environment says of it goes before."""
+    ours = Resource.create(
+        {
+            "service.name": "boardwarden",
+            "service.version": version("boardwarden"),
+            "service.instance.id": str(uuid.uuid4()),
+            "host.name": socket.gethostname(),
+        }
+    )
+    return ours.merge(OTELResourceDetector().detect())
+
+
+def _observe(meter: Meter, metric: Metric, boards: Sequence[Watched]) -> None:
+    create: Callable[..., Any] = meter.create_observable_gauge
+    if metric.kind == "counter":
+        create = meter.create_observable_counter
+
+    def look(_options: CallbackOptions) -> Iterable[Observation]:
+        for board in boards:
+            for values, figure in metric.points(board.snapshot()):
+                labels = zip(metric.all_labels, values, strict=True)
+                yield Observation(figure, {name: value for name, value in labels if value})
+
+    create(metric.otel_name, callbacks=[look], unit=metric.unit, description=metric.help)
+
+
+class _Exporter(OTLPMetricExporter):
+    """Says once that the collector is away, and once that it is back."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(endpoint=url)
+        self._url = url
+        self._complaint = _Complaint(logging.ERROR)
+        self._works = True
+        self._ending = False
+        logger = logging.getLogger("opentelemetry")
+        logger.addHandler(self._complaint)
+        logger.propagate = False  # one line that says what is wrong is enough
+
+    def export(
+        self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: Any
+    ) -> MetricExportResult:
+        """Push; a failure costs what would have been pushed."""
+        result = super().export(metrics_data, timeout_millis, **kwargs)
+        works = result is MetricExportResult.SUCCESS
+        if works and not self._works:
+            _log.info("Pushing to %s works again.", self._url)
+        elif self._works and not works and not self._ending:
+            _log.warning("Pushing to %s failed: %s", self._url, self._complaint.text)
+        self._works = works
+        return result
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """End a push that is under way."""
+        self._ending = True
+        super().shutdown(timeout_millis, **kwargs)
+
+
+class _Complaint(logging.Handler):
+    """Keeps the last that OpenTelemetry complained of."""
+
+    text = "nothing answers."
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.text = record.getMessage()

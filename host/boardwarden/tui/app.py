@@ -1,0 +1,273 @@
+"""The live view of one or several boards; everything is done with the keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ClassVar, TypeVar
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from boardwarden.board import Board
+from boardwarden.cli.text import duration, size
+from boardwarden.errors import BoardError
+
+from .ask import Ask
+from .feed import Feed
+from .figures import Figures, Load, MemoryPlot
+from .tables import Leases, Operations, Panel, TablePanel, Tasks, Thresholds
+from .texts import About, Console, Events
+from .words import head, overview, trouble
+
+_REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
+_WIDE = (110, 34)  # columns and lines from which all panels are shown at once
+_INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_PANELS: tuple[type[Panel], ...] = (
+    *(Operations, Leases, Tasks, Thresholds, Events, Console, About),
+)
+INTERRUPTED = 130
+
+T = TypeVar("T")
+
+
+class WatchApp(App[int]):
+    """Shows what the feeds bring; its result is 0, or 130 after Ctrl-C."""
+
+    CSS_PATH = "watch.tcss"
+    TITLE = "boardwarden watch"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit_with(0)", "Quit"),
+        Binding("ctrl+c", f"quit_with({INTERRUPTED})", show=False, priority=True),
+        Binding("ctrl+q", "quit_with(0)", show=False, priority=True),
+        Binding("tab", "next_panel(1)", "Panel", priority=True),
+        Binding("shift+tab", "next_panel(-1)", show=False, priority=True),
+        Binding("n", "next_board", "Next board"),
+        Binding("plus,equals_sign", "interval(-1)", "Faster", key_display="+"),
+        Binding("minus,underscore", "interval(1)", "Slower", key_display="-"),
+        Binding("c", "collect", "Collect"),
+        Binding("x,delete", "end", "End or cancel"),
+        *(
+            Binding(str(number), f"panel({number})", show=False)
+            for number in range(1, len(_PANELS) + 1)
+        ),
+    ]
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        super().__init__()
+        self._feeds = list(feeds)
+        self._feed = self._feeds[0]
+        self._panels = [kind(number) for number, kind in enumerate(_PANELS, 1)]
+        self._panel = self._panels[0]
+        self._said: dict[str, str | Text] = {}
+
+    def compose(self) -> ComposeResult:
+        """Lay it out; the style sheet says what is where."""
+        with Horizontal(id="head"):
+            yield Static(id="name", markup=False)
+            yield Static(id="state", markup=False)
+        yield Static(id="trouble", markup=False)
+        yield Static(id="overview", markup=False)
+        with Vertical(id="body"):
+            with Horizontal(id="figures"):
+                yield MemoryPlot(id="memory")
+                yield Load(id="load")
+            yield Static(id="names", markup=False)
+            with Container(id="panels"):
+                yield from self._panels
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Follow the boards."""
+        self.query_one("#load").border_title = "load"
+        self.query_one("#overview").display = len(self._feeds) > 1
+        for feed in self._feeds:
+            self.run_worker(feed.follow(), group="feeds")
+        self.set_interval(_REFRESH_S, self.show)
+        self._choose(self._panel)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show all panels where there is room for them, else one."""
+        wide = event.size.width >= _WIDE[0] and event.size.height >= _WIDE[1]
+        self.set_class(wide, "wide")
+        self.set_class(not wide, "narrow")
+        self.call_after_refresh(self.show)
+
+    def show(self) -> None:
+        """Show what the boards tell now."""
+        if not self.screen_stack:
+            return
+        feed, wrong = self._feed, trouble(self._feed)
+        name, state = head(feed)
+        self._say("#name", name)
+        self._say("#state", state)
+        self._say("#trouble", wrong)
+        self._part("#trouble").display = bool(wrong)
+        self._part("#body").set_class(bool(wrong), "lost")
+        if len(self._feeds) > 1:
+            self._say_overview()
+        for figures in self.screen_stack[0].query(Figures):
+            figures.show(feed)
+        for panel in self._panels:
+            if panel.display:
+                panel.show(feed)
+        self._say("#names", self._names())
+
+    def _part(self, selector: str) -> Widget:
+        return self.screen_stack[0].query_one(selector)
+
+    def _say(self, selector: str, text: str | Text) -> None:
+        """Have a part say something; all is laid out anew only where it takes other room."""
+        before = self._said.get(selector)
+        if before != text:
+            self._said[selector] = text
+            grows = before is None or _room(before) != _room(text)
+            self.screen_stack[0].query_one(selector, Static).update(text, layout=grows)
+
+    def _say_overview(self) -> None:
+        width = self._part("#overview").content_size.width or self.size.width
+        lines = overview(self._feeds, self._feed, width)
+        text = Text("\n", no_wrap=True).join(
+            Text(line.ljust(width), "bold" if line.startswith("▶") else "") for line in lines
+        )
+        self._say("#overview", text)
+
+    def _names(self) -> Text:
+        """Return the panels' names in a line, the one that is shown in brackets."""
+        parts = [
+            Text(f"[{panel.number} {panel.word}]", "bold reverse")
+            if panel is self._panel
+            else Text(f" {panel.number} {panel.word} ")
+            for panel in self._panels
+        ]
+        return Text("").join(parts)
+
+    # --- what is shown --------------------------------------------------------------------------
+
+    def _choose(self, panel: Panel) -> None:
+        self._panel = panel
+        for each in self._panels:
+            each.set_class(each is panel, "chosen")
+        for widget in panel.query("DataTable, Log, VerticalScroll"):
+            widget.focus()
+        self.call_after_refresh(self.show)
+
+    def action_panel(self, number: int) -> None:
+        """Show a panel."""
+        self._choose(self._panels[number - 1])
+
+    def action_next_panel(self, step: int) -> None:
+        """Show the next panel, or the one before."""
+        place = self._panels.index(self._panel) + step
+        self._choose(self._panels[place % len(self._panels)])
+
+    def action_next_board(self) -> None:
+        """Show the next board."""
+        place = self._feeds.index(self._feed) + 1
+        self._feed = self._feeds[place % len(self._feeds)]
+        self.show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave out what makes no sense now."""
+        if action == "next_board":
+            return len(self._feeds) > 1
+        if action == "next_panel":
+            return len(self.screen_stack) == 1  # else Tab goes from answer to answer
+        return True
+
+    def action_quit_with(self, result: int) -> None:
+        """End."""
+        self.exit(result)
+
+    # --- what the board is asked ----------------------------------------------------------------
+
+    def action_interval(self, step: int) -> None:
+        """Have the board sample more or less often."""
+        board = self._feed.board
+        if board is None:
+            return
+        now = board.status.wanted_interval_s or board.status.interval_s or 1.0
+        faster = [each for each in _INTERVALS_S if each < now * 0.99]
+        slower = [each for each in _INTERVALS_S if each > now * 1.01]
+        wanted = faster[-1:] if step < 0 else slower[:1]
+        if wanted:
+            self._ask(
+                lambda asked: asked.start_monitoring(wanted[0]),
+                lambda _: f"A sample every {duration(wanted[0])}.",
+            )
+
+    def action_collect(self) -> None:
+        """Have the board collect garbage."""
+        self._ask(lambda board: board.collect(), lambda freed: f"Collected {size(freed)}.")
+
+    def action_end(self) -> None:
+        """End the chosen lease, or cancel the chosen operation, if that is really meant."""
+        panel, board = self._panel, self._feed.board
+        chosen = panel.chosen if isinstance(panel, TablePanel) else None
+        if not isinstance(panel, (Leases, Operations)) or chosen is None or board is None:
+            self.notify("Choose an operation (1) or a lease (2) first.", severity="warning")
+            return
+        number = int(chosen)
+        if isinstance(panel, Leases):
+            self._end_lease(board, number)
+        else:
+            self._cancel(board, number)
+
+    def _end_lease(self, board: Board, number: int) -> None:
+        owner = next((each.owner for each in board.allocations if each.id == number), "")
+        of = f" of {owner}" if owner else ""
+        self._when_sure(
+            f"End lease {number}{of}? Its holder loses it.",
+            "End it",
+            lambda asked: asked.release(number),
+            f"Lease {number} has ended.",
+        )
+
+    def _cancel(self, board: Board, number: int) -> None:
+        name = next((each.name for each in board.operations if each.id == number), "")
+        self._when_sure(
+            f"Cancel operation {number}, {name}? It is told to stop, as by a preemption.",
+            "Cancel it",
+            lambda asked: asked.cancel(number),
+            f"Operation {number} was told to stop.",
+        )
+
+    def _when_sure(
+        self, question: str, yes: str, request: Callable[[Board], Awaitable[object]], done: str
+    ) -> None:
+        def answered(sure: bool | None) -> None:
+            if sure:
+                self._ask(request, lambda _: done)
+
+        self.push_screen(Ask(question, yes), answered)
+
+    def _ask(self, request: Callable[[Board], Awaitable[T]], told: Callable[[T], str]) -> None:
+        """Ask the board that is shown, beside everything else, and tell what came of it."""
+        board = self._feed.board
+        if board is None or not board.connected:
+            self.notify("The link is lost: the board cannot be asked.", severity="error")
+        else:
+            self.run_worker(self._asked(board, request, told), group="requests")
+
+    async def _asked(
+        self,
+        board: Board,
+        request: Callable[[Board], Awaitable[T]],
+        told: Callable[[T], str],
+    ) -> None:
+        try:
+            answer = await request(board)
+        except BoardError as error:
+            self.notify(str(error), severity="error", markup=False)
+        else:
+            self.notify(told(answer), markup=False)
+
+
+def _room(text: str | Text) -> tuple[int, ...]:
+    """Return how long each line is."""
+    return tuple(len(line) for line in str(text).split("\n"))

@@ -1,0 +1,114 @@
+"""One board that is watched: its connection, and what came over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from boardwarden.board import Board, connect
+from boardwarden.cli.grant_view import event_line
+from boardwarden.errors import BoardError, RequestRefused
+from boardwarden.transport.base import Transport
+
+from .tail import Printable, Tail
+from .track import Track
+
+_AGAIN_S = 3.0  # until a board that could not be opened is tried again
+_LOOK_S = 1.0
+
+
+class Feed:
+    """open() or follow() it, then close() it. `board` is None until it was opened.
+
+    problem: why it could not be opened, a sentence; latency_s: of the last request, None if
+    unknown; unmetered: why the board tells no meters. `ping_s`: between two measurements of the
+    latency, 0 for none.
+    """
+
+    def __init__(self, address: str | Transport, name: str = "", ping_s: float = 5.0) -> None:
+        self._address = address
+        self.name = name or (address if isinstance(address, str) else address.address)
+        self.board: Board | None = None
+        self.problem = ""
+        self.unmetered = ""
+        self.latency_s: float | None = None
+        self.track = Track()
+        self.events = Tail()
+        self.console = Tail()
+        self._ping_s = ping_s
+        self._opened = contextlib.AsyncExitStack()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the board is there."""
+        return self.board is not None and self.board.connected
+
+    async def open(self) -> None:
+        """Connect; raise a ConnectError if that fails."""
+        self.board = await self._opened.enter_async_context(connect(self._address))
+        self.problem = ""
+
+    async def follow(self) -> None:
+        """Keep what the board tells, until cancelled; one that cannot be opened is tried again."""
+        while self.board is None:
+            try:
+                await self.open()
+            except BoardError as error:
+                self.problem = str(error)
+                await asyncio.sleep(_AGAIN_S)
+        await asyncio.gather(
+            self._follow_samples(self.board),
+            self._follow_events(self.board),
+            self._follow_console(self.board),
+            self._follow_meters(self.board),
+            self._measure(self.board),
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._opened.aclose()
+
+    async def _follow_samples(self, board: Board) -> None:
+        boot = board.status.board.boot_id
+        self.track.add(board.status)
+        async with contextlib.aclosing(board.updates()) as updates:
+            async for status in updates:
+                if status.board.boot_id != boot:
+                    boot = status.board.boot_id
+                    self.track.gap()
+                    self.events.put("the board restarted\n")
+                self.track.add(status)
+
+    async def _follow_events(self, board: Board) -> None:
+        async with contextlib.aclosing(board.events()) as events:
+            async for event in events:
+                self.events.put(Printable().feed(event_line(event)) + "\n")
+
+    async def _follow_console(self, board: Board) -> None:
+        printable = Printable()
+        async with contextlib.aclosing(board.console()) as console:
+            async for text in console:
+                self.console.put(printable.feed(text))
+
+    async def _follow_meters(self, board: Board) -> None:
+        """Have the meters told, once the board decides: asking for them would make it begin to."""
+        while not self.unmetered:
+            if board.connected and board.limits.max_operations is not None:
+                with contextlib.suppress(BoardError):
+                    await self._meter(board)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _meter(self, board: Board) -> None:
+        try:
+            async with board.metering():
+                await asyncio.Event().wait()
+        except RequestRefused as error:
+            self.unmetered = str(error)
+
+    async def _measure(self, board: Board) -> None:
+        while self._ping_s:
+            try:
+                self.latency_s = await board.ping() if board.connected else None
+            except BoardError:
+                self.latency_s = None
+            await asyncio.sleep(self._ping_s)

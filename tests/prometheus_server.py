@@ -1,0 +1,103 @@
+"""A real Prometheus on loopback that scrapes what a test names, asked over its HTTP API."""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+
+LIMIT_S = 40.0
+SCRAPE_MS = 250
+_CONFIG = """\
+global: {{scrape_interval: {ms}ms, scrape_timeout: {ms}ms}}
+scrape_configs:
+- job_name: boards
+  static_configs:
+  - targets: [{target!r}]
+"""
+
+
+def need(program):
+    """Skip the test where a program of Debian's package is not installed; in CI fail."""
+    found = shutil.which(program)
+    if found is None and os.environ.get("CI") != "true":
+        pytest.skip(f"no {program} here (Debian: apt-get install prometheus)")
+    assert found, f"CI has no {program}"
+    return found
+
+
+class Prometheus:
+    """Scrapes one URL's host from start() on, until close()."""
+
+    def __init__(self, folder, url):
+        self._folder = folder
+        self._target = urllib.parse.urlsplit(url).netloc
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
+
+    def start(self):
+        """Start it; it is asked again until it answers."""
+        config = self._folder / "prometheus.yml"
+        config.write_text(_CONFIG.format(ms=SCRAPE_MS, target=self._target))
+        self._log = (self._folder / "prometheus.log").open("wb")
+        self._process = subprocess.Popen(
+            [
+                need("prometheus"),
+                f"--config.file={config}",
+                f"--storage.tsdb.path={self._folder / 'data'}",
+                f"--web.listen-address={self._address}",
+            ],
+            cwd=self._folder,
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def close(self):
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    async def query(self, expression):
+        """Return the vector that an instant query has now: {labels as a frozenset: value}."""
+        words = urllib.parse.urlencode({"query": expression})
+        answer = await asyncio.to_thread(_get, f"http://{self._address}/api/v1/query?{words}")
+        assert answer["status"] == "success", answer
+        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+
+    async def until(self, expression, holds=bool):
+        """Ask until holds(result), and return that result; fail after LIMIT_S."""
+        deadline, found = time.monotonic() + LIMIT_S, None
+        while time.monotonic() < deadline:
+            try:
+                found = await self.query(expression)
+            except (urllib.error.URLError, ConnectionError) as error:
+                assert self._process.poll() is None, "Prometheus ended"
+                found = error  # it has not begun to listen
+            else:
+                if holds(found):
+                    return found
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{expression}: {found}")
+
+
+def _get(url):
+    try:
+        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code == 503:  # Service Unavailable: it is starting
+            raise ConnectionError(error.reason) from None
+        return json.load(error)  # says what is wrong with the query

@@ -1,0 +1,185 @@
+"""What holds for every command: exit statuses, completion, what is logged, progress."""
+
+import asyncio
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+from cli_process import (
+    LIMIT_S,
+    CommandOnTerminal,
+    TerminalBoard,
+    finish,
+    kill_started,
+    line_of,
+    run,
+    start,
+)
+
+from boardwarden import testing
+from boardwarden.cli import complete, outcome
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+async def no_leftovers():
+    """End every command with its test, however that went."""
+    yield
+    await kill_started()
+
+
+@pytest.fixture
+async def fake():
+    """Return a fake board at a terminal."""
+    terminal = TerminalBoard(testing.FakeBoard())
+    yield terminal
+    terminal.vanish()
+
+
+@pytest.fixture
+def silent():
+    """Return a terminal at which nothing ever answers."""
+    near, far = pty.openpty()
+    yield os.ttyname(far)
+    os.close(near)
+    os.close(far)
+
+
+# --- exit statuses --------------------------------------------------------------------------------
+
+
+def test_the_documented_exit_statuses_are_those_there_are():
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    table = text.partition("| exit status |")[2].partition("\n\n")[0]
+    told = [int(n) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in row.split(",")]
+    there = [0, outcome.FAILED, outcome.DENIED, outcome.INTERRUPTED, outcome.PIPE_CLOSED]
+    assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["leases"], 0),
+        (["release", "7"], 2),
+        (["no-such-command"], 2),
+        (["alloc", "memory", "1M"], 3),
+    ],
+)
+async def test_how_a_command_ends(fake, words, status):
+    finished = await run(*words, BOARDWARDEN_BOARD=fake.port)
+    assert finished.status == status, finished.err
+
+
+async def test_ctrl_c_and_a_reader_that_has_enough(fake):
+    fake.board.interval_s = 0.05
+    for how, status in (("interrupt", 130), ("close", 141)):
+        process = await start("watch", "--json", "--board", fake.port)
+        await line_of(process)
+        if how == "interrupt":
+            process.send_signal(signal.SIGINT)
+        else:
+            process.stdout._transport.close()
+        assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
+
+
+# --- completion -----------------------------------------------------------------------------------
+
+
+async def test_bash_completes_commands_options_and_addresses():
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash here")
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+
+    async def offers(*words):
+        script = (
+            'eval "$(boardwarden --show-completion bash)"; COMP_WORDS=("$@"); '
+            'COMP_CWORD=$(($# - 1)); _boardwarden_completion boardwarden; echo "${COMPREPLY[*]}"'
+        )
+        command = [bash, "--norc", "-c", script, "bash", "boardwarden", *words]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            command,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": path},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.split()
+
+    assert await offers("serv") == ["serve"]
+    assert await offers("status", "--js") == ["--json"]
+    assert await offers("status", "--board", "si") == ["sim"]
+    assert await offers("serve", "--board", "si") == ["sim"]
+
+
+def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
+    class Port:
+        device = "/dev/ttyACM7"
+
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [Port()])
+    assert complete.addresses("") == ["sim", "/dev/ttyACM7"]
+    assert complete.addresses("/dev") == ["/dev/ttyACM7"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_a_completion_script_for_each_shell(shell):
+    finished = await run("--show-completion", shell)
+    assert finished.status == 0
+    assert "_BOARDWARDEN_COMPLETE" in finished.out
+
+
+# --- what is logged -------------------------------------------------------------------------------
+
+
+async def test_verbose_tells_what_happens_to_the_link(fake):
+    finished = await run("--verbose", "leases", "--board", fake.port)
+    assert finished.status == 0
+    assert finished.err == f"boardwarden: {fake.port}: connected\n"
+    quiet = await run("leases", "--board", fake.port)
+    assert (quiet.status, quiet.err) == (0, "")
+
+
+async def test_verbose_tells_that_the_link_is_lost_and_why_it_is_not_back(fake):
+    process = await start("-v", "watch", "--json", "--board", fake.port)
+    await line_of(process)
+    fake.vanish()
+    said = b""
+    while b"cannot be opened again" not in said:
+        line = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+        assert line, said
+        said += line
+    assert f"boardwarden: {fake.port}: link lost\n".encode() in said
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process)).status == 130
+
+
+# --- progress -------------------------------------------------------------------------------------
+
+
+async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
+    terminal = CommandOnTerminal("leases", "--board", silent, environment={"TERM": "xterm"})
+    try:
+        await terminal.until(b"connecting to")
+        assert await terminal.status() == 2
+        shown = terminal.seen.decode()
+        progress, _, rest = shown.rpartition("\x1b[2K")  # the line is wiped
+        assert "connecting to" in progress
+        assert "boardwarden: Nothing at" in rest
+        assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
+    finally:
+        await terminal.close()
+
+
+async def test_a_pipe_gets_no_progress(silent):
+    finished = await run("leases", "--board", silent)
+    assert finished.status == 2
+    assert finished.err.count("\n") == 1
+    assert "connecting to" not in finished.err

@@ -1,0 +1,271 @@
+"""The live view with a keyboard: what each key does, and what is told when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("textual")
+
+from tui_boards import busy_board, feed_of, live, screen, text, until, watching
+
+from boardwarden.errors import PortMissing
+from boardwarden.testing import FakeBoard
+from warden_schema import ids
+
+
+@pytest.fixture
+def board():
+    """Return a board that has something of everything."""
+    return busy_board()
+
+
+def told(app):
+    """Return what was told in a corner, all of it."""
+    return " ".join(notification.message for notification in app._notifications)
+
+
+def asked(board, operation):
+    """Return the arguments of each time that a board was asked something."""
+    return [arguments for each, arguments in board.done if each == operation]
+
+
+# --- what is shown ------------------------------------------------------------------------------
+
+
+async def test_figures_follow_the_board(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        board.sample(free_bytes=120_000, live_bytes=60_000, cpu_permille=777)
+        await until(pilot, lambda: "78 %" in text(pilot.app))
+        assert "live 59 KB" in text(pilot.app)
+        assert "used 117 KB (50 %)" in text(pilot.app)
+        assert "up 11 s · connected" in screen(pilot.app)[0]
+
+
+@pytest.mark.parametrize("size", [(10, 4), (40, 12), (200, 60)])
+async def test_any_size_will_do(board, size):
+    feed, _ = feed_of(board)
+    async with watching(feed, size=size) as pilot:
+        await live(pilot, feed, board, 3)
+        for key in "1234567":
+            await pilot.press(key)
+        assert len(screen(pilot.app)) == size[1]
+
+
+async def test_all_panels_are_there_when_the_terminal_grows(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        assert "4 thresholds ─" not in text(pilot.app)
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: "4 thresholds ─" in text(pilot.app))
+        assert "6 console ─" in text(pilot.app)
+
+
+async def test_keys_choose_the_panel(board):
+    board.interval_s = 0.05  # meters come with samples
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        for key, word in (("2", "cpu_time"), ("tab", "position [x]"), ("7", "fakeboard")):
+            await pilot.press(key)
+            await until(pilot, lambda w=word: w in text(pilot.app))
+        await pilot.press("tab", "shift+tab", "tab")
+        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+
+
+async def test_why_a_figure_is_missing_is_told():
+    bare = FakeBoard()
+    bare.values.update(cpu_permille=None, loop_lag_worst_ms=None)
+    bare.rows = []
+    bare.capabilities = bytes([0, 0, 2, 3, 3, 0, 0, 5, *[0] * 6])
+    feed, _ = feed_of(bare)
+    async with watching(feed, size=(160, 40)) as pilot:
+        await until(pilot, lambda: feed.connected)
+        assert "cpu      – the application has not started asyncio" in text(pilot.app)
+        assert "lag max  – the application has not started asyncio" in text(pilot.app)
+        assert "storage  – nothing is mounted" in text(pilot.app)
+        assert "largest free block – the C module _warden" in text(pilot.app)
+        assert "the board has not been asked for any decision yet" in text(pilot.app)
+
+
+async def test_looking_does_not_make_a_board_decide():
+    """Asking for meters would: a board that nobody asked for a decision is left as it is."""
+    bare = FakeBoard()
+    feed, _ = feed_of(bare)
+    async with watching(feed) as pilot:
+        bare.sample()
+        await until(pilot, lambda: len(feed.track.last("uptime", 9)) == 2)
+        assert asked(bare, ids.TELL_METERS) == []
+        assert not bare.policy.used
+
+
+async def test_what_comes_from_the_board_is_no_markup_and_acts_on_no_terminal(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        board.print("\x1b[31mred [bold]not[/bold]\x1b[0")
+        board.print("m\r\nnext \x07 line\r")
+        board.print("\nlast\n")
+        await pilot.press("6")
+        await until(pilot, lambda: "last" in text(pilot.app))
+        lines = [line.strip("│ ") for line in screen(pilot.app)]
+        place = lines.index("red [bold]not[/bold]")
+        assert lines[place : place + 3] == ["red [bold]not[/bold]", "next \ufffd line", "last"]
+
+
+async def test_the_cursor_keeps_to_its_row_as_others_go(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await pilot.press("down", "down")
+        await until(pilot, lambda: pilot.app._panels[0].chosen == "5")
+        board.policy.drop(ids.OPERATION, 0)
+        await until(pilot, lambda: len(feed.board.operations) == 2)
+        assert pilot.app._panels[0].chosen == "5"
+        board.policy.drop(ids.OPERATION, 2)
+        await until(pilot, lambda: len(feed.board.operations) == 1)
+        assert pilot.app._panels[0].chosen == "4"
+
+
+async def test_an_old_agent_without_meters_is_told_of(board):
+    del board.answer[ids.TELL_METERS]
+    feed, _ = feed_of(board)
+    async with watching(feed, size=(120, 24)) as pilot:
+        await pilot.press("3")
+        await until(pilot, lambda: "install a newer agent" in text(pilot.app))
+
+
+# --- the link -----------------------------------------------------------------------------------
+
+
+async def test_a_lost_link_is_told_of_until_it_is_back(board):
+    feed, transport = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        transport.refuse = PortMissing("gone")
+        transport.cut()
+        await until(pilot, lambda: "LINK LOST; the last sample came at" in text(pilot.app))
+        assert screen(pilot.app)[0].rstrip().endswith("LINK LOST")
+        await pilot.press("c")
+        await until(pilot, lambda: "the board cannot be asked" in told(pilot.app))
+        assert asked(board, ids.COLLECT) == []
+        transport.refuse = None
+        await until(pilot, lambda: "LINK LOST" not in text(pilot.app))
+        assert "connected" in screen(pilot.app)[0]
+
+
+async def test_a_restart_is_told_of(board):
+    feed, transport = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("5")
+        board.restart()
+        transport.cut()
+        await until(pilot, lambda: "the board restarted" in text(pilot.app))
+
+
+async def test_one_of_two_boards_that_is_not_there_is_tried_again(board, monkeypatch):
+    monkeypatch.setattr("boardwarden.tui.feed._AGAIN_S", 0.01)
+    (first, _), (second, transport) = feed_of(board), feed_of(FakeBoard(), "/dev/ttyUSB7")
+    transport.refuse = PortMissing("There is no port /dev/ttyUSB7.")
+    async with watching(first, second) as pilot:
+        assert "/dev/ttyUSB7" in text(pilot.app)
+        assert "NOT CONNECTED" not in text(pilot.app)
+        await pilot.press("n")
+        await until(pilot, lambda: "NOT CONNECTED, trying again: There is no" in text(pilot.app))
+        for key in ("c", "x", "plus", "7"):
+            await pilot.press(key)  # nothing to ask
+        transport.refuse = None
+        await until(pilot, lambda: "NOT CONNECTED" not in text(pilot.app))
+        await pilot.press("n")
+        await until(pilot, lambda: screen(pilot.app)[0].startswith(" /dev/ttyACM0"))
+
+
+# --- what the board is asked ----------------------------------------------------------------------
+
+
+async def test_plus_and_minus_change_the_interval(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("plus")
+        await until(pilot, lambda: "every 500 ms" in told(pilot.app))
+        await until(pilot, lambda: feed.board.status.interval_s == 0.5)
+        await pilot.press("minus")
+        await until(pilot, lambda: asked(board, ids.START_MONITORING) == [[500], [1000]])
+
+
+async def test_c_collects_and_a_refusal_is_told(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("c")
+        await until(pilot, lambda: "Collected 9.8 KB." in told(pilot.app))
+        board.answer[ids.COLLECT] = lambda arguments: (
+            ids.DENIED,
+            ["collected", None, 1500, []],
+        )
+        await pilot.press("c")
+        await until(pilot, lambda: "only just now; try again in 1.5 s" in told(pilot.app))
+
+
+async def test_x_ends_nothing_unless_it_is_meant(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("2")
+        await until(pilot, lambda: "cpu_time" in text(pilot.app))
+        for key in ("n", "escape", "enter", "q"):
+            await pilot.press("x")
+            await until(pilot, lambda: "End lease 7 of upload?" in text(pilot.app))
+            await pilot.press(key)
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        assert asked(board, ids.RELEASE) == []
+        assert pilot.app.is_running
+
+
+async def test_x_ends_the_chosen_lease(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("2", "down", "x")
+        await until(pilot, lambda: "End lease 8 of map?" in text(pilot.app))
+        await pilot.press("y")
+        await until(pilot, lambda: asked(board, ids.RELEASE) == [[8]])
+        await until(pilot, lambda: "Lease 8 has ended." in told(pilot.app))
+        assert [lease.id for lease in feed.board.allocations] == [7]
+
+
+async def test_x_cancels_the_chosen_operation(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("x")
+        await until(pilot, lambda: "Cancel operation 3, upload?" in text(pilot.app))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: asked(board, ids.CANCEL) == [[3]])
+        await until(pilot, lambda: "was told to stop" in told(pilot.app))
+
+
+async def test_what_has_ended_meanwhile_is_told(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("2", "x")
+        await until(pilot, lambda: "End lease 7" in text(pilot.app))
+        board.policy.drop(ids.LEASE, 0)
+        await pilot.press("y")
+        await until(pilot, lambda: "it may have ended" in told(pilot.app))
+
+
+async def test_x_where_there_is_nothing_to_end(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await pilot.press("4", "x")
+        await until(pilot, lambda: "Choose an operation" in told(pilot.app))
+
+
+@pytest.mark.parametrize(("key", "result"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
+async def test_the_end(board, key, result):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press(key)
+        assert pilot.app.return_value == result

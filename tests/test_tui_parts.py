@@ -1,0 +1,82 @@
+"""What the live view draws and keeps, without a terminal."""
+
+from __future__ import annotations
+
+from boardwarden.models import Cpu, Memory, Status
+from boardwarden.tui.blocks import Plot, progress
+from boardwarden.tui.tail import Printable, Tail
+from boardwarden.tui.track import Track
+
+
+def drawn(rows):
+    """Return rows of styled characters as text."""
+    return ["".join(char for char, _ in row) for row in rows]
+
+
+def test_an_area_ends_at_the_right_and_reaches_as_high_as_its_figures():
+    rows = drawn(Plot(6, 2, 16.0).area([0, None, 4, 8, 12, 16], "red"))
+    assert rows == ["    ▄█", "▁ ▄███"]
+
+
+def test_what_is_more_than_the_top_is_drawn_at_the_top_and_no_top_is_no_crash():
+    assert drawn(Plot(3, 1, 10.0).area([99], "red")) == ["  █"]
+    assert drawn(Plot(3, 1, 0.0).area([99], "red")) == ["  ▁"]
+    assert drawn(Plot(0, 1, 1.0).area([1], "red")) == [""]
+
+
+def test_live_is_solid_and_garbage_shaded():
+    rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16], ("green", "yellow")))
+    assert rows == ["  ", "░ ", "░▄", "██"]
+
+
+def test_only_the_newest_figures_are_drawn():
+    assert drawn(Plot(2, 1, 8.0).area([8, 8, 1, 8], "red")) == ["▁█"]
+
+
+def test_progress():
+    assert [progress(each, 4) for each in (None, 0.0, 0.5, 1.0, 7.0)] == [
+        *("░░░░", "░░░░", "██░░", "████", "████"),
+    ]
+
+
+def sample(uptime_s, used=1):
+    """Return a status with a few figures."""
+    return Status(memory=Memory(used_bytes=used), cpu=Cpu(uptime_s=uptime_s))
+
+
+def test_a_track_keeps_the_last_600_and_has_gaps():
+    track = Track()
+    for number in range(700):
+        track.add(sample(number, number))
+    assert track.last("used", 3) == [697, 698, 699]
+    assert len(track.last("used", 9999)) == 600
+    assert track.span_s(11) == 10
+    track.gap()
+    track.gap()
+    track.add(sample(0, 5))
+    assert track.last("used", 3) == [699, None, 5]
+    assert track.span_s(3) is None
+
+
+def test_a_tail_keeps_the_end_and_knows_its_places():
+    tail = Tail()
+    tail.put("one ")
+    place = tail.end
+    tail.put("two ")
+    assert (tail.since(0), tail.since(place), tail.since(tail.end)) == ("one two ", "two ", "")
+    for _ in range(200):
+        tail.put("x" * 1000)
+    assert len(tail.since(0)) <= 65_536
+
+
+def test_printed_text_becomes_harmless_however_it_is_cut():
+    text = "a\x1b[1;31mb\x1b[0m\r\nc\rd\x1b]0;title\x07e\x00\tf\x1b7g"
+    for cut in range(len(text)):
+        printable = Printable()
+        found = printable.feed(text[:cut]) + printable.feed(text[cut:])
+        assert found == "ab\nc\nde\ufffd\tfg"
+
+
+def test_a_sequence_that_never_ends_is_not_waited_for_for_ever():
+    printable = Printable()
+    assert "x" in printable.feed("\x1b]" + "x" * 500)
