@@ -29,6 +29,7 @@ HOST_LAYERS = [
     ["sync_loop", "sync_granting", "sync_keeping", "sync"],
     ["__init__"],
     ["deploy", "doctor"],
+    ["recording", "plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests and demos use it
     ["serve"],
     ["cli", "tui", "demo", "__main__"],

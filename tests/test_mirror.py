@@ -58,6 +58,7 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
                 "used_bytes": size * (blocks - free_blocks),
                 "available_bytes": size * available,
                 "usage": (blocks - free_blocks) / blocks if blocks else None,
+                "block_bytes": size,
             }
             for mount, size, blocks, free_blocks, available in peer.rows
         ],
@@ -72,6 +73,8 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "budget": thousandth("budget_permille"),
             "bytes_per_s": values["link_bytes_per_s"],
             "dropped_frames": values["dropped_frames"],
+            "bad_frames": values["bad_frames"],
+            "faults": values["faults"],
         },
         "interval_s": thousandth("interval_ms"),
         "wanted_interval_s": thousandth("wanted_interval_ms"),
@@ -286,6 +289,52 @@ def test_updates_yield_each_new_sample_and_end_with_the_board() -> None:
             await until(lambda: len(seen) == 3)
         await task
         assert seen == [11, 12, 13]
+
+    run(main())
+
+
+def test_every_update_is_had_by_who_wants_all_and_the_newest_by_others() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        every: list[float | None] = []
+        newest: list[float | None] = []
+
+        async def follow(board: Board, seen: list[float | None], wanted: bool) -> None:
+            async for now in board.updates(every=wanted):
+                seen.append(now.cpu.uptime_s)
+
+        async with connect(FakeTransport(peer)) as board:
+            tasks = [
+                asyncio.create_task(follow(board, every, True)),
+                asyncio.create_task(follow(board, newest, False)),
+            ]
+            await asyncio.sleep(0)
+            for _ in range(3):
+                peer.sample()  # all three come in one piece
+            await until(lambda: len(every) == 3)
+        await asyncio.gather(*tasks)
+        assert every == [11, 12, 13]
+        assert newest == [13]
+
+    run(main())
+
+
+def test_changes_wake_once_for_what_changed_meanwhile() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        looks: list[int] = []
+
+        async def follow(board: Board) -> None:
+            async for _ in board.changes():
+                looks.append(len(board.status.storage))
+
+        async with connect(FakeTransport(peer)) as board:
+            task = asyncio.create_task(follow(board))
+            await asyncio.sleep(0)
+            peer.rows.append(["/sd", 512, 0, 0, 0])
+            peer.store(1, ["/sd", 512, 0, 0, 0])
+            await until(lambda: looks[-1:] == [2])
+        await task
 
     run(main())
 

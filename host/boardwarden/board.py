@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from itertools import product
 
@@ -24,6 +25,7 @@ from .transport import transport_for
 from .transport.base import Transport
 
 _CTRL_C = b"\x03"
+_MOST_KEPT = 256  # samples, for who wants every one
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +56,9 @@ class Board(Keeping):
         super().__init__()
         self._console = Console()
         self._sampled = Bell()
-        self._mirror = Mirror(on_sample=self._sampled.ring, on_change=self._changed.ring)
+        self._change_count = 0
+        self._followers: list[deque[Status]] = []  # who wants every sample
+        self._mirror = Mirror(on_sample=self._took_sample, on_change=self._took_change)
         self._session = Session(transport, self._mirror, self._console.put)
 
     # --- what comes -----------------------------------------------------------------------------
@@ -67,8 +71,15 @@ class Board(Keeping):
             raise diagnosis.closed()
         return self.status
 
-    async def updates(self) -> AsyncGenerator[Status, None]:
-        """Yield the status at each new sample, the newest only if several came, until closed."""
+    async def updates(self, *, every: bool = False) -> AsyncGenerator[Status, None]:
+        """Yield the status at each new sample, the newest only if several came, until closed.
+
+        every: all that came; who reads slowly misses all but the last 256.
+        """
+        if every:
+            async for status in self._every_update():
+                yield status
+            return
         seen = self._mirror.samples
         while not self._closed:
             if self._mirror.samples == seen:
@@ -76,6 +87,28 @@ class Board(Keeping):
             else:
                 seen = self._mirror.samples
                 yield self.status
+
+    async def _every_update(self) -> AsyncGenerator[Status, None]:
+        kept: deque[Status] = deque(maxlen=_MOST_KEPT)
+        self._followers.append(kept)
+        try:
+            while not self._closed:
+                if kept:
+                    yield kept.popleft()
+                else:
+                    await self._sampled.wait()
+        finally:
+            self._followers.remove(kept)
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever something besides the samples may have changed, until closed."""
+        seen = self._change_count
+        while not self._closed:
+            if self._change_count == seen:
+                await self._changed.wait()
+            else:
+                seen = self._change_count
+                yield
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """Yield what happened since the connection began, then what happens, until closed.
@@ -156,6 +189,15 @@ class Board(Keeping):
             await self._end_tasks()
         finally:
             await self._session.close()
+
+    def _took_sample(self) -> None:
+        for kept in self._followers:
+            kept.append(self.status)
+        self._sampled.ring()
+
+    def _took_change(self) -> None:
+        self._change_count += 1
+        self._changed.ring()
 
     async def _fetch(self, tier: int, metric: int, statistic: int) -> None:
         timeout = 2 * REQUEST_TIMEOUT_S  # for it may queue behind others

@@ -69,6 +69,7 @@ class Storage(Model):
     used_bytes: int | None = None
     available_bytes: int | None = None
     usage: float | None = None
+    block_bytes: int | None = None  # what the others are multiples of
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Overhead(Model):
     bytes_per_s: int | None = None
     dropped_frames: int | None = None
     budget: float | None = None
+    bad_frames: int | None = None  # that came to the board broken
+    faults: int | None = None  # exceptions inside the agent itself
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ def status(state: State, clock: Callable[[], float]) -> Status:
             budget=_per_mille(values["budget_permille"]),
             bytes_per_s=values["link_bytes_per_s"],
             dropped_frames=values["dropped_frames"],
+            bad_frames=values["bad_frames"],
+            faults=values["faults"],
         ),
         interval_s=_per_mille(values["interval_ms"]),
         wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
@@ -118,6 +120,7 @@ def _storage(
         used_bytes=in_bytes(used),
         available_bytes=in_bytes(available),
         usage=_share(used, blocks),
+        block_bytes=block_bytes,
     )
 
 

@@ -28,9 +28,13 @@ class SyncBoard(SyncKeeping):
         """Wait for the next new sample."""
         return call(self._loop, self._board.wait_sample())
 
-    def updates(self) -> Iterator[Status]:
-        """Yield the status at each new sample, until closed."""
-        return iterate(self._loop, self._board.updates())
+    def updates(self, *, every: bool = False) -> Iterator[Status]:
+        """Yield the status at each new sample, until closed; `every` one, or the newest."""
+        return iterate(self._loop, self._board.updates(every=every))
+
+    def changes(self) -> Iterator[None]:
+        """Yield whenever something besides the samples may have changed, until closed."""
+        return iterate(self._loop, self._board.changes())
 
     def events(self) -> Iterator[Event]:
         """Yield what happened since the connection began, then what happens, until closed."""

@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from . import commands, deploy_app, grant_app, logs, policy_app, serve_app, watch_app
+from . import (
+    commands,
+    deploy_app,
+    grant_app,
+    logs,
+    policy_app,
+    record_app,
+    serve_app,
+    watch_app,
+)
 from .options import BoardOption, JsonOption, given
 from .outcome import run
 
@@ -92,6 +101,6 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
     run(commands.console(given(board), as_json))
 
 
-_PARTS = (grant_app, serve_app, policy_app, deploy_app, watch_app)
+_PARTS = (grant_app, serve_app, policy_app, deploy_app, watch_app, record_app)
 for command in (command for part in _PARTS for command in part.COMMANDS):
     app.command()(command)

@@ -97,11 +97,15 @@ def limit_rows(limits: Limits) -> Iterator[Row]:
 
 def event_line(event: Event) -> str:
     """Return an event in a line."""
+    lost = f" ({event.missed} before it were lost)" if event.missed else ""
+    return f"{event.number:>5}  up {duration(event.uptime_s):<11}  {event_text(event)}{lost}"
+
+
+def event_text(event: Event) -> str:
+    """Return what happened."""
     subject = f" {event.subject}" if event.subject is not None else ""
     told = ", ".join(filter(None, (event.detail, _event_value(event))))
-    what = f"{event.kind}{subject}" + (f": {told}" if told else "")
-    lost = f" ({event.missed} before it were lost)" if event.missed else ""
-    return f"{event.number:>5}  up {duration(event.uptime_s):<11}  {what}{lost}"
+    return f"{event.kind}{subject}" + (f": {told}" if told else "")
 
 
 def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:

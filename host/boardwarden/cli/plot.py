@@ -1,0 +1,98 @@
+"""`boardwarden plot`: a picture of a recording."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from boardwarden.plotting.picture import draw, short
+from boardwarden.plotting.plot import Drawn, read
+from boardwarden.recording.reading import Recording
+
+from .outcome import Failure
+from .output import print_json, print_line
+from .text import count, duration, size
+
+
+class Wanted(NamedTuple):
+    """What is to be drawn, and where to; no metrics: the usual ones; no boards: all."""
+
+    path: Path
+    out: Path
+    metrics: list[str]
+    addresses: list[str]
+    since: float | None
+    until: float | None
+    last_s: float | None
+
+
+async def plot(wanted: Wanted, as_json: bool) -> None:
+    """Draw a picture, and say what is in it."""
+    _check_matplotlib()
+    with _progress("reading"), Recording(wanted.path) as recording:
+        window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
+        drawn = read(recording, wanted.metrics, wanted.addresses, window)
+    with _progress("drawing"):
+        title = f"{wanted.path.name}: {', '.join(map(short, drawn.boards))}"
+        picture = draw(drawn, title, wanted.out.suffix[1:].lower())
+    try:
+        wanted.out.write_bytes(picture)
+    except OSError as error:
+        raise Failure(f"{wanted.out} cannot be written: {error.strerror}.") from None
+    _say(wanted, drawn, len(picture), as_json)
+
+
+def _check_matplotlib() -> None:
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise Failure(
+            "boardwarden plot needs matplotlib: pip install 'boardwarden[plot]'."
+        ) from None
+
+
+@contextlib.contextmanager
+def _progress(doing: str) -> Iterator[None]:
+    """Say what is under way, on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{doing} …"):
+        yield
+
+
+def _say(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
+    begin, end = drawn.window
+    if as_json:
+        print_json(
+            {
+                "picture": str(wanted.out),
+                "boards": drawn.boards,
+                "metrics": list(drawn.panels),
+                "since": _utc(begin),
+                "until": _utc(end),
+                "samples": drawn.samples,
+                "events": len(drawn.events),
+                "gaps": len(drawn.gaps),
+                "restarts": len(drawn.restarts),
+            }
+        )
+        return
+    parts = (
+        count(len(drawn.boards), "board"),
+        count(drawn.samples, "sample"),
+        count(len(drawn.events), "event"),
+        count(len(drawn.gaps), "gap"),
+        f"over {duration(end - begin)}",
+    )
+    print_line(f"{wanted.out} ({size(length)}): {', '.join(parts)}")
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat()

@@ -1,0 +1,122 @@
+"""`boardwarden replay`: what a policy would have done, told line by line and summed up."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from boardwarden import policy_file
+from boardwarden.grants import Event
+from boardwarden.policy import Policy
+from boardwarden.recording.reading import Recording
+from boardwarden.replaying.replay import Decision, Replayed, replay
+
+from .grant_view import event_text
+from .output import print_json, print_line, print_table
+from .text import count, duration
+
+_EVERY = 500  # samples, between two steps of the progress
+
+
+class Wanted(NamedTuple):
+    """What is to be replayed: a recording, a policy file, and which boards and time; none: all."""
+
+    path: Path
+    policy: Path
+    addresses: list[str]
+    since: float | None
+    until: float | None
+    last_s: float | None
+
+
+async def replayed(wanted: Wanted, as_json: bool) -> None:
+    """Replay, and print what would have been done."""
+    policy = policy_file.load(wanted.policy)
+    with Recording(wanted.path) as recording, _progress() as passed:
+        window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
+        found = replay(recording, policy, wanted.addresses, window, passed)
+    if as_json:
+        _print_json(wanted, policy, found)
+    else:
+        _print(policy, found)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show how far it is, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda samples, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replaying", total=None)
+
+        def passed(samples: int, total: int) -> None:
+            if samples % _EVERY == 0:
+                progress.update(task, completed=samples, total=total)
+
+        yield passed
+
+
+def _print(policy: Policy, found: Replayed) -> None:
+    for decision in found.decisions:
+        print_line(_line(decision, len(found.boards) > 1))
+    would, did = _counts(found.decisions), _counts(found.recorded)
+    if found.decisions:
+        print_line("")
+    print_table(
+        ("WHAT", "WOULD", "DID"),
+        [(what, str(would[what]), str(did[what])) for what in sorted({*would, *did})],
+        "The policy would have done nothing, and the boards did nothing.",
+    )
+    boards, samples = count(len(found.boards), "board"), count(found.samples, "sample")
+    print_line(f"{samples} of {boards} over {duration(found.seconds)}")
+    for note in _notes(policy):
+        print_line(note)
+
+
+def _line(decision: Decision, named: bool) -> str:
+    when = datetime.fromtimestamp(decision.at).strftime("%Y-%m-%d %H:%M:%S")
+    board = f"  {decision.address}" if named else ""
+    whose = f" ({decision.name})" if decision.name else ""
+    return f"{when}{board}  {event_text(decision.event)}{whose}"
+
+
+def _counts(decisions: list[Decision]) -> Counter[str]:
+    return Counter(_what(decision.event) for decision in decisions)
+
+
+def _what(event: Event) -> str:
+    subject = event.subject if isinstance(event.subject, str) else None  # not each id by itself
+    detail = event.detail if event.kind != "trim" else None  # nor each function
+    return " ".join(filter(None, (event.kind, subject, detail)))
+
+
+def _notes(policy: Policy) -> Iterator[str]:
+    yield "What it would have done does not change the figures after it."
+    if policy.interval_s is not None or policy.budget is not None:
+        yield "Its interval and budget are not replayed: samples are as they were recorded."
+
+
+def _print_json(wanted: Wanted, policy: Policy, found: Replayed) -> None:
+    for decision in found.decisions:
+        at = datetime.fromtimestamp(decision.at, timezone.utc).isoformat()
+        print_json({**decision.to_dict(), "at": at})
+    print_json(
+        {
+            "replayed": str(wanted.path),
+            "policy": policy.to_dict(),
+            "boards": found.boards,
+            "samples": found.samples,
+            "seconds": round(found.seconds, 3),
+            "would": dict(sorted(_counts(found.decisions).items())),
+            "did": dict(sorted(_counts(found.recorded).items())),
+        }
+    )

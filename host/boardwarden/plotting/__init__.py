@@ -1,0 +1,1 @@
+"""Pictures of recordings, by matplotlib: the extra `plot`."""

@@ -1,0 +1,179 @@
+"""One board's rows: what it tells, as it comes, each thing once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from boardwarden.board import Board
+from boardwarden.errors import LinkLost, RequestError
+from boardwarden.grants import BoardSession, Lease, Operation
+from boardwarden.models import Capability, Model, Status
+
+from . import rows
+from .rows import Boot, Row
+
+Whole = Model | Iterable[Model] | Mapping[str, Capability]  # what is told all at once
+
+
+class Follower:
+    """Follows a board until it is closed; `put` takes each row.
+
+    interval: that the board is asked to sample at, again after each restart; None: as it does.
+    `on_link` is called when the link is lost, or back.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        board: Board,
+        put: Callable[[Row], None],
+        interval: float | None = None,
+        on_link: Callable[[Follower], None] = lambda follower: None,
+    ) -> None:
+        self.address = address
+        self.board = board
+        self.samples = 0
+        self.events = 0
+        self._put = put
+        self._interval = interval
+        self._on_link = on_link
+        self._boot: Boot | None = None
+        self._uptime_s = 0.0
+        self._connected: bool | None = None
+        self._seen: dict[str, object] = {}  # of the mirror; what is the same has no news
+        self._told: dict[tuple[str, int | None], Any] = {}  # what was written last
+
+    async def run(self) -> None:
+        """Follow until the board is closed."""
+        self._take_sample(self.board.status)
+        self._look()
+        await asyncio.gather(self._samples(), self._events(), self._changes(), self._ask())
+
+    def again(self) -> None:
+        """Write all there is once more: a new file knows nothing yet."""
+        self._forget()
+        self._look()
+
+    def stop(self) -> None:
+        """Write that nothing is recorded from now on."""
+        if self._boot is not None:
+            self._put(rows.link(self._boot, time.time(), "stopped"))
+
+    async def _samples(self) -> None:
+        async for status in self.board.updates(every=True):
+            self._take_sample(status)
+            self._look()
+
+    async def _events(self) -> None:
+        async for event in self.board.events():
+            self._look()
+            if self._boot is not None:
+                self._put(rows.event(self._boot, self._moment(event.uptime_s), event))
+                self.events += 1
+
+    async def _changes(self) -> None:
+        async for _ in self.board.changes():
+            self._look()
+
+    async def _ask(self) -> None:
+        """Have each boot of the board sample as the user wants."""
+        if self._interval is None:
+            return
+        asked = self._boot
+        async for _ in self.board.changes():
+            if self.board.connected and asked != self._boot:
+                with contextlib.suppress(RequestError, LinkLost):  # then at the next change
+                    await self.board.start_monitoring(self._interval)
+                    asked = self._boot
+
+    # --- what is written ------------------------------------------------------------------------
+
+    def _take_sample(self, status: Status) -> None:
+        row = rows.sample(self.address, status)
+        if row is None or status.board.boot_id is None:
+            return
+        uptime_s = status.cpu.uptime_s or 0.0
+        if row.boot == self._boot and uptime_s < self._uptime_s:
+            return  # it restarted, and its new boot id is still to come
+        self._uptime_s = uptime_s
+        self._put(row)
+        self.samples += 1
+
+    def _look(self) -> None:
+        """Write what changed since the last look."""
+        status = self.board.status
+        if status.board.boot_id is None:
+            return
+        boot = rows.boot(self.address, status.board)
+        if boot != self._boot:
+            self._boot = boot
+            self._uptime_s = 0.0
+            self._forget()
+        if self.board.connected != self._connected:
+            self._connected = self.board.connected
+            self._put(rows.link(boot, time.time(), "up" if self._connected else "lost"))
+            self._on_link(self)
+        self._look_at("capabilities", self.board.capabilities)
+        self._look_at("storage", status.storage)
+        self._look_at("limits", self.board.limits)
+        self._look_at("thresholds", self.board.thresholds)
+        self._look_at_rows("lease", self.board.allocations)
+        self._look_at_rows("operation", self.board.operations)
+        self._look_at_rows("session", self.board.sessions)
+
+    def _forget(self) -> None:
+        self._connected = None
+        self._seen.clear()
+        self._told.clear()
+
+    def _look_at(self, what: str, value: Whole) -> None:
+        """Write a whole table, if it changed."""
+        if self._is_news(what, value):
+            self._tell(what, None, _plain(value))
+
+    def _look_at_rows(self, what: str, found: tuple[Lease | Operation | BoardSession, ...]) -> None:
+        """Write the rows that changed, and which are gone."""
+        if not self._is_news(what, found):
+            return
+        here = {row.id: row for row in found}
+        for kind, number in list(self._told):
+            if kind == what and number not in here:
+                self._tell(what, number, None)
+                del self._told[kind, number]
+        for number, row in here.items():
+            # What remains becomes less by itself: a row that differs in that only is the same.
+            if (what, number) not in self._told or self._told[what, number] != row:
+                self._tell(what, number, row.to_dict())
+                self._told[what, number] = row
+
+    def _is_news(self, what: str, value: object) -> bool:
+        if self._seen.get(what) is value:
+            return False
+        self._seen[what] = value
+        return True
+
+    def _tell(self, what: str, number: int | None, value: Any) -> None:
+        if self._boot is None or (number is None and self._told.get((what, None)) == value):
+            return
+        self._put(rows.change(self._boot, time.time(), what, number, value))
+        if number is None:
+            self._told[what, None] = value
+
+    def _moment(self, uptime_s: float) -> float:
+        """Return when it was that long after the start, by the host's clock."""
+        status = self.board.status
+        if status.last_updated is None or status.cpu.uptime_s is None:
+            return time.time()
+        return status.last_updated.timestamp() - status.cpu.uptime_s + uptime_s
+
+
+def _plain(value: Whole) -> Any:
+    if isinstance(value, Model):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: item.to_dict() for name, item in value.items()}
+    return [item.to_dict() for item in value]

@@ -1,0 +1,191 @@
+"""A recording that is read: spans, and what is in each. Reading never waits for who records."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from boardwarden.grants import Event
+from boardwarden.models import Model
+
+from .errors import RecordingError
+from .rows import FIGURES
+from .schema import check, connect, explained
+
+_SPANS = """
+SELECT s.*,
+    max(s.began, coalesce((SELECT max(at) FROM sample WHERE span = s.id), 0),
+        coalesce((SELECT max(at) FROM link WHERE span = s.id), 0)),
+    (SELECT count(*) FROM sample WHERE span = s.id),
+    (SELECT count(*) FROM event WHERE span = s.id)
+FROM span AS s ORDER BY s.began, s.id
+"""
+_FOREVER = (float("-inf"), float("inf"))
+Window = tuple[float, float]  # from, to: seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Span(Model):
+    """What is recorded of one boot of a board; times are seconds since the epoch."""
+
+    id: int = 0
+    address: str = ""
+    unique_id: str | None = None
+    boot_id: int | None = None
+    machine: str | None = None
+    firmware: str | None = None
+    port: str | None = None
+    reset_cause: str | None = None
+    protocol: str | None = None
+    began: float = 0.0
+    ended: float = 0.0
+    samples: int = 0
+    events: int = 0
+
+
+class Sample(NamedTuple):
+    """Figures at a moment, in the order of `columns`."""
+
+    at: float
+    uptime_s: float
+    figures: tuple[Any, ...]
+
+
+class Happened(NamedTuple):
+    """An event, and when it was by the host's clock."""
+
+    at: float
+    event: Event
+
+
+class Change(NamedTuple):
+    """That `what` (its row `number`) is `value` from then on; None: it is gone."""
+
+    at: float
+    what: str
+    number: int | None
+    value: Any
+
+
+class LinkChange(NamedTuple):
+    """That the link was "up" or "lost", or the recording "stopped"."""
+
+    at: float
+    state: str
+
+
+class Recording:
+    """The file at `path`, to be read; a context manager. Raises RecordingError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise RecordingError(f"There is no recording {path}.")
+        self._database: sqlite3.Connection | None = None
+        with self._explained():
+            self._database = connect(path, "mode=ro")
+            check(self._database, path)
+            # One look at a file that may grow meanwhile.
+            self._database.execute("BEGIN")
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; twice is fine."""
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    def spans(self, addresses: Sequence[str] = ()) -> list[Span]:
+        """Return the spans, in the order they began; of these boards only, if any are named.
+
+        A board is named by its address or its unique id.
+        """
+        found = [Span(*row) for row in self._rows(_SPANS)]
+        for address in addresses:
+            if not any(address in (span.address, span.unique_id) for span in found):
+                known = ", ".join(sorted({span.address for span in found})) or "none"
+                raise RecordingError(
+                    f"There is no board {address} in {self.path}; there are: {known}."
+                )
+        return [
+            span
+            for span in found
+            if not addresses or span.address in addresses or span.unique_id in addresses
+        ]
+
+    def window(
+        self,
+        since: float | None,
+        until: float | None,
+        last_s: float | None,
+        addresses: Sequence[str] = (),
+    ) -> Window:
+        """Return the time from a moment, or `last_s` seconds long, up to a moment, or the end."""
+        if last_s is not None:
+            if until is None:
+                until = max((span.ended for span in self.spans(addresses)), default=0.0)
+            since = until - last_s
+        begin, end = _FOREVER
+        return (begin if since is None else since, end if until is None else until)
+
+    def samples(
+        self, span: Span, columns: Sequence[str] = tuple(FIGURES), window: Window = _FOREVER
+    ) -> Iterator[Sample]:
+        """Yield the samples of a span in a window of time, oldest first."""
+        names = "".join(f", {name}" for name in columns)
+        sql = f"SELECT at, uptime_ms{names} FROM sample WHERE span = ? AND at BETWEEN ? AND ?"
+        for at, uptime_ms, *figures in self._rows(sql + " ORDER BY uptime_ms", span.id, *window):
+            yield Sample(at, uptime_ms / 1000, tuple(figures))
+
+    def events(self, span: Span, window: Window = _FOREVER) -> Iterator[Happened]:
+        """Yield the events of a span in a window of time, in their order."""
+        sql = (
+            "SELECT at, number, kind, uptime_s, subject, detail, value, missed FROM event "
+            "WHERE span = ? AND at BETWEEN ? AND ? ORDER BY number"
+        )
+        for at, *fields in self._rows(sql, span.id, *window):
+            yield Happened(at, Event(*fields))
+
+    def changes(self, span: Span) -> Iterator[Change]:
+        """Yield the changes of a span, in their order."""
+        sql = "SELECT at, what, number, value FROM change WHERE span = ? ORDER BY id"
+        for at, what, number, value in self._rows(sql, span.id):
+            yield Change(at, what, number, None if value is None else json.loads(value))
+
+    def links(self, span: Span) -> Iterator[LinkChange]:
+        """Yield when the link of a span was lost and found, in their order."""
+        sql = "SELECT at, state FROM link WHERE span = ? ORDER BY id"
+        for row in self._rows(sql, span.id):
+            yield LinkChange(*row)
+
+    def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        if self._database is None:
+            raise RecordingError(f"{self.path} is closed.")
+        with self._explained():
+            yield from self._database.execute(sql, values)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.close()
+            raise explained(error, self.path, "read") from None
+        except ValueError as error:  # json of a damaged file
+            raise RecordingError(f"{self.path} is damaged ({error}).") from None

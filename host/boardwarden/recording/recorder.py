@@ -1,0 +1,90 @@
+"""Records boards: followers put rows, and twice a second those that came are committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+
+from boardwarden.board import Board
+
+from .follower import Follower
+from .rows import Row
+from .store import Store
+
+COMMIT_S = 0.5  # between two commits; with the commit itself, less than a second may be lost
+
+
+class Recorder:
+    """Writes what these boards (by address) tell into an open store.
+
+    `each_commit` is called after each commit, and each half second without one; `on_link`
+    when a board's link is lost, or there.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        boards: Mapping[str, Board],
+        interval: float | None = None,
+        each_commit: Callable[[Recorder], None] = lambda recorder: None,
+        on_link: Callable[[Follower], None] = lambda follower: None,
+    ) -> None:
+        self.store = store
+        self.began_at = time.monotonic()
+        self._each_commit = each_commit
+        self._pending: list[Row] = []
+        self._rotations = 0
+        self.followers = [
+            Follower(address, board, self._pending_row, interval, on_link)
+            for address, board in boards.items()
+        ]
+
+    async def run(self, stop: asyncio.Event, seconds: float | None = None) -> None:
+        """Record until `stop` is set or the seconds are over; RecordingError if it cannot write."""
+        following = [asyncio.create_task(follower.run()) for follower in self.followers]
+        ending = asyncio.create_task(_wait(stop, seconds))
+        try:
+            while not ending.done():
+                await asyncio.wait({ending, *following}, timeout=COMMIT_S)
+                for task in following:
+                    if task.done():
+                        task.result()
+                        raise RuntimeError("a board was closed while it was recorded")
+                await self._commit()
+            for follower in self.followers:
+                follower.stop()
+            await self._commit()
+        finally:
+            for task in (ending, *following):
+                task.cancel()
+            await asyncio.gather(ending, *following, return_exceptions=True)
+
+    def _pending_row(self, row: Row) -> None:
+        self._pending.append(row)
+
+    async def _commit(self) -> None:
+        if self._pending:
+            rows, self._pending = self._pending, []
+            await _in_thread(self.store, rows)
+            if self.store.rotations != self._rotations:
+                self._rotations = self.store.rotations
+                for follower in self.followers:
+                    follower.again()
+        self._each_commit(self)
+
+
+async def _in_thread(store: Store, rows: list[Row]) -> None:
+    """Write; also when this is cancelled, wait until the thread has done with the store."""
+    writing = asyncio.ensure_future(asyncio.to_thread(store.write, rows))
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
+
+
+async def _wait(stop: asyncio.Event, seconds: float | None) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,236 @@
+"""A recording that is written: rows go in, and files are rotated.
+
+The journal is a write-ahead log, so that who reads never waits for who writes, nor is waited for.
+A commit there survives `kill -9` whatever `synchronous` is, since the system has the bytes.
+`synchronous = FULL` makes it survive a power cut, too, for one fsync a commit; the recorder commits
+twice a second at most, which is little for any disk. NORMAL would save that fsync and lose, with
+the power, all since the last checkpoint: minutes, at a few rows a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from .errors import RecordingError
+from .lock import Lock
+from .rows import FIGURES, Boot, Row
+from .schema import BUSY_S, connect, explained, prepare
+
+T = TypeVar("T")
+
+_PLACES = {
+    "sample": 3 + len(FIGURES),
+    "event": 9,
+    "change": 5,
+    "link": 3,
+}
+_NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
+
+
+class Rotation(NamedTuple):
+    """When a file is put aside for a new one, and how many of those are kept; None: never, all."""
+
+    size_bytes: int | None = None
+    age_s: float | None = None
+    keep: int | None = None
+
+
+NEVER = Rotation()
+
+
+class Store:
+    """The recording at `path`, from open() to close(); one thread at a time.
+
+    Raises RecordingError where the file cannot be written; what was committed stays.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rotation: Rotation = NEVER,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.path = path
+        self.rotations = 0
+        self.written = dict.fromkeys(_PLACES, 0)  # rows that were new
+        self._rotation = rotation
+        self._clock = clock
+        self._written_at: float | None = None
+        self._lock: Lock | None = None
+        self._database: sqlite3.Connection | None = None
+        self._spans: dict[Boot, int] = {}
+        self._began: float | None = None  # the file's first span
+
+    def open(self) -> None:
+        """Make the file, or go on with the one that is there."""
+        if not self.path.parent.is_dir():
+            raise RecordingError(f"There is no folder {self.path.parent}.")
+        self._lock = Lock(self.path)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Write rows in one commit: all or none; rotate if it is time."""
+        try:
+            self._guarded(lambda database: self._write(database, list(rows)))
+        except RecordingError as error:
+            raise RecordingError(f"{error}{self._kept()}") from None
+        self._written_at = self._clock()
+        if self._is_time_to_rotate():
+            self._rotate()
+
+    def close(self) -> None:
+        """Close the file; twice is fine. Never raises: what could be written is."""
+        database, self._database = self._database, None
+        if database is not None:
+            _made_one_file(database)
+            with contextlib.suppress(sqlite3.Error):
+                database.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the file and its log are."""
+        files = (self.path, self._beside("-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        def begin() -> None:
+            self._database = connect(self.path, "mode=rwc")
+            prepare(self._database, self.path)
+            self._database.execute("PRAGMA synchronous = FULL")
+            (self._began,) = self._database.execute("SELECT min(began) FROM span").fetchone()
+
+        self._spans = {}
+        self._attempt(begin)
+
+    def _attempt(self, step: Callable[[], T]) -> T:
+        try:
+            return step()
+        except sqlite3.Error as error:
+            raise explained(error, self.path, "written") from None
+
+    def _guarded(self, step: Callable[[sqlite3.Connection], T]) -> T:
+        database = self._database
+        if database is None:
+            raise RecordingError(f"{self.path} is closed.")
+        return self._attempt(lambda: step(database))
+
+    def _write(self, database: sqlite3.Connection, rows: list[Row]) -> None:
+        known = dict(self._spans)
+        counts = dict.fromkeys(_PLACES, 0)
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            for boot, table, values in rows:
+                if boot not in known:
+                    known[boot] = self._span(database, boot)
+                marks = ", ".join("?" * _PLACES[table])
+                sql = f"INSERT OR IGNORE INTO {table}{_NAMED.get(table, '')} VALUES ({marks})"
+                counts[table] += database.execute(sql, (known[boot], *values)).rowcount
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:  # a full disk has ended it already
+                database.execute("ROLLBACK")
+            raise
+        self._spans = known
+        for table, count in counts.items():
+            self.written[table] += count
+
+    def _span(self, database: sqlite3.Connection, boot: Boot) -> int:
+        """Return the span of a boot, which may be in the file from before."""
+        same = "address = ? AND unique_id IS ? AND boot_id IS ?"
+        found = database.execute(f"SELECT id FROM span WHERE {same}", boot[:3]).fetchone()
+        if found is not None:
+            return int(found[0])
+        now = self._clock()
+        self._began = now if self._began is None else self._began
+        marks = ", ".join("?" * (len(boot) + 1))
+        made = database.execute(f"INSERT INTO span VALUES (NULL, {marks})", (*boot, now))
+        assert made.lastrowid is not None
+        return made.lastrowid
+
+    def _kept(self) -> str:
+        if self._written_at is None:
+            return ""
+        until = time.strftime("%H:%M:%S", time.localtime(self._written_at))
+        return f" What came until {until} is in it."
+
+    # --- rotation -------------------------------------------------------------------------------
+
+    def _is_time_to_rotate(self) -> bool:
+        size, age, _ = self._rotation
+        if self._began is None:
+            return False  # there is nothing in it
+        if age is not None and self._clock() - self._began >= age:
+            return True
+        return size is not None and self.size_bytes >= size
+
+    def _rotate(self) -> None:
+        """Put the file aside; wait with it while somebody reads it."""
+        if self._database is None or not _made_one_file(self._database):
+            return
+        self._database.close()
+        self._database = None
+        try:
+            self.path.rename(self._aside())
+            self._drop_oldest()
+        except OSError as error:
+            raise RecordingError(f"{self.path} cannot be put aside: {error.strerror}.") from None
+        self._open()
+        self.rotations += 1
+
+    def _aside(self) -> Path:
+        began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began))
+        number = 0
+        while True:
+            more = f"-{number}" if number else ""
+            aside = self.path.with_name(f"{self.path.stem}.{began}{more}{self.path.suffix}")
+            if not aside.exists():
+                return aside
+            number += 1
+
+    def _drop_oldest(self) -> None:
+        keep = self._rotation.keep
+        if keep is None:
+            return
+        for file in rotated(self.path)[:-keep]:
+            file.unlink()
+
+    def _beside(self, end: str) -> Path:
+        return self.path.with_name(self.path.name + end)
+
+
+def _made_one_file(database: sqlite3.Connection) -> bool:
+    """Put the log into the file, which needs no other then; False while somebody reads it.
+
+    False, too, where there is no room to: the log beside the file keeps what is in it.
+    """
+    try:
+        database.execute("PRAGMA busy_timeout = 0")
+        (mode,) = database.execute("PRAGMA journal_mode = DELETE").fetchone()
+        database.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+    except sqlite3.Error:
+        return False
+    return bool(mode == "delete")
+
+
+def rotated(path: Path) -> list[Path]:
+    """Return the files that were put aside for a recording, oldest first."""
+    moment = r"\.(\d{8}T\d{6}Z)(?:-(\d+))?"
+    name = re.compile(re.escape(path.stem) + moment + re.escape(path.suffix))
+    found = [(name.fullmatch(file.name), file) for file in path.parent.iterdir()]
+    ordered = [(match[1], int(match[2] or 0), file) for match, file in found if match]
+    return [file for *_, file in sorted(ordered)]

@@ -1,0 +1,1 @@
+"""A policy run over a recording, by the board's own code."""

@@ -1,0 +1,271 @@
+"""What surrounds the board's deciding code in a replay: sensors that tell what was recorded.
+
+The names are those of the agent's own parts, which they stand in for (device/warden). Clock,
+history, sampler and policy are the board's own. Figures are in the board's units: integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from warden_schema import ids
+
+from .board_code import load
+
+_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
+_OWN = ("overhead", "link_bytes_per_s", "dropped_frames", "bad_frames")  # the agent's own figures
+_SAMPLED = {"overhead": "overhead_permille"}
+_THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
+_STORAGE_HISTORY = ids.METRICS.index("storage_used_bytes")
+
+
+class Figures(NamedTuple):
+    """A sample as the board had it: permille, milliseconds and bytes; None: it cannot tell."""
+
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    live_bytes: int | None = None
+    largest_free_block_bytes: int | None = None
+    cpu: int | None = None
+    loop_lag_s: int | None = None
+    loop_lag_worst_s: int | None = None
+    tasks: int | None = None
+    threads: int | None = None
+    connected: int | None = None
+    rssi_dbm: int | None = None
+    overhead: int | None = None
+    link_bytes_per_s: int | None = None
+    dropped_frames: int | None = None
+    bad_frames: int | None = None
+    faults: int | None = None
+
+
+NOTHING = Figures()
+COLUMNS = Figures._fields
+
+
+def in_board_units(recorded: tuple[Any, ...]) -> Figures:
+    """Return figures of COLUMNS, recorded in the host's units, as the board had them."""
+    return Figures(
+        *(
+            value if value is None or name not in _THOUSANDTHS else round(value * 1000)
+            for name, value in zip(COLUMNS, recorded, strict=True)
+        )
+    )
+
+
+class Time:
+    """Ticks in milliseconds that are set by hand; they wrap nowhere."""
+
+    def __init__(self) -> None:
+        self.now_ms = 0
+
+    def ticks_ms(self) -> int:
+        return self.now_ms
+
+    def ticks_us(self) -> int:
+        return self.now_ms * 1000
+
+    def ticks_diff(self, end: int, start: int) -> int:
+        return end - start
+
+
+class Memory:
+    """The heap as it was recorded. A collection leaves what was live."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.free = total
+        self.live: int | None = None
+        self.largest: int | None = None
+        self.collections = 0
+        self.spent_us = 0
+        self._collected = False  # since the last sample
+
+    def show(self, figures: Figures) -> None:
+        self.total = figures.total_bytes or self.total
+        self.free = self.total if figures.available_bytes is None else figures.available_bytes
+        self.live = figures.live_bytes
+        self.largest = figures.largest_free_block_bytes
+        self._collected = False
+
+    def read(self) -> None:
+        pass
+
+    def used_now(self) -> int:
+        return self.total - self.free_now()
+
+    def free_now(self) -> int:
+        return self.total - self.live if self._collected and self.live is not None else self.free
+
+    def largest_now(self) -> int | None:
+        return self.largest
+
+    def collected(self) -> int:
+        return self.collections
+
+    def collect(self, pause: int = 0) -> bool:
+        self.collections += 1
+        self._collected = True
+        return self.live is not None
+
+    def collect_in_ms(self, pause: int = 0) -> int:
+        return 0
+
+
+class Load:
+    """asyncio's figures; nothing runs here."""
+
+    def __init__(self) -> None:
+        self.cpu_permille: int | None = None
+        self.lag_ms: int | None = None
+        self.worst_ms: int | None = None
+        self.tasks: int | None = None
+
+    def show(self, figures: Figures) -> None:
+        self.cpu_permille = figures.cpu
+        self.lag_ms = figures.loop_lag_s
+        self.worst_ms = figures.loop_lag_worst_s
+        self.tasks = figures.tasks
+
+    def read(self, period_ms: int) -> None:
+        pass
+
+    def in_loop(self) -> bool:
+        return False
+
+    def current_task(self) -> None:
+        return None
+
+
+class Network:
+    """The WLAN."""
+
+    def __init__(self) -> None:
+        self.connected: int | None = None
+        self.rssi_dbm: int | None = None
+        self.sent = self.received = None
+
+    def show(self, figures: Figures) -> None:
+        self.connected = figures.connected
+        self.rssi_dbm = figures.rssi_dbm
+
+    def read(self) -> None:
+        pass
+
+
+class Storage:
+    """Mounts: (mount, block bytes, blocks, free blocks, available blocks) each."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+
+    def due(self) -> bool:
+        return False
+
+
+class Threads:
+    """Locks for one thread, and a count."""
+
+    early = False
+
+    def __init__(self) -> None:
+        self.active: int | None = None
+        self.lock = load("threads").Flag
+
+
+class Capabilities:
+    """They change nothing here."""
+
+    def update(self) -> bool:
+        return False
+
+
+class Board:
+    """The board's hardware: its file systems, and a reset that only counts."""
+
+    def __init__(self, time: Time, storage: Storage) -> None:
+        self.resets = 0
+        self.ticks_ms = time.ticks_ms
+        self.ticks_us = time.ticks_us
+        self.ticks_diff = time.ticks_diff
+        self._storage = storage
+
+    def can_reset(self) -> bool:
+        return True
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def leave_note(self, text: str) -> None:
+        pass
+
+    def take_note(self) -> None:
+        return None
+
+    def statvfs(self, mount: str) -> tuple[int, ...] | None:
+        for name, block, blocks, free, available in self._storage.rows:
+            if name == mount:
+                return (block, block, blocks, free, available)
+        return None
+
+
+class Agent:
+    """The agent's parts, joined as device/warden/agent.py joins them; `policy` is the board's own.
+
+    limits: in the order of ids.LIMITS_SET; start_ms: the uptime that it begins at, with what was
+    measured then.
+    """
+
+    session = None  # nobody is told anything
+    link = None
+    busy_us = 0
+
+    def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
+        self.time = Time()
+        self.ticks_us, self.ticks_diff = self.time.ticks_us, self.time.ticks_diff
+        self.clock = load("clock").Clock(self.time.ticks_ms, self.time.ticks_diff)
+        self.memory, self.load, self.network = Memory(first.total_bytes or 0), Load(), Network()
+        self.storage, self.threads = Storage(), Threads()
+        self.capabilities = Capabilities()
+        self.history = load("history").History()
+        self.board = Board(self.time, self.storage)
+        self.faults: int | None = None
+        self.policy: Any = self  # whom the sampler has look at a sample
+        self.sampler = load("sampler").Sampler(self, 1000)
+        self.governor = self.sampler.governor
+        self.values = self.sampler.values
+        self.figures = NOTHING
+        self.time.now_ms = start_ms
+        self.clock.advance()
+        self.memory.show(first)
+        self.load.show(first)
+        self.decisions = load("policy").Policy(self, self.board, limits)
+
+    def advance(self, uptime_ms: int) -> None:
+        """Bring the clock to an uptime, if that is later, and end what is over its time."""
+        self.time.now_ms = max(uptime_ms, self.time.now_ms)
+        self.clock.advance()
+        self.decisions.tick()
+
+    def sample(self, uptime_ms: int, figures: Figures) -> None:
+        """Have the board's code look at a sample, and do what follows."""
+        self.advance(uptime_ms)
+        for part in (self.memory, self.load, self.network):
+            part.show(figures)
+        self.threads.active = figures.threads
+        self.faults = figures.faults
+        self.figures = figures
+        mounts = self.storage.rows
+        if figures is NOTHING:  # nor what is told of mounts
+            self.storage.rows = []
+            self.history.row[_STORAGE_HISTORY] = ids.NO_VALUE
+        self.sampler.take()
+        self.storage.rows = mounts
+        self.decisions.deliver()
+
+    def look(self, passed_ms: int) -> None:
+        """Put the agent's own figures into the sample, which nothing measures here, and decide."""
+        for name in _OWN:
+            self.values[_PLACES[_SAMPLED.get(name, name)]] = getattr(self.figures, name)
+        self.decisions.look(passed_ms)
