@@ -167,7 +167,8 @@ async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) 
         await command.until(b"samples")
         command.interrupt()
         assert await command.status() == 130
-        assert command.seen.rstrip().endswith(b"KB")  # the summary is the last line
+        last = command.seen.decode().rstrip().splitlines()[-1]
+        assert f"{path.name}: " in last, command.seen  # the summary is the last line
         assert command.seen.rindex(b"\x1b[?25h") > command.seen.rindex(b"\x1b[?25l")
     finally:
         await command.close()
