@@ -15,14 +15,14 @@ print("application runs")
 def write(folder, version):
     """Write the sources below a folder, as they are in a checkout's `device`."""
     files = {
-        "warden/__init__.py": "from warden_schema.ids import V\nfrom .api import V as W\n"
+        "warden/__init__.py": "from warden_schema.loops import V\nfrom .api import V as W\n"
         "VERSIONS = (V, W)\ndef start():\n print('started', VERSIONS)\n",
         "warden/agent.py": f'VERSION = "{version}"\n',
         "warden/api.py": f"V = {version}\n" + "# long\nZ = 'some text to be copied'\n" * 60,
         "warden/sampler.py": STAYS,
         f"warden/only_in_{version}.py": "Y = 1\n",
         "warden_schema/__init__.py": "",
-        "warden_schema/ids.py": f"V = {version}\n",
+        "warden_schema/loops.py": f"V = {version}\n",
         "warden_schema/codec.py": STAYS,
         "warden_schema/frame.py": STAYS,
         "warden_schema/fast.py": "@micropython.viper\ndef f(x: int) -> int:\n return x + 1\n",
