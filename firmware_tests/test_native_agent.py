@@ -116,10 +116,9 @@ def test_a_large_heap_is_read_in_slices_between_the_samples():
     agent.start_monitoring(60_000)
     assert 0 < agent.step() <= 2  # a sample, and not the whole heap yet
     assert agent.memory.reading
-    steps = 0
     while agent.step() <= 2:
-        steps += 1
-    assert steps >= 3
+        pass
+    assert agent.memory._state[3] >= 2  # slices that the answer was put together from
     assert not agent.memory.reading
     assert abs(agent.memory.free - gc.mem_free()) < 2000
     assert len(kept) > 50

@@ -126,16 +126,18 @@ class Agent:
                     rested = 0
             if not rested:
                 wait = self._work(began)
+            elif self.memory.reading:
+                self.memory.read_on()
         except Exception:
             self.faults += 1
         finally:
             self.busy_us += self.ticks_diff(self.ticks_us(), began)
             self._lock.release()
         if rested:
-            return (self._rest_us - rested) // 1000 + 1
-        if self.policy is not None:
+            wait = (self._rest_us - rested) // 1000 + 1
+        elif self.policy is not None:
             self._deliver()
-        return wait
+        return _SLICE_PAUSE_MS if self.memory.reading and wait > _SLICE_PAUSE_MS else wait
 
     def _work(self, began):
         """Do what is due; return for how many ms there is nothing more."""
@@ -203,8 +205,6 @@ class Agent:
                 left = self._plan(-left)
             elif self.memory.reading:
                 self.memory.read_on()
-            if self.memory.reading:
-                left = _SLICE_PAUSE_MS
         if self.policy is not None:
             left = max(1, min(left, clock.left_ms()))
         if self.session is not None:

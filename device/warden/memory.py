@@ -16,9 +16,9 @@ _LINE_SHIFT = const(3)  # collect when used exceeds live by an eighth of the hea
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: there was a collection
 _PAUSE = const(200)  # after a collection of n µs, none for 200 n
 
-# Of the allocation table, in bytes; 16 KB of a 32-bit board's heap. On a Cortex-M3 at most 4100
-# instructions (tools/native_cost.py).
-_SLICE = const(256)
+# Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 at most 13 300
+# instructions (tools/native_cost.py), a tenth of a sample.
+_SLICE = const(1024)
 
 # Places in the array that _warden.heap() fills: heap_t in device/native/_warden/_warden.c.
 _TOTAL = const(0)

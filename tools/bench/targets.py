@@ -61,8 +61,8 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "polls with nothing due, ten a second: see `poll_deciding_instructions`; the samples themselves"
-    " are stretched by the governor, see `interval_…_ms`"
+    "the samples, which the governor stretches until they fit its budget of 1 % (`interval_…_ms`),"
+    " and ten polls a second with nothing due (`poll_deciding_instructions`), half a percent"
 )
 _NAMES = (
     "names of attributes and functions (`flash_names_bytes`), each 18 bytes and more beside its"
@@ -84,10 +84,10 @@ TARGETS = (
            _of("stock.tick_full_heap_bytes")),
     Target("longest pause, native, no collection in it", "instructions", 8_000,
            _of("native.longest_pause_instructions"),
-           "a tick is one step, and so is all that a poll finds to send"),
+           "a tick is one step of bytecode: see its parts"),
     Target("longest pause, native, telling a new host of full tables", "instructions", 8_000,
            _of("native.longest_pause_at_subscription_instructions"),
-           "some fifty frames go out in one poll where the link takes them"),
+           "four frames go out in one poll, 50 000 to 100 000 instructions each"),
     Target("`begin` + `complete`", "instructions", 20_000,
            _of("stock.begin_complete_instructions"),
            "bytecode of 70 calls; an operation's 17 attributes, loops over 12 rows, two events"),
