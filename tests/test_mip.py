@@ -50,8 +50,8 @@ def test_it_is_up_to_date(tool, capsys):
 def test_it_can_be_made_for_another_place(tool):
     urls = json.loads(tool.package("github:you/boardwarden"))["urls"]
     assert ["warden/api.py", "github:you/boardwarden/device/warden/api.py"] in urls
-    schema = "github:you/boardwarden/shared_schema/warden_schema/ids.py"
-    assert ["warden_schema/ids.py", schema] in urls
+    schema = "github:you/boardwarden/shared_schema/warden_schema/codec.py"
+    assert ["warden_schema/codec.py", schema] in urls
 
 
 def test_mip_on_the_board_installs_it_over_http(tmp_path):

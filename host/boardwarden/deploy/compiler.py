@@ -45,7 +45,8 @@ def sources() -> dict[str, Path]:
     found = {}
     for package, folder in folders.items():
         for file in sorted((folder / package).glob("*.py")):
-            found[f"{package}/{file.name}"] = file
+            if file.name != "ids.py":  # the host's: its names and numbers are in the board's code
+                found[f"{package}/{file.name}"] = file
     return found
 
 

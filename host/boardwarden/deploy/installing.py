@@ -20,7 +20,7 @@ from .talk import Talk
 
 _ENDINGS = ("py", "mpy")
 # What tells the agent from any other package of its name.
-_MARKS = {"warden": ("agent", "api", "sampler"), "warden_schema": ("codec", "frame", "ids")}
+_MARKS = {"warden": ("agent", "api", "sampler"), "warden_schema": ("codec", "frame", "loops")}
 
 
 @dataclass(frozen=True)
