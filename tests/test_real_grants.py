@@ -58,6 +58,9 @@ async def test_a_lease_expires():
     async with boardwarden.connect("sim") as board:
         lease = await board.allocate(MEMORY, 10, ttl=0.3)
         await until(lambda: not board.allocations, 3)
+        await until(
+            lambda: board.recent_events and board.recent_events[-1].kind == "lease", 3
+        )  # told after the row
         ended = board.recent_events[-1]
         assert (ended.kind, ended.subject, ended.detail) == ("lease", lease.id, "expired")
         assert ended.value == 10

@@ -6,8 +6,11 @@ import asyncio
 import os
 import pty
 import sys
+import time
 import tty
 from pathlib import Path
+
+from virtual_time import until
 
 import boardwarden
 from boardwarden import messages
@@ -23,6 +26,7 @@ class ReplTransport:
     """An application that leaves the REPL behind, as a real board does (`micropython -i`)."""
 
     address = "micropython -i"
+    written_at = 0.0  # when something was, the last time
 
     async def open(self):
         command = [find_micropython(), "-i", str(APPS / "spins.py")]
@@ -33,6 +37,7 @@ class ReplTransport:
 
     async def write(self, data):
         await self._process.write(data)
+        self.written_at = time.monotonic()
 
     async def close(self):
         await self._process.close()
@@ -44,6 +49,9 @@ async def test_ctrl_c_then_raw_repl_runs_code_while_the_host_goes_on():
     async with boardwarden.connect(transport) as board:
         await board.wait_sample()
         printed = _Printed(board)
+        # What is typed here must not meet a sign of life, which the host sends once a second: half
+        # a second from now on it does not.
+        await until(lambda: 0.2 < time.monotonic() - transport.written_at < 0.4, 10)
         await transport.write(CTRL_C)
         await printed.until("KeyboardInterrupt")
         await printed.until(">>> ")

@@ -7,6 +7,7 @@ with and without either.
 import sys
 
 _TIMER_MS = 100
+_SOON_MS = 2
 
 
 class Runner:
@@ -68,7 +69,9 @@ class Runner:
                 await sleep_ms(500)
             else:
                 await _readable(core, source)
-            self.agent.step(True)
+            # What a host asked for may take several turns to tell; the other task may sleep long.
+            while self.agent.step(True) <= _SOON_MS and self._running:
+                await sleep_ms(_SOON_MS)
 
     # --- machine.Timer --------------------------------------------------------------------------
 

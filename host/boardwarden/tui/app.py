@@ -100,8 +100,8 @@ class WatchApp(App[int]):
 
     def show(self) -> None:
         """Show what the boards tell now."""
-        if not self.screen_stack:
-            return
+        if not self.screen_stack or not self.screen_stack[0].query("#trouble"):
+            return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
         self._say("#name", name)
