@@ -9,7 +9,7 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept pictures lock clean
+.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a simulated board under the agent, its live status on the host"
@@ -18,6 +18,7 @@ help:
 	@echo "make mpy    agent and schema as .mpy, for each architecture"
 	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
 	@echo "make pictures  the live view of a simulated board, as docs/pictures/watch.svg"
+	@echo "make docs   the documentation as a site, build/site/index.html"
 	@echo "make clean  remove .venv, build/ and caches"
 
 # Two stamps: the demo does not wait for the development tools. Both go stale with pyproject.toml.
@@ -76,6 +77,10 @@ bench-accept: $(VENV)/.stamp-dev
 # Half a minute: so much of a simulated board's life is in the picture.
 pictures: $(VENV)/.stamp-dev
 	@$(BIN)/python tools/make_pictures.py
+
+docs: $(VENV)/.stamp-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
+	@echo "build/site/index.html"
 
 # One after the other even under -j: the steps share two cores, and some tests measure time.
 test: $(VENV)/.stamp-dev
