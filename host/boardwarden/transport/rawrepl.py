@@ -61,8 +61,9 @@ class RawRepl:
         """Start code, and do not wait for its end."""
         data = code.encode() + _RUN
         for start in range(0, len(data), _PIECE_BYTES):
+            if start:
+                await asyncio.sleep(_PAUSE_S)
             await self._stream.write(data[start : start + _PIECE_BYTES])
-            await asyncio.sleep(_PAUSE_S)
         await self._until(b"OK")
 
     async def _until(self, mark: bytes) -> bytes:
