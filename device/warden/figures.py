@@ -29,11 +29,12 @@ METRICS = (
     "faults",
 )
 _MEMORY = const(0)
+_MEMORY_EXHAUSTED_IN = const(1)
 _STORAGE_USED = const(2)
 _STORAGE_EXHAUSTED_IN = const(3)
 _AVAILABLE_BYTES = const(7)
-_FIRST = const(4)  # from here on they are in the sample
 
+_UNKNOWN = const(-0x40000000)
 _MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
 _MEMORY_HISTORY = const(0)
@@ -44,18 +45,20 @@ FALLING = (1, 3, 7, 9, 12, 13)
 # Those that a collection, and giving memory back, may improve.
 OF_MEMORY = (0, 1, 7, 8, 9)
 
-# The places of the others among ids.SAMPLE_VALUES, from `cpu` on (of `available_bytes`, any).
-_PLACES = b"\x07\x08\x09\x04\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
+# Where they are among the values: in ids.SAMPLE_VALUES, or behind them, those that are made here.
+PLACES = b"\x18\x19\x1a\x1b\x07\x08\x09\x1c\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
+FIRST_MADE = const(24)
 
 
 class Figures:
     """Reads them from what the agent measured last; allocates nothing.
 
-    limit_of: function of a metric of the history -> its limit there, in the history's scale.
+    values: array("i"), see `plain` for figures; limit_of: function of a metric of the history ->
+    its limit there, in the history's scale.
     """
 
     def __init__(self, values, memory, storage, history, limit_of):
-        self._values = values
+        self.values = values
         self._memory = memory
         self._storage = storage
         self._limit_of = limit_of
@@ -64,8 +67,20 @@ class Figures:
 
     def read(self, metric):
         """Return the metric's figure, or None."""
-        if metric >= _FIRST and metric != _AVAILABLE_BYTES:
-            return self._values[_PLACES[metric - _FIRST]]
+        place = PLACES[metric]
+        if place >= FIRST_MADE:
+            return self._make(metric)
+        value = self.values[place]
+        return None if value == _UNKNOWN else value
+
+    def renew(self, metric):
+        """Bring its value up to now, if it is one that is made here."""
+        place = PLACES[metric]
+        if place >= FIRST_MADE:
+            value = self._make(metric)
+            self.values[place] = _UNKNOWN if value is None else value
+
+    def _make(self, metric):
         if metric == _STORAGE_USED:
             return self._storage_permille()
         if metric == _STORAGE_EXHAUSTED_IN:

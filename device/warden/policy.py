@@ -126,7 +126,7 @@ class Policy:
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
-        self.thresholds = Thresholds(figures.read, post, board.can_reset())
+        self.thresholds = Thresholds(figures, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)
         self.ladder = Ladder(
             self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_lock()
