@@ -10,6 +10,8 @@ import sys
 import termios
 import tty
 
+from command_environment import of_command
+
 from boardwarden.errors import LinkLost
 from boardwarden.transport.fd_stream import FdStream
 
@@ -28,16 +30,15 @@ class Finished:
         self.err = err.decode()
 
 
-async def start(*arguments, command=COMMAND, **environment):
+async def start(*arguments, command=COMMAND, **more):
     """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
-    env = {name: value for name, value in os.environ.items() if name != "BOARDWARDEN_BOARD"}
     process = await asyncio.create_subprocess_exec(
         *command,
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**env, **environment},
+        env=of_command(**more),
     )
     _started.append(process)
     return process
@@ -61,9 +62,21 @@ async def finish(process):
     return Finished(process.returncode, out, err)
 
 
-async def run(*arguments, command=COMMAND, **environment):
-    """Run the command to its end."""
-    return await finish(await start(*arguments, command=command, **environment))
+async def run(*arguments, command=COMMAND, **more):
+    """Run the command to its end; `more` is for its environment."""
+    return await finish(await start(*arguments, command=command, **more))
+
+
+def run_and_wait(*arguments, **more):
+    """Run the command to its end, as subprocess does; for tests that have no event loop."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        env=of_command(**more),
+    )
 
 
 async def line_of(process):
@@ -116,7 +129,7 @@ class CommandOnTerminal:
             stdin=end,
             stdout=end,
             stderr=end,
-            env={**os.environ, **environment},
+            env=of_command(**environment),
             start_new_session=True,
         )
         os.close(end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import command_environment
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -12,3 +14,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _boards_and_compilers_are_not_measured() -> None:
+    """Coverage starts in each process that Python starts, and nearly all of them are boards."""
+    command_environment.measure_commands_only()

@@ -21,6 +21,7 @@ from cli_process import (
     run,
     start,
 )
+from command_environment import of_command
 
 from boardwarden import testing
 from boardwarden.cli import complete, outcome
@@ -109,7 +110,7 @@ async def test_bash_completes_commands_options_and_addresses():
             command,
             capture_output=True,
             text=True,
-            env={**os.environ, "PATH": path},
+            env=of_command(PATH=path),
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.split()

@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 import tiny_agent
 from cli_process import CommandOnTerminal
+from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
 from boardwarden.deploy import compiler, deploying
 from boardwarden.errors import DeployError
 
 REPO = Path(__file__).resolve().parents[1]
-COMMAND = [sys.executable, "-W", "error", "-m", "boardwarden"]
-LIMIT_S = 60
 ASYNCIO_APP = b"""\
 import asyncio
 print("application runs")
@@ -30,19 +29,6 @@ async def main():
 asyncio.run(main())
 """
 pytestmark = pytest.mark.timeout(120)
-
-
-def run(*words, **environment):
-    """Run the command without a terminal."""
-    env = {name: value for name, value in os.environ.items() if name != "BOARDWARDEN_BOARD"}
-    return subprocess.run(
-        [*COMMAND, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        env={**env, **environment},
-    )
 
 
 def sentence_of(done):

@@ -4,11 +4,10 @@ import fcntl
 import json
 import os
 import pty
-import subprocess
-import sys
 import tty
 
 import pytest
+from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
 from boardwarden.doctor import advice
@@ -17,22 +16,8 @@ from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import LinkStatus
 from boardwarden.transport.sim import board_path
 
-COMMAND = [sys.executable, "-W", "error", "-m", "boardwarden"]
 LIVES = b"async def main():\n    await asyncio.sleep(1000)\nprint('on')\nasyncio.run(main())\n"
 LOOPS = b"import time\nprint('application runs')\nwhile True: time.sleep_ms(20)\n"
-
-
-def run(*words):
-    """Run the command without a terminal."""
-    env = {name: value for name, value in os.environ.items() if name != "BOARDWARDEN_BOARD"}
-    return subprocess.run(
-        [*COMMAND, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env=env,
-    )
 
 
 @pytest.fixture
