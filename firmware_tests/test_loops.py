@@ -307,6 +307,39 @@ def test_what_is_shrunk_is_the_same():
             assert figure == (min(values[place] >> shift, 0xFFFE) if known else 0xFFFF)
 
 
+def test_what_is_known_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(13)
+    for _ in range(200):
+        values = array("i", [_word(chance) for _ in range(24)])
+        count = chance.below(25)
+        mask = slow.known(values, count)
+        assert quick.known(values, count) == mask, values
+        assert mask == sum(1 << place for place in range(count) if values[place] != _UNKNOWN)
+
+
+def test_means_and_rises_are_the_same():
+    quick, slow = _both()
+    chance = _Chance(17)
+    counts = set()
+    for turn in range(200):
+        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12)])
+        if turn & 1:  # holes, and nothing before some time
+            for slot in range(chance.below(60), 60):
+                ring[slot * 12 + 4] = 0xFFFF
+            for _ in range(chance.below(20)):
+                ring[chance.below(60) * 12 + 4] = 0xFFFF
+        points = [array("i", [-7] * 13) for _ in range(2)]
+        newest = chance.below(60)
+        count = slow.means(ring, newest, 60, 12, 4, points[1], 12)
+        assert quick.means(ring, newest, 60, 12, 4, points[0], 12) == count, (turn, newest)
+        assert points[0] == points[1], (turn, newest)
+        assert list(points[0][count:]) == [-7] * (13 - count)
+        assert quick.rises(points[0], count) == slow.rises(points[1], count), points
+        counts.add(count)
+    assert counts.issuperset((0, 12)) and len(counts) > 4, counts
+
+
 def test_what_is_crossed_is_the_same():
     quick, slow = _both()
     chance = _Chance(9)
@@ -481,9 +514,12 @@ def test_neither_allocates():
     places = bytes(range(3, 9))
     rows = array("i", [4, 201, 0, 0] * 8)
     row = array("H", [0] * 3)
+    ring = array("H", range(60))
+    points = array("i", [0] * 12)
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
         compare, copy, shrink, crossed = kind.compare, kind.copy, kind.shrink, kind.crossed
+        known, means, rises = kind.known, kind.means, kind.rises
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
@@ -492,6 +528,9 @@ def test_neither_allocates():
             compare(values, base, places, 1, 6, fields)
             shrink(values, places, places, row, 3)
             crossed(values, rows, 0, 8)
+            known(values, 9)
+            means(ring, 59, 60, 1, 0, points, 12)
+            rises(points, 12)
             copy(values, base, 9)
         assert base == values
 

@@ -42,7 +42,7 @@ class Agent:
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
-        locks = (None, None)
+        locks = ()
         if self.threads.available:
             locks = (self.threads.lock(), self.threads.lock())
         self.clock = Clock(board.ticks_ms, board.ticks_diff, *locks)
@@ -50,7 +50,8 @@ class Agent:
         self._news = self.clock.news
         self._rest_us = 0  # for how long there is nothing to do unless there is news,
         self._rested_us = 0  # since when
-        self._lock = self.threads.lock()
+        self._stepping = False
+        self._lock = self.threads.lock() if locks else None
         self._making = self.threads.lock()
         self.memory = Memory(board, self.clock)
         self.load = Load(board, self.threads.ident)
@@ -73,7 +74,7 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.link = link
-        self.uplink = self.session = self._handlers = None
+        self.uplink = self.session = self._receive = self._handlers = None
         self.busy_us = 0  # the agent's own time since the last sample
         self._due_s = 0
         self._due_ms = 0
@@ -98,6 +99,7 @@ class Agent:
             self._handler_of,
             self._host,
         )
+        self._receive = self.session.receive  # a bound method is an object: made once
 
     def close(self):
         """Leave everything as it was found."""
@@ -114,12 +116,14 @@ class Agent:
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         """
         began = self.ticks_us()
-        if not self._lock.acquire(0):
-            return 10  # another thread is at it
+        lock = self._lock
+        if self._stepping or (lock is not None and not lock.acquire(0)):
+            return 10  # another thread is at it, or the application in an interrupt
         rested = 0
         wait = 1000
         try:  # at once: Ctrl-C must not leave it locked
-            heard = listen and self.session is not None and self.session.receive()
+            self._stepping = True
+            heard = listen and self._receive is not None and self._receive()
             if not heard and _DUE not in self._news:
                 rested = self.ticks_diff(began, self._rested_us)
                 if not 0 <= rested < self._rest_us:
@@ -132,7 +136,9 @@ class Agent:
             self.faults += 1
         finally:
             self.busy_us += self.ticks_diff(self.ticks_us(), began)
-            self._lock.release()
+            self._stepping = False
+            if lock is not None:
+                lock.release()
         if rested:
             wait = (self._rest_us - rested) // 1000 + 1
         elif self.policy is not None:

@@ -38,34 +38,50 @@ class Governor:
         if not self._warm:
             self._warm = True
             return
-        cost_us = min(cost_us, _MAX_COST_US)
-        self.cost_us = _mean(self.cost_us, cost_us) if self.cost_us else cost_us
+        if cost_us > _MAX_COST_US:
+            cost_us = _MAX_COST_US
+        mean = self.cost_us
+        if mean:
+            cost_us = _bounded(cost_us, mean)
+            mean += (cost_us - mean) >> _SMOOTH_SHIFT
+        else:
+            mean = cost_us
+        self.cost_us = mean
         interval = self.interval_ms
-        if interval:
-            if period_ms > 0:
-                rest_us = max(0, min(busy_us, _MAX_BUSY_US) - self.cost_us)
-                # µs / ms: permille
-                self._rest = _mean(self._rest, (rest_us << _REST_SHIFT) // period_ms)
-            needed = self._needed()
-            if needed > interval or needed < interval - (interval >> 2):
-                # What was asked for may be longer than any stretched one.
-                interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
-                self.interval_ms = max(self.wanted_ms, interval)
+        if not interval:
+            return
+        if period_ms > 0:
+            if busy_us > _MAX_BUSY_US:
+                busy_us = _MAX_BUSY_US
+            rest = 0
+            if busy_us > mean:
+                rest = (busy_us - mean << _REST_SHIFT) // period_ms  # µs / ms: permille
+            mean = self._rest
+            self._rest = mean + ((_bounded(rest, mean) - mean) >> _SMOOTH_SHIFT)
+        needed = self._needed()
+        if needed > interval or needed < interval - (interval >> 2):
+            # What was asked for may be longer than any stretched one.
+            interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
+            self.interval_ms = max(self.wanted_ms, interval)
 
     def _needed(self):
         """Return the shortest interval that keeps to the budget."""
         budget = self.budget_permille
-        left = max((budget << _REST_SHIFT) - self._rest, budget << (_REST_SHIFT - 2))
+        left = (budget << _REST_SHIFT) - self._rest
+        least = budget << (_REST_SHIFT - 2)
+        if left < least:
+            left = least
         return (self.cost_us << _REST_SHIFT) // left + 1
 
 
-def _mean(mean, value):
-    """Return a moving mean that has seen one more value.
+def _bounded(value, mean):
+    """Return what a moving mean takes of a value.
 
     One that is high may be another thread's or an interrupt's doing: it counts as twice the mean
     at most. If they go on, the mean follows soon.
     """
-    return mean + ((min(value, 2 * mean + _STEP) - mean) >> _SMOOTH_SHIFT)
+    most = 2 * mean + _STEP
+    return most if value > most else value
 
 
 def check_budget(permille):

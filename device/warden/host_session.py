@@ -231,39 +231,39 @@ class Session:
 
         0: until a host subscribes.
 
-        It goes on for a few milliseconds at most, lest a host that has to be told everything keep
-        the application waiting.
+        It sends four frames at most, lest a host that has to be told everything keep the
+        application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
-        if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
+        due = self._due
+        if due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
             self._forget_news()
             return 0
-        if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
+        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        if left <= 0:
             self._part("lost")
             return 0
         if not self._uplink.ready():
             return _FULL_MS
-        if not (self._due or _DUE in self._news):
-            return self._silent_in_ms()
+        news = self._news
+        if not due and news.find(_DUE) < 0:
+            return left
         self._frames = 0
         done = (
             self._pump_tables()
-            and self._pump_replies()
-            and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and (not self._news[_SAMPLE_PLACE] or self._pump_table(self._sample))
+            and (due < _FIRST_REPLY or self._pump_replies())
+            and (not due & _DUE_SYNCED or self._pump_synced())
+            and (not news[_SAMPLE_PLACE] or self._pump_table(self._sample))
         )
-        if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
+        if due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
         if done:
-            return self._silent_in_ms()
+            return left
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
-
-    def _silent_in_ms(self):
-        return _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

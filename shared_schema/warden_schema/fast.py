@@ -255,6 +255,21 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     return -1
 
 
+@micropython.viper
+def known(values: ptr32, count: int) -> int:
+    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
+    mask = 0
+    index = 0
+    while index < count:
+        value = values[index]
+        if value >> 31:
+            value |= _NEGATIVE
+        if value != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -262,6 +277,7 @@ _SUM = const(2)
 _COUNT = const(3)
 _FIELDS = const(4)
 _STATS = const(3)
+_SLOTS_A_POINT = const(5)
 
 
 @micropython.viper
@@ -322,3 +338,52 @@ def file(cells: ptr32, ring: ptr16, to: int, longer: ptr32, metrics: int, last: 
                 longer[at + _COUNT] += 1
         to += _STATS
         at += _FIELDS
+
+
+@micropython.viper
+def means(
+    ring: ptr16, newest: int, slots: int, stride: int, at: int, points: ptr32, most: int
+) -> int:
+    """Put the means of every five slots of a ring into points[:most], newest first."""
+    count = 0
+    left = slots
+    slot = newest
+    while count < most:
+        total = 0
+        filled = 0
+        end = left - _SLOTS_A_POINT
+        if end < 0:
+            break
+        while left > end:
+            figure = ring[slot * stride + at]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = slots - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    return count
+
+
+@micropython.viper
+def rises(points: ptr32, count: int) -> int:
+    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    s = 0
+    newer = 0
+    while newer < count:
+        figure = points[newer]
+        older = newer + 1
+        while older < count:
+            other = points[older]
+            if figure > other:
+                s += 1
+            elif figure < other:
+                s -= 1
+            older += 1
+        newer += 1
+    return s
