@@ -41,10 +41,15 @@ def granted(stack: ExitStack, ask: Callable[[], AbstractContextManager[object]])
             time.sleep(pause)
 
 
-def send(receiver: str, data: bytes) -> str:
-    """Send size, SHA-256 and bytes to "host:port"; return what it answers."""
-    host, _, port = receiver.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30.0) as line:
+def endpoint(text: str) -> tuple[str, int]:
+    """Return what a socket takes of "host:port"; ValueError for anything else."""
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def send(receiver: tuple[str, int], data: bytes) -> str:
+    """Send size, SHA-256 and bytes; return what the receiver answers."""
+    with socket.create_connection(receiver, timeout=30.0) as line:
         line.sendall(f"{len(data)} {hashlib.sha256(data).hexdigest()}\n".encode() + data)
         return line.makefile().readline().strip()
 
@@ -53,11 +58,11 @@ def main() -> int:
     """Return the exit status: 0 if the board has the file."""
     parser = argparse.ArgumentParser(description="Send a file to a board that runs receiver.py.")
     parser.add_argument("board", help="where its agent is, such as /dev/ttyACM0")
-    parser.add_argument("receiver", help="where receiver.py listens, host:port")
+    parser.add_argument("receiver", type=endpoint, help="where receiver.py listens, host:port")
     parser.add_argument("file", type=Path)
     given = parser.parse_args()
-    data = given.file.read_bytes()
     try:
+        data = given.file.read_bytes()
         with boardwarden.open(given.board) as board, ExitStack() as stack:
             granted(stack, lambda: board.operation("update", memory=TRANSFER_BYTES, timeout=120.0))
             room = (ResourceType.STORAGE, len(data), "update", Priority.NORMAL, 120.0)

@@ -73,10 +73,10 @@ async def main():
     pictures = 0
     while True:
         pictures += 1
-        waiting.append(Upload(f"picture {pictures}", 50 * CHUNK_BYTES))
+        waiting.append(Upload(f"picture {pictures}", 80 * CHUNK_BYTES))
         worker = warden.spawn(upload_all(waiting), name="uploader", priority=warden.LOW)
         for _ in range(2):  # so long is the radio on
-            await asyncio.sleep_ms(300)
+            await asyncio.sleep_ms(500)
             await alarm()
         worker.cancel()
         try:
@@ -84,7 +84,7 @@ async def main():
         except asyncio.CancelledError:
             print(f"radio off, {waiting[0].sent} of {waiting[0].size} bytes are sent")
         print("operations and leases left:", warden.operations(), warden.allocations())
-        await asyncio.sleep_ms(300)
+        await asyncio.sleep_ms(500)
 
 
 asyncio.run(main())

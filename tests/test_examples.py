@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cli_process import LIMIT_S, finish, line_of, run, start
+from virtual_time import until
 
 import boardwarden
 from boardwarden.transport import transport_for
@@ -95,6 +96,7 @@ async def test_logger_keeps_to_its_quota_and_survives_a_full_card():
             ("log", 8192, "/sd")
         }
         assert 2 <= len(board.allocations) <= 4
+        await until(lambda: all(lease.committed for lease in board.allocations[:-1]), 5)
         (lines,) = await told(board, r"(\d+) lines, (\d+) lost\n")
         assert lines[2] == "0"
 
@@ -216,12 +218,21 @@ async def test_receiver_keeps_nothing_of_what_came_damaged(receiver):
     assert not Path("update.new").exists()
 
 
-async def test_host_update_to_no_board_is_one_sentence():
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("tcp://127.0.0.1:1", "127.0.0.1:1", "new.bin"), r"Nothing listens on port 1 of .*\n"),
+        (("sim", "127.0.0.1:1", "new.bin"), r".*Connection refused\n"),
+        (("sim", "127.0.0.1:1", "none.bin"), r".*No such file.*\n"),
+        (("sim", "127.0.0.1", "new.bin"), r"(?s)usage: .*invalid endpoint value: '127.0.0.1'\n"),
+    ],
+    ids=["no board", "no receiver", "no file", "no port"],
+)
+async def test_host_update_says_what_is_wrong(arguments, said):
     Path("new.bin").write_bytes(b"new")
-    nobody = ("tcp://127.0.0.1:1", "127.0.0.1:1")
-    done = await run(*nobody, "new.bin", command=host("host_update.py"))
-    assert (done.status, done.out) == (2, "")
-    assert re.fullmatch(r"Nothing listens on port 1 of 127\.0\.0\.1: .*\n", done.err)
+    done = await run(*arguments, command=host("host_update.py"))
+    assert done.status == 2
+    assert re.fullmatch(said, done.err)
 
 
 @runs("host_fleet.py")
