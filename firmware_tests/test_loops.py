@@ -318,6 +318,42 @@ def test_what_is_known_is_the_same():
         assert mask == sum(1 << place for place in range(count) if values[place] != _UNKNOWN)
 
 
+def test_what_is_put_is_the_same():
+    quick, slow = _both()
+    odd = (None, 0, 1, -90, 0x3FFFFFFF, -0x3FFFFFFF, -0x40000000, True, False)
+    chance = _Chance(19)
+    for _ in range(200):
+        four = [odd[chance.below(len(odd))] for _ in range(4)]
+        words = [array("i", [7] * 6) for _ in range(2)]
+        quick.put(words[0], 1, *four)
+        slow.put(words[1], 1, *four)
+        assert words[0] == words[1], four
+        found = [None if word == _UNKNOWN else word for word in words[0]]
+        assert found == [7] + [None if each == -0x40000000 else each for each in four] + [7]
+
+
+def test_governing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(23)
+    seen = set()
+    for _ in range(60):
+        wanted = (20, 100, 1000, 600_000, 0)[chance.below(5)]
+        states = [array("i", [1 + chance.below(1000), wanted, wanted, 0, 0, 77])]
+        states.append(array("i", states[0]))
+        for _ in range(30):
+            scale = chance.below(23) if wanted != 20 else 23
+            cost = chance.below(0x10000) << scale >> 16
+            cost = min(cost, 8_000_000)
+            busy = min(cost + (chance.below(0x10000) << scale >> 16), 16_000_000)
+            period = chance.below(60_000) >> chance.below(16)
+            quick.govern(states[0], cost, busy, period)
+            slow.govern(states[1], cost, busy, period)
+            assert states[0] == states[1], (cost, busy, period)
+            seen.add(states[0][2])
+        assert states[0][5] == 77
+    assert len(seen) > 20 and 60_000 in seen, seen
+
+
 def test_means_and_rises_are_the_same():
     quick, slow = _both()
     chance = _Chance(17)
@@ -516,10 +552,12 @@ def test_neither_allocates():
     row = array("H", [0] * 3)
     ring = array("H", range(60))
     points = array("i", [0] * 12)
+    state = array("i", [10, 100, 100, 0, 0])
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
         compare, copy, shrink, crossed = kind.compare, kind.copy, kind.shrink, kind.crossed
         known, means, rises = kind.known, kind.means, kind.rises
+        govern, put = kind.govern, kind.put
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
@@ -531,6 +569,8 @@ def test_neither_allocates():
             known(values, 9)
             means(ring, 59, 60, 1, 0, points, 12)
             rises(points, 12)
+            govern(state, 5000, 9000, 1000)
+            put(base, 2, None, 5, -90, 1)
             copy(values, base, 9)
         assert base == values
 

@@ -5,7 +5,6 @@ from micropython import const
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
-from .governor import check_budget
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -23,6 +22,10 @@ _MAX_INTERVAL_MS = const(600_000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_MS = const(1000)  # the ticks of microseconds wrap
 _DUE = b"\x01"  # in the clock's news
+
+# In the governor's state.
+_WANTED = const(1)
+_INTERVAL = const(2)
 
 
 class Agent:
@@ -60,6 +63,7 @@ class Agent:
         self.history = History()
         self.sampler = Sampler(self, budget_permille)
         self.governor = self.sampler.governor
+        self._rates = self.governor.state
         self.values = self.sampler.values
         self.boot_id = board.random_30()
         self.sample = Sample(self.values)
@@ -204,7 +208,7 @@ class Agent:
         left = 1000
         if self.policy is not None:
             self.policy.tick()
-        if self.governor.interval_ms:
+        if self._rates[_INTERVAL]:
             left = -clock.since(self._due_s, self._due_ms)
             if left <= 0:
                 self._take_sample()
@@ -221,9 +225,9 @@ class Agent:
 
     def _plan(self, late_ms):
         """Set when the next sample is due; skip the ones that are past. Return the ms until."""
-        interval = self.governor.interval_ms
+        interval = self._rates[_INTERVAL]
         if self.policy is not None and self.policy.ladder.level:
-            interval = self.governor.wanted_ms  # to look in time matters more than the budget now
+            interval = self._rates[_WANTED]  # to look in time matters more than the budget now
         left = interval - late_ms % interval if late_ms < 1 << 28 else interval
         due = self.clock.ms + left
         self._due_s = self.clock.s + due // 1000
@@ -259,9 +263,7 @@ class Agent:
             raise TypeError("interval_ms must be an int")
         if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
             raise ValueError("interval_ms must be 20 to 600000")
-        if budget_permille is not None:
-            self.governor.budget_permille = check_budget(budget_permille)
-        self.governor.want(interval_ms)
+        self.governor.want(interval_ms, budget_permille)
         self.clock.advance()
         self._due_s = self.clock.s
         self._due_ms = self.clock.ms

@@ -57,6 +57,7 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
+        self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
         self._uplink = uplink
         self._clock = clock
@@ -90,11 +91,6 @@ class Session:
         self.tables.append(table)
         table.place = len(self.tables)
 
-    @property
-    def bad(self):
-        """Frames that were broken, or whole but made no sense."""
-        return self._reader.bad + self._malformed
-
     # --- from the host --------------------------------------------------------------------------
 
     def receive(self):
@@ -113,6 +109,7 @@ class Session:
                     self._handle(reader.length)
             rounds -= 1
             if count < len(chunk) or not rounds:
+                self.bad = reader.bad + self._malformed
                 return True
             count = self._link.read(chunk)
 
