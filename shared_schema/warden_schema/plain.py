@@ -326,6 +326,42 @@ def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
         state[_INTERVAL] = interval
 
 
+def flat(payload, length: int, words, most: int) -> int:
+    """Take an array of at most `most` small integers and nils into words; return how many, or 0.
+
+    Integers below 2**30 that are not negative. 0: payload[:length] begins with something else.
+    """
+    if length < 1:
+        return 0
+    count = payload[0] - 0x90
+    if count < 1 or count > most:
+        return 0
+    at = 1
+    index = 0
+    while index < count:
+        if at >= length:
+            return 0
+        head = payload[at]
+        at += 1
+        if head >= 0x80:
+            if head == 0xC0:
+                head = _UNKNOWN
+            else:
+                size = 1 << (head & 3)
+                if head < 0xCC or head > 0xCE or at + size > length:
+                    return 0
+                end = at + size
+                head = 0
+                while at < end:
+                    if head > 0x3FFFFF:
+                        return 0
+                    head = head << 8 | payload[at]
+                    at += 1
+        words[index] = head
+        index += 1
+    return count
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
