@@ -350,7 +350,7 @@ def test_flat_messages_are_read_the_same():
             words = array("i", [-7])
             assert kind.flat(data, length, words, 1) == (1 if number < 1 << 30 else 0)
             assert words[0] == (number if number < 1 << 30 else -7), number
-            assert not kind.flat(data, length - 1, words, 1) or length == 2 and not number
+            assert not kind.flat(data, length - 1, words, 1) or (length == 2 and not number)
 
 
 def test_what_is_put_is_the_same():
