@@ -105,9 +105,10 @@ class Policy:
     def __init__(self, agent, board, limits):
         clock = agent.clock
         new_lock = agent.threads.lock
+        new_gate = agent.threads.gate
         max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
-        self.events = Events(clock, new_lock(), new_lock())
+        self.events = Events(clock, new_lock(), new_gate())
         post = self.events.post
         supply = Supply(board, agent.memory, agent.load, reserve_permille)
         self.ledger = Ledger(supply, clock, new_lock(), post)
@@ -129,7 +130,7 @@ class Policy:
         self.thresholds = Thresholds(figures, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)
         self.ladder = Ladder(
-            self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_lock()
+            self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_gate()
         )
         self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
