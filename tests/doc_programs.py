@@ -108,8 +108,11 @@ class Programs:
             assert process.returncode == 0, printed.decode()
             return
         printed = ""
+        until = asyncio.get_running_loop().time() + LIMIT_S / 2
         while not prints(expected, printed):
-            line = await asyncio.wait_for(process.stdout.readline(), LIMIT_S)
+            left = until - asyncio.get_running_loop().time()
+            assert left > 0, f"it printed {printed!r}"
+            line = await asyncio.wait_for(process.stdout.readline(), left)
             assert line, printed
             printed += line.decode()
         assert "Traceback" not in printed, printed

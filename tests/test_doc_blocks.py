@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from doc_blocks import PAGES, REPO, blocks, commands
-from doc_commands import Commands, check_options, cli, promtool
+from doc_commands import Commands, check_make, check_options, cli, promtool
 from doc_programs import Programs, is_fragment, whole
 
 from boardwarden import policy_file
@@ -26,6 +26,11 @@ NOT_RUN = {
 }
 _BLOCK_PAGES = [page for page in PAGES if blocks(page)]
 _MANIFEST_WORDS = re.compile(r"(include|module|package|freeze|require)\(")
+_OUR_PATH = re.compile(
+    r"(?:^|[ =])((?:tools|device|host|shared_schema|tests|firmware_tests|bench|examples|docs|warden"
+    r"|warden_schema)/[\w./-]+)"
+)
+_BASES = ("", "device", "shared_schema")
 _INLINE = re.compile(r"`([^`\n]+)`")
 pytestmark = pytest.mark.timeout(180)
 
@@ -116,9 +121,13 @@ def _prometheus(text, folder):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-def test_the_commands_in_the_prose_exist(page):
+def test_the_commands_and_files_in_the_prose_exist(page):
     options = cli()
     for text in _INLINE.findall(page.read_text(encoding="utf-8")):
+        for path in _OUR_PATH.findall(text):
+            assert any((REPO / base / path).exists() for base in _BASES), text
+        if re.match(r"make( |$)", text) and "-C" not in text:
+            check_make(shlex.split(text)[1:])
         if text.startswith("boardwarden ") and "COMMAND" not in text:
             words = re.sub(r"[\[\]…]", " ", text.removeprefix("boardwarden "))
             check_options(shlex.split(words), options)
