@@ -34,10 +34,11 @@ class Command(NamedTuple):
 
 def blocks(page):
     """Return the code blocks of a page, in order."""
-    return list(_blocks(page, page.read_text(encoding="utf-8").split("\n")))
+    return list(in_lines(page, page.read_text(encoding="utf-8").split("\n")))
 
 
-def _blocks(page, lines):
+def in_lines(page, lines):
+    """Yield the code blocks of a page's lines."""
     before = []  # the prose since the last block
     at = 0
     while at < len(lines):

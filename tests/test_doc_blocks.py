@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doc_blocks import PAGES, REPO, blocks, commands
+from doc_blocks import PAGES, REPO, blocks, commands, in_lines
 from doc_commands import Commands, check_make, check_options, cli, promtool
 from doc_programs import Programs, is_fragment, whole
 
@@ -115,6 +115,27 @@ def _prometheus(text, folder):
     if checker:
         (folder / "prometheus.yml").write_text(text)
         subprocess.run([checker, "check", "config", "prometheus.yml"], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("```sh\nls\n```\n", "of kind 'sh'"),
+        ("```\nls\n```\n", "of kind ''"),
+        ("Text.\n\n    ls\n", "of kind 'indented'"),
+        ("```python\nprint(1)\n```\n", "neither the board's nor the host's"),
+        ("```console\n$ ls\n```\n", "nothing is known of the command ls"),
+        ("```console\n$ boardwarden look\n```\n", "has no command look"),
+        ("```console\n$ make nothing\n```\n", "nothing"),
+        ("```toml\n[limits]\n```\n", "saved under no name"),
+    ],
+)
+async def test_no_block_is_passed_over(text, why, tmp_path, monkeypatch):
+    page = REPO / "docs" / "no-such-page.md"
+    (block,) = in_lines(page, text.split("\n"))
+    async with Programs(tmp_path, monkeypatch.setenv) as programs:
+        with Commands(programs, False) as shell, pytest.raises(AssertionError, match=why):
+            await _do(block, None, programs, shell)
 
 
 # --- what the prose says ----------------------------------------------------------------------
