@@ -62,18 +62,29 @@ if options.base:
     _include_base()
 
 
-def _schema():
-    """The schema's files but for `ids.py`, which the host reads; and `fast.py` only if mpy-cross is
-    told a machine to compile it for.
+def _viper():
+    """Whether mpy-cross is told a machine to compile viper for.
 
     What it is told is among the arguments of MicroPython's makemanifest.py, and nowhere else that
     a manifest can see.
     """
-    viper = options.viper and any("-march=" in argument for argument in sys.argv)
-    files = sorted(os.listdir("../shared_schema/warden_schema"))
-    left_out = ("ids.py",) if viper else ("ids.py", "fast.py")
-    return [name for name in files if name.endswith(".py") and name not in left_out]
+    return options.viper and any("-march=" in argument for argument in sys.argv)
 
 
+def _but(folder, *left_out):
+    names = sorted(os.listdir(folder))
+    return [name for name in names if name.endswith(".py") and name not in left_out]
+
+
+# The host reads `ids.py`; the board's code has its names and numbers.
+_left_out = ("ids.py",) if _viper() else ("ids.py", "fast.py")
 package("warden")
-package("warden_schema", files=_schema(), base_path="../shared_schema")
+package(
+    "warden_schema",
+    files=_but("../shared_schema/warden_schema", *_left_out),
+    base_path="../shared_schema",
+)
+if any(argument.startswith("PORT_DIR=") and argument.endswith("/qemu") for argument in sys.argv):
+    # The one board that has neither a clock nor a second serial port in MicroPython.
+    _left_out = () if _viper() else ("mps2_fast.py",)
+    package("warden", files=_but("mps2/warden", *_left_out), base_path="mps2")

@@ -1,5 +1,7 @@
 """The board's side of a session: silence, subscription, what it tells, what it is asked."""
 
+from array import array
+
 from harness import raises
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
@@ -20,7 +22,7 @@ class Rig:
         self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
         self.line = FakeLine(window)
         self.uplink = Uplink(self.line)
-        self.sample = Sample([1, 0, 1000] + [None] * 21)
+        self.sample = Sample(array("i", [1, 0, 1000] + [-0x40000000] * 21))
         self.sample.renew(False)
         self.calls = []
         self.heard = []  # what was said of hosts

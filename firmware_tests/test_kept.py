@@ -186,7 +186,7 @@ def test_any_damage_is_told_and_the_board_starts():
     after = rig.restored()
     for data in damaged:
         _write(rig.path, data)
-        after.policy.thresholds.table[:] = Rig().policy.thresholds.table
+        after.policy.thresholds.replace(Rig().policy.thresholds)
         after.policy.set_limits(2, 300_000, 100, 5000)
         after.policy.sessions.quotas = {}
         restore(after.agent)

@@ -1,21 +1,40 @@
 """Thresholds: levels with hysteresis and a hold time, for figures that should be low or high."""
 
+from array import array
+
 from harness import no_heap, raises
-from warden.figures import METRICS
+from warden.figures import METRICS, PLACES
 from warden.levels import CLEAR, CRITICAL, PROTECT, RESET, TELL, WARN, Thresholds
+
+_UNKNOWN = -0x40000000
+
+
+class FakeFigures:
+    """Stands in for `warden.figures.Figures`: what the test sets, by metric."""
+
+    def __init__(self):
+        self.values = array("i", [_UNKNOWN] * 29)
+
+    def __setitem__(self, metric, value):
+        self.values[PLACES[metric]] = _UNKNOWN if value is None else value
+
+    def read(self, metric):
+        value = self.values[PLACES[metric]]
+        return None if value == _UNKNOWN else value
+
+    def renew(self, metrics):
+        for metric in metrics:
+            assert PLACES[metric] >= 24, "it is measured"
 
 
 class Watch:
     """Thresholds over figures that the test sets; `events` is what was posted."""
 
     def __init__(self, can_reset=False):
-        self.figures = [None] * len(METRICS)
+        self.figures = FakeFigures()
         self.events = []
-        self.thresholds = Thresholds(self._figure, self._post, can_reset)
+        self.thresholds = Thresholds(self.figures, self._post, can_reset)
         self.set = self.thresholds.set
-
-    def _figure(self, metric):
-        return self.figures[metric]
 
     def _post(self, kind, subject, detail, value):
         self.events.append((detail, value))
@@ -142,14 +161,34 @@ def test_to_look_allocates_nothing_while_nothing_is_crossed():
     assert WARN == 1
 
 
+def test_others_can_be_watched_instead_and_whoever_looks_is_told():
+    watch, other = Watch(), Watch()
+    watch.set("memory", 750, 900, 650)
+    watch.set("tasks", warn=5)
+    assert watch.levels("memory", [800]) == [WARN]
+    other.set("cpu", warn=500)
+    rows = []
+    watch.thresholds.changed = rows.append
+    watch.thresholds.moved = False
+    watch.thresholds.replace(other.thresholds)
+    assert watch.thresholds.moved and rows == [0, None]
+    assert [each.name for each in watch.thresholds.all()] == ["cpu"]
+    assert watch.levels("cpu", [499, 500, 900]) == [CLEAR, WARN, WARN]
+    assert watch.levels("memory", [990]) == [WARN]  # of cpu: memory is not looked at any more
+    assert watch.events[1:] == [("warn", 500)]
+
+
 def test_metrics_are_those_of_the_schema_on_cpython():  # where dicts have an order
-    from warden.figures import _PLACES
+    from warden.figures import FIRST_MADE
     from warden_schema import ids
 
-    first = 4  # before it are those that are not in the sample as they are
     assert list(METRICS) == list(ids.THRESHOLD_METRICS)
+    assert len(ids.SAMPLE_VALUES) == FIRST_MADE
+    made = ("memory", "memory_exhausted_in", "storage", "storage_exhausted_in", "available_bytes")
     names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
-    names.update(cpu="cpu_permille", overhead="overhead_permille", available_bytes="free_bytes")
-    for metric in range(first, len(METRICS)):
-        name = names.get(METRICS[metric], METRICS[metric])
-        assert ids.SAMPLE_VALUES[_PLACES[metric - first]] == name
+    names.update(cpu="cpu_permille", overhead="overhead_permille")
+    for metric, place in zip(METRICS, PLACES):
+        if metric in made:
+            assert place == FIRST_MADE + made.index(metric)
+        else:
+            assert ids.SAMPLE_VALUES[place] == names.get(metric, metric)

@@ -19,14 +19,6 @@ except (ImportError, ValueError, SyntaxError):
 _MARGIN = 16
 # What the loops treat apart, three times as often as chance would have it.
 _SPECIAL = b"\xc0\xc0\xc0\x7d\x7d\x00\x01\x05\x06\x0a\x0d\x1a\x1f\x20\x91\x9f\x90\xa0\x5d\xe0\xff"
-_NUMBERS = (
-    (None, True, False, 0, 1, 5, 0x7E, 0x7F, 0x80, 0x81, 0xFE, 0xFF, 0x100, 0x101, 0xFFFE, 0xFFFF)
-    + (0x10000, 0x10001, 0xFFFFFF, 0x1000000, 0x3FFFFFFE, 0x3FFFFFFF, 0x40000000, 0x40000001)
-    + (0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 32, (1 << 32) + 5, (1 << 32) + 0xC0, (1 << 62) - 1)
-    + (1 << 62, (1 << 64) - 1, 1 << 64, (1 << 64) + 5, -1, -5, -0x20, -0x21, -0x80, -0x81, -0x8000)
-    + (-0x8001, -0x40000000, -0x40000001, -(1 << 31), -(1 << 32), -(1 << 32) - 5, -(1 << 63))
-    + (-(1 << 63) - 1,)
-)
 # OverflowError: of a place that no 32-bit board can count to.
 _OUTSIDE = (IndexError, OverflowError)
 
@@ -214,79 +206,195 @@ def test_reading_looks_at_nothing_beside_the_data():
         assert reading.take(fenced.buffer, length, length)[:2] == (length, [2, length, 30, 0])
 
 
-def _packed(kind, values, room, at, count=None):
-    fenced = _Fenced(room)
-    count = len(values) if count is None else count
-    end = _outcome(kind.pack, fenced.buffer, at, room, values, count, codec.put_int)
-    assert fenced.untouched(), (values, room, at)
-    return end, bytes(fenced.buffer)
+_UNKNOWN = -0x40000000
+# All that a word may hold, where something else is done with it.
+_WORDS = (
+    (_UNKNOWN, 0, 1, 5, 0x7E, 0x7F, 0x80, 0x81, 0xFE, 0xFF, 0x100, 0x101, 0xFFFE, 0xFFFF, 0x10000)
+    + (0x10001, 0xFFFFFF, 0x1000000, 0x3FFFFFFE, 0x3FFFFFFF, -1, -5, -0x1F, -0x20, -0x21, -0x7F)
+    + (-0x80, -0x81, -0x7FFF, -0x8000, -0x8001, -0x10000, -0x3FFFFFFE, -0x3FFFFFFF)
+)
+
+
+def _word(chance):
+    """Return a word, mostly a small one."""
+    if chance.below(3):
+        return chance.below(1000)
+    return _WORDS[chance.below(len(_WORDS))]
+
+
+def _packed(kind, words, at):
+    fenced = _Fenced(at + 5 * len(words))
+    return kind.pack(fenced.buffer, at, words, len(words)), bytes(fenced.buffer), fenced.untouched()
 
 
 def test_packing_is_the_same_for_each_number_and_stays_inside():
     quick, slow = _both()
-    for value in _NUMBERS:
-        for room in range(13):
-            for at in (0, 1, room - 5, room - 1, room, room + 1, -1, -room):
-                one = _packed(slow, [value], room, at)
-                assert _packed(quick, [value], room, at) == one, (value, room, at)
+    for word in _WORDS:
+        for at in (0, 3):
+            one = _packed(slow, array("i", [word]), at)
+            assert one[2]
+            assert _packed(quick, array("i", [word]), at) == one, word
+            value = None if word == _UNKNOWN else word
+            assert codec.decode(bytearray(one[1][at : one[0]]), one[0] - at) == value, word
+            known = bytearray(9)
+            if value is None or value >= 0 or value >= -0x20:
+                assert codec.put_int(known, 0, value) == one[0] - at
+            assert bytes(known[: codec.put_int(known, 0, value)]) == one[1][at : one[0]], word
 
 
-def test_packing_is_the_same_for_lists_of_numbers():
+def test_packing_is_the_same_for_many():
     quick, slow = _both()
     chance = _Chance(5)
     for turn in range(200):
-        values = []
-        for _ in range(chance.below(9)):
-            known = _NUMBERS[chance.below(len(_NUMBERS))]
-            values.append(chance.below(0x10000) >> chance.below(16) if turn & 1 else known)
-        for room in (4, 20, 90):
-            one = _packed(slow, values, room, turn % 3)
-            assert _packed(quick, values, room, turn % 3) == one, (values, room)
-            assert _packed(quick, tuple(values), room, turn % 3) == one
-            for count in (-1, 0, 1, len(values) + 1):
-                one = _packed(slow, values, room, 0, count)
-                assert _packed(quick, values, room, 0, count) == one, (values, count)
+        words = array("i", [_word(chance) for _ in range(chance.below(25))])
+        one = _packed(slow, words, turn % 3)
+        assert _packed(quick, words, turn % 3) == one, words
+        assert one[2]
+        to = array("i", [7] * (len(words) + 1))
+        (quick if turn & 1 else slow).copy(words, to, len(words))
+        assert list(to) == list(words) + [7]
 
 
-def test_packing_what_is_no_number_raises_the_same():
-    quick, slow = _both()
-    for value in ("x", b"x", [], (), {}, object(), 1.5):
-        assert _packed(slow, [1, value], 20, 0)[0] is TypeError, value
-        assert _packed(quick, [1, value], 20, 0)[0] is TypeError, value
+def _compared(kind, values, base, places, lasting):
+    fields = array("i", [77] * 14)
+    count = kind.compare(values, base, places, lasting, len(places), fields)
+    assert fields[13] == 77
+    return count, list(fields[:count])
 
 
-def _compared(kind, values, base, places, room):
-    fields = [77] * room
-    count = _outcome(kind.compare, values, base, places, fields, 48)
-    if isinstance(count, int) and count:  # else what is in the fields is nobody's
-        return count, fields
-    return count
-
-
-def test_comparing_and_renewing_is_the_same():
+def test_comparing_is_the_same():
     quick, slow = _both()
     chance = _Chance(7)
-    numbers = tuple(number for number in _NUMBERS if number is not True and number is not False)
     seen = set()
-    for turn in range(300):
-        count = chance.below(20)
-        places = bytes(chance.below(24) for _ in range(count))
-        values = [numbers[chance.below(len(numbers))] for _ in range(24)]
-        base = list(values)
-        for _ in range(chance.below(8)):
-            base[chance.below(24)] = (
-                chance.below(1000) if turn % 3 else numbers[chance.below(len(numbers))]
-            )
-        room = 3 + chance.below(11)
-        one = _compared(slow, values, base, places, room)
-        assert _compared(quick, values, base, places, room) == one, (values, base, places, room)
-        seen.add(one if isinstance(one, int) else one[0])
-        mask = chance.below(1 << 16) | chance.below(16) << 16
-        other = list(base)
-        slow.renew(values, base, places, mask)
-        quick.renew(values, other, places, mask)
-        assert other == base
-    assert seen.issuperset((0, 3, 4, 5)), seen
+    for turn in range(400):
+        lasting = chance.below(4)
+        places = bytes(2 + chance.below(22) for _ in range(lasting + chance.below(19)))
+        lasting = min(lasting, len(places))
+        base = array("i", [chance.below(1000), chance.below(1000)] + [0] * 22)
+        for place in range(2, 24):
+            base[place] = _word(chance)
+        base[2] = chance.below(60_000)
+        values = array("i", base)
+        if turn % 7:
+            values[0] += chance.below(3) + (210_000 if turn % 29 == 0 else 0)
+            values[1] = chance.below(1000)
+        for _ in range(chance.below(14 if turn % 5 == 0 else 6)):
+            values[2 + chance.below(22)] = _word(chance)
+        values[2] = max(values[2], 0)
+        one = _compared(slow, values, base, places, lasting)
+        assert _compared(quick, values, base, places, lasting) == one, (values, base, places)
+        seen.add(one[0])
+    assert seen.issuperset((0, 3, 4, 5, 6)), seen
+
+
+def test_what_is_shrunk_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(8)
+    for _ in range(200):
+        values = array("i", [max(_word(chance), -1) for _ in range(24)])
+        for place in range(24):
+            if values[place] < 0:
+                values[place] = _UNKNOWN
+        places = bytes(chance.below(24) for _ in range(3))
+        shifts = bytes(chance.below(16) for _ in range(3))
+        rows = [array("H", [9] * 4) for _ in range(2)]
+        quick.shrink(values, places, shifts, rows[0], 3)
+        slow.shrink(values, places, shifts, rows[1], 3)
+        assert rows[0] == rows[1], (values, places, shifts)
+        assert rows[0][3] == 9
+        for place, shift, figure in zip(places, shifts, rows[0]):
+            known = values[place] >= 0
+            assert figure == (min(values[place] >> shift, 0xFFFE) if known else 0xFFFF)
+
+
+def test_what_is_known_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(13)
+    for _ in range(200):
+        values = array("i", [_word(chance) for _ in range(24)])
+        count = chance.below(25)
+        mask = slow.known(values, count)
+        assert quick.known(values, count) == mask, values
+        assert mask == sum(1 << place for place in range(count) if values[place] != _UNKNOWN)
+
+
+def test_what_is_put_is_the_same():
+    quick, slow = _both()
+    odd = (None, 0, 1, -90, 0x3FFFFFFF, -0x3FFFFFFF, -0x40000000, True, False)
+    chance = _Chance(19)
+    for _ in range(200):
+        four = [odd[chance.below(len(odd))] for _ in range(4)]
+        words = [array("i", [7] * 6) for _ in range(2)]
+        quick.put(words[0], 1, *four)
+        slow.put(words[1], 1, *four)
+        assert words[0] == words[1], four
+        found = [None if word == _UNKNOWN else word for word in words[0]]
+        assert found == [7] + [None if each == -0x40000000 else each for each in four] + [7]
+
+
+def test_governing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(23)
+    seen = set()
+    for _ in range(60):
+        wanted = (20, 100, 1000, 600_000, 0)[chance.below(5)]
+        states = [array("i", [1 + chance.below(1000), wanted, wanted, 0, 0, 77])]
+        states.append(array("i", states[0]))
+        for _ in range(30):
+            scale = chance.below(23) if wanted != 20 else 23
+            cost = chance.below(0x10000) << scale >> 16
+            cost = min(cost, 8_000_000)
+            busy = min(cost + (chance.below(0x10000) << scale >> 16), 16_000_000)
+            period = chance.below(60_000) >> chance.below(16)
+            quick.govern(states[0], cost, busy, period)
+            slow.govern(states[1], cost, busy, period)
+            assert states[0] == states[1], (cost, busy, period)
+            seen.add(states[0][2])
+        assert states[0][5] == 77
+    assert len(seen) > 20 and 60_000 in seen, seen
+
+
+def test_means_and_rises_are_the_same():
+    quick, slow = _both()
+    chance = _Chance(17)
+    counts = set()
+    for turn in range(200):
+        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12)])
+        if turn & 1:  # holes, and nothing before some time
+            for slot in range(chance.below(60), 60):
+                ring[slot * 12 + 4] = 0xFFFF
+            for _ in range(chance.below(20)):
+                ring[chance.below(60) * 12 + 4] = 0xFFFF
+        points = [array("i", [-7] * 13) for _ in range(2)]
+        newest = chance.below(60)
+        count = slow.means(ring, newest, 60, 12, 4, points[1], 12)
+        assert quick.means(ring, newest, 60, 12, 4, points[0], 12) == count, (turn, newest)
+        assert points[0] == points[1], (turn, newest)
+        assert list(points[0][count:]) == [-7] * (13 - count)
+        assert quick.rises(points[0], count) == slow.rises(points[1], count), points
+        counts.add(count)
+    assert counts.issuperset((0, 12)) and len(counts) > 4, counts
+
+
+def test_what_is_crossed_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(9)
+    seen = set()
+    for _ in range(400):
+        values = array("i", [_word(chance) for _ in range(29)])
+        rows = array("i", [0] * 32)
+        for row in range(8):
+            place = chance.below(40)
+            edge = values[place] + chance.below(3) - 1 if place < 29 else 0
+            edge = max(-0x3FFFFFFF, min(edge, 0x3FFFFFFF))
+            words = (place if place < 29 else -1, edge, chance.below(2), chance.below(8) // 7)
+            for index, word in enumerate(words):
+                rows[4 * row + index] = word
+        for row in range(9):
+            one = slow.crossed(values, rows, row, 8)
+            assert quick.crossed(values, rows, row, 8) == one, (values, rows, row)
+            seen.add(one)
+    assert seen == set(range(-1, 8)), seen
 
 
 def test_gathering_and_filing_is_the_same():
@@ -308,26 +416,6 @@ def test_gathering_and_filing_is_the_same():
         assert list(cells[0][16:]) == [0] * 4
     assert list(rings[0][20:]) == [7] * 4
     assert any(longer[0])
-
-
-def test_equal_long_numbers_are_no_change():
-    quick, slow = _both()
-    for number in (1 << 30, 1 << 31, 1 << 62, 1 << 64, -(1 << 40)):
-        same = (number >> 1) * 2  # another object
-        for kind in (quick, slow):
-            assert kind.compare([number], [same], b"\x00", [0, 9, 0, 0], 48) == 3
-            fields = [0, 9, 0, 0]
-            assert kind.compare([number], [same - 5], b"\x00", fields, 48) == 4
-            assert fields == [0, 1, 0, 53]
-
-
-def test_a_place_that_is_not_there_raises_the_same():
-    quick, slow = _both()
-    for kind in (quick, slow):
-        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00\x02", [0] * 5, 48)
-        raises(IndexError, kind.compare, [1, 2], [2], b"\x00\x01", [0] * 5, 48)
-        raises(IndexError, kind.compare, [1, 2], [1, 2], b"\x00", [], 48)
-        raises(IndexError, kind.renew, [1, 2], [2], b"\x01", 1)
 
 
 def test_lengths_that_lie_are_refused_before_any_loop():
@@ -391,16 +479,19 @@ def test_the_delimiter_after_damage_may_open_the_next_frame():
         assert bad == 1
 
 
-def test_no_list_of_numbers_is_too_long():
+def test_no_list_of_figures_is_too_long():
     for count in range(12):
-        values = [70_000] * count
+        words = array("i", [70_000] * count)
         for room in range(5 * count + 3):
             fenced = _Fenced(room)
-            end = _outcome(codec.put_ints, fenced.buffer, 0, values, count)
+            end = _outcome(codec.put_words, fenced.buffer, 0, words, count)
             assert end == (5 * count if 5 * count <= room else IndexError), (count, room)
             assert fenced.untouched()
-    for at in (4, 5, 1000, -5, 1 << 31, 1 << 32):
-        raises(_OUTSIDE, codec.put_ints, bytearray(4), at, [1], 1)
+    one = array("i", [1])
+    for at in (4, 5, 1000, -1, -5, 1 << 31, 1 << 32):
+        raises(_OUTSIDE, codec.put_words, bytearray(8), at, one, 1)
+    for count in (2, -1, 1 << 31):
+        raises(_OUTSIDE, codec.put_words, bytearray(80), 0, one, count)
 
 
 def test_what_may_not_be_written_is_not():
@@ -408,11 +499,11 @@ def test_what_may_not_be_written_is_not():
     copy = bytes(bytearray(data))
     raises(TypeError, frame.encode, data, 5, bytearray(40))
     raises(TypeError, frame.encode, bytearray(20), 5, data)
-    raises(TypeError, codec.put_ints, data, 0, [1, 2], 2)
+    raises(TypeError, codec.put_words, data, 0, array("i", [1, 2]), 2)
     for nothing in (None, 0, 1000, []):
         raises(TypeError, frame.crc16, 1000, 0, 0)
         raises((TypeError, IndexError), frame.encode, nothing, 1, bytearray(20))
-        raises((TypeError, IndexError), codec.put_ints, nothing, 0, [1], 1)
+        raises((TypeError, IndexError), codec.put_words, nothing, 0, array("i", [1]), 1)
     assert data == copy
 
 
@@ -453,32 +544,45 @@ def test_neither_allocates():
     wire = bytearray(200)
     buf = bytearray(80)
     marks = array("i", (1, 0, 80, 0))
-    values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
-    places = bytes(range(8))
+    values = array("i", [100, 5, 1000, _UNKNOWN, 200, 60_000, 1_000_000, -1, -200])
+    base = array("i", [99, 9, 1000, _UNKNOWN, 199, 70_000, 1_000_001, 5, 60])
+    fields = array("i", [0] * 13)
+    places = bytes(range(3, 9))
+    rows = array("i", [4, 201, 0, 0] * 8)
+    row = array("H", [0] * 3)
+    ring = array("H", range(60))
+    points = array("i", [0] * 12)
+    state = array("i", [10, 100, 100, 0, 0])
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
-        compare, renew = kind.compare, kind.renew
-        put = codec.put_int
-        base = [None, True, 1, 5, 70_000, 1_000_001, 5, 60]
-        fields = [0] * 10
+        compare, copy, shrink, crossed = kind.compare, kind.copy, kind.shrink, kind.crossed
+        known, means, rises = kind.known, kind.means, kind.rises
+        govern, put = kind.govern, kind.put
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
             unescape(wire, 0, end, buf, marks)
-            pack(buf, 0, 80, values, 8, put)
-            compare(values, base, places, fields, 48)
-            renew(values, base, places, 0xFE)
-            assert base == values
+            pack(buf, 0, values, 9)
+            compare(values, base, places, 1, 6, fields)
+            shrink(values, places, places, row, 3)
+            crossed(values, rows, 0, 8)
+            known(values, 9)
+            means(ring, 59, 60, 1, 0, points, 12)
+            rises(points, 12)
+            govern(state, 5000, 9000, 1000)
+            put(base, 2, None, 5, -90, 1)
+            copy(values, base, 9)
+        assert base == values
 
 
 def test_taking_and_putting_allocate_nothing():
     reader = frame.Reader(60)
     payload = bytearray(62)
     wire = bytearray(130)
-    values = [None, True, 0, 200, 60_000, 1_000_000, -1, -200]
+    values = array("i", [_UNKNOWN, 1, 0, 200, 60_000, 1_000_000, -1, -200])
     with no_heap():
         payload[0] = 0x98
-        frame.encode(payload, codec.put_ints(payload, 1, values, 8), wire)
+        frame.encode(payload, codec.put_words(payload, 1, values, 8), wire)
         reader.take(wire, 0, 130)
     assert reader.length == 18
-    assert codec.decode(reader.payload, reader.length) == values
+    assert codec.decode(reader.payload, reader.length) == [None] + list(values)[1:]

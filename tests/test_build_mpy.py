@@ -88,6 +88,7 @@ def _on_board(program: str, folder: Path, cwd: Path) -> str:
 
 _AGENT = """
 import sys
+from array import array
 import warden
 from warden_schema import codec, frame, loops
 warden.start(link=False)
@@ -96,10 +97,11 @@ assert warden.status()["memory"]["total_bytes"] > 0
 with warden.operation("one"):
     assert warden.operations()
 warden.stop()
-values = [None, True, 0, 200, 60000, 1000000, -1]
+values = [None, 5, 0, 200, 60000, 1000000, -1]
+words = array("i", [-0x40000000] + values[1:])
 payload, wire = bytearray(40), bytearray(80)
 payload[0] = 0x97
-end = frame.encode(payload, codec.put_ints(payload, 1, values, 7), wire)
+end = frame.encode(payload, codec.put_words(payload, 1, words, 7), wire)
 reader = frame.Reader(38)
 assert reader.take(wire, 0, end) == end
 assert codec.decode(reader.payload, reader.length) == values

@@ -42,7 +42,6 @@ BOARD_MIDDLE = [
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
-    ["hal_mps2"],
     ["hal"],
     ["held", "forecast"],
     ["figures"],

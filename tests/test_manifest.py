@@ -51,6 +51,13 @@ def test_viper_is_left_out_where_it_does_not(frozen) -> None:
     assert frozen("-f-O2", "manifest.py") == _all() - {"warden_schema/fast.py"}
 
 
+def test_the_registers_of_qemus_board_are_frozen_for_its_port_only(frozen) -> None:
+    its_own = {f"warden/{name}.py" for name in ("hal_mps2", "mps2_fast", "mps2_plain")}
+    assert frozen("-f-march=armv7m", "-v", "PORT_DIR=/micropython/ports/qemu") == _all() | its_own
+    slow = its_own - {"warden/mps2_fast.py"}
+    assert frozen("-v", "PORT_DIR=/x/ports/qemu") == _all() - {"warden_schema/fast.py"} | slow
+
+
 def test_viper_can_be_left_out(frozen) -> None:
     assert frozen("-f-march=armv7m", viper=False) == _all() - {"warden_schema/fast.py"}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from firmware_errors import BuildError, say
 
 _KEEP = 4
-_FROZEN = ("device/manifest.py", "device/warden", "shared_schema/warden_schema")
+_FROZEN = ("device/manifest.py", "device/warden", "device/mps2", "shared_schema/warden_schema")
 _NOT_SOURCE = (".git", "__pycache__")
 
 

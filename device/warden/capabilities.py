@@ -2,6 +2,14 @@
 
 from micropython import const
 
+from warden_schema import loops
+
+_VALUES = const(24)  # of a sample; a bit for each that is known, and behind them:
+_ATTACHED = const(1 << 24)
+_WLAN_SEEN = const(1 << 25)
+_CONNECTED = const(1 << 26)
+_MOUNTED = const(1 << 27)
+
 # Places, in the order of ids.CAPABILITIES.
 _MEMORY = const(0)
 _LIVE_MEMORY = const(1)
@@ -71,21 +79,17 @@ class Capabilities:
     def _look(self):
         """Return all that the reasons follow from, a bit each."""
         agent = self._agent
-        load = agent.load
+        seen = loops.known(agent.values, _VALUES)
+        if agent.load.attached:
+            seen |= _ATTACHED
         network = agent.network
-        return (
-            (agent.memory.live is not None)
-            | load.attached << 1
-            | load.tasks_known << 2
-            | agent.threads.early << 3
-            | (not agent.storage.rows) << 4
-            | network.available << 5
-            | network.early << 6
-            | (network.wlan is not None) << 7
-            | (network.rssi_dbm is not None) << 8
-            | (not network.connected) << 9
-            | (network.sent is not None) << 10
-        )
+        if network.wlan is not None:
+            seen |= _WLAN_SEEN
+            if network.connected:
+                seen |= _CONNECTED
+        if agent.storage.rows:
+            seen |= _MOUNTED
+        return seen
 
     def timer(self, available):
         """Note whether a machine.Timer runs the agent."""

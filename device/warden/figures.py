@@ -32,8 +32,8 @@ _MEMORY = const(0)
 _STORAGE_USED = const(2)
 _STORAGE_EXHAUSTED_IN = const(3)
 _AVAILABLE_BYTES = const(7)
-_FIRST = const(4)  # from here on they are in the sample
 
+_UNKNOWN = const(-0x40000000)
 _MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
 _MEMORY_HISTORY = const(0)
@@ -44,18 +44,20 @@ FALLING = (1, 3, 7, 9, 12, 13)
 # Those that a collection, and giving memory back, may improve.
 OF_MEMORY = (0, 1, 7, 8, 9)
 
-# The places of the others among ids.SAMPLE_VALUES, from `cpu` on (of `available_bytes`, any).
-_PLACES = b"\x07\x08\x09\x04\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
+# Where they are among the values: in ids.SAMPLE_VALUES, or behind them, those that are made here.
+PLACES = b"\x18\x19\x1a\x1b\x07\x08\x09\x1c\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
+FIRST_MADE = const(24)
 
 
 class Figures:
     """Reads them from what the agent measured last; allocates nothing.
 
-    limit_of: function of a metric of the history -> its limit there, in the history's scale.
+    values: array("i"), see `plain` for figures; limit_of: function of a metric of the history ->
+    its limit there, in the history's scale.
     """
 
     def __init__(self, values, memory, storage, history, limit_of):
-        self._values = values
+        self.values = values
         self._memory = memory
         self._storage = storage
         self._limit_of = limit_of
@@ -64,30 +66,38 @@ class Figures:
 
     def read(self, metric):
         """Return the metric's figure, or None."""
-        if metric >= _FIRST and metric != _AVAILABLE_BYTES:
-            return self._values[_PLACES[metric - _FIRST]]
+        place = PLACES[metric]
+        value = self._make(metric) if place >= FIRST_MADE else self.values[place]
+        return None if value == _UNKNOWN else value
+
+    def renew(self, metrics):
+        """Bring the values of these up to now: they are made here."""
+        values = self.values
+        for metric in metrics:
+            values[PLACES[metric]] = self._make(metric)
+
+    def _make(self, metric):
+        """Return a figure, _UNKNOWN for None."""
         if metric == _STORAGE_USED:
             return self._storage_permille()
         if metric == _STORAGE_EXHAUSTED_IN:
             if not self._storage.rows:
-                return None
+                return _UNKNOWN
             return self._storage_forecast.seconds(self._limit_of(_STORAGE_HISTORY))
-        return self._of_memory(metric)
-
-    def _of_memory(self, metric):
         memory = self._memory
-        if memory.live is None:
-            return None
+        live = memory.live
+        if live is None:
+            return _UNKNOWN
         if metric == _MEMORY:
-            return memory.live // (memory.total // 1000)  # nothing here exceeds 30 bits
+            return live // (memory.total // 1000)  # nothing here exceeds 30 bits
         if metric == _AVAILABLE_BYTES:
-            return memory.total - memory.live
+            return memory.total - live
         return self._memory_forecast.seconds(self._limit_of(_MEMORY_HISTORY))
 
     def _storage_permille(self):
         rows = self._storage.rows
         if not rows:
-            return None
+            return _UNKNOWN
         row = rows[0]
         total = row[2]
         used = total - row[3]

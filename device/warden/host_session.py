@@ -57,6 +57,7 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
+        self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
         self._uplink = uplink
         self._clock = clock
@@ -90,11 +91,6 @@ class Session:
         self.tables.append(table)
         table.place = len(self.tables)
 
-    @property
-    def bad(self):
-        """Frames that were broken, or whole but made no sense."""
-        return self._reader.bad + self._malformed
-
     # --- from the host --------------------------------------------------------------------------
 
     def receive(self):
@@ -113,6 +109,7 @@ class Session:
                     self._handle(reader.length)
             rounds -= 1
             if count < len(chunk) or not rounds:
+                self.bad = reader.bad + self._malformed
                 return True
             count = self._link.read(chunk)
 
@@ -231,39 +228,39 @@ class Session:
 
         0: until a host subscribes.
 
-        It goes on for a few milliseconds at most, lest a host that has to be told everything keep
-        the application waiting.
+        It sends four frames at most, lest a host that has to be told everything keep the
+        application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
-        if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
+        due = self._due
+        if due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
             self._forget_news()
             return 0
-        if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
+        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        if left <= 0:
             self._part("lost")
             return 0
         if not self._uplink.ready():
             return _FULL_MS
-        if not (self._due or _DUE in self._news):
-            return self._silent_in_ms()
+        news = self._news
+        if not due and news.find(_DUE) < 0:
+            return left
         self._frames = 0
         done = (
             self._pump_tables()
-            and self._pump_replies()
-            and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and (not self._news[_SAMPLE_PLACE] or self._pump_table(self._sample))
+            and (due < _FIRST_REPLY or self._pump_replies())
+            and (not due & _DUE_SYNCED or self._pump_synced())
+            and (not news[_SAMPLE_PLACE] or self._pump_table(self._sample))
         )
-        if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
+        if due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
         if done:
-            return self._silent_in_ms()
+            return left
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
-
-    def _silent_in_ms(self):
-        return _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

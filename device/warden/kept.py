@@ -192,7 +192,7 @@ class Kept:
                 quotas[quota[0]] = figures
         agent.start_monitoring(interval_ms or agent.governor.wanted_ms, budget_permille)
         policy.set_limits(*limits)
-        policy.thresholds.table[:] = thresholds.table
+        policy.thresholds.replace(thresholds)
         policy.sessions.quotas = quotas
 
 

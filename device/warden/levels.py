@@ -5,11 +5,18 @@ critical below warn, and from warn below clear, at once. Where little is bad, al
 round. A figure that the board cannot tell changes nothing.
 """
 
+from array import array
+
 from micropython import const
 
-from .figures import FALLING, METRICS
+from warden_schema import loops
+
+from .figures import FALLING, FIRST_MADE, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
+_FREE = const(-1)  # in a row of words, see `plain.crossed`: instead of a place,
+_CALM = const(3)  # and where it says that it must be looked at
+_WORDS = const(4)
 _MAX_LEVEL = const(0x3FFFFFFF)
 _MAX_HOLD_MS = const(600_000)
 
@@ -39,11 +46,11 @@ class Threshold:
         self.level = CLEAR
         self.value = None
         self.critical_ms = -1  # for how long it has been critical, -1: it is not
-        self._sign = -1 if _falls(metric, warn, critical, clear) else 1
+        self.sign = -1 if _falls(metric, warn, critical, clear) else 1
         self._warn_ms = -1  # for how long it has been at warn or above, -1: it is not
         self._held_ms = -1  # at critical
-        self._edge = critical if warn is None else warn  # on its good side, nothing begins
-        self._calm = True  # and nothing has begun
+        self.edge = critical if warn is None else warn  # on its good side, nothing begins
+        self.calm = True  # and nothing has begun
 
     @property
     def name(self):
@@ -52,8 +59,6 @@ class Threshold:
 
     def look(self, value, passed_ms):
         """Take a figure, passed_ms after the last one; return whether the level changed."""
-        if self._calm and (value is None or (value - self._edge) * self._sign < 0):
-            return False  # as nearly always
         if value is None:
             self._warn_ms = self._held_ms = -1
             return False
@@ -67,7 +72,7 @@ class Threshold:
         elif level == CLEAR and self._warn_ms >= self.hold_ms and self.warn is not None:
             level = WARN
         self.critical_ms = self._longer(self.critical_ms, level == CRITICAL, passed_ms)
-        self._calm = level == CLEAR and self._warn_ms < 0
+        self.calm = level == CLEAR and self._warn_ms < 0
         if level == self.level:
             return False
         self.level = level
@@ -85,10 +90,10 @@ class Threshold:
 
     def beyond_clear(self, value):
         """Tell whether a figure is on the bad side of the clear level."""
-        return (value - self.clear) * self._sign > 0
+        return (value - self.clear) * self.sign > 0
 
     def _reaches(self, value, level):
-        return level is not None and (value - level) * self._sign >= 0
+        return level is not None and (value - level) * self.sign >= 0
 
     def _longer(self, ms, holds, passed_ms):
         """Return for how long it holds now: 0 when it begins, -1 when it does not."""
@@ -98,13 +103,15 @@ class Threshold:
 
 
 class Thresholds:
-    """The table: one threshold for a metric at most. `read` gives a metric's figure."""
+    """The table: one threshold for a metric at most. figures: what they are of, or None."""
 
-    def __init__(self, read, post, can_reset):
-        self._read = read
+    def __init__(self, figures, post, can_reset):
+        self._figures = figures
         self._post = post  # of events
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
+        self._words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
+        self._made = ()  # the metrics watched whose figures are made, not measured
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
@@ -117,8 +124,7 @@ class Thresholds:
         row = self._row_of(metric)
         if warn is None and critical is None:
             if row is not None:
-                self.table[row] = None
-                self.moved = True
+                self._put(row, None)
                 self.changed(None)
             return
         clear = _check(metric, warn, critical, clear, hold_ms, action)
@@ -128,9 +134,30 @@ class Thresholds:
             if None not in self.table:
                 raise ValueError("no more than eight thresholds")
             row = self.table.index(None)
-        self.table[row] = Threshold(metric, warn, critical, clear, hold_ms, action)
-        self.moved = True
+        self._put(row, Threshold(metric, warn, critical, clear, hold_ms, action))
         self.changed(row)
+
+    def replace(self, others):
+        """Watch what these watch, instead."""
+        for row in range(_MAX_THRESHOLDS):
+            self._put(row, others.table[row])
+            if self.table[row] is not None:
+                self.changed(row)
+        self.changed(None)
+
+    def _put(self, row, threshold):
+        at = row * _WORDS
+        words = self._words
+        words[at] = _FREE  # until all is there: another thread may look
+        self.table[row] = threshold
+        self.moved = True
+        if threshold is not None:
+            words[at + 1] = threshold.edge
+            words[at + 2] = 1 if threshold.sign < 0 else 0
+            words[at + _CALM] = 0 if threshold.calm else 1
+            words[at] = PLACES[threshold.metric]
+        metrics = [each.metric for each in self.all()]
+        self._made = tuple([metric for metric in metrics if PLACES[metric] >= FIRST_MADE])
 
     def all(self):
         """Return those that are watched."""
@@ -138,21 +165,28 @@ class Thresholds:
 
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
-        row = 0
-        while row < _MAX_THRESHOLDS:
+        figures = self._figures
+        if self._made:
+            figures.renew(self._made)
+        words = self._words
+        row = -1
+        while True:
+            row = loops.crossed(figures.values, words, row + 1, _MAX_THRESHOLDS)
+            if row < 0:
+                return  # as nearly always at once
             threshold = self.table[row]
             if threshold is not None:
-                value = self._read(threshold.metric)
+                value = figures.read(threshold.metric)
                 if threshold.look(value, passed_ms):
                     self.moved = True
                     self.changed(row)
                     level = ("clear", "warn", "critical")[threshold.level]
                     self._post("threshold", threshold.metric, level, value)
-            row += 1
+                words[row * _WORDS + _CALM] = 0 if threshold.calm else 1
 
     def would_clear(self, threshold):
         """Tell whether a threshold's figure is now where it clears; not if it is not known."""
-        value = self._read(threshold.metric)
+        value = self._figures.read(threshold.metric)
         return value is not None and not threshold.beyond_clear(value)
 
     def _row_of(self, metric):

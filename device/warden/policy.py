@@ -126,7 +126,7 @@ class Policy:
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
-        self.thresholds = Thresholds(figures.read, post, board.can_reset())
+        self.thresholds = Thresholds(figures, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)
         self.ladder = Ladder(
             self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_lock()
@@ -137,6 +137,7 @@ class Policy:
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
         self._meters_told = Deadline(clock, 0)  # to the host
+        self._telling = False
         self._mark_meters = None
         note = board.take_note()
         if note is not None:
@@ -192,6 +193,7 @@ class Policy:
         if not 0 <= for_ms <= _MAX_TELL_MS:
             raise ValueError("for_ms must be 0 to 60000")
         self._meters_told.set(for_ms)
+        self._telling = True
 
     def limits(self):
         """Return the four that set_limits() sets."""
@@ -230,8 +232,10 @@ class Policy:
         self.meters.look(passed_ms)
         self.thresholds.look(passed_ms)
         self.ladder.look(passed_ms)
-        if self._mark_meters is not None and not self._meters_told.passed():
-            self._mark_meters()
+        if self._telling:
+            self._telling = not self._meters_told.passed()
+            if self._telling and self._mark_meters is not None:
+                self._mark_meters()
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""

@@ -7,7 +7,7 @@ _METRICS = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 
 def status(agent):
     """Return the newest figures as a dict; its shape is docs/board.md's."""
-    v = agent.values
+    value = agent.sampler.value
     memory = agent.memory
     used = memory.total - memory.free
     machine, firmware, port, unique_id, reset_cause, version = agent.identity
@@ -17,29 +17,29 @@ def status(agent):
             "used_bytes": used,
             "available_bytes": memory.free,
             "live_bytes": memory.live,
-            "largest_free_block_bytes": v[6],
+            "largest_free_block_bytes": value(6),
             "usage_permille": used * 1000 // memory.total,
         },
         "cpu": {
-            "usage_permille": v[7],
-            "active_threads": v[11],
-            "active_tasks": v[10],
-            "loop_lag_ms": v[8],
-            "loop_lag_worst_ms": v[9],
-            "uptime_s": v[0],
+            "usage_permille": value(7),
+            "active_threads": value(11),
+            "active_tasks": value(10),
+            "loop_lag_ms": value(8),
+            "loop_lag_worst_ms": value(9),
+            "uptime_s": value(0),
         },
         "storage": [_mount(row) for row in agent.storage.rows],
         "network": {
-            "connected": None if v[12] is None else bool(v[12]),
-            "rssi_dbm": v[13],
-            "sent_bytes": v[14],
-            "received_bytes": v[15],
+            "connected": None if value(12) is None else bool(value(12)),
+            "rssi_dbm": value(13),
+            "sent_bytes": value(14),
+            "received_bytes": value(15),
         },
         "overhead": {
-            "cpu_permille": v[16],
+            "cpu_permille": value(16),
             "budget_permille": agent.governor.budget_permille,
-            "bytes_per_s": v[17],
-            "dropped_frames": v[18],
+            "bytes_per_s": value(17),
+            "dropped_frames": value(18),
         },
         "interval_ms": agent.governor.interval_ms,
         "wanted_interval_ms": agent.governor.wanted_ms,

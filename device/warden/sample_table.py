@@ -4,6 +4,8 @@ Seqs are numbered, so a host knows which sample a DELTA counts from, and asks an
 was lost. docs/wire.md has the rules.
 """
 
+from array import array
+
 from micropython import const
 
 from warden_schema import codec, loops
@@ -13,31 +15,38 @@ from .tables import Table
 _SAMPLE = const(3)
 _DELTA = const(16)
 _DELTA_BIAS = const(48)
-_MAX_CHANGES = const(10)
+_MAX_FIELDS = const(13)  # since, mask, ms and ten changes
 _WHOLE_EVERY = const(20)
-_MAX_MS = const(1 << 28)
+_VALUES = const(24)
 
-# Places in the sample: those of ids.DELTA_VALUES, in their order, and those of which a change is
-# told by a whole one.
-_CHANGING = b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
-_LASTING = b"\x02\x03\x16\x17"
-_INTERVAL_MS = const(2)
+# Places in the sample: those of which a change is told by a whole one, and those of
+# ids.DELTA_VALUES, in their order.
+_LASTING_PLACES = b"\x02\x03\x16\x17"
+_OTHERS = b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
+_PLACES = _LASTING_PLACES + _OTHERS
+_LASTING = const(4)
 
 
 class Sample(Table):
-    """One that is overtaken before it could go is dropped, and counted."""
+    """One that is overtaken before it could go is dropped, and counted.
+
+    values: array("i"), the first of it in the order of ids.SAMPLE_VALUES; see `plain` for figures.
+    """
 
     def __init__(self, values):
         super().__init__(1)
+        if len(values) < _VALUES:  # which viper does not look at
+            raise ValueError("too few values")
         self.dropped = 0
-        self.values = values  # in the order of ids.SAMPLE_VALUES
+        self.values = values
         self.taken = False  # whether there has been one
-        self._base = list(values)  # as they were sent last,
+        self._now = array("i", [0] * _VALUES)  # as they are told now,
+        self._base = array("i", [0] * _VALUES)  # and as they were sent last,
         self._base_seq = 0  # in the frame of this number
         self._left = 0  # deltas until the next whole one; 0: it is due
         self._seq = 0  # of the frame that was encoded last,
         self._whole = True  # and whether it tells all, or these:
-        self._fields = [0] * (3 + _MAX_CHANGES)  # since, mask, ms and the changes
+        self._fields = array("i", [0] * _MAX_FIELDS)
 
     def mark(self):
         """Have it sent whole, if there is one."""
@@ -55,50 +64,23 @@ class Sample(Table):
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
-        self._seq = uplink.seq
-        count = self._compare() if self._left else 0
-        if not count:
-            self._whole = True
-            return self._encode_whole(uplink)
-        self._whole = False
-        fields = self._fields
-        fields[0] = (self._seq - self._base_seq & 0xFFFF) + _DELTA_BIAS
-        at = uplink.begin(_DELTA, count)
-        return codec.put_ints(uplink.payload, at, fields, count)
+        now = self._now
+        seq = self._seq = uplink.seq
+        loops.copy(self.values, now, _VALUES)
+        if self._left:
+            fields = self._fields
+            count = loops.compare(now, self._base, _PLACES, _LASTING, len(_PLACES), fields)
+            if count:
+                self._whole = False
+                fields[0] = (seq - self._base_seq & 0xFFFF) + _DELTA_BIAS
+                return codec.put_words(uplink.payload, uplink.begin(_DELTA, count), fields, count)
+        self._whole = True
+        buf = uplink.payload
+        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), _VALUES)
+        return codec.put_words(buf, at, now, _VALUES)
 
     def sent(self):
         """Count from this one from now on."""
-        values = self.values
-        base = self._base
+        self._base, self._now = self._now, self._base
         self._base_seq = self._seq
-        if self._whole:
-            self._left = _WHOLE_EVERY - 1
-            place = 0
-            while place < len(values):
-                base[place] = values[place]
-                place += 1
-            return
-        self._left -= 1
-        base[0] = values[0]
-        base[1] = values[1]
-        loops.renew(values, base, _CHANGING, self._fields[1])
-
-    def _compare(self):
-        """Fill in a DELTA's fields but since; return how many there are, 0 where it cannot tell."""
-        values = self.values
-        base = self._base
-        for place in _LASTING:
-            if values[place] != base[place]:
-                return 0
-        passed = (values[0] - base[0]) * 1000 + values[1] - base[1]
-        if not 0 <= passed < _MAX_MS:
-            return 0
-        self._fields[2] = passed - values[_INTERVAL_MS] + _DELTA_BIAS
-        return loops.compare(values, base, _CHANGING, self._fields, _DELTA_BIAS)
-
-    def _encode_whole(self, uplink):
-        buf = uplink.payload
-        values = self.values
-        count = len(values)
-        at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), count)
-        return codec.put_ints(buf, at, values, count)
+        self._left = _WHOLE_EVERY - 1 if self._whole else self._left - 1

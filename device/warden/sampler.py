@@ -1,11 +1,16 @@
 """A sample: all figures at one moment, in the order of `ids.SAMPLE_VALUES`."""
 
+from array import array
+
 from micropython import const
+
+from warden_schema import loops
 
 from .governor import Governor
 
 _NETWORK_PERIOD_S = const(10)
 _NONE = const(0xFFFF)
+_STORAGE_HISTORY = const(3)
 
 # Places in the sample, in the order of ids.SAMPLE_VALUES.
 _UPTIME_S = const(0)
@@ -33,6 +38,16 @@ _FAULTS = const(21)
 _WANTED_INTERVAL_MS = const(22)
 _BUDGET_PERMILLE = const(23)
 _VALUES = const(24)
+_DERIVED = const(5)  # behind them: what `figures` makes of these for thresholds
+_UNKNOWN = const(-0x40000000)
+
+# In the governor's state.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
+
+# In the history: where its first three are in the sample.
+_FILED = b"\x05\x07\x08"
 
 _PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 
@@ -46,10 +61,10 @@ def _shift_for(total):
 
 
 class Sampler:
-    """`take()` reads all sensors of an agent into `values`, None for what cannot be told."""
+    """`take()` reads all sensors of an agent into `values`, array("i"): see `plain` for figures."""
 
     def __init__(self, agent, budget_permille):
-        self.values = [None] * _VALUES
+        self.values = array("i", [_UNKNOWN] * (_VALUES + _DERIVED))
         self.governor = Governor(budget_permille)
         self._agent = agent
         self._ticks_us = agent.ticks_us
@@ -60,8 +75,10 @@ class Sampler:
         self._last_sent = 0
         self._busy_us = 0  # the agent's own time in that period
         self._network_s = 0
+        self._scanned = None  # the storage's rows that the history has
         self._scanned_us = 0  # in the storage's scan, which has a budget of its own
         self._scale_memory = _shift_for(agent.memory.total)
+        self._shifts = bytes((self._scale_memory, 0, 0))
         self._parts = (  # in the order of _PARTS; a bound method is an object: made once
             self._read_load,
             agent.memory.read,
@@ -132,59 +149,55 @@ class Sampler:
         if agent.capabilities.update():
             agent.capabilities_changed()
 
+    def value(self, place):
+        """Return a figure of the newest sample, None for what cannot be told."""
+        value = self.values[place]
+        return None if value == _UNKNOWN else value
+
     def _fill(self):
-        """Put the sensors' figures into the sample."""
+        """Put the sensors' figures into the sample, in the order of ids.SAMPLE_VALUES."""
         agent = self._agent
         values = self.values
-        period_ms = self._period_ms
+        put = loops.put
+        clock = agent.clock
         memory = agent.memory
         load = agent.load
+        threads = agent.threads
         network = agent.network
-        values[_UPTIME_S] = agent.clock.s
-        values[_UPTIME_MS] = agent.clock.ms
-        values[_INTERVAL_MS] = self.governor.interval_ms
-        values[_TOTAL_BYTES] = memory.total
-        values[_FREE_BYTES] = memory.free
-        values[_LIVE_BYTES] = memory.live
-        values[_LARGEST_FREE_BLOCK_BYTES] = memory.largest
-        values[_CPU_PERMILLE] = load.cpu_permille
-        values[_LOOP_LAG_MS] = load.lag_ms
-        values[_LOOP_LAG_WORST_MS] = load.worst_ms
-        values[_TASKS] = load.tasks
-        values[_THREADS] = None if agent.threads.early else agent.threads.active
-        values[_CONNECTED] = network.connected
-        values[_RSSI_DBM] = network.rssi_dbm
-        values[_SENT_BYTES] = network.sent
-        values[_RECEIVED_BYTES] = network.received
-        values[_FAULTS] = agent.faults
-        values[_WANTED_INTERVAL_MS] = self.governor.wanted_ms
-        values[_BUDGET_PERMILLE] = self.governor.budget_permille
+        rates = self.governor.state
+        put(values, _UPTIME_S, clock.s, clock.ms, rates[_INTERVAL], memory.total)
+        put(values, _FREE_BYTES, memory.free, memory.live, memory.largest, load.cpu_permille)
+        active = None if threads.early else threads.active
+        put(values, _LOOP_LAG_MS, load.lag_ms, load.worst_ms, load.tasks, active)
+        put(values, _CONNECTED, network.connected, network.rssi_dbm, network.sent, network.received)
+        period_ms = self._period_ms
         if period_ms > 0:
-            self._busy_us = agent.busy_us
-            values[_OVERHEAD_PERMILLE] = (agent.busy_us + (period_ms >> 1)) // period_ms
+            self._busy_us = busy_us = agent.busy_us
+            values[_OVERHEAD_PERMILLE] = (busy_us + (period_ms >> 1)) // period_ms
             agent.busy_us = 0
-        if agent.session is not None:
+        session = agent.session
+        bad = None
+        if session is not None:
             sent = agent.uplink.sent
             if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
                 values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
             self._last_sent = sent
             values[_DROPPED_FRAMES] = agent.sample.dropped
-            values[_SKIPPED_FRAMES] = agent.session.skipped
-            values[_BAD_FRAMES] = agent.session.bad
+            values[_SKIPPED_FRAMES] = session.skipped
+            bad = session.bad
+        put(values, _BAD_FRAMES, bad, agent.faults, rates[_WANTED], rates[_BUDGET])
 
     def _file(self):
         """File the sample's figures in the history."""
         agent = self._agent
-        row = agent.history.row
-        memory = agent.memory
-        load = agent.load
-        row[0] = _NONE if memory.live is None else memory.live >> self._scale_memory
-        row[1] = _NONE if load.cpu_permille is None else load.cpu_permille
-        row[2] = _NONE if load.lag_ms is None else min(load.lag_ms, _NONE - 1)
+        history = agent.history
+        loops.shrink(self.values, _FILED, self._shifts, history.row, len(_FILED))
         rows = agent.storage.rows
-        if rows:
-            row[3] = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2])
-        agent.history.add(agent.clock.s)
+        if rows is not self._scanned:
+            self._scanned = rows
+            used = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2]) if rows else _NONE
+            history.row[_STORAGE_HISTORY] = used
+        history.add(agent.clock.s)
 
     # --- what the history's figures are -----------------------------------------------------------
 

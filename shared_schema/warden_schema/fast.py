@@ -1,7 +1,7 @@
 """The loops of `plain` as machine code. Only MicroPython can import this, through `loops`.
 
 Viper checks no bounds of buffers: nothing here reads or writes past what the caller gave as
-lengths, and the callers compare those with the buffers first. Lists are objects, and checked.
+lengths, and the callers compare those with the buffers first.
 """
 
 from micropython import const
@@ -98,105 +98,274 @@ def unescape(data: ptr8, at: int, end: int, payload: ptr8, marks: ptr32) -> int:
     return at
 
 
-_MOST = const(0x3FFFFFFF)  # a small integer also where they have 31 bits
-# Viper can neither compare with None nor make an object of a number; these two do it for it.
-_none = None
-_small = range(_MOST)
+# Words of 32 bits hold figures of 31 and a sign: see `plain`. Viper on a 64-bit machine reads them
+# without their sign, which _NEGATIVE gives back.
+_NONE = const(0xFFFF)
+_UNKNOWN = const(-0x40000000)
+_NEGATIVE = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)
+_MAX_FIELDS = const(13)
+_BIAS = const(48)
+_MAX_S = const(200_000)
 
 
 @micropython.viper
-def pack(buf, at: int, end: int, values, count: int, put) -> int:
-    """Put the integers, bools and None of values[:count] into buf[at:end]; return their end."""
-    out = ptr8(buf)
-    none = _none
-    small = _small
-    last = end - 5  # the most that is put here
+def pack(buf: ptr8, at: int, words: ptr32, count: int) -> int:
+    """Put the figures of words[:count] into buf, from `at` on; return their end."""
     index = 0
     while index < count:
-        value = values[index]
+        number = words[index]
         index += 1
-        if at < 0 or at > last:
-            at = int(put(buf, at, value))
-            continue
-        if value is none:
-            out[at] = 0xC0
+        if number >> 31:
+            number |= _NEGATIVE
+        if number >= 0:
+            if number < 0x80:
+                buf[at] = number
+            elif number < 0x100:
+                buf[at] = 0xCC
+                at += 1
+                buf[at] = number
+            elif number < 0x10000:
+                buf[at] = 0xCD
+                buf[at + 1] = number >> 8
+                at += 2
+                buf[at] = number
+            else:
+                buf[at] = 0xCE
+                buf[at + 1] = number >> 24
+                buf[at + 2] = number >> 16
+                buf[at + 3] = number >> 8
+                at += 4
+                buf[at] = number
+        elif number == _UNKNOWN:
+            buf[at] = 0xC0
+        elif number >= -0x20:
+            buf[at] = number
+        elif number >= -0x80:
+            buf[at] = 0xD0
             at += 1
-            continue
-        number = int(value)
-        if number < 0 or number >= _MOST:
-            at = int(put(buf, at, value))
-            continue
-        # int() makes a number of a bool too, and cuts a long integer: neither is the object that
-        # the number gives.
-        if small[number] is value:
-            pass
-        else:
-            at = int(put(buf, at, value))
-            continue
-        if number < 0x80:
-            out[at] = number
-            at += 1
-        elif number < 0x100:
-            out[at] = 0xCC
-            out[at + 1] = number
+            buf[at] = number
+        elif number >= -0x8000:
+            buf[at] = 0xD1
+            buf[at + 1] = number >> 8
             at += 2
-        elif number < 0x10000:
-            out[at] = 0xCD
-            out[at + 1] = number >> 8
-            out[at + 2] = number
-            at += 3
+            buf[at] = number
         else:
-            out[at] = 0xCE
-            out[at + 1] = number >> 24
-            out[at + 2] = number >> 16
-            out[at + 3] = number >> 8
-            out[at + 4] = number
-            at += 5
+            buf[at] = 0xD2
+            buf[at + 1] = number >> 24
+            buf[at + 2] = number >> 16
+            buf[at + 3] = number >> 8
+            at += 4
+            buf[at] = number
+        at += 1
     return at
 
 
 @micropython.viper
-def compare(values, base, places, fields, bias) -> int:
-    """Fill in the mask and the changes of a DELTA; return how many fields there are then, or 0."""
-    none = _none
-    room = int(len(fields))
-    count = 3
-    mask = 0
-    bit = 1
-    for place in places:
-        value = values[place]
-        old = base[place]
-        # Most have not changed, and are the very same small integer: the quickest of questions.
-        if value is old:
-            pass
-        elif value != old:
-            if value is none or old is none or count >= room:
-                return 0
-            fields[count] = value - old + bias
-            count += 1
-            mask |= bit
-        bit <<= 1
-    fields[1] = mask
-    return count
+def copy(words: ptr32, to: ptr32, count: int):
+    """Copy words[:count]."""
+    index = 0
+    while index < count:
+        to[index] = words[index]
+        index += 1
 
 
 @micropython.viper
-def renew(values, base, places, mask: int):
-    """Set base to values at those of `places` whose bit is set in the mask."""
-    for place in places:
-        if mask & 1:
-            base[place] = values[place]
-        mask >>= 1
+def compare(
+    values: ptr32, base: ptr32, places: ptr8, lasting: int, count: int, fields: ptr32
+) -> int:
+    """Fill in a DELTA's fields but the first; return how many there are then, or 0."""
+    index = 0
+    while index < lasting:
+        place = places[index]
+        if values[place] != base[place]:
+            return 0
+        index += 1
+    passed = values[0] - base[0]
+    if passed < 0 or passed > _MAX_S:
+        return 0
+    passed = passed * 1000 + values[1] - base[1]
+    if passed < 0:
+        return 0
+    fields[2] = passed - values[2] + _BIAS
+    found = 3
+    mask = 0
+    bit = 1
+    while index < count:
+        place = places[index]
+        value = values[place]
+        old = base[place]
+        if value != old:
+            if value >> 31:
+                value |= _NEGATIVE
+            if old >> 31:
+                old |= _NEGATIVE
+            change = value - old + _BIAS
+            if value == _UNKNOWN or old == _UNKNOWN or found >= _MAX_FIELDS:
+                return 0
+            if change > _MOST or change < -_MOST:
+                return 0
+            fields[found] = change
+            found += 1
+            mask |= bit
+        bit <<= 1
+        index += 1
+    fields[1] = mask
+    return found
+
+
+@micropython.viper
+def shrink(values: ptr32, places: ptr8, shifts: ptr8, row: ptr16, count: int):
+    """Put figures into row[:count], shifted so that 16 bits hold them."""
+    index = 0
+    while index < count:
+        value = values[places[index]]
+        if value >> 31:  # unknown: none of these is negative
+            value = _NONE
+        else:
+            value >>= shifts[index]
+            if value >= _NONE:
+                value = _NONE - 1
+        row[index] = value
+        index += 1
+
+
+@micropython.viper
+def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
+    """Return the first of rows[row:count] that has to be looked at, or -1."""
+    while row < count:
+        at = row << 2
+        place = rows[at]
+        if place >> 31 == 0:
+            if rows[at + 3] != 0:
+                return row
+            value = values[place]
+            edge = rows[at + 1]
+            if value >> 31:
+                value |= _NEGATIVE
+            if edge >> 31:
+                edge |= _NEGATIVE
+            if value != _UNKNOWN:
+                if rows[at + 2] != 0:
+                    if value <= edge:
+                        return row
+                elif value >= edge:
+                    return row
+        row += 1
+    return -1
+
+
+@micropython.viper
+def known(values: ptr32, count: int) -> int:
+    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
+    mask = 0
+    index = 0
+    while index < count:
+        value = values[index]
+        if value >> 31:
+            value |= _NEGATIVE
+        if value != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
+
+
+_none = None  # viper can compare with a name only
+
+
+@micropython.viper
+def put(words: ptr32, at: int, first, second, third, fourth):
+    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
+    none = _none
+    if first is none:
+        words[at] = _UNKNOWN
+    else:
+        number = int(first)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at] = number
+    if second is none:
+        words[at + 1] = _UNKNOWN
+    else:
+        number = int(second)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 1] = number
+    if third is none:
+        words[at + 2] = _UNKNOWN
+    else:
+        number = int(third)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 2] = number
+    if fourth is none:
+        words[at + 3] = _UNKNOWN
+    else:
+        number = int(fourth)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 3] = number
+
+
+# A governor's state: see `device/warden/governor.py`.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
+_COST_US = const(3)
+_REST = const(4)
+_SMOOTH_SHIFT = const(2)
+_STEP = const(64)
+_REST_SHIFT = const(6)
+_MAX_STRETCHED_MS = const(60_000)
+
+
+@micropython.viper
+def govern(state: ptr32, cost_us: int, busy_us: int, period_ms: int):
+    """Take what a sample cost, and set the interval so that it keeps to the budget."""
+    mean = state[_COST_US]
+    if mean > 0:
+        most = 2 * mean + _STEP
+        if cost_us > most:
+            cost_us = most
+        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+    else:
+        mean = cost_us
+    state[_COST_US] = mean
+    interval = state[_INTERVAL]
+    if interval == 0:
+        return
+    if period_ms > 0:
+        rest = 0
+        if busy_us > mean:
+            rest = (busy_us - mean << _REST_SHIFT) // period_ms
+        others = state[_REST]
+        most = 2 * others + _STEP
+        if rest > most:
+            rest = most
+        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+    budget = state[_BUDGET]
+    left = (budget << _REST_SHIFT) - state[_REST]
+    least = budget << (_REST_SHIFT - 2)
+    if left < least:
+        left = least
+    needed = (mean << _REST_SHIFT) // left + 1
+    if needed > interval or needed < interval - (interval >> 2):
+        interval = needed + (needed >> 3)
+        if interval > _MAX_STRETCHED_MS:
+            interval = _MAX_STRETCHED_MS
+        if interval < state[_WANTED]:
+            interval = state[_WANTED]
+        state[_INTERVAL] = interval
 
 
 # A history's figures: see `device/warden/history.py`.
-_NONE = const(0xFFFF)
 _MIN = const(0)
 _MAX = const(1)
 _SUM = const(2)
 _COUNT = const(3)
 _FIELDS = const(4)
 _STATS = const(3)
+_SLOTS_A_POINT = const(5)
 
 
 @micropython.viper
@@ -257,3 +426,52 @@ def file(cells: ptr32, ring: ptr16, to: int, longer: ptr32, metrics: int, last: 
                 longer[at + _COUNT] += 1
         to += _STATS
         at += _FIELDS
+
+
+@micropython.viper
+def means(
+    ring: ptr16, newest: int, slots: int, stride: int, at: int, points: ptr32, most: int
+) -> int:
+    """Put the means of every five slots of a ring into points[:most], newest first."""
+    count = 0
+    left = slots
+    slot = newest
+    while count < most:
+        total = 0
+        filled = 0
+        end = left - _SLOTS_A_POINT
+        if end < 0:
+            break
+        while left > end:
+            figure = ring[slot * stride + at]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = slots - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    return count
+
+
+@micropython.viper
+def rises(points: ptr32, count: int) -> int:
+    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    s = 0
+    newer = 0
+    while newer < count:
+        figure = points[newer]
+        older = newer + 1
+        while older < count:
+            other = points[older]
+            if figure > other:
+                s += 1
+            elif figure < other:
+                s -= 1
+            older += 1
+        newer += 1
+    return s

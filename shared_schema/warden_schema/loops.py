@@ -9,10 +9,42 @@ import sys
 try:
     if sys.implementation.name != "micropython":
         raise ImportError
-    from warden_schema.fast import compare, crc16, escape, file, gather, pack, renew, unescape
+    from warden_schema.fast import (
+        compare,
+        copy,
+        crc16,
+        crossed,
+        escape,
+        file,
+        gather,
+        govern,
+        known,
+        means,
+        pack,
+        put,
+        rises,
+        shrink,
+        unescape,
+    )
 
     VIPER = True
 except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
-    from warden_schema.plain import compare, crc16, escape, file, gather, pack, renew, unescape
+    from warden_schema.plain import (
+        compare,
+        copy,
+        crc16,
+        crossed,
+        escape,
+        file,
+        gather,
+        govern,
+        known,
+        means,
+        pack,
+        put,
+        rises,
+        shrink,
+        unescape,
+    )
 
     VIPER = False

@@ -115,59 +115,225 @@ def unescape(data, at: int, end: int, payload, marks) -> int:
     return at
 
 
-def pack(buf, at: int, end: int, values, count: int, put) -> int:
-    """Put the integers, bools and None of values[:count] into buf[at:end]; return where they end.
+# Figures are words of 32 bits, array("i"): from -2**30 + 1 to 2**30 - 1, so that no board has to
+# make an object of one, and this for one that the board cannot tell.
+_NONE = const(0xFFFF)
+_UNKNOWN = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)
+_MAX_FIELDS = const(13)  # of a DELTA: since, mask, ms and the changes
+_BIAS = const(48)
+_MAX_S = const(200_000)  # more than that between two samples, and the next one is told whole
 
-    `put(buf, at, value)` is codec.put_int, which puts what viper does not, and raises.
+
+def pack(buf, at: int, words, count: int) -> int:
+    """Put the figures of words[:count] into buf, from `at` on; return where they end.
+
+    As msgpack has them, nil for what is not known; at most 5 bytes each, which must be there.
     """
     index = 0
     while index < count:
-        at = put(buf, at, values[index])
+        number = words[index]
         index += 1
+        if number == _UNKNOWN:
+            buf[at] = 0xC0
+        elif -0x20 <= number < 0x80:
+            buf[at] = number & 0xFF
+        else:
+            head = 0xCC if number >= 0 else 0xD0
+            size = 1
+            if not (-0x80 <= number < 0x100):
+                head += 1
+                size = 2
+            if not (-0x8000 <= number < 0x10000):
+                head += 1
+                size = 4
+            buf[at] = head
+            shift = size * 8
+            while shift:
+                shift -= 8
+                at += 1
+                buf[at] = number >> shift & 0xFF
+        at += 1
     return at
 
 
-def compare(values, base, places, fields, bias) -> int:
-    """Fill in the mask and the changes of a DELTA; return how many fields there are then.
+def copy(words, to, count: int) -> None:
+    """Copy words[:count]."""
+    index = 0
+    while index < count:
+        to[index] = words[index]
+        index += 1
 
-    `fields` is a list of since, mask, ms and room for changes. A change is value - base + bias, at
-    each of `places` where the two differ, and its bit is set in the mask. 0: a DELTA cannot tell
-    it, because there is no room or because a figure began or ceased to be known.
+
+def compare(values, base, places, lasting: int, count: int, fields) -> int:
+    """Fill in a DELTA's fields but the first; return how many there are then.
+
+    values, base: samples, as they are and as the host has them; places[:lasting]: where they must
+    be equal; places[lasting:count]: where they may differ. A change is value - base, and its bit is
+    set in the mask. 0: a DELTA cannot tell it, because there are too many changes, or one too
+    great, or because a figure began or ceased to be known.
     """
-    room = len(fields)
-    count = 3
+    index = 0
+    while index < lasting:
+        place = places[index]
+        if values[place] != base[place]:
+            return 0
+        index += 1
+    passed = values[0] - base[0]
+    if passed < 0 or passed > _MAX_S:
+        return 0
+    passed = passed * 1000 + values[1] - base[1]
+    if passed < 0:
+        return 0
+    fields[2] = passed - values[2] + _BIAS
+    found = 3
     mask = 0
     bit = 1
-    for place in places:
+    while index < count:
+        place = places[index]
         value = values[place]
         old = base[place]
         if value != old:
-            if value is None or old is None or count >= room:
+            change = value - old + _BIAS
+            if value == _UNKNOWN or old == _UNKNOWN or found >= _MAX_FIELDS:
                 return 0
-            fields[count] = value - old + bias
-            count += 1
+            if change > _MOST or change < -_MOST:
+                return 0
+            fields[found] = change
+            found += 1
             mask |= bit
         bit <<= 1
+        index += 1
     fields[1] = mask
-    return count
+    return found
 
 
-def renew(values, base, places, mask: int) -> None:
-    """Set base to values at those of `places` whose bit is set in the mask."""
-    for place in places:
-        if mask & 1:
-            base[place] = values[place]
-        mask >>= 1
+def shrink(values, places, shifts, row, count: int) -> None:
+    """Put the figures at places[:count] into the row, shifted so that 16 bits hold them.
+
+    row is array("H"); 0xFFFF for what is not known. None of these figures is negative.
+    """
+    index = 0
+    while index < count:
+        value = values[places[index]]
+        if value < 0:
+            value = _NONE
+        else:
+            value >>= shifts[index]
+            if value >= _NONE:
+                value = _NONE - 1
+        row[index] = value
+        index += 1
+
+
+def crossed(values, rows, row: int, count: int) -> int:
+    """Return the first of rows[row:count] that has to be looked at, or -1.
+
+    A row is four words: the place of its figure, negative if the row is free; its edge, which a
+    good figure does not reach; whether that is so from above; and whether it is to be looked at
+    whatever its figure is.
+    """
+    while row < count:
+        at = row << 2
+        place = rows[at]
+        if place >= 0:
+            if rows[at + 3] != 0:
+                return row
+            value = values[place]
+            edge = rows[at + 1]
+            if value != _UNKNOWN and (value <= edge if rows[at + 2] else value >= edge):
+                return row
+        row += 1
+    return -1
+
+
+def known(values, count: int) -> int:
+    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
+    mask = 0
+    index = 0
+    while index < count:
+        value = values[index]
+        if value != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
+
+
+def put(words, at: int, first, second, third, fourth) -> None:
+    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
+    words[at] = _word(first)
+    words[at + 1] = _word(second)
+    words[at + 2] = _word(third)
+    words[at + 3] = _word(fourth)
+
+
+def _word(value) -> int:
+    return _UNKNOWN if value is None or not -_MOST <= value <= _MOST else value
+
+
+# A governor's state: see `device/warden/governor.py`.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
+_COST_US = const(3)
+_REST = const(4)
+_SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
+_STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
+_REST_SHIFT = const(6)
+_MAX_STRETCHED_MS = const(60_000)
+
+
+def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
+    """Take what a sample cost, and set the interval so that it keeps to the budget.
+
+    state is array("i"), as in `device/warden/governor.py`. All of what is in it and comes here is
+    so small that nothing exceeds 31 bits.
+    """
+    mean = state[_COST_US]
+    if mean > 0:
+        most = 2 * mean + _STEP
+        if cost_us > most:
+            cost_us = most
+        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+    else:
+        mean = cost_us
+    state[_COST_US] = mean
+    interval = state[_INTERVAL]
+    if interval == 0:
+        return
+    if period_ms > 0:
+        rest = 0
+        if busy_us > mean:
+            rest = (busy_us - mean << _REST_SHIFT) // period_ms  # µs / ms: permille
+        others = state[_REST]
+        most = 2 * others + _STEP
+        if rest > most:
+            rest = most
+        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+    budget = state[_BUDGET]
+    left = (budget << _REST_SHIFT) - state[_REST]
+    least = budget << (_REST_SHIFT - 2)
+    if left < least:
+        left = least
+    needed = (mean << _REST_SHIFT) // left + 1
+    if needed > interval or needed < interval - (interval >> 2):
+        interval = needed + (needed >> 3)
+        if interval > _MAX_STRETCHED_MS:
+            interval = _MAX_STRETCHED_MS
+        # What was asked for may be longer than any stretched one.
+        if interval < state[_WANTED]:
+            interval = state[_WANTED]
+        state[_INTERVAL] = interval
 
 
 # A history's figures: see `device/warden/history.py`.
-_NONE = const(0xFFFF)
 _MIN = const(0)
 _MAX = const(1)
 _SUM = const(2)
 _COUNT = const(3)
 _FIELDS = const(4)
 _STATS = const(3)
+_SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
 def gather(cells, row, metrics: int) -> None:
@@ -234,3 +400,52 @@ def file(cells, ring, to: int, longer, metrics: int, last: int) -> None:
                 longer[at + _COUNT] += 1
         to += _STATS
         at += _FIELDS
+
+
+def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
+    """Put the means of every five slots of a ring into points[:most], newest first.
+
+    ring is array("H"), `stride` figures a slot, of which the one `at` is looked at; newest: the
+    slot to begin with. Return how many there are: it ends with five slots that have no value.
+    """
+    count = 0
+    left = slots
+    slot = newest
+    while count < most:
+        total = 0
+        filled = 0
+        end = left - _SLOTS_A_POINT
+        if end < 0:
+            break
+        while left > end:
+            figure = ring[slot * stride + at]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = slots - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    return count
+
+
+def rises(points, count: int) -> int:
+    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    s = 0
+    newer = 0
+    while newer < count:
+        figure = points[newer]
+        older = newer + 1
+        while older < count:
+            other = points[older]
+            if figure > other:
+                s += 1
+            elif figure < other:
+                s -= 1
+            older += 1
+        newer += 1
+    return s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from array import array
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,11 @@ from warden_schema import ids
 
 REPO = Path(__file__).resolve().parents[2]
 _STEADY = {"threads": 1, "largest_free_block_bytes": 40_000, "connected": 1, "rssi_dbm": -61}
+
+
+def _word(figure: int | None) -> int:
+    """A figure as the board's sample has it: see warden_schema.plain."""
+    return -0x40000000 if figure is None else figure
 
 
 def _agent_modules() -> tuple[Any, Any]:
@@ -50,7 +56,7 @@ class Steady:
         self._uplink = uplink.Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
-        self._values = [figures.get(name) for name in ids.SAMPLE_VALUES]
+        self._values = array("i", [_word(figures.get(name)) for name in ids.SAMPLE_VALUES])
         self._place = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
         self._sample = table.Sample(self._values)
         self._count = 0

@@ -14,6 +14,7 @@ from .board_code import load
 
 _PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _OWN = ("overhead", "link_bytes_per_s", "dropped_frames", "bad_frames")  # the agent's own figures
+_UNKNOWN = -0x40000000  # in the board's sample: see warden_schema.plain
 _SAMPLED = {"overhead": "overhead_permille"}
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
 _STORAGE_HISTORY = ids.METRICS.index("storage_used_bytes")
@@ -42,6 +43,11 @@ class Figures(NamedTuple):
 
 NOTHING = Figures()
 COLUMNS = Figures._fields
+
+
+def _word(figure: int | None) -> int:
+    """Return a figure as the board's sample has it."""
+    return _UNKNOWN if figure is None else figure
 
 
 def in_board_units(recorded: tuple[Any, ...]) -> Figures:
@@ -230,7 +236,7 @@ class Agent:
         self.capabilities = Capabilities()
         self.history = load("history").History()
         self.board = Board(self.time, self.storage)
-        self.faults: int | None = None
+        self.faults = _UNKNOWN
         self.policy: Any = self  # whom the sampler has look at a sample
         self.sampler = load("sampler").Sampler(self, 1000)
         self.governor = self.sampler.governor
@@ -253,8 +259,9 @@ class Agent:
         self.advance(uptime_ms)
         for part in (self.memory, self.load, self.network):
             part.show(figures)
-        self.threads.active = figures.threads
-        self.faults = figures.faults
+        self.threads.early = figures.threads is None
+        self.threads.active = figures.threads or 0
+        self.faults = _word(figures.faults)
         self.figures = figures
         mounts = self.storage.rows
         if figures is NOTHING:  # nor what is told of mounts
@@ -267,5 +274,5 @@ class Agent:
     def look(self, passed_ms: int) -> None:
         """Put the agent's own figures into the sample, which nothing measures here, and decide."""
         for name in _OWN:
-            self.values[_PLACES[_SAMPLED.get(name, name)]] = getattr(self.figures, name)
+            self.values[_PLACES[_SAMPLED.get(name, name)]] = _word(getattr(self.figures, name))
         self.decisions.look(passed_ms)
