@@ -61,8 +61,8 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.3 %), a host's sign of"
-    " life (`receive_keepalive_instructions`: 0.15 %) and a sample (`tick_deciding_instructions`),"
+    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.3 %), a host's sign"
+    " of life (`receive_keepalive_instructions`: 0.15 %) and a sample (`tick_deciding_…`),"
     " which the governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
 )
 _NAMES = (
