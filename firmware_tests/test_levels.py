@@ -22,8 +22,9 @@ class FakeFigures:
         value = self.values[PLACES[metric]]
         return None if value == _UNKNOWN else value
 
-    def renew(self, metric):
-        assert PLACES[metric] >= 24, "it is measured"
+    def renew(self, metrics):
+        for metric in metrics:
+            assert PLACES[metric] >= 24, "it is measured"
 
 
 class Watch:

@@ -5,7 +5,6 @@ from micropython import const
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
-from .governor import check_budget
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -21,8 +20,12 @@ VERSION = "0.1.0"
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
-_MAX_REST_MS = const(1000)  # the ticks of microseconds wrap
+_MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 _DUE = b"\x01"  # in the clock's news
+
+# In the governor's state.
+_WANTED = const(1)
+_INTERVAL = const(2)
 
 
 class Agent:
@@ -60,6 +63,7 @@ class Agent:
         self.history = History()
         self.sampler = Sampler(self, budget_permille)
         self.governor = self.sampler.governor
+        self._rates = self.governor.state
         self.values = self.sampler.values
         self.boot_id = board.random_30()
         self.sample = Sample(self.values)
@@ -119,19 +123,22 @@ class Agent:
         lock = self._lock
         if self._stepping or (lock is not None and not lock.acquire(0)):
             return 10  # another thread is at it, or the application in an interrupt
-        rested = 0
+        left = 0
         wait = 1000
         try:  # at once: Ctrl-C must not leave it locked
             self._stepping = True
             heard = listen and self._receive is not None and self._receive()
             if not heard and _DUE not in self._news:
-                rested = self.ticks_diff(began, self._rested_us)
-                if not 0 <= rested < self._rest_us:
-                    rested = 0
-            if not rested:
-                wait = self._work(began)
-            elif self.memory.reading:
-                self.memory.read_on()
+                left = self._rest_us - self.ticks_diff(began, self._rested_us)
+            if 0 < left <= _MAX_REST_US:
+                wait = left // 1000 + 1
+                memory = self.memory
+                if memory.reading:
+                    memory.read_on()
+                    wait = self._soon(wait)
+            else:
+                left = 0
+                wait = self._soon(self._work(began))
         except Exception:
             self.faults += 1
         finally:
@@ -139,10 +146,12 @@ class Agent:
             self._stepping = False
             if lock is not None:
                 lock.release()
-        if rested:
-            wait = (self._rest_us - rested) // 1000 + 1
-        elif self.policy is not None:
+        if not left and self.policy is not None:
             self._deliver()
+        return wait
+
+    def _soon(self, wait):
+        """Return the ms to wait: few where there is more of a heap to read."""
         return _SLICE_PAUSE_MS if self.memory.reading and wait > _SLICE_PAUSE_MS else wait
 
     def _work(self, began):
@@ -153,7 +162,7 @@ class Agent:
         self.busy_us += self.memory.spent_us  # in collections before a refusal
         try:
             wait = self._step()
-            self._rest_us = min(wait, _MAX_REST_MS) * 1000
+            self._rest_us = wait * 1000 if wait < 1000 else _MAX_REST_US
             return wait
         finally:
             self.memory.spent_us = 0
@@ -204,7 +213,7 @@ class Agent:
         left = 1000
         if self.policy is not None:
             self.policy.tick()
-        if self.governor.interval_ms:
+        if self._rates[_INTERVAL]:
             left = -clock.since(self._due_s, self._due_ms)
             if left <= 0:
                 self._take_sample()
@@ -221,9 +230,9 @@ class Agent:
 
     def _plan(self, late_ms):
         """Set when the next sample is due; skip the ones that are past. Return the ms until."""
-        interval = self.governor.interval_ms
+        interval = self._rates[_INTERVAL]
         if self.policy is not None and self.policy.ladder.level:
-            interval = self.governor.wanted_ms  # to look in time matters more than the budget now
+            interval = self._rates[_WANTED]  # to look in time matters more than the budget now
         left = interval - late_ms % interval if late_ms < 1 << 28 else interval
         due = self.clock.ms + left
         self._due_s = self.clock.s + due // 1000
@@ -259,9 +268,7 @@ class Agent:
             raise TypeError("interval_ms must be an int")
         if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
             raise ValueError("interval_ms must be 20 to 600000")
-        if budget_permille is not None:
-            self.governor.budget_permille = check_budget(budget_permille)
-        self.governor.want(interval_ms)
+        self.governor.want(interval_ms, budget_permille)
         self.clock.advance()
         self._due_s = self.clock.s
         self._due_ms = self.clock.ms

@@ -17,6 +17,7 @@ _LEAST = const(6)  # points
 _SLOTS_A_POINT = const(5)
 _TIERS = const(2)  # those of 60 slots
 _MEAN = const(1)
+_UNKNOWN = const(-0x40000000)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
 _LEAST_S = b"\x0f\x13\x16\x1a\x1d\x21\x26"
@@ -27,19 +28,22 @@ class Forecast:
 
     def __init__(self, history, metric):
         self._history = history
+        self._open_slots = history.open_slots
         self._metric = metric
         self._points = array("i", [0] * _POINTS)
         self._next = array("i", [0] * _TIERS)  # the slot with which it is looked at again
         self._found = array("i", [-1] * _TIERS)  # seconds, -1 for none
-        self._soonest = -1
+        self._soonest = _UNKNOWN
 
     def seconds(self, limit):
-        """Return in how many seconds `limit` (in the history's scale) is reached, None if never."""
-        history = self._history
-        open_slots = history.open_slots
+        """Return in how many seconds `limit` (in the history's scale) is reached.
+
+        -2**30, which stands for what is not known, if it is never.
+        """
+        open_slots = self._open_slots
         if open_slots[0] >= self._next[0] or open_slots[1] >= self._next[1]:
             self._look_again(open_slots, limit)
-        return None if self._soonest < 0 else self._soonest
+        return self._soonest
 
     def _look_again(self, open_slots, limit):
         soonest = -1
@@ -53,7 +57,7 @@ class Forecast:
             if found >= 0 and (soonest < 0 or found < soonest):
                 soonest = found
             tier += 1
-        self._soonest = soonest
+        self._soonest = _UNKNOWN if soonest < 0 else soonest
 
     def _look(self, tier, limit):
         points = self._points

@@ -33,30 +33,32 @@ class History:
 
     def add(self, s):
         """File `row` under uptime s (seconds, never less than before); allocates nothing."""
-        tier = 0
-        while tier < _TIERS:
-            slot = s // _STEPS[tier]
-            if slot == self.open_slots[tier]:
-                break
-            self._close(tier, slot)
-            tier += 1
+        opened = self.open_slots
+        if s != opened[0]:
+            self._close(0, s)
+            if s // 60 != opened[1]:
+                self._close(1, s // 60)
+                if s // 3600 != opened[2]:
+                    self._close(2, s // 3600)
         loops.gather(self._open[0], self.row, _METRICS)
 
     def _close(self, tier, slot):
         """Close the tier's open slot and open `slot`; those between have no value."""
         ring = self._rings[tier]
         slots = _SLOTS[tier]
-        place = self.open_slots[tier] % slots
-        last = 1 if tier == _TIERS - 1 else 0
-        longer = self._open[tier if last else tier + 1]
-        loops.file(self._open[tier], ring, place * (_METRICS * _STATS), longer, _METRICS, last)
-        missing = slot - self.open_slots[tier] - 1
+        opened = self.open_slots[tier]
+        cells = self._open
+        last = tier == _TIERS - 1
+        longer = cells[tier] if last else cells[tier + 1]
+        to = opened % slots * (_METRICS * _STATS)
+        loops.file(cells[tier], ring, to, longer, _METRICS, last)
+        self.open_slots[tier] = slot
+        missing = slot - opened - 1
         if missing > slots:
             missing = slots
         while missing > 0:
             self._clear(ring, (slot - missing) % slots)
             missing -= 1
-        self.open_slots[tier] = slot
 
     def _clear(self, ring, place):
         at = place * _METRICS * _STATS

@@ -32,6 +32,16 @@ class Flag:
         self._taken = False
 
 
+class Open:
+    """A lock for a port without threads: there is nobody to keep out.
+
+    What it does costs as little as a call can: `bool` takes an argument or none.
+    """
+
+    acquire = bool
+    release = bool
+
+
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none."""
 
@@ -84,5 +94,9 @@ class Threads:
         return sys.modules["_thread"].start_new_thread(function, ())
 
     def lock(self):
-        """Return a new lock; where the port has no threads, what does for one."""
+        """Return a new lock to wait for, with acquire(1)."""
+        return sys.modules["_thread"].allocate_lock() if self.available else Open()
+
+    def gate(self):
+        """Return a new lock that is tried, with acquire(0): also by a call out of the first one."""
         return sys.modules["_thread"].allocate_lock() if self.available else Flag()

@@ -177,7 +177,8 @@ class Threads:
 
     def __init__(self) -> None:
         self.active: int | None = None
-        self.lock = load("threads").Flag
+        self.lock = load("threads").Open
+        self.gate = load("threads").Flag
 
 
 class Capabilities:
