@@ -28,6 +28,10 @@ _WANTED = const(1)
 _INTERVAL = const(2)
 
 
+def _nothing():
+    """Make the locks that nobody needs where there are no threads."""
+
+
 class Agent:
     """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
@@ -45,17 +49,18 @@ class Agent:
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
-        locks = ()
+        self.locks = threads.Locks(self.threads.available)
+        new_gate = new_lock = _nothing
         if self.threads.available:
-            locks = (self.threads.lock(), self.threads.lock())
-        self.clock = Clock(board.ticks_ms, board.ticks_diff, *locks)
+            new_gate, new_lock = self.locks.gate, self.locks.lock
+        self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = network.install()
         self._news = self.clock.news
         self._rest_us = 0  # for how long there is nothing to do unless there is news,
         self._rested_us = 0  # since when
         self._stepping = False
-        self._lock = self.threads.lock() if locks else None
-        self._making = self.threads.lock()
+        self._lock = new_gate()
+        self._making = self.locks.lock()
         self.memory = Memory(board, self.clock)
         self.load = Load(board, self.threads.ident)
         self.storage = Storage(board, self.clock)

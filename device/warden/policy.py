@@ -104,8 +104,8 @@ class Policy:
 
     def __init__(self, agent, board, limits):
         clock = agent.clock
-        new_lock = agent.threads.lock
-        new_gate = agent.threads.gate
+        new_lock = agent.locks.lock
+        new_gate = agent.locks.gate
         max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
         self.events = Events(clock, new_lock(), new_gate())
@@ -132,7 +132,7 @@ class Policy:
         self.ladder = Ladder(
             self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_gate()
         )
-        self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
+        self.meters = Meters(board, agent.load, agent.threads, new_lock(), post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
         self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
