@@ -78,6 +78,7 @@ bench-accept: $(VENV)/.stamp-dev
 pictures: $(VENV)/.stamp-dev
 	@$(BIN)/python tools/make_pictures.py
 
+# The theme prints a page about MkDocs 2 at each build; the lock has 1.6, and the theme asks for it.
 docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
