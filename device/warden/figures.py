@@ -34,6 +34,7 @@ _STORAGE_EXHAUSTED_IN = const(3)
 _AVAILABLE_BYTES = const(7)
 
 _UNKNOWN = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)
 _MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
 _MEMORY_HISTORY = const(0)
@@ -91,7 +92,8 @@ class Figures:
         if metric == _MEMORY:
             return live // (memory.total // 1000)  # nothing here exceeds 30 bits
         if metric == _AVAILABLE_BYTES:
-            return memory.total - live
+            left = memory.total - live
+            return left if left <= _MOST else _UNKNOWN  # a desktop's
         return self._memory_forecast.seconds(self._limit_of(_MEMORY_HISTORY))
 
     def _storage_permille(self):
