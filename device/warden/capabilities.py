@@ -2,14 +2,6 @@
 
 from micropython import const
 
-from warden_schema import loops
-
-_VALUES = const(24)  # of a sample; a bit for each that is known, and behind them:
-_ATTACHED = const(1 << 24)
-_WLAN_SEEN = const(1 << 25)
-_CONNECTED = const(1 << 26)
-_MOUNTED = const(1 << 27)
-
 # Places, in the order of ids.CAPABILITIES.
 _MEMORY = const(0)
 _LIVE_MEMORY = const(1)
@@ -46,7 +38,6 @@ class Capabilities:
     def __init__(self, agent):
         self._agent = agent
         self.reasons = bytearray(_PLACES)
-        self._seen = -1
         self.reasons[_LARGEST_FREE_BLOCK] = (
             _NO_NATIVE if agent.memory.largest is None else _AVAILABLE
         )
@@ -57,10 +48,6 @@ class Capabilities:
 
     def update(self):
         """Bring the reasons up to now; return whether one changed. Allocates nothing."""
-        seen = self._look()
-        if seen == self._seen:  # as nearly always
-            return False
-        self._seen = seen
         agent = self._agent
         load = agent.load
         changed = self._note(
@@ -75,21 +62,6 @@ class Capabilities:
         changed |= self._note(_THREADS, _IMPORTED_EARLY if agent.threads.early else _AVAILABLE)
         changed |= self._note(_STORAGE, _AVAILABLE if agent.storage.rows else _NOTHING_MOUNTED)
         return self._update_network(agent.network) or changed
-
-    def _look(self):
-        """Return all that the reasons follow from, a bit each."""
-        agent = self._agent
-        seen = loops.known(agent.values, _VALUES)
-        if agent.load.attached:
-            seen |= _ATTACHED
-        network = agent.network
-        if network.wlan is not None:
-            seen |= _WLAN_SEEN
-            if network.connected:
-                seen |= _CONNECTED
-        if agent.storage.rows:
-            seen |= _MOUNTED
-        return seen
 
     def timer(self, available):
         """Note whether a machine.Timer runs the agent."""

@@ -75,6 +75,8 @@ class Sampler:
         self._last_sent = 0
         self._busy_us = 0  # the agent's own time in that period
         self._network_s = 0
+        self._known = 0  # a bit for each value that was known
+        self._renewed = True  # whether what is read seldom was read: capabilities may differ
         self._scanned = None  # the storage's rows that the history has
         self._scanned_us = 0  # in the storage's scan, which has a budget of its own
         self._scale_memory = _shift_for(agent.memory.total)
@@ -129,6 +131,7 @@ class Sampler:
         s = self._agent.clock.s
         if s >= self._network_s:
             self._network_s = s + _NETWORK_PERIOD_S
+            self._renewed = True
             self._agent.network.read()
 
     def _read_storage(self):
@@ -145,9 +148,13 @@ class Sampler:
             self._agent.policy.look(self._period_ms)
 
     def _see_capabilities(self):
-        agent = self._agent
-        if agent.capabilities.update():
-            agent.capabilities_changed()
+        known = loops.known(self.values, _VALUES)
+        if known != self._known or self._renewed:  # seldom
+            self._known = known
+            self._renewed = False
+            agent = self._agent
+            if agent.capabilities.update():
+                agent.capabilities_changed()
 
     def value(self, place):
         """Return a figure of the newest sample, None for what cannot be told."""
@@ -195,6 +202,7 @@ class Sampler:
         rows = agent.storage.rows
         if rows is not self._scanned:
             self._scanned = rows
+            self._renewed = True
             used = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2]) if rows else _NONE
             history.row[_STORAGE_HISTORY] = used
         history.add(agent.clock.s)
