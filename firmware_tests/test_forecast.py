@@ -21,7 +21,8 @@ class Past:
         self.s += 1
 
     def seconds(self):
-        return Forecast(self.history, 0).seconds(_LIMIT)
+        found = Forecast(self.history, 0).seconds(_LIMIT)
+        return None if found == -0x40000000 else found
 
 
 class Chance:

@@ -3,7 +3,8 @@
 from array import array
 
 from harness import no_heap, raises
-from warden.figures import METRICS, PLACES
+from warden.figures import METRICS, PLACES, Figures
+from warden.history import History
 from warden.levels import CLEAR, CRITICAL, PROTECT, RESET, TELL, WARN, Thresholds
 
 _UNKNOWN = -0x40000000
@@ -22,8 +23,9 @@ class FakeFigures:
         value = self.values[PLACES[metric]]
         return None if value == _UNKNOWN else value
 
-    def renew(self, metric):
-        assert PLACES[metric] >= 24, "it is measured"
+    def renew(self, metrics):
+        for metric in metrics:
+            assert PLACES[metric] >= 24, "it is measured"
 
 
 class Watch:
@@ -175,6 +177,24 @@ def test_others_can_be_watched_instead_and_whoever_looks_is_told():
     assert watch.levels("cpu", [499, 500, 900]) == [CLEAR, WARN, WARN]
     assert watch.levels("memory", [990]) == [WARN]  # of cpu: memory is not looked at any more
     assert watch.events[1:] == [("warn", 500)]
+
+
+class FakeMemory:
+    """Stands in for `warden.memory.Memory`, of a heap that only a desktop has."""
+
+    total = 1 << 32
+    live = 1 << 31
+
+
+def test_what_a_word_cannot_hold_is_not_known():
+    values = array("i", [5] * 29)
+    figures = Figures(values, FakeMemory, None, History(), None)
+    available = METRICS.index("available_bytes")
+    figures.renew((0, available))
+    assert values[PLACES[0]] == 500 and values[PLACES[available]] == _UNKNOWN
+    assert figures.read(0) == 500 and figures.read(available) is None
+    FakeMemory.live = FakeMemory.total - 7
+    assert figures.read(available) == 7
 
 
 def test_metrics_are_those_of_the_schema_on_cpython():  # where dicts have an order

@@ -307,6 +307,110 @@ def test_what_is_shrunk_is_the_same():
             assert figure == (min(values[place] >> shift, 0xFFFE) if known else 0xFFFF)
 
 
+def test_what_is_known_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(13)
+    for _ in range(200):
+        values = array("i", [_word(chance) for _ in range(24)])
+        count = chance.below(25)
+        mask = slow.known(values, count)
+        assert quick.known(values, count) == mask, values
+        assert mask == sum(1 << place for place in range(count) if values[place] != _UNKNOWN)
+
+
+def test_flat_messages_are_read_the_same():
+    quick, slow = _both()
+    chance = _Chance(29)
+    heads = b"\x00\x05\x42\x7f\x80\x90\x93\xa1\xc0\xc2\xcb\xcc\xcd\xce\xcf\xd0\xff"
+    seen = set()
+    for turn in range(2000):
+        data = chance.bytes(chance.below(16))
+        if len(data):
+            data[0] = 0x90 + chance.below(7)
+        for at in range(1, len(data)):
+            if chance.below(2):
+                data[at] = heads[chance.below(len(heads))]
+        words = [array("i", [-7] * 5) for _ in range(2)]
+        length = len(data) - (1 if turn % 5 == 0 and data else 0)
+        count = slow.flat(data, length, words[1], 4)
+        assert quick.flat(data, length, words[0], 4) == count, data
+        assert words[0] == words[1], data
+        assert words[0][4] == -7
+        seen.add(count)
+        if count:
+            cursor = codec.Cursor(data)
+            cursor.begin(0, length)
+            found = [cursor.integer() for _ in range(cursor.array())]
+            assert found == [None if w == _UNKNOWN else w for w in words[0][:count]], data
+    assert seen == {0, 1, 2, 3, 4}, seen
+    for number in (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0x3FFFFFFF, 0x40000000, 0xFFFFFFFF):
+        data = bytearray(8)
+        length = codec.put(data, 0, [number])
+        for kind in (quick, slow):
+            words = array("i", [-7])
+            assert kind.flat(data, length, words, 1) == (1 if number < 1 << 30 else 0)
+            assert words[0] == (number if number < 1 << 30 else -7), number
+            assert not kind.flat(data, length - 1, words, 1) or (length == 2 and not number)
+
+
+def test_what_is_put_is_the_same():
+    quick, slow = _both()
+    odd = (None, 0, 1, -90, 0x3FFFFFFF, -0x3FFFFFFF, -0x40000000, True, False)
+    chance = _Chance(19)
+    for _ in range(200):
+        four = [odd[chance.below(len(odd))] for _ in range(4)]
+        words = [array("i", [7] * 6) for _ in range(2)]
+        quick.put(words[0], 1, *four)
+        slow.put(words[1], 1, *four)
+        assert words[0] == words[1], four
+        found = [None if word == _UNKNOWN else word for word in words[0]]
+        assert found == [7] + [None if each == -0x40000000 else each for each in four] + [7]
+
+
+def test_governing_is_the_same():
+    quick, slow = _both()
+    chance = _Chance(23)
+    seen = set()
+    for _ in range(60):
+        wanted = (20, 100, 1000, 600_000, 0)[chance.below(5)]
+        states = [array("i", [1 + chance.below(1000), wanted, wanted, 0, 0, 77])]
+        states.append(array("i", states[0]))
+        for _ in range(30):
+            scale = chance.below(23) if wanted != 20 else 23
+            cost = chance.below(0x10000) << scale >> 16
+            cost = min(cost, 8_000_000)
+            busy = min(cost + (chance.below(0x10000) << scale >> 16), 16_000_000)
+            period = chance.below(60_000) >> chance.below(16)
+            quick.govern(states[0], cost, busy, period)
+            slow.govern(states[1], cost, busy, period)
+            assert states[0] == states[1], (cost, busy, period)
+            seen.add(states[0][2])
+        assert states[0][5] == 77
+    assert len(seen) > 20 and 60_000 in seen, seen
+
+
+def test_means_and_rises_are_the_same():
+    quick, slow = _both()
+    chance = _Chance(17)
+    counts = set()
+    for turn in range(200):
+        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12)])
+        if turn & 1:  # holes, and nothing before some time
+            for slot in range(chance.below(60), 60):
+                ring[slot * 12 + 4] = 0xFFFF
+            for _ in range(chance.below(20)):
+                ring[chance.below(60) * 12 + 4] = 0xFFFF
+        points = [array("i", [-7] * 13) for _ in range(2)]
+        newest = chance.below(60)
+        count = slow.means(ring, newest, 60, 12, 4, points[1], 12)
+        assert quick.means(ring, newest, 60, 12, 4, points[0], 12) == count, (turn, newest)
+        assert points[0] == points[1], (turn, newest)
+        assert list(points[0][count:]) == [-7] * (13 - count)
+        assert quick.rises(points[0], count) == slow.rises(points[1], count), points
+        counts.add(count)
+    assert counts.issuperset((0, 12)) and len(counts) > 4, counts
+
+
 def test_what_is_crossed_is_the_same():
     quick, slow = _both()
     chance = _Chance(9)
@@ -481,9 +585,14 @@ def test_neither_allocates():
     places = bytes(range(3, 9))
     rows = array("i", [4, 201, 0, 0] * 8)
     row = array("H", [0] * 3)
+    ring = array("H", range(60))
+    points = array("i", [0] * 12)
+    state = array("i", [10, 100, 100, 0, 0])
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
         compare, copy, shrink, crossed = kind.compare, kind.copy, kind.shrink, kind.crossed
+        known, means, rises = kind.known, kind.means, kind.rises
+        govern, put, flat = kind.govern, kind.put, kind.flat
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
@@ -492,6 +601,12 @@ def test_neither_allocates():
             compare(values, base, places, 1, 6, fields)
             shrink(values, places, places, row, 3)
             crossed(values, rows, 0, 8)
+            known(values, 9)
+            means(ring, 59, 60, 1, 0, points, 12)
+            rises(points, 12)
+            govern(state, 5000, 9000, 1000)
+            put(base, 2, None, 5, -90, 1)
+            flat(b"\x93\x42\xce\x3f\xff\xff\xff\xc0", 8, points, 4)
             copy(values, base, 9)
         assert base == values
 

@@ -42,6 +42,18 @@ def test_bytes_are_counted_both_ways():
     assert (network.sent, network.received) == (8, 13)
 
 
+def test_counts_begin_anew_before_they_would_have_to_be_allocated():
+    network = Network()
+    near, far = _pair(network)
+    network.sent = network.received = (1 << 30) - 3
+    near.send(b"12345")
+    far.send(b"1234567")
+    assert near.recv(7) == b"1234567"
+    near.close()
+    far.close()
+    assert (network.sent, network.received) == (2, 4)
+
+
 def test_poll_takes_a_counted_socket():
     network = Network()
     near, far = _pair(network)

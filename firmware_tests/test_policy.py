@@ -74,6 +74,22 @@ def test_storage_cannot_be_overdrawn():
         assert raises(warden.Denied, warden.allocate, warden.STORAGE, 0x3FFFFFFF, mount="/nowhere")
 
 
+def test_a_file_is_on_the_mount_of_its_lease_or_is_not_opened():
+    with Started():
+        here = os.getcwd()
+        lease = warden.allocate(warden.STORAGE, 10, mount="/")
+        with lease.open(_IN_USE, "w") as file:  # where the application is
+            file.write("1")
+        os.stat(here + "/" + _IN_USE)
+        lease.mount = here
+        lease.open(_IN_USE).close()
+        lease.open(here + "/" + _IN_USE).close()
+        outside = (here + "x/" + _IN_USE, "/" + _IN_USE, here + "/../" + _IN_USE, "../" + _IN_USE)
+        for path in outside:
+            raises(ValueError, lease.open, path, "w")
+        os.remove(_IN_USE)
+
+
 def test_leases_expire_by_polling_alone():
     with Started():
         lease = warden.allocate(warden.MEMORY, 100, ttl_ms=60)

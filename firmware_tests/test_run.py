@@ -150,6 +150,32 @@ def test_by_a_timer_and_schedule():
     _without_asyncio(lambda: _with_timer(application))
 
 
+def test_what_the_timer_runs_does_not_wait_for_a_lock_of_whom_it_came_into():
+    """The scheduled function runs in the main thread, which may be anywhere in its own calls."""
+
+    def application():
+        def told():
+            FakeTimer.made.fire()
+            return op.why is not None
+
+        warden.start(interval_ms=50, budget_permille=1000, link=False)
+        op = warden.begin("late", timeout_ms=1)
+        time.sleep_ms(5)
+        operations = warden.api._policy().operations
+        operations._lock.acquire(1)
+        try:
+            for _ in range(5):
+                FakeTimer.made.fire()
+                time.sleep_ms(1)  # where it runs
+                assert op.why is None
+        finally:
+            operations._lock.release()
+        _sleep_until(told)
+        assert warden.status()["faults"] == 0
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
 def test_the_timer_ends_when_asyncio_runs():
     def application():
         warden.start(interval_ms=50, budget_permille=1000, link=False)

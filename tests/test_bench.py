@@ -61,19 +61,19 @@ def test_counted_figures_repeat_exactly(bench, firmwares):
 
 _SLOWER = """
 from warden.clock import Clock
-_advance = Clock.advance
+_advance = Clock._advance
 def _slower(self):
     for _ in range(1000): pass
     _advance(self)
-Clock.advance = _slower
+Clock._advance = _slower
 """
 _HUNGRIER = """
 from warden.clock import Clock
-_advance = Clock.advance
+_advance = Clock._advance
 def _hungrier(self):
     bytearray(100)
     _advance(self)
-Clock.advance = _hungrier
+Clock._advance = _hungrier
 """
 
 

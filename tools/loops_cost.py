@@ -35,7 +35,7 @@ data = bytes((i * 37 + 11) & 0xFF for i in range(33))
 wire = bytearray(100)
 buf = bytearray(100)
 ints = array('i', [1, 3, 12345, 200, 90000, 70000, 12, 0, -0x40000000, 35, 1000, 143360])
-payload = bytearray(42)
+payload = bytearray(80)
 at = codec.put_words(payload, codec.put_array(payload, 3, 12), ints, 12)
 payload[0], payload[1], payload[2] = 0x93, 3, 7
 while at < 40:
@@ -107,7 +107,7 @@ for kind in (plain, fast):
     codec._pack, loops.compare, loops.copy = kind.pack, kind.compare, kind.copy
     cost('CRC of 33 bytes', crc)
     cost('escaping 33 bytes', escape)
-    cost('packing 12 integers', pack)
+    cost('packing 12 figures', pack)
     cost('codec.put_words() of them', put_words)
     cost('frame.encode() of a payload of 40 bytes', encode)
     cost('Sample.encode(), 8 of 24 figures changed', delta)

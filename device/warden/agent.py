@@ -5,7 +5,6 @@ from micropython import const
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
-from .governor import check_budget
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -21,8 +20,16 @@ VERSION = "0.1.0"
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
-_MAX_REST_MS = const(1000)  # the ticks of microseconds wrap
+_MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 _DUE = b"\x01"  # in the clock's news
+
+# In the governor's state.
+_WANTED = const(1)
+_INTERVAL = const(2)
+
+
+def _nothing():
+    """Make the locks that nobody needs where there are no threads."""
 
 
 class Agent:
@@ -42,16 +49,18 @@ class Agent:
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.threads = threads.install()
-        locks = (None, None)
+        self.locks = threads.Locks(self.threads.available)
+        new_gate = new_lock = _nothing
         if self.threads.available:
-            locks = (self.threads.lock(), self.threads.lock())
-        self.clock = Clock(board.ticks_ms, board.ticks_diff, *locks)
+            new_gate, new_lock = self.locks.gate, self.locks.lock
+        self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = network.install()
         self._news = self.clock.news
         self._rest_us = 0  # for how long there is nothing to do unless there is news,
         self._rested_us = 0  # since when
-        self._lock = self.threads.lock()
-        self._making = self.threads.lock()
+        self._stepping = False
+        self._lock = new_gate()
+        self._making = self.locks.lock()
         self.memory = Memory(board, self.clock)
         self.load = Load(board, self.threads.ident)
         self.storage = Storage(board, self.clock)
@@ -59,6 +68,7 @@ class Agent:
         self.history = History()
         self.sampler = Sampler(self, budget_permille)
         self.governor = self.sampler.governor
+        self._rates = self.governor.state
         self.values = self.sampler.values
         self.boot_id = board.random_30()
         self.sample = Sample(self.values)
@@ -73,7 +83,7 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.link = link
-        self.uplink = self.session = self._handlers = None
+        self.uplink = self.session = self._receive = self._handlers = None
         self.busy_us = 0  # the agent's own time since the last sample
         self._due_s = 0
         self._due_ms = 0
@@ -98,6 +108,7 @@ class Agent:
             self._handler_of,
             self._host,
         )
+        self._receive = self.session.receive  # a bound method is an object: made once
 
     def close(self):
         """Leave everything as it was found."""
@@ -114,29 +125,38 @@ class Agent:
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         """
         began = self.ticks_us()
-        if not self._lock.acquire(0):
-            return 10  # another thread is at it
-        rested = 0
+        lock = self._lock
+        if self._stepping or (lock is not None and not lock.acquire(0)):
+            return 10  # another thread is at it, or the application in an interrupt
+        left = 0
         wait = 1000
         try:  # at once: Ctrl-C must not leave it locked
-            heard = listen and self.session is not None and self.session.receive()
+            self._stepping = True
+            heard = listen and self._receive is not None and self._receive()
             if not heard and _DUE not in self._news:
-                rested = self.ticks_diff(began, self._rested_us)
-                if not 0 <= rested < self._rest_us:
-                    rested = 0
-            if not rested:
-                wait = self._work(began)
-            elif self.memory.reading:
-                self.memory.read_on()
+                left = self._rest_us - self.ticks_diff(began, self._rested_us)
+            if 0 < left <= _MAX_REST_US:
+                wait = left // 1000 + 1
+                memory = self.memory
+                if memory.reading:
+                    memory.read_on()
+                    wait = self._soon(wait)
+            else:
+                left = 0
+                wait = self._soon(self._work(began))
         except Exception:
             self.faults += 1
         finally:
             self.busy_us += self.ticks_diff(self.ticks_us(), began)
-            self._lock.release()
-        if rested:
-            wait = (self._rest_us - rested) // 1000 + 1
-        elif self.policy is not None:
+            self._stepping = False
+            if lock is not None:
+                lock.release()
+        if not left and self.policy is not None:
             self._deliver()
+        return wait
+
+    def _soon(self, wait):
+        """Return the ms to wait: few where there is more of a heap to read."""
         return _SLICE_PAUSE_MS if self.memory.reading and wait > _SLICE_PAUSE_MS else wait
 
     def _work(self, began):
@@ -147,7 +167,7 @@ class Agent:
         self.busy_us += self.memory.spent_us  # in collections before a refusal
         try:
             wait = self._step()
-            self._rest_us = min(wait, _MAX_REST_MS) * 1000
+            self._rest_us = wait * 1000 if wait < 1000 else _MAX_REST_US
             return wait
         finally:
             self.memory.spent_us = 0
@@ -198,7 +218,7 @@ class Agent:
         left = 1000
         if self.policy is not None:
             self.policy.tick()
-        if self.governor.interval_ms:
+        if self._rates[_INTERVAL]:
             left = -clock.since(self._due_s, self._due_ms)
             if left <= 0:
                 self._take_sample()
@@ -215,9 +235,9 @@ class Agent:
 
     def _plan(self, late_ms):
         """Set when the next sample is due; skip the ones that are past. Return the ms until."""
-        interval = self.governor.interval_ms
+        interval = self._rates[_INTERVAL]
         if self.policy is not None and self.policy.ladder.level:
-            interval = self.governor.wanted_ms  # to look in time matters more than the budget now
+            interval = self._rates[_WANTED]  # to look in time matters more than the budget now
         left = interval - late_ms % interval if late_ms < 1 << 28 else interval
         due = self.clock.ms + left
         self._due_s = self.clock.s + due // 1000
@@ -253,9 +273,7 @@ class Agent:
             raise TypeError("interval_ms must be an int")
         if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
             raise ValueError("interval_ms must be 20 to 600000")
-        if budget_permille is not None:
-            self.governor.budget_permille = check_budget(budget_permille)
-        self.governor.want(interval_ms)
+        self.governor.want(interval_ms, budget_permille)
         self.clock.advance()
         self._due_s = self.clock.s
         self._due_ms = self.clock.ms

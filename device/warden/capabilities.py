@@ -38,7 +38,6 @@ class Capabilities:
     def __init__(self, agent):
         self._agent = agent
         self.reasons = bytearray(_PLACES)
-        self._seen = -1
         self.reasons[_LARGEST_FREE_BLOCK] = (
             _NO_NATIVE if agent.memory.largest is None else _AVAILABLE
         )
@@ -49,10 +48,6 @@ class Capabilities:
 
     def update(self):
         """Bring the reasons up to now; return whether one changed. Allocates nothing."""
-        seen = self._look()
-        if seen == self._seen:  # as nearly always
-            return False
-        self._seen = seen
         agent = self._agent
         load = agent.load
         changed = self._note(
@@ -67,25 +62,6 @@ class Capabilities:
         changed |= self._note(_THREADS, _IMPORTED_EARLY if agent.threads.early else _AVAILABLE)
         changed |= self._note(_STORAGE, _AVAILABLE if agent.storage.rows else _NOTHING_MOUNTED)
         return self._update_network(agent.network) or changed
-
-    def _look(self):
-        """Return all that the reasons follow from, a bit each."""
-        agent = self._agent
-        load = agent.load
-        network = agent.network
-        return (
-            (agent.memory.live is not None)
-            | load.attached << 1
-            | load.tasks_known << 2
-            | agent.threads.early << 3
-            | (not agent.storage.rows) << 4
-            | network.available << 5
-            | network.early << 6
-            | (network.wlan is not None) << 7
-            | (network.rssi_dbm is not None) << 8
-            | (not network.connected) << 9
-            | (network.sent is not None) << 10
-        )
 
     def timer(self, available):
         """Note whether a machine.Timer runs the agent."""

@@ -31,6 +31,8 @@ class Clock:
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
         self._last = ticks_ms()
+        if lock is None:
+            self.advance = self._advance  # one call less
         self._next_s = 0  # when something has to be looked at: at once
         self._next_ms = 0
 

@@ -6,6 +6,7 @@ from micropython import const
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
+_MOST = const(0x3FFFFFFF)  # they count modulo 2**30
 
 
 class Counted(io.IOBase):
@@ -21,14 +22,17 @@ class Counted(io.IOBase):
     def __getattr__(self, name):
         return getattr(self._sock, name)
 
+    def _received(self, count):
+        self._totals.received = self._totals.received + count & _MOST
+
     def _got(self, data):
         if data:
-            self._totals.received += len(data)
+            self._received(len(data))
         return data
 
     def _put(self, count):
         if count:
-            self._totals.sent += count
+            self._totals.sent = self._totals.sent + count & _MOST
         return count
 
     def read(self, *args):
@@ -49,7 +53,7 @@ class Counted(io.IOBase):
     def readinto(self, *args):
         count = self._sock.readinto(*args)
         if count:
-            self._totals.received += count
+            self._received(count)
         return count
 
     def write(self, *args):

@@ -39,14 +39,15 @@ class Events:
         ring = self._ring
         self._lock.acquire(1)
         try:
-            at = self.seq % _EVENTS * _FIELDS
+            seq = self.seq
+            at = seq % _EVENTS * _FIELDS
             ring[at] = kind
             ring[at + 1] = clock.s
             ring[at + 2] = clock.ms
             ring[at + 3] = subject
             ring[at + 4] = detail
             ring[at + 5] = value
-            self.seq += 1
+            self.seq = seq + 1
             self.news = True
             clock.news[0] = 1
         finally:

@@ -29,12 +29,12 @@ METRICS = (
     "faults",
 )
 _MEMORY = const(0)
-_MEMORY_EXHAUSTED_IN = const(1)
 _STORAGE_USED = const(2)
 _STORAGE_EXHAUSTED_IN = const(3)
 _AVAILABLE_BYTES = const(7)
 
 _UNKNOWN = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)
 _MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
 _MEMORY_HISTORY = const(0)
@@ -68,41 +68,38 @@ class Figures:
     def read(self, metric):
         """Return the metric's figure, or None."""
         place = PLACES[metric]
-        if place >= FIRST_MADE:
-            return self._make(metric)
-        value = self.values[place]
+        value = self._make(metric) if place >= FIRST_MADE else self.values[place]
         return None if value == _UNKNOWN else value
 
-    def renew(self, metric):
-        """Bring its value up to now, if it is one that is made here."""
-        place = PLACES[metric]
-        if place >= FIRST_MADE:
-            value = self._make(metric)
-            self.values[place] = _UNKNOWN if value is None else value
+    def renew(self, metrics):
+        """Bring the values of these up to now: they are made here."""
+        values = self.values
+        for metric in metrics:
+            values[PLACES[metric]] = self._make(metric)
 
     def _make(self, metric):
+        """Return a figure, _UNKNOWN for None."""
         if metric == _STORAGE_USED:
             return self._storage_permille()
         if metric == _STORAGE_EXHAUSTED_IN:
             if not self._storage.rows:
-                return None
+                return _UNKNOWN
             return self._storage_forecast.seconds(self._limit_of(_STORAGE_HISTORY))
-        return self._of_memory(metric)
-
-    def _of_memory(self, metric):
         memory = self._memory
-        if memory.live is None:
-            return None
+        live = memory.live
+        if live is None:
+            return _UNKNOWN
         if metric == _MEMORY:
-            return memory.live // (memory.total // 1000)  # nothing here exceeds 30 bits
+            return live // (memory.total // 1000)  # nothing here exceeds 30 bits
         if metric == _AVAILABLE_BYTES:
-            return memory.total - memory.live
+            left = memory.total - live
+            return left if left <= _MOST else _UNKNOWN  # a desktop's
         return self._memory_forecast.seconds(self._limit_of(_MEMORY_HISTORY))
 
     def _storage_permille(self):
         rows = self._storage.rows
         if not rows:
-            return None
+            return _UNKNOWN
         row = rows[0]
         total = row[2]
         used = total - row[3]

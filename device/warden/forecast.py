@@ -10,12 +10,14 @@ from array import array
 
 from micropython import const
 
+from warden_schema import loops
+
 _POINTS = const(12)
 _LEAST = const(6)  # points
 _SLOTS_A_POINT = const(5)
 _TIERS = const(2)  # those of 60 slots
 _MEAN = const(1)
-_NONE = const(0xFFFF)
+_UNKNOWN = const(-0x40000000)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
 _LEAST_S = b"\x0f\x13\x16\x1a\x1d\x21\x26"
@@ -26,33 +28,42 @@ class Forecast:
 
     def __init__(self, history, metric):
         self._history = history
-        self._value = history.value  # a bound method is an object: made once
+        self._open_slots = history.open_slots
         self._metric = metric
         self._points = array("i", [0] * _POINTS)
-        self._looked_s = array("i", [-1] * _TIERS)  # at the slots that ended then
+        self._next = array("i", [0] * _TIERS)  # the slot with which it is looked at again
         self._found = array("i", [-1] * _TIERS)  # seconds, -1 for none
+        self._soonest = _UNKNOWN
 
     def seconds(self, limit):
-        """Return in how many seconds `limit` (in the history's scale) is reached, None if never."""
+        """Return in how many seconds `limit` (in the history's scale) is reached.
+
+        -2**30, which stands for what is not known, if it is never.
+        """
+        open_slots = self._open_slots
+        if open_slots[0] >= self._next[0] or open_slots[1] >= self._next[1]:
+            self._look_again(open_slots, limit)
+        return self._soonest
+
+    def _look_again(self, open_slots, limit):
         soonest = -1
         tier = 0
         while tier < _TIERS:
-            newest_s = self._history.newest_s(tier)
-            step_s = self._history.step_s(tier) * _SLOTS_A_POINT
-            if newest_s - self._looked_s[tier] >= step_s or self._looked_s[tier] < 0:
-                self._looked_s[tier] = newest_s
-                self._found[tier] = self._look(tier, step_s, limit)
+            slot = open_slots[tier]
+            if slot >= self._next[tier]:
+                self._next[tier] = slot + _SLOTS_A_POINT
+                self._found[tier] = self._look(tier, limit)
             found = self._found[tier]
             if found >= 0 and (soonest < 0 or found < soonest):
                 soonest = found
             tier += 1
-        return None if soonest < 0 else soonest
+        self._soonest = _UNKNOWN if soonest < 0 else soonest
 
-    def _look(self, tier, step_s, limit):
-        count = self._gather(tier)
-        if count < _LEAST or self._s(count) < _LEAST_S[count - _LEAST]:
-            return -1
+    def _look(self, tier, limit):
         points = self._points
+        count = self._history.means(tier, self._metric, _MEAN, points, _POINTS)
+        if count < _LEAST or loops.rises(points, count) < _LEAST_S[count - _LEAST]:
+            return -1
         third = count // 3
         rise = 0
         at = 0
@@ -62,39 +73,5 @@ class Forecast:
         if rise <= 0:
             return -1
         left = limit - points[0]
+        step_s = self._history.step_s(tier) * _SLOTS_A_POINT
         return 0 if left <= 0 else left * third * (count - third) * step_s // rise
-
-    def _gather(self, tier):
-        """Put the means of the newest slots into the points, newest first; return how many."""
-        slot = 60
-        count = 0
-        while count < _POINTS:
-            total = 0
-            filled = 0
-            end = slot - _SLOTS_A_POINT
-            while slot > end:
-                slot -= 1
-                figure = self._value(tier, self._metric, _MEAN, slot)
-                if figure != _NONE:
-                    total += figure
-                    filled += 1
-            if not filled:
-                break
-            self._points[count] = total // filled
-            count += 1
-        return count
-
-    def _s(self, count):
-        points = self._points
-        s = 0
-        newer = 0
-        while newer < count:
-            older = newer + 1
-            while older < count:
-                if points[newer] > points[older]:
-                    s += 1
-                elif points[newer] < points[older]:
-                    s -= 1
-                older += 1
-            newer += 1
-        return s

@@ -5,30 +5,52 @@ the rest of the agent (reading the link, answering it) leaves of it, a quarter o
 rest does not get smaller when samples are taken more seldom.
 """
 
+from array import array
+
 from micropython import const
 
-_MAX_STRETCHED_MS = const(60_000)
-_SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means
-_STEP = const(64)  # so that a mean of 0 can rise
-_REST_SHIFT = const(6)
+from warden_schema import loops
+
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_BUSY_US = const(16_000_000)
 
+# Places in `state`.
+_BUDGET = const(0)  # permille
+_WANTED = const(1)  # ms, what was asked for
+_INTERVAL = const(2)  # ms, what is kept; 0: no samples
+_COST_US = const(3)  # µs of a sample, a moving mean
+_REST = const(4)  # what else the agent costs, in 64ths of a permille, a moving mean
+_WORDS = const(5)
+
 
 class Governor:
-    """`interval_ms` is what is kept, `wanted_ms` what was asked for; 0: no samples."""
+    """`state` is array("i"); the properties are for those who ask seldom."""
 
     def __init__(self, budget_permille):
-        self.budget_permille = check_budget(budget_permille)
-        self.wanted_ms = 0
-        self.interval_ms = 0
-        self.cost_us = 0  # of a sample, a moving mean
-        self._rest = 0  # what else the agent costs, in 64ths of a permille, a moving mean
+        self.state = array("i", [0] * _WORDS)
+        self.state[_BUDGET] = check_budget(budget_permille)
         self._warm = False  # the first sample makes what later ones find made
 
-    def want(self, interval_ms):
+    @property
+    def budget_permille(self):
+        """Of the core, for the agent."""
+        return self.state[_BUDGET]
+
+    @property
+    def wanted_ms(self):
+        """What was asked for."""
+        return self.state[_WANTED]
+
+    @property
+    def interval_ms(self):
+        """What is kept; 0: no samples."""
+        return self.state[_INTERVAL]
+
+    def want(self, interval_ms, budget_permille=None):
         """Begin with this interval; what a sample costs is known from before."""
-        self.wanted_ms = self.interval_ms = interval_ms
+        if budget_permille is not None:
+            self.state[_BUDGET] = check_budget(budget_permille)
+        self.state[_WANTED] = self.state[_INTERVAL] = interval_ms
 
     def sampled(self, cost_us, busy_us, period_ms):
         """Take what a sample cost, and the agent's whole time in the period_ms since the last one.
@@ -38,34 +60,11 @@ class Governor:
         if not self._warm:
             self._warm = True
             return
-        cost_us = min(cost_us, _MAX_COST_US)
-        self.cost_us = _mean(self.cost_us, cost_us) if self.cost_us else cost_us
-        interval = self.interval_ms
-        if interval:
-            if period_ms > 0:
-                rest_us = max(0, min(busy_us, _MAX_BUSY_US) - self.cost_us)
-                # µs / ms: permille
-                self._rest = _mean(self._rest, (rest_us << _REST_SHIFT) // period_ms)
-            needed = self._needed()
-            if needed > interval or needed < interval - (interval >> 2):
-                # What was asked for may be longer than any stretched one.
-                interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
-                self.interval_ms = max(self.wanted_ms, interval)
-
-    def _needed(self):
-        """Return the shortest interval that keeps to the budget."""
-        budget = self.budget_permille
-        left = max((budget << _REST_SHIFT) - self._rest, budget << (_REST_SHIFT - 2))
-        return (self.cost_us << _REST_SHIFT) // left + 1
-
-
-def _mean(mean, value):
-    """Return a moving mean that has seen one more value.
-
-    One that is high may be another thread's or an interrupt's doing: it counts as twice the mean
-    at most. If they go on, the mean follows soon.
-    """
-    return mean + ((min(value, 2 * mean + _STEP) - mean) >> _SMOOTH_SHIFT)
+        if cost_us > _MAX_COST_US:
+            cost_us = _MAX_COST_US
+        if busy_us > _MAX_BUSY_US:
+            busy_us = _MAX_BUSY_US
+        loops.govern(self.state, cost_us, busy_us, period_ms)
 
 
 def check_budget(permille):

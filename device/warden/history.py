@@ -29,34 +29,36 @@ class History:
         self.row = array("H", [_NONE] * _METRICS)
         self._rings = [array("H", [_NONE] * (_METRICS * _STATS * slots)) for slots in _SLOTS]
         self._open = [array("i", [0] * (_METRICS * _FIELDS)) for _ in _SLOTS]
-        self._slot = array("i", [0] * _TIERS)  # the number of each tier's open slot
+        self.open_slots = array("i", [0] * _TIERS)  # the number of each tier's one, seconds // step
 
     def add(self, s):
         """File `row` under uptime s (seconds, never less than before); allocates nothing."""
-        tier = 0
-        while tier < _TIERS:
-            slot = s // _STEPS[tier]
-            if slot == self._slot[tier]:
-                break
-            self._close(tier, slot)
-            tier += 1
+        opened = self.open_slots
+        if s != opened[0]:
+            self._close(0, s)
+            if s // 60 != opened[1]:
+                self._close(1, s // 60)
+                if s // 3600 != opened[2]:
+                    self._close(2, s // 3600)
         loops.gather(self._open[0], self.row, _METRICS)
 
     def _close(self, tier, slot):
         """Close the tier's open slot and open `slot`; those between have no value."""
         ring = self._rings[tier]
         slots = _SLOTS[tier]
-        place = self._slot[tier] % slots
-        last = 1 if tier == _TIERS - 1 else 0
-        longer = self._open[tier if last else tier + 1]
-        loops.file(self._open[tier], ring, place * (_METRICS * _STATS), longer, _METRICS, last)
-        missing = slot - self._slot[tier] - 1
+        opened = self.open_slots[tier]
+        cells = self._open
+        last = tier == _TIERS - 1
+        longer = cells[tier] if last else cells[tier + 1]
+        to = opened % slots * (_METRICS * _STATS)
+        loops.file(cells[tier], ring, to, longer, _METRICS, last)
+        self.open_slots[tier] = slot
+        missing = slot - opened - 1
         if missing > slots:
             missing = slots
         while missing > 0:
             self._clear(ring, (slot - missing) % slots)
             missing -= 1
-        self._slot[tier] = slot
 
     def _clear(self, ring, place):
         at = place * _METRICS * _STATS
@@ -67,7 +69,7 @@ class History:
 
     def newest_s(self, tier):
         """Return the uptime, in seconds, at the end of the tier's newest closed slot."""
-        return self._slot[tier] * _STEPS[tier]
+        return self.open_slots[tier] * _STEPS[tier]
 
     def column(self, tier, metric, stat):
         """Return the tier's closed slots of one statistic, oldest first, as array("H")."""
@@ -79,8 +81,16 @@ class History:
     def value(self, tier, metric, stat, index):
         """Return a figure of that column; allocates nothing."""
         # The place of the open slot in the ring is the oldest's.
-        place = (self._slot[tier] + index) % _SLOTS[tier]
+        place = (self.open_slots[tier] + index) % _SLOTS[tier]
         return self._rings[tier][(place * _METRICS + metric) * _STATS + stat]
+
+    def means(self, tier, metric, stat, points, most):
+        """Put the means of every five closed slots into points[:most], newest first; how many?"""
+        slots = _SLOTS[tier]
+        newest = (self.open_slots[tier] + slots - 1) % slots
+        at = metric * _STATS + stat
+        ring = self._rings[tier]
+        return loops.means(ring, newest, slots, _METRICS * _STATS, at, points, most)
 
     def step_s(self, tier):
         """Return the length of a slot in seconds."""

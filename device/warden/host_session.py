@@ -5,9 +5,11 @@ arrives, nothing is raised: damage and unknown kinds are counted, and a request 
 however often it comes.
 """
 
+from array import array
+
 from micropython import const
 
-from warden_schema import codec
+from warden_schema import codec, loops
 from warden_schema.frame import Reader
 
 from .errors import Denied
@@ -27,6 +29,8 @@ _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)
 _RESERVE = const(48)  # as in uplink
+_MAX_WORDS = const(4)  # of a message that is read the short way
+_UNKNOWN = const(-0x40000000)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -57,6 +61,7 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self.skipped = 0  # whole frames of an unknown kind
+        self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
         self._uplink = uplink
         self._clock = clock
@@ -71,6 +76,7 @@ class Session:
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         self._reader = Reader(_MAX_REQUEST)
         self._cursor = codec.Cursor(self._reader.payload)
+        self._words = array("i", [0] * _MAX_WORDS)
         self._chunk = bytearray(32)
         self._heard_s = 0
         self._heard_ms = 0
@@ -90,11 +96,6 @@ class Session:
         self.tables.append(table)
         table.place = len(self.tables)
 
-    @property
-    def bad(self):
-        """Frames that were broken, or whole but made no sense."""
-        return self._reader.bad + self._malformed
-
     # --- from the host --------------------------------------------------------------------------
 
     def receive(self):
@@ -113,17 +114,24 @@ class Session:
                     self._handle(reader.length)
             rounds -= 1
             if count < len(chunk) or not rounds:
+                self.bad = reader.bad + self._malformed
                 return True
             count = self._link.read(chunk)
 
     def _handle(self, length):
+        words = self._words
+        fields = loops.flat(self._reader.payload, length, words, _MAX_WORDS)
+        if fields >= 3 and words[0] == _KEEPALIVE and words[1] != _UNKNOWN:  # as nearly always
+            self._keepalive(words[1], words[2])
+            return
         cursor = self._cursor
         cursor.begin(0, length)
         try:
             fields = cursor.array() - 1
             kind = cursor.integer()
             if kind == _KEEPALIVE and fields >= 2:
-                self._keepalive(cursor.integer(), cursor.integer())
+                host_id, seq = cursor.integer(), cursor.integer()
+                self._keepalive(host_id, _UNKNOWN if seq is None else seq)
             elif kind == _SUBSCRIBE and fields >= 3:
                 major, minor, host_id = cursor.integer(), cursor.integer(), cursor.integer()
                 events_from = cursor.integer() if fields >= 4 else None
@@ -186,11 +194,13 @@ class Session:
         if not self.host_id or host_id != self.host_id:
             return
         self._heard()
-        if ack_seq is not None:
-            self._uplink.acknowledge(ack_seq)
-        if self._uplink.sent == self._sent_at_keepalive:
+        uplink = self._uplink
+        if ack_seq != _UNKNOWN:
+            uplink.acknowledge(ack_seq)
+        sent = uplink.sent
+        if sent == self._sent_at_keepalive:
             self._due |= _DUE_ALIVE
-        self._sent_at_keepalive = self._uplink.sent
+        self._sent_at_keepalive = sent
 
     def _request(self, host_id, request_id, operation, arguments):
         if not self.host_id or host_id != self.host_id:
@@ -231,39 +241,39 @@ class Session:
 
         0: until a host subscribes.
 
-        It goes on for a few milliseconds at most, lest a host that has to be told everything keep
-        the application waiting.
+        It sends four frames at most, lest a host that has to be told everything keep the
+        application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
-        if self._due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
+        due = self._due
+        if due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
             self._forget_news()
             return 0
-        if self._clock.since(self._heard_s, self._heard_ms) > _SILENCE_MS:
+        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        if left <= 0:
             self._part("lost")
             return 0
         if not self._uplink.ready():
             return _FULL_MS
-        if not (self._due or _DUE in self._news):
-            return self._silent_in_ms()
+        news = self._news
+        if not due and news.find(_DUE) < 0:
+            return left
         self._frames = 0
         done = (
             self._pump_tables()
-            and self._pump_replies()
-            and (not self._due & _DUE_SYNCED or self._pump_synced())
-            and (not self._news[_SAMPLE_PLACE] or self._pump_table(self._sample))
+            and (due < _FIRST_REPLY or self._pump_replies())
+            and (not due & _DUE_SYNCED or self._pump_synced())
+            and (not news[_SAMPLE_PLACE] or self._pump_table(self._sample))
         )
-        if self._due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
+        if due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
         if done:
-            return self._silent_in_ms()
+            return left
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
-
-    def _silent_in_ms(self):
-        return _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

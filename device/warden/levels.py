@@ -166,8 +166,8 @@ class Thresholds:
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
         figures = self._figures
-        for metric in self._made:
-            figures.renew(metric)
+        if self._made:
+            figures.renew(self._made)
         words = self._words
         row = -1
         while True:

@@ -154,6 +154,8 @@ class Load:
         """Set the figures of the last period_ms milliseconds; allocates nothing."""
         cells = self._cells
         whole = self._whole
+        if not self.attached and "asyncio.core" not in sys.modules:
+            return  # all is None
         self._whole = self.attach() and self._core.cur_task is not None
         if whole and self._whole and 0 < period_ms < _LONGEST_MS:
             self._read_cells(cells, period_ms)

@@ -1,6 +1,7 @@
 """A file that cannot grow past its storage lease."""
 
 import io
+import os
 
 from micropython import const
 
@@ -14,7 +15,8 @@ class MeteredFile(io.IOBase):
     """
 
     def __init__(self, lease, path, mode):
-        if not path.startswith(lease.mount):
+        place = path if path[:1] == "/" else os.getcwd().rstrip("/") + "/" + path
+        if ".." in place.split("/") or not (place + "/").startswith(lease.mount.rstrip("/") + "/"):
             raise ValueError("not on the lease's mount")
         self._lease = lease
         self._file = open(path, mode)  # noqa: SIM115, it is closed with this one

@@ -101,13 +101,13 @@ class Metered:
 class Meters:
     """The table. load makes tasks and knows the loop's thread; threads starts threads."""
 
-    def __init__(self, board, load, threads, post, overrun_ms):
+    def __init__(self, board, load, threads, lock, post, overrun_ms):
         self.overrun_ms = overrun_ms  # how long a task may take more than its lease; 0: for ever
         self._board = board
         self._load = load
         self._threads = threads
         self._post = post
-        self._lock = threads.lock()
+        self._lock = lock
         self.table = [None] * _MAX_METERS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1

@@ -104,10 +104,11 @@ class Policy:
 
     def __init__(self, agent, board, limits):
         clock = agent.clock
-        new_lock = agent.threads.lock
+        new_lock = agent.locks.lock
+        new_gate = agent.locks.gate
         max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
-        self.events = Events(clock, new_lock(), new_lock())
+        self.events = Events(clock, new_lock(), new_gate())
         post = self.events.post
         supply = Supply(board, agent.memory, agent.load, reserve_permille)
         self.ledger = Ledger(supply, clock, new_lock(), post)
@@ -129,14 +130,15 @@ class Policy:
         self.thresholds = Thresholds(figures, post, board.can_reset())
         self.thresholds.set(*_MEMORY_LADDER)
         self.ladder = Ladder(
-            self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_lock()
+            self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_gate()
         )
-        self.meters = Meters(board, agent.load, agent.threads, post, overrun_ms)
+        self.meters = Meters(board, agent.load, agent.threads, new_lock(), post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
         self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
         self._meters_told = Deadline(clock, 0)  # to the host
+        self._telling = False
         self._mark_meters = None
         note = board.take_note()
         if note is not None:
@@ -192,6 +194,7 @@ class Policy:
         if not 0 <= for_ms <= _MAX_TELL_MS:
             raise ValueError("for_ms must be 0 to 60000")
         self._meters_told.set(for_ms)
+        self._telling = True
 
     def limits(self):
         """Return the four that set_limits() sets."""
@@ -230,8 +233,10 @@ class Policy:
         self.meters.look(passed_ms)
         self.thresholds.look(passed_ms)
         self.ladder.look(passed_ms)
-        if self._mark_meters is not None and not self._meters_told.passed():
-            self._mark_meters()
+        if self._telling:
+            self._telling = not self._meters_told.passed()
+            if self._telling and self._mark_meters is not None:
+                self._mark_meters()
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""

@@ -99,7 +99,8 @@ class Runner:
 
     def _run_scheduled(self, _):
         self._scheduled = False
-        if self._running:
+        # It runs inside whatever the main thread does: see Locks.
+        if self._running and not self.agent.locks.held():
             self.poll()
 
     def _stop_timer(self):

@@ -73,7 +73,8 @@ class Sample(Table):
             if count:
                 self._whole = False
                 fields[0] = (seq - self._base_seq & 0xFFFF) + _DELTA_BIAS
-                return codec.put_words(uplink.payload, uplink.begin(_DELTA, count), fields, count)
+                # At most 13 figures of five bytes: there is room for many more.
+                return loops.pack(uplink.payload, uplink.begin(_DELTA, count), fields, count)
         self._whole = True
         buf = uplink.payload
         at = codec.put_array(buf, uplink.begin(_SAMPLE, 1), _VALUES)

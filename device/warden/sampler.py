@@ -40,7 +40,11 @@ _BUDGET_PERMILLE = const(23)
 _VALUES = const(24)
 _DERIVED = const(5)  # behind them: what `figures` makes of these for thresholds
 _UNKNOWN = const(-0x40000000)
-_MOST = const(0x3FFFFFFF)
+
+# In the governor's state.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
 
 # In the history: where its first three are in the sample.
 _FILED = b"\x05\x07\x08"
@@ -71,6 +75,8 @@ class Sampler:
         self._last_sent = 0
         self._busy_us = 0  # the agent's own time in that period
         self._network_s = 0
+        self._known = 0  # a bit for each value that was known
+        self._renewed = True  # whether what is read seldom was read: capabilities may differ
         self._scanned = None  # the storage's rows that the history has
         self._scanned_us = 0  # in the storage's scan, which has a budget of its own
         self._scale_memory = _shift_for(agent.memory.total)
@@ -125,6 +131,7 @@ class Sampler:
         s = self._agent.clock.s
         if s >= self._network_s:
             self._network_s = s + _NETWORK_PERIOD_S
+            self._renewed = True
             self._agent.network.read()
 
     def _read_storage(self):
@@ -141,9 +148,13 @@ class Sampler:
             self._agent.policy.look(self._period_ms)
 
     def _see_capabilities(self):
-        agent = self._agent
-        if agent.capabilities.update():
-            agent.capabilities_changed()
+        known = loops.known(self.values, _VALUES)
+        if known != self._known or self._renewed:  # seldom
+            self._known = known
+            self._renewed = False
+            agent = self._agent
+            if agent.capabilities.update():
+                agent.capabilities_changed()
 
     def value(self, place):
         """Return a figure of the newest sample, None for what cannot be told."""
@@ -151,59 +162,37 @@ class Sampler:
         return None if value == _UNKNOWN else value
 
     def _fill(self):
-        """Put the sensors' figures into the sample."""
+        """Put the sensors' figures into the sample, in the order of ids.SAMPLE_VALUES."""
         agent = self._agent
         values = self.values
-        period_ms = self._period_ms
+        put = loops.put
         clock = agent.clock
-        governor = self.governor
-        values[_UPTIME_S] = clock.s
-        values[_UPTIME_MS] = clock.ms
-        values[_INTERVAL_MS] = governor.interval_ms
-        values[_WANTED_INTERVAL_MS] = governor.wanted_ms
-        values[_BUDGET_PERMILLE] = governor.budget_permille
-        values[_FAULTS] = agent.faults
-        self._fill_memory(values, agent.memory)
+        memory = agent.memory
         load = agent.load
-        values[_CPU_PERMILLE] = _UNKNOWN if load.cpu_permille is None else load.cpu_permille
-        values[_LOOP_LAG_MS] = _UNKNOWN if load.lag_ms is None else load.lag_ms
-        values[_LOOP_LAG_WORST_MS] = _UNKNOWN if load.worst_ms is None else load.worst_ms
-        values[_TASKS] = _UNKNOWN if load.tasks is None else load.tasks
         threads = agent.threads
-        values[_THREADS] = _UNKNOWN if threads.early else threads.active
-        if period_ms > 0:
-            self._busy_us = agent.busy_us
-            values[_OVERHEAD_PERMILLE] = (agent.busy_us + (period_ms >> 1)) // period_ms
-            agent.busy_us = 0
         network = agent.network
-        values[_CONNECTED] = _UNKNOWN if network.connected is None else network.connected
-        values[_RSSI_DBM] = _UNKNOWN if network.rssi_dbm is None else network.rssi_dbm
-        if network.sent is not None:
-            values[_SENT_BYTES] = network.sent & _MOST
-            values[_RECEIVED_BYTES] = network.received & _MOST
-        if agent.session is not None:
-            self._fill_link(values, period_ms)
-
-    def _fill_memory(self, values, memory):
-        total = memory.total
-        if total > _MOST:  # a desktop's
-            return
-        values[_TOTAL_BYTES] = total
-        values[_FREE_BYTES] = memory.free
-        values[_LIVE_BYTES] = _UNKNOWN if memory.live is None else memory.live
-        largest = memory.largest
-        values[_LARGEST_FREE_BLOCK_BYTES] = _UNKNOWN if largest is None else largest
-
-    def _fill_link(self, values, period_ms):
-        agent = self._agent
-        sent = agent.uplink.sent
-        if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
-            values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
-        self._last_sent = sent
+        rates = self.governor.state
+        put(values, _UPTIME_S, clock.s, clock.ms, rates[_INTERVAL], memory.total)
+        put(values, _FREE_BYTES, memory.free, memory.live, memory.largest, load.cpu_permille)
+        active = None if threads.early else threads.active
+        put(values, _LOOP_LAG_MS, load.lag_ms, load.worst_ms, load.tasks, active)
+        put(values, _CONNECTED, network.connected, network.rssi_dbm, network.sent, network.received)
+        period_ms = self._period_ms
+        if period_ms > 0:
+            self._busy_us = busy_us = agent.busy_us
+            values[_OVERHEAD_PERMILLE] = (busy_us + (period_ms >> 1)) // period_ms
+            agent.busy_us = 0
         session = agent.session
-        values[_DROPPED_FRAMES] = agent.sample.dropped
-        values[_SKIPPED_FRAMES] = session.skipped
-        values[_BAD_FRAMES] = session.bad
+        bad = None
+        if session is not None:
+            sent = agent.uplink.sent
+            if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+                values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
+            self._last_sent = sent
+            values[_DROPPED_FRAMES] = agent.sample.dropped
+            values[_SKIPPED_FRAMES] = session.skipped
+            bad = session.bad
+        put(values, _BAD_FRAMES, bad, agent.faults, rates[_WANTED], rates[_BUDGET])
 
     def _file(self):
         """File the sample's figures in the history."""
@@ -213,6 +202,7 @@ class Sampler:
         rows = agent.storage.rows
         if rows is not self._scanned:
             self._scanned = rows
+            self._renewed = True
             used = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2]) if rows else _NONE
             history.row[_STORAGE_HISTORY] = used
         history.add(agent.clock.s)

@@ -32,6 +32,52 @@ class Flag:
         self._taken = False
 
 
+class Section:
+    """A lock for a port without threads: it keeps nobody out, but `Locks.held` knows of it.
+
+    What it does costs as little as a call can: that of a list, which never holds more than its four
+    first places.
+    """
+
+    def __init__(self, held):
+        self.acquire = held.append
+        self.release = held.pop
+
+
+class Locks:
+    """Makes an agent's locks. `lock()` makes one to wait for, with acquire(1).
+
+    An interrupt's scheduled function runs inside whatever the main thread does, which may hold one
+    of them: it must look at `held()` first, and come again later, or it would wait for itself.
+    """
+
+    def __init__(self, available):
+        self._new = sys.modules["_thread"].allocate_lock if available else None
+        self._locks = []
+        self._held = []
+
+    def lock(self):
+        """Return a new lock to wait for."""
+        if self._new is None:
+            return Section(self._held)
+        lock = self._new()
+        self._locks.append(lock)
+        return lock
+
+    def gate(self):
+        """Return a new lock that is only tried, with acquire(0), also by a call inside a call."""
+        return Flag() if self._new is None else self._new()
+
+    def held(self):
+        """Tell whether any lock to wait for is held, by whomever."""
+        if self._held:
+            return True
+        for lock in self._locks:
+            if lock.locked():
+                return True
+        return False
+
+
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none."""
 
@@ -82,7 +128,3 @@ class Threads:
         if not self.available:
             raise NotImplementedError("this port has no threads")
         return sys.modules["_thread"].start_new_thread(function, ())
-
-    def lock(self):
-        """Return a new lock; where the port has no threads, what does for one."""
-        return sys.modules["_thread"].allocate_lock() if self.available else Flag()

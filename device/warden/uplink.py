@@ -43,7 +43,13 @@ class Uplink:
         payload = self.payload
         payload[0] = 0x92 + fields
         payload[1] = kind
-        return codec.put_int(payload, 2, self.seq)
+        seq = self.seq
+        if seq >= 0x100:  # as nearly always; an integer as msgpack has it
+            payload[2] = 0xCD
+            payload[3] = seq >> 8
+            payload[4] = seq & 0xFF
+            return 5
+        return codec.put_int(payload, 2, seq)
 
     def send(self, length, reserve=_RESERVE):
         """Send payload[:length]; return False, with nothing sent, if the link does not take it.
@@ -53,18 +59,24 @@ class Uplink:
         """
         wire = self._wire
         end = frame.encode(self.payload, length, wire)
-        if self._unacked_frames and not self._fits(end + reserve):
-            return False
-        written = self._link.write(wire, 0, end)
+        link = self._link
+        sent = self.sent
+        unacked = self._unacked_frames
+        if unacked:
+            window = link.window
+            if window and (sent - self._acked & 0xFFFF) + end + reserve > window:
+                return False
+        written = link.write(wire, 0, end)
         if not written:
             return False
         self._at = written
         self._end = end
-        self.sent = (self.sent + end) & 0xFFFF
-        self._sent_at[self.seq & (_FRAMES - 1)] = self.sent
-        self.seq = (self.seq + 1) & _SEQ_MASK
-        if self._unacked_frames < _FRAMES:
-            self._unacked_frames += 1
+        self.sent = sent = (sent + end) & 0xFFFF
+        seq = self.seq
+        self._sent_at[seq & (_FRAMES - 1)] = sent
+        self.seq = (seq + 1) & _SEQ_MASK
+        if unacked < _FRAMES:
+            self._unacked_frames = unacked + 1
         return True
 
     def acknowledge(self, seq):
@@ -78,7 +90,3 @@ class Uplink:
         """Begin anew, with another host: nothing is under way to it."""
         self._acked = self.sent
         self._unacked_frames = 0
-
-    def _fits(self, length):
-        window = self._link.window
-        return not window or ((self.sent - self._acked) & 0xFFFF) + length <= window

@@ -255,6 +255,143 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     return -1
 
 
+@micropython.viper
+def known(values: ptr32, count: int) -> int:
+    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
+    mask = 0
+    index = 0
+    while index < count:
+        value = values[index]
+        if value >> 31:
+            value |= _NEGATIVE
+        if value != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
+
+
+_none = None  # viper can compare with a name only
+
+
+@micropython.viper
+def put(words: ptr32, at: int, first, second, third, fourth):
+    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
+    none = _none
+    if first is none:
+        words[at] = _UNKNOWN
+    else:
+        number = int(first)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at] = number
+    if second is none:
+        words[at + 1] = _UNKNOWN
+    else:
+        number = int(second)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 1] = number
+    if third is none:
+        words[at + 2] = _UNKNOWN
+    else:
+        number = int(third)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 2] = number
+    if fourth is none:
+        words[at + 3] = _UNKNOWN
+    else:
+        number = int(fourth)
+        if number > _MOST or number < -_MOST:
+            number = _UNKNOWN
+        words[at + 3] = number
+
+
+# A governor's state: see `device/warden/governor.py`.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
+_COST_US = const(3)
+_REST = const(4)
+_SMOOTH_SHIFT = const(2)
+_STEP = const(64)
+_REST_SHIFT = const(6)
+_MAX_STRETCHED_MS = const(60_000)
+
+
+@micropython.viper
+def govern(state: ptr32, cost_us: int, busy_us: int, period_ms: int):
+    """Take what a sample cost, and set the interval so that it keeps to the budget."""
+    mean = state[_COST_US]
+    if mean > 0:
+        most = 2 * mean + _STEP
+        if cost_us > most:
+            cost_us = most
+        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+    else:
+        mean = cost_us
+    state[_COST_US] = mean
+    interval = state[_INTERVAL]
+    if interval == 0:
+        return
+    if period_ms > 0:
+        rest = 0
+        if busy_us > mean:
+            rest = (busy_us - mean << _REST_SHIFT) // period_ms
+        others = state[_REST]
+        most = 2 * others + _STEP
+        if rest > most:
+            rest = most
+        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+    budget = state[_BUDGET]
+    left = (budget << _REST_SHIFT) - state[_REST]
+    least = budget << (_REST_SHIFT - 2)
+    if left < least:
+        left = least
+    needed = (mean << _REST_SHIFT) // left + 1
+    if needed > interval or needed < interval - (interval >> 2):
+        interval = needed + (needed >> 3)
+        if interval > _MAX_STRETCHED_MS:
+            interval = _MAX_STRETCHED_MS
+        if interval < state[_WANTED]:
+            interval = state[_WANTED]
+        state[_INTERVAL] = interval
+
+
+@micropython.viper
+def flat(payload: ptr8, length: int, words: ptr32, most: int) -> int:
+    """Take an array of at most `most` small integers and nils into words; return how many, or 0."""
+    if length < 1:
+        return 0
+    count = payload[0] - 0x90
+    if count < 1 or count > most:
+        return 0
+    at = 1
+    index = 0
+    while index < count:
+        if at >= length:
+            return 0
+        head = payload[at]
+        at += 1
+        if head >= 0x80:
+            if head == 0xC0:
+                head = _UNKNOWN
+            else:
+                size = 1 << (head & 3)
+                if head < 0xCC or head > 0xCE or at + size > length:
+                    return 0
+                end = at + size
+                head = 0
+                while at < end:
+                    if head > 0x3FFFFF:
+                        return 0
+                    head = head << 8 | payload[at]
+                    at += 1
+        words[index] = head
+        index += 1
+    return count
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -262,6 +399,7 @@ _SUM = const(2)
 _COUNT = const(3)
 _FIELDS = const(4)
 _STATS = const(3)
+_SLOTS_A_POINT = const(5)
 
 
 @micropython.viper
@@ -322,3 +460,52 @@ def file(cells: ptr32, ring: ptr16, to: int, longer: ptr32, metrics: int, last: 
                 longer[at + _COUNT] += 1
         to += _STATS
         at += _FIELDS
+
+
+@micropython.viper
+def means(
+    ring: ptr16, newest: int, slots: int, stride: int, at: int, points: ptr32, most: int
+) -> int:
+    """Put the means of every five slots of a ring into points[:most], newest first."""
+    count = 0
+    left = slots
+    slot = newest
+    while count < most:
+        total = 0
+        filled = 0
+        end = left - _SLOTS_A_POINT
+        if end < 0:
+            break
+        while left > end:
+            figure = ring[slot * stride + at]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = slots - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    return count
+
+
+@micropython.viper
+def rises(points: ptr32, count: int) -> int:
+    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    s = 0
+    newer = 0
+    while newer < count:
+        figure = points[newer]
+        older = newer + 1
+        while older < count:
+            other = points[older]
+            if figure > other:
+                s += 1
+            elif figure < other:
+                s -= 1
+            older += 1
+        newer += 1
+    return s

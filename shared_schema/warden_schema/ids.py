@@ -180,7 +180,7 @@ SAMPLE_VALUES = (
     "threads",
     "connected",  # 0 or 1
     "rssi_dbm",
-    "sent_bytes",
+    "sent_bytes",  # modulo 2**30, as
     "received_bytes",
     "overhead_permille",  # the agent's own share of the core
     "link_bytes_per_s",

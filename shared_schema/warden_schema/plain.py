@@ -247,6 +247,121 @@ def crossed(values, rows, row: int, count: int) -> int:
     return -1
 
 
+def known(values, count: int) -> int:
+    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
+    mask = 0
+    index = 0
+    while index < count:
+        value = values[index]
+        if value != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
+
+
+def put(words, at: int, first, second, third, fourth) -> None:
+    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
+    words[at] = _word(first)
+    words[at + 1] = _word(second)
+    words[at + 2] = _word(third)
+    words[at + 3] = _word(fourth)
+
+
+def _word(value) -> int:
+    return _UNKNOWN if value is None or not -_MOST <= value <= _MOST else value
+
+
+# A governor's state: see `device/warden/governor.py`.
+_BUDGET = const(0)
+_WANTED = const(1)
+_INTERVAL = const(2)
+_COST_US = const(3)
+_REST = const(4)
+_SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
+_STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
+_REST_SHIFT = const(6)
+_MAX_STRETCHED_MS = const(60_000)
+
+
+def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
+    """Take what a sample cost, and set the interval so that it keeps to the budget.
+
+    state is array("i"), as in `device/warden/governor.py`. All of what is in it and comes here is
+    so small that nothing exceeds 31 bits.
+    """
+    mean = state[_COST_US]
+    if mean > 0:
+        most = 2 * mean + _STEP
+        if cost_us > most:
+            cost_us = most
+        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+    else:
+        mean = cost_us
+    state[_COST_US] = mean
+    interval = state[_INTERVAL]
+    if interval == 0:
+        return
+    if period_ms > 0:
+        rest = 0
+        if busy_us > mean:
+            rest = (busy_us - mean << _REST_SHIFT) // period_ms  # µs / ms: permille
+        others = state[_REST]
+        most = 2 * others + _STEP
+        if rest > most:
+            rest = most
+        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+    budget = state[_BUDGET]
+    left = (budget << _REST_SHIFT) - state[_REST]
+    least = budget << (_REST_SHIFT - 2)
+    if left < least:
+        left = least
+    needed = (mean << _REST_SHIFT) // left + 1
+    if needed > interval or needed < interval - (interval >> 2):
+        interval = needed + (needed >> 3)
+        if interval > _MAX_STRETCHED_MS:
+            interval = _MAX_STRETCHED_MS
+        # What was asked for may be longer than any stretched one.
+        if interval < state[_WANTED]:
+            interval = state[_WANTED]
+        state[_INTERVAL] = interval
+
+
+def flat(payload, length: int, words, most: int) -> int:
+    """Take an array of at most `most` small integers and nils into words; return how many, or 0.
+
+    Integers below 2**30 that are not negative. 0: payload[:length] begins with something else.
+    """
+    if length < 1:
+        return 0
+    count = payload[0] - 0x90
+    if count < 1 or count > most:
+        return 0
+    at = 1
+    index = 0
+    while index < count:
+        if at >= length:
+            return 0
+        head = payload[at]
+        at += 1
+        if head >= 0x80:
+            if head == 0xC0:
+                head = _UNKNOWN
+            else:
+                size = 1 << (head & 3)
+                if head < 0xCC or head > 0xCE or at + size > length:
+                    return 0
+                end = at + size
+                head = 0
+                while at < end:
+                    if head > 0x3FFFFF:
+                        return 0
+                    head = head << 8 | payload[at]
+                    at += 1
+        words[index] = head
+        index += 1
+    return count
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -254,6 +369,7 @@ _SUM = const(2)
 _COUNT = const(3)
 _FIELDS = const(4)
 _STATS = const(3)
+_SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
 def gather(cells, row, metrics: int) -> None:
@@ -320,3 +436,52 @@ def file(cells, ring, to: int, longer, metrics: int, last: int) -> None:
                 longer[at + _COUNT] += 1
         to += _STATS
         at += _FIELDS
+
+
+def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
+    """Put the means of every five slots of a ring into points[:most], newest first.
+
+    ring is array("H"), `stride` figures a slot, of which the one `at` is looked at; newest: the
+    slot to begin with. Return how many there are: it ends with five slots that have no value.
+    """
+    count = 0
+    left = slots
+    slot = newest
+    while count < most:
+        total = 0
+        filled = 0
+        end = left - _SLOTS_A_POINT
+        if end < 0:
+            break
+        while left > end:
+            figure = ring[slot * stride + at]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = slots - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    return count
+
+
+def rises(points, count: int) -> int:
+    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    s = 0
+    newer = 0
+    while newer < count:
+        figure = points[newer]
+        older = newer + 1
+        while older < count:
+            other = points[older]
+            if figure > other:
+                s += 1
+            elif figure < other:
+                s -= 1
+            older += 1
+        newer += 1
+    return s

@@ -66,7 +66,7 @@ def _named(found: machine.Rows) -> Figures:
 
 def _names() -> str:
     """The modules of the agent, for the program that counts imports."""
-    names = sorted(path.stem for path in (REPO / "device" / "warden").glob("*.py"))
+    names = sorted(path.stem for path in (REPO / "device").glob("**/warden/*.py"))
     return f"NAMES = {tuple(name for name in names if name != '__init__')!r}\n"
 
 

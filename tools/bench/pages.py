@@ -15,6 +15,8 @@ README = REPO / "README.md"
 BEGIN = "<!-- from bench/results.json: make bench -->"
 END = "<!-- end of what make bench writes -->"
 
+_TRIED = Path(__file__).with_name("tried.md")
+
 Figures = Mapping[str, float]
 
 _HEAD = """# What it costs
@@ -60,6 +62,7 @@ def cost_page(figures: Figures) -> str:
     for title, remark, prefixes in _SECTIONS:
         parts.append(f"\n## {title}\n\n" + (f"{remark}\n\n" if remark else ""))
         parts.append(markdown(rows(dict(sorted(shown.items())), prefixes)))
+    parts.append(_TRIED.read_text(encoding="utf-8"))
     parts.append("\n## What the rows are\n\n")
     parts += [f"- `{name}`: {what}.\n" for name, what in ROWS.items()]
     return "".join(parts)

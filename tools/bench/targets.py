@@ -61,8 +61,9 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "the samples, which the governor stretches until they fit its budget of 1 % (`interval_…_ms`),"
-    " and ten polls a second with nothing due (`poll_deciding_instructions`), half a percent"
+    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.3 %), a host's sign"
+    " of life (`receive_keepalive_instructions`: 0.15 %) and a sample (`tick_deciding_…`),"
+    " which the governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
 )
 _NAMES = (
     "names of attributes and functions (`flash_names_bytes`), each 18 bytes and more beside its"
@@ -76,8 +77,8 @@ _MODULES = (
 TARGETS = (
     Target("a tick, native, all tables full", "instructions", 25_000,
            _of("native.tick_full_instructions"),
-           "bytecode: thresholds, history, figures and encoding take about 1 000 instructions a"
-           " value; see its parts"),
+           "bytecode, at 100 to 250 instructions each: 1 000 of them even where machine code does"
+           " all loops over figures; a call with its arguments is 600 to 1 000; see its parts"),
     Target("a tick, stock, all tables full, beyond one heap walk", "instructions", 30_000,
            _beyond_a_walk, "the same as with the native module"),
     Target("heap that a tick takes, all tables full", "bytes", 0,

@@ -171,13 +171,12 @@ class Storage:
 
 
 class Threads:
-    """Locks for one thread, and a count."""
+    """A count."""
 
     early = False
 
     def __init__(self) -> None:
         self.active: int | None = None
-        self.lock = load("threads").Flag
 
 
 class Capabilities:
@@ -233,6 +232,7 @@ class Agent:
         self.clock = load("clock").Clock(self.time.ticks_ms, self.time.ticks_diff)
         self.memory, self.load, self.network = Memory(first.total_bytes or 0), Load(), Network()
         self.storage, self.threads = Storage(), Threads()
+        self.locks = load("threads").Locks(False)
         self.capabilities = Capabilities()
         self.history = load("history").History()
         self.board = Board(self.time, self.storage)
