@@ -14,8 +14,8 @@ except ImportError:  # a board without the agent
     warden = None
 
 _DENIED = warden.Denied if warden else MemoryError
-READING_BYTES = 4096
-READINGS_A_SECOND = 25
+READING_BYTES = 2048
+READINGS_A_SECOND = 50
 PICTURE_BYTES = 60_000
 REPORT_BYTES = 30_000
 

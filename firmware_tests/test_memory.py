@@ -101,6 +101,20 @@ def test_collections_are_bounded_in_rate():
     assert memory.collections == 4
 
 
+def test_in_the_last_eighth_it_looks_sooner_and_for_less():
+    heap, clock, memory = _memory(collect_ms=20)
+    heap.live = 85_000
+    _read(heap, clock, memory, 85_000, pass_ms=10_000)
+    assert (memory.collections, memory.live) == (2, 85_000)
+    heap.live = 89_000  # an eighth of the heap is not left above 85 000, and a 32nd was used
+    _read(heap, clock, memory, 89_000, pass_ms=779)
+    assert memory.live == 85_000  # not for 40 times the 20 ms of the last one
+    _read(heap, clock, memory, 89_000, pass_ms=1)
+    assert (memory.collections, memory.live) == (3, 89_000)
+    _read(heap, clock, memory, 92_000, pass_ms=10_000)  # not a 32nd
+    assert memory.collections == 3
+
+
 def test_a_drop_shows_that_there_was_a_collection():
     heap, clock, memory = _memory()
     _read(heap, clock, memory, 31_000)

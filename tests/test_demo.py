@@ -28,7 +28,7 @@ async def test_the_board_with_the_agent_outlives_the_one_without():
     readings, checks, warnings, critical, given, refusals, preemptions = map(
         float, guarded.groups()[1:]
     )
-    assert readings > 400
+    assert readings > 800
     assert checks > 90
     assert warnings >= 2
     assert critical >= 1

@@ -2,7 +2,9 @@
 
 Used is not live: a MicroPython heap fills with garbage until a collection. What a collection left
 is live; between collections that figure stands. One is made here when so much was used since that
-it might no longer be true, at a rate that keeps its cost below half a percent of the core.
+it might no longer be true, at a rate that keeps its cost below half a percent of the core. In the
+last eighth of the heap less is left to be surprised by, and the runtime would collect soon anyway:
+there it is made four times as early, for at most a fortieth of the core.
 
 The C module `_warden` (docs/native.md) sees each collection and what it left, and reads the heap in
 slices; without it a sample is one walk of `gc`'s, and a collection shows when used falls.
@@ -13,8 +15,11 @@ from array import array
 from micropython import const
 
 _LINE_SHIFT = const(3)  # collect when used exceeds live by an eighth of the heap
-_DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: there was a collection
 _PAUSE = const(200)  # after a collection of n µs, none for 200 n
+_LAST_SHIFT = const(3)  # the last eighth of the heap: there the two are
+_LAST_LINE_SHIFT = const(5)
+_LAST_PAUSE = const(40)
+_DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: there was a collection
 
 # Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 at most 13 300
 # instructions (tools/native_cost.py), a tenth of a sample.
@@ -77,8 +82,13 @@ class Memory:
         self._used = used
         if dropped or (live is not None and used < live):
             self.live = used  # at most so much
-        if live is None or used - live > self.total >> _LINE_SHIFT:
+        if live is None:
             self.collect()
+        elif self.free > self.total >> _LAST_SHIFT:
+            if used - live > self.total >> _LINE_SHIFT:
+                self.collect()
+        elif used - live > self.total >> _LAST_LINE_SHIFT:
+            self.collect(_LAST_PAUSE)
 
     def read_on(self):
         """Read one slice more, if there is the C module for it; figures change with the last one.

@@ -22,7 +22,7 @@ from .transport.sim import Sim, board_files, find_micropython
 _APPLICATION = "leaky_gateway.py"
 _HEAP_BYTES = 1 << 20
 _SECONDS = 25.0
-_LEFT = 30  # columns
+_LEFT = 29  # columns
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ async def _demo(seconds: float) -> None:
     print_line(
         f"Two simulated boards, each with {size(_HEAP_BYTES)} of heap, run {_APPLICATION}. Its\n"
         "uplink is down: what it should have sent piles up.\n\n"
-        f"         {'without an agent':{_LEFT}}with boardwarden's"
+        f"        {'without an agent':{_LEFT}}with boardwarden's"
     )
     bare, guarded = BareBoard(story), GuardedBoard(story)
     tasks = [asyncio.create_task(board.run()) for board in (bare, guarded)]
@@ -63,7 +63,7 @@ class Story:
 
     def tell(self, left: str = "", right: str = "") -> None:
         """Print what happened on one board or the other."""
-        print_line(f"{self.seconds:6.1f} s {left:{_LEFT}}{right}".rstrip())
+        print_line(f"{self.seconds:5.1f} s {left:{_LEFT}}{right}".rstrip())
 
 
 class BareBoard:
