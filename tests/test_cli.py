@@ -7,6 +7,7 @@ import pty
 import re
 import signal
 import sysconfig
+import time
 
 import pytest
 from cli_process import (
