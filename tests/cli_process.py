@@ -108,14 +108,20 @@ class TerminalBoard:
             await asyncio.sleep(0.01)
 
     def vanish(self):
-        """Unplug it."""
+        """Unplug it; its name is not another's until close(), as who lost it tries again."""
         if self.fd >= 0:
             self._life.cancel()
             self._loop.remove_reader(self.fd)
             self.board.send = lambda data: None
             os.close(self.fd)
-            os.close(self._host_end)
             self.fd = -1
+
+    def close(self):
+        """Unplug it, and give its name back."""
+        self.vanish()
+        if self._host_end >= 0:
+            os.close(self._host_end)
+            self._host_end = -1
 
 
 class CommandOnTerminal:

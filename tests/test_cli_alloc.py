@@ -35,7 +35,7 @@ async def fake():
     """Return a fake board at a terminal."""
     terminal = TerminalBoard(testing.FakeBoard())
     yield terminal
-    terminal.vanish()
+    terminal.close()
 
 
 def sentence(finished, status=2):

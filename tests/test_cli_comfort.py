@@ -41,7 +41,7 @@ async def fake():
     """Return a fake board at a terminal."""
     terminal = TerminalBoard(testing.FakeBoard())
     yield terminal
-    terminal.vanish()
+    terminal.close()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def started():
 async def board(started):
     board = TerminalBoard(FakeBoard())
     yield board
-    board.vanish()
+    board.close()
 
 
 @pytest.fixture

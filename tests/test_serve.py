@@ -69,7 +69,7 @@ class Scraped:
     async def close(self):
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
-        self.terminal.vanish()
+        self.terminal.close()
 
 
 @pytest.fixture
@@ -221,6 +221,14 @@ def _get(url):
         return answer.read().decode()
 
 
+async def _until_up(url, board):
+    """Scrape until the board is up; it is a moment after the line that says so."""
+    deadline = time.monotonic() + LIMIT_S
+    while f'boardwarden_up{{board="{board}"}} 1.0' not in await asyncio.to_thread(_get, url):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 async def test_it_serves_until_it_is_ended(how, status):
     fake = TerminalBoard(testing.FakeBoard())
@@ -229,18 +237,14 @@ async def test_it_serves_until_it_is_ended(how, status):
         line = await line_of(process)
         url = line.split()[-1]
         assert line == f"serving {fake.port} at {url}\n"
-        up = f'boardwarden_up{{board="{fake.port}"}} 1.0'
-        deadline = time.monotonic() + LIMIT_S
-        while up not in await asyncio.to_thread(_get, url):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.05)
+        await _until_up(url, fake.port)
         process.send_signal(how)
         finished = await finish(process)
         assert (finished.status, finished.out) == (status, "")
         assert finished.err == f"boardwarden: {fake.port}: connected\n"
         assert fake.board.host_id is None  # it said goodbye
     finally:
-        fake.vanish()
+        fake.close()
 
 
 async def test_a_board_that_is_not_there_at_first_is_down_and_found_later():
@@ -269,8 +273,7 @@ async def test_a_board_that_is_not_there_at_first_is_down_and_found_later():
     try:
         said = (await asyncio.wait_for(process.stderr.readline(), LIMIT_S)).decode()
         assert said == f"boardwarden: {address}: connected\n"
-        shown = await asyncio.to_thread(_get, url)
-        assert f'boardwarden_up{{board="{address}"}} 1.0' in shown
+        await _until_up(url, address)
         process.send_signal(signal.SIGINT)
         assert (await finish(process)).status == 130
     finally:

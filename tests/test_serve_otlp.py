@@ -88,7 +88,7 @@ async def fake():
     """Return a fake board that can tell everything, at a terminal."""
     terminal = TerminalBoard(full_board())
     yield terminal
-    terminal.vanish()
+    terminal.close()
     await kill_started()
 
 

@@ -147,7 +147,7 @@ async def test_every_query_of_the_dashboard_has_data(scraping):
         ((_, leases),) = await prometheus.query(f'sum(boardwarden_leases{{board="{app}"}})')
         assert leases == 1
     finally:
-        fake.vanish()
+        fake.close()
 
 
 def test_the_dashboard_is_whole():

@@ -58,7 +58,7 @@ _HIDDEN = ("heap_used", "heap_total", "faults", "collections_by_the_agent")
 def cost_page(figures: Figures) -> str:
     """The text of docs/cost.md."""
     shown = {name: value for name, value in figures.items() if not _is_hidden(name, value)}
-    parts = [_HEAD, "## Targets\n\n", markdown(targets.rows(figures))]
+    parts = [_HEAD, "## Targets\n\n", markdown(targets.rows(figures), said=1)]
     for title, remark, prefixes in _SECTIONS:
         parts.append(f"\n## {title}\n\n" + (f"{remark}\n\n" if remark else ""))
         parts.append(markdown(rows(dict(sorted(shown.items())), prefixes)))

@@ -34,12 +34,15 @@ def text(figures: Mapping[str, float]) -> str:
     )
 
 
-def markdown(lines: list[list[str]]) -> str:
-    """The same for a page; empty where there is nothing but the head."""
+def markdown(lines: list[list[str]], said: int = 0) -> str:
+    """The same for a page; empty where there is nothing but the head.
+
+    The last `said` columns are sentences, and stand at the left.
+    """
     if len(lines) < 2:
         return "Not measured.\n"
     head, *rest = lines
-    rule = "| --- |" + " ---: |" * (len(head) - 1)
+    rule = "| --- |" + " ---: |" * (len(head) - 1 - said) + " --- |" * said
     return "\n".join(["| " + " | ".join(head) + " |", rule]
                      + ["| " + " | ".join(line) + " |" for line in rest]) + "\n"  # fmt: skip
 
