@@ -39,6 +39,13 @@ def test_it_shrinks_again_but_not_below_what_was_asked_for():
     assert _settle(governor, 100)[0] == 100
 
 
+def test_a_64th_of_the_budget_stays_for_what_is_not_timed():
+    for cost_us, fits in ((9_800, True), (9_900, False)):
+        governor = Governor(10)
+        governor.want(1000)
+        assert (_settle(governor, cost_us)[0] == 1000) is fits, cost_us
+
+
 def test_one_slow_sample_is_no_reason():
     governor = Governor(10)
     governor.want(1000)

@@ -311,7 +311,7 @@ def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
             rest = most
         state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
     budget = state[_BUDGET]
-    left = (budget << _REST_SHIFT) - state[_REST]
+    left = (budget << _REST_SHIFT) - budget - state[_REST]
     least = budget << (_REST_SHIFT - 2)
     if left < least:
         left = least

@@ -24,7 +24,9 @@ _HEAD = """# What it costs
 Written by `make bench` from `bench/results.json`, which has each figure with what it is; do not
 edit. Instructions are those of a Cortex-M3 (QEMU's mps2-an385 with `-icount shift=5`, a heap of
 140 KB, the agent frozen in): counted in steps of 1.25, they repeat exactly. One is 32 ns of the
-board's time, 31 250 are a millisecond. Columns are firmware variants: `bytecode` without viper,
+board's time, 31 250 are a millisecond: bytecode runs about as fast as on an RP2040 of 125 MHz
+(msgpack of 12 integers in 1.07 ms beside 0.93, a walk over a heap of 140 KB in 11.2 beside 9.0 over
+240 KB). Columns are firmware variants: `bytecode` without viper,
 `stock` as it is built, `native` with the C module. What is timed (host, requests, growth) holds for
 the machine and the moment it ran on: compare it within this page only.
 
