@@ -60,7 +60,7 @@ class Rows(Table):
 
     def mark(self):
         """Have all rows sent that are taken."""
-        self.news[self.place] = 1
+        self.news[self.place] = self.news[0] = 1
         for row, entry in enumerate(self.owner.table):
             self.due[row] = 0 if entry is None else 1
 
@@ -130,7 +130,7 @@ class EventRows(Table):
     def mark(self):
         """Begin with the one that the host wants, or the oldest that is remembered."""
         self._next = min(max(self._host.events_from or 0, 0), self._events.seq)
-        self.news[self.place] = self.due[0] = 1
+        self.news[self.place] = self.news[0] = self.due[0] = 1
 
     def encode(self, _row, uplink):
         """Put the next event's message into the uplink; return its length, 0 if there is none."""
@@ -153,4 +153,4 @@ class EventRows(Table):
         """Go on to the event after the one that was sent."""
         self._next = self._number + 1
         if self._next < self._events.seq:
-            self.news[self.place] = self.due[0] = 1
+            self.news[self.place] = self.news[0] = self.due[0] = 1

@@ -30,7 +30,7 @@ class Table:
 
     def mark(self):
         """Have all rows sent."""
-        self.news[self.place] = 1
+        self.news[self.place] = self.news[0] = 1
         for row in range(len(self.due)):
             self.due[row] = 1
 
@@ -74,7 +74,7 @@ class StorageTable(Table):
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
-        self.news[self.place] = 1
+        self.news[self.place] = self.news[0] = 1
         for row in range(max(1, len(self._storage.rows))):
             if rows >> row & 1:
                 self.due[row] = 1
