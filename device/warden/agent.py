@@ -25,6 +25,7 @@ _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 
 _BUSY_MS = const(10)
+_NEXT_MS = const(2)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
@@ -121,6 +122,7 @@ class Agent:
         self._idle_us = 0  # of that, each step that finds nothing: a moving mean
         self._due_s = 0
         self._due_ms = 0
+        self._put_off = False  # what is due to be told, for one turn
         if link is not None:
             self._open_session(link)
         self.start_monitoring(interval_ms)
@@ -210,6 +212,8 @@ class Agent:
             if (count or resting[_READING]) and not self._news[0]:
                 passed = resting[_NOW] - resting[_RESTED] & resting[_MASK]
                 left = resting[_REST_US] - passed
+                if count and left > 0 and self.session.due:
+                    left = self._answer(resting, left)
             if left > 0:
                 wait = left // 1000 + 1
                 if memory.reading:
@@ -235,6 +239,14 @@ class Agent:
             self.busy_us += self.ticks_us() - resting[_NOW] & resting[_MASK]
             resting[_STEPPING] = 0
         return wait
+
+    def _answer(self, resting, left):
+        """Tell what the host that was heard waits for; return the µs until there is more to do."""
+        again = self.session.pump()
+        if again and again * 1000 < left:
+            resting[_RESTED] = resting[_NOW]
+            resting[_REST_US] = left = again * 1000
+        return left
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
@@ -279,6 +291,7 @@ class Agent:
     def _step(self):
         clock = self.clock
         clock.advance()
+        sampled = False
         left = 1000
         if self.policy is not None:
             self.policy.tick()
@@ -287,11 +300,16 @@ class Agent:
             if left <= 0:
                 self._take_sample()
                 left = self._plan(-left)
+                sampled = True
             elif self.memory.reading:
                 self.memory.read_on()
         if self.policy is not None:
             left = max(1, min(left, clock.left_ms()))
         if self.session is not None:
+            self._put_off = sampled and not self._put_off and self.session.has_rows()
+            if self._put_off:  # lest the application wait for a sample and rows at once
+                self._news[0] = 1
+                return _NEXT_MS
             again = self.session.pump()
             if again:
                 left = min(left, again)

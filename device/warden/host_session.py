@@ -39,6 +39,8 @@ _FOUND = const(5)
 _ITEMS = const(6)
 _KIND = const(7)  # the first field of a flat message, and those after it
 _HOST = const(8)
+_MAJOR_VERSION = const(8)
+_HOST_ID = const(10)  # of a SUBSCRIBE
 _SEQ = const(9)
 _REQUEST_ID = const(9)
 _OPERATION = const(10)
@@ -55,11 +57,11 @@ _DUE = b"\x01"  # in a table's flags, and in the clock's news
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
-_TURN = const(4)  # frames; then the application gets its turn
+_TURN = const(2)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
 _FULL_MS = const(100)  # until a full link is looked at again
 
-# What SYNCED, ALIVE and REFUSED are due, in `_due`; a REPLY's bit is _FIRST_REPLY << its place.
+# What SYNCED, ALIVE and REFUSED are due, in `due`; a REPLY's bit is _FIRST_REPLY << its place.
 _DUE_ALIVE = const(1)
 _DUE_REFUSED = const(2)
 _DUE_SYNCED = const(4)
@@ -83,6 +85,7 @@ class Session:
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
         self.tables = []  # all others; the first is Hello
+        self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
         for table in tables:
             self.add(table)
         self.handler_of = handler_of  # operation -> function of its arguments, or None
@@ -96,7 +99,7 @@ class Session:
         self._heard_s = 0
         self._heard_ms = 0
         self._sent_at_keepalive = 0
-        self._due = 0
+        self.due = 0  # what else than rows is due, a bit for each
         self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
@@ -150,17 +153,17 @@ class Session:
     def _take_message(self, marks):
         if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
             if marks[_HOST] == self.host_id:
-                self._request(marks[_REQUEST_ID], marks[_OPERATION], self._arguments(marks))
+                arguments = self._arguments(marks) if marks[_ITEMS] else ()
+                self._request(marks[_REQUEST_ID], marks[_OPERATION], arguments)
+        elif marks[_KIND] == _SUBSCRIBE and marks[_FOUND] == 4 and marks[_ITEMS] < 0:
+            self._subscribe(marks[_MAJOR_VERSION], marks[_HOST_ID], None)
         else:
             self._read_message(marks)
 
     @staticmethod
     def _arguments(marks):
         """Return the arguments of a flat request."""
-        count = marks[_ITEMS]
-        if not count:
-            return ()
-        found = marks[_ARGUMENTS : _ARGUMENTS + count]
+        found = marks[_ARGUMENTS : _ARGUMENTS + marks[_ITEMS]]
         return [None if word == _UNKNOWN else word for word in found]
 
     def _read_message(self, marks):
@@ -174,14 +177,17 @@ class Session:
                     seq = cursor.integer()
                     self._keepalive(_UNKNOWN if seq is None else seq)
             elif kind == _SUBSCRIBE and fields >= 3:
-                major, minor, host_id = cursor.integer(), cursor.integer(), cursor.integer()
+                major, _, host_id = cursor.integer(), cursor.integer(), cursor.integer()
                 events_from = cursor.integer() if fields >= 4 else None
-                self._subscribe(major, minor, host_id, events_from)
+                self._subscribe(major, host_id, events_from)
             elif kind == _REQUEST and fields >= 4:
                 host_id, request_id = cursor.integer(), cursor.integer()
                 operation, arguments = cursor.integer(), cursor.value(2)
                 if host_id == self.host_id:
-                    self._request(request_id, operation, arguments)
+                    if isinstance(arguments, list):
+                        self._request(request_id, operation, arguments)
+                    else:
+                        marks[_BAD] += 1
             elif kind == _UNSUBSCRIBE and fields >= 1:
                 if self.host_id and cursor.integer() == self.host_id:
                     self._part("gone")
@@ -204,17 +210,13 @@ class Session:
         if self.hosts:
             self._hear(self.host_id, "alive")
 
-    def _is_due(self, what):
-        self._due |= what
-        self._news[0] = 1
-
-    def _subscribe(self, major, _minor, host_id, events_from):
+    def _subscribe(self, major, host_id, events_from):
         if not isinstance(host_id, int) or host_id <= 0:
             self._marks[_BAD] += 1
             return
         if major != _MAJOR:
             self._refused_id = host_id
-            self._is_due(_DUE_REFUSED)
+            self.due |= _DUE_REFUSED
             return
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
@@ -223,16 +225,18 @@ class Session:
         if host_id != self._replies_to:
             self._change_replies(host_id)
         self._heard()
+        news = self._news
         self.events_from = events_from
         self.tables[0].host_id = host_id
-        for table in self.tables:
-            table.mark()
+        for place in range(1, len(self.tables) + 1):  # they are marked when it is their turn
+            self._unmarked[place] = news[place] = 1
+        news[0] = 1
         self._sample.mark()
-        self._is_due(_DUE_SYNCED | _DUE_SAMPLE)
+        self.due |= _DUE_SYNCED | _DUE_SAMPLE
 
     def _change_replies(self, host_id):
         """Go on with the replies of another host: those it had, if it was the one before."""
-        self._due = 0
+        self.due = 0
         self._replies, self._others = self._others, self._replies
         if host_id != self._others_to:
             for place in range(_MAX_PENDING):
@@ -254,14 +258,14 @@ class Session:
             uplink.acknowledge(ack_seq)
         sent = uplink.sent
         if sent == self._sent_at_keepalive:
-            self._is_due(_DUE_ALIVE)
+            self.due |= _DUE_ALIVE
         else:
             self._sent_at_keepalive = sent
 
     def _request(self, request_id, operation, arguments):
         if not self.host_id:
             return
-        if not 0 <= request_id <= 0xFFFF or not isinstance(arguments, (list, tuple)):
+        if not 0 <= request_id <= 0xFFFF:
             self._marks[_BAD] += 1
             return
         self._heard()
@@ -272,7 +276,7 @@ class Session:
             self._replies[place] = self._carry_out(request_id, operation, arguments)
         elif request_id != last[0]:
             return
-        self._is_due(_FIRST_REPLY << place)
+        self.due |= _FIRST_REPLY << place
 
     def _carry_out(self, request_id, operation, arguments):
         handler = self.handler_of(operation)
@@ -297,13 +301,13 @@ class Session:
 
         0: until a host subscribes.
 
-        It sends four frames at most, lest a host that has to be told everything keep the
+        It sends two frames of tables at most, lest a host that has to be told everything keep the
         application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
-        due = self._due
+        due = self.due
         if due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
@@ -332,6 +336,10 @@ class Session:
         news[0] = 1  # each poll tries again
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
 
+    def has_rows(self):
+        """Tell whether rows are due to be told."""
+        return self._news.find(_DUE, 1, _SAMPLE_PLACE) > 0
+
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""
         news = self._news
@@ -346,7 +354,11 @@ class Session:
             place = news.find(_DUE, 1, _SAMPLE_PLACE)
             if place < 0:
                 return True
-            if not self._pump_table(self.tables[place - 1]):
+            table = self.tables[place - 1]
+            if self._unmarked[place]:
+                self._unmarked[place] = 0
+                table.mark()
+            if not self._pump_table(table):
                 return False
 
     def _pump_table(self, table):
@@ -373,7 +385,7 @@ class Session:
         return False
 
     def _pump_replies(self):
-        due = self._due // _FIRST_REPLY
+        due = self.due // _FIRST_REPLY
         place = 0
         while due:
             if due & 1 and not self._reply(place):
@@ -383,10 +395,10 @@ class Session:
         return True
 
     def _pump_synced(self):
-        if self._due & _DUE_SAMPLE:
+        if self.due & _DUE_SAMPLE:
             if not self._pump_table(self._sample):
                 return False
-            self._due &= ~_DUE_SAMPLE
+            self.due &= ~_DUE_SAMPLE
         return self._short(_SYNCED, _DUE_SYNCED)
 
     def _reply(self, place):
@@ -404,7 +416,7 @@ class Session:
         if not uplink.send(at):
             return False
         self._frames += 1
-        self._due &= ~(_FIRST_REPLY << place)
+        self.due &= ~(_FIRST_REPLY << place)
         return True
 
     def _short(self, kind, due, reserve=_RESERVE):
@@ -415,8 +427,7 @@ class Session:
         buf = uplink.payload
         if kind == _REFUSED:
             at = uplink.begin(kind, 3)
-            at = codec.put_int(buf, at, _MAJOR)
-            at = codec.put_int(buf, at, _MINOR)
+            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
             at = codec.put_int(buf, at, self._refused_id)
         elif kind == _SYNCED:
             at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)
@@ -424,5 +435,5 @@ class Session:
             at = uplink.begin(kind, 0)
         if not uplink.send(at, reserve):
             return False
-        self._due &= ~due
+        self.due &= ~due
         return True

@@ -476,6 +476,22 @@ def take(data: ptr8, at: int, end: int, payload: ptr8, marks: ptr32) -> int:
     return at
 
 
+@micropython.viper
+def taken(entries, due: ptr8, count: int) -> int:
+    """Note in due[:count] which of entries[:count], a list, are there; return a bit for each."""
+    none = _none
+    mask = 0
+    row = 0
+    while row < count:
+        if entries[row] is none:
+            due[row] = 0
+        else:
+            due[row] = 1
+            mask |= 1 << row
+        row += 1
+    return mask
+
+
 # Of an agent that rests: see `plain`.
 _STEPPING = const(0)
 _NOW = const(1)

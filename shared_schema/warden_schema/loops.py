@@ -27,6 +27,7 @@ try:
         rises,
         shrink,
         take,
+        taken,
     )
 
     VIPER = True
@@ -49,6 +50,7 @@ except (ImportError, ValueError, SyntaxError):  # not there, of another machine,
         rises,
         shrink,
         take,
+        taken,
     )
 
     VIPER = False

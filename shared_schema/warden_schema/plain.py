@@ -93,7 +93,7 @@ def pack(buf, at: int, words, count: int) -> int:
 
 
 def pack_row(buf, at: int, row, count: int) -> int:
-    """Put row[:count], figures, True, False and None, into buf, from `at` on; return where they end.
+    """Put row[:count], figures, bools and None, into buf, from `at` on; return where they end.
 
     As `pack` does; nil for what a figure cannot be.
     """
@@ -397,6 +397,20 @@ def _flat(payload, length: int, marks) -> None:
         index += 1
     marks[_FOUND] = count
     marks[_ITEMS] = items
+
+
+def taken(entries, due, count: int) -> int:
+    """Note in due[:count] which of entries[:count], a list, are there; return a bit for each."""
+    mask = 0
+    row = 0
+    while row < count:
+        if entries[row] is None:
+            due[row] = 0
+        else:
+            due[row] = 1
+            mask |= 1 << row
+        row += 1
+    return mask
 
 
 # Of an agent that rests: see `device/warden/agent.py`.
