@@ -109,10 +109,13 @@ TARGETS = (
     Target("request beside the shortest raw-REPL exec, sim", "of its time", 1,
            _of("sim_request_over_shortest_exec_ratio"),
            "the board's bytecode to read, carry out and answer a frame (`request_ping`), where the"
-           " REPL reads a line in C"),
+           " REPL reads a line in C, and the line byte by byte (its streams cannot tell how much is"
+           " there), and half of it on the host; an exec that breaks into an application takes many"
+           " times as long (`sim_exec_breaking_in_ms`)"),
     Target("request beside the shortest raw-REPL exec, qemu", "of its time", 1,
            _of("qemu_request_over_shortest_exec_ratio"),
-           "the same, and the application there counts to 5 000 between two polls"),
+           "the same; both boards have nothing else to do: the agent's application sleeps until its"
+           " line has something"),
 )  # fmt: skip
 
 
