@@ -5,9 +5,9 @@ at its raw REPL, given the shortest program there is (`pass`) and the specificat
 take turns, so that what else the machine does hits both. Figures are medians.
 
 Both boards have nothing else to do: the agent's application sleeps until its line has something,
-the REPL waits at its prompt. Where the board does something the REPL has to break in with Ctrl-C and
-to start the application again, which is measured too, on sim: QEMU's firmware does not look at its
-REPL's line meanwhile.
+the REPL waits at its prompt. Where the board does something the REPL has to break in with Ctrl-C
+and to start the application again, which is measured too, on sim: QEMU's firmware does not look
+at its REPL's line meanwhile.
 """
 
 from __future__ import annotations
