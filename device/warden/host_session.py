@@ -63,6 +63,7 @@ class Session:
         self.skipped = 0  # whole frames of an unknown kind
         self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
+        self._hang_up = getattr(link, "drop", None)  # what has connections can end one
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
@@ -256,6 +257,8 @@ class Session:
         left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
         if left <= 0:
             self._part("lost")
+            if self._hang_up is not None:
+                self._hang_up()  # else one that lost its power would keep the next host out
             return 0
         if not self._uplink.ready():
             return _FULL_MS
