@@ -48,7 +48,7 @@ end = frame.encode(message, 30, request)
 reader = frame.Reader(128)
 feed = reader.feed
 
-marks = array('i', (0, 0, 42, 0))
+marks = array('i', [0, 0, 42] + [0] * 17)
 
 class Link:
     window = 0
@@ -75,9 +75,9 @@ def escape(): frame._escape(data, 33, wire, 100)
 def pack(): codec._pack(buf, 0, ints, 12)
 def put_words(): codec.put_words(buf, 0, ints, 12)
 def encode(): frame.encode(payload, 40, wire)
-def unescape():
+def read():
     marks[0] = 0
-    frame._unescape(request, 0, end, payload, marks)
+    frame._take(request, 0, end, payload, marks)
 def take(): reader.take(request, 0, end)
 def take_text(): reader.take(data, 5, 33)
 def delta():
@@ -103,7 +103,7 @@ def cost(name, fn):
     print(name, (ticks(fn) - ticks(nothing)) * 40)
 
 for kind in (plain, fast):
-    frame._crc16, frame._escape, frame._unescape = kind.crc16, kind.escape, kind.unescape
+    frame._crc16, frame._escape, frame._take = kind.crc16, kind.escape, kind.take
     codec._pack, loops.compare, loops.copy = kind.pack, kind.compare, kind.copy
     cost('CRC of 33 bytes', crc)
     cost('escaping 33 bytes', escape)
@@ -116,7 +116,7 @@ for kind in (plain, fast):
     cost('Sample.sent()', sent)
     sent()
     table._left = 5
-    cost('unescaping a request of 30 bytes', unescape)
+    cost('reading a request of 30 bytes', read)
     cost('Reader.take() of a request of 30 bytes', take)
     assert reader.length == 30
     cost('Reader.feed() of each of its bytes', feeds)

@@ -1,6 +1,10 @@
 """The agent: the one place where the parts are made and joined."""
 
+from array import array
+
 from micropython import const
+
+from warden_schema.loops import look as _look
 
 from . import network, threads
 from .capabilities import Capabilities
@@ -19,17 +23,46 @@ VERSION = "0.1.0"
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
+
+_BUSY_MS = const(10)
+_NEXT_MS = const(2)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
-_DUE = b"\x01"  # in the clock's news
 
 # In the governor's state.
 _WANTED = const(1)
 _INTERVAL = const(2)
 
 
+# What `loops.look` works on: see `plain`.
+_STEPPING = const(0)
+_NOW = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE = const(6)
+_READING = const(7)
+_WORDS = const(8)
+
+
 def _nothing():
     """Make the locks that nobody needs where there are no threads."""
+
+
+def _read_nothing(_chunk):
+    """Read no link."""
+    return 0
+
+
+def _mask_of(ticks_diff):
+    """Return the mask of ticks' 30 lowest bits, or of as many as they have: MicroPython's period is
+    a power of two.
+    """
+    bits = 20
+    while bits < 29 and ticks_diff(1 << bits, 0) > 0:  # half a period is taken for a negative one
+        bits += 1
+    return (2 << bits) - 1
 
 
 class Agent:
@@ -56,10 +89,11 @@ class Agent:
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = network.install()
         self._news = self.clock.news
-        self._rest_us = 0  # for how long there is nothing to do unless there is news,
-        self._rested_us = 0  # since when
-        self._stepping = False
+        self._resting = array("i", [0] * _WORDS)
+        self._resting[_MASK] = _mask_of(board.ticks_diff)
         self._lock = new_gate()
+        self._read = _read_nothing
+        self._chunk = None
         self._making = self.locks.lock()
         self.memory = Memory(board, self.clock)
         self.load = Load(board, self.threads.ident)
@@ -83,10 +117,12 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.link = link
-        self.uplink = self.session = self._receive = self._handlers = None
+        self.uplink = self.session = None
         self.busy_us = 0  # the agent's own time since the last sample
+        self._idle_us = 0  # of that, each step that finds nothing: a moving mean
         self._due_s = 0
         self._due_ms = 0
+        self._put_off = False  # what is due to be told, for one turn
         if link is not None:
             self._open_session(link)
         self.start_monitoring(interval_ms)
@@ -108,7 +144,8 @@ class Agent:
             self._handler_of,
             self._host,
         )
-        self._receive = self.session.receive  # a bound method is an object: made once
+        self._read = link.read  # a bound method is an object: made once
+        self._chunk = self.session.chunk
 
     def close(self):
         """Leave everything as it was found."""
@@ -123,54 +160,93 @@ class Agent:
         """Take a sample if it is time, and send what is due; return the ms until the next.
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
+        Mostly nothing is due, which one call of machine code finds out.
         """
-        began = self.ticks_us()
         lock = self._lock
-        if self._stepping or (lock is not None and not lock.acquire(0)):
-            return 10  # another thread is at it, or the application in an interrupt
-        left = 0
-        wait = 1000
+        if lock and not lock.acquire(0):
+            return _BUSY_MS  # another thread is at it
+        resting = self._resting
+        read = self._read if listen else _read_nothing
+        wait = 0
+        worked = False
         try:  # at once: Ctrl-C must not leave it locked
-            self._stepping = True
-            heard = listen and self._receive is not None and self._receive()
-            if not heard and _DUE not in self._news:
-                left = self._rest_us - self.ticks_diff(began, self._rested_us)
-            if 0 < left <= _MAX_REST_US:
-                wait = left // 1000 + 1
-                memory = self.memory
-                if memory.reading:
-                    memory.read_on()
-                    wait = self._soon(wait)
-            else:
-                left = 0
-                wait = self._soon(self._work(began))
+            wait = _look(resting, self._news, read, self._chunk, self.ticks_us)
+            if wait <= 0:
+                if wait:
+                    wait = self._idle(resting, -wait)
+                else:
+                    wait = self._wake(resting)
+                    worked = not resting[_IDLE]
         except Exception:
+            resting[_STEPPING] = 0
             self.faults += 1
+            worked = True
+            wait = 1000
         finally:
-            self.busy_us += self.ticks_diff(self.ticks_us(), began)
-            self._stepping = False
-            if lock is not None:
+            if not wait:
+                resting[_STEPPING] = 0
+            if lock:
                 lock.release()
-        if not left and self.policy is not None:
+        if worked and self.policy is not None:
             self._deliver()
         return wait
 
-    def _soon(self, wait):
-        """Return the ms to wait: few where there is more of a heap to read."""
-        return _SLICE_PAUSE_MS if self.memory.reading and wait > _SLICE_PAUSE_MS else wait
+    def _idle(self, resting, wait):
+        """End the first of several steps that find nothing: what it took counts for each of them.
 
-    def _work(self, began):
-        """Do what is due; return for how many ms there is nothing more."""
-        self._rest_us = 0  # as long as it is not done
-        self._rested_us = began
-        self._news[0] = 0
-        self.busy_us += self.memory.spent_us  # in collections before a refusal
+        That is from its beginning until here, with this call in place of the return.
+        """
+        took = self.ticks_us() - resting[_NOW] & resting[_MASK]
+        self._idle_us = _mean(self._idle_us, took)
+        resting[_STEPPING] = 0
+        return wait
+
+    def _wake(self, resting):
+        """Hear what has arrived, and do what is due; return the ms until there is more."""
+        memory = self.memory
+        left = 0
         try:
-            wait = self._step()
-            self._rest_us = wait * 1000 if wait < 1000 else _MAX_REST_US
-            return wait
+            count = resting[_ARRIVED]
+            if count:
+                self.session.hear(count)
+            if (count or resting[_READING]) and not self._news[0]:
+                passed = resting[_NOW] - resting[_RESTED] & resting[_MASK]
+                left = resting[_REST_US] - passed
+                if count and left > 0 and self.session.due:
+                    left = self._answer(resting, left)
+            if left > 0:
+                wait = left // 1000 + 1
+                if memory.reading:
+                    memory.read_on()
+            else:
+                resting[_REST_US] = 0  # as long as it is not done
+                resting[_RESTED] = resting[_NOW]
+                self._news[0] = 0
+                # … and in collections before a refusal.
+                self.busy_us += resting[_IDLE] * self._idle_us + memory.spent_us
+                resting[_IDLE] = 0
+                wait = self._step()
+                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
+            if memory.reading:
+                resting[_READING] = 1
+                if wait > _SLICE_PAUSE_MS:
+                    wait = _SLICE_PAUSE_MS
+            elif resting[_READING]:
+                resting[_READING] = 0
         finally:
-            self.memory.spent_us = 0
+            if left <= 0:
+                memory.spent_us = 0
+            self.busy_us += self.ticks_us() - resting[_NOW] & resting[_MASK]
+            resting[_STEPPING] = 0
+        return wait
+
+    def _answer(self, resting, left):
+        """Tell what the host that was heard waits for; return the µs until there is more to do."""
+        again = self.session.pump()
+        if again and again * 1000 < left:
+            resting[_RESTED] = resting[_NOW]
+            resting[_REST_US] = left = again * 1000
+        return left
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
@@ -195,11 +271,11 @@ class Agent:
 
     def _handler_of(self, request):
         """Return what carries out a host's request; made at the first one."""
-        if self._handlers is None:
-            from .asked import Asked
+        from .asked import Asked
 
-            self._handlers = Asked(self).handlers
-        return self._handlers.get(request)
+        find = Asked(self).handlers.get
+        self.session.handler_of = find
+        return find(request)
 
     def _tell_of_policy(self):
         for table in self.policy.tables(self.session):
@@ -215,6 +291,7 @@ class Agent:
     def _step(self):
         clock = self.clock
         clock.advance()
+        sampled = False
         left = 1000
         if self.policy is not None:
             self.policy.tick()
@@ -223,11 +300,16 @@ class Agent:
             if left <= 0:
                 self._take_sample()
                 left = self._plan(-left)
+                sampled = True
             elif self.memory.reading:
                 self.memory.read_on()
         if self.policy is not None:
             left = max(1, min(left, clock.left_ms()))
         if self.session is not None:
+            self._put_off = sampled and not self._put_off and self.session.has_rows()
+            if self._put_off:  # lest the application wait for a sample and rows at once
+                self._news[0] = 1
+                return _NEXT_MS
             again = self.session.pump()
             if again:
                 left = min(left, again)
@@ -285,3 +367,11 @@ class Agent:
         self.governor.want(0)
         self.sampler.stopped()
         self.sample.renew(self._heard())
+        self._news[0] = 1
+
+
+def _mean(mean_us, took_us):
+    """Return a moving mean, rounded up; one that is much greater says little."""
+    if not mean_us:
+        return took_us
+    return mean_us + (min(took_us, 2 * mean_us + 4) - mean_us + 3) // 4

@@ -8,6 +8,13 @@ from .run import Runner
 _runner = None
 
 
+def _not_started(_listen=False):
+    raise RuntimeError("warden.start() first")
+
+
+_step = _not_started  # the agent's
+
+
 def start(
     interval_ms=1000,
     budget_permille=10,
@@ -30,7 +37,7 @@ def start(
     where not, call `poll()` in the application's loop.
     A policy that a host had the board keep is in force instead of what is given here.
     """
-    global _runner
+    global _runner, _step
     if _runner is None:
         board = hal.detect()
         limits = check_limits(
@@ -44,20 +51,22 @@ def start(
         runner = Runner(agent)
         runner.start()
         _runner = runner
+        _step = agent.step
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    global _runner
+    global _runner, _step
     if _runner is not None:
         _runner.stop()
         _runner.agent.close()
         _runner = None
+        _step = _not_started
 
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return _agent_runner().agent.step(True)
+    return _step(True)
 
 
 def status():
@@ -224,7 +233,7 @@ def _overruled(policy, what):
 
 def _agent_runner():
     if _runner is None:
-        raise RuntimeError("warden.start() first")
+        _not_started()
     return _runner
 
 

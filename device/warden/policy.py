@@ -46,6 +46,7 @@ def _marker(rows, taken):
             row = 0
         table.due[row] = 1
         table.news[table.place] = 1
+        table.news[0] = 1
 
     return changed
 
@@ -54,6 +55,7 @@ def _marker_of_one(table):
     def changed():
         table.due[0] = 1
         table.news[table.place] = 1
+        table.news[0] = 1
 
     return changed
 
@@ -165,6 +167,7 @@ class Policy:
         events = EventRows(self.events, host)
         self.events.changed = _marker_of_one(events)
         tables.append(events)
+        host.hosts = self._hosts
         return tables
 
     def session_of(self, host_id):

@@ -21,7 +21,8 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
-_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # acknowledged with the next keepalive only
+# What is acknowledged with the next keepalive only: it comes again, or was asked for.
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE, ids.REPLY)
 
 
 def _new_host_id() -> int:
