@@ -5,6 +5,7 @@ from micropython import const
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
+from .governor import Governor
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -23,13 +24,65 @@ _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 _DUE = b"\x01"  # in the clock's news
 
-# In the governor's state.
-_WANTED = const(1)
-_INTERVAL = const(2)
+# In the sample's words.
+_COST_US = const(30)
+_WANTED = const(32)
+_INTERVAL = const(33)
+_DUE_S = const(40)
+_DUE_MS = const(41)
 
 
 def _nothing():
     """Make the locks that nobody needs where there are no threads."""
+
+
+def _stepper(agent):
+    """Return _step(), which does what is due and returns for how many ms there is no more.
+
+    What it needs is bound as defaults: see `sampler`.
+    """
+
+    def _step(
+        agent=agent,
+        clock=agent.clock,
+        advance=agent.clock.advance,
+        is_due=agent.clock.due,
+        memory=agent.memory,
+        values=agent.values,
+        take=agent.sampler.take,
+        renew=agent.sample.renew,
+        session=agent.session,
+        pump=_nothing if agent.session is None else agent.session.pump,
+    ):
+        advance()
+        policy = agent.policy
+        if policy is not None and is_due():
+            policy.tick()
+        left = 1000
+        if values[_INTERVAL]:
+            s = clock.s
+            ms = clock.ms
+            left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
+            if left <= 0:
+                take()
+                renew(session is not None and session.host_id)
+                interval = values[_INTERVAL]
+                if policy is not None and policy.ladder.level:
+                    interval = values[_WANTED]  # to look in time matters more than the budget now
+                left = interval - -left % interval  # those that are past are skipped
+                ms += left
+                values[_DUE_S] = s + ms // 1000
+                values[_DUE_MS] = ms % 1000
+            elif memory.reading:
+                memory.read_on()
+        if policy is not None:
+            until = clock.left_ms()
+            if until < left:
+                left = until if until > 0 else 1
+        again = pump()
+        return again if again and again < left else left
+
+    return _step
 
 
 class Agent:
@@ -61,17 +114,16 @@ class Agent:
         self._stepping = False
         self._lock = new_gate()
         self._making = self.locks.lock()
-        self.memory = Memory(board, self.clock)
-        self.load = Load(board, self.threads.ident)
+        self.sampler = Sampler()
+        self.values = values = self.sampler.values
+        self.governor = Governor(values, budget_permille)
+        self.memory = Memory(board, self.clock, values)
+        self.load = Load(board, values, self.threads.ident)
         self.storage = Storage(board, self.clock)
         self.storage.read()
-        self.history = History()
-        self.sampler = Sampler(self, budget_permille)
-        self.governor = self.sampler.governor
-        self._rates = self.governor.state
-        self.values = self.sampler.values
+        self.history = History(values)
         self.boot_id = board.random_30()
-        self.sample = Sample(self.values)
+        self.sample = Sample(values)
         self.identity = (
             board.machine()[:40],
             board.firmware()[:24],
@@ -85,12 +137,13 @@ class Agent:
         self.link = link
         self.uplink = self.session = self._receive = self._handlers = None
         self.busy_us = 0  # the agent's own time since the last sample
-        self._due_s = 0
-        self._due_ms = 0
         if link is not None:
             self._open_session(link)
+        self.sampler.join(self)
+        self._step = _stepper(self)
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
+        values[_COST_US] = -1  # the first sample makes what later ones find made
 
     def _open_session(self, link):
         self.uplink = Uplink(link)
@@ -212,42 +265,6 @@ class Agent:
         if self.policy is not None:
             self.policy.host(host_id, what)
 
-    def _step(self):
-        clock = self.clock
-        clock.advance()
-        left = 1000
-        if self.policy is not None:
-            self.policy.tick()
-        if self._rates[_INTERVAL]:
-            left = -clock.since(self._due_s, self._due_ms)
-            if left <= 0:
-                self._take_sample()
-                left = self._plan(-left)
-            elif self.memory.reading:
-                self.memory.read_on()
-        if self.policy is not None:
-            left = max(1, min(left, clock.left_ms()))
-        if self.session is not None:
-            again = self.session.pump()
-            if again:
-                left = min(left, again)
-        return left
-
-    def _plan(self, late_ms):
-        """Set when the next sample is due; skip the ones that are past. Return the ms until."""
-        interval = self._rates[_INTERVAL]
-        if self.policy is not None and self.policy.ladder.level:
-            interval = self._rates[_WANTED]  # to look in time matters more than the budget now
-        left = interval - late_ms % interval if late_ms < 1 << 28 else interval
-        due = self.clock.ms + left
-        self._due_s = self.clock.s + due // 1000
-        self._due_ms = due % 1000
-        return left
-
-    def _take_sample(self):
-        self.sampler.take()
-        self.sample.renew(self._heard())
-
     def _heard(self):
         """Tell whether a host listens."""
         return self.session is not None and self.session.host_id
@@ -275,8 +292,8 @@ class Agent:
             raise ValueError("interval_ms must be 20 to 600000")
         self.governor.want(interval_ms, budget_permille)
         self.clock.advance()
-        self._due_s = self.clock.s
-        self._due_ms = self.clock.ms
+        self.values[_DUE_S] = self.clock.s
+        self.values[_DUE_MS] = self.clock.ms
         self._news[0] = 1
         return interval_ms
 

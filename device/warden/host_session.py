@@ -40,6 +40,7 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
+_DROPPED_FRAMES = const(18)  # in the sample
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _TURN = const(4)  # frames; then the application gets its turn
@@ -69,6 +70,7 @@ class Session:
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
+        sample.values[_DROPPED_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
         for table in tables:
             self.add(table)
@@ -253,15 +255,20 @@ class Session:
         if not self.host_id:
             self._forget_news()
             return 0
-        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        clock = self._clock
+        left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
             return 0
         if not self._uplink.ready():
             return _FULL_MS
         news = self._news
-        if not due and news.find(_DUE) < 0:
-            return left
+        if not due:
+            place = news.find(_DUE, 1)
+            if place < 0:
+                return left
+            if place == _SAMPLE_PLACE:  # as nearly always
+                return left if self._tell_sample() else _FULL_MS
         self._frames = 0
         done = (
             self._pump_tables()
@@ -274,6 +281,22 @@ class Session:
         if done:
             return left
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
+
+    def _tell_sample(self):
+        """Send the sample, when it is all that is due; return whether it could go."""
+        sample = self._sample
+        uplink = self._uplink
+        due = sample.due
+        news = self._news
+        news[_SAMPLE_PLACE] = 0
+        if not due[0]:
+            return True
+        due[0] = 0
+        if uplink.send(sample.encode(0, uplink)):
+            sample.sent()
+            return True
+        due[0] = news[_SAMPLE_PLACE] = news[0] = 1
+        return False
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

@@ -10,42 +10,34 @@ try:
     if sys.implementation.name != "micropython":
         raise ImportError
     from warden_schema.fast import (
-        compare,
-        copy,
         crc16,
         crossed,
-        escape,
-        file,
         flat,
-        gather,
-        govern,
-        known,
+        heap,
+        keep,
+        load,
         means,
-        pack,
-        put,
+        renew,
         rises,
-        shrink,
+        seal,
+        tell,
         unescape,
     )
 
     VIPER = True
 except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
     from warden_schema.plain import (
-        compare,
-        copy,
         crc16,
         crossed,
-        escape,
-        file,
         flat,
-        gather,
-        govern,
-        known,
+        heap,
+        keep,
+        load,
         means,
-        pack,
-        put,
+        renew,
         rises,
-        shrink,
+        seal,
+        tell,
         unescape,
     )
 
