@@ -65,7 +65,7 @@ class Full:
         agent.clock.s += 1
         agent.clock.now()
         # The slow tiers ask the file system and the radio, which allocate.
-        agent.storage._due_s = agent._network_s = agent.clock.s + 1000
+        agent.sampler.seldom_s = agent.clock.s + 1000
         self.line.hear(66, _HOST, number & 0xFFFF)
         with no_heap():
             agent.step(True)

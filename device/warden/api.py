@@ -90,7 +90,7 @@ def start_monitoring(interval_ms, budget_permille=None):
 
 def cost():
     """Take a sample; return a dict of what each part of it cost, in µs."""
-    return _agent_runner().agent.sampler.cost()
+    return _agent_runner().agent.sampler.costs()
 
 
 def stop_monitoring():

@@ -57,7 +57,7 @@ class Asked:
         pass
 
     def _cost(self):
-        return list(self._agent.sampler.cost().values())
+        return self._agent.sampler.cost()
 
     def _collect(self):
         memory = self._agent.memory

@@ -76,7 +76,8 @@ class Clock:
 
     def left_ms(self):
         """Return the milliseconds until the next deadline, at most; not positive if it has come."""
-        return -self.since(self._next_s, self._next_ms)
+        s = self._next_s - self.s  # at most _LONGEST_S
+        return -1 if s < -1 else s * 1000 + self._next_ms - self.ms
 
     def due(self):
         """Tell whether a deadline has come, or something else is to be looked at."""

@@ -45,6 +45,10 @@ class Forecast:
             self._look_again(open_slots, limit)
         return self._soonest
 
+    def due_s(self):
+        """Return the uptime at which it is looked at again."""
+        return min(self._next[0], self._next[1] * 60)
+
     def _look_again(self, open_slots, limit):
         soonest = -1
         tier = 0

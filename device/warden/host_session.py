@@ -54,6 +54,7 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
+_DROPPED_FRAMES = const(18)  # in the sample
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
@@ -85,6 +86,7 @@ class Session:
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
+        sample.values[_DROPPED_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
         self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
         for table in tables:
@@ -314,7 +316,8 @@ class Session:
         if not self.host_id:
             self._forget_news()
             return 0
-        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        clock = self._clock
+        left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
             if self._hang_up is not None:
@@ -323,8 +326,12 @@ class Session:
         if not self._uplink.ready():
             return _FULL_MS
         news = self._news
-        if not due and news.find(_DUE, 1) < 0:
-            return left
+        if not due:
+            place = news.find(_DUE, 1)
+            if place < 0:
+                return left
+            if place == _SAMPLE_PLACE:  # as nearly always
+                return left if self._tell_sample() else _FULL_MS
         self._frames = 0
         done = (
             self._pump_tables()
@@ -339,9 +346,21 @@ class Session:
         news[0] = 1  # each poll tries again
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
 
-    def has_rows(self):
-        """Tell whether rows are due to be told."""
-        return self._news.find(_DUE, 1, _SAMPLE_PLACE) > 0
+    def _tell_sample(self):
+        """Send the sample, when it is all that is due; return whether it could go."""
+        sample = self._sample
+        uplink = self._uplink
+        due = sample.due
+        news = self._news
+        news[_SAMPLE_PLACE] = 0
+        if not due[0]:
+            return True
+        due[0] = 0
+        if uplink.send(sample.encode(0, uplink)):
+            sample.sent()
+            return True
+        due[0] = news[_SAMPLE_PLACE] = news[0] = 1
+        return False
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

@@ -11,9 +11,10 @@ from micropython import const
 
 from warden_schema import loops
 
-from .figures import FALLING, FIRST_MADE, METRICS, PLACES
+from .figures import FALLING, MADE_SELDOM, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
+_UPTIME_S = const(0)  # in the sample
 _FREE = const(-1)  # in a row of words, see `plain.crossed`: instead of a place,
 _CALM = const(3)  # and where it says that it must be looked at
 _WORDS = const(4)
@@ -111,7 +112,7 @@ class Thresholds:
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
         self._words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
-        self._made = ()  # the metrics watched whose figures are made, not measured
+        self._made = ()  # those of MADE_SELDOM that are watched
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
@@ -157,7 +158,9 @@ class Thresholds:
             words[at + _CALM] = 0 if threshold.calm else 1
             words[at] = PLACES[threshold.metric]
         metrics = [each.metric for each in self.all()]
-        self._made = tuple([metric for metric in metrics if PLACES[metric] >= FIRST_MADE])
+        self._made = tuple([metric for metric in metrics if metric in MADE_SELDOM])
+        if self._figures is not None:
+            self._figures.due_s = 0
 
     def all(self):
         """Return those that are watched."""
@@ -166,12 +169,13 @@ class Thresholds:
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
         figures = self._figures
-        if self._made:
+        values = figures.values
+        if self._made and values[_UPTIME_S] >= figures.due_s:
             figures.renew(self._made)
         words = self._words
         row = -1
         while True:
-            row = loops.crossed(figures.values, words, row + 1, _MAX_THRESHOLDS)
+            row = loops.crossed(values, words, row + 1, _MAX_THRESHOLDS)
             if row < 0:
                 return  # as nearly always at once
             threshold = self.table[row]

@@ -233,9 +233,13 @@ class Policy:
     def look(self, passed_ms):
         """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
         self.needs.look()
-        self.meters.look(passed_ms)
-        self.thresholds.look(passed_ms)
-        self.ladder.look(passed_ms)
+        if self.meters.count:
+            self.meters.look(passed_ms)
+        thresholds = self.thresholds
+        thresholds.look(passed_ms)
+        ladder = self.ladder
+        if thresholds.moved or ladder.level:
+            ladder.look(passed_ms)
         if self._telling:
             self._telling = not self._meters_told.passed()
             if self._telling and self._mark_meters is not None:

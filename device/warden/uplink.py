@@ -8,7 +8,8 @@ from array import array
 
 from micropython import const
 
-from warden_schema import codec, frame
+from warden_schema import codec
+from warden_schema.loops import seal
 
 _MAX_PAYLOAD = const(200)
 _MAX_WIRE = const(406)
@@ -58,7 +59,7 @@ class Uplink:
         goes when the rest was lost: its acknowledgement opens the window again.
         """
         wire = self._wire
-        end = frame.encode(self.payload, length, wire)
+        end = seal(self.payload, length, wire, _MAX_WIRE)
         link = self._link
         sent = self.sent
         unacked = self._unacked_frames
@@ -69,8 +70,9 @@ class Uplink:
         written = link.write(wire, 0, end)
         if not written:
             return False
-        self._at = written
-        self._end = end
+        if written < end:
+            self._at = written
+            self._end = end
         self.sent = sent = (sent + end) & 0xFFFF
         seq = self.seq
         self._sent_at[seq & (_FRAMES - 1)] = sent

@@ -10,47 +10,39 @@ try:
     if sys.implementation.name != "micropython":
         raise ImportError
     from warden_schema.fast import (
-        compare,
-        copy,
         crc16,
         crossed,
-        escape,
-        file,
-        gather,
-        govern,
-        known,
+        heap,
+        keep,
+        load,
         look,
         means,
-        pack,
         pack_row,
-        put,
+        renew,
         rises,
-        shrink,
+        seal,
         take,
         taken,
+        tell,
     )
 
     VIPER = True
 except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
     from warden_schema.plain import (
-        compare,
-        copy,
         crc16,
         crossed,
-        escape,
-        file,
-        gather,
-        govern,
-        known,
+        heap,
+        keep,
+        load,
         look,
         means,
-        pack,
         pack_row,
-        put,
+        renew,
         rises,
-        shrink,
+        seal,
         take,
         taken,
+        tell,
     )
 
     VIPER = False
