@@ -17,6 +17,7 @@ except (ImportError, ValueError, SyntaxError):
     fast = None
 
 _MARGIN = 16
+_NEVER = (1 << 30) - 1
 # What the loops treat apart, three times as often as chance would have it.
 _SPECIAL = b"\xc0\xc0\xc0\x7d\x7d\x00\x01\x05\x06\x0a\x0d\x1a\x1f\x20\x91\x9f\x90\xa0\x5d\xe0\xff"
 # OverflowError: of a place that no 32-bit board can count to.
@@ -561,6 +562,63 @@ def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
     assert (payloads, fed.bad) == whole
 
 
+def test_an_event_is_noted_in_its_place_of_sixteen():
+    for kind in _both():
+        ring = [None] * 96
+        for number in range(20):
+            kind.note(ring, number, "lease", number, 1, None, "released", -number)
+        assert ring[18:24] == ["lease", 19, 1, None, "released", -19]
+        assert ring[24:30] == ["lease", 4, 1, None, "released", -4]
+
+
+def test_what_is_over_is_told_and_the_soonest_of_the_rest():
+    for kind in _both():
+        due = array("i", [5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102, 0, 0])
+        assert kind.over(due, 5, 5, 100) == 0b00011
+        assert list(due[10:]) == [5, 102]
+        assert kind.over(due, 5, 5, 102) == 0b10011
+        assert list(due[10:]) == [6, 3]
+        assert kind.over(due, 5, 7, 0) == 0b11011
+        assert list(due[10:]) == [_NEVER, 0]
+
+
+def test_moments_by_chance_are_over_in_both_alike():
+    chance = _Chance(9)
+    for _ in range(200):
+        rows = 1 + chance.below(16)
+        due = array("i", [chance.below(4) or _NEVER for _ in range(rows)])
+        due.extend(array("i", [chance.below(1000) for _ in range(rows)] + [0, 0]))
+        s, ms = chance.below(4), chance.below(1000)
+        results = []
+        for kind in _both():
+            mine = array("i", due)
+            results.append((kind.over(mine, rows, s, ms), list(mine)))
+        assert results[0] == results[-1]
+        over = [row for row in range(rows) if (due[row], due[rows + row]) <= (s, ms)]
+        rest = [(due[row], due[rows + row]) for row in range(rows) if row not in over]
+        assert results[0][0] == sum([1 << row for row in over])
+        soonest = min([moment for moment in rest if moment[0] < _NEVER] or [(_NEVER, 0)])
+        assert tuple(results[0][1][-2:]) == soonest
+
+
+def test_a_moment_is_put_off_to_the_millisecond():
+    for kind in _both():
+        due = array("i", [0] * 8)
+        for s, ms, in_ms, expected in (
+            (7, 999, 1, (8, 0)),
+            (7, 0, 999, (7, 999)),
+            (0, 500, 300_000, (300, 500)),
+            (1000, 999, _NEVER, (1_074_742, 822)),
+        ):
+            assert kind.put_off(due, 3, 2, s, ms, in_ms) == expected[0]
+            assert (due[2], due[5]) == expected
+        assert list(due[:2]) == [0, 0]
+
+
+def _both():
+    return (fast, plain) if fast else (plain,)
+
+
 def _taken(stream, size):
     reader = frame.Reader(28)
     payloads = []
@@ -588,11 +646,14 @@ def test_neither_allocates():
     ring = array("H", range(60))
     points = array("i", [0] * 12)
     state = array("i", [10, 100, 100, 0, 0])
+    events = [None] * 96
+    due = array("i", [_NEVER] * 8)
     for kind in (fast, plain) if fast else (plain,):
         crc16, escape, unescape, pack = kind.crc16, kind.escape, kind.unescape, kind.pack
         compare, copy, shrink, crossed = kind.compare, kind.copy, kind.shrink, kind.crossed
         known, means, rises = kind.known, kind.means, kind.rises
         govern, put, flat = kind.govern, kind.put, kind.flat
+        note, over, put_off = kind.note, kind.over, kind.put_off
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = escape(data, 60, wire, 200)
@@ -608,6 +669,9 @@ def test_neither_allocates():
             put(base, 2, None, 5, -90, 1)
             flat(b"\x93\x42\xce\x3f\xff\xff\xff\xc0", 8, points, 4)
             copy(values, base, 9)
+            note(events, 17, "lease", 1, 2, 3, "released", 4)
+            put_off(due, 3, 1, 100, 999, 1)
+            over(due, 3, 100, 0)
         assert base == values
 
 

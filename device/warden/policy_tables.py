@@ -14,11 +14,6 @@ _ROWS = const(12)
 _MAX_DETAIL = const(32)
 
 
-def _put_left(buf, at, deadline):
-    """Put the ms until a deadline, None for one that never comes or is not there."""
-    return codec.put_int(buf, at, deadline.left_ms() if deadline is not None else None)
-
-
 def _put_session(buf, at, session):
     return codec.put_int(buf, at, session.id if session is not None else None)
 
@@ -81,8 +76,8 @@ class LeaseRows(Rows):
         at = codec.put_str(buf, at, lease.owner)
         at = codec.put_int(buf, at, lease.priority)
         at = _put_session(buf, at, lease.session)
-        at = codec.put_int(buf, at, lease.granted_s)
-        at = _put_left(buf, at, lease.deadline)
+        at = codec.put_int(buf, at, self.owner.granted_s[row])
+        at = codec.put_int(buf, at, self.owner.left_ms(row))
         at = codec.put_int(buf, at, lease.outstanding() == 0)
         return codec.put(buf, at, lease.mount)
 
@@ -96,11 +91,12 @@ class OperationRows(Rows):
         at = codec.put_str(buf, at, op.name)
         at = codec.put_int(buf, at, op.priority)
         at = codec.put_int(buf, at, op.state)
-        at = codec.put_int(buf, at, op.permille)
-        at = codec.put_str(buf, at, op.text)
+        permille, text = self.owner.told[row]
+        at = codec.put_int(buf, at, permille)
+        at = codec.put_str(buf, at, text)
         at = _put_session(buf, at, op.session)
-        at = codec.put_int(buf, at, op.began_s)
-        at = _put_left(buf, at, op.deadline)
+        at = codec.put_int(buf, at, self.owner.began_s[row])
+        at = codec.put_int(buf, at, self.owner.left_of(op))
         at = codec.put_int(buf, at, op.memory)
         return codec.put(buf, at, op.told_why())
 
@@ -114,7 +110,7 @@ class SessionRows(Rows):
         at = codec.put_str(buf, at, session.name)
         for quota in session.quotas:
             at = codec.put_int(buf, at, quota)
-        return _put_left(buf, at, session.deadline)
+        return codec.put_int(buf, at, self.owner.left_ms(row))
 
 
 class EventRows(Table):
