@@ -8,10 +8,11 @@ import sys
 from array import array
 
 from harness import no_heap, raises
-from loops_rig import MARGIN, UNKNOWN, Chance, Fenced, both, fast, word
+from loops_rig import MARGIN, UNKNOWN, Chance, Fenced, both, fast, plain, word
 from rig import framed
-from warden_schema import codec, frame, loops, plain
+from warden_schema import codec, frame, loops
 
+_NEVER = (1 << 30) - 1
 # OverflowError: of a place that no 32-bit board can count to.
 _OUTSIDE = (IndexError, OverflowError)
 
@@ -216,7 +217,7 @@ def _is_flat(data, found, items, words):
 
 
 def test_flat_messages_have_integers_of_30_bits_and_as_many_as_there_are_marks():
-    for kind in (fast, plain) if fast else (plain,):
+    for kind in _each():
         for number in (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0x3FFFFFFF):
             data = bytearray(8)
             marks = _flat(kind, data[: codec.put(data, 0, [number])])
@@ -371,6 +372,63 @@ def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
     assert (payloads, fed.bad) == whole
 
 
+def test_an_event_is_noted_in_its_place_of_sixteen():
+    for kind in _each():
+        ring = [None] * 96
+        for number in range(20):
+            kind.note(ring, number, "lease", number, 1, None, "released", -number)
+        assert ring[18:24] == ["lease", 19, 1, None, "released", -19]
+        assert ring[24:30] == ["lease", 4, 1, None, "released", -4]
+
+
+def test_what_is_over_is_told_and_the_soonest_of_the_rest():
+    for kind in _each():
+        due = array("i", [5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102, 0, 0])
+        assert kind.over(due, 5, 5, 100) == 0b00011
+        assert list(due[10:]) == [5, 102]
+        assert kind.over(due, 5, 5, 102) == 0b10011
+        assert list(due[10:]) == [6, 3]
+        assert kind.over(due, 5, 7, 0) == 0b11011
+        assert list(due[10:]) == [_NEVER, 0]
+
+
+def test_moments_by_chance_are_over_in_both_alike():
+    chance = Chance(9)
+    for _ in range(200):
+        rows = 1 + chance.below(16)
+        due = array("i", [chance.below(4) or _NEVER for _ in range(rows)])
+        due.extend(array("i", [chance.below(1000) for _ in range(rows)] + [0, 0]))
+        s, ms = chance.below(4), chance.below(1000)
+        results = []
+        for kind in _each():
+            mine = array("i", due)
+            results.append((kind.over(mine, rows, s, ms), list(mine)))
+        assert results[0] == results[-1]
+        over = [row for row in range(rows) if (due[row], due[rows + row]) <= (s, ms)]
+        rest = [(due[row], due[rows + row]) for row in range(rows) if row not in over]
+        assert results[0][0] == sum([1 << row for row in over])
+        soonest = min([moment for moment in rest if moment[0] < _NEVER] or [(_NEVER, 0)])
+        assert tuple(results[0][1][-2:]) == soonest
+
+
+def test_a_moment_is_put_off_to_the_millisecond():
+    for kind in _each():
+        due = array("i", [0] * 8)
+        for s, ms, in_ms, expected in (
+            (7, 999, 1, (8, 0)),
+            (7, 0, 999, (7, 999)),
+            (0, 500, 300_000, (300, 500)),
+            (1000, 999, _NEVER, (1_074_742, 822)),
+        ):
+            assert kind.put_off(due, 3, 2, s, ms, in_ms) == expected[0]
+            assert (due[2], due[5]) == expected
+        assert list(due[:2]) == [0, 0]
+
+
+def _each():
+    return (fast, plain) if fast else (plain,)
+
+
 def _taken(stream, size):
     reader = frame.Reader(28)
     payloads = []
@@ -392,9 +450,12 @@ def test_neither_allocates():
     ring = array("H", range(60))
     points = array("i", [0] * 12)
     items = (5, None, True, 70_000, -300)
-    for kind in (fast, plain) if fast else (plain,):
+    events = [None] * 96
+    due = array("i", [_NEVER] * 8)
+    for kind in _each():
         crc16, seal, take = kind.crc16, kind.seal, kind.take
         means, rises, pack_row = kind.means, kind.rises, kind.pack_row
+        note, over, put_off = kind.note, kind.over, kind.put_off
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = seal(data, 60, wire, 200)
@@ -402,6 +463,9 @@ def test_neither_allocates():
             means(ring, 59, 60, 1, 0, points, 12)
             rises(points, 12)
             pack_row(buf, 0, items, 5)
+            note(events, 17, "lease", 1, 2, 3, "released", 4)
+            put_off(due, 3, 1, 100, 999, 1)
+            over(due, 3, 100, 0)
 
 
 def test_sealing_and_taking_allocate_nothing():

@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 
-from build_firmware import build
+from bench.machine import AS_MODULE, ProgramFailed, execute
+from build_firmware import REPO, build
 from firmware_errors import BuildError, need, say
 from rawrepl import RawRepl, ReplError
 
@@ -21,13 +22,15 @@ _OPTIONS = (
     *("-icount", "shift=5", "-serial", "pty", "-serial", "pty"),
 )
 _NS_AN_INSTRUCTION = 32
+_PLAIN = REPO / "shared_schema" / "warden_schema" / "plain.py"
 _PROGRAM = """
 import machine, micropython
 from array import array
 from warden import hal
 from warden.sample_table import Sample
 from warden.uplink import Uplink
-from warden_schema import codec, fast, frame, loops, plain
+import plain
+from warden_schema import codec, fast, frame, loops
 hal.detect()
 _mem = machine.mem32
 
@@ -146,8 +149,9 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
+            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))  # not frozen
             output, error = repl.execute(_PROGRAM, timeout=60)
-        except ReplError as why:
+        except (ReplError, ProgramFailed) as why:
             raise BuildError(str(why)) from None
         finally:
             repl.close()

@@ -722,6 +722,41 @@ def keep(values, open_slots, ring, s: int) -> int:
     return mask
 
 
+def note(ring, number: int, kind, s, ms, subject, detail, value):
+    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+    at = (number & 15) * 6
+    ring[at] = kind
+    ring[at + 1] = s
+    ring[at + 2] = ms
+    ring[at + 3] = subject
+    ring[at + 4] = detail
+    ring[at + 5] = value
+
+
+def over(due, rows: int, s: int, ms: int) -> int:
+    """Return a bit for each of so many moments in `due` that have come by (s, ms).
+
+    due: array("i"), the seconds of all and then the milliseconds of all; 2**30 - 1 s is never. Its
+    two last words become the soonest of those that are still to come.
+    """
+    mask = 0
+    soonest_s = _MOST
+    soonest_ms = 0
+    row = 0
+    while row < rows:
+        due_s = due[row]
+        due_ms = due[rows + row]
+        if due_s < s or (due_s == s and due_ms <= ms):
+            mask |= 1 << row
+        elif due_s < soonest_s or (due_s == soonest_s and due_ms < soonest_ms):
+            soonest_s = due_s
+            soonest_ms = due_ms
+        row += 1
+    due[rows + rows] = soonest_s
+    due[rows + rows + 1] = soonest_ms
+    return mask
+
+
 def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
     """Put the means of every five slots of a ring into points[:most], newest first.
 
@@ -751,6 +786,16 @@ def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int
         points[count] = total // filled
         count += 1
     return count
+
+
+def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
+    """Set a moment in `due` (see `over`), so many ms from (s, ms); return its second."""
+    ms += in_ms
+    s += ms // 1000
+    ms %= 1000
+    due[row] = s
+    due[rows + row] = ms
+    return s
 
 
 def rises(points, count: int) -> int:
