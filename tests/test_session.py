@@ -16,6 +16,7 @@ from virtual_time import run, until
 import boardwarden
 from boardwarden import Board, connect
 from boardwarden.framing import Deframer, frame
+from boardwarden.session import Session
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
 from warden_schema import ids
 
@@ -64,6 +65,37 @@ class Losing:
 
 
 # --- connecting ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_is_cancelled_as_the_state_comes_is_cancelled(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Ctrl-C just then is lost, and `boardwarden serve` never ends."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def use() -> None:
+            async with connect(FakeTransport(FakeBoard())):
+                await asyncio.Event().wait()
+
+        using = asyncio.create_task(use())
+
+        def cancel(left: int) -> None:
+            if left:
+                loop.call_soon(cancel, left - 1)
+            else:
+                using.cancel()
+
+        settle = Session._settle
+        monkeypatch.setattr(
+            Session, "_settle", lambda session, *error: (settle(session, *error), cancel(steps))
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(using, 60)
+
+    run(main())
 
 
 def test_the_whole_state_is_there_when_connect_returns() -> None:

@@ -56,12 +56,14 @@ class Session:
             self._settled = asyncio.get_running_loop().create_future()
             await self.link.open()
             self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
-            await asyncio.wait_for(self._settled, timeout)
-        except asyncio.TimeoutError:
-            error = self._why_not(timeout)
-            await self.close()
-            raise error from None
+            # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
+            await asyncio.wait([self._settled], timeout=timeout)
+            if not self._settled.done():
+                raise self._why_not(timeout)
+            self._settled.result()
         except BaseException:
+            if self._settled is not None:
+                self._settled.cancel()
             await self.close()
             raise
 

@@ -14,7 +14,12 @@ from .outcome import Failure, fail, reported
 
 PortArgument = Annotated[
     str,
-    typer.Argument(envvar=ENVIRONMENT, show_default=False, help="Such as /dev/ttyACM0 or COM3."),
+    typer.Argument(
+        metavar="PORT",
+        envvar=ENVIRONMENT,
+        show_default=False,
+        help="Such as /dev/ttyACM0 or COM3.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
 _STARTS = ("main.py", "boot.py")
@@ -23,14 +28,19 @@ _STARTS = ("main.py", "boot.py")
 def deploy(
     port: PortArgument,
     start: Annotated[
-        str, typer.Option(metavar="FILE", help="main.py or boot.py: have it start the agent.")
+        str, typer.Option(metavar="FILE", help="Have main.py or boot.py start the agent.")
     ] = "",
     remove: Annotated[
-        bool, typer.Option("--remove", help="Undo it: files and start line.")
+        bool, typer.Option("--remove", help="Take the files and the start line away.")
     ] = False,
     yes: YesOption = False,
 ) -> None:
-    """Put the agent on a board over its serial port, start it, and wait for its hello."""
+    """Put the agent on a board over its serial port, and start it.
+
+    It is compiled for the board, copied where it differs, and verified.
+    The program on the board is stopped, and started again by a soft reset.
+    --start shows first what it would add to the file.
+    """
     if start and start not in _STARTS:
         fail(f"--start takes main.py or boot.py, not {start}.")
     if start and remove:
