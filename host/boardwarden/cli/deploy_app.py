@@ -9,7 +9,8 @@ import typer
 
 from boardwarden.transport.address import FORMS, is_serial
 
-from .options import ENVIRONMENT, JsonOption
+from .complete import addresses
+from .options import ENVIRONMENT, JsonOption, given
 from .outcome import Failure, fail, reported
 
 PortArgument = Annotated[
@@ -57,8 +58,14 @@ def deploy(
 def doctor(
     board: Annotated[
         str,
-        typer.Argument(metavar="ADDRESS", envvar=ENVIRONMENT, show_default=False, help=f"{FORMS}."),
-    ],
+        typer.Argument(
+            metavar="ADDRESS",
+            envvar=ENVIRONMENT,
+            show_default=False,
+            help=f"{FORMS}.",
+            autocompletion=addresses,
+        ),
+    ] = "",
     seconds: Annotated[
         float,
         typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
@@ -70,7 +77,7 @@ def doctor(
     from .doctor import doctor as examine
 
     with reported():
-        status = examine(board, seconds, yes, as_json)
+        status = examine(given(board, "its address"), seconds, yes, as_json)
         sys.stdout.flush()
         if status:
             raise typer.Exit(status)
@@ -78,7 +85,8 @@ def doctor(
 
 def boards(
     ports: Annotated[
-        list[str] | None, typer.Argument(metavar="[PORT]...", help="Only these.")
+        list[str] | None,
+        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

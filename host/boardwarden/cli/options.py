@@ -42,10 +42,10 @@ PriorityOption = Annotated[
 ]
 
 
-def given(board: str) -> str:
+def given(board: str, how: str = "--board") -> str:
     """Return the address, or say how to give one."""
     if not board:
-        fail(f"Which board? Give --board or set {ENVIRONMENT}: {FORMS}.")
+        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.")
     return board
 
 

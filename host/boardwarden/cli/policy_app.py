@@ -37,10 +37,10 @@ def apply(
     """Have the board follow a policy file, and keep it over a restart with no host."""
     address = given(board)
     if as_json and not (yes or dry_run):
-        fail("--json asks nothing: give --yes or --dry-run, too.")
+        fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
     if forget:
         if file is not None or backup is not None or dry_run:
-            fail("--forget takes the kept policy away, so it goes with no file and no dry run.")
+            fail("--forget takes the kept policy away: it takes no file, --backup or --dry-run.")
         run(policy_commands.forget(address, yes, as_json))
         return
     from boardwarden import policy_file
