@@ -68,12 +68,14 @@ def doctor(
     ] = "",
     seconds: Annotated[
         float,
-        typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
+        typer.Option(
+            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
+        ),
     ] = 3.0,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how a board and the link to it are, and what to do next. Exit status 2: not well."""
+    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
     from .doctor import doctor as examine
 
     with reported():
@@ -90,7 +92,7 @@ def boards(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the serial ports and what answers there: an agent, a REPL, nothing."""
+    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
     from .doctor import boards as look
 
     with reported():

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from boardwarden.kinds import Priority
 from boardwarden.transport.address import FORMS
 
-from .complete import addresses
+from . import parse
+from .complete import addresses, one_of
 from .outcome import fail
 
 ENVIRONMENT = "BOARDWARDEN_BOARD"
@@ -38,7 +40,13 @@ BoardsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
-    str, typer.Option("--priority", metavar="LEVEL", help="low, normal, high or critical.")
+    str,
+    typer.Option(
+        "--priority",
+        metavar="LEVEL",
+        help="low, normal, high or critical.",
+        autocompletion=one_of(parse.words(Priority)),
+    ),
 ]
 
 
