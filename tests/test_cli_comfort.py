@@ -25,6 +25,7 @@ from command_environment import of_command
 
 from boardwarden import testing
 from boardwarden.cli import complete, outcome
+from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -104,10 +105,10 @@ compdef() { }; _files() { }
 _arguments() { print -r -- "$1" | sed 's/^[^(]*//' | grep -o '[( ]"[^"]*"' | tr -d '(" ' }
 eval "$(boardwarden --show-completion zsh)"; words=("$@"); CURRENT=$#
 _boardwarden_completion""",
-    "fish": '''
+    "fish": """
 boardwarden --show-completion fish | source
 complete --do-complete "$argv" | string replace --regex "\\t.*" ""
-true''',
+true""",
 }
 
 
@@ -188,6 +189,36 @@ async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
         assert "connecting to" in progress
         assert "boardwarden: Nothing at" in rest
         assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
+    finally:
+        await terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "operation"),
+    [
+        (["release", "7"], ids.RELEASE),
+        (["cancel", "7"], ids.CANCEL),
+        (["limits"], ids.SET_LIMITS),
+        (["thresholds"], ids.SET_LIMITS),
+        (["cost"], ids.COST),
+        (["alloc", "memory", "8k"], ids.ALLOCATE),
+        (["policy"], ids.SET_LIMITS),
+        (["trends"], ids.HISTORY_READ),
+    ],
+)
+async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words, operation):
+    def never(asked):
+        fake.board.mute = True
+        return ids.OK, None
+
+    fake.board.answer[operation] = never
+    terminal = CommandOnTerminal(*words, "--board", fake.port, environment={"TERM": "xterm"})
+    try:
+        await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
     finally:
         await terminal.close()
 

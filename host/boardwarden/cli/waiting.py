@@ -39,6 +39,11 @@ async def waiting(what: str) -> AsyncIterator[Callable[[], object]]:
         await asyncio.gather(telling, return_exceptions=True)
 
 
+def answer() -> contextlib.AbstractAsyncContextManager[Callable[[], object]]:
+    """Return waiting() for what a board is asked."""
+    return waiting("waiting for the board's answer")
+
+
 async def _tell(what: str) -> None:
     await asyncio.sleep(_PATIENCE_S)
     from rich.console import Console
