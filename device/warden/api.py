@@ -157,14 +157,14 @@ def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session
 
 
 def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return a decorator that makes each call of a function, plain or async, an operation."""
+    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
     from .guard import guarded
 
     return guarded(_policy, (name, priority, timeout_ms, memory, wait_ms, session))
 
 
 def begin(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return an operation that has its place, or raise `Denied`; end it with `complete()`."""
+    """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
     policy = _made or _policy()
     task = policy.current_task()
     if session is None and memory is None and not policy.ladder.level:
@@ -187,7 +187,7 @@ def operations():
 
 
 def session(name, **quotas):
-    """Return a new session: memory, storage (bytes), operations (count), ttl_ms, None for none."""
+    """Open a session with quotas (memory, storage: bytes; operations; ttl_ms), or raise `Denied`."""
     return _policy().sessions.open(name, **quotas)
 
 
@@ -201,7 +201,7 @@ def spawn(coro, name=None, priority=1, lease=None):
 
 
 def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that is told by its name."""
+    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
     return _policy().meters.thread(function, args, name)
 
 

@@ -33,8 +33,9 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
     """Connect to the board at an address, such as "/dev/ttyACM0", "tcp://host:port" or "sim".
 
     The board's whole state is there when the block begins, and follows it until the block ends.
-    Raises a ConnectError when the address cannot be opened, or when nothing understood was heard
-    `timeout` seconds after. Never resets the board.
+    Raises a ConnectError when the address cannot be opened, when nothing was understood within
+    `timeout` seconds, or when the state was not complete after three times that. Never resets the
+    board.
     """
     transport = transport_for(address) if isinstance(address, str) else address
     board = Board(transport)

@@ -59,7 +59,7 @@ VersionOption = Annotated[
 
 
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell on standard error what happens to links.")
+    bool, typer.Option("--verbose", "-v", help="Log on standard error what happens to links.")
 ]
 
 
@@ -92,7 +92,7 @@ def cost(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 @app.command()
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what the board can tell, and why not where it cannot."""
+    """Show what the board can measure, and why it cannot measure the rest."""
     run(commands.capabilities(given(board), as_json))
 
 

@@ -9,7 +9,8 @@ import typer
 
 from boardwarden.transport.address import FORMS, is_serial
 
-from .options import ENVIRONMENT, JsonOption
+from .complete import addresses
+from .options import ENVIRONMENT, JsonOption, given
 from .outcome import Failure, fail, reported
 
 PortArgument = Annotated[
@@ -67,20 +68,28 @@ def deploy(
 def doctor(
     board: Annotated[
         str,
-        typer.Argument(metavar="ADDRESS", envvar=ENVIRONMENT, show_default=False, help=f"{FORMS}."),
-    ],
+        typer.Argument(
+            metavar="ADDRESS",
+            envvar=ENVIRONMENT,
+            show_default=False,
+            help=f"{FORMS}.",
+            autocompletion=addresses,
+        ),
+    ] = "",
     seconds: Annotated[
         float,
-        typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
+        typer.Option(
+            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
+        ),
     ] = 3.0,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how a board and the link to it are, and what to do next. Exit status 2: not well."""
+    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
     from .doctor import doctor as examine
 
     with reported():
-        status = examine(board, seconds, yes, as_json)
+        status = examine(given(board, "its address"), seconds, yes, as_json)
         sys.stdout.flush()
         if status:
             raise typer.Exit(status)
@@ -88,11 +97,12 @@ def doctor(
 
 def boards(
     ports: Annotated[
-        list[str] | None, typer.Argument(metavar="[PORT]...", help="Only these.")
+        list[str] | None,
+        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the serial ports and what answers there: an agent, a REPL, nothing."""
+    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
     from .doctor import boards as look
 
     with reported():
