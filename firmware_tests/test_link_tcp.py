@@ -144,16 +144,19 @@ def test_a_host_that_does_not_read_is_never_waited_for():
     host.send(b"x")
     _until(heard.turn)
     data = bytes(1000)
-    worst = total = 0
+    total = 0
     for _ in range(20_000):
-        began = time.ticks_us()
         took = link.write(data, 0, 1000)
-        worst = max(worst, time.ticks_diff(time.ticks_us(), began))
         total += took
         if not took:
             break
     assert took == 0, total
-    assert worst < 20_000, worst
+    soonest = 1_000_000
+    for _ in range(20):  # one that waits does so each time; a busy machine, now and then
+        began = time.ticks_us()
+        assert link.write(data, 0, 1000) == 0
+        soonest = min(soonest, time.ticks_diff(time.ticks_us(), began))
+    assert soonest < 5000, soonest
     host.close()
     link.close()
 
