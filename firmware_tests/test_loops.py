@@ -193,28 +193,6 @@ def test_flat_messages_are_read_the_same():
             assert not kind.flat(data, length - 1, words, 1) or (length == 2 and not number)
 
 
-def test_means_and_rises_are_the_same():
-    quick, slow = both()
-    chance = Chance(17)
-    counts = set()
-    for turn in range(200):
-        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12)])
-        if turn & 1:  # holes, and nothing before some time
-            for slot in range(chance.below(60), 60):
-                ring[slot * 12 + 4] = 0xFFFF
-            for _ in range(chance.below(20)):
-                ring[chance.below(60) * 12 + 4] = 0xFFFF
-        points = [array("i", [-7] * 13) for _ in range(2)]
-        newest = chance.below(60)
-        count = slow.means(ring, newest, 60, 12, 4, points[1], 12)
-        assert quick.means(ring, newest, 60, 12, 4, points[0], 12) == count, (turn, newest)
-        assert points[0] == points[1], (turn, newest)
-        assert list(points[0][count:]) == [-7] * (13 - count)
-        assert quick.rises(points[0], count) == slow.rises(points[1], count), points
-        counts.add(count)
-    assert counts.issuperset((0, 12)) and len(counts) > 4, counts
-
-
 def test_lengths_that_lie_are_refused_before_any_loop():
     payload = Fenced(10, 1)
     wire = Fenced(40)
@@ -323,17 +301,14 @@ def test_neither_allocates():
     wire = bytearray(200)
     buf = bytearray(80)
     marks = array("i", (1, 0, 80, 0))
-    ring = array("H", range(60))
     points = array("i", [0] * 12)
     for kind in (fast, plain) if fast else (plain,):
         crc16, seal, unescape = kind.crc16, kind.seal, kind.unescape
-        means, rises, flat = kind.means, kind.rises, kind.flat
+        flat = kind.flat
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = seal(data, 60, wire, 200)
             unescape(wire, 0, end, buf, marks)
-            means(ring, 59, 60, 1, 0, points, 12)
-            rises(points, 12)
             flat(b"\x93\x42\xce\x3f\xff\xff\xff\xc0", 8, points, 4)
 
 

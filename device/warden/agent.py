@@ -53,19 +53,25 @@ def _stepper(agent):
         renew=agent.sample.renew,
         session=agent.session,
         pump=_nothing if agent.session is None else agent.session.pump,
+        tell=None if agent.session is None else agent.session.tell_sample,
     ):
         advance()
         policy = agent.policy
         if policy is not None and is_due():
             policy.tick()
         left = 1000
+        again = None
         if values[_INTERVAL]:
             s = clock.s
             ms = clock.ms
             left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
             if left <= 0:
                 take()
-                renew(session is not None and session.host_id)
+                host_id = session is not None and session.host_id
+                if host_id and tell():
+                    again = 1000  # there is nothing else to tell
+                else:
+                    renew(host_id)
                 interval = values[_INTERVAL]
                 if policy is not None and policy.ladder.level:
                     interval = values[_WANTED]  # to look in time matters more than the budget now
@@ -79,7 +85,8 @@ def _stepper(agent):
             until = clock.left_ms()
             if until < left:
                 left = until if until > 0 else 1
-        again = pump()
+        if again is None:
+            again = pump()
         return again if again and again < left else left
 
     return _step

@@ -508,6 +508,9 @@ _METRICS = const(4)
 _CELLS = const(16)  # of a tier
 _SLOT = const(12)  # figures: least, mean, greatest of each metric
 _TIERS = const(3)
+_SLOTS = const(60)
+_POINTS = const(12)
+_LEAST_POINTS = const(6)
 _SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
@@ -605,39 +608,35 @@ def keep(values, open_slots, ring, s: int) -> int:
     return mask
 
 
-def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
-    """Put the means of every five slots of a ring into points[:most], newest first.
+def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
+    """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise.
 
-    ring is array("H"), `stride` figures a slot, of which the one `at` is looked at; newest: the
-    slot to begin with. Return how many there are: it ends with five slots that have no value.
+    ring: array("H"), from `at` on 60 slots of step_s, of which `newest` is the one closed last; each
+    point is the mean of five of them, the newest first; they end with five that have no value.
+    points: array("i"), room for twelve; least: the least S of Kendall's, the pairs that rise less
+    those that fall, that six, seven … twelve of them must have. See `device/warden/forecast.py`.
     """
     count = 0
-    left = slots
     slot = newest
-    while count < most:
+    while count < _POINTS:
         total = 0
         filled = 0
-        end = left - _SLOTS_A_POINT
-        if end < 0:
-            break
-        while left > end:
-            figure = ring[slot * stride + at]
+        left = _SLOTS_A_POINT
+        while left > 0:
+            figure = ring[at + slot * _SLOT]
             if figure != _NONE:
                 total += figure
                 filled += 1
             slot -= 1
             if slot < 0:
-                slot = slots - 1
+                slot = _SLOTS - 1
             left -= 1
         if filled == 0:
             break
         points[count] = total // filled
         count += 1
-    return count
-
-
-def rises(points, count: int) -> int:
-    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    if count < _LEAST_POINTS:
+        return -1
     s = 0
     newer = 0
     while newer < count:
@@ -651,4 +650,17 @@ def rises(points, count: int) -> int:
                 s -= 1
             older += 1
         newer += 1
-    return s
+    if s < least[count - _LEAST_POINTS]:
+        return -1
+    third = count // 3
+    rise = 0
+    newer = 0
+    while newer < third:
+        rise += points[newer] - points[count - 1 - newer]
+        newer += 1
+    if rise <= 0:
+        return -1
+    left = limit - points[0]
+    if left <= 0:
+        return 0
+    return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise
