@@ -260,28 +260,6 @@ def test_rows_are_packed_the_same_and_as_the_codec_has_them():
     raises(TypeError, slow.pack_row, bytearray(9), 0, ["x"], 1)
 
 
-def test_means_and_rises_are_the_same():
-    quick, slow = both()
-    chance = Chance(17)
-    counts = set()
-    for turn in range(200):
-        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12)])
-        if turn & 1:  # holes, and nothing before some time
-            for slot in range(chance.below(60), 60):
-                ring[slot * 12 + 4] = 0xFFFF
-            for _ in range(chance.below(20)):
-                ring[chance.below(60) * 12 + 4] = 0xFFFF
-        points = [array("i", [-7] * 13) for _ in range(2)]
-        newest = chance.below(60)
-        count = slow.means(ring, newest, 60, 12, 4, points[1], 12)
-        assert quick.means(ring, newest, 60, 12, 4, points[0], 12) == count, (turn, newest)
-        assert points[0] == points[1], (turn, newest)
-        assert list(points[0][count:]) == [-7] * (13 - count)
-        assert quick.rises(points[0], count) == slow.rises(points[1], count), points
-        counts.add(count)
-    assert counts.issuperset((0, 12)) and len(counts) > 4, counts
-
-
 def test_lengths_that_lie_are_refused_before_any_loop():
     payload = Fenced(10, 1)
     wire = Fenced(40)
@@ -447,21 +425,16 @@ def test_neither_allocates():
     wire = bytearray(200)
     buf = bytearray(80)
     marks = array("i", [1, 0, 80] + [0] * 17)
-    ring = array("H", range(60))
-    points = array("i", [0] * 12)
     items = (5, None, True, 70_000, -300)
     events = [None] * 96
     due = array("i", [_NEVER] * 8)
     for kind in _each():
         crc16, seal, take = kind.crc16, kind.seal, kind.take
-        means, rises, pack_row = kind.means, kind.rises, kind.pack_row
-        note, over, put_off = kind.note, kind.over, kind.put_off
+        note, over, put_off, pack_row = kind.note, kind.over, kind.put_off, kind.pack_row
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = seal(data, 60, wire, 200)
             take(wire, 0, end, buf, marks)
-            means(ring, 59, 60, 1, 0, points, 12)
-            rises(points, 12)
             pack_row(buf, 0, items, 5)
             note(events, 17, "lease", 1, 2, 3, "released", 4)
             put_off(due, 3, 1, 100, 999, 1)

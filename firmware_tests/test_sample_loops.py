@@ -203,6 +203,34 @@ def test_what_is_crossed_is_the_same():
     assert seen == set(range(-1, 8)), seen
 
 
+def test_forecasts_are_the_same():
+    quick, slow = both()
+    chance = Chance(17)
+    seen = set()
+    least = b"\x0f\x13\x16\x1a\x1d\x21\x26"
+    for turn in range(400):
+        at = turn % 3 * 4
+        ring = array("H", [chance.below(900) + turn for _ in range(60 * 12 + 12)])
+        newest = chance.below(60)
+        if turn % 4:  # it rises
+            for age in range(60):
+                slot = (newest + 60 - age) % 60
+                ring[at + slot * 12] = 60_000 - age * (turn % 7) * 100 - chance.below(600)
+        if turn & 1:  # holes, and nothing before some time
+            for age in range(chance.below(60), 60):
+                ring[at + (newest + 60 - age) % 60 * 12] = 0xFFFF
+            for _ in range(chance.below(20)):
+                ring[at + chance.below(60) * 12] = 0xFFFF
+        points = [array("i", [-7] * 13) for _ in range(2)]
+        limit = 0xFFFE - chance.below(9000)
+        step_s = (1, 60)[turn & 1]
+        found = slow.forecast(ring, newest, at, points[1], least, limit, step_s)
+        assert quick.forecast(ring, newest, at, points[0], least, limit, step_s) == found, turn
+        assert points[0] == points[1] and points[0][12] == -7
+        seen.add(found)
+    assert -1 in seen and 0 in seen and len(seen) > 50, seen
+
+
 def _told(kind, values, told, seq):
     payload = bytearray(b"\xaa" * 136)
     length = kind.tell(values, told, _PLACES, seq, payload)
@@ -270,9 +298,11 @@ def test_neither_allocates():
     rows = array("i", [4, 201, 0, 0] * 8)
     told = array("i", [0] * 66)
     payload = bytearray(128)
+    points = array("i", [0] * 12)
+    least = b"\x01" * 7
     for kind in (fast, plain) if fast else (plain,):
         renew, load, heap, keep = kind.renew, kind.load, kind.heap, kind.keep
-        crossed, tell = kind.crossed, kind.tell
+        crossed, tell, forecast = kind.crossed, kind.tell, kind.forecast
         with no_heap():
             for s in (200, 300, 400_000, 80_000_000):
                 renew(values, s, 999, 16_000_000, 5, one, four)
@@ -280,6 +310,7 @@ def test_neither_allocates():
                 heap(values, state)
                 keep(values, slots, ring, s)
                 crossed(values, rows, 0, 8)
+                forecast(ring, 7, 4, points, least, 9000, 60)
                 tell(values, told, _PLACES, s & 0xFFFF, payload)
                 told[_SENT] = 1
         values[0] = 100

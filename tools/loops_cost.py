@@ -116,7 +116,7 @@ for kind in (plain, fast):
     cost('Uplink.send() of that', send)
     cost('Sample.sent()', sent)
     sent()
-    table._told[1] = 5
+    table.told[1] = 5
     cost('reading a request of 30 bytes', read)
     cost('Reader.take() of a request of 30 bytes', take)
     assert reader.length == 30

@@ -91,6 +91,7 @@ def _stepper(agent):
         renew=agent.sample.renew,
         session=agent.session,
         pump=_nothing if agent.session is None else agent.session.pump,
+        tell=None if agent.session is None else agent.session.tell_sample,
     ):
         advance()
         policy = agent.policy
@@ -98,17 +99,19 @@ def _stepper(agent):
             policy.tick()
         put_off = False
         left = 1000
+        again = None
         if values[_INTERVAL]:
             s = clock.s
             ms = clock.ms
             left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
             if left <= 0:
                 take()
-                if session is None:
-                    renew(0)
+                host_id = session is not None and session.host_id
+                if host_id and tell():
+                    again = 1000  # there is nothing else to tell
                 else:
-                    renew(session.host_id)
-                    put_off = not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
+                    renew(host_id)
+                    put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
                 interval = values[_INTERVAL]
                 if policy is not None and policy.ladder.level:
                     interval = values[_WANTED]  # to look in time matters more than the budget now
@@ -126,7 +129,8 @@ def _stepper(agent):
         if put_off:  # lest the application wait for a sample and rows at once
             news[0] = 1
             return _NEXT_MS
-        again = pump()
+        if again is None:
+            again = pump()
         return again if again and again < left else left
 
     return _step

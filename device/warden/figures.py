@@ -62,7 +62,6 @@ class Figures:
 
     def __init__(self, values, memory, storage, history, limit_of):
         self.values = values
-        self.due_s = 0  # when those of MADE_SELDOM may be others
         self._memory = memory
         self._storage = storage
         self._limit_of = limit_of
@@ -76,7 +75,7 @@ class Figures:
         return None if value == _UNKNOWN else value
 
     def renew(self, metrics):
-        """Bring the values of these up to now: they are made here."""
+        """Bring the values of these up to now; return the uptime when they may be others."""
         values = self.values
         due_s = values[_UPTIME_S] + _LONGEST_S
         for metric in metrics:
@@ -85,7 +84,7 @@ class Figures:
                 due_s = min(due_s, self._memory_forecast.due_s())
             elif self._storage.rows:
                 due_s = min(due_s, self._storage_forecast.due_s())
-        self.due_s = due_s
+        return due_s
 
     def _make(self, metric):
         """Return a figure, _UNKNOWN for None."""

@@ -60,12 +60,9 @@ class History:
         place = (self.open_slots[tier] + index) % _SLOTS[tier]
         return self.ring[_BEGINS[tier] + (place * _METRICS + metric) * _STATS + stat]
 
-    def means(self, tier, metric, stat, points, most):
-        """Put the means of every five closed slots into points[:most], newest first; how many?"""
-        slots = _SLOTS[tier]
-        newest = (self.open_slots[tier] + slots - 1) % slots
-        at = _BEGINS[tier] + metric * _STATS + stat
-        return loops.means(self.ring, newest, slots, _METRICS * _STATS, at, points, most)
+    def place(self, tier, metric, stat):
+        """Return where that statistic of the tier's first slot is in the ring."""
+        return _BEGINS[tier] + metric * _STATS + stat
 
     def step_s(self, tier):
         """Return the length of a slot in seconds."""

@@ -58,6 +58,8 @@ _DROPPED_FRAMES = const(18)  # in the sample
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
+_SENT = const(0)  # in what the sample was told
+_SURE_S = const(1)  # since a sign of life: the host is there
 _TURN = const(2)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
 _FULL_MS = const(100)  # until a full link is looked at again
@@ -68,6 +70,36 @@ _DUE_REFUSED = const(2)
 _DUE_SYNCED = const(4)
 _DUE_SAMPLE = const(8)  # the one before SYNCED
 _FIRST_REPLY = const(16)
+
+
+def _teller(session, sample, uplink, clock):
+    """Return tell_sample() of a session; what it needs is bound as defaults: see `sampler`."""
+
+    def tell_sample(
+        session=session,
+        sample=sample,
+        uplink=uplink,
+        clock=clock,
+        find=clock.news.find,
+        send=uplink.send,
+        encode=sample.encode,
+    ):
+        """Send a sample that was just taken, as pump() would; return whether that was all.
+
+        If not, because there is something else, or the link is full, it has to be told by pump().
+        """
+        if (
+            session.due
+            or find(_DUE, 1) >= 0
+            or clock.s - session._heard_s > _SURE_S
+            or uplink.at < uplink.end
+            or not send(encode(0, uplink))
+        ):
+            return False
+        sample.told[_SENT] = 1
+        return True
+
+    return tell_sample
 
 
 class Session:
@@ -103,6 +135,7 @@ class Session:
         self._heard_ms = 0
         self._sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
+        self.tell_sample = _teller(self, sample, uplink, clock)
         self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
@@ -326,12 +359,8 @@ class Session:
         if not self._uplink.ready():
             return _FULL_MS
         news = self._news
-        if not due:
-            place = news.find(_DUE, 1)
-            if place < 0:
-                return left
-            if place == _SAMPLE_PLACE:  # as nearly always
-                return left if self._tell_sample() else _FULL_MS
+        if not due and news.find(_DUE, 1) < 0:
+            return left
         self._frames = 0
         done = (
             self._pump_tables()
@@ -345,22 +374,6 @@ class Session:
             return left
         news[0] = 1  # each poll tries again
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
-
-    def _tell_sample(self):
-        """Send the sample, when it is all that is due; return whether it could go."""
-        sample = self._sample
-        uplink = self._uplink
-        due = sample.due
-        news = self._news
-        news[_SAMPLE_PLACE] = 0
-        if not due[0]:
-            return True
-        due[0] = 0
-        if uplink.send(sample.encode(0, uplink)):
-            sample.sent()
-            return True
-        due[0] = news[_SAMPLE_PLACE] = news[0] = 1
-        return False
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

@@ -111,7 +111,9 @@ class Thresholds:
         self._post = post  # of events
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
-        self._words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
+        self.words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
+        self.values = None if figures is None else figures.values
+        self.due_s = 0  # when renew() is due
         self._made = ()  # those of MADE_SELDOM that are watched
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
@@ -148,7 +150,7 @@ class Thresholds:
 
     def _put(self, row, threshold):
         at = row * _WORDS
-        words = self._words
+        words = self.words
         words[at] = _FREE  # until all is there: another thread may look
         self.table[row] = threshold
         self.moved = True
@@ -159,20 +161,22 @@ class Thresholds:
             words[at] = PLACES[threshold.metric]
         metrics = [each.metric for each in self.all()]
         self._made = tuple([metric for metric in metrics if metric in MADE_SELDOM])
-        if self._figures is not None:
-            self._figures.due_s = 0
+        self.due_s = 0
 
     def all(self):
         """Return those that are watched."""
         return [threshold for threshold in self.table if threshold]
 
+    def renew(self):
+        """Make those figures anew that are not made of each sample."""
+        self.due_s = self._figures.renew(self._made)
+
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
-        figures = self._figures
-        values = figures.values
-        if self._made and values[_UPTIME_S] >= figures.due_s:
-            figures.renew(self._made)
-        words = self._words
+        values = self.values
+        if values[_UPTIME_S] >= self.due_s:
+            self.renew()
+        words = self.words
         row = -1
         while True:
             row = loops.crossed(values, words, row + 1, _MAX_THRESHOLDS)
@@ -180,7 +184,7 @@ class Thresholds:
                 return  # as nearly always at once
             threshold = self.table[row]
             if threshold is not None:
-                value = figures.read(threshold.metric)
+                value = self._figures.read(threshold.metric)
                 if threshold.look(value, passed_ms):
                     self.moved = True
                     self.changed(row)

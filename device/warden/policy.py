@@ -5,6 +5,8 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
+from warden_schema import loops
+
 from .errors import Denied
 from .events import Events
 from .figures import Figures
@@ -32,6 +34,8 @@ _LEARNED = const(-1)
 _TTL_MS = const(60_000)
 _MAX_TELL_MS = const(60_000)
 _MAX_DETAIL = const(32)
+_MAX_THRESHOLDS = const(8)
+_UPTIME_S = const(0)  # in the sample
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it.
@@ -103,6 +107,36 @@ class Supply:
         return self._memory.collect_in_ms(_PAUSE)
 
 
+def _looker(policy):
+    """Return look() of a policy; what it needs is bound as defaults: see `sampler`."""
+
+    def look(
+        passed_ms,
+        policy=policy,
+        needs_look=policy.needs.look,
+        meters=policy.meters,
+        thresholds=policy.thresholds,
+        values=policy.thresholds.values,
+        rows=policy.thresholds.words,
+        ladder=policy.ladder,
+        crossed=loops.crossed,
+    ):
+        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
+        needs_look()
+        if meters.count:
+            meters.look(passed_ms)
+        if values[_UPTIME_S] >= thresholds.due_s:
+            thresholds.renew()
+        if crossed(values, rows, 0, _MAX_THRESHOLDS) >= 0:  # seldom
+            thresholds.look(passed_ms)
+        if thresholds.moved or ladder.level:
+            ladder.look(passed_ms)
+        if policy.telling:
+            policy.tell_of_meters()
+
+    return look
+
+
 class Policy:
     """The tables and the rules; `look`, `tick` and `deliver` are called by the agent."""
 
@@ -143,8 +177,10 @@ class Policy:
         self._hosts = {}  # host_id -> Session, while it lasts
         self.hold = held if finalize else None  # makes what an application gets of a lease
         self.current_task = agent.load.current_task
-        self._told_until = None  # (s, ms): a host is told of the meters
+        self._told_until = (0, 0)  # uptime in s and ms: a host is told of the meters
+        self.telling = False
         self._mark_meters = None
+        self.look = _looker(self)
         note = board.take_note()
         if note is not None:
             post("reset", None, note[:_MAX_DETAIL])
@@ -203,6 +239,7 @@ class Policy:
         clock.advance()
         ms = clock.ms + for_ms
         self._told_until = (clock.s + ms // 1000, ms % 1000)
+        self.telling = True
 
     def limits(self):
         """Return the four that set_limits() sets."""
@@ -235,22 +272,12 @@ class Policy:
 
     # --- by time --------------------------------------------------------------------------------
 
-    def look(self, passed_ms):
-        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
-        self.needs.look()
-        if self.meters.count:
-            self.meters.look(passed_ms)
-        thresholds = self.thresholds
-        thresholds.look(passed_ms)
-        ladder = self.ladder
-        if thresholds.moved or ladder.level:
-            ladder.look(passed_ms)
-        if self._told_until is not None:
-            s, ms = self._told_until
-            if self._agent.clock.since(s, ms) >= 0:
-                self._told_until = None
-            elif self._mark_meters is not None:
-                self._mark_meters()
+    def tell_of_meters(self):
+        """Have a host told of the meters, as long as it asked for that."""
+        s, ms = self._told_until
+        self.telling = self._agent.clock.since(s, ms) < 0
+        if self.telling and self._mark_meters is not None:
+            self._mark_meters()
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""

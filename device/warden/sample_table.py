@@ -42,7 +42,7 @@ class Sample(Table):
             raise ValueError("too few values")
         self.values = values
         self.taken = False  # whether there has been one
-        self._told = array("i", [0] * _WORDS)
+        self.told = array("i", [0] * _WORDS)
 
     @property
     def dropped(self):
@@ -52,7 +52,7 @@ class Sample(Table):
 
     def mark(self):
         """Have it sent whole, if there is one."""
-        told = self._told
+        told = self.told
         told[_SENT] = told[_LEFT] = 0
         self.news[self.place] = 1
         self.due[0] = 1 if self.taken else 0
@@ -68,8 +68,8 @@ class Sample(Table):
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
-        return loops.tell(self.values, self._told, _PLACES, uplink.seq, uplink.payload)
+        return loops.tell(self.values, self.told, _PLACES, uplink.seq, uplink.payload)
 
     def sent(self):
         """Count from this one from now on."""
-        self._told[_SENT] = 1
+        self.told[_SENT] = 1

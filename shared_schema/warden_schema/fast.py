@@ -653,6 +653,9 @@ _METRICS = const(4)
 _CELLS = const(16)
 _SLOT = const(12)
 _TIERS = const(3)
+_SLOTS = const(60)
+_POINTS = const(12)
+_LEAST_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
 
 
@@ -792,36 +795,6 @@ def over(due: ptr32, rows: int, s: int, ms: int) -> int:
 
 
 @micropython.viper
-def means(
-    ring: ptr16, newest: int, slots: int, stride: int, at: int, points: ptr32, most: int
-) -> int:
-    """Put the means of every five slots of a ring into points[:most], newest first."""
-    count = 0
-    left = slots
-    slot = newest
-    while count < most:
-        total = 0
-        filled = 0
-        end = left - _SLOTS_A_POINT
-        if end < 0:
-            break
-        while left > end:
-            figure = ring[slot * stride + at]
-            if figure != _NONE:
-                total += figure
-                filled += 1
-            slot -= 1
-            if slot < 0:
-                slot = slots - 1
-            left -= 1
-        if filled == 0:
-            break
-        points[count] = total // filled
-        count += 1
-    return count
-
-
-@micropython.viper
 def put_off(due: ptr32, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
     """Set a moment in `due`, so many ms from (s, ms); return its second."""
     ms += in_ms
@@ -833,8 +806,31 @@ def put_off(due: ptr32, rows: int, row: int, s: int, ms: int, in_ms: int) -> int
 
 
 @micropython.viper
-def rises(points: ptr32, count: int) -> int:
-    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+def forecast(
+    ring: ptr16, newest: int, at: int, points: ptr32, least: ptr8, limit: int, step_s: int
+) -> int:
+    """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise."""
+    count = 0
+    slot = newest
+    while count < _POINTS:
+        total = 0
+        filled = 0
+        left = _SLOTS_A_POINT
+        while left > 0:
+            figure = ring[at + slot * _SLOT]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = _SLOTS - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    if count < _LEAST_POINTS:
+        return -1
     s = 0
     newer = 0
     while newer < count:
@@ -848,4 +844,17 @@ def rises(points: ptr32, count: int) -> int:
                 s -= 1
             older += 1
         newer += 1
-    return s
+    if s < least[count - _LEAST_POINTS]:
+        return -1
+    third = count // 3
+    rise = 0
+    newer = 0
+    while newer < third:
+        rise += points[newer] - points[count - 1 - newer]
+        newer += 1
+    if rise <= 0:
+        return -1
+    left = limit - points[0]
+    if left <= 0:
+        return 0
+    return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise

@@ -625,6 +625,9 @@ _METRICS = const(4)
 _CELLS = const(16)  # of a tier
 _SLOT = const(12)  # figures: least, mean, greatest of each metric
 _TIERS = const(3)
+_SLOTS = const(60)
+_POINTS = const(12)
+_LEAST_POINTS = const(6)
 _SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
@@ -757,37 +760,6 @@ def over(due, rows: int, s: int, ms: int) -> int:
     return mask
 
 
-def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
-    """Put the means of every five slots of a ring into points[:most], newest first.
-
-    ring is array("H"), `stride` figures a slot, of which the one `at` is looked at; newest: the
-    slot to begin with. Return how many there are: it ends with five slots that have no value.
-    """
-    count = 0
-    left = slots
-    slot = newest
-    while count < most:
-        total = 0
-        filled = 0
-        end = left - _SLOTS_A_POINT
-        if end < 0:
-            break
-        while left > end:
-            figure = ring[slot * stride + at]
-            if figure != _NONE:
-                total += figure
-                filled += 1
-            slot -= 1
-            if slot < 0:
-                slot = slots - 1
-            left -= 1
-        if filled == 0:
-            break
-        points[count] = total // filled
-        count += 1
-    return count
-
-
 def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
     """Set a moment in `due` (see `over`), so many ms from (s, ms); return its second."""
     ms += in_ms
@@ -798,8 +770,35 @@ def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
     return s
 
 
-def rises(points, count: int) -> int:
-    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
+    """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise.
+
+    ring: array("H"), from `at` on 60 slots of step_s, of which `newest` is the one closed last;
+    each point is the mean of five, the newest first; they end with five that have no value.
+    points: array("i"), room for twelve; least: the least S of Kendall's, the pairs that rise less
+    those that fall, that six, seven … twelve of them must have. See `device/warden/forecast.py`.
+    """
+    count = 0
+    slot = newest
+    while count < _POINTS:
+        total = 0
+        filled = 0
+        left = _SLOTS_A_POINT
+        while left > 0:
+            figure = ring[at + slot * _SLOT]
+            if figure != _NONE:
+                total += figure
+                filled += 1
+            slot -= 1
+            if slot < 0:
+                slot = _SLOTS - 1
+            left -= 1
+        if filled == 0:
+            break
+        points[count] = total // filled
+        count += 1
+    if count < _LEAST_POINTS:
+        return -1
     s = 0
     newer = 0
     while newer < count:
@@ -813,4 +812,17 @@ def rises(points, count: int) -> int:
                 s -= 1
             older += 1
         newer += 1
-    return s
+    if s < least[count - _LEAST_POINTS]:
+        return -1
+    third = count // 3
+    rise = 0
+    newer = 0
+    while newer < third:
+        rise += points[newer] - points[count - 1 - newer]
+        newer += 1
+    if rise <= 0:
+        return -1
+    left = limit - points[0]
+    if left <= 0:
+        return 0
+    return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise

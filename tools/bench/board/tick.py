@@ -105,12 +105,12 @@ def framed():
     due()
     global length, end
     length = agent.sample.encode(0, uplink)
-    end = frame.encode(uplink.payload, length, uplink._wire)
+    end = frame.encode(uplink.payload, length, uplink.wire)
 
 
 length = end = 0
 framed()
-wire, payload = uplink._wire, uplink.payload
+wire, payload = uplink.wire, uplink.payload
 agent.clock.s = agent.clock.s // 60 * 60 + 65  # no minute ends in what follows
 quiet()
 measure("part_gc_mem_free", gc.mem_free)
