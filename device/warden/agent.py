@@ -334,7 +334,8 @@ class Agent:
                 from .policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
-                if self.session is not None:
+                self._news[0] = 1  # from now on there are ends in time
+                if self._heard():
                     self._tell_of_policy()
             return self.policy
         finally:
@@ -349,6 +350,9 @@ class Agent:
         return find(request)
 
     def _tell_of_policy(self):
+        """Have a host told of what is granted: tables that a board without one does not need."""
+        if self.policy.is_told:
+            return
         for table in self.policy.tables(self.session):
             self.session.add(table)
             if self.session.host_id:
@@ -357,6 +361,8 @@ class Agent:
     def _host(self, host_id, what):
         """Take the session's word of a host: "found", "alive", "lost" or "gone"."""
         if self.policy is not None:
+            if what == "found":
+                self._tell_of_policy()
             self.policy.host(host_id, what)
 
     def _heard(self):

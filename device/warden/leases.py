@@ -12,7 +12,7 @@ from micropython import const
 from warden_schema import codec
 
 from .errors import Denied
-from .timed import FREE, NEVER, Timed, end_in
+from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
@@ -131,7 +131,7 @@ class Ledger(Timed):
         self._events = events
         self._put = events.put
         self._sums = [0, 0, 0, 0]  # of each kind, granted and not seen yet; not of storage
-        self._dropped = array("i", bytes(4 * _LEASES))  # ids of leases that nobody holds
+        self._dropped = None  # ids of leases that nobody holds any more
         self._any_dropped = False
         self._integer = array("i", bytes(4))
         self._owner = ""  # the last that was looked at: most ask again and again
@@ -233,10 +233,10 @@ class Ledger(Timed):
                 victim = None
                 if self._agreed:
                     victim = self._victim(kind, mount, priority, amount - left, row < 0)
+                if victim is None:
+                    self._deny(kind, amount, mount, left, row < 0)
             finally:
                 self.release()
-            if victim is None:
-                self._deny(kind, amount, mount, left, row < 0)
             self.preempt(victim)
 
     def end(self, lease, why):
@@ -284,6 +284,10 @@ class Ledger(Timed):
                     self.changed(lease.row)
         finally:
             self.release()
+
+    def watch_dropped(self):
+        """Have it told by drop() that nobody holds a lease any more."""
+        self._dropped = array("i", bytes(4 * _LEASES))
 
     def drop(self, lease):
         """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
@@ -351,16 +355,16 @@ class Ledger(Timed):
         raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
-        blockers = []
-        soonest = None
-        for lease in self.table:
-            if lease is None or not (table_full or (lease.kind == kind and lease.mount == mount)):
-                continue
-            if table_full or lease.outstanding() or lease.buffer is not None:
-                blockers.append(lease.id)
-                left = self.left_ms(lease.row)
-                if left is not None and (soonest is None or left < soonest):
-                    soonest = left
+        """Raise Denied; with the lock held."""
+        if table_full:
+            blockers = self.table
+        else:
+            blockers = []
+            for lease in self.table:
+                if lease is not None and lease.kind == kind and lease.mount == mount:
+                    if lease.buffer is not None or lease.outstanding():
+                        blockers.append(lease)
+        soonest = soonest_ms(self, blockers)
         if kind == _MEMORY and amount > self._supply.most():
             soonest = None  # whoever gives back whatever
         elif kind == _MEMORY and not table_full:
@@ -368,8 +372,9 @@ class Ledger(Timed):
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
-        self._events.post("denied", None, reason, amount)
-        raise Denied(reason, max(0, available), soonest, tuple(blockers))
+        self._put("denied", None, reason, amount)
+        ids = tuple([lease.id for lease in blockers])
+        raise Denied(reason, max(0, available), soonest, ids)
 
     def _owned(self, owner):
         """Return an owner's name as it is kept, and remember it if it is so already."""

@@ -10,7 +10,6 @@ from warden_schema import loops
 from .errors import Denied
 from .events import Events
 from .figures import Figures
-from .held import finalize, held
 from .ladder import Ladder
 from .leases import Ledger
 from .levels import PROTECT, Thresholds
@@ -64,6 +63,18 @@ def _marker_of_one(table):
         table.news[0] = 1
 
     return changed
+
+
+def _holder(ledger):
+    """Return a function of a lease that makes its handle, None where no port tells its end."""
+    try:
+        import weakref  # noqa: F401
+    except ImportError:  # most ports: then a dropped lease ends with its time
+        return None
+    from .held import held
+
+    ledger.watch_dropped()
+    return held
 
 
 class Supply:
@@ -175,12 +186,13 @@ class Policy:
         self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
-        self.hold = held if finalize else None  # makes what an application gets of a lease
+        self.hold = _holder(self.ledger)  # makes what an application gets of a lease
         self.current_task = agent.load.current_task
         self._told_until = (0, 0)  # uptime in s and ms: a host is told of the meters
         self.telling = False
         self._mark_meters = None
         self.look = _looker(self)
+        self.is_told = False  # whether a host is, by tables()
         note = board.take_note()
         if note is not None:
             post("reset", None, note[:_MAX_DETAIL])
@@ -207,6 +219,7 @@ class Policy:
         self.events.changed = _marker_of_one(events)
         tables.append(events)
         host.hosts = self._hosts
+        self.is_told = True
         return tables
 
     def session_of(self, host_id):

@@ -12,7 +12,7 @@ from micropython import const
 from warden_schema import codec
 
 from .errors import Denied, Preempted, TimedOut
-from .timed import FREE, NEVER, Timed, end_in
+from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _MAX_OPERATIONS = const(8)
@@ -200,7 +200,7 @@ class Operations(Timed):
         else:
             timeout_ms = self._checked(priority, timeout_ms, memory, wait_ms)
         self.clock.advance()
-        op = victim = None
+        victim = None
         self.acquire(1)
         try:
             free = self._places < self.max_operations
@@ -209,35 +209,33 @@ class Operations(Timed):
                 victim = self._victim(priority)
                 if victim is not None and wait_ms < _GRACE_MS:
                     wait_ms = _GRACE_MS
-            full = False
-            if free or wait_ms > 0:
-                row = self._free.find(FREE)
-                full = row < 0
-                if not full:
-                    state = ACTIVE if free and not memory else WAITING
-                    op = Operation(self, row, self._next_id, name, state)
-                    if priority != _NORMAL:
-                        op.priority = priority
-                    if session is not None:
-                        op.session = session
-                    if task is not None or memory:
-                        op.task = task
-                        op.lease = None
-                        op.memory = memory
-                        self._more[row] = 1
-                    self._next_id = op.id % _MAX_ID + 1
-                    self._free[row] = 0
-                    self.table[row] = op
-                    if state == ACTIVE:
-                        self._places += 1
-                        _run(self, op, row, timeout_ms)
-                    else:
-                        op.timeout_ms = timeout_ms
-                        self._line_up(op, row, free, wait_ms)
+                elif wait_ms <= 0:
+                    self._deny(False)
+            row = self._free.find(FREE)
+            if row < 0:
+                self._deny(True)
+            state = ACTIVE if free and not memory else WAITING
+            op = Operation(self, row, self._next_id, name, state)
+            if priority != _NORMAL:
+                op.priority = priority
+            if session is not None:
+                op.session = session
+            if task is not None or memory:
+                op.task = task
+                op.lease = None
+                op.memory = memory
+                self._more[row] = 1
+            self._next_id = op.id % _MAX_ID + 1
+            self._free[row] = 0
+            self.table[row] = op
+            if state == ACTIVE:
+                self._places += 1
+                _run(self, op, row, timeout_ms)
+            else:
+                op.timeout_ms = timeout_ms
+                self._line_up(op, row, free, wait_ms)
         finally:
             self.release()
-        if op is None:
-            self._deny(full)
         if victim is not None:
             self.stop(victim, Preempted)
         if not free:
@@ -275,7 +273,11 @@ class Operations(Timed):
         if op.state == ACTIVE:
             return True
         if op.state == ENDED or op.why is not None:
-            self._deny(False)
+            self.acquire(1)
+            try:
+                self._deny(False)
+            finally:
+                self.release()
         return False
 
     def end(self, op, pass_on=True):
@@ -491,14 +493,17 @@ class Operations(Timed):
         return timeout_ms
 
     def _deny(self, table_full):
+        """Raise Denied; with the lock held."""
         blockers = []
-        soonest = None
+        timed = []
         for op in self.table:
-            if op is not None and (table_full or op.state == ACTIVE or op.state == STOPPING):
+            if op is not None:
+                state = op.state
+                if state == ACTIVE or state == STOPPING:
+                    timed.append(op)
+                elif not table_full:
+                    continue
                 blockers.append(op.id)
-                left = self.left_of(op)
-                if left is not None and (soonest is None or left < soonest):
-                    soonest = left
         reason = "table" if table_full else "operations"
-        self._events.post("denied", None, reason)
-        raise Denied(reason, None, soonest, tuple(blockers))
+        self._put("denied", None, reason)
+        raise Denied(reason, None, soonest_ms(self, timed), tuple(blockers))

@@ -38,6 +38,23 @@ def end_in(timed, row, ms):
         clock.sooner(s, due[rows + row])
 
 
+def soonest_ms(timed, entries):
+    """Return the milliseconds until the first of these ends, None if none does by itself."""
+    due = timed.due
+    soonest_s = NEVER
+    soonest_ms = 0
+    for entry in entries:
+        s = due[entry.row]
+        if s <= soonest_s:
+            ms = due[entry.row + timed.rows]
+            if s < soonest_s or ms < soonest_ms:
+                soonest_s = s
+                soonest_ms = ms
+    if soonest_s == NEVER:
+        return None
+    return max(0, -timed.clock.since(soonest_s, soonest_ms))
+
+
 class Timed:
     """Leases, operations or sessions: each has an `id`, a `row`, and an end in time.
 
@@ -84,16 +101,12 @@ class Timed:
         """Return a bit for each row whose time has come; the others are looked at in time."""
         clock = self.clock
         due = self.due
-        rows = self.rows
         self.acquire(1)
         try:
-            mask = over(due, rows, clock.s, clock.ms)
-            clock.sooner(due[2 * rows], due[2 * rows + 1])
+            mask = over(due, self.rows, clock.s, clock.ms)
+            s = due[2 * self.rows]
+            if s <= clock.next_s:
+                clock.sooner(s, due[2 * self.rows + 1])
         finally:
             self.release()
         return mask
-
-    def touch(self, entry):
-        """Have whoever wants to know told that a row changed, if it has not ended."""
-        if self.table[entry.row] is entry:
-            self.changed(entry.row)
