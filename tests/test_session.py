@@ -16,6 +16,7 @@ from virtual_time import run, until
 import boardwarden
 from boardwarden import Board, connect
 from boardwarden.framing import Deframer, frame
+from boardwarden.requests import Requests
 from boardwarden.session import Session
 from boardwarden.subscription import KEEPALIVE_S
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
@@ -113,6 +114,35 @@ def test_who_is_cancelled_as_the_state_comes_is_cancelled(
         )
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(using, 60)
+
+    run(main())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_is_cancelled_as_a_reply_comes_is_cancelled(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def use(board: Board) -> None:
+            await board.ping()
+            await asyncio.Event().wait()
+
+        def cancel(left: int) -> None:
+            if left:
+                loop.call_soon(cancel, left - 1)
+            else:
+                using.cancel()
+
+        reply = Requests.reply
+        monkeypatch.setattr(
+            Requests, "reply", lambda self, *told: (reply(self, *told), cancel(steps))
+        )
+        async with connect(FakeTransport(FakeBoard())) as board:
+            using = asyncio.create_task(use(board))
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(using, 60)
 
     run(main())
 

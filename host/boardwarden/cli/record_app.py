@@ -86,7 +86,8 @@ def plot(
         typer.Option("--out", "-o", metavar="PICTURE", help="A .png or .svg file; else FILE.png."),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A metric to draw; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric to draw, such as cpu; may be repeated."),
     ] = None,
     board: ChosenOption = None,
     since: SinceOption = None,
