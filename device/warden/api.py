@@ -155,7 +155,7 @@ def operations():
 
 
 def session(name, **quotas):
-    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms; or raise `Denied`."""
+    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms; or `Denied`."""
     return _policy().sessions.open(name, **quotas)
 
 
