@@ -38,6 +38,21 @@ def turn(agent):
         agent.step(True)
 
 
+def in_next_sample(agent, function):
+    """Have function() called in the midst of the next sample."""
+
+    class Network:
+        connected = wlan = None
+
+        def read(self):
+            agent.network = network
+            function()
+
+    network = agent.network
+    agent.network = Network()
+    agent.sampler._network_s = agent.sampler.seldom_s = 0
+
+
 class FakeLine:
     """Stands in for a link: what the host says goes in, what it is told comes out.
 

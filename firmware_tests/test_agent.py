@@ -4,9 +4,8 @@ import gc
 import sys
 
 from harness import has_module, no_heap, raises
-from rig import FakeLine, SilentLine, board, framed, turn
+from rig import FakeLine, SilentLine, board, framed, in_next_sample, turn
 from warden.agent import Agent
-from warden.history import History
 from warden.report import status, trends
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
@@ -119,7 +118,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     _wait(agent, 1100)
     agent.step()  # storage and network are due, and may allocate
     agent.clock.s = agent.clock.s + 3600
-    agent.storage._due_s = agent._network_s = agent.clock.s + 1000
+    agent.sampler.seldom_s = agent.clock.s + 1000
     with no_heap():
         agent.step()
     assert agent.faults == 0
@@ -160,16 +159,14 @@ def test_it_does_the_same_with_nobody_with_a_stalled_and_with_a_lying_host():
 
 def test_a_fault_inside_is_counted_and_the_next_sample_comes():
     agent = _agent()
-    read = agent.load.read
 
-    def fail(period_ms):
+    def fail():
         raise OSError("on purpose")
 
-    agent.load.read = fail
+    in_next_sample(agent, fail)
     _wait(agent, 25)
     agent.step()
     assert agent.faults == 1
-    agent.load.read = read
     _wait(agent, 25)
     agent.step()
     assert agent.values[21] == 1
@@ -179,10 +176,10 @@ def test_a_second_call_inside_the_first_does_nothing():
     agent = _agent()
     inner = []
 
-    def reenter(period_ms):
+    def reenter():
         inner.append(agent.step())
 
-    agent.load.read = reenter
+    in_next_sample(agent, reenter)
     _wait(agent, 25)
     agent.step()
     assert inner == [10]
@@ -235,9 +232,8 @@ def test_trends_of_a_young_board_claim_nothing():
 
 def test_a_leak_is_seen_in_the_trend():
     agent = _agent()
-    agent.history = History()
-    for s in range(30):
-        agent.history.row[0] = (20_000 + 500 * s) >> agent.sampler._scale_memory
+    for s in range(100, 130):
+        agent.values[5] = 20_000 + 500 * s
         agent.history.add(s)
     trend = trends(agent, 60_000)["live_bytes"]
     assert trend["points"] >= 29, trend

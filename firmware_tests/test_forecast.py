@@ -3,6 +3,7 @@
 from harness import no_heap
 from warden.forecast import _LEAST_S, Forecast
 from warden.history import History
+from warden.sampler import Sampler
 
 _LIMIT = 60_000
 
@@ -11,12 +12,13 @@ class Past:
     """A history of one metric, written second by second."""
 
     def __init__(self):
-        self.history = History()
+        self.values = Sampler().values
+        self.history = History(self.values)
         self.forecast = Forecast(self.history, 0)
         self.s = 0
 
     def add(self, value):
-        self.history.row[0] = value
+        self.values[5] = value
         self.history.add(self.s)
         self.s += 1
 

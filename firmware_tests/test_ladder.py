@@ -27,7 +27,7 @@ class Rig:
     def live(self, permille, seconds=1):
         """Have so much live memory, seen by a collection, for so many seconds."""
         self.board.live = self.board.total // 1000 * permille
-        self.agent.memory.live = None  # so that the next sample looks
+        self.agent.values[5] = -0x40000000  # so that the next sample looks
         for _ in range(seconds):
             self.board.ticks.pass_ms(1000)
             self.agent.step()
@@ -88,7 +88,7 @@ def test_garbage_is_collected_first_and_nobody_is_asked_if_that_is_enough():
     asked = []
     rig.trim(100, asked, "asked")
     rig.live(600)
-    rig.agent.memory.live = 170_000  # as a collection long ago left it
+    rig.agent.values[5] = 170_000  # as a collection long ago left it
     rig.board.live = 100_000
     rig.board.garbage = 75_000
     rig.agent.memory._used = 170_000
@@ -117,7 +117,7 @@ def test_where_collections_are_off_its_word_is_taken():
     rig.live(500)
     rig.board.collects = False
     rig.trim(10, [], "trusted")
-    rig.agent.memory.live = 170_000
+    rig.agent.values[5] = 170_000
     rig.board.live = 170_000
     rig.board.ticks.pass_ms(1000)
     rig.agent.step()
@@ -261,7 +261,7 @@ def test_there_are_eight_functions_at_most():
 def test_while_it_lasts_no_budget_keeps_it_from_looking():
     rig = Rig()
     rig.live(500)
-    rig.agent.governor.state[3] = 8_000_000  # µs: what a sample costs
+    rig.agent.governor.state[34] = 8_000_000  # µs: what a sample costs
     rig.live(500)
     assert rig.agent.step() > 1000
     rig.board.ticks.pass_ms(60_000)

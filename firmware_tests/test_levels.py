@@ -8,6 +8,9 @@ from warden.history import History
 from warden.levels import CLEAR, CRITICAL, PROTECT, RESET, TELL, WARN, Thresholds
 
 _UNKNOWN = -0x40000000
+_TOTAL_BYTES = 3
+_LIVE_BYTES = 5
+_MADE_OF_LIVE = 24
 
 
 class FakeFigures:
@@ -17,7 +20,12 @@ class FakeFigures:
         self.values = array("i", [_UNKNOWN] * 29)
 
     def __setitem__(self, metric, value):
-        self.values[PLACES[metric]] = _UNKNOWN if value is None else value
+        value = _UNKNOWN if value is None else value
+        place = PLACES[metric]
+        self.values[place] = value
+        if place == _MADE_OF_LIVE:  # with each sample, by `loops.crossed`
+            self.values[_TOTAL_BYTES] = 1_000_000
+            self.values[_LIVE_BYTES] = value if value == _UNKNOWN else value * 1000
 
     def read(self, metric):
         value = self.values[PLACES[metric]]
@@ -152,7 +160,7 @@ def test_only_a_board_that_can_be_reset_takes_that():
 
 def test_to_look_allocates_nothing_while_nothing_is_crossed():
     watch = Watch()
-    for metric in range(8):
+    for metric in (0, 1, 2, 3, 4, 5, 6, 9):
         watch.set(metric, 750, 900, 650, 1000, TELL)
         watch.figures[metric] = 700
     with no_heap():
@@ -180,21 +188,19 @@ def test_others_can_be_watched_instead_and_whoever_looks_is_told():
 
 
 class FakeMemory:
-    """Stands in for `warden.memory.Memory`, of a heap that only a desktop has."""
+    """Stands in for `warden.memory.Memory`, of as large a heap as can be told of."""
 
-    total = 1 << 32
-    live = 1 << 31
+    total = (1 << 30) - 1
+    live = 1 << 29
 
 
-def test_what_a_word_cannot_hold_is_not_known():
-    values = array("i", [5] * 29)
-    figures = Figures(values, FakeMemory, None, History(), None)
+def test_figures_of_memory_are_as_it_is_now():
+    values = array("i", [5] * 42)
+    figures = Figures(values, FakeMemory, None, History(values), None)
     available = METRICS.index("available_bytes")
-    figures.renew((0, available))
-    assert values[PLACES[0]] == 500 and values[PLACES[available]] == _UNKNOWN
-    assert figures.read(0) == 500 and figures.read(available) is None
+    assert figures.read(0) == 500 and figures.read(available) == (1 << 29) - 1
     FakeMemory.live = FakeMemory.total - 7
-    assert figures.read(available) == 7
+    assert figures.read(0) == 1000 and figures.read(available) == 7
 
 
 def test_metrics_are_those_of_the_schema_on_cpython():  # where dicts have an order

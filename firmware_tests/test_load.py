@@ -7,6 +7,21 @@ from asyncio import core
 
 from warden import hal
 from warden.load import Load
+from warden.sampler import Sampler
+
+_PERIOD_MS = 29
+_UNKNOWN = -0x40000000
+
+
+def _load():
+    return Load(hal.detect(), Sampler().values)
+
+
+def _read(load, period_ms):
+    """Have it read as a sample after so many ms has it; return CPU, lag, worst lag and tasks."""
+    load._values[_PERIOD_MS] = period_ms
+    load.read()
+    return [None if value == _UNKNOWN else value for value in load._values[7:11]]
 
 
 def _spin(ms):
@@ -29,16 +44,15 @@ class Watched:
 
     async def measure(self, work):
         """Run `work` under a Load; keep the figures of that time."""
-        load = Load(hal.detect())
+        load = _load()
         load.attach()
         await asyncio.sleep_ms(0)
-        load.read(1)
+        _read(load, 1)
         began = time.ticks_us()
         await work()
         self.period_us = time.ticks_diff(time.ticks_us(), began)
-        load.read((self.period_us + 500) // 1000)
+        self.figures = _read(load, (self.period_us + 500) // 1000)[:3]
         load.detach()
-        self.figures = load.cpu_permille, load.lag_ms, load.worst_ms
 
     def spin(self, ms):
         began = time.ticks_us()
@@ -90,14 +104,14 @@ async def test_a_busy_loop_reads_busy():
 
 
 async def test_the_first_reading_says_nothing_of_a_time_it_did_not_see():
-    load = Load(hal.detect())
-    load.read(1000)
-    assert (load.cpu_permille, load.lag_ms, load.worst_ms) == (None, None, None)
+    load = _load()
+    assert _read(load, 1000)[:3] == [None] * 3
+    assert load.cpu_permille is None
     load.detach()
 
 
 async def test_tasks_are_counted_as_they_come_and_go():
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
     assert load.tasks_known
 
@@ -108,24 +122,21 @@ async def test_tasks_are_counted_as_they_come_and_go():
     tasks = [asyncio.create_task(_nap(50)) for _ in range(3)]
     tasks.append(core.create_task(fail()))
     await asyncio.sleep_ms(0)
-    load.read(10)
-    assert load.tasks == 5, load.tasks  # this one too
+    assert _read(load, 10)[3] == 5  # this one too
     tasks[0].cancel()
     try:
         await tasks[3]
     except ValueError:
         pass
     await asyncio.sleep_ms(0)
-    load.read(10)
-    assert load.tasks == 3, load.tasks
+    assert _read(load, 10)[3] == 3
     await asyncio.sleep_ms(80)
-    load.read(10)
-    assert load.tasks == 1, load.tasks
+    assert _read(load, 10)[3] == 1
     load.detach()
 
 
 async def test_a_counted_task_gives_its_result_and_its_cancellation():
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
 
     async def work():
@@ -147,16 +158,15 @@ async def test_a_counted_task_gives_its_result_and_its_cancellation():
 
 async def test_tasks_that_began_earlier_make_the_count_unknown():
     task = asyncio.create_task(_nap(20))
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
-    load.read(10)
-    assert load.tasks is None
+    assert _read(load, 10)[3] is None
     load.detach()
     await task
 
 
 async def test_a_new_event_loop_is_watched_too():
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
     first = core._io_queue
     load.attach()
@@ -172,7 +182,7 @@ async def test_a_new_event_loop_is_watched_too():
 
 async def test_detaching_leaves_asyncio_as_it_was():
     create_task = core.create_task
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
     assert core.create_task is not create_task
     assert asyncio.create_task is core.create_task
@@ -185,9 +195,9 @@ async def test_detaching_leaves_asyncio_as_it_was():
 async def test_reading_allocates_nothing():
     from harness import no_heap
 
-    load = Load(hal.detect())
+    load = _load()
     load.attach()
-    load.read(10)
+    _read(load, 10)
     with no_heap():
-        load.read(1000)
+        load.read()
     load.detach()

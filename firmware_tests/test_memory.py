@@ -4,6 +4,7 @@ from harness import no_heap
 from rig import FakeTicks
 from warden.clock import Clock
 from warden.memory import Memory
+from warden.sampler import Sampler
 
 _TOTAL = 100_000
 
@@ -46,7 +47,7 @@ def _memory(**changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = Clock(heap.ticks_ms, heap.ticks_diff)
-    return heap, clock, Memory(heap, clock)
+    return heap, clock, Memory(heap, clock, Sampler().values)
 
 
 def _read(heap, clock, memory, used, pass_ms=1000):

@@ -12,6 +12,7 @@ from warden.clock import Clock
 from warden.errors import Denied
 from warden.memory import Memory
 from warden.report import status
+from warden.sampler import Sampler
 
 _MEMORY = 0
 _WORD = 8 if sys.maxsize > 1 << 32 else 4
@@ -19,7 +20,7 @@ _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 def _memory():
     adapter = board()
-    return Memory(adapter, Clock(adapter.ticks_ms, adapter.ticks_diff))
+    return Memory(adapter, Clock(adapter.ticks_ms, adapter.ticks_diff), Sampler().values)
 
 
 def _read_whole(memory):

@@ -1,6 +1,6 @@
 """Between two things to do the agent rests: a poll looks at one deadline, the news and the link."""
 
-from rig import FakeLine, FakeTicks, turn
+from rig import FakeLine, FakeTicks, in_next_sample, turn
 from virtual_board import Rig, VirtualBoard
 from warden.agent import Agent
 
@@ -115,16 +115,14 @@ def test_after_a_fault_of_its_own_it_tries_again_at_the_next_poll():
     board = VirtualBoard(0)
     assert isinstance(board.ticks, FakeTicks)
     agent = Agent(board, 1000, line)
-    read = agent.load.read
 
-    def fail(period_ms):
+    def fail():
         raise OSError("on purpose")
 
-    agent.load.read = fail
+    in_next_sample(agent, fail)
     board.ticks.pass_ms(1001)
     assert agent.step(True) == 1000
     assert agent.faults == 1
-    agent.load.read = read
     board.ticks.pass_ms(10)
     agent.step(True)
     assert agent.faults == 1

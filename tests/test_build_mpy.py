@@ -98,13 +98,13 @@ with warden.operation("one"):
     assert warden.operations()
 warden.stop()
 values = [None, 5, 0, 200, 60000, 1000000, -1]
-words = array("i", [-0x40000000] + values[1:])
-payload, wire = bytearray(40), bytearray(80)
-payload[0] = 0x97
-end = frame.encode(payload, codec.put_words(payload, 1, words, 7), wire)
-reader = frame.Reader(38)
+words = array("i", ([-0x40000000] + values[1:]) * 4)
+payload, wire = bytearray(128), bytearray(260)
+length = loops.tell(words, array("i", [0] * 66), bytes(range(2, 24)), 5, payload)
+end = frame.encode(payload, length, wire)
+reader = frame.Reader(128)
 assert reader.take(wire, 0, end) == end
-assert codec.decode(reader.payload, reader.length) == values
+assert codec.decode(reader.payload, reader.length) == [3, 5, (values * 4)[:24]]
 print(loops.VIPER, warden.__file__.rsplit("/", 2)[1:], bytes(wire[:end]))
 """
 

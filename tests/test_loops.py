@@ -30,7 +30,7 @@ def _functions(name: str) -> dict[str, list[str]]:
     return {
         fn.name: [arg.arg for arg in fn.args.args]
         for fn in functions
-        if fn.name not in ("const", "_word")
+        if fn.name != "const" and not fn.name.startswith("_")
     }
 
 

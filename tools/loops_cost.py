@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 
-from build_firmware import build
+from bench.machine import AS_MODULE, ProgramFailed, execute
+from build_firmware import REPO, build
 from firmware_errors import BuildError, need, say
 from rawrepl import RawRepl, ReplError
 
@@ -21,22 +22,26 @@ _OPTIONS = (
     *("-icount", "shift=5", "-serial", "pty", "-serial", "pty"),
 )
 _NS_AN_INSTRUCTION = 32
+_PLAIN = REPO / "shared_schema" / "warden_schema" / "plain.py"
 _PROGRAM = """
 import machine, micropython
 from array import array
 from warden import hal
 from warden.sample_table import Sample
 from warden.uplink import Uplink
-from warden_schema import codec, fast, frame, loops, plain
+import plain
+from warden_schema import codec, fast, frame, loops
 hal.detect()
 _mem = machine.mem32
 
 data = bytes((i * 37 + 11) & 0xFF for i in range(33))
 wire = bytearray(100)
 buf = bytearray(100)
-ints = array('i', [1, 3, 12345, 200, 90000, 70000, 12, 0, -0x40000000, 35, 1000, 143360])
+ints = (1, 3, 12345, 200, 90000, 70000, 12, 0, None, 35, 1000, 143360)
 payload = bytearray(80)
-at = codec.put_words(payload, codec.put_array(payload, 3, 12), ints, 12)
+at = codec.put_array(payload, 3, 12)
+for each in ints:
+    at = codec.put_int(payload, at, each)
 payload[0], payload[1], payload[2] = 0x93, 3, 7
 while at < 40:
     payload[at] = at * 5
@@ -71,9 +76,7 @@ for place in (4, 5, 7, 8, 9, 10, 16, 17):
 
 def nothing(): pass
 def crc(): frame._crc16(data, 0, 33, 0xFFFF)
-def escape(): frame._escape(data, 33, wire, 100)
-def pack(): codec._pack(buf, 0, ints, 12)
-def put_words(): codec.put_words(buf, 0, ints, 12)
+def seal(): frame._seal(data, 33, wire, 100)
 def encode(): frame.encode(payload, 40, wire)
 def read():
     marks[0] = 0
@@ -103,19 +106,17 @@ def cost(name, fn):
     print(name, (ticks(fn) - ticks(nothing)) * 40)
 
 for kind in (plain, fast):
-    frame._crc16, frame._escape, frame._take = kind.crc16, kind.escape, kind.take
-    codec._pack, loops.compare, loops.copy = kind.pack, kind.compare, kind.copy
+    frame._crc16, frame._seal, frame._take = kind.crc16, kind.seal, kind.take
+    loops.tell = kind.tell
     cost('CRC of 33 bytes', crc)
-    cost('escaping 33 bytes', escape)
-    cost('packing 12 figures', pack)
-    cost('codec.put_words() of them', put_words)
+    cost('CRC and escapes of 33 bytes', seal)
     cost('frame.encode() of a payload of 40 bytes', encode)
     cost('Sample.encode(), 8 of 24 figures changed', delta)
     assert payload is not uplink.payload and uplink.payload[1] == 16
     cost('Uplink.send() of that', send)
     cost('Sample.sent()', sent)
     sent()
-    table._left = 5
+    table.told[1] = 5
     cost('reading a request of 30 bytes', read)
     cost('Reader.take() of a request of 30 bytes', take)
     assert reader.length == 30
@@ -148,8 +149,9 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
+            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))  # not frozen
             output, error = repl.execute(_PROGRAM, timeout=60)
-        except ReplError as why:
+        except (ReplError, ProgramFailed) as why:
             raise BuildError(str(why)) from None
         finally:
             repl.close()

@@ -9,6 +9,7 @@ from warden_schema.loops import look as _look
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
+from .governor import Governor
 from .history import History
 from .host_session import Session
 from .load import Load
@@ -24,30 +25,36 @@ VERSION = "0.1.0"
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 
+_DUE = b"\x01"  # in the clock's news
+_SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
+
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
-# In the governor's state.
-_WANTED = const(1)
-_INTERVAL = const(2)
+# In the sample's words.
+_COST_US = const(30)
+_WANTED = const(32)
+_INTERVAL = const(33)
+_DUE_S = const(40)
+_DUE_MS = const(41)
 
 
 # What `loops.look` works on: see `plain`.
 _STEPPING = const(0)
-_NOW = const(1)
+_BEGAN = const(1)
 _ARRIVED = const(2)
 _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
-_IDLE = const(6)
+_IDLE_STEPS = const(6)
 _READING = const(7)
 _WORDS = const(8)
 
 
 def _nothing():
-    """Make the locks that nobody needs where there are no threads."""
+    """Make the locks that nobody needs without threads; tell nobody."""
 
 
 def _read_nothing(_chunk):
@@ -63,6 +70,70 @@ def _mask_of(ticks_diff):
     while bits < 29 and ticks_diff(1 << bits, 0) > 0:  # half a period is taken for a negative one
         bits += 1
     return (2 << bits) - 1
+
+
+def _stepper(agent):
+    """Return _step(), which does what is due and returns for how many ms there is no more.
+
+    What it needs is bound as defaults: see `sampler`.
+    """
+
+    def _step(
+        agent=agent,
+        clock=agent.clock,
+        advance=agent.clock.advance,
+        is_due=agent.clock.due,
+        memory=agent.memory,
+        news=agent.clock.news,
+        find=agent.clock.news.find,
+        values=agent.values,
+        take=agent.sampler.take,
+        renew=agent.sample.renew,
+        session=agent.session,
+        pump=_nothing if agent.session is None else agent.session.pump,
+        tell=None if agent.session is None else agent.session.tell_sample,
+    ):
+        advance()
+        policy = agent.policy
+        if policy is not None and is_due():
+            policy.tick()
+        put_off = False
+        left = 1000
+        again = None
+        if values[_INTERVAL]:
+            s = clock.s
+            ms = clock.ms
+            left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
+            if left <= 0:
+                take()
+                host_id = session is not None and session.host_id
+                if host_id and tell():
+                    again = 1000  # there is nothing else to tell
+                else:
+                    renew(host_id)
+                    put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
+                interval = values[_INTERVAL]
+                if policy is not None and policy.ladder.level:
+                    interval = values[_WANTED]  # to look in time matters more than the budget now
+                left = interval - -left % interval  # those that are past are skipped
+                ms += left
+                values[_DUE_S] = s + ms // 1000
+                values[_DUE_MS] = ms % 1000
+            elif memory.reading:
+                memory.read_on()
+        if policy is not None:
+            until = clock.left_ms()
+            if until < left:
+                left = until if until > 0 else 1
+        agent._put_off = put_off
+        if put_off:  # lest the application wait for a sample and rows at once
+            news[0] = 1
+            return _NEXT_MS
+        if again is None:
+            again = pump()
+        return again if again and again < left else left
+
+    return _step
 
 
 class Agent:
@@ -95,17 +166,16 @@ class Agent:
         self._read = _read_nothing
         self._chunk = None
         self._making = self.locks.lock()
-        self.memory = Memory(board, self.clock)
-        self.load = Load(board, self.threads.ident)
+        self.sampler = Sampler()
+        self.values = values = self.sampler.values
+        self.governor = Governor(values, budget_permille)
+        self.memory = Memory(board, self.clock, values)
+        self.load = Load(board, values, self.threads.ident)
         self.storage = Storage(board, self.clock)
         self.storage.read()
-        self.history = History()
-        self.sampler = Sampler(self, budget_permille)
-        self.governor = self.sampler.governor
-        self._rates = self.governor.state
-        self.values = self.sampler.values
+        self.history = History(values)
         self.boot_id = board.random_30()
-        self.sample = Sample(self.values)
+        self.sample = Sample(values)
         self.identity = (
             board.machine()[:40],
             board.firmware()[:24],
@@ -120,13 +190,14 @@ class Agent:
         self.uplink = self.session = None
         self.busy_us = 0  # the agent's own time since the last sample
         self._idle_us = 0  # of that, each step that finds nothing: a moving mean
-        self._due_s = 0
-        self._due_ms = 0
         self._put_off = False  # what is due to be told, for one turn
         if link is not None:
             self._open_session(link)
+        self.sampler.join(self)
+        self._step = _stepper(self)
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
+        values[_COST_US] = -1  # the first sample makes what later ones find made
 
     def _open_session(self, link):
         self.uplink = Uplink(link)
@@ -176,7 +247,7 @@ class Agent:
                     wait = self._idle(resting, -wait)
                 else:
                     wait = self._wake(resting)
-                    worked = not resting[_IDLE]
+                    worked = not resting[_IDLE_STEPS]
         except Exception:
             resting[_STEPPING] = 0
             self.faults += 1
@@ -196,7 +267,7 @@ class Agent:
 
         That is from its beginning until here, with this call in place of the return.
         """
-        took = self.ticks_us() - resting[_NOW] & resting[_MASK]
+        took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         self._idle_us = _mean(self._idle_us, took)
         resting[_STEPPING] = 0
         return wait
@@ -210,7 +281,7 @@ class Agent:
             if count:
                 self.session.hear(count)
             if (count or resting[_READING]) and not self._news[0]:
-                passed = resting[_NOW] - resting[_RESTED] & resting[_MASK]
+                passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
                 left = resting[_REST_US] - passed
                 if count and left > 0 and self.session.due:
                     left = self._answer(resting, left)
@@ -220,11 +291,11 @@ class Agent:
                     memory.read_on()
             else:
                 resting[_REST_US] = 0  # as long as it is not done
-                resting[_RESTED] = resting[_NOW]
+                resting[_RESTED] = resting[_BEGAN]
                 self._news[0] = 0
                 # … and in collections before a refusal.
-                self.busy_us += resting[_IDLE] * self._idle_us + memory.spent_us
-                resting[_IDLE] = 0
+                self.busy_us += resting[_IDLE_STEPS] * self._idle_us + memory.spent_us
+                resting[_IDLE_STEPS] = 0
                 wait = self._step()
                 resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
             if memory.reading:
@@ -236,7 +307,7 @@ class Agent:
         finally:
             if left <= 0:
                 memory.spent_us = 0
-            self.busy_us += self.ticks_us() - resting[_NOW] & resting[_MASK]
+            self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
             resting[_STEPPING] = 0
         return wait
 
@@ -244,7 +315,7 @@ class Agent:
         """Tell what the host that was heard waits for; return the µs until there is more to do."""
         again = self.session.pump()
         if again and again * 1000 < left:
-            resting[_RESTED] = resting[_NOW]
+            resting[_RESTED] = resting[_BEGAN]
             resting[_REST_US] = left = again * 1000
         return left
 
@@ -263,7 +334,8 @@ class Agent:
                 from .policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
-                if self.session is not None:
+                self._news[0] = 1  # from now on there are ends in time
+                if self._heard():
                     self._tell_of_policy()
             return self.policy
         finally:
@@ -278,6 +350,9 @@ class Agent:
         return find(request)
 
     def _tell_of_policy(self):
+        """Have a host told of what is granted: tables that a board without one does not need."""
+        if self.policy.is_told:
+            return
         for table in self.policy.tables(self.session):
             self.session.add(table)
             if self.session.host_id:
@@ -286,49 +361,9 @@ class Agent:
     def _host(self, host_id, what):
         """Take the session's word of a host: "found", "alive", "lost" or "gone"."""
         if self.policy is not None:
+            if what == "found":
+                self._tell_of_policy()
             self.policy.host(host_id, what)
-
-    def _step(self):
-        clock = self.clock
-        clock.advance()
-        sampled = False
-        left = 1000
-        if self.policy is not None:
-            self.policy.tick()
-        if self._rates[_INTERVAL]:
-            left = -clock.since(self._due_s, self._due_ms)
-            if left <= 0:
-                self._take_sample()
-                left = self._plan(-left)
-                sampled = True
-            elif self.memory.reading:
-                self.memory.read_on()
-        if self.policy is not None:
-            left = max(1, min(left, clock.left_ms()))
-        if self.session is not None:
-            self._put_off = sampled and not self._put_off and self.session.has_rows()
-            if self._put_off:  # lest the application wait for a sample and rows at once
-                self._news[0] = 1
-                return _NEXT_MS
-            again = self.session.pump()
-            if again:
-                left = min(left, again)
-        return left
-
-    def _plan(self, late_ms):
-        """Set when the next sample is due; skip the ones that are past. Return the ms until."""
-        interval = self._rates[_INTERVAL]
-        if self.policy is not None and self.policy.ladder.level:
-            interval = self._rates[_WANTED]  # to look in time matters more than the budget now
-        left = interval - late_ms % interval if late_ms < 1 << 28 else interval
-        due = self.clock.ms + left
-        self._due_s = self.clock.s + due // 1000
-        self._due_ms = due % 1000
-        return left
-
-    def _take_sample(self):
-        self.sampler.take()
-        self.sample.renew(self._heard())
 
     def _heard(self):
         """Tell whether a host listens."""
@@ -357,8 +392,8 @@ class Agent:
             raise ValueError("interval_ms must be 20 to 600000")
         self.governor.want(interval_ms, budget_permille)
         self.clock.advance()
-        self._due_s = self.clock.s
-        self._due_ms = self.clock.ms
+        self.values[_DUE_S] = self.clock.s
+        self.values[_DUE_MS] = self.clock.ms
         self._news[0] = 1
         return interval_ms
 

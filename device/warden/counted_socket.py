@@ -6,24 +6,27 @@ from micropython import const
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
+_SENT = const(2)
+_RECEIVED = const(3)
 _MOST = const(0x3FFFFFFF)  # they count modulo 2**30
 
 
 class Counted(io.IOBase):
     """A socket whose bytes are counted; `select.poll` and asyncio take it as the socket."""
 
-    def __init__(self, sock, totals):
+    def __init__(self, sock, words):
         import select
 
         self._sock = sock
-        self._totals = totals
+        self._words = words  # of Network
         self._poller = select.poll()
 
     def __getattr__(self, name):
         return getattr(self._sock, name)
 
     def _received(self, count):
-        self._totals.received = self._totals.received + count & _MOST
+        words = self._words
+        words[_RECEIVED] = words[_RECEIVED] + count & _MOST
 
     def _got(self, data):
         if data:
@@ -32,7 +35,8 @@ class Counted(io.IOBase):
 
     def _put(self, count):
         if count:
-            self._totals.sent = self._totals.sent + count & _MOST
+            words = self._words
+            words[_SENT] = words[_SENT] + count & _MOST
         return count
 
     def read(self, *args):
@@ -71,7 +75,7 @@ class Counted(io.IOBase):
 
     def accept(self):
         sock, address = self._sock.accept()
-        return Counted(sock, self._totals), address
+        return Counted(sock, self._words), address
 
     def ioctl(self, request, arg):
         """Answer MicroPython's stream protocol, which poll speaks (py/stream.h)."""

@@ -29,14 +29,15 @@ METRICS = (
     "faults",
 )
 _MEMORY = const(0)
+_MEMORY_EXHAUSTED_IN = const(1)
 _STORAGE_USED = const(2)
 _STORAGE_EXHAUSTED_IN = const(3)
 _AVAILABLE_BYTES = const(7)
 
 _UNKNOWN = const(-0x40000000)
-_MOST = const(0x3FFFFFFF)
-_MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
+_UPTIME_S = const(0)  # in the sample
+_LONGEST_S = const(60)
 _MEMORY_HISTORY = const(0)
 _STORAGE_HISTORY = const(3)
 
@@ -48,6 +49,8 @@ OF_MEMORY = (0, 1, 7, 8, 9)
 # Where they are among the values: in ids.SAMPLE_VALUES, or behind them, those that are made here.
 PLACES = b"\x18\x19\x1a\x1b\x07\x08\x09\x1c\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
 FIRST_MADE = const(24)
+# Those that are not made anew of each sample, nor with each scan of the storage.
+MADE_SELDOM = (1, 3)
 
 
 class Figures:
@@ -72,15 +75,21 @@ class Figures:
         return None if value == _UNKNOWN else value
 
     def renew(self, metrics):
-        """Bring the values of these up to now: they are made here."""
+        """Bring the values of these up to now; return the uptime when they may be others."""
         values = self.values
+        due_s = values[_UPTIME_S] + _LONGEST_S
         for metric in metrics:
             values[PLACES[metric]] = self._make(metric)
+            if metric == _MEMORY_EXHAUSTED_IN:
+                due_s = min(due_s, self._memory_forecast.due_s())
+            elif self._storage.rows:
+                due_s = min(due_s, self._storage_forecast.due_s())
+        return due_s
 
     def _make(self, metric):
         """Return a figure, _UNKNOWN for None."""
         if metric == _STORAGE_USED:
-            return self._storage_permille()
+            return self.values[PLACES[_STORAGE_USED]]  # as of the last scan
         if metric == _STORAGE_EXHAUSTED_IN:
             if not self._storage.rows:
                 return _UNKNOWN
@@ -92,15 +101,5 @@ class Figures:
         if metric == _MEMORY:
             return live // (memory.total // 1000)  # nothing here exceeds 30 bits
         if metric == _AVAILABLE_BYTES:
-            left = memory.total - live
-            return left if left <= _MOST else _UNKNOWN  # a desktop's
+            return memory.total - live
         return self._memory_forecast.seconds(self._limit_of(_MEMORY_HISTORY))
-
-    def _storage_permille(self):
-        rows = self._storage.rows
-        if not rows:
-            return _UNKNOWN
-        row = rows[0]
-        total = row[2]
-        used = total - row[3]
-        return used // (total // 1000) if total > _MANY_BLOCKS else used * 1000 // total

@@ -13,7 +13,7 @@ from micropython import const
 from warden_schema import loops
 
 _POINTS = const(12)
-_LEAST = const(6)  # points
+_SLOTS = const(60)
 _SLOTS_A_POINT = const(5)
 _TIERS = const(2)  # those of 60 slots
 _MEAN = const(1)
@@ -45,6 +45,10 @@ class Forecast:
             self._look_again(open_slots, limit)
         return self._soonest
 
+    def due_s(self):
+        """Return the uptime at which it is looked at again."""
+        return min(self._next[0], self._next[1] * 60)
+
     def _look_again(self, open_slots, limit):
         soonest = -1
         tier = 0
@@ -60,18 +64,8 @@ class Forecast:
         self._soonest = _UNKNOWN if soonest < 0 else soonest
 
     def _look(self, tier, limit):
-        points = self._points
-        count = self._history.means(tier, self._metric, _MEAN, points, _POINTS)
-        if count < _LEAST or loops.rises(points, count) < _LEAST_S[count - _LEAST]:
-            return -1
-        third = count // 3
-        rise = 0
-        at = 0
-        while at < third:
-            rise += points[at] - points[count - 1 - at]  # the newest is the first
-            at += 1
-        if rise <= 0:
-            return -1
-        left = limit - points[0]
-        step_s = self._history.step_s(tier) * _SLOTS_A_POINT
-        return 0 if left <= 0 else left * third * (count - third) * step_s // rise
+        history = self._history
+        newest = (self._open_slots[tier] + _SLOTS - 1) % _SLOTS
+        at = history.place(tier, self._metric, _MEAN)
+        step_s = history.step_s(tier)
+        return loops.forecast(history.ring, newest, at, self._points, _LEAST_S, limit, step_s)

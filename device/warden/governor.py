@@ -7,31 +7,21 @@ the agent cannot time, because it is before its first look at the clock or after
 of a poll, and its return.
 """
 
-from array import array
-
 from micropython import const
 
-from warden_schema import loops
-
-_MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
-_MAX_BUSY_US = const(16_000_000)
-
-# Places in `state`.
-_BUDGET = const(0)  # permille
-_WANTED = const(1)  # ms, what was asked for
-_INTERVAL = const(2)  # ms, what is kept; 0: no samples
-_COST_US = const(3)  # µs of a sample, a moving mean
-_REST = const(4)  # what else the agent costs, in 64ths of a permille, a moving mean
-_WORDS = const(5)
+# Places in the sample's words: see `plain.renew`, which governs.
+_BUDGET = const(31)  # permille
+_WANTED = const(32)  # ms, what was asked for
+_INTERVAL = const(33)  # ms, what is kept; 0: no samples
+# 34: µs of a sample, a moving mean; 35: what else the agent costs, in 64ths of a permille, another
 
 
 class Governor:
-    """`state` is array("i"); the properties are for those who ask seldom."""
+    """What it knows is in `values`, array("i"); the properties are for those who ask seldom."""
 
-    def __init__(self, budget_permille):
-        self.state = array("i", [0] * _WORDS)
-        self.state[_BUDGET] = check_budget(budget_permille)
-        self._warm = False  # the first sample makes what later ones find made
+    def __init__(self, values, budget_permille):
+        self.state = values
+        values[_BUDGET] = check_budget(budget_permille)
 
     @property
     def budget_permille(self):
@@ -53,20 +43,6 @@ class Governor:
         if budget_permille is not None:
             self.state[_BUDGET] = check_budget(budget_permille)
         self.state[_WANTED] = self.state[_INTERVAL] = interval_ms
-
-    def sampled(self, cost_us, busy_us, period_ms):
-        """Take what a sample cost, and the agent's whole time in the period_ms since the last one.
-
-        Allocates nothing.
-        """
-        if not self._warm:
-            self._warm = True
-            return
-        if cost_us > _MAX_COST_US:
-            cost_us = _MAX_COST_US
-        if busy_us > _MAX_BUSY_US:
-            busy_us = _MAX_BUSY_US
-        loops.govern(self.state, cost_us, busy_us, period_ms)
 
 
 def check_budget(permille):

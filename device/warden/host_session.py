@@ -54,9 +54,12 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
+_DROPPED_FRAMES = const(18)  # in the sample
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
+_SENT = const(0)  # in what the sample was told
+_SURE_S = const(1)  # since a sign of life: the host is there
 _TURN = const(2)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
 _FULL_MS = const(100)  # until a full link is looked at again
@@ -69,6 +72,36 @@ _DUE_SAMPLE = const(8)  # the one before SYNCED
 _FIRST_REPLY = const(16)
 
 
+def _teller(session, sample, uplink, clock):
+    """Return tell_sample() of a session; what it needs is bound as defaults: see `sampler`."""
+
+    def tell_sample(
+        session=session,
+        sample=sample,
+        uplink=uplink,
+        clock=clock,
+        find=clock.news.find,
+        send=uplink.send,
+        encode=sample.encode,
+    ):
+        """Send a sample that was just taken, as pump() would; return whether that was all.
+
+        If not, because there is something else, or the link is full, it has to be told by pump().
+        """
+        if (
+            session.due
+            or find(_DUE, 1) >= 0
+            or clock.s - session._heard_s > _SURE_S
+            or uplink.at < uplink.end
+            or not send(encode(0, uplink))
+        ):
+            return False
+        sample.told[_SENT] = 1
+        return True
+
+    return tell_sample
+
+
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
@@ -78,12 +111,14 @@ class Session:
         self.skipped = 0  # whole frames of an unknown kind
         self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
+        self._hang_up = getattr(link, "drop", None)  # what has connections can end one
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
+        sample.values[_DROPPED_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
         self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
         for table in tables:
@@ -100,6 +135,7 @@ class Session:
         self._heard_ms = 0
         self._sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
+        self.tell_sample = _teller(self, sample, uplink, clock)
         self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
@@ -313,9 +349,12 @@ class Session:
         if not self.host_id:
             self._forget_news()
             return 0
-        left = _SILENCE_MS + 1 - self._clock.since(self._heard_s, self._heard_ms)
+        clock = self._clock
+        left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
+            if self._hang_up is not None:
+                self._hang_up()  # else one that lost its power would keep the next host out
             return 0
         if not self._uplink.ready():
             return _FULL_MS
@@ -335,10 +374,6 @@ class Session:
             return left
         news[0] = 1  # each poll tries again
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
-
-    def has_rows(self):
-        """Tell whether rows are due to be told."""
-        return self._news.find(_DUE, 1, _SAMPLE_PLACE) > 0
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""

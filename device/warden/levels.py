@@ -11,9 +11,10 @@ from micropython import const
 
 from warden_schema import loops
 
-from .figures import FALLING, FIRST_MADE, METRICS, PLACES
+from .figures import FALLING, MADE_SELDOM, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
+_UPTIME_S = const(0)  # in the sample
 _FREE = const(-1)  # in a row of words, see `plain.crossed`: instead of a place,
 _CALM = const(3)  # and where it says that it must be looked at
 _WORDS = const(4)
@@ -110,8 +111,10 @@ class Thresholds:
         self._post = post  # of events
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
-        self._words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
-        self._made = ()  # the metrics watched whose figures are made, not measured
+        self.words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
+        self.values = None if figures is None else figures.values
+        self.due_s = 0  # when renew() is due
+        self._made = ()  # those of MADE_SELDOM that are watched
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
@@ -147,7 +150,7 @@ class Thresholds:
 
     def _put(self, row, threshold):
         at = row * _WORDS
-        words = self._words
+        words = self.words
         words[at] = _FREE  # until all is there: another thread may look
         self.table[row] = threshold
         self.moved = True
@@ -157,26 +160,31 @@ class Thresholds:
             words[at + _CALM] = 0 if threshold.calm else 1
             words[at] = PLACES[threshold.metric]
         metrics = [each.metric for each in self.all()]
-        self._made = tuple([metric for metric in metrics if PLACES[metric] >= FIRST_MADE])
+        self._made = tuple([metric for metric in metrics if metric in MADE_SELDOM])
+        self.due_s = 0
 
     def all(self):
         """Return those that are watched."""
         return [threshold for threshold in self.table if threshold]
 
+    def renew(self):
+        """Make those figures anew that are not made of each sample."""
+        self.due_s = self._figures.renew(self._made)
+
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
-        figures = self._figures
-        if self._made:
-            figures.renew(self._made)
-        words = self._words
+        values = self.values
+        if values[_UPTIME_S] >= self.due_s:
+            self.renew()
+        words = self.words
         row = -1
         while True:
-            row = loops.crossed(figures.values, words, row + 1, _MAX_THRESHOLDS)
+            row = loops.crossed(values, words, row + 1, _MAX_THRESHOLDS)
             if row < 0:
                 return  # as nearly always at once
             threshold = self.table[row]
             if threshold is not None:
-                value = figures.read(threshold.metric)
+                value = self._figures.read(threshold.metric)
                 if threshold.look(value, passed_ms):
                     self.moved = True
                     self.changed(row)

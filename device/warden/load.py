@@ -12,28 +12,33 @@ Tasks are counted where they are made and where they end.
 """
 
 import sys
+from array import array
 
 from micropython import const
 
+from warden_schema import loops
+
 # Cells of the array that the wrapper writes: small integers that need no allocation.
-_SINCE = const(0)  # ticks_us when the running step began
-_IDLE = const(1)  # µs idle
-_WORST = const(2)  # µs of the longest step
-_SQUARES = const(3)  # sum of squared steps, in units of 64 µs
-_TASKS = const(4)
+_IDLE = const(0)  # µs idle
+_WORST = const(1)  # µs of the longest step
+_SQUARES = const(2)  # sum of squared steps, in units of 64 µs
+_COUNTED = const(3)  # tasks,
+_ALL_COUNTED = const(4)  # and whether these are all
 
 _SQUARES_MAX = const(1 << 29)
+_CPU_PERMILLE = const(7)  # in the sample
+_UNKNOWN = const(-0x40000000)
 _STEP_MAX = const(23_000)  # 1.5 s in those units: its square stays below the limit
-_LONGEST_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 
 
 class Load:
-    """Attach with `attach()`; `read(period_ms)` sets the figures of the time since the last."""
+    """Attach with `attach()`; `read()` puts the figures of a sample's period into `values`."""
 
-    def __init__(self, board, ident=lambda: 0):
-        from array import array
-
-        self._cells = array("l", [0, 0, 0, 0, 0])  # a word each: ticks_us has 62 bits on unix
+    def __init__(self, board, values, ident=lambda: 0):
+        self._values = values
+        self._cells = array("i", [0, 0, 0, 0, 0])
+        self._since = array("l", [0])  # when the running step began: 62 bits on unix
+        self._modules = sys.modules
         self._ticks_us = board.ticks_us
         self._ticks_diff = board.ticks_diff
         self._ident = ident  # of the calling thread
@@ -42,11 +47,6 @@ class Load:
         self._queue = None
         self._create_task = None
         self.counted = None  # function that wraps a coroutine so that it counts, once attached
-        self.cpu_permille = None
-        self.lag_ms = None
-        self.worst_ms = None
-        self.tasks = None
-        self.tasks_known = False
         self.attached = False
         self._whole = False  # whether asyncio was watched for the whole of the period
 
@@ -76,13 +76,14 @@ class Load:
 
     def _watch_waits(self, core):
         cells = self._cells
+        began = self._since
         ticks_us = self._ticks_us
         ticks_diff = self._ticks_diff
         wait = core._io_queue.wait_io_event
 
         def wait_io_event(dt):
             now = ticks_us()
-            step = ticks_diff(now, cells[_SINCE])
+            step = ticks_diff(now, began[0])
             if step > cells[_WORST]:
                 cells[_WORST] = step
             step >>= 6
@@ -94,10 +95,10 @@ class Load:
             wait(dt)
             since = ticks_us()
             cells[_IDLE] += ticks_diff(since, now)
-            cells[_SINCE] = since
+            began[0] = since
 
         self._whole = False
-        cells[_SINCE] = ticks_us()
+        began[0] = ticks_us()
         core._io_queue.wait_io_event = wait_io_event
         self._queue = core._io_queue
 
@@ -106,15 +107,16 @@ class Load:
         create_task = core.create_task
         running = core.cur_task is not None
         # Tasks that began earlier are not seen: but if nothing waits, there are none.
-        self.tasks_known = core._task_queue.peek() is None and not core._io_queue.map
-        cells[_TASKS] = 1 if running else 0
+        known = core._task_queue.peek() is None and not core._io_queue.map
+        cells[_ALL_COUNTED] = 1 if known else 0
+        cells[_COUNTED] = 1 if running else 0
 
         async def counted(coro):
-            cells[_TASKS] += 1  # not before it starts: one that is cancelled earlier never ends
+            cells[_COUNTED] += 1  # not before it starts: one that is cancelled earlier never ends
             try:
                 return await coro
             finally:
-                cells[_TASKS] -= 1
+                cells[_COUNTED] -= 1
 
         def counting_create_task(coro):
             if hasattr(coro, "send"):
@@ -150,32 +152,30 @@ class Load:
 
     # --- reading --------------------------------------------------------------------------------
 
-    def read(self, period_ms):
-        """Set the figures of the last period_ms milliseconds; allocates nothing."""
-        cells = self._cells
-        whole = self._whole
-        if not self.attached and "asyncio.core" not in sys.modules:
-            return  # all is None
-        self._whole = self.attach() and self._core.cur_task is not None
-        if whole and self._whole and 0 < period_ms < _LONGEST_MS:
-            self._read_cells(cells, period_ms)
-        else:
-            self.cpu_permille = self.lag_ms = self.worst_ms = None
-        self.tasks = cells[_TASKS] if self.tasks_known else None
-        cells[_IDLE] = cells[_WORST] = cells[_SQUARES] = 0
+    @property
+    def cpu_permille(self):
+        """How busy the loop was, as of the last sample; None: nobody can tell."""
+        cpu = self._values[_CPU_PERMILLE]
+        return None if cpu == _UNKNOWN else cpu
 
-    def _read_cells(self, cells, period_ms):
-        # The step that is running now counts as far as it has come.
-        step = self._ticks_diff(self._ticks_us(), cells[_SINCE])
-        worst = cells[_WORST]
-        if step > worst:
-            worst = step
-        idle = cells[_IDLE] // period_ms  # µs / ms: permille
-        self.cpu_permille = 1000 - idle if idle < 1000 else 0
-        self.worst_ms = (worst + 500) // 1000
-        squares = cells[_SQUARES]
-        if squares < _SQUARES_MAX:
-            # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
-            self.lag_ms = (squares // period_ms * 4 // 125 * 64 + 500) // 1000
-        else:
-            self.lag_ms = None
+    @property
+    def tasks_known(self):
+        """Tell whether all tasks are counted."""
+        return self._cells[_ALL_COUNTED] != 0
+
+    def read(self):
+        """Put the figures of the sample's period into it; allocates nothing."""
+        core = self._core
+        if core is None:
+            if "asyncio.core" not in self._modules:
+                return  # nothing is known
+            self.attach()
+            core = self._core
+        elif core._io_queue is not self._queue:
+            self._watch_waits(core)
+        whole = self._whole
+        self._whole = core.cur_task is not None
+        step = -1
+        if whole and self._whole:  # the step that is running counts as far as it has come
+            step = self._ticks_diff(self._ticks_us(), self._since[0])
+        loops.load(self._values, self._cells, step)

@@ -14,12 +14,10 @@ from array import array
 
 from micropython import const
 
-_LINE_SHIFT = const(3)  # collect when used exceeds live by an eighth of the heap
+from warden_schema import loops
+
 _PAUSE = const(200)  # after a collection of n µs, none for 200 n
-_LAST_SHIFT = const(3)  # the last eighth of the heap: there the two are
-_LAST_LINE_SHIFT = const(5)
-_LAST_PAUSE = const(40)
-_DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: there was a collection
+_LAST_PAUSE = const(40)  # in the last eighth of the heap
 
 # Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 at most 13 300
 # instructions (tools/native_cost.py), a tenth of a sample.
@@ -30,41 +28,68 @@ _TOTAL = const(0)
 _FREE = const(1)
 _LARGEST = const(2)
 _COLLECTIONS = const(5)
-_LIVE = const(9)
 _STATE_BYTES = const(76)
+
+# Places in the sample.
+_TOTAL_BYTES = const(3)
+_FREE_BYTES = const(4)
+_LIVE_BYTES = const(5)
+_LARGEST_FREE_BLOCK_BYTES = const(6)
+_USED_BYTES = const(37)
+_UNKNOWN = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)  # a desktop may have more
 
 
 class Memory:
-    """Reads the heap once a sample; `total`, `free`, `live` and `largest` are bytes.
+    """Reads the heap once a sample, into its words; `total`, `free`, `live`, `largest` are bytes.
 
     live: None if unknown; largest: of the free blocks, None without the C module; reading: whether
     there is more of the heap to be read before these figures change: see read_on().
     """
 
-    def __init__(self, board, clock):
+    def __init__(self, board, clock, values):
         self._board = board
         self._clock = clock
+        self._values = values
         self._grows = board.heap_grows()
         self._heap = board.native_heap()
-        self._state = self._at_once = None
-        self.total = 0
-        self.free = 0
-        self.live = None
-        self.largest = None
+        self._state = array("i", bytes(_STATE_BYTES))  # of a pass in slices
         self.reading = False
-        self._used = 0
         self._cost_us = 0  # of the last collection made here,
         self._ended_s = 0  # and when that was
         self._ended_ms = 0
         self.collections = 0  # made here
         self.spent_us = 0  # in those, since the agent last charged itself with it
-        if self._heap is not None:
-            self._state = array("i", bytes(_STATE_BYTES))  # of a pass in slices
+        if self._heap is None:
+            self._state[_LARGEST] = _UNKNOWN
+            self._walk()
+        else:
             self._at_once = array("i", bytes(_STATE_BYTES))
             self._heap(self._state, 0)
-            self._take()
-        self.free = self._walk()
+        loops.heap(values, self._state)
         self.collect()
+
+    @property
+    def total(self):
+        """Bytes of the heap."""
+        return self._values[_TOTAL_BYTES]
+
+    @property
+    def free(self):
+        """Bytes that were free in the last sample."""
+        return self._values[_FREE_BYTES]
+
+    @property
+    def live(self):
+        """Bytes that are no garbage, None if that is not known."""
+        live = self._values[_LIVE_BYTES]
+        return None if live == _UNKNOWN else live
+
+    @property
+    def largest(self):
+        """Bytes of the largest free block, None if that is not known."""
+        largest = self._values[_LARGEST_FREE_BLOCK_BYTES]
+        return None if largest == _UNKNOWN else largest
 
     def read(self):
         """Bring the figures up to now; allocates nothing.
@@ -72,23 +97,14 @@ class Memory:
         After a collection made here `free` is still what it was before: used shows the garbage
         that the application lives with, live what is not garbage.
         """
+        state = self._state
         if self._heap is None:
-            self.free = self._walk()
+            self._walk()
         else:
-            self.read_on()
-        used = self.total - self.free
-        live = self.live
-        dropped = self._used - used > self.total >> _DROP_SHIFT and not self._counted()
-        self._used = used
-        if dropped or (live is not None and used < live):
-            self.live = used  # at most so much
-        if live is None:
-            self.collect()
-        elif self.free > self.total >> _LAST_SHIFT:
-            if used - live > self.total >> _LINE_SHIFT:
-                self.collect()
-        elif used - live > self.total >> _LAST_LINE_SHIFT:
-            self.collect(_LAST_PAUSE)
+            self.reading = not self._heap(state, _SLICE)
+        wanted = loops.heap(self._values, state)
+        if wanted:
+            self.collect(_PAUSE if wanted == 1 else _LAST_PAUSE)
 
     def read_on(self):
         """Read one slice more, if there is the C module for it; figures change with the last one.
@@ -97,30 +113,27 @@ class Memory:
         pass before. A collection ends a pass: what it left is newer.
         """
         self.reading = not self._heap(self._state, _SLICE)
-        self._take()
-
-    def _take(self):
-        state = self._state
-        self.total = state[_TOTAL]
-        self.free = state[_FREE]
-        self.largest = state[_LARGEST]
-        if state[_COLLECTIONS]:
-            self.live = state[_LIVE]
+        loops.heap(self._values, self._state)
 
     def _counted(self):
         """Tell whether the C module sees collections: not if a linker did not do as it was told."""
-        return self._heap is not None and self._state[_COLLECTIONS] != 0
+        return self._state[_COLLECTIONS] != 0
 
     def _look(self):
         self._heap(self._at_once, 0)
         return self._at_once
 
     def _walk(self):
+        """Return the free bytes; without the C module they are in `_state` then, too."""
         if self._heap is not None:
             return self._look()[_FREE]
+        state = self._state
         free = self._board.mem_free()
-        if self._grows or not self.total:
-            self.total = free + self._board.mem_alloc()
+        if free > _MOST:
+            free = _MOST
+        if self._grows or not state[_TOTAL]:
+            state[_TOTAL] = min(free + self._board.mem_alloc(), _MOST)
+        state[_FREE] = free
         return free
 
     def collect(self, pause=_PAUSE):
@@ -139,7 +152,9 @@ class Memory:
         self.collections += 1
         self._ended_s = self._clock.s
         self._ended_ms = self._clock.ms
-        self._used = self.live = self.total - self._walk()
+        free = self._walk()
+        values = self._values
+        values[_USED_BYTES] = values[_LIVE_BYTES] = values[_TOTAL_BYTES] - free
         return True
 
     def used_now(self):

@@ -111,7 +111,7 @@ class Meters:
         self.table = [None] * _MAX_METERS
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._next_id = 1
-        self._count = 0
+        self.count = 0  # of those that are taken
 
     def spawn(self, coro, name, priority, lease):
         """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are."""
@@ -143,7 +143,7 @@ class Meters:
 
     def look(self, period_ms):
         """Read all meters, and hold tasks to their leases; allocates nothing."""
-        left = self._count
+        left = self.count
         row = 0
         while left > 0 and row < _MAX_METERS:
             meter = self.table[row]
@@ -195,7 +195,7 @@ class Meters:
                     meter = Meter(self._next_id, name, kind, priority, lease)
                     self._next_id = self._next_id % _MAX_ID + 1
                     self.table[row] = meter
-                    self._count += 1
+                    self.count += 1
                     return meter
         finally:
             self._lock.release()
@@ -208,7 +208,7 @@ class Meters:
             if meter not in self.table:
                 return
             self.table[self.table.index(meter)] = None
-            self._count -= 1
+            self.count -= 1
             meter.task = None
         finally:
             self._lock.release()

@@ -5,8 +5,18 @@ application makes is seen by standing in for the module, or given with `warden.u
 """
 
 import sys
+from array import array
+
+from micropython import const
 
 from .stand_in import StandIn, owner_of
+
+# Places in `words`.
+_CONNECTED = const(0)
+_RSSI_DBM = const(1)
+_SENT = const(2)
+_RECEIVED = const(3)
+_UNKNOWN = const(-0x40000000)
 
 
 def install():
@@ -15,16 +25,16 @@ def install():
 
 
 class Network:
-    """`connected`, `rssi_dbm`, `sent`, `received`: None where nobody can tell."""
+    """`connected`, `rssi_dbm`, `sent`, `received`: None where nobody can tell.
+
+    words: array("i") of these, in this order, as a sample tells them.
+    """
 
     def __init__(self):
         self.available = False
         self.early = "network" in sys.modules  # a WLAN may have been made already
         self.wlan = None
-        self.connected = None
-        self.rssi_dbm = None
-        self.sent = None
-        self.received = None
+        self.words = array("i", [_UNKNOWN] * 4)
         try:
             import network
         except ImportError:
@@ -49,21 +59,46 @@ class Network:
 
         sys.modules["network"] = StandIn(module, self, WLAN=Wlan(make, self))
 
+    @property
+    def connected(self):
+        """1 or 0, None if that is not known."""
+        return self._figure(_CONNECTED)
+
+    @property
+    def rssi_dbm(self):
+        """The signal's strength."""
+        return self._figure(_RSSI_DBM)
+
+    @property
+    def sent(self):
+        """Bytes by sockets that are counted, modulo 2**30."""
+        return self._figure(_SENT)
+
+    @property
+    def received(self):
+        """The same of what came."""
+        return self._figure(_RECEIVED)
+
+    def _figure(self, place):
+        figure = self.words[place]
+        return None if figure == _UNKNOWN else figure
+
     def read(self):
         """Bring the WLAN's state up to now; some ports ask the radio for it, so not every tick."""
         wlan = self.wlan
         if wlan is None:
             return
         try:
-            self.connected = 1 if wlan.isconnected() else 0
-            self.rssi_dbm = wlan.status("rssi") if self.connected else None
-        except (OSError, ValueError):  # not a station, or the port does not tell
-            self.rssi_dbm = None
+            self.words[_CONNECTED] = 1 if wlan.isconnected() else 0
+            self.words[_RSSI_DBM] = wlan.status("rssi") if self.connected else _UNKNOWN
+        except (OSError, ValueError, TypeError):  # not a station, or the port does not tell
+            self.words[_RSSI_DBM] = _UNKNOWN
 
     def count(self, sock):
         """Return `sock`, wrapped so that its bytes are counted."""
         from .counted_socket import Counted
 
-        if self.sent is None:
-            self.sent = self.received = 0
-        return Counted(sock, self)
+        words = self.words
+        if words[_SENT] == _UNKNOWN:
+            words[_SENT] = words[_RECEIVED] = 0
+        return Counted(sock, words)

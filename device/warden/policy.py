@@ -5,7 +5,8 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
-from .deadline import Deadline
+from warden_schema import loops
+
 from .errors import Denied
 from .events import Events
 from .figures import Figures
@@ -27,9 +28,13 @@ _HOST_SESSION_MS = const(10_000)
 _PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
 _TURN_MS = const(5)  # between two looks of one that waits
 _NORMAL = const(1)
+_CRITICAL = const(2)  # of the ladder's levels
 _LEARNED = const(-1)
+_TTL_MS = const(60_000)
 _MAX_TELL_MS = const(60_000)
 _MAX_DETAIL = const(32)
+_MAX_THRESHOLDS = const(8)
+_UPTIME_S = const(0)  # in the sample
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it.
@@ -58,6 +63,18 @@ def _marker_of_one(table):
         table.news[0] = 1
 
     return changed
+
+
+def _holder(ledger):
+    """Return a function of a lease that makes its handle, None where no port tells its end."""
+    try:
+        import weakref  # noqa: F401
+    except ImportError:  # most ports: then a dropped lease ends with its time
+        return None
+    from .held import held
+
+    ledger.watch_dropped()
+    return held
 
 
 class Supply:
@@ -101,31 +118,61 @@ class Supply:
         return self._memory.collect_in_ms(_PAUSE)
 
 
+def _looker(policy):
+    """Return look() of a policy; what it needs is bound as defaults: see `sampler`."""
+
+    def look(
+        passed_ms,
+        policy=policy,
+        needs_look=policy.needs.look,
+        meters=policy.meters,
+        thresholds=policy.thresholds,
+        values=policy.thresholds.values,
+        rows=policy.thresholds.words,
+        ladder=policy.ladder,
+        crossed=loops.crossed,
+    ):
+        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
+        needs_look()
+        if meters.count:
+            meters.look(passed_ms)
+        if values[_UPTIME_S] >= thresholds.due_s:
+            thresholds.renew()
+        if crossed(values, rows, 0, _MAX_THRESHOLDS) >= 0:  # seldom
+            thresholds.look(passed_ms)
+        if thresholds.moved or ladder.level:
+            ladder.look(passed_ms)
+        if policy.telling:
+            policy.tell_of_meters()
+
+    return look
+
+
 class Policy:
     """The tables and the rules; `look`, `tick` and `deliver` are called by the agent."""
 
     def __init__(self, agent, board, limits):
         clock = agent.clock
-        new_lock = agent.locks.lock
+        lock = agent.locks.lock()  # of all that is granted, so that a decision takes one
         new_gate = agent.locks.gate
         max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
-        self.events = Events(clock, new_lock(), new_gate())
-        post = self.events.post
+        self.events = events = Events(clock, lock, new_gate())
+        post = events.post
         supply = Supply(board, agent.memory, agent.load, reserve_permille)
-        self.ledger = Ledger(supply, clock, new_lock(), post)
-        self.needs = Needs(agent.memory, board, clock, new_lock())
+        self.ledger = Ledger(supply, clock, lock, events)
+        self.needs = Needs(agent.memory, board, clock)
         self.operations = Operations(
             clock,
-            new_lock(),
+            lock,
             self.ledger,
-            post,
+            events,
             max_operations,
             operation_timeout_ms,
             agent.load.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
+        self.sessions = Sessions(clock, lock, events, self.ledger, self.operations)
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
@@ -134,14 +181,18 @@ class Policy:
         self.ladder = Ladder(
             self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_gate()
         )
-        self.meters = Meters(board, agent.load, agent.threads, new_lock(), post, overrun_ms)
+        self.meters = Meters(board, agent.load, agent.threads, agent.locks.lock(), post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
         self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
-        self._meters_told = Deadline(clock, 0)  # to the host
-        self._telling = False
+        self.hold = _holder(self.ledger)  # makes what an application gets of a lease
+        self.current_task = agent.load.current_task
+        self._told_until = (0, 0)  # uptime in s and ms: a host is told of the meters
+        self.telling = False
         self._mark_meters = None
+        self.look = _looker(self)
+        self.is_told = False  # whether a host is, by tables()
         note = board.take_note()
         if note is not None:
             post("reset", None, note[:_MAX_DETAIL])
@@ -168,15 +219,16 @@ class Policy:
         self.events.changed = _marker_of_one(events)
         tables.append(events)
         host.hosts = self._hosts
+        self.is_told = True
         return tables
 
     def session_of(self, host_id):
         """Return the session of a host; it is opened when the host first has something."""
         session = self._hosts.get(host_id)
-        if session is None or session not in self.sessions.table:
+        if session is None or not session.is_open():
             session = self.sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
             for other in list(self._hosts):  # one that another host came after may come back
-                if self._hosts[other] not in self.sessions.table:
+                if not self._hosts[other].is_open():
                     del self._hosts[other]
             self._hosts[host_id] = session
         return session
@@ -196,8 +248,11 @@ class Policy:
         """Have a host told of the meters with each sample, for so long."""
         if not 0 <= for_ms <= _MAX_TELL_MS:
             raise ValueError("for_ms must be 0 to 60000")
-        self._meters_told.set(for_ms)
-        self._telling = True
+        clock = self._agent.clock
+        clock.advance()
+        ms = clock.ms + for_ms
+        self._told_until = (clock.s + ms // 1000, ms % 1000)
+        self.telling = True
 
     def limits(self):
         """Return the four that set_limits() sets."""
@@ -230,16 +285,12 @@ class Policy:
 
     # --- by time --------------------------------------------------------------------------------
 
-    def look(self, passed_ms):
-        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
-        self.needs.look()
-        self.meters.look(passed_ms)
-        self.thresholds.look(passed_ms)
-        self.ladder.look(passed_ms)
-        if self._telling:
-            self._telling = not self._meters_told.passed()
-            if self._telling and self._mark_meters is not None:
-                self._mark_meters()
+    def tell_of_meters(self):
+        """Have a host told of the meters, as long as it asked for that."""
+        s, ms = self._told_until
+        self.telling = self._agent.clock.since(s, ms) < 0
+        if self.telling and self._mark_meters is not None:
+            self._mark_meters()
 
     def tick(self):
         """End what is over its time; allocates nothing where nothing is."""
@@ -255,48 +306,72 @@ class Policy:
         """Do what may run the application's code: outside all locks."""
         if self.ladder.due:
             self.ladder.act()
-        if self.events.news:
+        if self.events.told != self.events.seq:
             self.events.deliver()
 
     # --- what is asked --------------------------------------------------------------------------
 
-    def allocate(self, kind, amount, session=None, priority=_NORMAL, **options):
+    def allocate(
+        self,
+        kind,
+        amount,
+        owner="",
+        priority=_NORMAL,
+        ttl_ms=_TTL_MS,
+        session=None,
+        backed=False,
+        mount=None,
+        on_preempt=None,
+    ):
         """Return a lease, or raise Denied; see Ledger.allocate."""
         if session is not None:
             session.admit(kind, amount)
-        self.ladder.admit(priority, amount)
-        lease = self.ledger.allocate(kind, amount, session=session, priority=priority, **options)
-        self._check_open(session, lease.release)
+        if self.ladder.level == _CRITICAL:
+            self.ladder.admit(priority, amount)
+        lease = self.ledger.allocate(
+            kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
+        )
+        if session is not None:
+            self._check_open(session, lease.release)
         return lease
 
-    def begin(self, name, session=None, memory=None, priority=_NORMAL, **options):
+    def begin(
+        self,
+        name,
+        priority=_NORMAL,
+        timeout_ms=None,
+        memory=None,
+        wait_ms=0,
+        session=None,
+        task=None,
+    ):
         """Return an operation that may still wait for its place; see Operations.begin.
 
         memory: bytes, None, or LEARNED (-1): what operations of that name needed at most so far.
         """
         if memory == _LEARNED:
-            memory = self.needs.worst(name) or None
+            memory = self.needs.worst(name)
         if session is not None:
             session.admit_operation()
             if memory:
                 session.admit(_MEMORY, memory)
-        self.ladder.admit(priority)
-        begin = self.operations.begin
-        op = begin(name, session=session, memory=memory, priority=priority, **options)
-        self._check_open(session, op.complete)
+        if self.ladder.level == _CRITICAL:
+            self.ladder.admit(priority)
+        op = self.operations.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
+        if session is not None:
+            self._check_open(session, op.complete)
         return op
 
     def _check_open(self, session, end):
         """End what was made for a session that another thread closed meanwhile; raise Denied."""
-        if session is not None and session not in self.sessions.table:
+        if not session.is_open():
             end()
             session.use()
 
-    def begin_here(self, name, **options):
+    def begin_here(self, name, priority, timeout_ms, memory, wait_ms, session):
         """Begin an operation that its caller carries out: a task of asyncio is cancelled for it."""
-        op = self.begin(name, **options)
-        op.task = self._agent.load.current_task()
-        return op
+        task = self.current_task()
+        return self.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
 
     def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""

@@ -20,11 +20,6 @@ _MAX_DETAIL = const(32)
 _MOST_ROWS = const(16)  # of a table
 
 
-def _left(deadline):
-    """Return the ms until a deadline, None for one that never comes or is not there."""
-    return None if deadline is None else deadline.left_ms()
-
-
 def _id(entry):
     return None if entry is None else entry.id
 
@@ -77,9 +72,10 @@ class LeaseRows(Rows):
         figures = (row, lease.id, lease.kind, lease.amount)
         at = _pack_row(buf, uplink.begin(_LEASE, 11), figures, 4)
         at = codec.put_str(buf, at, lease.owner)
-        left_ms = _left(lease.deadline)
+        owner = self.owner
         ended = lease.outstanding() == 0
-        figures = (lease.priority, _id(lease.session), lease.granted_s, left_ms, ended)
+        left_ms = owner.left_ms(row)
+        figures = (lease.priority, _id(lease.session), owner.granted_s[row], left_ms, ended)
         at = _pack_row(buf, at, figures, 5)
         return codec.put(buf, at, lease.mount)
 
@@ -90,9 +86,11 @@ class OperationRows(Rows):
     def _put(self, uplink, buf, row, op):
         at = _pack_row(buf, uplink.begin(_OPERATION, 12), (row, op.id), 2)
         at = codec.put_str(buf, at, op.name)
-        at = _pack_row(buf, at, (op.priority, op.state, op.permille), 3)
-        at = codec.put_str(buf, at, op.text)
-        figures = (_id(op.session), op.began_s, _left(op.deadline), op.memory)
+        owner = self.owner
+        permille, text = owner.told[row]
+        at = _pack_row(buf, at, (op.priority, op.state, permille), 3)
+        at = codec.put_str(buf, at, text)
+        figures = (_id(op.session), owner.began_s[row], owner.left_of(op), op.memory)
         at = _pack_row(buf, at, figures, 4)
         return codec.put(buf, at, op.told_why())
 
@@ -105,7 +103,7 @@ class SessionRows(Rows):
         at = codec.put_str(buf, at, session.name)
         for quota in session.quotas:  # of any size
             at = codec.put_int(buf, at, quota)
-        return codec.put_int(buf, at, _left(session.deadline))
+        return codec.put_int(buf, at, self.owner.left_ms(row))
 
 
 class EventRows(Table):

@@ -6,11 +6,9 @@ from micropython import const
 
 from warden_schema import loops
 
-from .governor import Governor
-
 _NETWORK_PERIOD_S = const(10)
 _NONE = const(0xFFFF)
-_STORAGE_HISTORY = const(3)
+_MANY_BLOCKS = const(1_000_000)  # a thousand times more would exceed 30 bits
 
 # Places in the sample, in the order of ids.SAMPLE_VALUES.
 _UPTIME_S = const(0)
@@ -38,18 +36,23 @@ _FAULTS = const(21)
 _WANTED_INTERVAL_MS = const(22)
 _BUDGET_PERMILLE = const(23)
 _VALUES = const(24)
-_DERIVED = const(5)  # behind them: what `figures` makes of these for thresholds
 _UNKNOWN = const(-0x40000000)
 
-# In the governor's state.
-_BUDGET = const(0)
-_WANTED = const(1)
-_INTERVAL = const(2)
+# Behind them: what `figures` makes of these for thresholds (24 to 28), and what is kept from one
+# sample to the next. `plain` has the same places.
+_STORAGE_USED = const(26)
+_PERIOD_MS = const(29)  # since the sample before
+_COST_US = const(30)  # of that one, -1: not known
+# 31 to 35: the governor's; 36, 37: bytes sent and used
+_STORED = const(38)  # the storage's figure in the history
+_SHIFT = const(39)  # of the memory's there
+_DUE_S = const(40)  # when the next sample is due: the agent's
+_WORDS = const(42)
 
-# In the history: where its first three are in the sample.
-_FILED = b"\x05\x07\x08"
+PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 
-_PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
+# The period is known from what it begins with.
+_ORDER = ("figures",) + tuple([part for part in PARTS if part != "figures"])
 
 
 def _shift_for(total):
@@ -60,159 +63,197 @@ def _shift_for(total):
     return shift
 
 
-class Sampler:
-    """`take()` reads all sensors of an agent into `values`, array("i"): see `plain` for figures."""
+# What every sample does is bound once, as defaults of its arguments: MicroPython finds a local
+# variable in a tenth of the time that an attribute takes. (A closure of more than five variables
+# would allocate at each call.)
 
-    def __init__(self, agent, budget_permille):
-        self.values = array("i", [_UNKNOWN] * (_VALUES + _DERIVED))
-        self.governor = Governor(budget_permille)
-        self._agent = agent
-        self._ticks_us = agent.ticks_us
-        self._ticks_diff = agent.ticks_diff
-        self._period_ms = 0  # since the sample before
-        self._last_s = 0
-        self._last_ms = 0
-        self._last_sent = 0
-        self._busy_us = 0  # the agent's own time in that period
-        self._network_s = 0
-        self._known = 0  # a bit for each value that was known
-        self._renewed = True  # whether what is read seldom was read: capabilities may differ
-        self._scanned = None  # the storage's rows that the history has
-        self._scanned_us = 0  # in the storage's scan, which has a budget of its own
-        self._scale_memory = _shift_for(agent.memory.total)
-        self._shifts = bytes((self._scale_memory, 0, 0))
-        self._parts = (  # in the order of _PARTS; a bound method is an object: made once
-            self._read_load,
-            agent.memory.read,
-            self._read_network,
-            self._read_storage,
-            self._fill,
-            self._file,
-            self._decide,
-            self._see_capabilities,
-        )
 
-    def take(self):
-        """Take a sample, and see whether its cost keeps to the budget; allocates nothing."""
-        memory = self._agent.memory
-        began = self._ticks_us()
+def _beginner(agent):
+    def begin(
+        agent=agent,
+        session=agent.session,
+        uplink=agent.uplink,
+        clock=agent.clock,
+        values=agent.values,
+        threads=agent.threads.words,
+        network=agent.network.words,
+        renew=loops.renew,
+    ):
+        sent = -1
+        if session is not None:
+            sent = uplink.sent
+            values[_SKIPPED_FRAMES] = session.skipped
+            values[_BAD_FRAMES] = session.bad
+        values[_FAULTS] = agent.faults
+        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        agent.busy_us = 0
+
+    return begin
+
+
+def _taker(sampler, agent, begin):
+    def take(
+        sampler=sampler,
+        agent=agent,
+        begin=begin,
+        memory=agent.memory,
+        values=agent.values,
+        ticks_us=agent.ticks_us,
+        ticks_diff=agent.ticks_diff,
+        read_load=agent.load.read,
+        read_memory=agent.memory.read,
+        keep=loops.keep,
+        open_slots=agent.history.open_slots,
+        ring=agent.history.ring,
+    ):
+        """Take a sample; allocates nothing. What it costs is looked at with the next one."""
+        began = ticks_us()
         collected = memory.spent_us
-        self._begin()
-        for part in self._parts:
-            part()
-        cost = self._ticks_diff(self._ticks_us(), began)
-        cost -= memory.spent_us - collected + self._scanned_us  # which have budgets of their own
-        self.governor.sampled(cost, self._busy_us, self._period_ms)
+        begin()
+        read_load()
+        read_memory()
+        s = values[_UPTIME_S]
+        scanned = sampler.read_seldom() if s >= sampler.seldom_s else 0
+        known = keep(values, open_slots, ring, s)
+        policy = agent.policy
+        if policy is not None:
+            policy.look(values[_PERIOD_MS])
+        if known != sampler.known:
+            sampler.see_capabilities(known)
+        cost = ticks_diff(ticks_us(), began)
+        # Collections and scans have budgets of their own.
+        values[_COST_US] = cost - (memory.spent_us - collected) - scanned
+
+    return take
+
+
+class Sampler:
+    """`take()` reads all sensors of an agent into `values`, array("i"): see `plain` for figures.
+
+    Sensors put their figures there themselves.
+    """
+
+    def __init__(self):
+        values = array("i", [_UNKNOWN] * _WORDS)
+        values[_UPTIME_S] = values[_UPTIME_MS] = 0
+        for place in range(_PERIOD_MS, _WORDS):
+            values[place] = 0
+        values[_STORED] = _UNKNOWN
+        self.values = values
+
+    def join(self, agent):
+        """Sample this agent from now on: all its parts are there."""
+        self._agent = agent
+        self._network_s = 0
+        self.known = -1  # a bit for each value that was known; -1: look at what is anew
+        self._scanned = None  # the storage's rows that the history has
+        self._found = 0  # that of the sample that cost() took
+        self.seldom_s = 0  # when the network or the storage is read again
+        self.values[_SHIFT] = _shift_for(agent.memory.total)
+        begin = _beginner(agent)
+        self.take = _taker(self, agent, begin)
+        self.parts = {
+            "load": agent.load.read,
+            "memory": agent.memory.read,
+            "network": self._read_network,
+            "storage": self._read_storage,
+            "figures": begin,
+            "history": self._file,
+            "policy": self._decide,
+            "capabilities": self._compare,
+        }
+
+    def _file(self):
+        self._found = self._agent.history.add(self.values[_UPTIME_S])
+
+    def _compare(self):
+        if self._found != self.known:
+            self.see_capabilities(self._found)
+
+    def _decide(self):
+        if self._agent.policy is not None:
+            self._agent.policy.look(self.values[_PERIOD_MS])
 
     def cost(self):
-        """Take a sample; return a dict of what each part of it took, in µs."""
-        self._begin()
-        found = {}
-        for name, part in zip(_PARTS, self._parts):
-            began = self._ticks_us()
+        """Take a sample; return what each of PARTS took of it, in µs."""
+        ticks_us = self._agent.ticks_us
+        took = {}
+        for name in _ORDER:
+            part = self.parts[name]
+            began = ticks_us()
             part()
-            found[name] = self._ticks_diff(self._ticks_us(), began)
-        return found
+            took[name] = self._agent.ticks_diff(ticks_us(), began)
+        return [took[name] for name in PARTS]
+
+    def costs(self):
+        """Return that as a dict."""
+        return dict(zip(PARTS, self.cost()))
 
     def stopped(self):
         """Have the figures say that no more samples are taken."""
         self.values[_INTERVAL_MS] = 0
 
-    def _begin(self):
-        clock = self._agent.clock
-        self._period_ms = clock.since(self._last_s, self._last_ms)
-        self._last_s = clock.s
-        self._last_ms = clock.ms
-
-    def _read_load(self):
-        self._agent.load.read(self._period_ms)
+    def read_seldom(self):
+        """Read what is not read with every sample, where it is time; return the µs of a scan."""
+        self._read_network()
+        scanned = self._read_storage()
+        self.seldom_s = min(self._network_s, self._agent.storage.due_s)
+        return scanned
 
     def _read_network(self):
-        s = self._agent.clock.s
-        if s >= self._network_s:
-            self._network_s = s + _NETWORK_PERIOD_S
-            self._renewed = True
-            self._agent.network.read()
+        s = self.values[_UPTIME_S]
+        if s < self._network_s:
+            return
+        self._network_s = s + _NETWORK_PERIOD_S
+        network = self._agent.network
+        connected = network.connected
+        network.read()
+        if connected != network.connected or (connected is None and network.wlan is not None):
+            self.known = -1  # why there is no RSSI may be another reason now
 
     def _read_storage(self):
         agent = self._agent
-        self._scanned_us = 0
-        if agent.storage.due():
-            began = self._ticks_us()
-            changed = agent.storage.read()
+        storage = agent.storage
+        took = 0
+        if self.values[_UPTIME_S] < storage.due_s:
+            return took
+        if storage.due():
+            began = agent.ticks_us()
+            changed = storage.read()
             agent.storage_changed(changed)
-            self._scanned_us = self._ticks_diff(self._ticks_us(), began)
+            took = agent.ticks_diff(agent.ticks_us(), began)
+        rows = storage.rows
+        if rows is not self._scanned:
+            self._scanned = rows
+            self.known = -1
+            values = self.values
+            values[_STORED] = values[_STORAGE_USED] = _UNKNOWN
+            if rows:
+                total = rows[0][2]
+                used = total - rows[0][3]
+                values[_STORED] = used >> _shift_for(total)
+                many = total > _MANY_BLOCKS
+                values[_STORAGE_USED] = used // (total // 1000) if many else used * 1000 // total
+        return took
 
-    def _decide(self):
-        if self._agent.policy is not None:
-            self._agent.policy.look(self._period_ms)
-
-    def _see_capabilities(self):
-        known = loops.known(self.values, _VALUES)
-        if known != self._known or self._renewed:  # seldom
-            self._known = known
-            self._renewed = False
-            agent = self._agent
-            if agent.capabilities.update():
-                agent.capabilities_changed()
+    def see_capabilities(self, known):
+        """Have a host told if the board can tell something else now."""
+        self.known = known
+        agent = self._agent
+        if agent.capabilities.update():
+            agent.capabilities_changed()
 
     def value(self, place):
         """Return a figure of the newest sample, None for what cannot be told."""
         value = self.values[place]
         return None if value == _UNKNOWN else value
 
-    def _fill(self):
-        """Put the sensors' figures into the sample, in the order of ids.SAMPLE_VALUES."""
-        agent = self._agent
-        values = self.values
-        put = loops.put
-        clock = agent.clock
-        memory = agent.memory
-        load = agent.load
-        threads = agent.threads
-        network = agent.network
-        rates = self.governor.state
-        put(values, _UPTIME_S, clock.s, clock.ms, rates[_INTERVAL], memory.total)
-        put(values, _FREE_BYTES, memory.free, memory.live, memory.largest, load.cpu_permille)
-        active = None if threads.early else threads.active
-        put(values, _LOOP_LAG_MS, load.lag_ms, load.worst_ms, load.tasks, active)
-        put(values, _CONNECTED, network.connected, network.rssi_dbm, network.sent, network.received)
-        period_ms = self._period_ms
-        if period_ms > 0:
-            self._busy_us = busy_us = agent.busy_us
-            values[_OVERHEAD_PERMILLE] = (busy_us + (period_ms >> 1)) // period_ms
-            agent.busy_us = 0
-        session = agent.session
-        bad = None
-        if session is not None:
-            sent = agent.uplink.sent
-            if 0 < period_ms < 60_000:  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
-                values[_LINK_BYTES_PER_S] = (sent - self._last_sent & 0xFFFF) * 1000 // period_ms
-            self._last_sent = sent
-            values[_DROPPED_FRAMES] = agent.sample.dropped
-            values[_SKIPPED_FRAMES] = session.skipped
-            bad = session.bad
-        put(values, _BAD_FRAMES, bad, agent.faults, rates[_WANTED], rates[_BUDGET])
-
-    def _file(self):
-        """File the sample's figures in the history."""
-        agent = self._agent
-        history = agent.history
-        loops.shrink(self.values, _FILED, self._shifts, history.row, len(_FILED))
-        rows = agent.storage.rows
-        if rows is not self._scanned:
-            self._scanned = rows
-            self._renewed = True
-            used = rows[0][2] - rows[0][3] >> _shift_for(rows[0][2]) if rows else _NONE
-            history.row[_STORAGE_HISTORY] = used
-        history.add(agent.clock.s)
-
     # --- what the history's figures are -----------------------------------------------------------
 
     def scale(self, metric):
         """Return what a figure in the history is to be multiplied with, by metric."""
         if metric == 0:
-            return 1 << self._scale_memory
+            return 1 << self.values[_SHIFT]
         if metric == 3 and self._agent.storage.rows:
             row = self._agent.storage.rows[0]
             return row[1] << _shift_for(row[2])
@@ -221,7 +262,7 @@ class Sampler:
     def history_limit(self, metric):
         """Return what a metric of the history, memory or storage, can reach; in its scale."""
         if metric == 0:
-            return self._agent.memory.total >> self._scale_memory
+            return self._agent.memory.total >> self.values[_SHIFT]
         blocks = self._agent.storage.rows[0][2]
         return blocks >> _shift_for(blocks)
 

@@ -13,13 +13,13 @@ class Storage:
     def __init__(self, board, clock):
         self._board = board
         self._clock = clock
-        self._due_s = 0
+        self.due_s = 0  # when the next scan is
         self.rows = []
         self.cost_ms = 0
 
     def due(self):
         """Tell whether it is time for a scan."""
-        return self._clock.s >= self._due_s
+        return self._clock.s >= self.due_s
 
     def read(self):
         """Scan all mounts; return the bit mask of the rows that changed, all if their number did.
@@ -31,7 +31,7 @@ class Storage:
         rows = [row for row in [self._scan(mount) for mount in board.mounts()] if row]
         rows = rows[:_MAX_MOUNTS]
         self.cost_ms = board.ticks_diff(board.ticks_ms(), began)
-        self._due_s = self._clock.s + max(_PERIOD_S, self.cost_ms * _PAUSE // 1000)
+        self.due_s = self._clock.s + max(_PERIOD_S, self.cost_ms * _PAUSE // 1000)
         if len(rows) == len(self.rows):
             changed = 0
             for index, row in enumerate(rows):

@@ -5,8 +5,13 @@ start_new_thread` keeps the original.
 """
 
 import sys
+from array import array
+
+from micropython import const
 
 from .stand_in import StandIn, owner_of
+
+_UNKNOWN = const(-0x40000000)
 
 
 def install():
@@ -79,11 +84,15 @@ class Locks:
 
 
 class Threads:
-    """`active`: threads that run now, the main one included; 1 where the port has none."""
+    """`active`: threads that run now, the main one included; 1 where the port has none.
+
+    words: array("i") of what a sample tells: that, or _UNKNOWN.
+    """
 
     def __init__(self):
         self.active = 1
         self.early = "_thread" in sys.modules  # what the application started is not all seen
+        self.words = array("i", [_UNKNOWN if self.early else 1])
         self.available = False
         try:
             import _thread
@@ -99,6 +108,8 @@ class Threads:
         def count(step):
             lock.acquire()
             self.active += step
+            if not self.early:
+                self.words[0] = self.active
             lock.release()
 
         def run(function, args, kwargs):

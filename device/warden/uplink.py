@@ -8,13 +8,56 @@ from array import array
 
 from micropython import const
 
-from warden_schema import codec, frame
+from warden_schema import codec, loops
 
 _MAX_PAYLOAD = const(200)
 _MAX_WIRE = const(406)
 _FRAMES = const(16)  # a power of two
 _SEQ_MASK = const(0xFFFF)
 _RESERVE = const(48)
+
+
+def _sender(uplink, link):
+    """Return send() of an uplink; what it needs is bound as defaults: see `sampler`."""
+
+    def send(
+        length,
+        reserve=_RESERVE,
+        uplink=uplink,
+        link=link,
+        write=link.write,
+        payload=uplink.payload,
+        wire=uplink.wire,
+        sent_at=uplink.sent_at,
+        seal=loops.seal,
+    ):
+        """Send payload[:length]; return False, with nothing sent, if the link does not take it.
+
+        What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still
+        goes when the rest was lost: its acknowledgement opens the window again.
+        """
+        end = seal(payload, length, wire, _MAX_WIRE)
+        sent = uplink.sent
+        unacked = uplink.unacked_frames
+        if unacked:
+            window = link.window
+            if window and (sent - uplink.acked & 0xFFFF) + end + reserve > window:
+                return False
+        written = write(wire, 0, end)
+        if written < end:
+            if not written:
+                return False
+            uplink.at = written
+            uplink.end = end
+        uplink.sent = sent = sent + end & 0xFFFF
+        seq = uplink.seq
+        sent_at[seq & (_FRAMES - 1)] = sent
+        uplink.seq = seq + 1 & _SEQ_MASK
+        if unacked < _FRAMES:
+            uplink.unacked_frames = unacked + 1
+        return True
+
+    return send
 
 
 class Uplink:
@@ -24,19 +67,20 @@ class Uplink:
         self.payload = bytearray(_MAX_PAYLOAD + 2)
         self.sent = 0  # bytes on the wire, modulo 2**16
         self._link = link
-        self._wire = bytearray(_MAX_WIRE)
-        self._at = 0  # what of the last frame is not written yet
-        self._end = 0
+        self.wire = bytearray(_MAX_WIRE)
+        self.at = 0  # what of the last frame is not written yet
+        self.end = 0
         self.seq = 0  # of the next frame
-        self._sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
-        self._acked = 0
-        self._unacked_frames = 0
+        self.sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
+        self.acked = 0
+        self.unacked_frames = 0
+        self.send = _sender(self, link)
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
-        if self._at < self._end:
-            self._at += self._link.write(self._wire, self._at, self._end)
-        return self._at >= self._end
+        if self.at < self.end:
+            self.at += self._link.write(self.wire, self.at, self.end)
+        return self.at >= self.end
 
     def begin(self, kind, fields):
         """Start a message with `fields` fields after kind and seq; return where they go."""
@@ -51,42 +95,14 @@ class Uplink:
             return 5
         return codec.put_int(payload, 2, seq)
 
-    def send(self, length, reserve=_RESERVE):
-        """Send payload[:length]; return False, with nothing sent, if the link does not take it.
-
-        What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still
-        goes when the rest was lost: its acknowledgement opens the window again.
-        """
-        wire = self._wire
-        end = frame.encode(self.payload, length, wire)
-        link = self._link
-        sent = self.sent
-        unacked = self._unacked_frames
-        if unacked:
-            window = link.window
-            if window and (sent - self._acked & 0xFFFF) + end + reserve > window:
-                return False
-        written = link.write(wire, 0, end)
-        if not written:
-            return False
-        self._at = written
-        self._end = end
-        self.sent = sent = (sent + end) & 0xFFFF
-        seq = self.seq
-        self._sent_at[seq & (_FRAMES - 1)] = sent
-        self.seq = (seq + 1) & _SEQ_MASK
-        if unacked < _FRAMES:
-            self._unacked_frames = unacked + 1
-        return True
-
     def acknowledge(self, seq):
         """Take the host's word that it has seen the frame `seq` and those before it."""
         behind = (self.seq - 1 - seq) & _SEQ_MASK
-        if 0 <= seq <= _SEQ_MASK and behind < self._unacked_frames:
-            self._acked = self._sent_at[seq & (_FRAMES - 1)]
-            self._unacked_frames = behind
+        if 0 <= seq <= _SEQ_MASK and behind < self.unacked_frames:
+            self.acked = self.sent_at[seq & (_FRAMES - 1)]
+            self.unacked_frames = behind
 
     def forget(self):
         """Begin anew, with another host: nothing is under way to it."""
-        self._acked = self.sent
-        self._unacked_frames = 0
+        self.acked = self.sent
+        self.unacked_frames = 0

@@ -134,7 +134,16 @@ async def _in_time(
     exchange: Coroutine[Any, Any, tuple[int, Any]], timeout: float
 ) -> tuple[int, Any]:
     """Await it for so many seconds; raise asyncio.TimeoutError then."""
-    if sys.version_info < (3, 11):
-        return await asyncio.wait_for(exchange, timeout)  # a task more: some turns of the loop
-    async with asyncio.timeout(timeout):
-        return await exchange
+    if sys.version_info >= (3, 11):
+        async with asyncio.timeout(timeout):
+            return await exchange
+    # Not wait_for(), which here loses a cancellation that comes just as the answer does.
+    task = asyncio.ensure_future(exchange)
+    try:
+        await asyncio.wait([task], timeout=timeout)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -5,10 +5,6 @@ it gives the same bytes as the `msgpack` package. Decoding is bounded: what a le
 checked against the bytes that are there before anything is made of it.
 """
 
-from array import array
-
-from warden_schema.loops import pack as _pack
-
 try:
     from micropython import const
 except ImportError:  # CPython
@@ -56,19 +52,6 @@ def put_int(buf: bytearray, at: int, value: int | None) -> int:
     else:
         raise OverflowError("more than 64 bits")
     return at + 1
-
-
-def put_words(buf: bytearray, at: int, words: "array[int]", count: int) -> int:
-    """Put the figures of words[:count], nil for what is not known; return where the next item goes.
-
-    words: array("i"), see `plain`. Raises IndexError where there might not be room for them all:
-    five bytes each.
-    """
-    if not 0 <= count <= len(words) or not 0 <= at <= len(buf) - 5 * count:
-        raise IndexError("no room")
-    if count:
-        buf[at] = 0  # raises where the buffer is read-only; written again at once
-    return _pack(buf, at, words, count)
 
 
 def _put_negative(buf: bytearray, at: int, value: int) -> int:

@@ -39,15 +39,25 @@ def crc16(data: ptr8, start: int, end: int, crc: int) -> int:
 
 
 @micropython.viper
-def escape(payload: ptr8, length: int, wire: ptr8, room: int) -> int:
-    """Escape payload[:length] into wire[1:room] and close the frame; return where it ends, or 0."""
+def seal(payload: ptr8, length: int, wire: ptr8, room: int) -> int:
+    """Frame payload[:length] and its CRC into wire[:room]; return where the frame ends, or 0."""
     last = room - 2
+    crc = 0xFFFF
+    wire[0] = _DELIMITER
     to = 1
     at = 0
-    while at < length:
+    end = length + 2
+    while at < end:
         if to >= last:
             return 0
-        byte = payload[at]
+        if at < length:
+            byte = payload[at]
+            high = (crc >> 8 ^ byte) & 0xFF
+            high ^= high >> 4
+            crc = crc << 8 ^ high << 12 ^ high << 5 ^ high
+        else:
+            byte = crc >> 8 & 0xFF
+            crc <<= 8
         if byte == _DELIMITER or byte == _ESCAPE or (byte < 32 and _CONTROLS >> byte & 1):
             wire[to] = _ESCAPE
             to += 1
@@ -70,130 +80,177 @@ _BIAS = const(48)
 _MAX_S = const(200_000)
 
 
-@micropython.viper
-def pack(buf: ptr8, at: int, words: ptr32, count: int) -> int:
-    """Put the figures of words[:count] into buf, from `at` on; return their end."""
-    index = 0
-    while index < count:
-        number = words[index]
-        index += 1
-        if number >> 31:
-            number |= _NEGATIVE
-        if number >= 0:
-            if number < 0x80:
-                buf[at] = number
-            elif number < 0x100:
-                buf[at] = 0xCC
-                at += 1
-                buf[at] = number
-            elif number < 0x10000:
-                buf[at] = 0xCD
-                buf[at + 1] = number >> 8
-                at += 2
-                buf[at] = number
-            else:
-                buf[at] = 0xCE
-                buf[at + 1] = number >> 24
-                buf[at + 2] = number >> 16
-                buf[at + 3] = number >> 8
-                at += 4
-                buf[at] = number
-        elif number == _UNKNOWN:
-            buf[at] = 0xC0
-        elif number >= -0x20:
-            buf[at] = number
-        elif number >= -0x80:
-            buf[at] = 0xD0
-            at += 1
-            buf[at] = number
-        elif number >= -0x8000:
-            buf[at] = 0xD1
-            buf[at + 1] = number >> 8
-            at += 2
-            buf[at] = number
-        else:
-            buf[at] = 0xD2
-            buf[at + 1] = number >> 24
-            buf[at + 2] = number >> 16
-            buf[at + 3] = number >> 8
-            at += 4
-            buf[at] = number
-        at += 1
-    return at
+# What a host was told: see `device/warden/sample_table.py`.
+_SENT = const(0)
+_LEFT = const(1)
+_BASE_SEQ = const(2)
+_SEQ = const(3)
+_WHOLE = const(4)
+_NOW = const(5)
+_BASE = const(29)
+_TOLD = const(53)
+_SAMPLE = const(3)
+_DELTA = const(16)
+_WHOLE_EVERY = const(20)
+_LASTING = const(4)
+_PLACES = const(22)
+_SIZE = const(24)
 
 
 @micropython.viper
-def copy(words: ptr32, to: ptr32, count: int):
-    """Copy words[:count]."""
+def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> int:
+    """Put a sample's message into the payload, a DELTA if that can tell it; return its length."""
     index = 0
-    while index < count:
-        to[index] = words[index]
-        index += 1
-
-
-@micropython.viper
-def compare(
-    values: ptr32, base: ptr32, places: ptr8, lasting: int, count: int, fields: ptr32
-) -> int:
-    """Fill in a DELTA's fields but the first; return how many there are then, or 0."""
+    if told[_SENT] != 0:
+        told[_SENT] = 0
+        while index < _SIZE:
+            told[_BASE + index] = told[_NOW + index]
+            index += 1
+        told[_BASE_SEQ] = told[_SEQ]
+        left = told[_LEFT]
+        if told[_WHOLE] != 0:
+            left = _WHOLE_EVERY
+        told[_LEFT] = left - 1
     index = 0
-    while index < lasting:
-        place = places[index]
-        if values[place] != base[place]:
-            return 0
+    while index < _SIZE:
+        told[_NOW + index] = values[index]
         index += 1
-    passed = values[0] - base[0]
-    if passed < 0 or passed > _MAX_S:
-        return 0
-    passed = passed * 1000 + values[1] - base[1]
-    if passed < 0:
-        return 0
-    fields[2] = passed - values[2] + _BIAS
-    found = 3
+    count = 0
+    passed = told[_NOW] - told[_BASE]
+    if told[_LEFT] != 0 and passed >= 0 and passed <= _MAX_S:
+        passed = passed * 1000 + told[_NOW + 1] - told[_BASE + 1]
+        if passed >= 0:
+            count = 3
     mask = 0
     bit = 1
-    while index < count:
+    index = 0
+    while count != 0 and index < _PLACES:
         place = places[index]
-        value = values[place]
-        old = base[place]
+        value = told[_NOW + place]
+        old = told[_BASE + place]
         if value != old:
             if value >> 31:
                 value |= _NEGATIVE
             if old >> 31:
                 old |= _NEGATIVE
             change = value - old + _BIAS
-            if value == _UNKNOWN or old == _UNKNOWN or found >= _MAX_FIELDS:
-                return 0
-            if change > _MOST or change < -_MOST:
-                return 0
-            fields[found] = change
-            found += 1
-            mask |= bit
-        bit <<= 1
+            if index < _LASTING or count >= _MAX_FIELDS or change > _MOST or change < -_MOST:
+                count = 0
+            elif value == _UNKNOWN or old == _UNKNOWN:
+                count = 0
+            else:
+                told[_TOLD + count] = change
+                count += 1
+                mask |= bit
         index += 1
-    fields[1] = mask
-    return found
+        if index > _LASTING:
+            bit <<= 1
+    told[_SEQ] = seq
+    payload[1] = _DELTA
+    at = 2
+    if seq >= 0x100:
+        payload[2] = 0xCD
+        payload[3] = seq >> 8
+        at = 4
+    elif seq >= 0x80:
+        payload[2] = 0xCC
+        at = 3
+    payload[at] = seq
+    at += 1
+    if count != 0:
+        told[_WHOLE] = 0
+        payload[0] = 0x92 + count
+        index = _TOLD
+        told[index] = (seq - told[_BASE_SEQ] & 0xFFFF) + _BIAS
+        told[index + 1] = mask
+        told[index + 2] = passed - told[_NOW + 2] + _BIAS
+    else:
+        told[_WHOLE] = 1
+        count = _SIZE
+        payload[0] = 0x93
+        payload[1] = _SAMPLE
+        payload[at] = 0xDC
+        payload[at + 1] = 0
+        payload[at + 2] = count
+        at += 3
+        index = _NOW
+    end = index + count
+    while index < end:
+        number = told[index]
+        index += 1
+        if number >> 31:
+            number |= _NEGATIVE
+        if number >= 0:
+            if number >= 0x10000:
+                payload[at] = 0xCE
+                payload[at + 1] = number >> 24
+                payload[at + 2] = number >> 16
+                payload[at + 3] = number >> 8
+                at += 4
+            elif number >= 0x100:
+                payload[at] = 0xCD
+                payload[at + 1] = number >> 8
+                at += 2
+            elif number >= 0x80:
+                payload[at] = 0xCC
+                at += 1
+        elif number == _UNKNOWN:
+            number = 0xC0
+        elif number < -0x8000:
+            payload[at] = 0xD2
+            payload[at + 1] = number >> 24
+            payload[at + 2] = number >> 16
+            payload[at + 3] = number >> 8
+            at += 4
+        elif number < -0x80:
+            payload[at] = 0xD1
+            payload[at + 1] = number >> 8
+            at += 2
+        elif number < -0x20:
+            payload[at] = 0xD0
+            at += 1
+        payload[at] = number
+        at += 1
+    return at
 
 
-@micropython.viper
-def shrink(values: ptr32, places: ptr8, shifts: ptr8, row: ptr16, count: int):
-    """Put figures into row[:count], shifted so that 16 bits hold them."""
-    index = 0
-    while index < count:
-        value = values[places[index]]
-        if value >> 31:  # unknown: none of these is negative
-            value = _NONE
-        else:
-            value >>= shifts[index]
-            if value >= _NONE:
-                value = _NONE - 1
-        row[index] = value
-        index += 1
+# Places in a sample's words, behind its figures too: see `device/warden/sampler.py`.
+_TOTAL_BYTES = const(3)
+_FREE_BYTES = const(4)
+_LIVE_BYTES = const(5)
+_LARGEST_FREE_BLOCK_BYTES = const(6)
+_CPU_PERMILLE = const(7)
+_LOOP_LAG_MS = const(8)
+_LOOP_LAG_WORST_MS = const(9)
+_TASKS = const(10)
+_VALUES = const(24)
+_MEMORY = const(24)
+_AVAILABLE_BYTES = const(28)
+_PERIOD_MS = const(29)
+_COST_US = const(30)
+_BUDGET = const(31)
+_WANTED = const(32)
+_INTERVAL = const(33)
+_MEAN_US = const(34)
+_REST = const(35)
+_LAST_SENT = const(36)
+_USED_BYTES = const(37)
+_STORED = const(38)
+_SHIFT = const(39)
 
 
 @micropython.viper
 def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     """Return the first of rows[row:count] that has to be looked at, or -1."""
+    if row == 0:
+        live = values[_LIVE_BYTES]
+        total = values[_TOTAL_BYTES]
+        if live >> 31 or total < 1000:
+            values[_MEMORY] = _UNKNOWN
+            values[_AVAILABLE_BYTES] = _UNKNOWN
+        else:
+            values[_MEMORY] = live // (total // 1000)
+            values[_AVAILABLE_BYTES] = total - live
     while row < count:
         at = row << 2
         place = rows[at]
@@ -214,21 +271,6 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
                     return row
         row += 1
     return -1
-
-
-@micropython.viper
-def known(values: ptr32, count: int) -> int:
-    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
-    mask = 0
-    index = 0
-    while index < count:
-        value = values[index]
-        if value >> 31:
-            value |= _NEGATIVE
-        if value != _UNKNOWN:
-            mask |= 1 << index
-        index += 1
-    return mask
 
 
 _none = None  # viper can compare with a name only
@@ -299,89 +341,163 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
     return at
 
 
-@micropython.viper
-def put(words: ptr32, at: int, first, second, third, fourth):
-    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
-    none = _none
-    if first is none:
-        words[at] = _UNKNOWN
-    else:
-        number = int(first)
-        if number > _MOST or number < -_MOST:
-            number = _UNKNOWN
-        words[at] = number
-    if second is none:
-        words[at + 1] = _UNKNOWN
-    else:
-        number = int(second)
-        if number > _MOST or number < -_MOST:
-            number = _UNKNOWN
-        words[at + 1] = number
-    if third is none:
-        words[at + 2] = _UNKNOWN
-    else:
-        number = int(third)
-        if number > _MOST or number < -_MOST:
-            number = _UNKNOWN
-        words[at + 2] = number
-    if fourth is none:
-        words[at + 3] = _UNKNOWN
-    else:
-        number = int(fourth)
-        if number > _MOST or number < -_MOST:
-            number = _UNKNOWN
-        words[at + 3] = number
-
-
-# A governor's state: see `device/warden/governor.py`.
-_BUDGET = const(0)
-_WANTED = const(1)
-_INTERVAL = const(2)
-_COST_US = const(3)
-_REST = const(4)
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
 _REST_SHIFT = const(6)
 _MAX_STRETCHED_MS = const(60_000)
+_LONGEST_S = const(536_000)
+_SEEN_MS = const(60_000)
+_MAX_COST_US = const(8_000_000)
+_MAX_BUSY_US = const(16_000_000)
 
 
 @micropython.viper
-def govern(state: ptr32, cost_us: int, busy_us: int, period_ms: int):
-    """Take what a sample cost, and set the interval so that it keeps to the budget."""
-    mean = state[_COST_US]
-    if mean > 0:
-        most = 2 * mean + _STEP
-        if cost_us > most:
-            cost_us = most
-        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, network: ptr32):
+    """Begin a sample at uptime (s, ms), and set the interval to what the last one cost."""
+    period = s - values[0]
+    if period > _LONGEST_S:
+        period = 1 << 29
     else:
-        mean = cost_us
-    state[_COST_US] = mean
-    interval = state[_INTERVAL]
-    if interval == 0:
-        return
-    if period_ms > 0:
-        rest = 0
-        if busy_us > mean:
-            rest = (busy_us - mean << _REST_SHIFT) // period_ms
-        others = state[_REST]
-        most = 2 * others + _STEP
-        if rest > most:
-            rest = most
-        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
-    budget = state[_BUDGET]
-    left = (budget << _REST_SHIFT) - budget - state[_REST]
-    least = budget << (_REST_SHIFT - 2)
-    if left < least:
-        left = least
-    needed = (mean << _REST_SHIFT) // left + 1
-    if needed > interval or needed < interval - (interval >> 2):
-        interval = needed + (needed >> 3)
-        if interval > _MAX_STRETCHED_MS:
-            interval = _MAX_STRETCHED_MS
-        if interval < state[_WANTED]:
-            interval = state[_WANTED]
-        state[_INTERVAL] = interval
+        period = period * 1000 + ms - values[1]
+    values[_PERIOD_MS] = period
+    values[0] = s
+    values[1] = ms
+    values[2] = values[_INTERVAL]
+    values[11] = threads[0]
+    values[12] = network[0]
+    values[13] = network[1]
+    values[14] = network[2]
+    values[15] = network[3]
+    values[22] = values[_WANTED]
+    values[23] = values[_BUDGET]
+    if period > 0:
+        values[16] = (busy + (period >> 1)) // period
+        if sent >= 0 and period < _SEEN_MS:
+            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
+    values[_LAST_SENT] = sent
+    cost = values[_COST_US]
+    if cost >> 31 == 0:
+        values[_COST_US] = -1
+        if cost > _MAX_COST_US:
+            cost = _MAX_COST_US
+        if busy > _MAX_BUSY_US:
+            busy = _MAX_BUSY_US
+        mean = values[_MEAN_US]
+        if mean > 0:
+            most = 2 * mean + _STEP
+            if cost > most:
+                cost = most
+            mean += (cost - mean) >> _SMOOTH_SHIFT
+        else:
+            mean = cost
+        values[_MEAN_US] = mean
+        interval = values[_INTERVAL]
+        if interval != 0:
+            if period > 0:
+                rest = 0
+                if busy > mean:
+                    rest = (busy - mean << _REST_SHIFT) // period
+                others = values[_REST]
+                most = 2 * others + _STEP
+                if rest > most:
+                    rest = most
+                values[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+            budget = values[_BUDGET]
+            left = (budget << _REST_SHIFT) - budget - values[_REST]
+            least = budget << (_REST_SHIFT - 2)
+            if left < least:
+                left = least
+            needed = (mean << _REST_SHIFT) // left + 1
+            if needed > interval or needed < interval - (interval >> 2):
+                interval = needed + (needed >> 3)
+                if interval > _MAX_STRETCHED_MS:
+                    interval = _MAX_STRETCHED_MS
+                if interval < values[_WANTED]:
+                    interval = values[_WANTED]
+                values[_INTERVAL] = interval
+
+
+# What the waits of asyncio are counted in: see `device/warden/load.py`.
+_IDLE = const(0)
+_WORST = const(1)
+_SQUARES = const(2)
+_COUNTED = const(3)
+_ALL_COUNTED = const(4)
+_SQUARES_MAX = const(0x20000000)
+_LONGEST_MS = const(900_000)
+
+
+@micropython.viper
+def load(values: ptr32, cells: ptr32, step: int):
+    """Put what the cells counted in the sample's period into it, and forget it."""
+    period = values[_PERIOD_MS]
+    cpu = _UNKNOWN
+    lag = _UNKNOWN
+    worst = _UNKNOWN
+    if step >= 0 and period > 0 and period < _LONGEST_MS:
+        worst = cells[_WORST]
+        if step > worst:
+            worst = step
+        worst = (worst + 500) // 1000
+        cpu = 1000 - cells[_IDLE] // period
+        if cpu < 0:
+            cpu = 0
+        squares = cells[_SQUARES]
+        if squares < _SQUARES_MAX:
+            lag = (squares // period * 4 // 125 * 64 + 500) // 1000
+    values[_CPU_PERMILLE] = cpu
+    values[_LOOP_LAG_MS] = lag
+    values[_LOOP_LAG_WORST_MS] = worst
+    if cells[_ALL_COUNTED] != 0:
+        values[_TASKS] = cells[_COUNTED]
+    else:
+        values[_TASKS] = _UNKNOWN
+    cells[_IDLE] = 0
+    cells[_WORST] = 0
+    cells[_SQUARES] = 0
+
+
+# What a walk over the heap found: see `device/warden/memory.py`.
+_HEAP_TOTAL = const(0)
+_HEAP_FREE = const(1)
+_HEAP_LARGEST = const(2)
+_HEAP_COLLECTIONS = const(5)
+_HEAP_LIVE = const(9)
+_LINE_SHIFT = const(3)
+_LAST_SHIFT = const(3)
+_LAST_LINE_SHIFT = const(5)
+_DROP_SHIFT = const(5)
+
+
+@micropython.viper
+def heap(values: ptr32, state: ptr32) -> int:
+    """Put what a walk over the heap found into the sample; return how to collect for it, or 0."""
+    total = state[_HEAP_TOTAL]
+    free = state[_HEAP_FREE]
+    used = total - free
+    live = values[_LIVE_BYTES]
+    if live >> 31:
+        live = _UNKNOWN
+    dropped = 0
+    if state[_HEAP_COLLECTIONS] != 0:
+        live = state[_HEAP_LIVE]
+    elif values[_USED_BYTES] - used > total >> _DROP_SHIFT:
+        dropped = 1
+    if dropped != 0 or used < live:
+        live = used
+    values[_TOTAL_BYTES] = total
+    values[_FREE_BYTES] = free
+    values[_LIVE_BYTES] = live
+    values[_LARGEST_FREE_BLOCK_BYTES] = state[_HEAP_LARGEST]
+    values[_USED_BYTES] = used
+    if live < 0:
+        return 1
+    if free > total >> _LAST_SHIFT:
+        if used - live > total >> _LINE_SHIFT:
+            return 1
+    elif used - live > total >> _LAST_LINE_SHIFT:
+        return 2
+    return 0
 
 
 @micropython.viper
@@ -494,12 +610,12 @@ def taken(entries, due: ptr8, count: int) -> int:
 
 # Of an agent that rests: see `plain`.
 _STEPPING = const(0)
-_NOW = const(1)
+_BEGAN = const(1)
 _ARRIVED = const(2)
 _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
-_IDLE = const(6)
+_IDLE_STEPS = const(6)
 _READING = const(7)
 _LOW_BITS = const(0x3FFFFFFF)
 _BUSY_MS = const(10)
@@ -512,15 +628,15 @@ def look(resting: ptr32, news: ptr8, read, chunk, ticks_us) -> int:
         return _BUSY_MS
     resting[_STEPPING] = 1
     now = int(ticks_us()) & _LOW_BITS
-    resting[_NOW] = now
+    resting[_BEGAN] = now
     count = int(read(chunk))
     resting[_ARRIVED] = count
     if count == 0 and news[0] == 0 and resting[_READING] == 0:
         left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
         if left > 0:
             left = left // 1000 + 1
-            idle = resting[_IDLE]
-            resting[_IDLE] = idle + 1
+            idle = resting[_IDLE_STEPS]
+            resting[_IDLE_STEPS] = idle + 1
             if idle == 0:
                 return -left
             resting[_STEPPING] = 0
@@ -533,104 +649,188 @@ _MIN = const(0)
 _MAX = const(1)
 _SUM = const(2)
 _COUNT = const(3)
-_FIELDS = const(4)
-_STATS = const(3)
+_METRICS = const(4)
+_CELLS = const(16)
+_SLOT = const(12)
+_TIERS = const(3)
+_SLOTS = const(60)
+_POINTS = const(12)
+_LEAST_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
 
 
 @micropython.viper
-def gather(cells: ptr32, row: ptr16, metrics: int):
-    """Take row[:metrics] into the cells of a slot that is open."""
-    metric = 0
-    at = 0
-    while metric < metrics:
-        value = row[metric]
-        if value != _NONE:
-            if cells[at + _COUNT] == 0:
-                cells[at + _MIN] = value
-                cells[at + _MAX] = value
-                cells[at + _SUM] = value
+def keep(values: ptr32, open_slots: ptr32, ring: ptr16, s: int) -> int:
+    """File a sample's figures under uptime s; return a bit for each that is known."""
+    tier = 0
+    begins = 0
+    cells = _TIERS
+    slot = s
+    while tier < _TIERS:
+        opened = open_slots[tier]
+        if slot == opened:
+            break
+        slots = 60
+        if tier == 2:
+            slots = 24
+        to = begins + (opened - opened // slots * slots) * _SLOT
+        end = cells + _CELLS
+        while cells < end:
+            count = open_slots[cells + _COUNT]
+            if count == 0:
+                ring[to] = _NONE
+                ring[to + 1] = _NONE
+                ring[to + 2] = _NONE
             else:
-                if value < cells[at + _MIN]:
-                    cells[at + _MIN] = value
-                if value > cells[at + _MAX]:
-                    cells[at + _MAX] = value
-                cells[at + _SUM] += value
-            cells[at + _COUNT] += 1
-        at += _FIELDS
-        metric += 1
-
-
-@micropython.viper
-def file(cells: ptr32, ring: ptr16, to: int, longer: ptr32, metrics: int, last: int):
-    """Put what a slot's cells gathered into ring[to:], and forget it."""
-    end = metrics * _FIELDS
-    at = 0
-    while at < end:
-        count = cells[at + _COUNT]
-        if count == 0:
-            ring[to] = _NONE
-            ring[to + 1] = _NONE
-            ring[to + 2] = _NONE
+                open_slots[cells + _COUNT] = 0
+                least = open_slots[cells + _MIN]
+                greatest = open_slots[cells + _MAX]
+                mean = open_slots[cells + _SUM]
+                if count > 1:
+                    mean = mean // count
+                ring[to] = least
+                ring[to + 1] = mean
+                ring[to + 2] = greatest
+                if tier < _TIERS - 1:
+                    at = cells + _CELLS
+                    if open_slots[at + _COUNT] == 0:
+                        open_slots[at + _MIN] = least
+                        open_slots[at + _MAX] = greatest
+                        open_slots[at + _SUM] = mean
+                    else:
+                        if least < open_slots[at + _MIN]:
+                            open_slots[at + _MIN] = least
+                        if greatest > open_slots[at + _MAX]:
+                            open_slots[at + _MAX] = greatest
+                        open_slots[at + _SUM] += mean
+                    open_slots[at + _COUNT] += 1
+            to += 3
+            cells += 4
+        open_slots[tier] = slot
+        if slot - opened > slots:
+            opened = slot - slots - 1
+        opened += 1
+        while opened < slot:
+            to = begins + (opened - opened // slots * slots) * _SLOT
+            end = to + _SLOT
+            while to < end:
+                ring[to] = _NONE
+                to += 1
+            opened += 1
+        begins += slots * _SLOT
+        slot = slot // 60
+        tier += 1
+    cells = _TIERS
+    metric = 0
+    while metric < _METRICS:
+        if metric == 0:
+            value = values[_LIVE_BYTES]
+        elif metric < 3:
+            value = values[_CPU_PERMILLE - 1 + metric]
         else:
-            cells[at + _COUNT] = 0
-            least = cells[at + _MIN]
-            mean = cells[at + _SUM]
-            if count > 1:
-                mean = mean // count
-            greatest = cells[at + _MAX]
-            ring[to] = least
-            ring[to + 1] = mean
-            ring[to + 2] = greatest
-            if last == 0:
-                if longer[at + _COUNT] == 0:
-                    longer[at + _MIN] = least
-                    longer[at + _MAX] = greatest
-                    longer[at + _SUM] = mean
-                else:
-                    if least < longer[at + _MIN]:
-                        longer[at + _MIN] = least
-                    if greatest > longer[at + _MAX]:
-                        longer[at + _MAX] = greatest
-                    longer[at + _SUM] += mean
-                longer[at + _COUNT] += 1
-        to += _STATS
-        at += _FIELDS
+            value = values[_STORED]
+        if value >> 31 == 0:
+            if metric == 0:
+                value >>= values[_SHIFT]
+            if value >= _NONE:
+                value = _NONE - 1
+            if open_slots[cells + _COUNT] == 0:
+                open_slots[cells + _MIN] = value
+                open_slots[cells + _MAX] = value
+                open_slots[cells + _SUM] = value
+            else:
+                if value < open_slots[cells + _MIN]:
+                    open_slots[cells + _MIN] = value
+                if value > open_slots[cells + _MAX]:
+                    open_slots[cells + _MAX] = value
+                open_slots[cells + _SUM] += value
+            open_slots[cells + _COUNT] += 1
+        cells += 4
+        metric += 1
+    mask = 0
+    index = 0
+    bit = 1
+    while index < _VALUES:
+        value = values[index]
+        if value >> 31:
+            value |= _NEGATIVE
+        if value != _UNKNOWN:
+            mask |= bit
+        bit <<= 1
+        index += 1
+    return mask
 
 
 @micropython.viper
-def means(
-    ring: ptr16, newest: int, slots: int, stride: int, at: int, points: ptr32, most: int
+def note(ring, number: int, kind, s, ms, subject, detail, value):
+    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+    at = (number & 15) * 6
+    ring[at] = kind
+    ring[at + 1] = s
+    ring[at + 2] = ms
+    ring[at + 3] = subject
+    ring[at + 4] = detail
+    ring[at + 5] = value
+
+
+@micropython.viper
+def over(due: ptr32, rows: int, s: int, ms: int) -> int:
+    """Return a bit for each of so many moments in `due` that have come; see plain.over."""
+    mask = 0
+    soonest_s = _MOST
+    soonest_ms = 0
+    row = 0
+    while row < rows:
+        due_s = due[row]
+        due_ms = due[rows + row]
+        if due_s < s or (due_s == s and due_ms <= ms):
+            mask |= 1 << row
+        elif due_s < soonest_s or (due_s == soonest_s and due_ms < soonest_ms):
+            soonest_s = due_s
+            soonest_ms = due_ms
+        row += 1
+    due[rows + rows] = soonest_s
+    due[rows + rows + 1] = soonest_ms
+    return mask
+
+
+@micropython.viper
+def put_off(due: ptr32, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
+    """Set a moment in `due`, so many ms from (s, ms); return its second."""
+    ms += in_ms
+    s += ms // 1000
+    ms %= 1000
+    due[row] = s
+    due[rows + row] = ms
+    return s
+
+
+@micropython.viper
+def forecast(
+    ring: ptr16, newest: int, at: int, points: ptr32, least: ptr8, limit: int, step_s: int
 ) -> int:
-    """Put the means of every five slots of a ring into points[:most], newest first."""
+    """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise."""
     count = 0
-    left = slots
     slot = newest
-    while count < most:
+    while count < _POINTS:
         total = 0
         filled = 0
-        end = left - _SLOTS_A_POINT
-        if end < 0:
-            break
-        while left > end:
-            figure = ring[slot * stride + at]
+        left = _SLOTS_A_POINT
+        while left > 0:
+            figure = ring[at + slot * _SLOT]
             if figure != _NONE:
                 total += figure
                 filled += 1
             slot -= 1
             if slot < 0:
-                slot = slots - 1
+                slot = _SLOTS - 1
             left -= 1
         if filled == 0:
             break
         points[count] = total // filled
         count += 1
-    return count
-
-
-@micropython.viper
-def rises(points: ptr32, count: int) -> int:
-    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    if count < _LEAST_POINTS:
+        return -1
     s = 0
     newer = 0
     while newer < count:
@@ -644,4 +844,17 @@ def rises(points: ptr32, count: int) -> int:
                 s -= 1
             older += 1
         newer += 1
-    return s
+    if s < least[count - _LEAST_POINTS]:
+        return -1
+    third = count // 3
+    rise = 0
+    newer = 0
+    while newer < third:
+        rise += points[newer] - points[count - 1 - newer]
+        newer += 1
+    if rise <= 0:
+        return -1
+    left = limit - points[0]
+    if left <= 0:
+        return 0
+    return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise

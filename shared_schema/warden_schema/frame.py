@@ -15,7 +15,7 @@ The loops themselves check no bounds: here each length is compared with its buff
 from array import array
 
 from warden_schema.loops import crc16 as _crc16
-from warden_schema.loops import escape as _escape
+from warden_schema.loops import seal as _seal
 from warden_schema.loops import take as _take
 
 try:
@@ -60,20 +60,15 @@ def crc16(data: bytes | bytearray, start: int, end: int, crc: int = 0xFFFF) -> i
     return _crc16(data, start, end, crc)
 
 
-def encode(payload: bytearray, length: int, wire: bytearray) -> int:
+def encode(payload: bytes | bytearray, length: int, wire: bytearray) -> int:
     """Frame payload[:length] into `wire`; return the frame's length, or 0 if it does not fit.
 
-    `payload` must have two bytes of room after `length`: the CRC goes there. Allocates nothing.
+    Allocates nothing.
     """
-    if length < 0:
-        raise IndexError("a negative length")
-    # These two raise where the room is not there, or is read-only.
-    payload[length + 1] = 0
-    wire[0] = _DELIMITER
-    crc = _crc16(payload, 0, length, 0xFFFF)
-    payload[length] = crc >> 8
-    payload[length + 1] = crc & 0xFF
-    return _escape(payload, length + 2, wire, len(wire))
+    if not 0 <= length <= len(payload):
+        raise IndexError("not inside the payload")
+    wire[0] = _DELIMITER  # raises where there is no room at all, or it is read-only
+    return _seal(payload, length, wire, len(wire))
 
 
 class Reader:

@@ -47,18 +47,28 @@ def crc16(data, start: int, end: int, crc: int) -> int:
     return crc & 0xFFFF
 
 
-def escape(payload, length: int, wire, room: int) -> int:
-    """Escape payload[:length] into wire[1:room] and close the frame; return where it ends, or 0.
+def seal(payload, length: int, wire, room: int) -> int:
+    """Frame payload[:length] and its CRC into wire[:room]; return where the frame ends, or 0.
 
     0: it does not fit, counting an escaped byte's two also where there is one left to put.
     """
     last = room - 2
+    crc = 0xFFFF
+    wire[0] = _DELIMITER
     to = 1
     at = 0
-    while at < length:
+    end = length + 2
+    while at < end:
         if to >= last:
             return 0
-        byte = payload[at]
+        if at < length:
+            byte = payload[at]
+            high = crc >> 8 ^ byte
+            high ^= high >> 4
+            crc = (crc << 8 ^ high << 12 ^ high << 5 ^ high) & 0xFFFF
+        else:
+            byte = crc >> 8
+            crc = crc << 8 & 0xFFFF
         if byte == _DELIMITER or byte == _ESCAPE or (byte < 32 and _CONTROLS >> byte & 1):
             wire[to] = _ESCAPE
             to += 1
@@ -80,16 +90,149 @@ _BIAS = const(48)
 _MAX_S = const(200_000)  # more than that between two samples, and the next one is told whole
 
 
-def pack(buf, at: int, words, count: int) -> int:
-    """Put the figures of words[:count] into buf, from `at` on; return where they end.
+# What a host was told: see `device/warden/sample_table.py`.
+_SENT = const(0)
+_LEFT = const(1)
+_BASE_SEQ = const(2)
+_SEQ = const(3)
+_WHOLE = const(4)
+_NOW = const(5)
+_BASE = const(29)
+_TOLD = const(53)
+_SAMPLE = const(3)
+_DELTA = const(16)
+_WHOLE_EVERY = const(20)
+_LASTING = const(4)
+_PLACES = const(22)
+_SIZE = const(24)
 
-    As msgpack has them, nil for what is not known; at most 5 bytes each, which must be there.
+
+def tell(values, told, places, seq: int, payload) -> int:
+    """Put a sample's message into the payload, a DELTA if that can tell it; return its length.
+
+    told: array("i") of what `sample_table` says; places[:4]: where a DELTA needs the values to be
+    equal; places[4:22]: where they may differ, in the order of the mask. A DELTA cannot tell it
+    where there are too many changes, or one too great, or where a figure began or ceased to be
+    known. The payload must have 128 bytes of room.
     """
     index = 0
-    while index < count:
-        at = _pack_one(buf, at, words[index])
+    if told[_SENT]:
+        told[_SENT] = 0
+        while index < _SIZE:
+            told[_BASE + index] = told[_NOW + index]
+            index += 1
+        told[_BASE_SEQ] = told[_SEQ]
+        told[_LEFT] = _WHOLE_EVERY - 1 if told[_WHOLE] else told[_LEFT] - 1
+    index = 0
+    while index < _SIZE:
+        told[_NOW + index] = values[index]
         index += 1
+    count = 0
+    passed = told[_NOW] - told[_BASE]
+    if told[_LEFT] and 0 <= passed <= _MAX_S:
+        passed = passed * 1000 + told[_NOW + 1] - told[_BASE + 1]
+        if passed >= 0:
+            count = 3
+    mask = 0
+    bit = 1
+    index = 0
+    while count and index < _PLACES:
+        place = places[index]
+        value = told[_NOW + place]
+        old = told[_BASE + place]
+        if value != old:
+            change = value - old + _BIAS
+            if (
+                index < _LASTING
+                or value == _UNKNOWN
+                or old == _UNKNOWN
+                or count >= _MAX_FIELDS
+                or not -_MOST <= change <= _MOST
+            ):
+                count = 0
+                break
+            told[_TOLD + count] = change
+            count += 1
+            mask |= bit
+        index += 1
+        if index > _LASTING:
+            bit <<= 1
+    told[_SEQ] = seq
+    told[_WHOLE] = 0 if count else 1
+    payload[1] = _DELTA if count else _SAMPLE
+    at = 2
+    if seq >= 0x100:  # as nearly always; an integer as msgpack has it
+        payload[2] = 0xCD
+        payload[3] = seq >> 8
+        at = 4
+    elif seq >= 0x80:
+        payload[2] = 0xCC
+        at = 3
+    payload[at] = seq & 0xFF
+    at += 1
+    if count:
+        payload[0] = 0x92 + count
+        index = _TOLD
+        told[index] = (seq - told[_BASE_SEQ] & 0xFFFF) + _BIAS
+        told[index + 1] = mask
+        told[index + 2] = passed - told[_NOW + 2] + _BIAS
+    else:
+        payload[0] = 0x93
+        payload[at] = 0xDC
+        payload[at + 1] = 0
+        payload[at + 2] = count = _SIZE
+        at += 3
+        index = _NOW
+    end = index + count
+    while index < end:
+        number = told[index]
+        index += 1
+        if number == _UNKNOWN:
+            payload[at] = 0xC0
+        elif -0x20 <= number < 0x80:
+            payload[at] = number & 0xFF
+        else:
+            head = 0xCC if number >= 0 else 0xD0
+            size = 1
+            if not (-0x80 <= number < 0x100):
+                head += 1
+                size = 2
+            if not (-0x8000 <= number < 0x10000):
+                head += 1
+                size = 4
+            payload[at] = head
+            shift = size * 8
+            while shift:
+                shift -= 8
+                at += 1
+                payload[at] = number >> shift & 0xFF
+        at += 1
     return at
+
+
+# Places in a sample's words, behind its figures too: see `device/warden/sampler.py`.
+_TOTAL_BYTES = const(3)
+_FREE_BYTES = const(4)
+_LIVE_BYTES = const(5)
+_LARGEST_FREE_BLOCK_BYTES = const(6)
+_CPU_PERMILLE = const(7)
+_LOOP_LAG_MS = const(8)
+_LOOP_LAG_WORST_MS = const(9)
+_TASKS = const(10)
+_VALUES = const(24)
+_MEMORY = const(24)
+_AVAILABLE_BYTES = const(28)
+_PERIOD_MS = const(29)
+_COST_US = const(30)
+_BUDGET = const(31)
+_WANTED = const(32)
+_INTERVAL = const(33)
+_MEAN_US = const(34)
+_REST = const(35)
+_LAST_SENT = const(36)
+_USED_BYTES = const(37)
+_STORED = const(38)
+_SHIFT = const(39)
 
 
 def pack_row(buf, at: int, row, count: int) -> int:
@@ -132,73 +275,8 @@ def _pack_one(buf, at: int, number: int) -> int:
     return at + 1
 
 
-def copy(words, to, count: int) -> None:
-    """Copy words[:count]."""
-    index = 0
-    while index < count:
-        to[index] = words[index]
-        index += 1
-
-
-def compare(values, base, places, lasting: int, count: int, fields) -> int:
-    """Fill in a DELTA's fields but the first; return how many there are then.
-
-    values, base: samples, as they are and as the host has them; places[:lasting]: where they must
-    be equal; places[lasting:count]: where they may differ. A change is value - base, and its bit is
-    set in the mask. 0: a DELTA cannot tell it, because there are too many changes, or one too
-    great, or because a figure began or ceased to be known.
-    """
-    index = 0
-    while index < lasting:
-        place = places[index]
-        if values[place] != base[place]:
-            return 0
-        index += 1
-    passed = values[0] - base[0]
-    if passed < 0 or passed > _MAX_S:
-        return 0
-    passed = passed * 1000 + values[1] - base[1]
-    if passed < 0:
-        return 0
-    fields[2] = passed - values[2] + _BIAS
-    found = 3
-    mask = 0
-    bit = 1
-    while index < count:
-        place = places[index]
-        value = values[place]
-        old = base[place]
-        if value != old:
-            change = value - old + _BIAS
-            if value == _UNKNOWN or old == _UNKNOWN or found >= _MAX_FIELDS:
-                return 0
-            if change > _MOST or change < -_MOST:
-                return 0
-            fields[found] = change
-            found += 1
-            mask |= bit
-        bit <<= 1
-        index += 1
-    fields[1] = mask
-    return found
-
-
-def shrink(values, places, shifts, row, count: int) -> None:
-    """Put the figures at places[:count] into the row, shifted so that 16 bits hold them.
-
-    row is array("H"); 0xFFFF for what is not known. None of these figures is negative.
-    """
-    index = 0
-    while index < count:
-        value = values[places[index]]
-        if value < 0:
-            value = _NONE
-        else:
-            value >>= shifts[index]
-            if value >= _NONE:
-                value = _NONE - 1
-        row[index] = value
-        index += 1
+def _word(value) -> int:
+    return _UNKNOWN if value is None or not -_MOST <= value <= _MOST else value
 
 
 def crossed(values, rows, row: int, count: int) -> int:
@@ -206,8 +284,16 @@ def crossed(values, rows, row: int, count: int) -> int:
 
     A row is four words: the place of its figure, negative if the row is free; its edge, which a
     good figure does not reach; whether that is so from above; and whether it is to be looked at
-    whatever its figure is.
+    whatever its figure is. From row 0 on, what is made of memory's figures is made first.
     """
+    if row == 0:
+        live = values[_LIVE_BYTES]
+        total = values[_TOTAL_BYTES]
+        values[_MEMORY] = _UNKNOWN
+        values[_AVAILABLE_BYTES] = _UNKNOWN
+        if live >= 0 and total >= 1000:
+            values[_MEMORY] = live // (total // 1000)  # nothing here exceeds 30 bits
+            values[_AVAILABLE_BYTES] = total - live
     while row < count:
         at = row << 2
         place = rows[at]
@@ -222,71 +308,73 @@ def crossed(values, rows, row: int, count: int) -> int:
     return -1
 
 
-def known(values, count: int) -> int:
-    """Return a bit for each of values[:count] that is known, the lowest for the first; up to 30."""
-    mask = 0
-    index = 0
-    while index < count:
-        value = values[index]
-        if value != _UNKNOWN:
-            mask |= 1 << index
-        index += 1
-    return mask
-
-
-def put(words, at: int, first, second, third, fourth) -> None:
-    """Put four figures into words[at:]; None, and what a figure cannot be, is not known."""
-    words[at] = _word(first)
-    words[at + 1] = _word(second)
-    words[at + 2] = _word(third)
-    words[at + 3] = _word(fourth)
-
-
-def _word(value) -> int:
-    return _UNKNOWN if value is None or not -_MOST <= value <= _MOST else value
-
-
-# A governor's state: see `device/warden/governor.py`.
-_BUDGET = const(0)
-_WANTED = const(1)
-_INTERVAL = const(2)
-_COST_US = const(3)
-_REST = const(4)
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
 _STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
 _REST_SHIFT = const(6)
 _MAX_STRETCHED_MS = const(60_000)
+_LONGEST_S = const(536_000)
+_SEEN_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+_MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
+_MAX_BUSY_US = const(16_000_000)
 
 
-def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
-    """Take what a sample cost, and set the interval so that it keeps to the budget.
+def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
+    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
 
-    state is array("i"), as in `device/warden/governor.py`. All of what is in it and comes here is
-    so small that nothing exceeds 31 bits.
+    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
+    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
+    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
+    `device/warden/governor.py`.
     """
-    mean = state[_COST_US]
+    period = s - values[0]
+    period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
+    values[_PERIOD_MS] = period
+    values[0] = s
+    values[1] = ms
+    values[2] = values[_INTERVAL]
+    values[11] = threads[0]
+    values[12] = network[0]
+    values[13] = network[1]
+    values[14] = network[2]
+    values[15] = network[3]
+    values[22] = values[_WANTED]
+    values[23] = values[_BUDGET]
+    if period > 0:
+        values[16] = (busy + (period >> 1)) // period
+        if sent >= 0 and period < _SEEN_MS:
+            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
+    values[_LAST_SENT] = sent
+    cost = values[_COST_US]
+    if cost < 0:
+        return
+    values[_COST_US] = -1
+    if cost > _MAX_COST_US:
+        cost = _MAX_COST_US
+    if busy > _MAX_BUSY_US:
+        busy = _MAX_BUSY_US
+    mean = values[_MEAN_US]
     if mean > 0:
         most = 2 * mean + _STEP
-        if cost_us > most:
-            cost_us = most
-        mean += (cost_us - mean) >> _SMOOTH_SHIFT
+        if cost > most:
+            cost = most
+        mean += (cost - mean) >> _SMOOTH_SHIFT
     else:
-        mean = cost_us
-    state[_COST_US] = mean
-    interval = state[_INTERVAL]
+        mean = cost
+    values[_MEAN_US] = mean
+    interval = values[_INTERVAL]
     if interval == 0:
         return
-    if period_ms > 0:
+    if period > 0:
         rest = 0
-        if busy_us > mean:
-            rest = (busy_us - mean << _REST_SHIFT) // period_ms  # µs / ms: permille
-        others = state[_REST]
+        if busy > mean:
+            rest = (busy - mean << _REST_SHIFT) // period  # µs / ms: permille
+        others = values[_REST]
         most = 2 * others + _STEP
         if rest > most:
             rest = most
-        state[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
-    budget = state[_BUDGET]
-    left = (budget << _REST_SHIFT) - budget - state[_REST]
+        values[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
+    budget = values[_BUDGET]
+    left = (budget << _REST_SHIFT) - budget - values[_REST]
     least = budget << (_REST_SHIFT - 2)
     if left < least:
         left = least
@@ -296,9 +384,82 @@ def govern(state, cost_us: int, busy_us: int, period_ms: int) -> None:
         if interval > _MAX_STRETCHED_MS:
             interval = _MAX_STRETCHED_MS
         # What was asked for may be longer than any stretched one.
-        if interval < state[_WANTED]:
-            interval = state[_WANTED]
-        state[_INTERVAL] = interval
+        if interval < values[_WANTED]:
+            interval = values[_WANTED]
+        values[_INTERVAL] = interval
+
+
+# What the waits of asyncio are counted in: see `device/warden/load.py`.
+_IDLE = const(0)
+_WORST = const(1)
+_SQUARES = const(2)
+_COUNTED = const(3)
+_ALL_COUNTED = const(4)
+_SQUARES_MAX = const(0x20000000)
+_LONGEST_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+
+
+def load(values, cells, step: int) -> None:
+    """Put what the cells counted in the sample's period into it, and forget it.
+
+    step: µs of the step that is running now, -1 if not all of the period was watched.
+    """
+    period = values[_PERIOD_MS]
+    cpu = lag = worst = _UNKNOWN
+    if step >= 0 and 0 < period < _LONGEST_MS:
+        worst = (max(step, cells[_WORST]) + 500) // 1000
+        cpu = 1000 - cells[_IDLE] // period  # µs / ms: permille
+        if cpu < 0:
+            cpu = 0
+        squares = cells[_SQUARES]
+        if squares < _SQUARES_MAX:
+            # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
+            lag = (squares // period * 4 // 125 * 64 + 500) // 1000
+    values[_CPU_PERMILLE] = cpu
+    values[_LOOP_LAG_MS] = lag
+    values[_LOOP_LAG_WORST_MS] = worst
+    values[_TASKS] = cells[_COUNTED] if cells[_ALL_COUNTED] else _UNKNOWN
+    cells[_IDLE] = cells[_WORST] = cells[_SQUARES] = 0
+
+
+# What a walk over the heap found: see `device/warden/memory.py`.
+_HEAP_TOTAL = const(0)
+_HEAP_FREE = const(1)
+_HEAP_LARGEST = const(2)
+_HEAP_COLLECTIONS = const(5)
+_HEAP_LIVE = const(9)
+_LINE_SHIFT = const(3)  # collect when used exceeds live by an eighth of the heap
+_LAST_SHIFT = const(3)  # the last eighth of the heap: there it is
+_LAST_LINE_SHIFT = const(5)  # a 32nd
+_DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: there was a collection
+
+
+def heap(values, state) -> int:
+    """Put what a walk over the heap found into the sample, and what of it is live.
+
+    Return 1 if that should be looked at by collecting, 2 in the last eighth of the heap, else 0.
+    """
+    total = state[_HEAP_TOTAL]
+    free = state[_HEAP_FREE]
+    used = total - free
+    live = values[_LIVE_BYTES]
+    dropped = 0
+    if state[_HEAP_COLLECTIONS] != 0:
+        live = state[_HEAP_LIVE]
+    elif values[_USED_BYTES] - used > total >> _DROP_SHIFT:
+        dropped = 1
+    if dropped or used < live:
+        live = used  # at most so much
+    values[_TOTAL_BYTES] = total
+    values[_FREE_BYTES] = free
+    values[_LIVE_BYTES] = live
+    values[_LARGEST_FREE_BLOCK_BYTES] = state[_HEAP_LARGEST]
+    values[_USED_BYTES] = used
+    if live < 0:
+        return 1
+    if free > total >> _LAST_SHIFT:
+        return 1 if used - live > total >> _LINE_SHIFT else 0
+    return 2 if used - live > total >> _LAST_LINE_SHIFT else 0
 
 
 def take(data, at: int, end: int, payload, marks) -> int:
@@ -415,12 +576,12 @@ def taken(entries, due, count: int) -> int:
 
 # Of an agent that rests: see `device/warden/agent.py`.
 _STEPPING = const(0)
-_NOW = const(1)
+_BEGAN = const(1)
 _ARRIVED = const(2)
 _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
-_IDLE = const(6)
+_IDLE_STEPS = const(6)
 _READING = const(7)
 _LOW_BITS = const(0x3FFFFFFF)
 _BUSY_MS = const(10)
@@ -439,15 +600,15 @@ def look(resting, news, read, chunk, ticks_us) -> int:
         return _BUSY_MS
     resting[_STEPPING] = 1
     now = ticks_us() & _LOW_BITS
-    resting[_NOW] = now
+    resting[_BEGAN] = now
     count = read(chunk)
     resting[_ARRIVED] = count
     if count == 0 and news[0] == 0 and resting[_READING] == 0:
         left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
         if left > 0:
             left = left // 1000 + 1
-            idle = resting[_IDLE]
-            resting[_IDLE] = idle + 1
+            idle = resting[_IDLE_STEPS]
+            resting[_IDLE_STEPS] = idle + 1
             if idle == 0:
                 return -left
             resting[_STEPPING] = 0
@@ -460,110 +621,184 @@ _MIN = const(0)
 _MAX = const(1)
 _SUM = const(2)
 _COUNT = const(3)
-_FIELDS = const(4)
-_STATS = const(3)
+_METRICS = const(4)
+_CELLS = const(16)  # of a tier
+_SLOT = const(12)  # figures: least, mean, greatest of each metric
+_TIERS = const(3)
+_SLOTS = const(60)
+_POINTS = const(12)
+_LEAST_POINTS = const(6)
 _SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
-def gather(cells, row, metrics: int) -> None:
-    """Take row[:metrics] into the cells of a slot that is open.
+def keep(values, open_slots, ring, s: int) -> int:
+    """File a sample's figures under uptime s; return a bit for each that is known, from the first.
 
-    row is array("H"), 0xFFFF for no value; cells array("i"): least, greatest, sum and count of each
-    metric.
+    open_slots: array("i"), each tier's open slot, and behind these the least, greatest, sum and
+    count of its metrics; ring: array("H"), the slots that are closed, tier after tier.
     """
-    metric = 0
-    at = 0
-    while metric < metrics:
-        value = row[metric]
-        if value != _NONE:
-            if cells[at + _COUNT] == 0:
-                cells[at + _MIN] = value
-                cells[at + _MAX] = value
-                cells[at + _SUM] = value
+    tier = 0
+    begins = 0
+    cells = _TIERS
+    slot = s
+    while tier < _TIERS and slot != open_slots[tier]:  # the open one ends
+        opened = open_slots[tier]
+        slots = 24 if tier == 2 else 60
+        to = begins + opened % slots * _SLOT
+        end = cells + _CELLS
+        while cells < end:
+            count = open_slots[cells + _COUNT]
+            if count == 0:
+                ring[to] = ring[to + 1] = ring[to + 2] = _NONE
             else:
-                if value < cells[at + _MIN]:
-                    cells[at + _MIN] = value
-                if value > cells[at + _MAX]:
-                    cells[at + _MAX] = value
-                cells[at + _SUM] += value
-            cells[at + _COUNT] += 1
-        at += _FIELDS
-        metric += 1
-
-
-def file(cells, ring, to: int, longer, metrics: int, last: int) -> None:
-    """Put what a slot's cells gathered into ring[to:], and forget it.
-
-    ring is array("H"): least, mean and greatest of each metric. Unless `last` is 1, they are
-    gathered into the cells of the longer slot too.
-    """
-    end = metrics * _FIELDS
-    at = 0
-    while at < end:
-        count = cells[at + _COUNT]
-        if count == 0:
-            ring[to] = _NONE
-            ring[to + 1] = _NONE
-            ring[to + 2] = _NONE
+                open_slots[cells + _COUNT] = 0
+                least = open_slots[cells + _MIN]
+                greatest = open_slots[cells + _MAX]
+                mean = open_slots[cells + _SUM]
+                if count > 1:
+                    mean = mean // count
+                ring[to] = least
+                ring[to + 1] = mean
+                ring[to + 2] = greatest
+                if tier < _TIERS - 1:
+                    at = cells + _CELLS  # of the longer one that it is a part of
+                    if open_slots[at + _COUNT] == 0:
+                        open_slots[at + _MIN] = least
+                        open_slots[at + _MAX] = greatest
+                        open_slots[at + _SUM] = mean
+                    else:
+                        if least < open_slots[at + _MIN]:
+                            open_slots[at + _MIN] = least
+                        if greatest > open_slots[at + _MAX]:
+                            open_slots[at + _MAX] = greatest
+                        open_slots[at + _SUM] += mean
+                    open_slots[at + _COUNT] += 1
+            to += 3
+            cells += 4
+        open_slots[tier] = slot
+        if slot - opened > slots:
+            opened = slot - slots - 1
+        opened += 1
+        while opened < slot:  # those between have no value
+            to = begins + opened % slots * _SLOT
+            end = to + _SLOT
+            while to < end:
+                ring[to] = _NONE
+                to += 1
+            opened += 1
+        begins += slots * _SLOT
+        slot = slot // 60
+        tier += 1
+    cells = _TIERS
+    metric = 0
+    while metric < _METRICS:
+        if metric == 0:
+            value = values[_LIVE_BYTES]
+        elif metric < 3:
+            value = values[_CPU_PERMILLE - 1 + metric]
         else:
-            cells[at + _COUNT] = 0
-            least = cells[at + _MIN]
-            mean = cells[at + _SUM]
-            if count > 1:
-                mean = mean // count
-            greatest = cells[at + _MAX]
-            ring[to] = least
-            ring[to + 1] = mean
-            ring[to + 2] = greatest
-            if last == 0:
-                if longer[at + _COUNT] == 0:
-                    longer[at + _MIN] = least
-                    longer[at + _MAX] = greatest
-                    longer[at + _SUM] = mean
-                else:
-                    if least < longer[at + _MIN]:
-                        longer[at + _MIN] = least
-                    if greatest > longer[at + _MAX]:
-                        longer[at + _MAX] = greatest
-                    longer[at + _SUM] += mean
-                longer[at + _COUNT] += 1
-        to += _STATS
-        at += _FIELDS
+            value = values[_STORED]
+        if value >= 0:
+            if metric == 0:
+                value >>= values[_SHIFT]
+            if value >= _NONE:
+                value = _NONE - 1
+            if open_slots[cells + _COUNT] == 0:
+                open_slots[cells + _MIN] = value
+                open_slots[cells + _MAX] = value
+                open_slots[cells + _SUM] = value
+            else:
+                if value < open_slots[cells + _MIN]:
+                    open_slots[cells + _MIN] = value
+                if value > open_slots[cells + _MAX]:
+                    open_slots[cells + _MAX] = value
+                open_slots[cells + _SUM] += value
+            open_slots[cells + _COUNT] += 1
+        cells += 4
+        metric += 1
+    mask = 0
+    index = 0
+    while index < _VALUES:
+        if values[index] != _UNKNOWN:
+            mask |= 1 << index
+        index += 1
+    return mask
 
 
-def means(ring, newest: int, slots: int, stride: int, at: int, points, most: int) -> int:
-    """Put the means of every five slots of a ring into points[:most], newest first.
+def note(ring, number: int, kind, s, ms, subject, detail, value):
+    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+    at = (number & 15) * 6
+    ring[at] = kind
+    ring[at + 1] = s
+    ring[at + 2] = ms
+    ring[at + 3] = subject
+    ring[at + 4] = detail
+    ring[at + 5] = value
 
-    ring is array("H"), `stride` figures a slot, of which the one `at` is looked at; newest: the
-    slot to begin with. Return how many there are: it ends with five slots that have no value.
+
+def over(due, rows: int, s: int, ms: int) -> int:
+    """Return a bit for each of so many moments in `due` that have come by (s, ms).
+
+    due: array("i"), the seconds of all and then the milliseconds of all; 2**30 - 1 s is never. Its
+    two last words become the soonest of those that are still to come.
+    """
+    mask = 0
+    soonest_s = _MOST
+    soonest_ms = 0
+    row = 0
+    while row < rows:
+        due_s = due[row]
+        due_ms = due[rows + row]
+        if due_s < s or (due_s == s and due_ms <= ms):
+            mask |= 1 << row
+        elif due_s < soonest_s or (due_s == soonest_s and due_ms < soonest_ms):
+            soonest_s = due_s
+            soonest_ms = due_ms
+        row += 1
+    due[rows + rows] = soonest_s
+    due[rows + rows + 1] = soonest_ms
+    return mask
+
+
+def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
+    """Set a moment in `due` (see `over`), so many ms from (s, ms); return its second."""
+    ms += in_ms
+    s += ms // 1000
+    ms %= 1000
+    due[row] = s
+    due[rows + row] = ms
+    return s
+
+
+def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
+    """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise.
+
+    ring: array("H"), from `at` on 60 slots of step_s, of which `newest` is the one closed last;
+    each point is the mean of five, the newest first; they end with five that have no value.
+    points: array("i"), room for twelve; least: the least S of Kendall's, the pairs that rise less
+    those that fall, that six, seven … twelve of them must have. See `device/warden/forecast.py`.
     """
     count = 0
-    left = slots
     slot = newest
-    while count < most:
+    while count < _POINTS:
         total = 0
         filled = 0
-        end = left - _SLOTS_A_POINT
-        if end < 0:
-            break
-        while left > end:
-            figure = ring[slot * stride + at]
+        left = _SLOTS_A_POINT
+        while left > 0:
+            figure = ring[at + slot * _SLOT]
             if figure != _NONE:
                 total += figure
                 filled += 1
             slot -= 1
             if slot < 0:
-                slot = slots - 1
+                slot = _SLOTS - 1
             left -= 1
         if filled == 0:
             break
         points[count] = total // filled
         count += 1
-    return count
-
-
-def rises(points, count: int) -> int:
-    """Return Kendall's S of points[:count], newest first: pairs that rise less those that fall."""
+    if count < _LEAST_POINTS:
+        return -1
     s = 0
     newer = 0
     while newer < count:
@@ -577,4 +812,17 @@ def rises(points, count: int) -> int:
                 s -= 1
             older += 1
         newer += 1
-    return s
+    if s < least[count - _LEAST_POINTS]:
+        return -1
+    third = count // 3
+    rise = 0
+    newer = 0
+    while newer < third:
+        rise += points[newer] - points[count - 1 - newer]
+        newer += 1
+    if rise <= 0:
+        return -1
+    left = limit - points[0]
+    if left <= 0:
+        return 0
+    return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise

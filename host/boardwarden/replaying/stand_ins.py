@@ -6,6 +6,7 @@ history, sampler and policy are the board's own. Figures are in the board's unit
 
 from __future__ import annotations
 
+from array import array
 from typing import Any, NamedTuple
 
 from warden_schema import ids
@@ -15,9 +16,9 @@ from .board_code import load
 _PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _OWN = ("overhead", "link_bytes_per_s", "dropped_frames", "bad_frames")  # the agent's own figures
 _UNKNOWN = -0x40000000  # in the board's sample: see warden_schema.plain
+_MOST = 0x3FFFFFFF
 _SAMPLED = {"overhead": "overhead_permille"}
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
-_STORAGE_HISTORY = ids.METRICS.index("storage_used_bytes")
 
 
 class Figures(NamedTuple):
@@ -47,7 +48,7 @@ COLUMNS = Figures._fields
 
 def _word(figure: int | None) -> int:
     """Return a figure as the board's sample has it."""
-    return _UNKNOWN if figure is None else figure
+    return _UNKNOWN if figure is None or abs(figure) > _MOST else figure
 
 
 def in_board_units(recorded: tuple[Any, ...]) -> Figures:
@@ -124,17 +125,11 @@ class Load:
 
     def __init__(self) -> None:
         self.cpu_permille: int | None = None
-        self.lag_ms: int | None = None
-        self.worst_ms: int | None = None
-        self.tasks: int | None = None
 
     def show(self, figures: Figures) -> None:
         self.cpu_permille = figures.cpu
-        self.lag_ms = figures.loop_lag_s
-        self.worst_ms = figures.loop_lag_worst_s
-        self.tasks = figures.tasks
 
-    def read(self, period_ms: int) -> None:
+    def read(self) -> None:
         pass
 
     def in_loop(self) -> bool:
@@ -147,14 +142,14 @@ class Load:
 class Network:
     """The WLAN."""
 
+    connected = wlan = None  # nothing that would be another reason why it cannot tell
+
     def __init__(self) -> None:
-        self.connected: int | None = None
-        self.rssi_dbm: int | None = None
-        self.sent = self.received = None
+        self.words = array("i", [_UNKNOWN] * 4)
 
     def show(self, figures: Figures) -> None:
-        self.connected = figures.connected
-        self.rssi_dbm = figures.rssi_dbm
+        self.words[0] = _word(figures.connected)
+        self.words[1] = _word(figures.rssi_dbm)
 
     def read(self) -> None:
         pass
@@ -162,6 +157,8 @@ class Network:
 
 class Storage:
     """Mounts: (mount, block bytes, blocks, free blocks, available blocks) each."""
+
+    due_s = 0  # what is there is looked at with each sample
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
@@ -173,10 +170,8 @@ class Storage:
 class Threads:
     """A count."""
 
-    early = False
-
     def __init__(self) -> None:
-        self.active: int | None = None
+        self.words = array("i", [_UNKNOWN])
 
 
 class Capabilities:
@@ -222,8 +217,7 @@ class Agent:
     measured then.
     """
 
-    session = None  # nobody is told anything
-    link = None
+    session = uplink = link = None  # nobody is told anything
     busy_us = 0
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
@@ -234,19 +228,30 @@ class Agent:
         self.storage, self.threads = Storage(), Threads()
         self.locks = load("threads").Locks(False)
         self.capabilities = Capabilities()
-        self.history = load("history").History()
+        self.sampler = load("sampler").Sampler()
+        self.values = self.sampler.values
+        self.governor = load("governor").Governor(self.values, 1000)
+        self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
         self.faults = _UNKNOWN
         self.policy: Any = self  # whom the sampler has look at a sample
-        self.sampler = load("sampler").Sampler(self, 1000)
-        self.governor = self.sampler.governor
-        self.values = self.sampler.values
+        self.sampler.join(self)
         self.figures = NOTHING
         self.time.now_ms = start_ms
         self.clock.advance()
-        self.memory.show(first)
-        self.load.show(first)
+        self._show(first)
         self.decisions = load("policy").Policy(self, self.board, limits)
+
+    def _show(self, figures: Figures) -> None:
+        """Have the sensors tell these."""
+        for part in (self.memory, self.load, self.network):
+            part.show(figures)
+        self.threads.words[0] = _word(figures.threads)
+        memory = self.memory
+        heap = (memory.total, memory.free, memory.live, memory.largest)
+        loop = (figures.cpu, figures.loop_lag_s, figures.loop_lag_worst_s, figures.tasks)
+        for place, figure in enumerate(heap + loop, _PLACES["total_bytes"]):
+            self.values[place] = _word(figure)
 
     def advance(self, uptime_ms: int) -> None:
         """Bring the clock to an uptime, if that is later, and end what is over its time."""
@@ -257,16 +262,12 @@ class Agent:
     def sample(self, uptime_ms: int, figures: Figures) -> None:
         """Have the board's code look at a sample, and do what follows."""
         self.advance(uptime_ms)
-        for part in (self.memory, self.load, self.network):
-            part.show(figures)
-        self.threads.early = figures.threads is None
-        self.threads.active = figures.threads or 0
+        self._show(figures)
         self.faults = _word(figures.faults)
         self.figures = figures
         mounts = self.storage.rows
         if figures is NOTHING:  # nor what is told of mounts
             self.storage.rows = []
-            self.history.row[_STORAGE_HISTORY] = ids.NO_VALUE
         self.sampler.take()
         self.storage.rows = mounts
         self.decisions.deliver()

@@ -12,6 +12,7 @@ from meter import measure, measure_each, nothing, tell
 from micropython import heap_lock, heap_unlock
 
 import warden
+from warden.sampler import PARTS
 from warden_schema import frame
 
 agent, line = started()
@@ -93,6 +94,7 @@ policy = agent.policy
 
 def next_second():
     agent.clock.s += 1
+    agent.values[0] = agent.clock.s
 
 
 def whole():
@@ -103,22 +105,17 @@ def framed():
     due()
     global length, end
     length = agent.sample.encode(0, uplink)
-    end = frame.encode(uplink.payload, length, uplink._wire)
+    end = frame.encode(uplink.payload, length, uplink.wire)
 
 
 length = end = 0
 framed()
-wire, payload = uplink._wire, uplink.payload
+wire, payload = uplink.wire, uplink.payload
 agent.clock.s = agent.clock.s // 60 * 60 + 65  # no minute ends in what follows
 quiet()
 measure("part_gc_mem_free", gc.mem_free)
-try:
-    from warden.sampler import _PARTS
-
-    for name, part in zip(_PARTS, agent.sampler._parts):
-        measure("part_" + name, part, next_second if name == "history" else hear)
-except (ImportError, AttributeError) as error:
-    print("? part", error)
+for name in PARTS:
+    measure("part_" + name, agent.sampler.parts[name], next_second if name == "history" else hear)
 measure("part_policy_tick", policy.tick)
 measure("part_encode", lambda: agent.sample.encode(0, uplink))
 measure("part_encode_whole", lambda: agent.sample.encode(0, uplink), whole)
