@@ -420,6 +420,68 @@ def _taken(stream, size):
     return payloads, reader.bad
 
 
+def test_rows_that_are_taken_are_found_the_same():
+    quick, slow = both()
+    chance = Chance(41)
+    for _ in range(100):
+        entries = [None if chance.below(2) else object() for _ in range(chance.below(17))]
+        count = len(entries)
+        mask = sum(1 << row for row in range(count) if entries[row] is not None)
+        for kind in (quick, slow):
+            due = bytearray(b"\x07" * (count + 1))
+            assert kind.taken(entries, due, count) == mask
+            assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
+
+
+def _looked(kind, resting, news, count, now):
+    words = array("i", resting)
+    calls = []
+
+    def read(chunk):
+        calls.append(chunk)
+        return count
+
+    wait = kind.look(words, news, read, news, lambda: now)
+    return wait, list(words), len(calls)
+
+
+def test_a_look_finds_the_same():
+    quick, slow = both()
+    chance = Chance(43)
+    seen = set()
+    mask = (1 << 25) - 1
+    for turn in range(400):
+        began = chance.below(1 << 15) << 10
+        passed = chance.below(1 << 11) * 1000
+        now = (began + passed) & mask if turn % 2 else began + passed
+        stepping = chance.below(8) == 0
+        resting = [int(stepping), 5, 6, began, 1_000_000, mask]
+        resting += [chance.below(3), int(chance.below(8) == 0)]
+        news = bytearray([int(chance.below(8) == 0)])
+        count = chance.below(32) if chance.below(4) == 0 else 0
+        one = _looked(slow, resting, news, count, now)
+        assert _looked(quick, resting, news, count, now) == one, (resting, news, count, now)
+        wait, words, reads = one
+        seen.add((wait > 0) - (wait < 0))
+        if stepping:
+            assert (wait, reads, words) == (10, 0, resting)
+            continue
+        idle = not (news[0] or count or resting[7]) and passed < 1_000_000
+        assert reads == 1
+        assert words[0] == (0 if wait > 0 else 1)
+        assert abs(wait) == ((1_000_000 - passed) // 1000 + 1 if idle else 0), resting
+        assert (wait < 0) == (idle and resting[6] == 0)
+        assert words[6] == resting[6] + (1 if idle else 0)
+    assert seen == {-1, 0, 1}
+    # The ticks of a 64-bit machine have many more bits than a word.
+    if sys.maxsize > 1 << 32:
+        for now in (1 << 40, (1 << 61) + 77_000):
+            low = now & 0x3FFFFFFF
+            resting = [0, 0, 0, low - 500, 2000, 0x3FFFFFFF, 1, 0]
+            for kind in (quick, slow):
+                assert _looked(kind, resting, bytearray(1), 0, now)[0] == 2
+
+
 def test_neither_allocates():
     data = bytes(range(60))
     wire = bytearray(200)
@@ -428,6 +490,8 @@ def test_neither_allocates():
     items = (5, None, True, 70_000, -300)
     events = [None] * 96
     due = array("i", [_NEVER] * 8)
+    resting = array("i", [0, 0, 0, 0, 2000, 0x3FFFFFFF, 1, 0])
+    nothing_read, no_time = (lambda _: 0), (lambda: 0)
     for kind in _each():
         crc16, seal, take = kind.crc16, kind.seal, kind.take
         note, over, put_off, pack_row = kind.note, kind.over, kind.put_off, kind.pack_row
@@ -439,6 +503,8 @@ def test_neither_allocates():
             note(events, 17, "lease", 1, 2, 3, "released", 4)
             put_off(due, 3, 1, 100, 999, 1)
             over(due, 3, 100, 0)
+            kind.taken(events, buf, 80)
+            kind.look(resting, buf, nothing_read, buf, no_time)
 
 
 def test_sealing_and_taking_allocate_nothing():

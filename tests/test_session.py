@@ -338,6 +338,20 @@ def test_what_is_no_heartbeat_is_acknowledged_at_once() -> None:
     run(main())
 
 
+def test_an_answer_is_acknowledged_with_the_next_keepalive_only() -> None:
+    async def main() -> None:
+        transport = FakeTransport(FakeBoard())
+        sent = Sent(transport)
+        async with connect(transport) as board:
+            await asyncio.sleep(0.05)
+            before = len(sent.of(ids.KEEPALIVE))
+            await board.ping()
+            await asyncio.sleep(0.05)
+            assert len(sent.of(ids.KEEPALIVE)) == before
+
+    run(main())
+
+
 def test_samples_are_acknowledged_before_the_window_is_full() -> None:
     async def main() -> None:
         peer = FakeBoard()
