@@ -54,7 +54,9 @@ def test_a_sample_is_taken_in_time():
 def test_what_a_host_says_is_heard_at_once():
     made = Counting()
     made.rig.line.hear(64, 1, 0, 77)
-    assert made.did_something()
+    made.pass_ms(1)
+    assert made.agent.session.host_id == 77
+    assert made.did_something()  # what it is told begins with the next turn
     turn(made.agent)
     assert 5 in [message[0] for message in made.rig.line.told()]
     assert not made.did_something()
@@ -98,6 +100,8 @@ def test_a_host_that_must_be_told_everything_gets_a_few_frames_a_turn():
     for index in range(12):
         rig.policy.allocate(3, 10 + index)
     rig.line.hear(64, 1, 0, 77)
+    rig.agent.step(True)
+    assert rig.line.told() == []  # to hear it was enough for one turn
     counts = []
     for _ in range(30):
         wait = rig.agent.step(True)

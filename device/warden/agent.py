@@ -30,6 +30,7 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
+_NEXT_US = const(1999)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
@@ -280,11 +281,15 @@ class Agent:
             count = resting[_ARRIVED]
             if count:
                 self.session.hear(count)
-            if (count or resting[_READING]) and not self._news[0]:
-                passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
-                left = resting[_REST_US] - passed
-                if count and left > 0 and self.session.due:
-                    left = self._answer(resting, left)
+            if count or resting[_READING]:
+                if not self._news[0]:
+                    passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
+                    left = resting[_REST_US] - passed
+                    if count and left > 0 and self.session.due:
+                        left = self._answer(resting, left)
+                elif count and self.session.subscribed:  # it is told from the next turn on
+                    self.session.subscribed = False
+                    left = _NEXT_US
             if left > 0:
                 wait = left // 1000 + 1
                 if memory.reading:
