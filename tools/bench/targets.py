@@ -61,9 +61,9 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.3 %), a host's sign"
-    " of life (`receive_keepalive_instructions`: 0.15 %) and a sample (`tick_deciding_…`),"
-    " which the governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
+    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.11 %), a host's sign"
+    " of life (`poll_keepalive_instructions`: 0.08 %) and samples (`tick_deciding_…`), which the"
+    " governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
 )
 _NAMES = (
     "names of attributes and functions (`flash_names_bytes`), each 18 bytes and more beside its"
@@ -88,7 +88,7 @@ TARGETS = (
            "a tick is one step of bytecode: see its parts"),
     Target("longest pause, native, telling a new host of full tables", "instructions", 8_000,
            _of("native.longest_pause_at_subscription_instructions"),
-           "four frames go out in one poll, 50 000 to 100 000 instructions each"),
+           "two frames go out in one poll, 50 000 to 70 000 instructions each"),
     Target("`begin` + `complete`", "instructions", 20_000,
            _of("stock.begin_complete_instructions"),
            "bytecode of 70 calls; an operation's 17 attributes, loops over 12 rows, two events"),
