@@ -38,7 +38,7 @@ ROWS = {
     "part_write": "that frame into UART1",
     "part_clock": "Clock.advance()",
     "receive_nothing": "Session.receive() with nothing there",
-    "receive_keepalive": "Session.receive() of a KEEPALIVE, a sample having gone since the last one",
+    "receive_keepalive": "Session.receive() of a KEEPALIVE, with a sample since the last one",
     "poll_keepalive": "warden.poll() that hears one, with nothing else due",
     "begin_complete": "warden.begin('flash').complete(), tables empty",
     "complete": "the complete() of that",
