@@ -159,9 +159,9 @@ def test_filing_is_the_same():
         values[_STORED] = _figure(chance)
         values[_SHIFT] = chance.below(15)
         kept = array("i", values)
-        known = slow.keep(values, slots[1], rings[1], s)
-        assert quick.keep(values, slots[0], rings[0], s) == known, (turn, values)
-        assert known == sum([1 << place for place in range(24) if values[place] != UNKNOWN])
+        unknown = slow.keep(values, slots[1], rings[1], s)
+        assert quick.keep(values, slots[0], rings[0], s) == unknown, (turn, values)
+        assert unknown == sum([1 << 15 - at for at in range(5, 16) if values[at] == UNKNOWN])
         _same((slots, rings, (kept, values)), turn)
         s += (0, 1, 1, 1, 2, 40, 60, 61, 130, 4000)[chance.below(10 if turn % 9 == 0 else 5)]
         if turn == 800:
@@ -244,7 +244,7 @@ def test_telling_is_the_same():
     counts = set()
     values = array("i", [word(chance) for _ in range(24)])
     values[0], values[1] = 5, 0
-    told = [array("i", [0] * 66 + [77]) for _ in range(2)]
+    told = [array("i", [0, 0, 0, 0, 0, 6] + [0] * 61 + [77]) for _ in range(2)]
     for turn in range(500):
         seq = chance.below(0x10000) >> chance.below(16)
         values[2] = chance.below(60_000) if turn % 11 == 0 else 1000
@@ -264,7 +264,7 @@ def test_telling_is_the_same():
         values[1] = chance.below(1000)
         for _ in range(chance.below(14 if turn % 9 == 0 else 4)):
             values[6 + chance.below(18)] = word(chance)
-    assert told[0][66] == 77
+    assert told[0][67] == 77
     assert counts.issuperset(((3, 3), (16, 5), (16, 6), (16, 7))), counts
 
 
@@ -274,7 +274,7 @@ def test_each_number_is_packed_as_msgpack_has_it():
     for kind in both():
         for number in WORDS:
             values = array("i", [number] * 24)
-            payload = _told(kind, values, array("i", [0] * 66), 300)
+            payload = _told(kind, values, array("i", [0, 0, 0, 0, 0, 6] + [0] * 61), 300)
             message = codec.decode(bytearray(payload), len(payload))
             assert message[2] == [None if number == UNKNOWN else number] * 24
             if number != UNKNOWN:
@@ -296,7 +296,7 @@ def test_neither_allocates():
     slots = array("i", [0] * 51)
     ring = array("H", [0] * 1728)
     rows = array("i", [4, 201, 0, 0] * 8)
-    told = array("i", [0] * 66)
+    told = array("i", [0, 0, 0, 0, 0, 6] + [0] * 61)
     payload = bytearray(128)
     points = array("i", [0] * 12)
     least = b"\x01" * 7

@@ -40,7 +40,10 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
-_DROPPED_FRAMES = const(18)  # in the sample
+# In the sample.
+_DROPPED_FRAMES = const(18)
+_SKIPPED_FRAMES = const(19)
+_BAD_FRAMES = const(20)
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _SENT = const(0)  # in what the sample was told
@@ -93,8 +96,6 @@ class Session:
     def __init__(self, link, uplink, clock, sample, tables, handler_of, heard):
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
-        self.skipped = 0  # whole frames of an unknown kind
-        self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
         self._uplink = uplink
         self._clock = clock
@@ -102,7 +103,10 @@ class Session:
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
-        sample.values[_DROPPED_FRAMES] = 0
+        self.skipped = 0  # whole frames of an unknown kind
+        self.bad = 0  # frames that were broken, or whole but made no sense; both are told, too
+        self._values = values = sample.values
+        values[_DROPPED_FRAMES] = values[_SKIPPED_FRAMES] = values[_BAD_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
         for table in tables:
             self.add(table)
@@ -149,7 +153,9 @@ class Session:
                     self._handle(reader.length)
             rounds -= 1
             if count < len(chunk) or not rounds:
-                self.bad = reader.bad + self._malformed
+                bad = reader.bad + self._malformed
+                if bad != self.bad:
+                    self.bad = self._values[_BAD_FRAMES] = bad
                 return True
             count = self._link.read(chunk)
 
@@ -180,6 +186,7 @@ class Session:
                 self._malformed += 1  # too short
             else:
                 self.skipped += 1
+                self._values[_SKIPPED_FRAMES] = self.skipped
         except (codec.Malformed, TypeError):  # TypeError: None where a number belongs
             self._malformed += 1
 

@@ -71,7 +71,6 @@ def _shift_for(total):
 def _beginner(agent):
     def begin(
         agent=agent,
-        session=agent.session,
         uplink=agent.uplink,
         clock=agent.clock,
         values=agent.values,
@@ -79,12 +78,8 @@ def _beginner(agent):
         network=agent.network.words,
         renew=loops.renew,
     ):
-        sent = -1
-        if session is not None:
-            sent = uplink.sent
-            values[_SKIPPED_FRAMES] = session.skipped
-            values[_BAD_FRAMES] = session.bad
         values[_FAULTS] = agent.faults
+        sent = -1 if uplink is None else uplink.sent
         renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
         agent.busy_us = 0
 
@@ -114,12 +109,12 @@ def _taker(sampler, agent, begin):
         read_memory()
         s = values[_UPTIME_S]
         scanned = sampler.read_seldom() if s >= sampler.seldom_s else 0
-        known = keep(values, open_slots, ring, s)
+        unknown = keep(values, open_slots, ring, s)
         policy = agent.policy
         if policy is not None:
             policy.look(values[_PERIOD_MS])
-        if known != sampler.known:
-            sampler.see_capabilities(known)
+        if unknown != sampler.unknown:
+            sampler.see_capabilities(unknown)
         cost = ticks_diff(ticks_us(), began)
         # Collections and scans have budgets of their own.
         values[_COST_US] = cost - (memory.spent_us - collected) - scanned
@@ -145,7 +140,7 @@ class Sampler:
         """Sample this agent from now on: all its parts are there."""
         self._agent = agent
         self._network_s = 0
-        self.known = -1  # a bit for each value that was known; -1: look at what is anew
+        self.unknown = -1  # a bit for each value that was not known; -1: look anew
         self._scanned = None  # the storage's rows that the history has
         self._found = 0  # that of the sample that cost() took
         self.seldom_s = 0  # when the network or the storage is read again
@@ -167,7 +162,7 @@ class Sampler:
         self._found = self._agent.history.add(self.values[_UPTIME_S])
 
     def _compare(self):
-        if self._found != self.known:
+        if self._found != self.unknown:
             self.see_capabilities(self._found)
 
     def _decide(self):
@@ -209,7 +204,7 @@ class Sampler:
         connected = network.connected
         network.read()
         if connected != network.connected or (connected is None and network.wlan is not None):
-            self.known = -1  # why there is no RSSI may be another reason now
+            self.unknown = -1  # why there is no RSSI may be another reason now
 
     def _read_storage(self):
         agent = self._agent
@@ -225,7 +220,7 @@ class Sampler:
         rows = storage.rows
         if rows is not self._scanned:
             self._scanned = rows
-            self.known = -1
+            self.unknown = -1
             values = self.values
             values[_STORED] = values[_STORAGE_USED] = _UNKNOWN
             if rows:
@@ -236,9 +231,9 @@ class Sampler:
                 values[_STORAGE_USED] = used // (total // 1000) if many else used * 1000 // total
         return took
 
-    def see_capabilities(self, known):
+    def see_capabilities(self, unknown):
         """Have a host told if the board can tell something else now."""
-        self.known = known
+        self.unknown = unknown
         agent = self._agent
         if agent.capabilities.update():
             agent.capabilities_changed()

@@ -141,9 +141,9 @@ _LEFT = const(1)
 _BASE_SEQ = const(2)
 _SEQ = const(3)
 _WHOLE = const(4)
-_NOW = const(5)
-_BASE = const(29)
-_TOLD = const(53)
+_BASE = const(5)
+_HALVES = const(36)
+_TOLD = const(54)
 _SAMPLE = const(3)
 _DELTA = const(16)
 _WHOLE_EVERY = const(20)
@@ -160,32 +160,29 @@ def tell(values, told, places, seq: int, payload) -> int:
     where there are too many changes, or one too great, or where a figure began or ceased to be
     known. The payload must have 128 bytes of room.
     """
-    index = 0
+    base = told[_BASE]
     if told[_SENT]:
         told[_SENT] = 0
-        while index < _SIZE:
-            told[_BASE + index] = told[_NOW + index]
-            index += 1
+        told[_BASE] = base = _HALVES - base
         told[_BASE_SEQ] = told[_SEQ]
         told[_LEFT] = _WHOLE_EVERY - 1 if told[_WHOLE] else told[_LEFT] - 1
-    index = 0
-    while index < _SIZE:
-        told[_NOW + index] = values[index]
-        index += 1
+    now = _HALVES - base
     count = 0
-    passed = told[_NOW] - told[_BASE]
+    passed = values[0] - told[base]
+    told[now] = values[0]
+    told[now + 1] = values[1]
     if told[_LEFT] and 0 <= passed <= _MAX_S:
-        passed = passed * 1000 + told[_NOW + 1] - told[_BASE + 1]
+        passed = passed * 1000 + values[1] - told[base + 1]
         if passed >= 0:
             count = 3
     mask = 0
-    bit = 1
     index = 0
-    while count and index < _PLACES:
+    while index < _PLACES:
         place = places[index]
-        value = told[_NOW + place]
-        old = told[_BASE + place]
-        if value != old:
+        value = values[place]
+        old = told[base + place]
+        told[now + place] = value
+        if value != old and count:
             change = value - old + _BIAS
             if (
                 index < _LASTING
@@ -195,13 +192,11 @@ def tell(values, told, places, seq: int, payload) -> int:
                 or not -_MOST <= change <= _MOST
             ):
                 count = 0
-                break
-            told[_TOLD + count] = change
-            count += 1
-            mask |= bit
+            else:
+                told[_TOLD + count] = change
+                count += 1
+                mask |= 1 << (index - _LASTING)
         index += 1
-        if index > _LASTING:
-            bit <<= 1
     told[_SEQ] = seq
     told[_WHOLE] = 0 if count else 1
     payload[1] = _DELTA if count else _SAMPLE
@@ -220,14 +215,14 @@ def tell(values, told, places, seq: int, payload) -> int:
         index = _TOLD
         told[index] = (seq - told[_BASE_SEQ] & 0xFFFF) + _BIAS
         told[index + 1] = mask
-        told[index + 2] = passed - told[_NOW + 2] + _BIAS
+        told[index + 2] = passed - told[now + 2] + _BIAS
     else:
         payload[0] = 0x93
         payload[at] = 0xDC
         payload[at + 1] = 0
         payload[at + 2] = count = _SIZE
         at += 3
-        index = _NOW
+        index = now
     end = index + count
     while index < end:
         number = told[index]
@@ -264,7 +259,8 @@ _CPU_PERMILLE = const(7)
 _LOOP_LAG_MS = const(8)
 _LOOP_LAG_WORST_MS = const(9)
 _TASKS = const(10)
-_VALUES = const(24)
+_FIRST_TOLD = const(5)
+_LAST_TOLD = const(15)
 _MEMORY = const(24)
 _AVAILABLE_BYTES = const(28)
 _PERIOD_MS = const(29)
@@ -515,7 +511,8 @@ _SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
 def keep(values, open_slots, ring, s: int) -> int:
-    """File a sample's figures under uptime s; return a bit for each that is known, from the first.
+    """File a sample's figures under uptime s; return which of those from live bytes to received
+    bytes are not known, a bit for each, the lowest for the last.
 
     open_slots: array("i"), each tier's open slot, and behind these the least, greatest, sum and
     count of its metrics; ring: array("H"), the slots that are closed, tier after tier.
@@ -600,10 +597,11 @@ def keep(values, open_slots, ring, s: int) -> int:
         cells += 4
         metric += 1
     mask = 0
-    index = 0
-    while index < _VALUES:
-        if values[index] != _UNKNOWN:
-            mask |= 1 << index
+    index = _FIRST_TOLD
+    while index <= _LAST_TOLD:
+        mask <<= 1
+        if values[index] == _UNKNOWN:
+            mask |= 1
         index += 1
     return mask
 
@@ -611,7 +609,7 @@ def keep(values, open_slots, ring, s: int) -> int:
 def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
     """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise.
 
-    ring: array("H"), from `at` on 60 slots of step_s, of which `newest` is the one closed last; each
+    ring: array("H"), from `at` on 60 slots of step_s; `newest` is the one closed last. Each
     point is the mean of five of them, the newest first; they end with five that have no value.
     points: array("i"), room for twelve; least: the least S of Kendall's, the pairs that rise less
     those that fall, that six, seven … twelve of them must have. See `device/warden/forecast.py`.
