@@ -15,12 +15,15 @@ The loops over bytes are frozen as machine code too, where the port tells mpy-cr
 (`MPY_CROSS_FLAGS += -march=…`; unix, windows and nrf do not by themselves). Where the board has the
 emitter off all the same, the build stops at `mp_fun_table`: leave them out, with `viper=False` as
 with base, or with `MPY_CROSS_FLAGS=` on make's command line.
+
+Line numbers are not frozen, which are a twelfth of it: a traceback tells the agent's files and
+functions. `lines=True` has them.
 """
 
 import os
 import sys
 
-options.defaults(base=True, viper=True)
+options.defaults(base=True, viper=True, lines=False)
 
 # In the order of preference, each with whether the port is a desktop one.
 _BASES = (
@@ -76,15 +79,17 @@ def _but(folder, *left_out):
     return [name for name in names if name.endswith(".py") and name not in left_out]
 
 
-# The host reads `ids.py`; the board's code has its names and numbers.
-_left_out = ("ids.py",) if _viper() else ("ids.py", "fast.py")
-package("warden")
+_opt = 0 if options.lines else 3
+# The host reads `ids.py`; the board's code has its names and numbers. Of the loops it has one twin.
+_loops = "plain.py" if _viper() else "fast.py"
+package("warden", opt=_opt)
 package(
     "warden_schema",
-    files=_but("../shared_schema/warden_schema", *_left_out),
+    files=_but("../shared_schema/warden_schema", "ids.py", _loops),
     base_path="../shared_schema",
+    opt=_opt,
 )
 if any(argument.startswith("PORT_DIR=") and argument.endswith("/qemu") for argument in sys.argv):
     # The one board that has neither a clock nor a second serial port in MicroPython.
-    _left_out = () if _viper() else ("mps2_fast.py",)
-    package("warden", files=_but("mps2/warden", *_left_out), base_path="mps2")
+    _loops = "mps2_plain.py" if _viper() else "mps2_fast.py"
+    package("warden", files=_but("mps2/warden", _loops), base_path="mps2", opt=_opt)

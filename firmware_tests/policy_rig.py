@@ -5,7 +5,6 @@ from warden.clock import Clock
 from warden.leases import Ledger
 from warden.sessions import Sessions
 from warden.slots import Operations
-from warden.threads import Flag
 
 
 class FakeSupply:
@@ -39,6 +38,22 @@ class FakeSupply:
         return True
 
 
+class Once:
+    """A lock of one thread: whoever takes it twice would wait for itself."""
+
+    def __init__(self):
+        self.taken = False
+
+    def acquire(self, _wait):
+        assert not self.taken
+        self.taken = True
+        return True
+
+    def release(self):
+        assert self.taken
+        self.taken = False
+
+
 class FakeNeeds:
     """Stands in for what learns how much memory operations need: counts those in place."""
 
@@ -60,23 +75,28 @@ class Desk:
         self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
         self.supply = FakeSupply()
         self.events = []
-        post = self._post
-        self.ledger = Ledger(self.supply, self.clock, Flag(), post)
+        self.lock = Once()
+        self.ledger = Ledger(self.supply, self.clock, self.lock, self)
         self.in_loop = True
         self.needs = FakeNeeds()
         self.operations = Operations(
             self.clock,
-            Flag(),
+            self.lock,
             self.ledger,
-            post,
+            self,
             max_operations,
             300_000,
             lambda: self.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(self.clock, Flag(), post, self.ledger, self.operations)
+        self.sessions = Sessions(self.clock, self.lock, self, self.ledger, self.operations)
 
-    def _post(self, kind, subject=None, detail=None, value=None):
+    def put(self, kind, subject=None, detail=None, value=None):
+        assert self.lock.taken
+        self.events.append((kind, subject, detail))
+
+    def post(self, kind, subject=None, detail=None, value=None):
+        assert not self.lock.taken
         self.events.append((kind, subject, detail))
 
     def pass_ms(self, ms):

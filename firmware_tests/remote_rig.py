@@ -119,9 +119,11 @@ class Board:
             while len(made) > _REMEMBERED:
                 del made[min(made)]
         return {
-            "leases": [[x.id, x.kind, x.amount, x.owner, _left(x)] for x in leases],
-            "operations": [[x.id, x.state, _left(x)] for x in operations],
-            "sessions": [[x.id, _left(x)] for x in sessions],
+            "leases": [
+                [x.id, x.kind, x.amount, x.owner, policy.ledger.left_ms(x.row)] for x in leases
+            ],
+            "operations": [[x.id, x.state, policy.operations.left_of(x)] for x in operations],
+            "sessions": [[x.id, policy.sessions.left_ms(x.row)] for x in sessions],
             "outstanding": [_outstanding(policy.ledger, kind) for kind in range(_KINDS)],
             "in_place": _in_place(policy.operations),
             "host": self.rig.agent.session.host_id,
@@ -134,10 +136,6 @@ def _in_place(operations):
     in_place = len([state for state in states if state in (1, 2, 4)])
     assert (operations._places, operations._waiting) == (in_place, states.count(0))
     return in_place
-
-
-def _left(row):
-    return row.deadline.left_ms() if row.deadline is not None else None
 
 
 def _outstanding(ledger, kind):

@@ -190,7 +190,7 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
     line.hear(67, 77, 0, 1, [40])
-    agent.step(True)
+    turn(agent)
     assert agent.governor.interval_ms == 40
     assert _told(line, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):

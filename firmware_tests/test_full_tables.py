@@ -97,10 +97,10 @@ def test_minutes_with_all_tables_full_allocate_nothing():
     assert full.policy.events.seq > 16
     full.second(0)  # the first sample after all that
     for number in range(_SECONDS):
-        taken = full.line.taken
+        taken, before = full.line.taken, agent.values[0]
         full.second(number)
         assert agent.faults == 0, number
-        assert agent.values[0] == agent.clock.s, "no sample was due"
+        assert agent.values[0] > before, "no sample was due"
         assert full.line.taken > taken, "nothing was sent"
     assert _all_rows(full.policy) == [16, 12, 8, 8, 16]
     assert agent.session.host_id == _HOST

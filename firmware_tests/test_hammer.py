@@ -111,8 +111,8 @@ class Hammer:
         with self.policy.sessions.open("session", operations=1) as session:
             assert session in self.policy.sessions.all()
             try:
-                lease = self.policy.allocate(_MEMORY, 10, session)
-                op = self.policy.begin("inner", session, priority=_LOW)
+                lease = self.policy.allocate(_MEMORY, 10, session=session)
+                op = self.policy.begin("inner", session=session, priority=_LOW)
             except Denied:
                 pass
         assert lease is None or not lease.active
@@ -128,7 +128,7 @@ class Hammer:
                 session, self.shared = self.shared, opened
             session.close()
         try:
-            lease = self.policy.allocate(_MEMORY, 10, session, ttl_ms=None)
+            lease = self.policy.allocate(_MEMORY, 10, session=session, ttl_ms=None)
             if number & 1:
                 lease.release()
         except Denied as error:

@@ -6,8 +6,14 @@ import warden.held as held
 from policy_rig import Desk
 
 
-def test_a_dropped_lease_is_given_back_on_cpython():
+def _desk():
     desk = Desk()
+    desk.ledger.watch_dropped()
+    return desk
+
+
+def test_a_dropped_lease_is_given_back_on_cpython():
+    desk = _desk()
     lease = held.held(desk.ledger.allocate(0, 100_000))
     assert lease.amount == 100_000 and lease.active
     with lease:
@@ -23,11 +29,22 @@ def test_a_dropped_lease_is_given_back_on_cpython():
     assert desk.events[-1] == ("lease", 2, "dropped")
 
 
+def test_one_that_has_ended_is_dropped_in_vain_on_cpython():
+    desk = _desk()
+    lease = held.held(desk.ledger.allocate(0, 10))
+    lease.release()
+    other = desk.ledger.allocate(0, 10)
+    del lease
+    gc.collect()
+    desk.pass_ms(1)
+    assert desk.ledger.active() == [other]
+
+
 def test_a_file_that_is_open_holds_its_lease_on_cpython():
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        desk = Desk()
+        desk = _desk()
         file = held.held(desk.ledger.allocate(1, 1000, mount="/")).open(folder + "/x", "w")
         gc.collect()
         assert len(desk.ledger.active()) == 1

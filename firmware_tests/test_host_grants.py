@@ -60,6 +60,23 @@ def test_a_lease_is_granted_told_and_given_back():
     assert rig.ask(RELEASE, 1)[:2] == (NOT_FOUND, None)
 
 
+def test_what_was_granted_before_a_host_came_is_told_when_it_comes():
+    line = FakeLine()
+    agent = Agent(board(), 600_000, line, (2, 300_000, 100, 5000))
+    before = len(agent.session.tables)
+    agent.decide().allocate(3, 100, owner="early")
+    turn(agent)
+    assert len(agent.session.tables) == before  # that nobody would read
+    for _ in range(2):
+        line.hear(64, 1, 1, _HOST, None)
+        turn(agent)
+        assert [row[4] for row in _of(LEASE, line.told())] == ["early"]
+        line.hear(65, _HOST)
+        turn(agent)
+    assert len(agent.session.tables) == before + 8
+    assert agent.faults == 0
+
+
 def test_a_refusal_tells_why():
     rig = Rig()
     code, value, told = rig.ask(ALLOCATE, 0, 0x3FFFFFFF, None, None, None, None)

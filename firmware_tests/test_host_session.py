@@ -38,6 +38,7 @@ class Rig:
             handlers.get,
             self._hear,
         )
+        self.session.hosts = (_HOST,)  # something is held for some host
 
     def _hear(self, host_id, what):
         if what != "alive" or (host_id, what) not in self.heard:

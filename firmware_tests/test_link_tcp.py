@@ -72,6 +72,70 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
     link.close()
 
 
+def test_a_second_host_is_turned_away():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    first = _dial(port)
+    first.send(b"1")
+    _until(lambda: heard.turn() == b"1")
+    second = _dial(port)
+    second.setblocking(False)
+
+    def closed():
+        heard.turn()
+        try:
+            return second.recv(1) == b""
+        except OSError:  # nothing yet
+            return False
+
+    _until(closed, "the second one's end")
+    first.send(b"2")
+    _until(lambda: heard.turn() == b"12")
+    second.close()
+    first.close()
+    link.close()
+
+
+def test_one_that_says_nothing_makes_room():
+    port = free_port()
+    link = TcpServer(port, "127.0.0.1")
+    heard = Heard(link)
+    dead = _dial(port)  # as a host that loses its power: its connection stays
+    _until(lambda: heard.turn() == b"" and link._connection is not None)
+    link._heard_ms = time.ticks_add(time.ticks_ms(), -3001)
+    host = _dial(port)
+    host.send(b"alive")
+    _until(lambda: heard.turn() == b"alive")
+    assert dead.recv(1) == b""
+    assert link.write(b"to it", 0, 5) == 5
+    assert host.recv(5) == b"to it"
+    dead.close()
+    host.close()
+    link.close()
+
+
+def test_a_client_gives_up_a_host_that_says_nothing():
+    port = free_port()
+    listener = _listen(port)
+    link = TcpClient("127.0.0.1", port)
+    heard = Heard(link)
+    heard.turn()
+    dead = listener.accept()[0]
+    dead.send(b"1")
+    _until(lambda: heard.turn() == b"1")
+    link._heard_ms = time.ticks_add(time.ticks_ms(), -30_001)
+    link._tried_ms = time.ticks_add(time.ticks_ms(), -30_001)
+    heard.turn()
+    assert dead.recv(1) == b""
+    heard.turn()
+    host = listener.accept()[0]
+    host.send(b"2")
+    _until(lambda: heard.turn() == b"12")
+    for sock in (dead, host, listener, link):
+        sock.close()
+
+
 def test_a_host_that_does_not_read_is_never_waited_for():
     port = free_port()
     link = TcpServer(port, "127.0.0.1")
@@ -80,16 +144,19 @@ def test_a_host_that_does_not_read_is_never_waited_for():
     host.send(b"x")
     _until(heard.turn)
     data = bytes(1000)
-    worst = total = 0
+    total = 0
     for _ in range(20_000):
-        began = time.ticks_us()
         took = link.write(data, 0, 1000)
-        worst = max(worst, time.ticks_diff(time.ticks_us(), began))
         total += took
         if not took:
             break
     assert took == 0, total
-    assert worst < 20_000, worst
+    soonest = 1_000_000
+    for _ in range(20):  # one that waits does so each time; a busy machine, now and then
+        began = time.ticks_us()
+        assert link.write(data, 0, 1000) == 0
+        soonest = min(soonest, time.ticks_diff(time.ticks_us(), began))
+    assert soonest < 5000, soonest
     host.close()
     link.close()
 

@@ -8,10 +8,11 @@ import sys
 from array import array
 
 from harness import no_heap, raises
-from loops_rig import MARGIN, UNKNOWN, Chance, Fenced, both, fast
+from loops_rig import MARGIN, UNKNOWN, Chance, Fenced, both, fast, plain, word
 from rig import framed
-from warden_schema import codec, frame, loops, plain
+from warden_schema import codec, frame, loops
 
+_NEVER = (1 << 30) - 1
 # OverflowError: of a place that no 32-bit board can count to.
 _OUTSIDE = (IndexError, OverflowError)
 
@@ -28,7 +29,7 @@ def test_viper_is_chosen_where_it_runs():
         assert (fast is not None) is (sys.implementation._mpy >> 10 != 0)
     assert loops.VIPER is (fast is not None)
     assert loops.crc16 is (fast or plain).crc16
-    assert frame._unescape is loops.unescape
+    assert frame._take is loops.take
     assert frame._seal is loops.seal
 
 
@@ -100,13 +101,14 @@ class _Reading:
     """One of the two, with a payload and marks of its own."""
 
     def __init__(self, kind, room):
-        self._unescape = kind.unescape
+        self._take = kind.take
         self.payload = Fenced(room)
-        self.marks = array("i", (0, 0, room, 0))
+        self.marks = array("i", [0, 0, room] + [0] * 17 + [-7])
 
     def take(self, data, at, end):
-        at = self._unescape(data, at, end, self.payload.buffer, self.marks)
+        at = self._take(data, at, end, self.payload.buffer, self.marks)
         assert self.payload.untouched()
+        assert self.marks[20] == -7
         return at, list(self.marks), bytes(self.payload.buffer)
 
 
@@ -123,8 +125,6 @@ def test_reading_is_the_same_and_stays_inside():
             after = one.take(data, at, end)
             assert other.take(data, at, end) == after, (turn, data, at, end)
             assert at < after[0] <= end
-            if after[1][0] == 4:  # closed: whether it was whole is for the caller to say
-                one.marks[0] = other.marks[0] = chance.below(2)
             at = after[0]
 
 
@@ -154,43 +154,110 @@ def test_reading_looks_at_nothing_beside_the_data():
             fenced.whole[at] = fenced.whole[-1 - at] = 0xC0
         reading.marks[0] = 2
         reading.marks[1] = 0
-        assert reading.take(fenced.buffer, 0, length)[:2] == (length, [2, length, 30, 0])
-        assert reading.take(fenced.buffer, length, length)[:2] == (length, [2, length, 30, 0])
+        for at in (0, length):
+            end, marks, _ = reading.take(fenced.buffer, at, length)
+            assert (end, marks[:6]) == (length, [2, length, 30, 0, 0, 0])
+
+
+def _flat(kind, payload, room=40):
+    """Return what a payload's frame leaves in the marks; it must be read whole."""
+    reading = _Reading(kind, room)
+    wire = bytearray(2 * len(payload) + 10)
+    end = frame.encode(bytearray(payload) + b"  ", len(payload), wire)
+    at, marks, taken = reading.take(wire, 0, end)
+    assert (at, marks[3:5], taken[: len(payload)]) == (end, [0, len(payload)], bytes(payload))
+    return marks[5:]
+
+
+def test_whole_frames_and_damaged_ones_are_told_apart_the_same():
+    quick, slow = both()
+    chance = Chance(31)
+    wholes = 0
+    for _ in range(300):
+        payload = bytearray([0x91 + chance.below(15)]) + chance.bytes(chance.below(9))
+        wire = bytearray(40)
+        end = frame.encode(payload + b"  ", len(payload), wire)
+        if chance.below(2):
+            wire[1 + chance.below(end - 1)] ^= 1 << chance.below(8)
+        one, other = _Reading(slow, 12), _Reading(quick, 12)
+        after = one.take(wire, 0, end)
+        assert other.take(wire, 0, end) == after, wire
+        wholes += after[1][4] > 0
+    assert 100 < wholes < 200, wholes
 
 
 def test_flat_messages_are_read_the_same():
     quick, slow = both()
     chance = Chance(29)
-    heads = b"\x00\x05\x42\x7f\x80\x90\x93\xa1\xc0\xc2\xcb\xcc\xcd\xce\xcf\xd0\xff"
+    heads = b"\x00\x05\x42\x7f\x80\x90\x93\xa1\xc0\xc2\xcb\xcc\xcd\xce\xcf\xd0\xff\x92\x91"
     seen = set()
-    for turn in range(2000):
-        data = chance.bytes(chance.below(16))
-        if len(data):
-            data[0] = 0x90 + chance.below(7)
+    for _ in range(1500):
+        data = bytearray([0x91 + chance.below(6)]) + chance.bytes(chance.below(15))
         for at in range(1, len(data)):
             if chance.below(2):
                 data[at] = heads[chance.below(len(heads))]
-        words = [array("i", [-7] * 5) for _ in range(2)]
-        length = len(data) - (1 if turn % 5 == 0 and data else 0)
-        count = slow.flat(data, length, words[1], 4)
-        assert quick.flat(data, length, words[0], 4) == count, data
-        assert words[0] == words[1], data
-        assert words[0][4] == -7
-        seen.add(count)
-        if count:
-            cursor = codec.Cursor(data)
-            cursor.begin(0, length)
-            found = [cursor.integer() for _ in range(cursor.array())]
-            assert found == [None if w == UNKNOWN else w for w in words[0][:count]], data
-    assert seen == {0, 1, 2, 3, 4}, seen
-    for number in (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0x3FFFFFFF, 0x40000000, 0xFFFFFFFF):
-        data = bytearray(8)
-        length = codec.put(data, 0, [number])
-        for kind in (quick, slow):
-            words = array("i", [-7])
-            assert kind.flat(data, length, words, 1) == (1 if number < 1 << 30 else 0)
-            assert words[0] == (number if number < 1 << 30 else -7), number
-            assert not kind.flat(data, length - 1, words, 1) or (length == 2 and not number)
+        marks = _flat(slow, data)
+        assert _flat(quick, data) == marks, data
+        found, items = marks[:2]
+        seen.add((found, items))
+        if found:
+            _is_flat(data, found, items, marks[2:])
+    assert len(seen) > 12, seen
+
+
+def _is_flat(data, found, items, words):
+    cursor = codec.Cursor(data)
+    cursor.begin(0, len(data))
+    fields = [cursor.value(2) for _ in range(cursor.array())]
+    assert found == len(fields)
+    if items >= 0:
+        assert items == len(fields[-1])
+        fields = fields[:-1] + fields[-1]
+    assert fields == [None if w == UNKNOWN else w for w in words[: len(fields)]], data
+
+
+def test_flat_messages_have_integers_of_30_bits_and_as_many_as_there_are_marks():
+    for kind in _each():
+        for number in (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 0x3FFFFFFF):
+            data = bytearray(8)
+            marks = _flat(kind, data[: codec.put(data, 0, [number])])
+            assert marks[:3] == [1, -1, number]
+        for message in ([0x40000000], [0xFFFFFFFF], [-1], [True], ["a"], [[1], 2], [[[1]]]):
+            data = bytearray(12)
+            assert _flat(kind, data[: codec.put(data, 0, message)])[0] == 0, message
+        for count in range(16):
+            data = bytearray(40)
+            marks = _flat(kind, data[: codec.put(data, 0, [67, 5, list(range(count))])])
+            assert marks[0] == (3 if count <= 11 else 0), count
+            if count <= 11:
+                assert marks[1 : 4 + count] == [count, 67, 5] + list(range(count))
+
+
+def _row_packed(kind, row):
+    fenced = Fenced(5 * len(row))
+    end = kind.pack_row(fenced.buffer, 0, row, len(row))
+    assert fenced.untouched()
+    return bytes(fenced.buffer[:end])
+
+
+def test_rows_are_packed_the_same_and_as_the_codec_has_them():
+    quick, slow = both()
+    chance = Chance(37)
+    odd = (None, True, False, 0x3FFFFFFF, -0x3FFFFFFF, -0x40000000, 0x40000000)
+    for _ in range(300):
+        row = [word(chance) for _ in range(chance.below(10))]
+        if row and chance.below(2):
+            row[chance.below(len(row))] = odd[chance.below(len(odd))]
+        packed = _row_packed(slow, row)
+        assert _row_packed(quick, tuple(row)) == packed, row
+        known = bytearray(60)
+        at = 0
+        for item in row:
+            a_figure = item is None or -0x40000000 < item < 0x40000000
+            at = codec.put_int(known, at, item if a_figure else None)
+        assert bytes(known[:at]) == packed, row
+    raises(TypeError, quick.pack_row, bytearray(9), 0, ["x"], 1)
+    raises(TypeError, slow.pack_row, bytearray(9), 0, ["x"], 1)
 
 
 def test_lengths_that_lie_are_refused_before_any_loop():
@@ -283,6 +350,63 @@ def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
     assert (payloads, fed.bad) == whole
 
 
+def test_an_event_is_noted_in_its_place_of_sixteen():
+    for kind in _each():
+        ring = [None] * 96
+        for number in range(20):
+            kind.note(ring, number, "lease", number, 1, None, "released", -number)
+        assert ring[18:24] == ["lease", 19, 1, None, "released", -19]
+        assert ring[24:30] == ["lease", 4, 1, None, "released", -4]
+
+
+def test_what_is_over_is_told_and_the_soonest_of_the_rest():
+    for kind in _each():
+        due = array("i", [5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102, 0, 0])
+        assert kind.over(due, 5, 5, 100) == 0b00011
+        assert list(due[10:]) == [5, 102]
+        assert kind.over(due, 5, 5, 102) == 0b10011
+        assert list(due[10:]) == [6, 3]
+        assert kind.over(due, 5, 7, 0) == 0b11011
+        assert list(due[10:]) == [_NEVER, 0]
+
+
+def test_moments_by_chance_are_over_in_both_alike():
+    chance = Chance(9)
+    for _ in range(200):
+        rows = 1 + chance.below(16)
+        due = array("i", [chance.below(4) or _NEVER for _ in range(rows)])
+        due.extend(array("i", [chance.below(1000) for _ in range(rows)] + [0, 0]))
+        s, ms = chance.below(4), chance.below(1000)
+        results = []
+        for kind in _each():
+            mine = array("i", due)
+            results.append((kind.over(mine, rows, s, ms), list(mine)))
+        assert results[0] == results[-1]
+        over = [row for row in range(rows) if (due[row], due[rows + row]) <= (s, ms)]
+        rest = [(due[row], due[rows + row]) for row in range(rows) if row not in over]
+        assert results[0][0] == sum([1 << row for row in over])
+        soonest = min([moment for moment in rest if moment[0] < _NEVER] or [(_NEVER, 0)])
+        assert tuple(results[0][1][-2:]) == soonest
+
+
+def test_a_moment_is_put_off_to_the_millisecond():
+    for kind in _each():
+        due = array("i", [0] * 8)
+        for s, ms, in_ms, expected in (
+            (7, 999, 1, (8, 0)),
+            (7, 0, 999, (7, 999)),
+            (0, 500, 300_000, (300, 500)),
+            (1000, 999, _NEVER, (1_074_742, 822)),
+        ):
+            assert kind.put_off(due, 3, 2, s, ms, in_ms) == expected[0]
+            assert (due[2], due[5]) == expected
+        assert list(due[:2]) == [0, 0]
+
+
+def _each():
+    return (fast, plain) if fast else (plain,)
+
+
 def _taken(stream, size):
     reader = frame.Reader(28)
     payloads = []
@@ -300,16 +424,21 @@ def test_neither_allocates():
     data = bytes(range(60))
     wire = bytearray(200)
     buf = bytearray(80)
-    marks = array("i", (1, 0, 80, 0))
-    points = array("i", [0] * 12)
-    for kind in (fast, plain) if fast else (plain,):
-        crc16, seal, unescape = kind.crc16, kind.seal, kind.unescape
-        flat = kind.flat
+    marks = array("i", [1, 0, 80] + [0] * 17)
+    items = (5, None, True, 70_000, -300)
+    events = [None] * 96
+    due = array("i", [_NEVER] * 8)
+    for kind in _each():
+        crc16, seal, take = kind.crc16, kind.seal, kind.take
+        note, over, put_off, pack_row = kind.note, kind.over, kind.put_off, kind.pack_row
         with no_heap():
             crc16(data, 0, 60, 0xFFFF)
             end = seal(data, 60, wire, 200)
-            unescape(wire, 0, end, buf, marks)
-            flat(b"\x93\x42\xce\x3f\xff\xff\xff\xc0", 8, points, 4)
+            take(wire, 0, end, buf, marks)
+            pack_row(buf, 0, items, 5)
+            note(events, 17, "lease", 1, 2, 3, "released", 4)
+            put_off(due, 3, 1, 100, 999, 1)
+            over(due, 3, 100, 0)
 
 
 def test_sealing_and_taking_allocate_nothing():

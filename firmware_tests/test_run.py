@@ -162,14 +162,14 @@ def test_what_the_timer_runs_does_not_wait_for_a_lock_of_whom_it_came_into():
         op = warden.begin("late", timeout_ms=1)
         time.sleep_ms(5)
         operations = warden.api._policy().operations
-        operations._lock.acquire(1)
+        operations.acquire(1)
         try:
             for _ in range(5):
                 FakeTimer.made.fire()
                 time.sleep_ms(1)  # where it runs
                 assert op.why is None
         finally:
-            operations._lock.release()
+            operations.release()
         _sleep_until(told)
         assert warden.status()["faults"] == 0
 

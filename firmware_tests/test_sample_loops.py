@@ -4,8 +4,8 @@
 from array import array
 
 from harness import no_heap
-from loops_rig import UNKNOWN, Chance, both, fast, word
-from warden_schema import codec, plain
+from loops_rig import UNKNOWN, Chance, both, fast, plain, word
+from warden_schema import codec
 
 _WORDS = 40  # of a sample, and what is behind its figures
 _LAST = 5  # words that nobody may touch

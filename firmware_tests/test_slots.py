@@ -253,11 +253,22 @@ def test_wrong_arguments_are_refused():
 
 
 def test_progress_is_bounded():
-    op = Desk().operations.begin("op")
+    desk = Desk()
+    op = desk.operations.begin("op")
     op.progress(2000, "x" * 100)
-    assert (op.permille, len(op.text)) == (1000, 24)
+    assert desk.operations.told[op.row] == (1000, "x" * 24)
     op.progress(-5)
-    assert (op.permille, op.text) == (0, "")
+    assert desk.operations.told[op.row] == (0, "")
+
+
+def test_progress_of_one_that_has_ended_is_nobody_elses():
+    desk = Desk()
+    op = desk.operations.begin("op")
+    op.progress(500, "half")
+    op.complete()
+    next_one = desk.operations.begin("next")
+    op.progress(700)
+    assert (op.row, desk.operations.told[op.row]) == (next_one.row, (0, ""))
 
 
 def test_time_that_brings_nothing_allocates_nothing():

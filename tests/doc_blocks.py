@@ -8,7 +8,7 @@ from typing import NamedTuple
 REPO = Path(__file__).resolve().parent.parent
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 _FENCE = re.compile(r" *(```+|~~~+)(.*)")
-_SAVED_AS = re.compile(r"[Ss]ave (?:it|this) as\s+`([^`]+)`")
+_SAVED_AS = re.compile(r"[Ss]ave\s+(?:it|this)\s+as\s+`([^`]+)`")
 _NAMED_INSIDE = re.compile(r"# (\S+\.\w+)\n")
 
 

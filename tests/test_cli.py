@@ -249,7 +249,7 @@ async def test_without_textual_one_sentence_says_what_to_install(fake, terminal,
     (tmp_path / "textual.py").write_text("raise ModuleNotFoundError('no', name='textual')")
     command = await terminal(PYTHONPATH=str(tmp_path))
     assert await command.status() == 2
-    sentence = b"boardwarden: boardwarden watch needs Textual: pip install 'boardwarden[tui]'"
+    sentence = b"boardwarden: boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
     assert command.seen.strip() == sentence
     piped = await start("watch", "--board", fake.port, PYTHONPATH=str(tmp_path))
     assert "up 10 s" in await line_of(piped)

@@ -25,6 +25,7 @@ from command_environment import of_command
 
 from boardwarden import testing
 from boardwarden.cli import complete, outcome
+from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -93,24 +94,41 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
 # --- completion -----------------------------------------------------------------------------------
 
 
-async def test_bash_completes_commands_options_and_addresses():
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash here")
+# By shell: a program that prints, one a line, what is offered for the words that it is given.
+OFFERS = {
+    "bash": '''
+eval "$(boardwarden --show-completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_boardwarden_completion boardwarden; printf '%s\\n' "${COMPREPLY[@]}"''',
+    # What _arguments and _files would show: only a line editor has them.
+    "zsh": """
+compdef() { }; _files() { }
+_arguments() { print -r -- "$1" | sed 's/^[^(]*//' | grep -o '[( ]"[^"]*"' | tr -d '(" ' }
+eval "$(boardwarden --show-completion zsh)"; words=("$@"); CURRENT=$#
+_boardwarden_completion""",
+    "fish": """
+boardwarden --show-completion fish | source
+complete --do-complete "$argv" | string replace --regex "\\t.*" ""
+true""",
+}
+
+
+@pytest.mark.parametrize("shell", OFFERS)
+async def test_each_shell_completes_commands_options_addresses_and_words(shell, tmp_path):
+    program = shutil.which(shell)
+    if program is None and os.environ.get("CI") != "true":
+        pytest.skip(f"no {shell} here (Debian: apt-get install {shell})")
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
 
     async def offers(*words):
-        script = (
-            'eval "$(boardwarden --show-completion bash)"; COMP_WORDS=("$@"); '
-            'COMP_CWORD=$(($# - 1)); _boardwarden_completion boardwarden; echo "${COMPREPLY[*]}"'
-        )
-        command = [bash, "--norc", "-c", script, "bash", "boardwarden", *words]
+        script = tmp_path / "offers"
+        script.write_text(OFFERS[shell])
+        command = [program, script, "boardwarden", *words]
         done = await asyncio.to_thread(
             subprocess.run,
             command,
             capture_output=True,
             text=True,
-            env=of_command(PATH=path),
+            env=of_command(PATH=path, HOME=str(tmp_path)),
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.split()
@@ -119,6 +137,9 @@ async def test_bash_completes_commands_options_and_addresses():
     assert await offers("status", "--js") == ["--json"]
     assert await offers("status", "--board", "si") == ["sim"]
     assert await offers("serve", "--board", "si") == ["sim"]
+    assert await offers("doctor", "si") == ["sim"]
+    assert await offers("alloc", "net") == ["network-bandwidth"]
+    assert await offers("thresholds", "loop_lag_w") == ["loop_lag_worst"]
 
 
 def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
@@ -128,13 +149,6 @@ def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [Port()])
     assert complete.addresses("") == ["sim", "/dev/ttyACM7"]
     assert complete.addresses("/dev") == ["/dev/ttyACM7"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-async def test_a_completion_script_for_each_shell(shell):
-    finished = await run("--show-completion", shell)
-    assert finished.status == 0
-    assert "_BOARDWARDEN_COMPLETE" in finished.out
 
 
 # --- what is logged -------------------------------------------------------------------------------
@@ -175,6 +189,36 @@ async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
         assert "connecting to" in progress
         assert "boardwarden: Nothing at" in rest
         assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
+    finally:
+        await terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "operation"),
+    [
+        (["release", "7"], ids.RELEASE),
+        (["cancel", "7"], ids.CANCEL),
+        (["limits"], ids.SET_LIMITS),
+        (["thresholds"], ids.SET_LIMITS),
+        (["cost"], ids.COST),
+        (["alloc", "memory", "8k"], ids.ALLOCATE),
+        (["policy"], ids.SET_LIMITS),
+        (["trends"], ids.HISTORY_READ),
+    ],
+)
+async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words, operation):
+    def never(asked):
+        fake.board.mute = True
+        return ids.OK, None
+
+    fake.board.answer[operation] = never
+    terminal = CommandOnTerminal(*words, "--board", fake.port, environment={"TERM": "xterm"})
+    try:
+        await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
     finally:
         await terminal.close()
 

@@ -89,7 +89,7 @@ async def test_it_is_applied_kept_and_undone(board, file, tmp_path):
     fake = board.board.policy
     assert (fake.kept, fake.quotas, fake.limits[0]) == (1, {"upload": [16384, None, 2, None]}, 2)
     again = await run("apply", str(file), "--board", board.port)  # which need not ask
-    assert again.out.startswith("The board has and keeps this policy already.\n")
+    assert again.out == "The board has this policy already.\nkept again\n"
     shown = await run("policy", "--board", board.port)
     wanted = policy_file.loads(FILE)
     found = policy_file.loads(shown.out)
@@ -139,10 +139,10 @@ async def test_it_asks_first(board, file, answer, status):
     ("words", "sentence"),
     [
         (("none.toml",), "Cannot read none.toml: no such file or directory."),
-        (("--json",), "--json asks nothing: give --yes or --dry-run, too."),
-        (("x.toml", "--forget"), "--forget takes the kept policy away, so it goes with no file"),
+        (("--json",), "--json asks no question: add --yes or --dry-run."),
+        (("x.toml", "--forget"), "--forget takes the kept policy away: it takes no file"),
         (("{wrong}", "--yes"), "wrong.toml:2: limits.max_ops: unknown key 'max_ops'; did you mean"),
-        (("{file}",), "There is no terminal to ask on; say yes with --yes."),
+        (("{file}",), "There is no terminal to ask on: answer with --yes."),
     ],
 )
 async def test_what_cannot_be_done_is_one_sentence(board, file, tmp_path, words, sentence):
@@ -162,7 +162,7 @@ async def test_a_board_that_cannot_keep_it_says_why(board, file):
     assert full.status == 3
     assert full.err == (
         "boardwarden: Denied: the board's file system is too full to keep a policy. "
-        "Until the board restarts the policy is in force.\n"
+        "The policy is in force until the board restarts.\n"
     )
     found = json.loads(full.out)
     assert (found["applied"], found["kept"]) == (True, "nothing")
@@ -190,8 +190,37 @@ async def test_a_board_that_vanishes_half_way(board, file):
     board.board.answer[ids.SET_QUOTA] = vanish
     lost = await run("apply", str(file), "--yes", "--board", board.port)
     assert lost.status == 2
-    assert "4 of 5 changes were made before, and none is kept; apply the file again." in lost.err
+    assert "4 of 5 changes had been made, none of them kept; apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
+
+
+async def test_a_board_that_vanishes_as_it_is_to_keep_it(board, file):
+    keep = board.board.answer[ids.KEEP]
+
+    def vanish(asked):
+        if asked != [0]:
+            board.vanish()
+        return keep(asked)
+
+    board.board.answer[ids.KEEP] = vanish
+    lost = await run("apply", str(file), "--yes", "--board", board.port)
+    assert lost.status == 2
+    assert "in force, but perhaps not kept; apply the file again." in lost.err
+    assert len(lost.err.splitlines()) == 1
+
+
+async def test_a_slow_board_is_waited_for_with_progress(board, file):
+    board.board.mute = True
+    command = CommandOnTerminal(
+        *("apply", str(file), "--yes", "--board", board.port), environment={"TERM": "xterm"}
+    )
+    try:
+        await command.until(b"connecting to")
+        board.board.mute = False
+        assert await command.status() == 0
+        assert command.left_as_it_was()
+    finally:
+        await command.close()
 
 
 async def test_an_older_agent(board, file):
@@ -201,12 +230,12 @@ async def test_an_older_agent(board, file):
     assert (old.status, "install a newer agent" in old.err) == (2, True)
     assert changing(board) == [(ids.KEEP, [0])] or changing(board) == []
     shown = await run("policy", "--board", board.port)
-    assert "its agent is too old to keep one" in shown.out
+    assert "Its agent is too old to keep one" in shown.out
     assert policy_file.loads(shown.out).quotas is None
 
 
 async def test_a_broken_one_is_told(board):
     board.board.policy.kept = 2
     shown = await run("policy", "--board", board.port)
-    assert "was damaged, and ignored" in shown.out
+    assert "is damaged, and was ignored" in shown.out
     policy_file.loads(shown.out)

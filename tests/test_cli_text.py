@@ -1,9 +1,13 @@
 """What people read: figures, aligned rows, the status and the trends."""
 
+import re
 from dataclasses import replace
 
 import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
 
+from boardwarden.cli.app import app
 from boardwarden.cli.text import count, duration, percent, size
 from boardwarden.cli.trend_view import trend_rows
 from boardwarden.cli.view import aligned, sample_line, status_rows
@@ -125,3 +129,28 @@ def test_a_stretched_interval_says_what_was_asked_for():
     )
     last = aligned(status_rows(status, {})).splitlines()[-2:]
     assert "a sample every 1 s (not 100 ms: budget" in " ".join(" ".join(last).split())
+
+
+# --- help ---------------------------------------------------------------------------------------
+
+
+def test_help_has_every_command_under_a_head():
+    done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
+    assert done.exit_code == 0
+    heads = re.findall(r"^╭─ (.*?) ─+╮$", done.stdout, re.MULTILINE)
+    assert heads[0] == "Options"
+    assert "Commands" not in heads  # those that nobody put anywhere
+    shown = re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE)
+    assert sorted(shown) == sorted(info.callback.__name__ for info in app.registered_commands)
+
+
+@pytest.mark.parametrize("name", [info.callback.__name__ for info in app.registered_commands])
+def test_help_fits_80_columns_and_explains_everything(name):
+    done = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80", "BOARDWARDEN_BOARD": ""})
+    assert done.exit_code == 0
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+    (command,) = (each for each in app.registered_commands if each.callback.__name__ == name)
+    first = command.callback.__doc__.splitlines()[0]
+    assert first in re.sub(r"\s+", " ", done.stdout)
+    for parameter in get_command(app).commands[name].params:
+        assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name

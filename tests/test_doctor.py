@@ -4,12 +4,16 @@ import fcntl
 import json
 import os
 import pty
+import subprocess
 import tty
 
 import pytest
+from cli_process import COMMAND, CommandOnTerminal, TerminalBoard, kill_started
+from cli_process import run as run_async
 from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
+from boardwarden import testing
 from boardwarden.doctor import advice
 from boardwarden.doctor.link_health import _judged
 from boardwarden.doctor.repl_look import Firmware
@@ -117,6 +121,137 @@ def test_boards_tells_what_answers_at_each_port(tmp_path, silent):
     assert table.stdout.splitlines()[0].split() == ["port", "answers", "what", "it", "is"]
 
 
+# --- boards that are not well ---------------------------------------------------------------------
+
+
+def with_agent(tmp_path, body):
+    """Return a board whose application starts the agent and then does something, over and over."""
+    path = board_path().split(os.pathsep)
+    text = (
+        f"import sys\nsys.path[:] = {path!r}\nimport asyncio, time, warden\nwarden.start()\n"
+        f"async def main():\n print('on')\n while True:\n  {body}\nasyncio.run(main())\n"
+    )
+    board = ReplBoard(tmp_path)
+    board.put({"main.py": text.encode()})
+    return board
+
+
+@pytest.mark.parametrize("blocked_ms", [300, 900])
+def test_an_application_that_blocks_the_loop_is_told_from_a_bad_line(tmp_path, blocked_ms):
+    with with_agent(tmp_path, f"time.sleep_ms({blocked_ms}); await asyncio.sleep(0)") as board:
+        board.wait_for(b"on\n")
+        found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
+        shown = run("status", "--board", board.port, "--json")
+    assert (found["answers"], found["well"]) == ("agent", False)
+    assert found["link"]["problems"] == [
+        "answers are slow: something blocks the board's loop, or the line is slow"
+    ]
+    assert f"boardwarden top --board {board.port}" in " ".join(found["next"])
+    assert json.loads(shown.stdout)["memory"]["total_bytes"] > 0
+
+
+def test_a_loop_that_is_stuck(tmp_path):
+    with with_agent(tmp_path, "time.sleep(1000)") as board:
+        board.wait_for(b"on\n")
+        done = run("doctor", board.port, "--yes")
+    assert done.returncode == 2
+    assert "does not answer" in done.stdout
+    assert "the application blocks its loop" in " ".join(done.stdout.split())
+
+
+def test_a_board_that_vanishes_during_the_check(tmp_path):
+    with with_agent(tmp_path, "await asyncio.sleep(1)") as board:
+        board.wait_for(b"on\n")
+        board.at(400, board._off)
+        done = run("doctor", board.port, "--for", "4")
+    assert (done.returncode, done.stderr) == (2, "")
+    text = " ".join(done.stdout.split())
+    assert "next The board vanished during the check: look at its power and its cable." in text
+    assert "shows the board live" not in text
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b"counting 1\r\ncounting 2\r\n", "a program there prints; last: 'counting 2'."),
+        (b"\x8f\xfe\x13\x99\xc0\xf1\xff", "neither text nor from an agent"),
+    ],
+)
+async def test_what_else_is_said_there_is_told(says, words):
+    class Other:
+        def receive(self, data):
+            self.send(says)
+
+        def step(self, now):
+            pass
+
+    terminal = TerminalBoard(Other())
+    try:
+        done = await run_async("doctor", terminal.port)
+    finally:
+        await kill_started()
+        terminal.close()
+    assert (done.status, done.err) == (2, "")
+    assert words in " ".join(done.out.split())
+
+
+def test_a_port_that_this_user_may_not_open(silent):
+    os.chmod(silent, 0)
+    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    command = [*(drop if os.geteuid() == 0 else []), *COMMAND]
+    done = subprocess.run([*command, "doctor", silent], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"boardwarden: You may not open {silent}: join the group")
+    assert done.stderr.count("\n") == 1
+    table = subprocess.run([*command, "boards", silent], capture_output=True, text=True)
+    assert "no permission" in table.stdout
+    assert "join the group" in " ".join(table.stdout.split())
+
+
+def test_no_board_is_given():
+    done = run("doctor")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("boardwarden: Which board? Give its address or set BOARDWARDEN_")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "answers", "words"),
+    [
+        ((1, 0), "agent", "older than this host: `boardwarden deploy {}` updates it."),
+        ((1, 99), "agent", "newer than this host: `pip install --upgrade boardwarden`."),
+        ((2, 0), "agent of another version", "`boardwarden deploy {}` puts this version's agent"),
+    ],
+)
+async def test_an_agent_of_another_version(version, answers, words):
+    fake = testing.FakeBoard()
+    fake.version = version
+    terminal = TerminalBoard(fake)
+    try:
+        done = await run_async("doctor", terminal.port, "--for", "0.5", "--json")
+        table = await run_async("boards", terminal.port)
+    finally:
+        await kill_started()
+        terminal.close()
+    found = json.loads(done.out)
+    assert found["answers"] == answers
+    assert words.format(terminal.port) in " ".join(found["next"])
+    assert answers in " ".join(table.out.split())
+    assert ("speaks protocol 2.0" in table.out) == (version[0] == 2)
+
+
+async def test_ctrl_c_at_the_question_leaves_the_terminal_as_it_was(silent):
+    command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"})
+    try:
+        await command.until(b"[y/N] ")
+        command.interrupt()
+        assert await command.status() == 130
+        assert command.seen.endswith(b"[y/N] \r\n")
+        assert command.left_as_it_was()
+    finally:
+        await command.close()
+
+
 def test_boards_without_arguments_lists_what_there_is():
     done = run("boards", "--json")
     assert done.returncode == 0
@@ -125,12 +260,20 @@ def test_boards_without_arguments_lists_what_there_is():
 
 
 def judged(latencies, **after):
-    return _judged(LinkStatus(), LinkStatus(**after), latencies, after.pop("lost", 0), 3, 3.0)
+    lost, connected = after.pop("lost", 0), after.pop("connected", True)
+    return _judged(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
 
 
 def test_what_makes_a_link_unhealthy():
     assert judged([0.01] * 5).problems == ()
-    assert "slow" in judged([0.2] * 5).problems[0]
+    slow = judged([0.4] * 5)  # each was sent again, for nothing
+    assert (slow.problems[0][:8], len(slow.problems), slow.lost) == ("answers ", 1, 0)
+    lossy = judged([0.01, 0.01, 0.4], lost=2)
+    assert (lossy.requests, lossy.lost, lossy.loss) == (5, 3, 0.6)
+    assert "lost or damaged" in lossy.problems[0]
+    assert judged([0.01], lost=2, connected=False).problems == (
+        "the board vanished during the check: look at its power and its cable",
+    )
     assert "lost or damaged" in judged([0.01], bad_frames=2).problems[0]
     assert "lost or damaged" in judged([0.01], gaps=1).problems[0]
     assert "drops frames" in judged([0.01], dropped_frames=4).problems[0]
@@ -143,7 +286,7 @@ def test_what_to_do_next_follows_from_what_the_repl_told():
     told = {
         "puts the agent on the board": (Firmware(), True),
         "nothing starts it": (Firmware(agent="0.1.0"), True),
-        "has ended": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
+        "but has ended": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
         "does not answer": (Firmware(agent="0.1.0", started_by=("main.py",)), False),
         "no machine.Timer": (
             Firmware(agent="0.1.0", started_by=("boot.py",), lacks=("machine.Timer",)),

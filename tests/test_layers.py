@@ -41,7 +41,7 @@ BOARD_MIDDLE = [
     *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "governor"],
 ]
 BOARD_LAYERS = [
-    ["hal_stock", "link_stream", "link_tcp", "stand_in", "deadline", "errors", "metered_file"],
+    ["hal_stock", "link_stream", "link_tcp", "stand_in", "timed", "errors", "metered_file"],
     ["hal"],
     ["held", "forecast"],
     ["figures"],

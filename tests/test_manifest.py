@@ -24,13 +24,17 @@ def frozen(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tools)
     manifestfile = importlib.import_module("manifestfile")
 
-    def read(*arguments: str, **options: object) -> set[str]:
+    def files(*arguments: str, **options: object) -> list:
         monkeypatch.setattr(sys, "argv", ["makemanifest.py", "-o", "frozen.c", *arguments])
         places = {"MPY_DIR": str(tools.parent), "MPY_LIB_DIR": "", "PORT_DIR": "/nowhere"}
         manifest = manifestfile.ManifestFile(manifestfile.MODE_FREEZE, places)
         manifest.include(str(REPO / "device" / "manifest.py"), base=False, **options)
-        return {result.target_path for result in manifest.files()}
+        return list(manifest.files())
 
+    def read(*arguments: str, **options: object) -> set[str]:
+        return {result.target_path for result in files(*arguments, **options)}
+
+    read.levels = lambda **options: [result.opt for result in files(**options)]
     return read
 
 
@@ -40,26 +44,35 @@ def _all() -> set[str]:
     return found - {"warden_schema/ids.py"}  # the host's
 
 
+FAST = {"warden_schema/fast.py"}
+PLAIN = {"warden_schema/plain.py"}
+
+
 def test_all_is_frozen_where_the_port_names_its_machine(frozen) -> None:
-    assert frozen("-f-march=armv7m", "manifest.py") == _all()
-    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == _all()
+    assert frozen("-f-march=armv7m", "manifest.py") == _all() - PLAIN
+    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == _all() - PLAIN
 
 
 def test_viper_is_left_out_where_it_does_not(frozen) -> None:
     """Else mpy-cross would stop the build: it knows no machine to compile for."""
-    assert frozen("manifest.py") == _all() - {"warden_schema/fast.py"}
-    assert frozen("-f-O2", "manifest.py") == _all() - {"warden_schema/fast.py"}
+    assert frozen("manifest.py") == _all() - FAST
+    assert frozen("-f-O2", "manifest.py") == _all() - FAST
 
 
 def test_the_registers_of_qemus_board_are_frozen_for_its_port_only(frozen) -> None:
-    its_own = {f"warden/{name}.py" for name in ("hal_mps2", "mps2_fast", "mps2_plain")}
-    assert frozen("-f-march=armv7m", "-v", "PORT_DIR=/micropython/ports/qemu") == _all() | its_own
-    slow = its_own - {"warden/mps2_fast.py"}
-    assert frozen("-v", "PORT_DIR=/x/ports/qemu") == _all() - {"warden_schema/fast.py"} | slow
+    fast, slow = ({"warden/hal_mps2.py", f"warden/mps2_{twin}.py"} for twin in ("fast", "plain"))
+    viper = frozen("-f-march=armv7m", "-v", "PORT_DIR=/micropython/ports/qemu")
+    assert viper == _all() - PLAIN | fast
+    assert frozen("-v", "PORT_DIR=/x/ports/qemu") == _all() - FAST | slow
 
 
 def test_viper_can_be_left_out(frozen) -> None:
-    assert frozen("-f-march=armv7m", viper=False) == _all() - {"warden_schema/fast.py"}
+    assert frozen("-f-march=armv7m", viper=False) == _all() - FAST
+
+
+def test_line_numbers_are_frozen_only_when_asked_for(frozen) -> None:
+    assert set(frozen.levels()) == {3}
+    assert set(frozen.levels(lines=True)) == {0}
 
 
 @pytest.mark.timeout(300)  # in CI the first call builds

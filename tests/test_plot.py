@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from cli_process import kill_started, run
+from cli_process import COMMAND, kill_started, run
 
 from boardwarden.grants import Event
 from boardwarden.models import Identity
@@ -170,6 +170,21 @@ def test_pictures_are_what_they_say(path: Path) -> None:
         assert text in svg.decode()
 
 
+def test_a_single_sample_is_seen(path: Path) -> None:
+    change = rows.change(boot(), NOON, "storage", None, [STORAGE])
+    made = figure(read(recorded(path, change, sample(1))), "one")
+    for panel in made.axes:
+        dots = [line for line in panel.get_lines() if line.get_marker() == "."]
+        assert dots, panel.get_ylabel()
+        assert all(line.get_xdata()[0] == (NOON + 1) / 86_400 for line in dots)
+
+
+def test_levels_that_are_close_are_written_above_each_other(path: Path) -> None:
+    made = figure(read(some(path), ["memory"]), "levels")
+    found = {text.get_text(): text.get_va() for text in made.axes[0].texts}
+    assert found == {"warn": "top", "critical": "bottom"}
+
+
 # --- the command --------------------------------------------------------------------------------
 
 
@@ -215,6 +230,20 @@ async def test_what_cannot_be_drawn_is_told_in_one_sentence(
     assert done.status == 2
     assert why in done.err
     assert len(done.err.splitlines()) == 1
+
+
+async def test_a_picture_that_cannot_be_written_leaves_the_one_that_was_there(path: Path) -> None:
+    some(path).close()
+    out = path.with_suffix(".png")
+    out.write_bytes(b"the one before")
+    small = ["sh", "-c", 'ulimit -f 8; exec "$0" "$@"', *COMMAND]  # blocks, as on a full disk
+    done = await run("plot", str(path), command=small)
+    assert (done.status, done.err) == (
+        2,
+        f"boardwarden: {out} cannot be written: File too large.\n",
+    )
+    assert out.read_bytes() == b"the one before"
+    assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
 async def test_a_time_alone_is_todays_and_local(path: Path) -> None:

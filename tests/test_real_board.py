@@ -7,13 +7,17 @@ import os
 import pty
 import re
 import socket
+import time
 import tty
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from damage import DamagedTransport
 
 import boardwarden
+from boardwarden import messages
+from boardwarden.framing import frame
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
 from warden_schema import ids
@@ -195,7 +199,9 @@ async def _both_of_the_same_sample(board):
     raise AssertionError(printed)
 
 
-async def test_a_board_over_tcp_and_the_next_host_after_the_first(monkeypatch):
+@pytest.fixture
+async def served(monkeypatch):
+    """The address of a board that serves TCP."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -206,14 +212,45 @@ async def test_a_board_over_tcp_and_the_next_host_after_the_first(monkeypatch):
         said = b""
         while b"listening\n" not in said:
             said += await program.read()
-        for _ in range(3):
-            async with boardwarden.connect(f"tcp://127.0.0.1:{port}") as board:
-                await board.start_monitoring(0.1)
-                assert (await board.wait_sample()).interval_s == 0.1
-                await board.ping()
-                assert board.link.gaps == 0
+        yield f"tcp://127.0.0.1:{port}"
     finally:
         await program.close()
+
+
+async def test_a_board_over_tcp_and_the_next_host_after_the_first(served):
+    for _ in range(3):
+        async with boardwarden.connect(served) as board:
+            await board.start_monitoring(0.1)
+            assert (await board.wait_sample()).interval_s == 0.1
+            await board.ping()
+            assert board.link.gaps == 0
+
+
+async def test_a_second_host_over_tcp_is_told_and_the_first_goes_on(served):
+    async with boardwarden.connect(served) as board:
+        with pytest.raises(boardwarden.ConnectError, match="is it in use"):
+            async with boardwarden.connect(served):
+                pass
+        await board.wait_sample()
+        assert board.link.reconnects == 0
+
+
+@pytest.mark.parametrize("subscribes", [True, False])
+async def test_a_host_that_lost_its_power_keeps_nobody_out(served, subscribes):
+    address = urlsplit(served)
+    with socket.create_connection((address.hostname, address.port), 10) as dead:
+        if subscribes:
+            dead.sendall(frame(messages.subscribe(7)))
+            while await asyncio.to_thread(dead.recv, 4096):  # until the board hangs up
+                pass
+        until = time.monotonic() + 10
+        while True:
+            try:
+                async with boardwarden.connect(served) as board:
+                    await board.wait_sample()
+                    return
+            except boardwarden.NoAgent:  # turned away, as long as the other may be alive
+                assert time.monotonic() < until
 
 
 class OpenLine:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sqlite3
 import sys
 import time
@@ -16,6 +17,8 @@ import pytest
 from cli_process import LIMIT_S, CommandOnTerminal, finish, kill_started, line_of, run, start
 
 from boardwarden.recording.reading import Recording, Span
+from boardwarden.transport import transport_for
+from boardwarden.transport.base import Transport
 
 SWINGS = f"sim:{Path(__file__).parent / 'apps' / 'swings.py'}"
 LIMITED = """
@@ -134,6 +137,63 @@ async def test_a_board_that_dies_and_comes_back_is_another_span(path: Path) -> N
         assert [link.state for link in recording.links(first)] == ["up", "lost"]
         assert [link.state for link in recording.links(second)] == ["up", "stopped"]
     assert list(path.parent.iterdir()) == [path]
+
+
+async def test_a_board_that_is_not_there_yet_is_recorded_once_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    late = f"tcp://127.0.0.1:{port}"
+    asked = ("record", str(path), "--board", late, "--board", "sim", "--interval", "0.1")
+    process = await start(*asked)
+    await until_recorded(path, lambda found: samples(found) > 5)
+    monkeypatch.setenv("PORT", str(port))
+    board = transport_for(f"sim:{Path(__file__).parent / 'apps' / 'serves.py'}")
+    await board.open()
+    try:
+        reading = asyncio.create_task(drained(board))
+        await until_recorded(path, lambda found: late in {each.address for each in found})
+        await until_recorded(path, lambda found: all(each.samples > 5 for each in found))
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+        reading.cancel()
+    finally:
+        await board.close()
+    assert done.status == 130
+    told = [line for line in done.err.splitlines() if late in line or "It is tried" in line]
+    assert len(told) == 3, done.err  # what is recorded; that it is away, once; that it is there
+    assert told[1].endswith(" It is tried again.")
+    assert told[2] == f"boardwarden: {late}: connected"
+    assert "of 2 boards" in done.out
+    with Recording(path) as recording:
+        (span,) = recording.spans([late])
+        intervals = {sample.figures[0] for sample in recording.samples(span, ["interval_s"])}
+        assert intervals == {0.1}
+
+
+async def drained(board: Transport) -> None:
+    while await board.read():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("boards", "why"),
+    [
+        (("/dev/ttyNOPE8", "/dev/ttyNOPE9"), "There is no port /dev/ttyNOPE8"),
+        (("sim", "nonsense:7"), "'nonsense:7' is not a board address"),
+    ],
+)
+async def test_what_is_not_worth_waiting_for_ends_it_at_once(
+    path: Path, boards: tuple[str, ...], why: str
+) -> None:
+    words = [word for board in boards for word in ("--board", board)]
+    done = await run("record", str(path), *words)
+    assert done.status == 2
+    assert len(done.err.splitlines()) == 1
+    assert why in done.err
+    assert not path.exists()
 
 
 async def test_sigterm_ends_it_in_order(path: Path) -> None:

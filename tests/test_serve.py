@@ -313,9 +313,9 @@ async def test_a_port_that_is_in_use_is_one_sentence():
     ("module", "arguments", "sentence"),
     [
         ("prometheus_client", [], "boardwarden serve needs prometheus-client: "
-         "pip install 'boardwarden[prometheus]'"),
+         "pip install 'boardwarden[prometheus]'."),
         ("opentelemetry", ["--otlp", "http://localhost:4318"], "boardwarden serve --otlp needs "
-         "OpenTelemetry's SDK: pip install 'boardwarden[otel]'"),
+         "OpenTelemetry's SDK: pip install 'boardwarden[otel]'."),
     ],
 )  # fmt: skip
 async def test_without_its_extra_it_says_which(tmp_path, module, arguments, sentence):

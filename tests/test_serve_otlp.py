@@ -103,8 +103,7 @@ async def collector():
 async def push(fake, url, **environment):
     process = await start(
         *("serve", "--board", fake.port, "--listen", "127.0.0.1:0", "--otlp", url),
-        OTEL_METRIC_EXPORT_INTERVAL="100",
-        **environment,
+        **{"OTEL_METRIC_EXPORT_INTERVAL": "100", **environment},
     )
     await line_of(process)
     return process
@@ -157,15 +156,25 @@ async def test_a_collector_that_is_away_is_told_once_and_its_return_too(fake):
     first = Collector()
     url, port = first.url, int(first.url.rpartition(":")[2])
     first.close()
+    # No push is due for an hour: it is told at the start.
+    process = await push(fake, url, OTEL_METRIC_EXPORT_INTERVAL="3600000")
+    said = b""
+    while b"failed" not in said:
+        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    refused = f"boardwarden: Pushing to {url}/v1/metrics failed: Connection refused.\n".encode()
+    assert said == refused
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process)).status == 130
     process = await push(fake, url, OTEL_EXPORTER_OTLP_TIMEOUT="1")
     said = b""
     while b"failed" not in said:
         said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
-    assert said.startswith(f"boardwarden: Pushing to {url}/v1/metrics failed: ".encode())
+    assert said == refused
     second = Collector(port)
     try:
         await second.until(is_up)
-        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+        while b"again" not in said:  # that the board is connected is told, too
+            said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
         assert said == f"boardwarden: Pushing to {url}/v1/metrics works again.\n".encode()
         process.send_signal(signal.SIGINT)
         finished = await finish(process)

@@ -16,6 +16,9 @@ from virtual_time import run, until
 import boardwarden
 from boardwarden import Board, connect
 from boardwarden.framing import Deframer, frame
+from boardwarden.requests import Requests
+from boardwarden.session import Session
+from boardwarden.subscription import KEEPALIVE_S
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
 from warden_schema import ids
 
@@ -42,6 +45,24 @@ class Sent:
         return [when for when, message in self.messages if message[0] == kind]
 
 
+class InTurns(FakeTransport):
+    """A board whose loop is blocked, but for two frames at a time."""
+
+    def __init__(self, peer: FakeBoard) -> None:
+        super().__init__(peer)
+        self._waiting: list[bytes] = []
+
+    def _from_peer(self, data: bytes) -> None:
+        self._waiting.append(data)
+
+    async def turns(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            for data in self._waiting[:2]:
+                super()._from_peer(data)
+            del self._waiting[:2]
+
+
 def drop_all(data: bytes) -> Iterable[bytes]:
     """Damage: a link that carries nothing."""
     return ()
@@ -64,6 +85,66 @@ class Losing:
 
 
 # --- connecting ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_is_cancelled_as_the_state_comes_is_cancelled(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else Ctrl-C just then is lost, and `boardwarden serve` never ends."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def use() -> None:
+            async with connect(FakeTransport(FakeBoard())):
+                await asyncio.Event().wait()
+
+        using = asyncio.create_task(use())
+
+        def cancel(left: int) -> None:
+            if left:
+                loop.call_soon(cancel, left - 1)
+            else:
+                using.cancel()
+
+        settle = Session._settle
+        monkeypatch.setattr(
+            Session, "_settle", lambda session, *error: (settle(session, *error), cancel(steps))
+        )
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(using, 60)
+
+    run(main())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_who_is_cancelled_as_a_reply_comes_is_cancelled(
+    steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        async def use(board: Board) -> None:
+            await board.ping()
+            await asyncio.Event().wait()
+
+        def cancel(left: int) -> None:
+            if left:
+                loop.call_soon(cancel, left - 1)
+            else:
+                using.cancel()
+
+        reply = Requests.reply
+        monkeypatch.setattr(
+            Requests, "reply", lambda self, *told: (reply(self, *told), cancel(steps))
+        )
+        async with connect(FakeTransport(FakeBoard())) as board:
+            using = asyncio.create_task(use(board))
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(using, 60)
+
+    run(main())
 
 
 def test_the_whole_state_is_there_when_connect_returns() -> None:
@@ -291,14 +372,14 @@ def test_a_gap_makes_it_subscribe_again_once() -> None:
     run(main())
 
 
-def test_subscribes_are_half_a_second_apart_until_all_is_told() -> None:
+def test_subscribes_are_half_a_second_apart_until_one_is_answered() -> None:
     async def main() -> None:
         peer = FakeBoard()
         transport = FakeTransport(peer)
         sent = Sent(transport)
         async with connect(transport) as board:
             await asyncio.sleep(1.0)
-            transport.to_host = Losing(3, ids.SYNCED)
+            transport.to_host = Losing(3, ids.HELLO)
             peer.seq += 1  # one that the link dropped
             peer.sample()
             await until(lambda: len(sent.of(ids.SUBSCRIBE)) == 5)
@@ -306,6 +387,36 @@ def test_subscribes_are_half_a_second_apart_until_all_is_told() -> None:
             times = sent.times(ids.SUBSCRIBE)[1:]
             assert [round(b - a, 1) for a, b in itertools.pairwise(times)] == [0.5] * 3
             assert board.connected
+
+    run(main())
+
+
+def test_what_is_lost_of_an_answer_is_asked_for_within_a_heartbeat() -> None:
+    async def main() -> None:
+        transport = FakeTransport(FakeBoard())
+        transport.to_host = Losing(2, ids.SYNCED)
+        sent = Sent(transport)
+        async with connect(transport):
+            times = sent.times(ids.SUBSCRIBE)
+            assert len(times) == 3
+            assert all(b - a <= KEEPALIVE_S + 0.2 for a, b in itertools.pairwise(times))
+
+    run(main())
+
+
+@pytest.mark.parametrize("turn_s", [0.3, 0.9, 2.0])
+def test_a_slow_board_is_not_asked_to_begin_anew_while_it_answers(turn_s: float) -> None:
+    """One whose loop is blocked sends a frame or two in each of its turns."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.rows = [[f"/{number}", 512, 100, 10, 10] for number in range(6)]
+        transport = InTurns(peer)
+        loop = asyncio.create_task(transport.turns(turn_s))
+        async with connect(transport) as board:
+            assert len(board.status.storage) == 6
+            assert board.link.gaps == 0
+        loop.cancel()
 
     run(main())
 

@@ -93,7 +93,7 @@ async def test_looking_does_not_make_a_board_decide():
     feed, _ = feed_of(bare)
     async with watching(feed) as pilot:
         bare.sample()
-        await until(pilot, lambda: len(feed.track.last("uptime", 9)) == 2)
+        await until(pilot, lambda: feed.track.last("uptime", 1) == [11])
         assert asked(bare, ids.TELL_METERS) == []
         assert not bare.policy.used
 
@@ -253,6 +253,39 @@ async def test_what_has_ended_meanwhile_is_told(board):
         board.policy.drop(ids.LEASE, 0)
         await pilot.press("y")
         await until(pilot, lambda: "it may have ended" in told(pilot.app))
+
+
+@pytest.mark.parametrize(("panel", "what"), [("1", "Operation 3"), ("2", "Lease 7")])
+async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, what):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press(panel)
+        await until(pilot, lambda: pilot.app._panel.chosen in ("3", "7"))
+        pilot.app.show = lambda: None  # it is half a second until it is drawn anew
+        for kind in (ids.OPERATION, ids.LEASE):
+            board.policy.drop(kind, 0)
+        while len(feed.board.allocations) + len(feed.board.operations) > 3:
+            await pilot.pause(0.01)
+        await pilot.press("x")
+        assert f"{what} has ended already." in told(pilot.app)
+        assert len(pilot.app.screen_stack) == 1
+
+
+async def test_a_question_names_its_own_keys_and_no_other_works(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected)
+        await pilot.press("x")
+        await until(pilot, lambda: "Cancel operation 3" in text(pilot.app))
+        await pilot.press("c", "plus", "x", "2")
+        assert screen(pilot.app)[-1].split() == ["y", "Yes", "n", "No"]
+        await pilot.press("n")
+        await until(pilot, lambda: "Collect" in screen(pilot.app)[-1])
+        assert board.done == [] or {each for each, _ in board.done} <= {
+            ids.TELL_METERS,
+            ids.HISTORY_READ,
+        }
 
 
 async def test_x_where_there_is_nothing_to_end(board):

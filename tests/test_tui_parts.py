@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.tui.blocks import Plot, progress
 from boardwarden.tui.tail import Printable, Tail
@@ -41,7 +42,7 @@ def test_progress():
 
 def sample(uptime_s, used=1):
     """Return a status with a few figures."""
-    return Status(memory=Memory(used_bytes=used), cpu=Cpu(uptime_s=uptime_s))
+    return Status(memory=Memory(used_bytes=used), cpu=Cpu(uptime_s=uptime_s), interval_s=1.0)
 
 
 def test_a_track_keeps_the_last_600_and_has_gaps():
@@ -56,6 +57,64 @@ def test_a_track_keeps_the_last_600_and_has_gaps():
     track.add(sample(0, 5))
     assert track.last("used", 3) == [699, None, 5]
     assert track.span_s(3) is None
+
+
+def test_a_late_sample_leaves_a_gap():
+    track = Track()
+    for uptime_s in (1, 2, 4, 12, 13):
+        track.add(sample(uptime_s, uptime_s))
+    assert track.last("used", 9) == [1, 2, 4, None, 12, 13]
+    assert track.span_s(6) == 12
+
+
+def remembered(newest_s, *columns):
+    """Return a history of these: a tier, a metric, a step in seconds and means, oldest first."""
+    history = History()
+    for tier, metric, step_s, means in columns:
+        history.put(tier, metric, 1, Column(newest_s, step_s, means))
+    return history
+
+
+def test_a_track_begins_with_what_the_board_remembers():
+    track = Track()
+    track.add(sample(100, 7))
+    track.add(sample(101, 8))
+    seconds = (0, 0, 1.0, (None, 98.0, 99.0, 100.0))
+    minutes = (1, 0, 60.0, (60.0,))  # ends with the seconds, and reaches 20 s back from zero's 40
+    track.recall(remembered(100.0, seconds, minutes, (0, 1, 1.0, (0.5,) * 4)), 1.0)
+    assert track.last("live", 4) == [98.0, 99.0, None, None]
+    assert track.last("live", 9)[:3] == [60.0, 60.0, 60.0]
+    assert len(track.last("live", 999)) == 60 + 1
+    assert track.last("used", 4) == [None, None, 7, 8]
+    assert track.last("cpu", 3) == [0.5, None, None]
+    assert track.span_s(999) == 60
+
+
+def test_what_is_remembered_is_drawn_at_the_boards_interval():
+    track = Track()
+    track.add(sample(100))
+    track.recall(remembered(100.0, (0, 0, 1.0, (97.0, 98.0, 99.0, 100.0))), 0.5)
+    assert track.last("live", 9) == [97.0, 97.0, 98.0, 98.0, 99.0, 99.0, 100.0, None]
+
+
+def test_nothing_is_remembered_or_nothing_came_yet():
+    track = Track()
+    track.recall(remembered(10.0, (0, 0, 1.0, (1.0,))), 1.0)
+    assert track.last("uptime", 9) == []
+    track.add(sample(10))
+    for history, step_s in ((History(), 1.0), (remembered(10.0, (0, 0, 0.0, (1.0,))), 1.0)):
+        track.recall(history, step_s)
+    track.recall(remembered(10.0, (0, 0, 1.0, (1.0,))), 0.0)
+    assert track.last("uptime", 9) == [10]
+
+
+def test_a_full_track_forgets_nothing_for_what_is_remembered():
+    track = Track()
+    for number in range(600):
+        track.add(sample(1000 + number, number))
+    track.recall(remembered(1000.0, (0, 0, 1.0, (1.0,) * 60)), 1.0)
+    assert track.last("used", 1) == [599]
+    assert len(track.last("used", 9999)) == 600
 
 
 def test_a_tail_keeps_the_end_and_knows_its_places():

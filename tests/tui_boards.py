@@ -16,6 +16,7 @@ SAMPLES = 40
 def busy_board():
     """Return a board that has something of everything."""
     board = FakeBoard()
+    board.answer[ids.HISTORY_READ] = lambda arguments: (ids.OK, [0, 1, 1, b""])  # it just began
     board.values.update(threads=2, largest_free_block_bytes=110_000, total_bytes=240_000)
     policy = board.policy
     policy.used = True

@@ -17,6 +17,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -185,6 +186,8 @@ def build(name: str, source: Path | None = None) -> Path:
             cache.mirror(files, work / "tree")
             # MicroPython's build sees a changed file, but not that one has gone.
             (work / "objects" / "frozen_content.c").unlink(missing_ok=True)
+            # Nor that the manifest wants the same file compiled in another way.
+            shutil.rmtree(work / "objects" / "frozen_mpy", ignore_errors=True)
             variables = [
                 *target.variables,
                 f"BUILD={work / 'objects'}",

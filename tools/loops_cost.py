@@ -12,7 +12,8 @@ import re
 import subprocess
 import sys
 
-from build_firmware import build
+from bench.machine import AS_MODULE, ProgramFailed, execute
+from build_firmware import REPO, build
 from firmware_errors import BuildError, need, say
 from rawrepl import RawRepl, ReplError
 
@@ -21,13 +22,15 @@ _OPTIONS = (
     *("-icount", "shift=5", "-serial", "pty", "-serial", "pty"),
 )
 _NS_AN_INSTRUCTION = 32
+_PLAIN = REPO / "shared_schema" / "warden_schema" / "plain.py"
 _PROGRAM = """
 import machine, micropython
 from array import array
 from warden import hal
 from warden.sample_table import Sample
 from warden.uplink import Uplink
-from warden_schema import codec, fast, frame, loops, plain
+import plain
+from warden_schema import codec, fast, frame, loops
 hal.detect()
 _mem = machine.mem32
 
@@ -50,7 +53,7 @@ end = frame.encode(message, 30, request)
 reader = frame.Reader(128)
 feed = reader.feed
 
-marks = array('i', (0, 0, 42, 0))
+marks = array('i', [0, 0, 42] + [0] * 17)
 
 class Link:
     window = 0
@@ -75,9 +78,9 @@ def nothing(): pass
 def crc(): frame._crc16(data, 0, 33, 0xFFFF)
 def seal(): frame._seal(data, 33, wire, 100)
 def encode(): frame.encode(payload, 40, wire)
-def unescape():
+def read():
     marks[0] = 0
-    frame._unescape(request, 0, end, payload, marks)
+    frame._take(request, 0, end, payload, marks)
 def take(): reader.take(request, 0, end)
 def take_text(): reader.take(data, 5, 33)
 def delta():
@@ -103,7 +106,7 @@ def cost(name, fn):
     print(name, (ticks(fn) - ticks(nothing)) * 40)
 
 for kind in (plain, fast):
-    frame._crc16, frame._seal, frame._unescape = kind.crc16, kind.seal, kind.unescape
+    frame._crc16, frame._seal, frame._take = kind.crc16, kind.seal, kind.take
     loops.tell = kind.tell
     cost('CRC of 33 bytes', crc)
     cost('CRC and escapes of 33 bytes', seal)
@@ -114,7 +117,7 @@ for kind in (plain, fast):
     cost('Sample.sent()', sent)
     sent()
     table.told[1] = 5
-    cost('unescaping a request of 30 bytes', unescape)
+    cost('reading a request of 30 bytes', read)
     cost('Reader.take() of a request of 30 bytes', take)
     assert reader.length == 30
     cost('Reader.feed() of each of its bytes', feeds)
@@ -146,8 +149,9 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
+            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))  # not frozen
             output, error = repl.execute(_PROGRAM, timeout=60)
-        except ReplError as why:
+        except (ReplError, ProgramFailed) as why:
             raise BuildError(str(why)) from None
         finally:
             repl.close()

@@ -1,6 +1,10 @@
 """The agent: the one place where the parts are made and joined."""
 
+from array import array
+
 from micropython import const
+
+from warden_schema.loops import look as _look
 
 from . import network, threads
 from .capabilities import Capabilities
@@ -20,9 +24,14 @@ VERSION = "0.1.0"
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
+
+_DUE = b"\x01"  # in the clock's news
+_SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
+
+_BUSY_MS = const(10)
+_NEXT_MS = const(2)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
-_DUE = b"\x01"  # in the clock's news
 
 # In the sample's words.
 _COST_US = const(30)
@@ -32,8 +41,35 @@ _DUE_S = const(40)
 _DUE_MS = const(41)
 
 
+# What `loops.look` works on: see `plain`.
+_STEPPING = const(0)
+_BEGAN = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE_STEPS = const(6)
+_READING = const(7)
+_WORDS = const(8)
+
+
 def _nothing():
-    """Make the locks that nobody needs where there are no threads."""
+    """Make the locks that nobody needs without threads; tell nobody."""
+
+
+def _read_nothing(_chunk):
+    """Read no link."""
+    return 0
+
+
+def _mask_of(ticks_diff):
+    """Return the mask of ticks' 30 lowest bits, or of as many as they have: MicroPython's period is
+    a power of two.
+    """
+    bits = 20
+    while bits < 29 and ticks_diff(1 << bits, 0) > 0:  # half a period is taken for a negative one
+        bits += 1
+    return (2 << bits) - 1
 
 
 def _stepper(agent):
@@ -48,6 +84,8 @@ def _stepper(agent):
         advance=agent.clock.advance,
         is_due=agent.clock.due,
         memory=agent.memory,
+        news=agent.clock.news,
+        find=agent.clock.news.find,
         values=agent.values,
         take=agent.sampler.take,
         renew=agent.sample.renew,
@@ -59,6 +97,7 @@ def _stepper(agent):
         policy = agent.policy
         if policy is not None and is_due():
             policy.tick()
+        put_off = False
         left = 1000
         again = None
         if values[_INTERVAL]:
@@ -72,6 +111,7 @@ def _stepper(agent):
                     again = 1000  # there is nothing else to tell
                 else:
                     renew(host_id)
+                    put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
                 interval = values[_INTERVAL]
                 if policy is not None and policy.ladder.level:
                     interval = values[_WANTED]  # to look in time matters more than the budget now
@@ -85,6 +125,10 @@ def _stepper(agent):
             until = clock.left_ms()
             if until < left:
                 left = until if until > 0 else 1
+        agent._put_off = put_off
+        if put_off:  # lest the application wait for a sample and rows at once
+            news[0] = 1
+            return _NEXT_MS
         if again is None:
             again = pump()
         return again if again and again < left else left
@@ -116,10 +160,11 @@ class Agent:
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = network.install()
         self._news = self.clock.news
-        self._rest_us = 0  # for how long there is nothing to do unless there is news,
-        self._rested_us = 0  # since when
-        self._stepping = False
+        self._resting = array("i", [0] * _WORDS)
+        self._resting[_MASK] = _mask_of(board.ticks_diff)
         self._lock = new_gate()
+        self._read = _read_nothing
+        self._chunk = None
         self._making = self.locks.lock()
         self.sampler = Sampler()
         self.values = values = self.sampler.values
@@ -142,8 +187,10 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.link = link
-        self.uplink = self.session = self._receive = self._handlers = None
+        self.uplink = self.session = None
         self.busy_us = 0  # the agent's own time since the last sample
+        self._idle_us = 0  # of that, each step that finds nothing: a moving mean
+        self._put_off = False  # what is due to be told, for one turn
         if link is not None:
             self._open_session(link)
         self.sampler.join(self)
@@ -168,7 +215,8 @@ class Agent:
             self._handler_of,
             self._host,
         )
-        self._receive = self.session.receive  # a bound method is an object: made once
+        self._read = link.read  # a bound method is an object: made once
+        self._chunk = self.session.chunk
 
     def close(self):
         """Leave everything as it was found."""
@@ -183,54 +231,93 @@ class Agent:
         """Take a sample if it is time, and send what is due; return the ms until the next.
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
+        Mostly nothing is due, which one call of machine code finds out.
         """
-        began = self.ticks_us()
         lock = self._lock
-        if self._stepping or (lock is not None and not lock.acquire(0)):
-            return 10  # another thread is at it, or the application in an interrupt
-        left = 0
-        wait = 1000
+        if lock and not lock.acquire(0):
+            return _BUSY_MS  # another thread is at it
+        resting = self._resting
+        read = self._read if listen else _read_nothing
+        wait = 0
+        worked = False
         try:  # at once: Ctrl-C must not leave it locked
-            self._stepping = True
-            heard = listen and self._receive is not None and self._receive()
-            if not heard and _DUE not in self._news:
-                left = self._rest_us - self.ticks_diff(began, self._rested_us)
-            if 0 < left <= _MAX_REST_US:
-                wait = left // 1000 + 1
-                memory = self.memory
-                if memory.reading:
-                    memory.read_on()
-                    wait = self._soon(wait)
-            else:
-                left = 0
-                wait = self._soon(self._work(began))
+            wait = _look(resting, self._news, read, self._chunk, self.ticks_us)
+            if wait <= 0:
+                if wait:
+                    wait = self._idle(resting, -wait)
+                else:
+                    wait = self._wake(resting)
+                    worked = not resting[_IDLE_STEPS]
         except Exception:
+            resting[_STEPPING] = 0
             self.faults += 1
+            worked = True
+            wait = 1000
         finally:
-            self.busy_us += self.ticks_diff(self.ticks_us(), began)
-            self._stepping = False
-            if lock is not None:
+            if not wait:
+                resting[_STEPPING] = 0
+            if lock:
                 lock.release()
-        if not left and self.policy is not None:
+        if worked and self.policy is not None:
             self._deliver()
         return wait
 
-    def _soon(self, wait):
-        """Return the ms to wait: few where there is more of a heap to read."""
-        return _SLICE_PAUSE_MS if self.memory.reading and wait > _SLICE_PAUSE_MS else wait
+    def _idle(self, resting, wait):
+        """End the first of several steps that find nothing: what it took counts for each of them.
 
-    def _work(self, began):
-        """Do what is due; return for how many ms there is nothing more."""
-        self._rest_us = 0  # as long as it is not done
-        self._rested_us = began
-        self._news[0] = 0
-        self.busy_us += self.memory.spent_us  # in collections before a refusal
+        That is from its beginning until here, with this call in place of the return.
+        """
+        took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+        self._idle_us = _mean(self._idle_us, took)
+        resting[_STEPPING] = 0
+        return wait
+
+    def _wake(self, resting):
+        """Hear what has arrived, and do what is due; return the ms until there is more."""
+        memory = self.memory
+        left = 0
         try:
-            wait = self._step()
-            self._rest_us = wait * 1000 if wait < 1000 else _MAX_REST_US
-            return wait
+            count = resting[_ARRIVED]
+            if count:
+                self.session.hear(count)
+            if (count or resting[_READING]) and not self._news[0]:
+                passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
+                left = resting[_REST_US] - passed
+                if count and left > 0 and self.session.due:
+                    left = self._answer(resting, left)
+            if left > 0:
+                wait = left // 1000 + 1
+                if memory.reading:
+                    memory.read_on()
+            else:
+                resting[_REST_US] = 0  # as long as it is not done
+                resting[_RESTED] = resting[_BEGAN]
+                self._news[0] = 0
+                # … and in collections before a refusal.
+                self.busy_us += resting[_IDLE_STEPS] * self._idle_us + memory.spent_us
+                resting[_IDLE_STEPS] = 0
+                wait = self._step()
+                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
+            if memory.reading:
+                resting[_READING] = 1
+                if wait > _SLICE_PAUSE_MS:
+                    wait = _SLICE_PAUSE_MS
+            elif resting[_READING]:
+                resting[_READING] = 0
         finally:
-            self.memory.spent_us = 0
+            if left <= 0:
+                memory.spent_us = 0
+            self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+            resting[_STEPPING] = 0
+        return wait
+
+    def _answer(self, resting, left):
+        """Tell what the host that was heard waits for; return the µs until there is more to do."""
+        again = self.session.pump()
+        if again and again * 1000 < left:
+            resting[_RESTED] = resting[_BEGAN]
+            resting[_REST_US] = left = again * 1000
+        return left
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
@@ -247,7 +334,8 @@ class Agent:
                 from .policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
-                if self.session is not None:
+                self._news[0] = 1  # from now on there are ends in time
+                if self._heard():
                     self._tell_of_policy()
             return self.policy
         finally:
@@ -255,13 +343,16 @@ class Agent:
 
     def _handler_of(self, request):
         """Return what carries out a host's request; made at the first one."""
-        if self._handlers is None:
-            from .asked import Asked
+        from .asked import Asked
 
-            self._handlers = Asked(self).handlers
-        return self._handlers.get(request)
+        find = Asked(self).handlers.get
+        self.session.handler_of = find
+        return find(request)
 
     def _tell_of_policy(self):
+        """Have a host told of what is granted: tables that a board without one does not need."""
+        if self.policy.is_told:
+            return
         for table in self.policy.tables(self.session):
             self.session.add(table)
             if self.session.host_id:
@@ -270,6 +361,8 @@ class Agent:
     def _host(self, host_id, what):
         """Take the session's word of a host: "found", "alive", "lost" or "gone"."""
         if self.policy is not None:
+            if what == "found":
+                self._tell_of_policy()
             self.policy.host(host_id, what)
 
     def _heard(self):
@@ -309,3 +402,11 @@ class Agent:
         self.governor.want(0)
         self.sampler.stopped()
         self.sample.renew(self._heard())
+        self._news[0] = 1
+
+
+def _mean(mean_us, took_us):
+    """Return a moving mean, rounded up; one that is much greater says little."""
+    if not mean_us:
+        return took_us
+    return mean_us + (min(took_us, 2 * mean_us + 4) - mean_us + 3) // 4

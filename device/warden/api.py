@@ -1,11 +1,23 @@
 """The public functions, over the one agent of this board."""
 
+from micropython import const
+
 from . import hal
 from .agent import Agent
 from .limits import check_limits
 from .run import Runner
 
+_ACTIVE = const(1)
+
 _runner = None
+_made = None  # the policy, once it is asked for
+
+
+def _not_started(_listen=False):
+    raise RuntimeError("warden.start() first")
+
+
+_step = _not_started  # the agent's
 
 
 def start(
@@ -30,7 +42,7 @@ def start(
     where not, call `poll()` in the application's loop.
     A policy that a host had the board keep is in force instead of what is given here.
     """
-    global _runner
+    global _runner, _step
     if _runner is None:
         board = hal.detect()
         limits = check_limits(
@@ -44,20 +56,23 @@ def start(
         runner = Runner(agent)
         runner.start()
         _runner = runner
+        _step = agent.step
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    global _runner
+    global _runner, _step, _made
+    _made = None
     if _runner is not None:
         _runner.stop()
         _runner.agent.close()
         _runner = None
+        _step = _not_started
 
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return _agent_runner().agent.step(True)
+    return _step(True)
 
 
 def status():
@@ -99,17 +114,29 @@ def use_wlan(wlan):
     _agent_runner().agent.network.wlan = wlan
 
 
-def allocate(kind, amount, **options):
+def allocate(
+    kind,
+    amount,
+    owner="",
+    priority=1,
+    ttl_ms=60_000,
+    session=None,
+    backed=False,
+    mount="/",
+    on_preempt=None,
+):
     """Return a lease, or raise `Denied`.
 
     kind: MEMORY (bytes), STORAGE (bytes on `mount`), CPU_TIME (permille of a core) or
-    NETWORK_BANDWIDTH (bytes a second). Options: owner="", priority=NORMAL, ttl_ms=60_000 (None: no
-    end of its own), session=None, backed=False, mount="/", on_preempt=None; see
+    NETWORK_BANDWIDTH (bytes a second); ttl_ms: None for no end of its own; see
     `warden.leases.Ledger.allocate`.
     """
-    from .held import held
-
-    return held(_policy().allocate(kind, amount, **options))
+    policy = _made or _policy()
+    asked = policy.ledger if session is None and not policy.ladder.level else policy
+    lease = asked.allocate(
+        kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
+    )
+    return lease if policy.hold is None else policy.hold(lease)
 
 
 def allocations():
@@ -117,30 +144,35 @@ def allocations():
     return _policy().ledger.active()
 
 
-def operation(name, **options):
+def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return a context manager, plain and asynchronous, in which the operation has its place.
 
-    Options: priority=NORMAL, timeout_ms=None, memory=None (bytes; LEARNED: what this name needed at
-    most so far), wait_ms=0, session=None. Entering raises `Denied`. Inside a task of asyncio use
+    timeout_ms: None for the board's; memory: bytes, None, or LEARNED: what this name needed at most
+    so far; wait_ms: for a place. Entering raises `Denied`. Inside a task of asyncio use
     `async with`: a plain one cannot wait there.
     """
     from .guard import Guard
 
-    return Guard(_policy(), name, options)
+    return Guard(_policy(), (name, priority, timeout_ms, memory, wait_ms, session))
 
 
-def guarded(name, **options):
-    """Return a decorator that makes each call of a function, plain or async, an operation."""
+def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
     from .guard import guarded
 
-    return guarded(_policy, name, options)
+    return guarded(_policy, (name, priority, timeout_ms, memory, wait_ms, session))
 
 
-def begin(name, **options):
-    """Return an operation that has its place, or raise `Denied`; end it with `complete()`."""
-    policy = _policy()
-    op = policy.begin_here(name, **options)
-    policy.wait(op)
+def begin(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
+    policy = _made or _policy()
+    task = policy.current_task()
+    if session is None and memory is None and not policy.ladder.level:
+        op = policy.operations.begin(name, priority, timeout_ms, None, wait_ms, None, task)
+    else:
+        op = policy.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
+    if op.state != _ACTIVE:
+        policy.wait(op)
     return op
 
 
@@ -155,7 +187,7 @@ def operations():
 
 
 def session(name, **quotas):
-    """Return a new session: memory, storage (bytes), operations (count), ttl_ms, None for none."""
+    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms. `Denied` if full."""
     return _policy().sessions.open(name, **quotas)
 
 
@@ -169,7 +201,7 @@ def spawn(coro, name=None, priority=1, lease=None):
 
 
 def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that is told by its name."""
+    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
     return _policy().meters.thread(function, args, name)
 
 
@@ -214,8 +246,10 @@ def on(event, function):
 
 
 def _policy():
-    agent = _agent_runner().agent
-    return agent.policy or agent.decide()
+    global _made
+    if _made is None:
+        _made = _agent_runner().agent.decide()
+    return _made
 
 
 def _overruled(policy, what):
@@ -224,7 +258,7 @@ def _overruled(policy, what):
 
 def _agent_runner():
     if _runner is None:
-        raise RuntimeError("warden.start() first")
+        _not_started()
     return _runner
 
 

@@ -26,6 +26,9 @@ _COLLECT = const(15)
 _QUOTA = const(16)
 _SET_QUOTA = const(17)
 
+_NORMAL = const(1)
+_TTL_MS = const(60_000)
+
 
 class Asked:
     """The functions; they raise Denied, KeyError for an unknown id, TypeError and ValueError."""
@@ -88,20 +91,20 @@ class Asked:
         return agent.decide().session_of(agent.session.host_id)
 
     def _allocate(self, resource, amount, owner, priority, ttl_ms, mount):
-        options = {"owner": owner or "", "priority": 1 if priority is None else priority}
-        if ttl_ms is not None:
-            options["ttl_ms"] = ttl_ms
         session = self._host_session()
-        return self._agent.policy.allocate(resource, amount, session, mount=mount, **options).id
+        allocate = self._agent.policy.allocate
+        priority = _NORMAL if priority is None else priority
+        ttl_ms = _TTL_MS if ttl_ms is None else ttl_ms
+        return allocate(resource, amount, owner or "", priority, ttl_ms, session, False, mount).id
 
     def _release(self, lease_id):
         self._agent.decide().ledger.find(lease_id).release()
 
     def _begin(self, name, priority, timeout_ms, memory, wait_ms):
         session = self._host_session()
-        options = {"timeout_ms": timeout_ms, "wait_ms": wait_ms or 0, "memory": memory}
-        options["priority"] = 1 if priority is None else priority
-        op = self._agent.policy.begin(name, session, **options)
+        priority = _NORMAL if priority is None else priority
+        begin = self._agent.policy.begin
+        op = begin(name, priority, timeout_ms, memory, wait_ms or 0, session)
         return [op.id, op.state]
 
     def _complete(self, op_id):

@@ -33,7 +33,7 @@ class Clock:
         self._last = ticks_ms()
         if lock is None:
             self.advance = self._advance  # one call less
-        self._next_s = 0  # when something has to be looked at: at once
+        self.next_s = 0  # when something has to be looked at: at once
         self._next_ms = 0
 
     def advance(self):
@@ -57,13 +57,13 @@ class Clock:
 
     def sooner(self, s, ms):
         """Have a deadline at (s, ms) looked at in time."""
-        if s > self._next_s or (s == self._next_s and ms >= self._next_ms):
+        if s > self.next_s or (s == self.next_s and ms >= self._next_ms):
             return
         if self._deadlines is not None:
             self._deadlines.acquire(1)
         try:
-            if s < self._next_s or (s == self._next_s and ms < self._next_ms):
-                self._next_s = s
+            if s < self.next_s or (s == self.next_s and ms < self._next_ms):
+                self.next_s = s
                 self._next_ms = ms
                 self.news[0] = 1
         finally:
@@ -76,23 +76,23 @@ class Clock:
 
     def left_ms(self):
         """Return the milliseconds until the next deadline, at most; not positive if it has come."""
-        s = self._next_s - self.s  # at most _LONGEST_S
+        s = self.next_s - self.s  # at most _LONGEST_S
         return -1 if s < -1 else s * 1000 + self._next_ms - self.ms
 
     def due(self):
         """Tell whether a deadline has come, or something else is to be looked at."""
         s = self.s
-        return s > self._next_s or (s == self._next_s and self.ms >= self._next_ms)
+        return s > self.next_s or (s == self.next_s and self.ms >= self._next_ms)
 
     def rested(self):
         """Note that all deadlines are looked at now; those that remain tell `sooner` again.
 
-        So one must be in its table before it tells `sooner` for the last time: see `Deadline`.
+        So one must be in its table before it tells `sooner` for the last time: see `Timed`.
         """
         if self._deadlines is not None:
             self._deadlines.acquire(1)
         try:
-            self._next_s = self.s + _LONGEST_S
+            self.next_s = self.s + _LONGEST_S
             self._next_ms = 0
         finally:
             if self._deadlines is not None:

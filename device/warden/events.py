@@ -8,6 +8,8 @@ called by `deliver`, outside all locks.
 
 from micropython import const
 
+from warden_schema.loops import note as _note
+
 _EVENTS = const(16)
 _FIELDS = const(6)  # in the ring: all but the number
 _CALLBACKS = const(8)
@@ -22,36 +24,32 @@ class Events:
 
     def __init__(self, clock, lock, telling):
         self.seq = 0  # of the next event; the ring holds the last 16
-        self.news = False  # whether deliver() has something to tell
+        self.told = 0  # callbacks have seen those before: deliver() has something to do if not all
         self.failed = 0  # callbacks that raised
         self.changed = _nobody  # called at each new event
         self._clock = clock
+        self._news = clock.news
         self._lock = lock
         self._telling = telling  # a lock: one thread at a time calls callbacks
         self._ring = [None] * (_EVENTS * _FIELDS)
-        self._told = 0  # callbacks have seen those before
         self._callbacks = [None] * _CALLBACKS
 
     def post(self, kind, subject=None, detail=None, value=None):
         """Add an event; the oldest makes room. Allocates nothing."""
-        clock = self._clock
-        clock.advance()
-        ring = self._ring
+        self._clock.advance()
         self._lock.acquire(1)
         try:
-            seq = self.seq
-            at = seq % _EVENTS * _FIELDS
-            ring[at] = kind
-            ring[at + 1] = clock.s
-            ring[at + 2] = clock.ms
-            ring[at + 3] = subject
-            ring[at + 4] = detail
-            ring[at + 5] = value
-            self.seq = seq + 1
-            self.news = True
-            clock.news[0] = 1
+            self.put(kind, subject, detail, value)
         finally:
             self._lock.release()
+
+    def put(self, kind, subject=None, detail=None, value=None):
+        """Add an event, for whoever holds the lock and has advanced the clock."""
+        clock = self._clock
+        seq = self.seq
+        self.seq = seq + 1
+        _note(self._ring, seq, kind, clock.s, clock.ms, subject, detail, value)
+        self._news[0] = 1
         self.changed()
 
     def event(self, number):
@@ -83,10 +81,9 @@ class Events:
         if not self._telling.acquire(0):
             return
         try:
-            self.news = False
-            while self._told < self.seq:
-                event = self.event(self._told)
-                self._told = event[0] + 1
+            while self.told < self.seq:
+                event = self.event(self.told)
+                self.told = event[0] + 1
                 for entry in self._callbacks:
                     if entry is not None and entry[0] in (None, event[1]):
                         self._call(entry[1], event)

@@ -4,14 +4,13 @@
 class Guard:
     """`with warden.operation(…)` and `async with warden.operation(…)`: begins, waits, completes."""
 
-    def __init__(self, policy, name, options):
+    def __init__(self, policy, asked):
         self._policy = policy
-        self._name = name
-        self._options = options
+        self._asked = asked
         self._op = None
 
     def __enter__(self):
-        self._op = self._policy.begin_here(self._name, **self._options)
+        self._op = self._policy.begin_here(*self._asked)
         self._policy.wait(self._op)
         return self._op
 
@@ -20,7 +19,7 @@ class Guard:
         return False
 
     async def __aenter__(self):
-        self._op = self._policy.begin_here(self._name, **self._options)
+        self._op = self._policy.begin_here(*self._asked)
         await self._policy.wait_async(self._op)
         return self._op
 
@@ -29,7 +28,7 @@ class Guard:
         return False
 
 
-def guarded(policy_of, name, options):
+def guarded(policy_of, asked):
     """Return a decorator: each call of the function, plain or async, is an operation."""
 
     async def _async():
@@ -39,13 +38,13 @@ def guarded(policy_of, name, options):
         if isinstance(function, type(_async)):  # a generator function: `async def`
 
             async def call(*args, **kwargs):
-                async with Guard(policy_of(), name, options):
+                async with Guard(policy_of(), asked):
                     return await function(*args, **kwargs)
 
         else:
 
             def call(*args, **kwargs):
-                with Guard(policy_of(), name, options):
+                with Guard(policy_of(), asked):
                     return function(*args, **kwargs)
 
         return call

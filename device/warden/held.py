@@ -2,7 +2,7 @@
 
 try:
     from weakref import finalize
-except ImportError:  # most ports: then a dropped lease ends with its time
+except ImportError:  # most ports, where nothing imports this
     finalize = None
 
 

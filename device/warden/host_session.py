@@ -5,12 +5,12 @@ arrives, nothing is raised: damage and unknown kinds are counted, and a request 
 however often it comes.
 """
 
-from array import array
-
 from micropython import const
 
-from warden_schema import codec, loops
+from warden_schema import codec
 from warden_schema.frame import Reader
+from warden_schema.loops import pack_row as _pack_row
+from warden_schema.loops import take as _take
 
 from .errors import Denied
 
@@ -29,8 +29,22 @@ _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)  # a power of two
 _SILENCE_MS = const(3000)
 _RESERVE = const(48)  # as in uplink
-_MAX_WORDS = const(4)  # of a message that is read the short way
 _UNKNOWN = const(-0x40000000)
+_MOST = const(0x3FFFFFFF)
+
+# A reader's marks, as in `frame`.
+_BAD = const(3)
+_LENGTH = const(4)
+_FOUND = const(5)
+_ITEMS = const(6)
+_KIND = const(7)  # the first field of a flat message, and those after it
+_HOST = const(8)
+_MAJOR_VERSION = const(8)
+_HOST_ID = const(10)  # of a SUBSCRIBE
+_SEQ = const(9)
+_REQUEST_ID = const(9)
+_OPERATION = const(10)
+_ARGUMENTS = const(11)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -46,13 +60,14 @@ _SKIPPED_FRAMES = const(19)
 _BAD_FRAMES = const(20)
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
+_CHUNK = const(32)  # bytes that are read at once
 _SENT = const(0)  # in what the sample was told
 _SURE_S = const(1)  # since a sign of life: the host is there
-_TURN = const(4)  # frames; then the application gets its turn
+_TURN = const(2)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
 _FULL_MS = const(100)  # until a full link is looked at again
 
-# What SYNCED, ALIVE and REFUSED are due, in `_due`; a REPLY's bit is _FIRST_REPLY << its place.
+# What SYNCED, ALIVE and REFUSED are due, in `due`; a REPLY's bit is _FIRST_REPLY << its place.
 _DUE_ALIVE = const(1)
 _DUE_REFUSED = const(2)
 _DUE_SYNCED = const(4)
@@ -77,7 +92,7 @@ def _teller(session, sample, uplink, clock):
         If not, because there is something else, or the link is full, it has to be told by pump().
         """
         if (
-            session._due
+            session.due
             or find(_DUE, 1) >= 0
             or clock.s - session._heard_s > _SURE_S
             or uplink.at < uplink.end
@@ -97,6 +112,7 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the first event that the host wants
         self._link = link
+        self._hang_up = getattr(link, "drop", None)  # what has connections can end one
         self._uplink = uplink
         self._clock = clock
         self._sample = sample
@@ -108,18 +124,21 @@ class Session:
         self._values = values = sample.values
         values[_DROPPED_FRAMES] = values[_SKIPPED_FRAMES] = values[_BAD_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
+        self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
         for table in tables:
             self.add(table)
-        self._handler_of = handler_of  # operation -> function of its arguments, or None
+        self.handler_of = handler_of  # operation -> function of its arguments, or None
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
-        self._reader = Reader(_MAX_REQUEST)
-        self._cursor = codec.Cursor(self._reader.payload)
-        self._words = array("i", [0] * _MAX_WORDS)
-        self._chunk = bytearray(32)
+        reader = Reader(_MAX_REQUEST)
+        self._payload = reader.payload
+        self._marks = reader.marks
+        self._cursor = codec.Cursor(reader.payload)
+        self.chunk = bytearray(_CHUNK)
+        self.hosts = None  # those that have something here, once there is a policy
         self._heard_s = 0
         self._heard_ms = 0
         self._sent_at_keepalive = 0
-        self._due = 0
+        self.due = 0  # what else than rows is due, a bit for each
         self.tell_sample = _teller(self, sample, uplink, clock)
         self._frames = 0  # sent in this turn
         self._refused_id = 0
@@ -127,7 +146,6 @@ class Session:
         self._replies_to = 0  # whose they are: kept over a silence, for its repeats
         self._others = [None] * _MAX_PENDING  # those to the host before: it may come back
         self._others_to = 0
-        self._malformed = 0
 
     def add(self, table):
         """Have a table told, too."""
@@ -138,75 +156,109 @@ class Session:
     # --- from the host --------------------------------------------------------------------------
 
     def receive(self):
-        """Read and act on what has arrived; return whether anything has."""
-        chunk = self._chunk
-        count = self._link.read(chunk)
-        if not count:
-            return False
-        reader = self._reader
+        """Read and act on what has arrived."""
+        count = self._link.read(self.chunk)
+        if count:
+            self.hear(count)
+
+    def hear(self, count):
+        """Act on what was read into chunk[:count], and on what has arrived besides.
+
+        What is to be done about it shows in the clock's news.
+        """
+        chunk = self.chunk
+        payload = self._payload
+        marks = self._marks
         rounds = 8  # a host that never stops gets a turn, not the board
         while True:
+            if count > _CHUNK:  # a link that lies
+                count = _CHUNK
             at = 0
             while at < count:
-                at = reader.take(chunk, at, count)
-                if reader.length:
-                    self._handle(reader.length)
+                at = _take(chunk, at, count, payload, marks)
+                if marks[_LENGTH]:
+                    if marks[_KIND] == _KEEPALIVE and marks[_FOUND] >= 3:  # as nearly always
+                        if marks[_HOST] == self.host_id:
+                            self._keepalive(marks[_SEQ])
+                    else:
+                        self._take_message(marks)
+            if count < _CHUNK:
+                break
             rounds -= 1
-            if count < len(chunk) or not rounds:
-                bad = reader.bad + self._malformed
-                if bad != self.bad:
-                    self.bad = self._values[_BAD_FRAMES] = bad
-                return True
+            if not rounds:
+                break
             count = self._link.read(chunk)
+        if marks[_BAD] != self.bad:
+            self.bad = self._values[_BAD_FRAMES] = marks[_BAD]
 
-    def _handle(self, length):
-        words = self._words
-        fields = loops.flat(self._reader.payload, length, words, _MAX_WORDS)
-        if fields >= 3 and words[0] == _KEEPALIVE and words[1] != _UNKNOWN:  # as nearly always
-            self._keepalive(words[1], words[2])
-            return
+    def _take_message(self, marks):
+        if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
+            if marks[_HOST] == self.host_id:
+                arguments = self._arguments(marks) if marks[_ITEMS] else ()
+                self._request(marks[_REQUEST_ID], marks[_OPERATION], arguments)
+        elif marks[_KIND] == _SUBSCRIBE and marks[_FOUND] == 4 and marks[_ITEMS] < 0:
+            self._subscribe(marks[_MAJOR_VERSION], marks[_HOST_ID], None)
+        else:
+            self._read_message(marks)
+
+    @staticmethod
+    def _arguments(marks):
+        """Return the arguments of a flat request."""
+        found = marks[_ARGUMENTS : _ARGUMENTS + marks[_ITEMS]]
+        return [None if word == _UNKNOWN else word for word in found]
+
+    def _read_message(self, marks):
         cursor = self._cursor
-        cursor.begin(0, length)
+        cursor.begin(0, marks[_LENGTH])
         try:
             fields = cursor.array() - 1
             kind = cursor.integer()
             if kind == _KEEPALIVE and fields >= 2:
-                host_id, seq = cursor.integer(), cursor.integer()
-                self._keepalive(host_id, _UNKNOWN if seq is None else seq)
+                if cursor.integer() == self.host_id:
+                    seq = cursor.integer()
+                    self._keepalive(_UNKNOWN if seq is None else seq)
             elif kind == _SUBSCRIBE and fields >= 3:
-                major, minor, host_id = cursor.integer(), cursor.integer(), cursor.integer()
+                major, _, host_id = cursor.integer(), cursor.integer(), cursor.integer()
                 events_from = cursor.integer() if fields >= 4 else None
-                self._subscribe(major, minor, host_id, events_from)
+                self._subscribe(major, host_id, events_from)
             elif kind == _REQUEST and fields >= 4:
-                self._request(cursor.integer(), cursor.integer(), cursor.integer(), cursor.value(2))
+                host_id, request_id = cursor.integer(), cursor.integer()
+                operation, arguments = cursor.integer(), cursor.value(2)
+                if host_id == self.host_id:
+                    if isinstance(arguments, list):
+                        self._request(request_id, operation, arguments)
+                    else:
+                        marks[_BAD] += 1
             elif kind == _UNSUBSCRIBE and fields >= 1:
                 if self.host_id and cursor.integer() == self.host_id:
                     self._part("gone")
             elif _SUBSCRIBE <= kind <= _REQUEST:
-                self._malformed += 1  # too short
+                marks[_BAD] += 1  # too short
             else:
                 self.skipped += 1
                 self._values[_SKIPPED_FRAMES] = self.skipped
         except (codec.Malformed, TypeError):  # TypeError: None where a number belongs
-            self._malformed += 1
+            marks[_BAD] += 1
 
     def _part(self, how):
         self._hear(self.host_id, how)
         self.host_id = 0
 
     def _heard(self):
-        self._hear(self.host_id, "alive")
-        self._clock.advance()
-        self._heard_s = self._clock.s
-        self._heard_ms = self._clock.ms
+        clock = self._clock
+        clock.advance()
+        self._heard_s = clock.s
+        self._heard_ms = clock.ms
+        if self.hosts:
+            self._hear(self.host_id, "alive")
 
-    def _subscribe(self, major, _minor, host_id, events_from):
+    def _subscribe(self, major, host_id, events_from):
         if not isinstance(host_id, int) or host_id <= 0:
-            self._malformed += 1
+            self._marks[_BAD] += 1
             return
         if major != _MAJOR:
             self._refused_id = host_id
-            self._due |= _DUE_REFUSED
+            self.due |= _DUE_REFUSED
             return
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
@@ -215,16 +267,18 @@ class Session:
         if host_id != self._replies_to:
             self._change_replies(host_id)
         self._heard()
+        news = self._news
         self.events_from = events_from
         self.tables[0].host_id = host_id
-        for table in self.tables:
-            table.mark()
+        for place in range(1, len(self.tables) + 1):  # they are marked when it is their turn
+            self._unmarked[place] = news[place] = 1
+        news[0] = 1
         self._sample.mark()
-        self._due |= _DUE_SYNCED | _DUE_SAMPLE
+        self.due |= _DUE_SYNCED | _DUE_SAMPLE
 
     def _change_replies(self, host_id):
         """Go on with the replies of another host: those it had, if it was the one before."""
-        self._due = 0
+        self.due = 0
         self._replies, self._others = self._others, self._replies
         if host_id != self._others_to:
             for place in range(_MAX_PENDING):
@@ -232,23 +286,29 @@ class Session:
         self._others_to = self._replies_to
         self._replies_to = host_id
 
-    def _keepalive(self, host_id, ack_seq):
-        if not self.host_id or host_id != self.host_id:
+    def _keepalive(self, ack_seq):
+        if not self.host_id:
             return
-        self._heard()
+        clock = self._clock  # as _heard(), but one call less
+        clock.advance()
+        self._heard_s = clock.s
+        self._heard_ms = clock.ms
+        if self.hosts:
+            self._hear(self.host_id, "alive")
         uplink = self._uplink
         if ack_seq != _UNKNOWN:
             uplink.acknowledge(ack_seq)
         sent = uplink.sent
         if sent == self._sent_at_keepalive:
-            self._due |= _DUE_ALIVE
-        self._sent_at_keepalive = sent
+            self.due |= _DUE_ALIVE
+        else:
+            self._sent_at_keepalive = sent
 
-    def _request(self, host_id, request_id, operation, arguments):
-        if not self.host_id or host_id != self.host_id:
+    def _request(self, request_id, operation, arguments):
+        if not self.host_id:
             return
-        if not 0 <= request_id <= 0xFFFF or not isinstance(arguments, list):
-            self._malformed += 1
+        if not 0 <= request_id <= 0xFFFF:
+            self._marks[_BAD] += 1
             return
         self._heard()
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
@@ -258,14 +318,14 @@ class Session:
             self._replies[place] = self._carry_out(request_id, operation, arguments)
         elif request_id != last[0]:
             return
-        self._due |= _FIRST_REPLY << place
+        self.due |= _FIRST_REPLY << place
 
     def _carry_out(self, request_id, operation, arguments):
-        handler = self._handler_of(operation)
+        handler = self.handler_of(operation)
         if handler is None:
             return (request_id, _UNKNOWN_REQUEST, None)
         try:
-            return (request_id, _OK, handler(*arguments))
+            return (request_id, _OK, handler(*arguments) if arguments else handler())
         except Denied as error:
             found = [error.reason, error.available, error.retry_after_ms, list(error.blockers)[:12]]
             return (request_id, _DENIED, found)
@@ -283,13 +343,13 @@ class Session:
 
         0: until a host subscribes.
 
-        It sends four frames at most, lest a host that has to be told everything keep the
+        It sends two frames of tables at most, lest a host that has to be told everything keep the
         application waiting.
 
         A new sample comes last, lest quick sampling over a slow link keep all else waiting; only
         the one that a subscription asked for comes before its SYNCED.
         """
-        due = self._due
+        due = self.due
         if due & _DUE_REFUSED and not self._short(_REFUSED, _DUE_REFUSED):
             return _FULL_MS
         if not self.host_id:
@@ -299,6 +359,8 @@ class Session:
         left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
+            if self._hang_up is not None:
+                self._hang_up()  # else one that lost its power would keep the next host out
             return 0
         if not self._uplink.ready():
             return _FULL_MS
@@ -316,6 +378,7 @@ class Session:
             self._short(_ALIVE, _DUE_ALIVE, 0)
         if done:
             return left
+        news[0] = 1  # each poll tries again
         return _NEXT_MS if self._frames >= _TURN else _FULL_MS
 
     def _forget_news(self):
@@ -332,7 +395,11 @@ class Session:
             place = news.find(_DUE, 1, _SAMPLE_PLACE)
             if place < 0:
                 return True
-            if not self._pump_table(self.tables[place - 1]):
+            table = self.tables[place - 1]
+            if self._unmarked[place]:
+                self._unmarked[place] = 0
+                table.mark()
+            if not self._pump_table(table):
                 return False
 
     def _pump_table(self, table):
@@ -359,31 +426,38 @@ class Session:
         return False
 
     def _pump_replies(self):
+        due = self.due // _FIRST_REPLY
         place = 0
-        while place < _MAX_PENDING:
-            if self._due & _FIRST_REPLY << place and not self._reply(place):
+        while due:
+            if due & 1 and not self._reply(place):
                 return False
+            due >>= 1
             place += 1
         return True
 
     def _pump_synced(self):
-        if self._due & _DUE_SAMPLE:
+        if self.due & _DUE_SAMPLE:
             if not self._pump_table(self._sample):
                 return False
-            self._due &= ~_DUE_SAMPLE
+            self.due &= ~_DUE_SAMPLE
         return self._short(_SYNCED, _DUE_SYNCED)
 
     def _reply(self, place):
         uplink = self._uplink
         if not uplink.ready():
             return False
-        request_id, code, value = self._replies[place]
-        at = codec.put_int(uplink.payload, uplink.begin(_REPLY, 3), request_id)
-        at = codec.put_int(uplink.payload, at, code)
-        if not uplink.send(codec.put(uplink.payload, at, value)):
+        reply = self._replies[place]
+        value = reply[2]
+        payload = uplink.payload
+        at = uplink.begin(_REPLY, 3)
+        if value is None or (isinstance(value, int) and -_MOST <= value <= _MOST):
+            at = _pack_row(payload, at, reply, 3)
+        else:
+            at = codec.put(payload, _pack_row(payload, at, reply, 2), value)
+        if not uplink.send(at):
             return False
         self._frames += 1
-        self._due &= ~(_FIRST_REPLY << place)
+        self.due &= ~(_FIRST_REPLY << place)
         return True
 
     def _short(self, kind, due, reserve=_RESERVE):
@@ -394,8 +468,7 @@ class Session:
         buf = uplink.payload
         if kind == _REFUSED:
             at = uplink.begin(kind, 3)
-            at = codec.put_int(buf, at, _MAJOR)
-            at = codec.put_int(buf, at, _MINOR)
+            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
             at = codec.put_int(buf, at, self._refused_id)
         elif kind == _SYNCED:
             at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)
@@ -403,5 +476,5 @@ class Session:
             at = uplink.begin(kind, 0)
         if not uplink.send(at, reserve):
             return False
-        self._due &= ~due
+        self.due &= ~due
         return True

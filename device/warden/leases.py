@@ -5,12 +5,14 @@ taken, covers it. All that is granted ends: released, expired, its session close
 a higher priority where its holder agreed to that.
 """
 
+from array import array
+
 from micropython import const
 
 from warden_schema import codec
 
-from .deadline import Deadline
 from .errors import Denied
+from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
@@ -18,11 +20,11 @@ _MAX_NAME = const(24)
 
 _MEMORY = const(0)
 _STORAGE = const(1)
-_CPU_TIME = const(2)
 _NETWORK_BANDWIDTH = const(3)
 
-_LOW = const(0)
+_NORMAL = const(1)
 _CRITICAL = const(3)
+_TTL_MS = const(60_000)
 
 # Why a lease ended, as its event tells.
 RELEASED = "released"
@@ -31,44 +33,36 @@ PREEMPTED = "preempted"
 DROPPED = "dropped"  # its holder let go of it
 
 
-def _nobody(row):
-    """Stand for who wants to know of changes."""
-
-
 class Lease:
     """A grant; also a context manager that releases it. `active` is False once it has ended."""
 
-    def __init__(self, ledger, lease_id, kind, amount, owner, priority, ttl_ms, session, mount):
-        clock = ledger.clock
+    # What a lease has of its own is made here, before another thread can see it: see `Operation`.
+    owner = ""
+    priority = _NORMAL
+    session = None
+    mount = None
+    on_preempt = None
+    buffer = None  # the memory itself, where it was asked for with backed=True
+    used = 0  # bytes written (storage)
+
+    def __init__(self, ledger, row, lease_id, kind, amount):
         self.id = lease_id
         self.kind = kind
         self.amount = amount  # bytes, permille of a core, or bytes a second
-        self.owner = owner
-        self.priority = priority
-        self.session = session  # or None
-        self.mount = mount
-        self.granted_s = clock.s
-        self.deadline = Deadline(clock, ttl_ms)
-        self.on_preempt = None
         self.committed = False
-        self.buffer = None  # the memory itself, where it was asked for with backed=True
-        self.used = 0  # bytes written (storage)
         self.active = True
-        self.dropped = False  # nobody holds it any more; set while garbage is collected
+        self.row = row  # in the table, while it is there
         self._ledger = ledger
-        self._tokens = amount  # bytes that may go now (bandwidth)
-        self._filled_s = clock.s
-        self._filled_ms = clock.ms
+        if kind == _NETWORK_BANDWIDTH:
+            self._bucket = None  # (tokens, s, ms): bytes that might go at that moment
 
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
-        self.committed = True
-        self._ledger.touch(self)
+        self._ledger.commit(self)
 
     def drop(self):
         """Note that nobody holds it any more; it is ended soon."""
-        self.dropped = True
-        self._ledger.clock.now()
+        self._ledger.drop(self)
 
     def release(self):
         """Give it back; harmless if it has ended already."""
@@ -76,7 +70,7 @@ class Lease:
 
     def outstanding(self):
         """Return how much is granted and cannot be seen in the measured use yet."""
-        if self.committed or self.buffer is not None:
+        if self.committed:
             return 0
         return max(0, self.amount - self.used)
 
@@ -87,18 +81,18 @@ class Lease:
         """
         if self.kind != _NETWORK_BANDWIDTH:
             raise ValueError("only a bandwidth lease has bytes to take")
-        if not 0 <= count <= self.amount:
+        amount = self.amount
+        if not 0 <= count <= amount:
             raise ValueError("more than the bucket holds")
         clock = self._ledger.clock
         clock.advance()
-        passed = min(1000, clock.since(self._filled_s, self._filled_ms))
-        self._filled_s = clock.s
-        self._filled_ms = clock.ms
-        self._tokens = min(self.amount, self._tokens + self.amount * passed // 1000)
-        if count <= self._tokens:
-            self._tokens -= count
-            return 0
-        return (count - self._tokens) * 1000 // self.amount + 1
+        tokens = amount
+        if self._bucket is not None:
+            tokens, s, ms = self._bucket
+            tokens = min(amount, tokens + amount * min(1000, clock.since(s, ms)) // 1000)
+        left = tokens - count
+        self._bucket = (tokens if left < 0 else left, clock.s, clock.ms)
+        return 0 if left >= 0 else -left * 1000 // amount + 1
 
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
@@ -116,39 +110,42 @@ class Lease:
         return False
 
 
-class Ledger:
-    """Grants and ends leases. `supply` tells what is there, `lock` guards the table.
+class Ledger(Timed):
+    """Grants and ends leases. `supply` tells what is there, `events` are told.
 
+    lock: the one of `events`, which are told with it held.
     supply.available(kind, mount) -> free amount less the reserve, before outstanding grants;
     supply.most() -> the most memory that could ever be granted;
     supply.largest_block() -> bytes or None; supply.collect() -> whether it collected garbage, which
     it does not all the time, and supply.collect_in_ms() -> when it would again.
     """
 
-    def __init__(self, supply, clock, lock, post):
-        self.clock = clock
-        self._supply = supply
-        self._lock = lock
-        self._post = post  # of events: post(kind, subject, detail, value)
-        self.table = [None] * _LEASES
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+    def __init__(self, supply, clock, lock, events):
+        super().__init__(clock, lock, _LEASES)
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self._next_id = 1
+        self.granted_s = array("i", bytes(4 * _LEASES))
+        self._agreed = 0  # so many may be preempted
+        self.awaited = False  # whether an operation waits, maybe for memory
+        self._supply = supply
+        self._available = supply.available
+        self._events = events
+        self._put = events.put
+        self._sums = [0, 0, 0, 0]  # of each kind, granted and not seen yet; not of storage
+        self._dropped = None  # ids of leases that nobody holds any more
+        self._any_dropped = False
+        self._integer = array("i", bytes(4))
+        self._owner = ""  # the last that was looked at: most ask again and again
 
     def active(self):
         """Return the leases that have not ended, oldest first."""
+        self.clock.advance()
         self.expire()
-        return sorted([lease for lease in self.table if lease], key=lambda lease: lease.id)
-
-    def find(self, lease_id):
-        """Return the active lease of that id; KeyError if there is none."""
-        for lease in self.table:
-            if lease is not None and lease.id == lease_id:
-                return lease
-        raise KeyError(lease_id)
+        return self.all()
 
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
+        if kind != _STORAGE:
+            return self._sums[kind]
         total = 0
         for lease in self.table:
             if lease is not None and lease.kind == kind and lease.mount == mount:
@@ -174,73 +171,146 @@ class Ledger:
         `lease.buffer`; mount: of a storage lease; on_preempt: a function of the lease, which lets
         one of higher priority end it.
         """
-        _check(kind, amount, owner, priority, ttl_ms, backed)
+        if not 0 <= kind <= _NETWORK_BANDWIDTH:
+            raise ValueError("no such resource")
+        if not 0 < amount <= _MAX_AMOUNT:
+            raise ValueError("amount must be 1 to 2**30 - 1")
+        if not 0 <= priority <= _CRITICAL:
+            raise ValueError("no such priority")
+        integer = self._integer  # raises TypeError for what is none
+        integer[0] = kind
+        integer[0] = priority
+        integer[0] = amount
+        if owner is not self._owner:
+            owner = self._owned(owner)
+        if backed or ttl_ms != _TTL_MS or amount is True or priority is True or kind is True:
+            _check(kind, amount, priority, ttl_ms, backed)
+        else:
+            ttl_ms = _TTL_MS  # whatever type it is of
         if kind != _STORAGE:
             mount = None  # else what is granted under one mount would not count under another
         elif mount is None:
             mount = "/"
-        self.clock.advance()
-        self.expire()
+        clock = self.clock
+        clock.advance()
+        if clock.s >= clock.next_s:
+            self.expire()
         while True:
-            victim = None
-            self._lock.acquire(1)
+            self.acquire(1)
             try:
-                place = self._free_place()
-                available = self._available(kind, amount, mount)
-                if place is not None and amount <= available:
-                    return self._grant(
-                        place,
-                        kind,
-                        amount,
-                        owner,
-                        priority,
-                        ttl_ms,
-                        session,
-                        backed,
-                        mount,
-                        on_preempt,
-                    )
-                victim = self._victim(kind, mount, priority, amount - available, place is None)
+                row = self._free.find(FREE)
+                taken = self._sums[kind] if kind != _STORAGE else self.outstanding(kind, mount)
+                left = self._available(kind, mount) - taken
+                if left < amount and kind == _MEMORY and self._supply.collect():
+                    left = self._available(kind, mount) - taken
+                if row >= 0 and amount <= left:
+                    buffer = self._block(amount) if backed else None
+                    lease = Lease(self, row, self._next_id, kind, amount)
+                    if owner:
+                        lease.owner = owner
+                    if priority != _NORMAL:
+                        lease.priority = priority
+                    if session is not None:
+                        lease.session = session
+                    if on_preempt is not None:
+                        lease.on_preempt = on_preempt
+                        self._agreed += 1
+                    if buffer is not None:
+                        lease.buffer = buffer
+                        lease.committed = True
+                    elif kind == _STORAGE:
+                        lease.mount = mount
+                        lease.used = 0
+                    else:
+                        self._sums[kind] += amount
+                    self._next_id = lease.id % _MAX_AMOUNT + 1
+                    self._free[row] = 0
+                    self.granted_s[row] = clock.s
+                    self.table[row] = lease
+                    end_in(self, row, ttl_ms)
+                    self.changed(row)
+                    return lease
+                victim = None
+                if self._agreed:
+                    victim = self._victim(kind, mount, priority, amount - left, row < 0)
+                if victim is None:
+                    self._deny(kind, amount, mount, left, row < 0)
             finally:
-                self._lock.release()
-            if victim is None:
-                self._deny(kind, amount, mount, available, place is None)
+                self.release()
             self.preempt(victim)
 
     def end(self, lease, why):
         """End a lease; return whether this did, False if it had ended before."""
-        self._lock.acquire(1)
+        clock = self.clock
+        clock.advance()
+        self.acquire(1)
         try:
             if not lease.active:
                 return False
+            row = lease.row
+            if why is EXPIRED and not self.is_over(row):
+                return False  # it was another's row when that was over
+            kind = lease.kind
+            if not lease.committed:
+                if kind != _STORAGE:
+                    self._sums[kind] -= lease.amount
+                lease.committed = True
             lease.active = False
-            lease.buffer = None
-            self.table[self.table.index(lease)] = None
+            if self._agreed and lease.on_preempt is not None:
+                self._agreed -= 1
+            if kind == _MEMORY and lease.buffer is not None:
+                lease.buffer = None
+            self.table[row] = None
+            self.due[row] = NEVER
+            self._free[row] = 1
             self.ended = (self.ended + 1) & 0xFFFF
-            self.clock.now()  # who waits for memory
+            if self.awaited:
+                clock.now()
+            self.changed(None)
+            self._put("lease", lease.id, why, lease.amount)
         finally:
-            self._lock.release()
-        self.changed(None)
-        self._post("lease", lease.id, why, lease.amount)
+            self.release()
         return True
 
-    def touch(self, lease):
-        """Have whoever wants to know told that a lease changed, if it has not ended."""
-        for place in range(_LEASES):
-            if self.table[place] is lease:
-                self.changed(place)
+    def commit(self, lease):
+        """Note that the holder has taken what was granted."""
+        self.acquire(1)
+        try:
+            if not lease.committed:
+                lease.committed = True
+                if lease.kind != _STORAGE:
+                    self._sums[lease.kind] -= lease.amount
+                if lease.active:
+                    self.changed(lease.row)
+        finally:
+            self.release()
+
+    def watch_dropped(self):
+        """Have it told by drop() that nobody holds a lease any more."""
+        self._dropped = array("i", bytes(4 * _LEASES))
+
+    def drop(self, lease):
+        """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
+        if lease.active:
+            self._dropped[lease.row] = lease.id
+            self._any_dropped = True
+            self.clock.now()
 
     def expire(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
-        place = 0
-        while place < _LEASES:
-            lease = self.table[place]
-            if lease is not None:
-                if lease.dropped:
+        if self._any_dropped:
+            self._any_dropped = False
+            for lease in self.table:
+                if lease is not None and self._dropped[lease.row] == lease.id:
                     self.end(lease, DROPPED)
-                elif lease.deadline.passed():
-                    self.end(lease, EXPIRED)
-            place += 1
+        over = self.over()
+        row = 0
+        while over:
+            lease = self.table[row]
+            if over & 1 and lease is not None:
+                self.end(lease, EXPIRED)
+            over >>= 1
+            row += 1
 
     def preempt(self, lease):
         """End a lease whose holder agreed to that, and tell the holder."""
@@ -248,26 +318,9 @@ class Ledger:
             try:
                 lease.on_preempt(lease)
             except Exception as error:
-                self._post("callback_failed", lease.id, type(error).__name__)
+                self._events.post("callback_failed", lease.id, type(error).__name__)
 
     # --- deciding -------------------------------------------------------------------------------
-
-    def _free_place(self):
-        for place in range(_LEASES):
-            if self.table[place] is None:
-                return place
-        return None
-
-    def _available(self, kind, amount, mount):
-        """Return what could be granted now; collects once before it says too little of memory.
-
-        Negative where more is granted than is there now.
-        """
-        supply = self._supply
-        available = supply.available(kind, mount) - self.outstanding(kind, mount)
-        if kind == _MEMORY and available < amount and supply.collect():
-            available = supply.available(kind, mount) - self.outstanding(kind, mount)
-        return available
 
     def _victim(self, kind, mount, priority, lacking, any_kind):
         """Return the lease to preempt: of the lowest priority below this one, the newest.
@@ -287,20 +340,6 @@ class Ledger:
                 found = lease
         return found if lacking <= 0 else None
 
-    def _grant(
-        self, place, kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
-    ):
-        buffer = self._block(amount) if backed else None
-        owner = codec.cut(owner, _MAX_NAME)
-        lease = Lease(self, self._next_id, kind, amount, owner, priority, ttl_ms, session, mount)
-        lease.on_preempt = on_preempt
-        lease.buffer = buffer
-        self._next_id = self._next_id % _MAX_AMOUNT + 1
-        self.table[place] = lease
-        lease.deadline.passed()  # is looked at in time, now that it can be found
-        self.changed(place)
-        return lease
-
     def _block(self, amount):
         """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
         supply = self._supply
@@ -312,20 +351,20 @@ class Ledger:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self._post("denied", None, "fragmented", amount)
+        self._put("denied", None, "fragmented", amount)
         raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
-        blockers = []
-        soonest = None
-        for lease in self.table:
-            if lease is None or not (table_full or (lease.kind == kind and lease.mount == mount)):
-                continue
-            if table_full or lease.outstanding() or lease.buffer is not None:
-                blockers.append(lease.id)
-                left = lease.deadline.left_ms()
-                if left is not None and (soonest is None or left < soonest):
-                    soonest = left
+        """Raise Denied; with the lock held."""
+        if table_full:
+            blockers = self.table
+        else:
+            blockers = []
+            for lease in self.table:
+                if lease is not None and lease.kind == kind and lease.mount == mount:
+                    if lease.buffer is not None or lease.outstanding():
+                        blockers.append(lease)
+        soonest = soonest_ms(self, blockers)
         if kind == _MEMORY and amount > self._supply.most():
             soonest = None  # whoever gives back whatever
         elif kind == _MEMORY and not table_full:
@@ -333,23 +372,25 @@ class Ledger:
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
-        self._post("denied", None, reason, amount)
-        raise Denied(reason, max(0, available), soonest, tuple(blockers))
+        self._put("denied", None, reason, amount)
+        ids = tuple([lease.id for lease in blockers])
+        raise Denied(reason, max(0, available), soonest, ids)
+
+    def _owned(self, owner):
+        """Return an owner's name as it is kept, and remember it if it is so already."""
+        if not isinstance(owner, str):
+            raise TypeError("owner is a str")
+        cut = codec.cut(owner, _MAX_NAME)
+        if cut == owner:
+            self._owner = owner
+        return cut
 
 
-def _check(kind, amount, owner, priority, ttl_ms, backed):
+def _check(kind, amount, priority, ttl_ms, backed):
     """Raise TypeError or ValueError for what makes no sense."""
     for value in (kind, amount, priority):
-        if not isinstance(value, int) or isinstance(value, bool):
+        if isinstance(value, bool):
             raise TypeError("kind, amount and priority are integers")
-    if not isinstance(owner, str):
-        raise TypeError("owner is a str")
-    if not _MEMORY <= kind <= _NETWORK_BANDWIDTH:
-        raise ValueError("no such resource")
-    if not 0 < amount <= _MAX_AMOUNT:
-        raise ValueError("amount must be 1 to 2**30 - 1")
-    if not _LOW <= priority <= _CRITICAL:
-        raise ValueError("no such priority")
     if ttl_ms is not None and (not isinstance(ttl_ms, int) or ttl_ms <= 0):
         raise ValueError("ttl_ms must be a positive integer, or None")
     if backed and kind != _MEMORY:

@@ -20,8 +20,11 @@ class StreamLink:
     def __init__(self, source, sink=None):
         self._source = source
         self._sink = sink or source
-        self._readable = select.poll()
-        self._readable.register(self._source, select.POLLIN)
+        readable = select.poll()
+        readable.register(source, select.POLLIN)
+        self._readable = readable.ipoll  # bound methods are objects: made once
+        self._readinto = source.readinto
+        self._any = getattr(source, "any", None)  # a UART tells how much has arrived
         self._writable = select.poll()
         self._writable.register(self._sink, select.POLLOUT)
         self.waitable = source  # what an event loop may wait on; None once it has ended
@@ -29,11 +32,23 @@ class StreamLink:
 
     def read(self, buf):
         """Read what has arrived into buf; return the count."""
-        count = 0
+        if self.waitable is None:
+            return 0
+        if self._any is not None:
+            count = min(self._any(), len(buf))
+            return self._readinto(buf, count) or 0 if count else 0
+        readable = self._readable
+        readinto = self._readinto
         byte = self._byte
-        while count < len(buf) and self.waitable is not None and self._ready(self._readable):
+        count = 0
+        room = len(buf)
+        while count < room:
+            for _ in readable(0):
+                break
+            else:
+                break
             try:
-                got = self._source.readinto(byte)  # more would wait for more
+                got = readinto(byte)  # more would wait for more
             except OSError:
                 got = 0
             if not got:
@@ -46,7 +61,9 @@ class StreamLink:
 
     def write(self, buf, start, end):
         """Write buf[start:end] if the stream takes it now; return the count."""
-        if not self._ready(self._writable):
+        for _ in self._writable.ipoll(0):
+            break
+        else:
             return 0
         try:
             return self._sink.write(buf, start, end - start) or 0
@@ -59,9 +76,3 @@ class StreamLink:
 
     def _end(self):
         self.waitable = None
-
-    @staticmethod
-    def _ready(poller):
-        for _ in poller.ipoll(0):
-            return True
-        return False

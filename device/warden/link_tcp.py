@@ -7,34 +7,39 @@ import select
 import socket
 from errno import EINPROGRESS
 
-_RETRY_MS = 5000
+from micropython import const
+
+_RETRY_MS = const(5000)
+_SILENCE_MS = const(3000)  # as in host_session: a host that lives says so every second
+_GIVEN_UP_MS = const(30_000)
 
 
 class _Tcp:
     window = 0  # a socket tells itself how much it takes
 
     def __init__(self):
+        from time import ticks_diff, ticks_ms
+
+        self._ticks_ms = ticks_ms
+        self._ticks_diff = ticks_diff
         self._connection = None
+        self._heard_ms = 0  # when something came over it last
         self._poller = select.poll()
         self.waitable = None
         self._broken = False
 
-    def _ready(self):
-        for _ in self._poller.ipoll(0):
-            return True
+    def _ready(self, sock):
+        for entry in self._poller.ipoll(0):
+            if entry[0] is sock:
+                return True
         return False
 
-    def _watch(self, sock, events=select.POLLIN):
-        """Poll this socket from now on, and no other."""
-        if self.waitable is not None:
-            self._poller.unregister(self.waitable)
-        self.waitable = sock
-        if sock is not None:
-            self._poller.register(sock, events)
+    def _silent_ms(self):
+        return self._ticks_diff(self._ticks_ms(), self._heard_ms)
 
     def _receive(self, buf):
         if not self._broken:
-            if not self._ready():
+            if not self._ready(self._connection):
                 return 0
             try:
                 got = self._connection.readinto(buf)
@@ -43,8 +48,9 @@ class _Tcp:
             except OSError:
                 got = 0
             if got:
+                self._heard_ms = self._ticks_ms()
                 return got
-        self._drop()
+        self.drop()
         return 0
 
     def write(self, buf, start, end):
@@ -57,17 +63,31 @@ class _Tcp:
             self._broken = True  # closed by the next read(): a task may be waiting on the socket
             return 0
 
-    def _drop(self):
+    def _adopt(self, connection, events):
+        """Have this connection, which has just been made."""
+        self._heard_ms = self._ticks_ms()
+        self._connection = connection
+        connection.setblocking(False)
+        self._poller.register(connection, events)
+        self.waitable = connection
+
+    def drop(self):
+        """Close the connection: the host at its other end is gone, or says nothing any more."""
         connection = self._connection
         self._connection = None
         self._broken = False
         self._idle()
         if connection is not None:
+            self._poller.unregister(connection)
             connection.close()
 
 
 class TcpServer(_Tcp):
-    """Listens on a port; a second host is turned away while the first is connected."""
+    """Listens on a port for one host at a time.
+
+    A second one is turned away, its connection closed at once; unless the first has said nothing
+    for three seconds: one that lost its power or its network never says that it is gone.
+    """
 
     def __init__(self, port, host="0.0.0.0"):
         super().__init__()
@@ -76,49 +96,54 @@ class TcpServer(_Tcp):
         self._listener.bind(socket.getaddrinfo(host, port)[0][-1])
         self._listener.listen(1)
         self._listener.setblocking(False)
+        self._poller.register(self._listener, select.POLLIN)
         self._idle()
 
     def _idle(self):
-        self._watch(self._listener)
+        self.waitable = self._listener
 
     def read(self, buf):
         """Read what has arrived into buf, or let a host in; return the count."""
+        count = self._receive(buf) if self._connection is not None else 0
+        if not count and self._ready(self._listener):  # not before the end of the last was seen
+            self._let_in()
+        return count
+
+    def _let_in(self):
+        try:
+            connection = self._listener.accept()[0]
+        except OSError:
+            return
         if self._connection is not None:
-            return self._receive(buf)
-        if self._ready():
-            try:
-                self._connection = self._listener.accept()[0]
-            except OSError:
-                return 0
-            self._connection.setblocking(False)
-            self._watch(self._connection)
-        return 0
+            if self._silent_ms() <= _SILENCE_MS:
+                connection.close()
+                return
+            self.drop()
+        self._adopt(connection, select.POLLIN)
 
     def close(self):
         """Close the connection and stop listening."""
-        self._drop()
-        self._watch(None)
+        self.drop()
+        self.waitable = None
+        self._poller.unregister(self._listener)
         self._listener.close()
 
 
 class TcpClient(_Tcp):
     """Connects to a host that listens; tries again every five seconds.
 
-    The name is looked up once, here, for that may wait: make it when the network is up.
+    A connection over which nothing has come for half a minute is given up: see TcpServer. The name
+    is looked up once, here, for that may wait: make it when the network is up.
     """
 
     def __init__(self, host, port):
         super().__init__()
-        import time
-
-        self._ticks_ms = time.ticks_ms
-        self._ticks_diff = time.ticks_diff
         self._address = socket.getaddrinfo(host, port)[0][-1]
         self._tried_ms = None
         self._connected = False
 
     def _idle(self):
-        self._watch(None)
+        self.waitable = None
         self._connected = False
 
     def read(self, buf):
@@ -129,9 +154,12 @@ class TcpClient(_Tcp):
                 self._tried_ms = now
                 self._connect()
             return 0
+        if self._silent_ms() > _GIVEN_UP_MS:
+            self.drop()
+            return 0
         if not self._connected:
-            if self._ready():
-                self._watch(self._connection)
+            if self._ready(self._connection):
+                self._poller.modify(self._connection, select.POLLIN)
                 self._connected = True
             return 0
         return self._receive(buf)
@@ -141,16 +169,16 @@ class TcpClient(_Tcp):
         return super().write(buf, start, end) if self._connected else 0
 
     def _connect(self):
-        self._connection = socket.socket()
-        self._connection.setblocking(False)
+        connection = socket.socket()
+        connection.setblocking(False)
         try:
-            self._connection.connect(self._address)
+            connection.connect(self._address)
         except OSError as error:
             if error.errno != EINPROGRESS:
-                self._drop()
+                connection.close()
                 return
-        self._watch(self._connection, select.POLLOUT)
+        self._adopt(connection, select.POLLOUT)
 
     def close(self):
         """Close the connection."""
-        self._drop()
+        self.drop()

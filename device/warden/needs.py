@@ -37,11 +37,10 @@ class Need:
 class Needs:
     """The table: the first eight names. `began` and `ended` are told of each operation."""
 
-    def __init__(self, memory, board, clock, lock):
+    def __init__(self, memory, board, clock):
         self._memory = memory
         self._board = board
         self._clock = clock
-        self._lock = lock
         self.table = [None] * _MAX_NEEDS
         self.changed = _nobody  # function of a row that changed
         self._op = None  # the one that is measured
@@ -50,8 +49,7 @@ class Needs:
         self._peak = 0
         self._collections = 0
         self._cost_us = 0
-        self._ended_s = -(1 << 20)
-        self._ended_ms = 0
+        self._again_s = self._again_ms = 0  # not measured before
 
     def worst(self, name):
         """Return what operations of that name needed at most, None if it was never measured."""
@@ -65,33 +63,31 @@ class Needs:
         return [need for need in self.table if need]
 
     def began(self, op):
-        """Note that an operation has its place."""
-        self._lock.acquire(1)
-        try:
-            self._running += 1
+        """Note that an operation has its place; its table's lock is held, and when one ends."""
+        self._running = running = self._running + 1
+        s = self._again_s
+        clock = self._clock
+        if running > 1 or clock.s < s or (clock.s == s and clock.ms < self._again_ms):
             self._op = None  # whoever is measured is not alone any more
-            if self._running == 1 and self._rested() and self._row_for(op.name) is not None:
-                self._op = op
-                began = self._board.ticks_us()
-                self._used = self._peak = self._memory.used_now()
-                self._collections = self._memory.collected()
-                self._cost_us = self._board.ticks_diff(self._board.ticks_us(), began)
-        finally:
-            self._lock.release()
+        elif self._row_for(op.name) is not None:
+            self._op = op
+            began = self._board.ticks_us()
+            self._used = self._peak = self._memory.used_now()
+            self._collections = self._memory.collected()
+            self._cost_us = self._board.ticks_diff(self._board.ticks_us(), began)
 
     def ended(self, op):
         """Note that an operation that had its place has ended."""
-        self._lock.acquire(1)
-        try:
-            self._running -= 1
-            measured = self._op is op
-            if measured:
-                self._op = None
-                self._ended_s = self._clock.s
-                self._ended_ms = self._clock.ms
+        self._running -= 1
+        if self._op is op:
+            self._op = None
+            again_ms = self._clock.ms + 2 * self._cost_us * _PAUSE // 1000
+            self._again_s = self._clock.s + again_ms // 1000
+            self._again_ms = again_ms % 1000
+            try:
                 self._file(op.name, self._memory.used_now())
-        finally:
-            self._lock.release()
+            except MemoryError:  # for the row: it is learned another time
+                pass
 
     def look(self):
         """See how much is used at a sample; allocates nothing."""
@@ -99,10 +95,6 @@ class Needs:
             used = self._memory.total - self._memory.free
             if used > self._peak:
                 self._peak = used
-
-    def _rested(self):
-        pause = 2 * self._cost_us * _PAUSE // 1000
-        return self._clock.since(self._ended_s, self._ended_ms) >= pause
 
     def _row_for(self, name):
         """Return the row of a name, or a free one, None if there is none."""

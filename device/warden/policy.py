@@ -7,7 +7,6 @@ from micropython import const
 
 from warden_schema import loops
 
-from .deadline import Deadline
 from .errors import Denied
 from .events import Events
 from .figures import Figures
@@ -29,7 +28,9 @@ _HOST_SESSION_MS = const(10_000)
 _PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
 _TURN_MS = const(5)  # between two looks of one that waits
 _NORMAL = const(1)
+_CRITICAL = const(2)  # of the ladder's levels
 _LEARNED = const(-1)
+_TTL_MS = const(60_000)
 _MAX_TELL_MS = const(60_000)
 _MAX_DETAIL = const(32)
 _MAX_THRESHOLDS = const(8)
@@ -50,6 +51,7 @@ def _marker(rows, taken):
             row = 0
         table.due[row] = 1
         table.news[table.place] = 1
+        table.news[0] = 1
 
     return changed
 
@@ -58,8 +60,21 @@ def _marker_of_one(table):
     def changed():
         table.due[0] = 1
         table.news[table.place] = 1
+        table.news[0] = 1
 
     return changed
+
+
+def _holder(ledger):
+    """Return a function of a lease that makes its handle, None where no port tells its end."""
+    try:
+        import weakref  # noqa: F401
+    except ImportError:  # most ports: then a dropped lease ends with its time
+        return None
+    from .held import held
+
+    ledger.watch_dropped()
+    return held
 
 
 class Supply:
@@ -138,26 +153,26 @@ class Policy:
 
     def __init__(self, agent, board, limits):
         clock = agent.clock
-        new_lock = agent.locks.lock
+        lock = agent.locks.lock()  # of all that is granted, so that a decision takes one
         new_gate = agent.locks.gate
         max_operations, operation_timeout_ms, reserve_permille, overrun_ms = limits
         self._agent = agent
-        self.events = Events(clock, new_lock(), new_gate())
-        post = self.events.post
+        self.events = events = Events(clock, lock, new_gate())
+        post = events.post
         supply = Supply(board, agent.memory, agent.load, reserve_permille)
-        self.ledger = Ledger(supply, clock, new_lock(), post)
-        self.needs = Needs(agent.memory, board, clock, new_lock())
+        self.ledger = Ledger(supply, clock, lock, events)
+        self.needs = Needs(agent.memory, board, clock)
         self.operations = Operations(
             clock,
-            new_lock(),
+            lock,
             self.ledger,
-            post,
+            events,
             max_operations,
             operation_timeout_ms,
             agent.load.in_loop,
             self.needs,
         )
-        self.sessions = Sessions(clock, new_lock(), post, self.ledger, self.operations)
+        self.sessions = Sessions(clock, lock, events, self.ledger, self.operations)
         figures = Figures(
             agent.values, agent.memory, agent.storage, agent.history, agent.sampler.history_limit
         )
@@ -166,15 +181,18 @@ class Policy:
         self.ladder = Ladder(
             self.thresholds, agent.memory, self.ledger, self.operations, post, board, new_gate()
         )
-        self.meters = Meters(board, agent.load, agent.threads, new_lock(), post, overrun_ms)
+        self.meters = Meters(board, agent.load, agent.threads, agent.locks.lock(), post, overrun_ms)
         self.ladder.end_low_tasks = self.meters.end_low
         self.kept = None  # made by warden.kept, where a policy is kept or a host asks for it
         self._supply = supply
         self._hosts = {}  # host_id -> Session, while it lasts
-        self._meters_told = Deadline(clock, 0)  # to the host
+        self.hold = _holder(self.ledger)  # makes what an application gets of a lease
+        self.current_task = agent.load.current_task
+        self._told_until = (0, 0)  # uptime in s and ms: a host is told of the meters
         self.telling = False
         self._mark_meters = None
         self.look = _looker(self)
+        self.is_told = False  # whether a host is, by tables()
         note = board.take_note()
         if note is not None:
             post("reset", None, note[:_MAX_DETAIL])
@@ -200,15 +218,17 @@ class Policy:
         events = EventRows(self.events, host)
         self.events.changed = _marker_of_one(events)
         tables.append(events)
+        host.hosts = self._hosts
+        self.is_told = True
         return tables
 
     def session_of(self, host_id):
         """Return the session of a host; it is opened when the host first has something."""
         session = self._hosts.get(host_id)
-        if session is None or session not in self.sessions.table:
+        if session is None or not session.is_open():
             session = self.sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
             for other in list(self._hosts):  # one that another host came after may come back
-                if self._hosts[other] not in self.sessions.table:
+                if not self._hosts[other].is_open():
                     del self._hosts[other]
             self._hosts[host_id] = session
         return session
@@ -228,7 +248,10 @@ class Policy:
         """Have a host told of the meters with each sample, for so long."""
         if not 0 <= for_ms <= _MAX_TELL_MS:
             raise ValueError("for_ms must be 0 to 60000")
-        self._meters_told.set(for_ms)
+        clock = self._agent.clock
+        clock.advance()
+        ms = clock.ms + for_ms
+        self._told_until = (clock.s + ms // 1000, ms % 1000)
         self.telling = True
 
     def limits(self):
@@ -264,7 +287,8 @@ class Policy:
 
     def tell_of_meters(self):
         """Have a host told of the meters, as long as it asked for that."""
-        self.telling = not self._meters_told.passed()
+        s, ms = self._told_until
+        self.telling = self._agent.clock.since(s, ms) < 0
         if self.telling and self._mark_meters is not None:
             self._mark_meters()
 
@@ -282,48 +306,72 @@ class Policy:
         """Do what may run the application's code: outside all locks."""
         if self.ladder.due:
             self.ladder.act()
-        if self.events.news:
+        if self.events.told != self.events.seq:
             self.events.deliver()
 
     # --- what is asked --------------------------------------------------------------------------
 
-    def allocate(self, kind, amount, session=None, priority=_NORMAL, **options):
+    def allocate(
+        self,
+        kind,
+        amount,
+        owner="",
+        priority=_NORMAL,
+        ttl_ms=_TTL_MS,
+        session=None,
+        backed=False,
+        mount=None,
+        on_preempt=None,
+    ):
         """Return a lease, or raise Denied; see Ledger.allocate."""
         if session is not None:
             session.admit(kind, amount)
-        self.ladder.admit(priority, amount)
-        lease = self.ledger.allocate(kind, amount, session=session, priority=priority, **options)
-        self._check_open(session, lease.release)
+        if self.ladder.level == _CRITICAL:
+            self.ladder.admit(priority, amount)
+        lease = self.ledger.allocate(
+            kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
+        )
+        if session is not None:
+            self._check_open(session, lease.release)
         return lease
 
-    def begin(self, name, session=None, memory=None, priority=_NORMAL, **options):
+    def begin(
+        self,
+        name,
+        priority=_NORMAL,
+        timeout_ms=None,
+        memory=None,
+        wait_ms=0,
+        session=None,
+        task=None,
+    ):
         """Return an operation that may still wait for its place; see Operations.begin.
 
         memory: bytes, None, or LEARNED (-1): what operations of that name needed at most so far.
         """
         if memory == _LEARNED:
-            memory = self.needs.worst(name) or None
+            memory = self.needs.worst(name)
         if session is not None:
             session.admit_operation()
             if memory:
                 session.admit(_MEMORY, memory)
-        self.ladder.admit(priority)
-        begin = self.operations.begin
-        op = begin(name, session=session, memory=memory, priority=priority, **options)
-        self._check_open(session, op.complete)
+        if self.ladder.level == _CRITICAL:
+            self.ladder.admit(priority)
+        op = self.operations.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
+        if session is not None:
+            self._check_open(session, op.complete)
         return op
 
     def _check_open(self, session, end):
         """End what was made for a session that another thread closed meanwhile; raise Denied."""
-        if session is not None and session not in self.sessions.table:
+        if not session.is_open():
             end()
             session.use()
 
-    def begin_here(self, name, **options):
+    def begin_here(self, name, priority, timeout_ms, memory, wait_ms, session):
         """Begin an operation that its caller carries out: a task of asyncio is cancelled for it."""
-        op = self.begin(name, **options)
-        op.task = self._agent.load.current_task()
-        return op
+        task = self.current_task()
+        return self.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
 
     def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""

@@ -1,8 +1,13 @@
-"""What a host is told of leases, operations, sessions and events."""
+"""What a host is told of leases, operations, sessions and events.
+
+Names are cut, so that the figures of a row always have room: nothing looks at it again here.
+"""
 
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import pack_row as _pack_row
+from warden_schema.loops import taken as _taken
 
 from .tables import Table
 
@@ -12,26 +17,11 @@ _SESSION = const(10)
 _EVENT = const(11)
 _ROWS = const(12)
 _MAX_DETAIL = const(32)
+_MOST_ROWS = const(16)  # of a table
 
 
-def _put_left(buf, at, deadline):
-    """Put the ms until a deadline, None for one that never comes or is not there."""
-    return codec.put_int(buf, at, deadline.left_ms() if deadline is not None else None)
-
-
-def _put_session(buf, at, session):
-    return codec.put_int(buf, at, session.id if session is not None else None)
-
-
-def _put_taken(buf, at, owners):
-    """Put a bit for each row that is taken, for each owner."""
-    for owner in owners:
-        mask = 0
-        for row, entry in enumerate(owner.table):
-            if entry is not None:
-                mask |= 1 << row
-        at = codec.put_int(buf, at, mask)
-    return at
+def _id(entry):
+    return None if entry is None else entry.id
 
 
 class Taken(Table):
@@ -42,13 +32,19 @@ class Taken(Table):
         self._granted = granted  # leases, operations, sessions: each has a list `table`
         self._limits = limits  # function -> list, in the order of ids.LIMITS_SET
         self._watched = watched  # thresholds, meters, needs
+        self._flags = bytearray(_MOST_ROWS)
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
-        at = _put_taken(buf, uplink.begin(_ROWS, 7), self._granted)
+        at = self._put_taken(buf, uplink.begin(_ROWS, 7), self._granted)
         at = codec.put(buf, at, self._limits())
-        return _put_taken(buf, at, self._watched)
+        return self._put_taken(buf, at, self._watched)
+
+    def _put_taken(self, buf, at, owners):
+        """Put a bit for each row that is taken, for each owner."""
+        masks = [_taken(owner.table, self._flags, len(owner.table)) for owner in owners]
+        return _pack_row(buf, at, masks, len(masks))
 
 
 class Rows(Table):
@@ -60,9 +56,8 @@ class Rows(Table):
 
     def mark(self):
         """Have all rows sent that are taken."""
-        self.news[self.place] = 1
-        for row, entry in enumerate(self.owner.table):
-            self.due[row] = 0 if entry is None else 1
+        self.news[self.place] = self.news[0] = 1
+        _taken(self.owner.table, self.due, len(self.due))
 
     def encode(self, row, uplink):
         """Put a row's message into the uplink; return its length, 0 for a row that is free."""
@@ -74,16 +69,14 @@ class LeaseRows(Rows):
     """Leases."""
 
     def _put(self, uplink, buf, row, lease):
-        at = codec.put_int(buf, uplink.begin(_LEASE, 11), row)
-        at = codec.put_int(buf, at, lease.id)
-        at = codec.put_int(buf, at, lease.kind)
-        at = codec.put_int(buf, at, lease.amount)
+        figures = (row, lease.id, lease.kind, lease.amount)
+        at = _pack_row(buf, uplink.begin(_LEASE, 11), figures, 4)
         at = codec.put_str(buf, at, lease.owner)
-        at = codec.put_int(buf, at, lease.priority)
-        at = _put_session(buf, at, lease.session)
-        at = codec.put_int(buf, at, lease.granted_s)
-        at = _put_left(buf, at, lease.deadline)
-        at = codec.put_int(buf, at, lease.outstanding() == 0)
+        owner = self.owner
+        ended = lease.outstanding() == 0
+        left_ms = owner.left_ms(row)
+        figures = (lease.priority, _id(lease.session), owner.granted_s[row], left_ms, ended)
+        at = _pack_row(buf, at, figures, 5)
         return codec.put(buf, at, lease.mount)
 
 
@@ -91,17 +84,14 @@ class OperationRows(Rows):
     """Operations."""
 
     def _put(self, uplink, buf, row, op):
-        at = codec.put_int(buf, uplink.begin(_OPERATION, 12), row)
-        at = codec.put_int(buf, at, op.id)
+        at = _pack_row(buf, uplink.begin(_OPERATION, 12), (row, op.id), 2)
         at = codec.put_str(buf, at, op.name)
-        at = codec.put_int(buf, at, op.priority)
-        at = codec.put_int(buf, at, op.state)
-        at = codec.put_int(buf, at, op.permille)
-        at = codec.put_str(buf, at, op.text)
-        at = _put_session(buf, at, op.session)
-        at = codec.put_int(buf, at, op.began_s)
-        at = _put_left(buf, at, op.deadline)
-        at = codec.put_int(buf, at, op.memory)
+        owner = self.owner
+        permille, text = owner.told[row]
+        at = _pack_row(buf, at, (op.priority, op.state, permille), 3)
+        at = codec.put_str(buf, at, text)
+        figures = (_id(op.session), owner.began_s[row], owner.left_of(op), op.memory)
+        at = _pack_row(buf, at, figures, 4)
         return codec.put(buf, at, op.told_why())
 
 
@@ -109,12 +99,11 @@ class SessionRows(Rows):
     """Sessions."""
 
     def _put(self, uplink, buf, row, session):
-        at = codec.put_int(buf, uplink.begin(_SESSION, 7), row)
-        at = codec.put_int(buf, at, session.id)
+        at = _pack_row(buf, uplink.begin(_SESSION, 7), (row, session.id), 2)
         at = codec.put_str(buf, at, session.name)
-        for quota in session.quotas:
+        for quota in session.quotas:  # of any size
             at = codec.put_int(buf, at, quota)
-        return _put_left(buf, at, session.deadline)
+        return codec.put_int(buf, at, self.owner.left_ms(row))
 
 
 class EventRows(Table):
@@ -130,7 +119,7 @@ class EventRows(Table):
     def mark(self):
         """Begin with the one that the host wants, or the oldest that is remembered."""
         self._next = min(max(self._host.events_from or 0, 0), self._events.seq)
-        self.news[self.place] = self.due[0] = 1
+        self.news[self.place] = self.news[0] = self.due[0] = 1
 
     def encode(self, _row, uplink):
         """Put the next event's message into the uplink; return its length, 0 if there is none."""
@@ -140,9 +129,7 @@ class EventRows(Table):
         buf = uplink.payload
         at = codec.put_int(buf, uplink.begin(_EVENT, 7), number)
         at = codec.put_str(buf, at, codec.cut(kind, _MAX_DETAIL))
-        at = codec.put_int(buf, at, s)
-        at = codec.put_int(buf, at, ms)
-        at = codec.put_int(buf, at, subject)
+        at = _pack_row(buf, at, (s, ms, subject), 3)
         if detail is not None:
             detail = codec.cut(detail, _MAX_DETAIL)
         at = codec.put(buf, at, detail)
@@ -153,4 +140,4 @@ class EventRows(Table):
         """Go on to the event after the one that was sent."""
         self._next = self._number + 1
         if self._next < self._events.seq:
-            self.news[self.place] = self.due[0] = 1
+            self.news[self.place] = self.news[0] = self.due[0] = 1

@@ -57,7 +57,8 @@ class Runner:
         self._stop_timer()  # the loop runs
         self.agent.load.enter_loop()
         while self._running:
-            await sleep_ms(max(1, self.agent.step()))
+            # It listens too: what the other task waits on may be the connection of a dead host.
+            await sleep_ms(max(1, self.agent.step(True)))
 
     async def _listen(self):
         from asyncio import core, sleep_ms

@@ -4,8 +4,8 @@ from micropython import const
 
 from warden_schema import codec
 
-from .deadline import Deadline
 from .errors import Denied, Preempted
+from .timed import FREE, NEVER, Timed, end_in
 
 _SESSIONS = const(8)
 _MAX_NAME = const(24)
@@ -13,23 +13,15 @@ _MEMORY = const(0)
 _STORAGE = const(1)
 
 
-def _nobody(row):
-    """Stand for who wants to know of changes."""
+class Sessions(Timed):
+    """The table of sessions; closes those whose time is over. lock: the one of `events`."""
 
-
-class Sessions:
-    """The table of sessions; closes those whose time is over."""
-
-    def __init__(self, clock, lock, post, ledger, operations):
-        self.clock = clock
-        self._lock = lock
-        self._post = post
-        self._ledger = ledger
-        self._operations = operations
-        self.table = [None] * _SESSIONS
+    def __init__(self, clock, lock, events, ledger, operations):
+        super().__init__(clock, lock, _SESSIONS)
+        self.post = events.post
+        self.ledger = ledger
+        self.operations = operations
         self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
-        self._next_id = 1
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
         """Return a new session; Denied("table") when there are eight.
@@ -49,87 +41,93 @@ class Sessions:
                 raise ValueError("quotas and ttl_ms are positive integers, or None")
         self.clock.advance()
         quotas = (memory, storage, operations)
-        self._lock.acquire(1)
+        self.acquire(1)
         try:
-            if None in self.table:
-                place = self.table.index(None)
-                session = Session(self, self._next_id, name, quotas, ttl_ms)
+            row = self._free.find(FREE)
+            if row >= 0:
+                session = Session(self, row, self._next_id, name, quotas, ttl_ms)
                 self._next_id += 1
-                self.table[place] = session
-                session.deadline.passed()  # is looked at in time, now that it can be found
-                self.changed(place)
+                self._free[row] = 0
+                end_in(self, row, ttl_ms)
+                self.table[row] = session
+                self.changed(row)
                 return session
         finally:
-            self._lock.release()
-        self._post("denied", None, "table")
+            self.release()
+        self.post("denied", None, "table")
         raise Denied("table", None, None, tuple([session.id for session in self.all()]))
-
-    def all(self):
-        """Return the open sessions, oldest first."""
-        return sorted([s for s in self.table if s], key=lambda session: session.id)
-
-    def find(self, session_id):
-        """Return the open session of that id; KeyError if there is none."""
-        for session in self.table:
-            if session is not None and session.id == session_id:
-                return session
-        raise KeyError(session_id)
 
     def tick(self):
         """Close what is over its time; allocates nothing where nothing is."""
-        freed = False
-        place = 0
-        while place < _SESSIONS:
-            session = self.table[place]
-            if session is not None and session.deadline.passed():
-                session.close(False)  # the next one may be over, too: none of its gets a place
-                freed = True
-            place += 1
-        if freed:
-            self._operations.pass_on()
+        over = self.over()
+        if not over:
+            return
+        for session in self.table:
+            # The next one may be over, too: none of its operations gets a place.
+            if over & 1 and session is not None and self.forget(session, True):
+                session.end(False)
+            over >>= 1
+        self.operations.pass_on()
 
-    def forget(self, session):
-        """Take a session out of the table; return whether it was there."""
-        self._lock.acquire(1)
+    def renew(self, session):
+        """Begin the time of a session anew; return whether it is open."""
+        self.clock.advance()
+        self.acquire(1)
         try:
-            if session not in self.table:
+            if self.table[session.row] is not session:
                 return False
-            self.table[self.table.index(session)] = None
+            end_in(self, session.row, session.ttl_ms)
+            return True
         finally:
-            self._lock.release()
-        self.changed(None)
-        return True
+            self.release()
+
+    def forget(self, session, only_over=False):
+        """Take a session out of the table, if it is over where so asked; return whether it did."""
+        row = session.row
+        self.acquire(1)
+        try:
+            if self.table[row] is not session or (only_over and not self.is_over(row)):
+                return False
+            self.table[row] = None
+            self.due[row] = NEVER
+            self._free[row] = 1
+            self.changed(None)
+            return True
+        finally:
+            self.release()
 
 
 class Session:
     """Owns what is allocated and begun with it; also a context manager that closes it."""
 
-    def __init__(self, sessions, session_id, name, quotas, ttl_ms):
+    def __init__(self, sessions, row, session_id, name, quotas, ttl_ms):
         self.id = session_id
         self.name = name
         self.quotas = quotas  # (memory, storage, operations)
         self.ttl_ms = ttl_ms
-        self.deadline = Deadline(sessions.clock, ttl_ms)
+        self.row = row  # in the table, while it is there
         self._sessions = sessions
 
     def renew(self):
         """Begin its time anew; whatever is done with it does so."""
-        self._sessions.clock.advance()
-        self.deadline.set(self.ttl_ms)
+        self._sessions.renew(self)
 
     def leases(self):
         """Return its active leases, oldest first."""
-        return [lease for lease in self._sessions._ledger.active() if lease.session is self]
+        return [lease for lease in self._sessions.ledger.active() if lease.session is self]
 
     def operations(self):
         """Return its operations, oldest first."""
-        return [op for op in self._sessions._operations.all() if op.session is self]
+        return [op for op in self._sessions.operations.all() if op.session is self]
+
+    def is_open(self):
+        """Tell whether it is not closed."""
+        return self._sessions.table[self.row] is self
 
     def use(self):
         """Renew it; raise Denied if it is closed: what it owned then, nothing would end."""
-        if self not in self._sessions.table:
+        if not self._sessions.renew(self):
             self._refuse("session", None, (), None)
-        self.renew()
 
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
@@ -152,19 +150,24 @@ class Session:
             self._refuse("quota:operations", 0, mine, 1)
 
     def _refuse(self, reason, available, blockers, amount):
-        self._sessions._post("denied", self.id, reason, amount)
+        self._sessions.post("denied", self.id, reason, amount)
         raise Denied(reason, available, None, tuple([each.id for each in blockers]))
 
-    def close(self, pass_on=True):
+    def close(self):
         """Stop its operations and end its leases, the newest first; harmless when closed.
 
-        Whatever one of them raises, all are ended, and no place or byte stays taken. pass_on: give
-        the places to who waits for one.
+        Whatever one of them raises, all are ended, and no place or byte stays taken.
+        """
+        if self._sessions.forget(self):
+            self.end(True)
+
+    def end(self, pass_on):
+        """End what it owns, once it is out of the table.
+
+        pass_on: give the places to who waits for one.
         """
         sessions = self._sessions
-        if not sessions.forget(self):
-            return
-        operations = sessions._operations
+        operations = sessions.operations
         for op in reversed(self.operations()):
             operations.stop(op, Preempted)  # check() goes on to say so
             operations.end(op, False)  # none of its own gets the place of another
@@ -172,7 +175,7 @@ class Session:
             lease.release()
         if pass_on:
             operations.pass_on()
-        sessions._post("session", self.id, "closed")
+        sessions.post("session", self.id, "closed")
 
     def __enter__(self):
         return self

@@ -5,17 +5,21 @@ operation below HIGH. The victim is told; its place passes on when it ends or it
 that does not stop even then is overdue: it counts no more, but stays in the table until it ends.
 """
 
+from array import array
+
 from micropython import const
 
 from warden_schema import codec
 
-from .deadline import Deadline
 from .errors import Denied, Preempted, TimedOut
+from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _MAX_OPERATIONS = const(8)
 _GRACE_MS = const(2000)
 _MAX_NAME = const(24)
+_SHORT_NAME = const(6)  # of so many characters none takes more than that
+_NORMAL = const(1)
 _HIGH = const(2)
 _CRITICAL = const(3)
 _MAX_ID = const(0x3FFFFFFF)
@@ -30,34 +34,30 @@ ENDED = const(5)
 
 
 _HAS_PLACE = b"\x00\x01\x01\x00\x01\x00"  # by state
-
-
-def _nobody(row):
-    """Stand for who wants to know of changes."""
+_UNTOLD = (0, "")  # how far an operation is, in permille, and a few words: by itself
 
 
 class Operation:
-    """A place among the operations; a context manager, and an asynchronous one."""
+    """A place among the operations; a context manager, and an asynchronous one.
 
-    # All attributes are made here: where there is no GIL, one that came later would move the others
-    # while another thread reads them.
-    def __init__(self, desk, op_id, name, priority, timeout_ms, session):
+    When it ends in time, or its grace or its wait does, the table has: `desk.left_ms(row)`.
+    """
+
+    # What an operation has of its own is made here, before another thread can see it: where there
+    # is no GIL, an attribute that came later would move the others while that one reads them.
+    session = None
+    priority = _NORMAL
+    lease = None  # of the memory it needs
+    memory = None  # bytes of it
+    task = None  # asyncio's, to be cancelled when it must stop
+    timeout_ms = None  # once it has its place, while it has none
+
+    def __init__(self, desk, row, op_id, name, state):
         self.id = op_id
         self.name = name
-        self.priority = priority
-        self.session = session
-        self.state = WAITING
-        self.permille = 0
-        self.text = ""
-        self.lease = None  # of the memory it needs
-        self.memory = None  # bytes of it
-        self.task = None  # asyncio's, to be cancelled when it must stop
+        self.state = state
         self.why = None  # Preempted or TimedOut, once it must stop
-        self.began_s = 0
-        self.deadline = None  # of its time, or of its grace when it is stopping
-        self.wait = None  # a Deadline: how long it waits for a place, None: it has one
-        self.row = None  # in the table, while it is there
-        self.timeout_ms = timeout_ms
+        self.row = row  # in the table, while it is there
         self._desk = desk
 
     def check(self):
@@ -67,9 +67,7 @@ class Operation:
 
     def progress(self, permille, text=""):
         """Tell how far it is, in permille, with a few words."""
-        self.permille = min(1000, max(0, permille))
-        self.text = codec.cut(text, _MAX_NAME)
-        self._desk.touch(self)
+        self._desk.progress(self, min(1000, max(0, permille)), codec.cut(text, _MAX_NAME))
 
     def told_why(self):
         """Return why it must stop, in a word, or None."""
@@ -79,54 +77,97 @@ class Operation:
 
     def complete(self):
         """End it; harmless if it has ended already."""
-        self._desk.end(self)
+        _end(self._desk, self)
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        self.complete()
+        _end(self._desk, self)
         return False
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, kind, error, trace):
-        self.complete()
+        _end(self._desk, self)
         return False
 
 
-class Operations:
-    """The table of operations. ledger grants memory, post tells what happens, needs learns."""
+# Functions, not methods: see `end_in`.
+def _run(desk, op, row, timeout_ms):
+    """Let an operation that has its place begin; with the lock held."""
+    desk.began_s[row] = desk.clock.s
+    end_in(desk, row, timeout_ms)
+    desk._began(op)
+    desk.changed(row)
+    desk._put("operation", op.id, "began")
 
-    def __init__(self, clock, lock, ledger, post, max_operations, timeout_ms, in_loop, needs):
-        self.clock = clock
+
+def _end(desk, op, pass_on=True, only=None):
+    """End an operation, in the state `only` if that is given; return whether this did."""
+    desk.clock.advance()
+    lease = None
+    desk.acquire(1)
+    try:
+        state = op.state
+        if state == ENDED or (only is not None and state != only):
+            return False
+        row = op.row
+        op.state = ENDED
+        desk.table[row] = None
+        desk.told[row] = _UNTOLD
+        desk.due[row] = NEVER
+        desk._free[row] = 1
+        if state == WAITING:
+            desk._count_waiting(-1)
+        else:
+            if state != OVERDUE:
+                desk._places -= 1
+            if state != ADMITTING:
+                desk._ended(op)
+        if desk._more[row]:
+            desk._more[row] = 0
+            op.task = None
+            lease = op.lease
+            op.lease = None
+        desk.changed(None)
+        desk._put("operation", op.id, "ended")
+    finally:
+        desk.release()
+        if lease is not None:
+            lease.release()
+    if pass_on and desk._waiting:
+        desk.pass_on()
+    return True
+
+
+class Operations(Timed):
+    """The table of operations. ledger grants memory, events are told, needs learns.
+
+    lock: the one of `events`, which are told with it held.
+    """
+
+    def __init__(self, clock, lock, ledger, events, max_operations, timeout_ms, in_loop, needs):
+        super().__init__(clock, lock, _ROWS)
         self.max_operations = max_operations
         self.timeout_ms = timeout_ms
-        self._lock = lock
+        self.began_s = array("i", bytes(4 * _ROWS))
+        self.told = [_UNTOLD] * _ROWS
         self._ledger = ledger
-        self._post = post
-        self._needs = needs  # told of each that has its place, and that it ended
+        self._events = events
+        self._put = events.put
+        self._began = needs.began  # told of each that has its place,
+        self._ended = needs.ended  # and that it ended
+        self._more = bytearray(_ROWS)  # whether it has a task or memory
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
-        self.table = [None] * _ROWS
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
         self._places = 0  # that are taken, and
         self._waiting = 0  # so many wait for one: counted with each change of a state
-        self._next_id = 1
         self._leases_ended = 0  # when those that wait were last looked at
+        self._uncancelled = False  # whether a task is to be cancelled, in the loop's thread
+        self._name = None  # the last that was looked at: most are begun again and again
 
     # --- what is asked --------------------------------------------------------------------------
-
-    def all(self):
-        """Return the operations that have not ended, oldest first."""
-        return sorted([op for op in self.table if op], key=lambda op: op.id)
-
-    def find(self, op_id):
-        """Return the operation of that id; KeyError if it has ended or never was."""
-        for op in self.table:
-            if op is not None and op.id == op_id:
-                return op
-        raise KeyError(op_id)
 
     def set_limit(self, max_operations):
         """Allow so many at once, 1 to 8; those that run go on."""
@@ -141,47 +182,85 @@ class Operations:
             return True
         return self._victim(priority) is not None
 
-    def begin(self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    def begin(
+        self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None, task=None
+    ):
         """Return a new operation: ACTIVE, or WAITING for a place if it waits or preempts.
 
         Raises Denied("operations") where there is no place and nothing to wait for,
         Denied("table") where even the waiting ones are too many, and what allocate() raises for
         the memory it needs. The caller of a WAITING one turns to `settle` until it is not.
+        task: asyncio's, that is cancelled when it must stop.
         """
-        timeout_ms = self._checked(name, priority, timeout_ms, memory, wait_ms)
+        if name is not self._name:
+            name = self._named(name)
+        if timeout_ms is None and priority == _NORMAL and not memory and not wait_ms:
+            priority = _NORMAL  # whatever type it is of
+            timeout_ms = self.timeout_ms
+        else:
+            timeout_ms = self._checked(priority, timeout_ms, memory, wait_ms)
         self.clock.advance()
-        self._lock.acquire(1)
+        victim = None
+        self.acquire(1)
         try:
-            free = self._places < self.max_operations and not self._ahead_of(priority)
-            victim = None if free else self._victim(priority)
-            if victim is not None:
-                wait_ms = max(wait_ms, _GRACE_MS)
-            op = None
-            if free or wait_ms > 0:
-                op = Operation(
-                    self, self._next_id, codec.cut(name, _MAX_NAME), priority, timeout_ms, session
-                )
-                if memory:
-                    op.memory = memory
-                if not free:
-                    op.wait = Deadline(self.clock, wait_ms)
-                if not self._enter(op, ADMITTING if free else WAITING):
-                    op = victim = None
+            free = self._places < self.max_operations
+            if not free or (self._waiting and self._ahead_of(priority)):
+                free = False
+                victim = self._victim(priority)
+                if victim is not None and wait_ms < _GRACE_MS:
+                    wait_ms = _GRACE_MS
+                elif wait_ms <= 0:
+                    self._deny(False)
+            row = self._free.find(FREE)
+            if row < 0:
+                self._deny(True)
+            state = ACTIVE if free and not memory else WAITING
+            op = Operation(self, row, self._next_id, name, state)
+            if priority != _NORMAL:
+                op.priority = priority
+            if session is not None:
+                op.session = session
+            if task is not None or memory:
+                op.task = task
+                op.lease = None
+                op.memory = memory
+                self._more[row] = 1
+            self._next_id = op.id % _MAX_ID + 1
+            self._free[row] = 0
+            self.table[row] = op
+            if state == ACTIVE:
+                self._places += 1
+                _run(self, op, row, timeout_ms)
+            else:
+                op.timeout_ms = timeout_ms
+                self._line_up(op, row, free, wait_ms)
         finally:
-            self._lock.release()
-        if op is None:
-            self._deny(free or wait_ms > 0)
+            self.release()
         if victim is not None:
             self.stop(victim, Preempted)
-        if free:
+        if not free:
+            self.pass_on()
+        elif memory:
             try:
                 self._admit(op)
             except BaseException:  # Denied, or Ctrl-C, or no memory for the lease itself
-                self.end(op)
+                _end(self, op)
                 raise
-        else:
-            self.pass_on()
         return op
+
+    def left_of(self, op):
+        """Return the milliseconds to the end of its time or its grace, None if it has none."""
+        return None if op.state in (WAITING, ADMITTING) else self.left_ms(op.row)
+
+    def progress(self, op, permille, text):
+        """Note how far an operation is, in permille and a few words."""
+        self.acquire(1)
+        try:
+            if self.table[op.row] is op:
+                self.told[op.row] = (permille, text)
+                self.changed(op.row)
+        finally:
+            self.release()
 
     def settle(self, op):
         """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over.
@@ -194,7 +273,11 @@ class Operations:
         if op.state == ACTIVE:
             return True
         if op.state == ENDED or op.why is not None:
-            self._deny(False)
+            self.acquire(1)
+            try:
+                self._deny(False)
+            finally:
+                self.release()
         return False
 
     def end(self, op, pass_on=True):
@@ -202,29 +285,21 @@ class Operations:
 
         pass_on: give its place to who waits for one.
         """
-        state = self._leave(op)
-        if state == ENDED:
-            return False
-        if state != WAITING and state != ADMITTING:
-            self._needs.ended(op)
-        self._post("operation", op.id, "ended")
-        if pass_on:
-            self.pass_on()
-        return True
+        return _end(self, op, pass_on)
 
     def stop(self, op, why):
         """Tell an operation to stop: Preempted or TimedOut. Its place passes on when it does."""
-        self._lock.acquire(1)
+        self.acquire(1)
         try:  # its own thread may end it at any moment
             if op.state != ACTIVE:
                 return
             op.why = why
-            op.deadline = Deadline(self.clock, _GRACE_MS)
+            end_in(self, op.row, _GRACE_MS)
             op.state = STOPPING
+            self.changed(op.row)
+            self._put("operation", op.id, op.told_why())
         finally:
-            self._lock.release()
-        self.touch(op)
-        self._post("operation", op.id, op.told_why())
+            self.release()
         self._cancel_task(op)
 
     def tick(self):
@@ -232,31 +307,48 @@ class Operations:
         ended = self._ledger.ended
         freed = ended != self._leases_ended  # memory, that somebody may wait for
         self._leases_ended = ended
-        row = 0
-        while row < _ROWS:
-            op = self.table[row]
-            if op is not None and op.state == STOPPING and op.task is not None:
-                self._cancel_task(op)
-            deadline = op.deadline if op is not None else None
-            if deadline is not None and deadline.passed():
-                if op.state == ACTIVE:
-                    self.stop(op, TimedOut)
-                elif op.state == STOPPING:
-                    op.deadline = None
-                    if self._move(op, STOPPING, OVERDUE):
-                        self._post("operation", op.id, "overdue")
-                        freed = True
-            row += 1
+        if self._uncancelled:
+            self._uncancelled = False
+            for op in self.table:
+                if op is not None and op.state == STOPPING:
+                    self._cancel_task(op)
+        over = self.over()
+        if over and self._each(over, self._time_out):
+            freed = True
         if freed:
             self.pass_on()
-        freed = False  # a turn, that memory was lacking for
-        for op in self.table:  # those that got no place in time; none of them may get it now
-            if op is not None and op.state == WAITING and op.wait.passed():
-                if self._leave(op, WAITING) == WAITING:
-                    self._post("operation", op.id, "ended")
-                    freed = True
-        if freed:
+        # Those that got no place in time; none of them may get it now.
+        if over and self._each(over, self._give_up):
             self.pass_on()
+
+    def _each(self, rows, function):
+        """Call a function of these rows, a bit for each; return whether it freed a place."""
+        freed = False
+        for op in self.table:
+            if rows & 1 and op is not None and function(op):
+                freed = True
+            rows >>= 1
+        return freed
+
+    def _time_out(self, op):
+        """Stop one whose time is over; return whether its place is free because its grace is."""
+        if op.state == ACTIVE and self.is_over(op.row):
+            self.stop(op, TimedOut)
+        elif op.state == STOPPING:
+            self.acquire(1)
+            try:
+                if op.state == STOPPING and self.is_over(op.row):
+                    self.due[op.row] = NEVER
+                    self._set(op, OVERDUE)
+                    self._put("operation", op.id, "overdue")
+                    return True
+            finally:
+                self.release()
+        return False
+
+    def _give_up(self, op):
+        """End one that waited long enough, with or without what it had in turn."""
+        return op.state == WAITING and self.is_over(op.row) and _end(self, op, False, WAITING)
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -264,6 +356,7 @@ class Operations:
         if task is None:
             return
         if not self._in_loop():
+            self._uncancelled = True
             self.clock.now()  # again, in the loop's thread
         else:
             op.task = None
@@ -301,112 +394,92 @@ class Operations:
                     found = op
         return found
 
+    # With the lock held, these three.
+
+    def _line_up(self, op, row, free, wait_ms):
+        """Have a new operation wait for a place, or, with one, for its memory."""
+        self._count_waiting(1)
+        if free:
+            self._set(op, ADMITTING)
+        else:
+            end_in(self, row, wait_ms)
+            self.changed(row)
+
+    def _count_waiting(self, step):
+        self._waiting += step
+        self._ledger.awaited = self._waiting > 0
+
     def _set(self, op, state):
-        """Change an operation's state; with the lock held."""
+        """Change an operation's state."""
         before = op.state
         self._places += _HAS_PLACE[state] - _HAS_PLACE[before]
-        if before == WAITING:
-            self._waiting -= 1
-        if state == WAITING:
-            self._waiting += 1
+        waiting = (state == WAITING) - (before == WAITING)
+        if waiting:
+            self._count_waiting(waiting)
         op.state = state
-
-    def _enter(self, op, state):
-        """Put a new operation into the table; return whether that had room."""
-        for row in range(_ROWS):
-            if self.table[row] is None:
-                self._next_id = self._next_id % _MAX_ID + 1
-                op.row = row
-                self._waiting += 1  # as which it comes
-                self._set(op, state)
-                self.table[row] = op
-                if op.wait is not None:
-                    op.wait.passed()  # is looked at in time, now that it can be found
-                self.changed(row)
-                return True
-        return False
-
-    def _leave(self, op, only=None):
-        """Take an operation out of the table; return the state it had.
-
-        ENDED where it had ended before, or is not in the state `only`.
-        """
-        self._lock.acquire(1)
-        try:
-            state = op.state
-            if state == ENDED or (only is not None and state != only):
-                return ENDED
-            self._set(op, ENDED)
-            self.table[op.row] = None
-            lease = op.lease
-            if lease is not None:
-                op.lease = None
-            if op.task is not None:
-                op.task = None
-        finally:
-            self._lock.release()
-        self.changed(None)
-        if lease is not None:
-            lease.release()
-        return state
+        self.changed(op.row)
 
     def pass_on(self):
         """Give free places to those that wait, the first in turn first."""
         while True:
-            self._lock.acquire(1)
+            self.acquire(1)
             try:
                 if not self._waiting or self._places >= self.max_operations:
                     return
                 op = self._first_waiting()
                 self._set(op, ADMITTING)
             finally:
-                self._lock.release()
+                self.release()
             try:
                 self._admit(op)
             except Denied:  # of its memory
                 return
             finally:  # else it waits on, and keeps its turn
-                self._move(op, ADMITTING, WAITING)
+                self._wait_on(op)
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
-        deadline = Deadline(self.clock, op.timeout_ms)  # before the lease: memory may run out
         lease = None
         if op.memory:
             lease = self._ledger.allocate(
                 0, op.memory, op.name, op.priority, op.timeout_ms, op.session
             )
-            op.lease = lease
-        op.began_s = self.clock.s
-        op.deadline = deadline
-        if self._move(op, ADMITTING, ACTIVE):
-            self._needs.began(op)
-            self._post("operation", op.id, "began")
-        elif lease is not None:  # it has been ended meanwhile
-            lease.release()
-
-    def _move(self, op, old, new):
-        """Change an operation's state if it is still the old one; return whether it was."""
-        self._lock.acquire(1)
+        self.acquire(1)
         try:
-            if op.state != old:
-                return False
-            self._set(op, new)
+            if op.state == ADMITTING:
+                if lease is not None:
+                    op.lease = lease
+                    lease = None
+                op.state = ACTIVE
+                _run(self, op, op.row, op.timeout_ms)
         finally:
-            self._lock.release()
-        self.touch(op)
-        return True
+            self.release()
+            if lease is not None:  # it has been ended meanwhile
+                lease.release()
 
-    def touch(self, op):
-        """Have whoever wants to know told that an operation changed."""
-        if self.table[op.row] is op:
-            self.changed(op.row)
+    def _wait_on(self, op):
+        """Have one that is still ADMITTING wait again, to the end of its wait as it was."""
+        self.acquire(1)
+        try:
+            if op.state == ADMITTING:
+                self._set(op, WAITING)
+                self.clock.now()  # its wait may have ended meanwhile
+        finally:
+            self.release()
 
     # --- refusing -------------------------------------------------------------------------------
 
-    def _checked(self, name, priority, timeout_ms, memory, wait_ms):
+    def _named(self, name):
+        """Return a name as it is kept, and remember it if it is so already."""
         if not isinstance(name, str) or not name:
             raise ValueError("an operation has a name")
+        cut = name if len(name) <= _SHORT_NAME else codec.cut(name, _MAX_NAME)
+        if cut == name:
+            self._name = name
+        return cut
+
+    def _checked(self, priority, timeout_ms, memory, wait_ms):
+        """Return the timeout_ms that holds; ValueError for what makes no sense."""
         if not isinstance(priority, int) or not 0 <= priority <= _CRITICAL:
             raise ValueError("no such priority")
         if timeout_ms is None:
@@ -420,15 +493,17 @@ class Operations:
         return timeout_ms
 
     def _deny(self, table_full):
+        """Raise Denied; with the lock held."""
         blockers = []
-        soonest = None
+        timed = []
         for op in self.table:
-            if op is not None and (table_full or op.state == ACTIVE or op.state == STOPPING):
+            if op is not None:
+                state = op.state
+                if state == ACTIVE or state == STOPPING:
+                    timed.append(op)
+                elif not table_full:
+                    continue
                 blockers.append(op.id)
-                deadline = op.deadline  # another thread may take it away
-                left = deadline.left_ms() if deadline else None
-                if left is not None and (soonest is None or left < soonest):
-                    soonest = left
         reason = "table" if table_full else "operations"
-        self._post("denied", None, reason)
-        raise Denied(reason, None, soonest, tuple(blockers))
+        self._put("denied", None, reason)
+        raise Denied(reason, None, soonest_ms(self, timed), tuple(blockers))

@@ -8,6 +8,7 @@ matters, and a change in another thread meanwhile is not missed.
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import pack_row as _pack_row
 
 _HELLO = const(1)
 _STORAGE = const(4)
@@ -18,6 +19,7 @@ _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
 _MAX_MOUNTS = const(4)
+_LIMITS = (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS)
 
 
 class Table:
@@ -30,8 +32,8 @@ class Table:
 
     def mark(self):
         """Have all rows sent."""
-        self.news[self.place] = 1
-        for row in range(len(self.due)):
+        self.news[self.place] = self.news[0] = 1
+        for row in range(len(self.due)):  # mostly one
             self.due[row] = 1
 
     def sent(self):
@@ -46,22 +48,22 @@ class Hello(Table):
         self.host_id = 0
         self.boot_id = boot_id
         self.identity = identity  # in the order of ids.IDENTITY
+        self._told = None  # that as msgpack, once a host has asked for it
         self.capabilities = capabilities  # bytearray, in the order of ids.CAPABILITIES
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
         at = uplink.begin(_HELLO, 7)
-        at = codec.put_int(buf, at, _MAJOR)
-        at = codec.put_int(buf, at, _MINOR)
-        at = codec.put_int(buf, at, self.host_id)
+        at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
+        at = codec.put_int(buf, at, self.host_id)  # whatever the host chose
         at = codec.put_int(buf, at, self.boot_id)
-        at = codec.put_array(buf, at, len(self.identity))
-        for value in self.identity:
-            at = codec.put(buf, at, value)
-        at = codec.put_array(buf, at, 4)
-        for value in (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS):
-            at = codec.put_int(buf, at, value)
+        if self._told is None:
+            self._told = bytes(buf[at : codec.put(buf, at, self.identity)])
+        end = at + len(self._told)
+        buf[at:end] = self._told
+        at = codec.put_array(buf, end, 4)
+        at = _pack_row(buf, at, _LIMITS, 4)
         return codec.put_bytes(buf, at, self.capabilities)
 
 
@@ -74,7 +76,7 @@ class StorageTable(Table):
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
-        self.news[self.place] = 1
+        self.news[self.place] = self.news[0] = 1
         for row in range(max(1, len(self._storage.rows))):
             if rows >> row & 1:
                 self.due[row] = 1

@@ -3,6 +3,7 @@
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import pack_row as _pack_row
 
 from .policy_tables import Rows
 
@@ -15,15 +16,10 @@ class ThresholdRows(Rows):
     """Thresholds."""
 
     def _put(self, uplink, buf, row, threshold):
-        at = codec.put_int(buf, uplink.begin(_THRESHOLD, 9), row)
-        at = codec.put_int(buf, at, threshold.metric)
-        at = codec.put_int(buf, at, threshold.warn)
-        at = codec.put_int(buf, at, threshold.critical)
-        at = codec.put_int(buf, at, threshold.clear)
-        at = codec.put_int(buf, at, threshold.hold_ms)
-        at = codec.put_int(buf, at, threshold.action)
-        at = codec.put_int(buf, at, threshold.level)
-        return codec.put_int(buf, at, threshold.value)
+        t = threshold
+        figures = (row, t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action)
+        at = _pack_row(buf, uplink.begin(_THRESHOLD, 9), figures, 7)
+        return _pack_row(buf, at, (t.level, t.value), 2)
 
 
 class MeterRows(Rows):
@@ -37,15 +33,11 @@ class MeterRows(Rows):
         super().mark()
 
     def _put(self, uplink, buf, row, meter):
-        at = codec.put_int(buf, uplink.begin(_METER, 9), row)
-        at = codec.put_int(buf, at, meter.id)
+        at = _pack_row(buf, uplink.begin(_METER, 9), (row, meter.id), 2)
         at = codec.put_str(buf, at, meter.name)
-        at = codec.put_int(buf, at, meter.kind)
-        at = codec.put_int(buf, at, meter.priority)
-        at = codec.put_int(buf, at, meter.cpu_permille)
-        at = codec.put_int(buf, at, meter.worst_ms)
-        at = codec.put_int(buf, at, meter.steps)
-        return codec.put_int(buf, at, None if meter.lease is None else meter.lease.id)
+        at = _pack_row(buf, at, (meter.kind, meter.priority, meter.cpu_permille), 3)
+        lease = None if meter.lease is None else meter.lease.id
+        return _pack_row(buf, at, (meter.worst_ms, meter.steps, lease), 3)
 
 
 class NeedRows(Rows):
@@ -54,6 +46,4 @@ class NeedRows(Rows):
     def _put(self, uplink, buf, row, need):
         at = codec.put_int(buf, uplink.begin(_NEED, 5), row)
         at = codec.put_str(buf, at, need.name)
-        at = codec.put_int(buf, at, need.count)
-        at = codec.put_int(buf, at, need.typical)
-        return codec.put_int(buf, at, need.worst)
+        return _pack_row(buf, at, (need.count, need.typical, need.worst), 3)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from itertools import product
 
 from warden_schema import ids
@@ -16,7 +16,7 @@ from .asking import REQUEST_TIMEOUT_S
 from .bell import Bell
 from .console import Console
 from .grants import Event
-from .history import History, column
+from .history import METRICS, History, column
 from .keeping import Keeping
 from .mirror import Mirror
 from .models import Status
@@ -33,8 +33,9 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
     """Connect to the board at an address, such as "/dev/ttyACM0", "tcp://host:port" or "sim".
 
     The board's whole state is there when the block begins, and follows it until the block ends.
-    Raises a ConnectError when the address cannot be opened, or when nothing understood was heard
-    `timeout` seconds after. Never resets the board.
+    Raises a ConnectError when the address cannot be opened, when nothing was understood within
+    `timeout` seconds, or when the state was not complete after three times that. Never resets the
+    board.
     """
     transport = transport_for(address) if isinstance(address, str) else address
     board = Board(transport)
@@ -169,9 +170,18 @@ class Board(Keeping):
             raise diagnosis.not_understood()
         return {name: us / 1e6 for name, us in zip(ids.COST_PARTS, value, strict=False)}
 
-    async def fetch_history(self) -> History:
-        """Read the board's own history, 24 hours at most, into `history` and return that."""
-        places = (range(len(ids.TIERS)), range(len(ids.METRICS)), range(len(ids.STATISTICS)))
+    async def fetch_history(
+        self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
+    ) -> History:
+        """Read the board's own history, 24 hours at most, into `history` and return that.
+
+        It takes a request for each tier of each of these statistics of each of these metrics.
+        """
+        places = (
+            range(len(ids.TIERS)),
+            map(METRICS.index, metrics),
+            map(ids.STATISTICS.index, statistics),
+        )
         await asyncio.gather(*(self._fetch(*place) for place in product(*places)))
         return self.history
 

@@ -7,18 +7,31 @@ from warden_schema import ids
 from .errors import (
     AtPrompt,
     BoardRestarted,
-    ConnectError,
     LinkLost,
     NoAgent,
+    PoorLink,
     RequestError,
     RequestTimeout,
     VersionMismatch,
 )
 
+_SHOWN = 60  # characters of a line
 
-def no_answer(address: str, timeout: float) -> NoAgent:
-    """Nothing that came back was understood."""
-    message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
+
+def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
+    """Nothing came back, or nothing but what is no agent's."""
+    if not last_line:
+        message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
+    elif last_line.isprintable() and "\N{REPLACEMENT CHARACTER}" not in last_line:
+        message = (
+            f"No agent answered at {address} within {timeout:g} s, but a program there prints; "
+            f"last: {last_line[-_SHOWN:]!r}."
+        )
+    else:
+        message = (
+            f"What {address} sends is neither text nor from an agent; is that a MicroPython "
+            "board, and at 115200 baud?"
+        )
     return NoAgent(message, address)
 
 
@@ -28,10 +41,16 @@ def at_prompt(address: str) -> AtPrompt:
     return AtPrompt(f"{message} `import warden; warden.start()`.", address)
 
 
-def poor_line(address: str) -> ConnectError:
-    """A HELLO came, and never all that belongs to it."""
-    message = f"The board at {address} answers, but too much gets lost; check the line."
-    return ConnectError(message, address)
+def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
+    """A HELLO came, and never all that belongs to it; lossy: frames were lost or damaged."""
+    if lossy:
+        message = f"The agent at {address} answers, but too much gets lost; check the line."
+    else:
+        message = (
+            f"The agent at {address} answers, but its state was not here within {timeout:g} s; "
+            "does its application block the loop?"
+        )
+    return PoorLink(message, address)
 
 
 def closed_early(address: str, last_line: str) -> NoAgent:

@@ -9,6 +9,7 @@ BoardError
 │   ├── SimulatorMissing    the simulator's program is not installed
 │   ├── NoAgent             connected, and nothing there speaks the protocol
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
+│   ├── PoorLink            connected, and the agent's state does not arrive whole
 │   └── VersionMismatch     the board's agent speaks another major version; .board_version
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
 ├── LinkLost                the link broke, or the board is closed
@@ -62,6 +63,10 @@ class NoAgent(ConnectError):
 
 class AtPrompt(ConnectError):
     """The board sits at its REPL prompt, so no agent is running."""
+
+
+class PoorLink(ConnectError):
+    """An agent answers, but too slowly, or with too much lost, to tell its state."""
 
 
 class VersionMismatch(ConnectError):

@@ -105,9 +105,10 @@ class Threshold(Model):
 
 @dataclass(frozen=True)
 class Limits(Model):
-    """What may be set: `memory_reserve` is a fraction of the heap and of each mount.
+    """What `set_limits()` sets; `memory_reserve` is a fraction of the heap and of each mount.
 
-    `overrun_s`: a metered task that takes more than its lease for so long is cancelled.
+    `max_operations` may run at once; `operation_timeout_s` is for those that set none. A metered
+    task that takes more than its lease for `overrun_s` is cancelled; 0: never.
     """
 
     max_operations: int | None = None
@@ -146,10 +147,10 @@ class MemoryNeed(Model):
 
 @dataclass(frozen=True)
 class Event(Model):
-    """Something that happened; docs/wire.md says what subject, detail and value are, by kind.
+    """Something that happened; docs/board.md says what subject, detail and value are, by kind.
 
-    `number` counts all of a boot. `subject` is an id, or a metric's name. `missed`: so many just
-    before it were lost for good.
+    `number` counts the events of a boot, from 0. `subject` is an id, or a metric's name. `missed`
+    is how many just before it were lost for good.
     """
 
     number: int = 0

@@ -50,6 +50,11 @@ class Column(Model):
         oldest = self.newest_s - (len(self.values) - 0.5) * self.step_s
         return [(oldest + i * self.step_s, v) for i, v in enumerate(self.values) if v is not None]
 
+    def at(self, uptime_s: float) -> float | None:
+        """Return the figure of the slot that a time is in; None where there is none."""
+        back = (self.newest_s - uptime_s) // self.step_s if self.step_s > 0 else -1.0
+        return self.values[-1 - int(back)] if 0 <= back < len(self.values) else None
+
 
 def _figure(value: int | None, unit: int) -> float | None:
     return value if value is None or unit == 1 else value / unit
@@ -111,6 +116,12 @@ class History:
         key = (tier, METRICS.index(metric), ids.STATISTICS.index(statistic))
         with self._lock:
             return self._tiers.get(key, Column())
+
+    def mean(self, metric: str, uptime_s: float) -> float | None:
+        """Return a metric's mean at a time, from the finest tier read that has it; else None."""
+        tiers = (self.column(tier, metric, "mean") for tier in range(len(ids.TIERS)))
+        found = (tier.at(uptime_s) for tier in tiers)
+        return next((figure for figure in found if figure is not None), None)
 
     def points(self, metric: str) -> list[tuple[float, float]]:
         """Return (uptime, figure), oldest first: samples, and tiers for the time before them."""

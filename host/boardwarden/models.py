@@ -38,7 +38,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Memory(Model):
-    """The MicroPython heap; `live_bytes` is what the last collection left."""
+    """The MicroPython heap, from `gc.mem_free()` or the C module; `usage` is used of total.
+
+    Used includes garbage; `live_bytes` is what the last collection left. The largest free block is
+    known only with the C module. docs/board.md tells where each figure comes from.
+    """
 
     total_bytes: int | None = None
     used_bytes: int | None = None
@@ -50,7 +54,11 @@ class Memory(Model):
 
 @dataclass(frozen=True)
 class Cpu(Model):
-    """Load, as asyncio sees it, and how late its tasks run: on average and at worst."""
+    """Load, and how late tasks run: on average and at worst since the sample before.
+
+    `usage` is the share of a core that asyncio did not spend waiting; it and the lag are None
+    without asyncio. Uptime counts from `warden.start()`.
+    """
 
     usage: float | None = None
     active_threads: int | None = None
@@ -62,7 +70,10 @@ class Cpu(Model):
 
 @dataclass(frozen=True)
 class Storage(Model):
-    """One mounted file system; `used_bytes` and `available_bytes` may leave out a reserve."""
+    """One mounted file system, from `os.statvfs`; `usage` is used of total.
+
+    Used and available may add up to less than total, by what the file system reserves.
+    """
 
     mount: str | None = None
     total_bytes: int | None = None
@@ -74,7 +85,7 @@ class Storage(Model):
 
 @dataclass(frozen=True)
 class Network(Model):
-    """The WLAN, and bytes through counted sockets."""
+    """The WLAN that the application made, and bytes through sockets of `warden.counted()`."""
 
     connected: bool | None = None
     rssi_dbm: int | None = None
@@ -84,7 +95,10 @@ class Network(Model):
 
 @dataclass(frozen=True)
 class Overhead(Model):
-    """What the agent itself costs, and what it may: it samples more seldom to keep to `budget`."""
+    """What the agent itself costs: `cpu` is its share of a core, `budget` what it may be.
+
+    It samples less often to keep to the budget. The counts are since it started.
+    """
 
     cpu: float | None = None
     bytes_per_s: int | None = None
@@ -96,7 +110,11 @@ class Overhead(Model):
 
 @dataclass(frozen=True)
 class Identity(Model):
-    """Which board this is; `unique_id` in hexadecimal."""
+    """Which board this is: `sys.implementation`, `sys.platform` and what `machine` tells.
+
+    `unique_id` is in hexadecimal; `boot_id` is new at each start of the agent; `protocol` is like
+    "1.3".
+    """
 
     machine: str | None = None
     firmware: str | None = None
@@ -136,7 +154,7 @@ class Status(Model):
 
 @dataclass(frozen=True)
 class Capability(Model):
-    """Whether the board can tell something, and if not, why not."""
+    """Whether the board can measure something, and if not, the reason, in words."""
 
     available: bool = False
     reason: str | None = None

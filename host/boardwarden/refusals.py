@@ -9,7 +9,7 @@ from warden_schema import ids
 from .errors import Denied, NotFound, RequestRefused
 
 _SENTENCES = {
-    ids.UNKNOWN_REQUEST: "The board's agent does not know this request; install a newer agent.",
+    ids.UNKNOWN_REQUEST: "The board's agent is too old for this; install a newer agent.",
     ids.BAD_ARGUMENTS: "The board refuses these arguments; check their range in docs/wire.md.",
     ids.FAILED: "The board's agent failed with {value}; look at what the board prints.",
 }

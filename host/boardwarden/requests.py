@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from warden_schema import ids
@@ -16,7 +17,8 @@ _FIRST_RETRY_S = 0.3
 _LAST_RETRY_S = 1.0
 _RETRY_GROWTH = 1.5
 
-_Answer = tuple[int, Any] | BoardError  # a reply's code and value, or why there is none
+# A reply's code and value, why there is none, or None: not yet, send again.
+_Answer = tuple[int, Any] | BoardError | None
 
 
 class Requests:
@@ -46,7 +48,7 @@ class Requests:
         what fail() was given.
         """
         try:
-            code, value = await asyncio.wait_for(self._exchange(operation, arguments), timeout)
+            code, value = await _in_time(self._exchange(operation, arguments), timeout)
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
@@ -77,14 +79,12 @@ class Requests:
 
     async def _exchange(self, operation: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
         request_id = await self._take_id()
-        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
-        self._pending[request_id] = answer
+        self._pending[request_id] = asyncio.get_running_loop().create_future()
         try:
-            await self._repeat(request_id, operation, arguments, answer)
+            result = await self._repeat(request_id, operation, arguments)
         finally:
             del self._pending[request_id]
             self._room.set()
-        result = answer.result()
         if isinstance(result, BoardError):
             raise result
         return result
@@ -101,20 +101,49 @@ class Requests:
         return (request_id - self._first_id) & 0xFFFF
 
     async def _repeat(
-        self,
-        request_id: int,
-        operation: int,
-        arguments: tuple[Any, ...],
-        answer: asyncio.Future[_Answer],
-    ) -> None:
+        self, request_id: int, operation: int, arguments: tuple[Any, ...]
+    ) -> tuple[int, Any] | BoardError:
         """Send, and send again, until there is an answer."""
+        loop = asyncio.get_running_loop()
         pause = _FIRST_RETRY_S
-        while not answer.done():
-            if self._closed is not None:
-                raise self._closed
-            await self._ready(answer.done)
-            if answer.done():  # it failed while it waited, and must not be sent any more
-                return
-            await self._send(self._wire_id(request_id), operation, arguments)
-            await asyncio.wait([answer], timeout=pause)
+        while True:
+            answer = self._pending[request_id]
+            if not answer.done():
+                if self._closed is not None:
+                    raise self._closed
+                await self._ready(answer.done)
+            if not answer.done():  # else it failed while it waited, and must not be sent any more
+                await self._send(self._wire_id(request_id), operation, arguments)
+            timer = loop.call_later(pause, self._give_up, request_id, answer)
+            try:
+                result = await answer
+            finally:
+                timer.cancel()
+            if result is not None:
+                return result
             pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)
+
+    def _give_up(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
+        """Wait for the next one: an answer may come before who waited for this one goes on."""
+        if not answer.done():
+            self._pending[request_id] = answer.get_loop().create_future()
+            answer.set_result(None)
+
+
+async def _in_time(
+    exchange: Coroutine[Any, Any, tuple[int, Any]], timeout: float
+) -> tuple[int, Any]:
+    """Await it for so many seconds; raise asyncio.TimeoutError then."""
+    if sys.version_info >= (3, 11):
+        async with asyncio.timeout(timeout):
+            return await exchange
+    # Not wait_for(), which here loses a cancellation that comes just as the answer does.
+    task = asyncio.ensure_future(exchange)
+    try:
+        await asyncio.wait([task], timeout=timeout)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

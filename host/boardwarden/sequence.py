@@ -45,19 +45,19 @@ class Snapshot:
     """
 
     def __init__(self) -> None:
-        self._unbroken = False
+        self.unbroken = False  # a HELLO came, and nothing was lost since
         self._count: int | None = None
         self._rows: set[int] = set()
 
     def begin(self) -> None:
         """A HELLO came."""
-        self._unbroken = True
+        self.unbroken = True
         self._count = None
         self._rows.clear()
 
     def miss(self) -> None:
         """Something was lost."""
-        self._unbroken = False
+        self.unbroken = False
 
     def row(self, index: int, count: int) -> None:
         """Row `index` of a table of `count` came."""
@@ -69,7 +69,7 @@ class Snapshot:
 
     def is_whole(self) -> bool:
         """Tell it, when SYNCED comes."""
-        return self._unbroken and self._count == len(self._rows)
+        return self.unbroken and self._count == len(self._rows)
 
 
 class EventOrder:

@@ -24,6 +24,7 @@ from .transport.base import Transport
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
+_WHOLE = 3  # times the patience for a first word is that for all of the state
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
 
@@ -49,21 +50,29 @@ class Session:
     async def start(self, timeout: float) -> None:
         """Connect, and wait until the keeper knows the board's whole state.
 
-        Raises a ConnectError `timeout` seconds after the transport opened, which has a limit of
-        its own; then all is closed again.
+        Raises a ConnectError where nothing was heard `timeout` seconds after the transport opened,
+        which has a limit of its own, or where not all was after three times that; then all is
+        closed again.
         """
         try:
             self._settled = asyncio.get_running_loop().create_future()
             await self.link.open()
             self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
-            await asyncio.wait_for(self._settled, timeout)
-        except asyncio.TimeoutError:
-            error = self._why_not(timeout)
-            await self.close()
-            raise error from None
+            await self._until_settled(self._settled, timeout)
         except BaseException:
+            if self._settled is not None:
+                self._settled.cancel()
             await self.close()
             raise
+
+    async def _until_settled(self, settled: asyncio.Future[None], timeout: float) -> None:
+        # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
+        await asyncio.wait([settled], timeout=timeout)
+        if self.subscription.heard:  # and its loop may be slow
+            await asyncio.wait([settled], timeout=_WHOLE * timeout - timeout)
+        if not settled.done():
+            raise self._why_not(timeout)
+        settled.result()
 
     async def request(self, operation: int, *arguments: Any, timeout: float) -> Any:
         """Have the board do an operation once; return the reply's value.
@@ -109,10 +118,11 @@ class Session:
     def _why_not(self, timeout: float) -> ConnectError:
         """Return what start() raises when it waited for nothing."""
         if self.subscription.heard:
-            return diagnosis.poor_line(self.link.address)
+            lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
+            return diagnosis.poor_link(self.link.address, _WHOLE * timeout, bool(lost))
         if self._prompt.seen:
             return diagnosis.at_prompt(self.link.address)
-        return diagnosis.no_answer(self.link.address, timeout)
+        return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line)
 
     # --- what the link says ---------------------------------------------------------------------
 

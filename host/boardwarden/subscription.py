@@ -21,7 +21,8 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
-_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # acknowledged with the next keepalive only
+# What is acknowledged with the next keepalive only: it comes again, or was asked for.
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE, ids.REPLY)
 
 
 def _new_host_id() -> int:
@@ -48,6 +49,7 @@ class Subscription:
         self._ack_due = False
         self._unacknowledged = 0  # bytes, about
         self._heard_at = self._subscribe_at = self._keepalive_at = 0.0
+        self._told_at = 0.0  # something that is no heartbeat came
 
     @property
     def heard(self) -> bool:
@@ -84,6 +86,8 @@ class Subscription:
             self._ack_due = True
         if self._dispatch(kind, message):
             self._heard_at = now
+            if kind not in _HEARTBEAT:
+                self._told_at = now
 
     def _dispatch(self, kind: int, message: Message) -> bool:
         """Return whether it is a sign of the board that we know.
@@ -146,12 +150,18 @@ class Subscription:
         elif kind == ids.ROWS or kind in messages.ROWS_OF:
             self._listener.told(message)
         elif kind == ids.SYNCED:
-            if message[2] == self.host_id and self._snapshot.is_whole():
-                self.synced = True
-                self._happened(self._events.synced())
-                self._listener.synced()
+            if message[2] == self.host_id:
+                self._told_all()
         elif kind != ids.ALIVE:
             self.skipped += 1
+
+    def _told_all(self) -> None:
+        if not self._snapshot.is_whole():
+            self._resubscribe()
+            return
+        self.synced = True
+        self._happened(self._events.synced())
+        self._listener.synced()
 
     def _delta(self, message: Message) -> None:
         try:
@@ -205,7 +215,7 @@ class Subscription:
             self._heard_at = now
             self.host_id = _new_host_id()
             self._listener.renewed()
-        if not self.synced and now >= self._subscribe_at:
+        if not self.synced and now >= self._subscribe_due:
             self._subscribe_at = now + SUBSCRIBE_S
             self.certain = False
             self._asked_from = self._events.wanted
@@ -219,13 +229,23 @@ class Subscription:
             payloads.append(messages.keepalive(self.host_id, seq))
         return payloads
 
+    @property
+    def _subscribe_due(self) -> float:
+        """When to SUBSCRIBE; not while the last one is being answered, which would begin anew.
+
+        A board whose loop is blocked for longer than SUBSCRIBE_S would never get to the end.
+        """
+        if self.certain and self._snapshot.unbroken:
+            return max(self._subscribe_at, self._told_at + SILENCE_S)
+        return self._subscribe_at
+
     def due_at(self, now: float) -> float:
         """Return when due() has something next, if nothing comes before."""
         times = [now + KEEPALIVE_S]
         if self.heard:
             times.append(now if self._ack_due else self._keepalive_at)
         if not self.synced:
-            times.append(self._subscribe_at)
+            times.append(self._subscribe_due)
         if self._connected:
             times.append(self._heard_at + SILENCE_S)
         return min(times)

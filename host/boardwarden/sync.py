@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from warden_schema import ids
 
 from .board import connect
 from .grants import Event
-from .history import History
+from .history import METRICS, History
 from .models import Status
 from .sync_keeping import SyncKeeping
 from .sync_loop import call, iterate, loop_in_thread, within
@@ -67,9 +69,11 @@ class SyncBoard(SyncKeeping):
         """Have the board take a sample; return what each part of it took there, in seconds."""
         return call(self._loop, self._board.cost())
 
-    def fetch_history(self) -> History:
+    def fetch_history(
+        self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
+    ) -> History:
         """Read the board's own history, 24 hours at most, into `history` and return that."""
-        return call(self._loop, self._board.fetch_history())
+        return call(self._loop, self._board.fetch_history(metrics, statistics))
 
     def interrupt(self) -> None:
         """Send Ctrl-C, which stops the application."""

@@ -108,10 +108,14 @@ def put_str(buf: bytearray, at: int, text: str) -> int:
     """Put a str of up to 65 535 bytes of UTF-8; return where the next item goes."""
     data = text.encode()
     count = len(data)
-    if count < 0x20:
+    if count < 0x20:  # as nearly always
+        end = at + 1 + count
+        if end > len(buf):  # else the assignment would make it longer
+            raise IndexError("no room")
         buf[at] = 0xA0 | count
-        at += 1
-    elif count < 0x100:
+        buf[at + 1 : end] = data
+        return end
+    if count < 0x100:
         buf[at] = 0xD9
         at = _put_bytes_of(buf, at + 1, count, 1)
     else:
@@ -121,10 +125,11 @@ def put_str(buf: bytearray, at: int, text: str) -> int:
 
 
 def _put_raw(buf: bytearray, at: int, data: bytes | bytearray | memoryview) -> int:
-    for byte in data:
-        buf[at] = byte
-        at += 1
-    return at
+    end = at + len(data)
+    if end > len(buf):  # else the assignment would make it longer
+        raise IndexError("no room")
+    buf[at:end] = data
+    return end
 
 
 def put(buf: bytearray, at: int, value: object) -> int:
@@ -133,10 +138,12 @@ def put(buf: bytearray, at: int, value: object) -> int:
     Raises TypeError for another type, OverflowError for an integer beyond 64 bits and IndexError
     where the buffer ends.
     """
-    if value is None or isinstance(value, (int, bool)):  # a bool is no int on MicroPython
+    if value is None:
         return put_int(buf, at, value)
     if isinstance(value, str):
         return put_str(buf, at, value)
+    if isinstance(value, int) or value is True or value is False:  # no int on MicroPython
+        return put_int(buf, at, value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return put_bytes(buf, at, value)
     if isinstance(value, (list, tuple)):

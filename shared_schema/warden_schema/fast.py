@@ -14,13 +14,17 @@ _IN_TEXT = const(0)
 _OPENED = const(1)
 _IN_FRAME = const(2)
 _IN_ESCAPE = const(3)
-_CLOSED = const(4)
 
-# A Reader's marks.
+# A Reader's marks: see `frame`.
 _STATE = const(0)
 _TO = const(1)
 _ROOM = const(2)
 _BAD = const(3)
+_LENGTH = const(4)
+_FOUND = const(5)
+_ITEMS = const(6)
+_FIRST = const(7)
+_MARKS = const(20)
 
 
 @micropython.viper
@@ -63,49 +67,6 @@ def seal(payload: ptr8, length: int, wire: ptr8, room: int) -> int:
         at += 1
     wire[to] = _DELIMITER
     return to + 1
-
-
-@micropython.viper
-def unescape(data: ptr8, at: int, end: int, payload: ptr8, marks: ptr32) -> int:
-    """Take data[at:end] up to the end of a frame; return the place after what was taken."""
-    state = marks[_STATE]
-    to = marks[_TO]
-    room = marks[_ROOM]
-    while at < end:
-        byte = data[at]
-        at += 1
-        if byte == _DELIMITER:
-            if state == _IN_FRAME:
-                state = _CLOSED
-                break
-            if state == _IN_ESCAPE:
-                marks[_BAD] += 1
-            state = _OPENED
-        elif state != _IN_TEXT:
-            if state == _OPENED:
-                if byte < 0x91 or byte > 0x9F:
-                    state = _IN_TEXT
-                    continue
-                state = _IN_FRAME
-                to = 0
-            elif byte < 32 and _CONTROLS >> byte & 1:
-                marks[_BAD] += 1
-                state = _IN_TEXT
-                continue
-            elif byte == _ESCAPE and state == _IN_FRAME:
-                state = _IN_ESCAPE
-                continue
-            elif state == _IN_ESCAPE:
-                byte ^= 0x20
-                state = _IN_FRAME
-            if to < room:
-                payload[to] = byte
-                to += 1
-            else:
-                to = room + 1
-    marks[_STATE] = state
-    marks[_TO] = to
-    return at
 
 
 # Words of 32 bits hold figures of 31 and a sign: see `plain`. Viper on a 64-bit machine reads them
@@ -313,6 +274,74 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     return -1
 
 
+_none = None  # viper can compare with a name only
+_true = True
+_false = False
+
+
+@micropython.viper
+def pack_row(buf: ptr8, at: int, row, count: int) -> int:
+    """Put row[:count], figures, True, False and None, into buf, from `at` on; return their end."""
+    none = _none
+    true = _true
+    false = _false
+    index = 0
+    while index < count:
+        item = row[index]
+        index += 1
+        if item is none:
+            buf[at] = 0xC0
+        elif item is true:
+            buf[at] = 0xC3
+        elif item is false:
+            buf[at] = 0xC2
+        else:
+            number = int(item)
+            if number >= 0:
+                if number < 0x80:
+                    buf[at] = number
+                elif number < 0x100:
+                    buf[at] = 0xCC
+                    at += 1
+                    buf[at] = number
+                elif number < 0x10000:
+                    buf[at] = 0xCD
+                    buf[at + 1] = number >> 8
+                    at += 2
+                    buf[at] = number
+                elif number <= _MOST:
+                    buf[at] = 0xCE
+                    buf[at + 1] = number >> 24
+                    buf[at + 2] = number >> 16
+                    buf[at + 3] = number >> 8
+                    at += 4
+                    buf[at] = number
+                else:
+                    buf[at] = 0xC0
+            elif number >= -0x20:
+                buf[at] = number
+            elif number >= -0x80:
+                buf[at] = 0xD0
+                at += 1
+                buf[at] = number
+            elif number >= -0x8000:
+                buf[at] = 0xD1
+                buf[at + 1] = number >> 8
+                at += 2
+                buf[at] = number
+            elif number >= -_MOST:
+                buf[at] = 0xD2
+                buf[at + 1] = number >> 24
+                buf[at + 2] = number >> 16
+                buf[at + 3] = number >> 8
+                at += 4
+                buf[at] = number
+            else:
+                buf[at] = 0xC0
+        at += 1
+    return at
+
+
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
 _REST_SHIFT = const(6)
@@ -473,37 +502,147 @@ def heap(values: ptr32, state: ptr32) -> int:
 
 
 @micropython.viper
-def flat(payload: ptr8, length: int, words: ptr32, most: int) -> int:
-    """Take an array of at most `most` small integers and nils into words; return how many, or 0."""
-    if length < 1:
-        return 0
-    count = payload[0] - 0x90
-    if count < 1 or count > most:
-        return 0
-    at = 1
-    index = 0
-    while index < count:
-        if at >= length:
-            return 0
-        head = payload[at]
+def take(data: ptr8, at: int, end: int, payload: ptr8, marks: ptr32) -> int:
+    """Take data[at:end] up to the end of a whole frame; return the place after what was taken."""
+    state = marks[_STATE]
+    to = marks[_TO]
+    room = marks[_ROOM]
+    length = 0
+    while at < end:
+        byte = data[at]
         at += 1
+        if byte == _DELIMITER:
+            if state == _IN_FRAME:
+                if 2 < to and to <= room:
+                    crc = 0xFFFF
+                    place = 0
+                    while place < to:
+                        high = (crc >> 8 ^ payload[place]) & 0xFF
+                        high ^= high >> 4
+                        crc = crc << 8 ^ high << 12 ^ high << 5 ^ high
+                        place += 1
+                    if crc & 0xFFFF == 0:
+                        length = to - 2
+                        state = _IN_TEXT
+                        break
+                marks[_BAD] += 1
+            elif state == _IN_ESCAPE:
+                marks[_BAD] += 1
+            state = _OPENED
+        elif state != _IN_TEXT:
+            if state == _OPENED:
+                if byte < 0x91 or byte > 0x9F:
+                    state = _IN_TEXT
+                    continue
+                state = _IN_FRAME
+                to = 0
+            elif byte < 32 and _CONTROLS >> byte & 1:
+                marks[_BAD] += 1
+                state = _IN_TEXT
+                continue
+            elif byte == _ESCAPE and state == _IN_FRAME:
+                state = _IN_ESCAPE
+                continue
+            elif state == _IN_ESCAPE:
+                byte ^= 0x20
+                state = _IN_FRAME
+            if to < room:
+                payload[to] = byte
+                to += 1
+            else:
+                to = room + 1
+    marks[_STATE] = state
+    marks[_TO] = to
+    marks[_LENGTH] = length
+    marks[_FOUND] = 0
+    if length == 0:
+        return at
+    count = left = payload[0] - 0x90
+    items = -1
+    place = 1
+    index = _FIRST
+    while left > 0:
+        if place >= length or index >= _MARKS:
+            return at
+        head = payload[place]
+        place += 1
+        left -= 1
         if head >= 0x80:
             if head == 0xC0:
                 head = _UNKNOWN
+            elif head & 0xF0 == 0x90:
+                if left > 0 or items >= 0:
+                    return at
+                left = items = head - 0x90
+                continue
             else:
                 size = 1 << (head & 3)
-                if head < 0xCC or head > 0xCE or at + size > length:
-                    return 0
-                end = at + size
+                if head < 0xCC or head > 0xCE or place + size > length:
+                    return at
+                last = place + size
                 head = 0
-                while at < end:
+                while place < last:
                     if head > 0x3FFFFF:
-                        return 0
-                    head = head << 8 | payload[at]
-                    at += 1
-        words[index] = head
+                        return at
+                    head = head << 8 | payload[place]
+                    place += 1
+        marks[index] = head
         index += 1
-    return count
+    marks[_FOUND] = count
+    marks[_ITEMS] = items
+    return at
+
+
+@micropython.viper
+def taken(entries, due: ptr8, count: int) -> int:
+    """Note in due[:count] which of entries[:count], a list, are there; return a bit for each."""
+    none = _none
+    mask = 0
+    row = 0
+    while row < count:
+        if entries[row] is none:
+            due[row] = 0
+        else:
+            due[row] = 1
+            mask |= 1 << row
+        row += 1
+    return mask
+
+
+# Of an agent that rests: see `plain`.
+_STEPPING = const(0)
+_BEGAN = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE_STEPS = const(6)
+_READING = const(7)
+_LOW_BITS = const(0x3FFFFFFF)
+_BUSY_MS = const(10)
+
+
+@micropython.viper
+def look(resting: ptr32, news: ptr8, read, chunk, ticks_us) -> int:
+    """See whether there is something to do; return the ms until there is, or 0 if there is."""
+    if resting[_STEPPING] != 0:
+        return _BUSY_MS
+    resting[_STEPPING] = 1
+    now = int(ticks_us()) & _LOW_BITS
+    resting[_BEGAN] = now
+    count = int(read(chunk))
+    resting[_ARRIVED] = count
+    if count == 0 and news[0] == 0 and resting[_READING] == 0:
+        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+        if left > 0:
+            left = left // 1000 + 1
+            idle = resting[_IDLE_STEPS]
+            resting[_IDLE_STEPS] = idle + 1
+            if idle == 0:
+                return -left
+            resting[_STEPPING] = 0
+            return left
+    return 0
 
 
 # A history's figures: see `device/warden/history.py`.
@@ -620,6 +759,50 @@ def keep(values: ptr32, open_slots: ptr32, ring: ptr16, s: int) -> int:
                 mask |= 1
         index += 1
     return mask
+
+
+@micropython.viper
+def note(ring, number: int, kind, s, ms, subject, detail, value):
+    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+    at = (number & 15) * 6
+    ring[at] = kind
+    ring[at + 1] = s
+    ring[at + 2] = ms
+    ring[at + 3] = subject
+    ring[at + 4] = detail
+    ring[at + 5] = value
+
+
+@micropython.viper
+def over(due: ptr32, rows: int, s: int, ms: int) -> int:
+    """Return a bit for each of so many moments in `due` that have come; see plain.over."""
+    mask = 0
+    soonest_s = _MOST
+    soonest_ms = 0
+    row = 0
+    while row < rows:
+        due_s = due[row]
+        due_ms = due[rows + row]
+        if due_s < s or (due_s == s and due_ms <= ms):
+            mask |= 1 << row
+        elif due_s < soonest_s or (due_s == soonest_s and due_ms < soonest_ms):
+            soonest_s = due_s
+            soonest_ms = due_ms
+        row += 1
+    due[rows + rows] = soonest_s
+    due[rows + rows + 1] = soonest_ms
+    return mask
+
+
+@micropython.viper
+def put_off(due: ptr32, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
+    """Set a moment in `due`, so many ms from (s, ms); return its second."""
+    ms += in_ms
+    s += ms // 1000
+    ms %= 1000
+    due[row] = s
+    due[rows + row] = ms
+    return s
 
 
 @micropython.viper

@@ -16,7 +16,7 @@ from array import array
 
 from warden_schema.loops import crc16 as _crc16
 from warden_schema.loops import seal as _seal
-from warden_schema.loops import unescape as _unescape
+from warden_schema.loops import take as _take
 
 try:
     from micropython import const
@@ -41,17 +41,16 @@ TEXT = -1  # it is not part of a frame
 MORE = 0  # it is, or may be, and the frame is not complete
 # greater than 0: a payload of so many bytes is in Reader.payload
 
-# Reader's states.
-_IN_TEXT = const(0)
-_OPENED = const(1)  # a delimiter was read; whether it opened or closed shows with the next byte
-# 2: in a frame, 3: in an escape there
-_CLOSED = const(4)  # the delimiter that ends a frame was read
-
-# Reader's marks.
-_STATE = const(0)
+# A Reader's marks: what `loops.take` works on.
+_STATE = const(0)  # 0: in text
 _TO = const(1)
 _ROOM = const(2)
 _BAD = const(3)
+_LENGTH = const(4)  # of the whole payload that is there, or 0
+FOUND = 5  # how many fields it has, if all are small integers or nil, or 0;
+ITEMS = 6  # how many the last has, if that is an array of such, or -1;
+FIRST = 7  # and the first of them
+_MARKS = const(20)
 
 
 def crc16(data: bytes | bytearray, start: int, end: int, crc: int = 0xFFFF) -> int:
@@ -82,40 +81,24 @@ class Reader:
     def __init__(self, limit: int) -> None:
         self.payload = bytearray(limit + 2)
         self.length = 0  # of the payload that the last take() completed, or 0
-        self._marks = array("i", (_IN_TEXT, 0, 0, 0))
+        self.marks = array("i", [0] * _MARKS)
+        self.marks[_ROOM] = limit + 2
         self._one = bytearray(1)
 
     @property
     def bad(self) -> int:
         """Frames that were damaged."""
-        return self._marks[_BAD]
+        return self.marks[_BAD]
 
     def take(self, data: bytes | bytearray, at: int, end: int) -> int:
         """Read data[at:end] as far as a whole payload; return the place after what was read.
 
         With `length` 0 all of it was. Text is passed over.
         """
-        payload = self.payload
-        room = len(payload)
         if not 0 <= at <= end <= len(data):
             raise IndexError("not inside the data")
-        marks = self._marks
-        marks[_ROOM] = room
-        self.length = 0
-        at = _unescape(data, at, end, payload, marks)
-        while marks[_STATE] == _CLOSED:
-            length = marks[_TO] - 2
-            if (
-                0 < length <= room - 2
-                and _crc16(payload, 0, length, 0xFFFF) == payload[length] << 8 | payload[length + 1]
-            ):
-                marks[_STATE] = _IN_TEXT
-                self.length = length
-                break
-            # This delimiter may be the next frame's first: what follows it decides.
-            marks[_BAD] += 1
-            marks[_STATE] = _OPENED
-            at = _unescape(data, at, end, payload, marks)
+        at = _take(data, at, end, self.payload, self.marks)
+        self.length = self.marks[_LENGTH]
         return at
 
     def feed(self, byte: int) -> int:
@@ -124,4 +107,4 @@ class Reader:
         self.take(self._one, 0, 1)
         if self.length:
             return self.length
-        return MORE if self._marks[_STATE] else TEXT
+        return MORE if self.marks[_STATE] else TEXT

@@ -12,15 +12,20 @@ try:
     from warden_schema.fast import (
         crc16,
         crossed,
-        flat,
         forecast,
         heap,
         keep,
         load,
+        look,
+        note,
+        over,
+        pack_row,
+        put_off,
         renew,
         seal,
+        take,
+        taken,
         tell,
-        unescape,
     )
 
     VIPER = True
@@ -28,15 +33,20 @@ except (ImportError, ValueError, SyntaxError):  # not there, of another machine,
     from warden_schema.plain import (
         crc16,
         crossed,
-        flat,
         forecast,
         heap,
         keep,
         load,
+        look,
+        note,
+        over,
+        pack_row,
+        put_off,
         renew,
         seal,
+        take,
+        taken,
         tell,
-        unescape,
     )
 
     VIPER = False

@@ -21,13 +21,17 @@ _IN_TEXT = const(0)
 _OPENED = const(1)
 _IN_FRAME = const(2)
 _IN_ESCAPE = const(3)
-_CLOSED = const(4)
 
-# A Reader's marks.
+# A Reader's marks: see `frame`.
 _STATE = const(0)
 _TO = const(1)
 _ROOM = const(2)
 _BAD = const(3)
+_LENGTH = const(4)
+_FOUND = const(5)
+_ITEMS = const(6)
+_FIRST = const(7)
+_MARKS = const(20)
 
 
 def crc16(data, start: int, end: int, crc: int) -> int:
@@ -74,55 +78,6 @@ def seal(payload, length: int, wire, room: int) -> int:
         at += 1
     wire[to] = _DELIMITER
     return to + 1
-
-
-def unescape(data, at: int, end: int, payload, marks) -> int:
-    """Take data[at:end] up to the end of a frame; return the place after what was taken.
-
-    `marks` is array("i") of state, bytes put into `payload` so far (one more than its room once
-    the frame was too long), that room, and damaged frames. A frame that ended leaves the state
-    _CLOSED: whether it is whole is for the caller to say.
-    """
-    state = marks[_STATE]
-    to = marks[_TO]
-    room = marks[_ROOM]
-    while at < end:
-        byte = data[at]
-        at += 1
-        if byte == _DELIMITER:
-            if state == _IN_FRAME:
-                state = _CLOSED
-                break
-            if state == _IN_ESCAPE:
-                # This delimiter may be the next frame's first: what follows it decides.
-                marks[_BAD] += 1
-            state = _OPENED
-        elif state != _IN_TEXT:
-            if state == _OPENED:
-                if byte < 0x91 or byte > 0x9F:
-                    state = _IN_TEXT
-                    continue
-                state = _IN_FRAME
-                to = 0
-            elif byte < 32 and _CONTROLS >> byte & 1:
-                # Never inside a frame: its end was lost, and this is text again.
-                marks[_BAD] += 1
-                state = _IN_TEXT
-                continue
-            elif byte == _ESCAPE and state == _IN_FRAME:
-                state = _IN_ESCAPE
-                continue
-            elif state == _IN_ESCAPE:
-                byte ^= 0x20
-                state = _IN_FRAME
-            if to < room:
-                payload[to] = byte
-                to += 1
-            else:
-                to = room + 1  # too long, whatever follows
-    marks[_STATE] = state
-    marks[_TO] = to
-    return at
 
 
 # Figures are words of 32 bits, array("i"): from -2**30 + 1 to 2**30 - 1, so that no board has to
@@ -274,6 +229,50 @@ _LAST_SENT = const(36)
 _USED_BYTES = const(37)
 _STORED = const(38)
 _SHIFT = const(39)
+
+
+def pack_row(buf, at: int, row, count: int) -> int:
+    """Put row[:count], figures, bools and None, into buf, from `at` on; return where they end.
+
+    As `pack` does; nil for what a figure cannot be.
+    """
+    index = 0
+    while index < count:
+        item = row[index]
+        if item is True or item is False:
+            buf[at] = 0xC3 if item else 0xC2
+            at += 1
+        else:
+            at = _pack_one(buf, at, _word(item))
+        index += 1
+    return at
+
+
+def _pack_one(buf, at: int, number: int) -> int:
+    if number == _UNKNOWN:
+        buf[at] = 0xC0
+    elif -0x20 <= number < 0x80:
+        buf[at] = number & 0xFF
+    else:
+        head = 0xCC if number >= 0 else 0xD0
+        size = 1
+        if not (-0x80 <= number < 0x100):
+            head += 1
+            size = 2
+        if not (-0x8000 <= number < 0x10000):
+            head += 1
+            size = 4
+        buf[at] = head
+        shift = size * 8
+        while shift:
+            shift -= 8
+            at += 1
+            buf[at] = number >> shift & 0xFF
+    return at + 1
+
+
+def _word(value) -> int:
+    return _UNKNOWN if value is None or not -_MOST <= value <= _MOST else value
 
 
 def crossed(values, rows, row: int, count: int) -> int:
@@ -459,40 +458,158 @@ def heap(values, state) -> int:
     return 2 if used - live > total >> _LAST_LINE_SHIFT else 0
 
 
-def flat(payload, length: int, words, most: int) -> int:
-    """Take an array of at most `most` small integers and nils into words; return how many, or 0.
+def take(data, at: int, end: int, payload, marks) -> int:
+    """Take data[at:end] up to the end of a whole frame; return the place after what was taken.
 
-    Integers below 2**30 that are not negative. 0: payload[:length] begins with something else.
+    `marks` is array("i"), see `frame`: the state, bytes put into `payload` so far (one more than
+    its room once the frame was too long), that room, damaged frames, and the length of the whole
+    payload that is there now, or 0. If that is an array of small integers (not negative, below
+    2**30) and nils, of which the last may be an array of such, they are there as well: how many
+    there are (or 0), how many that last one has (or -1), and all of them, those of the last
+    instead of it, as far as there are marks.
     """
-    if length < 1:
-        return 0
-    count = payload[0] - 0x90
-    if count < 1 or count > most:
-        return 0
-    at = 1
-    index = 0
-    while index < count:
-        if at >= length:
-            return 0
-        head = payload[at]
+    state = marks[_STATE]
+    to = marks[_TO]
+    room = marks[_ROOM]
+    length = 0
+    while at < end:
+        byte = data[at]
         at += 1
+        if byte == _DELIMITER:
+            if state == _IN_FRAME:
+                # The CRC of what ends with its own CRC is 0.
+                if 2 < to <= room and crc16(payload, 0, to, 0xFFFF) == 0:
+                    length = to - 2
+                    state = _IN_TEXT
+                    break
+                marks[_BAD] += 1
+            elif state == _IN_ESCAPE:
+                marks[_BAD] += 1
+            # That of a damaged frame may be the next one's first: what follows it decides.
+            state = _OPENED
+        elif state != _IN_TEXT:
+            if state == _OPENED:
+                if byte < 0x91 or byte > 0x9F:
+                    state = _IN_TEXT
+                    continue
+                state = _IN_FRAME
+                to = 0
+            elif byte < 32 and _CONTROLS >> byte & 1:
+                # Never inside a frame: its end was lost, and this is text again.
+                marks[_BAD] += 1
+                state = _IN_TEXT
+                continue
+            elif byte == _ESCAPE and state == _IN_FRAME:
+                state = _IN_ESCAPE
+                continue
+            elif state == _IN_ESCAPE:
+                byte ^= 0x20
+                state = _IN_FRAME
+            if to < room:
+                payload[to] = byte
+                to += 1
+            else:
+                to = room + 1  # too long, whatever follows
+    marks[_STATE] = state
+    marks[_TO] = to
+    marks[_LENGTH] = length
+    marks[_FOUND] = 0
+    if length:
+        _flat(payload, length, marks)
+    return at
+
+
+def _flat(payload, length: int, marks) -> None:
+    """Take the integers of a payload into the marks, if they are as `take` says."""
+    count = left = payload[0] - 0x90
+    items = -1
+    place = 1
+    index = _FIRST
+    while left > 0:
+        if place >= length or index >= _MARKS:
+            return
+        head = payload[place]
+        place += 1
+        left -= 1
         if head >= 0x80:
             if head == 0xC0:
                 head = _UNKNOWN
+            elif head & 0xF0 == 0x90:
+                if left > 0 or items >= 0:
+                    return
+                left = items = head - 0x90
+                continue
             else:
                 size = 1 << (head & 3)
-                if head < 0xCC or head > 0xCE or at + size > length:
-                    return 0
-                end = at + size
+                if head < 0xCC or head > 0xCE or place + size > length:
+                    return
+                last = place + size
                 head = 0
-                while at < end:
+                while place < last:
                     if head > 0x3FFFFF:
-                        return 0
-                    head = head << 8 | payload[at]
-                    at += 1
-        words[index] = head
+                        return
+                    head = head << 8 | payload[place]
+                    place += 1
+        marks[index] = head
         index += 1
-    return count
+    marks[_FOUND] = count
+    marks[_ITEMS] = items
+
+
+def taken(entries, due, count: int) -> int:
+    """Note in due[:count] which of entries[:count], a list, are there; return a bit for each."""
+    mask = 0
+    row = 0
+    while row < count:
+        if entries[row] is None:
+            due[row] = 0
+        else:
+            due[row] = 1
+            mask |= 1 << row
+        row += 1
+    return mask
+
+
+# Of an agent that rests: see `device/warden/agent.py`.
+_STEPPING = const(0)
+_BEGAN = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE_STEPS = const(6)
+_READING = const(7)
+_LOW_BITS = const(0x3FFFFFFF)
+_BUSY_MS = const(10)
+
+
+def look(resting, news, read, chunk, ticks_us) -> int:
+    """See whether there is something to do; return the ms until there is, or 0 if there is.
+
+    resting is array("i") of: whether a step is being made already (then it is 10 ms), which is so
+    from now on if there is something to do; the ticks_us now, its lowest bits; what read(chunk)
+    gave; when the rest began, and how long it is, if there is no news, in µs; the mask of ticks;
+    how often nothing was found since it began; and whether more is to be read of a heap.
+    The first time nothing is found the ms are negative, and the step goes on.
+    """
+    if resting[_STEPPING]:
+        return _BUSY_MS
+    resting[_STEPPING] = 1
+    now = ticks_us() & _LOW_BITS
+    resting[_BEGAN] = now
+    count = read(chunk)
+    resting[_ARRIVED] = count
+    if count == 0 and news[0] == 0 and resting[_READING] == 0:
+        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+        if left > 0:
+            left = left // 1000 + 1
+            idle = resting[_IDLE_STEPS]
+            resting[_IDLE_STEPS] = idle + 1
+            if idle == 0:
+                return -left
+            resting[_STEPPING] = 0
+            return left
+    return 0
 
 
 # A history's figures: see `device/warden/history.py`.
@@ -606,11 +723,56 @@ def keep(values, open_slots, ring, s: int) -> int:
     return mask
 
 
+def note(ring, number: int, kind, s, ms, subject, detail, value):
+    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+    at = (number & 15) * 6
+    ring[at] = kind
+    ring[at + 1] = s
+    ring[at + 2] = ms
+    ring[at + 3] = subject
+    ring[at + 4] = detail
+    ring[at + 5] = value
+
+
+def over(due, rows: int, s: int, ms: int) -> int:
+    """Return a bit for each of so many moments in `due` that have come by (s, ms).
+
+    due: array("i"), the seconds of all and then the milliseconds of all; 2**30 - 1 s is never. Its
+    two last words become the soonest of those that are still to come.
+    """
+    mask = 0
+    soonest_s = _MOST
+    soonest_ms = 0
+    row = 0
+    while row < rows:
+        due_s = due[row]
+        due_ms = due[rows + row]
+        if due_s < s or (due_s == s and due_ms <= ms):
+            mask |= 1 << row
+        elif due_s < soonest_s or (due_s == soonest_s and due_ms < soonest_ms):
+            soonest_s = due_s
+            soonest_ms = due_ms
+        row += 1
+    due[rows + rows] = soonest_s
+    due[rows + rows + 1] = soonest_ms
+    return mask
+
+
+def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
+    """Set a moment in `due` (see `over`), so many ms from (s, ms); return its second."""
+    ms += in_ms
+    s += ms // 1000
+    ms %= 1000
+    due[row] = s
+    due[rows + row] = ms
+    return s
+
+
 def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
     """Return in how many seconds a metric reaches its limit, -1 if it does not clearly rise.
 
-    ring: array("H"), from `at` on 60 slots of step_s; `newest` is the one closed last. Each
-    point is the mean of five of them, the newest first; they end with five that have no value.
+    ring: array("H"), from `at` on 60 slots of step_s, of which `newest` is the one closed last;
+    each point is the mean of five, the newest first; they end with five that have no value.
     points: array("i"), room for twelve; least: the least S of Kendall's, the pairs that rise less
     those that fall, that six, seven … twelve of them must have. See `device/warden/forecast.py`.
     """

@@ -34,7 +34,7 @@ _ROW = re.compile(r"^= (\S+) (-?\d+) (-?\d+)$", re.MULTILINE)
 _MISSING = re.compile(r"^\? (\S+) (.*)$", re.MULTILINE)
 
 # A module object cannot be made from Python on MicroPython; a class serves `import` as well.
-_AS_MODULE = """
+AS_MODULE = """
 import sys
 class _module: pass
 _names = {{"__name__": {name!r}}}
@@ -118,7 +118,7 @@ def execute(repl: RawRepl, text: str) -> str:
 def load_helpers(repl: RawRepl) -> None:
     for name in _HELPERS:
         source = (PROGRAMS / f"{name}.py").read_text()
-        execute(repl, _AS_MODULE.format(name=name, source=source))
+        execute(repl, AS_MODULE.format(name=name, source=source))
 
 
 def run(firmware: Path, program: str, before: str = "", helpers: bool = True) -> Rows:

@@ -19,7 +19,7 @@ from .follow import link_state, paced
 from .grant_view import amount, denial
 from .outcome import DENIED, Failure, Interrupted
 from .output import print_json, print_line
-from .waiting import connect
+from .waiting import answer, connect
 
 
 class Wanted(NamedTuple):
@@ -36,15 +36,17 @@ class Wanted(NamedTuple):
 async def alloc(address: str, wanted: Wanted, as_json: bool) -> None:
     """Hold a lease for its time or until interrupted, release it, and say so."""
     async with connect(address) as board:
+        lease = await _granted(board, wanted, as_json)
         with _interrupts() as interrupt:
-            interrupted = await _hold(board, wanted, interrupt, as_json)
+            interrupted = await _hold(board, lease, wanted, interrupt, as_json)
         if interrupted:
             raise Interrupted
 
 
-async def _hold(board: Board, wanted: Wanted, interrupt: asyncio.Event, as_json: bool) -> bool:
+async def _hold(
+    board: Board, lease: Lease, wanted: Wanted, interrupt: asyncio.Event, as_json: bool
+) -> bool:
     """Return whether it was Ctrl-C that ended it."""
-    lease = await _granted(board, wanted, as_json)
     if as_json:
         print_json({"lease": lease.to_dict()})
     else:
@@ -52,7 +54,8 @@ async def _hold(board: Board, wanted: Wanted, interrupt: asyncio.Event, as_json:
         print_line(f"lease {lease.id}: {what}, until {_until(wanted)}")
     interrupted = await _held(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
-        await board.release(lease.id)
+        async with answer():
+            await board.release(lease.id)
     print_json({"released": lease.id}) if as_json else print_line(f"released lease {lease.id}")
     return interrupted
 
@@ -60,7 +63,8 @@ async def _hold(board: Board, wanted: Wanted, interrupt: asyncio.Event, as_json:
 async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
     resource, size, owner, priority, mount, _ = wanted
     try:
-        return await board.allocate(resource, size, owner, priority, LONGEST_S, mount)
+        async with answer():
+            return await board.allocate(resource, size, owner, priority, LONGEST_S, mount)
     except Denied as error:
         if as_json:
             names = ("reason", "available", "retry_after_s", "blockers")

@@ -9,6 +9,7 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from . import (
     commands,
@@ -58,7 +59,7 @@ VersionOption = Annotated[
 
 
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Tell on standard error what happens to links.")
+    bool, typer.Option("--verbose", "-v", help="Log on standard error what happens to links.")
 ]
 
 
@@ -91,7 +92,7 @@ def cost(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 @app.command()
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what the board can tell, and why not where it cannot."""
+    """Show what the board can measure, and why it cannot measure the rest."""
     run(commands.capabilities(given(board), as_json))
 
 
@@ -104,3 +105,23 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
 _PARTS = (grant_app, serve_app, policy_app, deploy_app, watch_app, record_app)
 for command in (command for part in _PARTS for command in part.COMMANDS):
     app.command()(command)
+
+# How `boardwarden --help` orders them: what a new user looks for first comes first.
+_PANELS = {
+    "Begin": ("boards", "doctor", "deploy"),
+    "Look": ("watch", "status", "top", "trends", "events", "console", "cost", "capabilities"),
+    "Leases and operations": ("leases", "ops", "sessions", "alloc", "release", "cancel"),
+    "Limits and policy": ("limits", "thresholds", "policy", "apply"),
+    "Record and export": ("record", "plot", "replay", "serve"),
+}
+_ORDER = [(panel, name) for panel, names in _PANELS.items() for name in names]
+
+
+def _place(info: CommandInfo) -> int:
+    name: str = getattr(info.callback, "__name__", "")
+    return [each for _, each in _ORDER].index(name)
+
+
+app.registered_commands.sort(key=_place)
+for command_info in app.registered_commands:
+    command_info.rich_help_panel = _ORDER[_place(command_info)][0]

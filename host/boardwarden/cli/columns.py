@@ -9,12 +9,21 @@ _CUT = "\N{HORIZONTAL ELLIPSIS}"
 _STRANGE = "\N{REPLACEMENT CHARACTER}"
 
 
-def columns(head: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> list[str]:
-    """Return lines of at most `width` columns; the widest cells are cut where it is too narrow."""
+def columns(
+    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, whole: Sequence[str] = ()
+) -> list[str]:
+    """Return lines of at most `width` columns; the widest cells are cut where it is too narrow.
+
+    Those under the heads in `whole` are not: half a time is none. They go over the edge before.
+    """
     cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > width and max(widths) > 1:
-        widths[widths.index(max(widths))] -= 1
+    cut = [place for place, name in enumerate(head) if name not in whole]
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(cut, key=widths.__getitem__)
+        if widths[widest] <= 1:
+            break
+        widths[widest] -= 1
     return [_line(row, widths) for row in cells]
 
 

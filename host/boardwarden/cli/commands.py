@@ -7,7 +7,7 @@ from .output import print_json, print_rows
 from .text import percent
 from .trend_view import trend_rows
 from .view import status_rows
-from .waiting import connect, waiting
+from .waiting import answer, connect, waiting
 
 
 async def status(address: str, as_json: bool) -> None:
@@ -36,7 +36,8 @@ async def trends(address: str, period: float, as_json: bool) -> None:
 async def cost(address: str, as_json: bool) -> None:
     """Print what each part of a sample took on the board, and how much of the core that is."""
     async with connect(address) as board:
-        found = await board.cost()
+        async with answer():
+            found = await board.cost()
         if as_json:
             print_json(found)
             return

@@ -18,7 +18,7 @@ async def confirm(question: str) -> bool:
     The answer is read by a thread that Ctrl-C does not wait for: the board needs its keepalives.
     """
     if not sys.stdin.isatty():
-        raise Failure(f"{question} There is no terminal to ask on; say yes with --yes.")
+        raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
     print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()

@@ -9,12 +9,18 @@ import typer
 
 from boardwarden.transport.address import FORMS, is_serial
 
-from .options import ENVIRONMENT, JsonOption
+from .complete import addresses
+from .options import ENVIRONMENT, JsonOption, given
 from .outcome import Failure, fail, reported
 
 PortArgument = Annotated[
     str,
-    typer.Argument(envvar=ENVIRONMENT, show_default=False, help="Such as /dev/ttyACM0 or COM3."),
+    typer.Argument(
+        metavar="PORT",
+        envvar=ENVIRONMENT,
+        show_default=False,
+        help="Such as /dev/ttyACM0 or COM3.",
+    ),
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
 _STARTS = ("main.py", "boot.py")
@@ -23,14 +29,19 @@ _STARTS = ("main.py", "boot.py")
 def deploy(
     port: PortArgument,
     start: Annotated[
-        str, typer.Option(metavar="FILE", help="main.py or boot.py: have it start the agent.")
+        str, typer.Option(metavar="FILE", help="Have main.py or boot.py start the agent.")
     ] = "",
     remove: Annotated[
-        bool, typer.Option("--remove", help="Undo it: files and start line.")
+        bool, typer.Option("--remove", help="Take the files and the start line away.")
     ] = False,
     yes: YesOption = False,
 ) -> None:
-    """Put the agent on a board over its serial port, start it, and wait for its hello."""
+    """Put the agent on a board over its serial port, and start it.
+
+    It is compiled for the board, copied where it differs, and verified.
+    The program on the board is stopped, and started again by a soft reset.
+    --start shows first what it would add to the file.
+    """
     if start and start not in _STARTS:
         fail(f"--start takes main.py or boot.py, not {start}.")
     if start and remove:
@@ -57,20 +68,28 @@ def deploy(
 def doctor(
     board: Annotated[
         str,
-        typer.Argument(metavar="ADDRESS", envvar=ENVIRONMENT, show_default=False, help=f"{FORMS}."),
-    ],
+        typer.Argument(
+            metavar="ADDRESS",
+            envvar=ENVIRONMENT,
+            show_default=False,
+            help=f"{FORMS}.",
+            autocompletion=addresses,
+        ),
+    ] = "",
     seconds: Annotated[
         float,
-        typer.Option("--for", metavar="SECONDS", min=0.5, max=60, help="To measure the link."),
+        typer.Option(
+            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
+        ),
     ] = 3.0,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out how a board and the link to it are, and what to do next. Exit status 2: not well."""
+    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
     from .doctor import doctor as examine
 
     with reported():
-        status = examine(board, seconds, yes, as_json)
+        status = examine(given(board, "its address"), seconds, yes, as_json)
         sys.stdout.flush()
         if status:
             raise typer.Exit(status)
@@ -78,11 +97,12 @@ def doctor(
 
 def boards(
     ports: Annotated[
-        list[str] | None, typer.Argument(metavar="[PORT]...", help="Only these.")
+        list[str] | None,
+        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the serial ports and what answers there: an agent, a REPL, nothing."""
+    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
     from .doctor import boards as look
 
     with reported():

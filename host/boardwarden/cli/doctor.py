@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
-from boardwarden.doctor.ports import Port, listed, looked_at
+from boardwarden.doctor.ports import QUIET, Port, listed, looked_at
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.transport.address import is_serial
 
 from .outcome import FAILED
-from .output import print_json, print_rows, print_table
+from .output import print_json, print_line, print_rows, print_table
 from .talk import TerminalTalk
-from .text import NONE, duration, percent, size
+from .text import NONE, count, duration, percent, size
 from .view import Row
+from .waiting import waiting
 
 _ASK = (
-    "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again"
-    " by a soft reset."
+    "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
+    "by a soft reset."
 )
 
 
@@ -31,14 +32,29 @@ def doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
         def progress(elapsed: float) -> None:
             talk.step("measuring the link", round(elapsed * 10), round(seconds * 10))
 
-        found = asyncio.run(examine(address, seconds, progress))
+        found = asyncio.run(_examine(address, seconds, progress))
         if is_serial(address) and _may_ask(found, yes, talk):
-            found = asyncio.run(ask_repl(found))
+            found = asyncio.run(_ask_repl(found))
     if as_json:
         print_json(found.to_dict())
     else:
         print_rows(_rows(found))
     return 0 if found.well else FAILED
+
+
+async def _examine(address: str, seconds: float, progress: Callable[[float], None]) -> Checkup:
+    async with waiting(f"connecting to {address}") as connected:
+
+        def measuring(elapsed: float) -> None:
+            connected()
+            progress(elapsed)
+
+        return await examine(address, seconds, measuring)
+
+
+async def _ask_repl(found: Checkup) -> Checkup:
+    async with waiting(f"asking the REPL at {found.address}"):
+        return await ask_repl(found)
 
 
 def _may_ask(found: Checkup, yes: bool, talk: TerminalTalk) -> bool:
@@ -53,24 +69,28 @@ def _may_ask(found: Checkup, yes: bool, talk: TerminalTalk) -> bool:
 def boards(addresses: Sequence[str], as_json: bool) -> None:
     """Print the serial ports with what answers there; of those given, or all."""
     given = [Port(address) for address in addresses]
-    with TerminalTalk(yes=False):
-        ports = asyncio.run(looked_at(given or listed()))
+    ports = asyncio.run(_looked_at(given or listed()))
     if as_json:
         for port in ports:
             print_json(port.to_dict())
         return
     rows = [(port.address, port.answers, _what(port)) for port in ports]
     print_table(("port", "answers", "what it is"), rows, "There is no serial port here.")
+    for port in ports:
+        if port.problem and port.answers not in QUIET:
+            print_line(port.problem)
+
+
+async def _looked_at(ports: Sequence[Port]) -> list[Port]:
+    async with waiting("looking at the ports"):
+        return await looked_at(ports)
 
 
 def _what(port: Port) -> str:
     if port.board is not None:
         board = port.board
         return f"{board.machine}, MicroPython {board.firmware}, agent {board.agent}"
-    if port.answers == "error":
-        return port.problem or NONE
-    device = " ".join(part for part in (port.description, port.usb_id) if part)
-    return device or NONE
+    return " ".join(part for part in (port.description, port.usb_id) if part) or NONE
 
 
 def _rows(found: Checkup) -> Iterator[Row]:
@@ -124,6 +144,7 @@ def _link_rows(link: LinkHealth) -> Iterator[Row]:
         "link",
         f"{state}: in {duration(link.measured_s)} {link.lost} of {link.requests} requests lost "
         f"({percent(link.loss)}), answers take {duration(link.latency_s)}, at worst "
-        f"{duration(link.latency_worst_s)}; {link.samples} samples, {link.gaps} gaps, "
+        f"{duration(link.latency_worst_s)}; {count(link.samples, 'sample')}, "
+        f"{count(link.gaps, 'gap')}, "
         f"{link.bad_frames} bad and {link.dropped_frames} dropped frames",
     )

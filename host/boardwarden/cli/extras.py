@@ -12,4 +12,4 @@ def require(command: str, module: str, library: str, extra: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError:
-        fail(f"{command} needs {library}: pip install 'boardwarden[{extra}]'")
+        fail(f"{command} needs {library}: pip install 'boardwarden[{extra}]'.")

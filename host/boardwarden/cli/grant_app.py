@@ -9,23 +9,29 @@ import typer
 
 from boardwarden import arguments, quantities
 from boardwarden.grants import Threshold
+from boardwarden.kinds import Action, ResourceType
+from boardwarden.units import METRICS
 
 from . import alloc as allocating
 from . import grant_commands, parse
 from . import top as metering
+from .complete import one_of
 from .options import BoardOption, JsonOption, PriorityOption, given
 from .outcome import checked, fail, run
 
-IdArgument = Annotated[int, typer.Argument(metavar="ID", help="As the list shows it.")]
+LeaseArgument = Annotated[int, typer.Argument(metavar="ID", help="As boardwarden leases shows it.")]
+OperationArgument = Annotated[
+    int, typer.Argument(metavar="ID", help="As boardwarden ops shows it.")
+]
 
 
 def leases(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what memory, storage, CPU time and bandwidth is granted, and to whom."""
+    """Show which memory, storage, CPU time and bandwidth is granted, and to whom."""
     run(grant_commands.leases(given(board), as_json))
 
 
 def ops(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the operations, and how much memory those before them needed."""
+    """Show the operations, and how much memory earlier ones needed."""
     run(grant_commands.operations(given(board), as_json))
 
 
@@ -39,23 +45,24 @@ def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what happened lately: refusals, preemptions, crossed thresholds."""
+    """Show recent events: refusals, preemptions, crossed thresholds."""
     run(grant_commands.events(given(board), follow, as_json))
 
 
 def limits(
     board: BoardOption = "",
     max_operations: Annotated[
-        int | None, typer.Option(metavar="N", help="At once, 1 to 8.")
+        int | None, typer.Option(metavar="N", help="How many may run at once, 1 to 8.")
     ] = None,
     operation_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Of operations that name none.")
+        float | None, typer.Option(metavar="SECONDS", help="For operations that set none.")
     ] = None,
     memory_reserve: Annotated[
-        str | None, typer.Option(metavar="FRACTION", help="That is never granted: 0.1 or 10%.")
+        str | None, typer.Option(metavar="FRACTION", help="Never granted: 0.1 or 10%.")
     ] = None,
     overrun: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Until a task over its lease ends.")
+        float | None,
+        typer.Option(metavar="SECONDS", help="A task over its lease ends after this; 0: never."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,18 +76,28 @@ def limits(
 
 
 def thresholds(
-    metric: Annotated[str | None, typer.Argument(help="Of this one only.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Argument(help="Only this one.", autocompletion=one_of(METRICS)),
+    ] = None,
     board: BoardOption = "",
-    warn: Annotated[str | None, typer.Option(metavar="LEVEL", help='"none" for none.')] = None,
-    critical: Annotated[str | None, typer.Option(metavar="LEVEL", help="Likewise.")] = None,
-    clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where it is over.")] = None,
+    warn: Annotated[str | None, typer.Option(metavar="LEVEL", help='"none": no warning.')] = None,
+    critical: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help='"none": never critical.')
+    ] = None,
+    clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where either ends.")] = None,
     hold: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="That a level must last.")
+        float | None, typer.Option(metavar="SECONDS", help="How long a level must last.")
     ] = None,
     action: Annotated[
-        str | None, typer.Option(metavar="WORD", help="tell, protect or reset.")
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="tell, protect or reset.",
+            autocompletion=one_of(parse.words(Action)),
+        ),
     ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Watch it no more.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Stop watching it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what the board watches; with options, change how it watches METRIC."""
@@ -111,19 +128,23 @@ def thresholds(
 
 def alloc(
     resource: Annotated[
-        str, typer.Argument(help="memory, storage, cpu-time or network-bandwidth.")
+        str,
+        typer.Argument(
+            help="memory, storage, cpu-time or network-bandwidth.",
+            autocompletion=one_of(parse.words(ResourceType)),
+        ),
     ],
-    amount: Annotated[str, typer.Argument(help="8192, 8k or 1M bytes; of CPU time 0.25 or 25%.")],
+    amount: Annotated[str, typer.Argument(help="Bytes: 8192, 8k or 1M; of CPU time: 0.25 or 25%.")],
     board: BoardOption = "",
     owner: Annotated[str, typer.Option(help="Who it is for.")] = "boardwarden",
     priority: PriorityOption = "normal",
-    mount: Annotated[str | None, typer.Option(metavar="PATH", help="Of storage.")] = None,
+    mount: Annotated[str | None, typer.Option(metavar="PATH", help="Where, for storage.")] = None,
     seconds: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", help="Else until Ctrl-C.")
+        float | None, typer.Option("--for", metavar="SECONDS", help="How long; else until Ctrl-C.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a lease while this command runs. Exit status 3 where the board denies it."""
+    """Hold a lease while this command runs. Exit status 3: the board denied it."""
     kind = checked(parse.resource, resource)
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.priority, priority)
@@ -133,13 +154,15 @@ def alloc(
     run(allocating.alloc(given(board), wanted, as_json))
 
 
-def release(lease_id: IdArgument, board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """End a lease, whosever it is."""
+def release(lease_id: LeaseArgument, board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """End a lease, whoever holds it."""
     checked(arguments.identifier, lease_id)
     run(grant_commands.release(given(board), lease_id, as_json))
 
 
-def cancel(operation_id: IdArgument, board: BoardOption = "", as_json: JsonOption = False) -> None:
+def cancel(
+    operation_id: OperationArgument, board: BoardOption = "", as_json: JsonOption = False
+) -> None:
     """Tell an operation to stop."""
     checked(arguments.identifier, operation_id)
     run(grant_commands.cancel(given(board), operation_id, as_json))
@@ -147,7 +170,7 @@ def cancel(operation_id: IdArgument, board: BoardOption = "", as_json: JsonOptio
 
 def top(
     board: BoardOption = "",
-    once: Annotated[bool, typer.Option("--once", help="Once, not until Ctrl-C.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once, and end.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show who uses the core and who blocks the loop."""

@@ -15,7 +15,7 @@ from . import grant_view
 from .follow import link_state, paced
 from .outcome import Failure
 from .output import print_json, print_line, print_rows, print_table
-from .waiting import connect
+from .waiting import answer, connect
 
 
 async def leases(address: str, as_json: bool) -> None:
@@ -81,14 +81,16 @@ def _print_event(event: Event, as_json: bool) -> None:
 async def release(address: str, number: int, as_json: bool) -> None:
     """Release a lease, and say so."""
     async with connect(address) as board:
-        await board.release(number)
+        async with answer():
+            await board.release(number)
         print_json({"released": number}) if as_json else print_line(f"released lease {number}")
 
 
 async def cancel(address: str, number: int, as_json: bool) -> None:
     """Tell an operation to stop, and say so."""
     async with connect(address) as board:
-        await board.cancel(number)
+        async with answer():
+            await board.cancel(number)
         done = f"told operation {number} to stop"
         print_json({"cancelled": number}) if as_json else print_line(done)
 
@@ -100,8 +102,10 @@ async def limits(
 ) -> None:
     """Print the limits; set those that are asked for, and say how to undo that."""
     async with connect(address) as board:
-        before = await board.set_limits()  # which tells them, and changes none
-        now = await board.set_limits(*asked) if any(each is not None for each in asked) else before
+        async with answer():
+            now = before = await board.set_limits()  # which tells them, and changes none
+            if any(each is not None for each in asked):
+                now = await board.set_limits(*asked)
         if as_json:
             print_json(now.to_dict())
             return
@@ -126,7 +130,8 @@ Change = Callable[[Threshold | None], Threshold | None]
 async def thresholds(address: str, metric: str | None, as_json: bool) -> None:
     """Print what the board watches, or of that only one metric."""
     async with connect(address) as board:
-        await board.set_limits()  # changes none: the board makes its own thresholds when asked
+        async with answer():
+            await board.set_limits()  # changes none: the board makes its own thresholds when asked
         _print_thresholds(
             [each for each in board.thresholds if metric in (None, each.metric)], as_json
         )
@@ -135,7 +140,8 @@ async def thresholds(address: str, metric: str | None, as_json: bool) -> None:
 async def change_threshold(address: str, metric: str, change: Change, as_json: bool) -> None:
     """Have a metric watched as change(what was) says, None for no more; say how to undo that."""
     async with connect(address) as board:
-        await board.set_limits()
+        async with answer():
+            await board.set_limits()
         before = _of(board, metric)
         wanted = change(before) or Threshold(metric)
         levels = (wanted.warn, wanted.critical, wanted.clear, wanted.hold_s)
@@ -143,7 +149,8 @@ async def change_threshold(address: str, metric: str, change: Change, as_json: b
             check_threshold(metric, *levels, wanted.action)
         except ValueError as error:
             raise Failure(str(error)) from None
-        await board.set_threshold(metric, *levels, wanted.action)  # type: ignore[arg-type]
+        async with answer():
+            await board.set_threshold(metric, *levels, wanted.action)  # type: ignore[arg-type]
         now = _of(board, metric)
         _print_thresholds([now] if now else [], as_json)
         if not as_json:

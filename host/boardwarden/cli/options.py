@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from boardwarden.kinds import Priority
 from boardwarden.transport.address import FORMS
 
-from .complete import addresses
+from . import parse
+from .complete import addresses, one_of
 from .outcome import fail
 
 ENVIRONMENT = "BOARDWARDEN_BOARD"
@@ -38,14 +40,20 @@ BoardsOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 PriorityOption = Annotated[
-    str, typer.Option("--priority", metavar="LEVEL", help="low, normal, high or critical.")
+    str,
+    typer.Option(
+        "--priority",
+        metavar="LEVEL",
+        help="low, normal, high or critical.",
+        autocompletion=one_of(parse.words(Priority)),
+    ),
 ]
 
 
-def given(board: str) -> str:
+def given(board: str, how: str = "--board") -> str:
     """Return the address, or say how to give one."""
     if not board:
-        fail(f"Which board? Give --board or set {ENVIRONMENT}: {FORMS}.")
+        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.")
     return board
 
 

@@ -27,9 +27,11 @@ def print_rows(rows: Iterable[Row]) -> None:
     print_line(aligned(rows, _width()))
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
-    """Print a table, as wide as the terminal; `nothing` where it has no rows."""
-    lines = columns(head, rows, _width())
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, whole: Sequence[str] = ()
+) -> None:
+    """Print a table, as wide as the terminal; `nothing` where it has no rows. See columns()."""
+    lines = columns(head, rows, _width(), whole)
     for line in lines if len(lines) > 1 else [nothing]:
         print_line(line)
 

@@ -15,6 +15,11 @@ from boardwarden.units import METRICS
 E = TypeVar("E", bound=IntEnum)
 
 
+def words(kind: type[IntEnum]) -> list[str]:
+    """Return what may be written for the members of an enum."""
+    return [word(each).replace("_", "-") for each in kind]
+
+
 def resource(text: str) -> ResourceType:
     """Return a resource by its name: memory, storage, cpu-time, network-bandwidth."""
     return _member(ResourceType, text, "resource")
@@ -54,5 +59,5 @@ def _member(kind: type[E], text: str, what: str) -> E:
     try:
         return kind[text.upper().replace("-", "_")]
     except KeyError:
-        names = ", ".join(word(each).replace("_", "-") for each in kind)
+        names = ", ".join(words(kind))
         raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None

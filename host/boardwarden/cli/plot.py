@@ -40,10 +40,22 @@ async def plot(wanted: Wanted, as_json: bool) -> None:
         title = f"{wanted.path.name}: {', '.join(map(short, drawn.boards))}"
         picture = draw(drawn, title, wanted.out.suffix[1:].lower())
     try:
-        wanted.out.write_bytes(picture)
+        _write(wanted.out, picture)
     except OSError as error:
         raise Failure(f"{wanted.out} cannot be written: {error.strerror}.") from None
     _say(wanted, drawn, len(picture), as_json)
+
+
+def _write(out: Path, picture: bytes) -> None:
+    """Write a picture whole or not at all: one that was there stays, and no half is left."""
+    part = out.with_name(f".{out.name}.part")
+    try:
+        part.write_bytes(picture)
+        part.replace(out)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def _check_matplotlib() -> None:

@@ -15,7 +15,7 @@ _FILE = Path("warden.toml")
 
 
 def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what the board does by itself, as a policy file: limits, thresholds, quotas."""
+    """Show the board's policy as a policy file: limits, thresholds, quotas."""
     run(policy_commands.policy(given(board), as_json))
 
 
@@ -27,20 +27,21 @@ def apply(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     backup: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the board's policy there first.")
+        Path | None,
+        typer.Option(metavar="FILE", help="First save the board's present policy there."),
     ] = None,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Have the board keep no policy any more.")
+        bool, typer.Option("--forget", help="Have the board drop the policy that it keeps.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the board follow a policy file, and keep it over a restart with no host."""
+    """Have the board follow a policy file, and keep it across restarts, host or no host."""
     address = given(board)
     if as_json and not (yes or dry_run):
-        fail("--json asks nothing: give --yes or --dry-run, too.")
+        fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
     if forget:
         if file is not None or backup is not None or dry_run:
-            fail("--forget takes the kept policy away, so it goes with no file and no dry run.")
+            fail("--forget takes the kept policy away: it takes no file, --backup or --dry-run.")
         run(policy_commands.forget(address, yes, as_json))
         return
     from boardwarden import policy_file

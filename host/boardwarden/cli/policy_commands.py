@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boardwarden import policy_changes, policy_toml
-from boardwarden.board import Board, connect
+from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.kinds import Kept, word
 from boardwarden.policy import Policy
@@ -18,11 +18,12 @@ from .confirm import confirm
 from .outcome import DENIED, Failure
 from .output import print_json, print_line, print_rows
 from .policy_view import difference_rows
+from .waiting import connect, waiting
 
 _KEPT: dict[int, str] = {
-    Kept.NOTHING: "the board keeps none: after a restart its application says what holds",
-    Kept.IN_FORCE: "the board keeps a policy, which holds after a restart",
-    Kept.BROKEN: "the policy that the board kept was damaged, and ignored: apply one again",
+    Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
+    Kept.IN_FORCE: "The board keeps a policy, which holds after a restart.",
+    Kept.BROKEN: "The policy that the board kept is damaged, and was ignored: apply one again.",
 }
 
 
@@ -40,7 +41,8 @@ class Applying:
 async def policy(address: str, as_json: bool) -> None:
     """Print what the board does by itself, as a policy file."""
     async with connect(address) as board:
-        found, kept = await board.policy(), await _kept_or_none(board)
+        async with waiting("reading the board's policy"):
+            found, kept = await board.policy(), await _kept_or_none(board)
         if as_json:
             state = None if kept is None else word(kept)
             print_json({**found.to_dict(), "kept": state})
@@ -58,17 +60,18 @@ async def _kept_or_none(board: Board) -> Kept | int | None:
 
 
 def _text(board: Board, found: Policy, kept: Kept | int | None) -> str:
-    told = "its agent is too old to keep one" if kept is None else _KEPT.get(kept, str(kept))
+    told = "Its agent is too old to keep one." if kept is None else _KEPT.get(kept, str(kept))
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
-    head = f"# The policy of {machine}.\n# Now {told}.\n"
+    head = f"# The policy of {machine}.\n# {told}\n"
     return head + policy_toml.dumps(found)
 
 
 async def apply(address: str, asked: Applying) -> None:
     """Show what the policy changes, ask, change it, and have the board keep it."""
     async with connect(address) as board:
-        kept = await board.kept_policy()  # first: an older agent could not keep it
-        before = await board.policy()
+        async with waiting("reading the board's policy"):
+            kept = await board.kept_policy()  # first: an older agent could not keep it
+            before = await board.policy()
         steps = policy_changes.steps(before, asked.wanted)
         if not asked.as_json:
             _print_differences(steps, kept)
@@ -80,16 +83,18 @@ async def apply(address: str, asked: Applying) -> None:
             raise Failure("Nothing was changed.")
         if asked.backup is not None:
             _save(asked.backup, _text(board, before, kept))
-        await _take(board, steps, before)
-        await _keep(board, asked, steps)
-        _print_done(asked, steps, True, await board.kept_policy())
+        async with waiting("applying the policy"):
+            await _take(board, steps, before)
+            await _keep(board, asked, steps)
+            now = await board.kept_policy()
+        _print_done(asked, steps, True, now)
         if not asked.as_json:
             _print_undo(asked.backup, kept)
 
 
 async def _agreed(asked: Applying, changes: bool) -> bool:
     if changes and asked.backup is None:
-        print_line("with --backup FILE what the board has now is saved first")
+        print_line("--backup FILE would save the board's present policy first")
     return await confirm("Apply this, and have the board keep it?")
 
 
@@ -97,7 +102,7 @@ def _print_differences(steps: Sequence[Step], kept: Kept | int) -> None:
     if steps:
         print_rows(difference_rows([each for step in steps for each in step.differences]))
     elif kept == Kept.IN_FORCE:
-        print_line("The board has and keeps this policy already.")
+        print_line("The board has this policy already.")
     else:
         print_line("The board has this policy already, but does not keep it over a restart.")
 
@@ -114,7 +119,7 @@ async def _take(board: Board, steps: Sequence[Step], before: Policy) -> None:
             status = DENIED if isinstance(error, Denied) else 2
             raise Failure(f"{key}: {error} Nothing was changed.", status) from None
         except BoardError as error:
-            told = f"{done} of {len(steps)} changes were made before, and none is kept"
+            told = f"{done} of {len(steps)} changes had been made, none of them kept"
             raise Failure(f"{error} {told}; apply the file again.") from None
 
 
@@ -124,7 +129,10 @@ async def _keep(board: Board, asked: Applying, steps: Sequence[Step]) -> None:
     except Denied as error:
         if asked.as_json:
             _print_done(asked, steps, True, Kept.NOTHING)
-        raise Failure(f"{error} Until the board restarts the policy is in force.", DENIED) from None
+        raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
+    except BoardError as error:
+        told = "The policy is in force, but perhaps not kept; apply the file again."
+        raise Failure(f"{error} {told}") from None
 
 
 def _print_done(asked: Applying, steps: Sequence[Step], done: bool, kept: Kept | int) -> None:
@@ -132,7 +140,7 @@ def _print_done(asked: Applying, steps: Sequence[Step], done: bool, kept: Kept |
         differences = [each.to_dict() for step in steps for each in step.differences]
         print_json({"differences": differences, "applied": done, "kept": word(kept)})
     elif done:
-        print_line("applied; the board keeps it over a restart")
+        print_line("applied, and kept: it holds after a restart" if steps else "kept again")
     else:
         print_line("nothing was changed: --dry-run")
 
@@ -141,7 +149,7 @@ def _print_undo(backup: Path | None, kept: Kept | int) -> None:
     if backup is not None:
         print_line(f"to undo: boardwarden apply {backup}")
     if kept != Kept.IN_FORCE:
-        print_line("to have what the application says again: boardwarden apply --forget")
+        print_line("to follow the application again: boardwarden apply --forget")
 
 
 def _save(path: Path, text: str) -> None:
@@ -167,4 +175,4 @@ async def forget(address: str, yes: bool, as_json: bool) -> None:
         elif kept == Kept.NOTHING:
             print_line("The board keeps no policy.")
         else:
-            print_line("forgotten; from its next start on the board does what its application says")
+            print_line("forgotten: from its next start on, the board follows its application")

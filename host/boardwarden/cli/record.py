@@ -7,11 +7,12 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from boardwarden.board import connect
+from boardwarden.board import Board, connect
+from boardwarden.errors import AddressError, BoardError, SimulatorMissing
 from boardwarden.recording.follower import Follower
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Rotation, Store
@@ -20,10 +21,13 @@ from .follow import link_state
 from .outcome import Interrupted
 from .output import print_json, print_line
 from .text import count, duration, percent, size
+from .waiting import waiting
 
 if TYPE_CHECKING:
     from rich.live import Live
 
+_AGAIN_S = 3.0  # until a board that is not there is tried again
+_NEVER = (AddressError, SimulatorMissing)
 _STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
 
 
@@ -40,13 +44,8 @@ class Wanted(NamedTuple):
 async def record(wanted: Wanted, as_json: bool) -> None:
     """Record, show how it goes, and say at the end what was recorded."""
     async with contextlib.AsyncExitStack() as boards:
-        found = {
-            address: await boards.enter_async_context(connect(address))
-            for address in wanted.addresses
-        }
-        if wanted.interval is not None:
-            for board in found.values():
-                await board.start_monitoring(wanted.interval)
+        opener = _Opener(boards, wanted.interval)
+        found, missing = await opener.open_all(wanted.addresses)
         store = Store(wanted.path, wanted.rotation)
         store.open()
         try:
@@ -54,12 +53,82 @@ async def record(wanted: Wanted, as_json: bool) -> None:
                 recorder = Recorder(store, found, wanted.interval, picture.show, picture.tell)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
-                await recorder.run(stop.event, wanted.seconds)
+                async with opener.trying_again(missing, recorder, picture):
+                    await recorder.run(stop.event, wanted.seconds)
         finally:
             store.close()
     _sum_up(recorder, as_json)
     if stop.interrupted:
         raise Interrupted
+
+
+class _Opener:
+    """Connects to boards, which stay open until `boards` is left."""
+
+    def __init__(self, boards: contextlib.AsyncExitStack, interval: float | None) -> None:
+        self._boards = boards
+        self._interval = interval
+
+    async def open_all(
+        self, addresses: Sequence[str]
+    ) -> tuple[dict[str, Board], dict[str, BoardError]]:
+        """Return the boards that are there, and why the others are not.
+
+        Raises what is wrong where none is, or where trying again makes no sense.
+        """
+        async with waiting(f"connecting to {', '.join(addresses)}"):
+            opened = await asyncio.gather(*map(self._open, addresses), return_exceptions=True)
+        found: dict[str, Board] = {}
+        missing: dict[str, BoardError] = {}
+        for address, result in zip(addresses, opened, strict=True):
+            if isinstance(result, Board):
+                found[address] = result
+            elif isinstance(result, BoardError) and not isinstance(result, _NEVER):
+                missing[address] = result
+            else:
+                raise result
+        if not found:
+            raise next(iter(missing.values()))
+        return found, missing
+
+    @contextlib.asynccontextmanager
+    async def trying_again(
+        self, missing: Mapping[str, BoardError], recorder: Recorder, picture: _Picture
+    ) -> AsyncIterator[None]:
+        """Have those that are not there recorded, too, once they are."""
+        trying = [
+            asyncio.create_task(self._until_there(*each, recorder, picture))
+            for each in missing.items()
+        ]
+        try:
+            yield
+        finally:
+            for task in trying:
+                task.cancel()
+            await asyncio.gather(*trying, return_exceptions=True)
+
+    async def _until_there(
+        self, address: str, problem: BoardError, recorder: Recorder, picture: _Picture
+    ) -> None:
+        while True:
+            picture.miss(address, str(problem))
+            await asyncio.sleep(_AGAIN_S)
+            try:
+                board = await self._open(address)
+            except BoardError as error:
+                problem = error
+            else:
+                picture.miss(address, "")
+                recorder.add(address, board)
+                return
+
+    async def _open(self, address: str) -> Board:
+        async with contextlib.AsyncExitStack() as opened:
+            board = await opened.enter_async_context(connect(address))
+            if self._interval is not None:
+                await board.start_monitoring(self._interval)
+            self._boards.push_async_callback(opened.pop_all().aclose)
+        return board
 
 
 class _Stop:
@@ -96,6 +165,7 @@ class _Picture:
         self._what = ", ".join(addresses)
         self._live: Live | None = None
         self._connected: dict[str, bool] = {}
+        self._missing: dict[str, str] = {}  # why a board is not there
 
     def __enter__(self) -> _Picture:
         if sys.stderr.isatty():
@@ -125,7 +195,20 @@ class _Picture:
         for follower in recorder.followers:
             style = "" if follower.board.connected else "red"
             text.append("\n" + _line(follower), style=style)
+        for problem in self._missing.values():
+            text.append("\n" + problem, style="red")
         self._live.update(text, refresh=True)
+
+    def miss(self, address: str, problem: str) -> None:
+        """Tell why a board is not there; "": it is."""
+        if not problem:
+            del self._missing[address]
+            return
+        sentence = f"{problem} It is tried again."
+        if self._live is None and self._missing.get(address) != sentence:
+            _say(sentence)
+        self._missing[address] = sentence
+        self._connected[address] = False  # so that it is told when it is there
 
     def tell(self, follower: Follower) -> None:
         """Tell that a board's link is lost, or back, where that is not seen anyway."""

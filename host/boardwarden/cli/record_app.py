@@ -17,37 +17,42 @@ FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The recordin
 
 ChosenOption = Annotated[
     list[str] | None,
-    typer.Option("--board", metavar="ADDRESS", help="Of these boards only; may be repeated."),
+    typer.Option("--board", metavar="ADDRESS", help="Only this board; may be repeated."),
 ]
 SinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help='"2024-05-31 12:00", or 12:00 today.')
+    str | None, typer.Option(metavar="TIME", help='From "2024-05-31 12:00", or 12:00 today.')
 ]
-UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Likewise.")]
-LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="The last 10m, 2h, 1d of it.")]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="To such a time.")]
+LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 10m, 2h, 1d.")]
 
 
 def record(
     file: FileArgument,
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     seconds: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="90s, 10m, 2h; else until Ctrl-C.")
+        str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 10m, 2h.")
     ] = None,
     interval: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Have the boards sample so often.")
+        float | None, typer.Option(metavar="SECONDS", help="Have the boards sample this often.")
     ] = None,
     rotate_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Begin a new file at 100M, for example.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Begin a new file at this size, such as 100M."),
     ] = None,
     rotate_age: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Begin a new file after 1d, for example.")
+        str | None,
+        typer.Option(metavar="TIME", help="Begin a new file after this time, such as 1d."),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the files put aside, the newest N.")
+        int | None, typer.Option(metavar="N", help="Keep only the newest N of the files put aside.")
     ] = None,
     list_it: Annotated[bool, typer.Option("--list", help="Show what is in the file.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Record boards into an SQLite file, which is made, or gone on with."""
+    """Record boards into an SQLite file, until Ctrl-C.
+
+    A recording that is there already is gone on with.
+    """
     if list_it:
         from . import recorded
 
@@ -78,10 +83,11 @@ def plot(
     file: FileArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="PICTURE", help="A .png or .svg; else FILE.png."),
+        typer.Option("--out", "-o", metavar="PICTURE", help="A .png or .svg file; else FILE.png."),
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="What to draw; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric to draw, such as cpu; may be repeated."),
     ] = None,
     board: ChosenOption = None,
     since: SinceOption = None,
@@ -89,7 +95,7 @@ def plot(
     last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a recording: metrics over time, events marked."""
+    """Draw a recording as PNG or SVG: metrics over time, events marked."""
     from boardwarden.plotting.metrics import METRICS
 
     from . import plot as plotting
@@ -131,7 +137,7 @@ def replay(
     last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a policy would have done over a recording."""
+    """Tell what a policy file would have done over a recording."""
     from . import replay as replaying
 
     window = _window(since, until, last)

@@ -24,7 +24,7 @@ async def recorded(path: Path, addresses: list[str], as_json: bool) -> None:
             print_json({**span.to_dict(), **times, "links_lost": lost[span.id]})
         return
     rows = [_row(span, lost[span.id]) for span in spans]
-    print_table(_HEAD, rows, "There is nothing in it yet.")
+    print_table(_HEAD, rows, "There is nothing in it yet.", whole=("FROM",))
 
 
 def _lost(links: list[LinkChange]) -> int:

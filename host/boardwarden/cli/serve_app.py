@@ -14,11 +14,16 @@ from .options import BoardsOption, all_given
 from .outcome import checked, fail, run
 
 ListenOption = Annotated[
-    str, typer.Option("--listen", metavar="HOST:PORT", help="Where /metrics is; port 0: any.")
+    str,
+    typer.Option(
+        "--listen", metavar="HOST:PORT", help="Where to answer scrapes of /metrics; port 0: any."
+    ),
 ]
 OtlpOption = Annotated[
     str | None,
-    typer.Option("--otlp", metavar="URL", help="Push there, too, such as http://localhost:4318."),
+    typer.Option(
+        "--otlp", metavar="URL", help="Push to this collector, too, as http://localhost:4318."
+    ),
 ]
 
 
@@ -27,7 +32,7 @@ def serve(
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
 ) -> None:
-    """Serve boards' figures to Prometheus, and push them over OTLP, until Ctrl-C."""
+    """Serve figures to Prometheus, or push them over OTLP, until Ctrl-C."""
     boards = all_given(board)
     require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
     if otlp is not None:

@@ -64,9 +64,13 @@ class TerminalTalk:
         if self._yes:
             return True
         if not sys.stdin.isatty():
-            raise Failure(f"{question} Say so with --yes: there is no terminal to ask on.")
+            raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
         print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except KeyboardInterrupt:
+            print(file=sys.stderr, flush=True)  # leaves the terminal at the begin of a line
+            raise
 
     def _begin_progress(self, name: str, done: int, total: int) -> None:
         from rich.console import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from boardwarden import board as boards
 from boardwarden.board import Board
@@ -23,17 +23,25 @@ async def connect(address: str) -> AsyncIterator[Board]:
 
 
 @contextlib.asynccontextmanager
-async def waiting(what: str) -> AsyncIterator[None]:
-    """Tell on standard error, if it is a terminal, what is waited for; gone with the block."""
+async def waiting(what: str) -> AsyncIterator[Callable[[], object]]:
+    """Tell on standard error, if it is a terminal, what is waited for.
+
+    It is gone with the block, or soon after what is yielded is called.
+    """
     if not sys.stderr.isatty():
-        yield
+        yield lambda: None
         return
     telling = asyncio.create_task(_tell(what))
     try:
-        yield
+        yield telling.cancel
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
+
+
+def answer() -> contextlib.AbstractAsyncContextManager[Callable[[], object]]:
+    """Return waiting() for what a board is asked."""
+    return waiting("waiting for the board's answer")
 
 
 async def _tell(what: str) -> None:

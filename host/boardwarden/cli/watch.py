@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
 _ENDED_BY = 128  # and the signal's number, as a shell has it
-_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'"
+_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 
 Address = str | Transport
 

@@ -8,7 +8,11 @@ from .outcome import run
 
 
 def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
-    """Show how one or several boards are doing, live; keys are at the bottom. q ends it."""
+    """Show one or several boards live, in the terminal; q ends it.
+
+    The keys are shown at the bottom.
+    Where standard output is no terminal, each sample is a line.
+    """
     run(watching.watch(all_given(board), as_json))
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from boardwarden.models import Capability
+from boardwarden.models import Capability, Identity
 from boardwarden.transport.address import is_serial
+from warden_schema import ids
 
 from .link_health import LinkHealth
 from .repl_look import Firmware
@@ -20,13 +21,37 @@ _REMEDIES = {
 
 
 def for_agent(
-    address: str, link: LinkHealth, capabilities: Mapping[str, Capability]
+    address: str, board: Identity | None, link: LinkHealth, capabilities: Mapping[str, Capability]
 ) -> tuple[str, ...]:
     """Give advice where the agent answers."""
     missing = [name for name, known in capabilities.items() if not known.available]
     remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
-    sentences = [*link.problems, *remedies, f"`boardwarden watch --board {address}` follows it"]
-    return tuple(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+    sentences = [*link.problems, *_update(address, board), *remedies]
+    if link.connected:
+        if link.slow:
+            sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
+        sentences.append(f"`boardwarden watch --board {address}` shows the board live")
+    return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _update(address: str, board: Identity | None) -> list[str]:
+    """Return what to do where one side knows less than the other."""
+    _, _, minor = (board.protocol if board and board.protocol else "").partition(".")
+    if not minor.isdecimal() or int(minor) == ids.PROTOCOL_MINOR:
+        return []
+    if int(minor) > ids.PROTOCOL_MINOR:
+        return ["the agent is newer than this host: `pip install --upgrade boardwarden`"]
+    if is_serial(address):
+        return [f"the agent is older than this host: `boardwarden deploy {address}` updates it"]
+    return ["the agent is older than this host: install this version's agent on the board"]
+
+
+def for_poor_link(address: str) -> tuple[str, ...]:
+    """Give advice where an agent answers, but does not get its state across."""
+    return (
+        "Look at cable and connectors; see that the application awaits something, or calls "
+        "warden.poll(), several times a second.",
+    )
 
 
 def for_other_version(address: str) -> tuple[str, ...]:
@@ -42,32 +67,35 @@ def for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]:
     if found.agent is None:
         return (f"{deploy} puts the agent on the board and starts it there.",)
     if not found.started_by:
-        return (f"The agent is there and nothing starts it: {deploy} has main.py do so.",)
+        return (f"The agent is installed, but nothing starts it: {deploy} has main.py do so.",)
     by = " and ".join(found.started_by)
     if at_prompt:
         return (
-            f"{by} starts the agent, and has ended: the agent runs as long as the application's "
-            "loop does.",
+            f"{by} starts the agent, but has ended: the agent runs only as long as the "
+            "application's loop does.",
         )
     ways = "asyncio.run() in the application, or warden.poll() in its loop"
     if "machine.Timer" not in found.lacks:
         return (
-            f"{by} starts the agent and it does not answer: {deploy} checks its files, or the "
-            "application blocks or uses another link.",
+            f"{by} starts the agent, but it does not answer: either the application blocks, or "
+            f"the agent uses another link, or its files are damaged, which {deploy} checks.",
         )
     return (
-        f"{by} starts the agent, and nothing runs it: this port has no machine.Timer, so it takes "
-        f"{ways}.",
+        f"{by} starts the agent, but it does not answer: either the application blocks its loop, "
+        f"or nothing runs the agent. This port has no machine.Timer, so it takes {ways}.",
     )
 
 
 def for_silence(address: str, problem: str | None) -> tuple[str, ...]:
     """Give advice where nothing was heard."""
     if not is_serial(address):
-        return ("Start the agent there, with a link at this address (docs/board.md).",)
+        return (
+            "Start the agent there, with a link at this address (docs/board.md), and close what "
+            "else is connected to it.",
+        )
     if problem and problem.startswith("No MicroPython"):
-        return ("Look at port and cable, reset the board, or flash MicroPython on it.",)
+        return ("Check port and cable, reset the board, or flash MicroPython on it.",)
     return (
         f"`boardwarden doctor {address} --yes` asks the REPL; that stops the program that runs "
-        "there and starts it again by a soft reset.",
+        "there, and starts it again by a soft reset.",
     )

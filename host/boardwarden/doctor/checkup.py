@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from boardwarden.board import connect
-from boardwarden.errors import AtPrompt, NoAgent, VersionMismatch
+from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
 from boardwarden.models import Capability, Identity, Model
 
 from . import advice
@@ -40,7 +40,9 @@ class Checkup(Model):
     def next(self) -> tuple[str, ...]:
         """What to do next, in sentences; commands stand between backquotes."""
         if self.answers == AGENT and self.link is not None:
-            return advice.for_agent(self.address, self.link, self.capabilities)
+            return advice.for_agent(self.address, self.board, self.link, self.capabilities)
+        if self.answers == AGENT:
+            return advice.for_poor_link(self.address)
         if self.answers == OTHER_AGENT:
             return advice.for_other_version(self.address)
         if self.repl is not None:
@@ -63,12 +65,14 @@ async def examine(
 ) -> Checkup:
     """Look for an agent and measure the link to it; asks no REPL and stops nothing.
 
-    Raises a ConnectError where the address cannot be opened, LinkLost where the board vanishes.
+    Raises a ConnectError where the address cannot be opened.
     """
     try:
         async with connect(address, timeout=_HELLO_S) as board:
             link = await measure(board, seconds, progress)
             return Checkup(address, AGENT, board.status.board, dict(board.capabilities), link)
+    except PoorLink as error:
+        return Checkup(address, AGENT, problem=str(error))
     except VersionMismatch as error:
         return Checkup(address, OTHER_AGENT, problem=str(error))
     except AtPrompt as error:

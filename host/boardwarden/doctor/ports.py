@@ -19,6 +19,7 @@ from boardwarden.errors import (
 from boardwarden.models import Identity, Model
 
 _LOOK_S = 2.0
+QUIET = ("agent", "REPL", "nothing")  # which need no sentence that says why
 _WORDS = (
     (PortBusy, "busy"),
     (PermissionDenied, "no permission"),

@@ -36,7 +36,7 @@ METRICS = {
     "rssi_dbm": Metric("signal", "dBm", {"": "rssi_dbm"}),
     "sent_bytes": Metric("sent", "bytes", {"": "sent_bytes"}),
     "received_bytes": Metric("received", "bytes", {"": "received_bytes"}),
-    "overhead": Metric("agent's share", "fraction", {"": "overhead", "budget": "budget"}),
+    "overhead": Metric("agent's share", "fraction", {"budget": "budget", "agent": "overhead"}),
     "link_bytes_per_s": Metric("link", "bytes/s", {"": "link_bytes_per_s"}),
     "dropped_frames": Metric("dropped frames", "", {"": "dropped_frames"}),
     "bad_frames": Metric("bad frames", "", {"": "bad_frames"}),

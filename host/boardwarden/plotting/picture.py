@@ -70,19 +70,24 @@ def _draw_panel(panel: Any, drawn: Drawn, name: str) -> None:
         style = _style(line, drawn.boards, names)
         xs, ys = _points(line, factor)
         panel.plot(xs, ys, label=None if label in labels else label or None, **style)
+        alone = [piece[0] for piece in line.pieces if piece and piece[0][0] == piece[-1][0]]
+        if alone:  # a line from a point to itself is not seen
+            dots = {**style, "linestyle": "none", "marker": "."}
+            panel.plot(*_points(line._replace(pieces=[alone]), factor), **dots)
         labels.add(label)
-    for level in drawn.levels.get(name, ()):
+    levels = sorted(drawn.levels.get(name, ()), key=lambda level: level.value)
+    for place, level in enumerate(levels):
         color = _LEVEL_COLORS[level.name]
         panel.axhline(level.value * factor, color=color, linewidth=0.8, linestyle=(0, (6, 4)))
         x = panel.get_yaxis_transform()
         panel.text(1.005, level.value * factor, level.name, color=color, fontsize=7,
-                   va="center", transform=x)  # fmt: skip
+                   va="bottom" if place else "top", transform=x)  # fmt: skip
     panel.set_ylabel(f"{metric.title} ({unit})" if unit else metric.title, fontsize=8)
     panel.tick_params(labelsize=8)
     panel.grid(True, linewidth=0.4, color="#dddddd")
     if metric.unit != "dBm":
-        levels = [level.value for level in drawn.levels.get(name, ())]
-        panel.set_ylim(0, max(*figures, *levels, 0) * factor * 1.08 or 1)
+        most = max(*figures, *(level.value for level in levels), 0)
+        panel.set_ylim(0, most * factor * 1.08 or 1)
     if not metric.unit:
         panel.yaxis.get_major_locator().set_params(integer=True)
     if labels - {""}:
@@ -113,13 +118,12 @@ def _style(line: Line, boards: list[str], names: list[str]) -> dict[str, Any]:
 
 
 def _points(line: Line, factor: float) -> tuple[list[float], list[float]]:
-    """Return a line's coordinates; NaN breaks it at a gap. A piece of one point is made seen."""
+    """Return a line's coordinates; NaN breaks it at a gap."""
     xs: list[float] = []
     ys: list[float] = []
     for piece in line.pieces:
-        shown = piece * 2 if len(piece) == 1 else piece
-        xs += [at / _DAY_S for at, _ in shown] + [float("nan")]
-        ys += [y * factor for _, y in shown] + [float("nan")]
+        xs += [at / _DAY_S for at, _ in piece] + [float("nan")]
+        ys += [y * factor for _, y in piece] + [float("nan")]
     return xs, ys
 
 

@@ -34,21 +34,30 @@ class Recorder:
         self.store = store
         self.began_at = time.monotonic()
         self._each_commit = each_commit
+        self._interval = interval
+        self._on_link = on_link
         self._pending: list[Row] = []
         self._rotations = 0
-        self.followers = [
-            Follower(address, board, self._pending_row, interval, on_link)
-            for address, board in boards.items()
-        ]
+        self._following: list[asyncio.Task[None]] = []  # as many of the followers as were begun
+        self.followers: list[Follower] = []
+        for address, board in boards.items():
+            self.add(address, board)
+
+    def add(self, address: str, board: Board) -> None:
+        """Record another board, too."""
+        self.followers.append(
+            Follower(address, board, self._pending_row, self._interval, self._on_link)
+        )
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> None:
         """Record until `stop` is set or the seconds are over; RecordingError if it cannot write."""
-        following = [asyncio.create_task(follower.run()) for follower in self.followers]
         ending = asyncio.create_task(_wait(stop, seconds))
         try:
             while not ending.done():
-                await asyncio.wait({ending, *following}, timeout=COMMIT_S)
-                for task in following:
+                for follower in self.followers[len(self._following) :]:
+                    self._following.append(asyncio.create_task(follower.run()))
+                await asyncio.wait({ending, *self._following}, timeout=COMMIT_S)
+                for task in self._following:
                     if task.done():
                         task.result()
                         raise RuntimeError("a board was closed while it was recorded")
@@ -57,9 +66,10 @@ class Recorder:
                 follower.stop()
             await self._commit()
         finally:
-            for task in (ending, *following):
+            tasks = (ending, *self._following)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ending, *following, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _pending_row(self, row: Row) -> None:
         self._pending.append(row)

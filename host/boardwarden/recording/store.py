@@ -176,7 +176,13 @@ class Store:
             return False  # there is nothing in it
         if age is not None and self._clock() - self._began >= age:
             return True
-        return size is not None and self.size_bytes >= size
+        return size is not None and self._content_bytes() >= size
+
+    def _content_bytes(self) -> int:
+        """Return how large the file is once the log is in it; the log alone is larger than that."""
+        (pages,) = self._guarded(lambda database: database.execute("PRAGMA page_count").fetchone())
+        (each,) = self._guarded(lambda database: database.execute("PRAGMA page_size").fetchone())
+        return int(pages * each)
 
     def _rotate(self) -> None:
         """Put the file aside; wait with it while somebody reads it."""

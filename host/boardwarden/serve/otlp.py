@@ -8,8 +8,10 @@ import socket
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -27,6 +29,7 @@ from .watched import Watched
 
 _PATH = "/v1/metrics"  # by OTLP, where an endpoint names none
 _FLUSH_MS = 2000  # at most, at the end
+_REACH_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -44,9 +47,12 @@ def pushed(url: str, boards: Sequence[Watched]) -> Iterator[None]:
 
     OTEL_METRIC_EXPORT_INTERVAL sets how often, in milliseconds (60 000); OTEL_RESOURCE_ATTRIBUTES
     and OTEL_EXPORTER_OTLP_HEADERS mean what they do everywhere. A collector that is away costs
-    what would have been pushed, and one line in the log.
+    what would have been pushed, and one line in the log: at once where it is away at the start,
+    for the first push may be a minute off.
     """
-    reader = PeriodicExportingMetricReader(_Exporter(url))
+    exporter = _Exporter(url)
+    Thread(target=exporter.look, name="look for the collector", daemon=True).start()
+    reader = PeriodicExportingMetricReader(exporter)
     provider = MeterProvider([reader], resource=_resource(), shutdown_on_exit=False)
     meter = provider.get_meter("boardwarden", version("boardwarden"))
     for metric in METRICS:
@@ -92,6 +98,7 @@ class _Exporter(OTLPMetricExporter):
         self._url = url
         self._complaint = _Complaint(logging.ERROR)
         self._works = True
+        self._telling = Lock()
         self._ending = False
         logger = logging.getLogger("opentelemetry")
         logger.addHandler(self._complaint)
@@ -103,17 +110,40 @@ class _Exporter(OTLPMetricExporter):
         """Push; a failure costs what would have been pushed."""
         result = super().export(metrics_data, timeout_millis, **kwargs)
         works = result is MetricExportResult.SUCCESS
-        if works and not self._works:
-            _log.info("Pushing to %s works again.", self._url)
-        elif self._works and not works and not self._ending:
-            _log.warning("Pushing to %s failed: %s", self._url, self._complaint.text)
-        self._works = works
+        self._tell(works, "" if works else _unreachable(self._url) or self._complaint.text)
         return result
+
+    def look(self) -> None:
+        """Say if the collector cannot be reached."""
+        reason = _unreachable(self._url)
+        if reason:
+            self._tell(False, reason)
+
+    def _tell(self, works: bool, reason: str) -> None:
+        with self._telling:
+            before, self._works = self._works, works
+        if works and not before:
+            _log.info("Pushing to %s works again.", self._url)
+        elif before and not works and not self._ending:
+            _log.warning("Pushing to %s failed: %s", self._url, reason)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """End a push that is under way."""
         self._ending = True
         super().shutdown(timeout_millis, **kwargs)
+
+
+def _unreachable(url: str) -> str:
+    """Return why nothing can be reached at a URL, "" if something can: OTel only says "timeout"."""
+    parts = urlsplit(url)
+    if parts.scheme in getproxies():
+        return ""  # then the proxy is asked, which may reach what is not reached from here
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), _REACH_S).close()
+    except OSError as error:
+        return f"{error.strerror or error}."
+    return ""
 
 
 class _Complaint(logging.Handler):

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from boardwarden.errors import ConnectError
+
 from .fd_stream import FdStream
 from .terminal import make_transparent
 
@@ -25,6 +27,7 @@ class PtyProcess:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> None:
+        """Start it; raise ConnectError where the system does not."""
         board_end, program_end = pty.openpty()
         try:
             make_transparent(program_end)
@@ -36,6 +39,9 @@ class PtyProcess:
                 env=dict(environment),
                 start_new_session=True,
             )
+        except OSError as error:
+            os.close(board_end)
+            raise ConnectError(f"Cannot start {name}: {error}.", name) from error
         except BaseException:
             os.close(board_end)
             raise

@@ -219,8 +219,11 @@ class WatchApp(App[int]):
             self._cancel(board, number)
 
     def _end_lease(self, board: Board, number: int) -> None:
-        owner = next((each.owner for each in board.allocations if each.id == number), "")
-        of = f" of {owner}" if owner else ""
+        lease = next((each for each in board.allocations if each.id == number), None)
+        if lease is None:  # since it was drawn
+            self.notify(f"Lease {number} has ended already.", severity="warning")
+            return
+        of = f" of {lease.owner}" if lease.owner else ""
         self._when_sure(
             f"End lease {number}{of}? Its holder loses it.",
             "End it",
@@ -229,9 +232,12 @@ class WatchApp(App[int]):
         )
 
     def _cancel(self, board: Board, number: int) -> None:
-        name = next((each.name for each in board.operations if each.id == number), "")
+        operation = next((each for each in board.operations if each.id == number), None)
+        if operation is None:
+            self.notify(f"Operation {number} has ended already.", severity="warning")
+            return
         self._when_sure(
-            f"Cancel operation {number}, {name}? It is told to stop, as by a preemption.",
+            f"Cancel operation {number}, {operation.name}? It is told to stop, as by a preemption.",
             "Cancel it",
             lambda asked: asked.cancel(number),
             f"Operation {number} was told to stop.",

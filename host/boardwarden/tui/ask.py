@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button, Footer, Static
 
 
 class Ask(ModalScreen[bool]):
@@ -32,6 +32,7 @@ class Ask(ModalScreen[bool]):
             with Horizontal():
                 yield Button("No (n)", id="no")
                 yield Button(f"{self._yes} (y)", id="yes", variant="error")
+        yield Footer(show_command_palette=False)  # over the other one, whose keys rest
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Take the answer."""

@@ -11,7 +11,7 @@ from boardwarden.errors import BoardError, RequestRefused
 from boardwarden.transport.base import Transport
 
 from .tail import Printable, Tail
-from .track import Track
+from .track import REMEMBERED, Track
 
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
 _LOOK_S = 1.0
@@ -58,6 +58,7 @@ class Feed:
                 await asyncio.sleep(_AGAIN_S)
         await asyncio.gather(
             self._follow_samples(self.board),
+            self._recall(self.board),
             self._follow_events(self.board),
             self._follow_console(self.board),
             self._follow_meters(self.board),
@@ -78,6 +79,14 @@ class Feed:
                     self.track.gap()
                     self.events.put("the board restarted\n")
                 self.track.add(status)
+
+    async def _recall(self, board: Board) -> None:
+        """Have the track begin with what the board remembers of the time before."""
+        boot = board.status.board.boot_id
+        with contextlib.suppress(BoardError):  # an agent that does not tell it is as good
+            history = await board.fetch_history(tuple(REMEMBERED.values()), ("mean",))
+            if board.status.board.boot_id == boot:
+                self.track.recall(history, board.status.interval_s or 1.0)
 
     async def _follow_events(self, board: Board) -> None:
         async with contextlib.aclosing(board.events()) as events:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from boardwarden.history import History
 from boardwarden.models import Status
 
 _MOST = 600  # samples
+_LATE = 3  # intervals without a sample, and
+_LATE_S = 1.0  # so much more, are a gap
 
 Figure = float | None
 _READ: dict[str, Callable[[Status], Figure]] = {
@@ -18,6 +21,8 @@ _READ: dict[str, Callable[[Status], Figure]] = {
     "lag": lambda now: now.cpu.loop_lag_worst_s,
     "uptime": lambda now: now.cpu.uptime_s,
 }
+# What a board's own history has of these; it keeps neither garbage nor the longest steps.
+REMEMBERED = {"live": "memory", "cpu": "cpu"}
 
 
 class Track:
@@ -28,6 +33,10 @@ class Track:
 
     def add(self, status: Status) -> None:
         """Keep a sample's figures; the oldest go."""
+        before, now = self._last_uptime_s(), status.cpu.uptime_s
+        late_s = _LATE * (status.interval_s or 0.0) + _LATE_S
+        if before is not None and now is not None and now - before > late_s:
+            self.gap()
         for name, read in _READ.items():
             self._figures[name].append(read(status))
 
@@ -36,6 +45,28 @@ class Track:
         for figures in self._figures.values():
             if figures and figures[-1] is not None:
                 figures.append(None)
+
+    def recall(self, history: History, step_s: float) -> None:
+        """Put before the first sample what the board remembers of the time before, each `step_s`.
+
+        There it is the mean of a second, a minute or an hour, whichever is the shortest known.
+        """
+        first = next((time for time in self._figures["uptime"] if time is not None), None)
+        if first is None or step_s <= 0:
+            return
+        room = min(_MOST - len(self._figures["uptime"]), int(first / step_s))
+        times = [first - step_s * back for back in range(1, room + 1)]  # newest first
+        figures: dict[str, list[Figure]] = {name: [None] * room for name in _READ}
+        for name, metric in REMEMBERED.items():
+            figures[name] = [history.mean(metric, time) for time in times]
+        known = [at for each in figures.values() for at in range(room) if each[at] is not None]
+        figures["uptime"] = list(times)
+        for name, kept in self._figures.items():
+            kept.extendleft(figures[name][: max(known, default=-1) + 1])
+
+    def _last_uptime_s(self) -> Figure:
+        uptimes = self._figures["uptime"]
+        return uptimes[-1] if uptimes else None
 
     def last(self, name: str, count: int) -> list[Figure]:
         """Return a figure's last values, at most `count`, oldest first."""

@@ -99,4 +99,5 @@ def answer():
 
 
 measure("request_ping", answer, asked)
+measure("poll_ping", warden.poll, asked)
 tell("faults", 0, agent.faults)

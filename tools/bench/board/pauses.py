@@ -66,8 +66,14 @@ for _ in range(8):
     agent.step(True)
 gc.collect()
 line.hear(64, 1, 0, 78)  # another host
-began = now()
-agent.step(True)
-tell("longest_pause_at_subscription", passed(began))
+longest = polls = 0
+while polls == 0 or b"\x01" in agent.clock.news:
+    began = now()
+    agent.step(True)
+    longest = max(longest, passed(began))
+    polls += 1
+    gc.collect()
+tell("longest_pause_at_subscription", longest)
+tell("polls_at_subscription", 0, polls)
 tell("collections_by_the_agent", 0, agent.memory.collections - collections)
 tell("faults", 0, agent.faults)

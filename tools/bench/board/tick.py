@@ -11,6 +11,7 @@ from agents import fill_tables, keepalive, started, until_due
 from meter import measure, measure_each, nothing, tell
 from micropython import heap_lock, heap_unlock
 
+import warden
 from warden.sampler import PARTS
 from warden_schema import frame
 
@@ -35,8 +36,7 @@ def tick():
         memory.read_on()
 
 
-def poll():
-    agent.step(True)
+poll = warden.poll
 
 
 def locked_tick():
@@ -48,6 +48,16 @@ def locked_tick():
     heap_unlock()
     sampled = agent.values[0] != s or agent.values[1] != ms
     return 0 if sampled and uplink.sent != sent and agent.faults == faults else 1
+
+
+def hear():
+    keepalive(line, agent)
+
+
+def hear_between():
+    """As `hear`, between two samples: something was sent since the last time."""
+    session._sent_at_keepalive = -1
+    hear()
 
 
 measure_each("tick_watching", tick, due)
@@ -70,6 +80,9 @@ for _ in range(4):
 measure_each("tick_deciding", tick, due)
 measure("poll_deciding", poll, quiet)
 
+quiet()
+measure("poll_keepalive", poll, hear_between)
+
 held = fill_tables()
 for _ in range(8):
     quiet()
@@ -77,10 +90,6 @@ measure_each("tick_full", tick, due)
 tell("failures_under_heap_lock", 0, locked_tick() + locked_tick())
 measure("poll_full", poll, quiet)
 policy = agent.policy
-
-
-def hear():
-    keepalive(line, agent)
 
 
 def next_second():
@@ -114,7 +123,7 @@ measure("part_frame", lambda: frame.encode(payload, length, wire))
 measure("part_write", lambda: line.write(wire, 0, end))
 measure("part_clock", agent.clock.advance)
 measure("receive_nothing", session.receive, nothing)
-measure("receive_keepalive", session.receive, hear)
+measure("receive_keepalive", session.receive, hear_between)
 tell("wire_framed_sample", 0, end)
 tell("faults", 0, agent.faults)
 gc.collect()
