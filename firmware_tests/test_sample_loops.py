@@ -7,7 +7,7 @@ from harness import no_heap
 from loops_rig import UNKNOWN, Chance, both, fast, plain, word
 from warden_schema import codec
 
-_WORDS = 40  # of a sample, and what is behind its figures
+_WORDS = 43  # of a sample, and what is behind its figures
 _LAST = 5  # words that nobody may touch
 _PERIOD_MS = 29
 _COST_US = 30
@@ -20,6 +20,9 @@ _LAST_SENT = 36
 _USED_BYTES = 37
 _STORED = 38
 _SHIFT = 39
+_DUE_S = 40
+_DUE_MS = 41
+_LEFT_MS = 42
 _SENT = 0
 _LEFT = 1
 _PLACES = bytes(range(2, 24))
@@ -46,6 +49,16 @@ def _figure(chance):
     return value if value >= 0 else UNKNOWN
 
 
+def _check_due(values, late):
+    """See that the next sample is due when it should be, after one that was late by so many ms."""
+    interval, left = values[_INTERVAL], values[_LEFT_MS]
+    if interval:
+        assert 0 < left <= interval
+        assert (late + left) % interval == 0 if late > 0 else left == interval
+        due = values[_DUE_S] * 1000 + values[_DUE_MS]
+        assert due == values[0] * 1000 + values[1] + left and values[_DUE_MS] < 1000
+
+
 def test_a_sample_begins_the_same():
     quick, slow = both()
     chance = Chance(23)
@@ -68,10 +81,14 @@ def test_a_sample_begins_the_same():
             ms += chance.below(60_000) >> chance.below(16)
             s += ms // 1000 + (chance.below(7) // 6) * 40_000 * chance.below(2)
             ms %= 1000
+            one[_DUE_S] = other[_DUE_S] = max(0, s - chance.below(9) * chance.below(200) + 2)
+            one[_DUE_MS] = other[_DUE_MS] = chance.below(1000)
+            late = (s - one[_DUE_S]) * 1000 + ms - one[_DUE_MS]
             quick.renew(one, s, ms, busy, sent, threads, network)
             slow.renew(other, s, ms, busy, sent, threads, network)
             assert one == other, (s, ms, busy, sent, cost)
             seen.add(one[_INTERVAL])
+            _check_due(one, late)
         assert list(one[_WORDS:]) == [77] * _LAST
         assert one[11] == threads[0] and list(one[12:16]) == list(network)
         assert (one[0], one[1]) == (s, ms)
@@ -81,6 +98,7 @@ def test_a_sample_begins_the_same():
 def test_a_period_that_no_word_can_hold_ends_where_the_clocks_does():
     for kind in both():
         values = array("i", [0] * _WORDS)
+        values[_DUE_S] = 1_000_000
         kind.renew(values, 1_000_000, 0, 0, -1, array("i", [1]), array("i", [0] * 4))
         assert values[_PERIOD_MS] == 1 << 29
         kind.renew(values, 1_000_000, 7, 0, -1, array("i", [1]), array("i", [0] * 4))
@@ -285,7 +303,7 @@ def test_each_number_is_packed_as_msgpack_has_it():
 
 
 def test_neither_allocates():
-    values = array("i", [100, 5, 1000, 143_360, 90_000, 50_000] + [UNKNOWN] * 34)
+    values = array("i", [100, 5, 1000, 143_360, 90_000, 50_000] + [UNKNOWN] * 37)
     for place in range(_PERIOD_MS, _WORDS):
         values[place] = 0
     values[_BUDGET], values[_WANTED], values[_INTERVAL] = 10, 100, 100
@@ -305,6 +323,7 @@ def test_neither_allocates():
         crossed, tell, forecast = kind.crossed, kind.tell, kind.forecast
         with no_heap():
             for s in (200, 300, 400_000, 80_000_000):
+                values[_DUE_S] = s - 3
                 renew(values, s, 999, 16_000_000, 5, one, four)
                 load(values, cells, 5000)
                 heap(values, state)

@@ -39,6 +39,7 @@ _WANTED = const(32)
 _INTERVAL = const(33)
 _DUE_S = const(40)
 _DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 # What `loops.look` works on: see `plain`.
@@ -101,9 +102,7 @@ def _stepper(agent):
         left = 1000
         again = None
         if values[_INTERVAL]:
-            s = clock.s
-            ms = clock.ms
-            left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
+            left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
             if left <= 0:
                 take()
                 host_id = session is not None and session.host_id
@@ -112,13 +111,9 @@ def _stepper(agent):
                 else:
                     renew(host_id)
                     put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
-                interval = values[_INTERVAL]
+                left = values[_LEFT_MS]
                 if policy is not None and policy.ladder.level:
-                    interval = values[_WANTED]  # to look in time matters more than the budget now
-                left = interval - -left % interval  # those that are past are skipped
-                ms += left
-                values[_DUE_S] = s + ms // 1000
-                values[_DUE_MS] = ms % 1000
+                    left = agent.hurry()
             elif memory.reading:
                 memory.read_on()
         if policy is not None:
@@ -306,7 +301,8 @@ class Agent:
                 resting[_READING] = 0
         finally:
             if left <= 0:
-                memory.spent_us = 0
+                if memory.spent_us:
+                    memory.spent_us = 0
             self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
             resting[_STEPPING] = 0
         return wait
@@ -317,6 +313,18 @@ class Agent:
         if again and again * 1000 < left:
             resting[_RESTED] = resting[_BEGAN]
             resting[_REST_US] = left = again * 1000
+        return left
+
+    def hurry(self):
+        """Have the next sample as soon as was asked for; return the ms until then.
+
+        To look in time matters more than the budget now.
+        """
+        values = self.values
+        left = min(values[_LEFT_MS], values[_WANTED])
+        ms = self.clock.ms + left
+        values[_DUE_S] = self.clock.s + ms // 1000
+        values[_DUE_MS] = ms % 1000
         return left
 
     def _deliver(self):

@@ -93,7 +93,7 @@ def _teller(session, sample, uplink, clock):
         """
         if (
             session.due
-            or find(_DUE, 1) >= 0
+            or find(_DUE) >= 0
             or clock.s - session._heard_s > _SURE_S
             or uplink.at < uplink.end
             or not send(encode(0, uplink))

@@ -47,7 +47,8 @@ _COST_US = const(30)  # of that one, -1: not known
 _STORED = const(38)  # the storage's figure in the history
 _SHIFT = const(39)  # of the memory's there
 _DUE_S = const(40)  # when the next sample is due: the agent's
-_WORDS = const(42)
+# 42: ms from the newest one until then
+_WORDS = const(43)
 
 PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 

@@ -238,6 +238,9 @@ _LAST_SENT = const(36)
 _USED_BYTES = const(37)
 _STORED = const(38)
 _SHIFT = const(39)
+_DUE_S = const(40)
+_DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 @micropython.viper
@@ -416,6 +419,17 @@ def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, 
                 if interval < values[_WANTED]:
                     interval = values[_WANTED]
                 values[_INTERVAL] = interval
+    interval = values[_INTERVAL]
+    if interval != 0:
+        late = (s - values[_DUE_S]) * 1000 + ms - values[_DUE_MS]
+        left = interval
+        if late > 0:
+            left -= late - late // interval * interval
+        values[_LEFT_MS] = left
+        ms += left
+        late = ms // 1000
+        values[_DUE_S] = s + late
+        values[_DUE_MS] = ms - late * 1000
 
 
 # What the waits of asyncio are counted in: see `device/warden/load.py`.

@@ -229,6 +229,9 @@ _LAST_SENT = const(36)
 _USED_BYTES = const(37)
 _STORED = const(38)
 _SHIFT = const(39)
+_DUE_S = const(40)
+_DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 def pack_row(buf, at: int, row, count: int) -> int:
@@ -314,32 +317,7 @@ _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_BUSY_US = const(16_000_000)
 
 
-def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
-    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
-
-    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
-    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
-    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
-    `device/warden/governor.py`.
-    """
-    period = s - values[0]
-    period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
-    values[_PERIOD_MS] = period
-    values[0] = s
-    values[1] = ms
-    values[2] = values[_INTERVAL]
-    values[11] = threads[0]
-    values[12] = network[0]
-    values[13] = network[1]
-    values[14] = network[2]
-    values[15] = network[3]
-    values[22] = values[_WANTED]
-    values[23] = values[_BUDGET]
-    if period > 0:
-        values[16] = (busy + (period >> 1)) // period
-        if sent >= 0 and period < _SEEN_MS:
-            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
-    values[_LAST_SENT] = sent
+def _govern(values, busy: int, period: int) -> None:
     cost = values[_COST_US]
     if cost < 0:
         return
@@ -383,6 +361,43 @@ def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> No
         if interval < values[_WANTED]:
             interval = values[_WANTED]
         values[_INTERVAL] = interval
+
+
+def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
+    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
+
+    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
+    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
+    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
+    `device/warden/governor.py`. The next sample is due an interval after this one was.
+    """
+    period = s - values[0]
+    period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
+    values[_PERIOD_MS] = period
+    values[0] = s
+    values[1] = ms
+    values[2] = values[_INTERVAL]
+    values[11] = threads[0]
+    values[12] = network[0]
+    values[13] = network[1]
+    values[14] = network[2]
+    values[15] = network[3]
+    values[22] = values[_WANTED]
+    values[23] = values[_BUDGET]
+    if period > 0:
+        values[16] = (busy + (period >> 1)) // period
+        if sent >= 0 and period < _SEEN_MS:
+            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
+    values[_LAST_SENT] = sent
+    _govern(values, busy, period)
+    interval = values[_INTERVAL]
+    if interval:
+        late = (s - values[_DUE_S]) * 1000 + ms - values[_DUE_MS]
+        left = interval - late % interval if late > 0 else interval  # those that are past: skipped
+        values[_LEFT_MS] = left
+        ms += left
+        values[_DUE_S] = s + ms // 1000
+        values[_DUE_MS] = ms % 1000
 
 
 # What the waits of asyncio are counted in: see `device/warden/load.py`.
