@@ -131,6 +131,62 @@ def _stepper(agent):
     return _step
 
 
+def _waker(agent):
+    """Return _wake(), which hears what has arrived, does what is due, and returns for how many ms
+    there is no more.
+    """
+
+    def _wake(
+        agent=agent,
+        resting=agent._resting,
+        news=agent.clock.news,
+        memory=agent.memory,
+        session=agent.session,
+        ticks_us=agent.ticks_us,
+    ):
+        left = 0
+        try:
+            count = resting[_ARRIVED]
+            if count or resting[_READING]:
+                if count:
+                    session.hear(count)
+                if not news[0]:
+                    passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
+                    left = resting[_REST_US] - passed
+                    if count and left > 0 and session.due:
+                        left = agent._answer(resting, left)
+            if left > 0:
+                wait = left // 1000 + 1
+                if memory.reading:
+                    memory.read_on()
+            else:
+                resting[_REST_US] = 0  # as long as it is not done
+                resting[_RESTED] = resting[_BEGAN]
+                news[0] = 0
+                idle = resting[_IDLE_STEPS]
+                if idle:
+                    resting[_IDLE_STEPS] = 0
+                    agent.busy_us += idle * agent._idle_us
+                if memory.spent_us:  # in collections before a refusal
+                    agent.busy_us += memory.spent_us
+                wait = agent._step()
+                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
+            if memory.reading:
+                resting[_READING] = 1
+                if wait > _SLICE_PAUSE_MS:
+                    wait = _SLICE_PAUSE_MS
+            elif resting[_READING]:
+                resting[_READING] = 0
+        finally:
+            if left <= 0 and memory.spent_us:
+                memory.spent_us = 0
+            agent.busy_us += ticks_us() - resting[_BEGAN] & resting[_MASK]
+            resting[_STEPPING] = 0
+        return wait
+
+    return _wake
+
+
 class Agent:
     """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
@@ -190,6 +246,7 @@ class Agent:
             self._open_session(link)
         self.sampler.join(self)
         self._step = _stepper(self)
+        self._wake = _waker(self)
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -241,7 +298,7 @@ class Agent:
                 if wait:
                     wait = self._idle(resting, -wait)
                 else:
-                    wait = self._wake(resting)
+                    wait = self._wake()
                     worked = not resting[_IDLE_STEPS]
         except Exception:
             resting[_STEPPING] = 0
@@ -253,7 +310,12 @@ class Agent:
                 resting[_STEPPING] = 0
             if lock:
                 lock.release()
-        if worked and self.policy is not None:
+        policy = self.policy
+        if (
+            worked
+            and policy is not None
+            and (policy.ladder.due or policy.events.told != policy.events.seq)
+        ):
             self._deliver()
         return wait
 
@@ -265,46 +327,6 @@ class Agent:
         took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         self._idle_us = _mean(self._idle_us, took)
         resting[_STEPPING] = 0
-        return wait
-
-    def _wake(self, resting):
-        """Hear what has arrived, and do what is due; return the ms until there is more."""
-        memory = self.memory
-        left = 0
-        try:
-            count = resting[_ARRIVED]
-            if count:
-                self.session.hear(count)
-            if (count or resting[_READING]) and not self._news[0]:
-                passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
-                left = resting[_REST_US] - passed
-                if count and left > 0 and self.session.due:
-                    left = self._answer(resting, left)
-            if left > 0:
-                wait = left // 1000 + 1
-                if memory.reading:
-                    memory.read_on()
-            else:
-                resting[_REST_US] = 0  # as long as it is not done
-                resting[_RESTED] = resting[_BEGAN]
-                self._news[0] = 0
-                # … and in collections before a refusal.
-                self.busy_us += resting[_IDLE_STEPS] * self._idle_us + memory.spent_us
-                resting[_IDLE_STEPS] = 0
-                wait = self._step()
-                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
-            if memory.reading:
-                resting[_READING] = 1
-                if wait > _SLICE_PAUSE_MS:
-                    wait = _SLICE_PAUSE_MS
-            elif resting[_READING]:
-                resting[_READING] = 0
-        finally:
-            if left <= 0:
-                if memory.spent_us:
-                    memory.spent_us = 0
-            self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-            resting[_STEPPING] = 0
         return wait
 
     def _answer(self, resting, left):

@@ -11,6 +11,7 @@ from warden_schema import codec
 from warden_schema.frame import Reader
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import take as _take
+from warden_schema.loops import tell as _tell
 
 from .errors import Denied
 
@@ -80,12 +81,15 @@ def _teller(session, sample, uplink, clock):
 
     def tell_sample(
         session=session,
-        sample=sample,
         uplink=uplink,
         clock=clock,
         find=clock.news.find,
         send=uplink.send,
-        encode=sample.encode,
+        tell=_tell,
+        values=sample.values,
+        told=sample.told,
+        places=sample.places,
+        payload=uplink.payload,
     ):
         """Send a sample that was just taken, as pump() would; return whether that was all.
 
@@ -96,10 +100,10 @@ def _teller(session, sample, uplink, clock):
             or find(_DUE) >= 0
             or clock.s - session._heard_s > _SURE_S
             or uplink.at < uplink.end
-            or not send(encode(0, uplink))
+            or not send(tell(values, told, places, uplink.seq, payload))
         ):
             return False
-        sample.told[_SENT] = 1
+        told[_SENT] = 1
         return True
 
     return tell_sample

@@ -45,6 +45,7 @@ class Sample(Table):
             raise ValueError("too few values")
         self.values = values
         self.taken = False  # whether there has been one
+        self.places = _PLACES
         self.told = array("i", [0] * _WORDS)
         self.told[_BASE] = _FIRST_HALF
 

@@ -69,35 +69,21 @@ def _shift_for(total):
 # would allocate at each call.)
 
 
-def _beginner(agent):
-    def begin(
-        agent=agent,
-        uplink=agent.uplink,
-        clock=agent.clock,
-        values=agent.values,
-        threads=agent.threads.words,
-        network=agent.network.words,
-        renew=loops.renew,
-    ):
-        values[_FAULTS] = agent.faults
-        sent = -1 if uplink is None else uplink.sent
-        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
-        agent.busy_us = 0
-
-    return begin
-
-
-def _taker(sampler, agent, begin):
+def _taker(sampler, agent):
     def take(
         sampler=sampler,
         agent=agent,
-        begin=begin,
+        clock=agent.clock,
+        uplink=agent.uplink,
         memory=agent.memory,
         values=agent.values,
         ticks_us=agent.ticks_us,
         ticks_diff=agent.ticks_diff,
         read_load=agent.load.read,
         read_memory=agent.memory.read,
+        renew=loops.renew,
+        threads=agent.threads.words,
+        network=agent.network.words,
         keep=loops.keep,
         open_slots=agent.history.open_slots,
         ring=agent.history.ring,
@@ -105,7 +91,10 @@ def _taker(sampler, agent, begin):
         """Take a sample; allocates nothing. What it costs is looked at with the next one."""
         began = ticks_us()
         collected = memory.spent_us
-        begin()
+        values[_FAULTS] = agent.faults
+        sent = -1 if uplink is None else uplink.sent
+        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        agent.busy_us = 0
         read_load()
         read_memory()
         s = values[_UPTIME_S]
@@ -146,18 +135,27 @@ class Sampler:
         self._found = 0  # that of the sample that cost() took
         self.seldom_s = 0  # when the network or the storage is read again
         self.values[_SHIFT] = _shift_for(agent.memory.total)
-        begin = _beginner(agent)
-        self.take = _taker(self, agent, begin)
+        self.take = _taker(self, agent)
         self.parts = {
             "load": agent.load.read,
             "memory": agent.memory.read,
             "network": self._read_network,
             "storage": self._read_storage,
-            "figures": begin,
+            "figures": self._begin,
             "history": self._file,
             "policy": self._decide,
             "capabilities": self._compare,
         }
+
+    def _begin(self):
+        """Begin a sample as take() does."""
+        agent = self._agent
+        clock = agent.clock
+        values = self.values
+        sent = -1 if agent.uplink is None else agent.uplink.sent
+        threads, network = agent.threads.words, agent.network.words
+        loops.renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        agent.busy_us = 0
 
     def _file(self):
         self._found = self._agent.history.add(self.values[_UPTIME_S])
