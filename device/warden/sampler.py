@@ -136,16 +136,6 @@ class Sampler:
         self.seldom_s = 0  # when the network or the storage is read again
         self.values[_SHIFT] = _shift_for(agent.memory.total)
         self.take = _taker(self, agent)
-        self.parts = {
-            "load": agent.load.read,
-            "memory": agent.memory.read,
-            "network": self._read_network,
-            "storage": self._read_storage,
-            "figures": self._begin,
-            "history": self._file,
-            "policy": self._decide,
-            "capabilities": self._compare,
-        }
 
     def _begin(self):
         """Begin a sample as take() does."""
@@ -168,12 +158,27 @@ class Sampler:
         if self._agent.policy is not None:
             self._agent.policy.look(self.values[_PERIOD_MS])
 
+    def parts(self):
+        """Return what a sample consists of, a function for each of PARTS."""
+        agent = self._agent
+        return {
+            "load": agent.load.read,
+            "memory": agent.memory.read,
+            "network": self._read_network,
+            "storage": self._read_storage,
+            "figures": self._begin,
+            "history": self._file,
+            "policy": self._decide,
+            "capabilities": self._compare,
+        }
+
     def cost(self):
         """Take a sample; return what each of PARTS took of it, in µs."""
         ticks_us = self._agent.ticks_us
+        parts = self.parts()
         took = {}
         for name in _ORDER:
-            part = self.parts[name]
+            part = parts[name]
             began = ticks_us()
             part()
             took[name] = self._agent.ticks_diff(ticks_us(), began)
@@ -206,11 +211,14 @@ class Sampler:
             self.unknown = -1  # why there is no RSSI may be another reason now
 
     def _read_storage(self):
+        if self.values[_UPTIME_S] < self._agent.storage.due_s:
+            return 0
+        return self._scan()
+
+    def _scan(self):
         agent = self._agent
         storage = agent.storage
         took = 0
-        if self.values[_UPTIME_S] < storage.due_s:
-            return took
         if storage.due():
             began = agent.ticks_us()
             changed = storage.read()
