@@ -30,6 +30,7 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
+_NEVER_MS = const(0x3FFFFFFF)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
@@ -83,7 +84,7 @@ def _stepper(agent):
         agent=agent,
         clock=agent.clock,
         advance=agent.clock.advance,
-        is_due=agent.clock.due,
+        left_ms=agent.clock.left_ms,
         memory=agent.memory,
         news=agent.clock.news,
         find=agent.clock.news.find,
@@ -96,8 +97,12 @@ def _stepper(agent):
     ):
         advance()
         policy = agent.policy
-        if policy is not None and is_due():
-            policy.tick()
+        until = _NEVER_MS
+        if policy is not None:
+            until = left_ms()
+            if until <= 0:
+                policy.tick()
+                until = left_ms()
         put_off = False
         left = 1000
         again = None
@@ -116,10 +121,8 @@ def _stepper(agent):
                     left = agent.hurry()
             elif memory.reading:
                 memory.read_on()
-        if policy is not None:
-            until = clock.left_ms()
-            if until < left:
-                left = until if until > 0 else 1
+        if until < left:
+            left = until if until > 0 else 1
         agent._put_off = put_off
         if put_off:  # lest the application wait for a sample and rows at once
             news[0] = 1
