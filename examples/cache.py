@@ -1,7 +1,7 @@
 """A cache that gives memory back when it is short, in a plain loop: no asyncio, no host.
 
-The board watches how much of its heap is live. At `warn` it asks the cache for memory, until it is
-well again; when it is critical the cache gives all. Nobody has to look for it to work:
+The board watches how much of its heap is live. At `warn` it asks the cache for memory, until the
+figure is back at `clear`; at `critical` the cache gives back everything. No host is needed for it:
 
     boardwarden console --board sim:examples/cache.py
 """
@@ -25,7 +25,7 @@ def tile_at(place):
 
 
 def drop_tiles(level):
-    """Give back half of the tiles at warn, all of them when it is critical."""
+    """Give back half of the tiles at warn, all of them at critical."""
     count = len(tiles) if level > 1 else len(tiles) // 2
     for place in list(tiles)[:count]:
         del tiles[place]

@@ -23,7 +23,7 @@ def alarm(address: str, text: str) -> None:
 
 
 async def watch(address: str, limit: float, seen: dict[str, Board]) -> None:
-    """Follow a board for ever; one that is not there yet is tried again every three seconds."""
+    """Follow a board for ever; try again every three seconds while it is not there."""
     said = ""
     while True:
         try:
@@ -44,7 +44,7 @@ async def watch(address: str, limit: float, seen: dict[str, Board]) -> None:
 
 
 async def watch_memory(address: str, board: Board, limit: float) -> None:
-    """Alarm when more than `limit` of the heap is live, once, and again after it was well below."""
+    """Alarm once when more than `limit` of the heap is live; again only after it was well below."""
     high = False
     async for status in board.updates():
         live, total = status.memory.live_bytes, status.memory.total_bytes
@@ -56,7 +56,7 @@ async def watch_memory(address: str, board: Board, limit: float) -> None:
 
 
 async def watch_link(address: str, board: Board) -> None:
-    """Alarm when the board is lost; Board looks for it by itself."""
+    """Alarm when the board is lost; the library reconnects by itself."""
     connected = True
     async for _ in board.changes():
         if board.connected != connected:
@@ -65,7 +65,7 @@ async def watch_link(address: str, board: Board) -> None:
 
 
 async def watch_events(address: str, board: Board) -> None:
-    """Tell what the board itself found worth an alarm."""
+    """Pass on the events that deserve an alarm."""
     async for event in board.events():
         if event.kind in TELLING:
             alarm(address, f"{event.kind} {event.subject} {event.detail}")

@@ -1,8 +1,8 @@
-"""Sends a file to a board that runs receiver.py, and only when the board has a place for it.
+"""Sends a file to a board that runs receiver.py, once the board has room for it.
 
 Before a byte is sent the board grants an operation, the memory that the transfer takes there and
-the room for the file. Where it refuses, it says when to ask again; this program waits so long.
-Without asyncio: `boardwarden.open()`.
+the room for the file. If it refuses, it says when to ask again, and this program waits that long.
+It uses the API without asyncio, `boardwarden.open()`.
 
     python examples/host_update.py sim:examples/receiver.py 127.0.0.1:8770 FILE
     python examples/host_update.py /dev/ttyACM0 192.0.2.7:8770 FILE
@@ -27,7 +27,7 @@ PATIENCE_S = 60.0
 
 
 def granted(stack: ExitStack, ask: Callable[[], AbstractContextManager[object]]) -> None:
-    """Enter what `ask` returns, as soon as the board grants it; Denied when that takes too long."""
+    """Enter what `ask` returns once the board grants it; raise Denied if that takes too long."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:

@@ -1,9 +1,9 @@
 """A gateway whose uplink is down: what it should have sent piles up until memory is full.
 
-`make demo` runs it on two boards. It is the same program on both: where there is no `warden` it
-does without pictures and reports when there is no room for them, and dies all the same, of a
-MemoryError where it can do nothing else. With `warden`, the board warns, asks for memory back,
-refuses and ends what matters less, and the alarm goes on being watched.
+`make demo` runs it on two boards, the same program on both. Without `warden` it skips pictures and
+reports when there is no room for them, and still dies of a MemoryError where it has no choice. With
+`warden` the board warns, asks for memory back, refuses and stops what matters less, and keeps
+watching the alarm.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ REPORT_BYTES = 30_000
 
 
 class Gateway:
-    """What the program keeps: readings that wait for the uplink, and pictures it could redo."""
+    """What the program keeps: readings that wait for the uplink, and pictures it could redraw."""
 
     def __init__(self):
         self.readings = []
@@ -32,7 +32,7 @@ class Gateway:
         self.left_out = 0  # reports and pictures
 
     def drop_pictures(self, level):
-        """Give back what can be made again."""
+        """Give back what can be redrawn."""
         count = len(self.pictures)
         self.pictures.clear()
         return count * PICTURE_BYTES
@@ -56,7 +56,7 @@ class Gateway:
             await asyncio.sleep_ms(200)
 
     async def say(self):
-        """Print every second how far it came."""
+        """Print every second what has been done."""
         while True:
             await asyncio.sleep_ms(1000)
             print(f"{self.seen} readings, {self.watched} alarm checks")
@@ -90,7 +90,7 @@ class Gateway:
         self.reports += len(page) > 0
 
     async def keep_statistics(self):
-        """Count over what is kept, all the time, for nobody in a hurry."""
+        """Compute statistics all the time; nobody is in a hurry for them."""
         while True:
             try:
                 await self._keep_statistics()

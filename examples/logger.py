@@ -1,7 +1,7 @@
-"""A data logger on a card that fills up: each file has a lease, and the oldest one goes.
+"""A data logger on a card that fills up: each file has a lease, and the oldest makes room.
 
 The session's quota keeps the log from taking the whole card. Then somebody fills the card without
-asking, and the log makes room for itself. Where there is no card a disk in memory stands for it:
+asking, and the log gets by with less. Here a RAM disk stands in for the card:
 
     boardwarden console --board sim:examples/logger.py
 """
@@ -38,18 +38,18 @@ class RamDisk:
 
 
 class Log:
-    """Writes lines to files, each under a lease of its own; what was there before is left alone."""
+    """Writes lines to files, each under a lease of its own; leaves older files alone."""
 
     def __init__(self):
         self.lost = 0  # lines
         self._session = warden.session("log", storage=KEPT_FILES * FILE_BYTES)
-        self._kept = []  # (path, lease), the oldest first; the last one is being written
-        self.files = 0  # that were begun
+        self._kept = []  # (path, lease), oldest first; the last file is the one being written
+        self.files = 0  # begun so far
         self._number = max([int(n[4:]) for n in os.listdir(CARD) if n.startswith("log-")] or [0])
         self._begin_file()
 
     def write(self, line):
-        """Append a line; in a new file where the lease, or the card, has no room for it."""
+        """Append a line; begin a new file when the lease, or the card, has no room for it."""
         try:
             self._file.write(line)
             self._file.flush()
@@ -59,14 +59,14 @@ class Log:
             try:
                 self._begin_file()
                 self._file.write(line)
-            except warden.Denied:  # not even by removing all but the last file
+            except warden.Denied:  # although all but the last file were removed
                 self.lost += 1
 
     def _begin_file(self):
         lease = self._room()
         if self._kept:
             self._file.close()
-            self._kept[-1][1].commit()  # no more comes: what it took can be seen on the card
+            self._kept[-1][1].commit()  # nothing more comes: what it took shows on the card
         self.files += 1
         self._number += 1
         path = f"{CARD}/log-{self._number}"
@@ -75,7 +75,7 @@ class Log:
         print(f"{path} begun, {len(self._kept)} kept")
 
     def _room(self):
-        """Return a lease for one file; old files go until there is one."""
+        """Return a lease for one file; remove old files until there is one."""
         while True:
             try:
                 options = {"owner": "log", "ttl_ms": None, "mount": CARD, "session": self._session}
@@ -101,7 +101,7 @@ async def write_log(log):
 
 
 async def fill_the_card(log):
-    """Once the log is as long as it may be, fill the card with pictures, and ask nobody."""
+    """Once the log has its full length, fill the card with pictures, without asking."""
     while log.files < KEPT_FILES + 2:
         await asyncio.sleep_ms(100)
     pictures = 0

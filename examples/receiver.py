@@ -1,7 +1,7 @@
-"""Takes a file over TCP, as an update comes, and puts it in place only if it came whole.
+"""Receives a file over TCP, such as an update, and puts it in place only if it is complete.
 
-The board's own work goes on meanwhile. Who sends asks the agent first, over its own line, for an
-operation and for room: see host_update.py, which does so.
+The board's own work goes on meanwhile. The sender first asks the agent, over the agent's own link,
+for an operation and for room: see host_update.py.
 
     python examples/host_update.py sim:examples/receiver.py 127.0.0.1:8770 FILE
 """
@@ -17,7 +17,7 @@ NEW, PLACE = "update.new", "update.bin"
 
 
 async def receive(reader, writer):
-    """Take a line with size and SHA-256, then the bytes; answer with a line: how it went."""
+    """Read a line with size and SHA-256, then the bytes; answer how it went."""
     try:
         words = (await reader.readline()).decode().split()
         digest = await store(reader, int(words[0]))

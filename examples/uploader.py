@@ -1,7 +1,7 @@
-"""An upload worker that gives way to alarms and goes on where it was, and that ends cleanly.
+"""An upload worker that gives way to alarms, resumes where it stopped, and ends cleanly.
 
 The radio carries one thing at a time: one operation. Uploads are LOW, so an alarm, which is HIGH,
-takes their place. When the radio is turned off the worker is cancelled, and the rest waits:
+preempts them. When the radio is turned off the worker is cancelled, and the rest stays queued:
 
     boardwarden console --board sim:examples/uploader.py
     boardwarden watch --board sim:examples/uploader.py
@@ -15,7 +15,7 @@ CHUNK_BYTES = 4096
 
 
 class Upload:
-    """Something to be sent, and how much of it was."""
+    """Something to send, and how much of it has been sent."""
 
     def __init__(self, name, size):
         self.name = name
@@ -29,7 +29,7 @@ async def send(chunk):
 
 
 async def upload_all(waiting):
-    """Send what waits, one after the other, each as an operation that may be stopped."""
+    """Send what is queued, one after the other, each as an operation that may be stopped."""
     while waiting:
         upload = waiting[0]
         op = None
@@ -44,12 +44,12 @@ async def upload_all(waiting):
             await asyncio.sleep_ms(error.retry_after_ms or 500)
         except asyncio.CancelledError:
             if op is None or op.told_why() is None:
-                raise  # the task is cancelled, not only what it was doing
+                raise  # the task itself was cancelled, not only its operation
             print(f"{upload.name}: {op.told_why()} at {upload.sent} bytes")
 
 
 async def send_rest(upload, op):
-    """Send what is left of it, and tell how far it is."""
+    """Send the rest, and report progress."""
     if upload.sent:
         print(f"{upload.name}: goes on at {upload.sent} bytes")
     chunk = bytearray(CHUNK_BYTES)
@@ -61,7 +61,7 @@ async def send_rest(upload, op):
 
 
 async def alarm():
-    """Send an alarm: it gets the radio at once, whoever has it."""
+    """Send an alarm: it gets the radio at once, even from an upload."""
     async with warden.operation("alarm", priority=warden.HIGH):
         await asyncio.sleep_ms(100)
         print("alarm sent")
@@ -75,7 +75,7 @@ async def main():
         pictures += 1
         waiting.append(Upload(f"picture {pictures}", 80 * CHUNK_BYTES))
         worker = warden.spawn(upload_all(waiting), name="uploader", priority=warden.LOW)
-        for _ in range(2):  # so long is the radio on
+        for _ in range(2):  # that is how long the radio is on
             await asyncio.sleep_ms(500)
             await alarm()
         worker.cancel()

@@ -1,7 +1,7 @@
-"""Threads with names, of which one gives way: a checksum in the background, settings in between.
+"""Named threads, one of which gives way: a checksum in the background, interrupted by settings.
 
-The main thread runs the agent in its loop. `boardwarden top` shows the threads by name, `ops` how
-far the checksum is:
+The main thread runs the agent in its loop. `boardwarden top` shows the threads by name, `ops` the
+progress of the checksum:
 
     boardwarden console --board sim:examples/workers.py
     boardwarden top --board sim:examples/workers.py
@@ -12,14 +12,13 @@ import time
 
 import warden
 
-warden.start(
-    interval_ms=250, max_operations=1
-)  # before anything imports _thread, so that threads are counted
+# Before anything imports _thread, so that threads are counted.
+warden.start(interval_ms=250, max_operations=1)
 
 from _thread import allocate_lock  # noqa: E402
 
 PARTS = 100
-lock = allocate_lock()  # for what threads share; the agent's own tables have theirs
+lock = allocate_lock()  # for what the threads share; the agent locks its own tables
 readings = []
 news = []  # to be printed by the main thread
 
@@ -34,7 +33,7 @@ def measure():
 
 
 def check_firmware():
-    """Compute a checksum over and over; begin anew when something more urgent came."""
+    """Compute a checksum over and over; start again after something more urgent."""
     while True:
         said = "checksum done"
         try:
@@ -54,7 +53,7 @@ def check_firmware():
 
 
 def save_settings():
-    """Write to the flash, while nobody reads it."""
+    """Write to the flash while nobody reads it."""
     with warden.operation("settings", priority=warden.HIGH):  # waits for the thread to stop
         print("settings saved")
 

@@ -127,3 +127,31 @@ def test_after_a_fault_of_its_own_it_tries_again_at_the_next_poll():
     agent.step(True)
     assert agent.faults == 1
     assert agent.values[0] == 1
+
+
+def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
+    stopped = 0
+    for due in (False, True):
+        for after in range(1, 8):
+            made = Counting()
+            agent, ticks_us = made.agent, made.agent.ticks_us
+            left = [after]
+
+            def interrupted(left=left, ticks_us=ticks_us):
+                left[0] -= 1
+                if not left[0]:
+                    raise KeyboardInterrupt
+                return ticks_us()
+
+            made.rig.board.ticks.pass_ms(1000 if due else 1)
+            agent._news[0] = 1 if due else 0
+            agent._resting[6] = 0  # so that the next one that finds nothing is timed
+            agent.ticks_us = interrupted
+            try:
+                agent.step(True)
+            except KeyboardInterrupt:
+                stopped += 1
+            agent.ticks_us = ticks_us
+            assert made.did_something(1000), (due, after)
+            assert agent.faults == 0
+    assert stopped >= 4, stopped

@@ -195,7 +195,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
     await alloc.alloc(link, wanted(), False)
     number = board.policy._next_id - 1
     assert lines(capsys) == [
-        f"lease {number}: 4.0 KB of memory, until 0.1 s have passed",
+        f"lease {number}: 4.0 KB of memory, for 0.1 s",
         f"released lease {number}",
     ]
     asked = next(asked for operation, asked in board.done if operation == ids.ALLOCATE)
@@ -209,7 +209,7 @@ async def test_alloc_says_why_it_is_denied(board, link, capsys):
         await alloc.alloc(link, wanted(10**6), True)
     assert caught.value.status == 3
     assert str(caught.value) == (
-        "Denied: so much memory is not free; 90 KB can be had; "
+        "Denied: not enough memory is free; 90 KB are available; "
         f"in the way: lease 7 of {LONG} (8.0 KB); try again in 2 s."
     )
     told = json.loads(capsys.readouterr().out)["denied"]
@@ -373,11 +373,11 @@ def test_denials_in_words():
     assert isinstance(cpu, Denied)
     holder = Lease(id=3, resource=ResourceType.CPU_TIME, amount=0.5)
     assert grant_view.denial(cpu, ResourceType.CPU_TIME, [holder]) == (
-        "Denied: so much of the core is not free; 15 % can be had; in the way: lease 3 (50 %), 9."
+        "Denied: not enough of the core is free; 15 % are available; in the way: lease 3 (50 %), 9."
     )
     pressure = refusals.refusal(ids.DENIED, ["pressure", None, None, []])
     assert isinstance(pressure, Denied)
-    assert "memory is so short" in grant_view.denial(pressure, MEMORY, [])
+    assert "only high priorities" in grant_view.denial(pressure, MEMORY, [])
 
 
 def test_a_denial_anywhere_is_status_3(capsys):

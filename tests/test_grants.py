@@ -324,7 +324,7 @@ def test_a_denial_says_all_that_the_board_said() -> None:
     assert (error.reason, error.available, error.retry_after_s) == ("memory", 4096, 1.5)
     assert error.blockers == (3, 9)
     assert str(error) == (
-        "Denied: so much memory is not free; 4096 bytes can be had; in the way: 3, 9; "
+        "Denied: not enough memory is free; 4096 bytes are available; in the way: 3, 9; "
         "try again in 1.5 s."
     )
 

@@ -309,7 +309,7 @@ class Agent:
             worked = True
             wait = 1000
         finally:
-            if not wait:
+            if wait <= 0:  # it was left in the middle
                 resting[_STEPPING] = 0
             if lock:
                 lock.release()

@@ -187,7 +187,7 @@ def operations():
 
 
 def session(name, **quotas):
-    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms. `Denied` if full."""
+    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms; or `Denied`."""
     return _policy().sessions.open(name, **quotas)
 
 

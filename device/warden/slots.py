@@ -225,6 +225,8 @@ class Operations(Timed):
                 op.lease = None
                 op.memory = memory
                 self._more[row] = 1
+            if state == WAITING:
+                op.timeout_ms = timeout_ms
             self._next_id = op.id % _MAX_ID + 1
             self._free[row] = 0
             self.table[row] = op
@@ -232,7 +234,6 @@ class Operations(Timed):
                 self._places += 1
                 _run(self, op, row, timeout_ms)
             else:
-                op.timeout_ms = timeout_ms
                 self._line_up(op, row, free, wait_ms)
         finally:
             self.release()

@@ -21,7 +21,7 @@ def size(name: str, text: str) -> int:
     """Return a number of bytes: 8192, 8k, 1.5M; k is 1024."""
     match = _SIZE.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{name} must be a number of bytes, as 8192, 8k or 1M, not {text!r}.")
+        raise ValueError(f"{name} must be a number of bytes, such as 8192, 8k or 1M, not {text!r}.")
     return round(float(match[1]) * _FACTORS[match[2].lower()])
 
 
@@ -31,14 +31,14 @@ def fraction(name: str, text: str) -> float:
     try:
         return float(number[:-1]) / 100 if number.endswith("%") else float(number)
     except ValueError:
-        raise ValueError(f"{name} must be a fraction, as 0.25 or 25%, not {text!r}.") from None
+        raise ValueError(f"{name} must be a fraction, such as 0.25 or 25%, not {text!r}.") from None
 
 
 def seconds(name: str, text: str) -> float:
     """Return a time in seconds: 30, 30 s, 200 ms, 5 min, 2 h, 1 d."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{name} must be a time, as 30 s, 200 ms or 5 min, not {text!r}.")
+        raise ValueError(f"{name} must be a time, such as 30 s, 200 ms or 5 min, not {text!r}.")
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 

@@ -15,14 +15,14 @@ _SENTENCES = {
 }
 _NOT_FOUND = "The board has no lease or operation of that id; it may have ended."
 _REASONS = {
-    "memory": "so much memory is not free",
-    "storage": "so much storage is not free",
-    "cpu_time": "so much of the core is not free",
-    "bandwidth": "so much bandwidth is not free",
-    "fragmented": "no free block of memory is so large",
+    "memory": "not enough memory is free",
+    "storage": "not enough storage is free",
+    "cpu_time": "not enough of the core is free",
+    "bandwidth": "not enough bandwidth is free",
+    "fragmented": "no free block of memory is large enough",
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
-    "pressure": "memory is so short that only high priorities get any",
+    "pressure": "a protected figure is critical, so only high priorities are granted any",
     "collected": "garbage was collected only just now",
     "gc_off": "the application has switched collections off",
     "keep:no_files": "the board has no file system to keep a policy in",
@@ -56,7 +56,7 @@ def denied(
     """Return the error for a reason, with a sentence that tells all of it."""
     parts = [_REASONS.get(reason) or _other(reason)]
     if available is not None:
-        parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} can be had")
+        parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} are available")
     if blockers:
         parts.append(f"in the way: {', '.join(map(str, blockers))}")
     if retry_after_s is not None:

@@ -51,7 +51,7 @@ async def _hold(
         print_json({"lease": lease.to_dict()})
     else:
         what = f"{amount(lease.resource, lease.amount)} of {word(lease.resource)}"
-        print_line(f"lease {lease.id}: {what}, until {_until(wanted)}")
+        print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
     interrupted = await _held(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
         async with answer():
@@ -122,5 +122,5 @@ def _interrupts() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(signal.SIGINT)
 
 
-def _until(wanted: Wanted) -> str:
-    return "Ctrl-C" if wanted.seconds is None else f"{wanted.seconds:g} s have passed"
+def _how_long(wanted: Wanted) -> str:
+    return "until Ctrl-C" if wanted.seconds is None else f"for {wanted.seconds:g} s"

@@ -112,7 +112,7 @@ def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> st
     """Return why a lease was denied, who has what, and when to try again, in one sentence."""
     parts = [str(error).removeprefix("Denied: ").split(";")[0].rstrip(".")]
     if error.available is not None:
-        parts.append(f"{amount(resource, error.available)} can be had")
+        parts.append(f"{amount(resource, error.available)} are available")
     if error.blockers:
         known = {lease.id: lease for lease in leases}
         holders = ", ".join(_holder(number, known.get(number)) for number in error.blockers)
