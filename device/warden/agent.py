@@ -145,7 +145,6 @@ def _waker(agent):
         news=agent.clock.news,
         memory=agent.memory,
         session=agent.session,
-        ticks_us=agent.ticks_us,
     ):
         left = 0
         try:
@@ -183,7 +182,7 @@ def _waker(agent):
         finally:
             if left <= 0 and memory.spent_us:
                 memory.spent_us = 0
-            agent.busy_us += ticks_us() - resting[_BEGAN] & resting[_MASK]
+            agent.busy_us += agent.ticks_us() - resting[_BEGAN] & resting[_MASK]
             resting[_STEPPING] = 0
         return wait
 
