@@ -81,7 +81,7 @@ def test_a_subscription_gets_hello_sample_and_synced():
     told = Rig().subscribe()
     assert _kinds(told) == [1, 3, 5]
     assert told[0][2:6] == [1, _MINOR, _HOST, 5]
-    assert told[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] + [None] * 5]
+    assert told[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] * 3 + [None] * 3]
     assert told[2] == [5, 2, _HOST]
 
 

@@ -7,7 +7,7 @@ from harness import no_heap
 from loops_rig import UNKNOWN, Chance, both, fast, plain, word
 from warden_schema import codec
 
-_WORDS = 40  # of a sample, and what is behind its figures
+_WORDS = 43  # of a sample, and what is behind its figures
 _LAST = 5  # words that nobody may touch
 _PERIOD_MS = 29
 _COST_US = 30
@@ -20,6 +20,9 @@ _LAST_SENT = 36
 _USED_BYTES = 37
 _STORED = 38
 _SHIFT = 39
+_DUE_S = 40
+_DUE_MS = 41
+_LEFT_MS = 42
 _SENT = 0
 _LEFT = 1
 _PLACES = bytes(range(2, 24))
@@ -46,6 +49,16 @@ def _figure(chance):
     return value if value >= 0 else UNKNOWN
 
 
+def _check_due(values, late):
+    """See that the next sample is due when it should be, after one that was late by so many ms."""
+    interval, left = values[_INTERVAL], values[_LEFT_MS]
+    if interval:
+        assert 0 < left <= interval
+        assert (late + left) % interval == 0 if late > 0 else left == interval
+        due = values[_DUE_S] * 1000 + values[_DUE_MS]
+        assert due == values[0] * 1000 + values[1] + left and values[_DUE_MS] < 1000
+
+
 def test_a_sample_begins_the_same():
     quick, slow = both()
     chance = Chance(23)
@@ -68,10 +81,14 @@ def test_a_sample_begins_the_same():
             ms += chance.below(60_000) >> chance.below(16)
             s += ms // 1000 + (chance.below(7) // 6) * 40_000 * chance.below(2)
             ms %= 1000
+            one[_DUE_S] = other[_DUE_S] = max(0, s - chance.below(9) * chance.below(200) + 2)
+            one[_DUE_MS] = other[_DUE_MS] = chance.below(1000)
+            late = (s - one[_DUE_S]) * 1000 + ms - one[_DUE_MS]
             quick.renew(one, s, ms, busy, sent, threads, network)
             slow.renew(other, s, ms, busy, sent, threads, network)
             assert one == other, (s, ms, busy, sent, cost)
             seen.add(one[_INTERVAL])
+            _check_due(one, late)
         assert list(one[_WORDS:]) == [77] * _LAST
         assert one[11] == threads[0] and list(one[12:16]) == list(network)
         assert (one[0], one[1]) == (s, ms)
@@ -81,6 +98,7 @@ def test_a_sample_begins_the_same():
 def test_a_period_that_no_word_can_hold_ends_where_the_clocks_does():
     for kind in both():
         values = array("i", [0] * _WORDS)
+        values[_DUE_S] = 1_000_000
         kind.renew(values, 1_000_000, 0, 0, -1, array("i", [1]), array("i", [0] * 4))
         assert values[_PERIOD_MS] == 1 << 29
         kind.renew(values, 1_000_000, 7, 0, -1, array("i", [1]), array("i", [0] * 4))
@@ -159,9 +177,9 @@ def test_filing_is_the_same():
         values[_STORED] = _figure(chance)
         values[_SHIFT] = chance.below(15)
         kept = array("i", values)
-        known = slow.keep(values, slots[1], rings[1], s)
-        assert quick.keep(values, slots[0], rings[0], s) == known, (turn, values)
-        assert known == sum([1 << place for place in range(24) if values[place] != UNKNOWN])
+        unknown = slow.keep(values, slots[1], rings[1], s)
+        assert quick.keep(values, slots[0], rings[0], s) == unknown, (turn, values)
+        assert unknown == sum([1 << 15 - at for at in range(5, 16) if values[at] == UNKNOWN])
         _same((slots, rings, (kept, values)), turn)
         s += (0, 1, 1, 1, 2, 40, 60, 61, 130, 4000)[chance.below(10 if turn % 9 == 0 else 5)]
         if turn == 800:
@@ -244,7 +262,7 @@ def test_telling_is_the_same():
     counts = set()
     values = array("i", [word(chance) for _ in range(24)])
     values[0], values[1] = 5, 0
-    told = [array("i", [0] * 66 + [77]) for _ in range(2)]
+    told = [array("i", [0, 0, 0, 0, 0, 6] + [0] * 61 + [77]) for _ in range(2)]
     for turn in range(500):
         seq = chance.below(0x10000) >> chance.below(16)
         values[2] = chance.below(60_000) if turn % 11 == 0 else 1000
@@ -264,7 +282,7 @@ def test_telling_is_the_same():
         values[1] = chance.below(1000)
         for _ in range(chance.below(14 if turn % 9 == 0 else 4)):
             values[6 + chance.below(18)] = word(chance)
-    assert told[0][66] == 77
+    assert told[0][67] == 77
     assert counts.issuperset(((3, 3), (16, 5), (16, 6), (16, 7))), counts
 
 
@@ -274,7 +292,7 @@ def test_each_number_is_packed_as_msgpack_has_it():
     for kind in both():
         for number in WORDS:
             values = array("i", [number] * 24)
-            payload = _told(kind, values, array("i", [0] * 66), 300)
+            payload = _told(kind, values, array("i", [0, 0, 0, 0, 0, 6] + [0] * 61), 300)
             message = codec.decode(bytearray(payload), len(payload))
             assert message[2] == [None if number == UNKNOWN else number] * 24
             if number != UNKNOWN:
@@ -285,7 +303,7 @@ def test_each_number_is_packed_as_msgpack_has_it():
 
 
 def test_neither_allocates():
-    values = array("i", [100, 5, 1000, 143_360, 90_000, 50_000] + [UNKNOWN] * 34)
+    values = array("i", [100, 5, 1000, 143_360, 90_000, 50_000] + [UNKNOWN] * 37)
     for place in range(_PERIOD_MS, _WORDS):
         values[place] = 0
     values[_BUDGET], values[_WANTED], values[_INTERVAL] = 10, 100, 100
@@ -296,7 +314,7 @@ def test_neither_allocates():
     slots = array("i", [0] * 51)
     ring = array("H", [0] * 1728)
     rows = array("i", [4, 201, 0, 0] * 8)
-    told = array("i", [0] * 66)
+    told = array("i", [0, 0, 0, 0, 0, 6] + [0] * 61)
     payload = bytearray(128)
     points = array("i", [0] * 12)
     least = b"\x01" * 7
@@ -305,6 +323,7 @@ def test_neither_allocates():
         crossed, tell, forecast = kind.crossed, kind.tell, kind.forecast
         with no_heap():
             for s in (200, 300, 400_000, 80_000_000):
+                values[_DUE_S] = s - 3
                 renew(values, s, 999, 16_000_000, 5, one, four)
                 load(values, cells, 5000)
                 heap(values, state)

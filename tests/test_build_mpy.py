@@ -100,7 +100,8 @@ warden.stop()
 values = [None, 5, 0, 200, 60000, 1000000, -1]
 words = array("i", ([-0x40000000] + values[1:]) * 4)
 payload, wire = bytearray(128), bytearray(260)
-length = loops.tell(words, array("i", [0] * 66), bytes(range(2, 24)), 5, payload)
+told = array("i", [0, 0, 0, 0, 0, 6] + [0] * 61)
+length = loops.tell(words, told, bytes(range(2, 24)), 5, payload)
 end = frame.encode(payload, length, wire)
 reader = frame.Reader(128)
 assert reader.take(wire, 0, end) == end

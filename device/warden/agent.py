@@ -31,6 +31,7 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
 _NEXT_US = const(1999)
+_NEVER_MS = const(0x3FFFFFFF)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
@@ -40,6 +41,7 @@ _WANTED = const(32)
 _INTERVAL = const(33)
 _DUE_S = const(40)
 _DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 # What `loops.look` works on: see `plain`.
@@ -83,7 +85,7 @@ def _stepper(agent):
         agent=agent,
         clock=agent.clock,
         advance=agent.clock.advance,
-        is_due=agent.clock.due,
+        left_ms=agent.clock.left_ms,
         memory=agent.memory,
         news=agent.clock.news,
         find=agent.clock.news.find,
@@ -96,15 +98,17 @@ def _stepper(agent):
     ):
         advance()
         policy = agent.policy
-        if policy is not None and is_due():
-            policy.tick()
+        until = _NEVER_MS
+        if policy is not None:
+            until = left_ms()
+            if until <= 0:
+                policy.tick()
+                until = left_ms()
         put_off = False
         left = 1000
         again = None
         if values[_INTERVAL]:
-            s = clock.s
-            ms = clock.ms
-            left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
+            left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
             if left <= 0:
                 take()
                 host_id = session is not None and session.host_id
@@ -113,19 +117,13 @@ def _stepper(agent):
                 else:
                     renew(host_id)
                     put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
-                interval = values[_INTERVAL]
+                left = values[_LEFT_MS]
                 if policy is not None and policy.ladder.level:
-                    interval = values[_WANTED]  # to look in time matters more than the budget now
-                left = interval - -left % interval  # those that are past are skipped
-                ms += left
-                values[_DUE_S] = s + ms // 1000
-                values[_DUE_MS] = ms % 1000
+                    left = agent.hurry()
             elif memory.reading:
                 memory.read_on()
-        if policy is not None:
-            until = clock.left_ms()
-            if until < left:
-                left = until if until > 0 else 1
+        if until < left:
+            left = until if until > 0 else 1
         agent._put_off = put_off
         if put_off:  # lest the application wait for a sample and rows at once
             news[0] = 1
@@ -135,6 +133,64 @@ def _stepper(agent):
         return again if again and again < left else left
 
     return _step
+
+
+def _waker(agent):
+    """Return _wake(), which hears what has arrived, does what is due, and returns for how many ms
+    there is no more.
+    """
+
+    def _wake(
+        agent=agent,
+        resting=agent._resting,
+        news=agent.clock.news,
+        memory=agent.memory,
+        session=agent.session,
+    ):
+        left = 0
+        try:
+            count = resting[_ARRIVED]
+            if count or resting[_READING]:
+                if count:
+                    session.hear(count)
+                if not news[0]:
+                    passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
+                    left = resting[_REST_US] - passed
+                    if count and left > 0 and session.due:
+                        left = agent._answer(resting, left)
+                elif count and session.subscribed:  # it is told from the next turn on
+                    session.subscribed = False
+                    left = _NEXT_US
+            if left > 0:
+                wait = left // 1000 + 1
+                if memory.reading:
+                    memory.read_on()
+            else:
+                resting[_REST_US] = 0  # as long as it is not done
+                resting[_RESTED] = resting[_BEGAN]
+                news[0] = 0
+                idle = resting[_IDLE_STEPS]
+                if idle:
+                    resting[_IDLE_STEPS] = 0
+                    agent.busy_us += idle * agent._idle_us
+                if memory.spent_us:  # in collections before a refusal
+                    agent.busy_us += memory.spent_us
+                wait = agent._step()
+                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
+            if memory.reading:
+                resting[_READING] = 1
+                if wait > _SLICE_PAUSE_MS:
+                    wait = _SLICE_PAUSE_MS
+            elif resting[_READING]:
+                resting[_READING] = 0
+        finally:
+            if left <= 0 and memory.spent_us:
+                memory.spent_us = 0
+            agent.busy_us += agent.ticks_us() - resting[_BEGAN] & resting[_MASK]
+            resting[_STEPPING] = 0
+        return wait
+
+    return _wake
 
 
 class Agent:
@@ -196,6 +252,7 @@ class Agent:
             self._open_session(link)
         self.sampler.join(self)
         self._step = _stepper(self)
+        self._wake = _waker(self)
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -247,7 +304,7 @@ class Agent:
                 if wait:
                     wait = self._idle(resting, -wait)
                 else:
-                    wait = self._wake(resting)
+                    wait = self._wake()
                     worked = not resting[_IDLE_STEPS]
         except Exception:
             resting[_STEPPING] = 0
@@ -259,7 +316,12 @@ class Agent:
                 resting[_STEPPING] = 0
             if lock:
                 lock.release()
-        if worked and self.policy is not None:
+        policy = self.policy
+        if (
+            worked
+            and policy is not None
+            and (policy.ladder.due or policy.events.told != policy.events.seq)
+        ):
             self._deliver()
         return wait
 
@@ -273,55 +335,24 @@ class Agent:
         resting[_STEPPING] = 0
         return wait
 
-    def _wake(self, resting):
-        """Hear what has arrived, and do what is due; return the ms until there is more."""
-        memory = self.memory
-        left = 0
-        try:
-            count = resting[_ARRIVED]
-            if count:
-                self.session.hear(count)
-            if count or resting[_READING]:
-                if not self._news[0]:
-                    passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
-                    left = resting[_REST_US] - passed
-                    if count and left > 0 and self.session.due:
-                        left = self._answer(resting, left)
-                elif count and self.session.subscribed:  # it is told from the next turn on
-                    self.session.subscribed = False
-                    left = _NEXT_US
-            if left > 0:
-                wait = left // 1000 + 1
-                if memory.reading:
-                    memory.read_on()
-            else:
-                resting[_REST_US] = 0  # as long as it is not done
-                resting[_RESTED] = resting[_BEGAN]
-                self._news[0] = 0
-                # … and in collections before a refusal.
-                self.busy_us += resting[_IDLE_STEPS] * self._idle_us + memory.spent_us
-                resting[_IDLE_STEPS] = 0
-                wait = self._step()
-                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
-            if memory.reading:
-                resting[_READING] = 1
-                if wait > _SLICE_PAUSE_MS:
-                    wait = _SLICE_PAUSE_MS
-            elif resting[_READING]:
-                resting[_READING] = 0
-        finally:
-            if left <= 0:
-                memory.spent_us = 0
-            self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-            resting[_STEPPING] = 0
-        return wait
-
     def _answer(self, resting, left):
         """Tell what the host that was heard waits for; return the µs until there is more to do."""
         again = self.session.pump()
         if again and again * 1000 < left:
             resting[_RESTED] = resting[_BEGAN]
             resting[_REST_US] = left = again * 1000
+        return left
+
+    def hurry(self):
+        """Have the next sample as soon as was asked for; return the ms until then.
+
+        To look in time matters more than the budget now.
+        """
+        values = self.values
+        left = min(values[_LEFT_MS], values[_WANTED])
+        ms = self.clock.ms + left
+        values[_DUE_S] = self.clock.s + ms // 1000
+        values[_DUE_MS] = ms % 1000
         return left
 
     def _deliver(self):

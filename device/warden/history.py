@@ -39,7 +39,7 @@ class History:
     def add(self, s):
         """File the sample under uptime s (seconds, never less than before); allocates nothing.
 
-        Return a bit for each of its values that is known, the lowest for the first.
+        Return a bit for each of its values, from live to received bytes, that is not known.
         """
         return loops.keep(self._values, self.open_slots, self.ring, s)
 

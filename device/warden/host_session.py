@@ -11,6 +11,7 @@ from warden_schema import codec
 from warden_schema.frame import Reader
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import take as _take
+from warden_schema.loops import tell as _tell
 
 from .errors import Denied
 
@@ -54,7 +55,10 @@ _DENIED = const(4)
 _NOT_FOUND = const(5)
 
 _DUE = b"\x01"  # in a table's flags, and in the clock's news
-_DROPPED_FRAMES = const(18)  # in the sample
+# In the sample.
+_DROPPED_FRAMES = const(18)
+_SKIPPED_FRAMES = const(19)
+_BAD_FRAMES = const(20)
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
@@ -77,12 +81,15 @@ def _teller(session, sample, uplink, clock):
 
     def tell_sample(
         session=session,
-        sample=sample,
         uplink=uplink,
         clock=clock,
         find=clock.news.find,
         send=uplink.send,
-        encode=sample.encode,
+        tell=_tell,
+        values=sample.values,
+        told=sample.told,
+        places=sample.places,
+        payload=uplink.payload,
     ):
         """Send a sample that was just taken, as pump() would; return whether that was all.
 
@@ -90,13 +97,13 @@ def _teller(session, sample, uplink, clock):
         """
         if (
             session.due
-            or find(_DUE, 1) >= 0
+            or find(_DUE) >= 0
             or clock.s - session._heard_s > _SURE_S
             or uplink.at < uplink.end
-            or not send(encode(0, uplink))
+            or not send(tell(values, told, places, uplink.seq, payload))
         ):
             return False
-        sample.told[_SENT] = 1
+        told[_SENT] = 1
         return True
 
     return tell_sample
@@ -109,8 +116,6 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.subscribed = False  # just now
         self.events_from = None  # the first event that the host wants
-        self.skipped = 0  # whole frames of an unknown kind
-        self.bad = 0  # frames that were broken, or whole but made no sense
         self._link = link
         self._hang_up = getattr(link, "drop", None)  # what has connections can end one
         self._uplink = uplink
@@ -119,7 +124,10 @@ class Session:
         self._news = clock.news  # a byte for each table, from the second on
         sample.news = self._news
         sample.place = _SAMPLE_PLACE
-        sample.values[_DROPPED_FRAMES] = 0
+        self.skipped = 0  # whole frames of an unknown kind
+        self.bad = 0  # frames that were broken, or whole but made no sense; both are told, too
+        self._values = values = sample.values
+        values[_DROPPED_FRAMES] = values[_SKIPPED_FRAMES] = values[_BAD_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
         self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
         for table in tables:
@@ -185,7 +193,8 @@ class Session:
             if not rounds:
                 break
             count = self._link.read(chunk)
-        self.bad = marks[_BAD]
+        if marks[_BAD] != self.bad:
+            self.bad = self._values[_BAD_FRAMES] = marks[_BAD]
 
     def _take_message(self, marks):
         if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
@@ -232,6 +241,7 @@ class Session:
                 marks[_BAD] += 1  # too short
             else:
                 self.skipped += 1
+                self._values[_SKIPPED_FRAMES] = self.skipped
         except (codec.Malformed, TypeError):  # TypeError: None where a number belongs
             marks[_BAD] += 1
 

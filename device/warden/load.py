@@ -24,6 +24,7 @@ _WORST = const(1)  # µs of the longest step
 _SQUARES = const(2)  # sum of squared steps, in units of 64 µs
 _COUNTED = const(3)  # tasks,
 _ALL_COUNTED = const(4)  # and whether these are all
+_WHOLE = const(5)  # whether asyncio was watched from the beginning of the period on
 
 _SQUARES_MAX = const(1 << 29)
 _CPU_PERMILLE = const(7)  # in the sample
@@ -36,7 +37,7 @@ class Load:
 
     def __init__(self, board, values, ident=lambda: 0):
         self._values = values
-        self._cells = array("i", [0, 0, 0, 0, 0])
+        self._cells = array("i", [0, 0, 0, 0, 0, 0])
         self._since = array("l", [0])  # when the running step began: 62 bits on unix
         self._modules = sys.modules
         self._ticks_us = board.ticks_us
@@ -48,7 +49,6 @@ class Load:
         self._create_task = None
         self.counted = None  # function that wraps a coroutine so that it counts, once attached
         self.attached = False
-        self._whole = False  # whether asyncio was watched for the whole of the period
 
     # --- attaching ------------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Load:
             cells[_IDLE] += ticks_diff(since, now)
             began[0] = since
 
-        self._whole = False
+        cells[_WHOLE] = 0
         began[0] = ticks_us()
         core._io_queue.wait_io_event = wait_io_event
         self._queue = core._io_queue
@@ -173,9 +173,10 @@ class Load:
             core = self._core
         elif core._io_queue is not self._queue:
             self._watch_waits(core)
-        whole = self._whole
-        self._whole = core.cur_task is not None
+        cells = self._cells
+        whole = cells[_WHOLE]
+        cells[_WHOLE] = 0 if core.cur_task is None else 1
         step = -1
-        if whole and self._whole:  # the step that is running counts as far as it has come
+        if whole and cells[_WHOLE]:  # the step that is running counts as far as it has come
             step = self._ticks_diff(self._ticks_us(), self._since[0])
-        loops.load(self._values, self._cells, step)
+        loops.load(self._values, cells, step)

@@ -101,7 +101,9 @@ class Memory:
         if self._heap is None:
             self._walk()
         else:
-            self.reading = not self._heap(state, _SLICE)
+            whole = self._heap(state, _SLICE)
+            if whole is self.reading:
+                self.reading = not whole
         wanted = loops.heap(self._values, state)
         if wanted:
             self.collect(_PAUSE if wanted == 1 else _LAST_PAUSE)

@@ -20,8 +20,11 @@ _UNKNOWN = const(-0x40000000)
 _SENT = const(0)  # whether the frame that was encoded last has left
 _LEFT = const(1)  # deltas until the next whole one; 0: it is due
 # 2: the number of the frame that a DELTA counts from; 3: of the one encoded last, 4: whether it is
-# whole; from 5: the sample that this one tells; from 29: the one counted from; from 53: fields
-_WORDS = const(66)
+# whole. 5: where the sample is that a DELTA counts from, 6 or 30; at the other of these is the one
+# encoded last. From 54 on: the fields of a DELTA.
+_BASE = const(5)
+_FIRST_HALF = const(6)
+_WORDS = const(67)
 
 # Places in the sample: those of which a change is told by a whole one, and those of
 # ids.DELTA_VALUES, in their order.
@@ -42,7 +45,9 @@ class Sample(Table):
             raise ValueError("too few values")
         self.values = values
         self.taken = False  # whether there has been one
+        self.places = _PLACES
         self.told = array("i", [0] * _WORDS)
+        self.told[_BASE] = _FIRST_HALF
 
     @property
     def dropped(self):

@@ -47,7 +47,8 @@ _COST_US = const(30)  # of that one, -1: not known
 _STORED = const(38)  # the storage's figure in the history
 _SHIFT = const(39)  # of the memory's there
 _DUE_S = const(40)  # when the next sample is due: the agent's
-_WORDS = const(42)
+# 42: ms from the newest one until then
+_WORDS = const(43)
 
 PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 
@@ -68,40 +69,21 @@ def _shift_for(total):
 # would allocate at each call.)
 
 
-def _beginner(agent):
-    def begin(
-        agent=agent,
-        session=agent.session,
-        uplink=agent.uplink,
-        clock=agent.clock,
-        values=agent.values,
-        threads=agent.threads.words,
-        network=agent.network.words,
-        renew=loops.renew,
-    ):
-        sent = -1
-        if session is not None:
-            sent = uplink.sent
-            values[_SKIPPED_FRAMES] = session.skipped
-            values[_BAD_FRAMES] = session.bad
-        values[_FAULTS] = agent.faults
-        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
-        agent.busy_us = 0
-
-    return begin
-
-
-def _taker(sampler, agent, begin):
+def _taker(sampler, agent):
     def take(
         sampler=sampler,
         agent=agent,
-        begin=begin,
+        clock=agent.clock,
+        uplink=agent.uplink,
         memory=agent.memory,
         values=agent.values,
         ticks_us=agent.ticks_us,
         ticks_diff=agent.ticks_diff,
         read_load=agent.load.read,
         read_memory=agent.memory.read,
+        renew=loops.renew,
+        threads=agent.threads.words,
+        network=agent.network.words,
         keep=loops.keep,
         open_slots=agent.history.open_slots,
         ring=agent.history.ring,
@@ -109,17 +91,20 @@ def _taker(sampler, agent, begin):
         """Take a sample; allocates nothing. What it costs is looked at with the next one."""
         began = ticks_us()
         collected = memory.spent_us
-        begin()
+        values[_FAULTS] = agent.faults
+        sent = -1 if uplink is None else uplink.sent
+        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        agent.busy_us = 0
         read_load()
         read_memory()
         s = values[_UPTIME_S]
         scanned = sampler.read_seldom() if s >= sampler.seldom_s else 0
-        known = keep(values, open_slots, ring, s)
+        unknown = keep(values, open_slots, ring, s)
         policy = agent.policy
         if policy is not None:
             policy.look(values[_PERIOD_MS])
-        if known != sampler.known:
-            sampler.see_capabilities(known)
+        if unknown != sampler.unknown:
+            sampler.see_capabilities(unknown)
         cost = ticks_diff(ticks_us(), began)
         # Collections and scans have budgets of their own.
         values[_COST_US] = cost - (memory.spent_us - collected) - scanned
@@ -145,41 +130,55 @@ class Sampler:
         """Sample this agent from now on: all its parts are there."""
         self._agent = agent
         self._network_s = 0
-        self.known = -1  # a bit for each value that was known; -1: look at what is anew
+        self.unknown = -1  # a bit for each value that was not known; -1: look anew
         self._scanned = None  # the storage's rows that the history has
         self._found = 0  # that of the sample that cost() took
         self.seldom_s = 0  # when the network or the storage is read again
         self.values[_SHIFT] = _shift_for(agent.memory.total)
-        begin = _beginner(agent)
-        self.take = _taker(self, agent, begin)
-        self.parts = {
-            "load": agent.load.read,
-            "memory": agent.memory.read,
-            "network": self._read_network,
-            "storage": self._read_storage,
-            "figures": begin,
-            "history": self._file,
-            "policy": self._decide,
-            "capabilities": self._compare,
-        }
+        self.take = _taker(self, agent)
+
+    def _begin(self):
+        """Begin a sample as take() does."""
+        agent = self._agent
+        clock = agent.clock
+        values = self.values
+        sent = -1 if agent.uplink is None else agent.uplink.sent
+        threads, network = agent.threads.words, agent.network.words
+        loops.renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        agent.busy_us = 0
 
     def _file(self):
         self._found = self._agent.history.add(self.values[_UPTIME_S])
 
     def _compare(self):
-        if self._found != self.known:
+        if self._found != self.unknown:
             self.see_capabilities(self._found)
 
     def _decide(self):
         if self._agent.policy is not None:
             self._agent.policy.look(self.values[_PERIOD_MS])
 
+    def parts(self):
+        """Return what a sample consists of, a function for each of PARTS."""
+        agent = self._agent
+        return {
+            "load": agent.load.read,
+            "memory": agent.memory.read,
+            "network": self._read_network,
+            "storage": self._read_storage,
+            "figures": self._begin,
+            "history": self._file,
+            "policy": self._decide,
+            "capabilities": self._compare,
+        }
+
     def cost(self):
         """Take a sample; return what each of PARTS took of it, in µs."""
         ticks_us = self._agent.ticks_us
+        parts = self.parts()
         took = {}
         for name in _ORDER:
-            part = self.parts[name]
+            part = parts[name]
             began = ticks_us()
             part()
             took[name] = self._agent.ticks_diff(ticks_us(), began)
@@ -209,14 +208,17 @@ class Sampler:
         connected = network.connected
         network.read()
         if connected != network.connected or (connected is None and network.wlan is not None):
-            self.known = -1  # why there is no RSSI may be another reason now
+            self.unknown = -1  # why there is no RSSI may be another reason now
 
     def _read_storage(self):
+        if self.values[_UPTIME_S] < self._agent.storage.due_s:
+            return 0
+        return self._scan()
+
+    def _scan(self):
         agent = self._agent
         storage = agent.storage
         took = 0
-        if self.values[_UPTIME_S] < storage.due_s:
-            return took
         if storage.due():
             began = agent.ticks_us()
             changed = storage.read()
@@ -225,7 +227,7 @@ class Sampler:
         rows = storage.rows
         if rows is not self._scanned:
             self._scanned = rows
-            self.known = -1
+            self.unknown = -1
             values = self.values
             values[_STORED] = values[_STORAGE_USED] = _UNKNOWN
             if rows:
@@ -236,9 +238,9 @@ class Sampler:
                 values[_STORAGE_USED] = used // (total // 1000) if many else used * 1000 // total
         return took
 
-    def see_capabilities(self, known):
+    def see_capabilities(self, unknown):
         """Have a host told if the board can tell something else now."""
-        self.known = known
+        self.unknown = unknown
         agent = self._agent
         if agent.capabilities.update():
             agent.capabilities_changed()

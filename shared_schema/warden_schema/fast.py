@@ -86,9 +86,9 @@ _LEFT = const(1)
 _BASE_SEQ = const(2)
 _SEQ = const(3)
 _WHOLE = const(4)
-_NOW = const(5)
-_BASE = const(29)
-_TOLD = const(53)
+_BASE = const(5)
+_HALVES = const(36)
+_TOLD = const(54)
 _SAMPLE = const(3)
 _DELTA = const(16)
 _WHOLE_EVERY = const(20)
@@ -100,35 +100,33 @@ _SIZE = const(24)
 @micropython.viper
 def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> int:
     """Put a sample's message into the payload, a DELTA if that can tell it; return its length."""
-    index = 0
+    base = told[_BASE]
     if told[_SENT] != 0:
         told[_SENT] = 0
-        while index < _SIZE:
-            told[_BASE + index] = told[_NOW + index]
-            index += 1
+        base = _HALVES - base
+        told[_BASE] = base
         told[_BASE_SEQ] = told[_SEQ]
         left = told[_LEFT]
         if told[_WHOLE] != 0:
             left = _WHOLE_EVERY
         told[_LEFT] = left - 1
-    index = 0
-    while index < _SIZE:
-        told[_NOW + index] = values[index]
-        index += 1
+    now = _HALVES - base
     count = 0
-    passed = told[_NOW] - told[_BASE]
+    passed = values[0] - told[base]
+    told[now] = values[0]
+    told[now + 1] = values[1]
     if told[_LEFT] != 0 and passed >= 0 and passed <= _MAX_S:
-        passed = passed * 1000 + told[_NOW + 1] - told[_BASE + 1]
+        passed = passed * 1000 + values[1] - told[base + 1]
         if passed >= 0:
             count = 3
     mask = 0
-    bit = 1
     index = 0
-    while count != 0 and index < _PLACES:
+    while index < _PLACES:
         place = places[index]
-        value = told[_NOW + place]
-        old = told[_BASE + place]
-        if value != old:
+        value = values[place]
+        old = told[base + place]
+        told[now + place] = value
+        if value != old and count != 0:
             if value >> 31:
                 value |= _NEGATIVE
             if old >> 31:
@@ -141,10 +139,8 @@ def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> i
             else:
                 told[_TOLD + count] = change
                 count += 1
-                mask |= bit
+                mask |= 1 << (index - _LASTING)
         index += 1
-        if index > _LASTING:
-            bit <<= 1
     told[_SEQ] = seq
     payload[1] = _DELTA
     at = 2
@@ -163,7 +159,7 @@ def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> i
         index = _TOLD
         told[index] = (seq - told[_BASE_SEQ] & 0xFFFF) + _BIAS
         told[index + 1] = mask
-        told[index + 2] = passed - told[_NOW + 2] + _BIAS
+        told[index + 2] = passed - told[now + 2] + _BIAS
     else:
         told[_WHOLE] = 1
         count = _SIZE
@@ -173,11 +169,15 @@ def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> i
         payload[at + 1] = 0
         payload[at + 2] = count
         at += 3
-        index = _NOW
+        index = now
     end = index + count
     while index < end:
         number = told[index]
         index += 1
+        if number >> 7 == 0:  # as most
+            payload[at] = number
+            at += 1
+            continue
         if number >> 31:
             number |= _NEGATIVE
         if number >= 0:
@@ -191,7 +191,7 @@ def tell(values: ptr32, told: ptr32, places: ptr8, seq: int, payload: ptr8) -> i
                 payload[at] = 0xCD
                 payload[at + 1] = number >> 8
                 at += 2
-            elif number >= 0x80:
+            else:
                 payload[at] = 0xCC
                 at += 1
         elif number == _UNKNOWN:
@@ -223,7 +223,8 @@ _CPU_PERMILLE = const(7)
 _LOOP_LAG_MS = const(8)
 _LOOP_LAG_WORST_MS = const(9)
 _TASKS = const(10)
-_VALUES = const(24)
+_FIRST_TOLD = const(5)
+_LAST_TOLD = const(15)
 _MEMORY = const(24)
 _AVAILABLE_BYTES = const(28)
 _PERIOD_MS = const(29)
@@ -237,6 +238,9 @@ _LAST_SENT = const(36)
 _USED_BYTES = const(37)
 _STORED = const(38)
 _SHIFT = const(39)
+_DUE_S = const(40)
+_DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 @micropython.viper
@@ -415,6 +419,17 @@ def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, 
                 if interval < values[_WANTED]:
                     interval = values[_WANTED]
                 values[_INTERVAL] = interval
+    interval = values[_INTERVAL]
+    if interval != 0:
+        late = (s - values[_DUE_S]) * 1000 + ms - values[_DUE_MS]
+        left = interval
+        if late > 0:
+            left -= late - late // interval * interval
+        values[_LEFT_MS] = left
+        ms += left
+        late = ms // 1000
+        values[_DUE_S] = s + late
+        values[_DUE_MS] = ms - late * 1000
 
 
 # What the waits of asyncio are counted in: see `device/warden/load.py`.
@@ -661,7 +676,7 @@ _SLOTS_A_POINT = const(5)
 
 @micropython.viper
 def keep(values: ptr32, open_slots: ptr32, ring: ptr16, s: int) -> int:
-    """File a sample's figures under uptime s; return a bit for each that is known."""
+    """File a sample's figures under uptime s; return a bit for each that is not known."""
     tier = 0
     begins = 0
     cells = _TIERS
@@ -748,15 +763,14 @@ def keep(values: ptr32, open_slots: ptr32, ring: ptr16, s: int) -> int:
         cells += 4
         metric += 1
     mask = 0
-    index = 0
-    bit = 1
-    while index < _VALUES:
+    index = _FIRST_TOLD
+    while index <= _LAST_TOLD:
         value = values[index]
+        mask <<= 1
         if value >> 31:
             value |= _NEGATIVE
-        if value != _UNKNOWN:
-            mask |= bit
-        bit <<= 1
+            if value == _UNKNOWN:
+                mask |= 1
         index += 1
     return mask
 

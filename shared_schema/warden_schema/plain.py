@@ -96,9 +96,9 @@ _LEFT = const(1)
 _BASE_SEQ = const(2)
 _SEQ = const(3)
 _WHOLE = const(4)
-_NOW = const(5)
-_BASE = const(29)
-_TOLD = const(53)
+_BASE = const(5)
+_HALVES = const(36)
+_TOLD = const(54)
 _SAMPLE = const(3)
 _DELTA = const(16)
 _WHOLE_EVERY = const(20)
@@ -115,32 +115,29 @@ def tell(values, told, places, seq: int, payload) -> int:
     where there are too many changes, or one too great, or where a figure began or ceased to be
     known. The payload must have 128 bytes of room.
     """
-    index = 0
+    base = told[_BASE]
     if told[_SENT]:
         told[_SENT] = 0
-        while index < _SIZE:
-            told[_BASE + index] = told[_NOW + index]
-            index += 1
+        told[_BASE] = base = _HALVES - base
         told[_BASE_SEQ] = told[_SEQ]
         told[_LEFT] = _WHOLE_EVERY - 1 if told[_WHOLE] else told[_LEFT] - 1
-    index = 0
-    while index < _SIZE:
-        told[_NOW + index] = values[index]
-        index += 1
+    now = _HALVES - base
     count = 0
-    passed = told[_NOW] - told[_BASE]
+    passed = values[0] - told[base]
+    told[now] = values[0]
+    told[now + 1] = values[1]
     if told[_LEFT] and 0 <= passed <= _MAX_S:
-        passed = passed * 1000 + told[_NOW + 1] - told[_BASE + 1]
+        passed = passed * 1000 + values[1] - told[base + 1]
         if passed >= 0:
             count = 3
     mask = 0
-    bit = 1
     index = 0
-    while count and index < _PLACES:
+    while index < _PLACES:
         place = places[index]
-        value = told[_NOW + place]
-        old = told[_BASE + place]
-        if value != old:
+        value = values[place]
+        old = told[base + place]
+        told[now + place] = value
+        if value != old and count:
             change = value - old + _BIAS
             if (
                 index < _LASTING
@@ -150,13 +147,11 @@ def tell(values, told, places, seq: int, payload) -> int:
                 or not -_MOST <= change <= _MOST
             ):
                 count = 0
-                break
-            told[_TOLD + count] = change
-            count += 1
-            mask |= bit
+            else:
+                told[_TOLD + count] = change
+                count += 1
+                mask |= 1 << (index - _LASTING)
         index += 1
-        if index > _LASTING:
-            bit <<= 1
     told[_SEQ] = seq
     told[_WHOLE] = 0 if count else 1
     payload[1] = _DELTA if count else _SAMPLE
@@ -175,14 +170,14 @@ def tell(values, told, places, seq: int, payload) -> int:
         index = _TOLD
         told[index] = (seq - told[_BASE_SEQ] & 0xFFFF) + _BIAS
         told[index + 1] = mask
-        told[index + 2] = passed - told[_NOW + 2] + _BIAS
+        told[index + 2] = passed - told[now + 2] + _BIAS
     else:
         payload[0] = 0x93
         payload[at] = 0xDC
         payload[at + 1] = 0
         payload[at + 2] = count = _SIZE
         at += 3
-        index = _NOW
+        index = now
     end = index + count
     while index < end:
         number = told[index]
@@ -219,7 +214,8 @@ _CPU_PERMILLE = const(7)
 _LOOP_LAG_MS = const(8)
 _LOOP_LAG_WORST_MS = const(9)
 _TASKS = const(10)
-_VALUES = const(24)
+_FIRST_TOLD = const(5)
+_LAST_TOLD = const(15)
 _MEMORY = const(24)
 _AVAILABLE_BYTES = const(28)
 _PERIOD_MS = const(29)
@@ -233,6 +229,9 @@ _LAST_SENT = const(36)
 _USED_BYTES = const(37)
 _STORED = const(38)
 _SHIFT = const(39)
+_DUE_S = const(40)
+_DUE_MS = const(41)
+_LEFT_MS = const(42)
 
 
 def pack_row(buf, at: int, row, count: int) -> int:
@@ -318,32 +317,7 @@ _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_BUSY_US = const(16_000_000)
 
 
-def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
-    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
-
-    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
-    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
-    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
-    `device/warden/governor.py`.
-    """
-    period = s - values[0]
-    period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
-    values[_PERIOD_MS] = period
-    values[0] = s
-    values[1] = ms
-    values[2] = values[_INTERVAL]
-    values[11] = threads[0]
-    values[12] = network[0]
-    values[13] = network[1]
-    values[14] = network[2]
-    values[15] = network[3]
-    values[22] = values[_WANTED]
-    values[23] = values[_BUDGET]
-    if period > 0:
-        values[16] = (busy + (period >> 1)) // period
-        if sent >= 0 and period < _SEEN_MS:
-            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
-    values[_LAST_SENT] = sent
+def _govern(values, busy: int, period: int) -> None:
     cost = values[_COST_US]
     if cost < 0:
         return
@@ -387,6 +361,43 @@ def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> No
         if interval < values[_WANTED]:
             interval = values[_WANTED]
         values[_INTERVAL] = interval
+
+
+def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
+    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
+
+    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
+    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
+    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
+    `device/warden/governor.py`. The next sample is due an interval after this one was.
+    """
+    period = s - values[0]
+    period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
+    values[_PERIOD_MS] = period
+    values[0] = s
+    values[1] = ms
+    values[2] = values[_INTERVAL]
+    values[11] = threads[0]
+    values[12] = network[0]
+    values[13] = network[1]
+    values[14] = network[2]
+    values[15] = network[3]
+    values[22] = values[_WANTED]
+    values[23] = values[_BUDGET]
+    if period > 0:
+        values[16] = (busy + (period >> 1)) // period
+        if sent >= 0 and period < _SEEN_MS:
+            values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
+    values[_LAST_SENT] = sent
+    _govern(values, busy, period)
+    interval = values[_INTERVAL]
+    if interval:
+        late = (s - values[_DUE_S]) * 1000 + ms - values[_DUE_MS]
+        left = interval - late % interval if late > 0 else interval  # those that are past: skipped
+        values[_LEFT_MS] = left
+        ms += left
+        values[_DUE_S] = s + ms // 1000
+        values[_DUE_MS] = ms % 1000
 
 
 # What the waits of asyncio are counted in: see `device/warden/load.py`.
@@ -632,7 +643,8 @@ _SLOTS_A_POINT = const(5)  # of a forecast: see `device/warden/forecast.py`
 
 
 def keep(values, open_slots, ring, s: int) -> int:
-    """File a sample's figures under uptime s; return a bit for each that is known, from the first.
+    """File a sample's figures under uptime s; return which of those from live bytes to received
+    bytes are not known, a bit for each, the lowest for the last.
 
     open_slots: array("i"), each tier's open slot, and behind these the least, greatest, sum and
     count of its metrics; ring: array("H"), the slots that are closed, tier after tier.
@@ -717,10 +729,11 @@ def keep(values, open_slots, ring, s: int) -> int:
         cells += 4
         metric += 1
     mask = 0
-    index = 0
-    while index < _VALUES:
-        if values[index] != _UNKNOWN:
-            mask |= 1 << index
+    index = _FIRST_TOLD
+    while index <= _LAST_TOLD:
+        mask <<= 1
+        if values[index] == _UNKNOWN:
+            mask |= 1
         index += 1
     return mask
 

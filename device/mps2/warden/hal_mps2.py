@@ -88,14 +88,12 @@ class Uart1:
         self._mem = machine.mem32
         self._mem[_UART_BAUDDIV] = 16
         self._mem[_UART_CTRL] = 3
+        # Writes buf[start:end] as far as it goes without waiting; returns the count.
+        self.write = write
 
     def read(self, buf):
         """Read what has arrived into buf; return the count."""
         return read(buf, len(buf))
-
-    def write(self, buf, start, end):
-        """Write buf[start:end] as far as it goes without waiting; return the count."""
-        return write(buf, start, end)
 
     def close(self):
         """Leave the port off."""

@@ -45,8 +45,9 @@ length = 0
 measure("tick", agent.step, due)
 measure("clock.advance", clock.advance)
 measure("take", sampler.take, due)
+parts = agent.sampler.parts()
 for name in PARTS:
-    measure(name, sampler.parts[name], due)
+    measure(name, parts[name], due)
 if FULL:  # noqa: F821
     policy = agent.policy
     measure("policy_thresholds", lambda: policy.thresholds.look(1000), due)
