@@ -568,7 +568,7 @@ def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
 
 
 def test_an_event_is_noted_in_its_place_of_sixteen():
-    for kind in _both():
+    for kind in _there():
         ring = [None] * 96
         for number in range(20):
             kind.note(ring, number, "lease", number, 1, None, "released", -number)
@@ -577,7 +577,7 @@ def test_an_event_is_noted_in_its_place_of_sixteen():
 
 
 def test_what_is_over_is_told_and_the_soonest_of_the_rest():
-    for kind in _both():
+    for kind in _there():
         due = array("i", [5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102, 0, 0])
         assert kind.over(due, 5, 5, 100) == 0b00011
         assert list(due[10:]) == [5, 102]
@@ -595,7 +595,7 @@ def test_moments_by_chance_are_over_in_both_alike():
         due.extend(array("i", [chance.below(1000) for _ in range(rows)] + [0, 0]))
         s, ms = chance.below(4), chance.below(1000)
         results = []
-        for kind in _both():
+        for kind in _there():
             mine = array("i", due)
             results.append((kind.over(mine, rows, s, ms), list(mine)))
         assert results[0] == results[-1]
@@ -607,7 +607,7 @@ def test_moments_by_chance_are_over_in_both_alike():
 
 
 def test_a_moment_is_put_off_to_the_millisecond():
-    for kind in _both():
+    for kind in _there():
         due = array("i", [0] * 8)
         for s, ms, in_ms, expected in (
             (7, 999, 1, (8, 0)),
@@ -620,7 +620,8 @@ def test_a_moment_is_put_off_to_the_millisecond():
         assert list(due[:2]) == [0, 0]
 
 
-def _both():
+def _there():
+    """Return the twins that this interpreter runs."""
     return (fast, plain) if fast else (plain,)
 
 
