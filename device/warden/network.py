@@ -6,12 +6,10 @@ application makes is seen by standing in for the module, or given with `warden.u
 
 import sys
 
-from .stand_in import StandIn, owner_of
-
 
 def install():
     """Return the one watcher of this board's network, standing in for `network` from now on."""
-    return owner_of("network") or Network()
+    return getattr(sys.modules.get("network"), "warden_owner", None) or Network()
 
 
 class Network:
@@ -34,6 +32,8 @@ class Network:
             self._stand_in(network)
 
     def _stand_in(self, module):
+        from .stand_in import StandIn
+
         make = module.WLAN
         station = getattr(module, "STA_IF", 0)
 
