@@ -91,7 +91,8 @@ TARGETS = (
            "two frames go out in one poll, 50 000 to 70 000 instructions each"),
     Target("`begin` + `complete`", "instructions", 20_000,
            _of("stock.begin_complete_instructions"),
-           "bytecode of 70 calls; an operation's 17 attributes, loops over 12 rows, two events"),
+           "30 calls of 500 to 1 200 instructions each: an operation's object, two events, two"
+           " readings of the clock, an end in time; see `tools/tick_profile.py --decisions`"),
     Target("slow-down, 10 Hz, native", "%", 1, _percent("native.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 10 Hz, stock", "%", 5, _percent("stock.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 1 Hz, native", "%", 0.2, _percent("native.slow_down_1_hz_permille"), _POLLS),
