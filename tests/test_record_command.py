@@ -221,10 +221,12 @@ async def test_a_full_disk_gives_one_sentence_and_what_was_written_stays(path: P
 
 
 async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) -> None:
-    environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    command = CommandOnTerminal("record", str(path), "--board", "sim", environment=environment)
+    environment = {"TERM": "xterm", "COLUMNS": "40", "LINES": "24"}
+    boards = ("--board", "sim", "--board", "/dev/ttyNOPE8")
+    command = CommandOnTerminal("record", str(path), *boards, environment=environment)
     try:
         await command.until(b"samples")
+        await command.until("NOPE8: is t…".encode())  # with room for a ^C in the same line
         command.interrupt()
         assert await command.status() == 130
         last = command.seen.decode().rstrip().splitlines()[-1]
