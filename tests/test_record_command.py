@@ -14,9 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import LIMIT_S, CommandOnTerminal, finish, kill_started, line_of, run, start
+from cli_process import (
+    LIMIT_S,
+    CommandOnTerminal,
+    TerminalBoard,
+    finish,
+    kill_started,
+    line_of,
+    run,
+    start,
+)
 
 from boardwarden.recording.reading import Recording, Span
+from boardwarden.testing import FakeBoard
 from boardwarden.transport import transport_for
 from boardwarden.transport.base import Transport
 
@@ -194,6 +204,23 @@ async def test_what_is_not_worth_waiting_for_ends_it_at_once(
     assert len(done.err.splitlines()) == 1
     assert why in done.err
     assert not path.exists()
+
+
+async def test_a_second_recorder_of_a_file_leaves_the_boards_alone(path: Path) -> None:
+    board = TerminalBoard(FakeBoard())
+    board.board.interval_s = 0.05
+    try:
+        first = await start("record", str(path), "--board", board.port)
+        await until_recorded(path, lambda found: samples(found) > 2)
+        done = await run("record", str(path), "--board", "/dev/ttyNOPE9")
+        assert (done.status, done.err) == (
+            2,
+            f"boardwarden: Another boardwarden is recording to {path}.\n",
+        )
+        first.send_signal(signal.SIGINT)
+        assert (await finish(first)).status == 130
+    finally:
+        board.close()
 
 
 async def test_sigterm_ends_it_in_order(path: Path) -> None:

@@ -43,20 +43,20 @@ class Wanted(NamedTuple):
 
 async def record(wanted: Wanted, as_json: bool) -> None:
     """Record, show how it goes, and say at the end what was recorded."""
-    async with contextlib.AsyncExitStack() as boards:
-        opener = _Opener(boards, wanted.interval)
-        found, missing = await opener.open_all(wanted.addresses)
-        store = Store(wanted.path, wanted.rotation)
-        store.open()
-        try:
+    store = Store(wanted.path, wanted.rotation)
+    store.open()  # before the boards: connecting takes them from whoever has them
+    try:
+        async with contextlib.AsyncExitStack() as boards:
+            opener = _Opener(boards, wanted.interval)
+            found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
                 recorder = Recorder(store, found, wanted.interval, picture.show, picture.tell)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, picture):
                     await recorder.run(stop.event, wanted.seconds)
-        finally:
-            store.close()
+    finally:
+        store.close()
     _sum_up(recorder, as_json)
     if stop.interrupted:
         raise Interrupted
