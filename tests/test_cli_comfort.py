@@ -242,6 +242,21 @@ async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words
         await terminal.close()
 
 
+@pytest.mark.parametrize(
+    ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
+)
+async def test_looking_at_ports_takes_long_too(silent, command, what):
+    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
+    try:
+        await terminal.until(what)
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
+    finally:
+        await terminal.close()
+
+
 async def test_a_pipe_gets_no_progress(silent):
     finished = await run("leases", "--board", silent)
     assert finished.status == 2
