@@ -60,8 +60,6 @@ class Session:
             self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
             await self._until_settled(self._settled, timeout)
         except BaseException:
-            if self._settled is not None:
-                self._settled.cancel()
             await self.close()
             raise
 
