@@ -10,6 +10,7 @@ from warden_schema import ids
 
 from . import diagnosis
 from .errors import BoardError
+from .limited import limited
 from .refusals import refusal
 
 _FIRST_RETRY_S = 0.3
@@ -45,16 +46,10 @@ class Requests:
         Raises RequestTimeout after `timeout` seconds, RequestRefused if the board says no, and
         what fail() was given.
         """
-        exchange = asyncio.create_task(self._exchange(operation, arguments))
         try:
-            # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
-            await asyncio.wait([exchange], timeout=timeout)
-            if not exchange.done():
-                raise diagnosis.no_reply(timeout)
-            code, value = exchange.result()
-        finally:
-            exchange.cancel()
-            await asyncio.gather(exchange, return_exceptions=True)
+            code, value = await limited(self._exchange(operation, arguments), timeout)
+        except asyncio.TimeoutError:
+            raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
             raise refusal(code, value)
         return value
