@@ -276,11 +276,12 @@ class Operations(Timed):
                 op.lease = None
                 op.memory = memory
                 self._more[row] = 1
-            _enter(self, op)
+            if state != ACTIVE:
+                op.timeout_ms = timeout_ms
+            _enter(self, op)  # from here on others see it
             if state == ACTIVE:
                 _run(self, op, timeout_ms)
             else:
-                op.timeout_ms = timeout_ms
                 self._line_up(op, row, free, wait_ms)
         finally:
             self.release()
