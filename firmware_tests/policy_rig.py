@@ -105,3 +105,22 @@ class Desk:
         self.ledger.expire()
         self.operations.tick()
         self.sessions.tick()
+
+
+class Shown(list):
+    """A table that notes which attributes a row has when others can first see it.
+
+    One that came later would move the others while another thread reads them: see `Operation`.
+    """
+
+    def __init__(self, table):
+        super().__init__(table)
+        self.first = {}
+
+    def __setitem__(self, row, entry):
+        super().__setitem__(row, entry)
+        if entry is not None:
+            self.first[entry] = set(entry.__dict__)
+
+    def grown(self):
+        return [set(entry.__dict__) - names for entry, names in self.first.items()]

@@ -1,7 +1,7 @@
 """Leases: granted only when they are covered, and all of them end."""
 
 from harness import no_heap, raises
-from policy_rig import Desk
+from policy_rig import Desk, Shown
 from warden.errors import Denied
 
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
@@ -240,3 +240,20 @@ def test_time_that_ends_nothing_allocates_nothing():
         desk.ledger.allocate(MEMORY, 1)
     with no_heap():
         desk.ledger.expire()
+
+
+def test_no_attribute_comes_after_others_can_see_a_lease_on_cpython():
+    desk = Desk()
+    table = desk.ledger.table = Shown(desk.ledger.table)
+    allocate = desk.ledger.allocate
+    options = {"owner": "x", "priority": LOW, "on_preempt": lambda lease: None}
+    leases = [allocate(MEMORY, 10, backed=True, **options), allocate(STORAGE, 10, mount="/sd")]
+    leases.append(allocate(BANDWIDTH, 10, session=desk.sessions.open("s")))
+    leases[2].take(5)
+    leases.append(allocate(MEMORY, 90_000, **options))
+    allocate(MEMORY, 50_000, priority=HIGH).commit()
+    for lease in leases:
+        lease.release()
+    desk.pass_ms(60_000)
+    assert desk.ledger.active() == []
+    assert table.grown() == [set()] * 5

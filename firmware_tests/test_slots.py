@@ -1,7 +1,7 @@
 """Operations: never more than the limit, real preemption, and every one of them ends."""
 
 from harness import no_heap, raises
-from policy_rig import Desk
+from policy_rig import Desk, Shown
 from warden.errors import Denied, Preempted, TimedOut
 from warden.slots import ACTIVE, ENDED, OVERDUE, STOPPING, WAITING
 
@@ -279,3 +279,29 @@ def test_time_that_brings_nothing_allocates_nothing():
         desk.operations.begin("waiting", wait_ms=60_000)
     with no_heap():
         desk.operations.tick()
+
+
+def test_no_attribute_comes_after_others_can_see_an_operation_on_cpython():
+    class FakeTask:
+        def cancel(self):
+            pass
+
+    desk = Desk(max_operations=2)
+    table = desk.operations.table = Shown(desk.operations.table)
+    begin = desk.operations.begin
+    session = desk.sessions.open("s")
+    ops = [begin("task", LOW, task=FakeTask()), begin("memory", memory=1000, session=session)]
+    ops.append(begin("waits", NORMAL, 5000, 90_000, 60_000, session))
+    ops.append(begin("high", HIGH))
+    ops[0].progress(500, "half")
+    ops[0].complete()
+    ops[1].complete()
+    desk.pass_ms(5000)
+    desk.pass_ms(2000)
+    begin("slow", timeout_ms=10)
+    desk.pass_ms(10)
+    for op in desk.operations.all():
+        op.complete()
+    begin("short")
+    desk.operations.start("short").complete()
+    assert table.grown() == [set()] * 7

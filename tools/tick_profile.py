@@ -22,10 +22,12 @@ _DEPTH = {
     **dict.fromkeys(("frame", "write"), 3),
 }
 _DECISIONS = {
-    **dict.fromkeys(("begin", "complete", "allocate", "release", "refused", "expire"), 0),
-    **dict.fromkeys(("policy_begin", "policy_allocate", "over"), 1),
-    **dict.fromkeys(("operations_begin", "operations_start", "ledger_allocate"), 2),
-    **dict.fromkeys(("events_changed", "note"), 4),
+    **dict.fromkeys(("begin", "policy_begin", "complete", "allocate", "release", "refused"), 0),
+    **dict.fromkeys(("operations_start", "operations_begin", "policy_allocate"), 1),
+    **dict.fromkeys(("expire", "over"), 0),
+    **dict.fromkeys(("ledger_allocate",), 2),
+    **dict.fromkeys(("events_changed",), 5),
+    **dict.fromkeys(("note",), 4),
 }
 
 

@@ -276,9 +276,9 @@ class Operations(Timed):
                 op.lease = None
                 op.memory = memory
                 self._more[row] = 1
-            if state == WAITING:
+            if state != ACTIVE:
                 op.timeout_ms = timeout_ms
-            _enter(self, op)
+            _enter(self, op)  # from here on others see it
             if state == ACTIVE:
                 _run(self, op, timeout_ms)
             else:
