@@ -12,7 +12,7 @@ LINTED := host shared_schema device tools tests firmware_tests examples
 .PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept pictures docs lock clean
 
 help:
-	@echo "make demo   a simulated board under the agent, its live status on the host"
+	@echo "make demo   a leaking application on two simulated boards, one with the agent"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make mpy    agent and schema as .mpy, for each architecture"

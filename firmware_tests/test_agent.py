@@ -70,7 +70,7 @@ def test_a_tick_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.step(True)
+    turn(agent)
     _wait(agent, 40)
     agent.step()
     for _ in range(4):
@@ -88,7 +88,7 @@ def test_reading_allocates_nothing_until_a_whole_valid_request_is_there():
     line = SilentLine()
     agent = _agent(line, 600_000)
     line.hear(64, 1, 0, 77)
-    agent.step(True)
+    turn(agent)
     good = framed((67, 77, 0, 0, []))
     broken = bytearray(good)
     broken[3] ^= 0x40  # its CRC is wrong now
@@ -113,7 +113,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.step(True)
+    turn(agent)
     agent.clock.s = 3599
     _wait(agent, 1100)
     agent.step()  # storage and network are due, and may allocate
@@ -129,7 +129,7 @@ def test_a_keepalive_allocates_nothing():
     line = SilentLine()
     agent = _agent(line)
     line.hear(64, 1, 0, 77)
-    agent.step(True)
+    turn(agent)
     line.hear(66, 77, 2)
     with no_heap():
         agent.step(True)
@@ -214,7 +214,7 @@ def test_history_is_read_over_the_line():
     _wait(agent, 1100)
     agent.step()
     line.hear(67, 77, 0, 3, [0, 0, 1])
-    agent.step(True)
+    turn(agent)
     newest_s, step_s, scale, data = _told(line, 7)[0][4]
     assert (newest_s, step_s, len(data)) == (1, 1, 120)
     live = (data[-2] | data[-1] << 8) * scale

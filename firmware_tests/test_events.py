@@ -14,7 +14,7 @@ def _events():
 
 def test_an_event_says_what_when_and_how_much():
     events = _events()
-    events._clock.s = 7
+    events.clock.s = 7
     events.post("trim", 0, "cache", 4096)
     assert events.event(0) == (0, "trim", 7, 0, 0, "cache", 4096)
 

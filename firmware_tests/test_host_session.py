@@ -327,3 +327,60 @@ def test_it_says_when_a_host_is_found_lost_and_gone():
     rig.hear(65, _HOST)
     rig.hear(65, _HOST)
     assert rig.heard[3:] == [(_HOST, "found"), (_HOST, "gone")]
+
+
+def test_arguments_are_the_same_however_they_are_read():
+    rig = Rig()
+    rig.subscribe()
+    rig.session.handler_of = lambda _: _listed
+    for number, arguments in enumerate(
+        ([], [None], [0, 70_000, None], [(1 << 30) - 1], [1 << 30], [-5, 1], ["x", None, 5], [True])
+        + ([list(range(9))], list(range(9)), list(range(14)))
+    ):
+        assert rig.hear(67, _HOST, number, 0, arguments)[0][2:] == [number, 0, arguments]
+
+
+def _listed(*arguments):
+    return list(arguments)
+
+
+def test_a_host_may_have_any_number():
+    for host_id in (1, 0x3FFFFFFF, 0x40000000, 0x7FFFFFFF, 0xFFFFFFFF):
+        rig = Rig()
+        assert rig.hear(64, 1, 0, host_id)[0][4] == host_id
+        assert rig.hear(67, host_id, 0, 0, [4])[-1][2:] == [0, 0, 8]
+        rig.turn(2500)
+        rig.hear(66, host_id, 3)
+        rig.turn(2500)
+        assert rig.session.host_id == host_id
+        refused = rig.hear(64, 9, 0, host_id)[-1]
+        assert (refused[0], refused[2:]) == (2, [1, _MINOR, host_id])
+
+
+def test_a_sign_of_life_is_passed_on_only_where_a_host_has_something():
+    rig = Rig()
+    rig.session.hosts = {}
+    rig.subscribe()
+    rig.hear(66, _HOST, 2)
+    assert rig.heard == [(_HOST, "found")]
+    rig.session.hosts = {_HOST: 1}
+    rig.hear(66, _HOST, 2)
+    assert rig.heard == [(_HOST, "found"), (_HOST, "alive")]
+
+
+def test_a_link_that_tells_more_than_there_is_room_for_harms_nothing():
+    rig = Rig()
+    rig.subscribe()
+    read = rig.line.read
+    rig.line.read = lambda buf: 1000 if read(buf) else 0
+    rig.hear(67, _HOST, 0, 0, [1])
+    rig.line.read = read
+    assert rig.hear(67, _HOST, 1, 0, [2])[-1][2:] == [1, 0, 4]
+
+
+def test_bool_and_large_results_are_told_as_they_are():
+    rig = Rig()
+    rig.subscribe()
+    for number, value in enumerate((True, False, None, -1, 1 << 30, -(1 << 31), 1 << 40, "x", [1])):
+        rig.session.handler_of = lambda _, value=value: lambda: value
+        assert rig.hear(67, _HOST, number, 0, [])[-1][2:] == [number, 0, value]

@@ -350,60 +350,100 @@ def test_a_reader_takes_chunks_of_any_size_as_it_takes_bytes():
     assert (payloads, fed.bad) == whole
 
 
+class _Clock:
+    """As the agent's, at a moment; it notes what it is to look at sooner."""
+
+    def __init__(self, s, ms, next_s=_NEVER):
+        self.s = s
+        self.ms = ms
+        self.next_s = next_s
+        self.news = bytearray(1)
+        self.soonest = None
+
+    def sooner(self, s, ms):
+        self.soonest = (s, ms)
+
+    def forget(self, s, ms):
+        pass
+
+
+class _Events:
+    def __init__(self, clock):
+        self.clock = clock
+        self.seq = 0
+        self.ring = [None] * 96
+        self.told = 0
+
+    def changed(self):
+        self.told += 1
+
+
+class _Timed:
+    def __init__(self, due, clock):
+        self.due = array("i", due)
+        self.rows = len(due) // 2
+        self.clock = clock
+
+
 def test_an_event_is_noted_in_its_place_of_sixteen():
     for kind in _each():
-        ring = [None] * 96
+        events = _Events(_Clock(7, 8))
         for number in range(20):
-            kind.note(ring, number, "lease", number, 1, None, "released", -number)
-        assert ring[18:24] == ["lease", 19, 1, None, "released", -19]
-        assert ring[24:30] == ["lease", 4, 1, None, "released", -4]
+            kind.note(events, "lease", number, "released", -number)
+        assert (events.seq, events.told, events.clock.news[0]) == (20, 20, 1)
+        assert events.ring[18:24] == ["lease", 7, 8, 19, "released", -19]
+        assert events.ring[24:30] == ["lease", 7, 8, 4, "released", -4]
 
 
 def test_what_is_over_is_told_and_the_soonest_of_the_rest():
     for kind in _each():
-        due = array("i", [5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102, 0, 0])
-        assert kind.over(due, 5, 5, 100) == 0b00011
-        assert list(due[10:]) == [5, 102]
-        assert kind.over(due, 5, 5, 102) == 0b10011
-        assert list(due[10:]) == [6, 3]
-        assert kind.over(due, 5, 7, 0) == 0b11011
-        assert list(due[10:]) == [_NEVER, 0]
+        timed = _Timed([5, 4, _NEVER, 6, 5, 100, 0, 7, 3, 102], _Clock(5, 100))
+        assert kind.over(timed) == 0b00011
+        assert timed.clock.soonest == (5, 102)
+        timed.clock = _Clock(5, 102)
+        assert kind.over(timed) == 0b10011
+        assert timed.clock.soonest == (6, 3)
+        timed.clock = _Clock(7, 0)
+        assert kind.over(timed) == 0b11011
+        assert timed.clock.soonest == (_NEVER, 0)
+        timed.clock = _Clock(0, 0, next_s=3)
+        assert kind.over(timed) == 0
+        assert timed.clock.soonest is None  # something else is looked at before
 
 
 def test_moments_by_chance_are_over_in_both_alike():
     chance = Chance(9)
     for _ in range(200):
         rows = 1 + chance.below(16)
-        due = array("i", [chance.below(4) or _NEVER for _ in range(rows)])
-        due.extend(array("i", [chance.below(1000) for _ in range(rows)] + [0, 0]))
+        due = [chance.below(4) or _NEVER for _ in range(rows)]
+        due += [chance.below(1000) for _ in range(rows)]
         s, ms = chance.below(4), chance.below(1000)
-        results = []
+        moments = [(due[row], due[rows + row]) for row in range(rows)]
+        rest = [moment for moment in moments if (s, ms) < moment < (_NEVER, 0)]
+        expected = sum([1 << row for row in range(rows) if moments[row] <= (s, ms)])
         for kind in _each():
-            mine = array("i", due)
-            results.append((kind.over(mine, rows, s, ms), list(mine)))
-        assert results[0] == results[-1]
-        over = [row for row in range(rows) if (due[row], due[rows + row]) <= (s, ms)]
-        rest = [(due[row], due[rows + row]) for row in range(rows) if row not in over]
-        assert results[0][0] == sum([1 << row for row in over])
-        soonest = min([moment for moment in rest if moment[0] < _NEVER] or [(_NEVER, 0)])
-        assert tuple(results[0][1][-2:]) == soonest
+            timed = _Timed(due, _Clock(s, ms))
+            assert kind.over(timed) == expected
+            assert timed.clock.soonest == min(rest or [(_NEVER, 0)])
+            assert list(timed.due) == due
 
 
 def test_a_moment_is_put_off_to_the_millisecond():
     for kind in _each():
-        due = array("i", [0] * 8)
         for s, ms, in_ms, expected in (
             (7, 999, 1, (8, 0)),
             (7, 0, 999, (7, 999)),
             (0, 500, 300_000, (300, 500)),
             (1000, 999, _NEVER, (1_074_742, 822)),
         ):
-            assert kind.put_off(due, 3, 2, s, ms, in_ms) == expected[0]
-            assert (due[2], due[5]) == expected
-        assert list(due[:2]) == [0, 0]
+            timed = _Timed([0] * 6, _Clock(s, ms, next_s=300))
+            kind.put_off(timed, 2, in_ms)
+            assert list(timed.due) == [0, 0, expected[0], 0, 0, expected[1]]
+            assert timed.clock.soonest == (expected if expected[0] <= 300 else None)
 
 
 def _each():
+    """Return the twins that this interpreter runs."""
     return (fast, plain) if fast else (plain,)
 
 
@@ -420,14 +460,81 @@ def _taken(stream, size):
     return payloads, reader.bad
 
 
+def test_rows_that_are_taken_are_found_the_same():
+    quick, slow = both()
+    chance = Chance(41)
+    for _ in range(100):
+        entries = [None if chance.below(2) else object() for _ in range(chance.below(17))]
+        count = len(entries)
+        mask = sum(1 << row for row in range(count) if entries[row] is not None)
+        for kind in (quick, slow):
+            due = bytearray(b"\x07" * (count + 1))
+            assert kind.taken(entries, due, count) == mask
+            assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
+
+
+def _looked(kind, resting, news, count, now):
+    words = array("i", resting)
+    calls = []
+
+    def read(chunk):
+        calls.append(chunk)
+        return count
+
+    wait = kind.look(words, news, read, news, lambda: now)
+    return wait, list(words), len(calls)
+
+
+def test_a_look_finds_the_same():
+    quick, slow = both()
+    chance = Chance(43)
+    seen = set()
+    mask = (1 << 25) - 1
+    for turn in range(400):
+        began = chance.below(1 << 15) << 10
+        passed = chance.below(1 << 11) * 1000
+        now = (began + passed) & mask if turn % 2 else began + passed
+        stepping = chance.below(8) == 0
+        resting = [int(stepping), 5, 6, began, 1_000_000, mask]
+        resting += [chance.below(3), int(chance.below(8) == 0)]
+        news = bytearray([int(chance.below(8) == 0)])
+        count = chance.below(32) if chance.below(4) == 0 else 0
+        one = _looked(slow, resting, news, count, now)
+        assert _looked(quick, resting, news, count, now) == one, (resting, news, count, now)
+        wait, words, reads = one
+        seen.add((wait > 0) - (wait < 0))
+        if stepping:
+            assert (wait, reads, words) == (10, 0, resting)
+            continue
+        idle = not (news[0] or count or resting[7]) and passed < 1_000_000
+        assert reads == 1
+        assert words[0] == (0 if wait > 0 else 1)
+        assert abs(wait) == ((1_000_000 - passed) // 1000 + 1 if idle else 0), resting
+        assert (wait < 0) == (idle and resting[6] == 0)
+        assert words[6] == resting[6] + (1 if idle else 0)
+    assert seen == {-1, 0, 1}
+    # The ticks of a 64-bit machine have many more bits than a word.
+    if sys.maxsize > 1 << 32:
+        for now in (1 << 40, (1 << 61) + 77_000):
+            low = now & 0x3FFFFFFF
+            resting = [0, 0, 0, low - 500, 2000, 0x3FFFFFFF, 1, 0]
+            for kind in (quick, slow):
+                assert _looked(kind, resting, bytearray(1), 0, now)[0] == 2
+
+
 def test_neither_allocates():
     data = bytes(range(60))
     wire = bytearray(200)
     buf = bytearray(80)
     marks = array("i", [1, 0, 80] + [0] * 17)
     items = (5, None, True, 70_000, -300)
-    events = [None] * 96
-    due = array("i", [_NEVER] * 8)
+    clock = _Clock(100, 999)
+    clock.sooner = clock.forget
+    events = _Events(clock)
+    timed = _Timed([_NEVER] * 6, clock)
+    entries = [None] * 80
+    resting = array("i", [0, 0, 0, 0, 2000, 0x3FFFFFFF, 1, 0])
+    nothing_read, no_time = (lambda _: 0), (lambda: 0)
     for kind in _each():
         crc16, seal, take = kind.crc16, kind.seal, kind.take
         note, over, put_off, pack_row = kind.note, kind.over, kind.put_off, kind.pack_row
@@ -436,9 +543,11 @@ def test_neither_allocates():
             end = seal(data, 60, wire, 200)
             take(wire, 0, end, buf, marks)
             pack_row(buf, 0, items, 5)
-            note(events, 17, "lease", 1, 2, 3, "released", 4)
-            put_off(due, 3, 1, 100, 999, 1)
-            over(due, 3, 100, 0)
+            note(events, "lease", 3, "released", 4)
+            put_off(timed, 1, 1)
+            over(timed)
+            kind.taken(entries, buf, 80)
+            kind.look(resting, buf, nothing_read, buf, no_time)
 
 
 def test_sealing_and_taking_allocate_nothing():

@@ -125,6 +125,23 @@ def test_the_agent_runs_from_them(
     assert wires == {said.split("] ")[1]}
 
 
+_WRONG = """
+import sys, warden
+try:
+    warden.start(max_operations=0, link=False)
+except ValueError as error:
+    sys.print_exception(error, sys.stdout)
+"""
+
+
+@on_the_unix_port
+def test_a_traceback_tells_files_and_functions_and_no_lines(
+    built: dict[str, Path], tmp_path: Path
+) -> None:
+    said = _on_board(_WRONG, built["any"], tmp_path)
+    assert 'File "warden/limits.py", line 1, in check_limits' in said
+
+
 @on_the_unix_port
 @pytest.mark.parametrize("architecture", [pytest.param("x64", marks=runs_x64), "any", "armv6m"])
 @pytest.mark.parametrize("name", ["test_frame", "test_codec", "test_loops", "test_host_session"])

@@ -7,9 +7,11 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
+import doc_commands
 import pytest
 from cli_process import (
     LIMIT_S,
@@ -65,6 +67,12 @@ def test_the_documented_exit_statuses_are_those_there_are():
     assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
 
 
+def test_every_command_that_reads_has_json():
+    options = doc_commands.cli()
+    without = [name for name, known in options.items() if name and "--json" not in known]
+    assert sorted(without) == ["deploy", "serve"]  # of which one changes, and one answers scrapes
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [
@@ -89,6 +97,17 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
         else:
             process.stdout._transport.close()
         assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
+
+
+async def test_ctrl_c_while_the_command_is_still_loading():
+    """As soon as the package itself is imported, which a library's import may not change."""
+    code = (
+        "import os, signal, sys; import boardwarden.cli as cli; "
+        "sys.addaudithook(lambda name, args: name == 'import' and args[0] == 'typer' "
+        "and os.kill(os.getpid(), signal.SIGINT)); sys.argv = ['boardwarden', 'boards']; cli.main()"
+    )
+    finished = await run(command=[sys.executable, "-W", "error", "-c", code])
+    assert (finished.status, finished.out, finished.err) == (130, "", "")
 
 
 # --- completion -----------------------------------------------------------------------------------
@@ -215,6 +234,21 @@ async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words
     terminal = CommandOnTerminal(*words, "--board", fake.port, environment={"TERM": "xterm"})
     try:
         await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
+    finally:
+        await terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
+)
+async def test_looking_at_ports_takes_long_too(silent, command, what):
+    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
+    try:
+        await terminal.until(what)
         terminal.interrupt()
         assert await terminal.status() == 130
         assert terminal.left_as_it_was()

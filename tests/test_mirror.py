@@ -495,6 +495,19 @@ def test_a_column_is_in_the_hosts_units() -> None:
             assert history.column(0, "cpu", "min").values == (0.001, None, 0.003)
             assert history.column(0, "memory", "min").values == (1, None, 3)
             assert history.column(0, "memory", "min").points() == [(7.5, 1), (9.5, 3)]
+            assert [history.mean("memory", at) for at in (7.5, 8.5, 9.5)] == [1, None, 3]
+            assert [history.mean("memory", at) for at in (6.9, 10.1)] == [None, None]
+
+
+def test_only_a_part_of_the_history_is_read() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            history = await board.fetch_history(("cpu",), ("mean",))
+            assert peer.done == [(ids.HISTORY_READ, [tier, 1, 1]) for tier in range(3)]
+            assert history.column(0, "cpu", "mean").values == (0.001, None, 0.003)
+            with pytest.raises(ValueError, match="no metric 'speed'; there are memory, cpu"):
+                await board.fetch_history(("speed",))
 
     run(main())
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from cli_process import run_and_wait as run
+from repl_board import ReplBoard
 
 import boardwarden
 from boardwarden import Kept, policy_file
 from boardwarden.transport.sim import board_path, find_micropython
+from boardwarden.units import METRICS
 
 APP = Path(__file__).parent / "apps" / "insists.py"
 SIM = f"sim:{APP}"
@@ -100,3 +104,75 @@ def test_without_asyncio():
         assert board.kept_policy() == Kept.IN_FORCE
         board.forget_policy()
     assert alone().startswith("1000 ")
+
+
+MEMORY, TASKS = (f"[{METRICS.index(metric)}] files".encode() for metric in ("memory", "tasks"))
+APPLICATION = """\
+import sys
+sys.path[:] = {path!r}
+import asyncio, os, warden
+{first}
+warden.start()
+print([each.metric for each in warden.thresholds()], "files")
+
+async def main():
+    while True:
+        await asyncio.sleep(1)
+
+asyncio.run(main())
+"""
+# A large file, then small ones, which a littlefs keeps beside their names.
+FILL = """\
+for size in (4096, 64):
+    number = 0
+    try:
+        while True:
+            with open("fill-%d-%d" % (size, number), "wb") as file:
+                file.write(bytes(size))
+            number += 1
+    except OSError as error:
+        print("full", error.errno)
+"""
+
+
+def board_with(tmp_path, first=""):
+    """Return a board that does something first, then starts the agent and runs on."""
+    board = ReplBoard(tmp_path, blocks=16)
+    text = APPLICATION.format(path=board_path().split(os.pathsep), first=first)
+    board.put({"main.py": text.encode()})
+    (tmp_path / "policy.toml").write_text(FILE)
+    return board
+
+
+def test_a_board_whose_disk_is_full_says_so_and_has_the_policy_until_it_restarts(tmp_path):
+    board = board_with(tmp_path, FILL)
+    with board:
+        board.wait_for(b"] files")
+        assert b"full 28" in board.printed
+        done = run("apply", str(tmp_path / "policy.toml"), "--yes", "--board", board.port)
+        shown = run("policy", "--json", "--board", board.port)
+    assert done.returncode == 3
+    assert done.stderr == (
+        "boardwarden: Denied: the board's file system is too full to keep a policy. "
+        "The policy is in force until the board restarts.\n"
+    )
+    found = json.loads(shown.stdout)
+    assert (found["kept"], found["limits"]["max_operations"]) == ("nothing", 2)
+    assert not [name for name in board.files() if name.startswith("warden.policy")]
+
+
+def test_the_command_line_applies_what_a_restart_does_not_take_away(tmp_path):
+    """Applied over a terminal; then the power is cut, and the board runs alone."""
+    board = board_with(tmp_path)
+    with board:
+        board.wait_for(MEMORY)
+        done = run("apply", str(tmp_path / "policy.toml"), "--yes", "--board", board.port)
+        assert (done.returncode, done.stderr) == (0, "")
+    again = ReplBoard(tmp_path, blocks=16)
+    with again:
+        again.wait_for(TASKS)
+        done = run("apply", "--forget", "--yes", "--board", again.port)
+        assert (done.returncode, done.stderr) == (0, "")
+    last = ReplBoard(tmp_path, blocks=16)
+    with last:
+        last.wait_for(MEMORY)

@@ -14,9 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_process import LIMIT_S, CommandOnTerminal, finish, kill_started, line_of, run, start
+from cli_process import (
+    LIMIT_S,
+    CommandOnTerminal,
+    TerminalBoard,
+    finish,
+    kill_started,
+    line_of,
+    run,
+    start,
+)
 
 from boardwarden.recording.reading import Recording, Span
+from boardwarden.testing import FakeBoard
 from boardwarden.transport import transport_for
 from boardwarden.transport.base import Transport
 
@@ -196,6 +206,23 @@ async def test_what_is_not_worth_waiting_for_ends_it_at_once(
     assert not path.exists()
 
 
+async def test_a_second_recorder_of_a_file_leaves_the_boards_alone(path: Path) -> None:
+    board = TerminalBoard(FakeBoard())
+    board.board.interval_s = 0.05
+    try:
+        first = await start("record", str(path), "--board", board.port)
+        await until_recorded(path, lambda found: samples(found) > 2)
+        done = await run("record", str(path), "--board", "/dev/ttyNOPE9")
+        assert (done.status, done.err) == (
+            2,
+            f"boardwarden: Another boardwarden is recording to {path}.\n",
+        )
+        first.send_signal(signal.SIGINT)
+        assert (await finish(first)).status == 130
+    finally:
+        board.close()
+
+
 async def test_sigterm_ends_it_in_order(path: Path) -> None:
     process = await start("record", str(path), "--board", "sim", "--json")
     await line_of(process)
@@ -221,10 +248,12 @@ async def test_a_full_disk_gives_one_sentence_and_what_was_written_stays(path: P
 
 
 async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) -> None:
-    environment = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
-    command = CommandOnTerminal("record", str(path), "--board", "sim", environment=environment)
+    environment = {"TERM": "xterm", "COLUMNS": "40", "LINES": "24"}
+    boards = ("--board", "sim", "--board", "/dev/ttyNOPE8")
+    command = CommandOnTerminal("record", str(path), *boards, environment=environment)
     try:
         await command.until(b"samples")
+        await command.until("NOPE8: is t…".encode())  # with room for a ^C in the same line
         command.interrupt()
         assert await command.status() == 130
         last = command.seen.decode().rstrip().splitlines()[-1]

@@ -76,6 +76,19 @@ def test_a_recording_is_resumed_and_repeats_are_told_once(path: Path) -> None:
         )
 
 
+def test_a_file_that_was_made_for_nothing_is_taken_away(path: Path) -> None:
+    store = Store(path)
+    store.open()
+    assert path.exists()
+    store.close()
+    assert not list(path.parent.iterdir())
+    written(path, sample(1)).close()
+    again = Store(path)
+    again.open()
+    again.close()
+    assert uptimes(path) == {1: [1]}
+
+
 def test_a_closed_recording_is_one_file(path: Path) -> None:
     written(path, sample(1)).close()
     assert list(path.parent.iterdir()) == [path]

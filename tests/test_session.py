@@ -268,6 +268,22 @@ def test_a_hello_without_the_rest_is_a_poor_line() -> None:
     run(main())
 
 
+def test_a_slow_board_is_told_from_a_poor_line() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.rows = [[f"/{number}", 512, 100, 10, 10] for number in range(20)]
+        transport = InTurns(peer)
+        loop = asyncio.create_task(transport.turns(0.15))
+        with pytest.raises(
+            boardwarden.PoorLink, match=r"was not here within 0\.6 s; does its appl"
+        ):
+            async with connect(transport, timeout=0.2):
+                pass
+        loop.cancel()
+
+    run(main())
+
+
 def test_a_link_that_closes_at_once() -> None:
     class Closing(FakeBoard):
         def receive(self, data: bytes) -> None:
@@ -334,6 +350,20 @@ def test_what_is_no_heartbeat_is_acknowledged_at_once() -> None:
             peer.store(0, ["/", 4096, 512, 100, 90])
             seq = peer.seq
             await until(lambda: sent.of(ids.KEEPALIVE)[-1][2] == seq, 0.05)
+
+    run(main())
+
+
+def test_an_answer_is_acknowledged_with_the_next_keepalive_only() -> None:
+    async def main() -> None:
+        transport = FakeTransport(FakeBoard())
+        sent = Sent(transport)
+        async with connect(transport) as board:
+            await asyncio.sleep(0.05)
+            before = len(sent.of(ids.KEEPALIVE))
+            await board.ping()
+            await asyncio.sleep(0.05)
+            assert len(sent.of(ids.KEEPALIVE)) == before
 
     run(main())
 

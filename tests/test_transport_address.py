@@ -7,7 +7,7 @@ import pytest
 
 from boardwarden.errors import AddressError, PortMissing, SimulatorMissing
 from boardwarden.transport import transport_for
-from boardwarden.transport.address import FORMS
+from boardwarden.transport.address import FORMS, short_names
 
 WRONG = [
     "",
@@ -80,3 +80,10 @@ def test_choosing_a_transport_loads_only_that_one():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_short_names_differ_as_their_addresses_do():
+    given = ["sim:/a/b/app.py", "sim", "tcp://h:1", "/dev/ttyACM0", "qemu:c/f.elf"]
+    assert short_names(given) == ["sim:app.py", "sim", "tcp://h:1", "/dev/ttyACM0", "qemu:f.elf"]
+    assert short_names(["sim:a/x.py", "sim:b/x.py"]) == ["sim:a/x.py", "sim:b/x.py"]
+    assert short_names(["sim", "sim"]) == ["sim", "sim"]

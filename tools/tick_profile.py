@@ -24,7 +24,7 @@ _DEPTH = {
 _DECISIONS = {
     **dict.fromkeys(("begin", "complete", "allocate", "release", "refused", "expire"), 0),
     **dict.fromkeys(("policy_begin", "policy_allocate", "over"), 1),
-    **dict.fromkeys(("operations_begin", "ledger_allocate"), 2),
+    **dict.fromkeys(("operations_begin", "operations_start", "ledger_allocate"), 2),
     **dict.fromkeys(("events_changed", "note"), 4),
 }
 

@@ -30,6 +30,7 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
+_NEXT_US = const(1999)
 _NEVER_MS = const(0x3FFFFFFF)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
@@ -158,6 +159,9 @@ def _waker(agent):
                     left = resting[_REST_US] - passed
                     if count and left > 0 and session.due:
                         left = agent._answer(resting, left)
+                elif count and session.subscribed:  # it is told from the next turn on
+                    session.subscribed = False
+                    left = _NEXT_US
             if left > 0:
                 wait = left // 1000 + 1
                 if memory.reading:

@@ -163,14 +163,14 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
     return guarded(_policy, (name, priority, timeout_ms, memory, wait_ms, session))
 
 
-def begin(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+def begin(name, **options):
     """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
     policy = _made or _policy()
-    task = policy.current_task()
-    if session is None and memory is None and not policy.ladder.level:
-        op = policy.operations.begin(name, priority, timeout_ms, None, wait_ms, None, task)
-    else:
-        op = policy.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
+    if not options and not policy.ladder.level and policy.current_task() is None:
+        op = policy.operations.start(name)  # the short way
+        if op is not None:
+            return op
+    op = policy.begin_here(name, **options)
     if op.state != _ACTIVE:
         policy.wait(op)
     return op

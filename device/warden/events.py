@@ -27,16 +27,15 @@ class Events:
         self.told = 0  # callbacks have seen those before: deliver() has something to do if not all
         self.failed = 0  # callbacks that raised
         self.changed = _nobody  # called at each new event
-        self._clock = clock
-        self._news = clock.news
+        self.clock = clock
         self._lock = lock
         self._telling = telling  # a lock: one thread at a time calls callbacks
-        self._ring = [None] * (_EVENTS * _FIELDS)
+        self.ring = [None] * (_EVENTS * _FIELDS)
         self._callbacks = [None] * _CALLBACKS
 
     def post(self, kind, subject=None, detail=None, value=None):
         """Add an event; the oldest makes room. Allocates nothing."""
-        self._clock.advance()
+        self.clock.advance()
         self._lock.acquire(1)
         try:
             self.put(kind, subject, detail, value)
@@ -45,12 +44,7 @@ class Events:
 
     def put(self, kind, subject=None, detail=None, value=None):
         """Add an event, for whoever holds the lock and has advanced the clock."""
-        clock = self._clock
-        seq = self.seq
-        self.seq = seq + 1
-        _note(self._ring, seq, kind, clock.s, clock.ms, subject, detail, value)
-        self._news[0] = 1
-        self.changed()
+        _note(self, kind, subject, detail, value)
 
     def event(self, number):
         """Return the event of that number; the oldest that is remembered, if it is forgotten."""
@@ -58,7 +52,7 @@ class Events:
         try:
             number = max(number, self.seq - _EVENTS)
             at = number % _EVENTS * _FIELDS
-            return (number,) + tuple(self._ring[at : at + _FIELDS])
+            return (number,) + tuple(self.ring[at : at + _FIELDS])
         finally:
             self._lock.release()
 

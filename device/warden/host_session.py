@@ -114,6 +114,7 @@ class Session:
 
     def __init__(self, link, uplink, clock, sample, tables, handler_of, heard):
         self.host_id = 0  # 0: nobody listens
+        self.subscribed = False  # just now
         self.events_from = None  # the first event that the host wants
         self._link = link
         self._hang_up = getattr(link, "drop", None)  # what has connections can end one
@@ -277,6 +278,7 @@ class Session:
         for place in range(1, len(self.tables) + 1):  # they are marked when it is their turn
             self._unmarked[place] = news[place] = 1
         news[0] = 1
+        self.subscribed = True
         self._sample.mark()
         self.due |= _DUE_SYNCED | _DUE_SAMPLE
 

@@ -66,7 +66,8 @@ class Lease:
 
     def release(self):
         """Give it back; harmless if it has ended already."""
-        self._ledger.end(self, RELEASED)
+        self._ledger.clock.advance()
+        _release(self)
 
     def outstanding(self):
         """Return how much is granted and cannot be seen in the measured use yet."""
@@ -108,6 +109,44 @@ class Lease:
     def __exit__(self, kind, error, trace):
         self.release()
         return False
+
+
+# Functions, not methods: see `end_in`.
+def _release(lease):
+    """End a lease that its holder gives back."""
+    lease._ledger.acquire(1)
+    try:
+        _take_back(lease._ledger, lease, RELEASED)
+    finally:
+        lease._ledger.release()
+
+
+def _take_back(ledger, lease, why):
+    """End a lease, with the lock held; return whether this did."""
+    if not lease.active:
+        return False
+    row = lease.row
+    if why is EXPIRED and not ledger.is_over(row):
+        return False  # it was another's row when that was over
+    kind = lease.kind
+    if not lease.committed:
+        if kind != _STORAGE:
+            ledger._sums[kind] -= lease.amount
+        lease.committed = True
+    lease.active = False
+    if ledger._agreed and lease.on_preempt is not None:
+        ledger._agreed -= 1
+    if kind == _MEMORY and lease.buffer is not None:
+        lease.buffer = None
+    ledger.table[row] = None
+    ledger.due[row] = NEVER
+    ledger._free[row] = 1
+    ledger.ended = (ledger.ended + 1) & 0xFFFF
+    if ledger.awaited:
+        ledger.clock.now()
+    ledger.changed(None)
+    ledger._put("lease", lease.id, why, lease.amount)
+    return True
 
 
 class Ledger(Timed):
@@ -241,36 +280,12 @@ class Ledger(Timed):
 
     def end(self, lease, why):
         """End a lease; return whether this did, False if it had ended before."""
-        clock = self.clock
-        clock.advance()
+        self.clock.advance()
         self.acquire(1)
         try:
-            if not lease.active:
-                return False
-            row = lease.row
-            if why is EXPIRED and not self.is_over(row):
-                return False  # it was another's row when that was over
-            kind = lease.kind
-            if not lease.committed:
-                if kind != _STORAGE:
-                    self._sums[kind] -= lease.amount
-                lease.committed = True
-            lease.active = False
-            if self._agreed and lease.on_preempt is not None:
-                self._agreed -= 1
-            if kind == _MEMORY and lease.buffer is not None:
-                lease.buffer = None
-            self.table[row] = None
-            self.due[row] = NEVER
-            self._free[row] = 1
-            self.ended = (self.ended + 1) & 0xFFFF
-            if self.awaited:
-                clock.now()
-            self.changed(None)
-            self._put("lease", lease.id, why, lease.amount)
+            return _take_back(self, lease, why)
         finally:
             self.release()
-        return True
 
     def commit(self, lease):
         """Note that the holder has taken what was granted."""

@@ -9,8 +9,6 @@ from array import array
 
 from micropython import const
 
-from .stand_in import StandIn, owner_of
-
 # Places in `words`.
 _CONNECTED = const(0)
 _RSSI_DBM = const(1)
@@ -21,7 +19,7 @@ _UNKNOWN = const(-0x40000000)
 
 def install():
     """Return the one watcher of this board's network, standing in for `network` from now on."""
-    return owner_of("network") or Network()
+    return getattr(sys.modules.get("network"), "warden_owner", None) or Network()
 
 
 class Network:
@@ -44,6 +42,8 @@ class Network:
             self._stand_in(network)
 
     def _stand_in(self, module):
+        from .stand_in import StandIn
+
         make = module.WLAN
         station = getattr(module, "STA_IF", 0)
 

@@ -368,10 +368,9 @@ class Policy:
             end()
             session.use()
 
-    def begin_here(self, name, priority, timeout_ms, memory, wait_ms, session):
+    def begin_here(self, name, *args, **options):
         """Begin an operation that its caller carries out: a task of asyncio is cancelled for it."""
-        task = self.current_task()
-        return self.begin(name, priority, timeout_ms, memory, wait_ms, session, task)
+        return self.begin(name, *args, task=self.current_task(), **options)
 
     def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""

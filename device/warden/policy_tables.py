@@ -38,7 +38,10 @@ class Taken(Table):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
         at = self._put_taken(buf, uplink.begin(_ROWS, 7), self._granted)
-        at = codec.put(buf, at, self._limits())
+        limits = self._limits()
+        at = codec.put_array(buf, at, len(limits))
+        for limit in limits:  # a timeout may be of any size
+            at = codec.put_int(buf, at, limit)
         return self._put_taken(buf, at, self._watched)
 
     def _put_taken(self, buf, at, owners):

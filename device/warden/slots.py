@@ -77,26 +77,54 @@ class Operation:
 
     def complete(self):
         """End it; harmless if it has ended already."""
-        _end(self._desk, self)
+        desk = self._desk
+        desk.clock.advance()
+        if _end(self) and desk._waiting:
+            desk.pass_on()
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        _end(self._desk, self)
+        self.complete()
         return False
 
     async def __aenter__(self):
         return self
 
     async def __aexit__(self, kind, error, trace):
-        _end(self._desk, self)
+        self.complete()
         return False
 
 
 # Functions, not methods: see `end_in`.
-def _run(desk, op, row, timeout_ms):
+def _start(desk, name):
+    """Begin an operation that asks for a place only, if there is one; None: there is not.
+
+    With the lock held.
+    """
+    row = desk._free.find(FREE)
+    if row < 0 or desk._places >= desk.max_operations:
+        return None
+    op = Operation(desk, row, desk._next_id, name, ACTIVE)
+    _enter(desk, op)
+    _run(desk, op, desk.timeout_ms)
+    return op
+
+
+def _enter(desk, op):
+    """Put a new operation into the table; with the lock held."""
+    row = op.row
+    desk._next_id = op.id % _MAX_ID + 1
+    desk._free[row] = 0
+    desk.table[row] = op
+    if op.state == ACTIVE:
+        desk._places += 1
+
+
+def _run(desk, op, timeout_ms):
     """Let an operation that has its place begin; with the lock held."""
+    row = op.row
     desk.began_s[row] = desk.clock.s
     end_in(desk, row, timeout_ms)
     desk._began(op)
@@ -104,42 +132,51 @@ def _run(desk, op, row, timeout_ms):
     desk._put("operation", op.id, "began")
 
 
-def _end(desk, op, pass_on=True, only=None):
-    """End an operation, in the state `only` if that is given; return whether this did."""
-    desk.clock.advance()
-    lease = None
-    desk.acquire(1)
+def _end(op):
+    """End an operation, and give its memory back; return whether this did."""
+    op._desk.acquire(1)
     try:
-        state = op.state
-        if state == ENDED or (only is not None and state != only):
-            return False
-        row = op.row
-        op.state = ENDED
-        desk.table[row] = None
-        desk.told[row] = _UNTOLD
-        desk.due[row] = NEVER
-        desk._free[row] = 1
-        if state == WAITING:
-            desk._count_waiting(-1)
-        else:
-            if state != OVERDUE:
-                desk._places -= 1
-            if state != ADMITTING:
-                desk._ended(op)
-        if desk._more[row]:
-            desk._more[row] = 0
-            op.task = None
-            lease = op.lease
-            op.lease = None
-        desk.changed(None)
-        desk._put("operation", op.id, "ended")
+        lease = _take_out(op._desk, op)
     finally:
-        desk.release()
-        if lease is not None:
-            lease.release()
-    if pass_on and desk._waiting:
-        desk.pass_on()
+        op._desk.release()
+    if lease is None:
+        return True
+    if lease is op:
+        return False
+    lease.release()
     return True
+
+
+def _take_out(desk, op):
+    """Take an operation out of the table; return its lease, or itself if it has ended before.
+
+    With the lock held.
+    """
+    state = op.state
+    if state == ENDED:
+        return op
+    row = op.row
+    op.state = ENDED
+    desk.table[row] = None
+    desk.told[row] = _UNTOLD
+    desk.due[row] = NEVER
+    desk._free[row] = 1
+    if state == WAITING:
+        desk._count_waiting(-1)
+    else:
+        if state != OVERDUE:
+            desk._places -= 1
+        if state != ADMITTING:
+            desk._ended(op)
+    desk.changed(None)
+    desk._put("operation", op.id, "ended")
+    if not desk._more[row]:
+        return None
+    desk._more[row] = 0
+    op.task = None
+    lease = op.lease
+    op.lease = None
+    return lease
 
 
 class Operations(Timed):
@@ -181,6 +218,20 @@ class Operations(Timed):
         if self._places < self.max_operations and not self._ahead_of(priority):
             return True
         return self._victim(priority) is not None
+
+    def start(self, name):
+        """Begin an operation that asks for a place only, if there is one, and return it, else None.
+
+        begin() does all else; this is what most need, without a block of the heap for the call.
+        """
+        if name is not self._name or self._waiting:
+            return None
+        self.clock.advance()
+        self.acquire(1)
+        try:
+            return _start(self, name)
+        finally:
+            self.release()
 
     def begin(
         self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None, task=None
@@ -227,12 +278,9 @@ class Operations(Timed):
                 self._more[row] = 1
             if state == WAITING:
                 op.timeout_ms = timeout_ms
-            self._next_id = op.id % _MAX_ID + 1
-            self._free[row] = 0
-            self.table[row] = op
+            _enter(self, op)
             if state == ACTIVE:
-                self._places += 1
-                _run(self, op, row, timeout_ms)
+                _run(self, op, timeout_ms)
             else:
                 self._line_up(op, row, free, wait_ms)
         finally:
@@ -245,7 +293,7 @@ class Operations(Timed):
             try:
                 self._admit(op)
             except BaseException:  # Denied, or Ctrl-C, or no memory for the lease itself
-                _end(self, op)
+                self.end(op)
                 raise
         return op
 
@@ -286,7 +334,12 @@ class Operations(Timed):
 
         pass_on: give its place to who waits for one.
         """
-        return _end(self, op, pass_on)
+        self.clock.advance()
+        if not _end(op):
+            return False
+        if pass_on and self._waiting:
+            self.pass_on()
+        return True
 
     def stop(self, op, why):
         """Tell an operation to stop: Preempted or TimedOut. Its place passes on when it does."""
@@ -349,7 +402,14 @@ class Operations(Timed):
 
     def _give_up(self, op):
         """End one that waited long enough, with or without what it had in turn."""
-        return op.state == WAITING and self.is_over(op.row) and _end(self, op, False, WAITING)
+        self.acquire(1)
+        try:
+            if op.state != WAITING or not self.is_over(op.row):
+                return False
+            _take_out(self, op)  # what waits has no lease
+            return True
+        finally:
+            self.release()
 
     def _cancel_task(self, op):
         """Cancel the task of an operation that must stop, once, and in the loop's thread only."""
@@ -452,7 +512,7 @@ class Operations(Timed):
                     op.lease = lease
                     lease = None
                 op.state = ACTIVE
-                _run(self, op, op.row, op.timeout_ms)
+                _run(self, op, op.timeout_ms)
         finally:
             self.release()
             if lease is not None:  # it has been ended meanwhile

@@ -1,6 +1,7 @@
-"""Stands in for a module in `sys.modules`, so that its use by the application can be seen."""
+"""Stands in for a module in `sys.modules`, so that its use by the application can be seen.
 
-import sys
+Imported where there is such a module.
+"""
 
 
 class StandIn:
@@ -8,15 +9,9 @@ class StandIn:
 
     def __init__(self, module, owner, **replaced):
         self._module = module
-        self.owner = owner
+        self.warden_owner = owner  # the one on this board, for all agents to come
         for name, value in replaced.items():
             setattr(self, name, value)
 
     def __getattr__(self, name):
         return getattr(self._module, name)
-
-
-def owner_of(name):
-    """Return who stands in for the module of that name, or None where nobody does."""
-    module = sys.modules.get(name)
-    return module.owner if isinstance(module, StandIn) else None

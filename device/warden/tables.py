@@ -19,6 +19,7 @@ _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
 _MAX_MOUNTS = const(4)
+_NO_MOUNT = (None,) * 5
 _LIMITS = (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS)
 
 
@@ -86,14 +87,11 @@ class StorageTable(Table):
         buf = uplink.payload
         rows = self._storage.rows
         at = uplink.begin(_STORAGE, 7)
-        at = codec.put_int(buf, at, index)
-        at = codec.put_int(buf, at, len(rows))
+        at = _pack_row(buf, at, (index, len(rows)), 2)
         if index >= len(rows):
-            for _ in range(5):
-                at = codec.put_int(buf, at, None)
-            return at
+            return _pack_row(buf, at, _NO_MOUNT, 5)
         row = rows[index]
         at = codec.put_str(buf, at, codec.cut(row[0], _MAX_NAME))
-        for column in range(1, 5):
+        for column in range(1, 5):  # of any size
             at = codec.put_int(buf, at, row[column])
         return at

@@ -9,14 +9,12 @@ from array import array
 
 from micropython import const
 
-from .stand_in import StandIn, owner_of
-
 _UNKNOWN = const(-0x40000000)
 
 
 def install():
     """Return the one counter of this board's threads, standing in for `_thread` from now on."""
-    return owner_of("_thread") or Threads()
+    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
 
 
 class Flag:
@@ -102,6 +100,8 @@ class Threads:
         self._stand_in(_thread)
 
     def _stand_in(self, module):
+        from .stand_in import StandIn
+
         lock = module.allocate_lock()
         start = module.start_new_thread
 

@@ -6,6 +6,7 @@ Raises ValueError, with a sentence that says what is allowed, before anything is
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from warden_schema import ids
@@ -117,6 +118,15 @@ def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
         milliseconds("interval", interval, least, most),
         None if share is None else round(share * 1000),
     )
+
+
+def places(what: str, names: Iterable[Any], known: Sequence[str]) -> list[int]:
+    """Return where names are among those that are known."""
+    found = list(names)
+    for name in found:
+        if name not in known:
+            raise ValueError(f"There is no {what} {name!r}; there are {', '.join(known)}.")
+    return [known.index(name) for name in found]
 
 
 def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Arguments:

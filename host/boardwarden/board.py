@@ -11,7 +11,7 @@ from itertools import product
 
 from warden_schema import ids
 
-from . import diagnosis
+from . import arguments, diagnosis
 from .asking import REQUEST_TIMEOUT_S
 from .bell import Bell
 from .console import Console
@@ -179,8 +179,8 @@ class Board(Keeping):
         """
         places = (
             range(len(ids.TIERS)),
-            map(METRICS.index, metrics),
-            map(ids.STATISTICS.index, statistics),
+            arguments.places("metric", metrics, METRICS),
+            arguments.places("statistic", statistics, ids.STATISTICS),
         )
         await asyncio.gather(*(self._fetch(*place) for place in product(*places)))
         return self.history

@@ -58,7 +58,10 @@ def _lines(policy: Policy) -> Iterator[str]:
     if policy.thresholds is not None:
         yield from _thresholds(policy.thresholds)
     if policy.quotas is not None:
-        yield from ("", "[session]  # none" if not policy.quotas else "# Of sessions, by name.")
+        yield from (
+            "",
+            "[session]  # none" if not policy.quotas else "# Quotas of sessions, by name.",
+        )
         for each in policy.quotas:
             yield from _quota(each)
 

@@ -60,19 +60,20 @@ class Session:
             self._tasks = [asyncio.create_task(self.link.run()), asyncio.create_task(self._tend())]
             await self._until_settled(self._settled, timeout)
         except BaseException:
-            if self._settled is not None:
-                self._settled.cancel()
             await self.close()
             raise
 
     async def _until_settled(self, settled: asyncio.Future[None], timeout: float) -> None:
         # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
-        await asyncio.wait([settled], timeout=timeout)
-        if self.subscription.heard:  # and its loop may be slow
-            await asyncio.wait([settled], timeout=_WHOLE * timeout - timeout)
-        if not settled.done():
-            raise self._why_not(timeout)
-        settled.result()
+        try:
+            await asyncio.wait([settled], timeout=timeout)
+            if self.subscription.heard:  # and its loop may be slow
+                await asyncio.wait([settled], timeout=(_WHOLE - 1) * timeout)
+            if not settled.done():
+                raise self._why_not(timeout)
+            settled.result()
+        finally:
+            settled.cancel()  # it is too late for an answer
 
     async def request(self, operation: int, *arguments: Any, timeout: float) -> Any:
         """Have the board do an operation once; return the reply's value.

@@ -21,8 +21,8 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = ids.WINDOW_BYTES // 2
 _FRAME_BYTES = 4  # delimiters and CRC
-# What is acknowledged with the next keepalive only: it comes again, or was asked for.
-_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE, ids.REPLY)
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # comes again
+_UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
 
 def _new_host_id() -> int:
@@ -82,7 +82,7 @@ class Subscription:
             return
         self.frames += 1
         self._unacknowledged += len(payload) + _FRAME_BYTES
-        if kind not in _HEARTBEAT or self._unacknowledged >= _ACK_BYTES:
+        if kind not in _UNHURRIED or self._unacknowledged >= _ACK_BYTES:
             self._ack_due = True
         if self._dispatch(kind, message):
             self._heard_at = now

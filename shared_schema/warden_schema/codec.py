@@ -97,7 +97,8 @@ def put_bytes(buf: bytearray, at: int, data: bytes | bytearray | memoryview) -> 
     count = len(data)
     if count < 0x100:
         buf[at] = 0xC4
-        at = _put_bytes_of(buf, at + 1, count, 1)
+        buf[at + 1] = count
+        at += 2
     else:
         buf[at] = 0xC5
         at = _put_bytes_of(buf, at + 1, count, 2)

@@ -776,20 +776,31 @@ def keep(values: ptr32, open_slots: ptr32, ring: ptr16, s: int) -> int:
 
 
 @micropython.viper
-def note(ring, number: int, kind, s, ms, subject, detail, value):
-    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+def note(events, kind, subject, detail, value):
+    """Put an event into events.ring, a list of sixteen times six, and have it told."""
+    number = int(events.seq)
+    ring = events.ring
+    clock = events.clock
     at = (number & 15) * 6
     ring[at] = kind
-    ring[at + 1] = s
-    ring[at + 2] = ms
+    ring[at + 1] = clock.s
+    ring[at + 2] = clock.ms
     ring[at + 3] = subject
     ring[at + 4] = detail
     ring[at + 5] = value
+    events.seq = number + 1
+    clock.news[0] = 1
+    events.changed()
 
 
 @micropython.viper
-def over(due: ptr32, rows: int, s: int, ms: int) -> int:
-    """Return a bit for each of so many moments in `due` that have come; see plain.over."""
+def over(timed) -> int:
+    """Return a bit for each row of a table whose end has come; see plain.over."""
+    due = ptr32(timed.due)
+    rows = int(timed.rows)
+    clock = timed.clock
+    s = int(clock.s)
+    ms = int(clock.ms)
     mask = 0
     soonest_s = _MOST
     soonest_ms = 0
@@ -803,20 +814,23 @@ def over(due: ptr32, rows: int, s: int, ms: int) -> int:
             soonest_s = due_s
             soonest_ms = due_ms
         row += 1
-    due[rows + rows] = soonest_s
-    due[rows + rows + 1] = soonest_ms
+    if soonest_s <= int(clock.next_s):
+        clock.sooner(soonest_s, soonest_ms)
     return mask
 
 
 @micropython.viper
-def put_off(due: ptr32, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
-    """Set a moment in `due`, so many ms from (s, ms); return its second."""
-    ms += in_ms
-    s += ms // 1000
+def put_off(timed, row: int, ms: int):
+    """Have a row of a table (see `over`) end so many milliseconds from now, at most 2**30 - 1."""
+    due = ptr32(timed.due)
+    clock = timed.clock
+    ms += int(clock.ms)
+    s = int(clock.s) + ms // 1000
     ms %= 1000
     due[row] = s
-    due[rows + row] = ms
-    return s
+    due[int(timed.rows) + row] = ms
+    if s <= int(clock.next_s):
+        clock.sooner(s, ms)
 
 
 @micropython.viper

@@ -738,23 +738,34 @@ def keep(values, open_slots, ring, s: int) -> int:
     return mask
 
 
-def note(ring, number: int, kind, s, ms, subject, detail, value):
-    """Put these six into ring, a list of sixteen times six, as the event of that number."""
+def note(events, kind, subject, detail, value):
+    """Put an event into events.ring, a list of sixteen times six, and have it told."""
+    number = int(events.seq)
+    ring = events.ring
+    clock = events.clock
     at = (number & 15) * 6
     ring[at] = kind
-    ring[at + 1] = s
-    ring[at + 2] = ms
+    ring[at + 1] = clock.s
+    ring[at + 2] = clock.ms
     ring[at + 3] = subject
     ring[at + 4] = detail
     ring[at + 5] = value
+    events.seq = number + 1
+    clock.news[0] = 1
+    events.changed()
 
 
-def over(due, rows: int, s: int, ms: int) -> int:
-    """Return a bit for each of so many moments in `due` that have come by (s, ms).
+def over(timed) -> int:
+    """Return a bit for each row of a table whose end has come.
 
-    due: array("i"), the seconds of all and then the milliseconds of all; 2**30 - 1 s is never. Its
-    two last words become the soonest of those that are still to come.
+    timed.due: array("i"), the seconds of all rows and then the milliseconds of all; 2**30 - 1 s is
+    never. timed.clock: says what time it is, and hears of the soonest end still to come.
     """
+    due = timed.due
+    rows = int(timed.rows)
+    clock = timed.clock
+    s = int(clock.s)
+    ms = int(clock.ms)
     mask = 0
     soonest_s = _MOST
     soonest_ms = 0
@@ -768,19 +779,22 @@ def over(due, rows: int, s: int, ms: int) -> int:
             soonest_s = due_s
             soonest_ms = due_ms
         row += 1
-    due[rows + rows] = soonest_s
-    due[rows + rows + 1] = soonest_ms
+    if soonest_s <= int(clock.next_s):
+        clock.sooner(soonest_s, soonest_ms)
     return mask
 
 
-def put_off(due, rows: int, row: int, s: int, ms: int, in_ms: int) -> int:
-    """Set a moment in `due` (see `over`), so many ms from (s, ms); return its second."""
-    ms += in_ms
-    s += ms // 1000
+def put_off(timed, row: int, ms: int):
+    """Have a row of a table (see `over`) end so many milliseconds from now, at most 2**30 - 1."""
+    due = timed.due
+    clock = timed.clock
+    ms += int(clock.ms)
+    s = int(clock.s) + ms // 1000
     ms %= 1000
     due[row] = s
-    due[rows + row] = ms
-    return s
+    due[int(timed.rows) + row] = ms
+    if s <= int(clock.next_s):
+        clock.sooner(s, ms)
 
 
 def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:

@@ -38,7 +38,8 @@ ROWS = {
     "part_write": "that frame into UART1",
     "part_clock": "Clock.advance()",
     "receive_nothing": "Session.receive() with nothing there",
-    "receive_keepalive": "Session.receive() of a KEEPALIVE",
+    "receive_keepalive": "Session.receive() of a KEEPALIVE, with a sample since the last one",
+    "poll_keepalive": "warden.poll() that hears one, with nothing else due",
     "begin_complete": "warden.begin('flash').complete(), tables empty",
     "complete": "the complete() of that",
     "can_execute": "warden.can_execute()",
@@ -48,6 +49,7 @@ ROWS = {
     "refused_memory_after_collecting": "the same when garbage was not collected lately",
     "refused_table_full": "an allocate() with 16 leases there, until Denied is caught",
     "request_ping": "PING of a host: read, carried out, answered",
+    "poll_ping": "warden.poll() that does so, with nothing else due",
     "faults": "exceptions inside the agent during the program",
     "heap_used": "of the heap, at the end of tick.py",
     "heap_total": "the heap, as the agent sees it",
@@ -57,7 +59,8 @@ ROWS = {
     "repl_nothing": "the text `pass`, the same way",
     "longest_pause": "longest poll in 10 s at 10 Hz beside 64 KB/s of garbage, without collections",
     "longest_pause_collecting": "… of those in which garbage is collected",
-    "longest_pause_at_subscription": "the poll that tells a new host of all tables, full",
+    "longest_pause_at_subscription": "longest of the polls that tell a new host of full tables",
+    "polls_at_subscription": "how many of them, samples included",
     "mean_step": "the mean poll of the same 10 s",
     "held_import": "heap held after `import warden`",
     "held_start": "heap held after warden.start()",
@@ -88,7 +91,7 @@ PREFIXES = {
 }
 # Told, not judged: what was measured on, and parts whose sum is judged.
 INFORMATIVE = (
-    *("heap_used", "heap_total", "collections_by_the_agent"),
+    *("heap_used", "heap_total", "collections_by_the_agent", "polls_at_subscription"),
     *("held_module_", "held_object_", "flash_module_"),
 )
 

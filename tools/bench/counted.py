@@ -15,7 +15,10 @@ SLOWER = ("pauses", "query")  # seconds each
 _HEAP = ("heap_modules", "heap_objects")
 
 # Programs that are printed as bytes or as counts, whatever the rest of the program is.
-_COUNTS = ("failures_under_heap_lock", "faults", "collections_by_the_agent")
+_COUNTS = (
+    *("failures_under_heap_lock", "faults", "collections_by_the_agent"),
+    "polls_at_subscription",
+)
 
 
 def measure(firmware: Path, programs: tuple[str, ...], before: str = "") -> Figures:

@@ -61,9 +61,9 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.3 %), a host's sign"
-    " of life (`receive_keepalive_instructions`: 0.15 %) and a sample (`tick_deciding_…`),"
-    " which the governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
+    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.11 %), a host's sign"
+    " of life (`poll_keepalive_instructions`: 0.08 %) and samples (`tick_deciding_…`), which the"
+    " governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
 )
 _NAMES = (
     "names of attributes and functions (`flash_names_bytes`), each 18 bytes and more beside its"
@@ -88,10 +88,11 @@ TARGETS = (
            "a tick is one step of bytecode: see its parts"),
     Target("longest pause, native, telling a new host of full tables", "instructions", 8_000,
            _of("native.longest_pause_at_subscription_instructions"),
-           "four frames go out in one poll, 50 000 to 100 000 instructions each"),
+           "two frames go out in one poll, 50 000 to 70 000 instructions each"),
     Target("`begin` + `complete`", "instructions", 20_000,
            _of("stock.begin_complete_instructions"),
-           "bytecode of 70 calls; an operation's 17 attributes, loops over 12 rows, two events"),
+           "30 calls of 500 to 1 200 instructions each: an operation's object, two events, two"
+           " readings of the clock, an end in time; see `tools/tick_profile.py --decisions`"),
     Target("slow-down, 10 Hz, native", "%", 1, _percent("native.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 10 Hz, stock", "%", 5, _percent("stock.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 1 Hz, native", "%", 0.2, _percent("native.slow_down_1_hz_permille"), _POLLS),
@@ -109,10 +110,13 @@ TARGETS = (
     Target("request beside the shortest raw-REPL exec, sim", "of its time", 1,
            _of("sim_request_over_shortest_exec_ratio"),
            "the board's bytecode to read, carry out and answer a frame (`request_ping`), where the"
-           " REPL reads a line in C"),
+           " REPL reads a line in C, and the line byte by byte (its streams cannot tell how much is"
+           " there), and half of it on the host; an exec that breaks into an application takes many"
+           " times as long (`sim_exec_breaking_in_ms`)"),
     Target("request beside the shortest raw-REPL exec, qemu", "of its time", 1,
            _of("qemu_request_over_shortest_exec_ratio"),
-           "the same, and the application there counts to 5 000 between two polls"),
+           "the same; both boards have nothing else to do: the agent's application sleeps until its"
+           " line has something"),
 )  # fmt: skip
 
 

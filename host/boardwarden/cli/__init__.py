@@ -1,5 +1,5 @@
 """The command line: `main()` is the command `boardwarden`."""
 
-from .app import main
+from .entry import main
 
 __all__ = ["main"]

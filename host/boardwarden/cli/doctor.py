@@ -98,7 +98,7 @@ def _rows(found: Checkup) -> Iterator[Row]:
     if found.board is not None:
         board = found.board
         yield "board", f"{board.machine or NONE}, MicroPython {board.firmware or NONE}"
-        yield "agent", f"{board.agent or NONE} runs, protocol {board.protocol}"
+        yield "agent", f"{board.agent or NONE}, running; protocol {board.protocol}"
     elif found.repl is None:
         yield "answers", found.problem or NONE
     if found.repl is not None:
@@ -130,7 +130,7 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
 def _capability_rows(found: Checkup) -> Iterator[Row]:
     have = [name for name, known in found.capabilities.items() if known.available]
     if have:
-        yield "can tell", ", ".join(have)
+        yield "measures", ", ".join(have)
     label = "cannot"
     for name, known in found.capabilities.items():
         if not known.available:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar
@@ -32,6 +33,16 @@ class Interrupted(Exception):
     """The user has enough, and the command has put things in order."""
 
 
+def quit_on_interrupt() -> None:
+    """Until a command begins, let Ctrl-C end the program: there is nothing to put in order."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _quit)
+
+
+def _quit(number: int, frame: object) -> None:
+    os._exit(INTERRUPTED)
+
+
 def run(command: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end; exit with the status that tells how it went."""
     with reported():
@@ -41,6 +52,9 @@ def run(command: Coroutine[Any, Any, None]) -> None:
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
     """Exit with the status, and the sentence, of what ends the block."""
+    quits = signal.getsignal(signal.SIGINT) is _quit
+    if quits:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
         sys.stdout.flush()
@@ -55,6 +69,9 @@ def reported() -> Iterator[None]:
         # flushes what is left: give it somewhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(PIPE_CLOSED)
+    finally:
+        if quits:  # all is in order again
+            signal.signal(signal.SIGINT, _quit)
 
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:

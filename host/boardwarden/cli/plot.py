@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from boardwarden.plotting.picture import draw, short
+from boardwarden.plotting.picture import draw
 from boardwarden.plotting.plot import Drawn, read
 from boardwarden.recording.reading import Recording
+from boardwarden.transport.address import short_names
 
 from .outcome import Failure
 from .output import print_json, print_line
@@ -37,7 +38,7 @@ async def plot(wanted: Wanted, as_json: bool) -> None:
         window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
         drawn = read(recording, wanted.metrics, wanted.addresses, window)
     with _progress("drawing"):
-        title = f"{wanted.path.name}: {', '.join(map(short, drawn.boards))}"
+        title = f"{wanted.path.name}: {', '.join(short_names(drawn.boards))}"
         picture = draw(drawn, title, wanted.out.suffix[1:].lower())
     try:
         _write(wanted.out, picture)

@@ -43,20 +43,20 @@ class Wanted(NamedTuple):
 
 async def record(wanted: Wanted, as_json: bool) -> None:
     """Record, show how it goes, and say at the end what was recorded."""
-    async with contextlib.AsyncExitStack() as boards:
-        opener = _Opener(boards, wanted.interval)
-        found, missing = await opener.open_all(wanted.addresses)
-        store = Store(wanted.path, wanted.rotation)
-        store.open()
-        try:
+    store = Store(wanted.path, wanted.rotation)
+    store.open()  # before the boards: connecting takes them from whoever has them
+    try:
+        async with contextlib.AsyncExitStack() as boards:
+            opener = _Opener(boards, wanted.interval)
+            found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
                 recorder = Recorder(store, found, wanted.interval, picture.show, picture.tell)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, picture):
                     await recorder.run(stop.event, wanted.seconds)
-        finally:
-            store.close()
+    finally:
+        store.close()
     _sum_up(recorder, as_json)
     if stop.interrupted:
         raise Interrupted
@@ -191,13 +191,13 @@ class _Picture:
 
         passed = duration(time.monotonic() - recorder.began_at)
         head = f"recording to {self._path} for {passed}, {size(recorder.store.size_bytes)}"
-        text = Text(f"{head}; Ctrl-C ends it", overflow="ellipsis", no_wrap=True)
+        lines = [Text(f"{head}; Ctrl-C ends it")]
         for follower in recorder.followers:
-            style = "" if follower.board.connected else "red"
-            text.append("\n" + _line(follower), style=style)
-        for problem in self._missing.values():
-            text.append("\n" + problem, style="red")
-        self._live.update(text, refresh=True)
+            lines.append(Text(_line(follower), "" if follower.board.connected else "red"))
+        lines += [Text(problem, "red") for problem in self._missing.values()]
+        for line in lines:  # leave room for the terminal's ^C, which else would begin a line
+            line.truncate(max(1, self._live.console.width - 3), overflow="ellipsis")
+        self._live.update(Text("\n").join(lines), refresh=True)
 
     def miss(self, address: str, problem: str) -> None:
         """Tell why a board is not there; "": it is."""

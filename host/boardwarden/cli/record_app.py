@@ -13,7 +13,10 @@ from . import moments
 from .options import BoardsOption, JsonOption, all_given
 from .outcome import checked, fail, run
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The recording.")]
+# readable=False: whether a file can be read is told in our words, by who reads it.
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The recording.", readable=False)
+]
 
 ChosenOption = Annotated[
     list[str] | None,
@@ -83,7 +86,12 @@ def plot(
     file: FileArgument,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="PICTURE", help="A .png or .svg file; else FILE.png."),
+        typer.Option(
+            *("--out", "-o"),
+            metavar="PICTURE",
+            help="A .png or .svg file; else FILE.png.",
+            readable=False,
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -129,7 +137,12 @@ def _window(
 def replay(
     file: FileArgument,
     policy: Annotated[
-        Path, typer.Option(metavar="TOML", help="A policy file, as `boardwarden apply` takes it.")
+        Path,
+        typer.Option(
+            metavar="TOML",
+            help="A policy file, as `boardwarden apply` takes it.",
+            readable=False,
+        ),
     ],
     board: ChosenOption = None,
     since: SinceOption = None,

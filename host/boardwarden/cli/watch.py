@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
+from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
 from .follow import link_state, looks
@@ -44,7 +45,14 @@ def _on_terminal() -> bool:
 
 def names(addresses: Sequence[Address]) -> Iterator[str]:
     """Give a name for each address; the same one twice gets a number."""
-    texts = [each if isinstance(each, str) else each.address for each in addresses]
+    yield from _numbered(_texts(addresses))
+
+
+def _texts(addresses: Sequence[Address]) -> list[str]:
+    return [each if isinstance(each, str) else each.address for each in addresses]
+
+
+def _numbered(texts: Sequence[str]) -> Iterator[str]:
     for place, text in enumerate(texts):
         before = texts[:place].count(text)
         yield f"{text} ({before + 1})" if before else text
@@ -106,7 +114,8 @@ async def _show(addresses: Sequence[Address]) -> None:
         raise Failure(_NEEDS) from None
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
-    feeds = [Feed(*each) for each in zip(addresses, names(addresses), strict=True)]
+    shown = _numbered(short_names(_texts(addresses)))
+    feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
     try:
         await _open(feeds)
         app = WatchApp(feeds)

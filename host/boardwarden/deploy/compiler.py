@@ -100,7 +100,8 @@ class Compiler:
     def compile(self, name: str, file: Path, place: Path, *flags: str) -> None:
         """Compile one file; `name` is what tracebacks show, instead of a path on this machine."""
         place.parent.mkdir(parents=True, exist_ok=True)
-        command = [self._cross, *flags, "-s", name, "-o", str(place), str(file)]
+        # -O3: without line numbers, which are a tenth of what the board holds in its heap.
+        command = [self._cross, "-O3", *flags, "-s", name, "-o", str(place), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines() or ["it does not say why"]

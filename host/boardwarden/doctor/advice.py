@@ -77,12 +77,13 @@ def for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]:
     ways = "asyncio.run() in the application, or warden.poll() in its loop"
     if "machine.Timer" not in found.lacks:
         return (
-            f"{by} starts the agent, but it does not answer: either the application blocks, or "
-            f"the agent uses another link, or its files are damaged, which {deploy} checks.",
+            f"{by} starts the agent, but it does not answer: it uses another link, the application "
+            f"blocks, or its files are damaged, which {deploy} checks.",
         )
     return (
-        f"{by} starts the agent, but it does not answer: either the application blocks its loop, "
-        f"or nothing runs the agent. This port has no machine.Timer, so it takes {ways}.",
+        f"{by} starts the agent, but it does not answer: it uses another link, the application "
+        "blocks its loop, or nothing runs the agent (this port has no machine.Timer, so it takes "
+        f"{ways}).",
     )
 
 

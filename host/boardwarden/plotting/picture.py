@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from boardwarden.recording.reading import Happened
+from boardwarden.transport.address import short_names
 
 from .metrics import METRICS, scale
 from .plot import Drawn
@@ -96,14 +97,8 @@ def _draw_panel(panel: Any, drawn: Drawn, name: str) -> None:
 
 
 def _label(line: Line, boards: list[str], names: list[str]) -> str:
-    parts = [short(line.board)] if len(boards) > 1 else []
+    parts = [short_names(boards)[boards.index(line.board)]] if len(boards) > 1 else []
     return " ".join([*parts, line.name] if len(names) > 1 or not parts else parts)
-
-
-def short(board: str) -> str:
-    """Return an address without the folders of an application's path."""
-    kind, colon, rest = board.partition(":")
-    return f"{kind}:{rest.rsplit('/', 1)[-1]}" if colon and not rest.startswith("//") else board
 
 
 def _style(line: Line, boards: list[str], names: list[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The application id tells a recording from other SQLite files before anything is 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -89,4 +90,6 @@ def explained(error: sqlite3.Error, path: Path, doing: str) -> RecordingError:
     """Return what to tell of an error of SQLite's while `doing`, "read" or "written"."""
     if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
         return RecordingError(f"{path} is damaged, or no recording of boardwarden ({error}).")
-    return RecordingError(f"{path} cannot be {doing}: {error}.")
+    mode = os.R_OK if doing == "read" else os.R_OK | os.W_OK
+    denied = path.exists() and not os.access(path, mode)  # SQLite only says that it cannot
+    return RecordingError(f"{path} cannot be {doing}: {'Permission denied' if denied else error}.")

@@ -63,6 +63,7 @@ class Store:
         self._clock = clock
         self._written_at: float | None = None
         self._lock: Lock | None = None
+        self._is_new = False
         self._database: sqlite3.Connection | None = None
         self._spans: dict[Boot, int] = {}
         self._began: float | None = None  # the file's first span
@@ -72,6 +73,7 @@ class Store:
         if not self.path.parent.is_dir():
             raise RecordingError(f"There is no folder {self.path.parent}.")
         self._lock = Lock(self.path)
+        self._is_new = not self.path.exists()
         try:
             self._open()
         except BaseException:
@@ -89,12 +91,18 @@ class Store:
             self._rotate()
 
     def close(self) -> None:
-        """Close the file; twice is fine. Never raises: what could be written is."""
+        """Close the file; twice is fine. Never raises: what could be written is.
+
+        One that was made for nothing, as no board was there, is taken away.
+        """
         database, self._database = self._database, None
         if database is not None:
             _made_one_file(database)
             with contextlib.suppress(sqlite3.Error):
                 database.close()
+            if self._is_new and self._began is None and not self.rotations:
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from boardwarden.errors import AddressError
 
@@ -14,6 +15,20 @@ _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 def is_serial(address: str) -> bool:
     """Tell whether an address is one of a serial port."""
     return address.startswith("/") or _WINDOWS_PORT.fullmatch(address) is not None
+
+
+def short_names(addresses: Sequence[str]) -> list[str]:
+    """Return addresses without the folders of an application's path, where they differ so, too."""
+    short = [_short(address) for address in addresses]
+    return [
+        address if short.count(name) > 1 else name
+        for address, name in zip(addresses, short, strict=True)
+    ]
+
+
+def _short(address: str) -> str:
+    kind, colon, rest = address.partition(":")
+    return f"{kind}:{rest.rsplit('/', 1)[-1]}" if colon and not rest.startswith("//") else address
 
 
 def wrong_address(address: str, problem: str) -> AddressError:

@@ -18,9 +18,19 @@ _PROGRAM = "qemu-system-arm"
 _START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
 _FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
 _START_AGENT = "warden.start()\n"
-_RUN_AGENT = (
-    "while True:\n warden.poll()\n for _ in range(5000): pass\n"  # an application that counts
-)
+# An application that sleeps until the agent has something to do or the line has, as asyncio does:
+# bit 1 of the second register says so. This board cannot sleep, so it looks at them over and over.
+_RUN_AGENT = """
+from machine import mem32
+from warden.hal_mps2 import ticks_diff, ticks_ms
+def run():
+    while True:
+        wait = warden.poll()
+        began = ticks_ms()
+        while not mem32[0x40005004] & 2 and ticks_diff(ticks_ms(), began) < wait:
+            for _ in range(200): pass
+run()
+"""
 
 
 class Qemu:

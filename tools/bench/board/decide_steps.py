@@ -88,6 +88,7 @@ for _ in range(3):
 measure("begin", begin(warden.begin), ended)
 measure("policy_begin", begin(policy.begin), ended)
 measure("operations_begin", begin(operations.begin), ended)
+measure("operations_start", begin(operations.start), ended)
 measure("advance", clock.advance)
 measure("new_operation", lambda: Operation(operations, 0, 1, "flash", 1))
 measure("end_in", lambda: end_in(operations, 11, 300_000))
@@ -96,7 +97,7 @@ needs._running = 0
 measure("changed", lambda: operations.changed(0), told)
 measure("put_event", lambda: events.put("operation", 1, "began"), told)
 measure("events_changed", events.changed, told)
-measure("note", lambda: loops.note(events._ring, 0, "lease", 1, 2, 1, "began", None))
+measure("note", lambda: loops.note(events, "lease", 1, "began", None), told)
 measure("current_task", load.current_task)
 measure("complete", lambda: op.complete(), begun)  # noqa: PLW0108  # another each time
 

@@ -1,0 +1,122 @@
+# targets: unix frozen
+"""Links over streams: a UART says how much there is, others are read byte by byte; none waits."""
+
+import io
+import socket
+import time
+
+from harness import no_heap
+from rig import framed, free_port
+from warden.link_stream import StreamLink
+
+_POLL = 3  # of a stream's ioctl
+
+
+class Uart(io.IOBase):
+    """Stands in for `machine.UART`: `any()` tells how much has arrived, perhaps less than all.
+
+    A real one would wait for what is not there; this one fails.
+    """
+
+    def __init__(self, told=None):
+        self.arrived = b""
+        self.told = told
+        self.reads = 0
+
+    def any(self):
+        there = len(self.arrived)
+        return there if self.told is None else min(there, self.told)
+
+    def readinto(self, buf, count=None):
+        count = len(buf) if count is None else count
+        assert 0 < count <= len(self.arrived), "it would wait"
+        buf[:count] = self.arrived[:count]
+        self.arrived = self.arrived[count:]
+        self.reads += 1
+        return count
+
+    def ioctl(self, request, arg):
+        return arg if request == _POLL else 0
+
+
+def _read_all(link, room=32):
+    found = b""
+    buf = bytearray(room)
+    while True:
+        count = link.read(buf)
+        if not count:
+            return found
+        assert len(buf) == room
+        found += bytes(buf[:count])
+
+
+def test_what_has_arrived_at_a_uart_is_read_at_once():
+    uart = Uart()
+    link = StreamLink(uart)
+    assert link.read(bytearray(32)) == 0
+    assert uart.reads == 0
+    frame = framed((67, 77, 0, 0, []))
+    uart.arrived = frame
+    assert _read_all(link) == frame
+    assert uart.reads == 1
+
+
+def test_more_than_there_is_room_for_and_a_uart_that_tells_only_of_one():
+    data = bytes(range(100))
+    for told in (None, 1, 7):
+        uart = Uart(told)
+        uart.arrived = data
+        assert _read_all(StreamLink(uart)) == data
+        assert _read_all(StreamLink(uart)) == b""
+
+
+def test_a_closed_link_reads_nothing():
+    uart = Uart()
+    link = StreamLink(uart)
+    uart.arrived = b"x"
+    link.close()
+    assert link.waitable is None
+    assert link.read(bytearray(4)) == 0
+
+
+def _joined():
+    """Return two sockets that are joined; the first is a stream without any()."""
+    port = free_port()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    address = socket.getaddrinfo("127.0.0.1", port)[0][-1]
+    listener.bind(address)
+    listener.listen(1)
+    near = socket.socket()
+    near.connect(address)
+    far = listener.accept()[0]
+    listener.close()
+    return near, far
+
+
+def _until_read(link, count):
+    found = b""
+    deadline = time.ticks_add(time.ticks_ms(), 10_000)
+    while len(found) < count:
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "waited too long"
+        found += _read_all(link, 8)
+    return found
+
+
+def test_another_stream_is_read_as_far_as_it_goes_until_its_end():
+    near, far = _joined()
+    link = StreamLink(near)
+    assert link.read(bytearray(8)) == 0
+    far.write(b"some of it")
+    assert _until_read(link, 10) == b"some of it"
+    buf = bytearray(8)
+    with no_heap():
+        link.read(buf)
+    assert link.waitable is near
+    far.close()
+    deadline = time.ticks_add(time.ticks_ms(), 10_000)
+    while link.waitable is not None:
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "its end was not seen"
+        assert link.read(buf) == 0
+    assert link.read(buf) == 0
+    near.close()
