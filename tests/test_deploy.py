@@ -279,6 +279,7 @@ def test_machine_code_of_another_version_is_left_out(board, tiny, monkeypatch):
 def test_ports_that_are_none():
     assert "no port /dev/ttyNOPE9" in sentence_of(run("deploy", "/dev/ttyNOPE9"))
     assert "no serial port" in sentence_of(run("deploy", "sim"))
+    assert "Which board? Give PORT" in sentence_of(run("deploy"))
     assert "not a serial port" in sentence_of(run("deploy", "/etc/passwd"))
 
 

@@ -95,6 +95,7 @@ def test_who_may_not_open_the_port_is_told_how_to(forbidden, words, tmp_path):
             "kept/a.db cannot be written: Permission denied.",
         ),
         (("replay", "a.db", "--policy", "no.toml"), "Cannot read no.toml: permission denied."),
+        (("apply", "no.toml", "--board", "sim"), "Cannot read no.toml: permission denied."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -34,6 +34,7 @@ _ENOENT = const(2)
 _NO_FILES = (_ENOENT, 19)  # ENODEV: nothing is mounted
 _READ_ONLY = (1, 13, 30)  # EPERM, EACCES, EROFS
 _FULL = const(28)  # ENOSPC
+_FULL_LITTLEFS = const(36)  # what it says of a new file when it is full: ENAMETOOLONG
 
 
 def of(agent):
@@ -234,7 +235,7 @@ def _remove(path):
 def _refusal(error):
     """Return the Denied that an OSError means."""
     number = error.errno
-    if number == _FULL:
+    if number in (_FULL, _FULL_LITTLEFS):
         return Denied("keep:full")
     if number in _READ_ONLY:
         return Denied("keep:read_only")

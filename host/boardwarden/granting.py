@@ -14,6 +14,7 @@ from .asking import REQUEST_TIMEOUT_S, Asking
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound
 from .grants import Lease, Operation
 from .kinds import OperationState, Priority, ResourceType
+from .limited import limited
 
 _GRACE_S = 2.0  # which the board gives to an operation that it preempts
 _DEFAULT_TTL_S = 60.0  # of the board
@@ -140,7 +141,7 @@ class Granting(Asking):
         """Follow an operation that waits; give it up when its caller is cancelled."""
         limit = wait + _GRACE_S + REQUEST_TIMEOUT_S
         try:
-            return await asyncio.wait_for(self._settled(number), limit)
+            return await limited(self._settled(number), limit)
         except asyncio.TimeoutError:
             self._later(self.complete(number))
             raise diagnosis.no_reply(limit) from None

@@ -28,8 +28,6 @@ _REASONS = {
     "keep:no_files": "the board has no file system to keep a policy in",
     "keep:read_only": "the board's file system is read-only, so it can keep no policy",
     "keep:full": "the board's file system is too full to keep a policy",
-    # ENAMETOOLONG: what a littlefs says that has no room for a new file's name.
-    "keep:36": "the board's file system is too full to keep a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
     "quota:storage": "the session's quota of storage is used up",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from warden_schema import ids
 
 from . import diagnosis
 from .errors import BoardError
+from .limited import limited
 from .refusals import refusal
 
 _FIRST_RETRY_S = 0.3
@@ -48,7 +48,7 @@ class Requests:
         what fail() was given.
         """
         try:
-            code, value = await _in_time(self._exchange(operation, arguments), timeout)
+            code, value = await limited(self._exchange(operation, arguments), timeout)
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
@@ -128,22 +128,3 @@ class Requests:
         if not answer.done():
             self._pending[request_id] = answer.get_loop().create_future()
             answer.set_result(None)
-
-
-async def _in_time(
-    exchange: Coroutine[Any, Any, tuple[int, Any]], timeout: float
-) -> tuple[int, Any]:
-    """Await it for so many seconds; raise asyncio.TimeoutError then."""
-    if sys.version_info >= (3, 11):
-        async with asyncio.timeout(timeout):
-            return await exchange
-    # Not wait_for(), which here loses a cancellation that comes just as the answer does.
-    task = asyncio.ensure_future(exchange)
-    try:
-        await asyncio.wait([task], timeout=timeout)
-        if not task.done():
-            raise asyncio.TimeoutError
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

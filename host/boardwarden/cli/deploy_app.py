@@ -27,7 +27,7 @@ _STARTS = ("main.py", "boot.py")
 
 
 def deploy(
-    port: PortArgument,
+    port: PortArgument = "",
     start: Annotated[
         str, typer.Option(metavar="FILE", help="Have main.py or boot.py start the agent.")
     ] = "",
@@ -42,6 +42,7 @@ def deploy(
     The program on the board is stopped, and started again by a soft reset.
     --start shows first what it would add to the file.
     """
+    given(port, "PORT")
     if start and start not in _STARTS:
         fail(f"--start takes main.py or boot.py, not {start}.")
     if start and remove:

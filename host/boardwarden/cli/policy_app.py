@@ -21,7 +21,8 @@ def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 def apply(
     file: Annotated[
-        Path | None, typer.Argument(help="The policy.", show_default=str(_FILE))
+        Path | None,
+        typer.Argument(help="The policy.", show_default=str(_FILE), readable=False),
     ] = None,
     board: BoardOption = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
