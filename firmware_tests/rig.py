@@ -43,6 +43,7 @@ def in_next_sample(agent, function):
 
     class Network:
         connected = wlan = None
+        words = agent.network.words
 
         def read(self):
             agent.network = network

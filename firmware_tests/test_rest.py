@@ -272,3 +272,33 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
             assert made.did_something(1000), (due, after)
             assert agent.faults == 0
     assert stopped >= 4, stopped
+
+
+def test_what_a_sample_costs_is_told_in_the_order_of_its_parts():
+    board = VirtualBoard(0)
+    agent = Agent(board, 1000, None)
+    in_next_sample(agent, lambda: board.ticks.pass_ms(7))
+    parts = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
+    assert agent.sampler.cost() == [7000 if part == "network" else 0 for part in parts]
+    assert agent.sampler.costs() == {part: 0 for part in parts}
+
+
+def test_a_sample_waits_for_the_end_of_the_frame_before_it():
+    line = FakeLine()
+    board = VirtualBoard(0)
+    agent = Agent(board, 1000, line)
+    line.hear(64, 1, 0, 77)
+    turn(agent)
+    line.told()
+    for room in (5, 0, None):
+        line.room = room
+        board.ticks.pass_ms(500)
+        line.hear(66, 77, agent.uplink.seq - 1 & 0xFFFF)
+        agent.step(True)
+        board.ticks.pass_ms(501)
+        agent.step()
+    told = line.told()
+    seqs = [message[1] for message in told]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert len([message for message in told if message[0] in (3, 16)]) == 3, told
+    assert agent.faults == 0

@@ -36,6 +36,7 @@ _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
 
 # In the sample's words.
+_FAULTS = const(21)
 _COST_US = const(30)
 _WANTED = const(32)
 _INTERVAL = const(33)
@@ -242,7 +243,7 @@ class Agent:
             VERSION,
         )
         self.capabilities = Capabilities(self)
-        self.faults = 0  # exceptions inside the agent itself
+        self.faults = values[_FAULTS] = 0  # exceptions inside the agent itself
         self.link = link
         self.uplink = self.session = None
         self.busy_us = 0  # the agent's own time since the last sample
@@ -308,7 +309,7 @@ class Agent:
                     worked = not resting[_IDLE_STEPS]
         except Exception:
             resting[_STEPPING] = 0
-            self.faults += 1
+            self._fault()
             worked = True
             wait = 1000
         finally:
@@ -324,6 +325,10 @@ class Agent:
         ):
             self._deliver()
         return wait
+
+    def _fault(self):
+        self.faults += 1
+        self.values[_FAULTS] = self.faults
 
     def _idle(self, resting, wait):
         """End the first of several steps that find nothing: what it took counts for each of them.
@@ -360,7 +365,7 @@ class Agent:
         try:
             self.policy.deliver()
         except Exception:
-            self.faults += 1
+            self._fault()
 
     def decide(self):
         """Return the policy; imported and made at the first call."""

@@ -44,7 +44,7 @@ _MAJOR_VERSION = const(8)
 _HOST_ID = const(10)  # of a SUBSCRIBE
 _SEQ = const(9)
 _REQUEST_ID = const(9)
-_OPERATION = const(10)
+_REQUESTED = const(10)
 _ARGUMENTS = const(11)
 
 _OK = const(0)
@@ -200,7 +200,7 @@ class Session:
         if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
             if marks[_HOST] == self.host_id:
                 arguments = self._arguments(marks) if marks[_ITEMS] else ()
-                self._request(marks[_REQUEST_ID], marks[_OPERATION], arguments)
+                self._request(marks[_REQUEST_ID], marks[_REQUESTED], arguments)
         elif marks[_KIND] == _SUBSCRIBE and marks[_FOUND] == 4 and marks[_ITEMS] < 0:
             self._subscribe(marks[_MAJOR_VERSION], marks[_HOST_ID], None)
         else:

@@ -91,7 +91,6 @@ def _taker(sampler, agent):
         """Take a sample; allocates nothing. What it costs is looked at with the next one."""
         began = ticks_us()
         collected = memory.spent_us
-        values[_FAULTS] = agent.faults
         sent = -1 if uplink is None else uplink.sent
         renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
         agent.busy_us = 0

@@ -233,7 +233,6 @@ class Agent:
         self.governor = load("governor").Governor(self.values, 1000)
         self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
-        self.faults = _UNKNOWN
         self.policy: Any = self  # whom the sampler has look at a sample
         self.sampler.join(self)
         self.figures = NOTHING
@@ -263,7 +262,7 @@ class Agent:
         """Have the board's code look at a sample, and do what follows."""
         self.advance(uptime_ms)
         self._show(figures)
-        self.faults = _word(figures.faults)
+        self.values[_PLACES["faults"]] = _word(figures.faults)
         self.figures = figures
         mounts = self.storage.rows
         if figures is NOTHING:  # nor what is told of mounts
