@@ -1,6 +1,9 @@
 """Invariant 3 with all tables in use: a tick that brings nothing allocates nothing."""
 
-from harness import no_heap, raises
+import gc
+from array import array
+
+from harness import no_heap, raises, skip
 from rig import SilentLine, board, turn
 from warden.agent import Agent
 from warden.errors import Denied
@@ -59,16 +62,20 @@ class Full:
         self.line.hear(*message)
         self.agent.step(True)
 
-    def second(self, number):
-        """Let a second pass, in which the host is heard; all of it with the heap locked."""
+    def pass_second(self, number):
+        """Let a second pass, at the end of which the host says that it is there."""
         agent = self.agent
         agent.clock.s += 1
         agent.clock.now()
         # The slow tiers ask the file system and the radio, which allocate.
         agent.sampler.seldom_s = agent.clock.s + 1000
         self.line.hear(66, _HOST, number & 0xFFFF)
+
+    def second(self, number):
+        """Let a second pass, and what it brings with the heap locked."""
+        self.pass_second(number)
         with no_heap():
-            agent.step(True)
+            self.agent.step(True)
 
 
 def _ignore(what):
@@ -104,3 +111,35 @@ def test_minutes_with_all_tables_full_allocate_nothing():
         assert full.line.taken > taken, "nothing was sent"
     assert _all_rows(full.policy) == [16, 12, 8, 8, 16]
     assert agent.session.host_id == _HOST
+
+
+_COLLECTIONS = 5  # in what _warden.heap() fills
+
+
+def test_not_even_the_frame_of_a_call_is_taken_from_the_heap():
+    """A call whose frame is larger than eleven words has it from the heap, where that is not locked
+    (py/objfun.c, VM_MAX_STATE_ON_STACK), and gives it back. With gc.threshold(0) each allocation
+    collects garbage first, which the C module counts.
+    """
+    try:
+        from _warden import heap
+    except ImportError:
+        skip("no module _warden, which counts collections")
+    full = Full()
+    agent = full.agent
+    full.second(0)
+    state = array("i", bytes(76))
+    collected = 0
+    for number in range(1, 100):
+        full.pass_second(number)
+        agent.memory.spent_us = 0
+        own = agent.memory.collections
+        gc.threshold(0)
+        heap(state, 0)
+        before = state[_COLLECTIONS]
+        agent.step(True)  # which takes a sample
+        agent.step(True)  # and has nothing to do
+        heap(state, 0)
+        gc.threshold(-1)
+        collected += state[_COLLECTIONS] - before - (agent.memory.collections - own)
+    assert collected == 0, collected

@@ -76,124 +76,6 @@ def _mask_of(ticks_diff):
     return (2 << bits) - 1
 
 
-def _stepper(agent):
-    """Return _step(), which does what is due and returns for how many ms there is no more.
-
-    What it needs is bound as defaults: see `sampler`.
-    """
-
-    def _step(
-        agent=agent,
-        clock=agent.clock,
-        advance=agent.clock.advance,
-        left_ms=agent.clock.left_ms,
-        memory=agent.memory,
-        news=agent.clock.news,
-        find=agent.clock.news.find,
-        values=agent.values,
-        take=agent.sampler.take,
-        renew=agent.sample.renew,
-        session=agent.session,
-        pump=_nothing if agent.session is None else agent.session.pump,
-        tell=None if agent.session is None else agent.session.tell_sample,
-    ):
-        advance()
-        policy = agent.policy
-        until = _NEVER_MS
-        if policy is not None:
-            until = left_ms()
-            if until <= 0:
-                policy.tick()
-                until = left_ms()
-        put_off = False
-        left = 1000
-        again = None
-        if values[_INTERVAL]:
-            left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
-            if left <= 0:
-                take()
-                host_id = session is not None and session.host_id
-                if host_id and tell():
-                    again = 1000  # there is nothing else to tell
-                else:
-                    renew(host_id)
-                    put_off = host_id and not agent._put_off and find(_DUE, 1, _SAMPLE_PLACE) > 0
-                left = values[_LEFT_MS]
-                if policy is not None and policy.ladder.level:
-                    left = agent.hurry()
-            elif memory.reading:
-                memory.read_on()
-        if until < left:
-            left = until if until > 0 else 1
-        agent._put_off = put_off
-        if put_off:  # lest the application wait for a sample and rows at once
-            news[0] = 1
-            return _NEXT_MS
-        if again is None:
-            again = pump()
-        return again if again and again < left else left
-
-    return _step
-
-
-def _waker(agent):
-    """Return _wake(), which hears what has arrived, does what is due, and returns for how many ms
-    there is no more.
-    """
-
-    def _wake(
-        agent=agent,
-        resting=agent._resting,
-        news=agent.clock.news,
-        memory=agent.memory,
-        session=agent.session,
-    ):
-        left = 0
-        try:
-            count = resting[_ARRIVED]
-            if count or resting[_READING]:
-                if count:
-                    session.hear(count)
-                if not news[0]:
-                    passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
-                    left = resting[_REST_US] - passed
-                    if count and left > 0 and session.due:
-                        left = agent._answer(resting, left)
-                elif count and session.subscribed:  # it is told from the next turn on
-                    session.subscribed = False
-                    left = _NEXT_US
-            if left > 0:
-                wait = left // 1000 + 1
-                if memory.reading:
-                    memory.read_on()
-            else:
-                resting[_REST_US] = 0  # as long as it is not done
-                resting[_RESTED] = resting[_BEGAN]
-                news[0] = 0
-                idle = resting[_IDLE_STEPS]
-                if idle:
-                    resting[_IDLE_STEPS] = 0
-                    agent.busy_us += idle * agent._idle_us
-                if memory.spent_us:  # in collections before a refusal
-                    agent.busy_us += memory.spent_us
-                wait = agent._step()
-                resting[_REST_US] = wait * 1000 if wait < 1000 else _MAX_REST_US
-            if memory.reading:
-                resting[_READING] = 1
-                if wait > _SLICE_PAUSE_MS:
-                    wait = _SLICE_PAUSE_MS
-            elif resting[_READING]:
-                resting[_READING] = 0
-        finally:
-            if left <= 0 and memory.spent_us:
-                memory.spent_us = 0
-            agent.busy_us += agent.ticks_us() - resting[_BEGAN] & resting[_MASK]
-            resting[_STEPPING] = 0
-        return wait
-
-    return _wake
-
-
 class Agent:
     """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
 
@@ -249,11 +131,10 @@ class Agent:
         self.busy_us = 0  # the agent's own time since the last sample
         self._idle_us = 0  # of that, each step that finds nothing: a moving mean
         self._put_off = False  # what is due to be told, for one turn
+        self._worked = False  # whether something was done that the application may hear of
         if link is not None:
             self._open_session(link)
         self.sampler.join(self)
-        self._step = _stepper(self)
-        self._wake = _waker(self)
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -286,59 +167,187 @@ class Agent:
 
     # --- running --------------------------------------------------------------------------------
 
+    # What follows runs all the time. A call whose frame (arguments, variables, and what is on its
+    # stack) is larger than eleven words has it from the heap (py/objfun.c, VM_MAX_STATE_ON_STACK):
+    # none of these is. firmware_tests/test_full_tables.py would count a collection.
+
     def step(self, listen=False):
         """Take a sample if it is time, and send what is due; return the ms until the next.
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         Mostly nothing is due, which one call of machine code finds out.
         """
-        lock = self._lock
-        if lock and not lock.acquire(0):
-            return _BUSY_MS  # another thread is at it
-        resting = self._resting
         read = self._read if listen else _read_nothing
-        wait = 0
-        worked = False
-        try:  # at once: Ctrl-C must not leave it locked
-            wait = _look(resting, self._news, read, self._chunk, self.ticks_us)
-            if wait <= 0:
-                if wait:
-                    wait = self._idle(resting, -wait)
-                else:
-                    wait = self._wake()
-                    worked = not resting[_IDLE_STEPS]
-        except Exception:
-            resting[_STEPPING] = 0
-            self._fault()
-            worked = True
-            wait = 1000
-        finally:
-            if wait <= 0:  # it was left in the middle
-                resting[_STEPPING] = 0
-            if lock:
-                lock.release()
-        policy = self.policy
-        if (
-            worked
-            and policy is not None
-            and (policy.ladder.due or policy.events.told != policy.events.seq)
-        ):
-            self._deliver()
+        wait = self._turn(read) if self._lock is None else self._turn_alone(read)
+        if self._worked:
+            self._worked = False
+            if self.policy is not None:
+                self._deliver()
         return wait
+
+    def _turn_alone(self, read):
+        if not self._lock.acquire(0):
+            return _BUSY_MS  # another thread is at it
+        try:  # at once: Ctrl-C must not leave it locked
+            return self._turn(read)
+        finally:
+            self._lock.release()
+
+    def _turn(self, read):
+        """Read the link, and do what is due; return the ms until there is more."""
+        try:  # `read` becomes those ms: with one variable more the frame would be too large
+            read = _look(self._resting, self._news, read, self._chunk, self.ticks_us)
+            if read > 0:
+                return read
+            return self._idle(-read) if read else self._wake()
+        except Exception:
+            return self._failed()
+        except BaseException:  # Ctrl-C
+            self._resting[_STEPPING] = 0
+            raise
+
+    def _failed(self):
+        """Count an exception inside the agent; return the ms until it tries again."""
+        self._resting[_STEPPING] = 0
+        self._worked = True
+        self._fault()
+        return 1000
 
     def _fault(self):
         self.faults += 1
         self.values[_FAULTS] = self.faults
 
-    def _idle(self, resting, wait):
+    def _idle(self, wait):
         """End the first of several steps that find nothing: what it took counts for each of them.
 
         That is from its beginning until here, with this call in place of the return.
         """
+        resting = self._resting
         took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         self._idle_us = _mean(self._idle_us, took)
         resting[_STEPPING] = 0
         return wait
+
+    def _wake(self):
+        """Hear what has arrived, and do what is due; return the ms until there is more."""
+        try:
+            return self._woken(self._resting)
+        finally:
+            self._account()
+
+    def _woken(self, resting):
+        left = 0
+        if resting[_ARRIVED] or resting[_READING]:
+            left = self._rest_of(resting)
+        if left > 0:
+            left = left // 1000 + 1
+            if self.memory.reading:
+                self.memory.read_on()
+        else:
+            self._rest_ends(resting)
+            left = self._step()
+            resting[_REST_US] = left * 1000 if left < 1000 else _MAX_REST_US
+        if self.memory.reading:
+            resting[_READING] = 1
+            if left > _SLICE_PAUSE_MS:
+                left = _SLICE_PAUSE_MS
+        else:
+            resting[_READING] = 0
+        return left
+
+    def _rest_of(self, resting):
+        """Hear what has arrived; return the µs that are left until something is due."""
+        session = self.session
+        count = resting[_ARRIVED]
+        if count:
+            session.hear(count)
+        left = 0
+        if not self._news[0]:
+            passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
+            left = resting[_REST_US] - passed
+            if count and left > 0 and session.due:
+                left = self._answer(resting, left)
+        elif count and session.subscribed:  # it is told from the next turn on
+            session.subscribed = False
+            left = _NEXT_US
+        return left
+
+    def _rest_ends(self, resting):
+        """Note that what is due is done now."""
+        self._worked = True
+        resting[_REST_US] = 0  # as long as it is not done
+        resting[_RESTED] = resting[_BEGAN]
+        self._news[0] = 0
+        idle = resting[_IDLE_STEPS]
+        if idle:
+            resting[_IDLE_STEPS] = 0
+            self.busy_us += idle * self._idle_us
+        spent_us = self.memory.spent_us
+        if spent_us:  # in collections before a refusal
+            self.busy_us += spent_us
+
+    def _account(self):
+        """Count the time of a step that ends."""
+        resting = self._resting
+        if self._worked:
+            memory = self.memory
+            if memory.spent_us:
+                memory.spent_us = 0
+        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+        resting[_STEPPING] = 0
+
+    def _step(self):
+        """Do what is due; return for how many ms there is no more."""
+        clock = self.clock
+        clock.advance()
+        until = _NEVER_MS if self.policy is None else self._enforce()
+        left = 1000
+        again = None
+        values = self.values
+        if values[_INTERVAL]:
+            left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
+            if left <= 0:
+                self.sampler.take()
+                again = self._tell()
+                left = values[_LEFT_MS]
+                if self.policy is not None and self.policy.ladder.level:
+                    left = self.hurry()
+            elif self.memory.reading:
+                self.memory.read_on()
+        if until < left:
+            left = until if until > 0 else 1
+        if again is None:
+            self._put_off = False
+            if self.session is not None:
+                again = self.session.pump()
+        return again if again and again < left else left
+
+    def _enforce(self):
+        """End what is over its time; return the ms until something is."""
+        clock = self.clock
+        until = clock.left_ms()
+        if until <= 0:
+            self.policy.tick()
+            until = clock.left_ms()
+        return until
+
+    def _tell(self):
+        """Have a host told of a new sample; return the ms until there is more to tell.
+
+        None: all that is due has to go by Session.pump().
+        """
+        session = self.session
+        if session is None or not session.host_id:
+            self.sample.renew(False)
+            return None
+        if session.tell_sample():
+            return 1000  # there is nothing else to tell
+        self.sample.renew(True)
+        if self._put_off or self._news.find(_DUE, 1, _SAMPLE_PLACE) < 0:
+            return None
+        self._put_off = True  # lest the application wait for a sample and rows at once
+        self._news[0] = 1
+        return _NEXT_MS
 
     def _answer(self, resting, left):
         """Tell what the host that was heard waits for; return the µs until there is more to do."""
@@ -362,10 +371,12 @@ class Agent:
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
-        try:
-            self.policy.deliver()
-        except Exception:
-            self._fault()
+        policy = self.policy
+        if policy.ladder.due or policy.events.told != policy.events.seq:
+            try:
+                policy.deliver()
+            except Exception:
+                self._fault()
 
     def decide(self):
         """Return the policy; imported and made at the first call."""

@@ -59,16 +59,23 @@ class Clock:
         """Have a deadline at (s, ms) looked at in time."""
         if s > self.next_s or (s == self.next_s and ms >= self._next_ms):
             return
-        if self._deadlines is not None:
-            self._deadlines.acquire(1)
+        if self._deadlines is None:
+            self._set_next(s, ms)
+        else:
+            self._set_next_alone(s, ms)
+
+    def _set_next_alone(self, s, ms):
+        self._deadlines.acquire(1)
         try:
-            if s < self.next_s or (s == self.next_s and ms < self._next_ms):
-                self.next_s = s
-                self._next_ms = ms
-                self.news[0] = 1
+            self._set_next(s, ms)
         finally:
-            if self._deadlines is not None:
-                self._deadlines.release()
+            self._deadlines.release()
+
+    def _set_next(self, s, ms):
+        if s < self.next_s or (s == self.next_s and ms < self._next_ms):
+            self.next_s = s
+            self._next_ms = ms
+            self.news[0] = 1
 
     def now(self):
         """Have all deadlines looked at, at the next turn."""

@@ -65,6 +65,7 @@ class Figures:
         self._memory = memory
         self._storage = storage
         self._limit_of = limit_of
+        self._due_s = 0
         self._memory_forecast = Forecast(history, _MEMORY_HISTORY)
         self._storage_forecast = Forecast(history, _STORAGE_HISTORY)
 
@@ -76,15 +77,20 @@ class Figures:
 
     def renew(self, metrics):
         """Bring the values of these up to now; return the uptime when they may be others."""
-        values = self.values
-        due_s = values[_UPTIME_S] + _LONGEST_S
+        self._due_s = self.values[_UPTIME_S] + _LONGEST_S
         for metric in metrics:
-            values[PLACES[metric]] = self._make(metric)
-            if metric == _MEMORY_EXHAUSTED_IN:
-                due_s = min(due_s, self._memory_forecast.due_s())
-            elif self._storage.rows:
-                due_s = min(due_s, self._storage_forecast.due_s())
-        return due_s
+            self._renew(metric)
+        return self._due_s
+
+    def _renew(self, metric):
+        self.values[PLACES[metric]] = self._make(metric)
+        due_s = self._due_s
+        if metric == _MEMORY_EXHAUSTED_IN:
+            due_s = self._memory_forecast.due_s()
+        elif self._storage.rows:
+            due_s = self._storage_forecast.due_s()
+        if due_s < self._due_s:
+            self._due_s = due_s
 
     def _make(self, metric):
         """Return a figure, _UNKNOWN for None."""

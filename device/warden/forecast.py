@@ -10,7 +10,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import forecast as _forecast
 
 _POINTS = const(12)
 _SLOTS = const(60)
@@ -27,9 +27,9 @@ class Forecast:
     """Of one metric of the history."""
 
     def __init__(self, history, metric):
-        self._history = history
+        self._ring = history.ring
+        self._begins = [history.place(tier, metric, _MEAN) for tier in range(_TIERS)]
         self._open_slots = history.open_slots
-        self._metric = metric
         self._points = array("i", [0] * _POINTS)
         self._next = array("i", [0] * _TIERS)  # the slot with which it is looked at again
         self._found = array("i", [-1] * _TIERS)  # seconds, -1 for none
@@ -64,8 +64,12 @@ class Forecast:
         self._soonest = _UNKNOWN if soonest < 0 else soonest
 
     def _look(self, tier, limit):
-        history = self._history
-        newest = (self._open_slots[tier] + _SLOTS - 1) % _SLOTS
-        at = history.place(tier, self._metric, _MEAN)
-        step_s = history.step_s(tier)
-        return loops.forecast(history.ring, newest, at, self._points, _LEAST_S, limit, step_s)
+        return _forecast(  # a frame of eleven words: see `agent`
+            self._ring,
+            (self._open_slots[tier] + _SLOTS - 1) % _SLOTS,
+            self._begins[tier],
+            self._points,
+            _LEAST_S,
+            limit,
+            60 if tier else 1,
+        )

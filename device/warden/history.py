@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import keep as _keep
 
 _METRICS = const(4)
 _STATS = const(3)  # min, mean, max
@@ -41,7 +41,7 @@ class History:
 
         Return a bit for each of its values, from live to received bytes, that is not known.
         """
-        return loops.keep(self._values, self.open_slots, self.ring, s)
+        return _keep(self._values, self.open_slots, self.ring, s)
 
     def newest_s(self, tier):
         """Return the uptime, in seconds, at the end of the tier's newest closed slot."""

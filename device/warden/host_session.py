@@ -76,39 +76,6 @@ _DUE_SAMPLE = const(8)  # the one before SYNCED
 _FIRST_REPLY = const(16)
 
 
-def _teller(session, sample, uplink, clock):
-    """Return tell_sample() of a session; what it needs is bound as defaults: see `sampler`."""
-
-    def tell_sample(
-        session=session,
-        uplink=uplink,
-        clock=clock,
-        find=clock.news.find,
-        send=uplink.send,
-        tell=_tell,
-        values=sample.values,
-        told=sample.told,
-        places=sample.places,
-        payload=uplink.payload,
-    ):
-        """Send a sample that was just taken, as pump() would; return whether that was all.
-
-        If not, because there is something else, or the link is full, it has to be told by pump().
-        """
-        if (
-            session.due
-            or find(_DUE) >= 0
-            or clock.s - session._heard_s > _SURE_S
-            or uplink.at < uplink.end
-            or not send(tell(values, told, places, uplink.seq, payload))
-        ):
-            return False
-        told[_SENT] = 1
-        return True
-
-    return tell_sample
-
-
 class Session:
     """Reads the link with `receive`, tells the host what is due with `pump`."""
 
@@ -144,7 +111,6 @@ class Session:
         self._heard_ms = 0
         self._sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
-        self.tell_sample = _teller(self, sample, uplink, clock)
         self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
@@ -171,30 +137,29 @@ class Session:
 
         What is to be done about it shows in the clock's news.
         """
-        chunk = self.chunk
-        payload = self._payload
         marks = self._marks
         rounds = 8  # a host that never stops gets a turn, not the board
         while True:
-            if count > _CHUNK:  # a link that lies
-                count = _CHUNK
-            at = 0
-            while at < count:
-                at = _take(chunk, at, count, payload, marks)
-                if marks[_LENGTH]:
-                    if marks[_KIND] == _KEEPALIVE and marks[_FOUND] >= 3:  # as nearly always
-                        if marks[_HOST] == self.host_id:
-                            self._keepalive(marks[_SEQ])
-                    else:
-                        self._take_message(marks)
+            self._take_chunk(count if count <= _CHUNK else _CHUNK, marks)  # more: a link that lies
             if count < _CHUNK:
                 break
             rounds -= 1
             if not rounds:
                 break
-            count = self._link.read(chunk)
+            count = self._link.read(self.chunk)
         if marks[_BAD] != self.bad:
             self.bad = self._values[_BAD_FRAMES] = marks[_BAD]
+
+    def _take_chunk(self, count, marks):
+        at = 0
+        while at < count:
+            at = _take(self.chunk, at, count, self._payload, marks)
+            if marks[_LENGTH]:
+                if marks[_KIND] == _KEEPALIVE and marks[_FOUND] >= 3:  # as nearly always
+                    if marks[_HOST] == self.host_id:
+                        self._keepalive(marks[_SEQ])
+                else:
+                    self._take_message(marks)
 
     def _take_message(self, marks):
         if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
@@ -394,6 +359,27 @@ class Session:
         while place > 0:
             news[place] = 0
             place = news.find(_DUE, place)
+
+    def tell_sample(self):
+        """Send a sample that was just taken, as pump() would; return whether that was all.
+
+        If not, because there is something else, or the link is full, it has to be told by pump().
+        """
+        uplink = self._uplink
+        if (
+            self.due
+            or self._news.find(_DUE) >= 0
+            or self._clock.s - self._heard_s > _SURE_S
+            or uplink.at < uplink.end
+        ):
+            return False
+        sample = self._sample
+        if not uplink.send(
+            _tell(sample.values, sample.told, sample.places, uplink.seq, uplink.payload)
+        ):
+            return False
+        sample.told[_SENT] = 1
+        return True
 
     def _pump_tables(self):
         news = self._news

@@ -314,10 +314,7 @@ class Ledger(Timed):
     def expire(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         if self._any_dropped:
-            self._any_dropped = False
-            for lease in self.table:
-                if lease is not None and self._dropped[lease.row] == lease.id:
-                    self.end(lease, DROPPED)
+            self._end_dropped()
         over = self.over()
         row = 0
         while over:
@@ -326,6 +323,12 @@ class Ledger(Timed):
                 self.end(lease, EXPIRED)
             over >>= 1
             row += 1
+
+    def _end_dropped(self):
+        self._any_dropped = False
+        for lease in self.table:
+            if lease is not None and self._dropped[lease.row] == lease.id:
+                self.end(lease, DROPPED)
 
     def preempt(self, lease):
         """End a lease whose holder agreed to that, and tell the holder."""

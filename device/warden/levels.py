@@ -9,7 +9,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import crossed as _crossed
 
 from .figures import FALLING, MADE_SELDOM, METRICS, PLACES
 
@@ -24,6 +24,8 @@ _MAX_HOLD_MS = const(600_000)
 CLEAR = const(0)
 WARN = const(1)
 CRITICAL = const(2)
+
+_LEVELS = ("clear", "warn", "critical")
 
 TELL = const(0)  # events only
 PROTECT = const(1)  # what `ladder` does
@@ -173,24 +175,24 @@ class Thresholds:
 
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
-        values = self.values
-        if values[_UPTIME_S] >= self.due_s:
+        if self.values[_UPTIME_S] >= self.due_s:
             self.renew()
-        words = self.words
         row = -1
         while True:
-            row = loops.crossed(values, words, row + 1, _MAX_THRESHOLDS)
+            row = _crossed(self.values, self.words, row + 1, _MAX_THRESHOLDS)
             if row < 0:
                 return  # as nearly always at once
             threshold = self.table[row]
             if threshold is not None:
-                value = self._figures.read(threshold.metric)
-                if threshold.look(value, passed_ms):
-                    self.moved = True
-                    self.changed(row)
-                    level = ("clear", "warn", "critical")[threshold.level]
-                    self._post("threshold", threshold.metric, level, value)
-                words[row * _WORDS + _CALM] = 0 if threshold.calm else 1
+                self._look_at(row, threshold, passed_ms)
+
+    def _look_at(self, row, threshold, passed_ms):
+        value = self._figures.read(threshold.metric)
+        if threshold.look(value, passed_ms):
+            self.moved = True
+            self.changed(row)
+            self._post("threshold", threshold.metric, _LEVELS[threshold.level], value)
+        self.words[row * _WORDS + _CALM] = 0 if threshold.calm else 1
 
     def would_clear(self, threshold):
         """Tell whether a threshold's figure is now where it clears; not if it is not known."""

@@ -75,32 +75,30 @@ class Load:
         self.attached = False
 
     def _watch_waits(self, core):
-        cells = self._cells
-        began = self._since
-        ticks_us = self._ticks_us
-        ticks_diff = self._ticks_diff
-        wait = core._io_queue.wait_io_event
-
-        def wait_io_event(dt):
-            now = ticks_us()
-            step = ticks_diff(now, began[0])
-            if step > cells[_WORST]:
-                cells[_WORST] = step
-            step >>= 6
-            if step:
-                if step > _STEP_MAX:
-                    step = _STEP_MAX
-                if cells[_SQUARES] < _SQUARES_MAX:
-                    cells[_SQUARES] += step * step
-            wait(dt)
-            since = ticks_us()
-            cells[_IDLE] += ticks_diff(since, now)
-            began[0] = since
-
-        cells[_WHOLE] = 0
-        began[0] = ticks_us()
-        core._io_queue.wait_io_event = wait_io_event
+        self._wait = core._io_queue.wait_io_event
+        self._cells[_WHOLE] = 0
+        self._since[0] = self._ticks_us()
+        core._io_queue.wait_io_event = self._wait_io_event  # a bound method is made once
         self._queue = core._io_queue
+
+    def _wait_io_event(self, dt):
+        """Wait as asyncio does, and note for how long; its frame has eleven words, see `agent`."""
+        cells = self._cells
+        now = self._ticks_us()
+        step = self._ticks_diff(now, self._since[0])
+        if step > cells[_WORST]:
+            cells[_WORST] = step
+        step >>= 6
+        if step:
+            if step > _STEP_MAX:
+                step = _STEP_MAX
+            if cells[_SQUARES] < _SQUARES_MAX:
+                cells[_SQUARES] += step * step
+        self._wait(dt)
+        dt = self._ticks_us()
+        self._since[0] = dt
+        step = self._ticks_diff(dt, now)
+        cells[_IDLE] += step
 
     def _count_tasks(self, core):
         cells = self._cells

@@ -69,28 +69,36 @@ class Metered:
         self._ended = ended
         self._ticks_us = board.ticks_us
         self._ticks_diff = board.ticks_diff
+        self._began = 0  # the step that runs
 
     def send(self, value):
         """Run to the next await."""
-        began = self._ticks_us()
+        self._began = self._ticks_us()
         try:
-            return self._send(value)
+            value = self._send(value)
         except BaseException:  # StopIteration, too: it has ended
-            self._ended(self._meter)
+            self._end()
             raise
-        finally:
-            self._meter.add(self._ticks_diff(self._ticks_us(), began))
+        self._stepped()
+        return value
 
     def throw(self, error):
         """Run to the next await, beginning with an exception."""
-        began = self._ticks_us()
+        self._began = self._ticks_us()
         try:
-            return self._throw(error)
+            error = self._throw(error)
         except BaseException:
-            self._ended(self._meter)
+            self._end()
             raise
-        finally:
-            self._meter.add(self._ticks_diff(self._ticks_us(), began))
+        self._stepped()
+        return error
+
+    def _stepped(self):
+        self._meter.add(self._ticks_diff(self._ticks_us(), self._began))
+
+    def _end(self):
+        self._stepped()
+        self._ended(self._meter)
 
     def close(self):
         """End it without running it on."""

@@ -5,7 +5,7 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import crossed as _crossed
 
 from .errors import Denied
 from .events import Events
@@ -118,36 +118,6 @@ class Supply:
         return self._memory.collect_in_ms(_PAUSE)
 
 
-def _looker(policy):
-    """Return look() of a policy; what it needs is bound as defaults: see `sampler`."""
-
-    def look(
-        passed_ms,
-        policy=policy,
-        needs_look=policy.needs.look,
-        meters=policy.meters,
-        thresholds=policy.thresholds,
-        values=policy.thresholds.values,
-        rows=policy.thresholds.words,
-        ladder=policy.ladder,
-        crossed=loops.crossed,
-    ):
-        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
-        needs_look()
-        if meters.count:
-            meters.look(passed_ms)
-        if values[_UPTIME_S] >= thresholds.due_s:
-            thresholds.renew()
-        if crossed(values, rows, 0, _MAX_THRESHOLDS) >= 0:  # seldom
-            thresholds.look(passed_ms)
-        if thresholds.moved or ladder.level:
-            ladder.look(passed_ms)
-        if policy.telling:
-            policy.tell_of_meters()
-
-    return look
-
-
 class Policy:
     """The tables and the rules; `look`, `tick` and `deliver` are called by the agent."""
 
@@ -191,7 +161,6 @@ class Policy:
         self._told_until = (0, 0)  # uptime in s and ms: a host is told of the meters
         self.telling = False
         self._mark_meters = None
-        self.look = _looker(self)
         self.is_told = False  # whether a host is, by tables()
         note = board.take_note()
         if note is not None:
@@ -284,6 +253,21 @@ class Policy:
         return wanted
 
     # --- by time --------------------------------------------------------------------------------
+
+    def look(self, passed_ms):
+        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
+        self.needs.look()
+        if self.meters.count:
+            self.meters.look(passed_ms)
+        thresholds = self.thresholds
+        if thresholds.values[_UPTIME_S] >= thresholds.due_s:
+            thresholds.renew()
+        if _crossed(thresholds.values, thresholds.words, 0, _MAX_THRESHOLDS) >= 0:  # seldom
+            thresholds.look(passed_ms)
+        if thresholds.moved or self.ladder.level:
+            self.ladder.look(passed_ms)
+        if self.telling:
+            self.tell_of_meters()
 
     def tell_of_meters(self):
         """Have a host told of the meters, as long as it asked for that."""

@@ -4,7 +4,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import renew as _renew
 
 _NETWORK_PERIOD_S = const(10)
 _NONE = const(0xFFFF)
@@ -64,53 +64,6 @@ def _shift_for(total):
     return shift
 
 
-# What every sample does is bound once, as defaults of its arguments: MicroPython finds a local
-# variable in a tenth of the time that an attribute takes. (A closure of more than five variables
-# would allocate at each call.)
-
-
-def _taker(sampler, agent):
-    def take(
-        sampler=sampler,
-        agent=agent,
-        clock=agent.clock,
-        uplink=agent.uplink,
-        memory=agent.memory,
-        values=agent.values,
-        ticks_us=agent.ticks_us,
-        ticks_diff=agent.ticks_diff,
-        read_load=agent.load.read,
-        read_memory=agent.memory.read,
-        renew=loops.renew,
-        threads=agent.threads.words,
-        network=agent.network.words,
-        keep=loops.keep,
-        open_slots=agent.history.open_slots,
-        ring=agent.history.ring,
-    ):
-        """Take a sample; allocates nothing. What it costs is looked at with the next one."""
-        began = ticks_us()
-        collected = memory.spent_us
-        sent = -1 if uplink is None else uplink.sent
-        renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
-        agent.busy_us = 0
-        read_load()
-        read_memory()
-        s = values[_UPTIME_S]
-        scanned = sampler.read_seldom() if s >= sampler.seldom_s else 0
-        unknown = keep(values, open_slots, ring, s)
-        policy = agent.policy
-        if policy is not None:
-            policy.look(values[_PERIOD_MS])
-        if unknown != sampler.unknown:
-            sampler.see_capabilities(unknown)
-        cost = ticks_diff(ticks_us(), began)
-        # Collections and scans have budgets of their own.
-        values[_COST_US] = cost - (memory.spent_us - collected) - scanned
-
-    return take
-
-
 class Sampler:
     """`take()` reads all sensors of an agent into `values`, array("i"): see `plain` for figures.
 
@@ -131,19 +84,43 @@ class Sampler:
         self._network_s = 0
         self.unknown = -1  # a bit for each value that was not known; -1: look anew
         self._scanned = None  # the storage's rows that the history has
-        self._found = 0  # that of the sample that cost() took
+        self._found = 0  # that of this sample
         self.seldom_s = 0  # when the network or the storage is read again
         self.values[_SHIFT] = _shift_for(agent.memory.total)
-        self.take = _taker(self, agent)
+
+    # Frames of eleven words at most: see `agent`.
+
+    def take(self):
+        """Take a sample; allocates nothing. What it costs is looked at with the next one."""
+        agent = self._agent
+        began = agent.ticks_us()
+        memory = agent.memory
+        collected = memory.spent_us
+        self._begin()
+        agent.load.read()
+        memory.read()
+        scanned = self.read_seldom() if self.values[_UPTIME_S] >= self.seldom_s else 0
+        self._found = agent.history.add(self.values[_UPTIME_S])
+        if agent.policy is not None:
+            agent.policy.look(self.values[_PERIOD_MS])
+        if self._found != self.unknown:
+            self.see_capabilities(self._found)
+        began = agent.ticks_diff(agent.ticks_us(), began)
+        # Collections and scans have budgets of their own.
+        self.values[_COST_US] = began - (memory.spent_us - collected) - scanned
 
     def _begin(self):
-        """Begin a sample as take() does."""
         agent = self._agent
-        clock = agent.clock
-        values = self.values
         sent = -1 if agent.uplink is None else agent.uplink.sent
-        threads, network = agent.threads.words, agent.network.words
-        loops.renew(values, clock.s, clock.ms, agent.busy_us, sent, threads, network)
+        _renew(
+            self.values,
+            agent.clock.s,
+            agent.clock.ms,
+            agent.busy_us,
+            sent,
+            agent.threads.words,
+            agent.network.words,
+        )
         agent.busy_us = 0
 
     def _file(self):

@@ -74,12 +74,15 @@ class Sessions(Timed):
         self.clock.advance()
         self.acquire(1)
         try:
-            if self.table[session.row] is not session:
-                return False
-            end_in(self, session.row, session.ttl_ms)
-            return True
+            return self._renew(session)
         finally:
             self.release()
+
+    def _renew(self, session):
+        if self.table[session.row] is not session:
+            return False
+        end_in(self, session.row, session.ttl_ms)
+        return True
 
     def forget(self, session, only_over=False):
         """Take a session out of the table, if it is over where so asked; return whether it did."""

@@ -362,10 +362,7 @@ class Operations(Timed):
         freed = ended != self._leases_ended  # memory, that somebody may wait for
         self._leases_ended = ended
         if self._uncancelled:
-            self._uncancelled = False
-            for op in self.table:
-                if op is not None and op.state == STOPPING:
-                    self._cancel_task(op)
+            self._cancel_tasks()
         over = self.over()
         if over and self._each(over, self._time_out):
             freed = True
@@ -374,6 +371,12 @@ class Operations(Timed):
         # Those that got no place in time; none of them may get it now.
         if over and self._each(over, self._give_up):
             self.pass_on()
+
+    def _cancel_tasks(self):
+        self._uncancelled = False
+        for op in self.table:
+            if op is not None and op.state == STOPPING:
+                self._cancel_task(op)
 
     def _each(self, rows, function):
         """Call a function of these rows, a bit for each; return whether it freed a place."""

@@ -8,56 +8,14 @@ from array import array
 
 from micropython import const
 
-from warden_schema import codec, loops
+from warden_schema import codec
+from warden_schema.loops import seal as _seal
 
 _MAX_PAYLOAD = const(200)
 _MAX_WIRE = const(406)
 _FRAMES = const(16)  # a power of two
 _SEQ_MASK = const(0xFFFF)
 _RESERVE = const(48)
-
-
-def _sender(uplink, link):
-    """Return send() of an uplink; what it needs is bound as defaults: see `sampler`."""
-
-    def send(
-        length,
-        reserve=_RESERVE,
-        uplink=uplink,
-        link=link,
-        write=link.write,
-        payload=uplink.payload,
-        wire=uplink.wire,
-        sent_at=uplink.sent_at,
-        seal=loops.seal,
-    ):
-        """Send payload[:length]; return False, with nothing sent, if the link does not take it.
-
-        What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still
-        goes when the rest was lost: its acknowledgement opens the window again.
-        """
-        end = seal(payload, length, wire, _MAX_WIRE)
-        sent = uplink.sent
-        unacked = uplink.unacked_frames
-        if unacked:
-            window = link.window
-            if window and (sent - uplink.acked & 0xFFFF) + end + reserve > window:
-                return False
-        written = write(wire, 0, end)
-        if written < end:
-            if not written:
-                return False
-            uplink.at = written
-            uplink.end = end
-        uplink.sent = sent = sent + end & 0xFFFF
-        seq = uplink.seq
-        sent_at[seq & (_FRAMES - 1)] = sent
-        uplink.seq = seq + 1 & _SEQ_MASK
-        if unacked < _FRAMES:
-            uplink.unacked_frames = unacked + 1
-        return True
-
-    return send
 
 
 class Uplink:
@@ -74,7 +32,6 @@ class Uplink:
         self.sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
         self.acked = 0
         self.unacked_frames = 0
-        self.send = _sender(self, link)
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
@@ -94,6 +51,32 @@ class Uplink:
             payload[4] = seq & 0xFF
             return 5
         return codec.put_int(payload, 2, seq)
+
+    def send(self, length, reserve=_RESERVE):
+        """Send payload[:length]; return False, with nothing sent, if the link does not take it.
+
+        What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still
+        goes when the rest was lost: its acknowledgement opens the window again.
+        """
+        sent = self.sent
+        length = _seal(self.payload, length, self.wire, _MAX_WIRE)  # of the frame, from here on
+        if self.unacked_frames:
+            seq = self._link.window
+            if seq and (sent - self.acked & 0xFFFF) + length + reserve > seq:
+                return False
+        written = self._link.write(self.wire, 0, length)
+        if written < length:
+            if not written:
+                return False
+            self.at = written
+            self.end = length
+        self.sent = sent = sent + length & 0xFFFF
+        seq = self.seq
+        self.sent_at[seq & (_FRAMES - 1)] = sent
+        self.seq = seq + 1 & _SEQ_MASK
+        if self.unacked_frames < _FRAMES:
+            self.unacked_frames += 1
+        return True
 
     def acknowledge(self, seq):
         """Take the host's word that it has seen the frame `seq` and those before it."""
