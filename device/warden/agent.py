@@ -61,6 +61,12 @@ def _nothing():
     """Make the locks that nobody needs without threads; tell nobody."""
 
 
+def _bind(instance, names):
+    """Have these methods be found in the instance: in an eighth of the time that a class takes."""
+    for name in names.split():
+        setattr(instance, name, getattr(instance, name))
+
+
 def _read_nothing(_chunk):
     """Read no link."""
     return 0
@@ -135,6 +141,12 @@ class Agent:
         if link is not None:
             self._open_session(link)
         self.sampler.join(self)
+        _bind(self, "_turn _wake _rest_of _step _tell _enforce _idle")
+        _bind(self.sampler, "take _begin")
+        _bind(self.memory, "read read_on")
+        _bind(self.load, "read")
+        _bind(self.history, "add")
+        _bind(self.clock, "left_ms")
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -208,7 +220,10 @@ class Agent:
 
     def _failed(self):
         """Count an exception inside the agent; return the ms until it tries again."""
-        self._resting[_STEPPING] = 0
+        resting = self._resting
+        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+        self.memory.spent_us = 0
+        resting[_STEPPING] = 0
         self._worked = True
         self._fault()
         return 1000
@@ -230,29 +245,37 @@ class Agent:
 
     def _wake(self):
         """Hear what has arrived, and do what is due; return the ms until there is more."""
-        try:
-            return self._woken(self._resting)
-        finally:
-            self._account()
-
-    def _woken(self, resting):
+        resting = self._resting
+        memory = self.memory
         left = 0
         if resting[_ARRIVED] or resting[_READING]:
             left = self._rest_of(resting)
         if left > 0:
             left = left // 1000 + 1
-            if self.memory.reading:
-                self.memory.read_on()
+            if memory.reading:
+                memory.read_on()
         else:
-            self._rest_ends(resting)
+            self._worked = True
+            resting[_REST_US] = 0  # as long as it is not done
+            resting[_RESTED] = resting[_BEGAN]
+            self._news[0] = 0
+            if resting[_IDLE_STEPS]:
+                self.busy_us += resting[_IDLE_STEPS] * self._idle_us
+                resting[_IDLE_STEPS] = 0
+            if memory.spent_us:  # in collections before a refusal
+                self.busy_us += memory.spent_us
             left = self._step()
             resting[_REST_US] = left * 1000 if left < 1000 else _MAX_REST_US
-        if self.memory.reading:
+            if memory.spent_us:
+                memory.spent_us = 0
+        if memory.reading:
             resting[_READING] = 1
             if left > _SLICE_PAUSE_MS:
                 left = _SLICE_PAUSE_MS
         else:
             resting[_READING] = 0
+        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+        resting[_STEPPING] = 0
         return left
 
     def _rest_of(self, resting):
@@ -271,30 +294,6 @@ class Agent:
             session.subscribed = False
             left = _NEXT_US
         return left
-
-    def _rest_ends(self, resting):
-        """Note that what is due is done now."""
-        self._worked = True
-        resting[_REST_US] = 0  # as long as it is not done
-        resting[_RESTED] = resting[_BEGAN]
-        self._news[0] = 0
-        idle = resting[_IDLE_STEPS]
-        if idle:
-            resting[_IDLE_STEPS] = 0
-            self.busy_us += idle * self._idle_us
-        spent_us = self.memory.spent_us
-        if spent_us:  # in collections before a refusal
-            self.busy_us += spent_us
-
-    def _account(self):
-        """Count the time of a step that ends."""
-        resting = self._resting
-        if self._worked:
-            memory = self.memory
-            if memory.spent_us:
-                memory.spent_us = 0
-        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        resting[_STEPPING] = 0
 
     def _step(self):
         """Do what is due; return for how many ms there is no more."""
