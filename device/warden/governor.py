@@ -2,7 +2,7 @@
 
 The budget is a share of the core. What a sample costs, divided by the interval, must fit into what
 the rest of the agent (reading the link, answering it) leaves of it, a quarter of it at least: that
-rest does not get smaller when samples are taken more seldom. A 64th of the budget is kept for what
+rest does not get smaller when samples are taken more seldom. A 16th of the budget is kept for what
 the agent cannot time, because it is before its first look at the clock or after its last: the call
 of a poll, and its return.
 """

@@ -407,7 +407,7 @@ def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, 
                     rest = most
                 values[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
             budget = values[_BUDGET]
-            left = (budget << _REST_SHIFT) - budget - values[_REST]
+            left = (budget << _REST_SHIFT) - 4 * budget - values[_REST]
             least = budget << (_REST_SHIFT - 2)
             if left < least:
                 left = least

@@ -348,7 +348,7 @@ def _govern(values, busy: int, period: int) -> None:
             rest = most
         values[_REST] = others + ((rest - others) >> _SMOOTH_SHIFT)
     budget = values[_BUDGET]
-    left = (budget << _REST_SHIFT) - budget - values[_REST]
+    left = (budget << _REST_SHIFT) - 4 * budget - values[_REST]
     least = budget << (_REST_SHIFT - 2)
     if left < least:
         left = least
