@@ -106,7 +106,7 @@ def test_reading_allocates_nothing_until_a_whole_valid_request_is_there():
     assert agent.session.bad >= 3
     line.say(b"\xc0\xc0" + good)
     agent.step(True)
-    assert agent.session._replies[0] == (0, 0, None)
+    assert agent.session._replies[0] == [0, 0, None]
 
 
 def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():

@@ -384,3 +384,37 @@ def test_bool_and_large_results_are_told_as_they_are():
     for number, value in enumerate((True, False, None, -1, 1 << 30, -(1 << 31), 1 << 40, "x", [1])):
         rig.session.handler_of = lambda _, value=value: lambda: value
         assert rig.hear(67, _HOST, number, 0, [])[-1][2:] == [number, 0, value]
+
+
+def test_a_row_whose_message_fails_is_told_later():
+    rig = Rig()
+    rig.subscribe()
+    rig.turn()
+    hello = rig.session.tables[0]
+    encode = hello.encode
+
+    def failing(row, uplink):
+        raise MemoryError
+
+    hello.mark()
+    hello.encode = failing
+    raises(MemoryError, rig.session.pump)
+    hello.encode = encode
+    assert 1 in _kinds(rig.turn())
+
+
+def test_what_was_interrupted_is_not_done_again():
+    rig = Rig()
+    rig.subscribe()
+
+    def interrupted(value):
+        rig.calls.append(value)
+        raise KeyboardInterrupt
+
+    handler_of = rig.session.handler_of
+    rig.session.handler_of = lambda operation: interrupted
+    raises(KeyboardInterrupt, rig.hear, 67, _HOST, 0, 0, [5])
+    rig.session.handler_of = handler_of
+    told = rig.hear(67, _HOST, 0, 0, [5])
+    assert rig.calls == [5]
+    assert [message[2:4] for message in told if message[0] == 7] == [[0, 3]]

@@ -263,3 +263,24 @@ def test_no_module_hides_a_function():
     names += "operation operations begin can_execute guarded session on counted use_wlan"
     for name in names.split():
         assert callable(getattr(warden, name)), name
+
+
+def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
+    with Started():
+        agent = warden.api._agent_runner().agent
+        _interrupt(agent.decide(), agent.clock)
+
+
+def _interrupt(policy, clock):
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    expire = policy.ledger.expire
+    policy.ledger.expire = interrupted
+    clock.now()
+    raises(KeyboardInterrupt, policy.tick)
+    policy.ledger.expire = expire
+    assert clock.due()
+    policy.tick()
+    assert not clock.due()

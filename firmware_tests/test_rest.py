@@ -1,5 +1,6 @@
 """Between two things to do the agent rests: a poll looks at one deadline, the news and the link."""
 
+from harness import raises
 from rig import FakeLine, FakeTicks, in_next_sample, turn
 from virtual_board import Rig, VirtualBoard
 from warden.agent import Agent, _mask_of
@@ -302,3 +303,26 @@ def test_a_sample_waits_for_the_end_of_the_frame_before_it():
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
     assert len([message for message in told if message[0] in (3, 16)]) == 3, told
     assert agent.faults == 0
+
+
+def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
+    made = Counting()
+    agent = made.agent
+    step, fault = agent._step, agent._fault
+
+    def failing():
+        raise ValueError
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    agent._step, agent._fault = failing, interrupted
+    agent._news[0] = 1
+    raises(KeyboardInterrupt, agent.step, True)
+    agent._step, agent._fault = step, fault
+    assert made.did_something(1000)
+
+
+def test_it_never_says_that_nothing_is_due_for_longer_than_a_second():
+    made = Counting(interval_ms=600_000)
+    assert all(made.pass_ms(500) <= 1000 for _ in range(20))

@@ -235,3 +235,21 @@ def test_the_links_over_tcp_are_loaded_when_asked_for():
     link.close()
     assert warden.TcpClient is not warden.TcpServer
     raises(AttributeError, getattr, warden, "NoSuchLink")
+
+
+def test_under_asyncio_what_ends_in_time_does_so_between_samples_that_are_far_apart():
+    warden.start(interval_ms=600_000, budget_permille=1000, link=False)
+
+    async def main():
+        await asyncio.sleep_ms(50)
+        lease = warden.allocate(warden.MEMORY, 10, ttl_ms=100)
+        for _ in range(300):
+            if not lease.active:
+                return
+            await asyncio.sleep_ms(10)
+        raise AssertionError("three seconds later it has not ended")
+
+    try:
+        asyncio.run(main())
+    finally:
+        warden.stop()

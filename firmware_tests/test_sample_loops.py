@@ -112,7 +112,11 @@ def test_bytes_are_counted_over_the_wrap_of_what_was_sent():
         kind.renew(values, 2, 0, 0, 464, array("i", [1]), array("i", [0] * 4))
         assert values[17] == 500
         kind.renew(values, 3, 0, 0, -1, array("i", [1]), array("i", [0] * 4))
-        assert values[17] == 500  # as it was: there is no link
+        assert values[17] == UNKNOWN  # there is no link
+        kind.renew(values, 4, 0, 0, 0, array("i", [1]), array("i", [0] * 4))
+        assert values[17] != UNKNOWN
+        kind.renew(values, 64, 0, 0, 0, array("i", [1]), array("i", [0] * 4))
+        assert values[17] == UNKNOWN  # in a minute more may have gone than is counted
 
 
 def test_load_is_the_same():

@@ -1,6 +1,6 @@
 """Sessions: quotas hold, and with a session all that was its own ends."""
 
-from harness import raises
+from harness import no_heap, raises
 from policy_rig import Desk
 from warden.errors import Denied, Preempted
 from warden.slots import ACTIVE, ENDED
@@ -141,3 +141,20 @@ def test_a_context_closes_it():
     with desk.sessions.open("s") as session:
         lease = desk.ledger.allocate(MEMORY, 10, session=session)
     assert not lease.active
+
+
+def test_closing_needs_no_memory():
+    desk = Desk(max_operations=3)
+    session = desk.sessions.open("s")
+    leases = [desk.ledger.allocate(MEMORY, 10, session=session, ttl_ms=None) for _ in range(3)]
+    ops = [desk.operations.begin("op", session=session) for _ in range(3)]
+
+    def nothing(kind, subject=None, detail=None, value=None):
+        """Post no event: the rig's takes memory."""
+
+    desk.clock.advance = lambda: None  # the rig's ticks take memory, too
+    desk.sessions.post = desk.ledger._put = desk.operations._put = nothing
+    with no_heap():
+        session.close()
+    assert not any(lease.active for lease in leases)
+    assert [op.state for op in ops] == [ENDED] * 3

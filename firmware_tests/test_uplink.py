@@ -1,6 +1,6 @@
 """Frames leave as far as the link takes them, and nothing ever waits (invariant 2)."""
 
-from harness import no_heap
+from harness import no_heap, raises
 from rig import FakeLine, SilentLine
 from warden.uplink import Uplink
 from warden_schema import codec
@@ -121,3 +121,19 @@ def test_it_allocates_nothing():
                 uplink.send(at)
             uplink.acknowledge(seq)
     assert line.taken > 100
+
+
+def test_ctrl_c_after_a_write_makes_no_two_frames_of_one_number():
+    line = FakeLine()
+    uplink = Uplink(line)
+    write = line.write
+
+    def interrupted(*frame):
+        write(*frame)
+        raise KeyboardInterrupt
+
+    line.write = interrupted
+    raises(KeyboardInterrupt, _send, uplink)
+    line.write = write
+    assert _send(uplink)
+    assert line.told() == [[6, 0], [6, 1]]

@@ -33,7 +33,9 @@ _NEXT_MS = const(2)
 _NEXT_US = const(1999)
 _NEVER_MS = const(0x3FFFFFFF)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
-_MAX_REST_US = const(1_000_000)  # the ticks of microseconds wrap
+# Who waits for that long must not be late for what comes meanwhile: an end in time, a request of
+# the application. And the ticks of microseconds wrap.
+_MAX_REST_MS = const(1000)
 
 # In the sample's words.
 _FAULTS = const(21)
@@ -213,6 +215,7 @@ class Agent:
                 return read
             return self._idle(-read) if read else self._wake()
         except Exception:
+            self._resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
             return self._failed()
         except BaseException:  # Ctrl-C
             self._resting[_STEPPING] = 0
@@ -223,7 +226,6 @@ class Agent:
         resting = self._resting
         self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         self.memory.spent_us = 0
-        resting[_STEPPING] = 0
         self._worked = True
         self._fault()
         return 1000
@@ -255,7 +257,6 @@ class Agent:
             if memory.reading:
                 memory.read_on()
         else:
-            self._worked = True
             resting[_REST_US] = 0  # as long as it is not done
             resting[_RESTED] = resting[_BEGAN]
             self._news[0] = 0
@@ -265,7 +266,10 @@ class Agent:
             if memory.spent_us:  # in collections before a refusal
                 self.busy_us += memory.spent_us
             left = self._step()
-            resting[_REST_US] = left * 1000 if left < 1000 else _MAX_REST_US
+            if left > _MAX_REST_MS:
+                left = _MAX_REST_MS
+            resting[_REST_US] = left * 1000
+            self._worked = True
             if memory.spent_us:
                 memory.spent_us = 0
         if memory.reading:

@@ -35,25 +35,34 @@ class Clock:
             self.advance = self._advance  # one call less
         self.next_s = 0  # when something has to be looked at: at once
         self._next_ms = 0
+        self._asked_s = self._asked_ms = 0
 
     def advance(self):
         """Bring `s` and `ms` up to now; a thread that comes while another does it goes on."""
-        if self._lock is None:
-            self._advance()
-        elif self._lock.acquire(0):
+        if self._lock.acquire(0):
             try:  # Ctrl-C may come at any place
-                self._advance()
+                self._advance_alone()
             finally:
                 self._lock.release()
 
-    def _advance(self):
+    def _advance_alone(self):
         now = self._ticks_ms()
         ms = self.ms + self._ticks_diff(now, self._last)
         self._last = now
         if ms >= 1000:
+            self.ms = ms % 1000  # first: no thread must see a time that is still to come
             self.s += ms // 1000
-            ms %= 1000
-        self.ms = ms
+        else:
+            self.ms = ms
+
+    def _advance(self):
+        now = self._ticks_ms()
+        self.ms = ms = self.ms + self._ticks_diff(now, self._last)
+        self._last = now
+        if ms >= 1000:  # where a timer's poll may come in, which does the same
+            ms = self.ms
+            self.ms = ms % 1000
+            self.s += ms // 1000
 
     def sooner(self, s, ms):
         """Have a deadline at (s, ms) looked at in time."""
@@ -62,12 +71,15 @@ class Clock:
         if self._deadlines is None:
             self._set_next(s, ms)
         else:
-            self._set_next_alone(s, ms)
+            self._deadlines.acquire(1)
+            self._asked_s = s  # not as arguments, lest the frame be too large: see `agent`
+            self._asked_ms = ms
+            self._set_asked()
 
-    def _set_next_alone(self, s, ms):
-        self._deadlines.acquire(1)
+    def _set_asked(self):
+        """Set what the holder of the lock asked for, and release it."""
         try:
-            self._set_next(s, ms)
+            self._set_next(self._asked_s, self._asked_ms)
         finally:
             self._deadlines.release()
 

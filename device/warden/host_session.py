@@ -111,6 +111,8 @@ class Session:
         self._heard_ms = 0
         self._sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
+        self._under_way = None  # the table of which a row is being sent, and
+        self._row_under_way = 0  # which one
         self._frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
@@ -286,26 +288,32 @@ class Session:
         place = request_id & (_MAX_PENDING - 1)
         last = self._replies[place]
         if last is None or 0 < (request_id - last[0] & 0xFFFF) < 0x8000:
-            self._replies[place] = self._carry_out(request_id, operation, arguments)
+            reply = [request_id, _FAILED, None]  # first: what it does must not be done again
+            self._replies[place] = reply
+            self._carry_out(reply, operation, arguments)
         elif request_id != last[0]:
             return
         self.due |= _FIRST_REPLY << place
 
-    def _carry_out(self, request_id, operation, arguments):
+    def _carry_out(self, reply, operation, arguments):
+        """Do what a host asks, and put into its reply, a list, a code and a value."""
         handler = self.handler_of(operation)
         if handler is None:
-            return (request_id, _UNKNOWN_REQUEST, None)
+            reply[1] = _UNKNOWN_REQUEST
+            return
         try:
-            return (request_id, _OK, handler(*arguments) if arguments else handler())
+            reply[2] = handler(*arguments) if arguments else handler()
+            reply[1] = _OK
         except Denied as error:
-            found = [error.reason, error.available, error.retry_after_ms, list(error.blockers)[:12]]
-            return (request_id, _DENIED, found)
+            reply[1] = _DENIED
+            blockers = list(error.blockers)[:12]
+            reply[2] = [error.reason, error.available, error.retry_after_ms, blockers]
         except KeyError:
-            return (request_id, _NOT_FOUND, None)
+            reply[1] = _NOT_FOUND
         except (TypeError, ValueError):
-            return (request_id, _BAD_ARGUMENTS, None)
+            reply[1] = _BAD_ARGUMENTS
         except Exception as error:  # whatever it is, the host is told and the board goes on
-            return (request_id, _FAILED, codec.cut(type(error).__name__, 32))
+            reply[2] = codec.cut(type(error).__name__, 32)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -326,6 +334,8 @@ class Session:
         if not self.host_id:
             self._forget_news()
             return 0
+        if self._under_way is not None:
+            self._take_up()
         clock = self._clock
         left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
@@ -389,8 +399,8 @@ class Session:
                 return True
             table = self.tables[place - 1]
             if self._unmarked[place]:
-                self._unmarked[place] = 0
                 table.mark()
+                self._unmarked[place] = 0
             if not self._pump_table(table):
                 return False
 
@@ -407,15 +417,31 @@ class Session:
             if self._frames >= _TURN or not uplink.ready():
                 break
             due[row] = 0
-            length = table.encode(row, uplink)
-            if length:
-                if not uplink.send(length):
-                    due[row] = 1
-                    break
-                self._frames += 1
-                table.sent()
+            if not self._tell_row(table, row):
+                due[row] = 1
+                break
         news[table.place] = 1
         return False
+
+    def _tell_row(self, table, row):
+        """Send a row; return whether it could go."""
+        self._under_way = table
+        self._row_under_way = row
+        uplink = self._uplink
+        length = table.encode(row, uplink)
+        sent = not length or uplink.send(length)
+        if length and sent:
+            self._frames += 1
+            table.sent()
+        self._under_way = None
+        return sent
+
+    def _take_up(self):
+        """Have a row told again that was broken off: there was no memory for it, or Ctrl-C came."""
+        table = self._under_way
+        self._under_way = None
+        table.due[self._row_under_way] = 1
+        self._news[table.place] = 1
 
     def _pump_replies(self):
         due = self.due // _FIRST_REPLY

@@ -27,6 +27,7 @@ _ALL_COUNTED = const(4)  # and whether these are all
 _WHOLE = const(5)  # whether asyncio was watched from the beginning of the period on
 
 _SQUARES_MAX = const(1 << 29)
+_IDLE_MAX = const(900_000_000)
 _CPU_PERMILLE = const(7)  # in the sample
 _UNKNOWN = const(-0x40000000)
 _STEP_MAX = const(23_000)  # 1.5 s in those units: its square stays below the limit
@@ -98,7 +99,8 @@ class Load:
         dt = self._ticks_us()
         self._since[0] = dt
         step = self._ticks_diff(dt, now)
-        cells[_IDLE] += step
+        if cells[_IDLE] < _IDLE_MAX:  # more is in no period that is looked at
+            cells[_IDLE] += step
 
     def _count_tasks(self, core):
         cells = self._cells

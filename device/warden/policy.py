@@ -282,9 +282,13 @@ class Policy:
         if not clock.due():
             return
         clock.rested()
-        self.ledger.expire()
-        self.operations.tick()
-        self.sessions.tick()
+        try:
+            self.ledger.expire()
+            self.operations.tick()
+            self.sessions.tick()
+        except BaseException:  # else what was not looked at would be late by a minute
+            clock.now()
+            raise
 
     def deliver(self):
         """Do what may run the application's code: outside all locks."""

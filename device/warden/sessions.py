@@ -100,6 +100,16 @@ class Sessions(Timed):
             self.release()
 
 
+def _newest(table, session):
+    """Return the newest entry of a table that is the session's, None if there is none."""
+    newest = None
+    for entry in table:
+        if entry is not None and entry.session is session:
+            if newest is None or entry.id > newest.id:
+                newest = entry
+    return newest
+
+
 class Session:
     """Owns what is allocated and begun with it; also a context manager that closes it."""
 
@@ -171,11 +181,16 @@ class Session:
         """
         sessions = self._sessions
         operations = sessions.operations
-        for op in reversed(self.operations()):
+        # One after the other, with nothing that would need memory: there may be none.
+        op = _newest(operations.table, self)
+        while op is not None:
             operations.stop(op, Preempted)  # check() goes on to say so
             operations.end(op, False)  # none of its own gets the place of another
-        for lease in reversed(self.leases()):
+            op = _newest(operations.table, self)
+        lease = _newest(sessions.ledger.table, self)
+        while lease is not None:
             lease.release()
+            lease = _newest(sessions.ledger.table, self)
         if pass_on:
             operations.pass_on()
         sessions.post("session", self.id, "closed")

@@ -64,16 +64,17 @@ class Uplink:
             seq = self._link.window
             if seq and (sent - self.acked & 0xFFFF) + length + reserve > seq:
                 return False
+        seq = self.seq
+        self.seq = seq + 1 & _SEQ_MASK  # first: Ctrl-C must not make two of one number
         written = self._link.write(self.wire, 0, length)
         if written < length:
             if not written:
+                self.seq = seq
                 return False
             self.at = written
             self.end = length
         self.sent = sent = sent + length & 0xFFFF
-        seq = self.seq
         self.sent_at[seq & (_FRAMES - 1)] = sent
-        self.seq = seq + 1 & _SEQ_MASK
         if self.unacked_frames < _FRAMES:
             self.unacked_frames += 1
         return True

@@ -376,6 +376,7 @@ def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, 
     values[23] = values[_BUDGET]
     if period > 0:
         values[16] = (busy + (period >> 1)) // period
+        values[17] = _UNKNOWN
         if sent >= 0 and period < _SEEN_MS:
             values[17] = (sent - values[_LAST_SENT] & 0xFFFF) * 1000 // period
     values[_LAST_SENT] = sent
