@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import command_environment
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,3 +22,8 @@ settings.load_profile("repeatable")
 def _boards_and_compilers_are_not_measured() -> None:
     """Coverage starts in each process that Python starts, and nearly all of them are boards."""
     command_environment.measure_commands_only()
+
+
+# A shell that starts `make test &` has it ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
