@@ -237,7 +237,7 @@ _LEFT_MS = const(42)
 def pack_row(buf, at: int, row, count: int) -> int:
     """Put row[:count], figures, bools and None, into buf, from `at` on; return where they end.
 
-    As `pack` does; nil for what a figure cannot be.
+    As msgpack has them, at most 5 bytes each; nil for what a figure cannot be.
     """
     index = 0
     while index < count:
