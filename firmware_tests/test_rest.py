@@ -308,7 +308,7 @@ def test_a_sample_waits_for_the_end_of_the_frame_before_it():
 def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     made = Counting()
     agent = made.agent
-    step, fault = agent._step, agent._fault
+    step, failed = agent._step, agent._failed
 
     def failing():
         raise ValueError
@@ -316,10 +316,10 @@ def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     def interrupted():
         raise KeyboardInterrupt
 
-    agent._step, agent._fault = failing, interrupted
+    agent._step, agent._failed = failing, interrupted
     agent._news[0] = 1
     raises(KeyboardInterrupt, agent.step, True)
-    agent._step, agent._fault = step, fault
+    agent._step, agent._failed = step, failed
     assert made.did_something(1000)
 
 

@@ -241,7 +241,7 @@ def test_under_asyncio_what_ends_in_time_does_so_between_samples_that_are_far_ap
     warden.start(interval_ms=600_000, budget_permille=1000, link=False)
 
     async def main():
-        await asyncio.sleep_ms(50)
+        await asyncio.sleep_ms(2200)  # until the agent's task sleeps as long as it will
         lease = warden.allocate(warden.MEMORY, 10, ttl_ms=100)
         for _ in range(300):
             if not lease.active:
