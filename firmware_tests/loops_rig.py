@@ -1,5 +1,7 @@
 """What the tests of the loops share: the two kinds, chance, and fenced buffers."""
 
+from array import array
+
 from harness import skip
 
 try:
@@ -9,7 +11,7 @@ except ImportError:  # it is not frozen beside `fast`: the tests' own link to it
 
 try:
     from warden_schema import fast
-except (ImportError, ValueError, SyntaxError):
+except (ImportError, ValueError, SyntaxError, NameError):  # NameError: CPython
     fast = None
 
 MARGIN = 16
@@ -22,6 +24,29 @@ WORDS = (
     + (0x10001, 0xFFFFFF, 0x1000000, 0x3FFFFFFE, 0x3FFFFFFF, -1, -5, -0x1F, -0x20, -0x21, -0x7F)
     + (-0x80, -0x81, -0x7FFF, -0x8000, -0x8001, -0x10000, -0x3FFFFFFE, -0x3FFFFFFF)
 )
+
+
+class Beginning:
+    """What `renew` reads of an agent."""
+
+    def __init__(self, values, s, ms, busy, sent, threads, network):
+        self.values = values
+        self.resting = array("i", [0] * 8 + [busy, 0])
+        self.clock = self.threads = self.network = self.uplink = self
+        self.s = s
+        self.ms = ms
+        self.sent = sent
+        if sent < 0:
+            self.uplink = None
+        self.threads = Words(threads)
+        self.network = Words(network)
+
+
+class Words:
+    """What is counted elsewhere."""
+
+    def __init__(self, words):
+        self.words = words
 
 
 def word(chance):

@@ -51,7 +51,7 @@ def in_next_sample(agent, function):
 
     network = agent.network
     agent.network = Network()
-    agent.sampler._network_s = agent.sampler.seldom_s = 0
+    agent.sampler._network_s = agent.values[44] = 0
 
 
 class FakeLine:

@@ -118,7 +118,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     _wait(agent, 1100)
     agent.step()  # storage and network are due, and may allocate
     agent.clock.s = agent.clock.s + 3600
-    agent.sampler.seldom_s = agent.clock.s + 1000
+    agent.values[44] = agent.clock.s + 1000
     with no_heap():
         agent.step()
     assert agent.faults == 0

@@ -68,7 +68,7 @@ class Full:
         agent.clock.s += 1
         agent.clock.now()
         # The slow tiers ask the file system and the radio, which allocate.
-        agent.sampler.seldom_s = agent.clock.s + 1000
+        agent.values[44] = agent.clock.s + 1000
         self.line.hear(66, _HOST, number & 0xFFFF)
 
     def second(self, number):
@@ -132,7 +132,7 @@ def test_not_even_the_frame_of_a_call_is_taken_from_the_heap():
     collected = 0
     for number in range(1, 100):
         full.pass_second(number)
-        agent.memory.spent_us = 0
+        agent.values[43] = 0
         own = agent.memory.collections
         gc.threshold(0)
         heap(state, 0)

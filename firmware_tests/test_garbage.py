@@ -5,6 +5,7 @@ Nothing is raised, memory stays bounded, and the next good frame is understood.
 """
 
 import gc
+from array import array
 
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
@@ -43,7 +44,13 @@ class Board:
         tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
         handlers = {0: self._count}
         self.session = Session(
-            self.line, Uplink(self.line), clock, Sample([1] * 24), tables, handlers.get, _ignore
+            self.line,
+            Uplink(self.line),
+            clock,
+            Sample(array("i", [1] * 24)),
+            tables,
+            handlers.get,
+            _ignore,
         )
 
     def _count(self):

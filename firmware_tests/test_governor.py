@@ -3,11 +3,13 @@
 from array import array
 
 from harness import no_heap, raises
+from loops_rig import Beginning
 from warden.governor import Governor
 from warden.sampler import Sampler
 from warden_schema import loops
 
 _COST_US = 30
+_BUSY_US = 8  # in `resting`
 _ONE = array("i", [1])
 _FOUR = array("i", [0] * 4)
 
@@ -17,14 +19,18 @@ class Governed(Governor):
 
     def __init__(self, budget_permille):
         super().__init__(Sampler().values, budget_permille)
+        self._beginning = Beginning(self.state, 0, 0, 0, -1, _ONE, _FOUR)
 
     def sampled(self, cost_us, busy_us, period_ms):
         """Tell what a sample cost, and begin the next one."""
         values = self.state
         values[_COST_US] = cost_us
         ms = values[1] + period_ms
-        one, four = _ONE, _FOUR
-        loops.renew(values, values[0] + ms // 1000, ms % 1000, busy_us, -1, one, four)
+        begins = self._beginning
+        begins.s = values[0] + ms // 1000
+        begins.ms = ms % 1000
+        begins.resting[_BUSY_US] = busy_us
+        loops.renew(begins)
 
 
 def _settle(governor, cost_us, rest_permille=0, samples=40):

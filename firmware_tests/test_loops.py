@@ -473,6 +473,16 @@ def test_rows_that_are_taken_are_found_the_same():
             assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
 
 
+class _Resting:
+    """What `look` reads of an agent."""
+
+    def __init__(self, words, news, read, ticks_us):
+        self.resting = words
+        self.news = self.chunk = news
+        self.read = read
+        self.ticks_us = ticks_us
+
+
 def _looked(kind, resting, news, count, now):
     words = array("i", resting)
     calls = []
@@ -481,7 +491,7 @@ def _looked(kind, resting, news, count, now):
         calls.append(chunk)
         return count
 
-    wait = kind.look(words, news, read, news, lambda: now)
+    wait = kind.look(_Resting(words, news, read, lambda: now), True)
     return wait, list(words), len(calls)
 
 
@@ -534,7 +544,7 @@ def test_neither_allocates():
     timed = _Timed([_NEVER] * 6, clock)
     entries = [None] * 80
     resting = array("i", [0, 0, 0, 0, 2000, 0x3FFFFFFF, 1, 0])
-    nothing_read, no_time = (lambda _: 0), (lambda: 0)
+    agent = _Resting(resting, buf, lambda _: 0, lambda: 0)
     for kind in _each():
         crc16, seal, take = kind.crc16, kind.seal, kind.take
         note, over, put_off, pack_row = kind.note, kind.over, kind.put_off, kind.pack_row
@@ -547,7 +557,7 @@ def test_neither_allocates():
             put_off(timed, 1, 1)
             over(timed)
             kind.taken(entries, buf, 80)
-            kind.look(resting, buf, nothing_read, buf, no_time)
+            kind.look(agent, True)
 
 
 def test_sealing_and_taking_allocate_nothing():

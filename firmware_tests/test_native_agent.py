@@ -119,7 +119,7 @@ def test_a_large_heap_is_read_in_slices_between_the_samples():
     assert agent.memory.reading
     while agent.step() <= 2:
         pass
-    assert agent.memory._state[3] >= 2  # slices that the answer was put together from
+    assert agent.memory.state[3] >= 2  # slices that the answer was put together from
     assert not agent.memory.reading
     assert abs(agent.memory.free - gc.mem_free()) < 2000
     assert len(kept) > 50

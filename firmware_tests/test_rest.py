@@ -3,7 +3,10 @@
 from harness import raises
 from rig import FakeLine, FakeTicks, in_next_sample, turn
 from virtual_board import Rig, VirtualBoard
-from warden.agent import Agent, _mask_of
+from warden.agent import Agent
+from warden.clock import mask_of
+
+_BUSY_US = 8  # in `resting`
 
 
 class Counting:
@@ -13,14 +16,14 @@ class Counting:
         self.rig = Rig(interval_ms=interval_ms)
         self.agent = self.rig.agent
         self.turns = 0
-        self._step = self.agent._step
-        self.agent._step = self._counted
+        self._advance = self.agent.clock.advance  # which each turn begins with
+        self.agent.clock.advance = self._counted
         turn(self.agent)
         self.pass_ms(1)
 
     def _counted(self):
         self.turns += 1
-        return self._step()
+        self._advance()
 
     def pass_ms(self, ms):
         """Let time pass, and return what one poll then says; the ms until there is more."""
@@ -115,6 +118,22 @@ def test_a_host_that_must_be_told_everything_gets_a_few_frames_a_turn():
     assert max(counts) <= 3, counts  # two, and an ALIVE
 
 
+def test_a_host_that_falls_silent_is_lost_in_time_although_samples_are_told():
+    rig = Rig(interval_ms=100)
+    agent = rig.agent
+    rig.line.hear(64, 1, 0, 77)
+    turn(agent)
+    for _ in range(29):
+        rig.line.told()
+        rig.board.ticks.pass_ms(100)
+        agent.step(True)
+        assert agent.session.host_id == 77
+        assert len(rig.line.told()) == 1
+    rig.board.ticks.pass_ms(101)
+    agent.step(True)
+    assert agent.session.host_id == 0
+
+
 def test_after_a_fault_of_its_own_it_tries_again_at_the_next_poll():
     line = FakeLine()
     board = VirtualBoard(0)
@@ -168,16 +187,16 @@ class Slow(VirtualBoard):
 def test_polls_that_find_nothing_are_in_what_the_agent_says_it_takes():
     """One of them is timed, and counts for all: see Agent._idle."""
     agent = Agent(Slow(), 1000, FakeLine(), budget_permille=1000)
-    agent._step = lambda: 1000
-    agent._news[0] = 1
+    agent.stop_monitoring()
     agent.step(True)
-    agent.busy_us = 0
+    agent.resting[_BUSY_US] = 0
     for _ in range(101):
         agent.step(True)
-    assert agent.busy_us == 0  # not yet
-    agent._news[0] = 1
+    assert agent.resting[_BUSY_US] == 0  # not yet
+    agent.news[0] = 1
     agent.step(True)
-    assert 101 * 50 <= agent.busy_us <= 101 * 50 + 200, agent.busy_us
+    busy_us = agent.resting[_BUSY_US]
+    assert 101 * 50 <= busy_us <= 101 * 50 + 200, busy_us
 
 
 def test_what_is_heard_while_it_rests_is_timed():
@@ -186,12 +205,12 @@ def test_what_is_heard_while_it_rests_is_timed():
     line.hear(64, 1, 0, 77)
     turn(agent)
     agent.step(True)
-    agent.busy_us = 0
+    agent.resting[_BUSY_US] = 0
     agent.uplink.sent += 1  # a keepalive that is not to be answered
     line.hear(66, 77, 3)
     agent.step(True)
-    assert not agent._news[0]
-    assert agent.busy_us >= 50, agent.busy_us
+    assert not agent.news[0]
+    assert agent.resting[_BUSY_US] >= 50
 
 
 class Failing(FakeLine):
@@ -244,7 +263,7 @@ def test_ticks_of_any_period_are_masked():
         def diff(end, start, half=half):
             return ((end - start + half) & (2 * half - 1)) - half
 
-        assert _mask_of(diff) == mask, bits
+        assert mask_of(diff) == mask, bits
 
 
 def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
@@ -262,8 +281,8 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
                 return ticks_us()
 
             made.rig.board.ticks.pass_ms(1000 if due else 1)
-            agent._news[0] = 1 if due else 0
-            agent._resting[6] = 0  # so that the next one that finds nothing is timed
+            agent.news[0] = 1 if due else 0
+            agent.resting[6] = 0  # so that the next one that finds nothing is timed
             agent.ticks_us = interrupted
             try:
                 agent.step(True)
@@ -308,7 +327,7 @@ def test_a_sample_waits_for_the_end_of_the_frame_before_it():
 def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     made = Counting()
     agent = made.agent
-    step, failed = agent._step, agent._failed
+    advance, failed = agent.clock.advance, agent._failed
 
     def failing():
         raise ValueError
@@ -316,10 +335,10 @@ def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     def interrupted():
         raise KeyboardInterrupt
 
-    agent._step, agent._failed = failing, interrupted
-    agent._news[0] = 1
+    agent.clock.advance, agent._failed = failing, interrupted
+    agent.news[0] = 1
     raises(KeyboardInterrupt, agent.step, True)
-    agent._step, agent._failed = step, failed
+    agent.clock.advance, agent._failed = advance, failed
     assert made.did_something(1000)
 
 

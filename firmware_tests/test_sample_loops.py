@@ -4,7 +4,7 @@
 from array import array
 
 from harness import no_heap
-from loops_rig import UNKNOWN, Chance, both, fast, plain, word
+from loops_rig import UNKNOWN, Beginning, Chance, both, fast, plain, word
 from warden_schema import codec
 
 _WORDS = 43  # of a sample, and what is behind its figures
@@ -84,8 +84,8 @@ def test_a_sample_begins_the_same():
             one[_DUE_S] = other[_DUE_S] = max(0, s - chance.below(9) * chance.below(200) + 2)
             one[_DUE_MS] = other[_DUE_MS] = chance.below(1000)
             late = (s - one[_DUE_S]) * 1000 + ms - one[_DUE_MS]
-            quick.renew(one, s, ms, busy, sent, threads, network)
-            slow.renew(other, s, ms, busy, sent, threads, network)
+            quick.renew(Beginning(one, s, ms, busy, sent, threads, network))
+            slow.renew(Beginning(other, s, ms, busy, sent, threads, network))
             assert one == other, (s, ms, busy, sent, cost)
             seen.add(one[_INTERVAL])
             _check_due(one, late)
@@ -99,9 +99,9 @@ def test_a_period_that_no_word_can_hold_ends_where_the_clocks_does():
     for kind in both():
         values = array("i", [0] * _WORDS)
         values[_DUE_S] = 1_000_000
-        kind.renew(values, 1_000_000, 0, 0, -1, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 1_000_000, 0, 0, -1, array("i", [1]), array("i", [0] * 4)))
         assert values[_PERIOD_MS] == 1 << 29
-        kind.renew(values, 1_000_000, 7, 0, -1, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 1_000_000, 7, 0, -1, array("i", [1]), array("i", [0] * 4)))
         assert values[_PERIOD_MS] == 7
 
 
@@ -109,13 +109,13 @@ def test_bytes_are_counted_over_the_wrap_of_what_was_sent():
     for kind in both():
         values = array("i", [0] * _WORDS)
         values[_LAST_SENT] = 65_000
-        kind.renew(values, 2, 0, 0, 464, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 2, 0, 0, 464, array("i", [1]), array("i", [0] * 4)))
         assert values[17] == 500
-        kind.renew(values, 3, 0, 0, -1, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 3, 0, 0, -1, array("i", [1]), array("i", [0] * 4)))
         assert values[17] == UNKNOWN  # there is no link
-        kind.renew(values, 4, 0, 0, 0, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 4, 0, 0, 0, array("i", [1]), array("i", [0] * 4)))
         assert values[17] != UNKNOWN
-        kind.renew(values, 64, 0, 0, 0, array("i", [1]), array("i", [0] * 4))
+        kind.renew(Beginning(values, 64, 0, 0, 0, array("i", [1]), array("i", [0] * 4)))
         assert values[17] == UNKNOWN  # in a minute more may have gone than is counted
 
 
@@ -322,13 +322,16 @@ def test_neither_allocates():
     payload = bytearray(128)
     points = array("i", [0] * 12)
     least = b"\x01" * 7
+    begun = Beginning(values, 200, 999, 16_000_000, 5, one, four)
     for kind in (fast, plain) if fast else (plain,):
         renew, load, heap, keep = kind.renew, kind.load, kind.heap, kind.keep
         crossed, tell, forecast = kind.crossed, kind.tell, kind.forecast
         with no_heap():
             for s in (200, 300, 400_000, 80_000_000):
                 values[_DUE_S] = s - 3
-                renew(values, s, 999, 16_000_000, 5, one, four)
+                begun.s = s
+                begun.resting[8] = 16_000_000
+                renew(begun)
                 load(values, cells, 5000)
                 heap(values, state)
                 keep(values, slots, ring, s)

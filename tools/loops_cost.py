@@ -68,7 +68,7 @@ uplink = Uplink(Link())
 length = 0
 table = Sample(figures)
 table.renew(True)
-uplink.send(table.encode(0, uplink))
+uplink.send(table.encode(0, uplink), 48)
 table.sent()
 figures[1] += 3
 for place in (4, 5, 7, 8, 9, 10, 16, 17):
@@ -86,7 +86,7 @@ def take_text(): reader.take(data, 5, 33)
 def delta():
     global length
     length = table.encode(0, uplink)
-def send(): uplink.send(length)
+def send(): kind.send(uplink, length, 48)
 def sent(): table.sent()
 def feeds():
     at = 0

@@ -5,10 +5,11 @@ from array import array
 from micropython import const
 
 from warden_schema.loops import look as _look
+from warden_schema.loops import wake as _wake
 
 from . import network, threads
 from .capabilities import Capabilities
-from .clock import Clock
+from .clock import Clock, mask_of
 from .governor import Governor
 from .history import History
 from .host_session import Session
@@ -31,32 +32,27 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
 _NEXT_US = const(1999)
-_NEVER_MS = const(0x3FFFFFFF)
-_SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
-# Who waits for that long must not be late for what comes meanwhile: an end in time, a request of
-# the application. And the ticks of microseconds wrap.
-_MAX_REST_MS = const(1000)
 
 # In the sample's words.
 _FAULTS = const(21)
 _COST_US = const(30)
 _WANTED = const(32)
-_INTERVAL = const(33)
 _DUE_S = const(40)
 _DUE_MS = const(41)
 _LEFT_MS = const(42)
+_SPENT_US = const(43)
 
 
-# What `loops.look` works on: see `plain`.
+# What a step works on: see `plain.look`.
 _STEPPING = const(0)
 _BEGAN = const(1)
 _ARRIVED = const(2)
 _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
-_IDLE_STEPS = const(6)
-_READING = const(7)
-_WORDS = const(8)
+_BUSY_US = const(8)
+_IDLE_US = const(9)
+_WORDS = const(10)
 
 
 def _nothing():
@@ -72,16 +68,6 @@ def _bind(instance, names):
 def _read_nothing(_chunk):
     """Read no link."""
     return 0
-
-
-def _mask_of(ticks_diff):
-    """Return the mask of ticks' 30 lowest bits, or of as many as they have: MicroPython's period is
-    a power of two.
-    """
-    bits = 20
-    while bits < 29 and ticks_diff(1 << bits, 0) > 0:  # half a period is taken for a negative one
-        bits += 1
-    return (2 << bits) - 1
 
 
 class Agent:
@@ -107,12 +93,12 @@ class Agent:
             new_gate, new_lock = self.locks.gate, self.locks.lock
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = network.install()
-        self._news = self.clock.news
-        self._resting = array("i", [0] * _WORDS)
-        self._resting[_MASK] = _mask_of(board.ticks_diff)
+        self.news = self.clock.news
+        self.resting = array("i", [0] * _WORDS)
+        self.resting[_MASK] = mask_of(board.ticks_diff)
         self._lock = new_gate()
-        self._read = _read_nothing
-        self._chunk = None
+        self.read = _read_nothing
+        self.chunk = None
         self._making = self.locks.lock()
         self.sampler = Sampler()
         self.values = values = self.sampler.values
@@ -136,19 +122,16 @@ class Agent:
         self.faults = values[_FAULTS] = 0  # exceptions inside the agent itself
         self.link = link
         self.uplink = self.session = None
-        self.busy_us = 0  # the agent's own time since the last sample
-        self._idle_us = 0  # of that, each step that finds nothing: a moving mean
         self._put_off = False  # what is due to be told, for one turn
         self._worked = False  # whether something was done that the application may hear of
         if link is not None:
             self._open_session(link)
         self.sampler.join(self)
-        _bind(self, "_turn _wake _rest_of _step _tell _enforce _idle")
-        _bind(self.sampler, "take _begin")
-        _bind(self.memory, "read read_on")
+        _bind(self, "_turn _idle _deliver enforce rest_of tell_later pump")
         _bind(self.load, "read")
-        _bind(self.history, "add")
-        _bind(self.clock, "left_ms")
+        _bind(self.clock, "advance left_ms")
+        if self._lock is None:
+            self.step = self._turn
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -169,8 +152,8 @@ class Agent:
             self._handler_of,
             self._host,
         )
-        self._read = link.read  # a bound method is an object: made once
-        self._chunk = self.session.chunk
+        self.read = link.read  # a bound method is an object: made once
+        self.chunk = self.session.chunk
 
     def close(self):
         """Leave everything as it was found."""
@@ -191,42 +174,45 @@ class Agent:
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
         Mostly nothing is due, which one call of machine code finds out.
         """
-        read = self._read if listen else _read_nothing
-        wait = self._turn(read) if self._lock is None else self._turn_alone(read)
-        if self._worked:
-            self._worked = False
-            if self.policy is not None:
-                self._deliver()
-        return wait
-
-    def _turn_alone(self, read):
         if not self._lock.acquire(0):
             return _BUSY_MS  # another thread is at it
         try:  # at once: Ctrl-C must not leave it locked
-            return self._turn(read)
+            listen = self._turn(
+                listen
+            )  # the ms: one variable more, and the frame would be too large
         finally:
             self._lock.release()
+        if self._worked:
+            self._worked = False
+            self._deliver()
+        return listen
 
-    def _turn(self, read):
-        """Read the link, and do what is due; return the ms until there is more."""
-        try:  # `read` becomes those ms: with one variable more the frame would be too large
-            read = _look(self._resting, self._news, read, self._chunk, self.ticks_us)
-            if read > 0:
-                return read
-            return self._idle(-read) if read else self._wake()
+    def _turn(self, listen=False):
+        """Do what step() does, where there is one thread, or its lock is held."""
+        try:
+            listen = _look(self, listen)
+            if listen > 0:
+                return listen
+            listen = self._idle(listen) if listen else _wake(self)
         except Exception:
-            self._resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
-            return self._failed()
+            self.resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
+            listen = self._failed()
         except BaseException:  # Ctrl-C
-            self._resting[_STEPPING] = 0
+            self.resting[_STEPPING] = 0
             raise
+        if listen < 0:
+            return -listen
+        if self._lock is None:
+            self._deliver()
+        else:
+            self._worked = True
+        return listen
 
     def _failed(self):
         """Count an exception inside the agent; return the ms until it tries again."""
-        resting = self._resting
-        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        self.memory.spent_us = 0
-        self._worked = True
+        resting = self.resting
+        resting[_BUSY_US] += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
+        self.values[_SPENT_US] = 0
         self._fault()
         return 1000
 
@@ -239,59 +225,22 @@ class Agent:
 
         That is from its beginning until here, with this call in place of the return.
         """
-        resting = self._resting
+        resting = self.resting
         took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        self._idle_us = _mean(self._idle_us, took)
+        resting[_IDLE_US] = _mean(resting[_IDLE_US], took)
         resting[_STEPPING] = 0
         return wait
 
-    def _wake(self):
-        """Hear what has arrived, and do what is due; return the ms until there is more."""
-        resting = self._resting
-        memory = self.memory
-        left = 0
-        if resting[_ARRIVED] or resting[_READING]:
-            left = self._rest_of(resting)
-        if left > 0:
-            left = left // 1000 + 1
-            if memory.reading:
-                memory.read_on()
-        else:
-            resting[_REST_US] = 0  # as long as it is not done
-            resting[_RESTED] = resting[_BEGAN]
-            self._news[0] = 0
-            if resting[_IDLE_STEPS]:
-                self.busy_us += resting[_IDLE_STEPS] * self._idle_us
-                resting[_IDLE_STEPS] = 0
-            if memory.spent_us:  # in collections before a refusal
-                self.busy_us += memory.spent_us
-            left = self._step()
-            if left > _MAX_REST_MS:
-                left = _MAX_REST_MS
-            resting[_REST_US] = left * 1000
-            self._worked = True
-            if memory.spent_us:
-                memory.spent_us = 0
-        if memory.reading:
-            resting[_READING] = 1
-            if left > _SLICE_PAUSE_MS:
-                left = _SLICE_PAUSE_MS
-        else:
-            resting[_READING] = 0
-        self.busy_us += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        resting[_STEPPING] = 0
-        return left
-
-    def _rest_of(self, resting):
+    def rest_of(self):
         """Hear what has arrived; return the µs that are left until something is due."""
+        resting = self.resting
         session = self.session
         count = resting[_ARRIVED]
         if count:
             session.hear(count)
         left = 0
-        if not self._news[0]:
-            passed = resting[_BEGAN] - resting[_RESTED] & resting[_MASK]
-            left = resting[_REST_US] - passed
+        if not self.news[0]:
+            left = resting[_REST_US] - (resting[_BEGAN] - resting[_RESTED] & resting[_MASK])
             if count and left > 0 and session.due:
                 left = self._answer(resting, left)
         elif count and session.subscribed:  # it is told from the next turn on
@@ -299,33 +248,7 @@ class Agent:
             left = _NEXT_US
         return left
 
-    def _step(self):
-        """Do what is due; return for how many ms there is no more."""
-        clock = self.clock
-        clock.advance()
-        until = _NEVER_MS if self.policy is None else self._enforce()
-        left = 1000
-        again = None
-        values = self.values
-        if values[_INTERVAL]:
-            left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
-            if left <= 0:
-                self.sampler.take()
-                again = self._tell()
-                left = values[_LEFT_MS]
-                if self.policy is not None and self.policy.ladder.level:
-                    left = self.hurry()
-            elif self.memory.reading:
-                self.memory.read_on()
-        if until < left:
-            left = until if until > 0 else 1
-        if again is None:
-            self._put_off = False
-            if self.session is not None:
-                again = self.session.pump()
-        return again if again and again < left else left
-
-    def _enforce(self):
+    def enforce(self):
         """End what is over its time; return the ms until something is."""
         clock = self.clock
         until = clock.left_ms()
@@ -334,23 +257,23 @@ class Agent:
             until = clock.left_ms()
         return until
 
-    def _tell(self):
-        """Have a host told of a new sample; return the ms until there is more to tell.
-
-        None: all that is due has to go by Session.pump().
-        """
+    def tell_later(self):
+        """Have a new sample told by the session's pump(); return the ms until then, -1: now."""
         session = self.session
         if session is None or not session.host_id:
             self.sample.renew(False)
-            return None
-        if session.tell_sample():
-            return 1000  # there is nothing else to tell
+            return -1
         self.sample.renew(True)
-        if self._put_off or self._news.find(_DUE, 1, _SAMPLE_PLACE) < 0:
-            return None
+        if self._put_off or self.news.find(_DUE, 1, _SAMPLE_PLACE) < 0:
+            return -1
         self._put_off = True  # lest the application wait for a sample and rows at once
-        self._news[0] = 1
+        self.news[0] = 1
         return _NEXT_MS
+
+    def pump(self):
+        """Tell a host what is due; return the ms until there is more, 0 for nothing."""
+        self._put_off = False
+        return 0 if self.session is None else self.session.pump()
 
     def _answer(self, resting, left):
         """Tell what the host that was heard waits for; return the µs until there is more to do."""
@@ -375,6 +298,8 @@ class Agent:
     def _deliver(self):
         """Let the application's own code hear of what happened."""
         policy = self.policy
+        if policy is None:
+            return
         if policy.ladder.due or policy.events.told != policy.events.seq:
             try:
                 policy.deliver()
@@ -389,7 +314,7 @@ class Agent:
                 from .policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
-                self._news[0] = 1  # from now on there are ends in time
+                self.news[0] = 1  # from now on there are ends in time
                 if self._heard():
                     self._tell_of_policy()
             return self.policy
@@ -449,7 +374,7 @@ class Agent:
         self.clock.advance()
         self.values[_DUE_S] = self.clock.s
         self.values[_DUE_MS] = self.clock.ms
-        self._news[0] = 1
+        self.news[0] = 1
         return interval_ms
 
     def stop_monitoring(self):
@@ -457,7 +382,7 @@ class Agent:
         self.governor.want(0)
         self.sampler.stopped()
         self.sample.renew(self._heard())
-        self._news[0] = 1
+        self.news[0] = 1
 
 
 def _mean(mean_us, took_us):

@@ -7,8 +7,21 @@ and the milliseconds of the running one.
 
 from micropython import const
 
+from warden_schema.loops import advance as _advance
+
 _NEWS = const(24)
 _LONGEST_S = const(60)
+_LOW_BITS = const(0x3FFFFFFF)
+
+
+def mask_of(ticks_diff):
+    """Return the mask of ticks' 30 lowest bits, or of as many as they have: MicroPython's period is
+    a power of two.
+    """
+    bits = 20
+    while bits < 29 and ticks_diff(1 << bits, 0) > 0:  # half a period is taken for a negative one
+        bits += 1
+    return (2 << bits) - 1
 
 
 class Clock:
@@ -28,9 +41,9 @@ class Clock:
         self.news = bytearray(_NEWS)
         self.s = 0
         self.ms = 0
-        self._ticks_ms = ticks_ms
-        self._ticks_diff = ticks_diff
-        self._last = ticks_ms()
+        self.ticks_ms = ticks_ms
+        self.half = mask_of(ticks_diff) + 1 >> 1  # a period of the ticks
+        self.last = ticks_ms() & _LOW_BITS
         if lock is None:
             self.advance = self._advance  # one call less
         self.next_s = 0  # when something has to be looked at: at once
@@ -41,28 +54,11 @@ class Clock:
         """Bring `s` and `ms` up to now; a thread that comes while another does it goes on."""
         if self._lock.acquire(0):
             try:  # Ctrl-C may come at any place
-                self._advance_alone()
+                self._advance()
             finally:
                 self._lock.release()
 
-    def _advance_alone(self):
-        now = self._ticks_ms()
-        ms = self.ms + self._ticks_diff(now, self._last)
-        self._last = now
-        if ms >= 1000:
-            self.ms = ms % 1000  # first: no thread must see a time that is still to come
-            self.s += ms // 1000
-        else:
-            self.ms = ms
-
-    def _advance(self):
-        now = self._ticks_ms()
-        self.ms = ms = self.ms + self._ticks_diff(now, self._last)
-        self._last = now
-        if ms >= 1000:  # where a timer's poll may come in, which does the same
-            ms = self.ms
-            self.ms = ms % 1000
-            self.s += ms // 1000
+    _advance = _advance
 
     def sooner(self, s, ms):
         """Have a deadline at (s, ms) looked at in time."""

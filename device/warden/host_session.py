@@ -9,9 +9,10 @@ from micropython import const
 
 from warden_schema import codec
 from warden_schema.frame import Reader
+from warden_schema.loops import alive as _alive
+from warden_schema.loops import hear as _hear
 from warden_schema.loops import pack_row as _pack_row
-from warden_schema.loops import take as _take
-from warden_schema.loops import tell as _tell
+from warden_schema.loops import tell_sample as _tell_sample
 
 from .errors import Denied
 
@@ -62,8 +63,6 @@ _BAD_FRAMES = const(20)
 _SAMPLE_PLACE = const(23)  # the sample's place there: the last
 
 _CHUNK = const(32)  # bytes that are read at once
-_SENT = const(0)  # in what the sample was told
-_SURE_S = const(1)  # since a sign of life: the host is there
 _TURN = const(2)  # frames; then the application gets its turn
 _NEXT_MS = const(2)
 _FULL_MS = const(100)  # until a full link is looked at again
@@ -83,33 +82,33 @@ class Session:
         self.host_id = 0  # 0: nobody listens
         self.subscribed = False  # just now
         self.events_from = None  # the first event that the host wants
-        self._link = link
+        self.link = link
         self._hang_up = getattr(link, "drop", None)  # what has connections can end one
-        self._uplink = uplink
-        self._clock = clock
-        self._sample = sample
-        self._news = clock.news  # a byte for each table, from the second on
-        sample.news = self._news
+        self.uplink = uplink
+        self.clock = clock
+        self.sample = sample
+        self.news = clock.news  # a byte for each table, from the second on
+        sample.news = self.news
         sample.place = _SAMPLE_PLACE
         self.skipped = 0  # whole frames of an unknown kind
         self.bad = 0  # frames that were broken, or whole but made no sense; both are told, too
         self._values = values = sample.values
         values[_DROPPED_FRAMES] = values[_SKIPPED_FRAMES] = values[_BAD_FRAMES] = 0
         self.tables = []  # all others; the first is Hello
-        self._unmarked = bytearray(len(self._news))  # 1: a host wants all of that table
+        self._unmarked = bytearray(len(self.news))  # 1: a host wants all of that table
         for table in tables:
             self.add(table)
         self.handler_of = handler_of  # operation -> function of its arguments, or None
-        self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
+        self._told_of = heard  # called with the host's id and "found", "alive", "lost" or "gone"
         reader = Reader(_MAX_REQUEST)
-        self._payload = reader.payload
-        self._marks = reader.marks
+        self.payload = reader.payload
+        self.marks = reader.marks
         self._cursor = codec.Cursor(reader.payload)
         self.chunk = bytearray(_CHUNK)
         self.hosts = None  # those that have something here, once there is a policy
-        self._heard_s = 0
-        self._heard_ms = 0
-        self._sent_at_keepalive = 0
+        self.heard_s = 0
+        self.heard_ms = 0
+        self.sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
         self._under_way = None  # the table of which a row is being sent, and
         self._row_under_way = 0  # which one
@@ -122,7 +121,7 @@ class Session:
 
     def add(self, table):
         """Have a table told, too."""
-        table.news = self._news
+        table.news = self.news
         self.tables.append(table)
         table.place = len(self.tables)
 
@@ -130,40 +129,13 @@ class Session:
 
     def receive(self):
         """Read and act on what has arrived."""
-        count = self._link.read(self.chunk)
+        count = self.link.read(self.chunk)
         if count:
             self.hear(count)
 
-    def hear(self, count):
-        """Act on what was read into chunk[:count], and on what has arrived besides.
+    hear = _hear
 
-        What is to be done about it shows in the clock's news.
-        """
-        marks = self._marks
-        rounds = 8  # a host that never stops gets a turn, not the board
-        while True:
-            self._take_chunk(count if count <= _CHUNK else _CHUNK, marks)  # more: a link that lies
-            if count < _CHUNK:
-                break
-            rounds -= 1
-            if not rounds:
-                break
-            count = self._link.read(self.chunk)
-        if marks[_BAD] != self.bad:
-            self.bad = self._values[_BAD_FRAMES] = marks[_BAD]
-
-    def _take_chunk(self, count, marks):
-        at = 0
-        while at < count:
-            at = _take(self.chunk, at, count, self._payload, marks)
-            if marks[_LENGTH]:
-                if marks[_KIND] == _KEEPALIVE and marks[_FOUND] >= 3:  # as nearly always
-                    if marks[_HOST] == self.host_id:
-                        self._keepalive(marks[_SEQ])
-                else:
-                    self._take_message(marks)
-
-    def _take_message(self, marks):
+    def take_message(self, marks):
         if marks[_KIND] == _REQUEST and marks[_FOUND] == 5 and marks[_ITEMS] >= 0:
             if marks[_HOST] == self.host_id:
                 arguments = self._arguments(marks) if marks[_ITEMS] else ()
@@ -188,7 +160,7 @@ class Session:
             if kind == _KEEPALIVE and fields >= 2:
                 if cursor.integer() == self.host_id:
                     seq = cursor.integer()
-                    self._keepalive(_UNKNOWN if seq is None else seq)
+                    _alive(self, seq if seq is not None and 0 <= seq <= 0xFFFF else _UNKNOWN)
             elif kind == _SUBSCRIBE and fields >= 3:
                 major, _, host_id = cursor.integer(), cursor.integer(), cursor.integer()
                 events_from = cursor.integer() if fields >= 4 else None
@@ -213,20 +185,20 @@ class Session:
             marks[_BAD] += 1
 
     def _part(self, how):
-        self._hear(self.host_id, how)
+        self._told_of(self.host_id, how)
         self.host_id = 0
 
     def _heard(self):
-        clock = self._clock
+        clock = self.clock
         clock.advance()
-        self._heard_s = clock.s
-        self._heard_ms = clock.ms
+        self.heard_s = clock.s
+        self.heard_ms = clock.ms
         if self.hosts:
-            self._hear(self.host_id, "alive")
+            self._told_of(self.host_id, "alive")
 
     def _subscribe(self, major, host_id, events_from):
         if not isinstance(host_id, int) or host_id <= 0:
-            self._marks[_BAD] += 1
+            self.marks[_BAD] += 1
             return
         if major != _MAJOR:
             self._refused_id = host_id
@@ -234,19 +206,19 @@ class Session:
             return
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
-            self._uplink.forget()
-            self._hear(host_id, "found")
+            self.uplink.forget()
+            self._told_of(host_id, "found")
         if host_id != self._replies_to:
             self._change_replies(host_id)
         self._heard()
-        news = self._news
+        news = self.news
         self.events_from = events_from
         self.tables[0].host_id = host_id
         for place in range(1, len(self.tables) + 1):  # they are marked when it is their turn
             self._unmarked[place] = news[place] = 1
         news[0] = 1
         self.subscribed = True
-        self._sample.mark()
+        self.sample.mark()
         self.due |= _DUE_SYNCED | _DUE_SAMPLE
 
     def _change_replies(self, host_id):
@@ -259,29 +231,15 @@ class Session:
         self._others_to = self._replies_to
         self._replies_to = host_id
 
-    def _keepalive(self, ack_seq):
-        if not self.host_id:
-            return
-        clock = self._clock  # as _heard(), but one call less
-        clock.advance()
-        self._heard_s = clock.s
-        self._heard_ms = clock.ms
-        if self.hosts:
-            self._hear(self.host_id, "alive")
-        uplink = self._uplink
-        if ack_seq != _UNKNOWN:
-            uplink.acknowledge(ack_seq)
-        sent = uplink.sent
-        if sent == self._sent_at_keepalive:
-            self.due |= _DUE_ALIVE
-        else:
-            self._sent_at_keepalive = sent
+    def tell_alive(self):
+        """Say that a host which has something here is there."""
+        self._told_of(self.host_id, "alive")
 
     def _request(self, request_id, operation, arguments):
         if not self.host_id:
             return
         if not 0 <= request_id <= 0xFFFF:
-            self._marks[_BAD] += 1
+            self.marks[_BAD] += 1
             return
         self._heard()
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
@@ -336,16 +294,16 @@ class Session:
             return 0
         if self._under_way is not None:
             self._take_up()
-        clock = self._clock
-        left = (self._heard_s - clock.s) * 1000 + self._heard_ms - clock.ms + _SILENCE_MS + 1
+        clock = self.clock
+        left = (self.heard_s - clock.s) * 1000 + self.heard_ms - clock.ms + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
             if self._hang_up is not None:
                 self._hang_up()  # else one that lost its power would keep the next host out
             return 0
-        if not self._uplink.ready():
+        if not self.uplink.ready():
             return _FULL_MS
-        news = self._news
+        news = self.news
         if not due and news.find(_DUE, 1) < 0:
             return left
         self._frames = 0
@@ -353,7 +311,7 @@ class Session:
             self._pump_tables()
             and (due < _FIRST_REPLY or self._pump_replies())
             and (not due & _DUE_SYNCED or self._pump_synced())
-            and (not news[_SAMPLE_PLACE] or self._pump_table(self._sample))
+            and (not news[_SAMPLE_PLACE] or self._pump_table(self.sample))
         )
         if due & _DUE_ALIVE:  # also when the rest cannot go: see Uplink.send
             self._short(_ALIVE, _DUE_ALIVE, 0)
@@ -364,35 +322,16 @@ class Session:
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""
-        news = self._news
+        news = self.news
         place = news.find(_DUE, 1)
         while place > 0:
             news[place] = 0
             place = news.find(_DUE, place)
 
-    def tell_sample(self):
-        """Send a sample that was just taken, as pump() would; return whether that was all.
-
-        If not, because there is something else, or the link is full, it has to be told by pump().
-        """
-        uplink = self._uplink
-        if (
-            self.due
-            or self._news.find(_DUE) >= 0
-            or self._clock.s - self._heard_s > _SURE_S
-            or uplink.at < uplink.end
-        ):
-            return False
-        sample = self._sample
-        if not uplink.send(
-            _tell(sample.values, sample.told, sample.places, uplink.seq, uplink.payload)
-        ):
-            return False
-        sample.told[_SENT] = 1
-        return True
+    tell_sample = _tell_sample
 
     def _pump_tables(self):
-        news = self._news
+        news = self.news
         while True:
             place = news.find(_DUE, 1, _SAMPLE_PLACE)
             if place < 0:
@@ -406,10 +345,10 @@ class Session:
 
     def _pump_table(self, table):
         """Send the rows of a table that are due; return whether all could go."""
-        news = self._news
+        news = self.news
         due = table.due
         news[table.place] = 0
-        uplink = self._uplink
+        uplink = self.uplink
         while True:
             row = due.find(_DUE)
             if row < 0:
@@ -427,9 +366,9 @@ class Session:
         """Send a row; return whether it could go."""
         self._under_way = table
         self._row_under_way = row
-        uplink = self._uplink
+        uplink = self.uplink
         length = table.encode(row, uplink)
-        sent = not length or uplink.send(length)
+        sent = not length or uplink.send(length, _RESERVE)
         if length and sent:
             self._frames += 1
             table.sent()
@@ -441,7 +380,7 @@ class Session:
         table = self._under_way
         self._under_way = None
         table.due[self._row_under_way] = 1
-        self._news[table.place] = 1
+        self.news[table.place] = 1
 
     def _pump_replies(self):
         due = self.due // _FIRST_REPLY
@@ -455,13 +394,13 @@ class Session:
 
     def _pump_synced(self):
         if self.due & _DUE_SAMPLE:
-            if not self._pump_table(self._sample):
+            if not self._pump_table(self.sample):
                 return False
             self.due &= ~_DUE_SAMPLE
         return self._short(_SYNCED, _DUE_SYNCED)
 
     def _reply(self, place):
-        uplink = self._uplink
+        uplink = self.uplink
         if not uplink.ready():
             return False
         reply = self._replies[place]
@@ -472,7 +411,7 @@ class Session:
             at = _pack_row(payload, at, reply, 3)
         else:
             at = codec.put(payload, _pack_row(payload, at, reply, 2), value)
-        if not uplink.send(at):
+        if not uplink.send(at, _RESERVE):
             return False
         self._frames += 1
         self.due &= ~(_FIRST_REPLY << place)
@@ -480,7 +419,7 @@ class Session:
 
     def _short(self, kind, due, reserve=_RESERVE):
         """Send REFUSED, SYNCED or ALIVE; return whether it could go."""
-        uplink = self._uplink
+        uplink = self.uplink
         if not uplink.ready():
             return False
         buf = uplink.payload

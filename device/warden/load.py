@@ -40,12 +40,12 @@ class Load:
         self._values = values
         self._cells = array("i", [0, 0, 0, 0, 0, 0])
         self._since = array("l", [0])  # when the running step began: 62 bits on unix
-        self._modules = sys.modules
+        self.modules = sys.modules
         self._ticks_us = board.ticks_us
         self._ticks_diff = board.ticks_diff
         self._ident = ident  # of the calling thread
         self._loop_thread = None
-        self._core = None
+        self.core = None
         self._queue = None
         self._create_task = None
         self.counted = None  # function that wraps a coroutine so that it counts, once attached
@@ -55,24 +55,24 @@ class Load:
 
     def attach(self):
         """Watch asyncio, if the application uses it; return whether it does. Cheap to repeat."""
-        core = self._core or sys.modules.get("asyncio.core")
+        core = self.core or sys.modules.get("asyncio.core")
         if core is None:
             return False
         if core._io_queue is not self._queue:
             self._watch_waits(core)
-        if self._core is None:
-            self._core = core
+        if self.core is None:
+            self.core = core
             self._count_tasks(core)
         self.attached = True
         return True
 
     def detach(self):
         """Leave asyncio as it was."""
-        if self._core is not None:
-            if self._core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
+        if self.core is not None:
+            if self.core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
                 del self._queue.wait_io_event
             self._set_create_task(self._create_task)
-        self._core = self._queue = None
+        self.core = self._queue = None
         self.attached = False
 
     def _watch_waits(self, core):
@@ -128,7 +128,7 @@ class Load:
         self._set_create_task(counting_create_task)
 
     def _set_create_task(self, function):
-        self._core.create_task = function
+        self.core.create_task = function
         package = sys.modules.get("asyncio")
         if package is not None:
             package.create_task = function
@@ -147,7 +147,7 @@ class Load:
 
     def current_task(self):
         """Return the task of asyncio that calls, None for a thread or plain code."""
-        core = self._core
+        core = self.core
         return core.cur_task if core is not None and self.in_loop() else None
 
     # --- reading --------------------------------------------------------------------------------
@@ -165,12 +165,11 @@ class Load:
 
     def read(self):
         """Put the figures of the sample's period into it; allocates nothing."""
-        core = self._core
+        core = self.core
         if core is None:
-            if "asyncio.core" not in self._modules:
+            if not self.attach():
                 return  # nothing is known
-            self.attach()
-            core = self._core
+            core = self.core
         elif core._io_queue is not self._queue:
             self._watch_waits(core)
         cells = self._cells

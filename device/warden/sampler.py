@@ -5,6 +5,7 @@ from array import array
 from micropython import const
 
 from warden_schema.loops import renew as _renew
+from warden_schema.loops import sample as _sample
 
 _NETWORK_PERIOD_S = const(10)
 _NONE = const(0xFFFF)
@@ -42,13 +43,16 @@ _UNKNOWN = const(-0x40000000)
 # sample to the next. `plain` has the same places.
 _STORAGE_USED = const(26)
 _PERIOD_MS = const(29)  # since the sample before
-_COST_US = const(30)  # of that one, -1: not known
+# 30: what that one took, in µs; -1: not known
 # 31 to 35: the governor's; 36, 37: bytes sent and used
 _STORED = const(38)  # the storage's figure in the history
 _SHIFT = const(39)  # of the memory's there
 _DUE_S = const(40)  # when the next sample is due: the agent's
-# 42: ms from the newest one until then
-_WORDS = const(43)
+# 42: ms from the newest one until then; 43: µs in collections, see `memory`
+_SELDOM_S = const(44)  # when the network or the storage is read again
+_NOT_KNOWN = const(45)  # a bit for each value that was not; _ANEW: look anew
+_WORDS = const(46)
+_ANEW = const(0x3FFFFFFF)
 
 PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 
@@ -82,63 +86,38 @@ class Sampler:
         """Sample this agent from now on: all its parts are there."""
         self._agent = agent
         self._network_s = 0
-        self.unknown = -1  # a bit for each value that was not known; -1: look anew
+        self.values[_NOT_KNOWN] = _ANEW
         self._scanned = None  # the storage's rows that the history has
         self._found = 0  # that of this sample
-        self.seldom_s = 0  # when the network or the storage is read again
         self.values[_SHIFT] = _shift_for(agent.memory.total)
 
-    # Frames of eleven words at most: see `agent`.
-
-    def take(self):
-        """Take a sample; allocates nothing. What it costs is looked at with the next one."""
-        agent = self._agent
-        began = agent.ticks_us()
-        memory = agent.memory
-        collected = memory.spent_us
-        self._begin()
-        agent.load.read()
-        memory.read()
-        scanned = self.read_seldom() if self.values[_UPTIME_S] >= self.seldom_s else 0
-        self._found = agent.history.add(self.values[_UPTIME_S])
-        if agent.policy is not None:
-            agent.policy.look(self.values[_PERIOD_MS])
-        if self._found != self.unknown:
-            self.see_capabilities(self._found)
-        began = agent.ticks_diff(agent.ticks_us(), began)
-        # Collections and scans have budgets of their own.
-        self.values[_COST_US] = began - (memory.spent_us - collected) - scanned
-
     def _begin(self):
-        agent = self._agent
-        sent = -1 if agent.uplink is None else agent.uplink.sent
-        _renew(
-            self.values,
-            agent.clock.s,
-            agent.clock.ms,
-            agent.busy_us,
-            sent,
-            agent.threads.words,
-            agent.network.words,
-        )
-        agent.busy_us = 0
+        _renew(self._agent)
+
+    def _read_load(self):
+        if self._agent.load.attach():
+            self._agent.load.read()
 
     def _file(self):
         self._found = self._agent.history.add(self.values[_UPTIME_S])
 
     def _compare(self):
-        if self._found != self.unknown:
+        if self._found != self.values[_NOT_KNOWN]:
             self.see_capabilities(self._found)
 
     def _decide(self):
         if self._agent.policy is not None:
             self._agent.policy.look(self.values[_PERIOD_MS])
 
+    def take(self):
+        """Take a sample; allocates nothing."""
+        _sample(self._agent)
+
     def parts(self):
         """Return what a sample consists of, a function for each of PARTS."""
         agent = self._agent
         return {
-            "load": agent.load.read,
+            "load": self._read_load,
             "memory": agent.memory.read,
             "network": self._read_network,
             "storage": self._read_storage,
@@ -172,7 +151,7 @@ class Sampler:
         """Read what is not read with every sample, where it is time; return the µs of a scan."""
         self._read_network()
         scanned = self._read_storage()
-        self.seldom_s = min(self._network_s, self._agent.storage.due_s)
+        self.values[_SELDOM_S] = min(self._network_s, self._agent.storage.due_s)
         return scanned
 
     def _read_network(self):
@@ -184,7 +163,7 @@ class Sampler:
         connected = network.connected
         network.read()
         if connected != network.connected or (connected is None and network.wlan is not None):
-            self.unknown = -1  # why there is no RSSI may be another reason now
+            self.values[_NOT_KNOWN] = _ANEW  # why there is no RSSI may be another reason now
 
     def _read_storage(self):
         if self.values[_UPTIME_S] < self._agent.storage.due_s:
@@ -203,7 +182,7 @@ class Sampler:
         rows = storage.rows
         if rows is not self._scanned:
             self._scanned = rows
-            self.unknown = -1
+            self.values[_NOT_KNOWN] = _ANEW
             values = self.values
             values[_STORED] = values[_STORAGE_USED] = _UNKNOWN
             if rows:
@@ -216,7 +195,7 @@ class Sampler:
 
     def see_capabilities(self, unknown):
         """Have a host told if the board can tell something else now."""
-        self.unknown = unknown
+        self.values[_NOT_KNOWN] = unknown
         agent = self._agent
         if agent.capabilities.update():
             agent.capabilities_changed()

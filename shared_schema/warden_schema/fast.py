@@ -345,6 +345,38 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
     return at
 
 
+# An agent's words: see `plain`.
+_STEPPING = const(0)
+_BEGAN = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE_STEPS = const(6)
+_READING = const(7)
+_BUSY_US = const(8)
+_IDLE_US = const(9)
+_LOW_BITS = const(0x3FFFFFFF)
+_BUSY_MS = const(10)
+_NEVER_MS = const(0x3FFFFFFF)
+_MAX_REST_MS = const(1000)
+_SLICE_PAUSE_MS = const(2)
+_HEAP_PARTS = const(11)
+_SLICE = const(1024)
+_SPENT_US = const(43)
+_SELDOM_S = const(44)
+_NOT_KNOWN = const(45)
+_BAD_FRAMES = const(20)
+_NEWS = const(24)
+_SURE_S = const(1)
+_MAX_WIRE = const(406)
+_RESERVE = const(48)
+_FRAMES = const(16)
+_CHUNK = const(32)
+_ROUNDS = const(8)
+_KEEPALIVE = const(66)
+_DUE_ALIVE = const(1)
+
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
 _REST_SHIFT = const(6)
@@ -356,8 +388,21 @@ _MAX_BUSY_US = const(16_000_000)
 
 
 @micropython.viper
-def renew(values: ptr32, s: int, ms: int, busy: int, sent: int, threads: ptr32, network: ptr32):
-    """Begin a sample at uptime (s, ms), and set the interval to what the last one cost."""
+def renew(agent):
+    """Begin a sample, and set the interval to what the last one cost."""
+    values = ptr32(agent.values)
+    resting = ptr32(agent.resting)
+    threads = ptr32(agent.threads.words)
+    network = ptr32(agent.network.words)
+    clock = agent.clock
+    s = int(clock.s)
+    ms = int(clock.ms)
+    busy = resting[_BUSY_US]
+    resting[_BUSY_US] = 0
+    sent = -1
+    uplink = agent.uplink
+    if uplink is not _none:
+        sent = int(uplink.sent)
     period = s - values[0]
     if period > _LONGEST_S:
         period = 1 << 29
@@ -624,42 +669,6 @@ def taken(entries, due: ptr8, count: int) -> int:
     return mask
 
 
-# Of an agent that rests: see `plain`.
-_STEPPING = const(0)
-_BEGAN = const(1)
-_ARRIVED = const(2)
-_RESTED = const(3)
-_REST_US = const(4)
-_MASK = const(5)
-_IDLE_STEPS = const(6)
-_READING = const(7)
-_LOW_BITS = const(0x3FFFFFFF)
-_BUSY_MS = const(10)
-
-
-@micropython.viper
-def look(resting: ptr32, news: ptr8, read, chunk, ticks_us) -> int:
-    """See whether there is something to do; return the ms until there is, or 0 if there is."""
-    if resting[_STEPPING] != 0:
-        return _BUSY_MS
-    resting[_STEPPING] = 1
-    now = int(ticks_us()) & _LOW_BITS
-    resting[_BEGAN] = now
-    count = int(read(chunk))
-    resting[_ARRIVED] = count
-    if count == 0 and news[0] == 0 and resting[_READING] == 0:
-        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
-        if left > 0:
-            left = left // 1000 + 1
-            idle = resting[_IDLE_STEPS]
-            resting[_IDLE_STEPS] = idle + 1
-            if idle == 0:
-                return -left
-            resting[_STEPPING] = 0
-            return left
-    return 0
-
-
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -887,3 +896,285 @@ def forecast(
     if left <= 0:
         return 0
     return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise
+
+
+# --- a step of the agent --------------------------------------------------------------------------
+
+
+@micropython.viper
+def look(agent, listen) -> int:
+    """See whether there is something to do; return the ms until there is, or 0 if there is."""
+    resting = ptr32(agent.resting)
+    if resting[_STEPPING] != 0:
+        return _BUSY_MS
+    resting[_STEPPING] = 1
+    now = int(agent.ticks_us()) & _LOW_BITS
+    resting[_BEGAN] = now
+    count = 0
+    if listen:
+        count = int(agent.read(agent.chunk))
+    resting[_ARRIVED] = count
+    if count == 0 and resting[_READING] == 0:
+        news = ptr8(agent.news)
+        if news[0] == 0:
+            left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+            if left > 0:
+                left = left // 1000 + 1
+                idle = resting[_IDLE_STEPS]
+                resting[_IDLE_STEPS] = idle + 1
+                if idle == 0:
+                    return -left
+                resting[_STEPPING] = 0
+                return left
+    return 0
+
+
+@micropython.viper
+def wake(agent) -> int:
+    """Hear what has arrived, and do what is due; return the ms until there is more."""
+    none = _none
+    resting = ptr32(agent.resting)
+    memory = agent.memory
+    pass_ = ptr32(memory.state)
+    sign = -1
+    left = 0
+    if resting[_ARRIVED] != 0 or resting[_READING] != 0:
+        left = int(agent.rest_of())
+    if left > 0:
+        left = left // 1000 + 1
+        if pass_[_HEAP_PARTS] != 0:
+            read_on(memory)
+    else:
+        values = ptr32(agent.values)
+        news = ptr8(agent.news)
+        resting[_REST_US] = 0
+        resting[_RESTED] = resting[_BEGAN]
+        news[0] = 0
+        resting[_BUSY_US] += resting[_IDLE_STEPS] * resting[_IDLE_US] + values[_SPENT_US]
+        resting[_IDLE_STEPS] = 0
+        clock = agent.clock
+        clock.advance()
+        policy = agent.policy
+        until = _NEVER_MS
+        if policy is not none:
+            sign = 1
+            until = int(agent.enforce())
+        left = 1000
+        again = -1
+        if values[_INTERVAL] != 0:
+            left = (values[_DUE_S] - int(clock.s)) * 1000 + values[_DUE_MS] - int(clock.ms)
+            if left <= 0:
+                sample(agent)
+                session = agent.session
+                again = 1000
+                if session is none or int(tell_sample(session)) == 0:
+                    again = int(agent.tell_later())
+                left = values[_LEFT_MS]
+                if policy is not none:
+                    if policy.ladder.level:
+                        left = int(agent.hurry())
+            elif pass_[_HEAP_PARTS] != 0:
+                read_on(memory)
+        if until < left:
+            left = 1
+            if until > 0:
+                left = until
+        if again < 0:
+            again = int(agent.pump())
+        if again > 0 and again < left:
+            left = again
+        if left > _MAX_REST_MS:
+            left = _MAX_REST_MS
+        resting[_REST_US] = left * 1000
+        values[_SPENT_US] = 0
+    resting[_READING] = 0
+    if pass_[_HEAP_PARTS] != 0:
+        resting[_READING] = 1
+        if left > _SLICE_PAUSE_MS:
+            left = _SLICE_PAUSE_MS
+    resting[_BUSY_US] += int(agent.ticks_us()) - resting[_BEGAN] & resting[_MASK]
+    resting[_STEPPING] = 0
+    return left * sign
+
+
+@micropython.viper
+def advance(clock):
+    """Bring a clock up to now."""
+    now = int(clock.ticks_ms()) & _LOW_BITS
+    half = int(clock.half)
+    passed = (now - int(clock.last) + half & 2 * half - 1) - half
+    clock.last = now
+    ms = int(clock.ms) + passed
+    clock.ms = ms
+    if ms >= 1000:
+        s = ms // 1000
+        clock.ms = ms - s * 1000
+        clock.s = int(clock.s) + s
+
+
+@micropython.viper
+def sample(agent):
+    """Take a sample."""
+    none = _none
+    began = int(agent.ticks_us())
+    values = ptr32(agent.values)
+    spent = values[_SPENT_US]
+    renew(agent)
+    load = agent.load
+    if load.core is not none or "asyncio.core" in load.modules:
+        load.read()
+    read_memory(agent.memory)
+    scanned = 0
+    if values[0] >= values[_SELDOM_S]:
+        scanned = int(agent.sampler.read_seldom())
+    history = agent.history
+    found = int(keep(agent.values, history.open_slots, history.ring, values[0]))
+    policy = agent.policy
+    if policy is not none:
+        policy.look(values[_PERIOD_MS])
+    if found != values[_NOT_KNOWN]:
+        agent.sampler.see_capabilities(found)
+    resting = ptr32(agent.resting)
+    began = int(agent.ticks_us()) - began & resting[_MASK]
+    values[_COST_US] = began - (values[_SPENT_US] - spent) - scanned
+
+
+@micropython.viper
+def read_memory(memory):
+    """Bring the figures of the heap up to now."""
+    none = _none
+    state = memory.state
+    if memory.heap is none:
+        memory.walk()
+    else:
+        memory.heap(state, _SLICE)
+    wanted = int(heap(memory.values, state))
+    if wanted != 0:
+        memory.collect_wanted(wanted)
+
+
+@micropython.viper
+def read_on(memory):
+    """Read one slice more of the heap."""
+    state = memory.state
+    memory.heap(state, _SLICE)
+    heap(memory.values, state)
+
+
+@micropython.viper
+def tell_sample(session) -> int:
+    """Send a sample that was just taken, if that is all there is to send; return whether it was."""
+    if int(session.host_id) == 0 or int(session.due) != 0:
+        return 0
+    news = ptr8(session.news)
+    place = 0
+    while place < _NEWS:
+        if news[place] != 0:
+            return 0
+        place += 1
+    if int(session.clock.s) - int(session.heard_s) > _SURE_S:
+        return 0
+    uplink = session.uplink
+    if int(uplink.at) < int(uplink.end):
+        return 0
+    newest = session.sample
+    told = newest.told
+    length = int(tell(newest.values, told, newest.places, uplink.seq, uplink.payload))
+    if int(send(uplink, length, _RESERVE)) == 0:
+        return 0
+    sent = ptr32(told)
+    sent[_SENT] = 1
+    return 1
+
+
+@micropython.viper
+def send(uplink, length: int, reserve: int) -> int:
+    """Send payload[:length]; return 0, with nothing sent, if the link does not take it."""
+    wire = uplink.wire
+    length = int(seal(uplink.payload, length, wire, _MAX_WIRE))
+    link = uplink.link
+    sent = int(uplink.sent)
+    unacked = int(uplink.unacked_frames)
+    if unacked != 0:
+        window = int(link.window)
+        if window != 0 and (sent - int(uplink.acked) & 0xFFFF) + length + reserve > window:
+            return 0
+    seq = int(uplink.seq)
+    uplink.seq = seq + 1 & 0xFFFF
+    written = int(link.write(wire, 0, length))
+    if written < length:
+        if written == 0:
+            uplink.seq = seq
+            return 0
+        uplink.at = written
+        uplink.end = length
+    sent = sent + length & 0xFFFF
+    uplink.sent = sent
+    sent_at = ptr16(uplink.sent_at)
+    sent_at[seq & _FRAMES - 1] = sent
+    if unacked < _FRAMES:
+        uplink.unacked_frames = unacked + 1
+    return 1
+
+
+@micropython.viper
+def acknowledge(uplink, seq: int):
+    """Take the host's word that it has seen the frame `seq` and those before it."""
+    if seq >= 0 and seq <= 0xFFFF:
+        behind = int(uplink.seq) - 1 - seq & 0xFFFF
+        if behind < int(uplink.unacked_frames):
+            sent_at = ptr16(uplink.sent_at)
+            uplink.acked = sent_at[seq & _FRAMES - 1]
+            uplink.unacked_frames = behind
+
+
+@micropython.viper
+def hear(session, count: int):
+    """Act on what was read into chunk[:count], and on what has arrived besides."""
+    words = session.marks
+    marks = ptr32(words)
+    chunk = session.chunk
+    payload = session.payload
+    rounds = _ROUNDS
+    while count > 0:
+        size = count
+        if size > _CHUNK:
+            size = _CHUNK
+        at = 0
+        while at < size:
+            at = int(take(chunk, at, size, payload, words))
+            if marks[_LENGTH] != 0:
+                if marks[_FIRST] == _KEEPALIVE and marks[_FOUND] >= 3:
+                    if marks[_FIRST + 1] == int(session.host_id):
+                        alive(session, marks[_FIRST + 2])
+                else:
+                    session.take_message(words)
+        rounds -= 1
+        if count < _CHUNK or rounds == 0:
+            break
+        count = int(session.link.read(chunk))
+    bad = marks[_BAD]
+    if bad != int(session.bad):
+        session.bad = bad
+        values = ptr32(session.sample.values)
+        values[_BAD_FRAMES] = bad
+
+
+@micropython.viper
+def alive(session, seq: int):
+    """Take a host's sign of life, which has seen the frame `seq` and those before it."""
+    if int(session.host_id) == 0:
+        return
+    clock = session.clock
+    clock.advance()
+    session.heard_s = clock.s
+    session.heard_ms = clock.ms
+    if session.hosts:
+        session.tell_alive()
+    uplink = session.uplink
+    acknowledge(uplink, seq)
+    sent = int(uplink.sent)
+    if sent == int(session.sent_at_keepalive):
+        session.due = int(session.due) | _DUE_ALIVE
+    else:
+        session.sent_at_keepalive = sent

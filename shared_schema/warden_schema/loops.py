@@ -10,10 +10,14 @@ try:
     if sys.implementation.name != "micropython":
         raise ImportError
     from warden_schema.fast import (
+        acknowledge,
+        advance,
+        alive,
         crc16,
         crossed,
         forecast,
         heap,
+        hear,
         keep,
         load,
         look,
@@ -21,20 +25,30 @@ try:
         over,
         pack_row,
         put_off,
+        read_memory,
+        read_on,
         renew,
+        sample,
         seal,
+        send,
         take,
         taken,
         tell,
+        tell_sample,
+        wake,
     )
 
     VIPER = True
 except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
     from warden_schema.plain import (
+        acknowledge,
+        advance,
+        alive,
         crc16,
         crossed,
         forecast,
         heap,
+        hear,
         keep,
         load,
         look,
@@ -42,11 +56,17 @@ except (ImportError, ValueError, SyntaxError):  # not there, of another machine,
         over,
         pack_row,
         put_off,
+        read_memory,
+        read_on,
         renew,
+        sample,
         seal,
+        send,
         take,
         taken,
         tell,
+        tell_sample,
+        wake,
     )
 
     VIPER = False

@@ -307,6 +307,41 @@ def crossed(values, rows, row: int, count: int) -> int:
     return -1
 
 
+# An agent's words, `resting` (see `look`), and what else of it a step works on.
+_STEPPING = const(0)
+_BEGAN = const(1)
+_ARRIVED = const(2)
+_RESTED = const(3)
+_REST_US = const(4)
+_MASK = const(5)
+_IDLE_STEPS = const(6)
+_READING = const(7)
+_BUSY_US = const(8)
+_IDLE_US = const(9)
+_LOW_BITS = const(0x3FFFFFFF)
+_BUSY_MS = const(10)
+_NEVER_MS = const(0x3FFFFFFF)
+# Who waits for that long must not be late for what comes meanwhile: an end in time, a request of
+# the application. And the ticks of microseconds wrap.
+_MAX_REST_MS = const(1000)
+_SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
+_HEAP_PARTS = const(11)  # of a pass over the heap: slices that there were, 0: none is under way
+# Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 at most 13 300
+# instructions (tools/native_cost.py), a third of a sample.
+_SLICE = const(1024)
+_SPENT_US = const(43)
+_SELDOM_S = const(44)
+_NOT_KNOWN = const(45)
+_BAD_FRAMES = const(20)
+_SURE_S = const(1)  # since a sign of life: the host is there
+_MAX_WIRE = const(406)
+_RESERVE = const(48)
+_FRAMES = const(16)
+_CHUNK = const(32)
+_ROUNDS = const(8)  # a host that never stops gets a turn, not the board
+_KEEPALIVE = const(66)
+_DUE_ALIVE = const(1)
+
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
 _STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
 _REST_SHIFT = const(6)
@@ -363,14 +398,21 @@ def _govern(values, busy: int, period: int) -> None:
         values[_INTERVAL] = interval
 
 
-def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> None:
-    """Begin a sample at uptime (s, ms): what is known without looking, and what the last one cost.
+def renew(agent) -> None:
+    """Begin a sample: what is known without looking, and what the last one cost.
 
-    busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
-    link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
-    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
+    With that cost, -1 for none, the interval is set so that it keeps to the budget: see
     `device/warden/governor.py`. The next sample is due an interval after this one was.
     """
+    values = agent.values
+    resting = agent.resting
+    threads = agent.threads.words
+    network = agent.network.words
+    s = agent.clock.s
+    ms = agent.clock.ms
+    busy = resting[_BUSY_US]  # µs of the agent's own, since the last one
+    resting[_BUSY_US] = 0
+    sent = -1 if agent.uplink is None else agent.uplink.sent  # bytes on the wire, modulo 2**16
     period = s - values[0]
     period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]
     values[_PERIOD_MS] = period
@@ -584,48 +626,6 @@ def taken(entries, due, count: int) -> int:
             mask |= 1 << row
         row += 1
     return mask
-
-
-# Of an agent that rests: see `device/warden/agent.py`.
-_STEPPING = const(0)
-_BEGAN = const(1)
-_ARRIVED = const(2)
-_RESTED = const(3)
-_REST_US = const(4)
-_MASK = const(5)
-_IDLE_STEPS = const(6)
-_READING = const(7)
-_LOW_BITS = const(0x3FFFFFFF)
-_BUSY_MS = const(10)
-
-
-def look(resting, news, read, chunk, ticks_us) -> int:
-    """See whether there is something to do; return the ms until there is, or 0 if there is.
-
-    resting is array("i") of: whether a step is being made already (then it is 10 ms), which is so
-    from now on if there is something to do; the ticks_us now, its lowest bits; what read(chunk)
-    gave; when the rest began, and how long it is, if there is no news, in µs; the mask of ticks;
-    how often nothing was found since it began; and whether more is to be read of a heap.
-    The first time nothing is found the ms are negative, and the step goes on.
-    """
-    if resting[_STEPPING]:
-        return _BUSY_MS
-    resting[_STEPPING] = 1
-    now = ticks_us() & _LOW_BITS
-    resting[_BEGAN] = now
-    count = read(chunk)
-    resting[_ARRIVED] = count
-    if count == 0 and news[0] == 0 and resting[_READING] == 0:
-        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
-        if left > 0:
-            left = left // 1000 + 1
-            idle = resting[_IDLE_STEPS]
-            resting[_IDLE_STEPS] = idle + 1
-            if idle == 0:
-                return -left
-            resting[_STEPPING] = 0
-            return left
-    return 0
 
 
 # A history's figures: see `device/warden/history.py`.
@@ -854,3 +854,274 @@ def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int)
     if left <= 0:
         return 0
     return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise
+
+
+# --- a step of the agent --------------------------------------------------------------------------
+
+# What these work on is the device's: `agent`, `session` … have the attributes that are read here.
+# They are machine code where there is viper, because a look-up in bytecode takes 100 instructions
+# and a call 600.
+
+
+def look(agent, listen) -> int:
+    """See whether there is something to do; return the ms until there is, or 0 if there is.
+
+    agent.resting is array("i") of: whether a step is being made already (then it is 10 ms), which
+    is so from now on if there is something to do; the ticks_us now, its lowest bits; how many bytes
+    agent.read(agent.chunk) gave, if it is to `listen`; when the rest began, and how long it is, if
+    there is no news, in µs; the mask of ticks; how often nothing was found since it began; whether
+    more is to be read of a heap; µs that the agent took since the last sample, and takes, in the
+    mean, to find nothing. The first time nothing is found the ms are negative, and the step goes
+    on.
+    """
+    resting = agent.resting
+    if resting[_STEPPING]:
+        return _BUSY_MS
+    resting[_STEPPING] = 1
+    now = agent.ticks_us() & _LOW_BITS
+    resting[_BEGAN] = now
+    count = agent.read(agent.chunk) if listen else 0
+    resting[_ARRIVED] = count
+    if count == 0 and resting[_READING] == 0 and agent.news[0] == 0:
+        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+        if left > 0:
+            left = left // 1000 + 1
+            idle = resting[_IDLE_STEPS]
+            resting[_IDLE_STEPS] = idle + 1
+            if idle == 0:
+                return -left
+            resting[_STEPPING] = 0
+            return left
+    return 0
+
+
+def wake(agent) -> int:
+    """Hear what has arrived, and do what is due; return the ms until there is more.
+
+    They are negative where nothing was done that the application may hear of.
+    """
+    resting = agent.resting
+    memory = agent.memory
+    sign = -1
+    left = 0
+    if resting[_ARRIVED] or resting[_READING]:
+        left = agent.rest_of()
+    if left > 0:
+        left = left // 1000 + 1
+        if memory.state[_HEAP_PARTS]:
+            read_on(memory)
+    else:
+        if agent.policy is not None:
+            sign = 1
+        resting[_REST_US] = 0  # as long as it is not done
+        resting[_RESTED] = resting[_BEGAN]
+        agent.news[0] = 0
+        idle_us = resting[_IDLE_STEPS] * resting[_IDLE_US]
+        # And what collections before a refusal took.
+        resting[_BUSY_US] += idle_us + agent.values[_SPENT_US]
+        resting[_IDLE_STEPS] = 0
+        left = _do_what_is_due(agent)
+        if left > _MAX_REST_MS:
+            left = _MAX_REST_MS
+        resting[_REST_US] = left * 1000
+        agent.values[_SPENT_US] = 0
+    if memory.state[_HEAP_PARTS]:
+        resting[_READING] = 1
+        if left > _SLICE_PAUSE_MS:
+            left = _SLICE_PAUSE_MS
+    else:
+        resting[_READING] = 0
+    resting[_BUSY_US] += agent.ticks_us() - resting[_BEGAN] & resting[_MASK]
+    resting[_STEPPING] = 0
+    return left * sign
+
+
+def _do_what_is_due(agent) -> int:
+    clock = agent.clock
+    clock.advance()
+    until = _NEVER_MS if agent.policy is None else agent.enforce()
+    left = 1000
+    again = -1
+    values = agent.values
+    if values[_INTERVAL]:
+        left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
+        if left <= 0:
+            sample(agent)
+            again = 1000  # there is nothing else to tell
+            if agent.session is None or not tell_sample(agent.session):
+                again = agent.tell_later()
+            left = values[_LEFT_MS]
+            if agent.policy is not None and agent.policy.ladder.level:
+                left = agent.hurry()
+        elif agent.memory.state[_HEAP_PARTS]:
+            read_on(agent.memory)
+    if until < left:
+        left = until if until > 0 else 1
+    if again < 0:
+        again = agent.pump()
+    return again if again and again < left else left
+
+
+def advance(clock) -> None:
+    """Bring a clock, `s` and `ms`, up to now: see `device/warden/clock.py`."""
+    now = clock.ticks_ms() & _LOW_BITS
+    half = clock.half  # a period
+    passed = (now - clock.last + half & 2 * half - 1) - half
+    clock.last = now
+    ms = clock.ms + passed
+    clock.ms = ms
+    if ms >= 1000:  # where a timer's poll may come in, which does the same
+        ms = clock.ms
+        clock.ms = ms % 1000
+        clock.s += ms // 1000
+
+
+def sample(agent) -> None:
+    """Take a sample; allocates nothing. What it costs is looked at with the next one."""
+    began = agent.ticks_us()
+    values = agent.values
+    spent = values[_SPENT_US]
+    renew(agent)
+    if agent.load.core is not None or "asyncio.core" in agent.load.modules:
+        agent.load.read()
+    read_memory(agent.memory)
+    scanned = agent.sampler.read_seldom() if values[0] >= values[_SELDOM_S] else 0
+    found = keep(values, agent.history.open_slots, agent.history.ring, values[0])
+    if agent.policy is not None:
+        agent.policy.look(values[_PERIOD_MS])
+    if found != values[_NOT_KNOWN]:
+        agent.sampler.see_capabilities(found)
+    began = agent.ticks_us() - began & agent.resting[_MASK]
+    # Collections and scans have budgets of their own.
+    values[_COST_US] = began - (values[_SPENT_US] - spent) - scanned
+
+
+def read_memory(memory) -> None:
+    """Bring the figures of the heap up to now; allocates nothing.
+
+    After a collection made here `free` is still what it was before: used shows the garbage that the
+    application lives with, live what is not garbage.
+    """
+    if memory.heap is None:
+        memory.walk()
+    else:
+        memory.heap(memory.state, _SLICE)
+    wanted = heap(memory.values, memory.state)
+    if wanted:
+        memory.collect_wanted(wanted)
+
+
+def read_on(memory) -> None:
+    """Read one slice more, with the C module; figures change with the last one.
+
+    A heap that takes more than one is so read between two samples, and a sample tells of the pass
+    before. A collection ends a pass: what it left is newer.
+    """
+    memory.heap(memory.state, _SLICE)
+    heap(memory.values, memory.state)
+
+
+def tell_sample(session) -> int:
+    """Send a sample that was just taken, as Session.pump() would; return whether that was all.
+
+    If not, because there is something else, or the link is full, it has to be told by pump().
+    """
+    if (
+        not session.host_id
+        or session.due
+        or session.news.find(b"\x01") >= 0
+        or session.clock.s - session.heard_s > _SURE_S
+        or session.uplink.at < session.uplink.end
+    ):
+        return 0
+    newest = session.sample
+    uplink = session.uplink
+    length = tell(newest.values, newest.told, newest.places, uplink.seq, uplink.payload)
+    if not send(uplink, length, _RESERVE):
+        return 0
+    newest.told[_SENT] = 1
+    return 1
+
+
+def send(uplink, length: int, reserve: int) -> int:
+    """Send payload[:length]; return 0, with nothing sent, if the link does not take it.
+
+    What is not acknowledged leaves `reserve` bytes of the window free, so that an ALIVE still goes
+    when the rest was lost: its acknowledgement opens the window again.
+    """
+    sent = uplink.sent
+    length = seal(uplink.payload, length, uplink.wire, _MAX_WIRE)  # of the frame, from here on
+    if uplink.unacked_frames:
+        window = uplink.link.window
+        if window and (sent - uplink.acked & 0xFFFF) + length + reserve > window:
+            return 0
+    seq = uplink.seq
+    uplink.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
+    written = uplink.link.write(uplink.wire, 0, length)
+    if written < length:
+        if not written:
+            uplink.seq = seq
+            return 0
+        uplink.at = written
+        uplink.end = length
+    uplink.sent = sent = sent + length & 0xFFFF
+    uplink.sent_at[seq & (_FRAMES - 1)] = sent
+    if uplink.unacked_frames < _FRAMES:
+        uplink.unacked_frames += 1
+    return 1
+
+
+def acknowledge(uplink, seq: int) -> None:
+    """Take the host's word that it has seen the frame `seq` and those before it."""
+    if 0 <= seq <= 0xFFFF:
+        behind = uplink.seq - 1 - seq & 0xFFFF
+        if behind < uplink.unacked_frames:
+            uplink.acked = uplink.sent_at[seq & (_FRAMES - 1)]
+            uplink.unacked_frames = behind
+
+
+def hear(session, count: int) -> None:
+    """Act on what was read into session.chunk[:count], and on what has arrived besides.
+
+    What is to be done about it shows in the clock's news.
+    """
+    marks = session.marks
+    rounds = _ROUNDS
+    while count > 0:
+        size = count if count <= _CHUNK else _CHUNK  # more: a link that lies
+        at = 0
+        while at < size:
+            at = take(session.chunk, at, size, session.payload, marks)
+            if marks[_LENGTH]:
+                if marks[_FIRST] == _KEEPALIVE and marks[_FOUND] >= 3:  # as nearly always
+                    if marks[_FIRST + 1] == session.host_id:
+                        alive(session, marks[_FIRST + 2])
+                else:
+                    session.take_message(marks)
+        rounds -= 1
+        if count < _CHUNK or rounds == 0:
+            break
+        count = session.link.read(session.chunk)
+    if marks[_BAD] != session.bad:
+        session.bad = session.sample.values[_BAD_FRAMES] = marks[_BAD]
+
+
+def alive(session, seq: int) -> None:
+    """Take a host's sign of life, which has seen the frame `seq` and those before it.
+
+    _UNKNOWN: it does not say which.
+    """
+    if not session.host_id:
+        return
+    clock = session.clock
+    clock.advance()
+    session.heard_s = clock.s
+    session.heard_ms = clock.ms
+    if session.hosts:
+        session.tell_alive()
+    uplink = session.uplink
+    acknowledge(uplink, seq)
+    if uplink.sent == session.sent_at_keepalive:
+        session.due |= _DUE_ALIVE
+    else:
+        session.sent_at_keepalive = uplink.sent

@@ -17,6 +17,8 @@ from warden_schema import ids
 REPO = Path(__file__).resolve().parents[2]
 _STEADY = {"threads": 1, "largest_free_block_bytes": 40_000, "connected": 1, "rssi_dbm": -61}
 
+_RESERVE = 48  # bytes, as the agent sends what is no ALIVE
+
 
 def _word(figure: int | None) -> int:
     """A figure as the board's sample has it: see warden_schema.plain."""
@@ -75,7 +77,7 @@ class Steady:
             self._values[self._place[name]] = value
         self._sample.renew(True)
         length = self._sample.encode(0, self._uplink)
-        if not self._uplink.send(length):
+        if not self._uplink.send(length, _RESERVE):
             raise RuntimeError("the link in memory did not take a frame")
         self._sample.sent()
         data, self._wire.data = self._wire.data, b""

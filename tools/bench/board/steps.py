@@ -57,7 +57,7 @@ if FULL:  # noqa: F821
 measure("renew", lambda: sample.renew(True), due)
 measure("pump", session.pump, renewed)
 measure("encode", lambda: sample.encode(0, uplink), renewed)
-measure("send", lambda: uplink.send(length), encoded)
+measure("send", lambda: uplink.send(length, 48), encoded)
 measure("frame", lambda: loops.seal(uplink.payload, length, uplink.wire, 406), encoded)
 measure("write", lambda: line.write(uplink.wire, 0, length + 4), encoded)
 measure("poll", lambda: agent.step(True), quiet)

@@ -58,7 +58,7 @@ def hear():
 
 def hear_between():
     """As `hear`, between two samples: something was sent since the last time."""
-    session._sent_at_keepalive = -1
+    session.sent_at_keepalive = -1
     hear()
 
 

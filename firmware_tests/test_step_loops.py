@@ -1,0 +1,208 @@
+# targets: unix frozen qemu
+"""A step of the agent in machine code and in bytecode: equal, and both as they are meant."""
+
+import gc
+from array import array
+
+import warden.agent
+from loops_rig import Chance, both, plain
+from rig import FakeLine
+from virtual_board import Rig
+from warden.uplink import Uplink
+
+_HOST = 77
+
+
+class Ticking:
+    """What `advance` reads of a clock; its ticks have `bits` bits."""
+
+    def __init__(self, bits, start):
+        self.mask = (1 << bits) - 1
+        self.half = 1 << min(bits, 30) - 1
+        self.now = start
+        self.s = self.ms = 0
+        self.last = start & self.mask & 0x3FFFFFFF
+
+    def ticks_ms(self):
+        return self.now & self.mask
+
+
+def test_a_clock_goes_as_far_as_its_ticks_over_their_wrap():
+    for kind in both():
+        for bits, start in ((25, (1 << 25) - 400), (30, (1 << 30) - 9000), (25, 0), (40, 1 << 33)):
+            chance = Chance(71)
+            clock = Ticking(bits, start)
+            for _ in range(60):
+                clock.now += chance.below(1 << chance.below(22))
+                kind.advance(clock)
+                passed = clock.now - start
+                assert (clock.s, clock.ms) == (passed // 1000, passed % 1000), (bits, passed)
+
+
+def test_a_clock_whose_ticks_go_back_a_little_makes_up_for_it():
+    for kind in both():
+        clock = Ticking(30, 5000)
+        for step in (400, -30, 30, 600):
+            clock.now += step
+            kind.advance(clock)
+        assert (clock.s, clock.ms) == (1, 0)
+
+
+def _state_of(uplink):
+    state = (uplink.seq, uplink.sent, uplink.at, uplink.end, uplink.acked, uplink.unacked_frames)
+    return state, list(uplink.sent_at), bytes(uplink.link.outbox)
+
+
+def test_frames_are_sent_and_acknowledged_alike():
+    kinds = both()
+    chance = Chance(73)
+    refused = 0
+    for window in (0, 60, 256):
+        uplinks = [Uplink(FakeLine(window)) for _ in kinds]
+        for uplink in uplinks:
+            uplink.seq, uplink.sent = 65_500, 65_000
+        for _ in range(120):
+            length = 5 + chance.below(60)
+            room = chance.below(9 * length)
+            reserve = (0, 48)[chance.below(2)]
+            ack = uplinks[0].seq - chance.below(20) - 1 & 0xFFFF
+            if chance.below(6) == 0:
+                ack = (-0x40000000, -1, 0x10000, 0x3FFFFFFF)[chance.below(4)]
+            acknowledged = chance.below(8) == 0
+            data = chance.bytes(length)
+            told = []
+            for kind, uplink in zip(kinds, uplinks):
+                uplink.payload[:length] = data
+                uplink.link.outbox = bytearray()
+                uplink.link.room = None if room > 2 * length else room
+                went = uplink.ready() and kind.send(uplink, length, reserve)
+                if acknowledged:
+                    kind.acknowledge(uplink, ack)
+                told.append((went, _state_of(uplink)))
+            assert told[0] == told[1], (window, length, room, reserve, ack)
+            refused += not told[0][0]
+    assert 20 < refused < 340, refused
+    for kind in kinds:
+        uplink = Uplink(FakeLine())
+        for _ in range(20):
+            assert kind.send(uplink, 5, 0)
+        kind.acknowledge(uplink, uplink.seq - 17)  # what was sent until then is not kept
+        assert (uplink.acked, uplink.unacked_frames) == (0, 16)
+        kind.acknowledge(uplink, uplink.seq - 16)
+        assert (uplink.acked, uplink.unacked_frames) == (uplink.sent_at[4], 15)
+
+
+_TURNS = 300
+
+
+def _digest(what, before):
+    text = str(what).encode()
+    return plain.crc16(text, 0, len(text), before)
+
+
+def _life(kind):
+    """Have a whole agent live for some minutes by steps of this kind; return what it did.
+
+    That is a digest for each step, of what it returned, told and left in the agent's words.
+    """
+    did = array("H", [0] * _TURNS)
+    rig = Rig(interval_ms=500)
+    agent, line = rig.agent, rig.line
+    chance = Chance(79)
+    held = []
+    told = 0
+    us = [0]
+
+    def ticks_us():
+        us[0] += 37
+        return rig.board.ticks.ticks_us() + us[0] & 0x3FFFFFFF
+
+    agent.ticks_us = rig.board.ticks_us = ticks_us
+    line.hear(64, 1, 0, _HOST)
+    for turn in range(_TURNS):
+        what = chance.below(24)
+        if what == 0:
+            line.hear(64, 1, 0, _HOST + chance.below(2))
+        elif what < 7:
+            line.hear(66, _HOST, agent.uplink.seq - 1 - chance.below(3) & 0xFFFF)
+        elif what == 7:
+            line.hear(67, _HOST, turn, 0, [])
+        elif what == 8:
+            line.inbox.extend(chance.bytes(40))
+        elif what == 9:
+            held.append(rig.policy.allocate(3, 10, ttl_ms=1 + chance.below(3000)))
+        elif what == 10:
+            rig.board.kept = chance.below(100_000)
+        elif what < 13:
+            line.room = chance.below(40)
+        elif what < 15:
+            line.room = None
+        elif what == 15 and held:
+            held.pop().release()
+        elif what == 16:
+            agent.start_monitoring(20 + chance.below(500))
+        elif what == 17:
+            rig.policy.ladder.level = chance.below(2)
+        elif what == 18:
+            rig.board.ticks.pass_ms(chance.below(3000))
+        rig.board.ticks.pass_ms(chance.below(1 << chance.below(10)))
+        wait = agent.step(what != 19)
+        did[turn] = _digest(wait, _digest(line.outbox, _digest(agent.values, turn)))
+        did[turn] = _digest(agent.resting, did[turn])
+        told += len(line.outbox)
+        line.outbox = bytearray()
+    assert agent.faults == 0
+    assert agent.memory.collections
+    assert told > 1000
+    return did
+
+
+def test_a_whole_agent_does_the_same():
+    before = warden.agent._look, warden.agent._wake
+    lives = []
+    try:
+        for kind in both():
+            warden.agent._look, warden.agent._wake = kind.look, kind.wake
+            gc.collect()
+            lives.append(_life(kind))
+    finally:
+        warden.agent._look, warden.agent._wake = before
+    one, other = lives
+    for turn in range(_TURNS):
+        assert one[turn] == other[turn], turn
+
+
+def test_what_a_host_says_is_heard_alike():
+    kinds = both()
+    chance = Chance(83)
+    rigs = [Rig() for _ in kinds]
+    for turn in range(200):
+        text = bytearray()
+        talk = FakeLine()
+        for _ in range(chance.below(4)):
+            what = chance.below(5)
+            if what == 0:
+                talk.hear(64, 1, 0, _HOST)
+            elif what == 1:
+                talk.hear(66, _HOST + chance.below(2), chance.below(70_000))
+            elif what == 2:
+                talk.hear(66, _HOST, None)
+            elif what == 3:
+                talk.hear(67, _HOST, turn, 0, [])
+            else:
+                talk.inbox.extend(chance.bytes(30))
+        text = bytes(talk.inbox)
+        heard = []
+        for kind, rig in zip(kinds, rigs):
+            session = rig.agent.session
+            rig.board.ticks.pass_ms(7)
+            rig.line.inbox = bytearray(text)
+            kind.hear(session, rig.line.read(session.chunk))
+            state = (session.host_id, session.due, session.bad, session.heard_s, session.heard_ms)
+            heard.append((state, session.sent_at_keepalive, _state_of(session.uplink)[:2]))
+            heard[-1] += (len(rig.line.inbox), tuple(session.marks), tuple(session.news))
+            rig.agent.step()
+            rig.line.outbox = bytearray()
+        assert heard[0] == heard[1], turn
+    assert rigs[0].agent.session.bad > 10
+    assert array("i", rigs[0].agent.values)[20] == rigs[0].agent.session.bad
