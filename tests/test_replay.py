@@ -19,6 +19,7 @@ from boardwarden.recording.errors import RecordingError
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.rows import FIGURES, Boot, Row
 from boardwarden.recording.store import Store
+from boardwarden.replaying import stand_ins
 from boardwarden.replaying.replay import Replayed, replay
 
 SWINGS = f"sim:{Path(__file__).parent / 'apps' / 'swings.py'}"
@@ -367,3 +368,10 @@ def test_a_policy_that_no_board_takes_is_told(path: Path) -> None:
     many = "".join(f'[[threshold]]\nmetric = "{name}"\nwarn = "-1"\n' for name in metrics)
     with pytest.raises(PolicyError):
         replayed(path, many, sample(1))
+
+
+def test_a_board_that_was_silent_for_weeks_has_their_time_passed() -> None:
+    """Its clock has to be read once in half a wrap of the ticks: see device/warden/clock.py."""
+    agent = stand_ins.Agent((4, 300_000, 100, 5000), 1_000, stand_ins.NOTHING)
+    agent.advance(30 * 86_400_000 + 1_234)
+    assert (agent.clock.s, agent.clock.ms) == (30 * 86_400 + 1, 234)

@@ -17,6 +17,11 @@ _PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _OWN = ("overhead", "link_bytes_per_s", "dropped_frames", "bad_frames")  # the agent's own figures
 _UNKNOWN = -0x40000000  # in the board's sample: see warden_schema.plain
 _MOST = 0x3FFFFFFF
+_DAY_MS = 86_400_000
+# As the board's step has them: see warden_schema.plain.
+_HEAP_WORDS = 19
+_COLLECTIONS, _LIVE = 5, 9
+_RESTING_WORDS, _MASK = 10, 5
 _SAMPLED = {"overhead": "overhead_permille"}
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
 
@@ -62,7 +67,9 @@ def in_board_units(recorded: tuple[Any, ...]) -> Figures:
 
 
 class Time:
-    """Ticks in milliseconds that are set by hand; they wrap nowhere."""
+    """Ticks in milliseconds that are set by hand; they wrap nowhere, but who reads them seldom
+    takes them as those of a board, which wrap.
+    """
 
     def __init__(self) -> None:
         self.now_ms = 0
@@ -80,13 +87,16 @@ class Time:
 class Memory:
     """The heap as it was recorded. A collection leaves what was live."""
 
-    def __init__(self, total: int) -> None:
+    heap = None  # no C module: the agent has it walked
+
+    def __init__(self, total: int, values: array[int]) -> None:
+        self.values = values
+        self.state = array("i", [0] * _HEAP_WORDS)
         self.total = total
         self.free = total
         self.live: int | None = None
         self.largest: int | None = None
         self.collections = 0
-        self.spent_us = 0
         self._collected = False  # since the last sample
 
     def show(self, figures: Figures) -> None:
@@ -96,8 +106,20 @@ class Memory:
         self.largest = figures.largest_free_block_bytes
         self._collected = False
 
-    def read(self) -> None:
-        pass
+    def walk(self) -> None:
+        """Find what is live, as after a collection; the rest need not have been recorded."""
+        state = self.state
+        state[0], state[1], state[2] = self.total, self.total - (self.live or 0), 0
+        state[_COLLECTIONS], state[_LIVE] = 1, _word(self.live)
+
+    def show_again(self) -> None:
+        """Put what was recorded where the agent's step put what it made of that."""
+        heap = (self.total, self.free, self.live, self.largest)
+        for place, figure in enumerate(heap, _PLACES["total_bytes"]):
+            self.values[place] = _word(figure)
+
+    def collect_wanted(self, wanted: int) -> None:
+        """Collect nothing: what is live was recorded."""
 
     def used_now(self) -> int:
         return self.total - self.free_now()
@@ -123,14 +145,14 @@ class Memory:
 class Load:
     """asyncio's figures; nothing runs here."""
 
+    core = None
+    modules = ()
+
     def __init__(self) -> None:
         self.cpu_permille: int | None = None
 
     def show(self, figures: Figures) -> None:
         self.cpu_permille = figures.cpu
-
-    def read(self) -> None:
-        pass
 
     def in_loop(self) -> bool:
         return False
@@ -218,26 +240,27 @@ class Agent:
     """
 
     session = uplink = link = None  # nobody is told anything
-    busy_us = 0
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
         self.time = Time()
         self.ticks_us, self.ticks_diff = self.time.ticks_us, self.time.ticks_diff
         self.clock = load("clock").Clock(self.time.ticks_ms, self.time.ticks_diff)
-        self.memory, self.load, self.network = Memory(first.total_bytes or 0), Load(), Network()
+        self.sampler = load("sampler").Sampler()
+        self.values = self.sampler.values
+        self.resting = array("i", [0] * _RESTING_WORDS)  # what the agent's step works on
+        self.resting[_MASK] = _MOST
+        self.memory = Memory(first.total_bytes or 0, self.values)
+        self.load, self.network = Load(), Network()
         self.storage, self.threads = Storage(), Threads()
         self.locks = load("threads").Locks(False)
         self.capabilities = Capabilities()
-        self.sampler = load("sampler").Sampler()
-        self.values = self.sampler.values
         self.governor = load("governor").Governor(self.values, 1000)
         self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
         self.policy: Any = self  # whom the sampler has look at a sample
         self.sampler.join(self)
         self.figures = NOTHING
-        self.time.now_ms = start_ms
-        self.clock.advance()
+        self._pass(start_ms)
         self._show(first)
         self.decisions = load("policy").Policy(self, self.board, limits)
 
@@ -246,17 +269,23 @@ class Agent:
         for part in (self.memory, self.load, self.network):
             part.show(figures)
         self.threads.words[0] = _word(figures.threads)
-        memory = self.memory
-        heap = (memory.total, memory.free, memory.live, memory.largest)
+        self.memory.show_again()
         loop = (figures.cpu, figures.loop_lag_s, figures.loop_lag_worst_s, figures.tasks)
-        for place, figure in enumerate(heap + loop, _PLACES["total_bytes"]):
+        for place, figure in enumerate(loop, _PLACES["cpu_permille"]):
             self.values[place] = _word(figure)
 
     def advance(self, uptime_ms: int) -> None:
         """Bring the clock to an uptime, if that is later, and end what is over its time."""
-        self.time.now_ms = max(uptime_ms, self.time.now_ms)
-        self.clock.advance()
+        self._pass(uptime_ms)
         self.decisions.tick()
+
+    def _pass(self, uptime_ms: int) -> None:
+        """Bring the clock there, in steps as a board's ticks allow."""
+        time = self.time
+        while time.now_ms < uptime_ms:
+            time.now_ms = min(uptime_ms, time.now_ms + _DAY_MS)
+            self.clock.advance()
+        self.clock.advance()
 
     def sample(self, uptime_ms: int, figures: Figures) -> None:
         """Have the board's code look at a sample, and do what follows."""
@@ -273,6 +302,7 @@ class Agent:
 
     def look(self, passed_ms: int) -> None:
         """Put the agent's own figures into the sample, which nothing measures here, and decide."""
+        self.memory.show_again()
         for name in _OWN:
             self.values[_PLACES[_SAMPLED.get(name, name)]] = _word(getattr(self.figures, name))
         self.decisions.look(passed_ms)
