@@ -327,7 +327,7 @@ def test_a_sample_waits_for_the_end_of_the_frame_before_it():
 def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     made = Counting()
     agent = made.agent
-    advance, failed = agent.clock.advance, agent._failed
+    advance, failed = agent.clock.advance, agent.failed
 
     def failing():
         raise ValueError
@@ -335,10 +335,10 @@ def test_ctrl_c_while_a_fault_is_counted_leaves_an_agent_that_goes_on():
     def interrupted():
         raise KeyboardInterrupt
 
-    agent.clock.advance, agent._failed = failing, interrupted
+    agent.clock.advance, agent.failed = failing, interrupted
     agent.news[0] = 1
     raises(KeyboardInterrupt, agent.step, True)
-    agent.clock.advance, agent._failed = advance, failed
+    agent.clock.advance, agent.failed = advance, failed
     assert made.did_something(1000)
 
 

@@ -4,7 +4,6 @@
 import gc
 from array import array
 
-import warden.agent
 from loops_rig import Chance, both, plain
 from rig import FakeLine
 from virtual_board import Rig
@@ -105,6 +104,7 @@ def _life(kind):
 
     That is a digest for each step, of what it returned, told and left in the agent's words.
     """
+    gc.collect()
     did = array("H", [0] * _TURNS)
     rig = Rig(interval_ms=500)
     agent, line = rig.agent, rig.line
@@ -146,7 +146,7 @@ def _life(kind):
         elif what == 18:
             rig.board.ticks.pass_ms(chance.below(3000))
         rig.board.ticks.pass_ms(chance.below(1 << chance.below(10)))
-        wait = agent.step(what != 19)
+        wait = kind.turn(agent, what != 19)
         did[turn] = _digest(wait, _digest(line.outbox, _digest(agent.values, turn)))
         did[turn] = _digest(agent.resting, did[turn])
         told += len(line.outbox)
@@ -158,16 +158,7 @@ def _life(kind):
 
 
 def test_a_whole_agent_does_the_same():
-    before = warden.agent._look, warden.agent._wake
-    lives = []
-    try:
-        for kind in both():
-            warden.agent._look, warden.agent._wake = kind.look, kind.wake
-            gc.collect()
-            lives.append(_life(kind))
-    finally:
-        warden.agent._look, warden.agent._wake = before
-    one, other = lives
+    one, other = (_life(kind) for kind in both())
     for turn in range(_TURNS):
         assert one[turn] == other[turn], turn
 

@@ -4,8 +4,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import look as _look
-from warden_schema.loops import wake as _wake
+from warden_schema.loops import turn as _turn
 
 from . import network, threads
 from .capabilities import Capabilities
@@ -127,11 +126,11 @@ class Agent:
         if link is not None:
             self._open_session(link)
         self.sampler.join(self)
-        _bind(self, "_turn _idle _deliver enforce rest_of tell_later pump")
+        self.turn = self._turn if self._lock is None else self._turn_alone
+        self.deliver = self._deliver if self._lock is None else self._deliver_later
+        _bind(self, "idle enforce rest_of tell_later pump")
         _bind(self.load, "read")
         _bind(self.clock, "advance left_ms")
-        if self._lock is None:
-            self.step = self._turn
         self.start_monitoring(interval_ms)
         self.step()  # so that there is something to tell from the first moment
         values[_COST_US] = -1  # the first sample makes what later ones find made
@@ -172,8 +171,13 @@ class Agent:
         """Take a sample if it is time, and send what is due; return the ms until the next.
 
         listen: read the link first. Never raises, never waits, allocates nothing in steady state.
-        Mostly nothing is due, which one call of machine code finds out.
+        Mostly nothing is due, which one call of machine code finds out: `turn(listen)`, which is
+        the same for those who call it all the time.
         """
+        return self.turn(listen)
+
+    def _turn_alone(self, listen):
+        """Do so where there are threads."""
         if not self._lock.acquire(0):
             return _BUSY_MS  # another thread is at it
         try:  # at once: Ctrl-C must not leave it locked
@@ -187,40 +191,22 @@ class Agent:
             self._deliver()
         return listen
 
-    def _turn(self, listen=False):
-        """Do what step() does, where there is one thread, or its lock is held."""
-        try:
-            listen = _look(self, listen)
-            if listen > 0:
-                return listen
-            listen = self._idle(listen) if listen else _wake(self)
-        except Exception:
-            self.resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
-            listen = self._failed()
-        except BaseException:  # Ctrl-C
-            self.resting[_STEPPING] = 0
-            raise
-        if listen < 0:
-            return -listen
-        if self._lock is None:
-            self._deliver()
-        else:
-            self._worked = True
-        return listen
+    _turn = _turn
 
-    def _failed(self):
-        """Count an exception inside the agent; return the ms until it tries again."""
+    def failed(self):
+        """Count an exception inside the agent; return the ms until it tries again, negative."""
         resting = self.resting
+        resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
         resting[_BUSY_US] += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         self.values[_SPENT_US] = 0
         self._fault()
-        return 1000
+        return -1000
 
     def _fault(self):
         self.faults += 1
         self.values[_FAULTS] = self.faults
 
-    def _idle(self, wait):
+    def idle(self, wait):
         """End the first of several steps that find nothing: what it took counts for each of them.
 
         That is from its beginning until here, with this call in place of the return.
@@ -229,7 +215,7 @@ class Agent:
         took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         resting[_IDLE_US] = _mean(resting[_IDLE_US], took)
         resting[_STEPPING] = 0
-        return wait
+        return -wait
 
     def rest_of(self):
         """Hear what has arrived; return the µs that are left until something is due."""
@@ -294,6 +280,10 @@ class Agent:
         values[_DUE_S] = self.clock.s + ms // 1000
         values[_DUE_MS] = ms % 1000
         return left
+
+    def _deliver_later(self):
+        """Have that done when the lock is released."""
+        self._worked = True
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""

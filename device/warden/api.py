@@ -17,7 +17,7 @@ def _not_started(_listen=False):
     raise RuntimeError("warden.start() first")
 
 
-_step = _not_started  # the agent's
+_step = _not_started  # the agent's turn
 
 
 def start(
@@ -56,7 +56,7 @@ def start(
         runner = Runner(agent)
         runner.start()
         _runner = runner
-        _step = agent.step
+        _step = agent.turn
 
 
 def stop():

@@ -39,7 +39,7 @@ class Runner:
 
     def poll(self):
         """Do what is due, once; return the milliseconds until there is more."""
-        return self.agent.step(True)
+        return self.agent.turn(True)
 
     # --- asyncio --------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class Runner:
         self.agent.load.enter_loop()
         while self._running:
             # It listens too: what the other task waits on may be the connection of a dead host.
-            await sleep_ms(max(1, self.agent.step(True)))
+            await sleep_ms(max(1, self.agent.turn(True)))
 
     async def _listen(self):
         from asyncio import core, sleep_ms
@@ -71,7 +71,7 @@ class Runner:
             else:
                 await _readable(core, source)
             # What a host asked for may take several turns to tell; the other task may sleep long.
-            while self.agent.step(True) <= _SOON_MS and self._running:
+            while self.agent.turn(True) <= _SOON_MS and self._running:
                 await sleep_ms(_SOON_MS)
 
     # --- machine.Timer --------------------------------------------------------------------------

@@ -930,13 +930,38 @@ def look(agent, listen) -> int:
 
 
 @micropython.viper
+def turn(agent, listen) -> int:
+    """Do what is due; return the ms until there is more."""
+    resting = ptr32(agent.resting)
+    stopped = 1
+    wait = 0
+    try:
+        try:
+            wait = int(look(agent, listen))
+            if wait == 0:
+                wait = int(wake(agent))
+            elif wait < 0:
+                wait = int(agent.idle(wait))
+        except Exception:
+            wait = int(agent.failed())
+        stopped = 0
+    finally:
+        if stopped != 0:
+            resting[_STEPPING] = 0
+    if wait < 0:
+        wait = -wait
+        agent.deliver()
+    return wait
+
+
+@micropython.viper
 def wake(agent) -> int:
     """Hear what has arrived, and do what is due; return the ms until there is more."""
     none = _none
     resting = ptr32(agent.resting)
     memory = agent.memory
     pass_ = ptr32(memory.state)
-    sign = -1
+    sign = 1
     left = 0
     if resting[_ARRIVED] != 0 or resting[_READING] != 0:
         left = int(agent.rest_of())
@@ -957,7 +982,7 @@ def wake(agent) -> int:
         policy = agent.policy
         until = _NEVER_MS
         if policy is not none:
-            sign = 1
+            sign = -1
             until = int(agent.enforce())
         left = 1000
         again = -1

@@ -35,6 +35,7 @@ try:
         taken,
         tell,
         tell_sample,
+        turn,
         wake,
     )
 
@@ -66,6 +67,7 @@ except (ImportError, ValueError, SyntaxError):  # not there, of another machine,
         taken,
         tell,
         tell_sample,
+        turn,
         wake,
     )
 

@@ -895,14 +895,36 @@ def look(agent, listen) -> int:
     return 0
 
 
+def turn(agent, listen) -> int:
+    """Do what is due; return the ms until there is more. Raises nothing but Ctrl-C."""
+    stopped = True
+    try:
+        try:
+            wait = look(agent, listen)
+            if wait == 0:
+                wait = wake(agent)
+            elif wait < 0:
+                wait = agent.idle(wait)
+        except Exception:
+            wait = agent.failed()
+        stopped = False
+    finally:
+        if stopped:  # by Ctrl-C
+            agent.resting[_STEPPING] = 0
+    if wait < 0:  # something was done that the application may hear of
+        wait = -wait
+        agent.deliver()
+    return wait
+
+
 def wake(agent) -> int:
     """Hear what has arrived, and do what is due; return the ms until there is more.
 
-    They are negative where nothing was done that the application may hear of.
+    They are negative where something was done that the application may hear of.
     """
     resting = agent.resting
     memory = agent.memory
-    sign = -1
+    sign = 1
     left = 0
     if resting[_ARRIVED] or resting[_READING]:
         left = agent.rest_of()
@@ -912,7 +934,7 @@ def wake(agent) -> int:
             read_on(memory)
     else:
         if agent.policy is not None:
-            sign = 1
+            sign = -1
         resting[_REST_US] = 0  # as long as it is not done
         resting[_RESTED] = resting[_BEGAN]
         agent.news[0] = 0

@@ -42,7 +42,7 @@ def encoded():
 
 
 length = 0
-measure("tick", agent.step, due)
+measure("tick", lambda: agent.turn(False), due)
 measure("clock.advance", clock.advance)
 measure("take", sampler.take, due)
 parts = agent.sampler.parts()
@@ -60,6 +60,6 @@ measure("encode", lambda: sample.encode(0, uplink), renewed)
 measure("send", lambda: uplink.send(length, 48), encoded)
 measure("frame", lambda: loops.seal(uplink.payload, length, uplink.wire, 406), encoded)
 measure("write", lambda: line.write(uplink.wire, 0, length + 4), encoded)
-measure("poll", lambda: agent.step(True), quiet)
+measure("poll", lambda: agent.turn(True), quiet)
 measure("receive", session.receive, quiet)
 measure("viper_call", lambda: loops.crc16(uplink.payload, 0, 0, 0))

@@ -33,7 +33,7 @@ def quiet():
 
 
 def tick():
-    agent.step()
+    agent.turn(False)
     while memory.reading:
         memory.read_on()
 

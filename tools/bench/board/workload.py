@@ -30,7 +30,7 @@ def work():
 class Nobody:
     """What is polled and heard where there is no agent: the application's loop is the same."""
 
-    def step(self, _listen):
+    def turn(self, _listen):
         return 100
 
     def again(self):
@@ -45,7 +45,7 @@ def beside(agent, line):
             line.again()
         left -= _MS_A_STEP
         if left <= 0:
-            left = min(agent.step(True), 100)
+            left = min(agent.turn(True), 100)
 
 
 gc.enable()
