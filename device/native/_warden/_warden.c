@@ -1,5 +1,4 @@
 // _warden.heap(): what the heap's allocation table says now, and what each collection left.
-//
 // MicroPython keeps two bits for each block of its heap, four blocks to a byte, lowest bits first:
 // 0 free, 1 the head of an object, 2 its tail, 3 a marked head (py/gc.c, "ATB"; so from 1.20 to
 // 1.28). gc_info() takes them one by one, this takes words. docs/native.md is the user's side.
@@ -64,23 +63,25 @@ static heap_t last; // what the last collection left; the heap's lock guards it
 static inline void count(runs_t *runs, word_t entries, unsigned int blocks) {
     word_t used = (entries | entries >> 1) & REPEATED(3); // a bit for each block, at 2 * block
     word_t free = ~used & (REPEATED(3) >> 2 * (WORD * BLOCKS_PER_BYTE - blocks));
-    if (used == 0) {
+    if (used == 0) { // most words are not mixed
         runs->free += blocks;
         runs->run += blocks;
         return;
     }
     runs->largest = MAX(runs->largest, runs->run + __builtin_ctzl(used) / 2);
+    if (free == 0) { // nor this one
+        runs->run = 0;
+        return;
+    }
     runs->run = __builtin_clzl(used) / 2 - (int)(WORD * BLOCKS_PER_BYTE - blocks);
     word_t sums = (free & REPEATED(5)) + (free >> 2 & REPEATED(5));
     sums = (sums + (sums >> 4)) & REPEATED(17);
     const int32_t sum = sums * REPEATED(255) >> 8 * (WORD - 1);
     runs->free += sum;
     if (sum > runs->largest) { // a run inside may be longer: each step takes a block off every one
-        int32_t length = 0;
-        for (; free != 0; free &= free >> 2) {
-            length += 1;
+        for (int32_t length = 1; free != 0; free &= free >> 2, length += 1) {
+            runs->largest = MAX(runs->largest, length);
         }
-        runs->largest = MAX(runs->largest, length);
     }
 }
 
@@ -179,11 +180,10 @@ static mp_obj_t warden_heap(mp_obj_t state, mp_obj_t room_in) {
         mp_raise_ValueError(MP_ERROR_TEXT("state"));
     }
     mp_int_t room = mp_obj_get_int(room_in);
-    bool whole = false;
     HEAP_ENTER();
+    bool whole = heap->collections != last.collections && heap->parts != 0; // and of one moment
     if (heap->collections != last.collections) {
-        whole = heap->parts != 0; // what was read is past; this is newer, and of one moment
-        memcpy(heap, &last, offsetof(heap_t, area)); // none is under way then
+        memcpy(heap, &last, offsetof(heap_t, area)); // that is newer; none is under way
     }
     whole = whole || read_heap(heap, room > 0 ? (size_t)room : SIZE_MAX);
     HEAP_EXIT();
