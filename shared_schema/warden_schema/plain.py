@@ -326,8 +326,8 @@ _NEVER_MS = const(0x3FFFFFFF)
 _MAX_REST_MS = const(1000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _HEAP_PARTS = const(11)  # of a pass over the heap: slices that there were, 0: none is under way
-# Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 8 900 instructions
-# where it is full of holes (tools/native_cost.py), a quarter of a sample.
+# Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 8 900
+# instructions where it is full of holes (tools/native_cost.py), a quarter of a sample.
 _SLICE = const(1024)
 _SPENT_US = const(43)
 _SELDOM_S = const(44)
