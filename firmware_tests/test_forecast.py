@@ -1,6 +1,7 @@
 """The forecast: clear rises are seen, chance is not, and nothing is allocated."""
 
 from harness import no_heap
+from virtual_board import Rig
 from warden.forecast import _LEAST_S, Forecast
 from warden.history import History
 from warden.sampler import Sampler
@@ -139,3 +140,25 @@ def test_the_least_s_are_those_of_the_exact_distribution():
             if so_far * 200 > orders:
                 assert _LEAST_S[points - 6] == pairs - 2 * (falls - 1), points
                 break
+
+
+def test_a_mount_that_fills_is_told_before_it_is_full():
+    rig = Rig(interval_ms=20_000)
+    free = [5000]
+    rig.board.statvfs = lambda mount: (4096, 4096, 10_000, free[0], free[0], 0, 0, 0, 0, 255)
+    rig.policy.thresholds.set("storage_exhausted_in", warn=7200)
+    for _ in range(45):  # minutes
+        free[0] -= 60
+        for _ in range(3):
+            rig.pass_ms(20_000)
+        told = [event for event in _events(rig) if event[1] == "threshold"]
+        if told:
+            break
+    # Known after half an hour; then some 3000 blocks are left, which are 50 minutes.
+    assert told[0][5:] == ("warn", told[0][6]) and 2400 < told[0][6] < 3600, told
+    assert 1500 < told[0][2] < 2400, told
+
+
+def _events(rig):
+    events = rig.policy.events
+    return [events.event(number) for number in range(max(0, events.seq - 16), events.seq)]

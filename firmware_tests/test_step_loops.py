@@ -7,6 +7,9 @@ from array import array
 from loops_rig import Chance, both, plain
 from rig import FakeLine
 from virtual_board import Rig
+from warden.forecast import Forecast
+from warden.history import History
+from warden.sampler import Sampler
 from warden.uplink import Uplink
 
 _HOST = 77
@@ -45,6 +48,27 @@ def test_a_clock_whose_ticks_go_back_a_little_makes_up_for_it():
             clock.now += step
             kind.advance(clock)
         assert (clock.s, clock.ms) == (1, 0)
+
+
+def test_a_forecast_is_looked_at_when_it_is_due_and_found_alike():
+    kinds = both()
+    chance = Chance(89)
+    values = Sampler().values
+    history = History(values)
+    forecasts = [Forecast(history, 0) for _ in kinds]
+    seen = set()
+    s = 0
+    for turn in range(400):
+        s += 1 if chance.below(40) else chance.below(400)
+        values[5] = 20 * turn + chance.below(200) if turn < 300 else 6000
+        history.add(s)
+        if chance.below(3) == 0:
+            found = [kind.foresee(of, 50_000) for kind, of in zip(kinds, forecasts)]
+            assert found[0] == found[1] and forecasts[0].words == forecasts[1].words, turn
+            words = forecasts[0].words
+            assert words[6] == min(words[0], words[1] * 60) > s
+            seen.add(found[0])
+    assert -0x40000000 in seen and len(seen) > 10
 
 
 def _state_of(uplink):
@@ -119,6 +143,8 @@ def _life(kind):
 
     agent.ticks_us = rig.board.ticks_us = ticks_us
     line.hear(64, 1, 0, _HOST)
+    rig.policy.thresholds.set("memory_exhausted_in", warn=60)
+    rig.policy.thresholds.set("live_bytes", warn=90_000)
     for turn in range(_TURNS):
         what = chance.below(24)
         if what == 0:

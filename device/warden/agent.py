@@ -236,12 +236,8 @@ class Agent:
 
     def enforce(self):
         """End what is over its time; return the ms until something is."""
-        clock = self.clock
-        until = clock.left_ms()
-        if until <= 0:
-            self.policy.tick()
-            until = clock.left_ms()
-        return until
+        self.policy.tick()
+        return self.clock.left_ms()
 
     def tell_later(self):
         """Have a new sample told by the session's pump(); return the ms until then, -1: now."""
@@ -287,12 +283,9 @@ class Agent:
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
-        policy = self.policy
-        if policy is None:
-            return
-        if policy.ladder.due or policy.events.told != policy.events.seq:
+        if self.policy is not None:
             try:
-                policy.deliver()
+                self.policy.deliver()
             except Exception:
                 self._fault()
 

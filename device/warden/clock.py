@@ -47,7 +47,7 @@ class Clock:
         if lock is None:
             self.advance = self._advance  # one call less
         self.next_s = 0  # when something has to be looked at: at once
-        self._next_ms = 0
+        self.next_ms = 0
         self._asked_s = self._asked_ms = 0
 
     def advance(self):
@@ -62,7 +62,7 @@ class Clock:
 
     def sooner(self, s, ms):
         """Have a deadline at (s, ms) looked at in time."""
-        if s > self.next_s or (s == self.next_s and ms >= self._next_ms):
+        if s > self.next_s or (s == self.next_s and ms >= self.next_ms):
             return
         if self._deadlines is None:
             self._set_next(s, ms)
@@ -80,9 +80,9 @@ class Clock:
             self._deadlines.release()
 
     def _set_next(self, s, ms):
-        if s < self.next_s or (s == self.next_s and ms < self._next_ms):
+        if s < self.next_s or (s == self.next_s and ms < self.next_ms):
             self.next_s = s
-            self._next_ms = ms
+            self.next_ms = ms
             self.news[0] = 1
 
     def now(self):
@@ -92,12 +92,12 @@ class Clock:
     def left_ms(self):
         """Return the milliseconds until the next deadline, at most; not positive if it has come."""
         s = self.next_s - self.s  # at most _LONGEST_S
-        return -1 if s < -1 else s * 1000 + self._next_ms - self.ms
+        return -1 if s < -1 else s * 1000 + self.next_ms - self.ms
 
     def due(self):
         """Tell whether a deadline has come, or something else is to be looked at."""
         s = self.s
-        return s > self.next_s or (s == self.next_s and self.ms >= self._next_ms)
+        return s > self.next_s or (s == self.next_s and self.ms >= self.next_ms)
 
     def rested(self):
         """Note that all deadlines are looked at now; those that remain tell `sooner` again.
@@ -108,7 +108,7 @@ class Clock:
             self._deadlines.acquire(1)
         try:
             self.next_s = self.s + _LONGEST_S
-            self._next_ms = 0
+            self.next_ms = 0
         finally:
             if self._deadlines is not None:
                 self._deadlines.release()

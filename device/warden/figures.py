@@ -37,6 +37,9 @@ _AVAILABLE_BYTES = const(7)
 _UNKNOWN = const(-0x40000000)
 
 _UPTIME_S = const(0)  # in the sample
+_MEMORY_DUE_S = const(46)  # when these forecasts are renewed
+_STORAGE_DUE_S = const(47)
+_NEVER_S = const(0x3FFFFFFF)
 _LONGEST_S = const(60)
 _MEMORY_HISTORY = const(0)
 _STORAGE_HISTORY = const(3)
@@ -49,8 +52,6 @@ OF_MEMORY = (0, 1, 7, 8, 9)
 # Where they are among the values: in ids.SAMPLE_VALUES, or behind them, those that are made here.
 PLACES = b"\x18\x19\x1a\x1b\x07\x08\x09\x1c\x05\x06\x0a\x0b\x0c\x0d\x10\x11\x12\x14\x15"
 FIRST_MADE = const(24)
-# Those that are not made anew of each sample, nor with each scan of the storage.
-MADE_SELDOM = (1, 3)
 
 
 class Figures:
@@ -65,7 +66,6 @@ class Figures:
         self._memory = memory
         self._storage = storage
         self._limit_of = limit_of
-        self._due_s = 0
         self._memory_forecast = Forecast(history, _MEMORY_HISTORY)
         self._storage_forecast = Forecast(history, _STORAGE_HISTORY)
 
@@ -75,22 +75,26 @@ class Figures:
         value = self._make(metric) if place >= FIRST_MADE else self.values[place]
         return None if value == _UNKNOWN else value
 
-    def renew(self, metrics):
-        """Bring the values of these up to now; return the uptime when they may be others."""
-        self._due_s = self.values[_UPTIME_S] + _LONGEST_S
-        for metric in metrics:
-            self._renew(metric)
-        return self._due_s
+    def watch(self, metrics):
+        """Have those forecasts renewed, from now on, that are of these metrics."""
+        values = self.values
+        values[_MEMORY_DUE_S] = 0 if _MEMORY_EXHAUSTED_IN in metrics else _NEVER_S
+        values[_STORAGE_DUE_S] = 0 if _STORAGE_EXHAUSTED_IN in metrics else _NEVER_S
 
-    def _renew(self, metric):
-        self.values[PLACES[metric]] = self._make(metric)
-        due_s = self._due_s
-        if metric == _MEMORY_EXHAUSTED_IN:
-            due_s = self._memory_forecast.due_s()
-        elif self._storage.rows:
+    def renew_memory(self):
+        """Bring its forecast up to now."""
+        values = self.values
+        values[PLACES[_MEMORY_EXHAUSTED_IN]] = self._make(_MEMORY_EXHAUSTED_IN)
+        values[_MEMORY_DUE_S] = self._memory_forecast.due_s()
+
+    def renew_storage(self):
+        """Bring its forecast up to now."""
+        values = self.values
+        values[PLACES[_STORAGE_EXHAUSTED_IN]] = self._make(_STORAGE_EXHAUSTED_IN)
+        due_s = values[_UPTIME_S] + _LONGEST_S
+        if self._storage.rows:
             due_s = self._storage_forecast.due_s()
-        if due_s < self._due_s:
-            self._due_s = due_s
+        values[_STORAGE_DUE_S] = due_s
 
     def _make(self, metric):
         """Return a figure, _UNKNOWN for None."""

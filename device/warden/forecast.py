@@ -10,66 +10,37 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import forecast as _forecast
+from warden_schema.loops import foresee as _foresee
 
 _POINTS = const(12)
-_SLOTS = const(60)
-_SLOTS_A_POINT = const(5)
 _TIERS = const(2)  # those of 60 slots
 _MEAN = const(1)
-_UNKNOWN = const(-0x40000000)
+_BEGINS = const(4)  # in `words`: see `plain.foresee`
+_DUE_S = const(6)
+_WORDS = const(7)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
 _LEAST_S = b"\x0f\x13\x16\x1a\x1d\x21\x26"
 
 
 class Forecast:
-    """Of one metric of the history."""
+    """Of one metric of the history.
+
+    seconds(limit): in how many seconds `limit` (in the history's scale) is reached, -2**30, which
+    stands for what is not known, if it is never.
+    """
+
+    least = _LEAST_S
+    seconds = _foresee
 
     def __init__(self, history, metric):
-        self._ring = history.ring
-        self._begins = [history.place(tier, metric, _MEAN) for tier in range(_TIERS)]
-        self._open_slots = history.open_slots
-        self._points = array("i", [0] * _POINTS)
-        self._next = array("i", [0] * _TIERS)  # the slot with which it is looked at again
-        self._found = array("i", [-1] * _TIERS)  # seconds, -1 for none
-        self._soonest = _UNKNOWN
-
-    def seconds(self, limit):
-        """Return in how many seconds `limit` (in the history's scale) is reached.
-
-        -2**30, which stands for what is not known, if it is never.
-        """
-        open_slots = self._open_slots
-        if open_slots[0] >= self._next[0] or open_slots[1] >= self._next[1]:
-            self._look_again(open_slots, limit)
-        return self._soonest
+        self.ring = history.ring
+        self.open_slots = history.open_slots
+        self.points = array("i", [0] * _POINTS)
+        self.words = array("i", [0] * _WORDS)
+        for tier in range(_TIERS):
+            self.words[_BEGINS + tier] = history.place(tier, metric, _MEAN)
 
     def due_s(self):
         """Return the uptime at which it is looked at again."""
-        return min(self._next[0], self._next[1] * 60)
-
-    def _look_again(self, open_slots, limit):
-        soonest = -1
-        tier = 0
-        while tier < _TIERS:
-            slot = open_slots[tier]
-            if slot >= self._next[tier]:
-                self._next[tier] = slot + _SLOTS_A_POINT
-                self._found[tier] = self._look(tier, limit)
-            found = self._found[tier]
-            if found >= 0 and (soonest < 0 or found < soonest):
-                soonest = found
-            tier += 1
-        self._soonest = _UNKNOWN if soonest < 0 else soonest
-
-    def _look(self, tier, limit):
-        return _forecast(  # a frame of eleven words: see `agent`
-            self._ring,
-            (self._open_slots[tier] + _SLOTS - 1) % _SLOTS,
-            self._begins[tier],
-            self._points,
-            _LEAST_S,
-            limit,
-            60 if tier else 1,
-        )
+        return self.words[_DUE_S]

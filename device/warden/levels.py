@@ -11,10 +11,9 @@ from micropython import const
 
 from warden_schema.loops import crossed as _crossed
 
-from .figures import FALLING, MADE_SELDOM, METRICS, PLACES
+from .figures import FALLING, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
-_UPTIME_S = const(0)  # in the sample
 _FREE = const(-1)  # in a row of words, see `plain.crossed`: instead of a place,
 _CALM = const(3)  # and where it says that it must be looked at
 _WORDS = const(4)
@@ -109,14 +108,12 @@ class Thresholds:
     """The table: one threshold for a metric at most. figures: what they are of, or None."""
 
     def __init__(self, figures, post, can_reset):
-        self._figures = figures
+        self.figures = figures
         self._post = post  # of events
         self.can_reset = can_reset
         self.table = [None] * _MAX_THRESHOLDS
         self.words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
         self.values = None if figures is None else figures.values
-        self.due_s = 0  # when renew() is due
-        self._made = ()  # those of MADE_SELDOM that are watched
         self.changed = _nobody  # function of a row that changed, None for one that is free now
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
@@ -161,22 +158,15 @@ class Thresholds:
             words[at + 2] = 1 if threshold.sign < 0 else 0
             words[at + _CALM] = 0 if threshold.calm else 1
             words[at] = PLACES[threshold.metric]
-        metrics = [each.metric for each in self.all()]
-        self._made = tuple([metric for metric in metrics if metric in MADE_SELDOM])
-        self.due_s = 0
+        if self.figures is not None:
+            self.figures.watch([each.metric for each in self.all()])
 
     def all(self):
         """Return those that are watched."""
         return [threshold for threshold in self.table if threshold]
 
-    def renew(self):
-        """Make those figures anew that are not made of each sample."""
-        self.due_s = self._figures.renew(self._made)
-
     def look(self, passed_ms):
         """Look at all figures, passed_ms after the last time; allocates nothing."""
-        if self.values[_UPTIME_S] >= self.due_s:
-            self.renew()
         row = -1
         while True:
             row = _crossed(self.values, self.words, row + 1, _MAX_THRESHOLDS)
@@ -187,7 +177,7 @@ class Thresholds:
                 self._look_at(row, threshold, passed_ms)
 
     def _look_at(self, row, threshold, passed_ms):
-        value = self._figures.read(threshold.metric)
+        value = self.figures.read(threshold.metric)
         if threshold.look(value, passed_ms):
             self.moved = True
             self.changed(row)
@@ -196,7 +186,7 @@ class Thresholds:
 
     def would_clear(self, threshold):
         """Tell whether a threshold's figure is now where it clears; not if it is not known."""
-        value = self._figures.read(threshold.metric)
+        value = self.figures.read(threshold.metric)
         return value is not None and not threshold.beyond_clear(value)
 
     def _row_of(self, metric):

@@ -43,7 +43,7 @@ class Needs:
         self._clock = clock
         self.table = [None] * _MAX_NEEDS
         self.changed = _nobody  # function of a row that changed
-        self._op = None  # the one that is measured
+        self.op = None  # the one that is measured
         self._running = 0
         self._used = 0  # when it began
         self._peak = 0
@@ -68,9 +68,9 @@ class Needs:
         s = self._again_s
         clock = self._clock
         if running > 1 or clock.s < s or (clock.s == s and clock.ms < self._again_ms):
-            self._op = None  # whoever is measured is not alone any more
+            self.op = None  # whoever is measured is not alone any more
         elif self._row_for(op.name) is not None:
-            self._op = op
+            self.op = op
             began = self._board.ticks_us()
             self._used = self._peak = self._memory.used_now()
             self._collections = self._memory.collected()
@@ -79,8 +79,8 @@ class Needs:
     def ended(self, op):
         """Note that an operation that had its place has ended."""
         self._running -= 1
-        if self._op is op:
-            self._op = None
+        if self.op is op:
+            self.op = None
             again_ms = self._clock.ms + 2 * self._cost_us * _PAUSE // 1000
             self._again_s = self._clock.s + again_ms // 1000
             self._again_ms = again_ms % 1000
@@ -90,11 +90,10 @@ class Needs:
                 pass
 
     def look(self):
-        """See how much is used at a sample; allocates nothing."""
-        if self._op is not None:
-            used = self._memory.total - self._memory.free
-            if used > self._peak:
-                self._peak = used
+        """See how much is used at a sample, while there is `op`; allocates nothing."""
+        used = self._memory.total - self._memory.free
+        if used > self._peak:
+            self._peak = used
 
     def _row_for(self, name):
         """Return the row of a name, or a free one, None if there is none."""

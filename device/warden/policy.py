@@ -5,7 +5,7 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
-from warden_schema.loops import crossed as _crossed
+from warden_schema.loops import judge as _judge
 
 from .errors import Denied
 from .events import Events
@@ -33,8 +33,6 @@ _LEARNED = const(-1)
 _TTL_MS = const(60_000)
 _MAX_TELL_MS = const(60_000)
 _MAX_DETAIL = const(32)
-_MAX_THRESHOLDS = const(8)
-_UPTIME_S = const(0)  # in the sample
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it.
@@ -254,20 +252,7 @@ class Policy:
 
     # --- by time --------------------------------------------------------------------------------
 
-    def look(self, passed_ms):
-        """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
-        self.needs.look()
-        if self.meters.count:
-            self.meters.look(passed_ms)
-        thresholds = self.thresholds
-        if thresholds.values[_UPTIME_S] >= thresholds.due_s:
-            thresholds.renew()
-        if _crossed(thresholds.values, thresholds.words, 0, _MAX_THRESHOLDS) >= 0:  # seldom
-            thresholds.look(passed_ms)
-        if thresholds.moved or self.ladder.level:
-            self.ladder.look(passed_ms)
-        if self.telling:
-            self.tell_of_meters()
+    look = _judge
 
     def tell_of_meters(self):
         """Have a host told of the meters, as long as it asked for that."""

@@ -51,7 +51,10 @@ _DUE_S = const(40)  # when the next sample is due: the agent's
 # 42: ms from the newest one until then; 43: µs in collections, see `memory`
 _SELDOM_S = const(44)  # when the network or the storage is read again
 _NOT_KNOWN = const(45)  # a bit for each value that was not; _ANEW: look anew
-_WORDS = const(46)
+# 46, 47: when the forecasts of memory and storage are renewed: see `figures`
+_FORECASTS = const(46)
+_WORDS = const(48)
+_NEVER_S = const(0x3FFFFFFF)
 _ANEW = const(0x3FFFFFFF)
 
 PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
@@ -80,6 +83,7 @@ class Sampler:
         for place in range(_PERIOD_MS, _WORDS):
             values[place] = 0
         values[_STORED] = _UNKNOWN
+        values[_FORECASTS] = values[_FORECASTS + 1] = _NEVER_S
         self.values = values
 
     def join(self, agent):

@@ -366,6 +366,8 @@ _SLICE = const(1024)
 _SPENT_US = const(43)
 _SELDOM_S = const(44)
 _NOT_KNOWN = const(45)
+_MEMORY_FORECAST_S = const(46)
+_STORAGE_FORECAST_S = const(47)
 _BAD_FRAMES = const(20)
 _NEWS = const(24)
 _SURE_S = const(1)
@@ -376,6 +378,7 @@ _CHUNK = const(32)
 _ROUNDS = const(8)
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
+_MAX_THRESHOLDS = const(8)
 
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
@@ -898,6 +901,45 @@ def forecast(
     return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise
 
 
+# What is known of a forecast's two tiers: see `plain.foresee`.
+_FORECAST_TIERS = const(2)
+_NEXT_SLOT = const(0)
+_FOUND_S = const(2)
+_BEGINS = const(4)
+_FORECAST_DUE_S = const(6)
+
+
+@micropython.viper
+def foresee(of, limit: int) -> int:
+    """Return in how many seconds a metric reaches its limit, _UNKNOWN if it is never."""
+    slots = ptr32(of.open_slots)
+    words = ptr32(of.words)
+    soonest = 0
+    due_s = 0
+    tier = 0
+    step_s = 1
+    while tier < _FORECAST_TIERS:
+        slot = slots[tier]
+        if slot >= words[_NEXT_SLOT + tier]:
+            words[_NEXT_SLOT + tier] = slot + _SLOTS_A_POINT
+            newest = (slot + _SLOTS - 1) % _SLOTS
+            at = words[_BEGINS + tier]
+            found = int(forecast(of.ring, newest, at, of.points, of.least, limit, step_s))
+            words[_FOUND_S + tier] = found + 1
+        found = words[_FOUND_S + tier]
+        if found != 0 and (soonest == 0 or found < soonest):
+            soonest = found
+        slot = words[_NEXT_SLOT + tier] * step_s
+        if tier == 0 or slot < due_s:
+            due_s = slot
+        tier += 1
+        step_s = 60
+    words[_FORECAST_DUE_S] = due_s
+    if soonest == 0:
+        return _UNKNOWN
+    return soonest - 1
+
+
 # --- a step of the agent --------------------------------------------------------------------------
 
 
@@ -982,8 +1024,11 @@ def wake(agent) -> int:
         policy = agent.policy
         until = _NEVER_MS
         if policy is not none:
-            sign = -1
-            until = int(agent.enforce())
+            until = int(clock.next_s) - int(clock.s)
+            if until >= -1:
+                until = until * 1000 + int(clock.next_ms) - int(clock.ms)
+            if until <= 0:
+                until = int(agent.enforce())
         left = 1000
         again = -1
         if values[_INTERVAL] != 0:
@@ -1012,6 +1057,10 @@ def wake(agent) -> int:
             left = _MAX_REST_MS
         resting[_REST_US] = left * 1000
         values[_SPENT_US] = 0
+        if policy is not none:
+            events = policy.events
+            if int(events.told) != int(events.seq) or policy.ladder.due:
+                sign = -1
     resting[_READING] = 0
     if pass_[_HEAP_PARTS] != 0:
         resting[_READING] = 1
@@ -1056,12 +1105,35 @@ def sample(agent):
     found = int(keep(agent.values, history.open_slots, history.ring, values[0]))
     policy = agent.policy
     if policy is not none:
-        policy.look(values[_PERIOD_MS])
+        judge(policy, values[_PERIOD_MS])
     if found != values[_NOT_KNOWN]:
         agent.sampler.see_capabilities(found)
     resting = ptr32(agent.resting)
     began = int(agent.ticks_us()) - began & resting[_MASK]
     values[_COST_US] = began - (values[_SPENT_US] - spent) - scanned
+
+
+@micropython.viper
+def judge(policy, passed_ms: int):
+    """See what a new sample says."""
+    needs = policy.needs
+    if needs.op is not _none:
+        needs.look()
+    if int(policy.meters.count) != 0:
+        policy.meters.look(passed_ms)
+    thresholds = policy.thresholds
+    values = ptr32(thresholds.values)
+    if values[0] >= values[_MEMORY_FORECAST_S]:
+        thresholds.figures.renew_memory()
+    elif values[0] >= values[_STORAGE_FORECAST_S]:
+        thresholds.figures.renew_storage()
+    if int(crossed(thresholds.values, thresholds.words, 0, _MAX_THRESHOLDS)) >= 0:
+        thresholds.look(passed_ms)
+    ladder = policy.ladder
+    if thresholds.moved or ladder.level:
+        ladder.look(passed_ms)
+    if policy.telling:
+        policy.tell_of_meters()
 
 
 @micropython.viper

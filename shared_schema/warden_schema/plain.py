@@ -332,6 +332,8 @@ _SLICE = const(1024)
 _SPENT_US = const(43)
 _SELDOM_S = const(44)
 _NOT_KNOWN = const(45)
+_MEMORY_FORECAST_S = const(46)
+_STORAGE_FORECAST_S = const(47)
 _BAD_FRAMES = const(20)
 _SURE_S = const(1)  # since a sign of life: the host is there
 _MAX_WIRE = const(406)
@@ -341,6 +343,7 @@ _CHUNK = const(32)
 _ROUNDS = const(8)  # a host that never stops gets a turn, not the board
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
+_MAX_THRESHOLDS = const(8)
 
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
 _STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
@@ -856,6 +859,44 @@ def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int)
     return left * third * (count - third) * (_SLOTS_A_POINT * step_s) // rise
 
 
+# What is known of a forecast's two tiers: see `plain.foresee`.
+_FORECAST_TIERS = const(2)
+_NEXT_SLOT = const(0)
+_FOUND_S = const(2)
+_BEGINS = const(4)
+_FORECAST_DUE_S = const(6)
+
+
+def foresee(of, limit: int) -> int:
+    """Return in how many seconds a metric reaches its limit, _UNKNOWN if it is never.
+
+    of.words: array("i") of the slot with which each tier is looked at again, the seconds that were
+    found for each, and one more (0: none), where their figures begin in of.ring, and, last, the
+    uptime when there is a tier to be looked at again. `forecast` has the rest.
+    """
+    words = of.words
+    soonest = due_s = tier = 0
+    step_s = 1
+    while tier < _FORECAST_TIERS:
+        slot = of.open_slots[tier]
+        if slot >= words[_NEXT_SLOT + tier]:
+            words[_NEXT_SLOT + tier] = slot + _SLOTS_A_POINT
+            newest = (slot + _SLOTS - 1) % _SLOTS
+            at = words[_BEGINS + tier]
+            found = forecast(of.ring, newest, at, of.points, of.least, limit, step_s)
+            words[_FOUND_S + tier] = found + 1
+        found = words[_FOUND_S + tier]
+        if found and (soonest == 0 or found < soonest):
+            soonest = found
+        slot = words[_NEXT_SLOT + tier] * step_s
+        if tier == 0 or slot < due_s:
+            due_s = slot
+        tier += 1
+        step_s = 60
+    words[_FORECAST_DUE_S] = due_s
+    return soonest - 1 if soonest else _UNKNOWN
+
+
 # --- a step of the agent --------------------------------------------------------------------------
 
 # What these work on is the device's: `agent`, `session` … have the attributes that are read here.
@@ -933,8 +974,6 @@ def wake(agent) -> int:
         if memory.state[_HEAP_PARTS]:
             read_on(memory)
     else:
-        if agent.policy is not None:
-            sign = -1
         resting[_REST_US] = 0  # as long as it is not done
         resting[_RESTED] = resting[_BEGAN]
         agent.news[0] = 0
@@ -947,6 +986,10 @@ def wake(agent) -> int:
             left = _MAX_REST_MS
         resting[_REST_US] = left * 1000
         agent.values[_SPENT_US] = 0
+        policy = agent.policy
+        if policy is not None:
+            if policy.events.told != policy.events.seq or policy.ladder.due:
+                sign = -1
     if memory.state[_HEAP_PARTS]:
         resting[_READING] = 1
         if left > _SLICE_PAUSE_MS:
@@ -961,7 +1004,11 @@ def wake(agent) -> int:
 def _do_what_is_due(agent) -> int:
     clock = agent.clock
     clock.advance()
-    until = _NEVER_MS if agent.policy is None else agent.enforce()
+    until = _NEVER_MS
+    if agent.policy is not None:
+        until = clock.left_ms()
+        if until <= 0:
+            until = agent.enforce()
     left = 1000
     again = -1
     values = agent.values
@@ -1010,12 +1057,32 @@ def sample(agent) -> None:
     scanned = agent.sampler.read_seldom() if values[0] >= values[_SELDOM_S] else 0
     found = keep(values, agent.history.open_slots, agent.history.ring, values[0])
     if agent.policy is not None:
-        agent.policy.look(values[_PERIOD_MS])
+        judge(agent.policy, values[_PERIOD_MS])
     if found != values[_NOT_KNOWN]:
         agent.sampler.see_capabilities(found)
     began = agent.ticks_us() - began & agent.resting[_MASK]
     # Collections and scans have budgets of their own.
     values[_COST_US] = began - (values[_SPENT_US] - spent) - scanned
+
+
+def judge(policy, passed_ms: int) -> None:
+    """See what a new sample says, passed_ms after the last; allocates nothing if it is calm."""
+    if policy.needs.op is not None:
+        policy.needs.look()
+    if policy.meters.count:
+        policy.meters.look(passed_ms)
+    thresholds = policy.thresholds
+    values = thresholds.values
+    if values[0] >= values[_MEMORY_FORECAST_S]:  # one with a sample: it takes as long as the rest
+        thresholds.figures.renew_memory()
+    elif values[0] >= values[_STORAGE_FORECAST_S]:
+        thresholds.figures.renew_storage()
+    if crossed(thresholds.values, thresholds.words, 0, _MAX_THRESHOLDS) >= 0:  # seldom
+        thresholds.look(passed_ms)
+    if thresholds.moved or policy.ladder.level:
+        policy.ladder.look(passed_ms)
+    if policy.telling:
+        policy.tell_of_meters()
 
 
 def read_memory(memory) -> None:

@@ -22,6 +22,7 @@ _DAY_MS = 86_400_000
 _HEAP_WORDS = 19
 _COLLECTIONS, _LIVE = 5, 9
 _RESTING_WORDS, _MASK = 10, 5
+_PERIOD_MS = 29
 _SAMPLED = {"overhead": "overhead_permille"}
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
 
@@ -257,7 +258,7 @@ class Agent:
         self.governor = load("governor").Governor(self.values, 1000)
         self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
-        self.policy: Any = self  # whom the sampler has look at a sample
+        self.policy = None  # it looks at a sample when that is whole: see `sample`
         self.sampler.join(self)
         self.figures = NOTHING
         self._pass(start_ms)
@@ -297,10 +298,11 @@ class Agent:
         if figures is NOTHING:  # nor what is told of mounts
             self.storage.rows = []
         self.sampler.take()
+        self._decide(self.values[_PERIOD_MS])
         self.storage.rows = mounts
         self.decisions.deliver()
 
-    def look(self, passed_ms: int) -> None:
+    def _decide(self, passed_ms: int) -> None:
         """Put the agent's own figures into the sample, which nothing measures here, and decide."""
         self.memory.show_again()
         for name in _OWN:
