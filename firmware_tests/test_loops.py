@@ -474,13 +474,23 @@ def test_rows_that_are_taken_are_found_the_same():
 
 
 class _Resting:
-    """What `look` reads of an agent."""
+    """What `turn` reads of an agent where nothing is due; it has none of what `wake` needs."""
 
     def __init__(self, words, news, read, ticks_us):
         self.resting = words
         self.news = self.chunk = news
         self.read = read
         self.ticks_us = ticks_us
+        self.told = 0
+
+    def idle(self):
+        self.told = 1
+
+    def failed(self):
+        return -99
+
+    def deliver(self):
+        self.told = 2
 
 
 def _looked(kind, resting, news, count, now):
@@ -491,11 +501,12 @@ def _looked(kind, resting, news, count, now):
         calls.append(chunk)
         return count
 
-    wait = kind.look(_Resting(words, news, read, lambda: now), True)
-    return wait, list(words), len(calls)
+    agent = _Resting(words, news, read, lambda: now)
+    wait = kind.turn(agent, True)
+    return (0 if wait == 99 else wait), list(words), len(calls), agent.told
 
 
-def test_a_look_finds_the_same():
+def test_a_turn_finds_the_same():
     quick, slow = both()
     chance = Chance(43)
     seen = set()
@@ -511,18 +522,18 @@ def test_a_look_finds_the_same():
         count = chance.below(32) if chance.below(4) == 0 else 0
         one = _looked(slow, resting, news, count, now)
         assert _looked(quick, resting, news, count, now) == one, (resting, news, count, now)
-        wait, words, reads = one
-        seen.add((wait > 0) - (wait < 0))
+        wait, words, reads, told = one
+        seen.add(told)
         if stepping:
             assert (wait, reads, words) == (10, 0, resting)
             continue
         idle = not (news[0] or count or resting[7]) and passed < 1_000_000
         assert reads == 1
         assert words[0] == (0 if wait > 0 else 1)
-        assert abs(wait) == ((1_000_000 - passed) // 1000 + 1 if idle else 0), resting
-        assert (wait < 0) == (idle and resting[6] == 0)
+        assert wait == ((1_000_000 - passed) // 1000 + 1 if idle else 0), resting
+        assert told == (2 if not idle else 0 if resting[6] else 1)  # 2: it would have woken
         assert words[6] == resting[6] + (1 if idle else 0)
-    assert seen == {-1, 0, 1}
+    assert seen == {0, 1, 2}
     # The ticks of a 64-bit machine have many more bits than a word.
     if sys.maxsize > 1 << 32:
         for now in (1 << 40, (1 << 61) + 77_000):
@@ -557,7 +568,7 @@ def test_neither_allocates():
             put_off(timed, 1, 1)
             over(timed)
             kind.taken(entries, buf, 80)
-            kind.look(agent, True)
+            kind.turn(agent, True)
 
 
 def test_sealing_and_taking_allocate_nothing():

@@ -30,7 +30,6 @@ _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
-_NEXT_US = const(1999)
 
 # In the sample's words.
 _FAULTS = const(21)
@@ -42,10 +41,9 @@ _LEFT_MS = const(42)
 _SPENT_US = const(43)
 
 
-# What a step works on: see `plain.look`.
+# What a step works on: see `plain.turn`.
 _STEPPING = const(0)
 _BEGAN = const(1)
-_ARRIVED = const(2)
 _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
@@ -128,7 +126,7 @@ class Agent:
         self.sampler.join(self)
         self.turn = self._turn if self._lock is None else self._turn_alone
         self.deliver = self._deliver if self._lock is None else self._deliver_later
-        _bind(self, "idle enforce rest_of tell_later pump")
+        _bind(self, "idle enforce tell_later pump answer")
         _bind(self.load, "read")
         _bind(self.clock, "advance left_ms")
         self.start_monitoring(interval_ms)
@@ -206,33 +204,14 @@ class Agent:
         self.faults += 1
         self.values[_FAULTS] = self.faults
 
-    def idle(self, wait):
-        """End the first of several steps that find nothing: what it took counts for each of them.
+    def idle(self):
+        """Note what the first of several turns that find nothing takes: it counts for each of them.
 
         That is from its beginning until here, with this call in place of the return.
         """
         resting = self.resting
         took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
         resting[_IDLE_US] = _mean(resting[_IDLE_US], took)
-        resting[_STEPPING] = 0
-        return -wait
-
-    def rest_of(self):
-        """Hear what has arrived; return the µs that are left until something is due."""
-        resting = self.resting
-        session = self.session
-        count = resting[_ARRIVED]
-        if count:
-            session.hear(count)
-        left = 0
-        if not self.news[0]:
-            left = resting[_REST_US] - (resting[_BEGAN] - resting[_RESTED] & resting[_MASK])
-            if count and left > 0 and session.due:
-                left = self._answer(resting, left)
-        elif count and session.subscribed:  # it is told from the next turn on
-            session.subscribed = False
-            left = _NEXT_US
-        return left
 
     def enforce(self):
         """End what is over its time; return the ms until something is."""
@@ -257,10 +236,11 @@ class Agent:
         self._put_off = False
         return 0 if self.session is None else self.session.pump()
 
-    def _answer(self, resting, left):
+    def answer(self, left):
         """Tell what the host that was heard waits for; return the µs until there is more to do."""
         again = self.session.pump()
         if again and again * 1000 < left:
+            resting = self.resting
             resting[_RESTED] = resting[_BEGAN]
             resting[_REST_US] = left = again * 1000
         return left

@@ -12,7 +12,6 @@ from warden_schema.frame import Reader
 from warden_schema.loops import alive as _alive
 from warden_schema.loops import hear as _hear
 from warden_schema.loops import pack_row as _pack_row
-from warden_schema.loops import tell_sample as _tell_sample
 
 from .errors import Denied
 
@@ -327,8 +326,6 @@ class Session:
         while place > 0:
             news[place] = 0
             place = news.find(_DUE, place)
-
-    tell_sample = _tell_sample
 
     def _pump_tables(self):
         news = self.news

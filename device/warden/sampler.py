@@ -115,7 +115,8 @@ class Sampler:
 
     def take(self):
         """Take a sample; allocates nothing."""
-        _sample(self._agent)
+        agent = self._agent
+        _sample(agent, agent.memory, agent.policy)
 
     def parts(self):
         """Return what a sample consists of, a function for each of PARTS."""

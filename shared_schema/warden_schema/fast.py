@@ -361,6 +361,7 @@ _BUSY_MS = const(10)
 _NEVER_MS = const(0x3FFFFFFF)
 _MAX_REST_MS = const(1000)
 _SLICE_PAUSE_MS = const(2)
+_NEXT_US = const(1999)
 _HEAP_PARTS = const(11)
 _SLICE = const(1024)
 _SPENT_US = const(43)
@@ -879,10 +880,8 @@ def forecast(
         older = newer + 1
         while older < count:
             other = points[older]
-            if figure > other:
-                s += 1
-            elif figure < other:
-                s -= 1
+            other -= figure
+            s += (0 - other >> 31) - (other >> 31)  # 1 for a greater figure, -1 for a less
             older += 1
         newer += 1
     if s < least[count - _LEAST_POINTS]:
@@ -944,46 +943,35 @@ def foresee(of, limit: int) -> int:
 
 
 @micropython.viper
-def look(agent, listen) -> int:
-    """See whether there is something to do; return the ms until there is, or 0 if there is."""
+def turn(agent, listen) -> int:
+    """Do what is due; return the ms until there is more."""
     resting = ptr32(agent.resting)
     if resting[_STEPPING] != 0:
         return _BUSY_MS
     resting[_STEPPING] = 1
-    now = int(agent.ticks_us()) & _LOW_BITS
-    resting[_BEGAN] = now
-    count = 0
-    if listen:
-        count = int(agent.read(agent.chunk))
-    resting[_ARRIVED] = count
-    if count == 0 and resting[_READING] == 0:
-        news = ptr8(agent.news)
-        if news[0] == 0:
-            left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
-            if left > 0:
-                left = left // 1000 + 1
-                idle = resting[_IDLE_STEPS]
-                resting[_IDLE_STEPS] = idle + 1
-                if idle == 0:
-                    return -left
-                resting[_STEPPING] = 0
-                return left
-    return 0
-
-
-@micropython.viper
-def turn(agent, listen) -> int:
-    """Do what is due; return the ms until there is more."""
-    resting = ptr32(agent.resting)
     stopped = 1
     wait = 0
     try:
         try:
-            wait = int(look(agent, listen))
-            if wait == 0:
+            now = int(agent.ticks_us()) & _LOW_BITS
+            resting[_BEGAN] = now
+            count = 0
+            if listen:
+                count = int(agent.read(agent.chunk))
+            resting[_ARRIVED] = count
+            if count == 0 and resting[_READING] == 0:
+                news = ptr8(agent.news)
+                if news[0] == 0:
+                    wait = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+            if wait > 0:
+                wait = wait // 1000 + 1
+                idle = resting[_IDLE_STEPS]
+                resting[_IDLE_STEPS] = idle + 1
+                if idle == 0:
+                    agent.idle()
+                resting[_STEPPING] = 0
+            else:
                 wait = int(wake(agent))
-            elif wait < 0:
-                wait = int(agent.idle(wait))
         except Exception:
             wait = int(agent.failed())
         stopped = 0
@@ -1005,15 +993,25 @@ def wake(agent) -> int:
     pass_ = ptr32(memory.state)
     sign = 1
     left = 0
-    if resting[_ARRIVED] != 0 or resting[_READING] != 0:
-        left = int(agent.rest_of())
+    news = ptr8(agent.news)
+    session = agent.session
+    count = resting[_ARRIVED]
+    if count != 0:
+        hear(session, count)
+    if news[0] != 0:
+        if count != 0 and session.subscribed:
+            session.subscribed = False
+            left = _NEXT_US
+    elif count != 0 or resting[_READING] != 0:
+        left = resting[_REST_US] - (resting[_BEGAN] - resting[_RESTED] & resting[_MASK])
+        if count != 0 and left > 0 and int(session.due) != 0:
+            left = int(agent.answer(left))
     if left > 0:
         left = left // 1000 + 1
         if pass_[_HEAP_PARTS] != 0:
             read_on(memory)
     else:
         values = ptr32(agent.values)
-        news = ptr8(agent.news)
         resting[_REST_US] = 0
         resting[_RESTED] = resting[_BEGAN]
         news[0] = 0
@@ -1021,27 +1019,30 @@ def wake(agent) -> int:
         resting[_IDLE_STEPS] = 0
         clock = agent.clock
         clock.advance()
+        s = int(clock.s)
+        ms = int(clock.ms)
         policy = agent.policy
         until = _NEVER_MS
+        ladder = policy
         if policy is not none:
-            until = int(clock.next_s) - int(clock.s)
+            ladder = policy.ladder
+            until = int(clock.next_s) - s
             if until >= -1:
-                until = until * 1000 + int(clock.next_ms) - int(clock.ms)
+                until = until * 1000 + int(clock.next_ms) - ms
             if until <= 0:
                 until = int(agent.enforce())
         left = 1000
         again = -1
         if values[_INTERVAL] != 0:
-            left = (values[_DUE_S] - int(clock.s)) * 1000 + values[_DUE_MS] - int(clock.ms)
+            left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
             if left <= 0:
-                sample(agent)
-                session = agent.session
+                sample(agent, memory, policy)
                 again = 1000
-                if session is none or int(tell_sample(session)) == 0:
+                if session is none or int(tell_sample(session, s)) == 0:
                     again = int(agent.tell_later())
                 left = values[_LEFT_MS]
                 if policy is not none:
-                    if policy.ladder.level:
+                    if ladder.level:
                         left = int(agent.hurry())
             elif pass_[_HEAP_PARTS] != 0:
                 read_on(memory)
@@ -1059,7 +1060,7 @@ def wake(agent) -> int:
         values[_SPENT_US] = 0
         if policy is not none:
             events = policy.events
-            if int(events.told) != int(events.seq) or policy.ladder.due:
+            if int(events.told) != int(events.seq) or ladder.due:
                 sign = -1
     resting[_READING] = 0
     if pass_[_HEAP_PARTS] != 0:
@@ -1087,23 +1088,23 @@ def advance(clock):
 
 
 @micropython.viper
-def sample(agent):
+def sample(agent, memory, policy):
     """Take a sample."""
     none = _none
     began = int(agent.ticks_us())
-    values = ptr32(agent.values)
+    words = agent.values
+    values = ptr32(words)
     spent = values[_SPENT_US]
     renew(agent)
     load = agent.load
     if load.core is not none or "asyncio.core" in load.modules:
         load.read()
-    read_memory(agent.memory)
+    read_memory(memory)
     scanned = 0
     if values[0] >= values[_SELDOM_S]:
         scanned = int(agent.sampler.read_seldom())
     history = agent.history
-    found = int(keep(agent.values, history.open_slots, history.ring, values[0]))
-    policy = agent.policy
+    found = int(keep(words, history.open_slots, history.ring, values[0]))
     if policy is not none:
         judge(policy, values[_PERIOD_MS])
     if found != values[_NOT_KNOWN]:
@@ -1159,8 +1160,8 @@ def read_on(memory):
 
 
 @micropython.viper
-def tell_sample(session) -> int:
-    """Send a sample that was just taken, if that is all there is to send; return whether it was."""
+def tell_sample(session, s: int) -> int:
+    """Send a sample taken at s, if that is all there is to send; return whether it was."""
     if int(session.host_id) == 0 or int(session.due) != 0:
         return 0
     news = ptr8(session.news)
@@ -1169,7 +1170,7 @@ def tell_sample(session) -> int:
         if news[place] != 0:
             return 0
         place += 1
-    if int(session.clock.s) - int(session.heard_s) > _SURE_S:
+    if s - int(session.heard_s) > _SURE_S:
         return 0
     uplink = session.uplink
     if int(uplink.at) < int(uplink.end):

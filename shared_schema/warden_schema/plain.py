@@ -325,6 +325,7 @@ _NEVER_MS = const(0x3FFFFFFF)
 # the application. And the ticks of microseconds wrap.
 _MAX_REST_MS = const(1000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
+_NEXT_US = const(1999)
 _HEAP_PARTS = const(11)  # of a pass over the heap: slices that there were, 0: none is under way
 # Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 8 900
 # instructions where it is full of holes (tools/native_cost.py), a quarter of a sample.
@@ -904,54 +905,44 @@ def foresee(of, limit: int) -> int:
 # and a call 600.
 
 
-def look(agent, listen) -> int:
-    """See whether there is something to do; return the ms until there is, or 0 if there is.
+def turn(agent, listen) -> int:
+    """Do what is due; return the ms until there is more. Raises nothing but Ctrl-C.
 
-    agent.resting is array("i") of: whether a step is being made already (then it is 10 ms), which
-    is so from now on if there is something to do; the ticks_us now, its lowest bits; how many bytes
-    agent.read(agent.chunk) gave, if it is to `listen`; when the rest began, and how long it is, if
-    there is no news, in µs; the mask of ticks; how often nothing was found since it began; whether
-    more is to be read of a heap; µs that the agent took since the last sample, and takes, in the
-    mean, to find nothing. The first time nothing is found the ms are negative, and the step goes
-    on.
+    agent.resting is array("i") of: whether a turn is under way already (then it is 10 ms); the
+    ticks_us as it began, its lowest bits; how many bytes agent.read(agent.chunk) gave, if it is to
+    `listen`; when the rest began, and how long it is, if there is no news, in µs; the mask of
+    ticks; how often nothing was found since it began; whether more is to be read of a heap; µs that
+    the agent took since the last sample, and takes, in the mean, to find nothing.
     """
     resting = agent.resting
     if resting[_STEPPING]:
         return _BUSY_MS
     resting[_STEPPING] = 1
-    now = agent.ticks_us() & _LOW_BITS
-    resting[_BEGAN] = now
-    count = agent.read(agent.chunk) if listen else 0
-    resting[_ARRIVED] = count
-    if count == 0 and resting[_READING] == 0 and agent.news[0] == 0:
-        left = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
-        if left > 0:
-            left = left // 1000 + 1
-            idle = resting[_IDLE_STEPS]
-            resting[_IDLE_STEPS] = idle + 1
-            if idle == 0:
-                return -left
-            resting[_STEPPING] = 0
-            return left
-    return 0
-
-
-def turn(agent, listen) -> int:
-    """Do what is due; return the ms until there is more. Raises nothing but Ctrl-C."""
     stopped = True
     try:
         try:
-            wait = look(agent, listen)
-            if wait == 0:
+            now = agent.ticks_us() & _LOW_BITS
+            resting[_BEGAN] = now
+            count = agent.read(agent.chunk) if listen else 0
+            resting[_ARRIVED] = count
+            wait = 0
+            if count == 0 and resting[_READING] == 0 and agent.news[0] == 0:
+                wait = resting[_REST_US] - (now - resting[_RESTED] & resting[_MASK])
+            if wait > 0:  # as nearly always
+                wait = wait // 1000 + 1
+                idle = resting[_IDLE_STEPS]
+                resting[_IDLE_STEPS] = idle + 1
+                if idle == 0:
+                    agent.idle()
+                resting[_STEPPING] = 0
+            else:
                 wait = wake(agent)
-            elif wait < 0:
-                wait = agent.idle(wait)
         except Exception:
             wait = agent.failed()
         stopped = False
     finally:
         if stopped:  # by Ctrl-C
-            agent.resting[_STEPPING] = 0
+            resting[_STEPPING] = 0
     if wait < 0:  # something was done that the application may hear of
         wait = -wait
         agent.deliver()
@@ -967,8 +958,18 @@ def wake(agent) -> int:
     memory = agent.memory
     sign = 1
     left = 0
-    if resting[_ARRIVED] or resting[_READING]:
-        left = agent.rest_of()
+    session = agent.session
+    count = resting[_ARRIVED]
+    if count:
+        hear(session, count)
+    if agent.news[0]:
+        if count and session.subscribed:  # it is told from the next turn on
+            session.subscribed = False
+            left = _NEXT_US
+    elif count or resting[_READING]:
+        left = resting[_REST_US] - (resting[_BEGAN] - resting[_RESTED] & resting[_MASK])
+        if count and left > 0 and session.due:
+            left = agent.answer(left)
     if left > 0:
         left = left // 1000 + 1
         if memory.state[_HEAP_PARTS]:
@@ -1015,9 +1016,9 @@ def _do_what_is_due(agent) -> int:
     if values[_INTERVAL]:
         left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
         if left <= 0:
-            sample(agent)
+            sample(agent, agent.memory, agent.policy)
             again = 1000  # there is nothing else to tell
-            if agent.session is None or not tell_sample(agent.session):
+            if agent.session is None or not tell_sample(agent.session, clock.s):
                 again = agent.tell_later()
             left = values[_LEFT_MS]
             if agent.policy is not None and agent.policy.ladder.level:
@@ -1045,7 +1046,7 @@ def advance(clock) -> None:
         clock.s += ms // 1000
 
 
-def sample(agent) -> None:
+def sample(agent, memory, policy) -> None:
     """Take a sample; allocates nothing. What it costs is looked at with the next one."""
     began = agent.ticks_us()
     values = agent.values
@@ -1053,11 +1054,11 @@ def sample(agent) -> None:
     renew(agent)
     if agent.load.core is not None or "asyncio.core" in agent.load.modules:
         agent.load.read()
-    read_memory(agent.memory)
+    read_memory(memory)
     scanned = agent.sampler.read_seldom() if values[0] >= values[_SELDOM_S] else 0
     found = keep(values, agent.history.open_slots, agent.history.ring, values[0])
-    if agent.policy is not None:
-        judge(agent.policy, values[_PERIOD_MS])
+    if policy is not None:
+        judge(policy, values[_PERIOD_MS])
     if found != values[_NOT_KNOWN]:
         agent.sampler.see_capabilities(found)
     began = agent.ticks_us() - began & agent.resting[_MASK]
@@ -1110,8 +1111,8 @@ def read_on(memory) -> None:
     heap(memory.values, memory.state)
 
 
-def tell_sample(session) -> int:
-    """Send a sample that was just taken, as Session.pump() would; return whether that was all.
+def tell_sample(session, s: int) -> int:
+    """Send a sample that was just taken, at uptime s, as pump() would; return whether that was all.
 
     If not, because there is something else, or the link is full, it has to be told by pump().
     """
@@ -1119,7 +1120,7 @@ def tell_sample(session) -> int:
         not session.host_id
         or session.due
         or session.news.find(b"\x01") >= 0
-        or session.clock.s - session.heard_s > _SURE_S
+        or s - session.heard_s > _SURE_S
         or session.uplink.at < session.uplink.end
     ):
         return 0
