@@ -139,7 +139,7 @@ class QemuBoard:
             repl.enter()
             for name in _helpers(file.read_text() + "\nimport harness\n"):
                 source = (HERE / f"{name}.py").read_text()
-                _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout=10)
+                _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
                 if error:
                     return f"in {name}.py:\n{error}"
             output, error = repl.execute(
