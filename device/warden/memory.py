@@ -14,7 +14,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import heap as _heap
 
 _PAUSE = const(200)  # after a collection of n µs, none for 200 n
 _LAST_PAUSE = const(40)  # in the last eighth of the heap
@@ -66,7 +66,7 @@ class Memory:
         else:
             self._at_once = array("i", bytes(_STATE_BYTES))
             self._heap(self._state, 0)
-        loops.heap(values, self._state)
+        _heap(values, self._state)
         self.collect()
 
     @property
@@ -104,7 +104,7 @@ class Memory:
             whole = self._heap(state, _SLICE)
             if whole is self.reading:
                 self.reading = not whole
-        wanted = loops.heap(self._values, state)
+        wanted = _heap(self._values, state)
         if wanted:
             self.collect(_PAUSE if wanted == 1 else _LAST_PAUSE)
 
@@ -115,7 +115,7 @@ class Memory:
         pass before. A collection ends a pass: what it left is newer.
         """
         self.reading = not self._heap(self._state, _SLICE)
-        loops.heap(self._values, self._state)
+        _heap(self._values, self._state)
 
     def _counted(self):
         """Tell whether the C module sees collections: not if a linker did not do as it was told."""

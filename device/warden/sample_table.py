@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import tell as _tell
 
 from .tables import Table
 
@@ -73,7 +73,7 @@ class Sample(Table):
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
-        return loops.tell(self.values, self.told, _PLACES, uplink.seq, uplink.payload)
+        return _tell(self.values, self.told, _PLACES, uplink.seq, uplink.payload)
 
     def sent(self):
         """Count from this one from now on."""
