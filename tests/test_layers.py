@@ -38,7 +38,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["clock", "memory", "load", "storage", "network", "threads", "history"],
     *["uplink", "tables", "host_session", "capabilities"],
-    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "governor"],
+    *["events", "leases", "slots", "sessions", "ladder", "meters", "needs", "limits"],
 ]
 BOARD_LAYERS = [
     ["hal_stock", "link_stream", "link_tcp", "stand_in", "timed", "errors", "metered_file"],
@@ -50,10 +50,13 @@ BOARD_LAYERS = [
     ["sample_table"],
     ["policy", "guard"],
     ["kept"],
-    ["sampler", "asked"],
+    ["sampler"],
+    ["columns", "costs"],
+    ["asked"],
     ["agent"],
     ["report", "run"],
-    ["api", "__init__"],
+    ["api"],
+    ["seldom", "__init__"],
 ]
 
 

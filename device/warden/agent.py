@@ -9,9 +9,9 @@ from warden_schema.loops import look as _look
 from . import network, threads
 from .capabilities import Capabilities
 from .clock import Clock
-from .governor import Governor
 from .history import History
 from .host_session import Session
+from .limits import check_budget, want
 from .load import Load
 from .memory import Memory
 from .sample_table import Sample
@@ -38,8 +38,10 @@ _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _MAX_REST_MS = const(1000)
 
 # In the sample's words.
+_INTERVAL_MS = const(2)
 _FAULTS = const(21)
 _COST_US = const(30)
+_BUDGET = const(31)
 _WANTED = const(32)
 _INTERVAL = const(33)
 _DUE_S = const(40)
@@ -116,7 +118,7 @@ class Agent:
         self._making = self.locks.lock()
         self.sampler = Sampler()
         self.values = values = self.sampler.values
-        self.governor = Governor(values, budget_permille)
+        values[_BUDGET] = check_budget(budget_permille)
         self.memory = Memory(board, self.clock, values)
         self.load = Load(board, values, self.threads.ident)
         self.storage = Storage(board, self.clock)
@@ -144,7 +146,7 @@ class Agent:
             self._open_session(link)
         self.sampler.join(self)
         _bind(self, "_turn _wake _rest_of _step _tell _enforce _idle")
-        _bind(self.sampler, "take _begin")
+        _bind(self.sampler, "take begin")
         _bind(self.memory, "read read_on")
         _bind(self.load, "read")
         _bind(self.history, "add")
@@ -174,7 +176,7 @@ class Agent:
 
     def close(self):
         """Leave everything as it was found."""
-        self.governor.want(0)
+        want(self.values, 0)
         self.load.detach()
         if self.link is not None:
             self.link.close()
@@ -445,7 +447,7 @@ class Agent:
             raise TypeError("interval_ms must be an int")
         if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
             raise ValueError("interval_ms must be 20 to 600000")
-        self.governor.want(interval_ms, budget_permille)
+        want(self.values, interval_ms, budget_permille)
         self.clock.advance()
         self.values[_DUE_S] = self.clock.s
         self.values[_DUE_MS] = self.clock.ms
@@ -454,8 +456,8 @@ class Agent:
 
     def stop_monitoring(self):
         """Take no more samples; the link goes on, and tells so."""
-        self.governor.want(0)
-        self.sampler.stopped()
+        want(self.values, 0)
+        self.values[_INTERVAL_MS] = 0  # the figures say so, too
         self.sample.renew(self._heard())
         self._news[0] = 1
 

@@ -39,7 +39,7 @@ class Asked:
             _PING: self._ping,
             _START_MONITORING: agent.start_monitoring,
             _STOP_MONITORING: agent.stop_monitoring,
-            _HISTORY_READ: agent.sampler.history_read,
+            _HISTORY_READ: self._history_read,
             _ALLOCATE: self._allocate,
             _RELEASE: self._release,
             _BEGIN: self._begin,
@@ -60,7 +60,14 @@ class Asked:
         pass
 
     def _cost(self):
-        return self._agent.sampler.cost()
+        from .costs import cost
+
+        return cost(self._agent)
+
+    def _history_read(self, tier, metric, stat):
+        from .columns import read
+
+        return read(self._agent, tier, metric, stat)
 
     def _collect(self):
         memory = self._agent.memory

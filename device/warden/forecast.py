@@ -16,6 +16,8 @@ _POINTS = const(12)
 _SLOTS = const(60)
 _SLOTS_A_POINT = const(5)
 _TIERS = const(2)  # those of 60 slots
+_METRICS = const(4)
+_STATS = const(3)
 _MEAN = const(1)
 _UNKNOWN = const(-0x40000000)
 
@@ -28,7 +30,10 @@ class Forecast:
 
     def __init__(self, history, metric):
         self._ring = history.ring
-        self._begins = [history.place(tier, metric, _MEAN) for tier in range(_TIERS)]
+        # Where the means of each tier begin in the ring.
+        self._begins = [
+            (tier * _SLOTS * _METRICS + metric) * _STATS + _MEAN for tier in range(_TIERS)
+        ]
         self._open_slots = history.open_slots
         self._points = array("i", [0] * _POINTS)
         self._next = array("i", [0] * _TIERS)  # the slot with which it is looked at again

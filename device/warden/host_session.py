@@ -5,10 +5,11 @@ arrives, nothing is raised: damage and unknown kinds are counted, and a request 
 however often it comes.
 """
 
+from array import array
+
 from micropython import const
 
 from warden_schema import codec
-from warden_schema.frame import Reader
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import take as _take
 from warden_schema.loops import tell as _tell
@@ -33,7 +34,8 @@ _RESERVE = const(48)  # as in uplink
 _UNKNOWN = const(-0x40000000)
 _MOST = const(0x3FFFFFFF)
 
-# A reader's marks, as in `frame`.
+# What `loops.take` works on: a reader's marks, as in `frame`.
+_ROOM = const(2)
 _BAD = const(3)
 _LENGTH = const(4)
 _FOUND = const(5)
@@ -46,6 +48,7 @@ _SEQ = const(9)
 _REQUEST_ID = const(9)
 _REQUESTED = const(10)
 _ARGUMENTS = const(11)
+_MARKS = const(20)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -101,10 +104,10 @@ class Session:
             self.add(table)
         self.handler_of = handler_of  # operation -> function of its arguments, or None
         self._hear = heard  # called with the host's id and "found", "alive", "lost" or "gone"
-        reader = Reader(_MAX_REQUEST)
-        self._payload = reader.payload
-        self._marks = reader.marks
-        self._cursor = codec.Cursor(reader.payload)
+        self._payload = bytearray(_MAX_REQUEST + 2)  # and its CRC
+        self._marks = array("i", [0] * _MARKS)
+        self._marks[_ROOM] = _MAX_REQUEST + 2
+        self._cursor = codec.Cursor(self._payload)
         self.chunk = bytearray(_CHUNK)
         self.hosts = None  # those that have something here, once there is a policy
         self._heard_s = 0

@@ -368,8 +368,12 @@ def renew(values, s: int, ms: int, busy: int, sent: int, threads, network) -> No
 
     busy: the agent's own µs since the last one; sent: bytes on the wire modulo 2**16, -1 without a
     link; threads, network: array("i") of the figures that are counted elsewhere. With the cost of
-    the sample before, -1 for none, the interval is set so that it keeps to the budget: see
-    `device/warden/governor.py`. The next sample is due an interval after this one was.
+    the sample before, -1 for none, the interval is set so that it keeps to the budget, a share of
+    the core: what a sample costs, divided by the interval, must fit into what the rest of the agent
+    (reading the link, answering it) leaves of it, a quarter of it at least: that rest does not get
+    smaller when samples are taken more seldom. A 16th of the budget is kept for what the agent
+    cannot time, because it is before its first look at the clock or after its last: the call of a
+    poll, and its return. The next sample is due an interval after this one was.
     """
     period = s - values[0]
     period = 1 << 29 if period > _LONGEST_S else period * 1000 + ms - values[1]

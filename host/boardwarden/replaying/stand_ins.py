@@ -230,7 +230,7 @@ class Agent:
         self.capabilities = Capabilities()
         self.sampler = load("sampler").Sampler()
         self.values = self.sampler.values
-        self.governor = load("governor").Governor(self.values, 1000)
+        load("limits").want(self.values, 0, 1000)
         self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
         self.policy: Any = self  # whom the sampler has look at a sample

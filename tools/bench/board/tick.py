@@ -12,7 +12,7 @@ from meter import measure, measure_each, nothing, tell
 from micropython import heap_lock, heap_unlock
 
 import warden
-from warden.sampler import PARTS
+from warden.costs import PARTS, parts
 from warden_schema import frame
 
 agent, line = started()
@@ -116,9 +116,9 @@ wire, payload = uplink.wire, uplink.payload
 agent.clock.s = agent.clock.s // 60 * 60 + 65  # no minute ends in what follows
 quiet()
 measure("part_gc_mem_free", gc.mem_free)
-parts = agent.sampler.parts()
+functions = parts(agent)
 for name in PARTS:
-    measure("part_" + name, parts[name], next_second if name == "history" else hear)
+    measure("part_" + name, functions[name], next_second if name == "history" else hear)
 measure("part_policy_tick", policy.tick)
 measure("part_encode", lambda: agent.sample.encode(0, uplink))
 measure("part_encode_whole", lambda: agent.sample.encode(0, uplink), whole)
