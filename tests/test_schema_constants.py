@@ -27,9 +27,11 @@ _OTHER_MEANING = {
 
 
 def _constants(file: Path) -> dict[str, int]:
-    return {
-        name: eval(value, {"__builtins__": {}}) for name, value in _CONST.findall(file.read_text())
-    }
+    found: dict[str, int] = {}
+    for name, value in _CONST.findall(file.read_text()):  # some are made of others
+        others = {f"_{other}": known for other, known in found.items()}
+        found[name] = eval(value, {"__builtins__": {}}, others)
+    return found
 
 
 FILES = sorted([*(REPO / "device/warden").glob("*.py"), *Path(ids.__file__).parent.glob("*.py")])

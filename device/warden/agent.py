@@ -4,28 +4,30 @@ from array import array
 
 from micropython import const
 
+# By their whole names, which are so in flash: of relative ones they would be made in the heap.
+from warden.capabilities import Capabilities
+from warden.clock import Clock
+from warden.history import History
+from warden.host_session import Session
+from warden.limits import check_budget, want
+from warden.load import Load
+from warden.memory import Memory
+from warden.network import install as _watch_network
+from warden.sample_table import Sample
+from warden.sampler import Sampler
+from warden.storage import Storage
+from warden.tables import Hello, StorageTable
+from warden.threads import Locks
+from warden.threads import install as _count_threads
+from warden.uplink import Uplink
 from warden_schema.loops import look as _look
-
-from . import network, threads
-from .capabilities import Capabilities
-from .clock import Clock
-from .history import History
-from .host_session import Session
-from .limits import check_budget, want
-from .load import Load
-from .memory import Memory
-from .sample_table import Sample
-from .sampler import Sampler
-from .storage import Storage
-from .tables import Hello, StorageTable
-from .uplink import Uplink
 
 VERSION = "0.1.0"
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 
-_DUE = b"\x01"  # in the clock's news
+_DUE = const(b"\x01")  # in the clock's news
 _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
@@ -102,13 +104,13 @@ class Agent:
         self.sleep_ms = board.sleep_ms
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
-        self.threads = threads.install()
-        self.locks = threads.Locks(self.threads.available)
+        self.threads = _count_threads()
+        self.locks = Locks(self.threads.available)
         new_gate = new_lock = _nothing
         if self.threads.available:
             new_gate, new_lock = self.locks.gate, self.locks.lock
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
-        self.network = network.install()
+        self.network = _watch_network()
         self._news = self.clock.news
         self._resting = array("i", [0] * _WORDS)
         self._resting[_MASK] = _mask_of(board.ticks_diff)
@@ -126,14 +128,7 @@ class Agent:
         self.history = History(values)
         self.boot_id = board.random_30()
         self.sample = Sample(values)
-        self.identity = (
-            board.machine()[:40],
-            board.firmware()[:24],
-            board.port()[:16],
-            board.unique_id() or b"",
-            board.reset_cause(),
-            VERSION,
-        )
+        self.identity = board.identity() + (VERSION,)
         self.capabilities = Capabilities(self)
         self.faults = values[_FAULTS] = 0  # exceptions inside the agent itself
         self.link = link

@@ -2,10 +2,11 @@
 
 from micropython import const
 
-from . import hal
-from .agent import Agent
-from .limits import check_limits
-from .run import Runner
+# By their whole names: see `agent`.
+from warden.agent import Agent
+from warden.hal import detect
+from warden.limits import check_limits
+from warden.run import Runner
 
 _ACTIVE = const(1)
 
@@ -44,7 +45,7 @@ def start(
     """
     global _runner, _step
     if _runner is None:
-        board = hal.detect()
+        board = detect()
         limits = check_limits(
             max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
         )

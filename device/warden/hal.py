@@ -2,7 +2,7 @@
 
 import sys
 
-from .hal_stock import Stock, module
+from warden.hal_stock import Stock, module
 
 
 def detect():

@@ -57,7 +57,7 @@ _FAILED = const(3)
 _DENIED = const(4)
 _NOT_FOUND = const(5)
 
-_DUE = b"\x01"  # in a table's flags, and in the clock's news
+_DUE = const(b"\x01")  # in a table's flags, and in the clock's news
 # In the sample.
 _DROPPED_FRAMES = const(18)
 _SKIPPED_FRAMES = const(19)

@@ -25,7 +25,7 @@ CLEAR = const(0)
 WARN = const(1)
 CRITICAL = const(2)
 
-_LEVELS = ("clear", "warn", "critical")
+_LEVELS = const(("clear", "warn", "critical"))
 
 TELL = const(0)  # events only
 PROTECT = const(1)  # what `ladder` does

@@ -23,9 +23,10 @@ def install():
 
 
 class Network:
-    """`connected`, `rssi_dbm`, `sent`, `received`: None where nobody can tell.
+    """words: array("i") of what a sample tells, _UNKNOWN where nobody can.
 
-    words: array("i") of these, in this order, as a sample tells them.
+    Connected: 1 or 0; the signal's strength in dBm; bytes sent and received by sockets that are
+    counted, modulo 2**30.
     """
 
     def __init__(self):
@@ -59,30 +60,6 @@ class Network:
 
         sys.modules["network"] = StandIn(module, self, WLAN=Wlan(make, self))
 
-    @property
-    def connected(self):
-        """1 or 0, None if that is not known."""
-        return self._figure(_CONNECTED)
-
-    @property
-    def rssi_dbm(self):
-        """The signal's strength."""
-        return self._figure(_RSSI_DBM)
-
-    @property
-    def sent(self):
-        """Bytes by sockets that are counted, modulo 2**30."""
-        return self._figure(_SENT)
-
-    @property
-    def received(self):
-        """The same of what came."""
-        return self._figure(_RECEIVED)
-
-    def _figure(self, place):
-        figure = self.words[place]
-        return None if figure == _UNKNOWN else figure
-
     def read(self):
         """Bring the WLAN's state up to now; some ports ask the radio for it, so not every tick."""
         wlan = self.wlan
@@ -90,7 +67,7 @@ class Network:
             return
         try:
             self.words[_CONNECTED] = 1 if wlan.isconnected() else 0
-            self.words[_RSSI_DBM] = wlan.status("rssi") if self.connected else _UNKNOWN
+            self.words[_RSSI_DBM] = wlan.status("rssi") if self.words[_CONNECTED] else _UNKNOWN
         except (OSError, ValueError, TypeError):  # not a station, or the port does not tell
             self.words[_RSSI_DBM] = _UNKNOWN
 

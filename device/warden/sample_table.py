@@ -28,9 +28,9 @@ _WORDS = const(67)
 
 # Places in the sample: those of which a change is told by a whole one, and those of
 # ids.DELTA_VALUES, in their order.
-_LASTING_PLACES = b"\x02\x03\x16\x17"
-_OTHERS = b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
-_PLACES = _LASTING_PLACES + _OTHERS
+_PLACES = const(
+    b"\x02\x03\x16\x17\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
+)
 
 
 class Sample(Table):

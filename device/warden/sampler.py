@@ -133,9 +133,9 @@ class Sampler:
             return
         self._network_s = s + _NETWORK_PERIOD_S
         network = self._agent.network
-        connected = network.connected
+        connected = network.words[0]
         network.read()
-        if connected != network.connected or (connected is None and network.wlan is not None):
+        if connected != network.words[0] or (connected == _UNKNOWN and network.wlan is not None):
             self.unknown = -1  # why there is no RSSI may be another reason now
 
     def read_storage(self):

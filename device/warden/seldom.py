@@ -5,6 +5,8 @@ In the heap a function that is there takes some forty bytes, used or not.
 
 from .api import _agent_runner, _policy
 
+TELL, PROTECT, RESET = range(3)  # what a threshold does
+
 
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.report.trends`."""

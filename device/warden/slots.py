@@ -33,7 +33,7 @@ ADMITTING = const(4)  # has a place, and its memory is being looked for
 ENDED = const(5)
 
 
-_HAS_PLACE = b"\x00\x01\x01\x00\x01\x00"  # by state
+_HAS_PLACE = const(b"\x00\x01\x01\x00\x01\x00")  # by state
 _UNTOLD = (0, "")  # how far an operation is, in permille, and a few words: by itself
 
 
