@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -180,3 +181,11 @@ def test_the_schema_imports_neither() -> None:
             if isinstance(node, ast.ImportFrom):
                 top = (node.module or "").partition(".")[0]
                 assert top in {"micropython", "warden_schema", "typing", "array", ""}, file
+
+
+def test_the_board_names_its_modules_whole():
+    """Of a relative import the whole name would be made when it runs, and stay in the heap."""
+    relative = re.compile(r"^\s*from \.", re.MULTILINE)
+    files = sorted((REPO / "device").rglob("warden/*.py"))
+    assert len(files) > 40
+    assert [file.name for file in files if relative.search(file.read_text("utf-8"))] == []

@@ -1,6 +1,5 @@
 """warden: the agent on the board. It measures, keeps, tells, decides, and needs nobody for it."""
 
-# By their whole names: see `agent`.
 from warden.api import allocate, begin, can_execute, operation, poll, start, status, stop
 from warden.errors import Denied, Preempted, Stopped, TimedOut
 

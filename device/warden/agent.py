@@ -4,7 +4,6 @@ from array import array
 
 from micropython import const
 
-# By their whole names, which are so in flash: of relative ones they would be made in the heap.
 from warden.capabilities import Capabilities
 from warden.clock import Clock
 from warden.history import History
@@ -383,7 +382,7 @@ class Agent:
         self._making.acquire(1)
         try:
             if self.policy is None:
-                from .policy import Policy
+                from warden.policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
                 self._news[0] = 1  # from now on there are ends in time
@@ -395,7 +394,7 @@ class Agent:
 
     def _handler_of(self, request):
         """Return what carries out a host's request; made at the first one."""
-        from .asked import Asked
+        from warden.asked import Asked
 
         find = Asked(self).handlers.get
         self.session.handler_of = find

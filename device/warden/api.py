@@ -2,7 +2,6 @@
 
 from micropython import const
 
-# By their whole names: see `agent`.
 from warden.agent import Agent
 from warden.hal import detect
 from warden.limits import check_limits
@@ -51,7 +50,7 @@ def start(
         )
         agent = Agent(board, interval_ms, _link_from(link, board), limits, budget_permille)
         if board.policy_kept():
-            from .kept import restore
+            from warden.kept import restore
 
             restore(agent)
         runner = Runner(agent)
@@ -78,7 +77,7 @@ def poll():
 
 def status():
     """Return the newest figures as a dict, see `warden.report.status`."""
-    from .report import status as told
+    from warden.report import status as told
 
     return told(_agent_runner().agent)
 
@@ -115,7 +114,7 @@ def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session
     so far; wait_ms: for a place. Entering raises `Denied`. Inside a task of asyncio use
     `async with`: a plain one cannot wait there.
     """
-    from .guard import Guard
+    from warden.guard import Guard
 
     return Guard(_policy(), (name, priority, timeout_ms, memory, wait_ms, session))
 
@@ -158,6 +157,6 @@ def _link_from(link, board):
         return board.default_link()
     if hasattr(link, "waitable"):
         return link
-    from .link_stream import StreamLink
+    from warden.link_stream import StreamLink
 
     return StreamLink(link)

@@ -5,7 +5,7 @@ What a host allocates and begins belongs to its session, which ends when it has 
 
 from micropython import const
 
-from .errors import Denied, Preempted
+from warden.errors import Denied, Preempted
 
 _PING = const(0)
 _START_MONITORING = const(1)
@@ -60,12 +60,12 @@ class Asked:
         pass
 
     def _cost(self):
-        from .costs import cost
+        from warden.costs import cost
 
         return cost(self._agent)
 
     def _history_read(self, tier, metric, stat):
-        from .columns import read
+        from warden.columns import read
 
         return read(self._agent, tier, metric, stat)
 
@@ -80,7 +80,7 @@ class Asked:
         return max(0, used - memory.live)
 
     def _kept(self):
-        from .kept import of
+        from warden.kept import of
 
         return of(self._agent)
 

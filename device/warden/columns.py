@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from .sampler import shift_for
+from warden.sampler import shift_for
 
 _METRICS = const(4)
 _STATS = const(3)

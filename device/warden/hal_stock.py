@@ -59,8 +59,9 @@ class Stock:
         reset_cause = None
         if hasattr(machine, "reset_cause"):
             cause = machine.reset_cause()
+            known = dir(machine)  # to ask for a name that is not there would put it into the heap
             for name in ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"):
-                if getattr(machine, name + "_RESET", None) == cause:
+                if name + "_RESET" in known and getattr(machine, name + "_RESET") == cause:
                     reset_cause = name.lower()
                     break
         name = implementation._machine.split(" with ")[0][:40]
@@ -159,6 +160,6 @@ class Stock:
         """Return the link over stdin and stdout, or None where they cannot be polled."""
         if module("select") is None or not hasattr(sys.stdout, "buffer"):
             return None
-        from .link_stream import StreamLink
+        from warden.link_stream import StreamLink
 
         return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

@@ -9,12 +9,11 @@ from array import array
 
 from micropython import const
 
+from warden.errors import Denied
 from warden_schema import codec
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import take as _take
 from warden_schema.loops import tell as _tell
-
-from .errors import Denied
 
 _REFUSED = const(2)
 _SYNCED = const(5)

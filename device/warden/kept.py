@@ -10,12 +10,11 @@ import os
 
 from micropython import const
 
+from warden.errors import Denied
+from warden.levels import Thresholds
+from warden.limits import check_budget, check_limits
 from warden_schema import codec
 from warden_schema.loops import crc16
-
-from .errors import Denied
-from .levels import Thresholds
-from .limits import check_budget, check_limits
 
 _VERSION = const(1)
 _MAX_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590

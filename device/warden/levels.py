@@ -9,9 +9,8 @@ from array import array
 
 from micropython import const
 
+from warden.figures import FALLING, MADE_SELDOM, METRICS, PLACES
 from warden_schema.loops import crossed as _crossed
-
-from .figures import FALLING, MADE_SELDOM, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
 _UPTIME_S = const(0)  # in the sample

@@ -43,7 +43,7 @@ class Network:
             self._stand_in(network)
 
     def _stand_in(self, module):
-        from .stand_in import StandIn
+        from warden.stand_in import StandIn
 
         make = module.WLAN
         station = getattr(module, "STA_IF", 0)
@@ -73,7 +73,7 @@ class Network:
 
     def count(self, sock):
         """Return `sock`, wrapped so that its bytes are counted."""
-        from .counted_socket import Counted
+        from warden.counted_socket import Counted
 
         words = self.words
         if words[_SENT] == _UNKNOWN:

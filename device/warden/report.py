@@ -2,9 +2,8 @@
 
 from micropython import const
 
+from warden.columns import column, scale, step_s, tier_for
 from warden_schema import trend
-
-from .columns import column, scale, step_s, tier_for
 
 _UNKNOWN = const(-0x40000000)
 

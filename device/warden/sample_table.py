@@ -8,9 +8,8 @@ from array import array
 
 from micropython import const
 
+from warden.tables import Table
 from warden_schema.loops import tell as _tell
-
-from .tables import Table
 
 _VALUES = const(24)
 _DROPPED_FRAMES = const(18)

@@ -3,14 +3,14 @@
 In the heap a function that is there takes some forty bytes, used or not.
 """
 
-from .api import _agent_runner, _policy
+from warden.api import _agent_runner, _policy
 
 TELL, PROTECT, RESET = range(3)  # what a threshold does
 
 
 def trends(period_ms):
     """Return the trends of the last period_ms, see `warden.report.trends`."""
-    from .report import trends as told
+    from warden.report import trends as told
 
     return told(_agent_runner().agent, period_ms)
 
@@ -22,7 +22,7 @@ def start_monitoring(interval_ms, budget_permille=None):
 
 def cost():
     """Take a sample; return a dict of what each part of it cost, in µs."""
-    from .costs import PARTS, cost
+    from warden.costs import PARTS, cost
 
     return dict(zip(PARTS, cost(_agent_runner().agent)))
 
@@ -49,7 +49,7 @@ def allocations():
 
 def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
-    from .guard import guarded
+    from warden.guard import guarded
 
     return guarded(_policy, (name, priority, timeout_ms, memory, wait_ms, session))
 

@@ -9,10 +9,9 @@ from array import array
 
 from micropython import const
 
+from warden.errors import Denied, Preempted, TimedOut
+from warden.timed import FREE, NEVER, Timed, end_in, soonest_ms
 from warden_schema import codec
-
-from .errors import Denied, Preempted, TimedOut
-from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _MAX_OPERATIONS = const(8)

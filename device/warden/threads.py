@@ -94,7 +94,7 @@ class Threads:
         self._stand_in(_thread)
 
     def _stand_in(self, module):
-        from .stand_in import StandIn
+        from warden.stand_in import StandIn
 
         lock = module.allocate_lock()
         start = module.start_new_thread
