@@ -80,12 +80,13 @@ def _but(folder, *left_out):
 
 
 _opt = 0 if options.lines else 3
-# The host reads `ids.py`; the board's code has its names and numbers. Of the loops it has one twin.
+# The host reads `ids.py`; the board's code has its names and numbers. Nor does it use `frame.py`,
+# but the loops below it. Of these it has one twin.
 _loops = "plain.py" if _viper() else "fast.py"
 package("warden", opt=_opt)
 package(
     "warden_schema",
-    files=_but("../shared_schema/warden_schema", "ids.py", _loops),
+    files=_but("../shared_schema/warden_schema", "ids.py", "frame.py", _loops),
     base_path="../shared_schema",
     opt=_opt,
 )

@@ -77,12 +77,14 @@ def stop_all() -> None:
 class UnixBoard:
     """MicroPython's unix port as a subprocess, in an empty working directory."""
 
-    def __init__(self, program: str, path: list[Path]) -> None:
+    def __init__(self, program: str, path: list[Path], before: str = "") -> None:
         self.program = program
+        self.before = before  # a text that is run first
         self.path = ":".join([*map(str, path), ".frozen"])  # .frozen: its asyncio
 
     def run(self, file: Path, timeout: float) -> str:
         code = f"import sys, harness; sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
+        code = self.before + code
         env = {**os.environ, "MICROPYPATH": self.path}
         late = ""
         with (
@@ -137,6 +139,9 @@ class QemuBoard:
         repl = RawRepl(pty)
         try:
             repl.enter()
+            _, error = repl.execute(_FRAME, timeout=10)
+            if error:
+                return f"in frame.py:\n{error}"
             for name in _helpers(file.read_text() + "\nimport harness\n"):
                 source = (HERE / f"{name}.py").read_text()
                 _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
@@ -160,6 +165,12 @@ exec({source!r}, _names)
 for _name in _names: setattr(_module, _name, _names[_name])
 sys.modules[{name!r}] = _module
 """
+
+# Not frozen: only tests and the host use it.
+_FRAME = _AS_MODULE.format(
+    name="warden_schema.frame", source=(REPO / "shared_schema/warden_schema/frame.py").read_text()
+)
+_FRAME += "import warden_schema\nwarden_schema.frame = _module\n"
 
 
 def _helpers(source: str) -> list[str]:
@@ -187,7 +198,7 @@ def _unix() -> UnixBoard:
 
 def _frozen(target: str) -> UnixBoard:
     # Neither device/ nor shared_schema/ is on the path: what runs is what was frozen.
-    return UnixBoard(str(_build(target)), [HERE])
+    return UnixBoard(str(_build(target)), [HERE], _FRAME)
 
 
 def _qemu(target: str) -> QemuBoard:

@@ -161,15 +161,8 @@ class FakeBoard:
 
         time.sleep(ms / 1000)
 
-    def machine(self):
-        return "fake"
-
-    firmware = port = machine
-
-    def unique_id(self):
-        return None
-
-    reset_cause = unique_id
+    def identity(self):
+        return "fake", "fake", "fake", b"", None
 
     def random_30(self):
         return 1234

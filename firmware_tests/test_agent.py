@@ -6,6 +6,7 @@ import sys
 from harness import has_module, no_heap, raises
 from rig import FakeLine, SilentLine, board, framed, in_next_sample, turn
 from warden.agent import Agent
+from warden.columns import column, newest_s, read
 from warden.report import status, trends
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
@@ -122,7 +123,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     with no_heap():
         agent.step()
     assert agent.faults == 0
-    assert agent.history.newest_s(2) >= 7200
+    assert newest_s(agent.history, 2) >= 7200
 
 
 def test_a_keepalive_allocates_nothing():
@@ -152,7 +153,7 @@ def test_it_does_the_same_with_nobody_with_a_stalled_and_with_a_lying_host():
             agent.step()
     for agent in agents:
         assert agent.values[0] >= 1
-        assert any([value != 0xFFFF for value in agent.history.column(0, 0, 1)])
+        assert any([value != 0xFFFF for value in column(agent.history, 0, 0, 1)])
         assert agent.faults == 0
     assert agents[1].sample.dropped >= 2
 
@@ -191,7 +192,7 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
     line.hear(64, 1, 0, 77)
     line.hear(67, 77, 0, 1, [40])
     turn(agent)
-    assert agent.governor.interval_ms == 40
+    assert agent.values[33] == 40
     assert _told(line, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):
         line.hear(67, 77, number, 1, arguments)
@@ -199,7 +200,7 @@ def test_monitoring_starts_stops_and_changes_over_the_line():
         assert _told(line, 7)[0][2:] == [number, 2, None], arguments
     line.hear(67, 77, 8, 2, [])
     agent.step(True)
-    assert agent.governor.interval_ms == 0
+    assert agent.values[33] == 0
     samples = _told(line, 3)
     assert samples and samples[-1][2][2] == 0
     _wait(agent, 60)
@@ -215,12 +216,12 @@ def test_history_is_read_over_the_line():
     agent.step()
     line.hear(67, 77, 0, 3, [0, 0, 1])
     turn(agent)
-    newest_s, step_s, scale, data = _told(line, 7)[0][4]
-    assert (newest_s, step_s, len(data)) == (1, 1, 120)
+    newest, step_s, scale, data = _told(line, 7)[0][4]
+    assert (newest, step_s, len(data)) == (1, 1, 120)
     live = (data[-2] | data[-1] << 8) * scale
     assert 0 <= agent.memory.total - live < agent.memory.total
     for wrong in ([3, 0, 1], [0, 4, 1], [0, 0, 3], [-1, 0, 0], ["0", 0, 0], [0, 0], [None, 0, 0]):
-        raises((TypeError, ValueError), agent.sampler.history_read, *wrong)
+        raises((TypeError, ValueError), read, agent, *wrong)
 
 
 def test_trends_of_a_young_board_claim_nothing():

@@ -4,22 +4,32 @@ from array import array
 
 from harness import no_heap, raises
 from loops_rig import Beginning
-from warden.governor import Governor
+from warden.limits import check_budget, want
 from warden.sampler import Sampler
 from warden_schema import loops
 
 _COST_US = 30
 _BUSY_US = 8  # in `resting`
+_BUDGET = 31
+_INTERVAL = 33
 _ONE = array("i", [1])
 _FOUR = array("i", [0] * 4)
 
 
-class Governed(Governor):
-    """A governor, and samples that cost what a test says."""
+class Governed:
+    """A sample's words, which are governed, and samples that cost what a test says."""
 
     def __init__(self, budget_permille):
-        super().__init__(Sampler().values, budget_permille)
+        self.state = Sampler().values
+        self.state[_BUDGET] = check_budget(budget_permille)
         self._beginning = Beginning(self.state, 0, 0, 0, -1, _ONE, _FOUR)
+
+    def want(self, interval_ms, budget_permille=None):
+        want(self.state, interval_ms, budget_permille)
+
+    @property
+    def interval_ms(self):
+        return self.state[_INTERVAL]
 
     def sampled(self, cost_us, busy_us, period_ms):
         """Tell what a sample cost, and begin the next one."""

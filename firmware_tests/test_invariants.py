@@ -3,6 +3,7 @@
 from harness import raises
 from rig import FakeLine
 from virtual_board import Rig
+from warden.columns import column
 from warden.errors import Denied
 
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
@@ -86,7 +87,7 @@ def _what_happens(link):
     low.complete()
     pass_seconds(3)
     answers.append(policy.operations.all() == [])
-    history = [list(rig.agent.history.column(0, metric, 1))[-10:] for metric in range(4)]
+    history = [list(column(rig.agent.history, 0, metric, 1))[-10:] for metric in range(4)]
     return events, answers, history
 
 

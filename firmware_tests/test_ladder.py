@@ -268,7 +268,7 @@ def _next_sample_in(agent):
 def test_while_it_lasts_no_budget_keeps_it_from_looking():
     rig = Rig()
     rig.live(500)
-    rig.agent.governor.state[34] = 8_000_000  # µs: what a sample costs
+    rig.agent.values[34] = 8_000_000  # µs: what a sample costs
     rig.live(500)
     assert _next_sample_in(rig.agent) > 1000
     rig.board.ticks.pass_ms(60_000)

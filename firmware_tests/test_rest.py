@@ -5,6 +5,7 @@ from rig import FakeLine, FakeTicks, in_next_sample, turn
 from virtual_board import Rig, VirtualBoard
 from warden.agent import Agent
 from warden.clock import mask_of
+from warden.costs import PARTS, cost
 
 _BUSY_US = 8  # in `resting`
 
@@ -298,9 +299,8 @@ def test_what_a_sample_costs_is_told_in_the_order_of_its_parts():
     board = VirtualBoard(0)
     agent = Agent(board, 1000, None)
     in_next_sample(agent, lambda: board.ticks.pass_ms(7))
-    parts = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
-    assert agent.sampler.cost() == [7000 if part == "network" else 0 for part in parts]
-    assert agent.sampler.costs() == {part: 0 for part in parts}
+    assert cost(agent) == [7000 if part == "network" else 0 for part in PARTS]
+    assert cost(agent) == [0] * len(PARTS)
 
 
 def test_a_sample_waits_for_the_end_of_the_frame_before_it():

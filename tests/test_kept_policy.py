@@ -60,8 +60,8 @@ def policy_of(agent):
     ]
     quotas = [ask(agent, ids.QUOTA, place) for place in range(len(policy.sessions.quotas))]
     return Policy(
-        agent.governor.wanted_ms / 1000,
-        agent.governor.budget_permille / 1000,
+        agent.values[32] / 1000,
+        agent.values[31] / 1000,
         rows.limits(policy.limits()),
         in_order(thresholds),
         tuple(SessionQuota(*row[:4], row[4] and row[4] / 1000) for row in quotas),

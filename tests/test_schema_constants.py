@@ -19,6 +19,7 @@ _OTHER_MEANING = {
     ("history", "METRICS"): "how many there are",
     ("history", "TIERS"): "how many there are",
     ("capabilities", "STORAGE"): "its place; compared below",
+    ("columns", "STORAGE"): "a metric of the history",
     **{(file, "STORAGE"): "a resource, not a message" for file in ("leases", "policy", "sessions")},
     ("frame", "DELIMITER"): "compared below",
     ("frame", "ESCAPE"): "compared below",
@@ -26,9 +27,11 @@ _OTHER_MEANING = {
 
 
 def _constants(file: Path) -> dict[str, int]:
-    return {
-        name: eval(value, {"__builtins__": {}}) for name, value in _CONST.findall(file.read_text())
-    }
+    found: dict[str, int] = {}
+    for name, value in _CONST.findall(file.read_text()):  # some are made of others
+        others = {f"_{other}": known for other, known in found.items()}
+        found[name] = eval(value, {"__builtins__": {}}, others)
+    return found
 
 
 FILES = sorted([*(REPO / "device/warden").glob("*.py"), *Path(ids.__file__).parent.glob("*.py")])
@@ -65,11 +68,13 @@ def test_every_capability_has_its_place():
 
 
 def test_history_has_the_schemas_shape():
-    source = (REPO / "device/warden/history.py").read_text()
+    source = (REPO / "device/warden/columns.py").read_text()
     assert f"_STEPS = {tuple(step for step, _ in ids.TIERS)}" in source
     assert f"_SLOTS = {tuple(slots for _, slots in ids.TIERS)}" in source
-    assert _constants(REPO / "device/warden/history.py")["METRICS"] == len(ids.METRICS)
-    assert _constants(REPO / "device/warden/history.py")["NONE"] == ids.NO_VALUE
+    for module in ("history", "columns"):
+        assert _constants(REPO / f"device/warden/{module}.py")["METRICS"] == len(ids.METRICS)
+        assert _constants(REPO / f"device/warden/{module}.py")["NONE"] == ids.NO_VALUE
+    assert _constants(REPO / "device/warden/forecast.py")["METRICS"] == len(ids.METRICS)
     report = (REPO / "device/warden/report.py").read_text()
     assert "_METRICS = (" + ", ".join(f'"{name}"' for name in ids.METRICS) + ")" in report
 
@@ -87,6 +92,15 @@ def test_the_escaped_bytes_are_the_documented_ones():
     assert inner["CONTROLS"] == sum(1 << byte for byte in frame.ESCAPED_CONTROLS)
 
 
+def test_a_session_has_the_marks_of_a_reader():
+    inner = _constants(Path(frame.__file__))
+    session = _constants(REPO / "device/warden/host_session.py")
+    for name in ("ROOM", "BAD", "LENGTH", "MARKS"):
+        assert session[name] == inner[name], name
+    assert (session["FOUND"], session["ITEMS"]) == (frame.FOUND, frame.ITEMS)
+    assert session["KIND"] == frame.FIRST
+
+
 def test_the_parts_of_a_samples_cost_are_the_schemas():
-    source = (REPO / "device/warden/sampler.py").read_text()
+    source = (REPO / "device/warden/costs.py").read_text()
     assert f"PARTS = {ids.COST_PARTS}".replace("'", '"') in " ".join(source.split())

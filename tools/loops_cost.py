@@ -22,7 +22,9 @@ _OPTIONS = (
     *("-icount", "shift=5", "-serial", "pty", "-serial", "pty"),
 )
 _NS_AN_INSTRUCTION = 32
+# What is not frozen.
 _PLAIN = REPO / "shared_schema" / "warden_schema" / "plain.py"
+_FRAME = REPO / "shared_schema" / "warden_schema" / "frame.py"
 _PROGRAM = """
 import machine, micropython
 from array import array
@@ -30,7 +32,9 @@ from warden import hal
 from warden.sample_table import Sample
 from warden.uplink import Uplink
 import plain
-from warden_schema import codec, fast, frame, loops
+from warden_schema import codec, fast
+import frame, warden
+inside_frame = _names  # what its functions see
 hal.detect()
 _mem = machine.mem32
 
@@ -107,7 +111,8 @@ def cost(name, fn):
 
 for kind in (plain, fast):
     frame._crc16, frame._seal, frame._take = kind.crc16, kind.seal, kind.take
-    loops.tell = kind.tell
+    inside_frame.update({'_seal': kind.seal, '_take': kind.take})
+    warden.uplink._seal, warden.sample_table._tell = kind.seal, kind.tell
     cost('CRC of 33 bytes', crc)
     cost('CRC and escapes of 33 bytes', seal)
     cost('frame.encode() of a payload of 40 bytes', encode)
@@ -149,7 +154,8 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
-            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))  # not frozen
+            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))
+            execute(repl, AS_MODULE.format(name="frame", source=_FRAME.read_text()))
             output, error = repl.execute(_PROGRAM, timeout=60)
         except (ReplError, ProgramFailed) as why:
             raise BuildError(str(why)) from None

@@ -4,36 +4,39 @@ from array import array
 
 from micropython import const
 
+from warden.capabilities import Capabilities
+from warden.clock import Clock, mask_of
+from warden.history import History
+from warden.host_session import Session
+from warden.limits import check_budget, want
+from warden.load import Load
+from warden.memory import Memory
+from warden.network import install as _watch_network
+from warden.sample_table import Sample
+from warden.sampler import Sampler
+from warden.storage import Storage
+from warden.tables import Hello, StorageTable
+from warden.threads import Locks
+from warden.threads import install as _count_threads
+from warden.uplink import Uplink
 from warden_schema.loops import turn as _turn
-
-from . import network, threads
-from .capabilities import Capabilities
-from .clock import Clock, mask_of
-from .governor import Governor
-from .history import History
-from .host_session import Session
-from .load import Load
-from .memory import Memory
-from .sample_table import Sample
-from .sampler import Sampler
-from .storage import Storage
-from .tables import Hello, StorageTable
-from .uplink import Uplink
 
 VERSION = "0.1.0"
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 
-_DUE = b"\x01"  # in the clock's news
+_DUE = const(b"\x01")  # in the clock's news
 _SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
 
 _BUSY_MS = const(10)
 _NEXT_MS = const(2)
 
 # In the sample's words.
+_INTERVAL_MS = const(2)
 _FAULTS = const(21)
 _COST_US = const(30)
+_BUDGET = const(31)
 _WANTED = const(32)
 _DUE_S = const(40)
 _DUE_MS = const(41)
@@ -83,13 +86,13 @@ class Agent:
         self.sleep_ms = board.sleep_ms
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
-        self.threads = threads.install()
-        self.locks = threads.Locks(self.threads.available)
+        self.threads = _count_threads()
+        self.locks = Locks(self.threads.available)
         new_gate = new_lock = _nothing
         if self.threads.available:
             new_gate, new_lock = self.locks.gate, self.locks.lock
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
-        self.network = network.install()
+        self.network = _watch_network()
         self.news = self.clock.news
         self.resting = array("i", [0] * _WORDS)
         self.resting[_MASK] = mask_of(board.ticks_diff)
@@ -99,7 +102,7 @@ class Agent:
         self._making = self.locks.lock()
         self.sampler = Sampler()
         self.values = values = self.sampler.values
-        self.governor = Governor(values, budget_permille)
+        values[_BUDGET] = check_budget(budget_permille)
         self.memory = Memory(board, self.clock, values)
         self.load = Load(board, values, self.threads.ident)
         self.storage = Storage(board, self.clock)
@@ -107,14 +110,7 @@ class Agent:
         self.history = History(values)
         self.boot_id = board.random_30()
         self.sample = Sample(values)
-        self.identity = (
-            board.machine()[:40],
-            board.firmware()[:24],
-            board.port()[:16],
-            board.unique_id() or b"",
-            board.reset_cause(),
-            VERSION,
-        )
+        self.identity = board.identity() + (VERSION,)
         self.capabilities = Capabilities(self)
         self.faults = values[_FAULTS] = 0  # exceptions inside the agent itself
         self.link = link
@@ -154,7 +150,7 @@ class Agent:
 
     def close(self):
         """Leave everything as it was found."""
-        self.governor.want(0)
+        want(self.values, 0)
         self.load.detach()
         if self.link is not None:
             self.link.close()
@@ -274,7 +270,7 @@ class Agent:
         self._making.acquire(1)
         try:
             if self.policy is None:
-                from .policy import Policy
+                from warden.policy import Policy
 
                 self.policy = Policy(self, self._board, self._limits)
                 self.news[0] = 1  # from now on there are ends in time
@@ -286,7 +282,7 @@ class Agent:
 
     def _handler_of(self, request):
         """Return what carries out a host's request; made at the first one."""
-        from .asked import Asked
+        from warden.asked import Asked
 
         find = Asked(self).handlers.get
         self.session.handler_of = find
@@ -333,7 +329,7 @@ class Agent:
             raise TypeError("interval_ms must be an int")
         if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
             raise ValueError("interval_ms must be 20 to 600000")
-        self.governor.want(interval_ms, budget_permille)
+        want(self.values, interval_ms, budget_permille)
         self.clock.advance()
         self.values[_DUE_S] = self.clock.s
         self.values[_DUE_MS] = self.clock.ms
@@ -342,8 +338,8 @@ class Agent:
 
     def stop_monitoring(self):
         """Take no more samples; the link goes on, and tells so."""
-        self.governor.want(0)
-        self.sampler.stopped()
+        want(self.values, 0)
+        self.values[_INTERVAL_MS] = 0  # the figures say so, too
         self.sample.renew(self._heard())
         self.news[0] = 1
 

@@ -2,10 +2,10 @@
 
 from micropython import const
 
-from . import hal
-from .agent import Agent
-from .limits import check_limits
-from .run import Runner
+from warden.agent import Agent
+from warden.hal import detect
+from warden.limits import check_limits
+from warden.run import Runner
 
 _ACTIVE = const(1)
 
@@ -44,13 +44,13 @@ def start(
     """
     global _runner, _step
     if _runner is None:
-        board = hal.detect()
+        board = detect()
         limits = check_limits(
             max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
         )
         agent = Agent(board, interval_ms, _link_from(link, board), limits, budget_permille)
         if board.policy_kept():
-            from .kept import restore
+            from warden.kept import restore
 
             restore(agent)
         runner = Runner(agent)
@@ -77,41 +77,9 @@ def poll():
 
 def status():
     """Return the newest figures as a dict, see `warden.report.status`."""
-    from .report import status as told
+    from warden.report import status as told
 
     return told(_agent_runner().agent)
-
-
-def trends(period_ms):
-    """Return the trends of the last period_ms, see `warden.report.trends`."""
-    from .report import trends as told
-
-    return told(_agent_runner().agent, period_ms)
-
-
-def start_monitoring(interval_ms, budget_permille=None):
-    """Sample every interval_ms (20 to 600 000) from now on, as far as the budget allows."""
-    _agent_runner().agent.start_monitoring(interval_ms, budget_permille)
-
-
-def cost():
-    """Take a sample; return a dict of what each part of it cost, in µs."""
-    return _agent_runner().agent.sampler.costs()
-
-
-def stop_monitoring():
-    """Take no more samples until `start_monitoring`; the link goes on."""
-    _agent_runner().agent.stop_monitoring()
-
-
-def counted(sock):
-    """Return `sock`, wrapped so that its bytes are counted in the status."""
-    return _agent_runner().agent.network.count(sock)
-
-
-def use_wlan(wlan):
-    """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
-    _agent_runner().agent.network.wlan = wlan
 
 
 def allocate(
@@ -139,11 +107,6 @@ def allocate(
     return lease if policy.hold is None else policy.hold(lease)
 
 
-def allocations():
-    """Return the leases that have not ended, oldest first."""
-    return _policy().ledger.active()
-
-
 def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return a context manager, plain and asynchronous, in which the operation has its place.
 
@@ -151,16 +114,9 @@ def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session
     so far; wait_ms: for a place. Entering raises `Denied`. Inside a task of asyncio use
     `async with`: a plain one cannot wait there.
     """
-    from .guard import Guard
+    from warden.guard import Guard
 
     return Guard(_policy(), (name, priority, timeout_ms, memory, wait_ms, session))
-
-
-def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
-    from .guard import guarded
-
-    return guarded(_policy, (name, priority, timeout_ms, memory, wait_ms, session))
 
 
 def begin(name, **options):
@@ -181,79 +137,11 @@ def can_execute(priority=1):
     return _policy().can_execute(priority)
 
 
-def operations():
-    """Return the operations that have not ended, oldest first."""
-    return _policy().operations.all()
-
-
-def session(name, **quotas):
-    """Open a session with quotas: memory, storage (bytes), operations, ttl_ms; or `Denied`."""
-    return _policy().sessions.open(name, **quotas)
-
-
-def spawn(coro, name=None, priority=1, lease=None):
-    """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
-
-    LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
-    it is held to. `Denied` when there are 16 tasks and threads that are named.
-    """
-    return _policy().meters.spawn(coro, name, priority, lease)
-
-
-def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
-    return _policy().meters.thread(function, args, name)
-
-
-def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
-    """Watch a metric, instead of how it was watched before; without levels, no more.
-
-    metric: a name of `warden.figures.METRICS`; warn, critical: its levels; clear: where it is well
-    again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
-    Changes nothing where a kept policy is in force.
-    """
-    policy = _policy()
-    if not _overruled(policy, "threshold"):
-        policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
-
-
-def thresholds():
-    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
-    return _policy().thresholds.all()
-
-
-def on_trim(function):
-    """Call function(level) when memory is short, 1 for warn, 2 for critical; it returns bytes."""
-    _policy().ladder.on_trim(function)
-
-
-def set_limits(**limits):
-    """Set max_operations, operation_timeout_ms, memory_reserve_permille or overrun_ms.
-
-    Changes nothing where a kept policy is in force.
-    """
-    policy = _policy()
-    if not _overruled(policy, "limits"):
-        policy.set_limits(**limits)
-
-
-def on(event, function):
-    """Call function(event) when it happens: "lease", "threshold" …, None for any.
-
-    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
-    """
-    _policy().events.on(event, function)
-
-
 def _policy():
     global _made
     if _made is None:
         _made = _agent_runner().agent.decide()
     return _made
-
-
-def _overruled(policy, what):
-    return policy.kept is not None and policy.kept.overrules(what)
 
 
 def _agent_runner():
@@ -269,6 +157,6 @@ def _link_from(link, board):
         return board.default_link()
     if hasattr(link, "waitable"):
         return link
-    from .link_stream import StreamLink
+    from warden.link_stream import StreamLink
 
     return StreamLink(link)

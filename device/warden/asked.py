@@ -5,7 +5,7 @@ What a host allocates and begins belongs to its session, which ends when it has 
 
 from micropython import const
 
-from .errors import Denied, Preempted
+from warden.errors import Denied, Preempted
 
 _PING = const(0)
 _START_MONITORING = const(1)
@@ -39,7 +39,7 @@ class Asked:
             _PING: self._ping,
             _START_MONITORING: agent.start_monitoring,
             _STOP_MONITORING: agent.stop_monitoring,
-            _HISTORY_READ: agent.sampler.history_read,
+            _HISTORY_READ: self._history_read,
             _ALLOCATE: self._allocate,
             _RELEASE: self._release,
             _BEGIN: self._begin,
@@ -60,7 +60,14 @@ class Asked:
         pass
 
     def _cost(self):
-        return self._agent.sampler.cost()
+        from warden.costs import cost
+
+        return cost(self._agent)
+
+    def _history_read(self, tier, metric, stat):
+        from warden.columns import read
+
+        return read(self._agent, tier, metric, stat)
 
     def _collect(self):
         memory = self._agent.memory
@@ -73,7 +80,7 @@ class Asked:
         return max(0, used - memory.live)
 
     def _kept(self):
-        from .kept import of
+        from warden.kept import of
 
         return of(self._agent)
 

@@ -18,6 +18,7 @@ _RESET_CAUSE = const(11)
 _UNIQUE_ID = const(12)
 _TIMER = const(13)
 _PLACES = const(14)
+_UNKNOWN = const(-0x40000000)
 
 # Reasons, from ids.
 _AVAILABLE = const(0)
@@ -74,11 +75,11 @@ class Capabilities:
         elif network.wlan is None:
             wlan = _IMPORTED_EARLY if network.early else _NOT_CONNECTED
         rssi = wlan
-        if wlan == _AVAILABLE and network.rssi_dbm is None:
-            rssi = _NOT_REPORTED if network.connected else _NOT_CONNECTED
+        if wlan == _AVAILABLE and network.words[1] == _UNKNOWN:
+            rssi = _NOT_REPORTED if network.words[0] == 1 else _NOT_CONNECTED
         changed = self._note(_WLAN, wlan)
         changed |= self._note(_RSSI, rssi)
-        counted = _NOT_COUNTED if network.sent is None else _AVAILABLE
+        counted = _NOT_COUNTED if network.words[2] == _UNKNOWN else _AVAILABLE
         return self._note(_NETWORK_BYTES, counted) or changed
 
     def _note(self, place, reason):

@@ -5,7 +5,7 @@ All are integers, in the unit that is named there; None where the board cannot t
 
 from micropython import const
 
-from .forecast import Forecast
+from warden.forecast import Forecast
 
 METRICS = (
     "memory",

@@ -13,7 +13,10 @@ from micropython import const
 from warden_schema.loops import foresee as _foresee
 
 _POINTS = const(12)
+_SLOTS = const(60)
 _TIERS = const(2)  # those of 60 slots
+_METRICS = const(4)
+_STATS = const(3)
 _MEAN = const(1)
 _BEGINS = const(4)  # in `words`: see `plain.foresee`
 _DUE_S = const(6)
@@ -38,8 +41,8 @@ class Forecast:
         self.open_slots = history.open_slots
         self.points = array("i", [0] * _POINTS)
         self.words = array("i", [0] * _WORDS)
-        for tier in range(_TIERS):
-            self.words[_BEGINS + tier] = history.place(tier, metric, _MEAN)
+        for tier in range(_TIERS):  # where its means begin in the ring
+            self.words[_BEGINS + tier] = (tier * _SLOTS * _METRICS + metric) * _STATS + _MEAN
 
     def due_s(self):
         """Return the uptime at which it is looked at again."""

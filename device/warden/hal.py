@@ -2,13 +2,13 @@
 
 import sys
 
-from .hal_stock import Stock, module
+from warden.hal_stock import Stock, module
 
 
 def detect():
     """Return the adapter for this board."""
     if module("time") is None and "mps2-an385" in sys.implementation._machine:
-        from .hal_mps2 import Mps2
+        from warden.hal_mps2 import Mps2
 
         return Mps2()
     return Stock()

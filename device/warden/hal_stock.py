@@ -4,9 +4,11 @@ import gc
 import os
 import sys
 
-_MASK_30 = (1 << 30) - 1
-_NOTE = "warden.note"  # in the directory that the board starts in
-_POLICY = "warden.policy"  # likewise
+from micropython import const
+
+_MASK_30 = const((1 << 30) - 1)
+_NOTE = const("warden.note")  # in the directory that the board starts in
+_POLICY = const("warden.policy")  # likewise
 
 
 def module(name):
@@ -39,36 +41,31 @@ class Stock:
 
     # --- identity -----------------------------------------------------------------------------
 
-    def machine(self):
-        """Return the board's name, as firmware reports it ("… with RP2040" is cut off)."""
-        return sys.implementation._machine.split(" with ")[0]
+    def identity(self):
+        """Return what tells this board from others, in the order of ids.IDENTITY but the agent's.
 
-    def firmware(self):
-        """Return the firmware's version: "1.25.0", "1.29.0-preview"."""
-        version = sys.implementation.version
-        text = ".".join([str(part) for part in version[:3]])
-        return text + "-" + version[3] if len(version) > 3 and version[3] else text
-
-    def port(self):
-        """Return the port: "rp2", "esp32", "linux" (the unix port) …"""
-        return sys.platform
-
-    def unique_id(self):
-        """Return the chip's id, or None where the port has none."""
-        read = getattr(self.machine_module, "unique_id", None)
-        return read() if read else None
-
-    def reset_cause(self):
-        """Return why the board last started, in the words of `machine`'s constants, or None."""
+        The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
+        version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
+        the chip's id, empty where the port has none; why the board last started, in the words of
+        `machine`'s constants, or None.
+        """
+        implementation = sys.implementation
+        version = implementation.version
+        firmware = ".".join([str(part) for part in version[:3]])
+        if len(version) > 3 and version[3]:
+            firmware += "-" + version[3]
         machine = self.machine_module
-        read = getattr(machine, "reset_cause", None)
-        if read is None:
-            return None
-        cause = read()
-        for name in ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"):
-            if getattr(machine, name + "_RESET", None) == cause:
-                return name.lower()
-        return None
+        unique_id = machine.unique_id() if hasattr(machine, "unique_id") else b""
+        reset_cause = None
+        if hasattr(machine, "reset_cause"):
+            cause = machine.reset_cause()
+            known = dir(machine)  # to ask for a name that is not there would put it into the heap
+            for name in ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"):
+                if name + "_RESET" in known and getattr(machine, name + "_RESET") == cause:
+                    reset_cause = name.lower()
+                    break
+        name = implementation._machine.split(" with ")[0][:40]
+        return name, firmware[:24], sys.platform[:16], unique_id, reset_cause
 
     def random_30(self):
         """Return 30 bits that differ from one start to the next as far as the port can."""
@@ -163,6 +160,6 @@ class Stock:
         """Return the link over stdin and stdout, or None where they cannot be polled."""
         if module("select") is None or not hasattr(sys.stdout, "buffer"):
             return None
-        from .link_stream import StreamLink
+        from warden.link_stream import StreamLink
 
         return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

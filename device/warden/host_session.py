@@ -5,15 +5,15 @@ arrives, nothing is raised: damage and unknown kinds are counted, and a request 
 however often it comes.
 """
 
+from array import array
+
 from micropython import const
 
+from warden.errors import Denied
 from warden_schema import codec
-from warden_schema.frame import Reader
 from warden_schema.loops import alive as _alive
 from warden_schema.loops import hear as _hear
 from warden_schema.loops import pack_row as _pack_row
-
-from .errors import Denied
 
 _REFUSED = const(2)
 _SYNCED = const(5)
@@ -33,7 +33,8 @@ _RESERVE = const(48)  # as in uplink
 _UNKNOWN = const(-0x40000000)
 _MOST = const(0x3FFFFFFF)
 
-# A reader's marks, as in `frame`.
+# What `loops.take` works on: a reader's marks, as in `frame`.
+_ROOM = const(2)
 _BAD = const(3)
 _LENGTH = const(4)
 _FOUND = const(5)
@@ -46,6 +47,7 @@ _SEQ = const(9)
 _REQUEST_ID = const(9)
 _REQUESTED = const(10)
 _ARGUMENTS = const(11)
+_MARKS = const(20)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -54,7 +56,7 @@ _FAILED = const(3)
 _DENIED = const(4)
 _NOT_FOUND = const(5)
 
-_DUE = b"\x01"  # in a table's flags, and in the clock's news
+_DUE = const(b"\x01")  # in a table's flags, and in the clock's news
 # In the sample.
 _DROPPED_FRAMES = const(18)
 _SKIPPED_FRAMES = const(19)
@@ -99,10 +101,10 @@ class Session:
             self.add(table)
         self.handler_of = handler_of  # operation -> function of its arguments, or None
         self._told_of = heard  # called with the host's id and "found", "alive", "lost" or "gone"
-        reader = Reader(_MAX_REQUEST)
-        self.payload = reader.payload
-        self.marks = reader.marks
-        self._cursor = codec.Cursor(reader.payload)
+        self.payload = bytearray(_MAX_REQUEST + 2)  # and its CRC
+        self.marks = array("i", [0] * _MARKS)
+        self.marks[_ROOM] = _MAX_REQUEST + 2
+        self._cursor = codec.Cursor(self.payload)
         self.chunk = bytearray(_CHUNK)
         self.hosts = None  # those that have something here, once there is a policy
         self.heard_s = 0

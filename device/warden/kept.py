@@ -10,18 +10,20 @@ import os
 
 from micropython import const
 
-from warden_schema import codec, frame
-
-from .errors import Denied
-from .governor import check_budget
-from .levels import Thresholds
-from .limits import check_limits
+from warden.errors import Denied
+from warden.levels import Thresholds
+from warden.limits import check_budget, check_limits
+from warden_schema import codec
+from warden_schema.loops import crc16
 
 _VERSION = const(1)
 _MAX_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590
 _MAX_QUOTAS = const(8)
 _MAX_NAME = const(24)
 _MOST = const(0x3FFFFFFF)
+_CRC_START = const(0xFFFF)
+_BUDGET = const(31)  # in the sample's words, as in `limits`
+_WANTED = const(32)
 
 # States, and what KEEP is asked.
 _NOTHING = const(0)
@@ -160,18 +162,18 @@ class Kept:
 
     def _encoded(self):
         policy = self._policy
-        governor = self._agent.governor
+        agent = self._agent
         thresholds = [
             (each.metric, each.warn, each.critical, each.clear, each.hold_ms, each.action)
             for each in policy.thresholds.all()
         ]
         quotas = [(name,) + tuple(figures) for name, figures in policy.sessions.quotas.items()]
         # A board that was told to stop looking would come back blind: its start() says how often.
-        values = (governor.wanted_ms or None, governor.budget_permille, policy.limits())
+        values = (agent.values[_WANTED] or None, agent.values[_BUDGET], policy.limits())
         data = bytearray(_MAX_BYTES)
         data[0] = _VERSION
         end = codec.put(data, 1, values + (thresholds, quotas))
-        crc = frame.crc16(data, 0, end)
+        crc = crc16(data, 0, end, _CRC_START)
         data[end] = crc >> 8
         data[end + 1] = crc & 0xFF
         return data[: end + 2]
@@ -191,7 +193,7 @@ class Kept:
             figures = tuple(quota[1:])
             if _check_quota(quota[0], figures):
                 quotas[quota[0]] = figures
-        agent.start_monitoring(interval_ms or agent.governor.wanted_ms, budget_permille)
+        agent.start_monitoring(interval_ms or agent.values[_WANTED], budget_permille)
         policy.set_limits(*limits)
         policy.thresholds.replace(thresholds)
         policy.sessions.quotas = quotas
@@ -202,7 +204,7 @@ def _decoded(data):
     end = len(data) - 2
     if end < 1 or data[0] != _VERSION:
         raise ValueError("another version")
-    if frame.crc16(data, 0, end) != data[end] << 8 | data[end + 1]:
+    if crc16(data, 0, end, _CRC_START) != data[end] << 8 | data[end + 1]:
         raise ValueError("damaged")
     cursor = codec.Cursor(data)
     cursor.begin(1, end)

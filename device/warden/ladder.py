@@ -8,9 +8,9 @@ minute, and the threshold says so, it leaves a note of why and resets the board.
 
 from micropython import const
 
-from .errors import Denied, Preempted
-from .figures import METRICS, OF_MEMORY
-from .levels import CLEAR, CRITICAL, PROTECT, RESET
+from warden.errors import Denied, Preempted
+from warden.figures import METRICS, OF_MEMORY
+from warden.levels import CLEAR, CRITICAL, PROTECT, RESET
 
 _TRIMS = const(8)
 _AGAIN_MS = const(10_000)  # while it lasts, memory is asked for again so often

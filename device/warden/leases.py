@@ -9,10 +9,9 @@ from array import array
 
 from micropython import const
 
+from warden.errors import Denied
+from warden.timed import FREE, NEVER, Timed, end_in, soonest_ms
 from warden_schema import codec
-
-from .errors import Denied
-from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
@@ -99,7 +98,7 @@ class Lease:
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
         if self.kind != _STORAGE:
             raise ValueError("only a storage lease opens files")
-        from .metered_file import MeteredFile
+        from warden.metered_file import MeteredFile
 
         return MeteredFile(self, path, mode)
 

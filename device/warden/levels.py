@@ -9,9 +9,8 @@ from array import array
 
 from micropython import const
 
+from warden.figures import FALLING, METRICS, PLACES
 from warden_schema.loops import crossed as _crossed
-
-from .figures import FALLING, METRICS, PLACES
 
 _MAX_THRESHOLDS = const(8)
 _FREE = const(-1)  # in a row of words, see `plain.crossed`: instead of a place,
@@ -24,7 +23,7 @@ CLEAR = const(0)
 WARN = const(1)
 CRITICAL = const(2)
 
-_LEVELS = ("clear", "warn", "critical")
+_LEVELS = const(("clear", "warn", "critical"))
 
 TELL = const(0)  # events only
 PROTECT = const(1)  # what `ladder` does

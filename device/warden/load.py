@@ -16,7 +16,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import load as _load
 
 # Cells of the array that the wrapper writes: small integers that need no allocation.
 _IDLE = const(0)  # µs idle
@@ -178,4 +178,4 @@ class Load:
         step = -1
         if whole and cells[_WHOLE]:  # the step that is running counts as far as it has come
             step = self._ticks_diff(self._ticks_us(), self._since[0])
-        loops.load(self._values, cells, step)
+        _load(self._values, cells, step)

@@ -14,7 +14,9 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
+from warden_schema.loops import heap as _heap
+from warden_schema.loops import read_memory as _read
+from warden_schema.loops import read_on as _read_on
 
 _PAUSE = const(200)  # after a collection of n µs, none for 200 n
 _LAST_PAUSE = const(40)  # in the last eighth of the heap
@@ -63,7 +65,7 @@ class Memory:
         else:
             self._at_once = array("i", bytes(_STATE_BYTES))
             self.heap(self.state, 0)
-        loops.heap(values, self.state)
+        _heap(values, self.state)
         self.collect()
 
     @property
@@ -93,8 +95,8 @@ class Memory:
         largest = self.values[_LARGEST_FREE_BLOCK_BYTES]
         return None if largest == _UNKNOWN else largest
 
-    read = loops.read_memory
-    read_on = loops.read_on
+    read = _read
+    read_on = _read_on
 
     def collect_wanted(self, wanted):
         """Collect as `loops.heap` wants it."""

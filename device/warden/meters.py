@@ -6,9 +6,8 @@ held to a lease of CPU time, and takes more, is told; if it goes on, it is cance
 
 from micropython import const
 
+from warden.errors import Denied
 from warden_schema import codec
-
-from .errors import Denied
 
 _MAX_METERS = const(16)
 _MAX_NAME = const(24)

@@ -23,9 +23,10 @@ def install():
 
 
 class Network:
-    """`connected`, `rssi_dbm`, `sent`, `received`: None where nobody can tell.
+    """words: array("i") of what a sample tells, _UNKNOWN where nobody can.
 
-    words: array("i") of these, in this order, as a sample tells them.
+    Connected: 1 or 0; the signal's strength in dBm; bytes sent and received by sockets that are
+    counted, modulo 2**30.
     """
 
     def __init__(self):
@@ -42,7 +43,7 @@ class Network:
             self._stand_in(network)
 
     def _stand_in(self, module):
-        from .stand_in import StandIn
+        from warden.stand_in import StandIn
 
         make = module.WLAN
         station = getattr(module, "STA_IF", 0)
@@ -59,30 +60,6 @@ class Network:
 
         sys.modules["network"] = StandIn(module, self, WLAN=Wlan(make, self))
 
-    @property
-    def connected(self):
-        """1 or 0, None if that is not known."""
-        return self._figure(_CONNECTED)
-
-    @property
-    def rssi_dbm(self):
-        """The signal's strength."""
-        return self._figure(_RSSI_DBM)
-
-    @property
-    def sent(self):
-        """Bytes by sockets that are counted, modulo 2**30."""
-        return self._figure(_SENT)
-
-    @property
-    def received(self):
-        """The same of what came."""
-        return self._figure(_RECEIVED)
-
-    def _figure(self, place):
-        figure = self.words[place]
-        return None if figure == _UNKNOWN else figure
-
     def read(self):
         """Bring the WLAN's state up to now; some ports ask the radio for it, so not every tick."""
         wlan = self.wlan
@@ -90,13 +67,13 @@ class Network:
             return
         try:
             self.words[_CONNECTED] = 1 if wlan.isconnected() else 0
-            self.words[_RSSI_DBM] = wlan.status("rssi") if self.connected else _UNKNOWN
+            self.words[_RSSI_DBM] = wlan.status("rssi") if self.words[_CONNECTED] else _UNKNOWN
         except (OSError, ValueError, TypeError):  # not a station, or the port does not tell
             self.words[_RSSI_DBM] = _UNKNOWN
 
     def count(self, sock):
         """Return `sock`, wrapped so that its bytes are counted."""
-        from .counted_socket import Counted
+        from warden.counted_socket import Counted
 
         words = self.words
         if words[_SENT] == _UNKNOWN:

@@ -5,19 +5,18 @@ Made when an application first asks for it, so that one that only watches does n
 
 from micropython import const
 
+from warden.errors import Denied
+from warden.events import Events
+from warden.figures import Figures
+from warden.ladder import Ladder
+from warden.leases import Ledger
+from warden.levels import PROTECT, Thresholds
+from warden.limits import check_limits
+from warden.meters import Meters
+from warden.needs import Needs
+from warden.sessions import Sessions
+from warden.slots import Operations
 from warden_schema.loops import judge as _judge
-
-from .errors import Denied
-from .events import Events
-from .figures import Figures
-from .ladder import Ladder
-from .leases import Ledger
-from .levels import PROTECT, Thresholds
-from .limits import check_limits
-from .meters import Meters
-from .needs import Needs
-from .sessions import Sessions
-from .slots import Operations
 
 _MEMORY = const(0)
 _STORAGE = const(1)
@@ -69,7 +68,7 @@ def _holder(ledger):
         import weakref  # noqa: F401
     except ImportError:  # most ports: then a dropped lease ends with its time
         return None
-    from .held import held
+    from warden.held import held
 
     ledger.watch_dropped()
     return held
@@ -168,8 +167,8 @@ class Policy:
 
     def tables(self, host):
         """Return the tables that a host is told, and have each change marked in them."""
-        from .policy_tables import EventRows, LeaseRows, OperationRows, SessionRows, Taken
-        from .watch_tables import MeterRows, NeedRows, ThresholdRows
+        from warden.policy_tables import EventRows, LeaseRows, OperationRows, SessionRows, Taken
+        from warden.watch_tables import MeterRows, NeedRows, ThresholdRows
 
         granted = (self.ledger, self.operations, self.sessions)
         watched = (self.thresholds, self.meters, self.needs)

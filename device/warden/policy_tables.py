@@ -5,11 +5,10 @@ Names are cut, so that the figures of a row always have room: nothing looks at i
 
 from micropython import const
 
+from warden.tables import Table
 from warden_schema import codec
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import taken as _taken
-
-from .tables import Table
 
 _LEASE = const(8)
 _OPERATION = const(9)

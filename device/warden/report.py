@@ -1,13 +1,22 @@
 """What applications and the REPL ask for: made when asked, so it may allocate."""
 
+from micropython import const
+
+from warden.columns import column, scale, step_s, tier_for
 from warden_schema import trend
+
+_UNKNOWN = const(-0x40000000)
 
 _METRICS = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 
 
 def status(agent):
     """Return the newest figures as a dict; its shape is docs/board.md's."""
-    value = agent.sampler.value
+    values = agent.values
+
+    def value(place):
+        return None if values[place] == _UNKNOWN else values[place]
+
     memory = agent.memory
     used = memory.total - memory.free
     machine, firmware, port, unique_id, reset_cause, version = agent.identity
@@ -37,12 +46,12 @@ def status(agent):
         },
         "overhead": {
             "cpu_permille": value(16),
-            "budget_permille": agent.governor.budget_permille,
+            "budget_permille": values[31],
             "bytes_per_s": value(17),
             "dropped_frames": value(18),
         },
-        "interval_ms": agent.governor.interval_ms,
-        "wanted_interval_ms": agent.governor.wanted_ms,
+        "interval_ms": values[33],
+        "wanted_interval_ms": values[32],
         "board": {
             "machine": machine,
             "firmware": firmware,
@@ -74,20 +83,18 @@ def trends(agent, period_ms):
     whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
     memory or storage is full at this rate, None where that is not clear.
     """
-    history = agent.history
-    tier = history.tier_for((period_ms + 999) // 1000)
-    step_s = history.step_s(tier)
-    wanted = max(1, period_ms // 1000 // step_s)
+    tier = tier_for((period_ms + 999) // 1000)
+    wanted = max(1, period_ms // 1000 // step_s(tier))
     limits = [agent.memory.total, None, None, None]
     if agent.storage.rows:
         row = agent.storage.rows[0]
         limits[3] = row[1] * row[2]
     found = {}
     for metric, name in enumerate(_METRICS):
-        scale = agent.sampler.scale(metric)
-        column = history.column(tier, metric, 1)
-        values = [None if v == 0xFFFF else v * scale for v in column][-wanted:]
-        points, slope, error, last = trend.fit(values, step_s)
+        factor = scale(agent, metric)
+        means = column(agent.history, tier, metric, 1)
+        values = [None if mean == 0xFFFF else mean * factor for mean in means][-wanted:]
+        points, slope, error, last = trend.fit(values, step_s(tier))
         limit = limits[metric]
         found[name] = {
             "points": points,

@@ -6,8 +6,10 @@ with and without either.
 
 import sys
 
-_TIMER_MS = 100
-_SOON_MS = 2
+from micropython import const
+
+_TIMER_MS = const(100)
+_SOON_MS = const(2)
 
 
 class Runner:

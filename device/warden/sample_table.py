@@ -8,9 +8,8 @@ from array import array
 
 from micropython import const
 
-from warden_schema import loops
-
-from .tables import Table
+from warden.tables import Table
+from warden_schema.loops import tell as _tell
 
 _VALUES = const(24)
 _DROPPED_FRAMES = const(18)
@@ -28,9 +27,9 @@ _WORDS = const(67)
 
 # Places in the sample: those of which a change is told by a whole one, and those of
 # ids.DELTA_VALUES, in their order.
-_LASTING_PLACES = b"\x02\x03\x16\x17"
-_OTHERS = b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
-_PLACES = _LASTING_PLACES + _OTHERS
+_PLACES = const(
+    b"\x02\x03\x16\x17\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15"
+)
 
 
 class Sample(Table):
@@ -73,7 +72,7 @@ class Sample(Table):
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length. Allocates nothing."""
-        return loops.tell(self.values, self.told, _PLACES, uplink.seq, uplink.payload)
+        return _tell(self.values, self.told, _PLACES, uplink.seq, uplink.payload)
 
     def sent(self):
         """Count from this one from now on."""

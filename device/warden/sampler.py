@@ -4,7 +4,6 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import renew as _renew
 from warden_schema.loops import sample as _sample
 
 _NETWORK_PERIOD_S = const(10)
@@ -44,7 +43,7 @@ _UNKNOWN = const(-0x40000000)
 _STORAGE_USED = const(26)
 _PERIOD_MS = const(29)  # since the sample before
 # 30: what that one took, in µs; -1: not known
-# 31 to 35: the governor's; 36, 37: bytes sent and used
+# 31 to 35: what keeps it to its budget; 36, 37: bytes sent and used
 _STORED = const(38)  # the storage's figure in the history
 _SHIFT = const(39)  # of the memory's there
 _DUE_S = const(40)  # when the next sample is due: the agent's
@@ -57,13 +56,8 @@ _WORDS = const(48)
 _NEVER_S = const(0x3FFFFFFF)
 _ANEW = const(0x3FFFFFFF)
 
-PARTS = ("load", "memory", "network", "storage", "figures", "history", "policy", "capabilities")
 
-# The period is known from what it begins with.
-_ORDER = ("figures",) + tuple([part for part in PARTS if part != "figures"])
-
-
-def _shift_for(total):
+def shift_for(total):
     """Return by how much to shift a figure of up to `total`, so that 16 bits hold it."""
     shift = 0
     while total >> shift >= _NONE:
@@ -92,85 +86,34 @@ class Sampler:
         self._network_s = 0
         self.values[_NOT_KNOWN] = _ANEW
         self._scanned = None  # the storage's rows that the history has
-        self._found = 0  # that of this sample
-        self.values[_SHIFT] = _shift_for(agent.memory.total)
-
-    def _begin(self):
-        _renew(self._agent)
-
-    def _read_load(self):
-        if self._agent.load.attach():
-            self._agent.load.read()
-
-    def _file(self):
-        self._found = self._agent.history.add(self.values[_UPTIME_S])
-
-    def _compare(self):
-        if self._found != self.values[_NOT_KNOWN]:
-            self.see_capabilities(self._found)
-
-    def _decide(self):
-        if self._agent.policy is not None:
-            self._agent.policy.look(self.values[_PERIOD_MS])
+        self.values[_SHIFT] = shift_for(agent.memory.total)
 
     def take(self):
         """Take a sample; allocates nothing."""
         agent = self._agent
         _sample(agent, agent.memory, agent.policy)
 
-    def parts(self):
-        """Return what a sample consists of, a function for each of PARTS."""
-        agent = self._agent
-        return {
-            "load": self._read_load,
-            "memory": agent.memory.read,
-            "network": self._read_network,
-            "storage": self._read_storage,
-            "figures": self._begin,
-            "history": self._file,
-            "policy": self._decide,
-            "capabilities": self._compare,
-        }
-
-    def cost(self):
-        """Take a sample; return what each of PARTS took of it, in µs."""
-        ticks_us = self._agent.ticks_us
-        parts = self.parts()
-        took = {}
-        for name in _ORDER:
-            part = parts[name]
-            began = ticks_us()
-            part()
-            took[name] = self._agent.ticks_diff(ticks_us(), began)
-        return [took[name] for name in PARTS]
-
-    def costs(self):
-        """Return that as a dict."""
-        return dict(zip(PARTS, self.cost()))
-
-    def stopped(self):
-        """Have the figures say that no more samples are taken."""
-        self.values[_INTERVAL_MS] = 0
-
     def read_seldom(self):
         """Read what is not read with every sample, where it is time; return the µs of a scan."""
-        self._read_network()
-        scanned = self._read_storage()
+        self.read_network()
+        scanned = self.read_storage()
         self.values[_SELDOM_S] = min(self._network_s, self._agent.storage.due_s)
         return scanned
 
-    def _read_network(self):
+    def read_network(self):
+        """Read the network where it is time."""
         s = self.values[_UPTIME_S]
         if s < self._network_s:
             return
         self._network_s = s + _NETWORK_PERIOD_S
         network = self._agent.network
-        connected = network.connected
+        connected = network.words[0]
         network.read()
-        if connected != network.connected or (connected is None and network.wlan is not None):
+        if connected != network.words[0] or (connected == _UNKNOWN and network.wlan is not None):
             self.values[_NOT_KNOWN] = _ANEW  # why there is no RSSI may be another reason now
 
-    def _read_storage(self):
+    def read_storage(self):
+        """Scan the storage where it is time; return the µs that it took."""
         if self.values[_UPTIME_S] < self._agent.storage.due_s:
             return 0
         return self._scan()
@@ -193,7 +136,7 @@ class Sampler:
             if rows:
                 total = rows[0][2]
                 used = total - rows[0][3]
-                values[_STORED] = used >> _shift_for(total)
+                values[_STORED] = used >> shift_for(total)
                 many = total > _MANY_BLOCKS
                 values[_STORAGE_USED] = used // (total // 1000) if many else used * 1000 // total
         return took
@@ -205,38 +148,9 @@ class Sampler:
         if agent.capabilities.update():
             agent.capabilities_changed()
 
-    def value(self, place):
-        """Return a figure of the newest sample, None for what cannot be told."""
-        value = self.values[place]
-        return None if value == _UNKNOWN else value
-
-    # --- what the history's figures are -----------------------------------------------------------
-
-    def scale(self, metric):
-        """Return what a figure in the history is to be multiplied with, by metric."""
-        if metric == 0:
-            return 1 << self.values[_SHIFT]
-        if metric == 3 and self._agent.storage.rows:
-            row = self._agent.storage.rows[0]
-            return row[1] << _shift_for(row[2])
-        return 1
-
     def history_limit(self, metric):
         """Return what a metric of the history, memory or storage, can reach; in its scale."""
         if metric == 0:
             return self._agent.memory.total >> self.values[_SHIFT]
         blocks = self._agent.storage.rows[0][2]
-        return blocks >> _shift_for(blocks)
-
-    def history_read(self, tier, metric, stat):
-        """Return [newest_s, step_s, scale, bytes]: a column of the history, see docs/wire.md."""
-        for value, limit in ((tier, 3), (metric, 4), (stat, 3)):
-            if not isinstance(value, int) or not 0 <= value < limit:
-                raise ValueError("no such column")
-        history = self._agent.history
-        column = history.column(tier, metric, stat)
-        data = bytearray(2 * len(column))
-        for index, value in enumerate(column):  # little-endian on every board
-            data[2 * index] = value & 0xFF
-            data[2 * index + 1] = value >> 8
-        return [history.newest_s(tier), history.step_s(tier), self.scale(metric), data]
+        return blocks >> shift_for(blocks)

@@ -2,10 +2,9 @@
 
 from micropython import const
 
+from warden.errors import Denied, Preempted
+from warden.timed import FREE, NEVER, Timed, end_in
 from warden_schema import codec
-
-from .errors import Denied, Preempted
-from .timed import FREE, NEVER, Timed, end_in
 
 _SESSIONS = const(8)
 _MAX_NAME = const(24)

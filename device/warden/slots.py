@@ -9,10 +9,9 @@ from array import array
 
 from micropython import const
 
+from warden.errors import Denied, Preempted, TimedOut
+from warden.timed import FREE, NEVER, Timed, end_in, soonest_ms
 from warden_schema import codec
-
-from .errors import Denied, Preempted, TimedOut
-from .timed import FREE, NEVER, Timed, end_in, soonest_ms
 
 _ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _MAX_OPERATIONS = const(8)
@@ -33,7 +32,7 @@ ADMITTING = const(4)  # has a place, and its memory is being looked for
 ENDED = const(5)
 
 
-_HAS_PLACE = b"\x00\x01\x01\x00\x01\x00"  # by state
+_HAS_PLACE = const(b"\x00\x01\x01\x00\x01\x00")  # by state
 _UNTOLD = (0, "")  # how far an operation is, in permille, and a few words: by itself
 
 

@@ -19,8 +19,8 @@ _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
 _MAX_MOUNTS = const(4)
-_NO_MOUNT = (None,) * 5
-_LIMITS = (_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS)
+_NO_MOUNT = const((None, None, None, None, None))
+_LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))
 
 
 class Table:

@@ -35,34 +35,28 @@ class Flag:
         self._taken = False
 
 
-class Section:
-    """A lock for a port without threads: it keeps nobody out, but `Locks.held` knows of it.
-
-    What it does costs as little as a call can: that of a list, which never holds more than its four
-    first places.
-    """
-
-    def __init__(self, held):
-        self.acquire = held.append
-        self.release = held.pop
-
-
 class Locks:
     """Makes an agent's locks. `lock()` makes one to wait for, with acquire(1).
 
     An interrupt's scheduled function runs inside whatever the main thread does, which may hold one
     of them: it must look at `held()` first, and come again later, or it would wait for itself.
+
+    On a port without threads this is the one lock to wait for: it keeps nobody out, but `held()`
+    knows of it. What it does costs as little as a call can: that of a list, which never holds more
+    than its four first places.
     """
 
     def __init__(self, available):
         self._new = sys.modules["_thread"].allocate_lock if available else None
         self._locks = []
         self._held = []
+        self.acquire = self._held.append
+        self.release = self._held.pop
 
     def lock(self):
-        """Return a new lock to wait for."""
+        """Return a lock to wait for: a new one where there are threads."""
         if self._new is None:
-            return Section(self._held)
+            return self
         lock = self._new()
         self._locks.append(lock)
         return lock
@@ -100,7 +94,7 @@ class Threads:
         self._stand_in(_thread)
 
     def _stand_in(self, module):
-        from .stand_in import StandIn
+        from warden.stand_in import StandIn
 
         lock = module.allocate_lock()
         start = module.start_new_thread

@@ -2,10 +2,9 @@
 
 from micropython import const
 
+from warden.policy_tables import Rows
 from warden_schema import codec
 from warden_schema.loops import pack_row as _pack_row
-
-from .policy_tables import Rows
 
 _THRESHOLD = const(13)
 _METER = const(14)

@@ -405,8 +405,12 @@ def _govern(values, busy: int, period: int) -> None:
 def renew(agent) -> None:
     """Begin a sample: what is known without looking, and what the last one cost.
 
-    With that cost, -1 for none, the interval is set so that it keeps to the budget: see
-    `device/warden/governor.py`. The next sample is due an interval after this one was.
+    With that cost, -1 for none, the interval is set so that it keeps to the budget, a share of the
+    core: what a sample costs, divided by the interval, must fit into what the rest of the agent
+    (reading the link, answering it) leaves of it, a quarter of it at least: that rest does not get
+    smaller when samples are taken more seldom. A 16th of the budget is kept for what the agent
+    cannot time, because it is before its first look at the clock or after its last: the call of a
+    poll, and its return. The next sample is due an interval after this one was.
     """
     values = agent.values
     resting = agent.resting

@@ -7,12 +7,12 @@ dual-input timers" and "APB UART". All values read stay below 2**30, so that not
 import machine
 from micropython import const
 
-from .hal_stock import Stock
+from warden.hal_stock import Stock
 
 try:
-    from .mps2_fast import read, since, ticks_diff, ticks_ms, ticks_us, write
+    from warden.mps2_fast import read, since, ticks_diff, ticks_ms, ticks_us, write
 except ImportError:
-    from .mps2_plain import read, since, ticks_diff, ticks_ms, ticks_us, write
+    from warden.mps2_plain import read, since, ticks_diff, ticks_ms, ticks_us, write
 
 _TIMER_CTRL = const(0x40000000)
 _TIMER_VALUE = const(0x40000004)

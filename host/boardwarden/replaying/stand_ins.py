@@ -255,7 +255,7 @@ class Agent:
         self.storage, self.threads = Storage(), Threads()
         self.locks = load("threads").Locks(False)
         self.capabilities = Capabilities()
-        self.governor = load("governor").Governor(self.values, 1000)
+        load("limits").want(self.values, 0, 1000)
         self.history = load("history").History(self.values)
         self.board = Board(self.time, self.storage)
         self.policy = None  # it looks at a sample when that is whole: see `sample`

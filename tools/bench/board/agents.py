@@ -5,7 +5,8 @@ from io import BytesIO
 import warden
 from warden import api
 from warden.hal_mps2 import Uart1, since
-from warden_schema import codec, frame
+from warden_schema import codec
+from warden_schema.loops import seal
 
 _HOST = 77
 _ROOM = 160  # for what a host says at once
@@ -27,7 +28,7 @@ class Line(Uart1):
     def hear(self, *message):
         payload = bytearray(140)
         wire = bytearray(_ROOM)
-        end = frame.encode(payload, codec.put(payload, 0, list(message)), wire)
+        end = seal(payload, codec.put(payload, 0, list(message)), wire, len(wire))
         self._from = _ROOM - end
         self.again()
         self._said.write(wire[:end])

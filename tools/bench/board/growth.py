@@ -34,12 +34,13 @@ class Line:
 
 
 def subscribe():
-    from warden_schema import codec, frame
+    from warden_schema import codec
+    from warden_schema.loops import seal
 
     payload = bytearray(40)
     wire = bytearray(80)
     length = codec.put(payload, 0, [64, 1, 0, 77])
-    return bytes(wire[: frame.encode(payload, length, wire)])
+    return bytes(wire[: seal(payload, length, wire, 80)])
 
 
 warden.start(interval_ms=20, budget_permille=1000, link=Line(subscribe()))

@@ -58,7 +58,7 @@ _count_in(warden.policy)
 _count_in(warden.run)
 warden.api.Agent = _counting("Agent", warden.api.Agent)
 warden.api.Runner = _counting("Runner", warden.api.Runner)
-warden.api.hal.detect = _counting("hal", warden.api.hal.detect)
+warden.api.detect = _counting("hal", warden.api.detect)
 warden.hal_mps2.Uart1 = _counting("Uart1", warden.hal_mps2.Uart1)
 for _module in (warden.policy_tables, warden.watch_tables):
     for _name in list(_module.__dict__):

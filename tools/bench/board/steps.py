@@ -7,7 +7,7 @@ With FULL (put in front) the policy is made and every row of every table is take
 from agents import fill_tables, started, until_due
 from meter import measure
 
-from warden.sampler import PARTS
+from warden.costs import PARTS, parts
 from warden_schema import loops
 
 agent, line = started()
@@ -45,9 +45,9 @@ length = 0
 measure("tick", lambda: agent.turn(False), due)
 measure("clock.advance", clock.advance)
 measure("take", sampler.take, due)
-parts = agent.sampler.parts()
+functions = parts(agent)
 for name in PARTS:
-    measure(name, parts[name], due)
+    measure(name, functions[name], due)
 if FULL:  # noqa: F821
     policy = agent.policy
     measure("policy_thresholds", lambda: policy.thresholds.look(1000), due)

@@ -12,8 +12,8 @@ from meter import measure, measure_each, nothing, tell
 from micropython import heap_lock, heap_unlock
 
 import warden
-from warden.sampler import PARTS
-from warden_schema import frame
+from warden.costs import PARTS, parts
+from warden_schema.loops import seal
 
 agent, line = started()
 session, uplink, memory = agent.session, agent.uplink, agent.memory
@@ -107,7 +107,7 @@ def framed():
     due()
     global length, end
     length = agent.sample.encode(0, uplink)
-    end = frame.encode(uplink.payload, length, uplink.wire)
+    end = seal(uplink.payload, length, uplink.wire, len(uplink.wire))
 
 
 length = end = 0
@@ -116,13 +116,13 @@ wire, payload = uplink.wire, uplink.payload
 agent.clock.s = agent.clock.s // 60 * 60 + 65  # no minute ends in what follows
 quiet()
 measure("part_gc_mem_free", gc.mem_free)
-parts = agent.sampler.parts()
+functions = parts(agent)
 for name in PARTS:
-    measure("part_" + name, parts[name], next_second if name == "history" else hear)
+    measure("part_" + name, functions[name], next_second if name == "history" else hear)
 measure("part_policy_tick", policy.tick)
 measure("part_encode", lambda: agent.sample.encode(0, uplink))
 measure("part_encode_whole", lambda: agent.sample.encode(0, uplink), whole)
-measure("part_frame", lambda: frame.encode(payload, length, wire))
+measure("part_frame", lambda: seal(payload, length, wire, len(wire)))
 measure("part_write", lambda: line.write(wire, 0, end))
 measure("part_clock", agent.clock.advance)
 measure("receive_nothing", session.receive, nothing)
