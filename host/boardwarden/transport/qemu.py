@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,11 +97,20 @@ class Qemu:
         """Wait for bytes; b"" when QEMU has ended."""
         return await self._machine.read() if self._machine else b""
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until QEMU has ended."""
+        if self._machine:
+            await self._machine.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when QEMU has ended."""
         if self._machine is None:
             raise LinkLost(f"The link to {self._address} is closed.")
         await self._machine.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return bool(self._machine and self._machine.offer(data))
 
     async def close(self) -> None:
         """End the simulated board."""
