@@ -40,7 +40,7 @@ _ROUNDS = 8  # in a turn: a board that is stopped for longer than 2.5 s would co
 _UNCOUNTED = 2  # of them
 _BREAK_INS = 60
 _LIMIT_S = 120.0
-_APPLICATION = "while True:\n    pass\n"
+_APPLICATION = "print('runs')\nwhile True:\n    pass\n"
 
 
 def measure(firmware: Path, qemu: str) -> Figures:
@@ -72,6 +72,7 @@ async def _sim_repl() -> AsyncIterator[tuple[RawRepl, PtyProcess]]:
     process = PtyProcess([find_micropython()], os.environ, "sim")
     try:
         repl = RawRepl(process._stream)
+        await repl._until(b">>> ")  # until then Ctrl-C would end the program
         await repl.enter()
         yield repl, process
     finally:
@@ -112,7 +113,7 @@ async def _compare(
             _ = board.status
         status_s = (perf_counter() - began) / 10_000
         if breaks_in:
-            await repl.start(_APPLICATION)
+            await _start_application(repl)
             times["break in"] = [await _time_of(lambda: _break_in(repl)) for _ in range(_BREAK_INS)]
     middle = {way: statistics.median(taken) for way, taken in times.items()}
     figures = {
@@ -156,4 +157,9 @@ async def _break_in(repl: RawRepl) -> None:
     """Stop the application, run the shortest program, and start the application again."""
     await repl.enter()
     await repl.run("pass")
+    await _start_application(repl)
+
+
+async def _start_application(repl: RawRepl) -> None:
     await repl.start(_APPLICATION)
+    await repl._until(b"runs")  # until then Ctrl-C would end the program, see above
