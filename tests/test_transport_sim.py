@@ -173,9 +173,12 @@ def test_the_agent_hears_that_its_terminal_is_gone(tmp_path):
     command = [find_micropython(), str(application)]
     with subprocess.Popen(command, stdin=far, stdout=subprocess.PIPE, env=environment) as program:
         os.close(far)
-        assert program.stdout.readline() == b"ready\n"
-        os.close(near)
-        assert program.wait(LIMIT_S) == 0
+        try:
+            assert program.stdout.readline() == b"ready\n"
+            os.close(near)
+            assert program.wait(LIMIT_S) == 0
+        finally:
+            program.kill()
 
 
 async def test_closing_wakes_the_reader_and_opening_starts_anew(simulate):
