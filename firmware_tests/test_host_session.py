@@ -2,7 +2,7 @@
 
 from array import array
 
-from harness import raises
+from harness import no_heap, raises
 from rig import FakeLine, FakeTicks, framed
 from warden.clock import Clock
 from warden.host_session import Session
@@ -196,6 +196,21 @@ def test_a_request_repeated_after_another_host_came_still_happened_once():
     rig.hear(64, 1, 0, 98)
     rig.hear(67, 98, 0, 0, [5])  # a third is none of the two
     assert rig.calls == [3, 4, 5]
+
+
+def test_a_request_without_arguments_takes_no_heap():
+    rig = Rig()
+    rig.subscribe()
+    rig.session.hosts = None  # the rig's own notes and ticks would take heap
+    rig.clock.advance = lambda: None
+    for request_id in range(4):
+        rig.hear(67, _HOST, request_id, 2, [])  # its places are made
+    for request_id in range(4, 12):
+        data = framed((67, _HOST, request_id, 2, []))
+        rig.session.chunk[: len(data)] = data
+        with no_heap():
+            rig.session.hear(len(data))
+        assert [message[2:] for message in rig.turn()] == [[request_id, 0, None]]
 
 
 def test_requests_under_way_may_arrive_in_any_order():

@@ -63,6 +63,19 @@ class InTurns(FakeTransport):
             del self._waiting[:2]
 
 
+class Stalling(FakeTransport):
+    """A link that takes nothing for a while: who writes waits."""
+
+    def __init__(self, peer: FakeBoard) -> None:
+        super().__init__(peer)
+        self.takes = asyncio.Event()
+        self.takes.set()
+
+    async def write(self, data: bytes) -> None:
+        await self.takes.wait()
+        await super().write(data)
+
+
 def drop_all(data: bytes) -> Iterable[bytes]:
     """Damage: a link that carries nothing."""
     return ()
@@ -808,6 +821,26 @@ def test_a_request_that_nobody_answers_times_out() -> None:
             with pytest.raises(boardwarden.RequestTimeout, match="unknown"):
                 await board.ping()
             assert 4.9 < loop.time() - begin < 5.1
+
+    run(main())
+
+
+def test_a_request_over_a_link_that_takes_nothing_times_out_and_leaves_nothing() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = Stalling(peer)
+        loop = asyncio.get_running_loop()
+        async with connect(transport) as board:
+            tasks = asyncio.all_tasks()
+            transport.takes.clear()
+            begin = loop.time()
+            with pytest.raises(boardwarden.RequestTimeout):
+                await board.start_monitoring(0.25)
+            assert 4.9 < loop.time() - begin < 5.1
+            transport.takes.set()
+            await board.ping()
+            assert peer.done == [(ids.PING, [])]
+            assert asyncio.all_tasks() == tasks
 
     run(main())
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli_process import run
 
+import boardwarden
 from boardwarden.errors import AddressError
 from boardwarden.transport import transport_for
 from boardwarden.transport.qemu_machine import QemuMachine
@@ -61,6 +62,26 @@ async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
         await asyncio.wait_for(board.close(), LIMIT_S)
         assert await asyncio.wait_for(reading, LIMIT_S) == b""
         assert process.returncode is not None
+
+
+@needs_qemu
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the time taken in /proc")
+async def test_it_sleeps_until_there_is_something_to_do(firmware):
+    transport = transport_for(f"qemu:{firmware}")
+    async with boardwarden.connect(transport, timeout=LIMIT_S) as board:
+        stat = Path(f"/proc/{transport._machine._qemu._process.pid}/stat")
+        await board.wait_sample()
+        before = _seconds_of_core(stat)
+        for _ in range(3):  # of which its timer wakes it
+            await asyncio.wait_for(board.wait_sample(), LIMIT_S)
+        assert _seconds_of_core(stat) - before < 1
+        assert await board.ping() < LIMIT_S  # and its line
+
+
+def _seconds_of_core(stat):
+    user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @needs_qemu

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 from boardwarden.errors import LinkLost
 from boardwarden.transport import transport_for
-from boardwarden.transport.sim import board_files
+from boardwarden.transport.sim import board_files, board_path, find_micropython
+from boardwarden.transport.terminal import make_transparent
 
 LIMIT_S = 10.0
 
@@ -25,6 +27,35 @@ while True:
     except KeyboardInterrupt:
         print("interrupted")
         break
+"""
+
+
+AGENT_READS = """
+import select, sys
+from warden.link_stream import StreamLink
+link = StreamLink(sys.stdin.buffer, sys.stdout.buffer)
+readinto, reads = link._readinto, []
+def counted(buf):
+    reads.append(len(buf))
+    return readinto(buf)
+link._readinto = counted
+line = select.poll()
+line.register(sys.stdin, select.POLLIN)
+buf = bytearray(32)
+print("nothing", link.read(buf))
+line.poll(10_000)
+print("some", link.read(buf), reads, bytes(buf[:20]))
+print("no more", link.read(buf))
+link.close()
+print("waits", sys.stdin.buffer.read(1), link.waitable)
+"""
+AGENT_HEARS_THE_END = """
+import sys
+from warden.link_stream import StreamLink
+link = StreamLink(sys.stdin.buffer, sys.stdout.buffer)
+print("ready")
+while link.waitable:
+    link.read(bytearray(32))
 """
 
 
@@ -119,6 +150,35 @@ async def test_a_large_write_is_taken_whole_and_in_order(simulate):
     await read_until(board, b"ready")
     await asyncio.wait_for(board.write(b"x" * 50000), LIMIT_S)
     assert b"took 50000" in await read_to_end(board)
+
+
+async def test_the_agent_reads_at_once_what_has_arrived_and_waits_for_no_more(simulate):
+    board = await simulate(AGENT_READS)
+    await read_until(board, b"nothing 0\n")
+    await board.write(bytes(range(65, 85)))
+    seen = await read_until(board, b"no more 0\n")
+    assert b"some 20 [32] b'ABCDEFGHIJKLMNOPQRST'\n" in seen
+    await asyncio.sleep(0.1)  # a read that does not wait again finds nothing now
+    await board.write(b"x")
+    assert b"waits b'x' None\n" in await read_to_end(board)
+
+
+def test_the_agent_hears_that_its_terminal_is_gone(tmp_path):
+    """In a program that no hang-up ends: the terminal is not its own."""
+    application = tmp_path / "app.py"
+    application.write_text(AGENT_HEARS_THE_END)
+    near, far = pty.openpty()
+    make_transparent(far)
+    environment = {**os.environ, "MICROPYPATH": board_path()}
+    command = [find_micropython(), str(application)]
+    with subprocess.Popen(command, stdin=far, stdout=subprocess.PIPE, env=environment) as program:
+        os.close(far)
+        try:
+            assert program.stdout.readline() == b"ready\n"
+            os.close(near)
+            assert program.wait(LIMIT_S) == 0
+        finally:
+            program.kill()
 
 
 async def test_closing_wakes_the_reader_and_opening_starts_anew(simulate):

@@ -245,12 +245,15 @@ class Session:
         self._heard()
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
         place = request_id & (_MAX_PENDING - 1)
-        last = self._replies[place]
-        if last is None or 0 < (request_id - last[0] & 0xFFFF) < 0x8000:
-            reply = [request_id, _FAILED, None]  # first: what it does must not be done again
-            self._replies[place] = reply
+        reply = self._replies[place]
+        if reply is None:
+            self._replies[place] = reply = [request_id - 1 & 0xFFFF, _FAILED, None]
+        if 0 < (request_id - reply[0] & 0xFFFF) < 0x8000:
+            reply[2] = None
+            reply[1] = _FAILED
+            reply[0] = request_id  # first: what it does must not be done again
             self._carry_out(reply, operation, arguments)
-        elif request_id != last[0]:
+        elif request_id != reply[0]:
             return
         self.due |= _FIRST_REPLY << place
 

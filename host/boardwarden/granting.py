@@ -141,7 +141,7 @@ class Granting(Asking):
         """Follow an operation that waits; give it up when its caller is cancelled."""
         limit = wait + _GRACE_S + REQUEST_TIMEOUT_S
         try:
-            return await limited(self._settled(number), limit)
+            return await limited(self._settled(number), asyncio.get_running_loop().time() + limit)
         except asyncio.TimeoutError:
             self._later(self.complete(number))
             raise diagnosis.no_reply(limit) from None

@@ -10,18 +10,21 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def limited(work: Coroutine[Any, Any, T], seconds: float) -> T:
-    """Return what a coroutine returns; cancel it, and raise asyncio.TimeoutError, after a time.
+async def limited(work: Coroutine[Any, Any, T], until: float) -> T:
+    """Return what a coroutine returns; cancel it, and raise asyncio.TimeoutError, at a time.
+
+    until: of the event loop's clock.
 
     asyncio.wait_for() does so, too, but before Python 3.12 it swallows a cancellation that comes
     in the moment in which the work is done: Ctrl-C just then would be lost.
     """
     if sys.version_info >= (3, 11):
-        async with asyncio.timeout(seconds):  # no task, so some turns of the loop less
+        async with asyncio.timeout_at(until):  # no task, so some turns of the loop less
             return await work
     task = asyncio.create_task(work)
     try:
-        await asyncio.wait([task], timeout=seconds)
+        left = until - asyncio.get_running_loop().time()
+        await asyncio.wait([task], timeout=max(0.0, left))
         if task.done():
             return task.result()
     finally:

@@ -8,7 +8,7 @@ import logging
 from typing import Protocol
 
 from .errors import ConnectError, LinkLost
-from .transport.base import Transport
+from .transport.base import Direct, Transport
 
 _log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
@@ -37,6 +37,7 @@ class Link:
         self.reconnects = 0
         self.is_open = False
         self._transport = transport
+        self._direct = transport if isinstance(transport, Direct) else None
         self._receiver = receiver
         self._pause_s = BACKOFF_S[0]
         self._writing = asyncio.Lock()
@@ -74,6 +75,12 @@ class Link:
                     self._reader.cancel()
                 raise
 
+    def offer(self, data: bytes) -> bool:
+        """Send bytes at once and return True, or return False: then write() them."""
+        if self._direct is None or not self.is_open or self._writing.locked():
+            return False
+        return self._direct.offer(data)
+
     async def close(self) -> None:
         """Close the transport for good; run() must have ended."""
         self.is_open = False
@@ -94,6 +101,9 @@ class Link:
 
     async def _read(self) -> None:
         try:
+            if self._direct is not None:
+                await self._direct.receive(self._receiver.received)
+                return
             while data := await self._transport.read():
                 self._receiver.received(data)
         except (LinkLost, OSError) as error:

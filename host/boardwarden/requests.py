@@ -26,12 +26,13 @@ class Requests:
 
     `ready` waits until a request may be sent, or what it is given says that it is over. `send`
     sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
+    Both raise asyncio.TimeoutError at a time, which they are given last.
     """
 
     def __init__(
         self,
-        ready: Callable[[Callable[[], bool]], Awaitable[None]],
-        send: Callable[[int, int, tuple[Any, ...]], Awaitable[None]],
+        ready: Callable[[Callable[[], bool], float], Awaitable[None]],
+        send: Callable[[int, int, tuple[Any, ...], float], Awaitable[None]],
     ) -> None:
         self._ready = ready
         self._send = send
@@ -47,8 +48,9 @@ class Requests:
         Raises RequestTimeout after `timeout` seconds, RequestRefused if the board says no, and
         what fail() was given.
         """
+        until = asyncio.get_running_loop().time() + timeout
         try:
-            code, value = await limited(self._exchange(operation, arguments), timeout)
+            code, value = await self._exchange(operation, arguments, until)
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
@@ -77,11 +79,13 @@ class Requests:
         self._closed = error
         self.fail(error)
 
-    async def _exchange(self, operation: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
-        request_id = await self._take_id()
+    async def _exchange(
+        self, operation: int, arguments: tuple[Any, ...], until: float
+    ) -> tuple[int, Any]:
+        request_id = await self._take_id(until)
         self._pending[request_id] = asyncio.get_running_loop().create_future()
         try:
-            result = await self._repeat(request_id, operation, arguments)
+            result = await self._repeat(request_id, operation, arguments, until)
         finally:
             del self._pending[request_id]
             self._room.set()
@@ -89,11 +93,11 @@ class Requests:
             raise result
         return result
 
-    async def _take_id(self) -> int:
+    async def _take_id(self, until: float) -> int:
         """Wait until a new id is not so far ahead that the board forgets the oldest under way."""
         while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
             self._room.clear()
-            await self._room.wait()
+            await limited(self._room.wait(), until)
         self._next_id += 1
         return self._next_id - 1
 
@@ -101,7 +105,7 @@ class Requests:
         return (request_id - self._first_id) & 0xFFFF
 
     async def _repeat(
-        self, request_id: int, operation: int, arguments: tuple[Any, ...]
+        self, request_id: int, operation: int, arguments: tuple[Any, ...], until: float
     ) -> tuple[int, Any] | BoardError:
         """Send, and send again, until there is an answer."""
         loop = asyncio.get_running_loop()
@@ -111,16 +115,19 @@ class Requests:
             if not answer.done():
                 if self._closed is not None:
                     raise self._closed
-                await self._ready(answer.done)
+                await self._ready(answer.done, until)
             if not answer.done():  # else it failed while it waited, and must not be sent any more
-                await self._send(self._wire_id(request_id), operation, arguments)
-            timer = loop.call_later(pause, self._give_up, request_id, answer)
+                await self._send(self._wire_id(request_id), operation, arguments, until)
+            again = min(loop.time() + pause, until)
+            timer = loop.call_at(again, self._give_up, request_id, answer)
             try:
                 result = await answer
             finally:
                 timer.cancel()
             if result is not None:
                 return result
+            if again >= until:
+                raise asyncio.TimeoutError
             pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)
 
     def _give_up(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from . import diagnosis, messages
 from .errors import ConnectError, LinkLost, VersionMismatch
 from .framing import Deframer, frame
+from .limited import limited
 from .link import Link
 from .listener import Keeper
 from .messages import Message
@@ -220,7 +221,7 @@ class Session:
             finally:
                 timer.cancel()
 
-    async def _until_certain(self, over: Callable[[], bool]) -> None:
+    async def _until_certain(self, over: Callable[[], bool], until: float) -> None:
         """Wait until it is certain that the board is the one that a request is meant for.
 
         Between a SUBSCRIBE and its HELLO it is not: after a restart the board would do again what
@@ -228,15 +229,20 @@ class Session:
         """
         while not (self.subscription.certain or over()):
             self._certain.clear()
-            await self._certain.wait()
+            await limited(self._certain.wait(), until)
 
     async def _send_request(
-        self, request_id: int, operation: int, arguments: tuple[Any, ...]
+        self, request_id: int, operation: int, arguments: tuple[Any, ...], until: float
     ) -> None:
         host_id = self.subscription.host_id
-        await self._send(messages.request(host_id, request_id, operation, arguments))
+        data = frame(messages.request(host_id, request_id, operation, arguments))
+        if not self.link.offer(data):
+            await limited(self._write(data), until)
 
     async def _send(self, payload: bytes) -> None:
+        await self._write(frame(payload))
+
+    async def _write(self, data: bytes) -> None:
         """Send a frame; that the link is lost is noticed by who reads."""
         with contextlib.suppress(LinkLost):
-            await self.link.write(frame(payload))
+            await self.link.write(data)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 
 class Transport(Protocol):
@@ -30,4 +31,17 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Let go of the way; closing it twice is fine."""
+        ...
+
+
+@runtime_checkable
+class Direct(Transport, Protocol):
+    """A transport that also works without a turn of the event loop in between."""
+
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand bytes over as soon as they are there; return when the other end is gone."""
+        ...
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once and return True, or return False: a part of it may be sent."""
         ...

@@ -30,17 +30,46 @@ class FdStream:
         """Wait for bytes; b"" when the other end is gone or close() was called."""
         while self._fd >= 0:
             # Always by way of the loop: a board that floods the line must not starve it.
-            await self._ready(self._loop.add_reader, self._loop.remove_reader)
-            try:
-                data = os.read(self._fd, _CHUNK_BYTES)
-            except BlockingIOError:
-                continue
-            except OSError:  # EIO: how a terminal reports that its other end is closed
-                data = b""
-            if not data:
-                self._end()
-            return data
+            await self._watch(self._loop.add_reader, self._loop.remove_reader, _wake)
+            data = self._take()
+            if data is not None:
+                return data
         return b""
+
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until the other end is gone or close() was called."""
+
+        def hand_over(over: asyncio.Future[None]) -> None:
+            try:
+                if data := self._take():
+                    received(data)
+            except Exception as error:  # it is that of who awaits receive()
+                if not over.done():
+                    over.set_exception(error)
+
+        if self._fd >= 0:
+            await self._watch(self._loop.add_reader, self._loop.remove_reader, hand_over)
+
+    def _take(self) -> bytes | None:
+        """Read what is there: b"" at the end, None if there was nothing after all."""
+        try:
+            data = os.read(self._fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:  # EIO: how a terminal reports that its other end is closed
+            data = b""
+        if not data:
+            self._end()
+        return data
+
+    def offer(self, data: bytes) -> bool:
+        """Write all of data at once and return True, or return False: a part may be written."""
+        if self._gone or self._writing.locked():
+            return False
+        try:
+            return os.write(self._fd, data) == len(data)
+        except OSError:  # write() tells what it is
+            return False
 
     async def write(self, data: bytes) -> None:
         """Write all of data; raise LinkLost when the other end is gone or close() was called."""
@@ -53,19 +82,24 @@ class FdStream:
                 try:
                     rest = rest[os.write(self._fd, rest) :]
                 except BlockingIOError:
-                    await self._ready(self._loop.add_writer, self._loop.remove_writer)
+                    await self._watch(self._loop.add_writer, self._loop.remove_writer, _wake)
                 except OSError as error:
                     raise LinkLost(f"The link to {self._name} broke.") from error
 
-    async def _ready(self, add: Callable[..., None], remove: Callable[[int], bool]) -> None:
-        """Wait until fd is ready or closed."""
-        ready: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.add(ready)
-        add(self._fd, _wake, ready)
+    async def _watch(
+        self,
+        add: Callable[..., None],
+        remove: Callable[[int], bool],
+        ready: Callable[[asyncio.Future[None]], None],
+    ) -> None:
+        """Have ready() called whenever fd is, until it wakes the future given or fd is closed."""
+        over: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(over)
+        add(self._fd, ready, over)
         try:
-            await ready
+            await over
         finally:
-            self._waiting.discard(ready)
+            self._waiting.discard(over)
             if self._fd >= 0:  # after close() the number may already be another file's
                 remove(self._fd)
 
@@ -82,10 +116,10 @@ class FdStream:
     def _end(self) -> None:
         """Nothing more will come or go: wake whoever waits."""
         self._gone = True
-        for ready in self._waiting:
-            _wake(ready)
+        for over in self._waiting:
+            _wake(over)
 
 
-def _wake(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+def _wake(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from boardwarden.errors import ConnectError
@@ -53,9 +53,17 @@ class PtyProcess:
         """Wait for bytes; b"" once the program has ended and all it wrote has been read."""
         return await self._stream.read()
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until the program has ended."""
+        await self._stream.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Write to the program's standard input; raise LinkLost when it has ended."""
         await self._stream.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return self._stream.offer(data)
 
     async def close(self) -> None:
         """Hang up, which ends the program, and wait for that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,29 @@ _PROGRAM = "qemu-system-arm"
 _START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
 _FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
 _START_AGENT = "warden.start()\n"
-# An application that sleeps until the agent has something to do or the line has, as asyncio does:
-# bit 1 of the second register says so. This board cannot sleep, so it looks at them over and over.
+# An application that sleeps until the agent has something to do or the line has, as asyncio does.
+# The core waits for an interrupt, which is not taken (PRIMASK): of UART1 for a byte that arrives
+# (number 2, Arm CMSDK "APB UART"), or of timer 1 (number 9, "APB timer", which counts 25 MHz down).
 _RUN_AGENT = """
 from machine import mem32
-from warden.hal_mps2 import ticks_diff, ticks_ms
+@micropython.asm_thumb
+def mask_interrupts():
+    cpsid(i)
+@micropython.asm_thumb
+def wait_for_interrupt():
+    wfi()
 def run():
+    mask_interrupts()
+    mem32[0x40005008] = 11
+    mem32[0xE000E100] = 1 << 2 | 1 << 9
     while True:
-        wait = warden.poll()
-        began = ticks_ms()
-        while not mem32[0x40005004] & 2 and ticks_diff(ticks_ms(), began) < wait:
-            for _ in range(200): pass
+        mem32[0x40001004] = max(1, warden.poll()) * 25000
+        mem32[0x40001000] = 9
+        mem32[0x4000500C] = 2
+        mem32[0x4000100C] = 1
+        mem32[0xE000E280] = 1 << 2 | 1 << 9
+        if not mem32[0x40005004] & 2:
+            wait_for_interrupt()
 run()
 """
 
@@ -96,11 +109,20 @@ class Qemu:
         """Wait for bytes; b"" when QEMU has ended."""
         return await self._machine.read() if self._machine else b""
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until QEMU has ended."""
+        if self._machine:
+            await self._machine.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when QEMU has ended."""
         if self._machine is None:
             raise LinkLost(f"The link to {self._address} is closed.")
         await self._machine.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return bool(self._machine and self._machine.offer(data))
 
     async def close(self) -> None:
         """End the simulated board."""

@@ -57,10 +57,19 @@ class QemuMachine:
         """Wait for bytes from the agent; b"" when QEMU has ended."""
         return await self._agent_port.read() if self._agent_port else b""
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until QEMU has ended."""
+        if self._agent_port:
+            await self._agent_port.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Write to the agent; raise LinkLost when QEMU has ended."""
         if self._agent_port:
             await self._agent_port.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return bool(self._agent_port and self._agent_port.offer(data))
 
     async def close(self) -> None:
         """End QEMU and wait for that."""

@@ -23,7 +23,7 @@ class Line(Protocol):
         ...
 
 
-_INTERRUPT_AND_ENTER = b"\r\x03\x03\r\x01"
+_INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the unix port
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _RUN = b"\x04"
 _AGAIN_S = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import termios
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from boardwarden.errors import LinkLost, PortMissing
@@ -46,11 +47,20 @@ class SerialPosix:
         """Wait for bytes; b"" when the port is gone."""
         return await self._stream.read() if self._stream else b""
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until the port is gone."""
+        if self._stream:
+            await self._stream.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when the port is gone."""
         if self._stream is None:
             raise LinkLost(f"The link to {self._address} is closed.")
         await self._stream.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return bool(self._stream and self._stream.offer(data))
 
     async def close(self) -> None:
         """Close the port, leaving DTR and RTS as they are."""

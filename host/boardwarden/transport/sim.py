@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,11 +60,20 @@ class Sim:
         """Wait for bytes; b"" when the program has ended."""
         return await self._process.read() if self._process else b""
 
+    async def receive(self, received: Callable[[bytes], None]) -> None:
+        """Hand over bytes as they come, until the program has ended."""
+        if self._process:
+            await self._process.receive(received)
+
     async def write(self, data: bytes) -> None:
         """Send all of data; raise LinkLost when the program has ended."""
         if self._process is None:
             raise LinkLost(f"The link to {self._address} is closed.")
         await self._process.write(data)
+
+    def offer(self, data: bytes) -> bool:
+        """Send all of data at once, or return False."""
+        return bool(self._process and self._process.offer(data))
 
     async def close(self) -> None:
         """End the simulated board."""
