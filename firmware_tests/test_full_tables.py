@@ -25,7 +25,8 @@ class Full:
 
     def __init__(self):
         self.line = SilentLine()
-        self.agent = Agent(board(), 1000, self.line, (8, 300_000, 0, 5000))
+        # The budget: on a busy machine QEMU takes longer, and samples would be put off.
+        self.agent = Agent(board(), 1000, self.line, (8, 300_000, 0, 5000), 1000)
         self.policy = self.agent.decide()
         self._watch()  # first: the test itself may leave little memory
         self.hear(64, 1, 2, _HOST, None)
