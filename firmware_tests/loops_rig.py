@@ -32,21 +32,14 @@ class Beginning:
     def __init__(self, values, s, ms, busy, sent, threads, network):
         self.values = values
         self.resting = array("i", [0] * 8 + [busy, 0])
-        self.clock = self.threads = self.network = self.uplink = self
+        self.clock = self.uplink = self
         self.s = s
         self.ms = ms
         self.sent = sent
         if sent < 0:
             self.uplink = None
-        self.threads = Words(threads)
-        self.network = Words(network)
-
-
-class Words:
-    """What is counted elsewhere."""
-
-    def __init__(self, words):
-        self.words = words
+        self.thread_words = threads
+        self.network_words = network
 
 
 def word(chance):

@@ -483,17 +483,14 @@ class _Resting:
         self.ticks_us = ticks_us
         self.told = 0
 
-    def idle(self):
-        self.told = 1
-
     def failed(self):
-        return -99
+        return -99_999
 
     def deliver(self):
         self.told = 2
 
 
-def _looked(kind, resting, news, count, now):
+def _looked(kind, resting, news, count, now, took=0):
     words = array("i", resting)
     calls = []
 
@@ -501,9 +498,15 @@ def _looked(kind, resting, news, count, now):
         calls.append(chunk)
         return count
 
-    agent = _Resting(words, news, read, lambda: now)
+    ticks = [now]
+
+    def ticks_us():
+        ticks.append(ticks[-1] + took)
+        return ticks[-2]
+
+    agent = _Resting(words, news, read, ticks_us)
     wait = kind.turn(agent, True)
-    return (0 if wait == 99 else wait), list(words), len(calls), agent.told
+    return (0 if wait == 99_999 else wait), list(words), len(calls), agent.told
 
 
 def test_a_turn_finds_the_same():
@@ -517,11 +520,12 @@ def test_a_turn_finds_the_same():
         now = (began + passed) & mask if turn % 2 else began + passed
         stepping = chance.below(8) == 0
         resting = [int(stepping), 5, 6, began, 1_000_000, mask]
-        resting += [chance.below(3), int(chance.below(8) == 0)]
+        resting += [chance.below(3), int(chance.below(8) == 0), 0, chance.below(300)]
         news = bytearray([int(chance.below(8) == 0)])
         count = chance.below(32) if chance.below(4) == 0 else 0
-        one = _looked(slow, resting, news, count, now)
-        assert _looked(quick, resting, news, count, now) == one, (resting, news, count, now)
+        took = chance.below(900)
+        one = _looked(slow, resting, news, count, now, took)
+        assert _looked(quick, resting, news, count, now, took) == one, (resting, news, count, now)
         wait, words, reads, told = one
         seen.add(told)
         if stepping:
@@ -531,14 +535,17 @@ def test_a_turn_finds_the_same():
         assert reads == 1
         assert words[0] == (0 if wait > 0 else 1)
         assert wait == ((1_000_000 - passed) // 1000 + 1 if idle else 0), resting
-        assert told == (2 if not idle else 0 if resting[6] else 1)  # 2: it would have woken
+        assert told == (0 if idle else 2)  # 2: it would have woken
+        if idle and not resting[6]:
+            mean = resting[9] or took
+            assert words[9] == mean + (min(took, 2 * mean + 4) - mean + 3 >> 2)
         assert words[6] == resting[6] + (1 if idle else 0)
-    assert seen == {0, 1, 2}
+    assert seen == {0, 2}
     # The ticks of a 64-bit machine have many more bits than a word.
     if sys.maxsize > 1 << 32:
         for now in (1 << 40, (1 << 61) + 77_000):
             low = now & 0x3FFFFFFF
-            resting = [0, 0, 0, low - 500, 2000, 0x3FFFFFFF, 1, 0]
+            resting = [0, 0, 0, low - 500, 2000, 0x3FFFFFFF, 1, 0, 0, 0]
             for kind in (quick, slow):
                 assert _looked(kind, resting, bytearray(1), 0, now)[0] == 2
 

@@ -66,7 +66,7 @@ def looks(state):
     cost('gc.mem_free(), ' + state, gc.mem_free)
     if heap:
         cost('heap(state, 0), ' + state, whole)
-        for room in (64, 256, 512, 1024):
+        for room in (64, 256, 512, 1024, 1536):
             worst, count = in_slices(room)
             print('longest of %d slices of %d bytes, %s' % (count, room, state), worst * 40)
 

@@ -51,7 +51,6 @@ _RESTED = const(3)
 _REST_US = const(4)
 _MASK = const(5)
 _BUSY_US = const(8)
-_IDLE_US = const(9)
 _WORDS = const(10)
 
 
@@ -93,6 +92,8 @@ class Agent:
             new_gate, new_lock = self.locks.gate, self.locks.lock
         self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
         self.network = _watch_network()
+        self.network_words = self.network.words
+        self.thread_words = self.threads.words
         self.news = self.clock.news
         self.resting = array("i", [0] * _WORDS)
         self.resting[_MASK] = mask_of(board.ticks_diff)
@@ -122,7 +123,7 @@ class Agent:
         self.sampler.join(self)
         self.turn = self._turn if self._lock is None else self._turn_alone
         self.deliver = self._deliver if self._lock is None else self._deliver_later
-        _bind(self, "idle enforce tell_later pump answer")
+        _bind(self, "enforce tell_later pump answer")
         _bind(self.load, "read")
         _bind(self.clock, "advance left_ms")
         self.start_monitoring(interval_ms)
@@ -199,15 +200,6 @@ class Agent:
     def _fault(self):
         self.faults += 1
         self.values[_FAULTS] = self.faults
-
-    def idle(self):
-        """Note what the first of several turns that find nothing takes: it counts for each of them.
-
-        That is from its beginning until here, with this call in place of the return.
-        """
-        resting = self.resting
-        took = self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        resting[_IDLE_US] = _mean(resting[_IDLE_US], took)
 
     def enforce(self):
         """End what is over its time; return the ms until something is."""
@@ -342,10 +334,3 @@ class Agent:
         self.values[_INTERVAL_MS] = 0  # the figures say so, too
         self.sample.renew(self._heard())
         self.news[0] = 1
-
-
-def _mean(mean_us, took_us):
-    """Return a moving mean, rounded up; one that is much greater says little."""
-    if not mean_us:
-        return took_us
-    return mean_us + (min(took_us, 2 * mean_us + 4) - mean_us + 3) // 4

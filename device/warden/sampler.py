@@ -91,7 +91,7 @@ class Sampler:
     def take(self):
         """Take a sample; allocates nothing."""
         agent = self._agent
-        _sample(agent, agent.memory, agent.policy)
+        _sample(agent, self.values, agent.memory, agent.policy)
 
     def read_seldom(self):
         """Read what is not read with every sample, where it is time; return the µs of a scan."""

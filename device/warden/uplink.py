@@ -25,8 +25,8 @@ class Uplink:
         self.sent = 0  # bytes on the wire, modulo 2**16
         self.link = link
         self.wire = bytearray(_MAX_WIRE)
-        self.at = 0  # what of the last frame is not written yet
-        self.end = 0
+        self.at = 0  # what of the last frame is not written yet:
+        self.end = 0  # 0 where all is
         self.seq = 0  # of the next frame
         self.sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
         self.acked = 0
@@ -34,9 +34,13 @@ class Uplink:
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
+        if not self.end:
+            return True
+        self.at += self.link.write(self.wire, self.at, self.end)
         if self.at < self.end:
-            self.at += self.link.write(self.wire, self.at, self.end)
-        return self.at >= self.end
+            return False
+        self.end = 0
+        return True
 
     def begin(self, kind, fields):
         """Start a message with `fields` fields after kind and seq; return where they go."""

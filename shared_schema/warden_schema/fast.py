@@ -363,7 +363,7 @@ _MAX_REST_MS = const(1000)
 _SLICE_PAUSE_MS = const(2)
 _NEXT_US = const(1999)
 _HEAP_PARTS = const(11)
-_SLICE = const(1024)
+_SLICE = const(1536)
 _SPENT_US = const(43)
 _SELDOM_S = const(44)
 _NOT_KNOWN = const(45)
@@ -396,8 +396,8 @@ def renew(agent):
     """Begin a sample, and set the interval to what the last one cost."""
     values = ptr32(agent.values)
     resting = ptr32(agent.resting)
-    threads = ptr32(agent.threads.words)
-    network = ptr32(agent.network.words)
+    threads = ptr32(agent.thread_words)
+    network = ptr32(agent.network_words)
     clock = agent.clock
     s = int(clock.s)
     ms = int(clock.ms)
@@ -968,7 +968,13 @@ def turn(agent, listen) -> int:
                 idle = resting[_IDLE_STEPS]
                 resting[_IDLE_STEPS] = idle + 1
                 if idle == 0:
-                    agent.idle()
+                    mean = resting[_IDLE_US]
+                    took = int(agent.ticks_us()) - now & resting[_MASK]
+                    if mean == 0:
+                        mean = took
+                    elif took > 2 * mean + 4:
+                        took = 2 * mean + 4
+                    resting[_IDLE_US] = mean + (took - mean + 3 >> 2)
                 resting[_STEPPING] = 0
             else:
                 wait = int(wake(agent))
@@ -1011,9 +1017,11 @@ def wake(agent) -> int:
         if pass_[_HEAP_PARTS] != 0:
             read_on(memory)
     else:
-        values = ptr32(agent.values)
+        words = agent.values
+        values = ptr32(words)
         resting[_REST_US] = 0
         resting[_RESTED] = resting[_BEGAN]
+        stirred = news[0]
         news[0] = 0
         resting[_BUSY_US] += resting[_IDLE_STEPS] * resting[_IDLE_US] + values[_SPENT_US]
         resting[_IDLE_STEPS] = 0
@@ -1027,16 +1035,19 @@ def wake(agent) -> int:
         if policy is not none:
             ladder = policy.ladder
             until = int(clock.next_s) - s
-            if until >= -1:
-                until = until * 1000 + int(clock.next_ms) - ms
-            if until <= 0:
-                until = int(agent.enforce())
+            if until > 1:  # no rest is longer
+                until = _NEVER_MS
+            else:
+                if until >= -1:
+                    until = until * 1000 + int(clock.next_ms) - ms
+                if until <= 0:
+                    until = int(agent.enforce())
         left = 1000
         again = -1
         if values[_INTERVAL] != 0:
             left = (values[_DUE_S] - s) * 1000 + values[_DUE_MS] - ms
             if left <= 0:
-                sample(agent, memory, policy)
+                sample(agent, words, memory, policy)
                 again = 1000
                 if session is none or int(tell_sample(session, s)) == 0:
                     again = int(agent.tell_later())
@@ -1044,6 +1055,7 @@ def wake(agent) -> int:
                 if policy is not none:
                     if ladder.level:
                         left = int(agent.hurry())
+                        stirred = 1
             elif pass_[_HEAP_PARTS] != 0:
                 read_on(memory)
         if until < left:
@@ -1058,7 +1070,7 @@ def wake(agent) -> int:
             left = _MAX_REST_MS
         resting[_REST_US] = left * 1000
         values[_SPENT_US] = 0
-        if policy is not none:
+        if policy is not none and (stirred != 0 or news[0] != 0):
             events = policy.events
             if int(events.told) != int(events.seq) or ladder.due:
                 sign = -1
@@ -1088,30 +1100,31 @@ def advance(clock):
 
 
 @micropython.viper
-def sample(agent, memory, policy):
-    """Take a sample."""
+def sample(agent, values, memory, policy):
+    """Take a sample into these words."""
     none = _none
     began = int(agent.ticks_us())
-    words = agent.values
-    values = ptr32(words)
-    spent = values[_SPENT_US]
+    words = ptr32(values)
+    spent = words[_SPENT_US]
     renew(agent)
     load = agent.load
-    if load.core is not none or "asyncio.core" in load.modules:
+    if load.core is not none or "asyncio" in load.modules:
         load.read()
     read_memory(memory)
     scanned = 0
-    if values[0] >= values[_SELDOM_S]:
+    if words[0] >= words[_SELDOM_S]:
         scanned = int(agent.sampler.read_seldom())
     history = agent.history
-    found = int(keep(words, history.open_slots, history.ring, values[0]))
+    found = int(keep(values, history.open_slots, history.ring, words[0]))
     if policy is not none:
-        judge(policy, values[_PERIOD_MS])
-    if found != values[_NOT_KNOWN]:
+        judge(policy, words[_PERIOD_MS])
+    if found != words[_NOT_KNOWN]:
         agent.sampler.see_capabilities(found)
-    resting = ptr32(agent.resting)
-    began = int(agent.ticks_us()) - began & resting[_MASK]
-    values[_COST_US] = began - (values[_SPENT_US] - spent) - scanned
+    began = int(agent.ticks_us()) - began
+    if began < 0:
+        resting = ptr32(agent.resting)
+        began &= resting[_MASK]
+    words[_COST_US] = began - (words[_SPENT_US] - spent) - scanned
 
 
 @micropython.viper
@@ -1173,7 +1186,7 @@ def tell_sample(session, s: int) -> int:
     if s - int(session.heard_s) > _SURE_S:
         return 0
     uplink = session.uplink
-    if int(uplink.at) < int(uplink.end):
+    if int(uplink.end) != 0:
         return 0
     newest = session.sample
     told = newest.told
@@ -1234,6 +1247,7 @@ def hear(session, count: int):
     chunk = session.chunk
     payload = session.payload
     rounds = _ROUNDS
+    bad = marks[_BAD]
     while count > 0:
         size = count
         if size > _CHUNK:
@@ -1251,8 +1265,8 @@ def hear(session, count: int):
         if count < _CHUNK or rounds == 0:
             break
         count = int(session.link.read(chunk))
-    bad = marks[_BAD]
-    if bad != int(session.bad):
+    if bad != marks[_BAD]:
+        bad = marks[_BAD]
         session.bad = bad
         values = ptr32(session.sample.values)
         values[_BAD_FRAMES] = bad

@@ -327,9 +327,9 @@ _MAX_REST_MS = const(1000)
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _NEXT_US = const(1999)
 _HEAP_PARTS = const(11)  # of a pass over the heap: slices that there were, 0: none is under way
-# Of the allocation table, in bytes; 64 KB of a 32-bit board's heap. On a Cortex-M3 8 900
-# instructions where it is full of holes (tools/native_cost.py), a quarter of a sample.
-_SLICE = const(1024)
+# Of the allocation table, in bytes; 96 KB of a 32-bit board's heap. On a Cortex-M3 12 100
+# instructions where it is full of holes (tools/native_cost.py), a third of a sample.
+_SLICE = const(1536)
 _SPENT_US = const(43)
 _SELDOM_S = const(44)
 _NOT_KNOWN = const(45)
@@ -414,8 +414,8 @@ def renew(agent) -> None:
     """
     values = agent.values
     resting = agent.resting
-    threads = agent.threads.words
-    network = agent.network.words
+    threads = agent.thread_words
+    network = agent.network_words
     s = agent.clock.s
     ms = agent.clock.ms
     busy = resting[_BUSY_US]  # µs of the agent's own, since the last one
@@ -936,8 +936,14 @@ def turn(agent, listen) -> int:
                 wait = wait // 1000 + 1
                 idle = resting[_IDLE_STEPS]
                 resting[_IDLE_STEPS] = idle + 1
-                if idle == 0:
-                    agent.idle()
+                if idle == 0:  # what the first takes counts for all of them; a moving mean
+                    mean = resting[_IDLE_US]
+                    took = agent.ticks_us() - now & resting[_MASK]
+                    if mean == 0:
+                        mean = took
+                    elif took > 2 * mean + 4:  # much more says little
+                        took = 2 * mean + 4
+                    resting[_IDLE_US] = mean + (took - mean + 3 >> 2)
                 resting[_STEPPING] = 0
             else:
                 wait = wake(agent)
@@ -981,6 +987,7 @@ def wake(agent) -> int:
     else:
         resting[_REST_US] = 0  # as long as it is not done
         resting[_RESTED] = resting[_BEGAN]
+        stirred = agent.news[0]
         agent.news[0] = 0
         idle_us = resting[_IDLE_STEPS] * resting[_IDLE_US]
         # And what collections before a refusal took.
@@ -992,7 +999,7 @@ def wake(agent) -> int:
         resting[_REST_US] = left * 1000
         agent.values[_SPENT_US] = 0
         policy = agent.policy
-        if policy is not None:
+        if policy is not None and (stirred or agent.news[0] or policy.ladder.level):
             if policy.events.told != policy.events.seq or policy.ladder.due:
                 sign = -1
     if memory.state[_HEAP_PARTS]:
@@ -1011,16 +1018,17 @@ def _do_what_is_due(agent) -> int:
     clock.advance()
     until = _NEVER_MS
     if agent.policy is not None:
-        until = clock.left_ms()
-        if until <= 0:
-            until = agent.enforce()
+        if clock.next_s - clock.s < 2:  # no rest is longer
+            until = clock.left_ms()
+            if until <= 0:
+                until = agent.enforce()
     left = 1000
     again = -1
     values = agent.values
     if values[_INTERVAL]:
         left = (values[_DUE_S] - clock.s) * 1000 + values[_DUE_MS] - clock.ms
         if left <= 0:
-            sample(agent, agent.memory, agent.policy)
+            sample(agent, values, agent.memory, agent.policy)
             again = 1000  # there is nothing else to tell
             if agent.session is None or not tell_sample(agent.session, clock.s):
                 again = agent.tell_later()
@@ -1050,13 +1058,12 @@ def advance(clock) -> None:
         clock.s += ms // 1000
 
 
-def sample(agent, memory, policy) -> None:
+def sample(agent, values, memory, policy) -> None:
     """Take a sample; allocates nothing. What it costs is looked at with the next one."""
     began = agent.ticks_us()
-    values = agent.values
     spent = values[_SPENT_US]
     renew(agent)
-    if agent.load.core is not None or "asyncio.core" in agent.load.modules:
+    if agent.load.core is not None or "asyncio" in agent.load.modules:
         agent.load.read()
     read_memory(memory)
     scanned = agent.sampler.read_seldom() if values[0] >= values[_SELDOM_S] else 0
@@ -1125,7 +1132,7 @@ def tell_sample(session, s: int) -> int:
         or session.due
         or session.news.find(b"\x01") >= 0
         or s - session.heard_s > _SURE_S
-        or session.uplink.at < session.uplink.end
+        or session.uplink.end
     ):
         return 0
     newest = session.sample
@@ -1181,6 +1188,7 @@ def hear(session, count: int) -> None:
     """
     marks = session.marks
     rounds = _ROUNDS
+    bad = marks[_BAD]
     while count > 0:
         size = count if count <= _CHUNK else _CHUNK  # more: a link that lies
         at = 0
@@ -1196,7 +1204,7 @@ def hear(session, count: int) -> None:
         if count < _CHUNK or rounds == 0:
             break
         count = session.link.read(session.chunk)
-    if marks[_BAD] != session.bad:
+    if marks[_BAD] != bad:
         session.bad = session.sample.values[_BAD_FRAMES] = marks[_BAD]
 
 

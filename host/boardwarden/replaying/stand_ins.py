@@ -253,6 +253,7 @@ class Agent:
         self.memory = Memory(first.total_bytes or 0, self.values)
         self.load, self.network = Load(), Network()
         self.storage, self.threads = Storage(), Threads()
+        self.thread_words, self.network_words = self.threads.words, self.network.words
         self.locks = load("threads").Locks(False)
         self.capabilities = Capabilities()
         load("limits").want(self.values, 0, 1000)
