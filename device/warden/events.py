@@ -15,7 +15,7 @@ _FIELDS = const(6)  # in the ring: all but the number
 _CALLBACKS = const(8)
 
 
-def _nobody():
+def _nobody(row):
     """Stand for who wants to know of events."""
 
 
@@ -26,7 +26,7 @@ class Events:
         self.seq = 0  # of the next event; the ring holds the last 16
         self.told = 0  # callbacks have seen those before: deliver() has something to do if not all
         self.failed = 0  # callbacks that raised
-        self.changed = _nobody  # called at each new event
+        self.changed = _nobody  # function of 0, called at each new event
         self.clock = clock
         self._lock = lock
         self._telling = telling  # a lock: one thread at a time calls callbacks
@@ -42,9 +42,8 @@ class Events:
         finally:
             self._lock.release()
 
-    def put(self, kind, subject=None, detail=None, value=None):
-        """Add an event, for whoever holds the lock and has advanced the clock."""
-        _note(self, kind, subject, detail, value)
+    # put(kind, subject, detail, value) adds one for who holds the lock and has advanced the clock.
+    put = _note
 
     def event(self, number):
         """Return the event of that number; the oldest that is remembered, if it is forgotten."""

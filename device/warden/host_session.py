@@ -12,6 +12,7 @@ from warden_schema.frame import Reader
 from warden_schema.loops import alive as _alive
 from warden_schema.loops import hear as _hear
 from warden_schema.loops import pack_row as _pack_row
+from warden_schema.loops import send as _send
 from warden_schema.loops import tell_sample as _tell_sample
 
 from .errors import Denied
@@ -353,7 +354,7 @@ class Session:
             row = due.find(_DUE)
             if row < 0:
                 return True
-            if self._frames >= _TURN or not uplink.ready():
+            if self._frames >= _TURN or (uplink.at < uplink.end and not uplink.ready()):
                 break
             due[row] = 0
             if not self._tell_row(table, row):
@@ -368,10 +369,11 @@ class Session:
         self._row_under_way = row
         uplink = self.uplink
         length = table.encode(row, uplink)
-        sent = not length or uplink.send(length, _RESERVE)
+        sent = not length or _send(uplink, length, _RESERVE)
         if length and sent:
             self._frames += 1
-            table.sent()
+            if table.sent is not None:
+                table.sent()
         self._under_way = None
         return sent
 
@@ -408,9 +410,9 @@ class Session:
         payload = uplink.payload
         at = uplink.begin(_REPLY, 3)
         if value is None or (isinstance(value, int) and -_MOST <= value <= _MOST):
-            at = _pack_row(payload, at, reply, 3)
+            at = _pack_row(payload, at, reply, 3, 0)
         else:
-            at = codec.put(payload, _pack_row(payload, at, reply, 2), value)
+            at = codec.put(payload, _pack_row(payload, at, reply, 2, 0), value)
         if not uplink.send(at, _RESERVE):
             return False
         self._frames += 1
@@ -425,7 +427,7 @@ class Session:
         buf = uplink.payload
         if kind == _REFUSED:
             at = uplink.begin(kind, 3)
-            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
+            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2, 0)
             at = codec.put_int(buf, at, self._refused_id)
         elif kind == _SYNCED:
             at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)

@@ -117,7 +117,7 @@ class Thresholds:
         self.values = None if figures is None else figures.values
         self.due_s = 0  # when renew() is due
         self._made = ()  # those of MADE_SELDOM that are watched
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.changed = self.freed = _nobody  # see `Timed`
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
@@ -130,7 +130,7 @@ class Thresholds:
         if warn is None and critical is None:
             if row is not None:
                 self._put(row, None)
-                self.changed(None)
+                self.freed(0)
             return
         clear = _check(metric, warn, critical, clear, hold_ms, action)
         if action == RESET and not self.can_reset:
@@ -148,7 +148,7 @@ class Thresholds:
             self._put(row, others.table[row])
             if self.table[row] is not None:
                 self.changed(row)
-        self.changed(None)
+        self.freed(0)
 
     def _put(self, row, threshold):
         at = row * _WORDS

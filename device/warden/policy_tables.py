@@ -6,6 +6,7 @@ Names are cut, so that the figures of a row always have room: nothing looks at i
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import pack_message as _pack_message
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import taken as _taken
 
@@ -18,9 +19,13 @@ _EVENT = const(11)
 _ROWS = const(12)
 _MAX_DETAIL = const(32)
 _MOST_ROWS = const(16)  # of a table
+# Which of their fields are texts, a bit for each.
+_LEASE_TEXTS = const(0b100_0001_0000)
+_OPERATION_TEXTS = const(0b1000_0100_0100)
+_SESSION_TEXTS = const(0b100)
 
 
-def _id(entry):
+def id_of(entry):
     return None if entry is None else entry.id
 
 
@@ -47,7 +52,7 @@ class Taken(Table):
     def _put_taken(self, buf, at, owners):
         """Put a bit for each row that is taken, for each owner."""
         masks = [_taken(owner.table, self._flags, len(owner.table)) for owner in owners]
-        return _pack_row(buf, at, masks, len(masks))
+        return _pack_row(buf, at, masks, len(masks), 0)
 
 
 class Rows(Table):
@@ -56,57 +61,92 @@ class Rows(Table):
     def __init__(self, owner):
         super().__init__(len(owner.table))
         self.owner = owner
+        self.fields = [None] * self.width  # of one message: made once, so that none allocates
 
     def mark(self):
         """Have all rows sent that are taken."""
         self.news[self.place] = self.news[0] = 1
         _taken(self.owner.table, self.due, len(self.due))
 
-    def encode(self, row, uplink):
-        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
-        entry = self.owner.table[row]
-        return 0 if entry is None else self._put(uplink, uplink.payload, row, entry)
-
 
 class LeaseRows(Rows):
     """Leases."""
 
-    def _put(self, uplink, buf, row, lease):
-        figures = (row, lease.id, lease.kind, lease.amount)
-        at = _pack_row(buf, uplink.begin(_LEASE, 11), figures, 4)
-        at = codec.put_str(buf, at, lease.owner)
+    width = 11
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
         owner = self.owner
-        ended = lease.outstanding() == 0
-        left_ms = owner.left_ms(row)
-        figures = (lease.priority, _id(lease.session), owner.granted_s[row], left_ms, ended)
-        at = _pack_row(buf, at, figures, 5)
-        return codec.put(buf, at, lease.mount)
+        lease = owner.table[row]
+        if lease is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = lease.id
+        fields[2] = lease.kind
+        fields[3] = lease.amount
+        fields[4] = lease.owner
+        fields[5] = lease.priority
+        fields[6] = id_of(lease.session)
+        fields[7] = owner.began_s[row]
+        fields[8] = owner.left_ms(row)
+        fields[9] = lease.committed or lease.used >= lease.amount
+        fields[10] = lease.mount
+        return _pack_message(uplink, _LEASE, fields, _LEASE_TEXTS)
 
 
 class OperationRows(Rows):
     """Operations."""
 
-    def _put(self, uplink, buf, row, op):
-        at = _pack_row(buf, uplink.begin(_OPERATION, 12), (row, op.id), 2)
-        at = codec.put_str(buf, at, op.name)
+    width = 12
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
         owner = self.owner
-        permille, text = owner.told[row]
-        at = _pack_row(buf, at, (op.priority, op.state, permille), 3)
-        at = codec.put_str(buf, at, text)
-        figures = (_id(op.session), owner.began_s[row], owner.left_of(op), op.memory)
-        at = _pack_row(buf, at, figures, 4)
-        return codec.put(buf, at, op.told_why())
+        op = owner.table[row]
+        if op is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = op.id
+        fields[2] = op.name
+        fields[3] = op.priority
+        fields[4] = op.state
+        fields[5], fields[6] = owner.told[row]
+        fields[7] = id_of(op.session)
+        fields[8] = owner.began_s[row]
+        fields[9] = owner.left_of(op)
+        fields[10] = op.memory
+        fields[11] = None if op.why is None else op.told_why()
+        return _pack_message(uplink, _OPERATION, fields, _OPERATION_TEXTS)
 
 
 class SessionRows(Rows):
     """Sessions."""
 
-    def _put(self, uplink, buf, row, session):
-        at = _pack_row(buf, uplink.begin(_SESSION, 7), (row, session.id), 2)
-        at = codec.put_str(buf, at, session.name)
-        for quota in session.quotas:  # of any size
-            at = codec.put_int(buf, at, quota)
-        return codec.put_int(buf, at, self.owner.left_ms(row))
+    width = 7
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
+        session = self.owner.table[row]
+        if session is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = session.id
+        fields[2] = session.name
+        fields[3], fields[4], fields[5] = session.quotas
+        fields[6] = self.owner.left_ms(row)
+        if session.is_large:
+            return self._put_large(uplink, fields)
+        return _pack_message(uplink, _SESSION, fields, _SESSION_TEXTS)
+
+    def _put_large(self, uplink, fields):
+        """Do so where quotas are larger than the machine code packs them."""
+        at = uplink.begin(_SESSION, len(fields))
+        for field in fields:
+            at = codec.put(uplink.payload, at, field)
+        return at
 
 
 class EventRows(Table):
@@ -132,7 +172,7 @@ class EventRows(Table):
         buf = uplink.payload
         at = codec.put_int(buf, uplink.begin(_EVENT, 7), number)
         at = codec.put_str(buf, at, codec.cut(kind, _MAX_DETAIL))
-        at = _pack_row(buf, at, (s, ms, subject), 3)
+        at = _pack_row(buf, at, (s, ms, subject), 3, 0)
         if detail is not None:
             detail = codec.cut(detail, _MAX_DETAIL)
         at = codec.put(buf, at, detail)

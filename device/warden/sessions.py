@@ -3,14 +3,16 @@
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import free_row
 
 from .errors import Denied, Preempted
-from .timed import FREE, NEVER, Timed, end_in
+from .timed import FREE, Timed, end_in
 
 _SESSIONS = const(8)
 _MAX_NAME = const(24)
 _MEMORY = const(0)
 _STORAGE = const(1)
+_MAX_WORD = const(0x3FFFFFFF)
 
 
 class Sessions(Timed):
@@ -91,10 +93,7 @@ class Sessions(Timed):
         try:
             if self.table[row] is not session or (only_over and not self.is_over(row)):
                 return False
-            self.table[row] = None
-            self.due[row] = NEVER
-            self._free[row] = 1
-            self.changed(None)
+            free_row(self, row)
             return True
         finally:
             self.release()
@@ -117,6 +116,7 @@ class Session:
         self.id = session_id
         self.name = name
         self.quotas = quotas  # (memory, storage, operations)
+        self.is_large = max([quota or 0 for quota in quotas]) > _MAX_WORD  # one of these
         self.ttl_ms = ttl_ms
         self.row = row  # in the table, while it is there
         self._sessions = sessions

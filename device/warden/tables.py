@@ -8,6 +8,7 @@ matters, and a change in another thread meanwhile is not missed.
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import mark as _mark
 from warden_schema.loops import pack_row as _pack_row
 
 _HELLO = const(1)
@@ -30,6 +31,8 @@ class Table:
         self.due = bytearray(rows)
         self.news = bytearray(1)  # the clock's, once a session tells this table,
         self.place = 0  # where 1 says that some row is due
+        self.encode = self.encode  # a method that is found in the instance is found sooner
+        self.sent = getattr(self, "sent", None)  # is called when a row's frame has left
 
     def mark(self):
         """Have all rows sent."""
@@ -37,8 +40,7 @@ class Table:
         for row in range(len(self.due)):  # mostly one
             self.due[row] = 1
 
-    def sent(self):
-        """A row's frame has left."""
+    changed = _mark  # have one row sent
 
 
 class Hello(Table):
@@ -56,7 +58,7 @@ class Hello(Table):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
         at = uplink.begin(_HELLO, 7)
-        at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
+        at = _pack_row(buf, at, (_MAJOR, _MINOR), 2, 0)
         at = codec.put_int(buf, at, self.host_id)  # whatever the host chose
         at = codec.put_int(buf, at, self.boot_id)
         if self._told is None:
@@ -64,7 +66,7 @@ class Hello(Table):
         end = at + len(self._told)
         buf[at:end] = self._told
         at = codec.put_array(buf, end, 4)
-        at = _pack_row(buf, at, _LIMITS, 4)
+        at = _pack_row(buf, at, _LIMITS, 4, 0)
         return codec.put_bytes(buf, at, self.capabilities)
 
 
@@ -87,9 +89,9 @@ class StorageTable(Table):
         buf = uplink.payload
         rows = self._storage.rows
         at = uplink.begin(_STORAGE, 7)
-        at = _pack_row(buf, at, (index, len(rows)), 2)
+        at = _pack_row(buf, at, (index, len(rows)), 2, 0)
         if index >= len(rows):
-            return _pack_row(buf, at, _NO_MOUNT, 5)
+            return _pack_row(buf, at, _NO_MOUNT, 5, 0)
         row = rows[index]
         at = codec.put_str(buf, at, codec.cut(row[0], _MAX_NAME))
         for column in range(1, 5):  # of any size

@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import over, put_off
+from warden_schema.loops import begin_row, over, put_off
 
 NEVER = const(0x3FFFFFFF)
 _WORD = const(0x3FFFFFFF)
@@ -32,6 +32,15 @@ def end_in(timed, row, ms):
     else:  # in 12 days and more, and a second does not matter
         timed.due[row] = min(timed.clock.s + ms // 1000 + 1, NEVER - 1)
         timed.due[row + timed.rows] = 0
+
+
+def run_in(timed, row, ms):
+    """Let a row's time of so many milliseconds begin, None: it has no end; with the lock held."""
+    if ms is not None and ms <= _WORD:
+        begin_row(timed, row, ms)
+    else:
+        begin_row(timed, row, _WORD)
+        end_in(timed, row, ms)
 
 
 def soonest_ms(timed, entries):
@@ -61,8 +70,10 @@ class Timed:
         self.clock = clock
         self.table = [None] * rows
         self.rows = rows
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.changed = _nobody  # function of a row that changed,
+        self.freed = _nobody  # and of 0 where one is free now
         self.due = array("i", [NEVER] * (2 * rows))
+        self.began_s = array("i", bytes(4 * rows))
         self._free = bytearray(FREE * rows)
         self.acquire = lock.acquire
         self.release = lock.release

@@ -277,14 +277,16 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     return -1
 
 
+_TEXTS_END = const(198)
+_letter_size = len("ä")  # 2 where a port counts bytes
 _none = None  # viper can compare with a name only
 _true = True
 _false = False
 
 
 @micropython.viper
-def pack_row(buf: ptr8, at: int, row, count: int) -> int:
-    """Put row[:count], figures, True, False and None, into buf, from `at` on; return their end."""
+def pack_row(buf: ptr8, at: int, row, count: int, texts: int) -> int:
+    """Put row[:count] into buf, from `at` on; return where they end: see plain.pack_row."""
     none = _none
     true = _true
     false = _false
@@ -298,6 +300,29 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
             buf[at] = 0xC3
         elif item is false:
             buf[at] = 0xC2
+        elif texts >> (index - 1) & 1:
+            text = ptr8(item)  # behind it there is a NUL
+            left = int(len(item))
+            size = left
+            if int(_letter_size) == 1:  # they were characters
+                size = 0
+                while left > 0 or text[size] & 0xC0 == 0x80:
+                    if text[size] & 0xC0 != 0x80:
+                        left -= 1
+                    size += 1
+            if at + size + 5 * (count - index) > _TEXTS_END:
+                raise IndexError
+            if size < 0x20:
+                buf[at] = 0xA0 | size
+            else:
+                buf[at] = 0xD9
+                at += 1
+                buf[at] = size
+            left = 0
+            while left < size:
+                at += 1
+                buf[at] = text[left]
+                left += 1
         else:
             number = int(item)
             if number >= 0:
@@ -343,6 +368,37 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
                 buf[at] = 0xC0
         at += 1
     return at
+
+
+@micropython.viper
+def pack_message(uplink, kind: int, fields, texts: int) -> int:
+    """Put a message of these fields, a list, into an uplink; return its length."""
+    payload = uplink.payload
+    buf = ptr8(payload)
+    count = int(len(fields))
+    seq = int(uplink.seq)
+    buf[0] = 0x92 + count
+    buf[1] = kind
+    at = 2
+    if seq >= 0x100:
+        buf[2] = 0xCD
+        buf[3] = seq >> 8
+        at = 4
+    elif seq >= 0x80:
+        buf[2] = 0xCC
+        at = 3
+    buf[at] = seq
+    return int(pack_row(payload, at + 1, fields, count, texts))
+
+
+@micropython.viper
+def mark(table, row: int):
+    """Have a row of a table told."""
+    due = ptr8(table.due)
+    news = ptr8(table.news)
+    due[row] = 1
+    news[int(table.place)] = 1
+    news[0] = 1
 
 
 # An agent's words: see `plain`.
@@ -800,7 +856,7 @@ def note(events, kind, subject, detail, value):
     ring[at + 5] = value
     events.seq = number + 1
     clock.news[0] = 1
-    events.changed()
+    events.changed(0)
 
 
 @micropython.viper
@@ -841,6 +897,171 @@ def put_off(timed, row: int, ms: int):
     due[int(timed.rows) + row] = ms
     if s <= int(clock.next_s):
         clock.sooner(s, ms)
+
+
+@micropython.viper
+def enter(timed, entry):
+    """Put a new entry into its row of a table; with the lock held."""
+    row = int(entry.row)
+    number = int(entry.id) + 1
+    if number > _MOST:
+        number = 1
+    timed._next_id = number
+    free = ptr8(timed._free)
+    free[row] = 0
+    timed.table[row] = entry
+
+
+@micropython.viper
+def begin_row(timed, row: int, ms: int):
+    """Let a row's time begin, of so many milliseconds, and have it told; with the lock held."""
+    began = ptr32(timed.began_s)
+    began[row] = int(timed.clock.s)
+    put_off(timed, row, ms)
+    timed.changed(row)
+
+
+@micropython.viper
+def free_row(timed, row: int):
+    """Make a row of a table free, and have that told; with the lock held."""
+    timed.table[row] = _none
+    due = ptr32(timed.due)
+    due[row] = _MOST
+    free = ptr8(timed._free)
+    free[row] = 1
+    timed.freed(0)
+
+
+# States of an operation: see `device/warden/slots.py`.
+_WAITING = const(0)
+_ACTIVE = const(1)
+_OVERDUE = const(3)
+_ADMITTING = const(4)
+_ENDED = const(5)
+
+_STORAGE = const(1)  # of what a lease may be
+
+
+@micropython.viper
+def begin_operation(desk, op, ms: int):
+    """Let an operation that has its place begin; with the lock held."""
+    begin_row(desk, op.row, ms)
+    desk._began(op)
+    desk._put("operation", op.id, "began", _none)
+
+
+@micropython.viper
+def start(desk, name):
+    """Begin an operation that asks for a place only, if there is one; see plain.start."""
+    op = _none
+    known = desk._name
+    ms = int(desk.word_ms)
+    if name is known and int(desk._waiting) == 0 and ms != 0:
+        desk.clock.advance()
+        desk.acquire(1)
+        try:
+            free = ptr8(desk._free)
+            rows = int(desk.rows)
+            places = int(desk._places)
+            row = 0
+            while row < rows and free[row] == 0:
+                row += 1
+            if row < rows and places < int(desk.max_operations):
+                op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
+                enter(desk, op)
+                desk._places = places + 1
+                begin_operation(desk, op, ms)
+        finally:
+            desk.release()
+    return op
+
+
+@micropython.viper
+def take_out(desk, op):
+    """Take an operation out of the table; return its lease, or itself if it has ended before."""
+    none = _none
+    state = int(op.state)
+    if state == _ENDED:
+        return op
+    row = int(op.row)
+    op.state = _ENDED
+    desk.told[row] = desk.untold
+    if state == _WAITING:
+        desk.count_waiting(-1)
+    else:
+        if state != _OVERDUE:
+            desk._places = int(desk._places) - 1
+        if state != _ADMITTING:
+            desk._ended(op)
+    free_row(desk, row)
+    desk._put("operation", op.id, "ended", none)
+    more = ptr8(desk._more)
+    lease = none
+    if more[row] != 0:
+        more[row] = 0
+        op.task = none
+        lease = op.lease
+        op.lease = none
+    return lease
+
+
+@micropython.viper
+def complete(op):
+    """End an operation, and give its place to who waits for one."""
+    none = _none
+    desk = op._desk
+    lease = op
+    desk.clock.advance()
+    desk.acquire(1)
+    try:
+        lease = take_out(desk, op)
+    finally:
+        desk.release()
+    if lease is not op:
+        if lease is not none:
+            lease.release()
+        if int(desk._waiting) != 0:
+            desk.pass_on()
+
+
+@micropython.viper
+def take_back(ledger, lease, why) -> int:
+    """End a lease, with the lock held; return whether this did."""
+    none = _none
+    if not lease.active:
+        return 0
+    kind = int(lease.kind)
+    amount = lease.amount
+    if not lease.committed:
+        if kind != _STORAGE:
+            sums = ledger._sums
+            sums[kind] = int(sums[kind]) - int(amount)
+        lease.committed = _true
+    lease.active = _false
+    if ledger._agreed:
+        if lease.on_preempt is not none:
+            ledger._agreed = int(ledger._agreed) - 1
+    if kind == 0:
+        if lease.buffer is not none:
+            lease.buffer = none
+    ledger.ended = int(ledger.ended) + 1 & 0xFFFF
+    if ledger.awaited:
+        ledger.clock.now()
+    free_row(ledger, lease.row)
+    ledger._put("lease", lease.id, why, amount)
+    return 1
+
+
+@micropython.viper
+def release(lease):
+    """End a lease that its holder gives back."""
+    ledger = lease._ledger
+    ledger.clock.advance()
+    ledger.acquire(1)
+    try:
+        take_back(ledger, lease, "released")
+    finally:
+        ledger.release()
 
 
 @micropython.viper
