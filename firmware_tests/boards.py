@@ -138,7 +138,7 @@ class QemuBoard:
         try:
             repl.enter()
             for name in _helpers(file.read_text() + "\nimport harness\n"):
-                source = (HERE / f"{name}.py").read_text()
+                source = _bare((HERE / f"{name}.py").read_text())
                 _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout=10)
                 if error:
                     return f"in {name}.py:\n{error}"
@@ -160,6 +160,16 @@ exec({source!r}, _names)
 for _name in _names: setattr(_module, _name, _names[_name])
 sys.modules[{name!r}] = _module
 """
+
+
+def _bare(source: str) -> str:
+    """The same without comments and docstrings, which take room on a small board."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def _helpers(source: str) -> list[str]:

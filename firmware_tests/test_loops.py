@@ -373,6 +373,13 @@ class _Events:
         self.seq = 0
         self.ring = [None] * 96
         self.told = 0
+        self.locked = []
+
+    def acquire(self, wait):
+        self.locked.append(wait)
+
+    def release(self):
+        self.locked.append(0)
 
     def changed(self, row):
         self.told += 1
@@ -393,6 +400,36 @@ def test_an_event_is_noted_in_its_place_of_sixteen():
         assert (events.seq, events.told, events.clock.news[0]) == (20, 20, 1)
         assert events.ring[18:24] == ["lease", 7, 8, 19, "released", -19]
         assert events.ring[24:30] == ["lease", 7, 8, 4, "released", -4]
+
+
+def test_an_event_is_read_and_the_oldest_for_one_that_is_forgotten():
+    for kind in _each():
+        events = _Events(_Clock(7, 8))
+        for number in range(20):
+            kind.note(events, "lease", number, "released", -number)
+        fields = [None] * 7
+        assert kind.read_event(events, 19, fields) == 19
+        assert fields == [19, "lease", 7, 8, 19, "released", -19]
+        assert kind.read_event(events, 0, fields) == 4
+        assert fields == [4, "lease", 7, 8, 4, "released", -4]
+        assert events.locked == [1, 0, 1, 0]
+
+
+def test_what_is_left_is_told_to_the_millisecond():
+    for kind in _each():
+        for s, ms, expected in (
+            (_NEVER, 0, -1),
+            (7, 999, 99),
+            (7, 900, 0),
+            (7, 899, 0),
+            (6, 999, 0),
+            (8, 0, 100),
+            (536_007, 0, 535_999_100),
+            (536_008, 0, 1 << 29),
+            (_NEVER - 1, 0, 1 << 29),
+        ):
+            timed = _Timed([0, s, 0, ms], _Clock(7, 900))
+            assert kind.left_ms(timed, 1) == expected, (s, ms)
 
 
 def test_what_is_over_is_told_and_the_soonest_of_the_rest():
@@ -471,6 +508,8 @@ def test_rows_that_are_taken_are_found_the_same():
             due = bytearray(b"\x07" * (count + 1))
             assert kind.taken(entries, due, count) == mask
             assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
+            free = bytearray([1 - flag for flag in due[:count]] + [0])
+            assert kind.in_use(free, count) == mask
 
 
 class _Payload:
@@ -539,7 +578,7 @@ class _Told:
         self.table = [None, "taken", None]
         self.due = array("i", [_NEVER] * 6)
         self.began_s = array("i", bytes(12))
-        self._free = bytearray(b"\0\0\1")
+        self.free = bytearray(b"\0\0\1")
         self._next_id = _NEVER
         self.told = [None] * 3
         self.untold = (0, "")
@@ -579,7 +618,7 @@ class _Told:
 
     def found(self):
         entries = [entry and getattr(entry, "id", entry) for entry in self.table]
-        words = list(self.due) + list(self.began_s) + list(self._free) + list(self._more)
+        words = list(self.due) + list(self.began_s) + list(self.free) + list(self._more)
         counts = (self._next_id, self._places, self._agreed, self.ended, self._sums, self.told)
         return entries, words, counts, self.calls
 
@@ -624,7 +663,7 @@ def test_operations_end_the_same_in_each_state():
                 desk = _Told(5)
                 op = desk.operation(desk, 2, 5, "flash", state)
                 kind.enter(desk, op)
-                assert (desk._next_id, desk.table[2], desk._free[2]) == (6, op, 0)
+                assert (desk._next_id, desk.table[2], desk.free[2]) == (6, op, 0)
                 kind.begin_row(desk, 2, 1500)
                 desk._places, desk._waiting, desk._more[2] = 1, state & 1, more
                 op.task, op.lease = "task", _Entry(desk, 0, 9, "", 0)
@@ -657,7 +696,7 @@ def test_leases_end_the_same():
             kind.release(lease)
             assert not kind.take_back(ledger, lease, "expired")
             assert (lease.active, lease.committed, lease.buffer) == (False, True, None)
-            assert ledger._free[2] == 1 and ledger.ended == 0
+            assert ledger.free[2] == 1 and ledger.ended == 0
             found.append(ledger.found())
         assert found[0] == found[-1]
 

@@ -196,7 +196,7 @@ class Ledger(Timed):
         while True:
             self.acquire(1)
             try:
-                row = self._free.find(FREE)
+                row = self.free.find(FREE)
                 taken = self._sums[kind] if kind != _STORAGE else self.outstanding(kind, mount)
                 left = self._available(kind, mount) - taken
                 if left < amount and kind == _MEMORY and self._supply.collect():

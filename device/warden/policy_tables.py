@@ -6,6 +6,8 @@ Names are cut, so that the figures of a row always have room: nothing looks at i
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import in_use as _in_use
+from warden_schema.loops import left_ms as _left_ms
 from warden_schema.loops import pack_message as _pack_message
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import taken as _taken
@@ -23,10 +25,23 @@ _MOST_ROWS = const(16)  # of a table
 _LEASE_TEXTS = const(0b100_0001_0000)
 _OPERATION_TEXTS = const(0b1000_0100_0100)
 _SESSION_TEXTS = const(0b100)
+_EVENT_TEXTS = const(0b10_0010)
+_SURE_LETTERS = const(8)  # take _MAX_DETAIL bytes at most
+_MOST = const(0x3FFFFFFF)
+_TIMEOUT = const(1)  # in the limits
+_UNTIMED = (0, 4)  # operations that are WAITING or ADMITTING
 
 
 def id_of(entry):
     return None if entry is None else entry.id
+
+
+def _put_large(uplink, kind, fields):
+    """Put a message whose figures are larger than the machine code packs them."""
+    at = uplink.begin(kind, len(fields))
+    for field in fields:
+        at = codec.put(uplink.payload, at, field)
+    return at
 
 
 class Taken(Table):
@@ -34,25 +49,31 @@ class Taken(Table):
 
     def __init__(self, granted, limits, watched):
         super().__init__(1)
-        self._granted = granted  # leases, operations, sessions: each has a list `table`
+        self._granted = granted  # leases, operations, sessions
         self._limits = limits  # function -> list, in the order of ids.LIMITS_SET
-        self._watched = watched  # thresholds, meters, needs
+        self._watched = watched  # thresholds, meters, needs: each has a list `table`
         self._flags = bytearray(_MOST_ROWS)
+        self._masks = [0] * 3
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
-        at = self._put_taken(buf, uplink.begin(_ROWS, 7), self._granted)
+        masks = self._masks
+        for place in range(3):
+            free = self._granted[place].free
+            masks[place] = _in_use(free, len(free))
+        at = _pack_row(buf, uplink.begin(_ROWS, 7), masks, 3, 0)
         limits = self._limits()
         at = codec.put_array(buf, at, len(limits))
-        for limit in limits:  # a timeout may be of any size
-            at = codec.put_int(buf, at, limit)
-        return self._put_taken(buf, at, self._watched)
-
-    def _put_taken(self, buf, at, owners):
-        """Put a bit for each row that is taken, for each owner."""
-        masks = [_taken(owner.table, self._flags, len(owner.table)) for owner in owners]
-        return _pack_row(buf, at, masks, len(masks), 0)
+        if limits[_TIMEOUT] <= _MOST:
+            at = _pack_row(buf, at, limits, len(limits), 0)
+        else:
+            for limit in limits:
+                at = codec.put_int(buf, at, limit)
+        for place in range(3):
+            table = self._watched[place].table
+            masks[place] = _taken(table, self._flags, len(table))
+        return _pack_row(buf, at, masks, 3, 0)
 
 
 class Rows(Table):
@@ -89,7 +110,8 @@ class LeaseRows(Rows):
         fields[5] = lease.priority
         fields[6] = id_of(lease.session)
         fields[7] = owner.began_s[row]
-        fields[8] = owner.left_ms(row)
+        left = _left_ms(owner, row)
+        fields[8] = None if left < 0 else left
         fields[9] = lease.committed or lease.used >= lease.amount
         fields[10] = lease.mount
         return _pack_message(uplink, _LEASE, fields, _LEASE_TEXTS)
@@ -115,7 +137,8 @@ class OperationRows(Rows):
         fields[5], fields[6] = owner.told[row]
         fields[7] = id_of(op.session)
         fields[8] = owner.began_s[row]
-        fields[9] = owner.left_of(op)
+        left = -1 if op.state in _UNTIMED else _left_ms(owner, row)
+        fields[9] = None if left < 0 else left
         fields[10] = op.memory
         fields[11] = None if op.why is None else op.told_why()
         return _pack_message(uplink, _OPERATION, fields, _OPERATION_TEXTS)
@@ -136,17 +159,11 @@ class SessionRows(Rows):
         fields[1] = session.id
         fields[2] = session.name
         fields[3], fields[4], fields[5] = session.quotas
-        fields[6] = self.owner.left_ms(row)
+        left = _left_ms(self.owner, row)
+        fields[6] = None if left < 0 else left
         if session.is_large:
-            return self._put_large(uplink, fields)
+            return _put_large(uplink, _SESSION, fields)
         return _pack_message(uplink, _SESSION, fields, _SESSION_TEXTS)
-
-    def _put_large(self, uplink, fields):
-        """Do so where quotas are larger than the machine code packs them."""
-        at = uplink.begin(_SESSION, len(fields))
-        for field in fields:
-            at = codec.put(uplink.payload, at, field)
-        return at
 
 
 class EventRows(Table):
@@ -156,6 +173,7 @@ class EventRows(Table):
         super().__init__(1)
         self._events = events
         self._host = host  # of the link: it knows what the host asked for
+        self.fields = [None] * 7
         self._next = 0
         self._number = 0  # of the one that was encoded last
 
@@ -166,18 +184,18 @@ class EventRows(Table):
 
     def encode(self, _row, uplink):
         """Put the next event's message into the uplink; return its length, 0 if there is none."""
-        if self._next >= self._events.seq:
+        events = self._events
+        if self._next >= events.seq:
             return 0
-        number, kind, s, ms, subject, detail, value = self._events.event(self._next)
-        buf = uplink.payload
-        at = codec.put_int(buf, uplink.begin(_EVENT, 7), number)
-        at = codec.put_str(buf, at, codec.cut(kind, _MAX_DETAIL))
-        at = _pack_row(buf, at, (s, ms, subject), 3, 0)
-        if detail is not None:
-            detail = codec.cut(detail, _MAX_DETAIL)
-        at = codec.put(buf, at, detail)
-        self._number = number
-        return codec.put_int(buf, at, value)
+        fields = self.fields
+        self._number = events.read(self._next, fields)
+        detail = fields[5]
+        if detail is not None and len(detail) > _SURE_LETTERS:
+            fields[5] = codec.cut(detail, _MAX_DETAIL)
+        value = fields[6]
+        if value is None or -_MOST <= value <= _MOST:
+            return _pack_message(uplink, _EVENT, fields, _EVENT_TEXTS)
+        return _put_large(uplink, _EVENT, fields)
 
     def sent(self):
         """Go on to the event after the one that was sent."""

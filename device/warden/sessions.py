@@ -45,11 +45,11 @@ class Sessions(Timed):
         quotas = (memory, storage, operations)
         self.acquire(1)
         try:
-            row = self._free.find(FREE)
+            row = self.free.find(FREE)
             if row >= 0:
                 session = Session(self, row, self._next_id, name, quotas, ttl_ms)
                 self._next_id += 1
-                self._free[row] = 0
+                self.free[row] = 0
                 end_in(self, row, ttl_ms)
                 self.table[row] = session
                 self.changed(row)

@@ -178,7 +178,7 @@ class Operations(Timed):
                     wait_ms = _GRACE_MS
                 elif wait_ms <= 0:
                     self._deny(False)
-            row = self._free.find(FREE)
+            row = self.free.find(FREE)
             if row < 0:
                 self._deny(True)
             state = ACTIVE if free and not memory else WAITING

@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import begin_row, over, put_off
+from warden_schema.loops import begin_row, left_ms, over, put_off
 
 NEVER = const(0x3FFFFFFF)
 _WORD = const(0x3FFFFFFF)
@@ -74,7 +74,7 @@ class Timed:
         self.freed = _nobody  # and of 0 where one is free now
         self.due = array("i", [NEVER] * (2 * rows))
         self.began_s = array("i", bytes(4 * rows))
-        self._free = bytearray(FREE * rows)
+        self.free = bytearray(FREE * rows)
         self.acquire = lock.acquire
         self.release = lock.release
         self._next_id = 1
@@ -92,10 +92,8 @@ class Timed:
 
     def left_ms(self, row):
         """Return the milliseconds until a row ends, 0 if it should have, None for never."""
-        s = self.due[row]
-        if s == NEVER:
-            return None
-        return max(0, -self.clock.since(s, self.due[row + self.rows]))
+        left = left_ms(self, row)
+        return None if left < 0 else left
 
     def is_over(self, row):
         """Tell whether a row's time has come."""

@@ -432,6 +432,7 @@ _CHUNK = const(32)
 _ROUNDS = const(8)
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
+_TURN = const(2)
 
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
@@ -725,6 +726,18 @@ def taken(entries, due: ptr8, count: int) -> int:
     return mask
 
 
+@micropython.viper
+def in_use(free: ptr8, count: int) -> int:
+    """Return a bit for each of free[:count], which says 1 where a row is free, that is taken."""
+    mask = 0
+    row = 0
+    while row < count:
+        if free[row] == 0:
+            mask |= 1 << row
+        row += 1
+    return mask
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -860,6 +873,26 @@ def note(events, kind, subject, detail, value):
 
 
 @micropython.viper
+def read_event(events, number: int, fields) -> int:
+    """Put an event of the ring into fields, a list of seven, its number first; return that."""
+    events.acquire(1)
+    try:
+        oldest = int(events.seq) - 16
+        if number < oldest:
+            number = oldest
+        ring = events.ring
+        at = (number & 15) * 6
+        fields[0] = number
+        place = 0
+        while place < 6:
+            fields[place + 1] = ring[at + place]
+            place += 1
+    finally:
+        events.release()
+    return number
+
+
+@micropython.viper
 def over(timed) -> int:
     """Return a bit for each row of a table whose end has come; see plain.over."""
     due = ptr32(timed.due)
@@ -900,6 +933,25 @@ def put_off(timed, row: int, ms: int):
 
 
 @micropython.viper
+def left_ms(timed, row: int) -> int:
+    """Return the milliseconds until a row of a table ends, 0 if it should have, -1 for never."""
+    due = ptr32(timed.due)
+    s = due[row]
+    if s == _MOST:
+        return -1
+    clock = timed.clock
+    s -= int(clock.s)
+    if s > _LONGEST_S:
+        return 1 << 29
+    left = 0
+    if s >= 0:
+        left = s * 1000 + due[int(timed.rows) + row] - int(clock.ms)
+        if left < 0:
+            left = 0
+    return left
+
+
+@micropython.viper
 def enter(timed, entry):
     """Put a new entry into its row of a table; with the lock held."""
     row = int(entry.row)
@@ -907,7 +959,7 @@ def enter(timed, entry):
     if number > _MOST:
         number = 1
     timed._next_id = number
-    free = ptr8(timed._free)
+    free = ptr8(timed.free)
     free[row] = 0
     timed.table[row] = entry
 
@@ -927,7 +979,7 @@ def free_row(timed, row: int):
     timed.table[row] = _none
     due = ptr32(timed.due)
     due[row] = _MOST
-    free = ptr8(timed._free)
+    free = ptr8(timed.free)
     free[row] = 1
     timed.freed(0)
 
@@ -960,7 +1012,7 @@ def start(desk, name):
         desk.clock.advance()
         desk.acquire(1)
         try:
-            free = ptr8(desk._free)
+            free = ptr8(desk.free)
             rows = int(desk.rows)
             places = int(desk._places)
             row = 0
@@ -1360,6 +1412,52 @@ def send(uplink, length: int, reserve: int) -> int:
     sent_at[seq & _FRAMES - 1] = sent
     if unacked < _FRAMES:
         uplink.unacked_frames = unacked + 1
+    return 1
+
+
+@micropython.viper
+def pump_rows(session, table) -> int:
+    """Send the rows of a table that are due; return whether all could go."""
+    none = _none
+    news = ptr8(session.news)
+    flags = table.due
+    due = ptr8(flags)
+    rows = int(len(flags))
+    place = int(table.place)
+    news[place] = 0
+    uplink = session.uplink
+    row = 0
+    while row < rows:
+        if due[row] != 0:
+            ready = 0
+            if int(session.frames) < _TURN:
+                ready = 1
+                if int(uplink.at) < int(uplink.end):
+                    if not uplink.ready():
+                        ready = 0
+            if ready == 0:
+                news[place] = 1
+                return 0
+            session.row_under_way = row
+            session.under_way = table
+            due[row] = 0
+            length = int(table.encode(row, uplink))
+            sent = 1
+            if length != 0:
+                sent = int(send(uplink, length, _RESERVE))
+                if sent == 0:
+                    due[row] = 1
+                    news[place] = 1
+                else:
+                    session.frames = int(session.frames) + 1
+                    told = table.sent
+                    if told is not none:
+                        told()
+                    row = -1
+            session.under_way = none
+            if sent == 0:
+                return 0
+        row += 1
     return 1
 
 

@@ -393,6 +393,7 @@ _CHUNK = const(32)
 _ROUNDS = const(8)  # a host that never stops gets a turn, not the board
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
+_TURN = const(2)  # frames of rows; then the application gets its turn
 
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
 _STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
@@ -680,6 +681,17 @@ def taken(entries, due, count: int) -> int:
     return mask
 
 
+def in_use(free, count: int) -> int:
+    """Return a bit for each of free[:count], which says 1 where a row is free, that is taken."""
+    mask = 0
+    row = 0
+    while row < count:
+        if not free[row]:
+            mask |= 1 << row
+        row += 1
+    return mask
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -808,6 +820,25 @@ def note(events, kind, subject, detail, value):
     events.changed(0)
 
 
+def read_event(events, number: int, fields) -> int:
+    """Put an event of the ring into fields, a list of seven, its number first; return that.
+
+    It is the oldest that is remembered, if the one of that number is forgotten.
+    """
+    events.acquire(1)
+    try:
+        number = max(number, events.seq - 16)
+        at = (number & 15) * 6
+        fields[0] = number
+        place = 0
+        while place < 6:
+            fields[place + 1] = events.ring[at + place]
+            place += 1
+    finally:
+        events.release()
+    return number
+
+
 def over(timed) -> int:
     """Return a bit for each row of a table whose end has come.
 
@@ -850,6 +881,23 @@ def put_off(timed, row: int, ms: int):
         clock.sooner(s, ms)
 
 
+def left_ms(timed, row: int) -> int:
+    """Return the milliseconds until a row of a table ends, 0 if it should have, -1 for never.
+
+    At most 2**29: see `Clock.since`.
+    """
+    s = timed.due[row]
+    if s == _MOST:
+        return -1
+    clock = timed.clock
+    s -= clock.s
+    if s > _LONGEST_S:
+        return 1 << 29
+    if s < 0:
+        return 0
+    return max(0, s * 1000 + timed.due[timed.rows + row] - clock.ms)
+
+
 # What a decision does with the tables, all with their lock held but `start`, `complete` and
 # `release`, which take it: see `device/warden/timed.py`, `slots.py` and `leases.py`.
 
@@ -858,7 +906,7 @@ def enter(timed, entry) -> None:
     """Put a new entry into its row of a table."""
     row = entry.row
     timed._next_id = entry.id % _MOST + 1
-    timed._free[row] = 0
+    timed.free[row] = 0
     timed.table[row] = entry
 
 
@@ -873,7 +921,7 @@ def free_row(timed, row: int) -> None:
     """Make a row of a table free, and have that told."""
     timed.table[row] = None
     timed.due[row] = _MOST
-    timed._free[row] = 1
+    timed.free[row] = 1
     timed.freed(0)
 
 
@@ -904,7 +952,7 @@ def start(desk, name):
         desk.clock.advance()
         desk.acquire(1)
         try:
-            row = desk._free.find(b"\x01")
+            row = desk.free.find(b"\x01")
             if row >= 0 and desk._places < desk.max_operations:
                 op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
                 enter(desk, op)
@@ -1283,6 +1331,43 @@ def send(uplink, length: int, reserve: int) -> int:
     uplink.sent_at[seq & (_FRAMES - 1)] = sent
     if uplink.unacked_frames < _FRAMES:
         uplink.unacked_frames += 1
+    return 1
+
+
+def pump_rows(session, table) -> int:
+    """Send the rows of a table that are due; return whether all could go.
+
+    At most _TURN frames in a session's turn. A row is noted as under way before its flag is
+    cleared, so that one that is broken off is told again: see `Session` of the board.
+    """
+    news = session.news
+    due = table.due
+    rows = len(due)
+    news[table.place] = 0
+    uplink = session.uplink
+    row = 0
+    while row < rows:
+        if due[row]:
+            if session.frames >= _TURN or (uplink.at < uplink.end and not uplink.ready()):
+                news[table.place] = 1
+                return 0
+            session.row_under_way = row
+            session.under_way = table
+            due[row] = 0
+            length = table.encode(row, uplink)
+            sent = not length or send(uplink, length, _RESERVE)
+            if not sent:
+                due[row] = 1
+                news[table.place] = 1
+            elif length:
+                session.frames += 1
+                if table.sent is not None:
+                    table.sent()
+                row = -1  # those before it may be due again
+            session.under_way = None
+            if not sent:
+                return 0
+        row += 1
     return 1
 
 
