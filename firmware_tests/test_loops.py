@@ -497,6 +497,12 @@ def _taken(stream, size):
     return payloads, reader.bad
 
 
+class _Table:
+    def __init__(self, entries, free):
+        self.table = entries
+        self.free = free
+
+
 def test_rows_that_are_taken_are_found_the_same():
     quick, slow = both()
     chance = Chance(41)
@@ -508,8 +514,11 @@ def test_rows_that_are_taken_are_found_the_same():
             due = bytearray(b"\x07" * (count + 1))
             assert kind.taken(entries, due, count) == mask
             assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
-            free = bytearray([1 - flag for flag in due[:count]] + [0])
-            assert kind.in_use(free, count) == mask
+            table = _Table(entries, bytearray([1 - flag for flag in due[:count]]))
+            some = _Table([None, 1], b"\1\0")
+            masks, others = [0] * 3, [0] * 3
+            kind.find_taken([some, table, table], [table, some, table], masks, others)
+            assert (masks, others) == ([2, mask, mask], [mask, 2, mask])
 
 
 class _Payload:

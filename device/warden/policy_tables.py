@@ -6,21 +6,21 @@ Names are cut, so that the figures of a row always have room: nothing looks at i
 from micropython import const
 
 from warden_schema import codec
-from warden_schema.loops import in_use as _in_use
+from warden_schema.loops import find_taken as _find_taken
 from warden_schema.loops import left_ms as _left_ms
 from warden_schema.loops import pack_message as _pack_message
 from warden_schema.loops import pack_row as _pack_row
 from warden_schema.loops import taken as _taken
 
-from .tables import Table
+from .tables import Table, put_large
 
 _LEASE = const(8)
 _OPERATION = const(9)
 _SESSION = const(10)
 _EVENT = const(11)
 _ROWS = const(12)
+_STORAGE = const(1)  # of a lease
 _MAX_DETAIL = const(32)
-_MOST_ROWS = const(16)  # of a table
 # Which of their fields are texts, a bit for each.
 _LEASE_TEXTS = const(0b100_0001_0000)
 _OPERATION_TEXTS = const(0b1000_0100_0100)
@@ -36,12 +36,11 @@ def id_of(entry):
     return None if entry is None else entry.id
 
 
-def _put_large(uplink, kind, fields):
-    """Put a message whose figures are larger than the machine code packs them."""
-    at = uplink.begin(kind, len(fields))
-    for field in fields:
-        at = codec.put(uplink.payload, at, field)
-    return at
+def _put_limits(buf, at, limits):
+    if limits[_TIMEOUT] > _MOST:
+        return codec.put(buf, at, limits)
+    at = codec.put_array(buf, at, len(limits))
+    return _pack_row(buf, at, limits, len(limits), 0)
 
 
 class Taken(Table):
@@ -52,28 +51,16 @@ class Taken(Table):
         self._granted = granted  # leases, operations, sessions
         self._limits = limits  # function -> list, in the order of ids.LIMITS_SET
         self._watched = watched  # thresholds, meters, needs: each has a list `table`
-        self._flags = bytearray(_MOST_ROWS)
         self._masks = [0] * 3
+        self._others = [0] * 3
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
-        masks = self._masks
-        for place in range(3):
-            free = self._granted[place].free
-            masks[place] = _in_use(free, len(free))
-        at = _pack_row(buf, uplink.begin(_ROWS, 7), masks, 3, 0)
-        limits = self._limits()
-        at = codec.put_array(buf, at, len(limits))
-        if limits[_TIMEOUT] <= _MOST:
-            at = _pack_row(buf, at, limits, len(limits), 0)
-        else:
-            for limit in limits:
-                at = codec.put_int(buf, at, limit)
-        for place in range(3):
-            table = self._watched[place].table
-            masks[place] = _taken(table, self._flags, len(table))
-        return _pack_row(buf, at, masks, 3, 0)
+        _find_taken(self._granted, self._watched, self._masks, self._others)
+        at = _pack_row(buf, uplink.begin(_ROWS, 7), self._masks, 3, 0)
+        at = _put_limits(buf, at, self._limits())
+        return _pack_row(buf, at, self._others, 3, 0)
 
 
 class Rows(Table):
@@ -110,10 +97,13 @@ class LeaseRows(Rows):
         fields[5] = lease.priority
         fields[6] = id_of(lease.session)
         fields[7] = owner.began_s[row]
-        left = _left_ms(owner, row)
-        fields[8] = None if left < 0 else left
-        fields[9] = lease.committed or lease.used >= lease.amount
-        fields[10] = lease.mount
+        row = _left_ms(owner, row)  # the ms: one variable more, and the frame would be too large
+        fields[8] = None if row < 0 else row
+        fields[9] = lease.committed
+        fields[10] = None
+        if lease.kind == _STORAGE:
+            fields[9] = lease.committed or lease.used >= lease.amount
+            fields[10] = lease.mount
         return _pack_message(uplink, _LEASE, fields, _LEASE_TEXTS)
 
 
@@ -137,8 +127,8 @@ class OperationRows(Rows):
         fields[5], fields[6] = owner.told[row]
         fields[7] = id_of(op.session)
         fields[8] = owner.began_s[row]
-        left = -1 if op.state in _UNTIMED else _left_ms(owner, row)
-        fields[9] = None if left < 0 else left
+        row = -1 if op.state in _UNTIMED else _left_ms(owner, row)  # the ms, as above
+        fields[9] = None if row < 0 else row
         fields[10] = op.memory
         fields[11] = None if op.why is None else op.told_why()
         return _pack_message(uplink, _OPERATION, fields, _OPERATION_TEXTS)
@@ -162,7 +152,7 @@ class SessionRows(Rows):
         left = _left_ms(self.owner, row)
         fields[6] = None if left < 0 else left
         if session.is_large:
-            return _put_large(uplink, _SESSION, fields)
+            return put_large(uplink, _SESSION, fields)
         return _pack_message(uplink, _SESSION, fields, _SESSION_TEXTS)
 
 
@@ -184,18 +174,17 @@ class EventRows(Table):
 
     def encode(self, _row, uplink):
         """Put the next event's message into the uplink; return its length, 0 if there is none."""
-        events = self._events
-        if self._next >= events.seq:
+        if self._next >= self._events.seq:
             return 0
         fields = self.fields
-        self._number = events.read(self._next, fields)
+        self._number = self._events.read(self._next, fields)
         detail = fields[5]
         if detail is not None and len(detail) > _SURE_LETTERS:
             fields[5] = codec.cut(detail, _MAX_DETAIL)
         value = fields[6]
         if value is None or -_MOST <= value <= _MOST:
             return _pack_message(uplink, _EVENT, fields, _EVENT_TEXTS)
-        return _put_large(uplink, _EVENT, fields)
+        return put_large(uplink, _EVENT, fields)
 
     def sent(self):
         """Go on to the event after the one that was sent."""

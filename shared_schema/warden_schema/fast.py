@@ -727,15 +727,31 @@ def taken(entries, due: ptr8, count: int) -> int:
 
 
 @micropython.viper
-def in_use(free: ptr8, count: int) -> int:
-    """Return a bit for each of free[:count], which says 1 where a row is free, that is taken."""
-    mask = 0
-    row = 0
-    while row < count:
-        if free[row] == 0:
-            mask |= 1 << row
-        row += 1
-    return mask
+def find_taken(granted, watched, masks, others):
+    """Put a bit for each row that is taken into masks and others: see plain.find_taken."""
+    none = _none
+    place = 0
+    while place < 3:
+        flags = granted[place].free
+        free = ptr8(flags)
+        rows = int(len(flags))
+        mask = 0
+        row = 0
+        while row < rows:
+            if free[row] == 0:
+                mask |= 1 << row
+            row += 1
+        masks[place] = mask
+        entries = watched[place].table
+        rows = int(len(entries))
+        mask = 0
+        row = 0
+        while row < rows:
+            if entries[row] is not none:
+                mask |= 1 << row
+            row += 1
+        others[place] = mask
+        place += 1
 
 
 # A history's figures: see `device/warden/history.py`.

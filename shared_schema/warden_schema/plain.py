@@ -681,15 +681,30 @@ def taken(entries, due, count: int) -> int:
     return mask
 
 
-def in_use(free, count: int) -> int:
-    """Return a bit for each of free[:count], which says 1 where a row is free, that is taken."""
-    mask = 0
-    row = 0
-    while row < count:
-        if not free[row]:
-            mask |= 1 << row
-        row += 1
-    return mask
+def find_taken(granted, watched, masks, others) -> None:
+    """Put a bit for each row that is taken into masks and others, lists of three: for each table.
+
+    granted: three tables with flags of their rows, `free`; watched: three with a list, `table`.
+    """
+    place = 0
+    while place < 3:
+        free = granted[place].free
+        mask = 0
+        row = 0
+        while row < len(free):
+            if not free[row]:
+                mask |= 1 << row
+            row += 1
+        masks[place] = mask
+        entries = watched[place].table
+        mask = 0
+        row = 0
+        while row < len(entries):
+            if entries[row] is not None:
+                mask |= 1 << row
+            row += 1
+        others[place] = mask
+        place += 1
 
 
 # A history's figures: see `device/warden/history.py`.
