@@ -19,7 +19,7 @@ _OPERATION = const(9)
 _SESSION = const(10)
 _EVENT = const(11)
 _ROWS = const(12)
-_STORAGE = const(1)  # of a lease
+_OF_STORAGE = const(1)  # of a lease
 _MAX_DETAIL = const(32)
 # Which of their fields are texts, a bit for each.
 _LEASE_TEXTS = const(0b100_0001_0000)
@@ -101,7 +101,7 @@ class LeaseRows(Rows):
         fields[8] = None if row < 0 else row
         fields[9] = lease.committed
         fields[10] = None
-        if lease.kind == _STORAGE:
+        if lease.kind == _OF_STORAGE:
             fields[9] = lease.committed or lease.used >= lease.amount
             fields[10] = lease.mount
         return _pack_message(uplink, _LEASE, fields, _LEASE_TEXTS)

@@ -1007,7 +1007,7 @@ _OVERDUE = const(3)
 _ADMITTING = const(4)
 _ENDED = const(5)
 
-_STORAGE = const(1)  # of what a lease may be
+_OF_STORAGE = const(1)  # of what a lease may be
 
 
 @micropython.viper
@@ -1101,7 +1101,7 @@ def take_back(ledger, lease, why) -> int:
     kind = int(lease.kind)
     amount = lease.amount
     if not lease.committed:
-        if kind != _STORAGE:
+        if kind != _OF_STORAGE:
             sums = ledger._sums
             sums[kind] = int(sums[kind]) - int(amount)
         lease.committed = _true

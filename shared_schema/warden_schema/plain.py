@@ -947,7 +947,7 @@ _OVERDUE = const(3)
 _ADMITTING = const(4)
 _ENDED = const(5)
 
-_STORAGE = const(1)  # of what a lease may be
+_OF_STORAGE = const(1)  # of what a lease may be
 
 
 def begin_operation(desk, op, ms: int) -> None:
@@ -1027,7 +1027,7 @@ def take_back(ledger, lease, why) -> int:
         return 0
     kind = lease.kind
     if not lease.committed:
-        if kind != _STORAGE:
+        if kind != _OF_STORAGE:
             ledger._sums[kind] -= lease.amount
         lease.committed = True
     lease.active = False
