@@ -143,7 +143,7 @@ class QemuBoard:
             if error:
                 return f"in frame.py:\n{error}"
             for name in _helpers(file.read_text() + "\nimport harness\n"):
-                source = (HERE / f"{name}.py").read_text()
+                source = _bare((HERE / f"{name}.py").read_text())
                 _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
                 if error:
                     return f"in {name}.py:\n{error}"
@@ -171,6 +171,16 @@ _FRAME = _AS_MODULE.format(
     name="warden_schema.frame", source=(REPO / "shared_schema/warden_schema/frame.py").read_text()
 )
 _FRAME += "import warden_schema\nwarden_schema.frame = _module\n"
+
+
+def _bare(source: str) -> str:
+    """The same without comments and docstrings, which take room on a small board."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body[0] = ast.Pass()
+    return ast.unparse(tree)
 
 
 def _helpers(source: str) -> list[str]:

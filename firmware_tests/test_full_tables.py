@@ -114,6 +114,27 @@ def test_minutes_with_all_tables_full_allocate_nothing():
     assert agent.session.host_id == _HOST
 
 
+def test_rows_are_told_without_the_heap():
+    """Leases, operations, sessions, thresholds, meters: encoded and sent."""
+    full = Full()
+    full.second(0)
+    session = full.agent.session
+    told = 0
+    for table in session.tables[3:8]:
+        table.mark()
+        if 1 not in list(table.due):  # meters, which nobody asked for
+            table.tell()
+        rows = sum(table.due)
+        with no_heap():
+            for _ in range(rows):
+                session.frames = 0
+                session._pump_table(table)
+                full.agent.uplink.forget()
+        assert sum(table.due) == 0
+        told += rows
+    assert told == 16 + 12 + 8 + 8 + 16
+
+
 _COLLECTIONS = 5  # in what _warden.heap() fills
 
 

@@ -177,6 +177,7 @@ def test_others_can_be_watched_instead_and_whoever_looks_is_told():
     other.set("cpu", warn=500)
     rows = []
     watch.thresholds.changed = rows.append
+    watch.thresholds.freed = lambda _row: rows.append(None)
     watch.thresholds.moved = False
     watch.thresholds.replace(other.thresholds)
     assert watch.thresholds.moved and rows == [0, None]

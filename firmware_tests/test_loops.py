@@ -235,7 +235,7 @@ def test_flat_messages_have_integers_of_30_bits_and_as_many_as_there_are_marks()
 
 def _row_packed(kind, row):
     fenced = Fenced(5 * len(row))
-    end = kind.pack_row(fenced.buffer, 0, row, len(row))
+    end = kind.pack_row(fenced.buffer, 0, row, len(row), 0)
     assert fenced.untouched()
     return bytes(fenced.buffer[:end])
 
@@ -256,8 +256,8 @@ def test_rows_are_packed_the_same_and_as_the_codec_has_them():
             a_figure = item is None or -0x40000000 < item < 0x40000000
             at = codec.put_int(known, at, item if a_figure else None)
         assert bytes(known[:at]) == packed, row
-    raises(TypeError, quick.pack_row, bytearray(9), 0, ["x"], 1)
-    raises(TypeError, slow.pack_row, bytearray(9), 0, ["x"], 1)
+    raises(TypeError, quick.pack_row, bytearray(9), 0, ["x"], 1, 0)
+    raises(TypeError, slow.pack_row, bytearray(9), 0, ["x"], 1, 0)
 
 
 def test_lengths_that_lie_are_refused_before_any_loop():
@@ -373,8 +373,15 @@ class _Events:
         self.seq = 0
         self.ring = [None] * 96
         self.told = 0
+        self.locked = []
 
-    def changed(self):
+    def acquire(self, wait):
+        self.locked.append(wait)
+
+    def release(self):
+        self.locked.append(0)
+
+    def changed(self, row):
         self.told += 1
 
 
@@ -393,6 +400,36 @@ def test_an_event_is_noted_in_its_place_of_sixteen():
         assert (events.seq, events.told, events.clock.news[0]) == (20, 20, 1)
         assert events.ring[18:24] == ["lease", 7, 8, 19, "released", -19]
         assert events.ring[24:30] == ["lease", 7, 8, 4, "released", -4]
+
+
+def test_an_event_is_read_and_the_oldest_for_one_that_is_forgotten():
+    for kind in _each():
+        events = _Events(_Clock(7, 8))
+        for number in range(20):
+            kind.note(events, "lease", number, "released", -number)
+        fields = [None] * 7
+        assert kind.read_event(events, 19, fields) == 19
+        assert fields == [19, "lease", 7, 8, 19, "released", -19]
+        assert kind.read_event(events, 0, fields) == 4
+        assert fields == [4, "lease", 7, 8, 4, "released", -4]
+        assert events.locked == [1, 0, 1, 0]
+
+
+def test_what_is_left_is_told_to_the_millisecond():
+    for kind in _each():
+        for s, ms, expected in (
+            (_NEVER, 0, -1),
+            (7, 999, 99),
+            (7, 900, 0),
+            (7, 899, 0),
+            (6, 999, 0),
+            (8, 0, 100),
+            (536_007, 0, 535_999_100),
+            (536_008, 0, 1 << 29),
+            (_NEVER - 1, 0, 1 << 29),
+        ):
+            timed = _Timed([0, s, 0, ms], _Clock(7, 900))
+            assert kind.left_ms(timed, 1) == expected, (s, ms)
 
 
 def test_what_is_over_is_told_and_the_soonest_of_the_rest():
@@ -460,6 +497,12 @@ def _taken(stream, size):
     return payloads, reader.bad
 
 
+class _Table:
+    def __init__(self, entries, free):
+        self.table = entries
+        self.free = free
+
+
 def test_rows_that_are_taken_are_found_the_same():
     quick, slow = both()
     chance = Chance(41)
@@ -471,6 +514,200 @@ def test_rows_that_are_taken_are_found_the_same():
             due = bytearray(b"\x07" * (count + 1))
             assert kind.taken(entries, due, count) == mask
             assert list(due) == [mask >> row & 1 for row in range(count)] + [7]
+            table = _Table(entries, bytearray([1 - flag for flag in due[:count]]))
+            some = _Table([None, 1], b"\1\0")
+            masks, others = [0] * 3, [0] * 3
+            kind.find_taken([some, table, table], [table, some, table], masks, others)
+            assert (masks, others) == ([2, mask, mask], [mask, 2, mask])
+
+
+class _Payload:
+    """What `pack_message` reads of an uplink."""
+
+    def __init__(self, seq, buffer):
+        self.seq = seq
+        self.payload = buffer
+
+
+_TEXTS = (
+    None,
+    "",
+    "flash",
+    "x" * 31,
+    "y" * 32,
+    "ähnlich",
+    "\u20ac\u20ac",
+    "nul\0nul",
+    "\U0001f600",
+)
+
+
+def test_messages_are_packed_the_same_and_as_the_codec_has_them():
+    quick, slow = both()
+    chance = Chance(41)
+    for seq in (0, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF):
+        for _ in range(60):
+            fields = [word(chance) for _ in range(chance.below(13))]
+            fields = [None if field == UNKNOWN else field for field in fields]
+            texts = 0
+            for _ in range(2):
+                if fields:
+                    place = chance.below(len(fields))
+                    fields[place] = _TEXTS[chance.below(len(_TEXTS))]
+                    texts |= 1 << place
+            known = bytearray(202)
+            known = bytes(known[: codec.put(known, 0, [9, seq] + fields)])
+            for kind in (quick, slow):
+                fenced = Fenced(202)
+                end = kind.pack_message(_Payload(seq, fenced.buffer), 9, fields, texts)
+                assert fenced.untouched()
+                assert bytes(fenced.buffer[:end]) == known, (kind, seq, fields)
+
+
+def test_a_text_that_is_too_long_for_a_payload_is_refused():
+    for kind in _each():
+        for length in range(150, 256):
+            for text in ("z" * length, "\u20ac" * (length // 3)):
+                fenced = Fenced(202)
+                uplink = _Payload(0x1234, fenced.buffer)
+                if len(text.encode()) > 183:  # 5 before it, and two figures behind
+                    raises(IndexError, kind.pack_message, uplink, 9, [text, _NEVER, _NEVER], 1)
+                else:
+                    kind.pack_message(uplink, 9, [text, _NEVER, _NEVER], 1)
+                assert fenced.untouched()
+
+
+class _Told:
+    """A table of rows, with what the decisions put there and call, in order."""
+
+    def __init__(self, ms):
+        self.clock = self
+        self.s, self.ms, self.next_s = 7, ms, 60
+        self.rows = 3
+        self.table = [None, "taken", None]
+        self.due = array("i", [_NEVER] * 6)
+        self.began_s = array("i", bytes(12))
+        self.free = bytearray(b"\0\0\1")
+        self._next_id = _NEVER
+        self.told = [None] * 3
+        self.untold = (0, "")
+        self.max_operations = 2
+        self.word_ms = 5000
+        self._places = self._waiting = self._agreed = 0
+        self._more = bytearray(3)
+        self._sums = [0, 0, 10, 0]
+        self.ended = 0xFFFF
+        self.awaited = False
+        self._name = "flash"
+        self.operation = _Entry
+        self.calls = []
+
+    def _note(name):
+        def call(self, *arguments):
+            self.calls.append((name,) + arguments)
+
+        return call
+
+    advance = _note("advance")
+    acquire = _note("acquire")
+    release = _note("release")
+    changed = _note("changed")
+    freed = _note("freed")
+    sooner = _note("sooner")
+    now = _note("now")
+    count_waiting = _note("count_waiting")
+    pass_on = _note("pass_on")
+    _put = _note("put")
+
+    def _began(self, op):
+        self.calls.append(("began", op.id))
+
+    def _ended(self, op):
+        self.calls.append(("ended", op.id))
+
+    def found(self):
+        entries = [entry and getattr(entry, "id", entry) for entry in self.table]
+        words = list(self.due) + list(self.began_s) + list(self.free) + list(self._more)
+        counts = (self._next_id, self._places, self._agreed, self.ended, self._sums, self.told)
+        return entries, words, counts, self.calls
+
+
+class _Entry:
+    """An operation or a lease."""
+
+    def __init__(self, desk, row, number, name, state):
+        self._desk = self._ledger = desk
+        self.row, self.id, self.name, self.state = row, number, name, state
+        self.kind, self.amount = 2, 4
+        self.committed, self.active = False, True
+        self.task = self.lease = self.buffer = self.on_preempt = None
+
+
+def test_operations_begin_and_end_the_same():
+    for ms, waiting, places, name, word_ms in (
+        (0, 0, 0, "flash", 5000),
+        (999, 0, 1, "flash", 1),
+        (0, 1, 0, "flash", 5000),
+        (0, 0, 2, "flash", 5000),
+        (0, 0, 0, "other", 5000),
+        (0, 0, 0, "flash", 0),
+    ):
+        found = []
+        begins = not waiting and places < 2 and name == "flash" and word_ms > 0
+        for kind in _each():
+            desk = _Told(ms)
+            desk._waiting, desk._places, desk.word_ms = waiting, places, word_ms
+            desk._name = name
+            op = kind.start(desk, "flash")
+            found.append((desk.found(), op and op.id))
+            assert (op is not None) is begins
+        assert found[0] == found[-1]
+
+
+def test_operations_end_the_same_in_each_state():
+    for state in range(6):
+        for more in (0, 1):
+            found = []
+            for kind in _each():
+                desk = _Told(5)
+                op = desk.operation(desk, 2, 5, "flash", state)
+                kind.enter(desk, op)
+                assert (desk._next_id, desk.table[2], desk.free[2]) == (6, op, 0)
+                kind.begin_row(desk, 2, 1500)
+                desk._places, desk._waiting, desk._more[2] = 1, state & 1, more
+                op.task, op.lease = "task", _Entry(desk, 0, 9, "", 0)
+                op.lease.release = desk.now
+                kind.complete(op)
+                kind.complete(op)
+                found.append((desk.found(), op.state, op.task))
+                assert op.state == 5 and (state == 5 or desk.table[2] is None)
+            assert found[0] == found[-1]
+
+
+def test_leases_end_the_same():
+    for kind_of, committed, agreed, buffer, awaited in (
+        (2, False, False, None, False),
+        (0, True, True, "memory", True),
+        (1, False, True, None, True),
+        (3, True, False, None, False),
+    ):
+        found = []
+        for kind in _each():
+            ledger = _Told(5)
+            lease = _Entry(ledger, 2, _NEVER, "", 0)
+            kind.enter(ledger, lease)
+            assert ledger._next_id == 1
+            lease.kind, lease.committed, lease.buffer = kind_of, committed, buffer
+            ledger.awaited = awaited
+            if agreed:
+                ledger._agreed, lease.on_preempt = 1, len
+            kind.release(lease)
+            kind.release(lease)
+            assert not kind.take_back(ledger, lease, "expired")
+            assert (lease.active, lease.committed, lease.buffer) == (False, True, None)
+            assert ledger.free[2] == 1 and ledger.ended == 0
+            found.append(ledger.found())
+        assert found[0] == found[-1]
 
 
 class _Resting:
@@ -570,7 +807,7 @@ def test_neither_allocates():
             crc16(data, 0, 60, 0xFFFF)
             end = seal(data, 60, wire, 200)
             take(wire, 0, end, buf, marks)
-            pack_row(buf, 0, items, 5)
+            pack_row(buf, 0, items, 5, 0)
             note(events, "lease", 3, "released", 4)
             put_off(timed, 1, 1)
             over(timed)

@@ -9,13 +9,14 @@ called by `deliver`, outside all locks.
 from micropython import const
 
 from warden_schema.loops import note as _note
+from warden_schema.loops import read_event as _read_event
 
 _EVENTS = const(16)
 _FIELDS = const(6)  # in the ring: all but the number
 _CALLBACKS = const(8)
 
 
-def _nobody():
+def _nobody(row):
     """Stand for who wants to know of events."""
 
 
@@ -26,9 +27,10 @@ class Events:
         self.seq = 0  # of the next event; the ring holds the last 16
         self.told = 0  # callbacks have seen those before: deliver() has something to do if not all
         self.failed = 0  # callbacks that raised
-        self.changed = _nobody  # called at each new event
+        self.changed = _nobody  # function of 0, called at each new event
         self.clock = clock
-        self._lock = lock
+        self.acquire = lock.acquire
+        self.release = lock.release
         self._telling = telling  # a lock: one thread at a time calls callbacks
         self.ring = [None] * (_EVENTS * _FIELDS)
         self._callbacks = [None] * _CALLBACKS
@@ -36,25 +38,23 @@ class Events:
     def post(self, kind, subject=None, detail=None, value=None):
         """Add an event; the oldest makes room. Allocates nothing."""
         self.clock.advance()
-        self._lock.acquire(1)
+        self.acquire(1)
         try:
             self.put(kind, subject, detail, value)
         finally:
-            self._lock.release()
+            self.release()
 
-    def put(self, kind, subject=None, detail=None, value=None):
-        """Add an event, for whoever holds the lock and has advanced the clock."""
-        _note(self, kind, subject, detail, value)
+    # put(kind, subject, detail, value) adds one for who holds the lock and has advanced the clock.
+    put = _note
 
     def event(self, number):
         """Return the event of that number; the oldest that is remembered, if it is forgotten."""
-        self._lock.acquire(1)
-        try:
-            number = max(number, self.seq - _EVENTS)
-            at = number % _EVENTS * _FIELDS
-            return (number,) + tuple(self.ring[at : at + _FIELDS])
-        finally:
-            self._lock.release()
+        fields = [None] * (1 + _FIELDS)
+        self.read(number, fields)
+        return tuple(fields)
+
+    # read(number, fields) puts it into a list, and returns its number.
+    read = _read_event
 
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.

@@ -14,6 +14,7 @@ from warden_schema import codec
 from warden_schema.loops import alive as _alive
 from warden_schema.loops import hear as _hear
 from warden_schema.loops import pack_row as _pack_row
+from warden_schema.loops import pump_rows as _pump_rows
 
 _REFUSED = const(2)
 _SYNCED = const(5)
@@ -111,9 +112,9 @@ class Session:
         self.heard_ms = 0
         self.sent_at_keepalive = 0
         self.due = 0  # what else than rows is due, a bit for each
-        self._under_way = None  # the table of which a row is being sent, and
-        self._row_under_way = 0  # which one
-        self._frames = 0  # sent in this turn
+        self.under_way = None  # the table of which a row is being sent, and
+        self.row_under_way = 0  # which one
+        self.frames = 0  # sent in this turn
         self._refused_id = 0
         self._replies = [None] * _MAX_PENDING  # (request_id, code, value)
         self._replies_to = 0  # whose they are: kept over a silence, for its repeats
@@ -296,7 +297,7 @@ class Session:
         if not self.host_id:
             self._forget_news()
             return 0
-        if self._under_way is not None:
+        if self.under_way is not None:
             self._take_up()
         clock = self.clock
         left = (self.heard_s - clock.s) * 1000 + self.heard_ms - clock.ms + _SILENCE_MS + 1
@@ -310,7 +311,7 @@ class Session:
         news = self.news
         if not due and news.find(_DUE, 1) < 0:
             return left
-        self._frames = 0
+        self.frames = 0
         done = (
             self._pump_tables()
             and (due < _FIRST_REPLY or self._pump_replies())
@@ -322,7 +323,7 @@ class Session:
         if done:
             return left
         news[0] = 1  # each poll tries again
-        return _NEXT_MS if self._frames >= _TURN else _FULL_MS
+        return _NEXT_MS if self.frames >= _TURN else _FULL_MS
 
     def _forget_news(self):
         """Have nothing due: a host that subscribes is told everything."""
@@ -345,43 +346,13 @@ class Session:
             if not self._pump_table(table):
                 return False
 
-    def _pump_table(self, table):
-        """Send the rows of a table that are due; return whether all could go."""
-        news = self.news
-        due = table.due
-        news[table.place] = 0
-        uplink = self.uplink
-        while True:
-            row = due.find(_DUE)
-            if row < 0:
-                return True
-            if self._frames >= _TURN or not uplink.ready():
-                break
-            due[row] = 0
-            if not self._tell_row(table, row):
-                due[row] = 1
-                break
-        news[table.place] = 1
-        return False
-
-    def _tell_row(self, table, row):
-        """Send a row; return whether it could go."""
-        self._under_way = table
-        self._row_under_way = row
-        uplink = self.uplink
-        length = table.encode(row, uplink)
-        sent = not length or uplink.send(length, _RESERVE)
-        if length and sent:
-            self._frames += 1
-            table.sent()
-        self._under_way = None
-        return sent
+    _pump_table = _pump_rows
 
     def _take_up(self):
         """Have a row told again that was broken off: there was no memory for it, or Ctrl-C came."""
-        table = self._under_way
-        self._under_way = None
-        table.due[self._row_under_way] = 1
+        table = self.under_way
+        self.under_way = None
+        table.due[self.row_under_way] = 1
         self.news[table.place] = 1
 
     def _pump_replies(self):
@@ -410,12 +381,12 @@ class Session:
         payload = uplink.payload
         at = uplink.begin(_REPLY, 3)
         if value is None or (isinstance(value, int) and -_MOST <= value <= _MOST):
-            at = _pack_row(payload, at, reply, 3)
+            at = _pack_row(payload, at, reply, 3, 0)
         else:
-            at = codec.put(payload, _pack_row(payload, at, reply, 2), value)
+            at = codec.put(payload, _pack_row(payload, at, reply, 2, 0), value)
         if not uplink.send(at, _RESERVE):
             return False
-        self._frames += 1
+        self.frames += 1
         self.due &= ~(_FIRST_REPLY << place)
         return True
 
@@ -427,7 +398,7 @@ class Session:
         buf = uplink.payload
         if kind == _REFUSED:
             at = uplink.begin(kind, 3)
-            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
+            at = _pack_row(buf, at, (_MAJOR, _MINOR), 2, 0)
             at = codec.put_int(buf, at, self._refused_id)
         elif kind == _SYNCED:
             at = codec.put_int(buf, uplink.begin(kind, 1), self.host_id)

@@ -10,8 +10,10 @@ from array import array
 from micropython import const
 
 from warden.errors import Denied
-from warden.timed import FREE, NEVER, Timed, end_in, soonest_ms
+from warden.timed import FREE, Timed, run_in, soonest_ms
 from warden_schema import codec
+from warden_schema.loops import enter, take_back
+from warden_schema.loops import release as _release
 
 _LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
@@ -26,7 +28,6 @@ _CRITICAL = const(3)
 _TTL_MS = const(60_000)
 
 # Why a lease ended, as its event tells.
-RELEASED = "released"
 EXPIRED = "expired"
 PREEMPTED = "preempted"
 DROPPED = "dropped"  # its holder let go of it
@@ -63,10 +64,7 @@ class Lease:
         """Note that nobody holds it any more; it is ended soon."""
         self._ledger.drop(self)
 
-    def release(self):
-        """Give it back; harmless if it has ended already."""
-        self._ledger.clock.advance()
-        _release(self)
+    release = _release
 
     def outstanding(self):
         """Return how much is granted and cannot be seen in the measured use yet."""
@@ -110,44 +108,6 @@ class Lease:
         return False
 
 
-# Functions, not methods: see `end_in`.
-def _release(lease):
-    """End a lease that its holder gives back."""
-    lease._ledger.acquire(1)
-    try:
-        _take_back(lease._ledger, lease, RELEASED)
-    finally:
-        lease._ledger.release()
-
-
-def _take_back(ledger, lease, why):
-    """End a lease, with the lock held; return whether this did."""
-    if not lease.active:
-        return False
-    row = lease.row
-    if why is EXPIRED and not ledger.is_over(row):
-        return False  # it was another's row when that was over
-    kind = lease.kind
-    if not lease.committed:
-        if kind != _STORAGE:
-            ledger._sums[kind] -= lease.amount
-        lease.committed = True
-    lease.active = False
-    if ledger._agreed and lease.on_preempt is not None:
-        ledger._agreed -= 1
-    if kind == _MEMORY and lease.buffer is not None:
-        lease.buffer = None
-    ledger.table[row] = None
-    ledger.due[row] = NEVER
-    ledger._free[row] = 1
-    ledger.ended = (ledger.ended + 1) & 0xFFFF
-    if ledger.awaited:
-        ledger.clock.now()
-    ledger.changed(None)
-    ledger._put("lease", lease.id, why, lease.amount)
-    return True
-
-
 class Ledger(Timed):
     """Grants and ends leases. `supply` tells what is there, `events` are told.
 
@@ -161,7 +121,6 @@ class Ledger(Timed):
     def __init__(self, supply, clock, lock, events):
         super().__init__(clock, lock, _LEASES)
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self.granted_s = array("i", bytes(4 * _LEASES))
         self._agreed = 0  # so many may be preempted
         self.awaited = False  # whether an operation waits, maybe for memory
         self._supply = supply
@@ -236,7 +195,7 @@ class Ledger(Timed):
         while True:
             self.acquire(1)
             try:
-                row = self._free.find(FREE)
+                row = self.free.find(FREE)
                 taken = self._sums[kind] if kind != _STORAGE else self.outstanding(kind, mount)
                 left = self._available(kind, mount) - taken
                 if left < amount and kind == _MEMORY and self._supply.collect():
@@ -261,12 +220,8 @@ class Ledger(Timed):
                         lease.used = 0
                     else:
                         self._sums[kind] += amount
-                    self._next_id = lease.id % _MAX_AMOUNT + 1
-                    self._free[row] = 0
-                    self.granted_s[row] = clock.s
-                    self.table[row] = lease
-                    end_in(self, row, ttl_ms)
-                    self.changed(row)
+                    enter(self, lease)
+                    run_in(self, row, ttl_ms)
                     return lease
                 victim = None
                 if self._agreed:
@@ -282,7 +237,9 @@ class Ledger(Timed):
         self.clock.advance()
         self.acquire(1)
         try:
-            return _take_back(self, lease, why)
+            if why is EXPIRED and not self.is_over(lease.row):
+                return False  # it was another's row when that was over
+            return bool(take_back(self, lease, why))
         finally:
             self.release()
 

@@ -113,7 +113,7 @@ class Thresholds:
         self.table = [None] * _MAX_THRESHOLDS
         self.words = array("i", [_FREE] * (_MAX_THRESHOLDS * _WORDS))
         self.values = None if figures is None else figures.values
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.changed = self.freed = _nobody  # see `Timed`
         self.moved = True  # one of them has another level, or is new; who looks at it clears it
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
@@ -126,7 +126,7 @@ class Thresholds:
         if warn is None and critical is None:
             if row is not None:
                 self._put(row, None)
-                self.changed(None)
+                self.freed(0)
             return
         clear = _check(metric, warn, critical, clear, hold_ms, action)
         if action == RESET and not self.can_reset:
@@ -144,7 +144,7 @@ class Thresholds:
             self._put(row, others.table[row])
             if self.table[row] is not None:
                 self.changed(row)
-        self.changed(None)
+        self.freed(0)
 
     def _put(self, row, threshold):
         at = row * _WORDS

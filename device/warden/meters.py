@@ -116,7 +116,7 @@ class Meters:
         self._post = post
         self._lock = lock
         self.table = [None] * _MAX_METERS
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.changed = self.freed = _nobody  # see `Timed`
         self._next_id = 1
         self.count = 0  # of those that are taken
 
@@ -219,4 +219,4 @@ class Meters:
             meter.task = None
         finally:
             self._lock.release()
-        self.changed(None)
+        self.freed(0)

@@ -38,30 +38,6 @@ _MAX_DETAIL = const(32)
 _MEMORY_LADDER = ("memory", 750, 850, 650, 0, PROTECT)
 
 
-def _marker(rows, taken):
-    """Return a function that marks a row as changed; None: one is free now."""
-
-    def changed(row):
-        table = rows
-        if row is None:
-            table = taken
-            row = 0
-        table.due[row] = 1
-        table.news[table.place] = 1
-        table.news[0] = 1
-
-    return changed
-
-
-def _marker_of_one(table):
-    def changed():
-        table.due[0] = 1
-        table.news[table.place] = 1
-        table.news[0] = 1
-
-    return changed
-
-
 def _holder(ledger):
     """Return a function of a lease that makes its handle, None where no port tells its end."""
     try:
@@ -177,12 +153,13 @@ class Policy:
         makers = (LeaseRows, OperationRows, SessionRows, ThresholdRows, MeterRows, NeedRows)
         for owner, make in zip(granted + watched, makers):
             rows = make(owner)
-            owner.changed = _marker(rows, taken)
+            owner.changed = rows.changed
+            owner.freed = taken.changed
             tables.append(rows)
             if owner is self.meters:
                 self._mark_meters = rows.tell
         events = EventRows(self.events, host)
-        self.events.changed = _marker_of_one(events)
+        self.events.changed = events.changed
         tables.append(events)
         host.hosts = self._hosts
         self.is_told = True
@@ -242,11 +219,11 @@ class Policy:
         given = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
         wanted = [old if new is None else new for old, new in zip(self.limits(), given)]
         check_limits(*wanted)
-        self.operations.timeout_ms = wanted[1]
+        self.operations.set_timeout(wanted[1])
         self._supply.reserve_permille = wanted[2]
         self.meters.overrun_ms = wanted[3]
         self.operations.set_limit(wanted[0])
-        self.sessions.changed(None)  # the limits are told with the rows that are taken
+        self.sessions.freed(0)  # the limits are told with the rows that are taken
         return wanted
 
     # --- by time --------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from micropython import const
 
 from warden.errors import Denied, Preempted
-from warden.timed import FREE, NEVER, Timed, end_in
+from warden.timed import FREE, Timed, end_in
 from warden_schema import codec
+from warden_schema.loops import free_row
 
 _SESSIONS = const(8)
 _MAX_NAME = const(24)
 _MEMORY = const(0)
 _STORAGE = const(1)
+_MAX_WORD = const(0x3FFFFFFF)
 
 
 class Sessions(Timed):
@@ -42,11 +44,11 @@ class Sessions(Timed):
         quotas = (memory, storage, operations)
         self.acquire(1)
         try:
-            row = self._free.find(FREE)
+            row = self.free.find(FREE)
             if row >= 0:
                 session = Session(self, row, self._next_id, name, quotas, ttl_ms)
                 self._next_id += 1
-                self._free[row] = 0
+                self.free[row] = 0
                 end_in(self, row, ttl_ms)
                 self.table[row] = session
                 self.changed(row)
@@ -90,10 +92,7 @@ class Sessions(Timed):
         try:
             if self.table[row] is not session or (only_over and not self.is_over(row)):
                 return False
-            self.table[row] = None
-            self.due[row] = NEVER
-            self._free[row] = 1
-            self.changed(None)
+            free_row(self, row)
             return True
         finally:
             self.release()
@@ -116,6 +115,7 @@ class Session:
         self.id = session_id
         self.name = name
         self.quotas = quotas  # (memory, storage, operations)
+        self.is_large = max([quota or 0 for quota in quotas]) > _MAX_WORD  # one of these
         self.ttl_ms = ttl_ms
         self.row = row  # in the table, while it is there
         self._sessions = sessions

@@ -5,13 +5,14 @@ operation below HIGH. The victim is told; its place passes on when it ends or it
 that does not stop even then is overdue: it counts no more, but stays in the table until it ends.
 """
 
-from array import array
-
 from micropython import const
 
 from warden.errors import Denied, Preempted, TimedOut
 from warden.timed import FREE, NEVER, Timed, end_in, soonest_ms
 from warden_schema import codec
+from warden_schema.loops import begin_operation, enter, take_out
+from warden_schema.loops import complete as _complete
+from warden_schema.loops import start as _start
 
 _ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _MAX_OPERATIONS = const(8)
@@ -21,7 +22,7 @@ _SHORT_NAME = const(6)  # of so many characters none takes more than that
 _NORMAL = const(1)
 _HIGH = const(2)
 _CRITICAL = const(3)
-_MAX_ID = const(0x3FFFFFFF)
+_WORD = const(0x3FFFFFFF)
 _MAX_MEMORY = const(0x3FFFFFFF)
 
 WAITING = const(0)
@@ -74,12 +75,7 @@ class Operation:
             return None
         return "preempted" if self.why is Preempted else "timed out"
 
-    def complete(self):
-        """End it; harmless if it has ended already."""
-        desk = self._desk
-        desk.clock.advance()
-        if _end(self) and desk._waiting:
-            desk.pass_on()
+    complete = _complete
 
     def __enter__(self):
         return self
@@ -96,86 +92,11 @@ class Operation:
         return False
 
 
-# Functions, not methods: see `end_in`.
-def _start(desk, name):
-    """Begin an operation that asks for a place only, if there is one; None: there is not.
-
-    With the lock held.
-    """
-    row = desk._free.find(FREE)
-    if row < 0 or desk._places >= desk.max_operations:
-        return None
-    op = Operation(desk, row, desk._next_id, name, ACTIVE)
-    _enter(desk, op)
-    _run(desk, op, desk.timeout_ms)
-    return op
-
-
-def _enter(desk, op):
-    """Put a new operation into the table; with the lock held."""
-    row = op.row
-    desk._next_id = op.id % _MAX_ID + 1
-    desk._free[row] = 0
-    desk.table[row] = op
-    if op.state == ACTIVE:
-        desk._places += 1
-
-
 def _run(desk, op, timeout_ms):
     """Let an operation that has its place begin; with the lock held."""
-    row = op.row
-    desk.began_s[row] = desk.clock.s
-    end_in(desk, row, timeout_ms)
-    desk._began(op)
-    desk.changed(row)
-    desk._put("operation", op.id, "began")
-
-
-def _end(op):
-    """End an operation, and give its memory back; return whether this did."""
-    op._desk.acquire(1)
-    try:
-        lease = _take_out(op._desk, op)
-    finally:
-        op._desk.release()
-    if lease is None:
-        return True
-    if lease is op:
-        return False
-    lease.release()
-    return True
-
-
-def _take_out(desk, op):
-    """Take an operation out of the table; return its lease, or itself if it has ended before.
-
-    With the lock held.
-    """
-    state = op.state
-    if state == ENDED:
-        return op
-    row = op.row
-    op.state = ENDED
-    desk.table[row] = None
-    desk.told[row] = _UNTOLD
-    desk.due[row] = NEVER
-    desk._free[row] = 1
-    if state == WAITING:
-        desk._count_waiting(-1)
-    else:
-        if state != OVERDUE:
-            desk._places -= 1
-        if state != ADMITTING:
-            desk._ended(op)
-    desk.changed(None)
-    desk._put("operation", op.id, "ended")
-    if not desk._more[row]:
-        return None
-    desk._more[row] = 0
-    op.task = None
-    lease = op.lease
-    op.lease = None
-    return lease
+    begin_operation(desk, op, min(timeout_ms, _WORD))
+    if timeout_ms > _WORD:
+        end_in(desk, op.row, timeout_ms)
 
 
 class Operations(Timed):
@@ -187,9 +108,11 @@ class Operations(Timed):
     def __init__(self, clock, lock, ledger, events, max_operations, timeout_ms, in_loop, needs):
         super().__init__(clock, lock, _ROWS)
         self.max_operations = max_operations
-        self.timeout_ms = timeout_ms
-        self.began_s = array("i", bytes(4 * _ROWS))
+        self.set_timeout(timeout_ms)
         self.told = [_UNTOLD] * _ROWS
+        self.untold = _UNTOLD
+        self.operation = Operation
+        self.start = self.start  # a method that is found in the instance is found sooner
         self._ledger = ledger
         self._events = events
         self._put = events.put
@@ -205,6 +128,13 @@ class Operations(Timed):
 
     # --- what is asked --------------------------------------------------------------------------
 
+    start = _start
+
+    def set_timeout(self, timeout_ms):
+        """Set the time of those that name none."""
+        self.timeout_ms = timeout_ms
+        self.word_ms = timeout_ms if timeout_ms <= _WORD else 0  # 0: not for start()
+
     def set_limit(self, max_operations):
         """Allow so many at once, 1 to 8; those that run go on."""
         if not 1 <= max_operations <= _MAX_OPERATIONS:
@@ -217,20 +147,6 @@ class Operations(Timed):
         if self._places < self.max_operations and not self._ahead_of(priority):
             return True
         return self._victim(priority) is not None
-
-    def start(self, name):
-        """Begin an operation that asks for a place only, if there is one, and return it, else None.
-
-        begin() does all else; this is what most need, without a block of the heap for the call.
-        """
-        if name is not self._name or self._waiting:
-            return None
-        self.clock.advance()
-        self.acquire(1)
-        try:
-            return _start(self, name)
-        finally:
-            self.release()
 
     def begin(
         self, name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None, task=None
@@ -261,7 +177,7 @@ class Operations(Timed):
                     wait_ms = _GRACE_MS
                 elif wait_ms <= 0:
                     self._deny(False)
-            row = self._free.find(FREE)
+            row = self.free.find(FREE)
             if row < 0:
                 self._deny(True)
             state = ACTIVE if free and not memory else WAITING
@@ -277,8 +193,9 @@ class Operations(Timed):
                 self._more[row] = 1
             if state != ACTIVE:
                 op.timeout_ms = timeout_ms
-            _enter(self, op)  # from here on others see it
+            enter(self, op)  # from here on others see it
             if state == ACTIVE:
+                self._places += 1
                 _run(self, op, timeout_ms)
             else:
                 self._line_up(op, row, free, wait_ms)
@@ -334,8 +251,15 @@ class Operations(Timed):
         pass_on: give its place to who waits for one.
         """
         self.clock.advance()
-        if not _end(op):
+        self.acquire(1)
+        try:
+            lease = take_out(self, op)
+        finally:
+            self.release()
+        if lease is op:
             return False
+        if lease is not None:
+            lease.release()
         if pass_on and self._waiting:
             self.pass_on()
         return True
@@ -350,7 +274,7 @@ class Operations(Timed):
             end_in(self, op.row, _GRACE_MS)
             op.state = STOPPING
             self.changed(op.row)
-            self._put("operation", op.id, op.told_why())
+            self._put("operation", op.id, op.told_why(), None)
         finally:
             self.release()
         self._cancel_task(op)
@@ -396,7 +320,7 @@ class Operations(Timed):
                 if op.state == STOPPING and self.is_over(op.row):
                     self.due[op.row] = NEVER
                     self._set(op, OVERDUE)
-                    self._put("operation", op.id, "overdue")
+                    self._put("operation", op.id, "overdue", None)
                     return True
             finally:
                 self.release()
@@ -408,7 +332,7 @@ class Operations(Timed):
         try:
             if op.state != WAITING or not self.is_over(op.row):
                 return False
-            _take_out(self, op)  # what waits has no lease
+            take_out(self, op)  # what waits has no lease
             return True
         finally:
             self.release()
@@ -461,14 +385,14 @@ class Operations(Timed):
 
     def _line_up(self, op, row, free, wait_ms):
         """Have a new operation wait for a place, or, with one, for its memory."""
-        self._count_waiting(1)
+        self.count_waiting(1)
         if free:
             self._set(op, ADMITTING)
         else:
             end_in(self, row, wait_ms)
             self.changed(row)
 
-    def _count_waiting(self, step):
+    def count_waiting(self, step):
         self._waiting += step
         self._ledger.awaited = self._waiting > 0
 
@@ -478,7 +402,7 @@ class Operations(Timed):
         self._places += _HAS_PLACE[state] - _HAS_PLACE[before]
         waiting = (state == WAITING) - (before == WAITING)
         if waiting:
-            self._count_waiting(waiting)
+            self.count_waiting(waiting)
         op.state = state
         self.changed(op.row)
 
@@ -568,5 +492,5 @@ class Operations(Timed):
                     continue
                 blockers.append(op.id)
         reason = "table" if table_full else "operations"
-        self._put("denied", None, reason)
+        self._put("denied", None, reason, None)
         raise Denied(reason, None, soonest_ms(self, timed), tuple(blockers))

@@ -8,6 +8,8 @@ matters, and a change in another thread meanwhile is not missed.
 from micropython import const
 
 from warden_schema import codec
+from warden_schema.loops import mark as _mark
+from warden_schema.loops import pack_message as _pack_message
 from warden_schema.loops import pack_row as _pack_row
 
 _HELLO = const(1)
@@ -21,6 +23,18 @@ _MAX_PENDING = const(4)
 _MAX_MOUNTS = const(4)
 _NO_MOUNT = const((None, None, None, None, None))
 _LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))
+_MOST = const(0x3FFFFFFF)
+_STORAGE_TEXTS = const(0b100)  # which fields are texts, a bit for each
+_SURE_LETTERS = const(6)  # take _MAX_NAME bytes at most
+_VERSION = const((_MAJOR, _MINOR))
+
+
+def put_large(uplink, kind, fields):
+    """Put a message whose figures are larger than the machine code packs them."""
+    at = uplink.begin(kind, len(fields))
+    for field in fields:
+        at = codec.put(uplink.payload, at, field)
+    return at
 
 
 class Table:
@@ -30,6 +44,8 @@ class Table:
         self.due = bytearray(rows)
         self.news = bytearray(1)  # the clock's, once a session tells this table,
         self.place = 0  # where 1 says that some row is due
+        self.encode = self.encode  # a method that is found in the instance is found sooner
+        self.sent = getattr(self, "sent", None)  # is called when a row's frame has left
 
     def mark(self):
         """Have all rows sent."""
@@ -37,8 +53,7 @@ class Table:
         for row in range(len(self.due)):  # mostly one
             self.due[row] = 1
 
-    def sent(self):
-        """A row's frame has left."""
+    changed = _mark  # have one row sent
 
 
 class Hello(Table):
@@ -49,23 +64,29 @@ class Hello(Table):
         self.host_id = 0
         self.boot_id = boot_id
         self.identity = identity  # in the order of ids.IDENTITY
-        self._told = None  # that as msgpack, once a host has asked for it
+        self._told = None  # that and the limits as msgpack, once a host has asked for it
         self.capabilities = capabilities  # bytearray, in the order of ids.CAPABILITIES
 
     def encode(self, _row, uplink):
         """Put the message into the uplink; return its length."""
         buf = uplink.payload
         at = uplink.begin(_HELLO, 7)
-        at = _pack_row(buf, at, (_MAJOR, _MINOR), 2)
+        at = _pack_row(buf, at, _VERSION, 2, 0)
         at = codec.put_int(buf, at, self.host_id)  # whatever the host chose
         at = codec.put_int(buf, at, self.boot_id)
-        if self._told is None:
-            self._told = bytes(buf[at : codec.put(buf, at, self.identity)])
-        end = at + len(self._told)
-        buf[at:end] = self._told
-        at = codec.put_array(buf, end, 4)
-        at = _pack_row(buf, at, _LIMITS, 4)
+        at = self._put_identity(buf, at)
         return codec.put_bytes(buf, at, self.capabilities)
+
+    def _put_identity(self, buf, at):
+        """Put what is always the same."""
+        told = self._told
+        if told is None:
+            end = codec.put(buf, at, self.identity)
+            end = codec.put(buf, end, _LIMITS)
+            self._told = told = bytes(buf[at:end])
+        end = at + len(told)
+        buf[at:end] = told
+        return end
 
 
 class StorageTable(Table):
@@ -74,6 +95,7 @@ class StorageTable(Table):
     def __init__(self, storage):
         super().__init__(_MAX_MOUNTS)
         self._storage = storage
+        self._fields = [None] * 7
 
     def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
         """Have these rows sent, a bit for each, as far as there are so many."""
@@ -84,14 +106,23 @@ class StorageTable(Table):
 
     def encode(self, index, uplink):
         """Put a row's message into the uplink; return its length."""
-        buf = uplink.payload
-        rows = self._storage.rows
-        at = uplink.begin(_STORAGE, 7)
-        at = _pack_row(buf, at, (index, len(rows)), 2)
-        if index >= len(rows):
-            return _pack_row(buf, at, _NO_MOUNT, 5)
-        row = rows[index]
-        at = codec.put_str(buf, at, codec.cut(row[0], _MAX_NAME))
-        for column in range(1, 5):  # of any size
-            at = codec.put_int(buf, at, row[column])
-        return at
+        fields = self._fields
+        if self._fill(fields, self._storage.rows, index):
+            return put_large(uplink, _STORAGE, fields)
+        return _pack_message(uplink, _STORAGE, fields, _STORAGE_TEXTS)
+
+    @staticmethod
+    def _fill(fields, rows, row):
+        """Put a row into the fields; return whether a figure is larger than machine code packs."""
+        fields[0] = row
+        fields[1] = len(rows)
+        row = rows[row] if row < len(rows) else None
+        large = False
+        for column in range(5):
+            field = None if row is None else row[column]
+            if column and field is not None:
+                large = large or field > _MOST
+            fields[2 + column] = field
+        if row is not None and len(row[0]) > _SURE_LETTERS:
+            fields[2] = codec.cut(row[0], _MAX_NAME)
+        return large

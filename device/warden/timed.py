@@ -8,7 +8,7 @@ from array import array
 
 from micropython import const
 
-from warden_schema.loops import over, put_off
+from warden_schema.loops import begin_row, left_ms, over, put_off
 
 NEVER = const(0x3FFFFFFF)
 _WORD = const(0x3FFFFFFF)
@@ -32,6 +32,15 @@ def end_in(timed, row, ms):
     else:  # in 12 days and more, and a second does not matter
         timed.due[row] = min(timed.clock.s + ms // 1000 + 1, NEVER - 1)
         timed.due[row + timed.rows] = 0
+
+
+def run_in(timed, row, ms):
+    """Let a row's time of so many milliseconds begin, None: it has no end; with the lock held."""
+    if ms is not None and ms <= _WORD:
+        begin_row(timed, row, ms)
+    else:
+        begin_row(timed, row, _WORD)
+        end_in(timed, row, ms)
 
 
 def soonest_ms(timed, entries):
@@ -61,9 +70,11 @@ class Timed:
         self.clock = clock
         self.table = [None] * rows
         self.rows = rows
-        self.changed = _nobody  # function of a row that changed, None for one that is free now
+        self.changed = _nobody  # function of a row that changed,
+        self.freed = _nobody  # and of 0 where one is free now
         self.due = array("i", [NEVER] * (2 * rows))
-        self._free = bytearray(FREE * rows)
+        self.began_s = array("i", bytes(4 * rows))
+        self.free = bytearray(FREE * rows)
         self.acquire = lock.acquire
         self.release = lock.release
         self._next_id = 1
@@ -81,10 +92,8 @@ class Timed:
 
     def left_ms(self, row):
         """Return the milliseconds until a row ends, 0 if it should have, None for never."""
-        s = self.due[row]
-        if s == NEVER:
-            return None
-        return max(0, -self.clock.since(s, self.due[row + self.rows]))
+        left = left_ms(self, row)
+        return None if left < 0 else left
 
     def is_over(self, row):
         """Tell whether a row's time has come."""

@@ -2,23 +2,38 @@
 
 from micropython import const
 
-from warden.policy_tables import Rows
-from warden_schema import codec
-from warden_schema.loops import pack_row as _pack_row
+from warden.policy_tables import Rows, id_of
+from warden_schema.loops import pack_message as _pack_message
 
 _THRESHOLD = const(13)
 _METER = const(14)
 _NEED = const(15)
+# Which of their fields are texts, a bit for each.
+_METER_TEXTS = const(0b100)
+_NEED_TEXTS = const(0b10)
 
 
 class ThresholdRows(Rows):
     """Thresholds."""
 
-    def _put(self, uplink, buf, row, threshold):
-        t = threshold
-        figures = (row, t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action)
-        at = _pack_row(buf, uplink.begin(_THRESHOLD, 9), figures, 7)
-        return _pack_row(buf, at, (t.level, t.value), 2)
+    width = 9
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
+        threshold = self.owner.table[row]
+        if threshold is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = threshold.metric
+        fields[2] = threshold.warn
+        fields[3] = threshold.critical
+        fields[4] = threshold.clear
+        fields[5] = threshold.hold_ms
+        fields[6] = threshold.action
+        fields[7] = threshold.level
+        fields[8] = threshold.value
+        return _pack_message(uplink, _THRESHOLD, fields, 0)
 
 
 class MeterRows(Rows):
@@ -31,18 +46,40 @@ class MeterRows(Rows):
         """Have those sent that there are."""
         super().mark()
 
-    def _put(self, uplink, buf, row, meter):
-        at = _pack_row(buf, uplink.begin(_METER, 9), (row, meter.id), 2)
-        at = codec.put_str(buf, at, meter.name)
-        at = _pack_row(buf, at, (meter.kind, meter.priority, meter.cpu_permille), 3)
-        lease = None if meter.lease is None else meter.lease.id
-        return _pack_row(buf, at, (meter.worst_ms, meter.steps, lease), 3)
+    width = 9
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
+        meter = self.owner.table[row]
+        if meter is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = meter.id
+        fields[2] = meter.name
+        fields[3] = meter.kind
+        fields[4] = meter.priority
+        fields[5] = meter.cpu_permille
+        fields[6] = meter.worst_ms
+        fields[7] = meter.steps
+        fields[8] = id_of(meter.lease)
+        return _pack_message(uplink, _METER, fields, _METER_TEXTS)
 
 
 class NeedRows(Rows):
     """What operations need, by name."""
 
-    def _put(self, uplink, buf, row, need):
-        at = codec.put_int(buf, uplink.begin(_NEED, 5), row)
-        at = codec.put_str(buf, at, need.name)
-        return _pack_row(buf, at, (need.count, need.typical, need.worst), 3)
+    width = 5
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return its length, 0 for a row that is free."""
+        need = self.owner.table[row]
+        if need is None:
+            return 0
+        fields = self.fields
+        fields[0] = row
+        fields[1] = need.name
+        fields[2] = need.count
+        fields[3] = need.typical
+        fields[4] = need.worst
+        return _pack_message(uplink, _NEED, fields, _NEED_TEXTS)

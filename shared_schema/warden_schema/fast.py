@@ -277,14 +277,16 @@ def crossed(values: ptr32, rows: ptr32, row: int, count: int) -> int:
     return -1
 
 
+_TEXTS_END = const(198)
+_letter_size = len("ä")  # 2 where a port counts bytes
 _none = None  # viper can compare with a name only
 _true = True
 _false = False
 
 
 @micropython.viper
-def pack_row(buf: ptr8, at: int, row, count: int) -> int:
-    """Put row[:count], figures, True, False and None, into buf, from `at` on; return their end."""
+def pack_row(buf: ptr8, at: int, row, count: int, texts: int) -> int:
+    """Put row[:count] into buf, from `at` on; return where they end: see plain.pack_row."""
     none = _none
     true = _true
     false = _false
@@ -298,6 +300,29 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
             buf[at] = 0xC3
         elif item is false:
             buf[at] = 0xC2
+        elif texts >> (index - 1) & 1:
+            text = ptr8(item)  # behind it there is a NUL
+            left = int(len(item))
+            size = left
+            if int(_letter_size) == 1:  # they were characters
+                size = 0
+                while left > 0 or text[size] & 0xC0 == 0x80:
+                    if text[size] & 0xC0 != 0x80:
+                        left -= 1
+                    size += 1
+            if at + size + 5 * (count - index) > _TEXTS_END:
+                raise IndexError
+            if size < 0x20:
+                buf[at] = 0xA0 | size
+            else:
+                buf[at] = 0xD9
+                at += 1
+                buf[at] = size
+            left = 0
+            while left < size:
+                at += 1
+                buf[at] = text[left]
+                left += 1
         else:
             number = int(item)
             if number >= 0:
@@ -345,6 +370,37 @@ def pack_row(buf: ptr8, at: int, row, count: int) -> int:
     return at
 
 
+@micropython.viper
+def pack_message(uplink, kind: int, fields, texts: int) -> int:
+    """Put a message of these fields, a list, into an uplink; return its length."""
+    payload = uplink.payload
+    buf = ptr8(payload)
+    count = int(len(fields))
+    seq = int(uplink.seq)
+    buf[0] = 0x92 + count
+    buf[1] = kind
+    at = 2
+    if seq >= 0x100:
+        buf[2] = 0xCD
+        buf[3] = seq >> 8
+        at = 4
+    elif seq >= 0x80:
+        buf[2] = 0xCC
+        at = 3
+    buf[at] = seq
+    return int(pack_row(payload, at + 1, fields, count, texts))
+
+
+@micropython.viper
+def mark(table, row: int):
+    """Have a row of a table told."""
+    due = ptr8(table.due)
+    news = ptr8(table.news)
+    due[row] = 1
+    news[int(table.place)] = 1
+    news[0] = 1
+
+
 # An agent's words: see `plain`.
 _STEPPING = const(0)
 _BEGAN = const(1)
@@ -380,6 +436,7 @@ _ROUNDS = const(8)
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
 _MAX_THRESHOLDS = const(8)
+_TURN = const(2)
 
 _SMOOTH_SHIFT = const(2)
 _STEP = const(64)
@@ -673,6 +730,34 @@ def taken(entries, due: ptr8, count: int) -> int:
     return mask
 
 
+@micropython.viper
+def find_taken(granted, watched, masks, others):
+    """Put a bit for each row that is taken into masks and others: see plain.find_taken."""
+    none = _none
+    place = 0
+    while place < 3:
+        flags = granted[place].free
+        free = ptr8(flags)
+        rows = int(len(flags))
+        mask = 0
+        row = 0
+        while row < rows:
+            if free[row] == 0:
+                mask |= 1 << row
+            row += 1
+        masks[place] = mask
+        entries = watched[place].table
+        rows = int(len(entries))
+        mask = 0
+        row = 0
+        while row < rows:
+            if entries[row] is not none:
+                mask |= 1 << row
+            row += 1
+        others[place] = mask
+        place += 1
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -804,7 +889,27 @@ def note(events, kind, subject, detail, value):
     ring[at + 5] = value
     events.seq = number + 1
     clock.news[0] = 1
-    events.changed()
+    events.changed(0)
+
+
+@micropython.viper
+def read_event(events, number: int, fields) -> int:
+    """Put an event of the ring into fields, a list of seven, its number first; return that."""
+    events.acquire(1)
+    try:
+        oldest = int(events.seq) - 16
+        if number < oldest:
+            number = oldest
+        ring = events.ring
+        at = (number & 15) * 6
+        fields[0] = number
+        place = 0
+        while place < 6:
+            fields[place + 1] = ring[at + place]
+            place += 1
+    finally:
+        events.release()
+    return number
 
 
 @micropython.viper
@@ -845,6 +950,190 @@ def put_off(timed, row: int, ms: int):
     due[int(timed.rows) + row] = ms
     if s <= int(clock.next_s):
         clock.sooner(s, ms)
+
+
+@micropython.viper
+def left_ms(timed, row: int) -> int:
+    """Return the milliseconds until a row of a table ends, 0 if it should have, -1 for never."""
+    due = ptr32(timed.due)
+    s = due[row]
+    if s == _MOST:
+        return -1
+    clock = timed.clock
+    s -= int(clock.s)
+    if s > _LONGEST_S:
+        return 1 << 29
+    left = 0
+    if s >= 0:
+        left = s * 1000 + due[int(timed.rows) + row] - int(clock.ms)
+        if left < 0:
+            left = 0
+    return left
+
+
+@micropython.viper
+def enter(timed, entry):
+    """Put a new entry into its row of a table; with the lock held."""
+    row = int(entry.row)
+    number = int(entry.id) + 1
+    if number > _MOST:
+        number = 1
+    timed._next_id = number
+    free = ptr8(timed.free)
+    free[row] = 0
+    timed.table[row] = entry
+
+
+@micropython.viper
+def begin_row(timed, row: int, ms: int):
+    """Let a row's time begin, of so many milliseconds, and have it told; with the lock held."""
+    began = ptr32(timed.began_s)
+    began[row] = int(timed.clock.s)
+    put_off(timed, row, ms)
+    timed.changed(row)
+
+
+@micropython.viper
+def free_row(timed, row: int):
+    """Make a row of a table free, and have that told; with the lock held."""
+    timed.table[row] = _none
+    due = ptr32(timed.due)
+    due[row] = _MOST
+    free = ptr8(timed.free)
+    free[row] = 1
+    timed.freed(0)
+
+
+# States of an operation: see `device/warden/slots.py`.
+_WAITING = const(0)
+_ACTIVE = const(1)
+_OVERDUE = const(3)
+_ADMITTING = const(4)
+_ENDED = const(5)
+
+_OF_STORAGE = const(1)  # of what a lease may be
+
+
+@micropython.viper
+def begin_operation(desk, op, ms: int):
+    """Let an operation that has its place begin; with the lock held."""
+    begin_row(desk, op.row, ms)
+    desk._began(op)
+    desk._put("operation", op.id, "began", _none)
+
+
+@micropython.viper
+def start(desk, name):
+    """Begin an operation that asks for a place only, if there is one; see plain.start."""
+    op = _none
+    known = desk._name
+    ms = int(desk.word_ms)
+    if name is known and int(desk._waiting) == 0 and ms != 0:
+        desk.clock.advance()
+        desk.acquire(1)
+        try:
+            free = ptr8(desk.free)
+            rows = int(desk.rows)
+            places = int(desk._places)
+            row = 0
+            while row < rows and free[row] == 0:
+                row += 1
+            if row < rows and places < int(desk.max_operations):
+                op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
+                enter(desk, op)
+                desk._places = places + 1
+                begin_operation(desk, op, ms)
+        finally:
+            desk.release()
+    return op
+
+
+@micropython.viper
+def take_out(desk, op):
+    """Take an operation out of the table; return its lease, or itself if it has ended before."""
+    none = _none
+    state = int(op.state)
+    if state == _ENDED:
+        return op
+    row = int(op.row)
+    op.state = _ENDED
+    desk.told[row] = desk.untold
+    if state == _WAITING:
+        desk.count_waiting(-1)
+    else:
+        if state != _OVERDUE:
+            desk._places = int(desk._places) - 1
+        if state != _ADMITTING:
+            desk._ended(op)
+    free_row(desk, row)
+    desk._put("operation", op.id, "ended", none)
+    more = ptr8(desk._more)
+    lease = none
+    if more[row] != 0:
+        more[row] = 0
+        op.task = none
+        lease = op.lease
+        op.lease = none
+    return lease
+
+
+@micropython.viper
+def complete(op):
+    """End an operation, and give its place to who waits for one."""
+    none = _none
+    desk = op._desk
+    lease = op
+    desk.clock.advance()
+    desk.acquire(1)
+    try:
+        lease = take_out(desk, op)
+    finally:
+        desk.release()
+    if lease is not op:
+        if lease is not none:
+            lease.release()
+        if int(desk._waiting) != 0:
+            desk.pass_on()
+
+
+@micropython.viper
+def take_back(ledger, lease, why) -> int:
+    """End a lease, with the lock held; return whether this did."""
+    none = _none
+    if not lease.active:
+        return 0
+    kind = int(lease.kind)
+    amount = lease.amount
+    if not lease.committed:
+        if kind != _OF_STORAGE:
+            sums = ledger._sums
+            sums[kind] = int(sums[kind]) - int(amount)
+        lease.committed = _true
+    lease.active = _false
+    if ledger._agreed:
+        if lease.on_preempt is not none:
+            ledger._agreed = int(ledger._agreed) - 1
+    if kind == 0:
+        if lease.buffer is not none:
+            lease.buffer = none
+    ledger.ended = int(ledger.ended) + 1 & 0xFFFF
+    if ledger.awaited:
+        ledger.clock.now()
+    free_row(ledger, lease.row)
+    ledger._put("lease", lease.id, why, amount)
+    return 1
+
+
+@micropython.viper
+def release(lease):
+    """End a lease that its holder gives back."""
+    ledger = lease._ledger
+    ledger.clock.advance()
+    ledger.acquire(1)
+    try:
+        take_back(ledger, lease, "released")
+    finally:
+        ledger.release()
 
 
 @micropython.viper
@@ -1225,6 +1514,52 @@ def send(uplink, length: int, reserve: int) -> int:
     sent_at[seq & _FRAMES - 1] = sent
     if unacked < _FRAMES:
         uplink.unacked_frames = unacked + 1
+    return 1
+
+
+@micropython.viper
+def pump_rows(session, table) -> int:
+    """Send the rows of a table that are due; return whether all could go."""
+    none = _none
+    news = ptr8(session.news)
+    flags = table.due
+    due = ptr8(flags)
+    rows = int(len(flags))
+    place = int(table.place)
+    news[place] = 0
+    uplink = session.uplink
+    row = 0
+    while row < rows:
+        if due[row] != 0:
+            ready = 0
+            if int(session.frames) < _TURN:
+                ready = 1
+                if int(uplink.end) != 0:
+                    if not uplink.ready():
+                        ready = 0
+            if ready == 0:
+                news[place] = 1
+                return 0
+            session.row_under_way = row
+            session.under_way = table
+            due[row] = 0
+            length = int(table.encode(row, uplink))
+            sent = 1
+            if length != 0:
+                sent = int(send(uplink, length, _RESERVE))
+                if sent == 0:
+                    due[row] = 1
+                    news[place] = 1
+                else:
+                    session.frames = int(session.frames) + 1
+                    told = table.sent
+                    if told is not none:
+                        told()
+                    row = -1
+            session.under_way = none
+            if sent == 0:
+                return 0
+        row += 1
     return 1
 
 

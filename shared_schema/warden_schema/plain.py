@@ -234,10 +234,15 @@ _DUE_MS = const(41)
 _LEFT_MS = const(42)
 
 
-def pack_row(buf, at: int, row, count: int) -> int:
+_TEXTS_END = const(198)  # of a payload: what is behind has room for the head of a long text
+
+
+def pack_row(buf, at: int, row, count: int, texts: int) -> int:
     """Put row[:count], figures, bools and None, into buf, from `at` on; return where they end.
 
-    As msgpack has them, at most 5 bytes each; nil for what a figure cannot be.
+    As msgpack has them, at most 5 bytes each; nil for what a figure cannot be. texts: a bit for
+    each that is a str or None. With one of them buf is an uplink's payload, and IndexError is
+    raised where it would be full.
     """
     index = 0
     while index < count:
@@ -245,10 +250,57 @@ def pack_row(buf, at: int, row, count: int) -> int:
         if item is True or item is False:
             buf[at] = 0xC3 if item else 0xC2
             at += 1
+        elif texts >> index & 1 and item is not None:
+            at = _pack_text(buf, at, item.encode(), 5 * (count - index - 1))
         else:
             at = _pack_one(buf, at, _word(item))
         index += 1
     return at
+
+
+def _pack_text(buf, at: int, data, behind: int) -> int:
+    size = len(data)
+    if at + size + behind > _TEXTS_END:
+        raise IndexError
+    if size < 0x20:
+        buf[at] = 0xA0 | size
+    else:
+        buf[at] = 0xD9
+        at += 1
+        buf[at] = size
+    for byte in data:
+        at += 1
+        buf[at] = byte
+    return at + 1
+
+
+def pack_message(uplink, kind: int, fields, texts: int) -> int:
+    """Put a message of these fields, a list, into an uplink; return its length.
+
+    At most 13 of them, after the kind and the frame's number; texts: see `pack_row`.
+    """
+    buf = uplink.payload
+    count = len(fields)
+    seq = uplink.seq
+    buf[0] = 0x92 + count
+    buf[1] = kind
+    at = 2
+    if seq >= 0x100:
+        buf[2] = 0xCD
+        buf[3] = seq >> 8
+        at = 4
+    elif seq >= 0x80:
+        buf[2] = 0xCC
+        at = 3
+    buf[at] = seq & 0xFF
+    return pack_row(buf, at + 1, fields, count, texts)
+
+
+def mark(table, row: int) -> None:
+    """Have a row of a table told: see `device/warden/tables.py`."""
+    table.due[row] = 1
+    table.news[table.place] = 1
+    table.news[0] = 1
 
 
 def _pack_one(buf, at: int, number: int) -> int:
@@ -345,6 +397,7 @@ _ROUNDS = const(8)  # a host that never stops gets a turn, not the board
 _KEEPALIVE = const(66)
 _DUE_ALIVE = const(1)
 _MAX_THRESHOLDS = const(8)
+_TURN = const(2)  # frames of rows; then the application gets its turn
 
 _SMOOTH_SHIFT = const(2)  # a sample counts a quarter in the means,
 _STEP = const(64)  # and at most as twice the mean and so much, so that one of 0 can rise
@@ -636,6 +689,32 @@ def taken(entries, due, count: int) -> int:
     return mask
 
 
+def find_taken(granted, watched, masks, others) -> None:
+    """Put a bit for each row that is taken into masks and others, lists of three: for each table.
+
+    granted: three tables with flags of their rows, `free`; watched: three with a list, `table`.
+    """
+    place = 0
+    while place < 3:
+        free = granted[place].free
+        mask = 0
+        row = 0
+        while row < len(free):
+            if not free[row]:
+                mask |= 1 << row
+            row += 1
+        masks[place] = mask
+        entries = watched[place].table
+        mask = 0
+        row = 0
+        while row < len(entries):
+            if entries[row] is not None:
+                mask |= 1 << row
+            row += 1
+        others[place] = mask
+        place += 1
+
+
 # A history's figures: see `device/warden/history.py`.
 _MIN = const(0)
 _MAX = const(1)
@@ -761,7 +840,26 @@ def note(events, kind, subject, detail, value):
     ring[at + 5] = value
     events.seq = number + 1
     clock.news[0] = 1
-    events.changed()
+    events.changed(0)
+
+
+def read_event(events, number: int, fields) -> int:
+    """Put an event of the ring into fields, a list of seven, its number first; return that.
+
+    It is the oldest that is remembered, if the one of that number is forgotten.
+    """
+    events.acquire(1)
+    try:
+        number = max(number, events.seq - 16)
+        at = (number & 15) * 6
+        fields[0] = number
+        place = 0
+        while place < 6:
+            fields[place + 1] = events.ring[at + place]
+            place += 1
+    finally:
+        events.release()
+    return number
 
 
 def over(timed) -> int:
@@ -804,6 +902,164 @@ def put_off(timed, row: int, ms: int):
     due[int(timed.rows) + row] = ms
     if s <= int(clock.next_s):
         clock.sooner(s, ms)
+
+
+def left_ms(timed, row: int) -> int:
+    """Return the milliseconds until a row of a table ends, 0 if it should have, -1 for never.
+
+    At most 2**29: see `Clock.since`.
+    """
+    s = timed.due[row]
+    if s == _MOST:
+        return -1
+    clock = timed.clock
+    s -= clock.s
+    if s > _LONGEST_S:
+        return 1 << 29
+    if s < 0:
+        return 0
+    return max(0, s * 1000 + timed.due[timed.rows + row] - clock.ms)
+
+
+# What a decision does with the tables, all with their lock held but `start`, `complete` and
+# `release`, which take it: see `device/warden/timed.py`, `slots.py` and `leases.py`.
+
+
+def enter(timed, entry) -> None:
+    """Put a new entry into its row of a table."""
+    row = entry.row
+    timed._next_id = entry.id % _MOST + 1
+    timed.free[row] = 0
+    timed.table[row] = entry
+
+
+def begin_row(timed, row: int, ms: int) -> None:
+    """Let a row's time begin, of so many milliseconds (see `put_off`), and have it told."""
+    timed.began_s[row] = timed.clock.s
+    put_off(timed, row, ms)
+    timed.changed(row)
+
+
+def free_row(timed, row: int) -> None:
+    """Make a row of a table free, and have that told."""
+    timed.table[row] = None
+    timed.due[row] = _MOST
+    timed.free[row] = 1
+    timed.freed(0)
+
+
+# States of an operation: see `device/warden/slots.py`.
+_WAITING = const(0)
+_ACTIVE = const(1)
+_OVERDUE = const(3)
+_ADMITTING = const(4)
+_ENDED = const(5)
+
+_OF_STORAGE = const(1)  # of what a lease may be
+
+
+def begin_operation(desk, op, ms: int) -> None:
+    """Let an operation that has its place begin."""
+    begin_row(desk, op.row, ms)
+    desk._began(op)
+    desk._put("operation", op.id, "began", None)
+
+
+def start(desk, name):
+    """Begin an operation that asks for a place only, if there is one, and return it, else None.
+
+    Operations.begin() does all else; this is what most need.
+    """
+    op = None
+    if name is desk._name and not desk._waiting and desk.word_ms:
+        desk.clock.advance()
+        desk.acquire(1)
+        try:
+            row = desk.free.find(b"\x01")
+            if row >= 0 and desk._places < desk.max_operations:
+                op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
+                enter(desk, op)
+                desk._places += 1
+                begin_operation(desk, op, desk.word_ms)
+        finally:
+            desk.release()
+    return op
+
+
+def take_out(desk, op):
+    """Take an operation out of the table; return its lease, or itself if it has ended before."""
+    state = op.state
+    if state == _ENDED:
+        return op
+    row = op.row
+    op.state = _ENDED
+    desk.told[row] = desk.untold
+    if state == _WAITING:
+        desk.count_waiting(-1)
+    else:
+        if state != _OVERDUE:
+            desk._places -= 1
+        if state != _ADMITTING:
+            desk._ended(op)
+    free_row(desk, row)
+    desk._put("operation", op.id, "ended", None)
+    lease = None
+    if desk._more[row]:
+        desk._more[row] = 0
+        op.task = None
+        lease = op.lease
+        op.lease = None
+    return lease
+
+
+def complete(op) -> None:
+    """End an operation, and give its place to who waits for one; harmless if it has ended."""
+    desk = op._desk
+    lease = op
+    desk.clock.advance()
+    desk.acquire(1)
+    try:
+        lease = take_out(desk, op)
+    finally:
+        desk.release()
+    if lease is not op:
+        if lease is not None:
+            lease.release()
+        if desk._waiting:
+            desk.pass_on()
+
+
+def take_back(ledger, lease, why) -> int:
+    """End a lease; return whether this did."""
+    if not lease.active:
+        return 0
+    kind = lease.kind
+    if not lease.committed:
+        if kind != _OF_STORAGE:
+            ledger._sums[kind] -= lease.amount
+        lease.committed = True
+    lease.active = False
+    if ledger._agreed and lease.on_preempt is not None:
+        ledger._agreed -= 1
+    if kind == 0 and lease.buffer is not None:
+        lease.buffer = None
+    ledger.ended = ledger.ended + 1 & 0xFFFF
+    if ledger.awaited:
+        ledger.clock.now()
+    free_row(ledger, lease.row)
+    ledger._put("lease", lease.id, why, lease.amount)
+    return 1
+
+
+def release(lease) -> None:
+    """End a lease that its holder gives back; harmless if it has ended."""
+    ledger = lease._ledger
+    ledger.clock.advance()
+    ledger.acquire(1)
+    try:
+        take_back(ledger, lease, "released")
+    finally:
+        ledger.release()
 
 
 def forecast(ring, newest: int, at: int, points, least, limit: int, step_s: int) -> int:
@@ -1169,6 +1425,43 @@ def send(uplink, length: int, reserve: int) -> int:
     uplink.sent_at[seq & (_FRAMES - 1)] = sent
     if uplink.unacked_frames < _FRAMES:
         uplink.unacked_frames += 1
+    return 1
+
+
+def pump_rows(session, table) -> int:
+    """Send the rows of a table that are due; return whether all could go.
+
+    At most _TURN frames in a session's turn. A row is noted as under way before its flag is
+    cleared, so that one that is broken off is told again: see `Session` of the board.
+    """
+    news = session.news
+    due = table.due
+    rows = len(due)
+    news[table.place] = 0
+    uplink = session.uplink
+    row = 0
+    while row < rows:
+        if due[row]:
+            if session.frames >= _TURN or (uplink.end and not uplink.ready()):
+                news[table.place] = 1
+                return 0
+            session.row_under_way = row
+            session.under_way = table
+            due[row] = 0
+            length = table.encode(row, uplink)
+            sent = not length or send(uplink, length, _RESERVE)
+            if not sent:
+                due[row] = 1
+                news[table.place] = 1
+            elif length:
+                session.frames += 1
+                if table.sent is not None:
+                    table.sent()
+                row = -1  # those before it may be due again
+            session.under_way = None
+            if not sent:
+                return 0
+        row += 1
     return 1
 
 

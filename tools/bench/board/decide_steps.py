@@ -96,9 +96,9 @@ measure("end_in", lambda: end_in(operations, 11, 300_000))
 measure("needs_began", lambda: needs.began(op), ended)
 needs._running = 0
 measure("changed", lambda: operations.changed(0), told)
-measure("put_event", lambda: events.put("operation", 1, "began"), told)
+measure("put_event", lambda: events.put("operation", 1, "began", None), told)
 measure("note", lambda: loops.note(events, "lease", 1, "began", None), told)
-measure("events_changed", events.changed, told)
+measure("events_changed", lambda: events.changed(0), told)
 measure("current_task", load.current_task)
 measure("complete", lambda: op.complete(), begun)  # noqa: PLW0108  # another each time
 
