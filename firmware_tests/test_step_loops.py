@@ -115,6 +115,65 @@ def test_frames_are_sent_and_acknowledged_alike():
         assert (uplink.acked, uplink.unacked_frames) == (uplink.sent_at[4], 15)
 
 
+class _Told:
+    """A session and its one table, of eight rows; those of an odd number have nothing to tell."""
+
+    def __init__(self):
+        self.uplink = Uplink(FakeLine())
+        self.news = bytearray(3)
+        self.place = 2
+        self.due = bytearray(8)
+        self.frames = 0
+        self.under_way = None
+        self.row_under_way = -1
+        self.rows = []
+        self.sent = None
+        self.again = -1
+
+    def encode(self, row, uplink):
+        assert (self.under_way, self.row_under_way, self.due[row]) == (self, row, 0)
+        self.rows.append(row)
+        return 0 if row & 1 else uplink.begin(9, 0)
+
+    def count(self):
+        """Have an earlier row told, too, once one has left."""
+        self.rows.append("sent")
+        if self.again >= 0:
+            self.due[self.again] = 1
+            self.again = -1
+
+
+def test_rows_are_told_alike_two_frames_a_turn():
+    told = []
+    for kind in both():
+        session = _Told()
+        session.due[:] = b"\1\1\1\0\1\1\1\1"
+        assert kind.pump_rows(session, session) == 0
+        assert (session.rows, list(session.news)) == ([0, 1, 2], [0, 0, 1])
+        assert bytes(session.due) == b"\0\0\0\0\1\1\1\1"
+        session.frames = 0
+        session.sent, session.again = session.count, 2
+        assert kind.pump_rows(session, session) == 0
+        assert session.rows[3:] == [4, "sent", 2, "sent"]
+        assert (session.frames, bytes(session.due)) == (2, b"\0\0\0\0\0\1\1\1")
+        session.frames = 0
+        session.uplink.link.room = 0  # the link is full
+        assert kind.pump_rows(session, session) == 0
+        assert (session.frames, bytes(session.due)) == (0, b"\0\0\0\0\0\0\1\1")
+        assert list(session.news) == [0, 0, 1] and session.under_way is None
+        session.uplink.link.room = None
+        assert kind.pump_rows(session, session) == 1
+        assert (session.frames, list(session.news), sum(session.due)) == (1, [0, 0, 0], 0)
+        session.due[3] = 1
+        session.encode = None  # whatever it raises, it is under way still
+        try:
+            kind.pump_rows(session, session)
+        except TypeError:
+            assert (session.under_way, session.row_under_way) == (session, 3)
+        told.append((session.rows, bytes(session.uplink.link.outbox)))
+    assert told[0] == told[1]
+
+
 _TURNS = 300
 
 
