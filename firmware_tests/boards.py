@@ -24,6 +24,7 @@ REPO = Path(__file__).resolve().parent.parent
 HERE = REPO / "firmware_tests"
 sys.path.insert(0, str(REPO / "tools"))
 
+from bare_source import bare  # noqa: E402
 from build_firmware import build  # noqa: E402
 from firmware_errors import BuildError  # noqa: E402
 from rawrepl import RawRepl, ReplError, ReplTimeout  # noqa: E402
@@ -143,7 +144,7 @@ class QemuBoard:
             if error:
                 return f"in frame.py:\n{error}"
             for name in _helpers(file.read_text() + "\nimport harness\n"):
-                source = _bare((HERE / f"{name}.py").read_text())
+                source = bare((HERE / f"{name}.py").read_text())
                 _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
                 if error:
                     return f"in {name}.py:\n{error}"
@@ -171,16 +172,6 @@ _FRAME = _AS_MODULE.format(
     name="warden_schema.frame", source=(REPO / "shared_schema/warden_schema/frame.py").read_text()
 )
 _FRAME += "import warden_schema\nwarden_schema.frame = _module\n"
-
-
-def _bare(source: str) -> str:
-    """The same without comments and docstrings, which take room on a small board."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body[0] = ast.Pass()
-    return ast.unparse(tree)
 
 
 def _helpers(source: str) -> list[str]:

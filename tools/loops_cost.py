@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 
+from bare_source import bare
 from bench.machine import AS_MODULE, ProgramFailed, execute
 from build_firmware import REPO, build
 from firmware_errors import BuildError, need, say
@@ -154,7 +155,7 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
-            execute(repl, AS_MODULE.format(name="plain", source=_PLAIN.read_text()))
+            execute(repl, AS_MODULE.format(name="plain", source=bare(_PLAIN.read_text())))
             execute(repl, AS_MODULE.format(name="frame", source=_FRAME.read_text()))
             output, error = repl.execute(_PROGRAM, timeout=60)
         except (ReplError, ProgramFailed) as why:

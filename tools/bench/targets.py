@@ -61,38 +61,45 @@ def _kilobytes(name: str) -> Callable[[Figures], float | None]:
 
 
 _POLLS = (
-    "a second has ten polls with nothing due (`poll_deciding_instructions`: 0.11 %), a host's sign"
-    " of life (`poll_keepalive_instructions`: 0.08 %) and samples (`tick_deciding_…`), which the"
-    " governor stretches until all of it fits its budget of 1 % (`interval_…_ms`)"
+    "a second has ten polls with nothing due (`poll_deciding_instructions`), a host's sign of life"
+    " (`poll_keepalive_instructions`) and samples (`tick_deciding_…`), which the governor stretches"
+    " until all of it fits its budget of 1 % (`interval_…_ms`)"
 )
 _NAMES = (
-    "names of attributes and functions (`flash_names_bytes`), each 18 bytes and more beside its"
-    " text, and the decisions; by module below"
+    "machine code (`flash_module_warden_schema_fast_bytes`; without it: column `bytecode`), which"
+    " is what a tick's instructions are saved by; names of attributes and functions"
+    " (`flash_names_bytes`), each 18 bytes with its text; and the decisions; by module below"
 )
 _MODULES = (
-    "modules, not objects: a module's functions, classes and names are objects in RAM"
-    " (`held_module_…`); the history alone is 3.9 KB"
+    "modules: a module's functions, classes and names are objects in RAM (`held_module_…`, half of"
+    " it); the history alone is 3.7 KB, buffers and tables of fixed size for a link the rest"
 )
 
 TARGETS = (
     Target("a tick, native, all tables full", "instructions", 25_000,
            _of("native.tick_full_instructions"),
-           "bytecode, at 100 to 250 instructions each: 1 000 of them even where machine code does"
-           " all loops over figures; a call with its arguments is 600 to 1 000; see its parts"),
+           "all of it is machine code; what it takes is one pass over the heap, 7 000 to 10 000,"
+           " the loops over figures and the frame, 11 000, and the runtime's search for 87"
+           " attributes, 13 000, and global names, 2 000, with conversions, 4 000: see what was"
+           " tried, below"),
     Target("a tick, stock, all tables full, beyond one heap walk", "instructions", 30_000,
            _beyond_a_walk, "the same as with the native module"),
     Target("heap that a tick takes, all tables full", "bytes", 0,
            _of("stock.tick_full_heap_bytes")),
     Target("longest pause, native, no collection in it", "instructions", 8_000,
            _of("native.longest_pause_instructions"),
-           "a tick is one step of bytecode: see its parts"),
+           "a tick is one turn; at worst it has a whole sample, a forecast or the storage's scan,"
+           " and a host's sign of life in it, each about 10 000. In several turns each would be"
+           " shorter, and all together longer by 2 000 a turn"),
     Target("longest pause, native, telling a new host of full tables", "instructions", 8_000,
            _of("native.longest_pause_at_subscription_instructions"),
-           "two frames go out in one poll, 50 000 to 70 000 instructions each"),
+           "two frames go out in one poll: 25 000 for a lease's, of which half is to send it,"
+           " 50 000 for the HELLO, of which there is one"),
     Target("`begin` + `complete`", "instructions", 20_000,
            _of("stock.begin_complete_instructions"),
-           "30 calls of 500 to 1 200 instructions each: an operation's object, two events, two"
-           " readings of the clock, an end in time; see `tools/tick_profile.py --decisions`"),
+           "an operation's object 4 900, two events 3 700 each, learning its memory 2 200, its end"
+           " in time 2 000, the clock 1 000 twice, and what joins them:"
+           " `tools/tick_profile.py --decisions`"),
     Target("slow-down, 10 Hz, native", "%", 1, _percent("native.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 10 Hz, stock", "%", 5, _percent("stock.slow_down_10_hz_permille"), _POLLS),
     Target("slow-down, 1 Hz, native", "%", 0.2, _percent("native.slow_down_1_hz_permille"), _POLLS),
