@@ -269,14 +269,19 @@ def _check_names(tree, module, known):
 
 
 def _board_names():
-    """Return what `import warden` gives: what its __init__ imports, sets and loads when asked."""
+    """Return what `import warden` gives: what its __init__ has, and what it loads when asked."""
     names = {"TcpServer", "TcpClient"}
-    for node in ast.walk(ast.parse((REPO / "device/warden/__init__.py").read_text())):
-        if isinstance(node, ast.ImportFrom):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-    return names
+    for file in ("__init__", "seldom"):
+        for node in ast.parse((REPO / f"device/warden/{file}.py").read_text()).body:
+            if isinstance(node, ast.ImportFrom):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign):
+                names |= {
+                    each.id for each in ast.walk(node.targets[0]) if isinstance(each, ast.Name)
+                }
+    return {name for name in names if not name.startswith("_")}
 
 
 def _says(file):
