@@ -140,7 +140,7 @@ class QemuBoard:
         repl = RawRepl(pty)
         try:
             repl.enter()
-            _, error = repl.execute(_FRAME, timeout=10)
+            _, error = repl.execute(_FRAME, timeout)
             if error:
                 return f"in frame.py:\n{error}"
             for name in _helpers(file.read_text() + "\nimport harness\n"):

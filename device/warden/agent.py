@@ -176,9 +176,8 @@ class Agent:
         if not self._lock.acquire(0):
             return _BUSY_MS  # another thread is at it
         try:  # at once: Ctrl-C must not leave it locked
-            listen = self._turn(
-                listen
-            )  # the ms: one variable more, and the frame would be too large
+            # It becomes the ms: with one variable more the frame would be too large.
+            listen = self._turn(listen)
         finally:
             self._lock.release()
         if self._worked:

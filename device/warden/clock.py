@@ -42,7 +42,7 @@ class Clock:
         self.s = 0
         self.ms = 0
         self.ticks_ms = ticks_ms
-        self.half = mask_of(ticks_diff) + 1 >> 1  # a period of the ticks
+        self.half = mask_of(ticks_diff) + 1 >> 1  # of a period of the ticks
         self.last = ticks_ms() & _LOW_BITS
         if lock is None:
             self.advance = self._advance  # one call less

@@ -111,7 +111,7 @@ class Memory:
         return self._at_once
 
     def walk(self):
-        """Return the free bytes; without the C module they are in `_state` then, too."""
+        """Return the free bytes; without the C module they are in `state` then, too."""
         if self.heap is not None:
             return self._look()[_FREE]
         state = self.state
