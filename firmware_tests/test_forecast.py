@@ -142,6 +142,20 @@ def test_the_least_s_are_those_of_the_exact_distribution():
                 break
 
 
+def test_only_forecasts_that_are_watched_are_made():
+    rig = Rig()
+    values, never = rig.agent.values, 0x3FFFFFFF
+    set_ = rig.policy.thresholds.set
+    set_("cpu", warn=900)
+    assert list(values[46:48]) == [never, never]
+    set_("storage_exhausted_in", warn=60)
+    assert list(values[46:48]) == [never, 0]
+    set_("memory_exhausted_in", warn=60)
+    assert list(values[46:48]) == [0, 0]
+    set_("storage_exhausted_in")
+    assert list(values[46:48]) == [0, never]
+
+
 def test_a_mount_that_fills_is_told_before_it_is_full():
     rig = Rig(interval_ms=20_000)
     free = [5000]
