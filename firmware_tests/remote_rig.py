@@ -134,7 +134,7 @@ def _in_place(operations):
     """Return how many hold a place, counted anew: what the table counts itself must agree."""
     states = [op.state for op in operations.table if op is not None]
     in_place = len([state for state in states if state in (1, 2, 4)])
-    assert (operations._places, operations._waiting) == (in_place, states.count(0))
+    assert (operations.places, operations.waiting) == (in_place, states.count(0))
     return in_place
 
 

@@ -127,8 +127,8 @@ def test_invariant_5_a_request_that_is_repeated_happened_once():
             replies += [message[2:] for message in rig.line.told() if message[0] == 7]
         assert len(replies) == 3 and replies.count(replies[0]) == 3, replies
         assert replies[0][:2] == [number, 0], replies
-    assert rig.policy.ledger._next_id == 3  # one that was asked for, and that of the operation
-    assert rig.policy.operations._next_id == 2
+    assert rig.policy.ledger.next_id == 3  # one that was asked for, and that of the operation
+    assert rig.policy.operations.next_id == 2
     assert rig.policy.ledger.active() == rig.policy.operations.all() == []
 
 

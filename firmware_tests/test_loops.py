@@ -588,17 +588,17 @@ class _Told:
         self.due = array("i", [_NEVER] * 6)
         self.began_s = array("i", bytes(12))
         self.free = bytearray(b"\0\0\1")
-        self._next_id = _NEVER
+        self.next_id = _NEVER
         self.told = [None] * 3
         self.untold = (0, "")
         self.max_operations = 2
         self.word_ms = 5000
-        self._places = self._waiting = self._agreed = 0
-        self._more = bytearray(3)
-        self._sums = [0, 0, 10, 0]
+        self.places = self.waiting = self.agreed = 0
+        self.more = bytearray(3)
+        self.sums = [0, 0, 10, 0]
         self.ended = 0xFFFF
         self.awaited = False
-        self._name = "flash"
+        self.last_name = "flash"
         self.operation = _Entry
         self.calls = []
 
@@ -617,18 +617,18 @@ class _Told:
     now = _note("now")
     count_waiting = _note("count_waiting")
     pass_on = _note("pass_on")
-    _put = _note("put")
+    put = _note("put")
 
-    def _began(self, op):
+    def learn_began(self, op):
         self.calls.append(("began", op.id))
 
-    def _ended(self, op):
+    def learn_ended(self, op):
         self.calls.append(("ended", op.id))
 
     def found(self):
         entries = [entry and getattr(entry, "id", entry) for entry in self.table]
-        words = list(self.due) + list(self.began_s) + list(self.free) + list(self._more)
-        counts = (self._next_id, self._places, self._agreed, self.ended, self._sums, self.told)
+        words = list(self.due) + list(self.began_s) + list(self.free) + list(self.more)
+        counts = (self.next_id, self.places, self.agreed, self.ended, self.sums, self.told)
         return entries, words, counts, self.calls
 
 
@@ -636,7 +636,7 @@ class _Entry:
     """An operation or a lease."""
 
     def __init__(self, desk, row, number, name, state):
-        self._desk = self._ledger = desk
+        self.desk = self.ledger = desk
         self.row, self.id, self.name, self.state = row, number, name, state
         self.kind, self.amount = 2, 4
         self.committed, self.active = False, True
@@ -656,8 +656,8 @@ def test_operations_begin_and_end_the_same():
         begins = not waiting and places < 2 and name == "flash" and word_ms > 0
         for kind in _each():
             desk = _Told(ms)
-            desk._waiting, desk._places, desk.word_ms = waiting, places, word_ms
-            desk._name = name
+            desk.waiting, desk.places, desk.word_ms = waiting, places, word_ms
+            desk.last_name = name
             op = kind.start(desk, "flash")
             found.append((desk.found(), op and op.id))
             assert (op is not None) is begins
@@ -672,9 +672,9 @@ def test_operations_end_the_same_in_each_state():
                 desk = _Told(5)
                 op = desk.operation(desk, 2, 5, "flash", state)
                 kind.enter(desk, op)
-                assert (desk._next_id, desk.table[2], desk.free[2]) == (6, op, 0)
+                assert (desk.next_id, desk.table[2], desk.free[2]) == (6, op, 0)
                 kind.begin_row(desk, 2, 1500)
-                desk._places, desk._waiting, desk._more[2] = 1, state & 1, more
+                desk.places, desk.waiting, desk.more[2] = 1, state & 1, more
                 op.task, op.lease = "task", _Entry(desk, 0, 9, "", 0)
                 op.lease.release = desk.now
                 kind.complete(op)
@@ -696,11 +696,11 @@ def test_leases_end_the_same():
             ledger = _Told(5)
             lease = _Entry(ledger, 2, _NEVER, "", 0)
             kind.enter(ledger, lease)
-            assert ledger._next_id == 1
+            assert ledger.next_id == 1
             lease.kind, lease.committed, lease.buffer = kind_of, committed, buffer
             ledger.awaited = awaited
             if agreed:
-                ledger._agreed, lease.on_preempt = 1, len
+                ledger.agreed, lease.on_preempt = 1, len
             kind.release(lease)
             kind.release(lease)
             assert not kind.take_back(ledger, lease, "expired")

@@ -153,7 +153,7 @@ def test_closing_needs_no_memory():
         """Post no event: the rig's takes memory."""
 
     desk.clock.advance = lambda: None  # the rig's ticks take memory, too
-    desk.sessions.post = desk.ledger._put = desk.operations._put = nothing
+    desk.sessions.post = desk.ledger.put = desk.operations.put = nothing
     with no_heap():
         session.close()
     assert not any(lease.active for lease in leases)

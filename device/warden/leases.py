@@ -52,17 +52,17 @@ class Lease:
         self.committed = False
         self.active = True
         self.row = row  # in the table, while it is there
-        self._ledger = ledger
+        self.ledger = ledger
         if kind == _NETWORK_BANDWIDTH:
             self._bucket = None  # (tokens, s, ms): bytes that might go at that moment
 
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
-        self._ledger.commit(self)
+        self.ledger.commit(self)
 
     def drop(self):
         """Note that nobody holds it any more; it is ended soon."""
-        self._ledger.drop(self)
+        self.ledger.drop(self)
 
     release = _release
 
@@ -82,7 +82,7 @@ class Lease:
         amount = self.amount
         if not 0 <= count <= amount:
             raise ValueError("more than the bucket holds")
-        clock = self._ledger.clock
+        clock = self.ledger.clock
         clock.advance()
         tokens = amount
         if self._bucket is not None:
@@ -121,13 +121,13 @@ class Ledger(Timed):
     def __init__(self, supply, clock, lock, events):
         super().__init__(clock, lock, _LEASES)
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self._agreed = 0  # so many may be preempted
+        self.agreed = 0  # so many may be preempted
         self.awaited = False  # whether an operation waits, maybe for memory
         self._supply = supply
         self._available = supply.available
         self._events = events
-        self._put = events.put
-        self._sums = [0, 0, 0, 0]  # of each kind, granted and not seen yet; not of storage
+        self.put = events.put
+        self.sums = [0, 0, 0, 0]  # of each kind, granted and not seen yet; not of storage
         self._dropped = None  # ids of leases that nobody holds any more
         self._any_dropped = False
         self._integer = array("i", bytes(4))
@@ -142,7 +142,7 @@ class Ledger(Timed):
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
         if kind != _STORAGE:
-            return self._sums[kind]
+            return self.sums[kind]
         total = 0
         for lease in self.table:
             if lease is not None and lease.kind == kind and lease.mount == mount:
@@ -196,13 +196,13 @@ class Ledger(Timed):
             self.acquire(1)
             try:
                 row = self.free.find(FREE)
-                taken = self._sums[kind] if kind != _STORAGE else self.outstanding(kind, mount)
+                taken = self.sums[kind] if kind != _STORAGE else self.outstanding(kind, mount)
                 left = self._available(kind, mount) - taken
                 if left < amount and kind == _MEMORY and self._supply.collect():
                     left = self._available(kind, mount) - taken
                 if row >= 0 and amount <= left:
                     buffer = self._block(amount) if backed else None
-                    lease = Lease(self, row, self._next_id, kind, amount)
+                    lease = Lease(self, row, self.next_id, kind, amount)
                     if owner:
                         lease.owner = owner
                     if priority != _NORMAL:
@@ -211,7 +211,7 @@ class Ledger(Timed):
                         lease.session = session
                     if on_preempt is not None:
                         lease.on_preempt = on_preempt
-                        self._agreed += 1
+                        self.agreed += 1
                     if buffer is not None:
                         lease.buffer = buffer
                         lease.committed = True
@@ -219,12 +219,12 @@ class Ledger(Timed):
                         lease.mount = mount
                         lease.used = 0
                     else:
-                        self._sums[kind] += amount
+                        self.sums[kind] += amount
                     enter(self, lease)
                     run_in(self, row, ttl_ms)
                     return lease
                 victim = None
-                if self._agreed:
+                if self.agreed:
                     victim = self._victim(kind, mount, priority, amount - left, row < 0)
                 if victim is None:
                     self._deny(kind, amount, mount, left, row < 0)
@@ -250,7 +250,7 @@ class Ledger(Timed):
             if not lease.committed:
                 lease.committed = True
                 if lease.kind != _STORAGE:
-                    self._sums[lease.kind] -= lease.amount
+                    self.sums[lease.kind] -= lease.amount
                 if lease.active:
                     self.changed(lease.row)
         finally:
@@ -325,7 +325,7 @@ class Ledger(Timed):
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self._put("denied", None, "fragmented", amount)
+        self.put("denied", None, "fragmented", amount)
         raise Denied("fragmented", largest, supply.collect_in_ms() or None)
 
     def _deny(self, kind, amount, mount, available, table_full):
@@ -346,7 +346,7 @@ class Ledger(Timed):
             if left and (soonest is None or left < soonest):
                 soonest = left
         reason = "table" if table_full else ("memory", "storage", "cpu_time", "bandwidth")[kind]
-        self._put("denied", None, reason, amount)
+        self.put("denied", None, reason, amount)
         ids = tuple([lease.id for lease in blockers])
         raise Denied(reason, max(0, available), soonest, ids)
 

@@ -46,8 +46,8 @@ class Sessions(Timed):
         try:
             row = self.free.find(FREE)
             if row >= 0:
-                session = Session(self, row, self._next_id, name, quotas, ttl_ms)
-                self._next_id += 1
+                session = Session(self, row, self.next_id, name, quotas, ttl_ms)
+                self.next_id += 1
                 self.free[row] = 0
                 end_in(self, row, ttl_ms)
                 self.table[row] = session

@@ -58,7 +58,7 @@ class Operation:
         self.state = state
         self.why = None  # Preempted or TimedOut, once it must stop
         self.row = row  # in the table, while it is there
-        self._desk = desk
+        self.desk = desk
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
@@ -67,7 +67,7 @@ class Operation:
 
     def progress(self, permille, text=""):
         """Tell how far it is, in permille, with a few words."""
-        self._desk.progress(self, min(1000, max(0, permille)), codec.cut(text, _MAX_NAME))
+        self.desk.progress(self, min(1000, max(0, permille)), codec.cut(text, _MAX_NAME))
 
     def told_why(self):
         """Return why it must stop, in a word, or None."""
@@ -113,18 +113,18 @@ class Operations(Timed):
         self.untold = _UNTOLD
         self.operation = Operation
         self.start = self.start  # a method that is found in the instance is found sooner
-        self._ledger = ledger
+        self.ledger = ledger
         self._events = events
-        self._put = events.put
-        self._began = needs.began  # told of each that has its place,
-        self._ended = needs.ended  # and that it ended
-        self._more = bytearray(_ROWS)  # whether it has a task or memory
+        self.put = events.put
+        self.learn_began = needs.began  # told of each that has its place,
+        self.learn_ended = needs.ended  # and that it ended
+        self.more = bytearray(_ROWS)  # whether it has a task or memory
         self._in_loop = in_loop  # whether the caller may touch asyncio: it is the loop's thread
-        self._places = 0  # that are taken, and
-        self._waiting = 0  # so many wait for one: counted with each change of a state
+        self.places = 0  # that are taken, and
+        self.waiting = 0  # so many wait for one: counted with each change of a state
         self._leases_ended = 0  # when those that wait were last looked at
         self._uncancelled = False  # whether a task is to be cancelled, in the loop's thread
-        self._name = None  # the last that was looked at: most are begun again and again
+        self.last_name = None  # the last that was looked at: most are begun again and again
 
     # --- what is asked --------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ class Operations(Timed):
 
     def can_execute(self, priority=1):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        if self._places < self.max_operations and not self._ahead_of(priority):
+        if self.places < self.max_operations and not self._ahead_of(priority):
             return True
         return self._victim(priority) is not None
 
@@ -158,7 +158,7 @@ class Operations(Timed):
         the memory it needs. The caller of a WAITING one turns to `settle` until it is not.
         task: asyncio's, that is cancelled when it must stop.
         """
-        if name is not self._name:
+        if name is not self.last_name:
             name = self._named(name)
         if timeout_ms is None and priority == _NORMAL and not memory and not wait_ms:
             priority = _NORMAL  # whatever type it is of
@@ -169,8 +169,8 @@ class Operations(Timed):
         victim = None
         self.acquire(1)
         try:
-            free = self._places < self.max_operations
-            if not free or (self._waiting and self._ahead_of(priority)):
+            free = self.places < self.max_operations
+            if not free or (self.waiting and self._ahead_of(priority)):
                 free = False
                 victim = self._victim(priority)
                 if victim is not None and wait_ms < _GRACE_MS:
@@ -181,7 +181,7 @@ class Operations(Timed):
             if row < 0:
                 self._deny(True)
             state = ACTIVE if free and not memory else WAITING
-            op = Operation(self, row, self._next_id, name, state)
+            op = Operation(self, row, self.next_id, name, state)
             if priority != _NORMAL:
                 op.priority = priority
             if session is not None:
@@ -190,12 +190,12 @@ class Operations(Timed):
                 op.task = task
                 op.lease = None
                 op.memory = memory
-                self._more[row] = 1
+                self.more[row] = 1
             if state != ACTIVE:
                 op.timeout_ms = timeout_ms
             enter(self, op)  # from here on others see it
             if state == ACTIVE:
-                self._places += 1
+                self.places += 1
                 _run(self, op, timeout_ms)
             else:
                 self._line_up(op, row, free, wait_ms)
@@ -260,7 +260,7 @@ class Operations(Timed):
             return False
         if lease is not None:
             lease.release()
-        if pass_on and self._waiting:
+        if pass_on and self.waiting:
             self.pass_on()
         return True
 
@@ -274,14 +274,14 @@ class Operations(Timed):
             end_in(self, op.row, _GRACE_MS)
             op.state = STOPPING
             self.changed(op.row)
-            self._put("operation", op.id, op.told_why(), None)
+            self.put("operation", op.id, op.told_why(), None)
         finally:
             self.release()
         self._cancel_task(op)
 
     def tick(self):
         """Do what time brings; allocates nothing where it brings nothing."""
-        ended = self._ledger.ended
+        ended = self.ledger.ended
         freed = ended != self._leases_ended  # memory, that somebody may wait for
         self._leases_ended = ended
         if self._uncancelled:
@@ -320,7 +320,7 @@ class Operations(Timed):
                 if op.state == STOPPING and self.is_over(op.row):
                     self.due[op.row] = NEVER
                     self._set(op, OVERDUE)
-                    self._put("operation", op.id, "overdue", None)
+                    self.put("operation", op.id, "overdue", None)
                     return True
             finally:
                 self.release()
@@ -365,14 +365,14 @@ class Operations(Timed):
 
     def _ahead_of(self, priority):
         """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
-        return self._waiting > 0 and self._first_waiting().priority >= priority
+        return self.waiting > 0 and self._first_waiting().priority >= priority
 
     def _victim(self, priority):
         """Return whom to preempt: of the lowest priority below HIGH, the one begun last.
 
         None for a priority that preempts nobody, or while a place is free: that goes by turn.
         """
-        if priority < _HIGH or self._places < self.max_operations:
+        if priority < _HIGH or self.places < self.max_operations:
             return None
         found = None
         for op in self.table:
@@ -393,13 +393,13 @@ class Operations(Timed):
             self.changed(row)
 
     def count_waiting(self, step):
-        self._waiting += step
-        self._ledger.awaited = self._waiting > 0
+        self.waiting += step
+        self.ledger.awaited = self.waiting > 0
 
     def _set(self, op, state):
         """Change an operation's state."""
         before = op.state
-        self._places += _HAS_PLACE[state] - _HAS_PLACE[before]
+        self.places += _HAS_PLACE[state] - _HAS_PLACE[before]
         waiting = (state == WAITING) - (before == WAITING)
         if waiting:
             self.count_waiting(waiting)
@@ -411,7 +411,7 @@ class Operations(Timed):
         while True:
             self.acquire(1)
             try:
-                if not self._waiting or self._places >= self.max_operations:
+                if not self.waiting or self.places >= self.max_operations:
                     return
                 op = self._first_waiting()
                 self._set(op, ADMITTING)
@@ -428,7 +428,7 @@ class Operations(Timed):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
         lease = None
         if op.memory:
-            lease = self._ledger.allocate(
+            lease = self.ledger.allocate(
                 0, op.memory, op.name, op.priority, op.timeout_ms, op.session
             )
         self.acquire(1)
@@ -462,7 +462,7 @@ class Operations(Timed):
             raise ValueError("an operation has a name")
         cut = name if len(name) <= _SHORT_NAME else codec.cut(name, _MAX_NAME)
         if cut == name:
-            self._name = name
+            self.last_name = name
         return cut
 
     def _checked(self, priority, timeout_ms, memory, wait_ms):
@@ -492,5 +492,5 @@ class Operations(Timed):
                     continue
                 blockers.append(op.id)
         reason = "table" if table_full else "operations"
-        self._put("denied", None, reason, None)
+        self.put("denied", None, reason, None)
         raise Denied(reason, None, soonest_ms(self, timed), tuple(blockers))

@@ -77,7 +77,7 @@ class Timed:
         self.free = bytearray(FREE * rows)
         self.acquire = lock.acquire
         self.release = lock.release
-        self._next_id = 1
+        self.next_id = 1
 
     def all(self):
         """Return those that have not ended, oldest first."""

@@ -978,7 +978,7 @@ def enter(timed, entry):
     number = int(entry.id) + 1
     if number > _MOST:
         number = 1
-    timed._next_id = number
+    timed.next_id = number
     free = ptr8(timed.free)
     free[row] = 0
     timed.table[row] = entry
@@ -1018,30 +1018,30 @@ _OF_STORAGE = const(1)  # of what a lease may be
 def begin_operation(desk, op, ms: int):
     """Let an operation that has its place begin; with the lock held."""
     begin_row(desk, op.row, ms)
-    desk._began(op)
-    desk._put("operation", op.id, "began", _none)
+    desk.learn_began(op)
+    desk.put("operation", op.id, "began", _none)
 
 
 @micropython.viper
 def start(desk, name):
     """Begin an operation that asks for a place only, if there is one; see plain.start."""
     op = _none
-    known = desk._name
+    known = desk.last_name
     ms = int(desk.word_ms)
-    if name is known and int(desk._waiting) == 0 and ms != 0:
+    if name is known and int(desk.waiting) == 0 and ms != 0:
         desk.clock.advance()
         desk.acquire(1)
         try:
             free = ptr8(desk.free)
             rows = int(desk.rows)
-            places = int(desk._places)
+            places = int(desk.places)
             row = 0
             while row < rows and free[row] == 0:
                 row += 1
             if row < rows and places < int(desk.max_operations):
-                op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
+                op = desk.operation(desk, row, desk.next_id, name, _ACTIVE)
                 enter(desk, op)
-                desk._places = places + 1
+                desk.places = places + 1
                 begin_operation(desk, op, ms)
         finally:
             desk.release()
@@ -1062,12 +1062,12 @@ def take_out(desk, op):
         desk.count_waiting(-1)
     else:
         if state != _OVERDUE:
-            desk._places = int(desk._places) - 1
+            desk.places = int(desk.places) - 1
         if state != _ADMITTING:
-            desk._ended(op)
+            desk.learn_ended(op)
     free_row(desk, row)
-    desk._put("operation", op.id, "ended", none)
-    more = ptr8(desk._more)
+    desk.put("operation", op.id, "ended", none)
+    more = ptr8(desk.more)
     lease = none
     if more[row] != 0:
         more[row] = 0
@@ -1081,7 +1081,7 @@ def take_out(desk, op):
 def complete(op):
     """End an operation, and give its place to who waits for one."""
     none = _none
-    desk = op._desk
+    desk = op.desk
     lease = op
     desk.clock.advance()
     desk.acquire(1)
@@ -1092,7 +1092,7 @@ def complete(op):
     if lease is not op:
         if lease is not none:
             lease.release()
-        if int(desk._waiting) != 0:
+        if int(desk.waiting) != 0:
             desk.pass_on()
 
 
@@ -1106,13 +1106,13 @@ def take_back(ledger, lease, why) -> int:
     amount = lease.amount
     if not lease.committed:
         if kind != _OF_STORAGE:
-            sums = ledger._sums
+            sums = ledger.sums
             sums[kind] = int(sums[kind]) - int(amount)
         lease.committed = _true
     lease.active = _false
-    if ledger._agreed:
+    if ledger.agreed:
         if lease.on_preempt is not none:
-            ledger._agreed = int(ledger._agreed) - 1
+            ledger.agreed = int(ledger.agreed) - 1
     if kind == 0:
         if lease.buffer is not none:
             lease.buffer = none
@@ -1120,14 +1120,14 @@ def take_back(ledger, lease, why) -> int:
     if ledger.awaited:
         ledger.clock.now()
     free_row(ledger, lease.row)
-    ledger._put("lease", lease.id, why, amount)
+    ledger.put("lease", lease.id, why, amount)
     return 1
 
 
 @micropython.viper
 def release(lease):
     """End a lease that its holder gives back."""
-    ledger = lease._ledger
+    ledger = lease.ledger
     ledger.clock.advance()
     ledger.acquire(1)
     try:

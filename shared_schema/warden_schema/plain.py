@@ -928,7 +928,7 @@ def left_ms(timed, row: int) -> int:
 def enter(timed, entry) -> None:
     """Put a new entry into its row of a table."""
     row = entry.row
-    timed._next_id = entry.id % _MOST + 1
+    timed.next_id = entry.id % _MOST + 1
     timed.free[row] = 0
     timed.table[row] = entry
 
@@ -961,8 +961,8 @@ _OF_STORAGE = const(1)  # of what a lease may be
 def begin_operation(desk, op, ms: int) -> None:
     """Let an operation that has its place begin."""
     begin_row(desk, op.row, ms)
-    desk._began(op)
-    desk._put("operation", op.id, "began", None)
+    desk.learn_began(op)
+    desk.put("operation", op.id, "began", None)
 
 
 def start(desk, name):
@@ -971,15 +971,15 @@ def start(desk, name):
     Operations.begin() does all else; this is what most need.
     """
     op = None
-    if name is desk._name and not desk._waiting and desk.word_ms:
+    if name is desk.last_name and not desk.waiting and desk.word_ms:
         desk.clock.advance()
         desk.acquire(1)
         try:
             row = desk.free.find(b"\x01")
-            if row >= 0 and desk._places < desk.max_operations:
-                op = desk.operation(desk, row, desk._next_id, name, _ACTIVE)
+            if row >= 0 and desk.places < desk.max_operations:
+                op = desk.operation(desk, row, desk.next_id, name, _ACTIVE)
                 enter(desk, op)
-                desk._places += 1
+                desk.places += 1
                 begin_operation(desk, op, desk.word_ms)
         finally:
             desk.release()
@@ -998,14 +998,14 @@ def take_out(desk, op):
         desk.count_waiting(-1)
     else:
         if state != _OVERDUE:
-            desk._places -= 1
+            desk.places -= 1
         if state != _ADMITTING:
-            desk._ended(op)
+            desk.learn_ended(op)
     free_row(desk, row)
-    desk._put("operation", op.id, "ended", None)
+    desk.put("operation", op.id, "ended", None)
     lease = None
-    if desk._more[row]:
-        desk._more[row] = 0
+    if desk.more[row]:
+        desk.more[row] = 0
         op.task = None
         lease = op.lease
         op.lease = None
@@ -1014,7 +1014,7 @@ def take_out(desk, op):
 
 def complete(op) -> None:
     """End an operation, and give its place to who waits for one; harmless if it has ended."""
-    desk = op._desk
+    desk = op.desk
     lease = op
     desk.clock.advance()
     desk.acquire(1)
@@ -1025,7 +1025,7 @@ def complete(op) -> None:
     if lease is not op:
         if lease is not None:
             lease.release()
-        if desk._waiting:
+        if desk.waiting:
             desk.pass_on()
 
 
@@ -1036,24 +1036,24 @@ def take_back(ledger, lease, why) -> int:
     kind = lease.kind
     if not lease.committed:
         if kind != _OF_STORAGE:
-            ledger._sums[kind] -= lease.amount
+            ledger.sums[kind] -= lease.amount
         lease.committed = True
     lease.active = False
-    if ledger._agreed and lease.on_preempt is not None:
-        ledger._agreed -= 1
+    if ledger.agreed and lease.on_preempt is not None:
+        ledger.agreed -= 1
     if kind == 0 and lease.buffer is not None:
         lease.buffer = None
     ledger.ended = ledger.ended + 1 & 0xFFFF
     if ledger.awaited:
         ledger.clock.now()
     free_row(ledger, lease.row)
-    ledger._put("lease", lease.id, why, lease.amount)
+    ledger.put("lease", lease.id, why, lease.amount)
     return 1
 
 
 def release(lease) -> None:
     """End a lease that its holder gives back; harmless if it has ended."""
-    ledger = lease._ledger
+    ledger = lease.ledger
     ledger.clock.advance()
     ledger.acquire(1)
     try:

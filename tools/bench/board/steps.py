@@ -42,7 +42,7 @@ def encoded():
 
 
 length = 0
-measure("tick", lambda: agent.turn(False), due)
+measure("tick", lambda: agent.turn(True), due)
 measure("clock.advance", clock.advance)
 measure("take", sampler.take, due)
 functions = parts(agent)

@@ -33,7 +33,7 @@ def quiet():
 
 
 def tick():
-    agent.turn(False)
+    agent.turn(True)  # as it is polled: it listens, and nothing has arrived
     while memory.reading:
         memory.read_on()
 
