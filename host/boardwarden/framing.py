@@ -1,7 +1,7 @@
 """Tells frames from printed text in what a board sends, at the speed of C.
 
-Takes the same decisions as `warden_schema.frame.Reader`, which reads a byte at a time on the
-board; `tests/test_framing.py` holds the two equal. Rules: docs/wire.md, "A frame".
+Takes the same decisions as `warden_schema.frame.Deframer`, which runs on the board;
+`tests/test_framing.py` holds the two equal. Rules: docs/wire.md, "A frame".
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from binascii import crc_hqx
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 
-from warden_schema import frame as schema
 from warden_schema import ids
 
-_DELIMITER = bytes([schema.DELIMITER])
-_ESCAPE = bytes([schema.ESCAPE])
-_CONTROL = re.compile(b"[" + re.escape(schema.ESCAPED_CONTROLS) + b"]")
-_TO_ESCAPE = re.compile(b"[" + re.escape(schema.ESCAPED_CONTROLS + _DELIMITER + _ESCAPE) + b"]")
+_DELIMITER = bytes([ids.DELIMITER])
+_ESCAPE = bytes([ids.ESCAPE])
+_CONTROL = re.compile(b"[" + re.escape(ids.ESCAPED_CONTROLS) + b"]")
+_TO_ESCAPE = re.compile(b"[" + re.escape(ids.ESCAPED_CONTROLS + _DELIMITER + _ESCAPE) + b"]")
 _PAIR = re.compile(re.escape(_ESCAPE) + b".", re.DOTALL)
 _ESCAPED = {bytes([byte]): _ESCAPE + bytes([byte ^ 0x20]) for byte in range(256)}
 _UNESCAPED = {pair: byte for byte, pair in _ESCAPED.items()}
 # What a board escapes; the escape itself is the last, for it must not begin another pair.
-_USUAL = [(_ESCAPED[bytes([byte])], bytes([byte])) for byte in schema.ESCAPED_CONTROLS + _DELIMITER]
+_USUAL = [(_ESCAPED[bytes([byte])], bytes([byte])) for byte in ids.ESCAPED_CONTROLS + _DELIMITER]
 _ESCAPED_ESCAPE = _ESCAPED[_ESCAPE]
 _CRC_START = 0xFFFF
 _CRC_SIZE = 2
@@ -106,7 +105,7 @@ class Deframer:
 
     def _opened(self, data: bytes, at: int, items: list[bytes | str]) -> int:
         """After a delimiter: the next byte tells whether it opened a frame."""
-        if data[at] == schema.DELIMITER:
+        if data[at] == ids.DELIMITER:
             return at + 1
         self._step = self._in_frame if 0x91 <= data[at] <= 0x9F else self._in_text
         return at

@@ -21,6 +21,11 @@ MAX_MOUNTS = 4  # rows of the storage table
 WINDOW_FRAMES = 16  # frames the board remembers the lengths of, to understand acknowledgements
 WINDOW_BYTES = 256  # sent and not acknowledged, on a link that cannot tell how much it still takes
 
+# --- frames ---------------------------------------------------------------------------------------
+DELIMITER = 0xC0
+ESCAPE = 0x7D  # and then the byte XOR 0x20
+ESCAPED_CONTROLS = b"\x00\x01\x02\x03\x04\x05\x0a\x0d\x11\x13\x1a\x1c"
+
 # --- times (milliseconds) -----------------------------------------------------------------------
 KEEPALIVE_MS = 1000  # a host says that it is there this often
 SILENCE_MS = 3000  # and the board goes silent after so long without it
@@ -311,6 +316,7 @@ EVENT_KINDS = {
     "link": "nil, lost or found",
     "policy": "nil, what became of the kept policy",
     "callback_failed": "id or nil, the exception's name",
+    "agent": "nil, late, ms without a sample",
 }
 
 # --- reply codes ----------------------------------------------------------------------------------

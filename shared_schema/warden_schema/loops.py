@@ -1,7 +1,6 @@
-"""The loops over bytes and figures, as fast as this interpreter has them.
+"""The loops over bytes, as machine code where this interpreter runs it, else as bytecode.
 
-Chosen once, at the first import; `VIPER` tells which. A board runs the machine code that it was
-given: frozen, `fast.mpy` of its architecture, or `fast.py` where it can compile it.
+`VIPER` tells which. Both files have the same functions; they check no bounds.
 """
 
 import sys
@@ -9,16 +8,11 @@ import sys
 try:
     if sys.implementation.name != "micropython":
         raise ImportError
-    from warden_schema import fast as _chosen
-    from warden_schema.fast import crc16 as _there  # an empty one is none
+    from warden_schema.loops_viper import crc16, stuff, unstuff
 
     VIPER = True
-except (ImportError, ValueError, SyntaxError):  # not there, of another machine, no emitter
-    from warden_schema import plain as _chosen  # type: ignore[no-redef]
+except (ImportError, ValueError, SyntaxError, TypeError):
+    # Not there, of another machine, no emitter, or a constant too large for it.
+    from warden_schema.loops_plain import crc16, stuff, unstuff
 
     VIPER = False
-
-
-def __getattr__(name: str):
-    """Hand a loop on; those that were named here would be named twice in a board's heap."""
-    return getattr(_chosen, name)

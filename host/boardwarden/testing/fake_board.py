@@ -9,8 +9,8 @@ from typing import Any
 import msgpack
 
 from boardwarden.framing import frame
-from warden_schema import frame as schema
 from warden_schema import ids
+from warden_schema.frame import Deframer
 
 from .fake_policy import FakePolicy
 
@@ -79,7 +79,7 @@ class FakeBoard:
         self.seq = 0
         self._replies: dict[int, tuple[int, Any]] = {}  # those of the host in _replies_to
         self._replies_to: int | None = None
-        self._reader = schema.Reader(ids.MAX_REQUEST)
+        self._deframer = Deframer(ids.MAX_REQUEST)
         self._now = self._heard_at = self._sampled_at = 0.0
         self._said = False
 
@@ -123,11 +123,13 @@ class FakeBoard:
 
     def receive(self, data: bytes) -> None:
         """Take what the host sent; what is damaged is dropped."""
-        for byte in data:
-            length = self._reader.feed(byte)
-            if length > 0 and not self.mute:
+        at = 0
+        while at < len(data):
+            at = self._deframer.feed(data, at, len(data))
+            length = self._deframer.length
+            if length and not self.mute:
                 with contextlib.suppress(ValueError):  # one damaged frame in 65 536 looks whole
-                    self._message(msgpack.unpackb(bytes(self._reader.payload[:length])))
+                    self._message(msgpack.unpackb(bytes(self._deframer.payload[:length])))
 
     def _message(self, message: list[Any]) -> None:
         kind = message[0]

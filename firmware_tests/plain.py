@@ -1,1 +1,0 @@
-../shared_schema/warden_schema/plain.py
