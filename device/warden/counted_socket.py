@@ -6,76 +6,77 @@ from micropython import const
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
-_SENT = const(2)
-_RECEIVED = const(3)
-_MOST = const(0x3FFFFFFF)  # they count modulo 2**30
+_MAX_BYTES = const(0x3FFFFFFF)  # they count modulo 2**30
 
 
-class Counted(io.IOBase):
-    """A socket whose bytes are counted; `select.poll` and asyncio take it as the socket."""
+class CountedSocket(io.IOBase):
+    """Works as the socket it wraps, for `select.poll` and asyncio, too.
 
-    def __init__(self, sock, words):
+    network: its `sent` and `received` count the bytes.
+    """
+
+    def __init__(self, sock, network):
         import select
 
         self._sock = sock
-        self._words = words  # of Network
+        self._network = network
         self._poller = select.poll()
 
     def __getattr__(self, name):
         return getattr(self._sock, name)
 
-    def _received(self, count):
-        words = self._words
-        words[_RECEIVED] = words[_RECEIVED] + count & _MOST
-
-    def _got(self, data):
-        if data:
-            self._received(len(data))
-        return data
-
-    def _put(self, count):
+    def _add_received(self, count):
         if count:
-            words = self._words
-            words[_SENT] = words[_SENT] + count & _MOST
+            network = self._network
+            network.received = network.received + count & _MAX_BYTES
+
+    def _add_sent(self, count):
+        if count:
+            network = self._network
+            network.sent = network.sent + count & _MAX_BYTES
         return count
+
+    def _add_data(self, data):
+        if data:
+            self._add_received(len(data))
+        return data
 
     def read(self, *args):
         """As the socket's own; so are all that follow."""
-        return self._got(self._sock.read(*args))
+        return self._add_data(self._sock.read(*args))
 
     def readline(self, *args):
-        return self._got(self._sock.readline(*args))
+        return self._add_data(self._sock.readline(*args))
 
     def recv(self, *args):
-        return self._got(self._sock.recv(*args))
+        return self._add_data(self._sock.recv(*args))
 
     def recvfrom(self, *args):
         data = self._sock.recvfrom(*args)
-        self._got(data[0])
+        self._add_received(len(data[0]))
         return data
 
     def readinto(self, *args):
         count = self._sock.readinto(*args)
-        if count:
-            self._received(count)
+        self._add_received(count)
         return count
 
     def write(self, *args):
-        return self._put(self._sock.write(*args))
+        return self._add_sent(self._sock.write(*args))
 
     def send(self, *args):
-        return self._put(self._sock.send(*args))
+        return self._add_sent(self._sock.send(*args))
 
     def sendto(self, *args):
-        return self._put(self._sock.sendto(*args))
+        return self._add_sent(self._sock.sendto(*args))
 
     def sendall(self, data):
         self._sock.sendall(data)
-        self._put(len(data))
+        self._add_sent(len(data))
 
     def accept(self):
         sock, address = self._sock.accept()
-        return Counted(sock, self._words), address
+        return CountedSocket(sock, self._network), address
 
     def ioctl(self, request, arg):
         """Answer MicroPython's stream protocol, which poll speaks (py/stream.h)."""

@@ -1,52 +1,40 @@
-"""`with warden.operation(…)`, `async with` and `@warden.guarded(…)`."""
+"""`@warden.guarded(…)`: each call of a function is an operation. Loaded at its first use."""
 
 
-class Guard:
-    """`with warden.operation(…)` and `async with warden.operation(…)`: begins, waits, completes."""
-
-    def __init__(self, policy, asked):
-        self._policy = policy
-        self._asked = asked
-        self._op = None
-
-    def __enter__(self):
-        self._op = self._policy.begin_here(*self._asked)
-        self._policy.wait(self._op)
-        return self._op
-
-    def __exit__(self, kind, error, trace):
-        self._op.complete()
-        return False
-
-    async def __aenter__(self):
-        self._op = self._policy.begin_here(*self._asked)
-        await self._policy.wait_async(self._op)
-        return self._op
-
-    async def __aexit__(self, kind, error, trace):
-        self._op.complete()
-        return False
+async def _async_function():
+    pass
 
 
-def guarded(policy_of, asked):
-    """Return a decorator: each call of the function, plain or async, is an operation."""
+async def _complete_after(operation, coro):
+    try:
+        return await coro
+    finally:
+        operation.complete()
 
-    async def _async():
-        pass
 
-    def decorate(function):
-        if isinstance(function, type(_async)):  # a generator function: `async def`
+def wrap(function, make_operation):
+    """Return the function, plain or async, with each call inside an operation of its own.
 
-            async def call(*args, **kwargs):
-                async with Guard(policy_of(), asked):
-                    return await function(*args, **kwargs)
+    make_operation: called before each call; returns an operation that has not begun. MicroPython
+    does not tell before the call that a closure is async: its operation begins with the call, as a
+    plain one's does, and ends with the coroutine.
+    """
+    if isinstance(function, type(_async_function)):
 
-        else:
-
-            def call(*args, **kwargs):
-                with Guard(policy_of(), asked):
-                    return function(*args, **kwargs)
+        async def call(*args, **kwargs):
+            async with make_operation():
+                return await function(*args, **kwargs)
 
         return call
 
-    return decorate
+    def call(*args, **kwargs):
+        operation = make_operation().__enter__()
+        result = None
+        try:
+            result = function(*args, **kwargs)
+        finally:
+            if not hasattr(result, "throw"):
+                operation.complete()
+        return _complete_after(operation, result) if hasattr(result, "throw") else result
+
+    return call

@@ -1,4 +1,4 @@
-"""A file that cannot grow past its storage lease."""
+"""A file that cannot grow past its storage lease; loaded when a lease opens its first one."""
 
 import io
 import os
@@ -9,14 +9,15 @@ _ENOSPC = const(28)  # not in MicroPython's errno
 
 
 class MeteredFile(io.IOBase):
-    """As the file it opens, but write() raises OSError(ENOSPC) past the lease.
+    """Works as the file it opens, but write() raises OSError(ENOSPC) past the lease.
 
     What is written counts, also over what was there: a lease is for so many bytes written.
+    ValueError for a path that is not on the lease's mount.
     """
 
     def __init__(self, lease, path, mode):
-        place = path if path[:1] == "/" else os.getcwd().rstrip("/") + "/" + path
-        if ".." in place.split("/") or not (place + "/").startswith(lease.mount.rstrip("/") + "/"):
+        full = path if path[:1] == "/" else os.getcwd().rstrip("/") + "/" + path
+        if ".." in full.split("/") or not (full + "/").startswith(lease.mount.rstrip("/") + "/"):
             raise ValueError("not on the lease's mount")
         self._lease = lease
         self._file = open(path, mode)  # noqa: SIM115, it is closed with this one

@@ -128,26 +128,21 @@ class Meters(Table):
             finally:
                 self.leave(meter)
 
+        stack_size = former = None
+        if sys.platform not in _LARGE_STACKS:
+            stack_size = getattr(sys.modules.get("_thread"), "stack_size", None)
         try:
-            return self._start(run)
+            if stack_size is not None:
+                former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
+                if former > _THREAD_STACK_BYTES:
+                    stack_size(former)
+            return self._threads.start(run)
         except BaseException:
             self.leave(meter)
             raise
-
-    def _start(self, function):
-        """Start a thread with a stack that public calls fit on."""
-        module = sys.modules.get("_thread")
-        if module is None:
-            raise NotImplementedError("this port has no threads")
-        if sys.platform in _LARGE_STACKS or not hasattr(module, "stack_size"):
-            return module.start_new_thread(function, ())
-        former = module.stack_size(_THREAD_STACK_BYTES)  # what the application set, 0: nothing
-        try:
-            if former > _THREAD_STACK_BYTES:
-                module.stack_size(former)
-            return module.start_new_thread(function, ())
         finally:
-            module.stack_size(former)
+            if former is not None:
+                stack_size(former)
 
     def subscribe(self):
         """Have nothing sent: a host requests meters, see send()."""
