@@ -1,0 +1,1 @@
+"""What is measured: each module fills its own fields of a sample."""

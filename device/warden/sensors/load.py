@@ -1,0 +1,175 @@
+"""Measures how busy the event loop is, where asyncio waits, and counts its tasks.
+
+asyncio spends its idle time inside `core._io_queue.wait_io_event`, and calls it between any two
+steps of tasks. A wrapper there sees all idle time and the length of every step:
+
+- CPU: the share of time that was not idle;
+- loop lag, worst: the longest step, which is how long an event may have had to wait;
+- loop lag, mean: what an event coming at a random moment waits for the running step to end, which
+  is the sum of the steps' squares over twice the time (inspection paradox; any queueing text).
+
+Tasks are counted where they are made and where they end.
+"""
+
+import sys
+
+from micropython import const
+
+_MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
+_MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
+_MAX_IDLE_US = const(900_000_000)  # these two together stay below 30 bits; the agent's own task
+_MAX_WAIT_US = const(170_000_000)  # has the loop wait for a minute at most
+_MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+
+
+class Load:
+    """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched."""
+
+    def __init__(self, board, ident):
+        self.core = None
+        self.tasks = None  # how many run, None if not all were seen
+        self._ident = ident  # of the calling thread
+        self._loop_thread = None
+        self._ticks_us = board.ticks_us
+        self._ticks_diff = board.ticks_diff
+        self._queue = None  # the one that is watched: each event loop has its own
+        self._wait = None
+        self._create_task = None
+        self._wait_hook = self._wait_io_event  # bound once
+        self._changed = False  # what can be known, since the last sample
+        self._in_task = False  # whether that was taken inside a task
+        self._since_us = 0  # when the running step began
+        self._idle_us = 0
+        self._worst_us = 0  # the longest step
+        self._squares = 0  # sum of squared steps, in units of 64 µs
+
+    def attach(self):
+        """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""
+        if self.core is not None:
+            self._watch_new_loop()
+            return True
+        core = sys.modules.get("asyncio.core")
+        if core is None:
+            return False
+        if self._create_task is None:
+            self._create_task = core.create_task
+        self._watch_queue(core._io_queue)
+        if core._task_queue.peek() is not None or core._io_queue.map:
+            self.tasks = None  # those that began earlier are not seen
+        elif core.cur_task is not None:
+            self.tasks = 1
+        self._set_create_task(self.create_task)
+        self.core = core
+        return True
+
+    def detach(self):
+        """Leave asyncio as it was."""
+        core = self.core
+        if core is not None:
+            if core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
+                del self._queue.wait_io_event
+            self._set_create_task(self._create_task)
+            self.core = self._queue = None
+
+    def _watch_new_loop(self):
+        core = self.core
+        if core is not None and core._io_queue is not self._queue:
+            self._watch_queue(core._io_queue)
+
+    def _watch_queue(self, queue):
+        """Watch the event loop of this queue; none of its tasks was seen to begin."""
+        self._wait = type(queue).wait_io_event
+        queue.wait_io_event = self._wait_hook
+        self._in_task = False
+        self._since_us = self._ticks_us()
+        self.tasks = 0
+        self._changed = True
+        self._queue = queue
+
+    def _set_create_task(self, function):
+        for name in ("asyncio.core", "asyncio"):
+            module = sys.modules.get(name)
+            if module is not None:
+                module.create_task = function
+
+    def _wait_io_event(self, dt):
+        """Wait as asyncio does, and note for how long."""
+        now = self._ticks_us()
+        step = self._ticks_diff(now, self._since_us)
+        if step > self._worst_us:
+            self._worst_us = step
+        step >>= 6
+        if step > 0 and self._squares < _MAX_SQUARES:
+            if step > _MAX_STEP:
+                step = _MAX_STEP
+            self._squares += step * step
+        self._wait(self._queue, dt)
+        dt = self._ticks_us()
+        self._since_us = dt
+        dt = self._ticks_diff(dt, now)
+        if dt < _MAX_WAIT_US and self._idle_us < _MAX_IDLE_US:
+            self._idle_us += dt
+
+    # --- tasks ----------------------------------------------------------------------------------
+
+    def create_task(self, coro):
+        """Start a task as `asyncio.create_task` does; it counts."""
+        if hasattr(coro, "send"):
+            coro = self.counted(coro)
+        return self._create_task(coro)
+
+    def uncounted_create_task(self, coro):
+        """Start a task as asyncio does; the agent's own are none of the application's."""
+        return self._create_task(coro)
+
+    async def counted(self, coro):
+        """Await a coroutine; from its first step to its end it counts as a task."""
+        self._watch_new_loop()
+        queue = self._queue
+        if self.tasks is not None:
+            self.tasks += 1
+        try:
+            return await coro
+        finally:
+            if self.tasks and queue is self._queue:
+                self.tasks -= 1
+
+    def enter_loop(self):
+        """Note that this thread runs the event loop; called by the agent's own task."""
+        self._loop_thread = self._ident()
+
+    def in_loop(self):
+        """Tell whether the caller is in the thread that runs the event loop."""
+        return self._ident() == self._loop_thread
+
+    def current_task(self):
+        """Return the task of asyncio that calls, None for a thread or plain code."""
+        core = self.core
+        return core.cur_task if core is not None and self.in_loop() else None
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def read(self, sample):
+        """Put the figures of the sample's period into it; return whether others are known now.
+
+        None of them is known of a period that was not watched from end to end. Allocates nothing.
+        """
+        if not self.attach():
+            return False
+        was_in_task = self._in_task
+        self._in_task = self.core.cur_task is not None
+        sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
+        step = self._ticks_diff(self._ticks_us(), self._since_us)  # the one that is running
+        period_ms = sample.period_ms
+        if was_in_task and self._in_task and step >= 0 and 0 < period_ms < _MAX_LOAD_MS:
+            sample.cpu_permille = max(0, 1000 - self._idle_us // period_ms)
+            sample.loop_lag_worst_ms = (max(step, self._worst_us) + 500) // 1000
+            if self._squares < _MAX_SQUARES:
+                # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
+                lag_us = self._squares // period_ms * 4 // 125 * 64
+                sample.loop_lag_ms = (lag_us + 500) // 1000
+        sample.tasks = self.tasks
+        self._idle_us = self._worst_us = self._squares = 0
+        changed = self._changed
+        self._changed = False
+        return changed

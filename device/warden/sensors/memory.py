@@ -1,0 +1,161 @@
+"""Measures the heap: total, free, live and the largest free block.
+
+Used is not live: a MicroPython heap fills with garbage until a collection. What a collection left
+is live; between collections that figure stands.
+
+The C module `_warden` (docs/native.md) sees each collection and what it left, and reads the heap in
+slices. Without it a sample is one walk of `gc`'s, and a collection shows when used falls.
+"""
+
+from array import array
+
+from micropython import const
+
+# When a collection is made here to see what is live, and how long none is made after one.
+_RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
+_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of the core at most
+_LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
+_LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
+_LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
+_DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
+
+_MAX_HEAP_BYTES = const(0x3FFFFFFF)  # a desktop may have more
+
+# Places in the array that the C module fills: heap_t in device/native/_warden/_warden.c.
+_HEAP_TOTAL = const(0)
+_HEAP_FREE = const(1)
+_HEAP_LARGEST = const(2)
+_HEAP_COLLECTIONS = const(5)
+_HEAP_LIVE = const(9)
+_HEAP_STATE_BYTES = const(76)
+_HEAP_SLICE_BYTES = const(1536)  # of its table: a pause like those of the agent's other steps
+
+
+class Memory:
+    """Reads the heap; `total`, `free`, `used`, `live` and `largest` are bytes as of the last scan.
+
+    live: what is not garbage, None if that is not known; largest: the largest free block, None
+    without the C module. collections: those made here or, with the C module, all. spent_us: what
+    those made here took; who charges it to the agent sets it to 0.
+    """
+
+    def __init__(self, board, clock):
+        self._board = board
+        self._clock = clock
+        self._heap = board.native_heap()
+        self._grows = board.heap_grows() and self._heap is None
+        self._slices = self._at_once = None  # what the C module found, in slices and at this moment
+        self.total = self.free = self.used = 0
+        self.live = self.largest = None
+        self._last_used = 0  # after a collection that was made here: what it left
+        self.collections = 0
+        self.spent_us = 0
+        self._cost_us = 0  # of the last collection made here, and when it ended
+        self._ended_s = self._ended_ms = 0
+        if self._heap is not None:
+            self._slices = array("i", bytes(_HEAP_STATE_BYTES))
+            self._at_once = array("i", bytes(_HEAP_STATE_BYTES))
+        while not self.scan():
+            pass
+
+    def scan(self):
+        """Read the heap, or a slice of it; return whether it is read to its end.
+
+        Then the figures are new, and live is renewed where that is due. They show the heap before
+        that: the garbage that the application lives with. Allocates nothing.
+        """
+        state = self._slices
+        if state is None:
+            self.used = self.used_now()
+            self.free = self.total - self.used
+        else:
+            if not self._heap(state, _HEAP_SLICE_BYTES):
+                return False
+            self.total = state[_HEAP_TOTAL]
+            self.free = state[_HEAP_FREE]
+            self.used = self.total - self.free
+            self.largest = state[_HEAP_LARGEST]
+        self._renew_live()
+        return True
+
+    def read(self, sample):
+        """Put the figures into the sample; return whether live is known now or not any more."""
+        sample.total_bytes = self.total
+        sample.free_bytes = self.free
+        sample.largest_free_block_bytes = self.largest
+        changed = (sample.live_bytes is None) != (self.live is None)
+        sample.live_bytes = self.live
+        return changed
+
+    def _renew_live(self):
+        """Find what is live in the figures of a scan; collect where they do not say it."""
+        total = self.total
+        used = self.used
+        state = self._slices
+        if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
+            self.collections = state[_HEAP_COLLECTIONS]
+            self.live = state[_HEAP_LIVE]
+        elif self._last_used - used > total >> _DROP_SHIFT:
+            self.live = used
+        self._last_used = used
+        if self.live is None:
+            self.collect()
+            return
+        if used < self.live:
+            self.live = used
+        new = used - self.live
+        if self.free > total >> _LOW_SHIFT:
+            if new > total >> _RENEW_SHIFT:
+                self.collect()
+        elif new > total >> _LOW_RENEW_SHIFT:
+            self.collect(_LOW_COLLECT_PAUSE)
+
+    def collect(self, pause=_COLLECT_PAUSE):
+        """Collect if allowed and not too soon, and see what is live; return whether it did.
+
+        pause: after a collection of n ms, none for so many times n.
+        """
+        board = self._board
+        if self.collect_in_ms(pause):
+            return False
+        began = board.ticks_us()
+        if not board.collect():
+            return False
+        self._cost_us = board.ticks_diff(board.ticks_us(), began)
+        self.spent_us += self._cost_us
+        self._ended_s = self._clock.s
+        self._ended_ms = self._clock.ms
+        self.collections += 1
+        self.live = self._last_used = self.used_now()
+        return True
+
+    def collect_in_ms(self, pause=_COLLECT_PAUSE):
+        """Return the ms until a collection is not too soon, 0 if it is not now."""
+        pause_ms = (self._cost_us >> 3) * pause // 125  # in parts that do not exceed 30 bits
+        return max(0, pause_ms + self._clock.left_ms(self._ended_s, self._ended_ms))
+
+    def free_now(self):
+        """Return the free bytes at this moment; reads the whole heap."""
+        state = self._at_once
+        if state is None:
+            return min(self._board.mem_free(), _MAX_HEAP_BYTES)
+        self._heap(state, 0)
+        if state[_HEAP_COLLECTIONS]:
+            self.collections = state[_HEAP_COLLECTIONS]
+        return state[_HEAP_FREE]
+
+    def used_now(self):
+        """Return the used bytes at this moment; reads the whole heap. `collections` is of now."""
+        free = self.free_now()
+        if self._at_once is not None:
+            return self._at_once[_HEAP_TOTAL] - free
+        if self._grows or not self.total:
+            self.total = min(free + self._board.mem_alloc(), _MAX_HEAP_BYTES)
+        return self.total - free
+
+    def largest_now(self):
+        """Return the largest free block in bytes at this moment, None without the C module."""
+        if self._at_once is None:
+            return None
+        self.free_now()
+        return self._at_once[_HEAP_LARGEST]

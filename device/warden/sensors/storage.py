@@ -1,0 +1,89 @@
+"""Measures storage per mount, seldom: to count the free blocks of a large littlefs takes seconds."""
+
+from micropython import const
+
+_MAX_MOUNTS = const(4)
+_SCAN_PERIOD_S = const(60)
+_SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
+_MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is taken to be wrong
+_MAX_BLOCK_BYTES = const(0x3FFFFFFF)
+_MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
+
+
+def shift_for(total):
+    """Return by how much to shift a figure of up to `total`, so that the history can hold it."""
+    shift = 0
+    while total >> shift > _MAX_FIGURE:
+        shift += 1
+    return shift
+
+
+class Storage:
+    """`rows`: (mount, block_bytes, blocks, free_blocks, available_blocks) for up to four mounts.
+
+    permille, used and limit are of the first mount, None if there is none: what of it is in use, in
+    the history's scale too, and what that can reach. due_s: the uptime of the next scan.
+    changed_rows: a bit for each that changed in the last read, all if their number did.
+    spent_us: what that read took, which has a budget of its own.
+    """
+
+    def __init__(self, board, clock):
+        self._board = board
+        self._clock = clock
+        self.due_s = 0
+        self.rows = []
+        self.changed_rows = 0
+        self.spent_us = 0
+        self.permille = self.used = self.limit = None
+
+    def read(self, sample):
+        """Put the figures into the sample, after a scan where one is due.
+
+        A scan allocates, and may take long. Return whether storage is known now or not any more.
+        """
+        changed = False
+        self.changed_rows = self.spent_us = 0
+        if self._clock.s >= self.due_s:
+            changed = self._scan()
+        sample.storage_permille = self.permille
+        sample.storage_used = self.used
+        return changed
+
+    def _scan(self):
+        board = self._board
+        began_ms = board.ticks_ms()
+        rows = []
+        for mount in board.mounts():
+            row = self._row(mount)
+            if row is not None and len(rows) < _MAX_MOUNTS:
+                rows.append(row)
+        took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
+        self.spent_us = took_ms * 1000
+        self.due_s = self._clock.s + max(_SCAN_PERIOD_S, took_ms * _SCAN_PAUSE // 1000)
+        old, self.rows = self.rows, rows
+        if len(rows) != len(old):
+            self.changed_rows = (1 << max(1, len(rows))) - 1
+        else:
+            for index, row in enumerate(rows):
+                if row != old[index]:
+                    self.changed_rows |= 1 << index
+        self.permille = self.used = self.limit = None
+        if rows:
+            _, _, blocks, free, _ = rows[0]
+            shift = shift_for(blocks)
+            self.permille = (blocks - free) * 1000 // blocks
+            self.used = blocks - free >> shift
+            self.limit = blocks >> shift
+        return (not rows) != (not old)
+
+    def _row(self, mount):
+        """Return a mount's row, None where the file system does not say or makes no sense."""
+        try:
+            stat = self._board.statvfs(mount)
+            block = stat[1] or stat[0]  # sizes count in f_frsize (POSIX statvfs)
+            blocks, free, available = stat[2], stat[3], stat[4]
+            if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
+                return (mount, block, blocks, free, available) if blocks else None
+        except Exception:  # a driver written in Python may do anything
+            pass
+        return None

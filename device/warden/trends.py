@@ -1,0 +1,94 @@
+"""Trends, and the history by columns: for `warden.trends()` and for a host that reads it.
+
+A column is one statistic (0 min, 1 mean, 2 max) of one metric in one tier of the history.
+"""
+
+from array import array
+
+from micropython import const
+
+from warden.sensors.storage import shift_for
+from warden_schema import trend
+
+_NAMES = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
+_STATISTICS = const(3)
+_MEAN = const(1)
+_MEMORY = const(0)
+_STORAGE = const(3)
+_SLOT = const(12)  # figures of the ring
+_NO_VALUE = const(0xFFFF)
+
+
+def trends(agent, period_ms):
+    """Return a dict for each metric of the last period_ms of history.
+
+    points: slots with a value; slope_per_s and stderr_per_s: None with too few of them; clear:
+    whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
+    memory or storage is full at this rate, None where that is not clear.
+    """
+    history = agent.history
+    tier = _tier_for(history, period_ms)
+    step_s = history.tiers[tier].step_s
+    wanted = max(1, period_ms // 1000 // step_s)
+    rows = agent.storage.rows
+    limits = {_MEMORY: agent.memory.total, _STORAGE: rows[0][1] * rows[0][2] if rows else None}
+    found = {}
+    for metric, name in enumerate(_NAMES):
+        factor = _scale(agent, metric)
+        means = column(history, tier, metric, _MEAN)
+        values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
+        points, slope, error, last = trend.fit(values, step_s)
+        limit = limits.get(metric)
+        found[name] = {
+            "points": points,
+            "slope_per_s": slope,
+            "stderr_per_s": error,
+            "clear": trend.is_clear(slope, error),
+            "exhausted_in_s": (
+                None if limit is None else trend.seconds_to(limit, slope, error, last)
+            ),
+        }
+    return found
+
+
+def column(history, tier, metric, statistic):
+    """Return the tier's closed slots of one statistic, oldest first, as array("H")."""
+    tier = history.tiers[tier]
+    found = array("H", bytes(2 * tier.slots))
+    for index in range(tier.slots):
+        place = (tier.number + index) % tier.slots * _SLOT + metric * _STATISTICS + statistic
+        found[index] = tier.ring[tier.begin + place]
+    return found
+
+
+def read_column(agent, tier, metric, statistic):
+    """Return [newest_s, step_s, scale, bytes] of a column, see docs/wire.md."""
+    tiers = agent.history.tiers
+    for value, end in ((tier, len(tiers)), (metric, len(_NAMES)), (statistic, _STATISTICS)):
+        if not isinstance(value, int) or not 0 <= value < end:
+            raise ValueError("no such column")
+    figures = column(agent.history, tier, metric, statistic)
+    data = bytearray(2 * len(figures))
+    for index, value in enumerate(figures):  # little-endian on every board
+        data[2 * index] = value & 0xFF
+        data[2 * index + 1] = value >> 8
+    step_s = tiers[tier].step_s
+    return [tiers[tier].number * step_s, step_s, _scale(agent, metric), data]
+
+
+def _tier_for(history, period_ms):
+    """Return the finest tier that reaches back period_ms, or the coarsest."""
+    for tier in range(len(history.tiers) - 1):
+        if period_ms <= history.tiers[tier].step_s * history.tiers[tier].slots * 1000:
+            return tier
+    return len(history.tiers) - 1
+
+
+def _scale(agent, metric):
+    """Return what a figure of the history is to be multiplied with."""
+    if metric == _MEMORY:
+        return 1 << agent.history.shift
+    if metric == _STORAGE and agent.storage.rows:
+        row = agent.storage.rows[0]
+        return row[1] << shift_for(row[2])
+    return 1
