@@ -1,4 +1,4 @@
-"""Measures storage per mount, seldom: to count the free blocks of a large littlefs takes seconds."""
+"""Measures storage by mount, seldom: to count the free blocks of a large littlefs takes seconds."""
 
 from micropython import const
 
