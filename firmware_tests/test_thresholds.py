@@ -1,0 +1,338 @@
+"""Thresholds: levels with hysteresis and a hold time, for metrics that should be low or high."""
+
+from harness import no_heap, raises
+from rig import FakeTicks
+from warden.clock import Clock
+from warden.history import History
+from warden.policy.events import Events
+from warden.policy.metrics import METRICS, Metrics
+from warden.policy.thresholds import Thresholds
+from warden.sample import Sample
+
+CLEAR, WARN, CRITICAL = 0, 1, 2
+TELL, PROTECT, RESET = 0, 1, 2
+
+
+class FakeMetrics:
+    """Stands in for `Metrics`: what the test sets, by metric."""
+
+    def __init__(self):
+        self.values = [None] * len(METRICS)
+
+    def read(self, metric):
+        return self.values[metric]
+
+
+class Watch:
+    """Thresholds over metrics that the test sets."""
+
+    def __init__(self, can_reset=False):
+        self.metrics = FakeMetrics()
+        self._events = Events(Clock(FakeTicks()))
+        self.thresholds = Thresholds(self.metrics, self._events, can_reset)
+        self.set = self.thresholds.set
+
+    def events(self):
+        """Return what was posted: level and value of each."""
+        found = [self._events.event(number) for number in range(self._events.seq)]
+        assert all(event[1] == "threshold" for event in found)
+        return [(event[5], event[6]) for event in found]
+
+    def levels(self, metric, values, ms=1000):
+        """Return the level after each of these values."""
+        place = METRICS.index(metric)
+        levels = []
+        for value in values:
+            self.metrics.values[place] = value
+            self.thresholds.evaluate(ms)
+            levels.append(self.thresholds.all()[0].level)
+        return levels
+
+
+def test_a_metric_rises_and_falls_with_hysteresis():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650)
+    values = [749, 750, 899, 900, 850, 751, 749, 700, 651, 650, 700, 749]
+    expected = [0, 1, 1, 2, 2, 2, 1, 1, 1, 0, 0, 0]
+    assert watch.levels("memory", values) == expected
+    assert watch.events() == [("warn", 750), ("critical", 900), ("warn", 749), ("clear", 650)]
+
+
+def test_it_may_go_all_the_way_at_once():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650)
+    assert watch.levels("memory", [950, 600, 950]) == [CRITICAL, CLEAR, CRITICAL]
+
+
+def test_little_may_be_bad():
+    watch = Watch()
+    watch.set("rssi_dbm", -70, -85, -65)
+    assert watch.levels("rssi_dbm", [-60, -70, -86, -80, -69, -65, -69]) == [0, 1, 2, 2, 1, 0, 0]
+
+
+def test_one_level_is_enough():
+    watch = Watch()
+    watch.set("cpu", critical=900, clear=800)
+    assert watch.levels("cpu", [899, 900, 801, 800]) == [0, 2, 2, 0]
+    watch = Watch()
+    watch.set("tasks", warn=5)
+    assert watch.levels("tasks", [4, 5, 6, 4]) == [0, 1, 1, 0]
+    watch = Watch()
+    watch.set("memory_exhausted_in", warn=60)  # of this, little is bad by itself
+    assert watch.levels("memory_exhausted_in", [61, 60, 61]) == [0, 1, 0]
+
+
+def test_which_way_is_bad_is_known_where_the_levels_do_not_say_it():
+    falling = []
+    for metric in range(len(METRICS)):
+        watch = Watch()
+        watch.set(metric, 5)
+        if watch.levels(METRICS[metric], [4]) == [WARN]:
+            falling.append(METRICS[metric])
+        assert watch.levels(METRICS[metric], [5]) == [WARN]
+    assert falling == [
+        "memory_exhausted_in",
+        "storage_exhausted_in",
+        "available_bytes",
+        "largest_free_block_bytes",
+        "connected",
+        "rssi_dbm",
+    ]
+
+
+def test_a_level_must_hold():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650, hold_ms=2000)
+    assert watch.levels("memory", [800, 800, 700, 800, 800, 800]) == [0, 0, 0, 0, 0, 1]
+    assert watch.levels("memory", [950, 850, 950, 950, 950]) == [1, 1, 1, 1, 2]
+    assert watch.levels("memory", [600]) == [0]
+
+
+def test_to_pass_through_warn_on_the_way_up_counts_for_warn():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650, hold_ms=2000)
+    assert watch.levels("memory", [800, 950, 950, 950]) == [0, 0, 1, 2]
+
+
+def test_what_is_not_known_changes_nothing_and_breaks_the_hold():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650, hold_ms=1000)
+    assert watch.levels("memory", [None, 800, None, 800, 800, None]) == [0, 0, 0, 0, 1, 1]
+
+
+def test_each_metric_has_one_threshold():
+    watch = Watch()
+    watch.set("cpu", 500)
+    watch.set("cpu", 600, action=PROTECT)
+    (threshold,) = watch.thresholds.all()
+    assert METRICS[threshold.metric] == "cpu"
+    assert (threshold.warn, threshold.action) == (600, PROTECT)
+    watch.set("cpu")
+    watch.set("cpu")  # harmless
+    assert watch.thresholds.all() == []
+
+
+def test_a_row_that_was_freed_gives_no_metric_a_second_threshold():
+    watch = Watch()
+    watch.set("memory", 5)
+    watch.set("cpu", 5)
+    watch.set("memory")
+    watch.set("cpu", 6)
+    assert [threshold.warn for threshold in watch.thresholds.all()] == [6]
+
+
+def test_the_table_has_a_fixed_size():
+    watch = Watch()
+    for metric in range(8):
+        watch.set(metric, 5)
+    raises(ValueError, watch.set, 8, 5)
+    watch.set(3, 6)
+
+
+def test_what_makes_no_sense_is_refused():
+    watch = Watch()
+    wrong = (
+        ("speed", 1),
+        (-1, 1),
+        (len(METRICS), 1),
+        (None, 1),
+        ("memory", 900, 750, 850),
+        ("memory", 750, 900, 800),
+        ("rssi_dbm", -70, -85, -80),
+        ("memory", 1 << 30),
+        ("memory", 750, 900, 650, -1),
+        ("memory", 750, 900, 650, 600_001),
+        ("memory", 750, 900, 650, 0, 3),
+    )
+    for arguments in wrong:
+        raises(ValueError, watch.set, *arguments)
+    for arguments in (("memory", "750"), ("memory", True), ("memory", 1, 2, 0.5)):
+        raises(TypeError, watch.set, *arguments)
+    assert watch.thresholds.all() == []
+
+
+def test_only_a_board_that_can_be_reset_takes_that():
+    raises(ValueError, Watch().set, "memory", 750, 900, 650, 0, RESET)
+    Watch(can_reset=True).set("memory", 750, 900, 650, 0, RESET)
+
+
+def test_to_evaluate_allocates_nothing():
+    watch = Watch()
+    most = (1 << 30) - 1
+    for metric, warn in (
+        (0, 750),
+        (1, 9),
+        (2, 750),
+        (3, 9),
+        (4, 750),
+        (5, 750),
+        (7, -most),
+        (13, 0),
+    ):
+        watch.set(metric, warn, hold_ms=1000, action=TELL)
+        watch.metrics.values[metric] = most
+    with no_heap():
+        for _ in range(3):
+            watch.thresholds.evaluate(1000)
+    assert [each.level for each in watch.thresholds.all()] == [1, 0, 1, 0, 1, 1, 0, 0]
+    watch.metrics.values[13] = -most
+    watch.metrics.values[0] = None
+    with no_heap():
+        for _ in range(3):
+            watch.thresholds.evaluate(1000)
+    assert watch.thresholds.all()[7].level == WARN
+
+
+def test_others_can_be_watched_instead_and_whoever_looks_is_told():
+    watch, other = Watch(), Watch()
+    watch.set("memory", 750, 900, 650)
+    watch.set("tasks", warn=5)
+    assert watch.levels("memory", [800]) == [WARN]
+    other.set("cpu", warn=500)
+    thresholds = watch.thresholds
+    dirty = []
+    thresholds.mark_dirty = dirty.append
+    thresholds.mark_free = lambda: dirty.append(None)
+    thresholds.moved = False
+    thresholds.replace(other.thresholds)
+    assert thresholds.moved and dirty[:2] == [0, None]
+    assert [METRICS[each.metric] for each in thresholds.all()] == ["cpu"]
+    assert watch.levels("cpu", [499, 500, 900]) == [CLEAR, WARN, WARN]
+    assert watch.levels("memory", [990]) == [WARN]  # of cpu: memory is not watched any more
+    assert watch.events()[1:] == [("warn", 500)]
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+class FakeMemory:
+    """Stands in for `Memory`, of as large a heap as can be told of."""
+
+    total = (1 << 30) - 1
+    live = 1 << 29
+
+
+class FakeStorage:
+    limit = None
+
+
+class Measured:
+    """Metrics over a sample that the test sets."""
+
+    def __init__(self, total=1_000_000):
+        self.sample = Sample()
+        self.memory = FakeMemory()
+        self.memory.total = total
+        self.storage = FakeStorage()
+        self.history = History(total)
+        self.metrics = Metrics(self.sample, self.memory, self.storage, self.history)
+
+    def read(self, name):
+        with no_heap():
+            value = self.metrics.read(METRICS.index(name))
+        return value
+
+    def file(self, s, live, storage_used=None):
+        """File a sample."""
+        self.sample.uptime_s = s
+        self.sample.live_bytes = self.memory.live = live
+        self.sample.storage_used = storage_used
+        self.history.add(self.sample)
+
+
+def test_metrics_of_memory_are_as_it_is_now():
+    measured = Measured((1 << 30) - 1)
+    memory = measured.memory
+    assert measured.read("memory") == 500
+    assert measured.read("available_bytes") == (1 << 29) - 1
+    memory.live = memory.total - 7
+    assert measured.read("memory") == 1000 and measured.read("available_bytes") == 7
+    assert measured.read("live_bytes") == memory.live
+    memory.live = None
+    for name in ("memory", "available_bytes", "live_bytes"):
+        assert measured.read(name) is None
+
+
+def test_all_others_are_those_of_the_sample():
+    measured = Measured()
+    sample = measured.sample
+    names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
+    names.update(cpu="cpu_permille", overhead="overhead_permille", storage="storage_permille")
+    for name in METRICS:
+        if not name.endswith("_in") and name not in ("memory", "available_bytes", "live_bytes"):
+            setattr(sample, names.get(name, name), 17)
+            assert measured.read(name) == 17, name
+            setattr(sample, names.get(name, name), None)
+            assert measured.read(name) is None, name
+
+
+def test_a_forecast_is_made_only_when_it_is_read_and_due():
+    measured = Measured()
+    made = []
+    for forecast in measured.metrics._forecasts:
+        forecast.seconds = lambda limit, forecast=forecast: made.append((forecast, limit)) or 5
+    memory, storage = measured.metrics._forecasts
+    measured.storage.limit = 77
+    measured.sample.uptime_s = 10
+    assert made == []
+    index = METRICS.index("memory_exhausted_in")
+    assert measured.metrics.read(index) == 5
+    assert measured.metrics.read(index) == 5
+    assert made == [(memory, measured.history.memory_limit)]
+    del made[:]
+    assert measured.metrics.read(index + 2) is None  # one a second
+    measured.sample.uptime_s = 11
+    memory.due_s = 20
+    assert measured.metrics.read(index) == 5
+    assert measured.metrics.read(index + 2) == 5
+    assert made == [(storage, 77)]
+    measured.storage.limit = None
+    measured.sample.uptime_s = 12
+    assert measured.metrics.read(index + 2) is None
+
+
+def test_memory_that_fills_is_forecast():
+    measured = Measured()
+    assert measured.read("memory_exhausted_in") is None
+    for s in range(1, 62):
+        measured.file(s, 100_000 + 5_000 * s)
+        left = measured.read("memory_exhausted_in")
+    assert 90 < left < 150, left
+    assert measured.read("storage_exhausted_in") is None
+
+
+def test_metrics_are_those_of_the_schema_on_cpython():  # where dicts have an order
+    from warden_schema import ids
+
+    assert list(METRICS) == list(ids.THRESHOLD_METRICS)
+    for name in METRICS:
+        assert (
+            name in ids.SAMPLE_VALUES
+            or Measured().read(name) is None
+            or name
+            in (
+                "memory",
+                "available_bytes",
+                "dropped_frames",
+            )
+        )
