@@ -30,7 +30,9 @@ from firmware_errors import BuildError  # noqa: E402
 from rawrepl import RawRepl, ReplError, ReplTimeout  # noqa: E402
 
 _QEMU = "qemu-system-arm"
-_QEMU_OPTIONS = "-M mps2-an385 -nographic -monitor null -semihosting -serial pty -serial pty"
+_QEMU_OPTIONS = "-nographic -monitor null -semihosting -serial pty -serial pty"
+_M3 = "-M mps2-an385"
+_M0 = "-M microbit -global nrf51-soc.flash-size=1048576 -global nrf51-soc.sram-size=262144"
 
 
 class Unavailable(Exception):
@@ -106,17 +108,18 @@ class UnixBoard:
 
 
 class QemuBoard:
-    """The frozen Cortex-M3 firmware, booted for each file, driven through its raw REPL.
+    """A frozen Cortex-M firmware, booted for each file, driven through its raw REPL.
 
     It has no file system, so the modules of this folder that a test imports are sent as text
     and put into `sys.modules`.
     """
 
-    def __init__(self, firmware: Path) -> None:
+    def __init__(self, firmware: Path, machine: str) -> None:
         self.firmware = firmware
+        self.options = f"{machine} {_QEMU_OPTIONS}".split()
 
     def run(self, file: Path, timeout: float) -> str:
-        command = [_QEMU, *_QEMU_OPTIONS.split(), "-kernel", str(self.firmware)]
+        command = [_QEMU, *self.options, "-kernel", str(self.firmware)]
         with _process(command) as process:
             try:
                 return self._run(process, file, timeout)
@@ -202,10 +205,10 @@ def _frozen(target: str) -> UnixBoard:
     return UnixBoard(str(_build(target)), [HERE], _FRAME)
 
 
-def _qemu(target: str) -> QemuBoard:
+def _qemu(target: str, machine: str = _M3) -> QemuBoard:
     if shutil.which(_QEMU) is None:
         raise Unavailable(f"{_QEMU} is missing: apt-get install qemu-system-arm")
-    return QemuBoard(_build(target))
+    return QemuBoard(_build(target), machine)
 
 
 def _build(target: str) -> Path:
@@ -220,3 +223,4 @@ BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix}
 for _kind in ("", "-native", "-probe"):
     BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_kind}")
     BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_kind}")
+BOARDS["qemu-m0"] = partial(_qemu, "qemu-m0", _M0)

@@ -1,7 +1,7 @@
 """The msgpack subset: the shortest form, bounded reading, and one error for all that is wrong."""
 
 from harness import no_heap, raises
-from warden_schema import codec
+from warden_schema.codec import Malformed, Reader, cut, decode, put, put_int
 
 _VALUES = (
     None,
@@ -32,9 +32,19 @@ _VALUES = (
     "héllo ☃",
     "x" * 31,
     "x" * 32,
-    "x" * 256,
+    "x" * 40,
+    "x" * 41,
+    "x" * 255,
+    "ä" * 15,
+    "ä" * 16,
+    "ä" * 20,
+    "ä" * 21,
+    "☃" * 13,
+    "\x00",
+    "a\x00b",
+    "ä\x00ä\x00",
     b"",
-    bytes(range(256)),
+    bytes(range(255)),
     [],
     [1, [2, [3, []]]],
     list(range(20)),
@@ -43,13 +53,13 @@ _VALUES = (
 
 def _encoded(value):
     buf = bytearray(400)
-    return bytes(buf[: codec.put(buf, 0, value)])
+    return bytes(buf[: put(buf, 0, value)])
 
 
 def test_what_is_put_is_read():
     for value in _VALUES:
         data = _encoded(value)
-        assert codec.decode(data, len(data)) == value, value
+        assert decode(data, len(data)) == value, value
 
 
 def test_the_shortest_form_is_used():
@@ -61,11 +71,11 @@ def test_every_shorter_piece_is_refused():
     for value in _VALUES:
         data = _encoded(value)
         for end in range(len(data)):
-            raises(codec.Malformed, codec.decode, data, end)
+            raises(Malformed, decode, data, end)
 
 
 def test_what_follows_the_end_is_refused():
-    raises(codec.Malformed, codec.decode, b"\x01\x02", 2)
+    raises(Malformed, decode, b"\x01\x02", 2)
 
 
 def test_lengths_that_lie_are_refused_before_anything_is_made():
@@ -77,51 +87,143 @@ def test_lengths_that_lie_are_refused_before_anything_is_made():
         b"\xbf",
         b"\xdd\xff\xff\xff\xff",
     ):
-        raises(codec.Malformed, codec.decode, data, len(data))
+        raises(Malformed, decode, data, len(data))
 
 
 def test_deep_nesting_is_refused():
     for depth, fine in ((4, True), (5, False), (60, False)):
         data = b"\x91" * depth + b"\x01"
         if fine:
-            codec.decode(data, len(data))
+            decode(data, len(data))
         else:
-            raises(codec.Malformed, codec.decode, data, len(data))
+            raises(Malformed, decode, data, len(data))
 
 
 def test_what_is_outside_the_subset_is_refused():
     for head in (0x80, 0xC1, 0xC6, 0xC7, 0xCA, 0xCB, 0xD4, 0xDB, 0xDD, 0xDE):
-        raises(codec.Malformed, codec.decode, bytes([head]) + bytes(20), 21)
-    for value in (1.5, {}, object()):
+        raises(Malformed, decode, bytes([head]) + bytes(20), 21)
+    for value in (1.5, 1e9, 300.0, {}, object()):
         raises(TypeError, _encoded, value)
     for value in (1 << 64, -(1 << 63) - 1):
         raises(OverflowError, _encoded, value)
 
 
 def test_text_that_is_no_utf8_is_refused():
-    raises(codec.Malformed, codec.decode, b"\xa2\xff\xff", 3)
+    raises(Malformed, decode, b"\xa2\xff\xff", 3)
 
 
 def test_a_buffer_that_ends_raises():
-    raises(IndexError, codec.put, bytearray(2), 0, 70_000)
+    # CPython's struct has an error of its own.
+    for value in (70_000, 300, "abc", b"ab", [1, 2, 3], 1 << 40):
+        for room in range(3):
+            raises(Exception, put, bytearray(room), 0, value)
+
+
+def test_bytes_and_texts_have_at_most_255_bytes():
+    for value in ("x" * 256, bytes(256), "ä" * 128):
+        raises(IndexError, _encoded, value)
+
+
+def test_a_text_is_put_the_same_however_much_room_is_left():
+    for text in ("", "upload", "ä" * 12, "x" * 31, "x" * 32, "ä" * 20, "x" * 41, "a\x00"):
+        data = text.encode()
+        for spare in (0, 1, 2, 10, 40, 41, 42, 43, 44, 45, 60):
+            buf = bytearray(b"\xaa" * (3 + 2 + len(data) + spare))
+            end = put(buf, 3, text)
+            assert buf[:3] == b"\xaa" * 3
+            assert bytes(buf[end - len(data) : end]) == data, (text, spare)
+            assert len(buf) == 5 + len(data) + spare
+            reader = Reader(buf)
+            reader.begin(3, end)
+            assert reader.value() == text
 
 
 def test_names_are_cut_at_a_character():
-    assert codec.cut("héllo", 2) == "h"
-    assert codec.cut("héllo", 3) == "hé"
-    assert codec.cut("héllo", 30) == "héllo"
-    assert codec.cut("", 0) == ""
+    assert cut("héllo", 2) == "h"
+    assert cut("héllo", 3) == "hé"
+    assert cut("héllo", 30) == "héllo"
+    assert cut("", 0) == ""
+    assert cut("☃" * 9, 24) == "☃" * 8
+    assert cut("x" * 25, 24) == "x" * 24
+    assert cut("ä" * 13, 24) == "ä" * 12
 
 
-def test_small_integers_allocate_nothing():
-    buf = bytearray(20)
-    cursor = codec.Cursor(buf)
+def test_a_nul_in_a_name_becomes_a_space():
+    assert cut("a\x00b\x00", 24) == "a b "
+    assert cut("\x00" * 30, 24) == " " * 24
+
+
+def test_a_name_that_may_be_long_enough_to_cut_is_taken_as_it_is_without_memory():
+    names = ["upload", "sensor_reading", "x" * 24]
+    same = [None] * 3
     with no_heap():
-        at = codec.put_int(buf, 0, 1_000_000_000)
-        at = codec.put_int(buf, at, -1_000_000_000)
-        at = codec.put_int(buf, at, None)
-        cursor.begin(0, at)
-        one = cursor.integer()
-        two = cursor.integer()
-        three = cursor.integer()
-    assert (one, two, three) == (1_000_000_000, -1_000_000_000, None)
+        for place in range(3):
+            same[place] = cut(names[place], 24)
+    assert same == names
+
+
+def test_putting_integers_and_texts_allocates_nothing():
+    values = [None, True, False, 0, 127, 128, 255, 256, 65_535, 65_536, (1 << 30) - 1]
+    values += [-1, -32, -33, -128, -129, -32_768, -32_769, -(1 << 30) + 1]
+    values += ["", "upload", "x" * 24, "ä" * 12, "x" * 31, "x" * 32, "x" * 40, "ä" * 20, "☃" * 13]
+    values.append([1, "two", None])
+    buf = bytearray(248)
+    ends = [0] * len(values)
+    failed = None
+    with no_heap():
+        for place in range(len(values)):
+            try:
+                ends[place] = put(buf, 3, values[place])
+            except MemoryError:
+                failed = values[place]
+                break
+        put_int(buf, 3, -70_000)
+    assert 0 not in ends, failed
+    for value, end in zip(values, ends):
+        assert put(buf, 3, value) == end
+        reader = Reader(buf)
+        reader.begin(3, end)
+        assert reader.value() == value
+
+
+def test_a_keepalive_is_read_without_allocation():
+    buf = bytearray(20)
+    end = put(buf, 0, [66, (1 << 30) - 1, 65_535])
+    reader = Reader(buf)
+    with no_heap():
+        reader.begin(0, end)
+        count = reader.array()
+        kind = reader.integer()
+        host = reader.integer()
+        seq = reader.integer()
+    assert (count, kind, host, seq) == (3, 66, (1 << 30) - 1, 65_535)
+    assert reader.at == end
+
+
+def test_integer_and_array_read_nothing_else():
+    for value in (True, False, "x", b"x", [1]):
+        data = _encoded(value)
+        reader = Reader(data)
+        reader.begin(0, len(data))
+        raises(Malformed, reader.integer)
+    for value in (None, 5, "x", b"x", True):
+        data = _encoded(value)
+        reader = Reader(data)
+        reader.begin(0, len(data))
+        raises(Malformed, reader.array)
+    for value in (None, 5, -5, 1 << 40, -(1 << 40)):
+        data = _encoded(value)
+        reader = Reader(data)
+        reader.begin(0, len(data))
+        assert reader.integer() == value
+
+
+def test_the_depth_is_how_many_arrays_may_be_inside_each_other():
+    data = _encoded([1, [2, [3]]])
+    reader = Reader(data)
+    for depth in range(6):
+        reader.begin(0, len(data))
+        if depth < 3:
+            raises(Malformed, reader.value, depth)
+        else:
+            assert reader.value(depth) == [1, [2, [3]]]

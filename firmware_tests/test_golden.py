@@ -6,8 +6,8 @@ Not on QEMU, which has no file system to read them from.
 
 import json
 
-from rig import framed
-from warden_schema import codec, frame
+from frames import deframed, framed
+from warden_schema.codec import decode, put
 
 _MAX_PAYLOAD = 200
 
@@ -33,14 +33,14 @@ def _value(plain):
 def test_messages_are_encoded_as_agreed():
     buf = bytearray(_MAX_PAYLOAD)
     for record in _golden()["messages"]:
-        end = codec.put(buf, 0, _value(record["message"]))
+        end = put(buf, 0, _value(record["message"]))
         assert buf[:end] == _bytes(record["payload"]), record["name"]
 
 
 def test_payloads_are_decoded_as_agreed():
     for record in _golden()["messages"]:
         payload = _bytes(record["payload"])
-        assert codec.decode(payload, len(payload)) == _value(record["message"]), record["name"]
+        assert decode(payload, len(payload)) == _value(record["message"]), record["name"]
 
 
 def test_frames_are_made_as_agreed():
@@ -50,18 +50,10 @@ def test_frames_are_made_as_agreed():
 
 def test_streams_are_read_as_agreed():
     for record in _golden()["streams"]:
-        reader = frame.Reader(_MAX_PAYLOAD)
-        payloads = []
-        text = bytearray()
-        for byte in _bytes(record["stream"]):
-            length = reader.feed(byte)
-            if length == frame.TEXT:
-                text.append(byte)
-            elif length > 0:
-                payloads.append(bytes(reader.payload[:length]))
+        payloads, text, bad = deframed(_bytes(record["stream"]), _MAX_PAYLOAD)
         assert payloads == [_bytes(payload) for payload in record["payloads"]], record["name"]
         assert text == _bytes(record["text"]), record["name"]
-        assert reader.bad == record["bad"], record["name"]
+        assert bad == record["bad"], record["name"]
 
 
 def test_there_is_a_vector_of_every_kind_on_cpython():  # a board has no use for `ids`

@@ -4,7 +4,7 @@
 unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. unix-native,
 qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
 tests of that module, with a module of theirs beside it; the unix one's heap is in four areas.
-qemu-bytecode: without machine code from viper.
+qemu-bytecode: without machine code from viper. qemu-m0: for the Cortex-M0 of QEMU's microbit.
 
 The last line of standard output is the path of what was built. Progress goes to standard error.
 Results are cached under build/ by what went into them; a source tree given with --source is only
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import debian_source
 import firmware_cache as cache
+from check_armv6m import wide_constants
 from firmware_errors import BuildError, need, run_logged, say
 
 REPO = Path(__file__).resolve().parent.parent
@@ -46,6 +47,16 @@ def _check_arm_compiler() -> None:
         )
 
 
+def _check_32_bits() -> None:
+    """On a 64-bit machine gcc makes 32-bit programs only with the libraries of another package."""
+    command = [need("gcc", "gcc libc6-dev"), "-m32", "-x", "c", "-o", os.devnull, "-"]
+    linked = subprocess.run(
+        command, input=b"int main(void) { return 0; }\n", capture_output=True, check=False
+    )
+    if linked.returncode != 0:
+        raise BuildError("gcc makes no 32-bit programs here: apt-get install gcc-multilib")
+
+
 @dataclass(frozen=True)
 class Target:
     port: str
@@ -53,6 +64,7 @@ class Target:
     variables: tuple[str, ...]
     check: Callable[[], None] = lambda: None
     modules: tuple[str, ...] = ()  # folders of this repository with C modules
+    manifest: str = "device/manifest.py"
 
 
 # Viper code can be frozen only for a machine that mpy-cross emits code for.
@@ -87,6 +99,20 @@ for _port in ("unix", "qemu"):
 TARGETS["unix-probe"] = replace(
     TARGETS["unix-probe"], variables=(*TARGETS["unix"].variables, _SPLIT_HEAP)
 )
+# 32 bits, as a board: what the agent takes of the heap is counted there. Without the agent, which is
+# loaded from files; with it frozen in, in bytecode, for machine code would be that of a PC.
+_32_BITS = (*TARGETS["unix"].variables[: -len(_UNIX_ARCH) or None], "MICROPY_FORCE_32BIT=1")
+TARGETS["unix32"] = replace(
+    TARGETS["unix"],
+    variables=_32_BITS,
+    check=_check_32_bits,
+    manifest="tools/manifests/asyncio.py",
+)
+TARGETS["unix32-frozen"] = replace(TARGETS["unix32"], manifest="device/manifest.py")
+# The Cortex-M0 of QEMU's microbit, with 256 KB of RAM, for machine code of ARMv6-M.
+_ARMV6M = "MPY_CROSS_FLAGS=-march=armv6m"
+_EMITTER = "CFLAGS_EXTRA=-DMICROPY_EMIT_THUMB=1 -DMICROPY_EMIT_THUMB_ARMV7M=0"
+TARGETS["qemu-m0"] = replace(TARGETS["qemu"], variables=("BOARD=MICROBIT", _ARMV6M, _EMITTER))
 # As on a port that does not tell mpy-cross its machine.
 TARGETS["qemu-bytecode"] = replace(
     TARGETS["qemu"], variables=(*TARGETS["qemu"].variables, "MPY_CROSS_FLAGS=")
@@ -140,6 +166,13 @@ def _mpy_cross(source: Path, source_key: str) -> Path:
     return place / "mpy-cross"
 
 
+def _check_frozen(folder: Path) -> None:
+    """Machine code with wide constants would be frozen at places where it reads wrong ones."""
+    wrong = wide_constants(folder)
+    if wrong:
+        raise BuildError(f"machine code that is wrong when frozen for armv6m: {', '.join(wrong)}")
+
+
 def results(name: str) -> str:
     """A pattern of the folders that hold what was built for `name`, and for no other target."""
     return f"{name}-{'[0-9a-f]' * 12}"
@@ -170,7 +203,7 @@ def build(name: str, source: Path | None = None) -> Path:
                 _check_tools(target, None)  # before a download that would be for nothing
             source = debian_source.download(ROOT / "source")
         source_key = cache.tree_key(source)
-        files = cache.frozen_files(REPO, *target.modules)
+        files = cache.frozen_files(REPO, target.manifest, *target.modules)
         flags = (source_key, *target.variables, *target.modules)
         place = ROOT / f"{name}-{cache.contents_key(files, *flags)}"
         done = place / target.artefact
@@ -191,13 +224,15 @@ def build(name: str, source: Path | None = None) -> Path:
             variables = [
                 *target.variables,
                 f"BUILD={work / 'objects'}",
-                f"FROZEN_MANIFEST={work / 'tree' / 'device' / 'manifest.py'}",
+                f"FROZEN_MANIFEST={work / 'tree' / target.manifest}",
                 f"MICROPY_MPYCROSS={cross}",
             ]
             if target.modules:
                 variables.append(f"USER_C_MODULES={_gather_modules(target, work)}")
             _make(f"building the {name} firmware", source / "ports" / target.port, variables,
                   f"{name}.log")  # fmt: skip
+            if _ARMV6M in target.variables:
+                _check_frozen(work / "objects" / "frozen_mpy")
             cache.keep(work / "objects" / target.artefact, place)
         cache.prune(ROOT, results(name))
         say(f"built in {time.monotonic() - started:.0f} s")

@@ -21,7 +21,13 @@ from pathlib import Path
 from firmware_errors import BuildError, say
 
 _KEEP = 4
-_FROZEN = ("device/manifest.py", "device/warden", "device/mps2", "shared_schema/warden_schema")
+_AGENT = "device/manifest.py"  # and what it freezes
+_FROZEN = (
+    "device/warden",
+    "device/mps2",
+    "shared_schema/warden_schema",
+    "host/boardwarden/deploy/parts.py",
+)
 _NOT_SOURCE = (".git", "__pycache__")
 
 
@@ -38,10 +44,10 @@ def lock(root: Path) -> Iterator[None]:
         yield
 
 
-def frozen_files(repo: Path, *modules: str) -> dict[str, bytes]:
+def frozen_files(repo: Path, manifest: str = _AGENT, *modules: str) -> dict[str, bytes]:
     """What goes into the firmware from this repository, and its C modules: name and contents."""
     files: dict[str, bytes] = {}
-    for name in (*_FROZEN, *modules):
+    for name in (manifest, *(_FROZEN if manifest == _AGENT else ()), *modules):
         top = repo / name
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

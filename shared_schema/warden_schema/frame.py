@@ -29,6 +29,7 @@ def encode(payload: bytearray, length: int, wire: bytearray) -> int:
     crc = crc16(payload, 0, length)
     payload[length] = crc >> 8
     payload[length + 1] = crc & 0xFF
+    wire[0] = 0xC0  # raises where it may not be written
     return stuff(payload, length + 2, wire)
 
 

@@ -41,8 +41,7 @@ def crc16(data, start: int, end: int) -> int:
 
 
 def stuff(payload, length: int, wire) -> int:
-    """Escape payload[:length] into `wire`, between delimiters; return where the frame ends."""
-    wire[0] = _DELIMITER
+    """Escape payload[:length] into wire[1:], put a delimiter after it; return where that ends."""
     to = 1
     at = 0
     while at < length:

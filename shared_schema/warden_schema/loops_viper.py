@@ -1,14 +1,13 @@
-"""The loops over a frame's bytes as machine code; `loops_plain` has the same, with what they do.
+"""The loops over a frame's bytes as machine code; `loops_plain` has the same in bytecode.
 
-Nothing here has a constant of more than 16 bits: see docs/fast.md, "ARMv6-M".
+They check no bounds: the caller compares lengths with the buffers. docs/fast.md has what they save.
 """
 
 from micropython import const
 
 _DELIMITER = const(0xC0)
 _ESCAPE = const(0x7D)
-_CONTROLS = const(0x243F)  # a bit for each control character that is escaped, 0 to 15
-_CONTROLS_16 = const(0x140A)  # 16 to 31
+_CONTROLS = const(0x140A243F)  # a bit for each control character that is escaped
 
 # Of a deframer's progress.
 _STATE = const(0)
@@ -38,15 +37,12 @@ def crc16(data: ptr8, start: int, end: int) -> int:
 
 @micropython.viper
 def stuff(payload: ptr8, length: int, wire: ptr8) -> int:
-    """Escape payload[:length] into `wire`, between delimiters; return where the frame ends."""
-    controls = _CONTROLS_16
-    controls = controls << 16 | _CONTROLS
-    wire[0] = _DELIMITER
+    """Escape payload[:length] into wire[1:], put a delimiter after it; return where that ends."""
     to = 1
     at = 0
     while at < length:
         byte = payload[at]
-        if byte == _DELIMITER or byte == _ESCAPE or (byte < 32 and controls >> byte & 1):
+        if byte == _DELIMITER or byte == _ESCAPE or (byte < 32 and _CONTROLS >> byte & 1):
             wire[to] = _ESCAPE
             to += 1
             byte ^= 0x20
@@ -60,8 +56,6 @@ def stuff(payload: ptr8, length: int, wire: ptr8) -> int:
 @micropython.viper
 def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> int:
     """Undo `stuff` on data[at:end] up to the end of a frame; return where it stopped."""
-    controls = _CONTROLS_16
-    controls = controls << 16 | _CONTROLS
     state = progress[_STATE]
     to = progress[_TO]
     limit = progress[_LIMIT]
@@ -79,7 +73,7 @@ def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> in
             pass
         elif state == _OPENED and (byte < 0x91 or byte > 0x9F):
             state = _IN_TEXT
-        elif byte < 32 and controls >> byte & 1:
+        elif byte < 32 and _CONTROLS >> byte & 1:
             progress[_BAD] += 1
             state = _IN_TEXT
         elif byte == _ESCAPE and state == _IN_FRAME:

@@ -1,0 +1,1 @@
+../shared_schema/warden_schema/loops_plain.py
