@@ -1,4 +1,4 @@
-"""The registers of `hal_mps2` in bytecode, for a firmware without viper; see `mps2_fast`."""
+"""The registers of `board_mps2` in bytecode, for a firmware without viper; see `mps2_viper`."""
 
 from array import array
 
@@ -39,6 +39,11 @@ def ticks_ms():
 def ticks_diff(end, start):
     """Return end - start for both clocks of this board, up to 2**24 in either direction."""
     return ((end - start + _HALF) & _US_MASK) - _HALF
+
+
+def readable():
+    """Tell whether something has arrived at UART1."""
+    return _mem[_UART_STATE] & _RX_FULL != 0
 
 
 def read(buf, room):

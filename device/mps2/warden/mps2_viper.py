@@ -1,4 +1,4 @@
-"""The registers of `hal_mps2` as machine code: other boards have their clock and UART in C.
+"""The registers of `board_mps2` as machine code: other boards have their clock and UART in C.
 
 `mps2_plain` is the same for a firmware without viper.
 """
@@ -56,6 +56,13 @@ def ticks_diff(end: int, start: int) -> int:
     16.8 seconds in microseconds, 4.6 hours in milliseconds.
     """
     return ((end - start + _HALF) & _US_MASK) - _HALF
+
+
+@micropython.viper
+def readable() -> bool:
+    """Tell whether something has arrived at UART1."""
+    uart = ptr32(_UART)
+    return uart[1] & _RX_FULL != 0
 
 
 @micropython.viper

@@ -7,12 +7,12 @@ dual-input timers" and "APB UART". All values read stay below 2**30, so that not
 import machine
 from micropython import const
 
-from warden.hal_stock import Stock
+from warden.board import Board
 
 try:
-    from warden.mps2_fast import read, since, ticks_diff, ticks_ms, ticks_us, write
-except ImportError:
-    from warden.mps2_plain import read, since, ticks_diff, ticks_ms, ticks_us, write
+    from warden.mps2_viper import read, readable, since, ticks_diff, ticks_ms, ticks_us, write
+except (ImportError, ValueError, SyntaxError, TypeError):  # as in warden_schema.loops
+    from warden.mps2_plain import read, readable, since, ticks_diff, ticks_ms, ticks_us, write
 
 _TIMER_CTRL = const(0x40000000)
 _TIMER_VALUE = const(0x40000004)
@@ -31,7 +31,7 @@ _AIRCR = const(0xE000ED0C)
 _RESET_REQUEST = const(0x05FA0004)
 
 
-class Mps2(Stock):
+class Mps2(Board):
     """The adapter: its own clock and link, the rest as found."""
 
     def __init__(self):
@@ -88,8 +88,8 @@ class Uart1:
         self._mem = machine.mem32
         self._mem[_UART_BAUDDIV] = 16
         self._mem[_UART_CTRL] = 3
-        # Writes buf[start:end] as far as it goes without waiting; returns the count.
-        self.write = write
+        self.readable = readable  # () -> whether something has arrived
+        self.write = write  # (buf, start, end) -> how many went without waiting
 
     def read(self, buf):
         """Read what has arrived into buf; return the count."""
