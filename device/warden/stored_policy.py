@@ -40,14 +40,6 @@ def stored_policy_of(agent):
     return policy.stored_policy
 
 
-def restore(agent):
-    """Put the stored policy in force, instead of what `start()` was given.
-
-    One that is broken makes an event, and changes nothing. Never raises for what it reads.
-    """
-    stored_policy_of(agent).load()
-
-
 class StoredPolicy:
     """Saves, loads and forgets the policy; `state` says what became of it."""
 
@@ -55,6 +47,7 @@ class StoredPolicy:
         self.state = _NOTHING
         self._agent = agent
         self._policy = agent.policy
+        self._path = agent.board.policy_path
         self._ignored = []  # what the application tried to change
 
     def overrules(self, what):
@@ -63,22 +56,38 @@ class StoredPolicy:
             return False
         if what not in self._ignored:
             self._ignored.append(what)
-            self._post(what + " ignored")
+            self._policy.events.post("policy", None, what + " ignored")
         return True
+
+    def _become(self, state, detail):
+        self.state = state
+        self._ignored = []
+        self._policy.events.post("policy", None, detail)
 
     # --- requests of a host ---------------------------------------------------------------------
 
     def request(self, what):
         """Save the policy as it is now (1), forget it (2) or neither (0, None).
 
-        Return [state, how many quotas there are].
+        Return [state, how many quotas there are]. Denied where the file system does not do it.
         """
-        if what == _SAVE:
-            self._save()
-        elif what == _FORGET:
-            self._forget()
-        elif what:
-            raise ValueError("0, 1 or 2")
+        try:
+            if what == _SAVE:
+                self._save()
+            elif what == _FORGET:
+                self._forget()
+            elif what:
+                raise ValueError("0, 1 or 2")
+        except OSError as error:
+            number = error.errno
+            reason = str(number)
+            if number in _FULL:
+                reason = "full"
+            elif number in _READ_ONLY:
+                reason = "read_only"
+            elif number in _NO_FILES:
+                reason = "no_files"
+            raise deny("keep:" + reason)
         return [self.state, len(self._policy.sessions.quotas)]
 
     def quota(self, place):
@@ -98,97 +107,69 @@ class StoredPolicy:
         figures: memory, storage, operations, ttl_ms, each may be None; if all are, the quota is
         taken away.
         """
-        quotas = dict(self._policy.sessions.quotas)  # a copy: others may read that one
-        if not _check_quota(name, figures):
-            quotas.pop(name, None)
-        elif name not in quotas and len(quotas) == _MAX_QUOTAS:
-            raise deny("table")
-        else:
-            quotas[name] = figures
+        quotas = dict(self._policy.sessions.quotas)  # a copy: another thread may read that one
+        _put_quota(quotas, name, figures)
         self._policy.sessions.quotas = quotas
 
     # --- the file -------------------------------------------------------------------------------
 
     def _save(self):
         data = self._encode()
-        path = self._agent.board.policy_path
-        if _read(path) != data:  # flash wears
-            new = path + ".new"
+        if _read(self._path) != data:  # flash wears
+            new = self._path + ".new"
             try:
                 with open(new, "wb") as file:
                     if file.write(data) != len(data):
                         raise OSError(_FULL[0])
-            except OSError as error:
+            except OSError:
                 _remove(new)
-                raise _refusal(error)
-            try:
-                os.rename(new, path)
-            except OSError as error:
-                raise _refusal(error)
+                raise
+            os.rename(new, self._path)
         self._become(_IN_FORCE, "kept")
 
     def _forget(self):
-        path = self._agent.board.policy_path
-        for name in (path + ".new", path):  # else the first would be read
-            error = _remove(name)
+        for path in (self._path + ".new", self._path):  # else the first would be read
+            error = _remove(path)
             if error is not None and error.errno not in _NO_FILES:
-                raise _refusal(error)
+                raise error
         self._become(_NOTHING, "forgotten")
 
     def load(self):
-        """Put in force what is stored; see restore()."""
-        path = self._agent.board.policy_path
-        for name in (path, path + ".new"):
+        """Put the stored policy in force, instead of what `start()` was given.
+
+        One that is broken makes an event, and changes nothing. Never raises for what it reads.
+        """
+        for path in (self._path, self._path + ".new"):
             try:
-                data = _read(name)
+                data = _read(path)
                 if data is not None:
-                    self._apply(_decode(data))
+                    self._apply(*_decode(data))
                     self._become(_IN_FORCE, "in force")
                     return
             except Exception:  # whatever makes it useless, the board starts
-                if name == path:  # an unfinished new one counts as none
+                if path == self._path:  # an unfinished new one counts as none
                     self._become(_BROKEN, "broken")
-
-    def _become(self, state, detail):
-        self.state = state
-        self._ignored = []
-        self._post(detail)
-
-    def _post(self, detail):
-        self._policy.events.post("policy", None, detail)
-
-    # --- its contents ---------------------------------------------------------------------------
 
     def _encode(self):
         policy = self._policy
         governor = self._agent.governor
-        thresholds = [
-            (each.metric, each.warn, each.critical, each.clear, each.hold_ms, each.action)
-            for each in policy.thresholds.all()
-        ]
-        quotas = policy.sessions.quotas
+        thresholds = []
+        for each in policy.thresholds.all():
+            levels = (each.warn, each.critical, each.clear)
+            thresholds.append((each.metric,) + levels + (each.hold_ms, each.action))
+        quotas = [(name,) + policy.sessions.quotas[name] for name in sorted(policy.sessions.quotas)]
+        # A board that was told to stop monitoring would come back blind: no interval is stored.
+        value = (governor.wanted_ms or None, governor.budget_permille, policy.limits.all())
         data = bytearray(_MAX_BYTES)
         data[0] = _VERSION
-        # A board that was told to stop monitoring would come back blind: 0 is not stored.
-        end = put(
-            data,
-            1,
-            (
-                governor.wanted_ms or None,
-                governor.budget_permille,
-                policy.limits(),
-                thresholds,
-                [(name,) + tuple(quotas[name]) for name in sorted(quotas)],
-            ),
-        )
+        end = put(data, 1, value + (thresholds, quotas))
         crc = crc16(data, 0, end)
         data[end] = crc >> 8
         data[end + 1] = crc & 0xFF
         return bytes(data[: end + 2])
 
-    def _apply(self, value):
+    def _apply(self, interval_ms, budget_permille, limits, rows, stored_quotas):
         """Check all of it, then put it in force; raises for what makes no sense."""
-        interval_ms, budget_permille, limits, rows, stored_quotas = value
         agent = self._agent
         policy = self._policy
         thresholds = Thresholds(None, policy.events, agent.board.can_reset())
@@ -196,12 +177,10 @@ class StoredPolicy:
             thresholds.set(*row)
         quotas = {}
         for quota in stored_quotas:
-            figures = tuple(quota[1:])
-            if _check_quota(quota[0], figures):
-                quotas[quota[0]] = figures
+            _put_quota(quotas, quota[0], tuple(quota[1:]))
         if len(limits) != 4 or None in limits or budget_permille is None:
             raise ValueError("four limits and a budget")
-        before = policy.limits()
+        before = policy.limits.all()
         policy.set_limits(*limits)
         try:
             agent.start_monitoring(interval_ms or agent.governor.wanted_ms, budget_permille)
@@ -210,6 +189,23 @@ class StoredPolicy:
             raise
         policy.thresholds.replace(thresholds)
         policy.sessions.quotas = quotas
+
+
+def _put_quota(quotas, name, figures):
+    """Put a quota into a dict of them, or take it out; raise Denied, TypeError or ValueError."""
+    if not isinstance(name, str) or not 1 <= len(name.encode()) <= _MAX_NAME:
+        raise ValueError("a name has 1 to 24 bytes")
+    if len(figures) != 4:
+        raise TypeError("memory, storage, operations, ttl_ms")
+    for value in figures:
+        if value is not None and not 1 <= value <= _MAX_FIGURE:
+            raise ValueError("figures are positive, or None")
+    if figures == (None, None, None, None):
+        quotas.pop(name, None)
+    elif name not in quotas and len(quotas) == _MAX_QUOTAS:
+        raise deny("table")
+    else:
+        quotas[name] = figures
 
 
 def _read(path):
@@ -236,31 +232,9 @@ def _decode(data):
     return value
 
 
-def _check_quota(name, figures):
-    """Return whether there are any figures; raise TypeError or ValueError."""
-    if not isinstance(name, str) or not 1 <= len(name.encode()) <= _MAX_NAME:
-        raise ValueError("a name has 1 to 24 bytes")
-    if len(figures) != 4:
-        raise TypeError("memory, storage, operations, ttl_ms")
-    for value in figures:
-        if value is not None and not 1 <= value <= _MAX_FIGURE:
-            raise ValueError("figures are positive, or None")
-    return figures != (None, None, None, None)
-
-
 def _remove(path):
     """Remove a file; return the error where that cannot be."""
     try:
         os.remove(path)
     except OSError as error:
         return error
-
-
-def _refusal(error):
-    """Return the Denied that an OSError means."""
-    number = error.errno
-    if number in _FULL:
-        return deny("keep:full")
-    if number in _READ_ONLY:
-        return deny("keep:read_only")
-    return deny("keep:no_files" if number in _NO_FILES else "keep:" + str(number))

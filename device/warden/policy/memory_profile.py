@@ -45,9 +45,10 @@ class MemoryProfile(Table):
 
     def expected(self, name):
         """Return the bytes that operations of that name took at worst, None if not known."""
-        row = self._find_row(name)
-        need = None if row is None else self.rows[row]
-        return None if need is None else need.worst_bytes
+        for need in self.rows:
+            if need is not None and need.name == name:
+                return need.worst_bytes
+        return None
 
     def began(self, op):
         """Note that an operation has its place; called with its table's lock held, as ended()."""

@@ -9,7 +9,7 @@ import sys
 from micropython import const
 
 from warden.errors import deny
-from warden.tables import Entry, Table
+from warden.tables import Table
 from warden_schema.codec import cut
 
 _METER = const(14)  # the kind of message
@@ -28,18 +28,20 @@ _THREAD_STACK_BYTES = const(8192)
 _LARGE_STACKS = const(("linux", "darwin", "win32"))  # ports whose default is larger
 
 
-class Meter(Entry):
+class Meter:
     """A task's coroutine with its steps timed, or a thread. asyncio calls send() and throw().
 
     The figures are those of the time between the last two samples; a thread has none.
     """
 
-    def __init__(self, meters, meter_id, name, kind, priority, lease):
+    def __init__(self, meters, meter_id, kind, priority, lease):
         self.id = meter_id
-        self.name = name
+        self.name = ""
+        self.row = 0
         self.kind = kind
         self.priority = priority
         self.lease = lease  # of CPU time, or None
+        self.lease_id = None if lease is None else lease.id
         self.cpu_permille = None
         self.worst_ms = None
         self.steps = None
@@ -51,38 +53,32 @@ class Meter(Entry):
 
     def send(self, value):
         """Run to the next await."""
-        began = self._meters.ticks_us()
-        try:
-            return self.coro.send(value)
-        except BaseException:  # StopIteration, too: it has ended
-            self._meters.leave(self)
-            raise
-        finally:
-            self._add_step(began)
+        return self._run(value, None)
 
     def throw(self, error):
         """Run to the next await, beginning with an exception."""
-        began = self._meters.ticks_us()
+        return self._run(None, error)
+
+    def _run(self, value, error):
+        meters = self._meters
+        began = meters.ticks_us()
         try:
-            return self.coro.throw(error)
-        except BaseException:
-            self._meters.leave(self)
+            return self.coro.send(value) if error is None else self.coro.throw(error)
+        except BaseException:  # StopIteration, too: it has ended
+            meters.leave(self)
             raise
         finally:
-            self._add_step(began)
+            us = meters.ticks_diff(meters.ticks_us(), began)
+            self.new_steps += 1
+            if self.busy_us < _MAX_BUSY_US:
+                self.busy_us += us
+            if us > self.worst_us:
+                self.worst_us = us
 
     def close(self):
         """End it without running it on."""
         self._meters.leave(self)
         self.coro.close()
-
-    def _add_step(self, began):
-        us = self._meters.ticks_diff(self._meters.ticks_us(), began)
-        self.new_steps += 1
-        if self.busy_us < _MAX_BUSY_US:
-            self.busy_us += us
-        if us > self.worst_us:
-            self.worst_us = us
 
 
 class Meters(Table):
@@ -92,7 +88,7 @@ class Meters(Table):
         super().__init__(
             events.clock,
             _METER,
-            ("id", "name", "kind", "priority", "cpu_permille", "worst_ms", "steps", "lease"),
+            ("id", "name", "kind", "priority", "cpu_permille", "worst_ms", "steps", "lease_id"),
             _MAX_METERS,
         )
         self.overrun_ms = 0  # how long a task may take more than its lease, a limit; 0: for ever
@@ -102,7 +98,6 @@ class Meters(Table):
         self._threads = threads
         self._lock = lock
         self._events = events
-        self._count = 0  # of rows that are occupied
         self._next_id = 1
         self._send_ms = 0  # for so long a host wants them with each sample
 
@@ -161,10 +156,7 @@ class Meters(Table):
         sends = self._send_ms > 0
         if sends:
             self._send_ms -= period_ms
-        if not self._count:
-            return
-        for row in range(_MAX_METERS):
-            meter = self.rows[row]
+        for meter in self.rows:
             if meter is None:
                 continue
             if meter.kind == _TASK:
@@ -176,7 +168,7 @@ class Meters(Table):
                 if meter.lease is not None:
                     self._hold(meter, meter.lease, period_ms)
             if sends:
-                self.mark_dirty(row)
+                self.mark_dirty(meter.row)
 
     def _hold(self, meter, lease, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
@@ -194,7 +186,7 @@ class Meters(Table):
     def cancel_low(self):
         """Cancel the tasks that are LOW; only from the loop's thread."""
         for meter in self.rows:
-            if meter is not None and meter.priority == _LOW and meter.kind == _TASK:
+            if meter is not None and meter.priority == _LOW:  # no thread is
                 self._cancel(meter)
 
     def _cancel(self, meter):
@@ -212,25 +204,20 @@ class Meters(Table):
     def _enter(self, name, kind, priority, lease):
         """Return a new meter in a row of its own."""
         with self._lock:
-            for row in range(_MAX_METERS):
-                if self.rows[row] is None:
-                    meter_id = self._next_id
-                    meter = Meter(
-                        self, meter_id, cut(name or str(meter_id), _MAX_NAME), kind, priority, lease
-                    )
-                    self._next_id = meter_id % _MAX_ID + 1
-                    self.rows[row] = meter
-                    self._count += 1
-                    return meter
+            if None in self.rows:
+                meter = Meter(self, self._next_id, kind, priority, lease)
+                meter.name = cut(name or str(meter.id), _MAX_NAME)
+                meter.row = self.rows.index(None)
+                self._next_id = self._next_id % _MAX_ID + 1
+                self.rows[meter.row] = meter
+                return meter
         self._events.post("denied", None, "table")
         raise deny("table")
 
     def leave(self, meter):
         """Free the row of a meter that has ended; harmless when that is done."""
         with self._lock:
-            if meter not in self.rows:
-                return
-            self.rows[self.rows.index(meter)] = None
-            self._count -= 1
-            meter.task = None
-        self.mark_free()
+            if self.rows[meter.row] is meter:
+                self.rows[meter.row] = None
+                meter.task = None
+                self.mark_free()

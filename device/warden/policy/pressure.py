@@ -45,8 +45,8 @@ class Pressure:
         self._given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
         self._worst = None  # the threshold that sets the level
         self._since_trim_ms = 0
-        self._trim_due = self._end_low_due = self._reset_due = False
-        self._reset_announced = False
+        self._trim_due = False
+        self._reset_step = 0  # 1: announced, with a sample, so that a host has it; then due
 
     def on_trim(self, function):
         """Call function(level) when memory is short: 1 warn, 2 critical; it returns bytes.
@@ -80,17 +80,16 @@ class Pressure:
                 self._since_trim_ms = 0
                 self._trim_due = self._lacks_memory()
                 self.due = True
-        if self.level < _AT_CRITICAL:
-            self._reset_announced = False
-            return
-        self._end_low_due = self.due = True
         worst = self._worst
-        if worst.action == _RESET and worst.critical_ms >= _RESET_AFTER_MS:
-            if self._reset_announced:  # with the sample before, so that a host has it
-                self._reset_due = True
-            else:
-                self._reset_announced = True
+        critical = self.level == _AT_CRITICAL
+        if critical:
+            self.due = True
+        if critical and worst.action == _RESET and worst.critical_ms >= _RESET_AFTER_MS:
+            self._reset_step += 1
+            if self._reset_step == 1:
                 self._events.post("reset", worst.metric, "about to", worst.value)
+        else:
+            self._reset_step = 0
 
     def _find_worst(self):
         worst = None
@@ -121,35 +120,32 @@ class Pressure:
         try:
             self.due = False
             worst = self._worst
-            if self._reset_due:
-                self._reset_due = False
-                if worst is not None:
-                    self._reset(worst)
-            if self._end_low_due:
-                self._end_low_due = False
-                self._end_low()
+            if worst is None:
+                return
+            if self._reset_step > 1:
+                try:
+                    note = METRICS[worst.metric] + " critical, " + str(worst.value)
+                    self._board.leave_note(note)
+                except (OSError, MemoryError):  # a full disk, or no memory for the words
+                    pass
+                self._board.reset()
+            if worst.level == _AT_CRITICAL:
+                for op in self._operations.rows:
+                    if op is not None and op.priority == _LOW:
+                        self._operations.stop(op, Preempted)
+                for lease in self._leases.rows:
+                    if (
+                        lease is not None
+                        and lease.priority == _LOW
+                        and lease.on_preempt is not None
+                    ):
+                        self._leases.preempt(lease)
+                self._meters.cancel_low()
             if self._trim_due:
                 self._trim_due = False
-                if worst is not None:
-                    self._relieve(worst)
+                self._relieve(worst)
         finally:
             self._acting.release()
-
-    def _reset(self, worst):
-        try:
-            self._board.leave_note(METRICS[worst.metric] + " critical, " + str(worst.value))
-        except (OSError, MemoryError):  # a full disk, or no memory for the words
-            pass
-        self._board.reset()
-
-    def _end_low(self):
-        for op in self._operations.rows:
-            if op is not None and op.priority == _LOW:
-                self._operations.stop(op, Preempted)
-        for lease in self._leases.rows:
-            if lease is not None and lease.priority == _LOW and lease.on_preempt is not None:
-                self._leases.preempt(lease)
-        self._meters.cancel_low()
 
     def _relieve(self, worst):
         """Collect, then have memory given back until it is enough, or all were called."""
@@ -165,21 +161,19 @@ class Pressure:
                 return
             called |= 1 << best
             function = self._trims[best]
-            self._given[best] = given = self._call(function)
+            before = self._memory.live
+            given = 0
+            try:
+                given = function(self.level)
+            except Exception as error:
+                self._events.post("callback_failed", None, type(error).__name__)
+            if self._collect() is not None and before is not None:
+                given = max(0, before - self._memory.live)
+            elif not isinstance(given, int):  # collections are off: by its word
+                given = 0
+            self._given[best] = given
             name = getattr(function, "__name__", type(function).__name__)
             self._events.post("trim", worst.metric, name, given)
-
-    def _call(self, function):
-        """Call a function to give memory back; return the bytes of live memory that it gave."""
-        before = self._memory.live
-        given = 0
-        try:
-            given = function(self.level)
-        except Exception as error:
-            self._events.post("callback_failed", None, type(error).__name__)
-        if self._collect() is not None and before is not None:
-            return max(0, before - self._memory.live)
-        return given if isinstance(given, int) else 0  # collections are off: by its word
 
     def _collect(self):
         """Collect garbage; return how many bytes that freed, None where it is not allowed."""

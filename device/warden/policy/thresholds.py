@@ -62,31 +62,31 @@ class Threshold:
         self.value = None
         self.critical_ms = -1  # for how long its level has been critical, -1: it is not
         self.falls = falls  # whether little is bad
-        self.first = first  # a value that does not reach this one is good
-        self.calm = True  # at clear, and the last value was good
-        self._warn_ms = self._critical_ms = -1  # for how long the value has reached that
+        self.first = first  # from there on a value is bad
+        self._bad_ms = self._critical_ms = -1  # for how long the value has reached that
 
     def evaluate(self, value, period_ms):
         """Take in a value, period_ms after the last one; return whether the level changed."""
-        if value is None:
-            self._warn_ms = self._critical_ms = -1
+        falls = self.falls
+        bad = value is not None and (value <= self.first if falls else value >= self.first)
+        if not bad and (value is None or self.level == _CLEAR):  # as nearly always
+            self._bad_ms = self._critical_ms = -1
             return False
-        critical = self._reaches(value, self.critical)
-        warn = critical or self._reaches(value, self.warn)
-        self._warn_ms = _add_ms(self._warn_ms, warn, period_ms)
+        limit = self.critical
+        critical = limit is not None and (value <= limit if falls else value >= limit)
+        self._bad_ms = _add_ms(self._bad_ms, bad, period_ms)
         self._critical_ms = _add_ms(self._critical_ms, critical, period_ms)
         level = self.level
         if critical and self._critical_ms >= self.hold_ms:
             level = _AT_CRITICAL
-        elif not warn:
+        elif not bad:
             if not self.beyond_clear(value):
                 level = _CLEAR
             elif self.warn is not None:
                 level = min(level, _WARN)
-        elif level == _CLEAR and self.warn is not None and self._warn_ms >= self.hold_ms:
+        elif level == _CLEAR and self.warn is not None and self._bad_ms >= self.hold_ms:
             level = _WARN
         self.critical_ms = _add_ms(self.critical_ms, level == _AT_CRITICAL, period_ms)
-        self.calm = level == _CLEAR and not warn
         if level == self.level:
             return False
         self.level = level
@@ -96,9 +96,6 @@ class Threshold:
     def beyond_clear(self, value):
         """Tell whether a value is on the bad side of the clear level."""
         return value < self.clear if self.falls else value > self.clear
-
-    def _reaches(self, value, limit):
-        return limit is not None and (value <= limit if self.falls else value >= limit)
 
 
 def _add_ms(ms, holds, period_ms):
@@ -174,18 +171,10 @@ class Thresholds(Table):
         """Evaluate all, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             threshold = self.rows[row]
-            if threshold is None:
-                continue
-            value = self.metrics.read(threshold.metric)
-            if threshold.calm:  # as nearly always
-                if value is None:
-                    continue
-                first = threshold.first
-                if value > first if threshold.falls else value < first:
-                    continue
-            if threshold.evaluate(value, period_ms):
-                self.moved = True
-                self.mark_dirty(row)
-                self._events.post(
-                    "threshold", threshold.metric, _LEVEL_NAMES[threshold.level], value
-                )
+            if threshold is not None:
+                value = self.metrics.read(threshold.metric)
+                if threshold.evaluate(value, period_ms):
+                    self.moved = True
+                    self.mark_dirty(row)
+                    level = _LEVEL_NAMES[threshold.level]
+                    self._events.post("threshold", threshold.metric, level, value)
