@@ -1,10 +1,9 @@
 """The forecast: clear rises are seen, chance is not, and nothing is allocated."""
 
 from harness import no_heap
-from virtual_board import Rig
-from warden.forecast import _LEAST_S, Forecast
 from warden.history import History
-from warden.sampler import Sampler
+from warden.policy.forecast import _LEAST_S, Forecast
+from warden.sample import Sample
 
 _LIMIT = 60_000
 
@@ -13,19 +12,19 @@ class Past:
     """A history of one metric, written second by second."""
 
     def __init__(self):
-        self.values = Sampler().values
-        self.history = History(self.values)
+        self.sample = Sample()
+        self.history = History(_LIMIT)
         self.forecast = Forecast(self.history, 0)
         self.s = 0
 
     def add(self, value):
-        self.values[5] = value
-        self.history.add(self.s)
+        self.sample.live_bytes = value
+        self.sample.uptime_s = self.s
+        self.history.add(self.sample)
         self.s += 1
 
     def seconds(self):
-        found = Forecast(self.history, 0).seconds(_LIMIT)
-        return None if found == -0x40000000 else found
+        return Forecast(self.history, 0).seconds(_LIMIT)
 
 
 class Chance:
@@ -142,37 +141,28 @@ def test_the_least_s_are_those_of_the_exact_distribution():
                 break
 
 
-def test_only_forecasts_that_are_watched_are_made():
-    rig = Rig()
-    values, never = rig.agent.values, 0x3FFFFFFF
-    set_ = rig.policy.thresholds.set
-    set_("cpu", warn=900)
-    assert list(values[46:48]) == [never, never]
-    set_("storage_exhausted_in", warn=60)
-    assert list(values[46:48]) == [never, 0]
-    set_("memory_exhausted_in", warn=60)
-    assert list(values[46:48]) == [0, 0]
-    set_("storage_exhausted_in")
-    assert list(values[46:48]) == [0, never]
+def test_it_is_looked_at_again_after_five_slots():
+    past = Past()
+    forecast = past.forecast
+    for second in range(31):
+        past.add(10_000 + 100 * second)
+    assert forecast.seconds(_LIMIT) is not None
+    assert forecast.due_s == 35
+    found = forecast.seconds(_LIMIT)
+    for _ in range(4):
+        past.add(0)
+    assert forecast.seconds(_LIMIT) == found  # not yet
+    past.add(0)
+    assert past.s == 36 and forecast.seconds(_LIMIT) is None
+    assert forecast.due_s == 40
 
 
-def test_a_mount_that_fills_is_told_before_it_is_full():
-    rig = Rig(interval_ms=20_000)
-    free = [5000]
-    rig.board.statvfs = lambda mount: (4096, 4096, 10_000, free[0], free[0], 0, 0, 0, 0, 255)
-    rig.policy.thresholds.set("storage_exhausted_in", warn=7200)
-    for _ in range(45):  # minutes
-        free[0] -= 60
-        for _ in range(3):
-            rig.pass_ms(20_000)
-        told = [event for event in _events(rig) if event[1] == "threshold"]
-        if told:
-            break
-    # Known after half an hour; then some 3000 blocks are left, which are 50 minutes.
-    assert told[0][5:] == ("warn", told[0][6]) and 2400 < told[0][6] < 3600, told
-    assert 1500 < told[0][2] < 2400, told
-
-
-def _events(rig):
-    events = rig.policy.events
-    return [events.event(number) for number in range(max(0, events.seq - 16), events.seq)]
+def test_the_sooner_of_minute_and_hour_counts():
+    past = Past()
+    for second in range(3700):
+        past.add(10_000 + second)
+    slow = past.forecast.seconds(_LIMIT)
+    assert 46_000 < slow < 47_000, slow
+    for second in range(60):
+        past.add(13_700 + 100 * second)
+    assert past.forecast.seconds(_LIMIT) < 500

@@ -1,65 +1,83 @@
 """Three tiers of fixed size, filled without a host and without allocating."""
 
-from harness import no_heap
-from warden.columns import column, newest_s, tier_for
+from harness import no_heap, raises
 from warden.history import History
-from warden.sampler import Sampler
+from warden.sample import Sample
+from warden.trends import column, read_column, trends
 
 _NONE = 0xFFFF
-_LIVE_BYTES = 5  # the first metric, and the others
-_METRICS = (_LIVE_BYTES, 7, 8, 38)
+_TOTAL = 60_000  # of memory: its figures stay as they are
 
 
-class Kept:
-    """A history, and the sample's words that it files."""
+class Filed:
+    """A history, and the sample that is filed in it."""
 
-    def __init__(self):
-        self.values = Sampler().values
-        self.history = History(self.values)
-        self.add = self.history.add
+    def __init__(self, total=_TOTAL):
+        self.history = History(total)
+        self.sample = Sample()
+
+    def add(self, s, **figures):
+        for name, value in figures.items():
+            setattr(self.sample, name, value)
+        self.sample.uptime_s = s
+        self.history.add(self.sample)
 
     def column(self, tier, metric, stat):
         return column(self.history, tier, metric, stat)
 
-    def newest_s(self, tier):
-        return newest_s(self.history, tier)
+
+class FakeMemory:
+    total = _TOTAL
+
+
+class FakeStorage:
+    def __init__(self, rows):
+        self.rows = rows
+
+
+class FakeAgent:
+    """What trends look at of an agent."""
+
+    memory = FakeMemory
+
+    def __init__(self, history, rows=()):
+        self.history = history
+        self.storage = FakeStorage(rows)
 
 
 def _fill(history, start, count, value):
     for s in range(start, start + count):
-        history.values[_LIVE_BYTES] = value(s)
-        history.add(s)
+        history.add(s, live_bytes=value(s))
 
 
 def test_a_slot_keeps_least_mean_and_greatest():
-    history = Kept()
+    history = Filed()
     for value in (10, 30, 80):
-        history.values[_METRICS[1]] = value
-        history.add(0)
+        history.add(0, cpu_permille=value)
     history.add(1)
     assert [history.column(0, 1, stat)[-1] for stat in range(3)] == [10, 40, 80]
 
 
 def test_columns_come_oldest_first_and_forget_what_is_older():
-    history = Kept()
+    history = Filed()
     _fill(history, 0, 75, lambda s: s)
     column = history.column(0, 0, 1)
     assert list(column) == list(range(14, 74))
-    assert history.newest_s(0) == 74
+    assert history.history.tiers[0].number == 74
 
 
 def test_seconds_become_minutes_and_these_hours():
-    history = Kept()
+    history = Filed()
     _fill(history, 0, 7201, lambda s: s // 60)
     minutes = history.column(1, 0, 1)
     assert list(minutes) == list(range(60, 120))
     hours = [history.column(2, 0, stat)[-1] for stat in range(3)]
     assert hours == [60, 89, 119]  # the mean of 60 to 119 is 89.5: floored
-    assert history.newest_s(2) == 7200
+    assert history.history.tiers[2].number == 2
 
 
 def test_a_gap_has_no_value_and_old_values_do_not_come_back():
-    history = Kept()
+    history = Filed()
     _fill(history, 0, 60, lambda s: 7)
     history.add(90)
     column = history.column(0, 0, 1)
@@ -71,22 +89,60 @@ def test_a_gap_has_no_value_and_old_values_do_not_come_back():
 
 
 def test_a_metric_that_cannot_be_had_has_no_value_in_any_tier():
-    history = Kept()
+    history = Filed()
     _fill(history, 0, 3700, lambda s: 5)
     for tier in range(3):
         assert all(value == _NONE for value in history.column(tier, 2, 1))
 
 
-def test_the_tier_is_the_finest_that_reaches_back():
-    tiers = [tier_for(s) for s in (1, 60, 61, 3600, 3601, 86_400, 1_000_000)]
-    assert tiers == [0, 0, 1, 1, 2, 2, 2]
+def test_figures_are_scaled_and_cut_to_16_bits():
+    history = Filed(1_000_000)
+    history.add(0, live_bytes=999_999, cpu_permille=1000, loop_lag_ms=70_000, storage_used=65_534)
+    history.add(1)
+    assert history.history.shift == 4
+    assert history.history.memory_limit == 1_000_000 >> 4
+    found = [history.column(0, metric, 1)[-1] for metric in range(4)]
+    assert found == [999_999 >> 4, 1000, 65_534, 65_534]
+
+
+def test_a_host_reads_a_column_with_its_scale():
+    history = Filed(1_000_000)
+    agent = FakeAgent(history.history, [("/", 4096, 1_000_000, 5, 5)])
+    for s in range(61):
+        history.add(s, live_bytes=0x1234 << 4, storage_used=9)
+    newest_s, step_s, scale, data = read_column(agent, 1, 0, 1)
+    assert (newest_s, step_s, scale, len(data)) == (60, 60, 16, 120)
+    assert bytes(data[:2]) == b"\xff\xff" and bytes(data[-2:]) == b"\x34\x12"
+    assert read_column(agent, 0, 3, 2)[:3] == [60, 1, 4096 << 4]
+    assert read_column(agent, 2, 1, 0)[:3] == [0, 3600, 1]
+    for wrong in ((3, 0, 0), (0, 4, 0), (0, 0, 3), (-1, 0, 0), (None, 0, 0)):
+        raises(ValueError, read_column, agent, *wrong)
+
+
+def test_trends_are_of_the_time_that_is_asked_for():
+    history = Filed()
+    for s in range(7300):
+        history.add(s, live_bytes=10_000 + s // 10, cpu_permille=s % 2)
+    agent = FakeAgent(history.history)
+    points = [trends(agent, ms)["live_bytes"]["points"] for ms in (30_000, 60_000, 60_001)]
+    assert points == [30, 60, 1]
+    assert trends(agent, 3_600_000)["live_bytes"]["points"] == 60
+    assert trends(agent, 86_400_000)["live_bytes"]["points"] == 2
+    assert trends(agent, 1 << 40)["live_bytes"]["points"] == 2
+    found = trends(agent, 3_600_000)
+    assert abs(found["live_bytes"]["slope_per_s"] - 0.1) < 0.001
+    assert found["live_bytes"]["clear"]
+    assert abs(found["live_bytes"]["exhausted_in_s"] - 492_700) < 5000
+    assert found["cpu_permille"]["exhausted_in_s"] is None
+    assert found["storage_used_bytes"]["points"] == 0
 
 
 def test_it_allocates_nothing_whatever_the_time_does():
-    history = Kept()
-    for place in _METRICS:
-        history.values[place] = 65_534
+    history = Filed()
+    sample = history.sample
+    sample.live_bytes = sample.cpu_permille = sample.loop_lag_ms = sample.storage_used = 65_534
     times = (0, 0, 1, 59, 60, 61, 3600, 7200, 7260, 500_000, 80_000_000)
     with no_heap():
         for s in times:
-            history.add(s)
+            sample.uptime_s = s
+            history.history.add(sample)

@@ -5,23 +5,28 @@ import asyncio
 import time
 from asyncio import core
 
-from warden import hal
-from warden.load import Load
-from warden.sampler import Sampler
-
-_PERIOD_MS = 29
-_UNKNOWN = -0x40000000
+from harness import no_heap
+from rig import FakeTicks
+from warden.board import detect
+from warden.sample import Sample
+from warden.sensors.load import Load
 
 
 def _load():
-    return Load(hal.detect(), Sampler().values)
+    return Load(detect(), lambda: 7)
 
 
 def _read(load, period_ms):
     """Have it read as a sample after so many ms has it; return CPU, lag, worst lag and tasks."""
-    load._values[_PERIOD_MS] = period_ms
-    load.read()
-    return [None if value == _UNKNOWN else value for value in load._values[7:11]]
+    sample = Sample()
+    sample.period_ms = period_ms
+    load.read(sample)
+    return [
+        sample.cpu_permille,
+        sample.loop_lag_ms,
+        sample.loop_lag_worst_ms,
+        sample.tasks,
+    ]
 
 
 def _spin(ms):
@@ -106,14 +111,13 @@ async def test_a_busy_loop_reads_busy():
 async def test_the_first_reading_says_nothing_of_a_time_it_did_not_see():
     load = _load()
     assert _read(load, 1000)[:3] == [None] * 3
-    assert load.cpu_permille is None
     load.detach()
 
 
 async def test_tasks_are_counted_as_they_come_and_go():
     load = _load()
     load.attach()
-    assert load.tasks_known
+    assert load.tasks == 1
 
     async def fail():
         await asyncio.sleep_ms(1)
@@ -193,11 +197,170 @@ async def test_detaching_leaves_asyncio_as_it_was():
 
 
 async def test_reading_allocates_nothing():
-    from harness import no_heap
-
     load = _load()
     load.attach()
-    _read(load, 10)
+    sample = Sample()
+    sample.period_ms = 10
+    load.read(sample)
+    load.read(sample)
     with no_heap():
-        load.read()
+        load.read(sample)
+    load.detach()
+    assert sample.cpu_permille is not None
+
+
+class Microseconds(FakeTicks):
+    """Ticks of which one is a microsecond."""
+
+    def ticks_us(self):
+        return self.now
+
+    pass_us = FakeTicks.pass_ms
+
+
+def test_waiting_allocates_nothing_and_stays_within_30_bits():
+    ticks = Microseconds()
+    load = Load(ticks, lambda: 7)
+    load.attach()
+    queue = core._io_queue
+    load._wait = lambda queue, dt: None
+    with no_heap():
+        queue.wait_io_event(0)
+    load._wait = lambda queue, dt: ticks.pass_us(dt)
+    for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
+        for _ in range(20):
+            ticks.pass_us(step)
+            queue.wait_io_event(step)
+            for figure in (load._idle_us, load._worst_us, load._squares):
+                assert 0 <= figure < 1 << 30, (step, figure)
+    load.detach()
+
+
+async def test_what_can_be_known_is_told_once():
+    load = _load()
+    sample = Sample()
+    assert load.read(sample)
+    assert not load.read(sample)
+    load.detach()
+
+
+async def test_an_application_without_asyncio_is_told_apart():
+    import sys
+
+    module = sys.modules.pop("asyncio.core")
+    try:
+        load = _load()
+        sample = Sample()
+        assert not load.read(sample)
+        assert (load.core, sample.tasks, sample.cpu_permille) == (None, None, None)
+        load.detach()
+    finally:
+        sys.modules["asyncio.core"] = module
+    assert load.read(sample)  # imported late
+    assert load.core is core
+    load.detach()
+
+
+def _run_main(load, period_ms=20):
+    """Run a main program that has three tasks; return what its end reads."""
+    found = []
+
+    async def main():
+        tasks = [asyncio.create_task(_nap(40)) for _ in range(2)]
+        await asyncio.sleep_ms(1)
+        _read(load, 1)
+        await asyncio.sleep_ms(20)
+        found.append(_read(load, period_ms))
+        for task in tasks:
+            await task
+
+    asyncio.run(main())
+    return found[0]
+
+
+def test_a_new_event_loop_at_any_moment_is_watched():
+    load = _load()
+    asyncio.new_event_loop()
+    load.attach()
+    for _ in range(3):
+        cpu, _, worst, tasks = _run_main(load)
+        assert tasks == 3
+        assert cpu < 500 and worst < 100, (cpu, worst)
+        asyncio.new_event_loop()
+    load.detach()
+
+
+def test_tasks_of_a_loop_that_was_given_up_are_not_counted_on():
+    load = _load()
+    load.attach()
+    left = []
+
+    async def main():
+        left.extend([asyncio.create_task(_nap(1000)) for _ in range(4)])
+        await asyncio.sleep_ms(1)
+        raise ValueError("on purpose")
+
+    try:
+        asyncio.run(main())
+    except ValueError:
+        pass
+    assert load.tasks == 4
+    asyncio.new_event_loop()
+    assert _run_main(load)[3] == 3
+    load.detach()
+
+
+async def test_tasks_are_known_in_a_new_loop_that_were_not_before():
+    task = asyncio.create_task(_nap(20))
+    load = _load()
+    load.attach()
+    assert load.tasks is None
+    old = core._io_queue
+    core._io_queue = core.IOQueue()
+    sample = Sample()
+    assert load.read(sample)
+    core._io_queue = old
+    assert sample.tasks == 0
+    load.detach()
+    del old.wait_io_event
+    await task
+
+
+async def test_a_queue_that_comes_back_is_not_waited_for_twice():
+    load = _load()
+    load.attach()
+    old = core._io_queue
+    core._io_queue = core.IOQueue()
+    load.attach()
+    core._io_queue = old
+    load.attach()
+    await asyncio.sleep_ms(2)  # a wrapper of a wrapper would never come back
+    load.detach()
+    assert "wait_io_event" not in old.__dict__
+
+
+def test_a_task_that_begins_after_detach_attaches_nothing():
+    load = _load()
+    load.attach()
+
+    async def main():
+        task = asyncio.create_task(_nap(1))
+        load.detach()
+        await task
+
+    asyncio.run(main())
+    assert load.core is None
+    assert "wait_io_event" not in core._io_queue.__dict__
+
+
+async def test_the_task_that_calls_is_known_in_its_thread_only():
+    load = _load()
+    assert load.current_task() is None
+    load.attach()
+    assert load.current_task() is None
+    load.enter_loop()
+    assert load.in_loop()
+    assert load.current_task() is core.cur_task
+    load._ident = lambda: 8
+    assert load.current_task() is None
     load.detach()

@@ -1,38 +1,67 @@
 # targets: unix frozen qemu
 """Locks: whether one is held is known, also where there are no threads."""
 
-from harness import no_heap
-from warden.threads import Locks, install
+from harness import no_heap, raises
+from warden.sensors.threads import Lock, install_threads, new_lock
 
 
 def _kinds():
-    """Return whether there are threads: both where there are, for no code asks the board then."""
-    return (False, True) if install().available else (False,)
+    """Return a lock of the port, and one of a port without threads."""
+    return (new_lock(), Lock())
 
 
-def test_it_is_known_whether_one_is_held():
-    for available in _kinds():
-        locks = Locks(available)
-        first, second, third = locks.lock(), locks.lock(), locks.lock()
+def test_a_lock_is_taken_and_given_back():
+    for lock in _kinds():
         with no_heap():
-            assert not locks.held()
-            first.acquire(1)
-            second.acquire(1)
-            assert locks.held()
-            second.release()
-            third.acquire(1)
-            assert locks.held()
-            third.release()
-            first.release()
-            assert not locks.held()
+            assert not lock.locked()
+            with lock:
+                assert lock.locked()
+                assert not lock.acquire(0)
+            assert not lock.locked()
+            assert lock.acquire(0)
+            lock.release()
+            assert lock.acquire()
+            lock.release()
+            assert not lock.locked()
 
 
-def test_a_gate_is_shut_to_the_second_and_none_of_the_locks():
-    for available in _kinds():
-        locks = Locks(available)
-        gate = locks.gate()
-        assert gate.acquire(0)
-        assert not gate.acquire(0)
-        assert not locks.held()
-        gate.release()
-        assert gate.acquire(0)
+def test_it_is_given_back_whatever_happens():
+    def fail():
+        with lock:
+            raise KeyboardInterrupt
+
+    for lock in _kinds():
+        raises(KeyboardInterrupt, fail)
+        assert not lock.locked()
+
+
+def test_waiting_inside_an_interrupts_callback_is_an_error_where_it_would_never_end():
+    lock = Lock()
+
+    def take():
+        with lock:
+            pass
+
+    with lock:
+        raises(RuntimeError, take)
+        assert lock.locked()
+    take()
+
+
+def test_it_is_known_whether_any_is_held():
+    threads = install_threads()
+    first, second = new_lock(), new_lock()
+    with no_heap():
+        assert not threads.any_lock_held()
+        with first:
+            assert threads.any_lock_held()
+            with second:
+                assert threads.any_lock_held()
+            assert threads.any_lock_held()
+        assert not threads.any_lock_held()
+
+
+def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
+    lock = new_lock()
+    lock.acquire()
+    assert not install_threads().any_lock_held()

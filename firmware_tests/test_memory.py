@@ -3,8 +3,8 @@
 from harness import no_heap
 from rig import FakeTicks
 from warden.clock import Clock
-from warden.memory import Memory
-from warden.sampler import Sampler
+from warden.sample import Sample
+from warden.sensors.memory import Memory
 
 _TOTAL = 100_000
 
@@ -20,6 +20,7 @@ class FakeHeap(FakeTicks):
         self.grows = False
         self.enabled = True
         self.collect_ms = 1
+        self.native = None  # the C module
 
     def heap_grows(self):
         return self.grows
@@ -33,28 +34,70 @@ class FakeHeap(FakeTicks):
         return self.used
 
     def native_heap(self):
-        return None
+        return self.native
 
     def collect(self):
         if self.enabled:
             self.used = self.live
             self.pass_ms(self.collect_ms)
+            if self.native is not None:
+                self.native.note_collection()
         return self.enabled
+
+
+class FakeModule:
+    """Stands in for the C module's heap(): so many slices make a pass. See docs/native.md."""
+
+    def __init__(self, heap, slices=3, counts=True):
+        self._heap = heap
+        self.slices = slices
+        self._counts = counts
+        self._collections = self._live = 0
+
+    def note_collection(self):
+        """Take note of what a collection left."""
+        if self._counts:
+            self._collections += 1
+            self._live = self._heap.used
+
+    def __call__(self, state, room):
+        whole = room == 0 or state[11] + 1 >= self.slices
+        if state[5] != self._collections:
+            whole = whole or state[11] > 0
+            state[5] = self._collections
+            state[9] = self._live
+            state[11] = 0
+        if not whole:
+            state[11] += 1
+            return False
+        state[0] = _TOTAL
+        state[1] = _TOTAL - self._heap.used
+        state[2] = state[1] // 2
+        state[11] = 0
+        return True
 
 
 def _memory(**changes):
     heap = FakeHeap()
     for name, value in changes.items():
         setattr(heap, name, value)
-    clock = Clock(heap.ticks_ms, heap.ticks_diff)
-    return heap, clock, Memory(heap, clock, Sampler().values)
+    clock = Clock(heap)
+    return heap, clock, Memory(heap, clock)
+
+
+def _native(**changes):
+    heap = FakeHeap()
+    heap.native = FakeModule(heap, **changes)
+    clock = Clock(heap)
+    return heap, clock, Memory(heap, clock)
 
 
 def _read(heap, clock, memory, used, pass_ms=1000):
     heap.used = used
     heap.pass_ms(pass_ms)
     clock.advance()
-    memory.read()
+    while not memory.scan():
+        pass
 
 
 def test_it_starts_with_a_true_figure():
@@ -146,9 +189,118 @@ def test_it_does_not_collect_where_the_application_forbids_it():
     assert (memory.collections, memory.live) == (0, 30_000)
 
 
-def test_it_allocates_nothing():
+def test_a_sample_gets_the_figures_and_says_when_live_becomes_known():
+    heap, clock, memory = _memory(enabled=False)
+    sample = Sample()
+    assert not memory.read(sample)  # unknown before, and now
+    assert (sample.total_bytes, sample.free_bytes) == (_TOTAL, _TOTAL - 50_000)
+    assert (sample.live_bytes, sample.largest_free_block_bytes) == (None, None)
+    heap.enabled = True
+    _read(heap, clock, memory, 50_000)
+    assert memory.read(sample)
+    assert sample.live_bytes == 20_000
+    assert not memory.read(sample)
+
+
+def test_what_is_asked_for_at_once_is_of_this_moment():
     heap, _, memory = _memory()
-    heap.used = 25_000
+    heap.used = 33_000
+    assert (memory.free_now(), memory.used_now()) == (_TOTAL - 33_000, 33_000)
+    assert memory.largest_now() is None
+
+
+def test_collections_wait_for_their_share_of_the_core():
+    heap, clock, memory = _memory(collect_ms=20)
+    assert memory.collect_in_ms() == 4000
+    assert memory.collect_in_ms(40) == 800
+    assert not memory.collect()
+    heap.pass_ms(3980)  # 20 have passed
+    clock.advance()
+    assert memory.collect_in_ms() == 0
+    assert memory.collect()
+    assert memory.collect(0)  # whatever it costs
+
+
+def test_the_time_of_collections_is_charged():
+    _, _, memory = _memory(collect_ms=20)
+    assert memory.spent_us == 20_000
+    memory.spent_us = 0
+    memory.collect(0)
+    assert memory.spent_us == 20_000
+
+
+def test_a_collection_of_seconds_stays_within_30_bits():
+    memory = _memory(collect_ms=30_000)[2]
+    assert memory.collect_in_ms() == 6_000_000
     with no_heap():
-        memory.read()
-        memory.read()
+        memory.collect_in_ms()
+
+
+# --- with the C module ----------------------------------------------------------------------------
+
+
+def test_figures_are_new_when_all_slices_are_read():
+    heap, _, memory = _native()
+    while not memory.scan():  # the collection at the start ended a pass
+        pass
+    heap.used = 23_000
+    assert not memory.scan()
+    assert not memory.scan()
+    assert memory.used == 20_000
+    assert memory.scan()
+    assert (memory.used, memory.free) == (23_000, _TOTAL - 23_000)
+    assert memory.largest == (_TOTAL - 23_000) // 2
+
+
+def test_to_look_at_once_leaves_the_slices_alone():
+    heap, _, memory = _native()
+    while not memory.scan():
+        pass
+    heap.used = 23_000
+    assert not memory.scan()
+    assert (memory.free_now(), memory.used_now()) == (_TOTAL - 23_000, 23_000)
+    assert memory.largest_now() == (_TOTAL - 23_000) // 2
+    assert not memory.scan()
+    assert memory.scan()
+
+
+def test_a_collection_of_the_runtime_is_counted_and_what_it_left_is_live():
+    heap, clock, memory = _native()
+    collections = memory.collections
+    heap.used = 24_000
+    heap.native.note_collection()
+    _read(heap, clock, memory, 26_000)
+    assert (memory.live, memory.collections) == (24_000, collections + 1)
+    heap.used = 25_000
+    heap.native.note_collection()
+    memory.used_now()
+    assert memory.collections == collections + 2
+
+
+def test_a_drop_is_no_collection_where_they_are_counted():
+    heap, clock, memory = _native()
+    _read(heap, clock, memory, 31_000)
+    _read(heap, clock, memory, 24_000)
+    assert memory.live == 20_000
+
+
+def test_a_module_that_sees_no_collections_is_as_none():
+    heap, clock, memory = _native(counts=False)
+    assert (memory.live, memory.collections) == (20_000, 1)
+    _read(heap, clock, memory, 31_000)
+    _read(heap, clock, memory, 24_000)
+    assert (memory.live, memory.collections) == (24_000, 1)
+
+
+def test_it_allocates_nothing():
+    for heap, _, memory in (_memory(), _native(), _memory(grows=True)):
+        sample = Sample()
+        heap.used = 25_000
+        with no_heap():
+            while not memory.scan():
+                pass
+            memory.read(sample)
+            memory.scan()
+            memory.used_now()
+            memory.free_now()
+            memory.largest_now()

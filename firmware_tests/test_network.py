@@ -6,24 +6,30 @@ import select
 import socket
 import sys
 
+from harness import no_heap
 from rig import free_port
-from warden.network import Network, install
-
-_UNKNOWN = -0x40000000
-
-
-def _figures(network):
-    return tuple([None if word == _UNKNOWN else word for word in network.words])
+from warden.sample import Sample
+from warden.sensors.network import Network, install_network
 
 
-def _signal(network):
-    """Return whether it is connected, and how strong the signal is."""
-    return _figures(network)[:2]
+def _read(network, s):
+    """Have it read with a sample at this uptime; return whether others are known, and the sample.
+
+    The same sample each time, as the agent has it.
+    """
+    _sample.uptime_s = s
+    changed = network.read(_sample)
+    return changed, (_sample.connected, _sample.rssi_dbm)
+
+
+_sample = Sample()
 
 
 def _bytes(network):
-    """Return the bytes sent and received."""
-    return _figures(network)[2:]
+    """Return the bytes sent and received, as a sample has them."""
+    sample = Sample()
+    network.read(sample)
+    return sample.sent_bytes, sample.received_bytes
 
 
 def _pair(network):
@@ -61,7 +67,7 @@ def test_bytes_are_counted_both_ways():
 def test_counts_begin_anew_before_they_would_have_to_be_allocated():
     network = Network()
     near, far = _pair(network)
-    network.words[2] = network.words[3] = (1 << 30) - 3
+    network.sent = network.received = (1 << 30) - 3
     near.send(b"12345")
     far.send(b"1234567")
     assert near.recv(7) == b"1234567"
@@ -118,6 +124,9 @@ class FakeWlan:
             return self.strength
         return 0
 
+    def fail(self):
+        raise OSError(5)
+
 
 class FakeNetworkModule:
     WLAN = FakeWlan
@@ -127,9 +136,10 @@ class FakeNetworkModule:
 
 def _with_fake_module():
     sys.modules["network"] = FakeNetworkModule()
-    network = install()
+    network = install_network()
     assert network.available
-    assert install() is network  # a second agent finds the first one's
+    assert install_network() is network  # a second agent finds the first one's
+    _sample.__init__()
     return network
 
 
@@ -139,29 +149,45 @@ def test_a_wlan_made_later_is_found_and_read():
 
     access_point = module.WLAN(module.AP_IF)
     assert network.wlan is None
+    assert _read(network, 0) == (False, (None, None))
     wlan = module.WLAN(module.STA_IF)
     assert isinstance(wlan, FakeWlan) and access_point is not wlan
     assert module.WLAN.IF_STA == 0
-    network.read()
-    assert _signal(network) == (0, None)
+    assert _read(network, 1) == (True, (0, None))
     wlan.connected = True
-    network.read()
-    assert _signal(network) == (1, -61)
+    assert _read(network, 10) == (False, (0, None))  # it asks the radio every ten seconds
+    assert _read(network, 11) == (True, (1, -61))
+    assert _read(network, 21) == (False, (1, -61))
     wlan.strength = None
-    network.read()
-    assert _signal(network) == (1, None)
+    assert _read(network, 31) == (True, (1, None))
+    wlan.connected = None
+    wlan.isconnected = wlan.fail
+    assert _read(network, 41) == (True, (None, None))
+    del sys.modules["network"]
+
+
+def test_reading_allocates_nothing():
+    network = _with_fake_module()
+    network.wlan = FakeWlan()
+    network.wlan.connected = True
+    with no_heap():
+        network.read(_sample)
+        _sample.uptime_s = 20
+        network.read(_sample)
+    assert _sample.rssi_dbm == -61
     del sys.modules["network"]
 
 
 def test_no_radio_is_started_by_looking():
     network = _with_fake_module()
-    network.read()
-    assert (network.wlan, _signal(network)) == (None, (None, None))
+    assert _read(network, 0) == (False, (None, None))
+    assert network.wlan is None
     del sys.modules["network"]
 
 
 def test_without_the_module_nothing_is_claimed():
-    network = install()
+    network = install_network()
     assert not network.available
-    network.read()
-    assert (_signal(network), _bytes(network)) == ((None, None), (None, None))
+    _sample.__init__()
+    assert _read(network, 0) == (False, (None, None))
+    assert _bytes(network) == (None, None)

@@ -1,8 +1,10 @@
 """Mounts are scanned seldom, more seldom where it takes long, and only what changed is told."""
 
+from harness import no_heap
 from rig import FakeTicks
 from warden.clock import Clock
-from warden.storage import Storage
+from warden.sample import Sample
+from warden.sensors.storage import Storage, shift_for
 
 
 class FakeDisks(FakeTicks):
@@ -18,38 +20,53 @@ class FakeDisks(FakeTicks):
 
     def statvfs(self, mount):
         self.pass_ms(self.scan_ms)
+        if self.disks[mount] == "fails":
+            raise ValueError("a driver that somebody wrote")
         return self.disks[mount]
 
 
 def _storage():
     disks = FakeDisks()
-    clock = Clock(disks.ticks_ms, disks.ticks_diff)
+    clock = Clock(disks)
     return disks, clock, Storage(disks, clock)
+
+
+def _scan(storage):
+    """Have it scan now; return the bits of the rows that changed."""
+    storage.due_s = 0
+    storage.read(Sample())
+    return storage.changed_rows
+
+
+def _is_due(storage):
+    """Have it read; tell whether it scanned."""
+    storage.read(Sample())
+    return storage.spent_us > 0
 
 
 def test_a_row_holds_what_statvfs_says_in_blocks():
     _, _, storage = _storage()
-    assert storage.read() == 1
-    assert storage.rows == [["/", 4096, 100, 60, 50]]
+    assert _scan(storage) == 1
+    assert storage.rows == [("/", 4096, 100, 60, 50)]
 
 
 def test_only_what_changed_is_marked():
     disks, _, storage = _storage()
     disks.disks["/sd"] = (512, 0, 1000, 900, 900, 0, 0, 0, 0, 255)
-    assert storage.read() == 0b11
+    assert _scan(storage) == 0b11
     assert storage.rows[1][1] == 512  # f_frsize of 0: a FAT driver of old
-    assert storage.read() == 0
+    assert _scan(storage) == 0
     disks.disks["/sd"] = (512, 0, 1000, 800, 800, 0, 0, 0, 0, 255)
-    assert storage.read() == 0b10
+    assert _scan(storage) == 0b10
     del disks.disks["/sd"]
-    assert storage.read() == 0b01
+    assert _scan(storage) == 0b01
 
 
 def test_nothing_mounted_is_one_row_that_says_so():
     disks, _, storage = _storage()
-    storage.read()
+    _scan(storage)
     disks.disks = {}
-    assert storage.read() == 1
+    assert _scan(storage) == 1
     assert storage.rows == []
 
 
@@ -57,37 +74,91 @@ def test_what_tells_nothing_is_left_out():
     disks, _, storage = _storage()
     disks.disks["/rom"] = None
     disks.disks["/empty"] = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    storage.read()
+    _scan(storage)
     assert [row[0] for row in storage.rows] == ["/"]
+
+
+def test_what_makes_no_sense_is_left_out():
+    disks, _, storage = _storage()
+    for number, stat in enumerate(
+        (
+            (4096, 4096, 100, 101, 50),  # more free blocks than there are
+            (4096, 4096, 100, 60, 61),
+            (4096, 4096, 100, -1, -1),
+            (4096, 4096, -100, -60, -60),
+            (-4096, -4096, 100, 60, 50),
+            (4096, 4096, 1 << 60, 60, 50),
+            (1 << 40, 1 << 40, 100, 60, 50),
+            (0, 0, 100, 60, 50),
+            (4096, 4096),
+            (4096, 4096, None, None, None),
+            "fails",
+        )
+    ):
+        disks.disks["/" + str(number)] = stat
+    assert _scan(storage) == 1
+    assert storage.rows == [("/", 4096, 100, 60, 50)]
+
+
+def test_the_sample_has_the_first_mount():
+    disks, _, storage = _storage()
+    sample = Sample()
+    assert storage.read(sample)  # known now
+    assert (sample.storage_permille, sample.storage_used, storage.limit) == (400, 40, 100)
+    disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
+    storage.due_s = 0
+    assert not storage.read(sample)
+    assert (sample.storage_permille, sample.storage_used) == (700, 700_000 >> 4)
+    assert storage.limit == 1_000_000 >> 4
+    disks.disks = {}
+    storage.due_s = 0
+    assert storage.read(sample)
+    assert (sample.storage_permille, sample.storage_used, storage.limit) == (None, None, None)
+
+
+def test_a_scale_is_the_finest_that_16_bits_hold():
+    for total in (0, 1, 65_534, 65_535, 131_069, 131_070, 200_000_000, 1 << 32):
+        shift = shift_for(total)
+        assert total >> shift <= 65_534
+        assert shift == 0 or total >> shift - 1 > 65_534
+
+
+def test_between_two_scans_nothing_is_allocated():
+    _, _, storage = _storage()
+    sample = Sample()
+    storage.read(sample)
+    with no_heap():
+        assert not storage.read(sample)
+    assert (storage.changed_rows, storage.spent_us) == (0, 0)
 
 
 def test_the_table_has_a_fixed_size():
     disks, _, storage = _storage()
     for number in range(9):
         disks.disks["/" + str(number)] = disks.disks["/"]
-    assert storage.read() == 0b1111
+    assert _scan(storage) == 0b1111
     assert len(storage.rows) == 4
 
 
 def test_a_quick_scan_comes_once_a_minute():
     disks, clock, storage = _storage()
-    storage.read()
+    _scan(storage)
     for _ in range(59):
         disks.pass_ms(1000)
         clock.advance()
-        assert not storage.due()
+        assert not _is_due(storage)
     disks.pass_ms(1000)
     clock.advance()
-    assert storage.due()
+    assert _is_due(storage)
 
 
 def test_a_scan_that_takes_seconds_comes_seldom():
     disks, clock, storage = _storage()
     disks.scan_ms = 2000
-    storage.read()
+    _scan(storage)
     disks.pass_ms(900_000)
     clock.advance()
-    assert not storage.due()
+    assert not _is_due(storage)
     disks.pass_ms(100_000)
     clock.advance()
-    assert storage.due()
+    assert _is_due(storage)

@@ -4,7 +4,9 @@
 import sys
 import time
 
-from warden.threads import Threads
+from harness import no_heap
+from warden.sample import Sample
+from warden.sensors.threads import Threads, install_threads
 
 
 def _wait_for(condition):
@@ -17,9 +19,7 @@ def _wait_for(condition):
 def _installed():
     """Return a fresh counter over the real `_thread`, and what was in sys.modules before."""
     before = sys.modules.pop("_thread", None)
-    threads = Threads()
-    assert threads.available
-    return threads, before
+    return Threads(), before
 
 
 def _restore(before):
@@ -122,6 +122,34 @@ def test_an_application_that_was_first_is_told_apart():
 
     before = sys.modules.get("_thread")
     sys.modules["_thread"] = _thread
-    assert Threads().early
-    if before is None:
-        del sys.modules["_thread"]
+    threads = Threads()
+    sample = Sample()
+    threads.read(sample)
+    assert threads.early and sample.threads is None
+    _restore(before)
+
+
+def test_a_second_agent_finds_the_counter_of_the_first():
+    threads, before = _installed()
+    assert install_threads() is threads
+    _restore(before)
+
+
+def test_a_sample_gets_the_count_and_allocates_nothing():
+    threads, before = _installed()
+    sample = Sample()
+    with no_heap():
+        assert not threads.read(sample)
+    assert sample.threads == 1
+    _restore(before)
+
+
+def test_threads_are_told_apart():
+    threads, before = _installed()
+    import _thread
+
+    found = []
+    _thread.start_new_thread(lambda: found.append(threads.ident()), ())
+    _wait_for(lambda: found)
+    assert found[0] != threads.ident() == _thread.get_ident()
+    _restore(before)

@@ -62,18 +62,17 @@ class Tier:
 
     def _close_metric(self, metric, at):
         gathered = self.open[metric]
-        least = mean = greatest = _NO_VALUE
-        if gathered.count:
-            least = gathered.least
-            greatest = gathered.greatest
-            mean = gathered.sum // gathered.count
-            gathered.count = 0
-            if self.longer is not None:
-                self.longer.open[metric].add(least, mean, greatest)
         ring = self.ring
-        ring[at] = least
+        if not gathered.count:
+            ring[at] = ring[at + 1] = ring[at + 2] = _NO_VALUE
+            return
+        mean = gathered.sum // gathered.count
+        gathered.count = 0
+        ring[at] = gathered.least
         ring[at + 1] = mean
-        ring[at + 2] = greatest
+        ring[at + 2] = gathered.greatest
+        if self.longer is not None:
+            self.longer.open[metric].add(gathered.least, mean, gathered.greatest)
 
     def open_at(self, number):
         """Open the slot of this number; those that were passed over have no value."""

@@ -26,7 +26,7 @@ class Forecast:
     def __init__(self, history, metric):
         self.due_s = 0
         self._tiers = history.tiers
-        self._mean = 3 * metric + _MEAN  # its place in a slot
+        self._place = 3 * metric + _MEAN  # of its mean in a slot
         self._points = [0] * _POINTS  # means, the newest first
         self._next = [0, 0]  # the slot with which each tier is looked at again
         self._found = [None, None]  # the seconds that were found
@@ -49,50 +49,66 @@ class Forecast:
         return soonest
 
     def _seconds_by(self, tier, limit):
-        """Return the seconds as a tier has them."""
+        """Return the seconds as the slots of a tier have it."""
         count = self._read_points(tier)
         if count < _MIN_POINTS:
             return None
-        points = self._points
         third = count // 3
-        rise = 0
-        for newer in range(third):
-            rise += points[newer] - points[count - 1 - newer]
-        if rise <= 0 or not self._rises(count):
+        rise = self._rise(third, count)
+        if rise <= 0 or not self._is_clear(count):
             return None
-        left = max(0, limit - points[0])
-        return left * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
+        limit = max(0, limit - self._points[0])  # what is left
+        return limit * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
+
+    def _rise(self, third, count):
+        """Return by how much the newest third of the points is above the oldest, in all."""
+        rise = 0
+        while third > 0:
+            third -= 1
+            count -= 1
+            rise += self._points[third] - self._points[count]
+        return rise
 
     def _read_points(self, tier):
-        """Put the means of five slots each into the points; return how many there are.
+        """Fill in the points from a tier's closed slots; return how many there are.
 
         They end with five slots that have no value.
         """
-        ring = tier.ring
         slot = tier.number
         for count in range(_POINTS):
-            total = filled = 0
-            for _ in range(_SLOTS_A_POINT):
-                slot -= 1
-                figure = ring[tier.begin + slot % tier.slots * _SLOT + self._mean]
-                if figure != _NO_VALUE:
-                    total += figure
-                    filled += 1
-            if not filled:
+            mean = self._mean_before(slot, tier)
+            if mean is None:
                 return count
-            self._points[count] = total // filled
+            self._points[count] = mean
+            slot -= _SLOTS_A_POINT
         return _POINTS
 
-    def _rises(self, count):
-        """Tell whether so many points rise more clearly than chance has it."""
-        points = self._points
+    def _mean_before(self, slot, tier):
+        """Return the mean of the five slots before this one, None if they have no value."""
+        total = filled = 0
+        first = slot - _SLOTS_A_POINT
+        while slot > first:
+            slot -= 1
+            figure = tier.ring[tier.begin + slot % tier.slots * _SLOT + self._place]
+            if figure != _NO_VALUE:
+                total += figure
+                filled += 1
+        return total // filled if filled else None
+
+    def _is_clear(self, count):
+        """Tell whether so many points rise more clearly than by chance."""
         s = 0
         for newer in range(count):
-            figure = points[newer]
-            for older in range(newer + 1, count):
-                other = points[older]
-                if figure > other:
-                    s += 1
-                elif figure < other:
-                    s -= 1
+            s += self._score(newer, count)
         return s >= _LEAST_S[count - _MIN_POINTS]
+
+    def _score(self, newer, count):
+        """Return how many points before this one are lower, less those that are higher."""
+        points = self._points
+        score = 0
+        for older in range(newer + 1, count):
+            if points[older] < points[newer]:
+                score += 1
+            elif points[older] > points[newer]:
+                score -= 1
+        return score

@@ -51,9 +51,8 @@ class Capabilities:
         """Bring the reasons up to now; return whether one changed. Allocates nothing."""
         self._changed = False
         agent = self._agent
-        memory = agent.memory
-        self._set(_PLACE_LIVE_MEMORY, memory.live is not None, _NO_COLLECTION)
-        self._set(_PLACE_LARGEST_FREE_BLOCK, memory.largest is not None, _NO_NATIVE)
+        self._set(_PLACE_LIVE_MEMORY, agent.memory.live is not None, _NO_COLLECTION)
+        self._set(_PLACE_LARGEST_FREE_BLOCK, agent.memory.largest is not None, _NO_NATIVE)
         load = agent.load
         watched = load.core is not None
         self._set(_PLACE_CPU, watched, _NO_ASYNCIO)

@@ -28,6 +28,7 @@ class Load:
     def __init__(self, board, ident):
         self.core = None
         self.tasks = None  # how many run, None if not all were seen
+        self.on_create = None  # called before each task that the application starts
         self._ident = ident  # of the calling thread
         self._loop_thread = None
         self._ticks_us = board.ticks_us
@@ -113,7 +114,9 @@ class Load:
     # --- tasks ----------------------------------------------------------------------------------
 
     def create_task(self, coro):
-        """Start a task as `asyncio.create_task` does; it counts."""
+        """Start a task as `asyncio.create_task` does; it counts. `asyncio.run` calls this, too."""
+        if self.on_create is not None:
+            self.on_create()
         if hasattr(coro, "send"):
             coro = self.counted(coro)
         return self._create_task(coro)
@@ -166,10 +169,10 @@ class Load:
             sample.loop_lag_worst_ms = (max(step, self._worst_us) + 500) // 1000
             if self._squares < _MAX_SQUARES:
                 # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
-                lag_us = self._squares // period_ms * 4 // 125 * 64
-                sample.loop_lag_ms = (lag_us + 500) // 1000
+                sample.loop_lag_ms = (self._squares // period_ms * 4 // 125 * 64 + 500) // 1000
         sample.tasks = self.tasks
         self._idle_us = self._worst_us = self._squares = 0
-        changed = self._changed
+        if not self._changed:
+            return False
         self._changed = False
-        return changed
+        return True
