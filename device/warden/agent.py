@@ -1,313 +1,282 @@
-"""The agent: the one place where the parts are made and joined."""
+"""The agent: the one place where the parts are made and joined, and the one order of a turn.
 
-from array import array
+listen → enforce → sample → send. Nothing that a host sends changes whether the middle two are done.
+"""
 
 from micropython import const
 
-from warden.capabilities import Capabilities
-from warden.clock import Clock, mask_of
+from warden.clock import Clock
+from warden.governor import Governor
 from warden.history import History
-from warden.host_session import Session
-from warden.limits import check_budget, want
-from warden.load import Load
-from warden.memory import Memory
-from warden.network import install as _watch_network
-from warden.sample_table import Sample
-from warden.sampler import Sampler
-from warden.storage import Storage
-from warden.tables import Hello, StorageTable
-from warden.threads import Locks
-from warden.threads import install as _count_threads
+from warden.sample import Sample
+from warden.sensors.capabilities import Capabilities
+from warden.sensors.load import Load
+from warden.sensors.memory import Memory
+from warden.sensors.network import install_network
+from warden.sensors.storage import Storage
+from warden.sensors.threads import import_lock, install_threads, new_lock
+from warden.session import HostSession
+from warden.tables import HelloTable, SampleTable, StorageTable
 from warden.uplink import Uplink
-from warden_schema.loops import turn as _turn
 
-VERSION = "0.1.0"
-
-_MIN_INTERVAL_MS = const(20)
-_MAX_INTERVAL_MS = const(600_000)
-
-_DUE = const(b"\x01")  # in the clock's news
-_SAMPLE_PLACE = const(23)  # the sample's place there, behind all tables
-
-_BUSY_MS = const(10)
-_NEXT_MS = const(2)
-
-# In the sample's words.
-_INTERVAL_MS = const(2)
-_FAULTS = const(21)
-_COST_US = const(30)
-_BUDGET = const(31)
-_WANTED = const(32)
-_DUE_S = const(40)
-_DUE_MS = const(41)
-_LEFT_MS = const(42)
-_SPENT_US = const(43)
+_BUSY_MS = const(10)  # until a poll is tried again that another thread is at
+_SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
+_AFTER_FAULT_MS = const(1000)
+_MAX_WAIT_MS = const(60_000)
+_LATE_MS = const(1000)  # beyond two intervals, after which a sample that is late makes an event
+_IDLE_POLLS = const(16)  # that calibrate what one costs
+_MAX_IDLE_US = const(2000)  # and these: so that nothing exceeds 30 bits
+_MAX_IDLE_POLLS = const(500_000)
+_STUCK_MS = const(5000)
 
 
-# What a step works on: see `plain.turn`.
-_STEPPING = const(0)
-_BEGAN = const(1)
-_RESTED = const(3)
-_REST_US = const(4)
-_MASK = const(5)
-_BUSY_US = const(8)
-_WORDS = const(10)
+def _never():
+    """Stand for a link's readable() where there is no link."""
+    return False
 
 
-def _nothing():
-    """Make the locks that nobody needs without threads; tell nobody."""
-
-
-def _bind(instance, names):
-    """Have these methods be found in the instance: in an eighth of the time that a class takes."""
-    for name in names.split():
-        setattr(instance, name, getattr(instance, name))
-
-
-def _read_nothing(_chunk):
-    """Read no link."""
-    return 0
+def _always():
+    """Stand for the readable() of a link that cannot tell."""
+    return True
 
 
 class Agent:
-    """Samples, keeps, tells. `step()` does what is due and returns the ms until it is again.
+    """Measures, decides and sends; `poll()` does what is due.
 
-    board: what `hal.detect()` gives; interval_ms: between samples; link: or None; limits: of the
-    policy, in the order of ids.LIMITS_SET; budget_permille: of the core, for the agent itself.
+    board: what `board.detect()` gives; link: or None; limits: the four of ids.LIMITS_SET, None for
+    an agent that only watches.
     """
 
-    def __init__(
-        self, board, interval_ms, link, limits=(4, 300_000, 100, 5000), budget_permille=10
-    ):
-        self._board = board
-        self._limits = limits
-        self.policy = None  # made when it is first asked for
-        self.sleep_ms = board.sleep_ms
-        self.ticks_us = board.ticks_us
-        self.ticks_diff = board.ticks_diff
-        self.threads = _count_threads()
-        self.locks = Locks(self.threads.available)
-        new_gate = new_lock = _nothing
-        if self.threads.available:
-            new_gate, new_lock = self.locks.gate, self.locks.lock
-        self.clock = Clock(board.ticks_ms, board.ticks_diff, new_gate(), new_lock())
-        self.network = _watch_network()
-        self.network_words = self.network.words
-        self.thread_words = self.threads.words
-        self.news = self.clock.news
-        self.resting = array("i", [0] * _WORDS)
-        self.resting[_MASK] = mask_of(board.ticks_diff)
-        self._lock = new_gate()
-        self.read = _read_nothing
-        self.chunk = None
-        self._making = self.locks.lock()
-        self.sampler = Sampler()
-        self.values = values = self.sampler.values
-        values[_BUDGET] = check_budget(budget_permille)
-        self.memory = Memory(board, self.clock, values)
-        self.load = Load(board, values, self.threads.ident)
-        self.storage = Storage(board, self.clock)
-        self.storage.read()
-        self.history = History(values)
+    def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
+        self.board = board
+        self._ticks_ms = board.ticks_ms
+        self._ticks_us = board.ticks_us
+        self._ticks_diff = board.ticks_diff
+        self._polling = new_lock()
+        self.governor = Governor(interval_ms, budget_permille)
+        self.clock = clock = Clock(board)
+        self.sample = sample = Sample()
+        self.threads = install_threads()
+        self.network = install_network()
+        self.load = Load(board, self.threads.ident)
+        self.memory = Memory(board, clock)
+        self.storage = Storage(board, clock)
+        self._sensors = (self.load, self.threads, self.network, self.storage, self.memory)
+        self.history = History(self.memory.total)
         self.boot_id = board.random_30()
-        self.sample = Sample(values)
-        self.identity = board.identity() + (VERSION,)
+        self.identity = board.identity()
         self.capabilities = Capabilities(self)
-        self.faults = values[_FAULTS] = 0  # exceptions inside the agent itself
+        self.faults = 0  # exceptions inside the agent itself
+        self._due_s = self._due_ms = 0  # when the next sample is
+        self._polled = board.ticks_ms()  # in ticks, when it ran last
+        self._rest_ms = 0  # from then on nothing is due,
+        self._listen_ms = 0  # and the link is not read
+        self._poller = None  # the thread that polls, and
+        self._poll_began = 0  # since when
+        self._idle_polls = 0
+        self._idle_us = 0  # what so many as _IDLE_POLLS cost
+        self.policy = None
         self.link = link
-        self.uplink = self.session = None
-        self._put_off = False  # what is due to be told, for one turn
-        self._worked = False  # whether something was done that the application may hear of
+        self.session = self.uplink = None
+        self._readable = _never
         if link is not None:
             self._open_session(link)
-        self.sampler.join(self)
-        self.turn = self._turn if self._lock is None else self._turn_alone
-        self.deliver = self._deliver if self._lock is None else self._deliver_later
-        _bind(self, "enforce tell_later pump answer")
-        _bind(self.load, "read")
-        _bind(self.clock, "advance left_ms")
-        self.start_monitoring(interval_ms)
-        self.step()  # so that there is something to tell from the first moment
-        values[_COST_US] = -1  # the first sample makes what later ones find made
+        if limits is not None:
+            from warden.policy.policy import Policy
+
+            self.policy = Policy(self, limits)
+            if self.session is not None:
+                self.session.tables += self.policy.tables
+        self.poll()  # so that there are figures from the first moment
+        self.governor.spent_us = self.governor.sample_us = 0  # later ones find all of it made
+        self._calibrate()
 
     def _open_session(self, link):
+        clock = self.clock
         self.uplink = Uplink(link)
-        tables = [
-            Hello(self.boot_id, self.identity, self.capabilities.reasons),
-            StorageTable(self.storage),
-        ]
-        self._hello, self._storage_table = tables
-        self.session = Session(
-            link,
+        self._hello_table = HelloTable(clock, self.boot_id, self.identity, self.capabilities)
+        self._storage_table = StorageTable(clock, self.storage)
+        self.session = HostSession(
             self.uplink,
-            self.clock,
+            clock,
             self.sample,
-            tables,
-            self._handler_of,
-            self._host,
+            SampleTable(clock, self.sample),
+            [self._hello_table, self._storage_table],
+            self._find_handler,
+            self._on_host,
         )
-        self.read = link.read  # a bound method is an object: made once
-        self.chunk = self.session.chunk
+        self._readable = getattr(link, "readable", _always)
+
+    def _find_handler(self, operation):
+        """Return what carries out a host's request; loaded at the first one."""
+        with import_lock:
+            from warden.requests import RequestHandlers
+        self.session.find_handler = RequestHandlers(self).find
+        return self.session.find_handler(operation)
+
+    def _on_host(self, host_id, how):
+        if self.policy is not None:
+            self.policy.on_host(host_id, how)
 
     def close(self):
         """Leave everything as it was found."""
-        want(self.values, 0)
+        self.stop_monitoring()
         self.load.detach()
         if self.link is not None:
             self.link.close()
 
-    # --- running --------------------------------------------------------------------------------
+    # --- a turn ---------------------------------------------------------------------------------
 
-    # What follows runs all the time. A call whose frame (arguments, variables, and what is on its
-    # stack) is larger than eleven words has it from the heap (py/objfun.c, VM_MAX_STATE_ON_STACK):
-    # none of these is. firmware_tests/test_full_tables.py would count a collection.
+    def poll(self):
+        """Do what is due; return the milliseconds until there is more.
 
-    def step(self, listen=False):
-        """Take a sample if it is time, and send what is due; return the ms until the next.
-
-        listen: read the link first. Never raises, never waits, allocates nothing in steady state.
-        Mostly nothing is due, which one call of machine code finds out: `turn(listen)`, which is
-        the same for those who call it all the time.
+        Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
+        is found out before a lock is taken or time is measured.
         """
-        return self.turn(listen)
-
-    def _turn_alone(self, listen):
-        """Do so where there are threads."""
-        if not self._lock.acquire(0):
-            return _BUSY_MS  # another thread is at it
-        try:  # at once: Ctrl-C must not leave it locked
-            # It becomes the ms: with one variable more the frame would be too large.
-            listen = self._turn(listen)
-        finally:
-            self._lock.release()
-        if self._worked:
-            self._worked = False
+        now = self._ticks_ms()
+        passed = self._ticks_diff(now, self._polled)
+        if passed < self._rest_ms and not self.clock.wake:
+            if passed < self._listen_ms or not self._readable():
+                self._idle_polls += 1
+                return self._rest_ms - passed
+        began = self._ticks_us()
+        taken = False
+        left = _AFTER_FAULT_MS
+        try:
+            taken = self._polling.acquire(0)
+            if not taken:
+                if not self._is_stuck(now):
+                    return _BUSY_MS
+                taken = True
+            self._poller = self.threads.ident()
+            self._poll_began = now
+            left = self._run(now)
+        except Exception:
+            self.faults += 1
+            self.sample.faults = self.faults
+        finally:  # Ctrl-C, too
+            if taken:
+                self._rest_ms = left
+                self.governor.spent_us += self._ticks_diff(self._ticks_us(), began)
+                self._polling.release()
+        if self.policy is not None:
             self._deliver()
-        return listen
-
-    _turn = _turn
-
-    def failed(self):
-        """Count an exception inside the agent; return the ms until it tries again, negative."""
-        resting = self.resting
-        resting[_STEPPING] = 0  # before anything that Ctrl-C may come into
-        resting[_BUSY_US] += self.ticks_us() - resting[_BEGAN] & resting[_MASK]
-        self.values[_SPENT_US] = 0
-        self._fault()
-        return -1000
-
-    def _fault(self):
-        self.faults += 1
-        self.values[_FAULTS] = self.faults
-
-    def enforce(self):
-        """End what is over its time; return the ms until something is."""
-        self.policy.tick()
-        return self.clock.left_ms()
-
-    def tell_later(self):
-        """Have a new sample told by the session's pump(); return the ms until then, -1: now."""
-        session = self.session
-        if session is None or not session.host_id:
-            self.sample.renew(False)
-            return -1
-        self.sample.renew(True)
-        if self._put_off or self.news.find(_DUE, 1, _SAMPLE_PLACE) < 0:
-            return -1
-        self._put_off = True  # lest the application wait for a sample and rows at once
-        self.news[0] = 1
-        return _NEXT_MS
-
-    def pump(self):
-        """Tell a host what is due; return the ms until there is more, 0 for nothing."""
-        self._put_off = False
-        return 0 if self.session is None else self.session.pump()
-
-    def answer(self, left):
-        """Tell what the host that was heard waits for; return the µs until there is more to do."""
-        again = self.session.pump()
-        if again and again * 1000 < left:
-            resting = self.resting
-            resting[_RESTED] = resting[_BEGAN]
-            resting[_REST_US] = left = again * 1000
         return left
 
-    def hurry(self):
-        """Have the next sample as soon as was asked for; return the ms until then.
+    def _is_stuck(self, now):
+        """Tell whether Ctrl-C left this thread's poll locked: no poll takes that long."""
+        passed = self._ticks_diff(now, self._poll_began)
+        return self._poller == self.threads.ident() and passed > _STUCK_MS
 
-        To look in time matters more than the budget now.
-        """
-        values = self.values
-        left = min(values[_LEFT_MS], values[_WANTED])
-        ms = self.clock.ms + left
-        values[_DUE_S] = self.clock.s + ms // 1000
-        values[_DUE_MS] = ms % 1000
+    def _run(self, now):
+        """Listen, enforce, sample, send; return the ms until there is more."""
+        clock = self.clock
+        governor = self.governor
+        memory = self.memory
+        clock.advance()
+        clock.wake = False
+        governor.refill_host(self._ticks_diff(now, self._polled))
+        self._polled = now
+        self._rest_ms = 0  # should this fail
+        left = _MAX_WAIT_MS
+        if self.session is not None:
+            left = self._listen()
+        if self.policy is not None:
+            left = min(left, self.policy.run_due())
+        began = self._ticks_us()
+        sampled = False
+        if governor.interval_ms:
+            until = clock.left_ms(self._due_s, self._due_ms)
+            if until <= 0:
+                if memory.scan():
+                    self._take_sample(-until)
+                    sampled = True
+                    until = clock.left_ms(self._due_s, self._due_ms)
+                else:
+                    until = _SLICE_PAUSE_MS
+            left = min(left, max(0, until))
+        if self.session is not None:
+            # Rows wait for a turn without a sample, and while a host has had its share.
+            until = self.session.pump(not sampled and governor.host_us > 0)
+            if until is not None:
+                left = min(left, max(until, governor.host_wait_ms()))
+        took = self._ticks_diff(self._ticks_us(), began)
+        if sampled:
+            # Collections and scans of the storage have budgets of their own.
+            governor.sample_us += took - memory.spent_us - self.storage.spent_us
+            memory.spent_us = 0
+        else:
+            governor.charge_host(took)
         return left
 
-    def _deliver_later(self):
-        """Have that done when the lock is released."""
-        self._worked = True
+    def _listen(self):
+        """Read the link, unless a host has had its share; return the ms until it is read again."""
+        governor = self.governor
+        if governor.host_us > 0:
+            began = self._ticks_us()
+            self.session.process_input()
+            governor.charge_host(self._ticks_diff(self._ticks_us(), began))
+        self._listen_ms = governor.host_wait_ms()
+        return self._listen_ms or _MAX_WAIT_MS
+
+    def is_throttled(self):
+        """Tell whether a host has had its share of the core."""
+        return self._listen_ms > 0
+
+    def late_ms(self):
+        """Return the milliseconds since something is due that nobody has polled for."""
+        return self._ticks_diff(self._ticks_ms(), self._polled) - self._rest_ms
 
     def _deliver(self):
         """Let the application's own code hear of what happened."""
-        if self.policy is not None:
-            try:
-                self.policy.deliver()
-            except Exception:
-                self._fault()
-
-    def decide(self):
-        """Return the policy; imported and made at the first call."""
-        self._making.acquire(1)
         try:
-            if self.policy is None:
-                from warden.policy import Policy
+            self.policy.deliver()
+        except Exception:
+            self.faults += 1
+            self.sample.faults = self.faults
 
-                self.policy = Policy(self, self._board, self._limits)
-                self.news[0] = 1  # from now on there are ends in time
-                if self._heard():
-                    self._tell_of_policy()
-            return self.policy
-        finally:
-            self._making.release()
+    def _calibrate(self):
+        """Find out what polls cost that find nothing to do: they do not time themselves."""
+        began = self._ticks_us()
+        for _ in range(_IDLE_POLLS):
+            self.poll()
+        took = self._ticks_diff(self._ticks_us(), began)
+        if self._idle_polls == _IDLE_POLLS:
+            self._idle_us = min(took, _MAX_IDLE_US)
 
-    def _handler_of(self, request):
-        """Return what carries out a host's request; made at the first one."""
-        from warden.asked import Asked
-
-        find = Asked(self).handlers.get
-        self.session.handler_of = find
-        return find(request)
-
-    def _tell_of_policy(self):
-        """Have a host told of what is granted: tables that a board without one does not need."""
-        if self.policy.is_told:
-            return
-        for table in self.policy.tables(self.session):
-            self.session.add(table)
-            if self.session.host_id:
-                table.mark()
-
-    def _host(self, host_id, what):
-        """Take the session's word of a host: "found", "alive", "lost" or "gone"."""
+    def _take_sample(self, late_ms):
+        """Have every sensor read, file the figures, evaluate them, have them sent."""
+        clock = self.clock
+        sample = self.sample
+        governor = self.governor
+        sample.period_ms = -clock.left_ms(sample.uptime_s, sample.uptime_ms)
+        sample.uptime_s = clock.s
+        sample.uptime_ms = clock.ms
+        idle_polls = min(self._idle_polls, _MAX_IDLE_POLLS)
+        governor.spent_us += idle_polls * self._idle_us // _IDLE_POLLS
+        self._idle_polls = 0
+        interval_ms = governor.interval_ms
+        governor.read(sample, None if self.uplink is None else self.uplink.sent)
+        changed = False
+        for sensor in self._sensors:
+            if sensor.read(sample):
+                changed = True
+        self.history.add(sample)
         if self.policy is not None:
-            if what == "found":
-                self._tell_of_policy()
-            self.policy.host(host_id, what)
-
-    def _heard(self):
-        """Tell whether a host listens."""
-        return self.session is not None and self.session.host_id
-
-    def storage_changed(self, rows):
-        """Have a host told of these mounts, a bit for each."""
-        if self._heard():
-            self._storage_table.mark(rows)
-
-    def capabilities_changed(self):
-        """Have a host told of them."""
-        if self._heard():
-            self._hello.mark()
+            self.policy.evaluate(sample.period_ms)
+        # The next one is due an interval after this one was; those that are past are left out.
+        wait_ms = governor.interval_ms
+        clock_ms = clock.ms + wait_ms - late_ms % wait_ms
+        self._due_s = clock.s + clock_ms // 1000
+        self._due_ms = clock_ms % 1000
+        if self.policy is not None and late_ms > interval_ms + _LATE_MS and interval_ms:
+            self.policy.events.post("agent", None, "late", late_ms)
+        if self.session is not None:
+            self.session.on_sample()
+            if self.storage.changed_rows:
+                self._storage_table.mark_changed(self.storage.changed_rows)
+            if changed and self.capabilities.update():
+                self._hello_table.mark_dirty(0)
 
     # --- what may be asked of it ----------------------------------------------------------------
 
@@ -316,20 +285,16 @@ class Agent:
 
         budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """
-        if not isinstance(interval_ms, int) or isinstance(interval_ms, bool):
-            raise TypeError("interval_ms must be an int")
-        if not _MIN_INTERVAL_MS <= interval_ms <= _MAX_INTERVAL_MS:
-            raise ValueError("interval_ms must be 20 to 600000")
-        want(self.values, interval_ms, budget_permille)
+        self.governor.set(interval_ms, budget_permille)
         self.clock.advance()
-        self.values[_DUE_S] = self.clock.s
-        self.values[_DUE_MS] = self.clock.ms
-        self.news[0] = 1
+        self._due_s = self.clock.s
+        self._due_ms = self.clock.ms
+        self.clock.wake = True
         return interval_ms
 
     def stop_monitoring(self):
-        """Take no more samples; the link goes on, and tells so."""
-        want(self.values, 0)
-        self.values[_INTERVAL_MS] = 0  # the figures say so, too
-        self.sample.renew(self._heard())
-        self.news[0] = 1
+        """Take no more samples; the link goes on, and the last sample says so."""
+        self.governor.wanted_ms = self.governor.interval_ms = 0
+        self.sample.interval_ms = self.sample.wanted_interval_ms = 0
+        if self.session is not None:
+            self.session.on_sample()

@@ -34,3 +34,27 @@ class Preempted(Stopped):
 
 class TimedOut(Stopped):
     """The time that was given is over."""
+
+
+_spare_denied = [Denied("memory")]  # made while there is memory, for when there is none
+
+
+def deny(reason, available=None, retry_after_ms=None, blockers=()):
+    """Return the Denied to raise; where there is no memory for a new one, the one made before.
+
+    That one is shared: its text stays "memory", its attributes are those of the last refusal.
+    """
+    try:
+        return Denied(reason, available, retry_after_ms, blockers)
+    except MemoryError:
+        denied = _spare_denied[0]
+        denied.reason = reason
+        denied.available = available
+        denied.retry_after_ms = retry_after_ms
+        denied.blockers = blockers
+        return denied
+
+
+def renew_spare_denied():
+    """Make the ready-made refusal anew: each time it is raised its traceback grows."""
+    _spare_denied[0] = Denied("memory")

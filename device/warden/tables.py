@@ -1,128 +1,243 @@
-"""What a host is told: rows that are sent when they changed, as they are at that moment.
+"""What a host mirrors: tables of fixed size whose rows are sent when they changed.
 
 A table has a flag for each row. Whoever changes a row sets its flag; it is cleared before the row
-is read, and set again if the frame cannot go. So nothing is queued, nothing is lost that still
-matters, and a change in another thread meanwhile is not missed.
+is read, and set again if the frame cannot go. So nothing is queued, a row that changes twice is
+sent once, as it is then, and a change in another thread meanwhile is not missed.
 """
 
 from micropython import const
 
-from warden_schema import codec
-from warden_schema.loops import mark as _mark
-from warden_schema.loops import pack_message as _pack_message
-from warden_schema.loops import pack_row as _pack_row
+from warden.sample import FIELDS
+from warden_schema.codec import put, put_int
+
+CHANGED = b"\x01"  # a row's flag: it has changed, or
+SUBSCRIBED = b"\x02"  # a host has subscribed, and waits for it: SYNCED follows when none has this
+_CHANGED = const(1)
+_SUBSCRIBED = const(2)
 
 _HELLO = const(1)
+_SAMPLE = const(3)
 _STORAGE = const(4)
+_DELTA = const(16)
 _MAJOR = const(1)
 _MINOR = const(3)
-_MAX_NAME = const(24)
-_MAX_PAYLOAD = const(200)
-_MAX_REQUEST = const(128)
-_MAX_PENDING = const(4)
+_LIMITS = (200, 128, 4, 4)  # in the order of ids.LIMITS
 _MAX_MOUNTS = const(4)
-_NO_MOUNT = const((None, None, None, None, None))
-_LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))
-_MOST = const(0x3FFFFFFF)
-_STORAGE_TEXTS = const(0b100)  # which fields are texts, a bit for each
-_SURE_LETTERS = const(6)  # take _MAX_NAME bytes at most
-_VERSION = const((_MAJOR, _MINOR))
+_FULL_EVERY = const(20)  # samples
+_MAX_CHANGES = const(10)  # in a DELTA
+_BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
+_MAX_CHANGE = const(0x3FFFFF00)
+_MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the next is sent whole
+# For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or: a change needs a SAMPLE.
+_WHOLE = const(99)
+_NOT_COMPARED = const(98)
+_BITS = b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
+_DELTA_BITS = const(18)
 
 
-def put_large(uplink, kind, fields):
-    """Put a message whose figures are larger than the machine code packs them."""
-    at = uplink.begin(kind, len(fields))
-    for field in fields:
-        at = codec.put(uplink.payload, at, field)
-    return at
+class Entry:
+    """What stands in a row; another table's row that names it sends its id."""
+
+    id = 0
 
 
 class Table:
-    """`rows` flags; one that is 1 is due to be sent."""
+    """Rows of one kind. fields: the attributes of an entry that are sent, in wire order."""
 
-    def __init__(self, rows):
-        self.due = bytearray(rows)
-        self.news = bytearray(1)  # the clock's, once a session tells this table,
-        self.place = 0  # where 1 says that some row is due
-        self.encode = self.encode  # a method that is found in the instance is found sooner
-        self.sent = getattr(self, "sent", None)  # is called when a row's frame has left
+    def __init__(self, clock, kind, fields, size):
+        self.clock = clock
+        self.kind = kind
+        self.fields = fields
+        self.rows = [None] * size
+        self.dirty = bytearray(size)
+        self.used = None  # the table that says which rows are in use
 
-    def mark(self):
-        """Have all rows sent."""
-        self.news[self.place] = self.news[0] = 1
-        for row in range(len(self.due)):  # mostly one
-            self.due[row] = 1
+    def mark_dirty(self, row):
+        """Have a row sent, because it changed."""
+        if not self.dirty[row]:
+            self.dirty[row] = _CHANGED
+        self.clock.wake = True
 
-    changed = _mark  # have one row sent
+    def mark_free(self):
+        """Have it sent which rows are in use: one was freed."""
+        if self.used is not None:
+            self.used.mark_dirty(0)
+
+    def subscribe(self):
+        """Have all rows sent that there are: a host knows none of them yet."""
+        for row in range(len(self.dirty)):
+            self.dirty[row] = 0 if self.rows[row] is None else _SUBSCRIBED
+        self.clock.wake = True
+
+    def encode(self, row, uplink):
+        """Put a row's message into the uplink; return whether there is something to send."""
+        entry = self.rows[row]
+        if entry is None:
+            return False
+        uplink.begin(self.kind, len(self.fields) + 1)
+        uplink.put(row)
+        for name in self.fields:
+            value = getattr(entry, name)
+            uplink.put(value.id if isinstance(value, Entry) else value)
+        return True
+
+    def on_sent(self, row):
+        """Note that the frame of a row has left."""
 
 
-class Hello(Table):
-    """Who the board is, its limits, and what it can tell."""
+class HelloTable(Table):
+    """Who the board is, its limits, and what it can measure."""
 
-    def __init__(self, boot_id, identity, capabilities):
-        super().__init__(1)
+    def __init__(self, clock, boot_id, identity, capabilities):
+        super().__init__(clock, _HELLO, (), 1)
+        self.rows[0] = self
         self.host_id = 0
-        self.boot_id = boot_id
-        self.identity = identity  # in the order of ids.IDENTITY
-        self._told = None  # that and the limits as msgpack, once a host has asked for it
-        self.capabilities = capabilities  # bytearray, in the order of ids.CAPABILITIES
+        self._fields = (boot_id, identity, _LIMITS)
+        self._capabilities = capabilities
 
-    def encode(self, _row, uplink):
-        """Put the message into the uplink; return its length."""
-        buf = uplink.payload
-        at = uplink.begin(_HELLO, 7)
-        at = _pack_row(buf, at, _VERSION, 2, 0)
-        at = codec.put_int(buf, at, self.host_id)  # whatever the host chose
-        at = codec.put_int(buf, at, self.boot_id)
-        at = self._put_identity(buf, at)
-        return codec.put_bytes(buf, at, self.capabilities)
-
-    def _put_identity(self, buf, at):
-        """Put what is always the same."""
-        told = self._told
-        if told is None:
-            end = codec.put(buf, at, self.identity)
-            end = codec.put(buf, end, _LIMITS)
-            self._told = told = bytes(buf[at:end])
-        end = at + len(told)
-        buf[at:end] = told
-        return end
+    def encode(self, row, uplink):
+        """Put the message into the uplink."""
+        uplink.begin(_HELLO, 7)
+        uplink.put(_MAJOR)
+        uplink.put(_MINOR)
+        uplink.put(self.host_id)
+        for value in self._fields:
+            uplink.put(value)
+        uplink.put(self._capabilities.reasons)
+        return True
 
 
 class StorageTable(Table):
     """A row for each mount; with none, one row that says so."""
 
-    def __init__(self, storage):
-        super().__init__(_MAX_MOUNTS)
+    def __init__(self, clock, storage):
+        super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
         self._storage = storage
-        self._fields = [None] * 7
 
-    def mark(self, rows=(1 << _MAX_MOUNTS) - 1):
-        """Have these rows sent, a bit for each, as far as there are so many."""
-        self.news[self.place] = self.news[0] = 1
+    def subscribe(self):
+        """Have all mounts sent, or that there is none."""
         for row in range(max(1, len(self._storage.rows))):
+            self.dirty[row] = _SUBSCRIBED
+        self.clock.wake = True
+
+    def mark_changed(self, rows):
+        """Have these rows sent, a bit for each."""
+        for row in range(_MAX_MOUNTS):
             if rows >> row & 1:
-                self.due[row] = 1
+                self.mark_dirty(row)
 
-    def encode(self, index, uplink):
-        """Put a row's message into the uplink; return its length."""
-        fields = self._fields
-        if self._fill(fields, self._storage.rows, index):
-            return put_large(uplink, _STORAGE, fields)
-        return _pack_message(uplink, _STORAGE, fields, _STORAGE_TEXTS)
+    def encode(self, row, uplink):
+        """Put a mount's message into the uplink."""
+        mounts = self._storage.rows
+        if row and row >= len(mounts):
+            return False
+        uplink.begin(_STORAGE, 7)
+        uplink.put(row)
+        uplink.put(len(mounts))
+        if mounts:
+            for value in mounts[row]:
+                uplink.put(value)
+        else:
+            for _ in range(5):
+                uplink.put(None)
+        return True
 
-    @staticmethod
-    def _fill(fields, rows, row):
-        """Put a row into the fields; return whether a figure is larger than machine code packs."""
-        fields[0] = row
-        fields[1] = len(rows)
-        row = rows[row] if row < len(rows) else None
-        large = False
-        for column in range(5):
-            field = None if row is None else row[column]
-            if column and field is not None:
-                large = large or field > _MOST
-            fields[2 + column] = field
-        if row is not None and len(row[0]) > _SURE_LETTERS:
-            fields[2] = codec.cut(row[0], _MAX_NAME)
-        return large
+
+class SampleTable(Table):
+    """The newest sample: a SAMPLE, or a DELTA of what changed since the last one that was sent.
+
+    Frames are numbered, so a host knows which sample a DELTA counts from, and asks anew where that
+    one was lost. docs/wire.md has the rules.
+    """
+
+    def __init__(self, clock, sample):
+        super().__init__(clock, _SAMPLE, FIELDS, 1)
+        self._sample = sample
+        self._last = [None] * len(FIELDS)  # as the host has them
+        self._now = [None] * len(FIELDS)  # as the frame encoded last has them
+        self._changes = [0] * _DELTA_BITS
+        self._deltas_left = 0  # until the next SAMPLE
+        self._last_seq = 0  # of the frame that the host has them from
+        self._seq = 0  # of the one encoded last
+
+    def subscribe(self):
+        """Have the newest sample sent whole."""
+        self._deltas_left = 0
+        self.dirty[0] = _SUBSCRIBED
+        self.clock.wake = True
+
+    def mark_dirty(self, row):
+        """Have the new sample sent; one that could not go before it is dropped, and counted."""
+        if self.dirty[0]:
+            self._sample.dropped_frames += 1
+        super().mark_dirty(0)
+
+    def encode(self, row, uplink):
+        """Put the message into the uplink; allocates nothing."""
+        self._seq = uplink.seq
+        mask = self._compare()
+        if mask is not None:
+            self._encode_delta(uplink, mask)
+        else:
+            self._deltas_left = _FULL_EVERY
+            uplink.begin(_SAMPLE, 1)
+            payload = uplink.payload
+            at = uplink.at
+            payload[at] = 0xDC  # an array of so many
+            payload[at + 1] = 0
+            payload[at + 2] = len(FIELDS)
+            at += 3
+            for value in self._now:
+                at = put(payload, at, value)
+            uplink.at = at
+        return True
+
+    def _compare(self):
+        """Read the sample; return the mask of what changed, None where it must be sent whole."""
+        sample = self._sample
+        now = self._now
+        last = self._last
+        mask = count = place = 0
+        whole = not self._deltas_left
+        for name in FIELDS:
+            value = getattr(sample, name)
+            now[place] = value
+            old = last[place]
+            if value != old and not whole:
+                bit = _BITS[place]
+                if bit == _WHOLE or value is None or old is None:
+                    whole = True
+                elif bit != _NOT_COMPARED:
+                    change = value - old
+                    self._changes[bit] = change
+                    mask |= 1 << bit
+                    count += 1
+                    if count > _MAX_CHANGES or not -_MAX_CHANGE < change < _MAX_CHANGE:
+                        whole = True
+            place += 1
+        if whole or not 0 <= now[0] - last[0] < _MAX_PERIOD_S:
+            return None
+        return mask
+
+    def _encode_delta(self, uplink, mask):
+        now = self._now
+        last = self._last
+        passed_ms = (now[0] - last[0]) * 1000 + now[1] - last[1]
+        count = 3
+        for bit in range(_DELTA_BITS):
+            count += mask >> bit & 1
+        uplink.begin(_DELTA, count)
+        payload = uplink.payload
+        at = put_int(payload, uplink.at, (self._seq - self._last_seq & 0xFFFF) + _BIAS)
+        at = put_int(payload, at, mask)
+        at = put_int(payload, at, passed_ms - now[2] + _BIAS)
+        for bit in range(_DELTA_BITS):
+            if mask >> bit & 1:
+                at = put_int(payload, at, self._changes[bit] + _BIAS)
+        uplink.at = at
+
+    def on_sent(self, row):
+        """Count from this one from now on."""
+        self._last, self._now = self._now, self._last
+        self._last_seq = self._seq
+        self._deltas_left -= 1

@@ -8,57 +8,84 @@ from array import array
 
 from micropython import const
 
-from warden_schema import codec
-from warden_schema.loops import acknowledge as _acknowledge
-from warden_schema.loops import send as _send
+from warden_schema.codec import put
+from warden_schema.frame import encode
 
 _MAX_PAYLOAD = const(200)
+_SLACK = const(48)  # behind it: a text is put with zeros behind it
 _MAX_WIRE = const(406)
-_FRAMES = const(16)  # a power of two
+_MAX_UNACKED = const(16)  # frames; a power of two
+RESERVE = 48  # bytes of a link's window that only ALIVE may take
 
 
 class Uplink:
-    """Begin a message with `begin`, put its fields into `payload`, end it with `send`."""
+    """Begin a message with `begin()`, `put()` its fields, end it with `send()`."""
 
     def __init__(self, link):
-        self.payload = bytearray(_MAX_PAYLOAD + 2)
-        self.sent = 0  # bytes on the wire, modulo 2**16
         self.link = link
-        self.wire = bytearray(_MAX_WIRE)
-        self.at = 0  # what of the last frame is not written yet:
-        self.end = 0  # 0 where all is
+        self.payload = bytearray(_MAX_PAYLOAD + _SLACK)
+        self.at = 0  # where the next field goes
         self.seq = 0  # of the next frame
-        self.sent_at = array("H", [0] * _FRAMES)  # `sent` after the frame with this seq
-        self.acked = 0
-        self.unacked_frames = 0
+        self.sent = 0  # bytes on the wire, modulo 2**16
+        self._wire = bytearray(_MAX_WIRE)
+        self._written = 0  # of the frame in _wire,
+        self._length = 0  # which has so many bytes
+        self._sent_at = array("H", [0] * _MAX_UNACKED)  # `sent` after the frame with this seq
+        self._acked = 0  # `sent` as far as the host has it
+        self._unacked = 0  # frames
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
-        if not self.end:
-            return True
-        self.at += self.link.write(self.wire, self.at, self.end)
-        if self.at < self.end:
-            return False
-        self.end = 0
-        return True
+        if self._written < self._length:
+            self._written += self.link.write(self._wire, self._written, self._length)
+        return self._written >= self._length
 
     def begin(self, kind, fields):
-        """Start a message with `fields` fields after kind and seq; return where they go."""
-        payload = self.payload
-        payload[0] = 0x92 + fields
-        payload[1] = kind
-        seq = self.seq
-        if seq >= 0x100:  # as nearly always; an integer as msgpack has it
-            payload[2] = 0xCD
-            payload[3] = seq >> 8
-            payload[4] = seq & 0xFF
-            return 5
-        return codec.put_int(payload, 2, seq)
+        """Start a message with `fields` fields after kind and seq."""
+        self.payload[0] = 0x92 + fields
+        self.payload[1] = kind
+        self.at = put(self.payload, 2, self.seq)
 
-    send = _send
-    acknowledge = _acknowledge
+    def put(self, value):
+        """Put one field."""
+        self.at = put(self.payload, self.at, value)
+
+    def send(self, reserve=RESERVE):
+        """Frame the message and write what the link takes; False if it does not fit now.
+
+        reserve: bytes of the link's window that stay free. IndexError for a message that is too
+        long.
+        """
+        if not self.ready():
+            return False
+        if self.at > _MAX_PAYLOAD:
+            raise IndexError("a payload has 200 bytes at most")
+        length = encode(self.payload, self.at, self._wire)
+        window = self.link.window
+        if window and self._unacked:
+            if (self.sent - self._acked & 0xFFFF) + length > window - reserve:
+                return False
+        seq = self.seq
+        self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
+        written = self.link.write(self._wire, 0, length)
+        if not written:
+            self.seq = seq
+            return False
+        self._length = length
+        self._written = written
+        self.sent = self.sent + length & 0xFFFF
+        self._sent_at[seq & _MAX_UNACKED - 1] = self.sent
+        self._unacked = min(self._unacked + 1, _MAX_UNACKED)
+        return True
+
+    def acknowledge(self, seq):
+        """Note that the host has seen all frames up to that one."""
+        behind = self.seq - 1 - seq & 0xFFFF
+        if behind < self._unacked:
+            self._acked = self._sent_at[seq & _MAX_UNACKED - 1]
+            self._unacked = behind
 
     def forget(self):
         """Begin anew, with another host: nothing is under way to it."""
-        self.acked = self.sent
-        self.unacked_frames = 0
+        self._acked = self.sent
+        self._unacked = 0

@@ -27,15 +27,24 @@ class StreamLink:
         self._sink = sink or source
         readable = select.poll()
         readable.register(source, select.POLLIN)
-        self._readable = readable.ipoll  # bound methods are objects: made once
+        self._ipoll_readable = readable.ipoll  # bound methods are objects: made once
         self._readinto = source.readinto
         self._any = getattr(source, "any", None)  # a UART tells how much has arrived
         writable = select.poll()
         writable.register(self._sink, select.POLLOUT)
-        self._writable = writable.ipoll
+        self._ipoll_writable = writable.ipoll
         self.waitable = source  # what an event loop may wait on; None once it has ended
         self._byte = bytearray(1)
-        self._terminal = _Terminal.of(source) if self._any is None else None
+        self._mode = None  # of the terminal, as it was
+        if self._any is None and sys.platform == "linux":
+            self._mode = _set_terminal(source)
+
+    def readable(self):
+        """Tell whether something has arrived, or the stream has ended."""
+        if self.waitable is not None:
+            for _ in self._ipoll_readable(0):
+                return True
+        return False
 
     def read(self, buf):
         """Read what has arrived into buf; return the count."""
@@ -44,34 +53,25 @@ class StreamLink:
         if self._any is not None:
             count = min(self._any(), len(buf))
             return self._readinto(buf, count) or 0 if count else 0
-        ready = _flags(self._readable)
+        if self._mode is None:
+            return self._read_bytes(buf)
+        ready = _flags(self._ipoll_readable)
         if not ready:
             return 0
-        if self._terminal is None:
-            return self._read_bytes(buf)
-        count = _taken(self._readinto, buf) or 0
+        count = _read_once(self._readinto, buf) or 0
         if not count and ready & _POLLHUP:  # else another thread was quicker
-            self._end()
+            self.waitable = None
         return count
 
     def _read_bytes(self, buf):
-        readable = self._readable
-        readinto = self._readinto
+        """Read byte by byte: a stream without any() waits for as much as it is asked for."""
         byte = self._byte
         count = 0
-        room = len(buf)
-        while count < room:
-            for _ in readable(0):
-                break
-            else:
-                break
-            try:
-                got = readinto(byte)  # more would wait for more
-            except OSError:
-                got = 0
+        while count < len(buf) and _flags(self._ipoll_readable):
+            got = _read_once(self._readinto, byte)
             if not got:
                 if got is not None:
-                    self._end()
+                    self.waitable = None
                 break
             buf[count] = byte[0]
             count += 1
@@ -79,7 +79,7 @@ class StreamLink:
 
     def write(self, buf, start, end):
         """Write buf[start:end] if the stream takes it now; return the count."""
-        if not _flags(self._writable):
+        if not _flags(self._ipoll_writable):
             return 0
         try:
             return self._sink.write(buf, start, end - start) or 0
@@ -88,16 +88,14 @@ class StreamLink:
 
     def close(self):
         """Leave the streams to their owner."""
-        self._end()
-        if self._terminal is not None:
-            self._terminal.restore()
-            self._terminal = None
-
-    def _end(self):
         self.waitable = None
+        if self._mode is not None:
+            from termios import tcsetattr
 
-
-# Functions of their own, so that a poll that finds nothing takes no frame from the heap: `agent`.
+            try:
+                tcsetattr(self._source.fileno(), 0, self._mode)
+            except OSError:  # it is not there any more
+                pass
 
 
 def _flags(ipoll):
@@ -107,44 +105,31 @@ def _flags(ipoll):
     return 0
 
 
-def _taken(readinto, buf):
+def _read_once(readinto, buf):
+    """Return how many bytes were read, 0 at the end, None for nothing after all."""
     try:
         return readinto(buf)
     except OSError:
         return 0
 
 
-class _Terminal:
-    """A raw terminal of the unix port, set to give what there is, be it nothing (VMIN 0).
+def _set_terminal(stream):
+    """Have a raw terminal of the unix port give what there is, be it nothing; return how it was.
 
-    Other streams without any() wait for as much as they are asked for, so they are read byte by
-    byte. MicroPython's REPL and input() set the terminal for themselves, as long as they read: an
-    agent that runs in another thread meanwhile waits for more than has arrived.
+    None for what is no raw terminal. MicroPython's REPL and input() set the terminal for
+    themselves, as long as they read: an agent that runs in another thread meanwhile waits for more
+    than has arrived.
     """
-
-    def __init__(self, fd):
+    try:
         from termios import tcgetattr, tcsetattr
 
-        self._fd = fd
-        self._set = tcsetattr
-        self._mode = tcgetattr(fd)
-        if self._mode[_LOCAL_FLAGS] & _ICANON:
-            raise ValueError("it gives whole lines")
-        mode = list(self._mode)
+        fd = stream.fileno()
+        was = tcgetattr(fd)
+        if was[_LOCAL_FLAGS] & _ICANON:
+            return None  # it gives whole lines
+        mode = list(was)
         mode[_SPECIAL] = [0 if isinstance(item, int) else item for item in mode[_SPECIAL]]
-        tcsetattr(fd, 0, mode)
-
-    @staticmethod
-    def of(stream):
-        """Return the one that a stream is, or None."""
-        try:
-            return _Terminal(stream.fileno()) if sys.platform == "linux" else None
-        except (ImportError, AttributeError, OSError, ValueError):
-            return None
-
-    def restore(self):
-        """Set it as it was, if it is still there."""
-        try:
-            self._set(self._fd, 0, self._mode)
-        except OSError:
-            pass
+        tcsetattr(fd, 0, mode)  # VMIN 0
+        return was
+    except (ImportError, AttributeError, OSError):
+        return None

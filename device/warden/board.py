@@ -1,10 +1,16 @@
-"""MicroPython with its documented modules; what a port lacks reads as None."""
+"""What the board has: found out by looking, never assumed from its name.
+
+MicroPython with its documented modules; what a port lacks reads as None. `board_mps2` is the one
+board that needs an adapter of its own.
+"""
 
 import gc
 import os
 import sys
 
 from micropython import const
+
+VERSION = "0.2.0"
 
 _MASK_30 = const((1 << 30) - 1)
 _NOTE = const("warden.note")  # in the directory that the board starts in
@@ -19,16 +25,19 @@ def module(name):
         return None
 
 
-def _exists(path):
-    try:
-        os.stat(path)
-        return True
-    except OSError:
-        return False
+def detect():
+    """Return the adapter for this board."""
+    if module("time") is None and "mps2-an385" in sys.implementation._machine:
+        from warden.board_mps2 import Mps2
+
+        return Mps2()
+    return Board()
 
 
-class Stock:
-    """The adapter for every port that has `time`."""
+class Board:
+    """The adapter for every port that has `time`; its clock is time's own functions."""
+
+    policy_path = _POLICY
 
     def __init__(self):
         import time
@@ -42,12 +51,12 @@ class Stock:
     # --- identity -----------------------------------------------------------------------------
 
     def identity(self):
-        """Return what tells this board from others, in the order of ids.IDENTITY but the agent's.
+        """Return what tells this board from others, in the order of ids.IDENTITY.
 
         The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
         version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
         the chip's id, empty where the port has none; why the board last started, in the words of
-        `machine`'s constants, or None.
+        `machine`'s constants, or None; the agent's version.
         """
         implementation = sys.implementation
         version = implementation.version
@@ -65,7 +74,7 @@ class Stock:
                     reset_cause = name.lower()
                     break
         name = implementation._machine.split(" with ")[0][:40]
-        return name, firmware[:24], sys.platform[:16], unique_id, reset_cause
+        return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
 
     def random_30(self):
         """Return 30 bits that differ from one start to the next as far as the port can."""
@@ -92,7 +101,7 @@ class Stock:
         return getattr(module("_warden"), "heap", None)
 
     def collect(self):
-        """Collect garbage, unless the application has turned collections off."""
+        """Collect garbage, unless the application has turned collections off; return whether."""
         if gc.isenabled():
             gc.collect()
             return True
@@ -144,15 +153,14 @@ class Stock:
 
     # --- policy -------------------------------------------------------------------------------
 
-    policy_path = _POLICY
-
-    def policy_kept(self):
-        """Tell whether a policy is kept; note where, for the application may change directory."""
+    def has_stored_policy(self):
+        """Tell whether a policy is stored; note where, for the application may change directory."""
         try:
             self.policy_path = os.getcwd().rstrip("/") + "/" + _POLICY
+            names = os.listdir()
         except OSError:  # nothing is mounted
             return False
-        return _exists(self.policy_path) or _exists(self.policy_path + ".new")
+        return _POLICY in names or _POLICY + ".new" in names
 
     # --- link ---------------------------------------------------------------------------------
 
@@ -160,6 +168,6 @@ class Stock:
         """Return the link over stdin and stdout, or None where they cannot be polled."""
         if module("select") is None or not hasattr(sys.stdout, "buffer"):
             return None
-        from warden.link_stream import StreamLink
+        from warden.link.stream import StreamLink
 
         return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

@@ -10,7 +10,7 @@ from errno import EINPROGRESS
 from micropython import const
 
 _RETRY_MS = const(5000)
-_SILENCE_MS = const(3000)  # as in host_session: a host that lives says so every second
+_SILENCE_MS = const(3000)  # as in session: a host that lives says so every second
 _GIVEN_UP_MS = const(30_000)
 
 
@@ -25,11 +25,18 @@ class _Tcp:
         self._connection = None
         self._heard_ms = 0  # when something came over it last
         self._poller = select.poll()
+        self._ipoll = self._poller.ipoll  # a bound method is an object: made once
         self.waitable = None
         self._broken = False
 
+    def readable(self):
+        """Tell whether something has arrived, a host knocks, or the connection has ended."""
+        for _ in self._ipoll(0):
+            return True
+        return self._broken
+
     def _ready(self, sock):
-        for entry in self._poller.ipoll(0):
+        for entry in self._ipoll(0):
             if entry[0] is sock:
                 return True
         return False

@@ -1,21 +1,13 @@
-"""What an application holds of a lease: dropped, it gives it back, where `weakref` exists."""
+"""What an application holds of a lease: dropped, it gives it back. Loaded where `weakref` exists."""
 
-try:
-    from weakref import finalize
-except ImportError:  # most ports, where nothing imports this
-    finalize = None
-
-
-def held(lease):
-    """Return the lease, in a handle if the port can tell when that is dropped."""
-    return lease if finalize is None else Held(lease)
+from weakref import finalize
 
 
 def _drop(lease):
-    lease.drop()  # no more: this runs while garbage is collected, perhaps under a lock
+    lease.table.drop(lease)  # no more: this runs while garbage is collected, perhaps under a lock
 
 
-class Held:
+class LeaseHandle:
     """A handle with the lease's attributes and methods."""
 
     def __init__(self, lease):

@@ -1,0 +1,115 @@
+"""Keeps the agent to its share of the core.
+
+What sampling may take decides how often a sample is taken; what a host may have the agent do is
+limited apart, so that no host moves a sample. Shares are permille of the core, which is the same
+as microseconds a millisecond.
+"""
+
+from micropython import const
+
+MIN_INTERVAL_MS = 20
+MAX_INTERVAL_MS = 600_000
+_MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
+_HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
+_MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
+_MAX_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+_STEP = const(64)  # a mean may double, and rise by so much, at a time
+
+
+class Governor:
+    """Sets `interval_ms` before each sample; `host_us` is what a host may still have done for it.
+
+    interval_ms: 0 while no samples are taken; wanted_ms: what was asked for.
+    """
+
+    def __init__(self, interval_ms, budget_permille):
+        self.spent_us = 0  # by the agent since the last sample, all of it
+        self.sample_us = 0  # of that, for the sample
+        self.host_us = 0
+        self._host_spent_us = 0
+        self._sample_mean_us = 0
+        self._other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
+        self._sent = 0  # by the link, modulo 2**16
+        self.set(interval_ms, budget_permille)
+        self.host_us = budget_permille * _HOST_BURST_MS
+
+    def set(self, interval_ms, budget_permille=None):
+        """Sample every interval_ms (20 to 600 000), within a budget (1 to 1000; None: as it is).
+
+        ValueError or TypeError for what makes no sense.
+        """
+        if budget_permille is None:
+            budget_permille = self.budget_permille
+        for value in (interval_ms, budget_permille):
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError("interval_ms and budget_permille are integers")
+        if not MIN_INTERVAL_MS <= interval_ms <= MAX_INTERVAL_MS:
+            raise ValueError("interval_ms must be 20 to 600000")
+        if not 1 <= budget_permille <= 1000:
+            raise ValueError("budget_permille must be 1 to 1000")
+        self.budget_permille = budget_permille
+        self.wanted_ms = self.interval_ms = interval_ms
+
+    def refill_host(self, passed_ms):
+        """Give a host its share of the milliseconds that have passed: as much as the budget."""
+        budget = self.budget_permille
+        if passed_ms > _HOST_BURST_MS:
+            passed_ms = _HOST_BURST_MS
+        self.host_us = min(self.host_us + passed_ms * budget, budget * _HOST_BURST_MS)
+
+    def charge_host(self, us):
+        """Note what was done for a host."""
+        self.host_us -= us
+        self._host_spent_us += us
+
+    def host_wait_ms(self):
+        """Return the milliseconds until a host may have something done again."""
+        return 0 if self.host_us > 0 else 1 - self.host_us // self.budget_permille
+
+    def read(self, sample, sent):
+        """Put into the sample what the agent has cost since the one before; set the interval.
+
+        sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
+        """
+        period_ms = sample.period_ms
+        spent_us = min(self.spent_us, _MAX_COST_US)
+        sample_us = min(self.sample_us, _MAX_COST_US)
+        host_us = self._host_spent_us
+        self.spent_us = self.sample_us = self._host_spent_us = 0
+        sample.link_bytes_per_s = None
+        if period_ms > 0:
+            sample.overhead_permille = min(1000, (spent_us + (period_ms >> 1)) // period_ms)
+            if sent is not None and period_ms < _MAX_PERIOD_MS:
+                sample.link_bytes_per_s = (sent - self._sent & 0xFFFF) * 1000 // period_ms
+            other = max(0, spent_us - sample_us - host_us)
+            self._other_mean = _smooth(self._other_mean, (other << 6) // period_ms)
+        self._sent = 0 if sent is None else sent
+        if self.interval_ms:
+            if sample_us:
+                self._sample_mean_us = _smooth(self._sample_mean_us or sample_us, sample_us)
+            self._stretch()
+        sample.interval_ms = self.interval_ms
+        sample.wanted_interval_ms = self.wanted_ms
+        sample.budget_permille = self.budget_permille
+
+    def _stretch(self):
+        """Choose the interval at which samples take their part of the budget, or what is wanted.
+
+        A quarter of the budget is a host's and what cannot be timed; of the rest samples get what
+        the agent's other work leaves, a third at least: that work is not less with fewer samples.
+        """
+        left = self.budget_permille * 48  # three quarters, in 64ths of a permille
+        left = max(left // 3, left - self._other_mean)
+        needed = (self._sample_mean_us << 6) // left + 1
+        interval = self.interval_ms
+        if needed > interval or needed < interval - (interval >> 2):
+            interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
+            self.interval_ms = max(interval, self.wanted_ms)
+
+
+def _smooth(mean, value):
+    """Return the mean with one more value in it, which counts a quarter and at most twice so much.
+
+    One sample during which something else took the core does not change the interval by much.
+    """
+    return mean + (min(value, 2 * mean + _STEP) - mean) // 4

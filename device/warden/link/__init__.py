@@ -1,0 +1,1 @@
+"""Links: where frames go and requests come from."""

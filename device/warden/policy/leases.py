@@ -1,0 +1,353 @@
+"""Leases: what was granted of memory, storage, the core's time and the network, and until when.
+
+A lease is granted only if what is there, less a reserve and less what was granted and not yet
+taken, covers it. All that is granted ends: released, expired, its session closed, or preempted by
+a higher priority where its holder agreed to that.
+"""
+
+from micropython import const
+
+from warden.errors import deny
+from warden.policy.deadlines import MAX_NAME, Row, Rows, ids_of, soonest_ms
+from warden.sensors.threads import import_lock
+from warden_schema.codec import cut
+
+_LEASE = const(8)
+_MAX_LEASES = const(16)
+_MAX_AMOUNT = const(0x3FFFFFFF)
+DEFAULT_TTL_MS = 60_000
+
+MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
+_REASONS = ("memory", "storage", "cpu_time", "bandwidth")
+
+
+class Lease(Row):
+    """A grant; also a context manager that releases it. `active` is False once it has ended."""
+
+    # What is usual stands here once: see Operation.
+    owner = ""
+    priority = 1
+    mount = None
+    on_preempt = None
+    buffer = None  # the memory itself, where it was asked for with backed=True
+    used = 0  # bytes written (storage)
+
+    def __init__(self, table, kind, amount):
+        self.table = table
+        self.row = self.id = 0
+        self.kind = kind
+        self.amount = amount  # bytes, permille of a core, or bytes a second
+        self.committed = False
+        self.active = True
+        if kind == NETWORK_BANDWIDTH:
+            self._bucket = None  # (tokens, s, ms): bytes that might go at that moment
+
+    def commit(self):
+        """Say that the holder has taken what was granted: it shows in the measured use now."""
+        with self.table.lock:
+            self.committed = True
+            if self.active:
+                self.table.mark_dirty(self.row)
+
+    def release(self):
+        """Give it back; return whether this did, False if it had ended before."""
+        return self.table.end(self, "released")
+
+    def outstanding(self):
+        """Return how much is granted and cannot be seen in the measured use yet."""
+        return 0 if self.committed else max(0, self.amount - self.used)
+
+    @property
+    def is_committed(self):
+        """Whether all of it was taken."""
+        return self.committed or self.used >= self.amount
+
+    def take(self, count):
+        """Take `count` bytes of bandwidth; return 0, or the ms to wait before asking again.
+
+        The bucket holds a second's worth. ValueError for more than it ever holds.
+        """
+        if self.kind != NETWORK_BANDWIDTH:
+            raise ValueError("only a bandwidth lease has bytes to take")
+        amount = self.amount
+        if not 0 <= count <= amount:
+            raise ValueError("more than the bucket holds")
+        clock = self.table.clock
+        clock.advance()
+        tokens = amount
+        if self._bucket is not None:
+            tokens, s, ms = self._bucket
+            tokens = min(amount, tokens + amount * min(1000, -clock.left_ms(s, ms)) // 1000)
+        left = tokens - count
+        self._bucket = (tokens if left < 0 else left, clock.s, clock.ms)
+        return 0 if left >= 0 else -left * 1000 // amount + 1
+
+    def open(self, path, mode="r"):
+        """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
+        if self.kind != STORAGE:
+            raise ValueError("only a storage lease opens files")
+        with import_lock:
+            from warden.metered_file import MeteredFile
+        return MeteredFile(self, path, mode)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.release()
+        return False
+
+
+class Leases(Rows):
+    """Grants and ends leases.
+
+    supply: available(kind, mount), the free amount less the reserve, before outstanding grants;
+    most(), the most memory that could ever be granted; largest_block(), bytes or None; collect(),
+    whether it collected garbage, which it does not all the time; collect_in_ms(), when it would.
+    """
+
+    def __init__(self, clock, lock, events, supply):
+        super().__init__(
+            clock,
+            lock,
+            events,
+            _LEASE,
+            (
+                "id",
+                "kind",
+                "amount",
+                "owner",
+                "priority",
+                "session",
+                "began_s",
+                "left_ms",
+                "is_committed",
+                "mount",
+            ),
+            _MAX_LEASES,
+        )
+        self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
+        self.pressure = None
+        self._supply = supply
+        self._last_owner = ""
+        self._dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
+
+    def outstanding(self, kind, mount=None):
+        """Return the sum of what is granted of a kind and not yet seen in the measured use."""
+        total = 0
+        for lease in self.rows:
+            if lease is not None and lease.kind == kind and lease.mount == mount:
+                total += lease.outstanding()
+        return total
+
+    def allocate(
+        self,
+        kind,
+        amount,
+        owner="",
+        priority=1,
+        ttl_ms=DEFAULT_TTL_MS,
+        session=None,
+        backed=False,
+        mount=None,
+        on_preempt=None,
+    ):
+        """Grant a lease, or raise Denied; ValueError or TypeError for what makes no sense.
+
+        kind: MEMORY, STORAGE, CPU_TIME or NETWORK_BANDWIDTH; amount: bytes, permille of a core, or
+        bytes a second; ttl_ms: None for no end of its own; backed: take the memory now, it is in
+        `lease.buffer`; mount: of a storage lease; on_preempt: a function of the lease, which lets
+        one of higher priority end it.
+        """
+        _check(kind, amount, owner, priority, ttl_ms, backed)
+        if kind != STORAGE:
+            mount = None  # else what is granted under one mount would not count under another
+        elif mount is None:
+            mount = "/"
+        if session is not None:
+            session.admit(kind, amount)
+        self.pressure.admit(priority, amount)
+        self.clock.advance()
+        self.run_due()
+        lease = None
+        try:
+            if owner is not self._last_owner:
+                self._last_owner = owner = cut(owner, MAX_NAME)
+            lease = Lease(self, kind, amount)
+            if owner:
+                lease.owner = owner
+            if priority != 1:
+                lease.priority = priority
+            if mount is not None:
+                lease.mount = mount
+                lease.used = 0
+            if session is not None:
+                lease.session = session
+            if on_preempt is not None:
+                lease.on_preempt = on_preempt
+            if backed:
+                lease.buffer = None
+            victim = self._grant(lease, ttl_ms, backed)
+            while victim is not None:
+                self.preempt(victim)
+                victim = self._grant(lease, ttl_ms, backed)
+            return lease
+        except MemoryError:
+            self.events.post("denied", None, "memory", amount)
+            if lease is not None:
+                self.end(lease, "released")
+            raise deny("memory", 0, self._supply.collect_in_ms() or None)
+        except BaseException:
+            if lease is not None:
+                self.end(lease, "released")
+            raise
+
+    def _grant(self, lease, ttl_ms, backed):
+        """Enter a lease if there is enough; return whom to preempt before that, or raise Denied."""
+        kind = lease.kind
+        amount = lease.amount
+        mount = lease.mount
+        supply = self._supply
+        with self.lock:
+            row = self.free_row()
+            granted = self.outstanding(kind, mount)
+            left = supply.available(kind, mount) - granted
+            if left < amount and kind == MEMORY and supply.collect():
+                left = supply.available(kind, mount) - granted
+            if row < 0 or amount > left:
+                victim = self._victim(lease, amount - left, row < 0)
+                if victim is not None:
+                    return victim
+                raise self._denied(lease, left, row < 0)
+            session = lease.session
+            if session is not None and not session.is_open():
+                raise session.refuse("session", None, amount)
+            if backed:
+                lease.buffer = self._block(amount)
+                lease.committed = True
+            self.add(lease, row, ttl_ms)
+        return None
+
+    def _block(self, amount):
+        """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
+        supply = self._supply
+        largest = supply.largest_block()
+        if largest is not None and largest < amount and supply.collect():
+            largest = supply.largest_block()
+        if largest is None or largest >= amount:
+            try:
+                return memoryview(bytearray(amount))
+            except MemoryError:
+                pass
+        self.events.post("denied", None, "fragmented", amount)
+        raise deny("fragmented", largest, supply.collect_in_ms() or None)
+
+    def end(self, lease, why):
+        """End a lease; return whether this did, False if it had ended before."""
+        self.clock.advance()
+        with self.lock:
+            if why == "expired" and not self.is_over(lease.row):
+                return False  # it was another's row when that was over
+            lease.active = False
+            if lease.buffer is not None:
+                lease.buffer = None
+            if not self.remove(lease):
+                return False
+            self.ended = self.ended + 1 & 0xFFFF
+            self.events.post("lease", lease.id, why, lease.amount)
+        return True
+
+    def drop(self, lease):
+        """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
+        if lease.active:
+            self._dropped[lease.row] = lease
+            self.clock.next_s = 0
+            self.clock.wake = True
+
+    def run_due(self):
+        """End what is over its time, or held by nobody; allocates nothing where nothing is."""
+        for lease in self.rows:
+            if lease is not None:
+                row = lease.row
+                if self.is_over(row):
+                    self.end(lease, "expired")
+                elif self._dropped[row] is lease:
+                    self.end(lease, "dropped")
+                    self._dropped[row] = None
+
+    def preempt(self, lease):
+        """End a lease whose holder agreed to that, and call the holder."""
+        if self.end(lease, "preempted"):
+            try:
+                lease.on_preempt(lease)
+            except Exception as error:
+                self.events.post("callback_failed", lease.id, type(error).__name__)
+
+    # --- deciding -------------------------------------------------------------------------------
+
+    def _victim(self, wanted, lacking, any_kind):
+        """Return the lease to preempt for another: of the lowest priority below it, the newest.
+
+        None where all that may be preempted is less than what is lacking: none would end in vain.
+        """
+        victim = None
+        for lease in self.rows:
+            if lease is None or lease.on_preempt is None or lease.priority >= wanted.priority:
+                continue
+            alike = lease.kind == wanted.kind and lease.mount == wanted.mount
+            if alike:
+                lacking -= lease.amount
+            if (any_kind or alike) and (
+                victim is None
+                or lease.priority < victim.priority
+                or (lease.priority == victim.priority and lease.id > victim.id)
+            ):
+                victim = lease
+        return victim if lacking <= 0 else None
+
+    def _denied(self, wanted, available, table_full):
+        """Return the refusal: what is left, who has the rest, and until when."""
+        kind = wanted.kind
+        supply = self._supply
+        reason = "table" if table_full else _REASONS[kind]
+        self.events.post("denied", None, reason, wanted.amount)
+        try:
+            blockers = []
+            for lease in self.rows:
+                if lease is None:
+                    continue
+                if table_full or (
+                    lease.kind == kind
+                    and lease.mount == wanted.mount
+                    and (lease.buffer is not None or lease.outstanding())
+                ):
+                    blockers.append(lease)
+        except MemoryError:
+            return deny(reason, max(0, available))
+        soonest = soonest_ms(blockers)
+        if kind == MEMORY and wanted.amount > supply.most():
+            soonest = None  # whoever gives back whatever
+        elif kind == MEMORY and not table_full:
+            left = supply.collect_in_ms()  # then it may be seen that some was garbage
+            if left and (soonest is None or left < soonest):
+                soonest = left
+        return deny(reason, max(0, available), soonest, ids_of(blockers))
+
+
+def _check(kind, amount, owner, priority, ttl_ms, backed):
+    """Raise TypeError or ValueError for what makes no sense."""
+    for value in (kind, amount, priority):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError("kind, amount and priority are integers")
+    if not isinstance(owner, str):
+        raise TypeError("owner is a str")
+    if not MEMORY <= kind <= NETWORK_BANDWIDTH:
+        raise ValueError("no such resource")
+    if not 0 < amount <= _MAX_AMOUNT:
+        raise ValueError("amount must be 1 to 2**30 - 1")
+    if not 0 <= priority <= 3:
+        raise ValueError("no such priority")
+    if ttl_ms is not None and (not isinstance(ttl_ms, int) or ttl_ms <= 0):
+        raise ValueError("ttl_ms must be a positive integer, or None")
+    if backed and kind != MEMORY:
+        raise ValueError("only memory can be backed")

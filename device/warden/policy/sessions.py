@@ -1,0 +1,196 @@
+"""Sessions: an owner of leases and operations, with quotas, who may be gone one day."""
+
+from micropython import const
+
+from warden.errors import Preempted, deny
+from warden.policy.deadlines import MAX_NAME, Row, Rows, ids_of
+from warden_schema.codec import cut
+
+_SESSION = const(10)
+_MAX_SESSIONS = const(8)
+_HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
+_QUOTA_MEMORY = const(0)
+_QUOTA_STORAGE = const(1)
+
+
+class Session(Row):
+    """Owns what is allocated and begun with it; also a context manager that closes it.
+
+    memory, storage: bytes of its leases at most; operations: so many at once; None: as the board
+    allows.
+    """
+
+    def __init__(self, table, name, memory, storage, operations, ttl_ms):
+        super().__init__(table)
+        self.name = name
+        self.memory = memory
+        self.storage = storage
+        self.operations = operations
+        self.ttl_ms = ttl_ms
+
+    def is_open(self):
+        """Tell whether it is not closed."""
+        return self.table.rows[self.row] is self
+
+    def renew(self):
+        """Begin its time anew, as whatever is done with it does; return whether it is open."""
+        table = self.table
+        table.clock.advance()
+        with table.lock:
+            if not self.is_open():
+                return False
+            table.end_in(self.row, self.ttl_ms)
+        return True
+
+    def admit(self, kind, amount):
+        """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
+        if not self.renew():  # what it would own, nothing would end
+            raise self.refuse("session", None, amount)
+        quota = None
+        if kind <= _QUOTA_STORAGE:
+            quota = self.storage if kind else self.memory
+        if quota is None:
+            return
+        table = self.table
+        for lease in table.leases.rows:
+            if lease is not None and lease.session is self and lease.kind == kind:
+                quota -= lease.amount
+        if kind == _QUOTA_MEMORY:  # what its waiting operations need has been promised to them
+            for op in table.operations.rows:
+                if op is not None and op.session is self and op.lease is None:
+                    quota -= op.memory or 0
+        if amount > quota:
+            raise self.refuse("quota:storage" if kind else "quota:memory", max(0, quota), amount)
+
+    def admit_operation(self, memory):
+        """Raise Denied, naming the quota, if one more operation exceeds it, or its memory does."""
+        if not self.renew():
+            raise self.refuse("session", None, None)
+        if self.operations is not None:
+            left = self.operations
+            for op in self.table.operations.rows:
+                if op is not None and op.session is self:
+                    left -= 1
+            if left <= 0:
+                raise self.refuse("quota:operations", 0, 1)
+        if memory:
+            self.admit(_QUOTA_MEMORY, memory)
+
+    def refuse(self, reason, available, amount):
+        """Return the refusal: its own leases or operations stand in the way."""
+        table = self.table
+        table.events.post("denied", self.id, reason, amount)
+        blockers = ()
+        if available is not None:
+            owned = table.operations if reason == "quota:operations" else table.leases
+            try:
+                blockers = ids_of([row for row in owned.all() if row.session is self])
+            except MemoryError:
+                pass
+        return deny(reason, available, None, blockers)
+
+    def close(self):
+        """Stop its operations and end its leases, the newest first; harmless when closed."""
+        self.table.close(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.close()
+        return False
+
+
+class Sessions(Rows):
+    """The table of sessions; closes those whose time is over."""
+
+    def __init__(self, clock, lock, events, leases, operations):
+        super().__init__(
+            clock,
+            lock,
+            events,
+            _SESSION,
+            ("id", "name", "memory", "storage", "operations", "left_ms"),
+            _MAX_SESSIONS,
+        )
+        self.leases = leases
+        self.operations = operations
+        self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
+        self._hosts = {}  # host_id -> Session, while it lasts
+
+    def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
+        """Return a new session; Denied("table") when there are eight.
+
+        memory, storage: bytes of leases at most; operations: so many at once; None: as the board
+        allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
+        None is what `quotas` has for that name.
+        """
+        name = cut(name, MAX_NAME)
+        given = [memory, storage, operations, ttl_ms]
+        for place, own in enumerate(self.quotas.get(name, ())):
+            if given[place] is None:
+                given[place] = own
+        for value in given:
+            if value is not None and (not isinstance(value, int) or value <= 0):
+                raise ValueError("quotas and ttl_ms are positive integers, or None")
+        session = Session(self, name, *given)
+        self.clock.advance()
+        with self.lock:
+            row = self.free_row()
+            if row >= 0:
+                self.add(session, row, session.ttl_ms)
+                return session
+        self.events.post("denied", None, "table")
+        raise deny("table", None, None, ids_of(self.all()))
+
+    def close(self, session, only_if_over=False):
+        """Close a session: end all it owns, whatever one of them raises."""
+        operations = self.operations
+        leases = self.leases
+        with self.lock:
+            if only_if_over and not self.is_over(session.row):
+                return
+            if not self.remove(session):
+                return
+        # One after the other, with nothing that would need memory: there may be none.
+        op = operations.newest_of(session)
+        while op is not None:
+            operations.stop(op, Preempted)  # check() goes on to say so
+            operations.end(op, False)  # none of its own gets the place of another
+            op = operations.newest_of(session)
+        lease = leases.newest_of(session)
+        while lease is not None:
+            lease.release()
+            lease = leases.newest_of(session)
+        operations.promote_waiters()
+        self.events.post("session", session.id, "closed")
+
+    def run_due(self):
+        """Close what is over its time; allocates nothing where nothing is."""
+        for session in self.rows:
+            if session is not None and self.is_over(session.row):
+                self.close(session, True)
+
+    # --- hosts ----------------------------------------------------------------------------------
+
+    def of_host(self, host_id):
+        """Return the session of a host; it is opened when the host first has something."""
+        session = self._hosts.get(host_id)
+        if session is None or not session.is_open():
+            session = self.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
+            for other in list(self._hosts):  # one that another host came after may come back
+                if not self._hosts[other].is_open():
+                    del self._hosts[other]
+            self._hosts[host_id] = session
+        return session
+
+    def on_host(self, host_id, how):
+        """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
+        session = self._hosts.get(host_id)
+        if how == "alive":
+            if session is not None:
+                session.renew()
+            return
+        if how == "gone" and session is not None:
+            session.close()
+        self.events.post("link", None, how)

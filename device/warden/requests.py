@@ -1,0 +1,168 @@
+"""What a host may request: a function for each request, by its number. Loaded at the first one.
+
+docs/wire.md has the arguments. What a host allocates and begins belongs to its session, which ends
+when it has been gone for long.
+"""
+
+from micropython import const
+
+from warden.errors import Preempted, deny
+from warden.sensors.threads import import_lock
+
+_DEFAULT_TTL = const(60_000)
+
+
+class RequestHandlers:
+    """`find(number)` returns the function, None if there is none.
+
+    The functions raise Denied, KeyError for an unknown id, TypeError and ValueError.
+    """
+
+    def __init__(self, agent):
+        self._agent = agent
+        self._functions = (
+            self._ping,
+            agent.start_monitoring,
+            agent.stop_monitoring,
+            self._read_history,
+            self._allocate,
+            self._release,
+            self._begin,
+            self._complete,
+            self._can_execute,
+            self._set_limits,
+            self._set_threshold,
+            self._cancel,
+            self._send_meters,
+            self._cost,
+            self._store_policy,
+            self._collect,
+            self._quota,
+            self._set_quota,
+        )
+
+    def find(self, number):
+        """Return the function that carries out this request."""
+        if number is None or not 0 <= number < len(self._functions):
+            return None
+        return self._functions[number]
+
+    @property
+    def _policy(self):
+        policy = self._agent.policy
+        if policy is None:
+            raise deny("watching")
+        return policy
+
+    def _ping(self):
+        pass
+
+    def _read_history(self, tier, metric, statistic):
+        with import_lock:
+            from warden.trends import read_column
+        return read_column(self._agent, tier, metric, statistic)
+
+    def _collect(self):
+        memory = self._agent.memory
+        wait_ms = memory.collect_in_ms()
+        if wait_ms:  # so that no host can make the application stand still
+            raise deny("collected", None, wait_ms)
+        used = memory.used_now()
+        if not memory.collect():
+            raise deny("gc_off")
+        return max(0, used - memory.live)
+
+    def _cost(self):
+        """Take a sample; return what each part of it took in µs, in the order of ids.COST_PARTS."""
+        agent = self._agent
+        sample = agent.sample
+        took = []
+        for part in ("load", "memory", "network", "storage", "figures", "history", "policy", ""):
+            began = agent.board.ticks_us()
+            if part == "figures":
+                sample.uptime_s = agent.clock.s
+            elif part == "history":
+                agent.history.add(sample)
+            elif part == "policy":
+                if agent.policy is not None:
+                    agent.policy.thresholds.evaluate(0)
+            elif not part:
+                agent.capabilities.update()
+            else:
+                if part == "memory":
+                    while not agent.memory.scan():
+                        pass
+                getattr(agent, part).read(sample)
+            took.append(agent.board.ticks_diff(agent.board.ticks_us(), began))
+        return took
+
+    # --- what is granted ------------------------------------------------------------------------
+
+    def _host_session(self):
+        return self._policy.sessions.of_host(self._agent.session.host_id)
+
+    def _allocate(self, kind, amount, owner=None, priority=None, ttl_ms=None, mount=None):
+        return self._policy.leases.allocate(
+            kind,
+            amount,
+            owner or "",
+            1 if priority is None else priority,
+            _DEFAULT_TTL if ttl_ms is None else ttl_ms,
+            self._host_session(),
+            False,
+            mount,
+        ).id
+
+    def _release(self, lease_id):
+        self._policy.leases.find(lease_id).release()
+
+    def _begin(self, name, priority=None, timeout_ms=None, memory=None, wait_ms=None):
+        operations = self._policy.operations
+        op = operations.new(
+            name,
+            1 if priority is None else priority,
+            timeout_ms,
+            memory,
+            wait_ms or 0,
+            self._host_session(),
+        )
+        operations.begin(op)
+        return op.id, op.state
+
+    def _complete(self, op_id):
+        self._policy.operations.find(op_id).complete()
+
+    def _cancel(self, op_id):
+        operations = self._policy.operations
+        operations.stop(operations.find(op_id), Preempted)
+
+    def _can_execute(self, priority):
+        return self._policy.operations.can_execute(priority)
+
+    # --- the policy -----------------------------------------------------------------------------
+
+    def _set_limits(self, *limits):
+        return self._policy.set_limits(*limits)
+
+    def _set_threshold(
+        self, metric, warn=None, critical=None, clear=None, hold_ms=None, action=None
+    ):
+        self._policy.thresholds.set(metric, warn, critical, clear, hold_ms or 0, action or 0)
+
+    def _send_meters(self, for_ms):
+        self._policy.meters.send(for_ms)
+
+    def _stored(self):
+        self._policy  # noqa: B018, Denied where there is none
+        with import_lock:
+            from warden.stored_policy import stored_policy_of
+        return stored_policy_of(self._agent)
+
+    def _store_policy(self, what=0):
+        return self._stored().request(what)
+
+    def _quota(self, place):
+        return self._stored().quota(place)
+
+    def _set_quota(self, *quota):
+        self._stored().set_quota(*quota)
