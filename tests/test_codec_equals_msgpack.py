@@ -23,7 +23,7 @@ _integers = st.one_of(
     st.sampled_from([number for number in _edges if -(2**63) <= number < 2**64]),
 )
 _scalars = st.one_of(
-    st.none(), st.booleans(), _integers, st.text(max_size=300), st.binary(max_size=300)
+    st.none(), st.booleans(), _integers, st.text(max_size=60), st.binary(max_size=255)
 )
 _values = st.recursive(_scalars, lambda items: st.lists(items, max_size=18), max_leaves=30).filter(
     lambda value: _depth(value) <= ids.MAX_DEPTH
@@ -54,10 +54,19 @@ def test_each_reads_what_the_other_wrote(value: Any) -> None:
     assert repr(msgpack.unpackb(_encoded(value))) == repr(value)
 
 
-@pytest.mark.parametrize("size", [31, 32, 255, 256, 65_535])
+@pytest.mark.parametrize("size", [31, 32, 40, 41, 255])
 def test_lengths_take_the_shortest_form(size: int) -> None:
     for value in ("x" * size, bytes(size)):
         assert _encoded(value) == msgpack.packb(value)
+
+
+@given(st.text(max_size=60), st.integers(0, 50))
+def test_a_name_is_cut_at_a_character_and_has_no_nul(text: str, limit: int) -> None:
+    name = codec.cut(text, limit)
+    assert len(name.encode()) <= limit
+    assert text.replace("\0", " ").startswith(name)
+    following = text[len(name) : len(name) + 1]
+    assert not following or len((name + following).encode()) > limit
 
 
 @settings(max_examples=1000)

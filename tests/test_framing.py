@@ -1,4 +1,4 @@
-"""The host's deframer: the decisions of the board's byte-at-a-time reader, at the speed of C."""
+"""The host's deframer: the decisions of the board's own, at the speed of C."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def split(pieces: Iterable[bytes], limit: int = ids.MAX_PAYLOAD) -> tuple[list[b
 
 
 def read(data: bytes, limit: int) -> tuple[list[bytes], bytes, int]:
-    """Return payloads, text and the count of bad as the board's own reader has them."""
-    reader = schema.Reader(limit)
+    """Return payloads, text and the count of bad as the board's own deframer has them."""
+    deframer = schema.Deframer(limit)
     payloads, text = [], bytearray()
-    for byte in data:
-        length = reader.feed(byte)
-        if length == schema.TEXT:
-            text.append(byte)
-        elif length > 0:
-            payloads.append(bytes(reader.payload[:length]))
-    return payloads, bytes(text), reader.bad
+    for at in range(len(data)):
+        deframer.feed(data, at, at + 1)
+        if deframer.length:
+            payloads.append(bytes(deframer.payload[: deframer.length]))
+        elif deframer._progress[0] == 0:
+            text.append(data[at])
+    return payloads, bytes(text), deframer.bad
 
 
 def board_frame(payload: bytes) -> bytes:
@@ -91,7 +91,7 @@ def test_what_goes_in_comes_out_however_it_is_cut(rest: bytes, first: int, size:
 _good = st.binary(max_size=LIMIT + 3).map(lambda rest: frame(b"\x93" + rest))
 _shifted = _good.map(lambda wire: wire[1:])
 _noise = st.lists(
-    st.sampled_from([*schema.ESCAPED_CONTROLS, 0xC0, 0x7D, 0x5D, 0x91, 0x9F, 0xA0, 0x41, 0xE0]),
+    st.sampled_from([*ids.ESCAPED_CONTROLS, 0xC0, 0x7D, 0x5D, 0x91, 0x9F, 0xA0, 0x41, 0xE0]),
     max_size=60,
 ).map(bytes)
 
@@ -132,9 +132,9 @@ def test_an_escape_that_no_board_sends_is_read_as_the_board_reads_it(byte: int) 
     for rest in (b"", b"\x5e", b"\x21", b"]", b"\xe0", b"}"):
         payload = b"\x93" + bytes([byte]) + rest
         plain = frame(payload)
-        first = 3 if plain[2] == schema.ESCAPE else 2
+        first = 3 if plain[2] == ids.ESCAPE else 2
         odd = plain[:2] + b"}" + bytes([byte ^ 0x20]) + plain[first + 1 :]
-        if byte ^ 0x20 in schema.ESCAPED_CONTROLS + b"\xc0":
+        if byte ^ 0x20 in ids.ESCAPED_CONTROLS + b"\xc0":
             continue
         assert read(odd, LIMIT)[0] == [payload]
         assert split([odd], LIMIT) == ([payload], 0)

@@ -1,29 +1,24 @@
-"""The board's hot files redeclare the schema's constants (`const` folds in its own file only).
+"""The board's code redeclares the schema's constants (`const` folds in its own file only).
 
-Here they are held equal: a name that both sides have must have one value.
+Here they are held equal: a name that both sides have must have one value. So are the lists of
+names whose places are numbers on the wire.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from warden_schema import frame, ids
+from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
 _CONST = re.compile(r"^_([A-Z0-9_]+) = const\((.+)\)(?:  #.*)?$", re.MULTILINE)
 # Names of the board's own that happen to be the schema's too, with the reason.
-_OTHER_MEANING = {
-    ("history", "METRICS"): "how many there are",
-    ("history", "TIERS"): "how many there are",
-    ("capabilities", "STORAGE"): "its place; compared below",
-    ("columns", "STORAGE"): "a metric of the history",
-    **{(file, "STORAGE"): "a resource, not a message" for file in ("leases", "policy", "sessions")},
-    ("frame", "DELIMITER"): "compared below",
-    ("frame", "ESCAPE"): "compared below",
-}
+_OTHER_MEANING = {("trends", "STORAGE"): "a metric, by its place in ids.METRICS"}
 
 
 def _constants(file: Path) -> dict[str, int]:
@@ -34,7 +29,8 @@ def _constants(file: Path) -> dict[str, int]:
     return found
 
 
-FILES = sorted([*(REPO / "device/warden").glob("*.py"), *Path(ids.__file__).parent.glob("*.py")])
+FOLDERS = (REPO / "device/warden", REPO / "shared_schema/warden_schema")
+FILES = [file for folder in FOLDERS for file in sorted(folder.rglob("*.py"))]
 SHARED = [
     (file.stem, name, value)
     for file in FILES
@@ -44,63 +40,105 @@ SHARED = [
 
 
 @pytest.mark.parametrize(("file", "name", "value"), SHARED)
-def test_a_name_that_both_have_has_one_value(file, name, value):
+def test_a_name_that_both_have_has_one_value(file: str, name: str, value: int) -> None:
     assert value == getattr(ids, name), f"{file}: _{name}"
 
 
-def test_there_are_such_names():
-    assert len(SHARED) > 30
-    assert {"host_session", "tables", "capabilities", "uplink"} <= {file for file, _, _ in SHARED}
+def test_there_are_such_names() -> None:
+    assert len(SHARED) > 40
+    assert {"session", "tables", "capabilities", "operations"} <= {file for file, _, _ in SHARED}
 
 
-def test_every_place_of_a_sample_is_the_schemas():
-    places = _constants(REPO / "device/warden/sampler.py")
-    for place, name in enumerate(ids.SAMPLE_VALUES):
-        assert places[name.upper()] == place
-    assert places["VALUES"] == len(ids.SAMPLE_VALUES)
+def _value(file: str, name: str) -> Any:
+    """Return the literal that a name of the board's code is given, in a module or in a class."""
+    for node in ast.walk(ast.parse((REPO / "device/warden" / file).read_text())):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{file} has no {name}")
 
 
-def test_every_capability_has_its_place():
-    places = _constants(REPO / "device/warden/capabilities.py")
-    for place, name in enumerate(ids.CAPABILITIES):
-        assert places[name.upper()] == place
-    assert places["PLACES"] == len(ids.CAPABILITIES)
+def test_a_sample_has_the_schemas_values() -> None:
+    assert _value("sample.py", "FIELDS") == ids.SAMPLE_VALUES
 
 
-def test_history_has_the_schemas_shape():
-    source = (REPO / "device/warden/columns.py").read_text()
-    assert f"_STEPS = {tuple(step for step, _ in ids.TIERS)}" in source
-    assert f"_SLOTS = {tuple(slots for _, slots in ids.TIERS)}" in source
-    for module in ("history", "columns"):
-        assert _constants(REPO / f"device/warden/{module}.py")["METRICS"] == len(ids.METRICS)
-        assert _constants(REPO / f"device/warden/{module}.py")["NONE"] == ids.NO_VALUE
-    assert _constants(REPO / "device/warden/forecast.py")["METRICS"] == len(ids.METRICS)
-    report = (REPO / "device/warden/report.py").read_text()
-    assert "_METRICS = (" + ", ".join(f'"{name}"' for name in ids.METRICS) + ")" in report
+def test_a_delta_has_the_schemas_bits() -> None:
+    bits = dict(zip(ids.SAMPLE_VALUES, _value("tables.py", "_BITS"), strict=True))
+    tables = _constants(REPO / "device/warden/tables.py")
+    for bit, name in enumerate(ids.DELTA_VALUES):
+        assert bits.pop(name) == bit
+    assert {name for name, bit in bits.items() if bit == tables["NOT_COMPARED"]} == {
+        "uptime_s",
+        "uptime_ms",
+    }
+    assert set(bits.values()) == {tables["NOT_COMPARED"], tables["WHOLE"]}
+    assert tables["DELTA_BITS"] == len(ids.DELTA_VALUES)
+    assert tables["BIAS"] == ids.DELTA_BIAS
+    assert tables["FULL_EVERY"] == ids.WHOLE_EVERY
 
 
-def test_each_kind_field_list_names_its_first_fields():
+def test_hello_has_the_schemas_limits() -> None:
+    limits = (ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS)
+    assert _value("tables.py", "_LIMITS") == limits
+
+
+# What the board's entries call a field, where it is not the schema's word.
+_OTHER_NAMES = {
+    ("LEASE", "kind"): "resource",
+    ("LEASE", "began_s"): "granted_s",
+    ("LEASE", "is_committed"): "committed",
+    ("METER", "lease_id"): "lease",
+    ("OPERATION", "reason"): "why",
+}
+
+
+def _tables_with_fields() -> dict[str, tuple[str, ...]]:
+    """Return what tables of the board send of an entry, by the constant of their message's kind."""
+    found = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
+                for kind, fields in zip(node.args, node.args[1:], strict=False):
+                    if isinstance(fields, ast.Tuple) and fields.elts:
+                        found[ast.unparse(kind).strip("_")] = ast.literal_eval(fields)
+    return found
+
+
+def test_tables_send_the_schemas_fields_in_its_order() -> None:
+    tables = _tables_with_fields()
+    assert set(tables) >= {"LEASE", "OPERATION", "SESSION", "THRESHOLD", "METER", "NEED"}
+    for kind, names in tables.items():
+        fields = tuple(_OTHER_NAMES.get((kind, name), name) for name in names)
+        assert ids.FIELDS[getattr(ids, kind)] == ("seq", "row", *fields), kind
+
+
+def test_every_capability_has_its_place() -> None:
+    places = _constants(REPO / "device/warden/sensors/capabilities.py")
+    for place, name in enumerate(ids.CAPABILITIES[1:], 1):
+        assert places[f"PLACE_{name.upper()}"] == place
+    assert places["CAPABILITIES"] == len(ids.CAPABILITIES)
+
+
+def test_history_has_the_schemas_metrics() -> None:
+    history = _constants(REPO / "device/warden/history.py")
+    assert history["METRICS"] == len(ids.METRICS)
+    assert history["SLOT"] == len(ids.METRICS) * len(ids.STATISTICS)
+    assert history["RING"] == history["SLOT"] * sum(slots for _, slots in ids.TIERS)
+    assert _value("trends.py", "_NAMES") == ids.METRICS
+
+
+def test_thresholds_have_the_schemas_metrics() -> None:
+    assert _value("policy/metrics.py", "METRICS") == tuple(ids.THRESHOLD_METRICS)
+
+
+def test_each_kind_field_list_names_its_first_fields() -> None:
     for kind, fields in ids.FIELDS.items():
         assert fields[0] == ("seq" if kind < ids.FIRST_HOST_KIND else fields[0])
         assert len(fields) <= 14  # a payload is a fixarray: at most 15 items with the kind
 
 
-def test_the_escaped_bytes_are_the_documented_ones():
-    inner = _constants(Path(frame.__file__))
-    assert inner["DELIMITER"] == frame.DELIMITER
-    assert inner["ESCAPE"] == frame.ESCAPE
-    assert inner["CONTROLS"] == sum(1 << byte for byte in frame.ESCAPED_CONTROLS)
-
-
-def test_a_session_has_the_marks_of_a_reader():
-    inner = _constants(Path(frame.__file__))
-    session = _constants(REPO / "device/warden/host_session.py")
-    for name in ("ROOM", "BAD", "LENGTH", "MARKS"):
-        assert session[name] == inner[name], name
-    assert (session["FOUND"], session["ITEMS"]) == (frame.FOUND, frame.ITEMS)
-    assert session["KIND"] == frame.FIRST
-
-
-def test_the_parts_of_a_samples_cost_are_the_schemas():
-    source = (REPO / "device/warden/costs.py").read_text()
-    assert f"PARTS = {ids.COST_PARTS}".replace("'", '"') in " ".join(source.split())
+def test_the_escaped_bytes_are_the_documented_ones() -> None:
+    for twin in ("plain", "viper"):
+        inner = _constants(REPO / f"shared_schema/warden_schema/loops_{twin}.py")
+        assert inner["DELIMITER"] == ids.DELIMITER
+        assert inner["ESCAPE"] == ids.ESCAPE
+        assert inner["CONTROLS"] == sum(1 << byte for byte in ids.ESCAPED_CONTROLS)

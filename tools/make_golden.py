@@ -66,6 +66,7 @@ MESSAGES: dict[str, list[Any]] = {
     "event about nothing": [ids.EVENT, 16, 0, "denied", 0, 0, None, "memory", None],
     "rows": [ids.ROWS, 19, 0xFFFF, 0, 1, [4, 300_000, 100, 5000], 0xFF, 0xFFFF, 3],
     "event of a policy": [ids.EVENT, 21, 1, "policy", 0, 3, None, "in force", None],
+    "event of the agent": [ids.EVENT, 22, 302, "agent", 86_402, 0, None, "late", 2500],
     "event with a value": [ids.EVENT, 20, 301, "threshold", 86_401, 0, 0, "critical", 912],
     "threshold": [ids.THRESHOLD, 21, 0, 0, 750, 900, 650, 1000, 1, 2, 912],
     "falling threshold": [ids.THRESHOLD, 22, 7, 13, -70, None, -60, 0, 0, 0, None],
@@ -110,7 +111,7 @@ MESSAGES: dict[str, list[Any]] = {
 
 def payload_of(message: list[Any]) -> bytes:
     """Return the message as the board encodes it."""
-    buf = bytearray(ids.MAX_PAYLOAD)
+    buf = bytearray(ids.MAX_PAYLOAD + 48)
     return bytes(buf[: codec.put(buf, 0, message)])
 
 
@@ -142,16 +143,16 @@ def streams() -> dict[str, bytes]:
 
 
 def read(stream: bytes) -> dict[str, Any]:
-    """Return what the board's reader makes of a stream, in hexadecimal."""
-    reader = frame.Reader(ids.MAX_PAYLOAD)
+    """Return what the board's deframer makes of a stream, in hexadecimal."""
+    deframer = frame.Deframer(ids.MAX_PAYLOAD)
     payloads, text = [], bytearray()
-    for byte in stream:
-        length = reader.feed(byte)
-        if length == frame.TEXT:
-            text.append(byte)
-        elif length > 0:
-            payloads.append(bytes(reader.payload[:length]).hex())
-    return {"stream": stream.hex(), "payloads": payloads, "text": text.hex(), "bad": reader.bad}
+    for at in range(len(stream)):
+        deframer.feed(stream, at, at + 1)
+        if deframer.length:
+            payloads.append(bytes(deframer.payload[: deframer.length]).hex())
+        elif deframer._progress[0] == 0:
+            text.append(stream[at])
+    return {"stream": stream.hex(), "payloads": payloads, "text": text.hex(), "bad": deframer.bad}
 
 
 def _plain(value: Any) -> Any:
