@@ -2,10 +2,14 @@
 """Who uses the core: real tasks of asyncio, real threads, real time."""
 
 import asyncio
+import sys
 import time
 
 import warden
 from harness import needs, no_heap, raises
+from warden import api
+from warden.policy.meters import Meter, Meters
+from warden.sensors.threads import new_lock
 
 
 class Started:
@@ -29,7 +33,11 @@ class Started:
         self.events.append((event[1], event[4], event[5]))
 
     def meters(self):
-        return {meter.name: meter for meter in warden.api._policy().meters.table if meter}
+        return {meter.name: meter for meter in _meters().rows if meter}
+
+
+def _meters():
+    return api._policy().meters
 
 
 def _spin(ms):
@@ -62,12 +70,12 @@ async def test_shares_steps_and_the_longest_are_measured():
         hungry = warden.spawn(_busy(15, 50, spent), "hungry")
         modest = warden.spawn(_busy(1, 20), "modest")
         meters = board.meters()
-        warden.api._policy().meters.look(1)
+        _meters().evaluate(1)
         del spent[:]
         began = time.ticks_us()
         await asyncio.sleep_ms(500)
         period_us = time.ticks_diff(time.ticks_us(), began)
-        warden.api._policy().meters.look(period_us // 1000)
+        _meters().evaluate(period_us // 1000)
         meter = meters["hungry"]
         share = sum(spent) * 1000 // period_us
         assert share - 10 <= meter.cpu_permille <= share + 30, (share, meter.cpu_permille)
@@ -210,23 +218,101 @@ async def test_there_are_sixteen_at_most():
         assert board.meters() == {}
 
 
-async def test_a_look_and_a_step_allocate_nothing():
+async def test_to_evaluate_and_a_step_allocate_nothing():
     async with Started() as board:
-        from warden.meters import Metered
-
         lease = warden.allocate(warden.CPU_TIME, 1, ttl_ms=None)
         task = warden.spawn(_busy(2, 20), "hungry", lease=lease)
         await _until(lambda: ("overrun", lease.id, "hungry") in board.events)
-        meters = warden.api._policy().meters
+        meters = _meters()
 
         def endless():
             while True:
                 yield
 
-        metered = Metered(endless(), board.meters()["hungry"], len, meters._board)
-        metered.send(None)
+        meter = Meter(meters, 99, 0, 1, None)
+        meter.coro = endless()
+        meter.send(None)
+        meters.send(1000)
         with no_heap():
-            metered.send(None)
-            meters.look(200)
+            meter.send(None)
+            meters.evaluate(200)
+        assert meter.new_steps == 2
         task.cancel()
         await asyncio.sleep_ms(5)
+
+
+async def test_a_host_gets_them_with_each_sample_for_as_long_as_it_requested():
+    async with Started():
+        warden.stop_monitoring()
+        task = warden.spawn(_busy(0, 50))
+        meters = _meters()
+        for row in range(16):
+            meters.dirty[row] = 0
+        meters.subscribe()
+        meters.evaluate(1000)
+        assert not any(meters.dirty)  # nobody requested them
+        meters.send(2500)
+        sent = []
+        for _ in range(5):
+            meters.evaluate(1000)
+            sent.append(sum(meters.dirty))
+            meters.dirty[0] = 0
+        assert sent == [1, 1, 1, 0, 0]
+        raises(ValueError, meters.send, 60_001)
+        raises(ValueError, meters.send, -1)
+        task.cancel()
+        await asyncio.sleep_ms(5)
+
+
+async def test_a_row_names_its_lease_after_that_has_ended():
+    async with Started() as board:
+        lease = warden.allocate(warden.CPU_TIME, 100)
+        task = warden.spawn(_busy(0, 50), "x", lease=lease)
+        lease.release()
+        assert board.meters()["x"].lease_id == lease.id
+        task.cancel()
+        await asyncio.sleep_ms(5)
+
+
+class FakeThread:
+    """Stands in for `_thread` of a port whose stacks are small; `sizes` is what they were."""
+
+    def __init__(self, size):
+        self.size = size
+        self.sizes = []
+        self.fails = False
+
+    def stack_size(self, size=0):
+        former, self.size = self.size, size
+        return former
+
+    def start_new_thread(self, function, args):
+        self.sizes.append(self.size)
+        if self.fails:
+            raise OSError("core1 in use")
+        function(*args)
+
+
+async def test_a_thread_gets_a_stack_that_public_calls_fit_on():
+    async with Started() as board:
+        module = sys.modules["_thread"]
+        for before, expected in ((0, 8192), (4096, 8192), (20_000, 20_000)):
+            fake = FakeThread(before)
+            meters = Meters(time, None, fake, new_lock(), api._policy().events)
+            meters._small_stacks = True
+            sys.modules["_thread"] = fake
+            try:
+                meters.thread(board.events.append, ("ran",), "x")
+            finally:
+                sys.modules["_thread"] = module
+            assert (fake.sizes, fake.size) == ([expected], before)
+            assert board.events.pop() == "ran" and meters.rows == [None] * 16
+
+
+async def test_a_thread_that_does_not_start_leaves_nothing_behind():
+    async with Started() as board:
+        fake = FakeThread(0)
+        fake.fails = True
+        meters = Meters(time, None, fake, new_lock(), api._policy().events)
+        raises(OSError, meters.thread, print, (), "x")
+        assert meters.rows == [None] * 16 and board.meters() == {}

@@ -25,7 +25,6 @@ _TASK = const(0)  # kinds of meter
 _THREAD = const(1)
 # A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
 _THREAD_STACK_BYTES = const(8192)
-_LARGE_STACKS = const(("linux", "darwin", "win32"))  # ports whose default is larger
 
 
 class Meter:
@@ -99,6 +98,7 @@ class Meters(Table):
         self._lock = lock
         self._events = events
         self._next_id = 1
+        self._small_stacks = sys.platform not in ("linux", "darwin", "win32")
         self._send_ms = 0  # for so long a host wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
@@ -114,7 +114,15 @@ class Meters(Table):
         return meter.task
 
     def thread(self, function, args, name):
-        """Start a thread that is counted under a name; Denied where there are 16."""
+        """Start a thread that is counted under a name; Denied where there are 16.
+
+        NotImplementedError where the port has none.
+        """
+        module = sys.modules.get("_thread")
+        if module is None:
+            raise NotImplementedError("this port has no threads")
+        stack_size = getattr(module, "stack_size", None) if self._small_stacks else None
+        former = None
         meter = self._enter(name, _THREAD, _NORMAL, None)
 
         def run():
@@ -123,15 +131,12 @@ class Meters(Table):
             finally:
                 self.leave(meter)
 
-        stack_size = former = None
-        if sys.platform not in _LARGE_STACKS:
-            stack_size = getattr(sys.modules.get("_thread"), "stack_size", None)
         try:
             if stack_size is not None:
                 former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
                 if former > _THREAD_STACK_BYTES:
                     stack_size(former)
-            return self._threads.start(run)
+            return self._threads.start_new_thread(run, ())
         except BaseException:
             self.leave(meter)
             raise

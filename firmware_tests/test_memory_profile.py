@@ -1,8 +1,9 @@
-"""What operations need of memory, learned from those that ran alone."""
+"""How much memory operations take, learned from those that ran alone."""
 
 from harness import no_heap
 from rig import PressedBoard
 from warden.agent import Agent
+from warden.policy.memory_profile import MemoryProfile
 
 LEARNED = -1
 
@@ -12,22 +13,30 @@ class Rig:
 
     def __init__(self):
         self.board = PressedBoard()
-        self.agent = Agent(self.board, 1000, None)
-        self.policy = self.agent.decide()
-        self.needs = self.policy.needs
+        self.agent = Agent(self.board, 1000, limits=(4, 300_000, 100, 5000))
+        self.policy = self.agent.policy
+        self.profile = self.policy.profile
+
+    def begin(self, name, memory=None, wait_ms=0):
+        op = self.policy.operations.new(name, memory=memory, wait_ms=wait_ms)
+        return self.policy.operations.begin(op)
 
     def run(self, name, grows, sample=0):
         """Run an operation that allocates so much, `sample` bytes of it there at a sample only."""
-        op = self.policy.begin(name)
+        op = self.begin(name)
         self.board.garbage += grows + sample
         if sample:
             self.board.ticks.pass_ms(1000)
-            self.agent.step()
+            self.agent.poll()
             self.board.garbage -= sample
         op.complete()
 
     def learned(self):
-        return [(need.name, need.count, need.typical, need.worst) for need in self.needs.all()]
+        return [
+            (need.name, need.count, need.typical_bytes, need.worst_bytes)
+            for need in self.profile.rows
+            if need is not None
+        ]
 
 
 def test_typical_and_worst_are_learned_by_name():
@@ -50,9 +59,9 @@ def test_what_is_in_use_for_a_while_only_counts():
 
 def test_who_is_not_alone_teaches_nothing():
     rig = Rig()
-    first = rig.policy.begin("first")
+    first = rig.begin("first")
     rig.board.garbage += 1000
-    second = rig.policy.begin("second")
+    second = rig.begin("second")
     first.complete()
     second.complete()
     assert rig.learned() == []
@@ -62,12 +71,12 @@ def test_who_is_not_alone_teaches_nothing():
 
 def test_a_collection_meanwhile_makes_it_unknown():
     rig = Rig()
-    op = rig.policy.begin("upload")
+    op = rig.begin("upload")
     rig.board.garbage += 5000
     rig.agent.memory.collect(0)
     rig.board.garbage += 100
     op.complete()
-    op = rig.policy.begin("upload")
+    op = rig.begin("upload")
     rig.board.live -= 100  # one that was not seen
     op.complete()
     assert rig.learned() == []
@@ -98,14 +107,14 @@ def test_after_a_measurement_there_is_a_pause_of_200_times_its_cost():
 
 def test_admission_uses_it_when_asked_to():
     rig = Rig()
-    first = rig.policy.begin("upload", memory=LEARNED)
+    first = rig.begin("upload", LEARNED)
     assert first.lease is None and first.memory is None  # nothing is known yet
     first.complete()
     rig.run("upload", 8000)
-    op = rig.policy.begin("upload", memory=LEARNED)
+    op = rig.begin("upload", LEARNED)
     assert op.lease.amount == 8000
     op.complete()
-    assert rig.policy.begin("upload").lease is None  # nobody asked
+    assert rig.begin("upload").lease is None  # nobody asked
 
 
 def test_the_table_has_a_fixed_size():
@@ -115,21 +124,43 @@ def test_the_table_has_a_fixed_size():
     assert [row[0] for row in rig.learned()] == ["name %d" % number for number in range(8)]
     rig.run("name 3", 30)
     assert rig.learned()[3][1] == 2
+    assert rig.profile.expected("name 3") == 30
+    assert rig.profile.expected("name 9") is None
 
 
 def test_one_that_never_had_its_place_is_not_counted():
     rig = Rig()
     rig.policy.set_limits(max_operations=1)
-    op = rig.policy.begin("first")
-    waiting = rig.policy.begin("second", wait_ms=1000)
+    op = rig.begin("first")
+    waiting = rig.begin("second", wait_ms=1000)
     waiting.complete()
     op.complete()
     rig.run("alone", 10)
     assert rig.learned() == [("first", 1, 0, 0), ("alone", 1, 10, 10)]
 
 
-def test_a_look_allocates_nothing():
+def test_a_sample_allocates_nothing():
     rig = Rig()
-    rig.policy.begin("upload")
+    rig.begin("upload")
     with no_heap():
-        rig.needs.look()
+        rig.profile.sampled(100_000)
+
+
+class Op:
+    name = "upload"
+
+
+def test_with_no_memory_left_it_is_learned_another_time_on_micropython():
+    rig = Rig()
+    profile = MemoryProfile(rig.agent.memory, rig.board, rig.agent.clock)
+    op = Op()
+    with no_heap():
+        profile.began(op)
+        profile.ended(op)
+        assert profile.expected("upload") is None
+    profile.began(op)
+    profile.ended(op)
+    with no_heap():
+        profile.began(op)
+        profile.ended(op)
+        assert profile.rows[0].count == 2

@@ -4,10 +4,12 @@ from harness import no_heap, raises
 from rig import PressedBoard
 from warden.agent import Agent
 from warden.errors import Denied, Preempted
-from warden.levels import PROTECT, RESET, TELL
+from warden.policy.metrics import METRICS
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
-MEMORY = 0
+TELL, PROTECT, RESET = range(3)
+MEMORY, BANDWIDTH = 0, 3
+LIMITS = (4, 300_000, 100, 5000)
 
 
 class Rig:
@@ -15,8 +17,8 @@ class Rig:
 
     def __init__(self, board=None):
         self.board = board or PressedBoard()
-        self.agent = Agent(self.board, 1000, None)
-        self.policy = self.agent.decide()
+        self.agent = Agent(self.board, 1000, limits=LIMITS)
+        self.policy = self.agent.policy
         self.policy.thresholds.set("memory", 800, 900, 700, 0, PROTECT)
         self.events = []
         self.policy.events.on(None, self._note)
@@ -27,11 +29,15 @@ class Rig:
     def live(self, permille, seconds=1):
         """Have so much live memory, seen by a collection, for so many seconds."""
         self.board.live = self.board.total // 1000 * permille
-        self.agent.values[5] = -0x40000000  # so that the next sample looks
+        self.agent.memory.live = None  # so that the next sample looks
         for _ in range(seconds):
             self.board.ticks.pass_ms(1000)
-            self.agent.step()
+            self.agent.poll()
         assert self.agent.faults == 0
+
+    def begin(self, name, priority=NORMAL):
+        op = self.policy.operations.new(name, priority)
+        return self.policy.operations.begin(op)
 
     def kinds(self, kind):
         return [event[1:] for event in self.events if event[0] == kind]
@@ -44,14 +50,13 @@ class Rig:
             self.board.live -= self.board.total // 1000 * permille
             return 12345  # nobody believes it
 
-        self.policy.ladder.on_trim(give)
+        self.policy.pressure.on_trim(give)
         return give
 
 
 def test_memory_is_protected_unless_told_otherwise():
-    policy = Agent(PressedBoard(), 1000, None).decide()
-    (threshold,) = policy.thresholds.all()
-    assert (threshold.name, threshold.action) == ("memory", PROTECT)
+    (threshold,) = Agent(PressedBoard(), 1000, limits=LIMITS).policy.thresholds.all()
+    assert (METRICS[threshold.metric], threshold.action) == ("memory", PROTECT)
     assert (threshold.warn, threshold.critical, threshold.clear) == (750, 850, 650)
 
 
@@ -88,12 +93,12 @@ def test_garbage_is_collected_first_and_nobody_is_asked_if_that_is_enough():
     asked = []
     rig.trim(100, asked, "asked")
     rig.live(600)
-    rig.agent.values[5] = 170_000  # as a collection long ago left it
+    memory = rig.agent.memory
+    memory.live = memory._last_used = 170_000  # as a collection long ago left it
     rig.board.live = 100_000
     rig.board.garbage = 75_000
-    rig.agent.memory._used = 170_000
     rig.board.ticks.pass_ms(1000)
-    rig.agent.step()
+    rig.agent.poll()
     assert rig.kinds("collect") == [(None, 75_000)]
     assert asked == []
 
@@ -105,7 +110,7 @@ def test_what_raises_is_reported_and_the_next_is_asked():
     def fail(level):
         raise ValueError("on purpose")
 
-    rig.policy.ladder.on_trim(fail)
+    rig.policy.pressure.on_trim(fail)
     rig.trim(200, asked, "next")
     rig.live(820)
     assert asked == [("next", 1)]
@@ -117,10 +122,9 @@ def test_where_collections_are_off_its_word_is_taken():
     rig.live(500)
     rig.board.collects = False
     rig.trim(10, [], "trusted")
-    rig.agent.values[5] = 170_000
-    rig.board.live = 170_000
+    rig.agent.memory.live = rig.board.live = 170_000
     rig.board.ticks.pass_ms(1000)
-    rig.agent.step()
+    rig.agent.poll()
     assert rig.kinds("trim") == [("give", 12345)]
 
 
@@ -139,26 +143,29 @@ def test_critical_refuses_what_is_below_high():
     rig.live(950)
     policy = rig.policy
     for priority in (LOW, NORMAL):
-        assert raises(Denied, policy.allocate, MEMORY, 10, priority=priority).reason == "pressure"
-        assert raises(Denied, policy.begin, "x", priority=priority).reason == "pressure"
-        assert not policy.can_execute(priority)
-    assert policy.can_execute(HIGH)
-    policy.begin("x", priority=HIGH)
-    assert policy.allocate(3, 10, priority=CRITICAL)
+        refused = raises(Denied, policy.leases.allocate, MEMORY, 10, priority=priority)
+        assert refused.reason == "pressure"
+        assert raises(Denied, rig.begin, "x", priority).reason == "pressure"
+        assert not policy.operations.can_execute(priority)
+    assert policy.operations.can_execute(HIGH)
+    rig.begin("x", HIGH)
+    assert policy.leases.allocate(BANDWIDTH, 10, priority=CRITICAL)
     rig.live(850)
-    assert not policy.can_execute(NORMAL)  # until it is below warn
+    assert rig.kinds("denied") == [("pressure", 10), ("pressure", None)] * 2
+    assert not policy.operations.can_execute(NORMAL)  # until it is below warn
     rig.live(750)
-    assert policy.can_execute(NORMAL)
+    assert policy.operations.can_execute(NORMAL)
 
 
 def test_critical_ends_what_is_low():
     rig = Rig()
     policy = rig.policy
     told = []
-    low, normal = policy.begin("low", priority=LOW), policy.begin("normal")
-    agreed = policy.allocate(MEMORY, 100, priority=LOW, on_preempt=told.append)
-    not_agreed = policy.allocate(MEMORY, 100, priority=LOW)
-    normal_lease = policy.allocate(MEMORY, 100, on_preempt=told.append)
+    low, normal = rig.begin("low", LOW), rig.begin("normal")
+    allocate = policy.leases.allocate
+    agreed = allocate(MEMORY, 100, priority=LOW, on_preempt=told.append)
+    not_agreed = allocate(MEMORY, 100, priority=LOW)
+    normal_lease = allocate(MEMORY, 100, on_preempt=told.append)
     rig.live(850)
     low.check()
     rig.live(950)
@@ -175,14 +182,14 @@ def test_it_can_be_switched_off_and_set():
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, TELL)
     rig.live(950)
     assert asked == [] and rig.kinds("threshold") == [("critical", 950)]
-    assert rig.policy.can_execute(LOW)
+    assert rig.policy.operations.can_execute(LOW)
     rig.policy.thresholds.set("memory")
     rig.live(500)
     rig.live(950)
     assert len(rig.kinds("threshold")) == 1
     rig.policy.thresholds.set("cpu", 800, 900, 700, 0, PROTECT)
-    rig.policy.ladder.look(1000)
-    assert rig.policy.can_execute(LOW)
+    rig.policy.pressure.evaluate(1000)
+    assert rig.policy.operations.can_execute(LOW)
 
 
 def test_a_threshold_that_is_taken_away_while_it_is_crossed_ends_the_pressure():
@@ -190,7 +197,7 @@ def test_a_threshold_that_is_taken_away_while_it_is_crossed_ends_the_pressure():
     rig.live(950)
     rig.policy.thresholds.set("memory")
     rig.live(950)
-    assert rig.policy.can_execute(LOW)
+    assert rig.policy.operations.can_execute(LOW)
 
 
 def test_half_a_minute_of_critical_resets_the_board_with_a_note_if_it_may():
@@ -203,7 +210,7 @@ def test_half_a_minute_of_critical_resets_the_board_with_a_note_if_it_may():
     assert rig.board.resets == 1
     assert rig.board.note == "memory critical, 950"
     after = Rig(rig.board)
-    after.agent.step()
+    after.agent.poll()
     assert after.kinds("reset") == [("memory critical, 950", None)]
     assert rig.board.note is None
 
@@ -237,9 +244,9 @@ def test_a_calm_board_allocates_nothing_for_it():
     rig.trim(10, [], "x")
     rig.policy.thresholds.set("memory_exhausted_in", 60, 10, 120, 0, PROTECT)
     rig.live(500, 3)
-    rig.policy.look(1000)
+    rig.policy.evaluate(1000)
     with no_heap():
-        rig.policy.look(1000)
+        rig.policy.evaluate(1000)
         rig.policy.deliver()
 
 
@@ -247,28 +254,61 @@ def test_crossed_and_quiet_it_allocates_nothing_either():
     rig = Rig()
     rig.live(850, 3)
     with no_heap():
-        rig.policy.look(1000)
+        rig.policy.evaluate(1000)
         rig.policy.deliver()
 
 
 def test_there_are_eight_functions_at_most():
     rig = Rig()
     for _ in range(8):
-        rig.policy.ladder.on_trim(len)
-    raises(ValueError, rig.policy.ladder.on_trim, len)
+        rig.policy.pressure.on_trim(len)
+    raises(ValueError, rig.policy.pressure.on_trim, len)
+
+
+def test_it_works_with_no_memory_left():
+    rig = Rig()
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.begin("low", LOW)
+    rig.live(700, 3)
+    pressure = rig.policy.pressure
+    rig.board.live = rig.agent.memory.live = 190_000
+    with no_heap():
+        rig.policy.evaluate(1000)
+        assert pressure.refuses(NORMAL) and not pressure.refuses(HIGH)
+        try:
+            pressure.admit(NORMAL, 10)
+        except Denied as denied:
+            refused = denied
+        pressure.act()
+    assert refused.reason == "pressure"
+    rig.policy.events.deliver()
+    assert ("critical", 950) in rig.kinds("threshold") and ("pressure", 10) in rig.kinds("denied")
+
+
+def test_a_function_that_calls_for_another_round_gets_none():
+    rig = Rig()
+    called = []
+
+    def give(level):
+        called.append(level)
+        rig.policy.pressure.act()
+        return 0
+
+    rig.policy.pressure.on_trim(give)
+    rig.live(820)
+    assert called == [1]
 
 
 def _next_sample_in(agent):
-    """Return the ms until the next sample, after a step."""
-    agent.step()
-    clock, values = agent.clock, agent.values
-    return (values[40] - clock.s) * 1000 + values[41] - clock.ms
+    """Return the ms until the next sample, after a poll."""
+    agent.poll()
+    return agent.clock.left_ms(agent._due_s, agent._due_ms)
 
 
 def test_while_it_lasts_no_budget_keeps_it_from_looking():
     rig = Rig()
     rig.live(500)
-    rig.agent.values[34] = 8_000_000  # µs: what a sample costs
+    rig.agent.governor._sample_mean_us = 8_000_000  # what a sample costs
     rig.live(500)
     assert _next_sample_in(rig.agent) > 1000
     rig.board.ticks.pass_ms(60_000)
