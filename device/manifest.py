@@ -11,15 +11,21 @@ A board whose manifest has another name (esp8266: `manifest_2MiB.py`; samd: `mcu
 or a firmware that must do without the port's: write a manifest that includes what you want, and
 then `include("…/device/manifest.py", base=False)`.
 
-The loops over bytes are frozen as machine code too, where the port tells mpy-cross its machine
+What is frozen are the parts that host/boardwarden/deploy/parts.py joins the source files into; it
+writes them to build/joined, where a traceback's file can be looked up.
+
+The loops over bytes are frozen as machine code, where the port tells mpy-cross its machine
 (`MPY_CROSS_FLAGS += -march=…`; unix, windows and nrf do not by themselves). Where the board has the
 emitter off all the same, the build stops at `mp_fun_table`: leave them out, with `viper=False` as
-with base, or with `MPY_CROSS_FLAGS=` on make's command line.
+with base, or with `MPY_CROSS_FLAGS=` on make's command line. For ARMv6-M (rp2 with an RP2040) they
+are always left out: MicroPython up to 1.29 aligns frozen machine code to 2 bytes, and that machine
+then reads wrong constants in it.
 
 Line numbers are not frozen, which are a twelfth of it: a traceback tells the agent's files and
 functions. `lines=True` has them.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -66,31 +72,36 @@ if options.base:
 
 
 def _viper():
-    """Whether mpy-cross is told a machine to compile viper for.
+    """Whether mpy-cross is told a machine to compile viper for, and freezes it right.
 
     What it is told is among the arguments of MicroPython's makemanifest.py, and nowhere else that
     a manifest can see.
     """
-    return options.viper and any("-march=" in argument for argument in sys.argv)
+    told = any("-march=" in argument for argument in sys.argv)
+    return options.viper and told and not any("-march=armv6m" in word for word in sys.argv)
 
 
-def _but(folder, *left_out):
-    names = sorted(os.listdir(folder))
-    return [name for name in names if name.endswith(".py") and name not in left_out]
+def _joining():
+    """The module that joins source files: of the host's package, which need not be installed."""
+    place = os.path.abspath("../host/boardwarden/deploy/parts.py")
+    spec = importlib.util.spec_from_file_location("boardwarden_parts", place)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-_opt = 0 if options.lines else 3
-# The host reads `ids.py`; the board's code has its names and numbers. Nor does it use `frame.py`,
-# but the loops below it. Of these it has one twin.
-_loops = "plain.py" if _viper() else "fast.py"
-package("warden", opt=_opt)
-package(
-    "warden_schema",
-    files=_but("../shared_schema/warden_schema", "ids.py", "frame.py", _loops),
-    base_path="../shared_schema",
-    opt=_opt,
-)
-if any(argument.startswith("PORT_DIR=") and argument.endswith("/qemu") for argument in sys.argv):
-    # The one board that has neither a clock nor a second serial port in MicroPython.
-    _loops = "mps2_plain.py" if _viper() else "mps2_fast.py"
-    package("warden", files=_but("mps2/warden", _loops), base_path="mps2", opt=_opt)
+def _freeze():
+    joining = _joining()
+    folders = [".", "../shared_schema"]
+    if any(word.startswith("PORT_DIR=") and word.endswith("/qemu") for word in sys.argv):
+        folders.append("mps2")  # that board has neither a clock nor a second serial port
+    parts = joining.join(joining.read_rooms(*map(joining.Path, folders)))
+    for part in list(parts.values()):
+        if part.machine_code:  # the board has it, or the same functions in bytecode
+            parts.pop(part.twin if _viper() else part.file, None)
+    joining.write(parts, joining.Path("../build/joined"))
+    files = [os.path.relpath(name, "warden") for name in sorted(parts)]
+    package("warden", files=files, base_path="../build/joined", opt=0 if options.lines else 3)
+
+
+_freeze()

@@ -5,6 +5,8 @@ unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. uni
 qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
 tests of that module, with a module of theirs beside it; the unix one's heap is in four areas.
 qemu-bytecode: without machine code from viper. qemu-m0: for the Cortex-M0 of QEMU's microbit.
+unix32: the unix port built for 32 bits, and qemu-bare the Cortex-M3, both without the agent, and
+unix32-frozen: where tools/footprint.py counts what the agent takes of the heap.
 
 The last line of standard output is the path of what was built. Progress goes to standard error.
 Results are cached under build/ by what went into them; a source tree given with --source is only
@@ -99,8 +101,8 @@ for _port in ("unix", "qemu"):
 TARGETS["unix-probe"] = replace(
     TARGETS["unix-probe"], variables=(*TARGETS["unix"].variables, _SPLIT_HEAP)
 )
-# 32 bits, as a board: what the agent takes of the heap is counted there. Without the agent, which is
-# loaded from files; with it frozen in, in bytecode, for machine code would be that of a PC.
+# 32 bits, as a board: what the agent takes of the heap is counted there. Without the agent, which
+# is loaded from files, or with it, in bytecode, for machine code would be that of a PC.
 _32_BITS = (*TARGETS["unix"].variables[: -len(_UNIX_ARCH) or None], "MICROPY_FORCE_32BIT=1")
 TARGETS["unix32"] = replace(
     TARGETS["unix"],
@@ -113,6 +115,7 @@ TARGETS["unix32-frozen"] = replace(TARGETS["unix32"], manifest="device/manifest.
 _ARMV6M = "MPY_CROSS_FLAGS=-march=armv6m"
 _EMITTER = "CFLAGS_EXTRA=-DMICROPY_EMIT_THUMB=1 -DMICROPY_EMIT_THUMB_ARMV7M=0"
 TARGETS["qemu-m0"] = replace(TARGETS["qemu"], variables=("BOARD=MICROBIT", _ARMV6M, _EMITTER))
+TARGETS["qemu-bare"] = replace(TARGETS["qemu"], manifest="tools/manifests/nothing.py")
 # As on a port that does not tell mpy-cross its machine.
 TARGETS["qemu-bytecode"] = replace(
     TARGETS["qemu"], variables=(*TARGETS["qemu"].variables, "MPY_CROSS_FLAGS=")

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Write device/package.json, by which mip installs the agent: `make_package.py [--base BASE]`.
+"""Write device/package.json, by which mip installs the agent's source: `make_package.py`.
 
+The source files as they are, and not the parts that they are joined into: a board compiles a file
+at a time, and one with little memory cannot compile a part. tools/build_mpy.py makes a package of
+those, compiled.
 https://docs.micropython.org/en/latest/reference/packages.html. The files' addresses are relative to
 package.json, so that it works from wherever it is: a checkout, or a server that resolves `..`, as
 web servers do. Where one does not, BASE is put before them: `--base github:you/boardwarden`.
@@ -16,7 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from boardwarden.deploy.compiler import agent_version, sources
+from boardwarden.deploy.compiler import agent_version
+from boardwarden.deploy.parts import room_files
 
 REPO = Path(__file__).resolve().parent.parent
 PLACE = REPO / "device" / "package.json"
@@ -25,7 +29,7 @@ PLACE = REPO / "device" / "package.json"
 def package(base: str = "") -> str:
     """Return the content of package.json, with a line for each file."""
     lines = []
-    for name, file in sources().items():
+    for name, file in room_files(REPO / "device", REPO / "shared_schema").items():
         path = file.resolve().relative_to(REPO).as_posix()
         address = f"{base.rstrip('/')}/{path}" if base else posixpath.relpath(path, "device")
         lines.append(f"    {json.dumps([name, address])}")

@@ -10,7 +10,8 @@ from errno import ENOSPC
 from boardwarden.errors import DeployError
 
 from . import programs
-from .compiler import PACKAGES, architecture_of, format_of
+from .compiler import architecture_of, format_of
+from .parts import PACKAGES
 from .programs import OLD, WORK
 from .repl import FileError, Repl
 

@@ -1,4 +1,4 @@
-"""The agent's sources, and compiling them with mpy-cross into what a board loads.
+"""The files of the agent for a board, and compiling them with mpy-cross into what a board loads.
 
 https://docs.micropython.org/en/latest/reference/mpyfiles.html
 """
@@ -10,21 +10,22 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from boardwarden.errors import DeployError
 from boardwarden.transport.sim import board_files
 
-PACKAGES = ("warden", "warden_schema")
+from .parts import Part, join, read_rooms, write
+
 # Those that mpy-cross makes machine code for, and `any`: bytecode alone, the same for every board.
 ARCHITECTURES = (
     *("armv6m", "armv7m", "armv7emsp", "armv7emdp", "xtensa", "xtensawin", "rv32imc", "x64"),
     "any",
 )
-# The one file of machine code: viper. Without it the board takes the loops in bytecode.
-VIPER = "warden_schema/fast.py"
 # Architectures by the number that a board gives, as py/persistentcode.h numbers them.
 _NUMBERED = {
     2: "x64",
@@ -39,22 +40,29 @@ _NUMBERED = {
 _EMITS = re.compile(r"emitting mpy v(\d+)(?:\.(\d+))?")
 
 
-def sources() -> dict[str, Path]:
-    """Return the agent's files by the names that they have on a board, below its `lib`."""
-    folders = dict(zip(PACKAGES, board_files(), strict=False))
-    found = {}
-    for package, folder in folders.items():
-        for file in sorted((folder / package).glob("*.py")):
-            if file.name != "ids.py":  # the host's: its names and numbers are in the board's code
-                found[f"{package}/{file.name}"] = file
-    return found
+@cache
+def rooms() -> dict[str, str]:
+    """Return the text of the agent's source files, by the name of the module that each is."""
+    return read_rooms(*dict.fromkeys(board_files()[:2]))
 
 
+@cache
+def parts() -> dict[str, Part]:
+    """Return what a board gets, by the file that it is below the board's `lib`.
+
+    Raises JoinError where the agent's source breaks a rule, which its tests do not let pass.
+    """
+    return join(rooms())
+
+
+@cache
 def agent_version() -> str:
     """Return the version that the agent of these sources tells of itself."""
-    text = sources()["warden/agent.py"].read_text(encoding="utf-8")
-    found = re.search(r'^VERSION = "([^"]+)"', text, re.MULTILINE)
-    return found[1] if found else ""
+    for text in rooms().values():
+        found = re.search(r'^VERSION = "([^"]+)"', text, re.MULTILINE)
+        if found:
+            return found[1]
+    return ""
 
 
 def architecture_of(mpy: int) -> str:
@@ -109,30 +117,32 @@ class Compiler:
 
     def compile_all(
         self,
-        files: Mapping[str, Path],
+        joined: Mapping[str, Part],
         folder: Path,
         architecture: str,
         done: Callable[[int], None] = lambda count: None,
     ) -> dict[str, Path]:
-        """Compile files by name into a folder; return what was made by its name on the board.
+        """Compile parts into a folder; return what was made by its name on the board.
 
-        `any` leaves out the viper file. `done` is told how many files have been compiled.
+        `any` leaves out machine code. `done` is told how many files have been compiled.
         """
         wanted = {
-            name: name.replace(".py", ".mpy")
-            for name in files
-            if name != VIPER or architecture != "any"
+            file: file.replace(".py", ".mpy")
+            for file, part in joined.items()
+            if architecture != "any" or not part.machine_code
         }
+        with tempfile.TemporaryDirectory(prefix="boardwarden-") as place:
+            files = write(joined, Path(place))
 
-        def work(name: str) -> None:
-            flags = (f"-march={architecture}",) if name == VIPER else ()
-            self.compile(name, files[name], folder / wanted[name], *flags)
+            def work(name: str) -> None:
+                flags = (f"-march={architecture}",) if joined[name].machine_code else ()
+                self.compile(name, files[name], folder / wanted[name], *flags)
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            try:
-                for count, _ in enumerate(pool.map(work, wanted), 1):
-                    done(count)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                try:
+                    for count, _ in enumerate(pool.map(work, wanted), 1):
+                        done(count)
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
         return {target: folder / target for target in wanted.values()}

@@ -6,21 +6,27 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from boardwarden.errors import DeployError
 
 from . import manifest
 from .board import BoardFiles, DiskFull, Found
-from .compiler import PACKAGES, Compiler, agent_version, sources
+from .compiler import Compiler, agent_version, parts, rooms
 from .interrupts import Interrupts
 from .manifest import Manifest
+from .parts import PACKAGES
 from .programs import OLD, WORK
 from .talk import Talk
 
 _ENDINGS = ("py", "mpy")
-# What tells the agent from any other package of its name.
-_MARKS = {"warden": ("agent", "api", "sampler"), "warden_schema": ("codec", "frame", "loops")}
+# What tells the agent from any other package of its name: as deploy puts it there, and as mip does,
+# which installs the source files.
+_MARKS = {
+    "warden": (("__init__", "decide", "requests"), ("agent", "api", "clock")),
+    "warden_schema": (("codec", "frame", "loops"),),
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def compiled(
     compiler: Compiler, architecture: str, made_lib: bool, talk: Talk, stop: Interrupts
 ) -> Wanted:
     """Compile the agent for a board."""
-    files = sources()
+    files = parts()
     with tempfile.TemporaryDirectory(prefix="boardwarden-") as folder, stop.at_once():
         made = compiler.compile_all(
             *(files, Path(folder), architecture),
@@ -69,9 +75,19 @@ def compiled(
 
 def is_agents(name: str, listed: Manifest) -> bool:
     """Tell whether a file in the agent's folders is the agent's, of whatever version."""
+    known, folders = _names()
     stem, _, ending = name.rpartition(".")
-    known = {source.rpartition(".")[0] for source in sources()}
-    return name in listed.files or name == manifest.NAME or (stem in known and ending in _ENDINGS)
+    ours = name in folders or (stem in known and ending in _ENDINGS)
+    return ours or name in listed.files or name == manifest.NAME
+
+
+@cache
+def _names() -> tuple[set[str], set[str]]:
+    """Return the agent's files without their endings, and the folders in its packages."""
+    files = {room.replace(".", "/") for room in rooms()}
+    folders = {file.rpartition("/")[0] for file in files} - {"", *PACKAGES}
+    packages = {f"{package}/__init__" for package in PACKAGES}
+    return files | packages | {name.removesuffix(".py") for name in parts()}, folders
 
 
 class Installation:
@@ -108,12 +124,8 @@ class Installation:
         for package, marks in _MARKS.items():
             names = [name for name in found.installed if name.startswith(package + "/")]
             ours = [name for name in names if is_agents(name, listed)]
-            stems = {name.rpartition(".")[0] for name in ours}
-            if (
-                ours
-                and not listed.files
-                and not stems.issuperset(f"{package}/{mark}" for mark in marks)
-            ):
+            stems = {name.rpartition(".")[0].rpartition("/")[2] for name in ours}
+            if ours and not listed.files and not any(stems.issuperset(some) for some in marks):
                 raise DeployError(
                     f"{self._lib}/{package} on the board is another package of that name"
                 )

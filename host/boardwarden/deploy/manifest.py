@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .compiler import PACKAGES
+from .parts import PACKAGES
 from .programs import MANIFEST
 
 NAME = f"warden/{MANIFEST}"

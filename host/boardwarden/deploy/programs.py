@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from .compiler import PACKAGES
+from .parts import PACKAGES
 
 WORK = ".boardwarden"  # in the board's lib, while something is under way
 # Before the name of a package that goes, in lib too: littlefs renames from one folder to another in
@@ -73,7 +73,10 @@ path = sys.path[:]
 frozen = None
 sys.path[:] = ['.frozen']
 try:
- from warden.agent import VERSION as frozen
+ import warden
+ frozen = getattr(warden, 'VERSION', None)
+ if frozen is None:
+  from warden.agent import VERSION as frozen
 except ImportError:
  pass
 sys.path[:] = path

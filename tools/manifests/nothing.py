@@ -1,0 +1,1 @@
+"""Freezes nothing: the heap that the agent takes from files is counted on such a firmware."""
