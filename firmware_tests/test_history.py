@@ -23,7 +23,7 @@ class Filed:
         self.history.add(self.sample)
 
     def column(self, tier, metric, stat):
-        return column(self.history, tier, metric, stat)
+        return column(self.history.tiers[tier], metric, stat)
 
 
 class FakeMemory:

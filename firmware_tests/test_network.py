@@ -149,20 +149,19 @@ def test_a_wlan_made_later_is_found_and_read():
 
     access_point = module.WLAN(module.AP_IF)
     assert network.wlan is None
-    assert _read(network, 0) == (False, (None, None))
+    assert _read(network, 0) == (True, (None, None))
     wlan = module.WLAN(module.STA_IF)
     assert isinstance(wlan, FakeWlan) and access_point is not wlan
     assert module.WLAN.IF_STA == 0
-    assert _read(network, 1) == (True, (0, None))
+    assert _read(network, 9) == (False, (None, None))  # it asks the radio every ten seconds
+    assert _read(network, 10) == (True, (0, None))
     wlan.connected = True
-    assert _read(network, 10) == (False, (0, None))  # it asks the radio every ten seconds
-    assert _read(network, 11) == (True, (1, -61))
-    assert _read(network, 21) == (False, (1, -61))
+    assert _read(network, 19) == (False, (0, None))
+    assert _read(network, 20) == (True, (1, -61))
     wlan.strength = None
-    assert _read(network, 31) == (True, (1, None))
-    wlan.connected = None
+    assert _read(network, 30) == (True, (1, None))
     wlan.isconnected = wlan.fail
-    assert _read(network, 41) == (True, (None, None))
+    assert _read(network, 40) == (True, (None, None))
     del sys.modules["network"]
 
 
@@ -180,7 +179,7 @@ def test_reading_allocates_nothing():
 
 def test_no_radio_is_started_by_looking():
     network = _with_fake_module()
-    assert _read(network, 0) == (False, (None, None))
+    assert _read(network, 0) == (True, (None, None))
     assert network.wlan is None
     del sys.modules["network"]
 
@@ -189,5 +188,16 @@ def test_without_the_module_nothing_is_claimed():
     network = install_network()
     assert not network.available
     _sample.__init__()
-    assert _read(network, 0) == (False, (None, None))
+    assert _read(network, 0) == (True, (None, None))
     assert _bytes(network) == (None, None)
+
+
+def test_the_next_sample_says_that_bytes_are_counted():
+    network = Network()
+    assert _read(network, 0)[0]
+    assert not _read(network, 1)[0]
+    near, far = _pair(network)
+    assert _read(network, 2)[0]
+    assert (_sample.sent_bytes, _sample.received_bytes) == (0, 0)
+    near.close()
+    far.close()

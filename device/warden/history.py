@@ -25,16 +25,11 @@ class Gathered:
 
     def add(self, least, mean, greatest):
         """Add one figure, or what was gathered in a shorter slot."""
-        if not self.count:
+        if not self.count or least < self.least:
             self.least = least
+        if not self.count or greatest > self.greatest:
             self.greatest = greatest
-            self.sum = mean
-        else:
-            if least < self.least:
-                self.least = least
-            if greatest > self.greatest:
-                self.greatest = greatest
-            self.sum += mean
+        self.sum += mean
         self.count += 1
 
 
@@ -67,7 +62,7 @@ class Tier:
             ring[at] = ring[at + 1] = ring[at + 2] = _NO_VALUE
             return
         mean = gathered.sum // gathered.count
-        gathered.count = 0
+        gathered.sum = gathered.count = 0
         ring[at] = gathered.least
         ring[at + 1] = mean
         ring[at + 2] = gathered.greatest

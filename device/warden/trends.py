@@ -26,18 +26,18 @@ def trends(agent, period_ms):
     whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
     memory or storage is full at this rate, None where that is not clear.
     """
-    history = agent.history
-    tier = _tier_for(history, period_ms)
-    step_s = history.tiers[tier].step_s
-    wanted = max(1, period_ms // 1000 // step_s)
+    for tier in agent.history.tiers:  # the finest that reaches back, or the coarsest
+        if period_ms <= tier.step_s * tier.slots * 1000:
+            break
+    wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
     limits = {_MEMORY: agent.memory.total, _STORAGE: rows[0][1] * rows[0][2] if rows else None}
     found = {}
     for metric, name in enumerate(_NAMES):
         factor = _scale(agent, metric)
-        means = column(history, tier, metric, _MEAN)
+        means = column(tier, metric, _MEAN)
         values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
-        points, slope, error, last = trend.fit(values, step_s)
+        points, slope, error, last = trend.fit(values, tier.step_s)
         limit = limits.get(metric)
         found[name] = {
             "points": points,
@@ -51,9 +51,8 @@ def trends(agent, period_ms):
     return found
 
 
-def column(history, tier, metric, statistic):
-    """Return the tier's closed slots of one statistic, oldest first, as array("H")."""
-    tier = history.tiers[tier]
+def column(tier, metric, statistic):
+    """Return a tier's closed slots of one statistic, oldest first, as array("H")."""
     found = array("H", bytes(2 * tier.slots))
     for index in range(tier.slots):
         place = (tier.number + index) % tier.slots * _SLOT + metric * _STATISTICS + statistic
@@ -67,21 +66,9 @@ def read_column(agent, tier, metric, statistic):
     for value, end in ((tier, len(tiers)), (metric, len(_NAMES)), (statistic, _STATISTICS)):
         if not isinstance(value, int) or not 0 <= value < end:
             raise ValueError("no such column")
-    figures = column(agent.history, tier, metric, statistic)
-    data = bytearray(2 * len(figures))
-    for index, value in enumerate(figures):  # little-endian on every board
-        data[2 * index] = value & 0xFF
-        data[2 * index + 1] = value >> 8
-    step_s = tiers[tier].step_s
-    return [tiers[tier].number * step_s, step_s, _scale(agent, metric), data]
-
-
-def _tier_for(history, period_ms):
-    """Return the finest tier that reaches back period_ms, or the coarsest."""
-    for tier in range(len(history.tiers) - 1):
-        if period_ms <= history.tiers[tier].step_s * history.tiers[tier].slots * 1000:
-            return tier
-    return len(history.tiers) - 1
+    tier = tiers[tier]
+    data = bytes(column(tier, metric, statistic))  # all ports are little-endian
+    return [tier.number * tier.step_s, tier.step_s, _scale(agent, metric), data]
 
 
 def _scale(agent, metric):

@@ -54,20 +54,15 @@ class Forecast:
         if count < _MIN_POINTS:
             return None
         third = count // 3
-        rise = self._rise(third, count)
+        rise = newer = 0
+        while newer < third:  # the newest third over the oldest
+            rise += self._points[newer]
+            rise -= self._points[count - 1 - newer]
+            newer += 1
         if rise <= 0 or not self._is_clear(count):
             return None
-        limit = max(0, limit - self._points[0])  # what is left
-        return limit * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
-
-    def _rise(self, third, count):
-        """Return by how much the newest third of the points is above the oldest, in all."""
-        rise = 0
-        while third > 0:
-            third -= 1
-            count -= 1
-            rise += self._points[third] - self._points[count]
-        return rise
+        limit -= self._points[0]  # what is left
+        return max(0, limit) * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
 
     def _read_points(self, tier):
         """Fill in the points from a tier's closed slots; return how many there are.
@@ -97,18 +92,14 @@ class Forecast:
 
     def _is_clear(self, count):
         """Tell whether so many points rise more clearly than by chance."""
+        points = self._points
         s = 0
         for newer in range(count):
-            s += self._score(newer, count)
+            older = newer + 1
+            while older < count:
+                if points[older] < points[newer]:
+                    s += 1
+                elif points[older] > points[newer]:
+                    s -= 1
+                older += 1
         return s >= _LEAST_S[count - _MIN_POINTS]
-
-    def _score(self, newer, count):
-        """Return how many points before this one are lower, less those that are higher."""
-        points = self._points
-        score = 0
-        for older in range(newer + 1, count):
-            if points[older] < points[newer]:
-                score += 1
-            elif points[older] > points[newer]:
-                score -= 1
-        return score

@@ -23,7 +23,10 @@ _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 
 
 class Load:
-    """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched."""
+    """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched.
+
+    uncounted_create_task: asyncio's own; the agent's tasks are none of the application's.
+    """
 
     def __init__(self, board, ident):
         self.core = None
@@ -35,7 +38,7 @@ class Load:
         self._ticks_diff = board.ticks_diff
         self._queue = None  # the one that is watched: each event loop has its own
         self._wait = None
-        self._create_task = None
+        self.uncounted_create_task = None
         self._wait_hook = self._wait_io_event  # bound once
         self._changed = False  # what can be known, since the last sample
         self._in_task = False  # whether that was taken inside a task
@@ -52,8 +55,8 @@ class Load:
         core = sys.modules.get("asyncio.core")
         if core is None:
             return False
-        if self._create_task is None:
-            self._create_task = core.create_task
+        if self.uncounted_create_task is None:
+            self.uncounted_create_task = core.create_task
         self._watch_queue(core._io_queue)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
@@ -69,7 +72,7 @@ class Load:
         if core is not None:
             if core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
                 del self._queue.wait_io_event
-            self._set_create_task(self._create_task)
+            self._set_create_task(self.uncounted_create_task)
             self.core = self._queue = None
 
     def _watch_new_loop(self):
@@ -119,11 +122,7 @@ class Load:
             self.on_create()
         if hasattr(coro, "send"):
             coro = self.counted(coro)
-        return self._create_task(coro)
-
-    def uncounted_create_task(self, coro):
-        """Start a task as asyncio does; the agent's own are none of the application's."""
-        return self._create_task(coro)
+        return self.uncounted_create_task(coro)
 
     async def counted(self, coro):
         """Await a coroutine; from its first step to its end it counts as a task."""

@@ -55,29 +55,23 @@ class Network:
             sys.modules["network"] = stand_in
 
     def read(self, sample):
-        """Put the figures into the sample; return whether others are known now."""
-        if sample.uptime_s >= self._due_s and self.wlan is not None:
-            self._due_s = sample.uptime_s + _WLAN_PERIOD_S
-            self._read_wlan(self.wlan)
-        changed = (
-            sample.connected != self.connected
-            or (sample.rssi_dbm is None) != (self.rssi_dbm is None)
-            or (sample.sent_bytes is None) != (self.sent is None)
-        )
-        sample.connected = self.connected
-        sample.rssi_dbm = self.rssi_dbm
+        """Put the figures into the sample; return whether others may be known now."""
         sample.sent_bytes = self.sent
         sample.received_bytes = self.received
-        return changed
-
-    def _read_wlan(self, wlan):
-        self.connected = self.rssi_dbm = None
-        try:
-            self.connected = 1 if wlan.isconnected() else 0
-            if self.connected:
-                self.rssi_dbm = wlan.status("rssi")
-        except Exception:  # not a station, or the port does not tell
-            pass
+        if sample.uptime_s < self._due_s:
+            return False
+        self._due_s = sample.uptime_s + _WLAN_PERIOD_S
+        if self.wlan is not None:
+            self.connected = self.rssi_dbm = None
+            try:
+                self.connected = 1 if self.wlan.isconnected() else 0
+                if self.connected:
+                    self.rssi_dbm = self.wlan.status("rssi")
+            except Exception:  # not a station, or the port does not tell
+                pass
+        sample.connected = self.connected
+        sample.rssi_dbm = self.rssi_dbm
+        return True
 
     def count(self, sock):
         """Return `sock`, wrapped so that its bytes are counted."""
@@ -85,4 +79,5 @@ class Network:
 
         if self.sent is None:
             self.received = self.sent = 0
+            self._due_s = 0  # the next sample says that they are known
         return CountedSocket(sock, self)
