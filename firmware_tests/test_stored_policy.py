@@ -1,5 +1,5 @@
 # targets: unix frozen qemu
-"""The policy that the board keeps: written when a host asks, in force at the next start."""
+"""The stored policy: saved when a host requests it, in force at the next start."""
 
 import os
 
@@ -8,37 +8,37 @@ from harness import Skip, raises
 from rig import FakeLine, board
 from warden import api
 from warden.agent import Agent
-from warden.kept import of, restore
+from warden.policy.metrics import METRICS
+from warden.stored_policy import stored_policy_of
 
 _HOST = 77
 START_MONITORING, SET_LIMITS, SET_THRESHOLD, KEEP, QUOTA, SET_QUOTA = 1, 9, 10, 14, 16, 17
-TELL, WRITE, FORGET = 0, 1, 2
+TELL, SAVE, FORGET = 0, 1, 2
 NOTHING, IN_FORCE, BROKEN = 0, 1, 2
 OK, BAD_ARGUMENTS, DENIED = 0, 2, 4
 CPU = 4
 
 
 class Rig:
-    """An agent with a host that has subscribed; its policy is kept in `directory`."""
+    """An agent with a host that has subscribed; its policy is stored in `directory`."""
 
     def __init__(self, directory="."):
         self.line = FakeLine()
-        hal = board()
-        hal.policy_path = directory + "/warden.policy"
-        self.path = hal.policy_path
-        self.agent = Agent(hal, 600_000, self.line, (2, 300_000, 100, 5000))
-        self.policy = self.agent.decide()
+        self.board = board()
+        self.board.policy_path = self.path = directory + "/warden.policy"
+        self.agent = Agent(self.board, 600_000, 1000, self.line, (2, 300_000, 100, 5000))
+        self.policy = self.agent.policy
         self._next = 0
         self.line.hear(64, 1, 1, _HOST, None)
-        self.agent.step(True)
+        self.agent.poll()
 
     def ask(self, operation, *arguments):
         """Return the code and value of the reply."""
         self.line.told()
         self.line.hear(67, _HOST, self._next, operation, list(arguments))
         self._next += 1
-        for _ in range(20):  # there may be much to tell before
-            self.agent.step(True)
+        for _ in range(40):  # there may be much to send before
+            self.agent.poll()
             assert self.agent.faults == 0
             for message in self.line.told():
                 if message[0] == 7:
@@ -55,8 +55,11 @@ class Rig:
         ):
             assert self.ask(*request)[0] == OK, request
 
-    def told(self):
-        """Return what was told of the kept policy."""
+    def state(self):
+        return stored_policy_of(self.agent).state
+
+    def events(self):
+        """Return what became of the stored policy."""
         events = self.policy.events
         found = [events.event(number) for number in range(events.seq)]
         return [event[5] for event in found if event[1] == "policy"]
@@ -64,16 +67,20 @@ class Rig:
     def restored(self):
         """Return another board's agent, as it is after its start with that file."""
         rig = Rig()
-        rig.agent._board.policy_path = self.path
-        restore(rig.agent)
+        rig.board.policy_path = self.path
+        stored_policy_of(rig.agent).load()
         return rig
 
 
 def _rows(policy):
     return [
-        (each.name, each.warn, each.critical, each.clear, each.hold_ms, each.action)
+        (METRICS[each.metric], each.warn, each.critical, each.clear, each.hold_ms, each.action)
         for each in policy.thresholds.all()
     ]
+
+
+def _quotas(session):
+    return session.memory, session.storage, session.operations, session.ttl_ms
 
 
 _DEFAULT = [("memory", 750, 850, 650, 0, 1)]
@@ -115,20 +122,20 @@ def test_without_a_file_system_it_is_refused_with_the_reason():
         pass
     rig = Rig()
     rig.set_all()
-    assert rig.ask(KEEP, WRITE) == (DENIED, ["keep:no_files", None, None, []])
+    assert rig.ask(KEEP, SAVE) == (DENIED, ["keep:no_files", None, None, []])
     assert rig.ask(KEEP, TELL) == (OK, [NOTHING, 1])
     assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
     warden.start(link=False)  # and looking for one does no harm
     warden.stop()
 
 
-def test_what_a_host_has_kept_is_in_force_at_the_next_start_with_no_host():
+def test_what_a_host_has_stored_is_in_force_at_the_next_start_with_no_host():
     _need_files()
     rig = Rig()
     rig.set_all()
     assert rig.ask(KEEP, TELL) == (OK, [NOTHING, 1])
-    assert rig.ask(KEEP, WRITE) == (OK, [IN_FORCE, 1])
-    assert rig.told() == ["kept"]
+    assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 1])
+    assert rig.events() == ["kept"]
     assert "warden.policy.new" not in os.listdir()
     warden.start(interval_ms=5000, max_operations=8, link=False)
     try:
@@ -137,18 +144,18 @@ def test_what_a_host_has_kept_is_in_force_at_the_next_start_with_no_host():
         status = warden.status()
         assert status["wanted_interval_ms"] == 500 and status["overhead"]["budget_permille"] == 20
         policy = api._policy()
-        assert policy.limits() == [3, 60_000, 200, 1000]
+        assert policy.limits.all() == [3, 60_000, 200, 1000]
         assert _rows(policy) == [("cpu", 800, 900, 700, 2000, 1)]
         session = warden.session("upload")
-        assert session.quotas == (4096, None, 1) and session.ttl_ms == 9000
+        assert _quotas(session) == (4096, None, 1, 9000)
         own = warden.session("upload", memory=100, ttl_ms=5)  # what the application gives stays
-        assert own.quotas == (100, None, 1) and own.ttl_ms == 5
-        assert warden.session("other").quotas == (None, None, None)
+        assert _quotas(own) == (100, None, 1, 5)
+        assert _quotas(warden.session("other")) == (None, None, None, None)
         # The application's word comes second, and is not lost silently.
         for _ in range(2):
             warden.threshold("memory", 1, 2)
             warden.set_limits(max_operations=1)
-        assert policy.limits()[0] == 3 and len(policy.thresholds.all()) == 1
+        assert policy.limits.all()[0] == 3 and len(policy.thresholds.all()) == 1
         warden.poll()
         assert heard == ["in force", "threshold ignored", "limits ignored"]
         warden.start_monitoring(100)  # but how often it looks, it may change as it runs
@@ -162,24 +169,24 @@ def test_forgotten_it_is_as_the_application_says():
     _need_files()
     rig = Rig()
     rig.set_all()
-    rig.ask(KEEP, WRITE)
+    rig.ask(KEEP, SAVE)
     _write("warden.policy.new", b"left over")
     assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
     assert os.listdir() == []
-    assert rig.told() == ["kept", "forgotten"]
-    assert not rig.policy.kept.overrules("limits")
+    assert rig.events() == ["kept", "forgotten"]
+    assert not rig.policy.stored_policy.overrules("limits")
     assert rig.ask(KEEP, FORGET) == (OK, [NOTHING, 1])
     after = rig.restored()
-    assert after.policy.kept.state == NOTHING and _rows(after.policy) == _DEFAULT
+    assert after.state() == NOTHING and _rows(after.policy) == _DEFAULT
 
 
 def test_any_damage_is_told_and_the_board_starts():
     _need_files()
     rig = Rig()
     rig.set_all()
-    rig.ask(KEEP, WRITE)
+    rig.ask(KEEP, SAVE)
     good = _read(rig.path)
-    assert rig.restored().policy.kept.state == IN_FORCE
+    assert rig.restored().state() == IN_FORCE
     damaged = [good[:end] for end in range(len(good))]
     damaged += [good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1 :] for at in range(len(good))]
     damaged += [good + b"\x00", bytes(700), b"\x01\xc0" * 400, good + good]
@@ -189,20 +196,20 @@ def test_any_damage_is_told_and_the_board_starts():
         after.policy.thresholds.replace(Rig().policy.thresholds)
         after.policy.set_limits(2, 300_000, 100, 5000)
         after.policy.sessions.quotas = {}
-        restore(after.agent)
-        assert after.policy.kept.state == BROKEN, data
+        after.policy.stored_policy.load()
+        assert after.state() == BROKEN, data
         assert _rows(after.policy) == _DEFAULT
-        assert after.policy.limits() == [2, 300_000, 100, 5000]
+        assert after.policy.limits.all() == [2, 300_000, 100, 5000]
         assert after.policy.sessions.quotas == {}
-    assert after.told()[-1] == "broken"
+    assert after.events()[-1] == "broken"
     assert after.ask(KEEP, TELL) == (OK, [BROKEN, 0])
-    assert not after.policy.kept.overrules("limits")
+    assert not after.policy.stored_policy.overrules("limits")
     warden.start(link=False)
-    assert api._policy().kept.state == BROKEN
+    assert api._policy().stored_policy.state == BROKEN
     warden.stop()
     # Another one takes its place.
-    assert after.ask(KEEP, WRITE) == (OK, [IN_FORCE, 0])
-    assert after.restored().policy.kept.state == IN_FORCE
+    assert after.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
+    assert after.restored().state() == IN_FORCE
     _clean()
 
 
@@ -229,7 +236,7 @@ def test_what_makes_no_sense_is_broken_though_it_is_whole():
     for place, instead in [(0, 500)] + wrong:
         changed = value[:place] + [instead] + value[place + 1 :]
         _write(rig.path, _framed(changed))
-        state = rig.restored().policy.kept.state
+        state = rig.restored().state()
         assert state == (IN_FORCE if instead == 500 else BROKEN), changed
     _clean()
 
@@ -257,9 +264,9 @@ def test_the_largest_policy_fits():
     for number in range(8):
         name = str(number) + 23 * "n"
         assert rig.ask(SET_QUOTA, name, most, most, most, most)[0] == OK
-    assert rig.ask(KEEP, WRITE) == (OK, [IN_FORCE, 8])
+    assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 8])
     after = rig.restored()
-    assert after.policy.kept.state == IN_FORCE and len(after.policy.thresholds.all()) == 8
+    assert after.state() == IN_FORCE and len(after.policy.thresholds.all()) == 8
     assert after.policy.sessions.quotas == rig.policy.sessions.quotas
     assert after.ask(QUOTA, 7)[1] == ["7" + 23 * "n", most, most, most, most]
     _clean()
@@ -269,8 +276,8 @@ def test_a_board_that_was_told_to_stop_looking_does_not_come_back_blind():
     _need_files()
     rig = Rig()
     rig.agent.stop_monitoring()
-    rig.ask(KEEP, WRITE)
-    assert rig.restored().agent.values[32] == 600_000  # as its own start() says
+    rig.ask(KEEP, SAVE)
+    assert rig.restored().agent.governor.wanted_ms == 600_000  # as its own start() says
     _clean()
 
 
@@ -374,21 +381,21 @@ def test_a_full_or_read_only_file_system_is_refused_and_the_old_one_stays():
         _mounted(kind, disk)
         try:
             rig = Rig("/disk")
-            assert rig.ask(KEEP, WRITE)[0] == OK
+            assert rig.ask(KEEP, SAVE)[0] == OK
             rig.set_all()
             for size in (2048, 256, 64):
                 assert raises(OSError, _fill, size).errno == 28
-            code, value = rig.ask(KEEP, WRITE)
+            code, value = rig.ask(KEEP, SAVE)
             assert (code, value[0]) == (DENIED, "keep:full"), kind
             os.umount("/disk")
             _mounted(kind, disk, True)
             assert "warden.policy.new" not in os.listdir("/disk")
-            code, value = rig.ask(KEEP, WRITE)
+            code, value = rig.ask(KEEP, SAVE)
             assert (code, value[0]) == (DENIED, "keep:read_only"), kind
             assert rig.ask(KEEP, FORGET)[1][0] == "keep:read_only", kind
             assert rig.ask(KEEP, TELL)[1][0] == IN_FORCE
             after = rig.restored()
-            assert after.policy.kept.state == IN_FORCE and _rows(after.policy) == _DEFAULT
+            assert after.state() == IN_FORCE and _rows(after.policy) == _DEFAULT
         finally:
             os.umount("/disk")
 
@@ -399,7 +406,7 @@ def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
         kind.mkfs(disk)
         _mounted(kind, disk)
         rig = Rig("/disk")
-        assert rig.ask(KEEP, WRITE)[0] == OK
+        assert rig.ask(KEEP, SAVE)[0] == OK
         os.umount("/disk")
         rig.set_all()
         before = bytes(disk.data)
@@ -409,7 +416,7 @@ def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
             disk.data[:] = before
             _mounted(kind, disk)
             disk.writes = writes
-            code = rig.ask(KEEP, WRITE)[0]
+            code = rig.ask(KEEP, SAVE)[0]
             after = bytearray(disk.data)
             try:
                 os.umount("/disk")
@@ -418,9 +425,9 @@ def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
             disk.writes = None
             _mounted(kind, Disk(64, after))
             found = rig.restored()
-            assert found.policy.kept.state == IN_FORCE, (kind, writes)
+            assert found.state() == IN_FORCE, (kind, writes)
             new = _rows(found.policy) != _DEFAULT
-            assert new == (found.policy.limits()[0] == 3)
+            assert new == (found.policy.limits.all()[0] == 3)
             assert new or code != OK, (kind, writes)
             seen.append(new)
             os.umount("/disk")
@@ -430,17 +437,34 @@ def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
         assert writes >= 2 and not seen[0] and seen[-1], (kind, seen)
 
 
-def test_it_is_kept_where_the_board_started_wherever_the_application_goes():
+def test_what_is_stored_already_is_not_written_again():
+    for kind in _file_systems():
+        disk = Disk(64)
+        kind.mkfs(disk)
+        _mounted(kind, disk)
+        try:
+            rig = Rig("/disk")
+            assert rig.ask(KEEP, SAVE)[0] == OK
+            disk.writes = 0
+            assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0]), kind
+            assert rig.ask(SET_QUOTA, "b", 1, None, None, None)[0] == OK
+            assert rig.ask(KEEP, SAVE)[1][0] == "keep:5", kind  # this has to be written
+        finally:
+            disk.writes = None
+            os.umount("/disk")
+
+
+def test_it_is_stored_where_the_board_started_wherever_the_application_goes():
     kind = _file_systems()[0]
     disk = Disk(64)
     kind.mkfs(disk)
     warden.start(link=False)
-    agent = api._agent_runner().agent
+    agent = api._agent()
     _mounted(kind, disk)
     home = os.getcwd()
     os.chdir("/disk")
     try:
-        of(agent).asked(WRITE)
+        stored_policy_of(agent).request(SAVE)
         assert os.listdir("/disk") == [] or os.listdir("/disk") == ["lost+found"]
     finally:
         os.chdir(home)
