@@ -2,9 +2,10 @@
 
 from rig import FakeTicks
 from warden.clock import Clock
-from warden.leases import Ledger
-from warden.sessions import Sessions
-from warden.slots import Operations
+from warden.policy.leases import Leases
+from warden.policy.operations import Operations
+from warden.policy.policy import Limits
+from warden.policy.sessions import Sessions
 
 
 class FakeSupply:
@@ -38,27 +39,50 @@ class FakeSupply:
         return True
 
 
-class Once:
+class OnceLock:
     """A lock of one thread: whoever takes it twice would wait for itself."""
 
     def __init__(self):
         self.taken = False
 
-    def acquire(self, _wait):
+    def __enter__(self):
         assert not self.taken
         self.taken = True
-        return True
 
-    def release(self):
+    def __exit__(self, kind, error, trace):
         assert self.taken
         self.taken = False
+        return False
 
 
-class FakeNeeds:
+class FakeEvents:
+    """Stands in for the ring: keeps what was posted, as (kind, subject, detail)."""
+
+    def __init__(self):
+        self.posted = []
+
+    def post(self, kind, subject=None, detail=None, value=None):
+        self.posted.append((kind, subject, detail))
+
+
+class FakePressure:
+    """Stands in for what refuses while something is critical: nothing is."""
+
+    def refuses(self, priority):
+        return False
+
+    def admit(self, priority, amount=None):
+        pass
+
+
+class FakeProfile:
     """Stands in for what learns how much memory operations need: counts those in place."""
 
     def __init__(self):
         self.running = 0
+
+    def expected(self, name):
+        return 40_000
 
     def began(self, op):
         self.running += 1
@@ -67,54 +91,76 @@ class FakeNeeds:
         self.running -= 1
 
 
-class Desk:
-    """All of it; `events` is what was posted."""
+class FakeAgent:
+    """What operations need of an agent: the clock, asyncio's tasks, and waiting."""
+
+    def __init__(self, ticks):
+        self.ticks = ticks
+        self.clock = Clock(ticks)
+        self.load = self.board = self
+        self.is_in_loop = True
+        self.task = None
+        self.poll = None  # called while a plain operation waits
+
+    def in_loop(self):
+        return self.is_in_loop
+
+    def current_task(self):
+        return self.task
+
+    def sleep_ms(self, ms):
+        self.ticks.pass_ms(ms)
+
+
+class PolicyRig:
+    """All of it; `posted` are the events."""
 
     def __init__(self, max_operations=2):
         self.ticks = FakeTicks()
-        self.clock = Clock(self.ticks.ticks_ms, self.ticks.ticks_diff)
+        self.agent = agent = FakeAgent(self.ticks)
+        self.clock = clock = agent.clock
         self.supply = FakeSupply()
-        self.events = []
-        self.lock = Once()
-        self.ledger = Ledger(self.supply, self.clock, self.lock, self)
-        self.in_loop = True
-        self.needs = FakeNeeds()
+        self.events = FakeEvents()
+        self.posted = self.events.posted
+        self.lock = lock = OnceLock()
+        self.limits = Limits()
+        self.limits.max_operations = max_operations
+        self.profile = FakeProfile()
+        self.leases = Leases(clock, lock, self.events, self.supply)
         self.operations = Operations(
-            self.clock,
-            self.lock,
-            self.ledger,
-            self,
-            max_operations,
-            300_000,
-            lambda: self.in_loop,
-            self.needs,
+            agent, lock, self.events, self.leases, self.limits, self.profile
         )
-        self.sessions = Sessions(self.clock, self.lock, self, self.ledger, self.operations)
+        self.sessions = Sessions(clock, lock, self.events, self.leases, self.operations)
+        self.leases.pressure = self.operations.pressure = FakePressure()
+        agent.poll = self.run_due
 
-    def put(self, kind, subject=None, detail=None, value=None):
-        assert self.lock.taken
-        self.events.append((kind, subject, detail))
+    def begin(self, name, *args, task=None, **kwargs):
+        """Return an operation that has begun: ACTIVE, or WAITING."""
+        return self.operations.begin(self.operations.new(name, *args, **kwargs), task)
 
-    def post(self, kind, subject=None, detail=None, value=None):
-        assert not self.lock.taken
-        self.events.append((kind, subject, detail))
+    def allocate(self, *args, **kwargs):
+        return self.leases.allocate(*args, **kwargs)
+
+    def run_due(self):
+        """Do what time brings, as Policy does."""
+        self.clock.advance()
+        self.leases.run_due()
+        self.operations.run_due()
+        self.sessions.run_due()
 
     def pass_ms(self, ms):
         self.ticks.pass_ms(ms)
-        self.clock.advance()
-        self.ledger.expire()
-        self.operations.tick()
-        self.sessions.tick()
+        self.run_due()
 
 
-class Shown(list):
-    """A table that notes which attributes a row has when others can first see it.
+class WatchedRows(list):
+    """A table's rows, which note what attributes an entry has when others can first see it.
 
     One that came later would move the others while another thread reads them: see `Operation`.
     """
 
-    def __init__(self, table):
-        super().__init__(table)
+    def __init__(self, rows):
+        super().__init__(rows)
         self.first = {}
 
     def __setitem__(self, row, entry):

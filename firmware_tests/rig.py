@@ -1,13 +1,16 @@
-"""What surrounds a part under test: a line in memory, and ticks set by hand.
+"""What surrounds a part under test: a link in memory, ticks set by hand, a board that is made up.
 
-Both are named for what they stand in for; what they do is what the real ones document.
+Each is named for what it stands in for; what they do is what the real ones document.
 """
 
 import sys
 
-from warden_schema import codec, frame
+from frames import deframed, framed
+from warden_schema import codec
 
 WRAP = 1 << 30  # ticks_ms and ticks_us on a 32-bit board
+_MAX_PAYLOAD = 300
+_ENOUGH_POLLS = 80  # for all tables, with everything in them
 
 
 class FakeTicks:
@@ -29,33 +32,40 @@ class FakeTicks:
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
 
-def turn(agent):
-    """Have an agent listen, and tell all that it has to tell: a few frames at a time."""
-    agent.step(True)
-    for _ in range(40):
-        if agent.session is None or b"\x01" not in agent.clock.news:
+def poll_now(agent):
+    """Have an agent do what is due without the pause it makes between two turns with rows."""
+    agent.clock.wake = True
+    return agent.poll()
+
+
+def poll_all(agent):
+    """Have an agent do all there is to do at this moment: to send many rows takes many polls."""
+    for _ in range(_ENOUGH_POLLS):
+        poll_now(agent)
+        if not _has_rows(agent.session):
             break
-        agent.step(True)
+
+
+def _has_rows(session):
+    if session is None or not session.host_id:
+        return False
+    return any([any(table.dirty) for table in session.tables])
 
 
 def in_next_sample(agent, function):
     """Have function() called in the midst of the next sample."""
-
-    class Network:
-        connected = wlan = None
-        words = agent.network.words
-
-        def read(self):
-            agent.network = network
-            function()
-
     network = agent.network
-    agent.network = Network()
-    agent.sampler._network_s = agent.values[44] = 0
+
+    def read(sample):
+        del network.read
+        function()
+        return False
+
+    network.read = read
 
 
-class FakeLine:
-    """Stands in for a link: what the host says goes in, what it is told comes out.
+class FakeLink:
+    """Stands in for a link: what the host sends goes in, what the board sends comes out.
 
     `room` is how many bytes it takes from now on; None is as many as there are.
     """
@@ -68,12 +78,13 @@ class FakeLine:
         self.inbox = bytearray()
         self.outbox = bytearray()
 
+    def readable(self):
+        return len(self.inbox) > 0
+
     def read(self, buf):
         count = min(len(buf), len(self.inbox))
-        for i in range(count):
-            buf[i] = self.inbox[i]
-        if count:
-            self.inbox = self.inbox[count:]
+        buf[:count] = self.inbox[:count]
+        self.inbox = self.inbox[count:]
         return count
 
     def write(self, buf, start, end):
@@ -86,61 +97,61 @@ class FakeLine:
     def close(self):
         self.room = 0
 
-    def hear(self, *message):
-        """Have the host say this."""
-        self.inbox.extend(framed(message))
+    def receive(self, *message):
+        """Have the host send this message."""
+        self.inbox.extend(framed(list(message)))
 
-    def told(self):
-        """Return the whole messages that came out since the last call."""
-        reader = frame.Reader(300)
-        messages = []
-        for byte in self.outbox:
-            length = reader.feed(byte)
-            if length > 0:
-                messages.append(codec.decode(reader.payload, length))
+    def sent(self):
+        """Return the whole messages that the board sent since the last call."""
+        payloads = deframed(self.outbox, _MAX_PAYLOAD)[0]
         self.outbox = bytearray()
-        return messages
+        return [codec.decode(payload, len(payload)) for payload in payloads]
 
 
-class SilentLine:
-    """Stands in for a link that takes everything and allocates nothing doing so."""
+class SinkLink:
+    """Stands in for a link that takes everything, and allocates nothing doing so."""
 
     window = 0
     waitable = None
 
     def __init__(self):
-        self.taken = 0
+        self.written = 0  # bytes
         self._inbox = bytearray(64)
-        self._waiting = self._taken_in = 0
+        self._length = self._at = 0
 
-    def hear(self, *message):
-        self.say(framed(message))
+    def receive(self, *message):
+        """Have the host send this message, of a frame of 64 bytes at most."""
+        self.receive_bytes(framed(list(message)))
 
-    def say(self, data):
+    def receive_bytes(self, data):
         """Have these bytes, 64 at most, come from the host."""
         self._inbox[: len(data)] = data
-        self._waiting = len(data)
-        self._taken_in = 0
+        self._length = len(data)
+        self._at = 0
+
+    def readable(self):
+        return self._at < self._length
 
     def read(self, buf):
-        count = min(len(buf), self._waiting - self._taken_in)
+        count = min(len(buf), self._length - self._at)
         for i in range(count):
-            buf[i] = self._inbox[self._taken_in + i]
-        self._taken_in += count
+            buf[i] = self._inbox[self._at + i]
+        self._at += count
         return count
 
     def write(self, buf, start, end):
-        self.taken += end - start
+        self.written += end - start
         return end - start
 
     def close(self):
-        self.taken = 0
+        self.written = 0
 
 
 class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
 
     policy_path = "warden.policy"
+    machine_module = None
 
     def __init__(self):
         import time
@@ -162,7 +173,7 @@ class FakeBoard:
         time.sleep(ms / 1000)
 
     def identity(self):
-        return "fake", "fake", "fake", b"", None
+        return "fake", "fake", "fake", b"", None, "0"
 
     def random_30(self):
         return 1234
@@ -195,6 +206,12 @@ class FakeBoard:
         raise OSError(19)
 
     def take_note(self):
+        return None
+
+    def has_stored_policy(self):
+        return False
+
+    def default_link(self):
         return None
 
 
@@ -248,17 +265,9 @@ def board():
     """Return this board's adapter; on CPython, which is none, a fake one."""
     if sys.implementation.name != "micropython":
         return FakeBoard()
-    from warden import hal
+    from warden.board import detect
 
-    return hal.detect()
-
-
-def framed(message):
-    """Return the frame of a message (a list or tuple)."""
-    payload = bytearray(300)
-    wire = bytearray(620)
-    length = codec.put(payload, 0, list(message))
-    return bytes(wire[: frame.encode(payload, length, wire)])
+    return detect()
 
 
 def free_port():

@@ -1,9 +1,9 @@
 """A whole agent in a time that is set by hand, over a board whose figures are made up.
 
-The decisions are the real ones: only ticks, memory, storage and the line are stood in for.
+The decisions are the real ones: only ticks, memory, storage and the link are stood in for.
 """
 
-from rig import FakeBoard, FakeLine, FakeTicks, turn
+from rig import FakeBoard, FakeLink, FakeTicks, poll_all
 from warden.agent import Agent
 
 _TOTAL = 200_000
@@ -13,7 +13,7 @@ _FREE = 150_000  # with nothing granted
 class VirtualBoard(FakeBoard):
     """200 000 bytes of heap, of which 150 000 are free less what holders of leases have taken.
 
-    `kept` is what the application keeps besides.
+    `taken` is what the application takes besides.
     """
 
     def __init__(self, start_ms=0):
@@ -22,8 +22,8 @@ class VirtualBoard(FakeBoard):
         self.ticks_ms = ticks.ticks_ms
         self.ticks_us = ticks.ticks_us
         self.ticks_diff = ticks.ticks_diff
-        self.ledger = None
-        self.kept = 0
+        self.leases = None
+        self.taken = 0
 
     def sleep_ms(self, ms):
         self.ticks.pass_ms(ms)
@@ -35,8 +35,8 @@ class VirtualBoard(FakeBoard):
         return super().statvfs(mount) if mount in self.mounts() else None
 
     def mem_free(self):
-        free = _FREE - self.kept
-        for lease in self.ledger.table if self.ledger is not None else ():
+        free = _FREE - self.taken
+        for lease in self.leases.rows if self.leases is not None else ():
             if lease is not None and lease.kind == 0 and not lease.outstanding():
                 free -= lease.amount
         return free
@@ -46,22 +46,31 @@ class VirtualBoard(FakeBoard):
 
 
 class Rig:
-    """An agent on such a board, with a line to it unless `link` is None."""
+    """An agent on such a board, with a link to it unless `link` is None."""
 
-    def __init__(self, max_operations=4, start_ms=0, link=FakeLine, interval_ms=600_000):
+    def __init__(self, max_operations=4, start_ms=0, link=FakeLink, interval_ms=600_000):
         self.board = VirtualBoard(start_ms)
-        self.line = link() if link is not None else None
+        self.link = link() if link is not None else None
         limits = (max_operations, 300_000, 100, 5000)
-        self.agent = Agent(self.board, interval_ms, self.line, limits)
-        self.policy = self.agent.decide()
+        self.agent = Agent(self.board, interval_ms, 10, self.link, limits)
+        self.policy = self.agent.policy
         self.policy.thresholds.set("memory")  # what granted memory brings about has its own tests
-        self.board.ledger = self.policy.ledger
+        self.board.leases = self.policy.leases
+
+    def allocate(self, *args, **kwargs):
+        """As `warden.allocate`, without the handle."""
+        return self.policy.leases.allocate(*args, **kwargs)
+
+    def begin(self, name, **options):
+        """As `warden.begin`, without waiting: the operation may be WAITING."""
+        operations = self.policy.operations
+        return operations.begin(operations.new(name, **options))
 
     def pass_ms(self, ms):
         """Let time pass, then have the agent do what is due."""
         self.board.ticks.pass_ms(ms)
-        self.turn()
+        self.poll()
 
-    def turn(self):
-        turn(self.agent)
+    def poll(self):
+        poll_all(self.agent)
         assert self.agent.faults == 0
