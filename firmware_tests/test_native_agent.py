@@ -10,27 +10,28 @@ from rig import board
 from warden.agent import Agent
 from warden.clock import Clock
 from warden.errors import Denied
-from warden.memory import Memory
-from warden.report import status
-from warden.sampler import Sampler
+from warden.sample import Sample
+from warden.sensors.memory import Memory
 
 _MEMORY = 0
+_LIMITS = (4, 300_000, 100, 5000)
 _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 
 def _memory():
     adapter = board()
-    return Memory(adapter, Clock(adapter.ticks_ms, adapter.ticks_diff), Sampler().values)
+    return Memory(adapter, Clock(adapter))
 
 
-def _read_whole(memory):
-    memory.read()
-    while memory.reading:
-        memory.read_on()
-    if memory.free != gc.mem_free():  # the pass was begun before something was allocated
-        memory.read_on()
-        while memory.reading:
-            memory.read_on()
+def _scan(memory):
+    while not memory.scan():
+        pass
+
+
+def _scan_whole(memory):
+    _scan(memory)
+    if memory.free != gc.mem_free():  # that pass was begun before something was allocated
+        _scan(memory)
 
 
 def _full_of_holes():
@@ -53,7 +54,7 @@ def test_figures_are_those_of_the_heap():
     memory = _memory()
     kept = [None] * 60
     churn(Chance(8), kept, 300, 200)
-    _read_whole(memory)
+    _scan_whole(memory)
     free, used = gc.mem_free(), gc.mem_alloc()
     assert (memory.free, memory.total) == (free, free + used)
     assert memory.largest == memory.largest_now()
@@ -65,13 +66,14 @@ def test_live_is_exact_after_a_collection_of_somebody_else():
     memory = _memory()
     kept = [None] * 60
     chance = Chance(9)
+    collections = memory.collections
     for _ in range(5):
         churn(chance, kept, 300, 100)
         gc.collect()
         live = gc.mem_alloc()
-        memory.read()
+        _scan(memory)
         assert memory.live == live
-    assert memory.collections == 1  # the one at its start
+    assert memory.collections == collections + 5  # none was made here
 
 
 def test_live_is_not_guessed_from_a_drop():
@@ -79,71 +81,67 @@ def test_live_is_not_guessed_from_a_drop():
     gc.collect()
     live = gc.mem_alloc()
     items = [None] * (memory.total // 16 // _WORD)
-    _read_whole(memory)
-    memory.read()  # judges what was read
+    _scan_whole(memory)
+    collections = memory.collections
     items.clear()  # gives its memory back, and nothing was collected
     block = bytearray(500)
-    _read_whole(memory)
-    memory.read()
+    _scan_whole(memory)
     assert gc.mem_alloc() >= live + len(block)
     assert memory.live == live
-    assert memory.collections == 1
+    assert memory.collections == collections
 
 
 def test_what_is_used_beyond_an_eighth_is_still_looked_into():
     memory = _memory()
-    before = memory.collections
-    memory._cost_us = 0  # not too soon
+    memory._cost_us = memory.spent_us = 0  # not too soon
     blocks = [bytearray(memory.total // 40) for _ in range(8)]
-    _read_whole(memory)
-    memory.read()
-    assert memory.collections == before + 1
+    _scan_whole(memory)
+    assert memory.spent_us > 0
     assert memory.live >= 8 * len(blocks[0])
 
 
 def test_reading_allocates_nothing():
     memory = _memory()
+    sample = Sample()
     with no_heap():
-        memory.read()
-        while memory.reading:
-            memory.read_on()
+        for _ in range(2):
+            _scan(memory)
+            memory.read(sample)
+        memory.largest_now()
 
 
 def test_a_large_heap_is_read_in_slices_between_the_samples():
-    agent = Agent(board(), 60_000, None)
+    agent = Agent(board(), 60_000, 1000)
     kept = _full_of_holes()
     agent.start_monitoring(60_000)
-    agent.step()
-    while agent.memory.reading:  # ends a pass that was under way: there was a collection
-        agent.step()
-    agent.start_monitoring(60_000)
-    assert 0 < agent.step() <= 2  # a sample, and not the whole heap yet
-    assert agent.memory.reading
-    while agent.step() <= 2:
+    while agent.poll() <= 2:  # ends a pass that was under way: there was a collection
         pass
-    assert agent.memory.state[3] >= 2  # slices that the answer was put together from
-    assert not agent.memory.reading
+    agent.start_monitoring(60_000)
+    polls = 1
+    while agent.poll() <= 2:  # a slice, and not the whole heap yet
+        polls += 1
+    assert polls >= 2
+    assert agent.sample.free_bytes == agent.memory.free
     assert abs(agent.memory.free - gc.mem_free()) < 2000
     assert len(kept) > 50
 
 
-def test_the_sample_tells_the_largest_block():
-    agent = Agent(board(), 20, None)
-    memory = status(agent)["memory"]
-    assert 0 < memory["largest_free_block_bytes"] <= memory["available_bytes"]
-    assert agent.values[6] == agent.memory.largest
+def test_the_sample_has_the_largest_block():
+    agent = Agent(board(), 20, 1000)
+    sample = agent.sample
+    assert 0 < sample.largest_free_block_bytes <= sample.free_bytes
+    assert sample.largest_free_block_bytes == agent.memory.largest
     assert agent.capabilities.reasons[2] == 0
 
 
 def test_a_block_that_cannot_fit_is_refused_with_what_would():
-    agent = Agent(board(), 60_000, None)
-    allocate = agent.decide().allocate
+    agent = Agent(board(), 60_000, limits=_LIMITS)
+    allocate = agent.policy.leases.allocate
     kept = _full_of_holes()
     largest = agent.memory.largest_now()
     available = agent.memory.free_now() - agent.memory.total // 10
     assert largest < available // 3, (largest, available)
-    assert allocate(_MEMORY, available // 2).amount  # not backed: nobody said in one piece
-    agent.policy.ledger.active()[0].release()
+    allocate(_MEMORY, available // 2).release()  # not backed: nobody said in one piece
     gc.disable()  # so that it is decided by the figure, not by trying
     try:
         error = raises(Denied, allocate, _MEMORY, available // 2, backed=True)

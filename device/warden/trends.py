@@ -8,7 +8,7 @@ from array import array
 from micropython import const
 
 from warden.sensors.storage import shift_for
-from warden_schema import trend
+from warden_schema.trend import fit, is_clear, seconds_to
 
 _NAMES = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 _STATISTICS = const(3)
@@ -37,16 +37,14 @@ def trends(agent, period_ms):
         factor = _scale(agent, metric)
         means = column(tier, metric, _MEAN)
         values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
-        points, slope, error, last = trend.fit(values, tier.step_s)
+        points, slope, error, last = fit(values, tier.step_s)
         limit = limits.get(metric)
         found[name] = {
             "points": points,
             "slope_per_s": slope,
             "stderr_per_s": error,
-            "clear": trend.is_clear(slope, error),
-            "exhausted_in_s": (
-                None if limit is None else trend.seconds_to(limit, slope, error, last)
-            ),
+            "clear": is_clear(slope, error),
+            "exhausted_in_s": None if limit is None else seconds_to(limit, slope, error, last),
         }
     return found
 

@@ -17,7 +17,9 @@ from micropython import const
 
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
-_MAX_IDLE_US = const(900_000_000)  # these two together stay below 30 bits; the agent's own task
+_MAX_LOOP_IDLE_US = const(
+    900_000_000
+)  # these two together stay below 30 bits; the agent's own task
 _MAX_WAIT_US = const(170_000_000)  # has the loop wait for a minute at most
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 
@@ -111,7 +113,7 @@ class Load:
         dt = self._ticks_us()
         self._since_us = dt
         dt = self._ticks_diff(dt, now)
-        if dt < _MAX_WAIT_US and self._idle_us < _MAX_IDLE_US:
+        if dt < _MAX_WAIT_US and self._idle_us < _MAX_LOOP_IDLE_US:
             self._idle_us += dt
 
     # --- tasks ----------------------------------------------------------------------------------
