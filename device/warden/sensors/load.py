@@ -17,10 +17,9 @@ from micropython import const
 
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
-_MAX_LOOP_IDLE_US = const(
-    900_000_000
-)  # these two together stay below 30 bits; the agent's own task
-_MAX_WAIT_US = const(170_000_000)  # has the loop wait for a minute at most
+# These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
+_MAX_LOOP_IDLE_US = const(900_000_000)
+_MAX_WAIT_US = const(170_000_000)
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 
 
