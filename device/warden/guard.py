@@ -15,19 +15,23 @@ async def _complete_after(operation, coro):
 def wrap(function, make_operation):
     """Return the function, plain or async, with each call inside an operation of its own.
 
-    make_operation: called before each call; returns an operation that has not begun. MicroPython
-    does not tell before the call that a closure is async: its operation begins with the call, as a
-    plain one's does, and ends with the coroutine.
+    make_operation: called before each call; returns an operation that has not begun.
     """
+
+    async def call_async(*args, **kwargs):
+        async with make_operation():
+            return await function(*args, **kwargs)
+
     if isinstance(function, type(_async_function)):
+        return call_async
 
-        async def call(*args, **kwargs):
-            async with make_operation():
-                return await function(*args, **kwargs)
-
-        return call
+    # An async closure looks like a plain one until it is called: the first call begins its
+    # operation as a plain function's does, without waiting in a task.
+    found_async = []
 
     def call(*args, **kwargs):
+        if found_async:
+            return call_async(*args, **kwargs)
         operation = make_operation().__enter__()
         result = None
         try:
@@ -35,6 +39,9 @@ def wrap(function, make_operation):
         finally:
             if not hasattr(result, "throw"):
                 operation.complete()
-        return _complete_after(operation, result) if hasattr(result, "throw") else result
+        if not hasattr(result, "throw"):
+            return result
+        found_async.append(True)
+        return _complete_after(operation, result)
 
     return call

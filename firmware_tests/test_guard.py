@@ -1,0 +1,136 @@
+# targets: unix frozen
+"""`@warden.guarded(…)` on functions, coroutines, methods and closures of both kinds."""
+
+import asyncio
+
+import warden
+from harness import raises
+
+
+class Started:
+    """The agent, with room for so many operations."""
+
+    def __init__(self, max_operations=1):
+        self._options = {"max_operations": max_operations}
+
+    def __enter__(self):
+        warden.start(interval_ms=200, budget_permille=1000, link=False, **self._options)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        warden.stop()
+        return False
+
+
+def _names():
+    return [op.name for op in warden.operations()]
+
+
+def _plain(a, b=2):
+    return a + b, _names()
+
+
+async def _coroutine(a, b=2):
+    await asyncio.sleep_ms(1)
+    return a + b, _names()
+
+
+class Device:
+    """Its methods are guarded where they are defined."""
+
+    offset = 10
+
+    def decorate(self):
+        pass
+
+    def read(self, value):
+        return self.offset + value, _names()
+
+    async def read_later(self, value):
+        await asyncio.sleep_ms(1)
+        return self.offset + value, _names()
+
+
+def test_a_function_a_method_and_a_closure():
+    with Started():
+        outside = 5
+
+        def closure(value):
+            return outside + value, _names()
+
+        guarded = warden.guarded("job", priority=warden.HIGH)
+        assert guarded(_plain)(1, b=3) == (4, ["job"])
+        assert guarded(closure)(1) == (6, ["job"])
+        Device.decorate = guarded(Device.read)
+        assert Device().decorate(1) == (11, ["job"])
+        assert _names() == []
+
+
+def test_what_it_raises_ends_the_operation_and_goes_through():
+    with Started():
+
+        @warden.guarded("fails")
+        def fails():
+            raise ValueError("on purpose")
+
+        for _ in range(3):
+            raises(ValueError, fails)
+        with warden.operation("other"):
+            assert raises(warden.Denied, fails).reason == "operations"
+        assert _names() == []
+
+
+async def test_coroutines_wait_for_their_place():
+    with Started():
+        await asyncio.sleep_ms(20)
+        guarded = warden.guarded("job", wait_ms=5000)
+        job = guarded(_coroutine)
+        found = await asyncio.gather(job(1), job(2), job(3, b=1))
+        assert found == [(3, ["job"] * 3), (4, ["job"] * 2), (4, ["job"])]
+        Device.decorate = guarded(Device.read_later)
+        assert await Device().decorate(1) == (11, ["job"])
+        assert _names() == []
+
+
+async def test_an_async_closure_is_guarded_to_its_end():
+    with Started():
+        await asyncio.sleep_ms(20)
+        order = []
+
+        @warden.guarded("job", wait_ms=5000)
+        async def job(number):
+            await asyncio.sleep_ms(10)
+            order.append((number, len(_names())))
+            return number
+
+        assert await asyncio.gather(job(1), job(2), job(3)) == [1, 2, 3]
+        assert order == [(1, 3), (2, 2), (3, 1)]
+        assert _names() == []
+
+
+async def test_an_async_closure_that_raises_or_is_cancelled_leaves_nothing():
+    with Started():
+        await asyncio.sleep_ms(20)
+        started = []
+
+        @warden.guarded("job")
+        async def job(fails):
+            started.append(fails)
+            if fails:
+                raise ValueError("on purpose")
+            await asyncio.sleep_ms(10_000)
+
+        for _ in range(2):
+            try:
+                await job(True)
+                raise AssertionError("did not raise")
+            except ValueError:
+                pass
+            assert _names() == []
+            task = asyncio.create_task(job(False))
+            await asyncio.sleep_ms(5)
+            assert _names() == ["job"]
+            task.cancel()
+            await asyncio.sleep_ms(5)
+            assert _names() == []
+        assert started == [True, False] * 2
