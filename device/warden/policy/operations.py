@@ -425,8 +425,7 @@ class Operations(Rows):
     def _run(self, op):
         """Make an operation that has its place ACTIVE; with the lock held."""
         op.state = ACTIVE
-        timeout_ms = op.timeout_ms
-        self.end_in(op.row, self._limits.operation_timeout_ms if timeout_ms is None else timeout_ms)
+        self.end_in(op.row, op.timeout_ms or self._limits.operation_timeout_ms)
         self.mark_dirty(op.row)
         self._profile.began(op)
 
@@ -434,7 +433,8 @@ class Operations(Rows):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
         lease = None
         if op.memory:
-            lease = self._leases.allocate(0, op.memory, op.name, op.priority, None, op.session)
+            ttl_ms = op.timeout_ms or self._limits.operation_timeout_ms  # as `_run` has it
+            lease = self._leases.allocate(0, op.memory, op.name, op.priority, ttl_ms, op.session)
         with self.lock:
             if op.state == ADMITTING:
                 op.lease = lease
