@@ -28,7 +28,7 @@ def _fails(lease):
 
 
 class Board:
-    """The commands. What was made is kept by its id, also for what is done to it too late."""
+    """The commands. What was made is remembered by its id, also for what is done to it too late."""
 
     def new(self, max_operations, start_ms):
         self.rig = Rig(max_operations, start_ms)
@@ -39,7 +39,7 @@ class Board:
 
     def allocate(self, kind, amount, owner, priority, ttl_ms, session, backed, consents, mount):
         options = {"owner": owner, "priority": priority, "ttl_ms": ttl_ms, "backed": backed}
-        return self.policy.allocate(
+        return self.rig.allocate(
             kind,
             amount,
             session=self.made[2].get(session),
@@ -55,7 +55,7 @@ class Board:
         self.made[0][lease_id].commit()
 
     def begin(self, priority, timeout_ms, memory, wait_ms, session):
-        op = self.policy.begin(
+        op = self.rig.begin(
             "op",
             priority=priority,
             timeout_ms=timeout_ms,
@@ -75,7 +75,7 @@ class Board:
             return type(why).__name__
 
     def can_execute(self, priority):
-        return self.policy.can_execute(priority)
+        return self.policy.operations.can_execute(priority)
 
     def open(self, memory, storage, operations, ttl_ms):
         quotas = {"memory": memory, "storage": storage, "operations": operations}
@@ -87,44 +87,39 @@ class Board:
     def set_limits(self, max_operations, reserve_permille):
         return self.policy.set_limits(max_operations, None, reserve_permille)
 
-    # --- time and the line ----------------------------------------------------------------------
+    # --- time and the link ----------------------------------------------------------------------
 
     def time(self, ms):
         self.rig.board.ticks.pass_ms(ms)
 
-    def hear(self, data):
-        """Have the host say this (hexadecimal); what is told shows with `told`."""
-        self.rig.line.inbox.extend(bytes.fromhex(data))
+    def receive(self, data):
+        """Have the host send this (hexadecimal); what the board sends then is in `sent`."""
+        self.rig.link.inbox.extend(bytes.fromhex(data))
 
-    def told(self):
-        line = self.rig.line
-        data = bytes(line.outbox).hex()
-        line.outbox = bytearray()
+    def sent(self):
+        link = self.rig.link
+        data = bytes(link.outbox).hex()
+        link.outbox = bytearray()
         return data
 
     # --- what there is --------------------------------------------------------------------------
 
-    def turn(self):
+    def poll(self):
         """Have the agent do what is due; return all there is then."""
-        self.rig.turn()
+        self.rig.poll()
         policy = self.policy
-        leases, operations, sessions = (
-            policy.ledger.active(),
-            policy.operations.all(),
-            policy.sessions.all(),
-        )
+        tables = (policy.leases, policy.operations, policy.sessions)
+        leases, operations, sessions = [table.all() for table in tables]
         for made, rows in zip(self.made, (leases, operations, sessions)):
             for row in rows:
                 made[row.id] = row
             while len(made) > _REMEMBERED:
                 del made[min(made)]
         return {
-            "leases": [
-                [x.id, x.kind, x.amount, x.owner, policy.ledger.left_ms(x.row)] for x in leases
-            ],
-            "operations": [[x.id, x.state, policy.operations.left_of(x)] for x in operations],
-            "sessions": [[x.id, policy.sessions.left_ms(x.row)] for x in sessions],
-            "outstanding": [_outstanding(policy.ledger, kind) for kind in range(_KINDS)],
+            "leases": [[x.id, x.kind, x.amount, x.owner, x.left_ms] for x in leases],
+            "operations": [[x.id, x.state, x.left_ms] for x in operations],
+            "sessions": [[x.id, x.left_ms] for x in sessions],
+            "outstanding": [_outstanding(policy.leases, kind) for kind in range(_KINDS)],
             "in_place": _in_place(policy.operations),
             "host": self.rig.agent.session.host_id,
         }
@@ -132,16 +127,16 @@ class Board:
 
 def _in_place(operations):
     """Return how many hold a place, counted anew: what the table counts itself must agree."""
-    states = [op.state for op in operations.table if op is not None]
+    states = [op.state for op in operations.rows if op is not None]
     in_place = len([state for state in states if state in (1, 2, 4)])
     assert (operations.places, operations.waiting) == (in_place, states.count(0))
     return in_place
 
 
-def _outstanding(ledger, kind):
+def _outstanding(leases, kind):
     if kind != 1:
-        return ledger.outstanding(kind)
-    return sum([ledger.outstanding(kind, mount) for mount in _MOUNTS])
+        return leases.outstanding(kind)
+    return sum([leases.outstanding(kind, mount) for mount in _MOUNTS])
 
 
 def _result(board, name, *arguments):

@@ -52,7 +52,7 @@ class Board:
     def receive(self, data: bytes) -> None:
         """Take a frame: each is looked at by itself, so nothing comes and goes unseen."""
         count(data, self.came)
-        self._do(["hear", data.hex()])
+        self._do(["receive", data.hex()])
 
     def step(self, now: float) -> float:
         """Let the board's time pass up to now."""
@@ -61,7 +61,7 @@ class Board:
         return _STEP_S
 
     def _do(self, command: list[Any]) -> None:
-        _, (_, self.state), (_, told) = self._process.run([command, ["turn"], ["told"]])
+        _, (_, self.state), (_, told) = self._process.run([command, ["poll"], ["sent"]])
         self.owners.update({row[0]: row[3] for row in self.state["leases"]})
         self.operations.update(row[0] for row in self.state["operations"])
         if told:

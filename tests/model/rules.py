@@ -306,7 +306,7 @@ class Rules:
         return None if moment is None else max(0, moment - self.now)
 
     def state(self) -> dict[str, Any]:
-        """Return all there is, as `turn` of firmware_tests/remote_rig.py has it."""
+        """Return all there is, as `poll` of firmware_tests/remote_rig.py has it."""
         leases = sorted(self.leases.values(), key=lambda x: x.id)
         operations = sorted(self.operations.values(), key=lambda x: x.id)
         waits = [[x.amount for x in leases if x.kind == k and not x.taken] for k in range(4)]

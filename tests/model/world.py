@@ -200,7 +200,7 @@ class World:
         for _ in range(copies):
             replies.update(self.hosts.hear(host, kind, request_id))
         data = (frame(payload) * copies).hex()
-        self._note(step, ["hear", data], ["ok", None], replies)
+        self._note(step, ["receive", data], ["ok", None], replies)
 
     # --- what was expected ------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class World:
         state["host"] = self.hosts.listener.id if self.hosts.listener else 0
         for table, seen in self._seen.items():
             seen += [row[0] for row in state[table] if row[0] not in seen]
-        self.commands += [command, ["turn"], ["told"]]
+        self.commands += [command, ["poll"], ["sent"]]
         self.expected.append(Expected(step, result, state, replies))
 
     def check(self, results: list[Any]) -> None:
