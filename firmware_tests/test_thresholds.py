@@ -1,7 +1,7 @@
 """Thresholds: levels with hysteresis and a hold time, for metrics that should be low or high."""
 
 from harness import no_heap, raises
-from rig import FakeTicks
+from rig import board
 from warden.clock import Clock
 from warden.history import History
 from warden.policy.events import Events
@@ -28,7 +28,7 @@ class Watch:
 
     def __init__(self, can_reset=False):
         self.metrics = FakeMetrics()
-        self._events = Events(Clock(FakeTicks()))
+        self._events = Events(Clock(board()))
         self.thresholds = Thresholds(self.metrics, self._events, can_reset)
         self.set = self.thresholds.set
 
