@@ -15,7 +15,7 @@ from warden.sensors.memory import Memory
 from warden.sensors.network import install_network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import import_lock, install_threads, new_lock
-from warden.session import HostSession
+from warden.host_session import HostSession
 from warden.tables import HelloTable, SampleTable, StorageTable
 from warden.uplink import Uplink
 
@@ -222,6 +222,24 @@ class Agent:
     def is_throttled(self):
         """Tell whether a host has had its share of the core."""
         return self._listen_ms > 0
+
+    def describe(self):
+        """Return who the board is, as status() has it."""
+        machine, firmware, port, unique_id, reset_cause, version = self.identity
+        return {
+            "machine": machine,
+            "firmware": firmware,
+            "port": port,
+            "unique_id": unique_id,
+            "boot_id": self.boot_id,
+            "reset_cause": reset_cause,
+            "agent": version,
+        }
+
+    def age_ms(self):
+        """Return how old the newest sample is, in milliseconds."""
+        self.clock.advance()
+        return -self.clock.left_ms(self.sample.uptime_s, self.sample.uptime_ms)
 
     def late_ms(self):
         """Return the milliseconds since something is due that nobody has polled for."""

@@ -1,22 +1,19 @@
-"""The public functions, over the one agent of this board.
+"""Starting and reading the one agent of this board; what else is public is loaded when asked for.
 
-Each looks whether something is overdue, because nobody runs the agent any more, and runs it.
+Each public function looks whether something is overdue, because nobody runs the agent any more,
+and runs it.
 """
 
-from micropython import const
+import sys
 
 from warden.agent import Agent
 from warden.board import detect
+from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.sensors.threads import import_lock
 
-MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = range(4)
-LOW, NORMAL, HIGH, CRITICAL = range(4)
-TELL, PROTECT, RESET = range(3)  # what a threshold does
-LEARNED = -1  # as an operation's memory: what operations of that name needed at most so far
-
-_DEFAULT_TTL_MS = const(60_000)
-_ACTIVE = const(1)
+_EXTRAS = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
+_WATCHES = "warden.start(protect=False) only watches"
 
 _runner = None
 _spare_status = None  # made at start, for when there is no memory for another
@@ -52,17 +49,18 @@ def start(
         board = detect()
         limits = None
         if protect:
-            limits = (
-                max_operations,
-                operation_timeout_ms,
-                memory_reserve_permille,
-                overrun_ms,
-            )
-        agent = Agent(board, interval_ms, budget_permille, _link_from(link, board), limits)
+            limits = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
+        if link is None:
+            link = board.default_link()
+        elif link and not hasattr(link, "waitable"):
+            link = StreamLink(link)
+        agent = Agent(board, interval_ms, budget_permille, link or None, limits)
         _spare_status = _fill_status(agent, {}, True)
-        if protect and board.has_stored_policy():
-            _stored_policy(agent).load()
         _runner = Runner(agent)
+        if protect:
+            with import_lock:
+                from warden.policy.decisions import install
+            install(sys.modules["warden"])
     _runner.start()
 
 
@@ -95,267 +93,79 @@ def status():
         return _fill_status(runner.agent, _spare_status, in_time)
 
 
-_STATUS_FIELDS = {
-    "memory": ("total_bytes", "live_bytes", "largest_free_block_bytes"),
-    "cpu": ("loop_lag_ms", "loop_lag_worst_ms", "uptime_s"),
-    "network": ("rssi_dbm", "sent_bytes", "received_bytes"),
-    "overhead": ("budget_permille", "dropped_frames"),
-}
-
-
-def _fill_status(agent, filled, running):
-    """Put the newest figures into a dict; what is there already is used again."""
+def _fill_status(agent, status, running):
+    """Put the newest figures into a dict; a dict that was filled before needs no memory."""
+    if not status:
+        status["memory"] = {}
+        status["cpu"] = {}
+        status["network"] = {}
+        status["overhead"] = {}
+        status["board"] = agent.describe()
     sample = agent.sample
-    for group in _STATUS_FIELDS:
-        figures = filled.get(group)
-        if figures is None:
-            filled[group] = figures = {}
-        for name in _STATUS_FIELDS[group]:
-            figures[name] = getattr(sample, name)
-    memory = filled["memory"]
-    used = sample.total_bytes - sample.free_bytes
-    memory["used_bytes"] = used
-    memory["available_bytes"] = sample.free_bytes
-    memory["usage_permille"] = used // (sample.total_bytes // 1000)
-    cpu = filled["cpu"]
-    cpu["usage_permille"] = sample.cpu_permille
-    cpu["active_threads"] = sample.threads
-    cpu["active_tasks"] = sample.tasks
+    total = sample.total_bytes
+    free = sample.free_bytes
+    figures = status["memory"]
+    figures["total_bytes"] = total
+    figures["used_bytes"] = total - free
+    figures["available_bytes"] = free
+    figures["live_bytes"] = sample.live_bytes
+    figures["largest_free_block_bytes"] = sample.largest_free_block_bytes
+    figures["usage_permille"] = (total - free) // (total // 1000)
+    figures = status["cpu"]
+    figures["usage_permille"] = sample.cpu_permille
+    figures["active_threads"] = sample.threads
+    figures["active_tasks"] = sample.tasks
+    figures["loop_lag_ms"] = sample.loop_lag_ms
+    figures["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
+    figures["uptime_s"] = sample.uptime_s
+    figures = status["network"]
     connected = sample.connected
-    filled["network"]["connected"] = None if connected is None else connected == 1
-    overhead = filled["overhead"]
-    overhead["cpu_permille"] = sample.overhead_permille
-    overhead["bytes_per_s"] = sample.link_bytes_per_s
-    mounts = filled.get("storage")
-    if mounts is None:
-        filled["storage"] = mounts = []
-    _fill_mounts(agent.storage.rows, mounts)
-    if "board" not in filled:
-        machine, firmware, port, unique_id, reset_cause, version = agent.identity
-        filled["board"] = {
-            "machine": machine,
-            "firmware": firmware,
-            "port": port,
-            "unique_id": unique_id,
-            "boot_id": agent.boot_id,
-            "reset_cause": reset_cause,
-            "agent": version,
-        }
-    filled["interval_ms"] = agent.governor.interval_ms
-    filled["wanted_interval_ms"] = agent.governor.wanted_ms
-    filled["faults"] = agent.faults
-    agent.clock.advance()
-    filled["age_ms"] = -agent.clock.left_ms(sample.uptime_s, sample.uptime_ms)
-    filled["running"] = running
-    return filled
-
-
-def _fill_mounts(rows, mounts):
-    for place, row in enumerate(rows):
-        if place == len(mounts):
-            mounts.append({})
-        name, block, blocks, free, available = row
-        mount = mounts[place]
-        mount["mount"] = name
-        mount["total_bytes"] = block * blocks
-        mount["used_bytes"] = block * (blocks - free)
-        mount["available_bytes"] = block * available
-        mount["usage_permille"] = (blocks - free) * 1000 // blocks
-    while len(mounts) > len(rows):
-        mounts.pop()
-
-
-def trends(period_ms):
-    """Return the trends of the last period_ms, see `warden.trends.trends`."""
-    with import_lock:
-        from warden.trends import trends
-    return trends(_agent(), period_ms)
+    figures["connected"] = None if connected is None else connected == 1
+    figures["rssi_dbm"] = sample.rssi_dbm
+    figures["sent_bytes"] = sample.sent_bytes
+    figures["received_bytes"] = sample.received_bytes
+    figures = status["overhead"]
+    figures["cpu_permille"] = sample.overhead_permille
+    figures["budget_permille"] = sample.budget_permille
+    figures["bytes_per_s"] = sample.link_bytes_per_s
+    figures["dropped_frames"] = sample.dropped_frames
+    status["storage"] = agent.storage.mounts
+    status["interval_ms"] = agent.governor.interval_ms
+    status["wanted_interval_ms"] = agent.governor.wanted_ms
+    status["faults"] = agent.faults
+    status["age_ms"] = agent.age_ms()
+    status["running"] = running
+    return status
 
 
 def start_monitoring(interval_ms, budget_permille=None):
     """Sample every interval_ms (20 to 600 000) from now on, as far as the budget allows."""
-    _agent().start_monitoring(interval_ms, budget_permille)
+    running_agent().start_monitoring(interval_ms, budget_permille)
 
 
 def stop_monitoring():
     """Take no more samples until `start_monitoring`; the link goes on."""
-    _agent().stop_monitoring()
+    running_agent().stop_monitoring()
 
 
-# --- what is granted ------------------------------------------------------------------------------
+def __getattr__(name):
+    """Load what is public and not loaded: all that decides, or what is seldom asked for.
 
-
-def allocate(
-    kind,
-    amount,
-    owner="",
-    priority=1,
-    ttl_ms=60_000,
-    session=None,
-    backed=False,
-    mount=None,
-    on_preempt=None,
-):
-    """Return a lease, or raise `Denied`.
-
-    kind: MEMORY (bytes), STORAGE (bytes on `mount`, None for "/"), CPU_TIME (permille of a core) or
-    NETWORK_BANDWIDTH (bytes a second); ttl_ms: None for no end of its own; see
-    `warden.policy.leases.Leases.allocate`.
+    `start()` puts what decides among the public names, so that none of its calls comes here.
     """
-    policy = _policy()
-    lease = policy.leases.allocate(
-        kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
-    )
-    return lease if policy.lease_handle is None else policy.lease_handle(lease)
-
-
-def allocations():
-    """Return the leases that have not ended, oldest first."""
-    leases = _policy().leases
-    leases.clock.advance()
-    leases.run_due()
-    return leases.all()
-
-
-def operation(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return an operation that begins with `with` or `async with`, and ends with it.
-
-    timeout_ms: None for the board's; memory: bytes, None, or LEARNED: what this name needed at most
-    so far; wait_ms: for a place. Entering raises `Denied`. Inside a task of asyncio use
-    `async with`: a plain one cannot wait there.
-    """
-    return _policy().operations.new(name, priority, timeout_ms, memory, wait_ms, session)
-
-
-def begin(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
-    operations = _policy().operations
-    op = operations.new(name, priority, timeout_ms, memory, wait_ms, session)
-    operations.begin_here(op)
-    return op
-
-
-def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
-    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
-    with import_lock:
-        from warden.guard import wrap
-
-    def make_operation():
-        return operation(name, priority, timeout_ms, memory, wait_ms, session)
-
-    def decorate(function):
-        return wrap(function, make_operation)
-
-    return decorate
-
-
-def can_execute(priority=1):
-    """Tell whether an operation of this priority would get a place, now or by preemption."""
-    return _policy().operations.can_execute(priority)
-
-
-def operations():
-    """Return the operations that have not ended, oldest first."""
-    return _policy().operations.all()
-
-
-def session(name, memory=None, storage=None, operations=None, ttl_ms=None):
-    """Open a session with quotas: memory, storage (bytes), operations; or raise `Denied`.
-
-    ttl_ms: it ends when it was not used for so long, None: never by itself.
-    """
-    return _policy().sessions.open(name, memory, storage, operations, ttl_ms)
-
-
-def set_limits(
-    max_operations=None,
-    operation_timeout_ms=None,
-    memory_reserve_permille=None,
-    overrun_ms=None,
-):
-    """Set limits, see `start()`; None: as it is. Changes nothing where a stored policy is in force."""
-    policy = _policy()
-    if not policy.overrules("limits"):
-        policy.set_limits(
-            max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms
-        )
-
-
-# --- what is watched ------------------------------------------------------------------------------
-
-
-def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
-    """Watch a metric, instead of how it was watched before; without levels, no more.
-
-    metric: a name of `warden.policy.metrics.METRICS`; warn, critical: its levels; clear: where it
-    is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
-    Changes nothing where a stored policy is in force.
-    """
-    policy = _policy()
-    if not policy.overrules("threshold"):
-        policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
-
-
-def thresholds():
-    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
-    return _policy().thresholds.all()
-
-
-def on(event, function):
-    """Call function(event) when it happens: "lease", "threshold" …, None for any.
-
-    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
-    """
-    _policy().events.on(event, function)
-
-
-def on_trim(function):
-    """Call function(level) when memory is short, 1 for warn, 2 for critical; it returns bytes."""
-    _policy().pressure.on_trim(function)
-
-
-def spawn(coro, name=None, priority=1, lease=None):
-    """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
-
-    LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
-    it is held to. `Denied` when there are 16 tasks and threads that are named.
-    """
-    return _policy().meters.spawn(coro, name, priority, lease)
-
-
-def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
-    return _policy().meters.thread(function, args, name)
-
-
-# --- network --------------------------------------------------------------------------------------
-
-
-def counted(sock):
-    """Return `sock`, wrapped so that its bytes are counted in the status."""
-    return _agent().network.count(sock)
-
-
-def use_wlan(wlan):
-    """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
-    _agent().network.wlan = wlan
-
-
-def TcpServer(port, host="0.0.0.0"):
-    """Return a link for one host at a time that connects to this port."""
-    with import_lock:
-        from warden.link.tcp import TcpServer
-    return TcpServer(port, host)
-
-
-def TcpClient(host, port):
-    """Return a link that connects to a host which listens."""
-    with import_lock:
-        from warden.link.tcp import TcpClient
-    return TcpClient(host, port)
-
-
-# --- the one agent --------------------------------------------------------------------------------
+    if name in _EXTRAS:
+        with import_lock:
+            from warden.extras import find_public
+        return find_public(name)
+    if name[0] != "_":
+        if _runner is not None and _runner.agent.policy is None:
+            raise RuntimeError(_WATCHES)
+        with import_lock:
+            from warden.policy.decisions import find_public
+        found = find_public(name)
+        if found is not None:
+            return found
+    raise AttributeError(name)
 
 
 def _running():
@@ -364,34 +174,16 @@ def _running():
     return _runner
 
 
-def _agent():
+def running_agent():
     """Return the agent, after it has done what is overdue."""
     runner = _running()
     runner.revive()
     return runner.agent
 
 
-def _policy():
-    """Return what decides; RuntimeError where the agent only watches."""
-    policy = _agent().policy
+def running_policy():
+    """Return what decides, after the agent has done what is overdue."""
+    policy = running_agent().policy
     if policy is None:
-        raise RuntimeError("warden.start(protect=False) only watches")
+        raise RuntimeError(_WATCHES)
     return policy
-
-
-def _stored_policy(agent):
-    with import_lock:
-        from warden.stored_policy import stored_policy_of
-    return stored_policy_of(agent)
-
-
-def _link_from(link, board):
-    if link is False:
-        return None
-    if link is None:
-        return board.default_link()
-    if hasattr(link, "waitable"):
-        return link
-    from warden.link.stream import StreamLink
-
-    return StreamLink(link)

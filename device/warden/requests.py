@@ -34,7 +34,7 @@ class RequestHandlers:
             self._set_threshold,
             self._cancel,
             self._send_meters,
-            self._cost,
+            None,  # was COST
             self._store_policy,
             self._collect,
             self._quota,
@@ -59,7 +59,7 @@ class RequestHandlers:
 
     def _read_history(self, tier, metric, statistic):
         with import_lock:
-            from warden.trends import read_column
+            from warden.trend_report import read_column
         return read_column(self._agent, tier, metric, statistic)
 
     def _collect(self):
@@ -71,30 +71,6 @@ class RequestHandlers:
         if not memory.collect():
             raise deny("gc_off")
         return max(0, used - memory.live)
-
-    def _cost(self):
-        """Take a sample; return what each part of it took in µs, in the order of ids.COST_PARTS."""
-        agent = self._agent
-        sample = agent.sample
-        took = []
-        for part in ("load", "memory", "network", "storage", "figures", "history", "policy", ""):
-            began = agent.board.ticks_us()
-            if part == "figures":
-                sample.uptime_s = agent.clock.s
-            elif part == "history":
-                agent.history.add(sample)
-            elif part == "policy":
-                if agent.policy is not None:
-                    agent.policy.thresholds.evaluate(0)
-            elif not part:
-                agent.capabilities.update()
-            else:
-                if part == "memory":
-                    while not agent.memory.scan():
-                        pass
-                getattr(agent, part).read(sample)
-            took.append(agent.board.ticks_diff(agent.board.ticks_us(), began))
-        return took
 
     # --- what is granted ------------------------------------------------------------------------
 

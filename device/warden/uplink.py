@@ -15,7 +15,7 @@ _MAX_PAYLOAD = const(200)
 _SLACK = const(48)  # behind it: a text is put with zeros behind it
 _MAX_WIRE = const(406)
 _MAX_UNACKED = const(16)  # frames; a power of two
-RESERVE = 48  # bytes of a link's window that only ALIVE may take
+_RESERVE = const(48)  # bytes of a link's window that only ALIVE may take
 
 
 class Uplink:
@@ -50,7 +50,7 @@ class Uplink:
         """Put one field."""
         self.at = put(self.payload, self.at, value)
 
-    def send(self, reserve=RESERVE):
+    def send(self, reserve=_RESERVE):
         """Frame the message and write what the link takes; False if it does not fit now.
 
         reserve: bytes of the link's window that stay free. IndexError for a message that is too

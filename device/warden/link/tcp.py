@@ -89,7 +89,7 @@ class _Tcp:
             connection.close()
 
 
-class TcpServer(_Tcp):
+class ServerLink(_Tcp):
     """Listens on a port for one host at a time.
 
     A second one is turned away, its connection closed at once; unless the first has said nothing
@@ -136,10 +136,10 @@ class TcpServer(_Tcp):
         self._listener.close()
 
 
-class TcpClient(_Tcp):
+class ClientLink(_Tcp):
     """Connects to a host that listens; tries again every five seconds.
 
-    A connection over which nothing has come for half a minute is given up: see TcpServer. The name
+    A connection over which nothing has come for half a minute is given up: see ServerLink. The name
     is looked up once, here, for that may wait: make it when the network is up.
     """
 

@@ -73,11 +73,8 @@ class Network:
         sample.rssi_dbm = self.rssi_dbm
         return True
 
-    def count(self, sock):
-        """Return `sock`, wrapped so that its bytes are counted."""
-        from warden.counted_socket import CountedSocket
-
+    def start_counting(self):
+        """Begin to count bytes: a socket is wrapped that counts them here."""
         if self.sent is None:
             self.received = self.sent = 0
             self._due_s = 0  # the next sample says that they are known
-        return CountedSocket(sock, self)

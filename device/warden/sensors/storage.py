@@ -32,6 +32,7 @@ class Storage:
         self._clock = clock
         self.due_s = 0
         self.rows = []
+        self.mounts = []  # the same, as status() has them
         self.changed_rows = 0
         self.spent_us = 0
         self.permille = self.used = self.limit = None
@@ -67,6 +68,7 @@ class Storage:
             for index, row in enumerate(rows):
                 if row != old[index]:
                     self.changed_rows |= 1 << index
+        self.mounts = [_describe(row) for row in rows]
         self.permille = self.used = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
@@ -87,3 +89,15 @@ class Storage:
         except Exception:  # a driver written in Python may do anything
             pass
         return None
+
+
+def _describe(row):
+    """Return a mount's figures by name."""
+    mount, block, blocks, free, available = row
+    return {
+        "mount": mount,
+        "total_bytes": block * blocks,
+        "used_bytes": block * (blocks - free),
+        "available_bytes": block * available,
+        "usage_permille": (blocks - free) * 1000 // blocks,
+    }

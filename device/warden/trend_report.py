@@ -19,7 +19,7 @@ _SLOT = const(12)  # figures of the ring
 _NO_VALUE = const(0xFFFF)
 
 
-def trends(agent, period_ms):
+def report_trends(agent, period_ms):
     """Return a dict for each metric of the last period_ms of history.
 
     points: slots with a value; slope_per_s and stderr_per_s: None with too few of them; clear:

@@ -9,7 +9,6 @@ from micropython import const
 
 from warden.errors import Denied
 from warden.tables import CHANGED, SUBSCRIBED
-from warden.uplink import RESERVE
 from warden_schema.codec import Malformed, Reader, cut
 from warden_schema.frame import Deframer
 
@@ -226,15 +225,20 @@ class HostSession:
     def pump(self, rows):
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
 
-        None: not before a host subscribes. Replies go first, then the sample, then rows of the
-        tables in turn, if `rows` allows it, and SYNCED once all rows were sent that there were when
+        None: not before a host subscribes. HELLO goes first, then replies, the sample, and rows of
+        the tables in turn, if `rows` allows it; SYNCED once all rows were sent that there were when
         the host subscribed, whatever has changed since.
         """
         uplink = self._uplink
-        if self._refused_id and not self._send_short(_REFUSED):
-            return _FULL_MS
+        if self._refused_id:
+            uplink.begin(_REFUSED, 3)
+            uplink.put(_MAJOR)
+            uplink.put(_MINOR)
+            uplink.put(self._refused_id)
+            if uplink.send():
+                self._refused_id = 0
         if not self.host_id:
-            return None
+            return _FULL_MS if self._refused_id else None
         clock = self._clock
         left = clock.left_ms(self._heard_s, self._heard_ms) + _SILENCE_MS + 1
         if left <= 0:
@@ -244,14 +248,19 @@ class HostSession:
             return None
         done = (
             uplink.ready()
+            and self._send_row(self.tables[0], 0)  # nothing counts before a HELLO
             and self._send_replies()
             and self._send_row(self._sample_table, 0)
             and self._send_rows(rows)
         )
         if done and self._synced_due and self._find_table(SUBSCRIBED) < 0:
-            done = self._send_short(_SYNCED)
+            uplink.begin(_SYNCED, 1)
+            uplink.put(self.host_id)
+            done = uplink.send()
+            self._synced_due = not done
         if self._alive_due:
-            self._send_short(_ALIVE)  # also when the rest cannot go
+            uplink.begin(_ALIVE, 0)
+            self._alive_due = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
         more = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
@@ -316,28 +325,3 @@ class HostSession:
             if not sent:
                 table.dirty[row] = flag
         return sent
-
-    def _send_short(self, kind):
-        """Send REFUSED, SYNCED or ALIVE; return whether it could go."""
-        uplink = self._uplink
-        if not uplink.ready():
-            return False
-        if kind == _REFUSED:
-            uplink.begin(kind, 3)
-            uplink.put(_MAJOR)
-            uplink.put(_MINOR)
-            uplink.put(self._refused_id)
-        elif kind == _SYNCED:
-            uplink.begin(kind, 1)
-            uplink.put(self.host_id)
-        else:
-            uplink.begin(kind, 0)
-        if not uplink.send(0 if kind == _ALIVE else RESERVE):
-            return False
-        if kind == _REFUSED:
-            self._refused_id = 0
-        elif kind == _SYNCED:
-            self._synced_due = False
-        else:
-            self._alive_due = False
-        return True

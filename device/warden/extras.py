@@ -1,0 +1,61 @@
+"""What an application sets up once, or asks for seldom. Loaded when it does."""
+
+from warden.api import running_agent, running_policy
+from warden.sensors.threads import import_lock
+
+_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
+
+
+def find_public(name):
+    """Return what has this public name, None if nothing has."""
+    return globals()[name] if name in _PUBLIC else None
+
+
+def trends(period_ms):
+    """Return the trends of the last period_ms, see `warden.trend_report.report_trends`."""
+    with import_lock:
+        from warden.trend_report import report_trends
+    return report_trends(running_agent(), period_ms)
+
+
+def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
+    with import_lock:
+        from warden.guard import wrap
+
+    def make_operation():
+        new = running_policy().operations.new
+        return new(name, priority, timeout_ms, memory, wait_ms, session)
+
+    def decorate(function):
+        return wrap(function, make_operation)
+
+    return decorate
+
+
+def counted(sock):
+    """Return `sock`, wrapped so that its bytes are counted in the status."""
+    with import_lock:
+        from warden.counted_socket import CountedSocket
+    network = running_agent().network
+    network.start_counting()
+    return CountedSocket(sock, network)
+
+
+def use_wlan(wlan):
+    """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
+    running_agent().network.wlan = wlan
+
+
+def TcpServer(port, host="0.0.0.0"):
+    """Return a link for one host at a time that connects to this port."""
+    with import_lock:
+        from warden.link.tcp import ServerLink
+    return ServerLink(port, host)
+
+
+def TcpClient(host, port):
+    """Return a link that connects to a host which listens."""
+    with import_lock:
+        from warden.link.tcp import ClientLink
+    return ClientLink(host, port)

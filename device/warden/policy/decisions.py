@@ -1,0 +1,143 @@
+"""The public functions of what decides; `start()` puts them among the public names."""
+
+from warden.api import running_policy
+from warden.policy.leases import CPU_TIME, DEFAULT_TTL_MS, MEMORY, NETWORK_BANDWIDTH, STORAGE
+from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL
+
+TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
+
+_PUBLIC = (
+    "MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
+    "allocate allocations begin can_execute on on_trim operation operations session set_limits "
+    "spawn thread threshold thresholds"
+)
+
+
+def find_public(name):
+    """Return what has this public name, None if nothing has."""
+    return globals()[name] if name in _PUBLIC.split() else None
+
+
+def install(module):
+    """Put the public names into the module that applications import."""
+    for name in _PUBLIC.split():
+        setattr(module, name, globals()[name])
+
+
+def allocate(
+    kind,
+    amount,
+    owner="",
+    priority=NORMAL,
+    ttl_ms=DEFAULT_TTL_MS,
+    session=None,
+    backed=False,
+    mount=None,
+    on_preempt=None,
+):
+    """Return a lease, or raise `Denied`.
+
+    kind: MEMORY (bytes), STORAGE (bytes on `mount`, None for "/"), CPU_TIME (permille of a core) or
+    NETWORK_BANDWIDTH (bytes a second); ttl_ms: None for no end of its own; see
+    `warden.policy.leases.Leases.allocate`.
+    """
+    policy = running_policy()
+    lease = policy.leases.allocate(
+        kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
+    )
+    return lease if policy.lease_handle is None else policy.lease_handle(lease)
+
+
+def allocations():
+    """Return the leases that have not ended, oldest first."""
+    leases = running_policy().leases
+    leases.clock.advance()
+    leases.run_due()
+    return leases.all()
+
+
+def operation(name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return an operation that begins with `with` or `async with`, and ends with it.
+
+    timeout_ms: None for the board's; memory: bytes, None, or LEARNED: what this name needed at most
+    so far; wait_ms: for a place. Entering raises `Denied`. Inside a task of asyncio use
+    `async with`: a plain one cannot wait there.
+    """
+    return running_policy().operations.new(name, priority, timeout_ms, memory, wait_ms, session)
+
+
+def begin(name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
+    op = running_policy().operations.new(name, priority, timeout_ms, memory, wait_ms, session)
+    return op.__enter__()
+
+
+def can_execute(priority=NORMAL):
+    """Tell whether an operation of this priority would get a place, now or by preemption."""
+    return running_policy().operations.can_execute(priority)
+
+
+def operations():
+    """Return the operations that have not ended, oldest first."""
+    return running_policy().operations.all()
+
+
+def session(name, memory=None, storage=None, operations=None, ttl_ms=None):
+    """Open a session with quotas: memory, storage (bytes), operations; or raise `Denied`.
+
+    ttl_ms: it ends when it was not used for so long, None: never by itself.
+    """
+    return running_policy().sessions.open(name, memory, storage, operations, ttl_ms)
+
+
+def set_limits(
+    max_operations=None, operation_timeout_ms=None, memory_reserve_permille=None, overrun_ms=None
+):
+    """Set limits, see `start()`; None: as it is. Nothing changes where a stored policy is in force."""
+    policy = running_policy()
+    if not policy.overrules("limits"):
+        policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
+
+
+def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
+    """Watch a metric, instead of how it was watched before; without levels, no more.
+
+    metric: a name of `warden.policy.metrics.METRICS`; warn, critical: its levels; clear: where it
+    is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
+    Changes nothing where a stored policy is in force.
+    """
+    policy = running_policy()
+    if not policy.overrules("threshold"):
+        policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
+
+
+def thresholds():
+    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
+    return running_policy().thresholds.all()
+
+
+def on(event, function):
+    """Call function(event) when it happens: "lease", "threshold" …, None for any.
+
+    An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
+    """
+    running_policy().events.on(event, function)
+
+
+def on_trim(function):
+    """Call function(level) when memory is short, 1 for warn, 2 for critical; it returns bytes."""
+    running_policy().pressure.on_trim(function)
+
+
+def spawn(coro, name=None, priority=NORMAL, lease=None):
+    """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
+
+    LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
+    it is held to. `Denied` when there are 16 tasks and threads that are named.
+    """
+    return running_policy().meters.spawn(coro, name, priority, lease)
+
+
+def thread(function, args=(), name=None):
+    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
+    return running_policy().meters.thread(function, args, name)
