@@ -3,7 +3,7 @@
 from harness import no_heap, raises
 from warden.history import History
 from warden.sample import Sample
-from warden.trends import column, read_column, trends
+from warden.trend_report import column, read_column, report_trends
 
 _NONE = 0xFFFF
 _TOTAL = 60_000  # of memory: its figures stay as they are
@@ -124,12 +124,12 @@ def test_trends_are_of_the_time_that_is_asked_for():
     for s in range(7300):
         history.add(s, live_bytes=10_000 + s // 10, cpu_permille=s % 2)
     agent = FakeAgent(history.history)
-    points = [trends(agent, ms)["live_bytes"]["points"] for ms in (30_000, 60_000, 60_001)]
+    points = [report_trends(agent, ms)["live_bytes"]["points"] for ms in (30_000, 60_000, 60_001)]
     assert points == [30, 60, 1]
-    assert trends(agent, 3_600_000)["live_bytes"]["points"] == 60
-    assert trends(agent, 86_400_000)["live_bytes"]["points"] == 2
-    assert trends(agent, 1 << 40)["live_bytes"]["points"] == 2
-    found = trends(agent, 3_600_000)
+    assert report_trends(agent, 3_600_000)["live_bytes"]["points"] == 60
+    assert report_trends(agent, 86_400_000)["live_bytes"]["points"] == 2
+    assert report_trends(agent, 1 << 40)["live_bytes"]["points"] == 2
+    found = report_trends(agent, 3_600_000)
     assert abs(found["live_bytes"]["slope_per_s"] - 0.1) < 0.001
     assert found["live_bytes"]["clear"]
     assert abs(found["live_bytes"]["exhausted_in_s"] - 492_700) < 5000

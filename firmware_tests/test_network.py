@@ -8,6 +8,7 @@ import sys
 
 from harness import no_heap
 from rig import free_port
+from warden.counted_socket import CountedSocket
 from warden.sample import Sample
 from warden.sensors.network import Network, install_network
 
@@ -43,7 +44,8 @@ def _pair(network):
     near.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
     far = listener.accept()[0]
     listener.close()
-    return network.count(near), far
+    network.start_counting()
+    return CountedSocket(near, network), far
 
 
 def test_bytes_are_counted_both_ways():
