@@ -1,6 +1,7 @@
 """What the tests of codec, frames and loops share: chance, fenced buffers, and frames."""
 
-from warden_schema import codec, frame
+from warden_schema.codec import Malformed, Reader, put
+from warden_schema.frame import Deframer, encode
 
 MARGIN = 16
 # What framing treats apart, as often as everything else together.
@@ -46,8 +47,18 @@ def framed(message):
     """Return the frame of a message, a list."""
     payload = bytearray(500)
     wire = bytearray(1006)
-    length = codec.put(payload, 0, message)
-    return bytes(wire[: frame.encode(payload, length, wire)])
+    length = put(payload, 0, message)
+    return bytes(wire[: encode(payload, length, wire)])
+
+
+def decode(payload):
+    """Return the one value that bytes hold; raise Malformed for anything else."""
+    reader = Reader(payload)
+    reader.begin(0, len(payload))
+    value = reader.value()
+    if reader.at != len(payload):
+        raise Malformed  # bytes after the end
+    return value
 
 
 def deframed(data, limit=300, size=1):
@@ -55,7 +66,7 @@ def deframed(data, limit=300, size=1):
 
     With a size of 1; a larger one gives no text.
     """
-    deframer = frame.Deframer(limit)
+    deframer = Deframer(limit)
     payloads = []
     text = bytearray()
     at = 0

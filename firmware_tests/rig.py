@@ -5,8 +5,7 @@ Each is named for what it stands in for; what they do is what the real ones docu
 
 import sys
 
-from frames import deframed, framed
-from warden_schema import codec
+from frames import decode, deframed, framed
 
 WRAP = 1 << 30  # ticks_ms and ticks_us on a 32-bit board
 _MAX_PAYLOAD = 300
@@ -105,7 +104,7 @@ class FakeLink:
         """Return the whole messages that the board sent since the last call."""
         payloads = deframed(self.outbox, _MAX_PAYLOAD)[0]
         self.outbox = bytearray()
-        return [codec.decode(payload, len(payload)) for payload in payloads]
+        return [decode(payload) for payload in payloads]
 
 
 class SinkLink:

@@ -1,8 +1,7 @@
 """Framing: what comes in whole comes out, what is damaged does not, and nothing is raised."""
 
-from frames import Chance, Fenced, deframed, framed
+from frames import Chance, Fenced, decode, deframed, framed
 from harness import no_heap, raises
-from warden_schema.codec import decode
 from warden_schema.frame import Deframer, encode
 from warden_schema.loops import crc16
 
@@ -33,7 +32,7 @@ def test_no_byte_that_a_repl_or_terminal_acts_on_is_inside_a_frame():
 def test_every_byte_comes_through():
     message = [7, bytes(range(128)), bytes(range(128, 256))]
     payloads, text, bad = deframed(framed(message))
-    assert [decode(p, len(p)) for p in payloads] == [message]
+    assert [decode(p) for p in payloads] == [message]
     assert (text, bad) == (b"", 0)
 
 

