@@ -8,7 +8,7 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 from micropython import const
 
 from warden.sample import FIELDS
-from warden_schema.codec import put, put_int
+from warden_schema.codec import cut, put, put_int
 
 CHANGED = b"\x01"  # a row's flag: it has changed, or
 SUBSCRIBED = b"\x02"  # a host has subscribed, and waits for it: SYNCED follows when none has this
@@ -23,6 +23,7 @@ _MAJOR = const(1)
 _MINOR = const(3)
 _LIMITS = (200, 128, 4, 4)  # in the order of ids.LIMITS
 _MAX_MOUNTS = const(4)
+_MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _FULL_EVERY = const(20)  # samples
 _MAX_CHANGES = const(10)  # in a DELTA
 _BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
@@ -136,7 +137,7 @@ class StorageTable(Table):
         uplink.put(len(mounts))
         if mounts:
             for value in mounts[row]:
-                uplink.put(value)
+                uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
         else:
             for _ in range(5):
                 uplink.put(None)
