@@ -1,11 +1,13 @@
 """The forecast: clear rises are seen, chance is not, and nothing is allocated."""
 
 from harness import no_heap
+from virtual_board import Rig
 from warden.history import History
 from warden.policy.forecast import _LEAST_S, Forecast
 from warden.sample import Sample
 
 _LIMIT = 60_000
+_AGES_S = 7200
 
 
 class Past:
@@ -166,3 +168,26 @@ def test_the_sooner_of_minute_and_hour_counts():
     for second in range(60):
         past.add(13_700 + 100 * second)
     assert past.forecast.seconds(_LIMIT) < 500
+
+
+def test_a_mount_that_fills_is_told_before_it_is_full():
+    rig = Rig(interval_ms=20_000)
+    free = [5000]
+    rig.board.statvfs = lambda mount: (4096, 4096, 10_000, free[0], free[0], 0, 0, 0, 0, 255)
+    rig.policy.thresholds.set("storage_exhausted_in", warn=7200)
+    rig.pass_ms(_AGES_S * 1000)  # so that what was mounted at the start is forgotten
+    for _ in range(45):  # minutes
+        free[0] -= 60
+        for _ in range(3):
+            rig.pass_ms(20_000)
+        told = [event for event in _events(rig) if event[1] == "threshold"]
+        if told:
+            break
+    # Known after half an hour; then some 3000 blocks are left, which are 50 minutes.
+    assert told[0][5:] == ("warn", told[0][6]) and 2400 < told[0][6] < 3600, told
+    assert 1500 < told[0][2] - _AGES_S < 2400, told
+
+
+def _events(rig):
+    events = rig.policy.events
+    return [events.event(number) for number in range(max(0, events.seq - 16), events.seq)]
