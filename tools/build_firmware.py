@@ -68,6 +68,11 @@ class Target:
     modules: tuple[str, ...] = ()  # folders of this repository with C modules
     manifest: str = "device/manifest.py"
 
+    def compiled(self) -> tuple[str, ...]:
+        """What the objects of the C files depend on, beside the source: not on what is frozen."""
+        variables = (v for v in self.variables if not v.startswith("MPY_CROSS_FLAGS="))
+        return (self.port, *variables, *self.modules)
+
 
 # Viper code can be frozen only for a machine that mpy-cross emits code for.
 _UNIX_ARCH = ("MPY_CROSS_FLAGS=-march=x64",) if platform.machine() == "x86_64" else ()
@@ -218,7 +223,9 @@ def build(name: str, source: Path | None = None) -> Path:
         started = time.monotonic()
         cross = _mpy_cross(source, source_key)
         say(f"building MicroPython {source_version(source)} for {name}")
-        with cache.work_folder(ROOT, name, cache.contents_key({}, *flags)) as work:
+        # Targets that differ in what is frozen only share their objects.
+        objects = f"{target.port}-{cache.contents_key({}, *target.compiled())}"
+        with cache.work_folder(ROOT, objects, source_key) as work:
             cache.mirror(files, work / "tree")
             # MicroPython's build sees a changed file, but not that one has gone.
             (work / "objects" / "frozen_content.c").unlink(missing_ok=True)

@@ -4,7 +4,7 @@ build/firmware/
     lock                 held while anything is fetched or built
     source/              Debian's source tree
     mpy-cross/KEY/       one a source tree
-    work/TARGET/         objects of the last build, reused by make when only our files changed
+    work/PORT-KEY/       objects of the last build, reused by make when only our files changed
     TARGET-KEY/          the newest few results: one file each
 """
 

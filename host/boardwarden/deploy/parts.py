@@ -34,11 +34,13 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
+    "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
     "warden.counted_socket": "warden.counted_socket",
-    "warden.trends": "warden.trends",
-    "warden_schema.trend": "warden.trends",
+    "warden.extras": "warden.extras",
+    "warden.trend_report": "warden.trend_report",
+    "warden_schema.trend": "warden.trend_report",
     "warden.board_mps2": "warden.board_mps2",
 }
 _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
@@ -119,17 +121,18 @@ def join(rooms: Mapping[str, str]) -> dict[str, Part]:
         else:
             members.setdefault(part_of(name), []).append(name)
             checks.imports(name)
-    parts = {}
+    orders = {}
     for module in sorted(members):
-        ordered = checks.ordered(module, members[module])
-        checks.names(module, ordered)
-        machine_code = any(parsed[name].machine_code for name in ordered)
-        parts[file_of(module)] = Part(
-            module, tuple(ordered), _joined([parsed[n] for n in ordered]), machine_code
-        )
+        orders[module] = checks.ordered(module, members[module])
+        checks.names(module, orders[module])
     checks.circles_of_parts()
     if checks.problems:
         raise JoinError("\n".join(dict.fromkeys(checks.problems)))
+    parts = {}
+    for module, order in orders.items():
+        joined = [parsed[name] for name in order]
+        machine_code = any(room.machine_code for room in joined)
+        parts[file_of(module)] = Part(module, tuple(order), _joined(joined), machine_code)
     return parts
 
 
