@@ -55,8 +55,8 @@ class Memory:
         if self._heap is not None:
             self._slices = array("i", bytes(_HEAP_STATE_BYTES))
             self._at_once = array("i", bytes(_HEAP_STATE_BYTES))
-        while not self.scan():
-            pass
+        self._slice_bytes = 0  # all at once, until the first sample is taken
+        self.scan()
 
     def scan(self):
         """Read the heap, or a slice of it; return whether it is read to its end.
@@ -69,7 +69,7 @@ class Memory:
             self.used = self.used_now()
             self.free = self.total - self.used
         else:
-            if not self._heap(state, _HEAP_SLICE_BYTES):
+            if not self._heap(state, self._slice_bytes):
                 return False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
@@ -80,6 +80,7 @@ class Memory:
 
     def read(self, sample):
         """Put the figures into the sample; return whether live is known now or not any more."""
+        self._slice_bytes = _HEAP_SLICE_BYTES
         sample.total_bytes = self.total
         sample.free_bytes = self.free
         sample.largest_free_block_bytes = self.largest
