@@ -7,7 +7,7 @@ import time
 
 import warden
 from harness import needs, no_heap, raises
-from warden import api
+from warden.api import running_policy
 from warden.policy.meters import Meter, Meters
 from warden.sensors.threads import new_lock
 
@@ -37,7 +37,7 @@ class Started:
 
 
 def _meters():
-    return api._policy().meters
+    return running_policy().meters
 
 
 def _spin(ms):
@@ -298,7 +298,7 @@ async def test_a_thread_gets_a_stack_that_public_calls_fit_on():
         module = sys.modules["_thread"]
         for before, expected in ((0, 8192), (4096, 8192), (20_000, 20_000)):
             fake = FakeThread(before)
-            meters = Meters(time, None, fake, new_lock(), api._policy().events)
+            meters = Meters(time, None, fake, new_lock(), running_policy().events)
             meters._small_stacks = True
             sys.modules["_thread"] = fake
             try:
@@ -313,6 +313,6 @@ async def test_a_thread_that_does_not_start_leaves_nothing_behind():
     async with Started() as board:
         fake = FakeThread(0)
         fake.fails = True
-        meters = Meters(time, None, fake, new_lock(), api._policy().events)
+        meters = Meters(time, None, fake, new_lock(), running_policy().events)
         raises(OSError, meters.thread, print, (), "x")
         assert meters.rows == [None] * 16 and board.meters() == {}

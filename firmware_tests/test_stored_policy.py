@@ -5,9 +5,9 @@ import os
 
 import warden
 from harness import Skip, raises
-from rig import FakeLine, board
-from warden import api
+from rig import FakeLink, board, poll_now
 from warden.agent import Agent
+from warden.api import running_agent, running_policy
 from warden.policy.metrics import METRICS
 from warden.stored_policy import stored_policy_of
 
@@ -23,24 +23,24 @@ class Rig:
     """An agent with a host that has subscribed; its policy is stored in `directory`."""
 
     def __init__(self, directory="."):
-        self.line = FakeLine()
+        self.link = FakeLink()
         self.board = board()
         self.board.policy_path = self.path = directory + "/warden.policy"
-        self.agent = Agent(self.board, 600_000, 1000, self.line, (2, 300_000, 100, 5000))
+        self.agent = Agent(self.board, 600_000, 1000, self.link, (2, 300_000, 100, 5000))
         self.policy = self.agent.policy
         self._next = 0
-        self.line.hear(64, 1, 1, _HOST, None)
-        self.agent.poll()
+        self.link.receive(64, 1, 1, _HOST, None)
+        poll_now(self.agent)
 
     def ask(self, operation, *arguments):
         """Return the code and value of the reply."""
-        self.line.told()
-        self.line.hear(67, _HOST, self._next, operation, list(arguments))
+        self.link.sent()
+        self.link.receive(67, _HOST, self._next, operation, list(arguments))
         self._next += 1
         for _ in range(40):  # there may be much to send before
-            self.agent.poll()
+            poll_now(self.agent)
             assert self.agent.faults == 0
-            for message in self.line.told():
+            for message in self.link.sent():
                 if message[0] == 7:
                     return message[3], message[4]
         raise AssertionError("no reply")
@@ -143,7 +143,7 @@ def test_what_a_host_has_stored_is_in_force_at_the_next_start_with_no_host():
         heard = []
         status = warden.status()
         assert status["wanted_interval_ms"] == 500 and status["overhead"]["budget_permille"] == 20
-        policy = api._policy()
+        policy = running_policy()
         assert policy.limits.all() == [3, 60_000, 200, 1000]
         assert _rows(policy) == [("cpu", 800, 900, 700, 2000, 1)]
         session = warden.session("upload")
@@ -205,7 +205,7 @@ def test_any_damage_is_told_and_the_board_starts():
     assert after.ask(KEEP, TELL) == (OK, [BROKEN, 0])
     assert not after.policy.stored_policy.overrules("limits")
     warden.start(link=False)
-    assert api._policy().stored_policy.state == BROKEN
+    assert running_policy().stored_policy.state == BROKEN
     warden.stop()
     # Another one takes its place.
     assert after.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
@@ -459,7 +459,7 @@ def test_it_is_stored_where_the_board_started_wherever_the_application_goes():
     disk = Disk(64)
     kind.mkfs(disk)
     warden.start(link=False)
-    agent = api._agent()
+    agent = running_agent()
     _mounted(kind, disk)
     home = os.getcwd()
     os.chdir("/disk")
