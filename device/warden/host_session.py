@@ -8,7 +8,8 @@ however often it comes.
 from micropython import const
 
 from warden.errors import Denied
-from warden.tables import CHANGED, SUBSCRIBED
+from warden.sensors.threads import import_lock
+from warden.tables import CHANGED, SUBSCRIBED, HelloTable, SampleTable, StorageTable
 from warden_schema.codec import Malformed, Reader, cut
 from warden_schema.frame import Deframer
 
@@ -53,124 +54,122 @@ class Reply:
 class HostSession:
     """`process_input()` reads the link; `pump()` sends what is due.
 
-    tables: all but the sample's, the first is Hello; find_handler: request number -> function of
-    its arguments, or None; on_host: called with a host's id and "found", "alive", "lost" or "gone".
+    tables: all that a host mirrors but the sample; the first is HELLO's.
     """
 
-    def __init__(self, uplink, clock, sample, sample_table, tables, find_handler, on_host):
+    def __init__(self, agent):
+        clock = agent.clock
+        self.agent = agent
+        self.clock = clock
+        self.sample = agent.sample
+        self.uplink = agent.uplink
+        self.link = agent.link
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
-        self.tables = tables
-        self.find_handler = find_handler
-        self._uplink = uplink
-        self._link = uplink.link
-        self._clock = clock
-        self._sample = sample
-        self._sample_table = sample_table
-        self._on_host = on_host
-        self._chunk = bytearray(_MAX_INPUT)
-        self._deframer = Deframer(_MAX_REQUEST)
-        self._reader = Reader(self._deframer.payload)
-        self._malformed = 0  # whole frames that made no sense
-        self._heard_s = self._heard_ms = 0
-        self._seq_at_keepalive = 0
-        self._refused_id = 0
-        self._synced_due = self._alive_due = False
-        self._next_table = 0
-        self._replies = [None] * _MAX_PENDING
-        self._replies_to = 0  # whose they are: kept over a silence, for its repeats
-        self._former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
-        self._former_host = 0
+        self.handlers = None  # of requests, loaded at the first one
+        self.sample_table = SampleTable(clock, agent.sample)
+        self.storage_table = StorageTable(clock, agent.storage)
+        self.tables = [HelloTable(clock, self), self.storage_table]
+        self.next_table = 0
+        self.chunk = bytearray(_MAX_INPUT)
+        self.deframer = Deframer(_MAX_REQUEST)
+        self.reader = Reader(self.deframer.payload)
+        self.malformed = 0  # whole frames that made no sense
+        self.heard_s = self.heard_ms = 0
+        self.seq_at_keepalive = 0
+        self.refused_id = 0
+        self.synced_due = self.alive_due = False
+        self.replies = [None] * _MAX_PENDING
+        self.replies_to = 0  # whose they are: kept over a silence, for its repeats
+        self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
+        self.former_host = 0
 
     # --- from the host --------------------------------------------------------------------------
 
     def process_input(self):
         """Read what has arrived, as much as a turn may, and act on it; return the bytes read."""
-        chunk = self._chunk
-        deframer = self._deframer
-        end = min(self._link.read(chunk), _MAX_INPUT)  # more: a link that lies
+        chunk = self.chunk
+        deframer = self.deframer
+        end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = deframer.feed(chunk, at, end)
             if deframer.length:
                 try:
-                    self._reader.begin(0, deframer.length)
-                    self._on_message(self._reader)
+                    self.reader.begin(0, deframer.length)
+                    self._on_message(self.reader)
                 except (Malformed, TypeError):  # TypeError: None where a number belongs
-                    self._malformed += 1
-        self._sample.bad_frames = deframer.bad + self._malformed
+                    self.malformed += 1
+        self.sample.bad_frames = deframer.bad + self.malformed
         return end
 
     def _on_message(self, reader):
         items = reader.array()
         kind = reader.integer()
-        if kind == _KEEPALIVE:
-            if reader.integer() == self.host_id and self.host_id:
-                self._on_keepalive(reader.integer())
-        elif kind == _REQUEST:
-            if reader.integer() == self.host_id and self.host_id:
-                self._on_request(reader)
-        elif kind == _SUBSCRIBE:
-            self._on_subscribe(reader, items)
+        if kind == _SUBSCRIBE:
+            major = reader.integer()
+            reader.integer()
+            host_id = reader.integer()
+            if host_id <= 0:
+                raise Malformed("no host has that id")
+            if major != _MAJOR:
+                self.refused_id = host_id
+            else:
+                self.events_from = reader.integer() if items > 4 else None
+                self._subscribe(host_id)
+        elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
+            self.sample.skipped_frames += 1
+        elif reader.integer() != self.host_id or not self.host_id:
+            pass  # of another host
         elif kind == _UNSUBSCRIBE:
-            if reader.integer() == self.host_id and self.host_id:
-                self._part("gone")
+            self._part("gone")
+        elif kind == _REQUEST:
+            self._on_request(reader)
         else:
-            self._sample.skipped_frames += 1
+            seq = reader.integer()
+            self._heard()
+            if seq is not None and seq >= 0:
+                self.uplink.acknowledge(seq)
+            if self.uplink.seq == self.seq_at_keepalive:
+                self.alive_due = True  # nothing else was sent meanwhile
+            self.seq_at_keepalive = self.uplink.seq
 
-    def _on_subscribe(self, reader, items):
-        major = reader.integer()
-        reader.integer()
-        host_id = reader.integer()
-        events_from = reader.integer() if items > 4 else None
-        if host_id <= 0:
-            raise Malformed("no host has that id")
-        if major != _MAJOR:
-            self._refused_id = host_id
-            return
+    def _subscribe(self, host_id):
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
-            self._uplink.forget()
-            self._on_host(host_id, "found")
-        if host_id != self._replies_to:
-            self._change_replies(host_id)
+            self.uplink.forget()
+            self._tell_policy("found")
+        if host_id != self.replies_to:  # go on with the replies that it had, if it was before
+            self.replies, self.former_replies = self.former_replies, self.replies
+            for place in range(_MAX_PENDING):
+                reply = self.replies[place]
+                if host_id != self.former_host:
+                    self.replies[place] = None
+                elif reply is not None:
+                    reply.due = False
+            self.former_host = self.replies_to
+            self.replies_to = host_id
         self._heard()
-        self.events_from = events_from
-        self.tables[0].host_id = host_id
         for table in self.tables:
             table.subscribe()
-        self._sample_table.subscribe()
-        self._synced_due = True
-
-    def _change_replies(self, host_id):
-        """Go on with the replies to another host: those it had, if it was the one before."""
-        self._replies, self._former_replies = self._former_replies, self._replies
-        if host_id != self._former_host:
-            for place in range(_MAX_PENDING):
-                self._replies[place] = None
-        for reply in self._replies:
-            if reply is not None:
-                reply.due = False
-        self._former_host = self._replies_to
-        self._replies_to = host_id
-
-    def _on_keepalive(self, seq):
-        self._heard()
-        if seq is not None and seq >= 0:
-            self._uplink.acknowledge(seq)
-        if self._uplink.seq == self._seq_at_keepalive:
-            self._alive_due = True  # nothing else was sent meanwhile
-        self._seq_at_keepalive = self._uplink.seq
+        self.sample_table.subscribe()
+        self.synced_due = True
 
     def _heard(self):
-        self._clock.advance()
-        self._heard_s = self._clock.s
-        self._heard_ms = self._clock.ms
-        self._on_host(self.host_id, "alive")
+        self.clock.advance()
+        self.heard_s = self.clock.s
+        self.heard_ms = self.clock.ms
+        self._tell_policy("alive")
 
     def _part(self, how):
-        self._on_host(self.host_id, how)
+        self._tell_policy(how)
         self.host_id = 0
+
+    def _tell_policy(self, how):
+        """Have the policy hear of the host: "found", "alive", "lost" or "gone"."""
+        policy = self.agent.policy
+        if policy is not None:
+            policy.sessions.on_host(self.host_id, how)
 
     def _on_request(self, reader):
         request_id = reader.integer()
@@ -179,10 +178,10 @@ class HostSession:
         self._heard()
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
         place = request_id & _MAX_PENDING - 1
-        reply = self._replies[place]
+        reply = self.replies[place]
         if reply is None or 0 < (request_id - reply.request_id & 0xFFFF) < 0x8000:
             # First of all it is in its place: what it does must not be done again.
-            self._replies[place] = reply = Reply(request_id)
+            self.replies[place] = reply = Reply(request_id)
             self._carry_out(reply, reader)
         elif request_id == reply.request_id:
             reply.due = True
@@ -192,7 +191,11 @@ class HostSession:
         try:
             operation = reader.integer()
             args = reader.value(2)
-            handler = self.find_handler(operation)
+            if self.handlers is None:
+                with import_lock:
+                    from warden.requests import RequestHandlers
+                self.handlers = RequestHandlers(self.agent)
+            handler = self.handlers.find(operation)
             if handler is None:
                 reply.code = _UNKNOWN_REQUEST
             elif not isinstance(args, list):
@@ -217,10 +220,17 @@ class HostSession:
 
     # --- to the host ----------------------------------------------------------------------------
 
-    def on_sample(self):
-        """Have the new sample sent."""
+    def on_sample(self, changed):
+        """Have the new sample sent, and what has changed with it.
+
+        changed: whether the board may be able to tell something else now.
+        """
+        agent = self.agent
+        if changed and agent.capabilities.update():
+            self.tables[0].mark_dirty(0)
+        self.storage_table.mark_changed(agent.storage.changed_rows)
         if self.host_id:
-            self._sample_table.mark_dirty(0)
+            self.sample_table.mark_dirty(0)
 
     def pump(self, rows):
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
@@ -229,54 +239,55 @@ class HostSession:
         the tables in turn, if `rows` allows it; SYNCED once all rows were sent that there were when
         the host subscribed, whatever has changed since.
         """
-        uplink = self._uplink
-        if self._refused_id:
+        uplink = self.uplink
+        if self.refused_id:
             uplink.begin(_REFUSED, 3)
             uplink.put(_MAJOR)
             uplink.put(_MINOR)
-            uplink.put(self._refused_id)
+            uplink.put(self.refused_id)
             if uplink.send():
-                self._refused_id = 0
+                self.refused_id = 0
         if not self.host_id:
-            return _FULL_MS if self._refused_id else None
-        clock = self._clock
-        left = clock.left_ms(self._heard_s, self._heard_ms) + _SILENCE_MS + 1
+            return _FULL_MS if self.refused_id else None
+        clock = self.clock
+        left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1
         if left <= 0:
             self._part("lost")
-            if hasattr(self._link, "drop"):
-                self._link.drop()  # else one that lost its power would keep the next host out
+            if hasattr(self.link, "drop"):
+                self.link.drop()  # else one that lost its power would keep the next host out
             return None
         done = (
             uplink.ready()
             and self._send_row(self.tables[0], 0)  # nothing counts before a HELLO
             and self._send_replies()
-            and self._send_row(self._sample_table, 0)
+            and self._send_row(self.sample_table, 0)
             and self._send_rows(rows)
         )
-        if done and self._synced_due and self._find_table(SUBSCRIBED) < 0:
+        if done and self.synced_due and self._find_table(SUBSCRIBED) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
             done = uplink.send()
-            self._synced_due = not done
-        if self._alive_due:
+            self.synced_due = not done
+        if self.alive_due:
             uplink.begin(_ALIVE, 0)
-            self._alive_due = not uplink.send(0)  # it goes also when the rest cannot
+            self.alive_due = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
         more = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
         return _NEXT_MS if more else left
 
     def _send_replies(self):
-        uplink = self._uplink
-        for reply in self._replies:
+        uplink = self.uplink
+        for reply in self.replies:
             if reply is not None and reply.due:
+                reply.due = False  # first: one that cannot be encoded must not be in the way
                 uplink.begin(_REPLY, 3)
                 uplink.put(reply.request_id)
                 uplink.put(reply.code)
                 uplink.put(reply.value)
                 if not uplink.send():
+                    reply.due = True
                     return False
-                reply.due = False
         return True
 
     def _send_rows(self, allowed):
@@ -289,7 +300,7 @@ class HostSession:
                 place = self._find_table(flag)
                 if place < 0:
                     break
-            self._next_table = place + 1
+            self.next_table = place + 1
             table = self.tables[place]
             if not self._send_row(table, table.dirty.find(flag)):
                 return False
@@ -299,7 +310,7 @@ class HostSession:
         """Return the place of the next table in turn that has a row with this flag, -1 for none."""
         tables = self.tables
         count = len(tables)
-        place = self._next_table
+        place = self.next_table
         for _ in range(count):
             if place >= count:
                 place = 0
@@ -316,9 +327,9 @@ class HostSession:
         table.dirty[row] = 0  # before it is read
         sent = False
         try:
-            if not table.encode(row, self._uplink):
+            if not table.encode(row, self.uplink):
                 sent = True
-            elif self._uplink.send():
+            elif self.uplink.send():
                 sent = True
                 table.on_sent(row)
         finally:  # there was no memory for it, or Ctrl-C came
