@@ -20,8 +20,8 @@ class FakeDisks(FakeTicks):
 
     def statvfs(self, mount):
         self.pass_ms(self.scan_ms)
-        if self.disks[mount] == "fails":
-            raise ValueError("a driver that somebody wrote")
+        if isinstance(self.disks[mount], Exception):
+            raise self.disks[mount]
         return self.disks[mount]
 
 
@@ -92,7 +92,7 @@ def test_what_makes_no_sense_is_left_out():
             (0, 0, 100, 60, 50),
             (4096, 4096),
             (4096, 4096, None, None, None),
-            "fails",
+            ValueError("a driver that somebody wrote"),
         )
     ):
         disks.disks["/" + str(number)] = stat
@@ -100,13 +100,29 @@ def test_what_makes_no_sense_is_left_out():
     assert storage.rows == [("/", 4096, 100, 60, 50)]
 
 
+def test_in_a_full_heap_what_is_known_stands():
+    disks, clock, storage = _storage()
+    disks.disks["/sd"] = disks.disks["/"]
+    sample = Sample()
+    assert storage.read(sample)
+    known = disks.disks["/sd"]
+    disks.disks["/sd"] = MemoryError()
+    storage.due_s = 0
+    assert not storage.read(sample)
+    assert (len(storage.rows), sample.storage_permille, storage.changed_rows) == (2, 400, 0)
+    assert storage.due_s == clock.s + 60
+    disks.disks["/sd"] = known
+    assert _scan(storage) == 0
+
+
 def test_the_sample_has_the_first_mount():
     disks, _, storage = _storage()
     sample = Sample()
-    assert storage.read(sample)  # known now
+    assert storage.read(sample)
     assert (sample.storage_permille, sample.storage_used, storage.limit) == (400, 40, 100)
     disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
     storage.due_s = 0
+    assert storage.read(sample)
     assert not storage.read(sample)
     assert (sample.storage_permille, sample.storage_used) == (700, 700_000 >> 4)
     assert storage.limit == 1_000_000 >> 4

@@ -40,15 +40,20 @@ class Storage:
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
 
-        A scan allocates, and may take long. Return whether storage is known now or not any more.
+        A scan allocates, and may take long. Return whether the figures changed.
         """
-        changed = False
         self.changed_rows = self.spent_us = 0
         if self._clock.s >= self.due_s:
-            changed = self._scan()
-        sample.storage_permille = self.permille
+            self.due_s = self._clock.s + _SCAN_PERIOD_S
+            try:
+                self._scan()
+            except Exception:  # in a full heap, say: what is known stands until the next scan
+                pass
         sample.storage_used = self.used
-        return changed
+        if sample.storage_permille == self.permille:
+            return False
+        sample.storage_permille = self.permille
+        return True
 
     def _scan(self):
         board = self._board
@@ -60,7 +65,8 @@ class Storage:
                 rows.append(row)
         took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
         self.spent_us = took_ms * 1000
-        self.due_s = self._clock.s + max(_SCAN_PERIOD_S, took_ms * _SCAN_PAUSE // 1000)
+        self.due_s = max(self.due_s, self._clock.s + took_ms * _SCAN_PAUSE // 1000)
+        self.mounts = [_describe(row) for row in rows]
         old, self.rows = self.rows, rows
         if len(rows) != len(old):
             self.changed_rows = (1 << max(1, len(rows))) - 1
@@ -68,7 +74,6 @@ class Storage:
             for index, row in enumerate(rows):
                 if row != old[index]:
                     self.changed_rows |= 1 << index
-        self.mounts = [_describe(row) for row in rows]
         self.permille = self.used = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
@@ -76,7 +81,6 @@ class Storage:
             self.permille = (blocks - free) * 1000 // blocks
             self.used = blocks - free >> shift
             self.limit = blocks >> shift
-        return (not rows) != (not old)
 
     def _row(self, mount):
         """Return a mount's row, None where the file system does not say or makes no sense."""
@@ -86,6 +90,8 @@ class Storage:
             blocks, free, available = stat[2], stat[3], stat[4]
             if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
                 return (mount, block, blocks, free, available) if blocks else None
+        except MemoryError:
+            raise
         except Exception:  # a driver written in Python may do anything
             pass
         return None
