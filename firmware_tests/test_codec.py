@@ -1,3 +1,4 @@
+# targets: unix frozen qemu qemu-m0 cpython
 """The msgpack subset: the shortest form, bounded reading, and one error for all that is wrong."""
 
 from frames import decode

@@ -1,3 +1,4 @@
+# targets: unix frozen qemu qemu-m0 cpython
 """Framing: what comes in whole comes out, what is damaged does not, and nothing is raised."""
 
 from frames import Chance, Fenced, decode, deframed, framed
