@@ -359,9 +359,12 @@ class Operations(Rows):
                     freed = True
         if freed:
             self.promote_waiters()
+        ended = False
         for op in self.rows:  # none of these may get a place now
             if op is not None and op.state == WAITING and self.is_over(op.row):
-                self.end(op)
+                ended = self.end(op, False)
+        if ended:
+            self.promote_waiters()
 
     def _make_overdue(self, op):
         with self.lock:
