@@ -55,12 +55,12 @@ def start(
         elif link and not hasattr(link, "waitable"):
             link = StreamLink(link)
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
-        _spare_status = _fill_status(agent, {}, True)
         _runner = Runner(agent)
         if protect:
+            _spare_status = _fill_status(agent, {}, True)
             with import_lock:
                 from warden.policy.decisions import install
-            install(sys.modules["warden"])
+            install(sys.modules["warden"], agent)
     _runner.start()
 
 
@@ -90,6 +90,8 @@ def status():
     try:
         return _fill_status(runner.agent, {}, in_time)
     except MemoryError:
+        if _spare_status is None:
+            raise
         return _fill_status(runner.agent, _spare_status, in_time)
 
 
@@ -100,7 +102,16 @@ def _fill_status(agent, status, running):
         status["cpu"] = {}
         status["network"] = {}
         status["overhead"] = {}
-        status["board"] = agent.describe()
+        machine, firmware, port, unique_id, reset_cause, version = agent.identity
+        status["board"] = {
+            "machine": machine,
+            "firmware": firmware,
+            "port": port,
+            "unique_id": unique_id,
+            "boot_id": agent.boot_id,
+            "reset_cause": reset_cause,
+            "agent": version,
+        }
     sample = agent.sample
     total = sample.total_bytes
     free = sample.free_bytes
@@ -133,7 +144,8 @@ def _fill_status(agent, status, running):
     status["interval_ms"] = agent.governor.interval_ms
     status["wanted_interval_ms"] = agent.governor.wanted_ms
     status["faults"] = agent.faults
-    status["age_ms"] = agent.age_ms()
+    agent.clock.advance()
+    status["age_ms"] = -agent.clock.left_ms(sample.uptime_s, sample.uptime_ms)
     status["running"] = running
     return status
 

@@ -10,6 +10,8 @@ import sys
 
 from micropython import const
 
+from warden.link.stream import StreamLink
+
 VERSION = "0.2.0"
 
 _MASK_30 = const((1 << 30) - 1)
@@ -168,6 +170,4 @@ class Board:
         """Return the link over stdin and stdout, or None where they cannot be polled."""
         if module("select") is None or not hasattr(sys.stdout, "buffer"):
             return None
-        from warden.link.stream import StreamLink
-
         return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

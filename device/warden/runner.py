@@ -11,7 +11,7 @@ from micropython import const
 _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
 _SOON_MS = const(2)
-_LATE_MS = const(500)  # an application may hold up its loop for so long
+_OVERDUE_MS = const(500)  # an application may hold up its loop for so long
 
 
 class Runner:
@@ -26,7 +26,6 @@ class Runner:
         self._alive = [False, False]  # whether the tasks are; asyncio does not say so after Ctrl-C
         self._timer = None
         self._scheduled = False
-        self._agent_poll = agent.poll  # a bound method is an object: made once
         self._scheduled_poll = self._run_scheduled
         agent.load.on_create = self._revive_tasks  # asyncio.run() in a new event loop, say
 
@@ -57,11 +56,13 @@ class Runner:
 
     def revive(self):
         """Run what is overdue, and make anew what should have; return whether it had to."""
-        if self.agent.late_ms() < _LATE_MS:
+        agent = self.agent
+        board = agent.board
+        if board.ticks_diff(board.ticks_ms(), agent.polled) < agent.rest_ms + _OVERDUE_MS:
             return False
         if self._thread == self.agent.threads.ident():
             self.start()
-        self._agent_poll()
+        agent.poll()
         return True
 
     def _revive_tasks(self):
@@ -109,7 +110,7 @@ class Runner:
         self.agent.load.enter_loop()
         while self._running:
             # It listens too: what the other task waits on may be the connection of a dead host.
-            await sleep_ms(min(max(1, self._agent_poll()), _MAX_SLEEP_MS))
+            await sleep_ms(min(max(1, self.agent.poll()), _MAX_SLEEP_MS))
 
     async def _poll_when_readable(self):
         from asyncio import core, sleep_ms
@@ -123,11 +124,11 @@ class Runner:
                 await _until_readable(core, source)
             # What a host asked for may take several turns to send; while it has had its share,
             # its bytes stay where they are.
-            left = self._agent_poll()
+            left = self.agent.poll()
             while left <= _SOON_MS and self._running:
                 await sleep_ms(_SOON_MS)
-                left = self._agent_poll()
-            if self.agent.is_throttled():
+                left = self.agent.poll()
+            if self.agent.listen_ms:
                 await sleep_ms(min(left, _MAX_SLEEP_MS))
 
     # --- machine.Timer --------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Runner:
         if self._running and not self.agent.threads.any_lock_held():
             if "asyncio.core" in sys.modules and not self._alive[0]:
                 self.start()  # asyncio was imported late
-            self._agent_poll()
+            self.agent.poll()
 
     def _stop_timer(self):
         if self._timer is not None:

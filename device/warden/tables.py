@@ -36,14 +36,11 @@ _BITS = b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08\x09\x0a\x02\x
 _DELTA_BITS = const(18)
 
 
-class Entry:
-    """What stands in a row; another table's row that names it sends its id."""
-
-    id = 0
-
-
 class Table:
-    """Rows of one kind. fields: the attributes of an entry that are sent, in wire order."""
+    """Rows of one kind. fields: the attributes of an entry that are sent, in wire order.
+
+    One that is an entry of another table is sent as its id.
+    """
 
     def __init__(self, clock, kind, fields, size):
         self.clock = clock
@@ -79,7 +76,7 @@ class Table:
         uplink.put(row)
         for name in self.fields:
             value = getattr(entry, name)
-            uplink.put(value.id if isinstance(value, Entry) else value)
+            uplink.put(value.id if hasattr(value, "id") else value)
         return True
 
     def on_sent(self, row):
@@ -89,22 +86,22 @@ class Table:
 class HelloTable(Table):
     """Who the board is, its limits, and what it can measure."""
 
-    def __init__(self, clock, boot_id, identity, capabilities):
+    def __init__(self, clock, session):
         super().__init__(clock, _HELLO, (), 1)
         self.rows[0] = self
-        self.host_id = 0
-        self._fields = (boot_id, identity, _LIMITS)
-        self._capabilities = capabilities
+        self.session = session
 
     def encode(self, row, uplink):
         """Put the message into the uplink."""
+        agent = self.session.agent
         uplink.begin(_HELLO, 7)
         uplink.put(_MAJOR)
         uplink.put(_MINOR)
-        uplink.put(self.host_id)
-        for value in self._fields:
-            uplink.put(value)
-        uplink.put(self._capabilities.reasons)
+        uplink.put(self.session.host_id)
+        uplink.put(agent.boot_id)
+        uplink.put(agent.identity)
+        uplink.put(_LIMITS)
+        uplink.put(agent.capabilities.reasons)
         return True
 
 
@@ -113,11 +110,11 @@ class StorageTable(Table):
 
     def __init__(self, clock, storage):
         super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
-        self._storage = storage
+        self.storage = storage
 
     def subscribe(self):
         """Have all mounts sent, or that there is none."""
-        for row in range(max(1, len(self._storage.rows))):
+        for row in range(max(1, len(self.storage.rows))):
             self.dirty[row] = _SUBSCRIBED
         self.clock.wake = True
 
@@ -129,7 +126,7 @@ class StorageTable(Table):
 
     def encode(self, row, uplink):
         """Put a mount's message into the uplink."""
-        mounts = self._storage.rows
+        mounts = self.storage.rows
         if row and row >= len(mounts):
             return False
         uplink.begin(_STORAGE, 7)
@@ -153,34 +150,34 @@ class SampleTable(Table):
 
     def __init__(self, clock, sample):
         super().__init__(clock, _SAMPLE, FIELDS, 1)
-        self._sample = sample
-        self._last = [None] * len(FIELDS)  # as the host has them
-        self._now = [None] * len(FIELDS)  # as the frame encoded last has them
-        self._changes = [0] * _DELTA_BITS
-        self._deltas_left = 0  # until the next SAMPLE
-        self._last_seq = 0  # of the frame that the host has them from
-        self._seq = 0  # of the one encoded last
+        self.sample = sample
+        self.last = [None] * len(FIELDS)  # as the host has them
+        self.now = [None] * len(FIELDS)  # as the frame encoded last has them
+        self.changes = [0] * _DELTA_BITS
+        self.deltas_left = 0  # until the next SAMPLE
+        self.last_seq = 0  # of the frame that the host has them from
+        self.seq = 0  # of the one encoded last
 
     def subscribe(self):
         """Have the newest sample sent whole."""
-        self._deltas_left = 0
+        self.deltas_left = 0
         self.dirty[0] = _SUBSCRIBED
         self.clock.wake = True
 
     def mark_dirty(self, row):
         """Have the new sample sent; one that could not go before it is dropped, and counted."""
         if self.dirty[0]:
-            self._sample.dropped_frames += 1
+            self.sample.dropped_frames += 1
         super().mark_dirty(0)
 
     def encode(self, row, uplink):
         """Put the message into the uplink; allocates nothing."""
-        self._seq = uplink.seq
+        self.seq = uplink.seq
         mask = self._compare()
         if mask is not None:
             self._encode_delta(uplink, mask)
         else:
-            self._deltas_left = _FULL_EVERY
+            self.deltas_left = _FULL_EVERY
             uplink.begin(_SAMPLE, 1)
             payload = uplink.payload
             at = uplink.at
@@ -188,18 +185,18 @@ class SampleTable(Table):
             payload[at + 1] = 0
             payload[at + 2] = len(FIELDS)
             at += 3
-            for value in self._now:
+            for value in self.now:
                 at = put(payload, at, value)
             uplink.at = at
         return True
 
     def _compare(self):
         """Read the sample; return the mask of what changed, None where it must be sent whole."""
-        sample = self._sample
-        now = self._now
-        last = self._last
+        sample = self.sample
+        now = self.now
+        last = self.last
         mask = count = place = 0
-        whole = not self._deltas_left
+        whole = not self.deltas_left
         for name in FIELDS:
             value = getattr(sample, name)
             now[place] = value
@@ -210,7 +207,7 @@ class SampleTable(Table):
                     whole = True
                 elif bit != _NOT_COMPARED:
                     change = value - old
-                    self._changes[bit] = change
+                    self.changes[bit] = change
                     mask |= 1 << bit
                     count += 1
                     if count > _MAX_CHANGES or not -_MAX_CHANGE < change < _MAX_CHANGE:
@@ -221,24 +218,24 @@ class SampleTable(Table):
         return mask
 
     def _encode_delta(self, uplink, mask):
-        now = self._now
-        last = self._last
+        now = self.now
+        last = self.last
         passed_ms = (now[0] - last[0]) * 1000 + now[1] - last[1]
         count = 3
         for bit in range(_DELTA_BITS):
             count += mask >> bit & 1
         uplink.begin(_DELTA, count)
         payload = uplink.payload
-        at = put_int(payload, uplink.at, (self._seq - self._last_seq & 0xFFFF) + _BIAS)
+        at = put_int(payload, uplink.at, (self.seq - self.last_seq & 0xFFFF) + _BIAS)
         at = put_int(payload, at, mask)
         at = put_int(payload, at, passed_ms - now[2] + _BIAS)
         for bit in range(_DELTA_BITS):
             if mask >> bit & 1:
-                at = put_int(payload, at, self._changes[bit] + _BIAS)
+                at = put_int(payload, at, self.changes[bit] + _BIAS)
         uplink.at = at
 
     def on_sent(self, row):
         """Count from this one from now on."""
-        self._last, self._now = self._now, self._last
-        self._last_seq = self._seq
-        self._deltas_left -= 1
+        self.last, self.now = self.now, self.last
+        self.last_seq = self.seq
+        self.deltas_left -= 1

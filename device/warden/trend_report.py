@@ -13,8 +13,8 @@ from warden_schema.trend import fit, is_clear, seconds_to
 _NAMES = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 _STATISTICS = const(3)
 _MEAN = const(1)
-_MEMORY = const(0)
-_STORAGE = const(3)
+_OF_MEMORY = const(0)
+_OF_STORAGE = const(3)
 _SLOT = const(12)  # figures of the ring
 _NO_VALUE = const(0xFFFF)
 
@@ -31,7 +31,7 @@ def report_trends(agent, period_ms):
             break
     wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
-    limits = {_MEMORY: agent.memory.total, _STORAGE: rows[0][1] * rows[0][2] if rows else None}
+    limits = {_OF_MEMORY: agent.memory.total, _OF_STORAGE: rows[0][1] * rows[0][2] if rows else None}
     found = {}
     for metric, name in enumerate(_NAMES):
         factor = _scale(agent, metric)
@@ -71,9 +71,9 @@ def read_column(agent, tier, metric, statistic):
 
 def _scale(agent, metric):
     """Return what a figure of the history is to be multiplied with."""
-    if metric == _MEMORY:
+    if metric == _OF_MEMORY:
         return 1 << agent.history.shift
-    if metric == _STORAGE and agent.storage.rows:
+    if metric == _OF_STORAGE and agent.storage.rows:
         row = agent.storage.rows[0]
         return row[1] << shift_for(row[2])
     return 1

@@ -5,7 +5,6 @@ second where nobody reads (USB CDC on rp2, stm32, samd). `window` therefore boun
 under way unacknowledged: as much as the smallest buffer of these ports holds.
 """
 
-import select
 import sys
 
 from micropython import const
@@ -23,6 +22,8 @@ class StreamLink:
     window = _WINDOW_BYTES
 
     def __init__(self, source, sink=None):
+        import select  # not every port has it
+
         self._source = source
         self._sink = sink or source
         readable = select.poll()

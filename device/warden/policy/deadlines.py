@@ -7,14 +7,14 @@ from array import array
 
 from micropython import const
 
-from warden.tables import Entry, Table
+from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
 MAX_NAME = 24  # bytes of UTF-8; longer ones are cut
 
 
-class Row(Entry):
+class Row:
     """What is granted: it stands in a row of its table until it ends."""
 
     session = None  # that it belongs to

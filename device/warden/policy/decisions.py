@@ -3,6 +3,7 @@
 from warden.api import running_policy
 from warden.policy.leases import CPU_TIME, DEFAULT_TTL_MS, MEMORY, NETWORK_BANDWIDTH, STORAGE
 from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL
+from warden.sensors.threads import import_lock
 
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
@@ -18,10 +19,14 @@ def find_public(name):
     return globals()[name] if name in _PUBLIC.split() else None
 
 
-def install(module):
-    """Put the public names into the module that applications import."""
+def install(module, agent):
+    """Put the public names into the module that applications import; load a stored policy."""
     for name in _PUBLIC.split():
         setattr(module, name, globals()[name])
+    if agent.board.has_stored_policy():
+        with import_lock:
+            from warden.stored_policy import stored_policy_of
+        stored_policy_of(agent).load()
 
 
 def allocate(

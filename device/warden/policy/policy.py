@@ -145,6 +145,8 @@ class Policy:
         self.tables = [self._used] + granted + watched + [events]
         self._renew_spares = False
         events.session = agent.session
+        if agent.session is not None:
+            agent.session.tables += self.tables
         self.thresholds.set(*_DEFAULT_THRESHOLD)
         note = board.take_note()
         if note is not None:
@@ -189,10 +191,6 @@ class Policy:
                 renew_spare_denied()
             except MemoryError:  # later
                 pass
-
-    def on_host(self, host_id, how):
-        """Hear of a host: "found", "alive", "lost" or "gone"."""
-        self.sessions.on_host(host_id, how)
 
     def overrules(self, what):
         """Tell whether a stored policy is in force, so that the application may not change it."""

@@ -2,9 +2,9 @@
 
 from micropython import const
 
-_OF_MEMORY = const(0)  # kinds of a lease
-_OF_STORAGE = const(1)
-_OF_CPU_TIME = const(2)
+_LEASE_OF_MEMORY = const(0)  # kinds of a lease
+_LEASE_OF_STORAGE = const(1)
+_LEASE_OF_CPU_TIME = const(2)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _COLLECT_PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
@@ -21,15 +21,15 @@ class Supply:
 
     def available(self, kind, mount):
         """Return bytes, permille of a core or bytes a second; 0 for a mount that is not there."""
-        if kind == _OF_MEMORY:
+        if kind == _LEASE_OF_MEMORY:
             return self._memory.free_now() - self._reserve(self._memory.total)
-        if kind == _OF_STORAGE:
+        if kind == _LEASE_OF_STORAGE:
             stat = self._board.statvfs(mount)  # now: what was written since the last scan counts
             if stat is None:
                 return 0
             reserve = stat[2] * self._limits.memory_reserve_permille // 1000
             return (stat[4] - reserve) * (stat[1] or stat[0])
-        if kind == _OF_CPU_TIME:
+        if kind == _LEASE_OF_CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self._sample.cpu_permille or 0)
         return _UNLIMITED
 

@@ -12,13 +12,17 @@ except ImportError:
     _thread = None
 
 
-_locks = []  # all that the agent has
+_locks = []  # that somebody may wait for
 
 
-def new_lock():
-    """Return a new lock, which `with` takes."""
+def new_lock(listed=True):
+    """Return a new lock, which `with` takes.
+
+    listed: somebody may wait for it, so that any_lock_held() looks at it.
+    """
     lock = Lock() if _thread is None else _thread.allocate_lock()
-    _locks.append(lock)
+    if listed:
+        _locks.append(lock)
     return lock
 
 

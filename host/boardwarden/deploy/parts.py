@@ -147,17 +147,6 @@ def write(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
     return paths
 
 
-def as_joined(text: str, rooms: Mapping[str, str]) -> str:
-    """Return a program that imports rooms as one that imports their parts.
-
-    For a test that was written for rooms, on a firmware where they are joined.
-    """
-    room = _Room("", text)
-    if room.problems:
-        raise JoinError("\n".join(room.problems))
-    return _with_imports(room, rooms)
-
-
 def _is_package(name: str, rooms: Iterable[str]) -> bool:
     """Whether a room is a folder's __init__.py, which a board does not get, but for `warden`."""
     return name != WATCH and any(other.startswith(name + ".") for other in rooms)
@@ -530,32 +519,25 @@ def _joined(rooms: Iterable[_Room]) -> str:
     texts = []
     seen: set[object] = set()
     for room in rooms:
-        text = _with_imports(room, None, seen)
+        text = _with_imports(room, seen)
         texts.append(f"# --- {room.file}\n{text.strip()}\n")
     return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join(texts))
 
 
-def _with_imports(
-    room: _Room, known: Mapping[str, str] | None, seen: set[object] | None = None
-) -> str:
+def _with_imports(room: _Room, seen: set[object]) -> str:
     """The text of a room with its imports as they are among parts.
 
-    known: the rooms that are joined, where others are left as they are; seen: what the rooms before
-    it in the part have bound.
+    seen: what the rooms before it in the part have bound.
     """
-    part = part_of(room.name) if room.name else ""
+    part = part_of(room.name)
     lines = room.text.splitlines()
     for line in room.imports:
         target = part_of(line.target)
-        if target == part:
-            _replace(lines, line.first, line.last, [])
-        elif known is None or line.target in known:
-            new = f"{line.indent}from {target} import {', '.join(line.names)}"
-            _replace(lines, line.first, line.last, [new])
-    if seen is not None:
-        for statement in room.tree.body:
-            _drop_repeated(statement, lines, seen)
-    return "\n".join(line for line in lines if line != _GONE) + "\n"
+        new = f"{line.indent}from {target} import {', '.join(line.names)}"
+        _replace(lines, line.first, line.last, [] if target == part else [new])
+    for statement in room.tree.body:
+        _drop_repeated(statement, lines, seen)
+    return "\n".join(line for line in lines if line != _GONE)
 
 
 _GONE = "\0"
