@@ -159,6 +159,22 @@ def test_the_key_follows_the_frozen_files(tool, tmp_path: Path) -> None:
     assert len({first, second, cache.contents_key(cache.frozen_files(tmp_path))}) == 3
 
 
+def test_firmware_without_the_agent_does_not_depend_on_it(tool) -> None:
+    targets, cache = tool("build_firmware").TARGETS, tool("firmware_cache")
+    for name, target in targets.items():
+        files = set(cache.frozen_files(REPO, target.manifest, *target.modules))
+        assert ("device/warden/agent.py" in files) is (name not in ("unix32", "qemu-bare"))
+        assert ("host/boardwarden/deploy/parts.py" in files) is ("device/manifest.py" in files)
+
+
+def test_targets_that_differ_in_what_is_frozen_share_their_objects(tool) -> None:
+    targets = tool("build_firmware").TARGETS
+    assert targets["unix32"].compiled() == targets["unix32-frozen"].compiled()
+    for other in ("qemu-bare", "qemu-bytecode"):
+        assert targets["qemu"].compiled() == targets[other].compiled()
+    assert len({target.compiled() for target in targets.values()}) == len(targets) - 3
+
+
 def test_a_targets_results_are_told_from_anothers(tool) -> None:
     results = tool("build_firmware").results
     assert fnmatch("unix-0123456789ab", results("unix"))
@@ -170,7 +186,7 @@ def test_only_firmware_that_asks_for_a_c_module_has_it(tool) -> None:
     targets, cache = tool("build_firmware").TARGETS, tool("firmware_cache")
 
     def modules(name: str) -> set[str]:
-        files = cache.frozen_files(REPO, *targets[name].modules)
+        files = cache.frozen_files(REPO, targets[name].manifest, *targets[name].modules)
         return {Path(file).name for file in files if file.endswith(".c")}
 
     for port in ("unix", "qemu"):

@@ -1,6 +1,7 @@
 """`boardwarden deploy` as its user runs it, on a real MicroPython with a file system of its own."""
 
 import asyncio
+import hashlib
 import os
 import pty
 import shutil
@@ -17,6 +18,7 @@ from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
 from boardwarden.deploy import compiler, deploying
+from boardwarden.deploy.parts import room_files
 from boardwarden.errors import DeployError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -94,8 +96,8 @@ def test_it_is_put_there_starts_says_hello_and_leaves_no_trace(board):
         assert "nothing to copy" in again.stdout
     on_board = board.files()
     assert on_board["main.py"].endswith(ASYNCIO_APP)
-    assert "lib/warden_schema/fast.mpy" in on_board
-    board.put({"lib/warden/agent.mpy": b"damaged"})
+    assert "lib/warden/loops_viper.mpy" in on_board
+    board.put({"lib/warden/decide.mpy": b"damaged"})
     with board:
         done = run("deploy", board.port)
         assert "copied 1," in done.stdout, done.stdout + done.stderr
@@ -196,12 +198,27 @@ def test_firmware_that_has_the_agent_and_no_file_system():
 
 def test_what_mip_put_there_is_replaced(board, tiny):
     """A .py would be imported instead of the .mpy beside it."""
-    board.put({f"lib/{name}": file.read_bytes() for name, file in compiler.sources().items()})
+    board.put({f"lib/{name}": file.read_bytes() for name, file in room_files(tiny).items()})
     with board:
         deploying.deploy(board.port, "", Quiet())
     files = board.files()
     assert not [name for name in files if name.startswith("lib/warden") and name.endswith(".py")]
-    assert "lib/warden/agent.mpy" in files
+    assert "lib/warden/decide.mpy" in files
+
+
+def test_one_of_before_the_files_were_joined_is_replaced(board, tiny):
+    """It had two packages, and many files that are there no more."""
+    old = {"warden/__init__.mpy": b"M\x06", "warden/hal.mpy": b"M", "warden_schema/fast.mpy": b"M"}
+    listed = "".join(f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in old.items())
+    board.put({f"lib/{name}": data for name, data in old.items()})
+    board.put({"lib/warden/deployed.txt": f"# made lib\n{listed}".encode()})
+    with board:
+        deploying.deploy(board.port, "", Quiet())
+        names = {name for name, data in board.files().items() if data is not None}
+        assert "lib/warden/decide.mpy" in names
+        assert not [name for name in names if "schema" in name or "hal" in name]
+        deploying.remove(board.port, Quiet())
+    assert not [name for name in board.files() if name.startswith("lib")]
 
 
 def test_another_package_of_that_name_is_left_alone(board, tiny):
@@ -233,7 +250,7 @@ def test_files_are_read_back_where_the_board_cannot_hash(board, tiny, monkeypatc
     board.put({"boot.py": b"import sys\nclass H: pass\nsys.modules['hashlib'] = H\n"})
     with board:
         deploying.deploy(board.port, "boot.py", Quiet())
-    board.put({"lib/warden/api.mpy": b"x" * len(board.files()["lib/warden/api.mpy"])})
+    board.put({"lib/warden/decide.mpy": b"x" * len(board.files()["lib/warden/decide.mpy"])})
     with board:
         talk = Quiet()
         deploying.deploy(board.port, "", talk)
@@ -252,7 +269,7 @@ def test_a_full_disk(tmp_path, tiny, monkeypatch, foreseen):
     if not foreseen:
         monkeypatch.setattr(deploying.Installation, "_check_room", lambda *_: None)
     else:
-        (tiny / "warden" / "api.py").write_text(f"A = '{os.urandom(30000).hex()}'\n")
+        (tiny / "warden" / "requests.py").write_text(f"X = '{os.urandom(30000).hex()}'\n")
     with board, pytest.raises(DeployError, match=r"disk is full.*The board is as it was\."):
         deploying.deploy(board.port, "main.py", Quiet())
     assert board.files() == before
@@ -273,7 +290,7 @@ def test_machine_code_of_another_version_is_left_out(board, tiny, monkeypatch):
         talk = Quiet()
         deploying.deploy(board.port, "", talk)
     assert any("bytecode only" in said for said in talk.said)
-    assert "lib/warden_schema/fast.mpy" not in board.files()
+    assert "lib/warden/loops_viper.mpy" not in board.files()
 
 
 def test_ports_that_are_none():

@@ -123,7 +123,7 @@ def check_goes_on_and_undoes(folder, kind, user_files):
         board.wait_for(b"agent (2, 2)")
     files = board.files()
     assert not [name for name in files if ".boardwarden" in name or "only_in_1" in name], files
-    assert "lib/warden/only_in_2.mpy" in files
+    assert "lib/warden/only_in_2_plain.mpy" in files
     assert files["lib/warden/mine.py"] == user_files["lib/warden/mine.py"]
     check_removes(folder, kind, user_files)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
+
+from boardwarden.deploy.compiler import parts
 
 REPO = Path(__file__).resolve().parent.parent
 SOURCE = REPO / "build" / "firmware" / "source"
@@ -34,56 +35,49 @@ def frozen(monkeypatch: pytest.MonkeyPatch):
     def read(*arguments: str, **options: object) -> set[str]:
         return {result.target_path for result in files(*arguments, **options)}
 
-    read.levels = lambda **options: [result.opt for result in files(**options)]
+    read.files = files
     return read
 
 
-def _all() -> set[str]:
-    folders = (REPO / "device" / "warden", REPO / "shared_schema" / "warden_schema")
-    found = {f"{folder.name}/{file.name}" for folder in folders for file in folder.glob("*.py")}
-    return found - {"warden_schema/ids.py", "warden_schema/frame.py"}  # the host's
-
-
-FAST = {"warden_schema/fast.py"}
-PLAIN = {"warden_schema/plain.py"}
+ALL = set(parts())
+VIPER, PLAIN = {"warden/loops_viper.py"}, {"warden/loops_plain.py"}
 
 
 def test_all_is_frozen_where_the_port_names_its_machine(frozen) -> None:
-    assert frozen("-f-march=armv7m", "manifest.py") == _all() - PLAIN
-    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == _all() - PLAIN
+    assert ALL > VIPER | PLAIN
+    assert frozen("-f-march=armv7m", "manifest.py") == ALL - PLAIN
+    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == ALL - PLAIN
 
 
 def test_viper_is_left_out_where_it_does_not(frozen) -> None:
     """Else mpy-cross would stop the build: it knows no machine to compile for."""
-    assert frozen("manifest.py") == _all() - FAST
-    assert frozen("-f-O2", "manifest.py") == _all() - FAST
+    assert frozen("manifest.py") == ALL - VIPER
+    assert frozen("-f-O2", "manifest.py") == ALL - VIPER
 
 
-def test_the_registers_of_qemus_board_are_frozen_for_its_port_only(frozen) -> None:
-    fast, slow = ({"warden/hal_mps2.py", f"warden/mps2_{twin}.py"} for twin in ("fast", "plain"))
+def test_viper_is_left_out_for_armv6m(frozen) -> None:
+    """MicroPython freezes it wrong for that machine: tools/check_armv6m.py."""
+    assert frozen("-f-march=armv6m", "manifest.py") == ALL - VIPER
+    assert frozen("-f", "-march=armv6m", "manifest.py") == ALL - VIPER
+
+
+def test_qemus_board_is_frozen_for_its_port_only(frozen) -> None:
+    places = {f"warden/{file.name}" for file in (REPO / "device/mps2/warden").glob("*.py")}
     viper = frozen("-f-march=armv7m", "-v", "PORT_DIR=/micropython/ports/qemu")
-    assert viper == _all() - PLAIN | fast
-    assert frozen("-v", "PORT_DIR=/x/ports/qemu") == _all() - FAST | slow
+    assert viper - ALL == {name for name in places if not name.endswith("_plain.py")}
+    bytecode = frozen("-v", "PORT_DIR=/x/ports/qemu")
+    assert bytecode - ALL == {name for name in places if not name.endswith("_viper.py")}
 
 
 def test_viper_can_be_left_out(frozen) -> None:
-    assert frozen("-f-march=armv7m", viper=False) == _all() - FAST
+    assert frozen("-f-march=armv7m", viper=False) == ALL - VIPER
+
+
+def test_what_is_frozen_is_what_is_deployed(frozen) -> None:
+    files = {result.target_path: Path(result.full_path) for result in frozen.files()}
+    assert all(file.read_text() == parts()[name].text for name, file in files.items())
 
 
 def test_line_numbers_are_frozen_only_when_asked_for(frozen) -> None:
-    assert set(frozen.levels()) == {3}
-    assert set(frozen.levels(lines=True)) == {0}
-
-
-@pytest.mark.timeout(300)  # in CI the first call builds
-def test_a_firmware_without_viper_runs_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(REPO / "firmware_tests")
-    boards, run = importlib.import_module("boards"), importlib.import_module("run")
-    missing = shutil.which("qemu-system-arm") is None or not list(SOURCE.glob("*/micropython-*"))
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip("needs qemu-system-arm, and tools/build_firmware.py to have been run")
-    board = boards.QemuBoard(boards.build("qemu-bytecode"))
-    for name in ("test_frame", "test_codec", "test_host_session"):
-        result = run.run_file(board, boards.HERE / f"{name}.py", 60)
-        assert result.failed == 0, result.output
-        assert result.passed > 0
+    assert {result.opt for result in frozen.files()} == {3}
+    assert {result.opt for result in frozen.files(lines=True)} == {0}

@@ -307,22 +307,6 @@ def test_the_same_try_import_may_stand_in_two_rooms() -> None:
     )
 
 
-def test_a_test_for_rooms_becomes_one_for_parts() -> None:
-    text = (
-        "from warden.clock import Clock  # why\nfrom harness import raises\n\n\n"
-        "def test_x():\n    from warden.policy.policy import Policy\n"
-    )
-    rooms = {name: dedent(text) for name, text in AGENT.items()}
-    assert parts.as_joined(text, rooms).splitlines() == [
-        "from warden import Clock",
-        "from harness import raises",
-        "",
-        "",
-        "def test_x():",
-        "    from warden.decide import Policy",
-    ]
-
-
 def test_the_agent_is_joined() -> None:
     made = parts.join(real_rooms())
     assert {"warden/__init__.py", "warden/decide.py", "warden/requests.py"} <= set(made)

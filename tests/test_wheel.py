@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from boardwarden.deploy.compiler import parts
+
 REPO = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.timeout(240)  # two environments from scratch
@@ -60,6 +62,7 @@ def test_the_wheel_holds_host_schema_and_board(wheel: Path) -> None:
         "warden_schema/__init__.py",
         "warden_schema/py.typed",
         "boardwarden/_device/warden/__init__.py",
+        "boardwarden/_device/warden/policy/policy.py",
         "boardwarden/_device/warden_schema/__init__.py",
     ):
         assert name in names
@@ -94,6 +97,12 @@ def test_the_boards_own_code_decides_over_a_recording(installed: Path, tmp_path:
     done = _run(command, "replay", "a.db", "--policy", "warden.toml", "--json", cwd=tmp_path)
     *_, summary = [json.loads(line) for line in done.stdout.splitlines()]
     assert summary["would"] == {"threshold live_bytes warn": 1}
+
+
+def test_what_deploy_joins_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    program = "from boardwarden.deploy.compiler import parts\nprint(*sorted(parts()))"
+    done = _run(installed / "python", "-c", program, cwd=tmp_path)
+    assert done.stdout.split() == sorted(parts())
 
 
 def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> None:

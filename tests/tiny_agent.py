@@ -15,17 +15,24 @@ print("application runs")
 def write(folder, version):
     """Write the sources below a folder, as they are in a checkout's `device`."""
     files = {
-        "warden/__init__.py": "from warden_schema.loops import V\nfrom .api import V as W\n"
-        "VERSIONS = (V, W)\ndef start():\n print('started', VERSIONS)\n",
+        "warden/__init__.py": "from warden.api import VERSIONS, start\n",
         "warden/agent.py": f'VERSION = "{version}"\n',
-        "warden/api.py": f"V = {version}\n" + "# long\nZ = 'some text to be copied'\n" * 60,
-        "warden/sampler.py": STAYS,
-        f"warden/only_in_{version}.py": "Y = 1\n",
+        "warden/clock.py": STAYS,
+        "warden/api.py": "from warden.agent import VERSION\nfrom warden.clock import X\n"
+        "from warden.policy.policy import V\n"
+        "from warden_schema.loops import L\n"
+        f"VERSIONS = ({version}, V)\n"
+        "def start():\n print('started', VERSION, VERSIONS, X, L)\n"
+        "def seldom():\n from warden.requests import X\n"
+        f" from warden.only_in_{version}_plain import Y\n",
+        "warden/policy/policy.py": f"V = {version}\n" + "Z = 'some text to be copied'\n" * 60,
+        "warden/requests.py": STAYS,
+        f"warden/only_in_{version}_plain.py": "Y = 1\n",
         "warden_schema/__init__.py": "",
-        "warden_schema/loops.py": f"V = {version}\n",
-        "warden_schema/codec.py": STAYS,
-        "warden_schema/frame.py": STAYS,
-        "warden_schema/fast.py": "@micropython.viper\ndef f(x: int) -> int:\n return x + 1\n",
+        "warden_schema/loops.py": "try:\n from warden_schema.loops_viper import L\n"
+        "except (ImportError, ValueError):\n L = 0\n",
+        "warden_schema/loops_viper.py": "import micropython\n"
+        "@micropython.viper\ndef L(x: int) -> int:\n return x + 1\n",
     }
     for name, text in files.items():
         place = folder / name

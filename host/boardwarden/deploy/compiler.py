@@ -13,7 +13,6 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 from boardwarden.errors import DeployError
@@ -40,13 +39,11 @@ _NUMBERED = {
 _EMITS = re.compile(r"emitting mpy v(\d+)(?:\.(\d+))?")
 
 
-@cache
 def rooms() -> dict[str, str]:
     """Return the text of the agent's source files, by the name of the module that each is."""
     return read_rooms(*dict.fromkeys(board_files()[:2]))
 
 
-@cache
 def parts() -> dict[str, Part]:
     """Return what a board gets, by the file that it is below the board's `lib`.
 
@@ -55,7 +52,6 @@ def parts() -> dict[str, Part]:
     return join(rooms())
 
 
-@cache
 def agent_version() -> str:
     """Return the version that the agent of these sources tells of itself."""
     for text in rooms().values():

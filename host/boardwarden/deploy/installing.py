@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from boardwarden.errors import DeployError
@@ -73,21 +72,20 @@ def compiled(
     return Wanted({manifest.NAME: listed, **contents}, made_lib)
 
 
-def is_agents(name: str, listed: Manifest) -> bool:
-    """Tell whether a file in the agent's folders is the agent's, of whatever version."""
-    known, folders = _names()
-    stem, _, ending = name.rpartition(".")
-    ours = name in folders or (stem in known and ending in _ENDINGS)
-    return ours or name in listed.files or name == manifest.NAME
+class AgentsFiles:
+    """Tells files of the agent, of whatever version, from others in its folders."""
 
+    def __init__(self) -> None:
+        files = {room.replace(".", "/") for room in rooms()}
+        self._folders = {file.rpartition("/")[0] for file in files} - {"", *PACKAGES}
+        self._stems = files | {name.removesuffix(".py") for name in parts()}
+        self._stems |= {f"{package}/__init__" for package in PACKAGES}
 
-@cache
-def _names() -> tuple[set[str], set[str]]:
-    """Return the agent's files without their endings, and the folders in its packages."""
-    files = {room.replace(".", "/") for room in rooms()}
-    folders = {file.rpartition("/")[0] for file in files} - {"", *PACKAGES}
-    packages = {f"{package}/__init__" for package in PACKAGES}
-    return files | packages | {name.removesuffix(".py") for name in parts()}, folders
+    def has(self, name: str, listed: Manifest) -> bool:
+        """Tell whether a file, or a folder, is the agent's."""
+        stem, _, ending = name.rpartition(".")
+        known = name in self._folders or (stem in self._stems and ending in _ENDINGS)
+        return known or name in listed.files or name == manifest.NAME
 
 
 class Installation:
@@ -98,6 +96,7 @@ class Installation:
         self._talk = talk
         self._stop = stop
         self._lib = files.about.lib
+        self._agents = AgentsFiles()
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -123,7 +122,7 @@ class Installation:
         """Raise DeployError where a package of the agent's name is not the agent."""
         for package, marks in _MARKS.items():
             names = [name for name in found.installed if name.startswith(package + "/")]
-            ours = [name for name in names if is_agents(name, listed)]
+            ours = [name for name in names if self._agents.has(name, listed)]
             stems = {name.rpartition(".")[0].rpartition("/")[2] for name in ours}
             if ours and not listed.files and not any(stems.issuperset(some) for some in marks):
                 raise DeployError(
@@ -138,7 +137,7 @@ class Installation:
         rest = {name: size for name, size in found.staged.items() if name not in there}
         staged = self._equal(rest, wanted, f"{self._lib}/{WORK}/new", "comparing")
         others = [name for name in found.installed if name not in wanted.files]
-        obsolete = tuple(name for name in others if is_agents(name, listed))
+        obsolete = tuple(name for name in others if self._agents.has(name, listed))
         return Change(
             copy=tuple(n for n in wanted.files if n not in there and n not in staged),
             staged=staged,
@@ -208,7 +207,7 @@ class Installation:
 
     def take_away(self, found: Found, listed: Manifest) -> int:
         """Remove the agent's files, and nothing else; return how many there were."""
-        ours = [name for name in found.installed if is_agents(name, listed)]
+        ours = [name for name in found.installed if self._agents.has(name, listed)]
         self._files.drop_work()
         if ours:
             self._files.make_work()
