@@ -159,18 +159,18 @@ class Leases(Rows):
         `lease.buffer`; mount: of a storage lease; on_preempt: a function of the lease, which lets
         one of higher priority end it.
         """
-        _check(kind, amount, owner, priority, ttl_ms, backed)
-        if kind != STORAGE:
-            mount = None  # else what is granted under one mount would not count under another
-        elif mount is None:
-            mount = "/"
-        if session is not None:
-            session.admit(kind, amount)
-        self.pressure.admit(priority, amount)
-        self.clock.advance()
-        self.run_due()
         lease = None
         try:
+            _check(kind, amount, owner, priority, ttl_ms, backed)
+            if kind != STORAGE:
+                mount = None  # else what is granted under one mount would not count under another
+            elif mount is None:
+                mount = "/"
+            if session is not None:
+                session.admit(kind, amount)
+            self.pressure.admit(priority, amount)
+            self.clock.advance()
+            self.run_due()
             if owner is not self._last_owner:
                 self._last_owner = owner = cut(owner, MAX_NAME)
             lease = Lease(self, kind, amount)
