@@ -9,6 +9,7 @@ import time
 
 import warden
 from harness import raises
+from warden.api import running_policy
 
 _IN_USE = "policy_test.tmp"
 
@@ -49,7 +50,6 @@ def test_memory_is_granted_up_to_the_reserve():
 
 def test_a_backed_lease_really_takes_its_memory():
     with Started():
-        warden.allocations()  # what decides is made when it is first asked
         gc.collect()
         before = gc.mem_alloc()
         lease = warden.allocate(warden.MEMORY, 100_000, backed=True)
@@ -247,6 +247,26 @@ def test_a_session_takes_all_with_it():
         assert warden.operations() == warden.allocations() == []
 
 
+def test_an_agent_that_only_watches_says_so():
+    with Started(protect=False):
+        assert warden.status()["memory"]["total_bytes"] > 0
+        for call in (
+            lambda: warden.allocate(0, 100),
+            lambda: warden.begin("op"),
+            lambda: warden.can_execute(),
+            lambda: warden.threshold("memory", 750),
+            lambda: warden.session("s"),
+        ):
+            assert "watches" in raises(RuntimeError, call).args[0]
+
+
+def test_what_protects_is_armed_at_the_start():
+    with Started():
+        (threshold,) = warden.thresholds()
+        assert (threshold.metric, threshold.warn, threshold.critical) == (0, 750, 850)
+        assert threshold.action == warden.PROTECT
+
+
 def test_wrong_limits_start_nothing():
     for wrong in ({"max_operations": 0}, {"max_operations": 9}, {"operation_timeout_ms": 0}):
         raises(ValueError, warden.start, link=False, **wrong)
@@ -259,28 +279,26 @@ def test_no_module_hides_a_function():
     with Started():
         warden.allocations()
         warden.allocate(warden.STORAGE, 1).release()
+        warden.trends(1000)
     names = "start stop poll status trends start_monitoring stop_monitoring allocate allocations "
-    names += "operation operations begin can_execute guarded session on counted use_wlan"
+    names += "operation operations begin can_execute guarded session on counted use_wlan on_trim "
+    names += "set_limits threshold thresholds spawn thread TcpServer TcpClient"
     for name in names.split():
         assert callable(getattr(warden, name)), name
 
 
 def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
     with Started():
-        agent = warden.api._agent_runner().agent
-        _interrupt(agent.decide(), agent.clock)
+        policy = running_policy()
+        clock = policy.leases.clock
 
+        def interrupted():
+            raise KeyboardInterrupt
 
-def _interrupt(policy, clock):
-
-    def interrupted():
-        raise KeyboardInterrupt
-
-    expire = policy.ledger.expire
-    policy.ledger.expire = interrupted
-    clock.now()
-    raises(KeyboardInterrupt, policy.tick)
-    policy.ledger.expire = expire
-    assert clock.due()
-    policy.tick()
-    assert not clock.due()
+        policy.leases.run_due = interrupted
+        clock.sooner(0, 0)
+        raises(KeyboardInterrupt, policy.run_due)
+        del policy.leases.run_due
+        assert clock.is_due()
+        policy.run_due()
+        assert not clock.is_due()
