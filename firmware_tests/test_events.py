@@ -1,15 +1,14 @@
 """Events: a ring of fixed size that needs no memory, and callbacks outside all locks."""
 
 from harness import no_heap, raises
-from rig import FakeTicks, board
+from rig import FakeLink, FakeTicks, board
 from warden.clock import Clock
-from warden.events import Events
-from warden.threads import Flag
+from warden.policy.events import Events
+from warden.uplink import Uplink
 
 
 def _events():
-    ticks = FakeTicks()
-    return Events(Clock(ticks.ticks_ms, ticks.ticks_diff), Flag(), Flag())
+    return Events(Clock(FakeTicks()))
 
 
 def test_an_event_says_what_when_and_how_much():
@@ -20,8 +19,7 @@ def test_an_event_says_what_when_and_how_much():
 
 
 def test_to_post_one_takes_no_memory():
-    adapter = board()  # whose clock takes no memory either
-    events = Events(Clock(adapter.ticks_ms, adapter.ticks_diff), Flag(), Flag())
+    events = Events(Clock(board()))  # whose clock takes no memory either
     with no_heap():
         for number in range(40):
             events.post("lease", number, "released", 100)
@@ -72,7 +70,6 @@ def test_a_callback_that_raises_is_reported_and_stops_nobody():
     events.deliver()
     kinds = [(event[1], event[4], event[5]) for event in heard]
     assert kinds == [("lease", 7, None), ("callback_failed", 0, "ValueError")]
-    assert events.failed == 2
 
 
 def test_a_callback_that_posts_and_delivers_is_not_called_inside_itself():
@@ -99,3 +96,62 @@ def test_there_are_eight_callbacks_at_most():
     for _ in range(8):
         events.on(None, print)
     raises(ValueError, events.on, None, print)
+
+
+def test_what_waits_for_its_callbacks_is_not_delivered_twice_when_one_is_interrupted():
+    events = _events()
+    heard = []
+
+    def interrupted(event):
+        heard.append(event[0])
+        raise KeyboardInterrupt
+
+    events.on(None, interrupted)
+    events.post("lease", 1)
+    events.post("lease", 2)
+    raises(KeyboardInterrupt, events.deliver)
+    raises(KeyboardInterrupt, events.deliver)
+    events.deliver()
+    assert heard == [0, 1]
+
+
+class Subscribed:
+    """Stands in for a host's session that wants events from a number on."""
+
+    def __init__(self, events_from):
+        self.events_from = events_from
+
+
+def _sent(events, events_from):
+    """Return the events that a host gets which subscribes now."""
+    link = FakeLink()
+    uplink = Uplink(link)
+    events.session = Subscribed(events_from)
+    events.subscribe()
+    for _ in range(40):
+        if not events.dirty[0]:
+            break
+        events.dirty[0] = 0
+        if events.encode(0, uplink):
+            assert uplink.send()
+            events.on_sent(0)
+    return [message[2:] for message in link.sent()]
+
+
+def test_a_host_gets_them_from_the_one_it_wants_or_the_oldest_that_is_remembered():
+    events = _events()
+    assert _sent(events, None) == []
+    for number in range(20):
+        events.post("lease", number, "released", 10)
+    for events_from, first in ((None, 4), (0, 4), (-5, 4), (7, 7), (19, 19)):
+        sent = _sent(events, events_from)
+        assert [event[0] for event in sent] == list(range(first, 20)), events_from
+        assert sent[-1] == [19, "lease", 0, 0, 19, "released", 10]
+    for events_from in (20, 1 << 40):
+        assert _sent(events, events_from) == []
+
+
+def test_the_longest_detail_fits_a_frame():
+    events = _events()
+    events.post("policy", (1 << 30) - 1, "\U0001f40d" * 50, 1 << 40)
+    assert _sent(events, None)[0][5] == "\U0001f40d" * 8
