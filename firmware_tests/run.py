@@ -2,8 +2,9 @@
 
 unix: the unix port from PyPI, with the sources of this repository. frozen: the unix port with
 agent and schema frozen in. qemu: the frozen Cortex-M3 firmware. frozen-native, qemu-native: the
-same with the C module `_warden`, frozen-probe and qemu-probe for that module's own tests. What this
-machine lacks is skipped with a line that says how to get it; with CI=true that is a failure.
+same with the C module `_warden`, frozen-probe and qemu-probe for that module's own tests. qemu-m0:
+codec, frames and loops on a Cortex-M0, for which machine code is never frozen. What this machine
+lacks is skipped with a line that says how to get it; with CI=true that is a failure.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def test_a_name_that_both_have_has_one_value(file: str, name: str, value: int) -
 
 def test_there_are_such_names() -> None:
     assert len(SHARED) > 40
-    assert {"host_session", "tables", "capabilities", "operations"} <= {file for file, _, _ in SHARED}
+    assert {"host_session", "tables", "capabilities", "operations"} <= {
+        file for file, _, _ in SHARED
+    }
 
 
 def _value(file: str, name: str) -> Any:
