@@ -151,13 +151,15 @@ class Leases(Rows):
         backed=False,
         mount=None,
         on_preempt=None,
+        admitted=False,
     ):
         """Grant a lease, or raise Denied; ValueError or TypeError for what makes no sense.
 
         kind: MEMORY, STORAGE, CPU_TIME or NETWORK_BANDWIDTH; amount: bytes, permille of a core, or
         bytes a second; ttl_ms: None for no end of its own; backed: take the memory now, it is in
         `lease.buffer`; mount: of a storage lease; on_preempt: a function of the lease, which lets
-        one of higher priority end it.
+        one of higher priority end it. admitted: for an operation, which its session and what is
+        critical have let in: to wait for its place is no use of the session.
         """
         lease = None
         try:
@@ -166,9 +168,10 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            if session is not None:
-                session.admit(kind, amount)
-            self.pressure.admit(priority, amount)
+            if not admitted:
+                if session is not None:
+                    session.admit(kind, amount)
+                self.pressure.admit(priority, amount)
             self.clock.advance()
             self.run_due()
             if owner is not self._last_owner:

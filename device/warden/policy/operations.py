@@ -437,7 +437,9 @@ class Operations(Rows):
         lease = None
         if op.memory:
             ttl_ms = op.timeout_ms or self._limits.operation_timeout_ms  # as `_run` has it
-            lease = self._leases.allocate(0, op.memory, op.name, op.priority, ttl_ms, op.session)
+            lease = self._leases.allocate(
+                0, op.memory, op.name, op.priority, ttl_ms, op.session, admitted=True
+            )
         with self.lock:
             if op.state == ADMITTING:
                 op.lease = lease
