@@ -253,7 +253,7 @@ def test_an_agent_that_only_watches_says_so():
         for call in (
             lambda: warden.allocate(0, 100),
             lambda: warden.begin("op"),
-            lambda: warden.can_execute(),
+            warden.can_execute,
             lambda: warden.threshold("memory", 750),
             lambda: warden.session("s"),
         ):

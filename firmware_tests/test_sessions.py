@@ -33,6 +33,30 @@ def test_the_memory_that_a_waiting_operation_needs_counts():
     assert raises(Denied, session.admit, MEMORY, 401).available == 400
 
 
+def test_an_operation_may_have_all_the_memory_of_the_quota():
+    rig = PolicyRig(max_operations=1)
+    session = rig.sessions.open("s", memory=1000)
+    running = rig.begin("running", memory=1000, session=session)
+    assert running.state == ACTIVE
+    running.complete()
+    running = rig.begin("running")
+    waiting = rig.begin("waiting", memory=1000, wait_ms=60_000, session=session)
+    running.complete()
+    assert waiting.state == ACTIVE
+
+
+def test_to_get_the_place_that_one_waited_for_is_no_use_of_the_session():
+    rig = PolicyRig(max_operations=1)
+    session = rig.sessions.open("s", ttl_ms=5000)
+    running = rig.begin("running")
+    waiting = rig.begin("waiting", memory=1000, wait_ms=60_000, session=session)
+    rig.pass_ms(4000)
+    running.complete()
+    assert waiting.state == ACTIVE
+    rig.pass_ms(1000)
+    assert (waiting.state, session.is_open()) == (ENDED, False)
+
+
 def test_what_others_have_does_not_count():
     rig = PolicyRig()
     session = rig.sessions.open("s", memory=1000)
