@@ -9,13 +9,14 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests mpy bench bench-accept pictures docs lock clean
+.PHONY: help demo test lint format pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking application on two simulated boards, one with the agent"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
 	@echo "make lint   ruff and mypy only"
-	@echo "make mpy    agent and schema as .mpy, for each architecture"
+	@echo "make mpy    the agent as .mpy, for each architecture"
+	@echo "make footprint  the heap that the agent takes on a board of 32 bits"
 	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
 	@echo "make pictures  the live view of a simulated board, as docs/pictures/watch.svg"
 	@echo "make docs   the documentation as a site, build/site/index.html"
@@ -62,9 +63,18 @@ mpy: $(VENV)/.stamp-dev
 # Before the tests that want it, so that none of them waits for a compiler. Where it cannot be
 # built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
 firmware: $(VENV)/.stamp-dev
-	@for target in unix qemu qemu-bytecode unix-native qemu-native unix-probe qemu-probe; do \
+	@for target in unix qemu qemu-m0 unix-native qemu-native unix-probe qemu-probe \
+	    unix32 unix32-frozen; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
+
+# footprint-accept: what `make test` compares the figures with, after a change that is meant to cost
+# more, or that made something cheaper.
+footprint: $(VENV)/.stamp-dev
+	@$(BIN)/python tools/footprint.py
+
+footprint-accept: $(VENV)/.stamp-dev
+	@$(BIN)/python tools/footprint.py --accept
 
 # Some minutes. bench-accept: what `make test` compares the counted figures with, after a change that
 # is meant to cost more, or that made something cheaper.

@@ -20,6 +20,8 @@ def write(folder, version):
         "warden/clock.py": STAYS,
         "warden/api.py": "from warden.agent import VERSION\nfrom warden.clock import X\n"
         "from warden.policy.policy import V\n"
+        "from warden_schema.codec import C\n"
+        "from warden_schema.frame import F\n"
         "from warden_schema.loops import L\n"
         f"VERSIONS = ({version}, V)\n"
         "def start():\n print('started', VERSION, VERSIONS, X, L)\n"
@@ -29,6 +31,8 @@ def write(folder, version):
         "warden/requests.py": STAYS,
         f"warden/only_in_{version}_plain.py": "Y = 1\n",
         "warden_schema/__init__.py": "",
+        "warden_schema/codec.py": "C = 1\n",
+        "warden_schema/frame.py": "F = 1\n",
         "warden_schema/loops.py": "try:\n from warden_schema.loops_viper import L\n"
         "except (ImportError, ValueError):\n L = 0\n",
         "warden_schema/loops_viper.py": "import micropython\n"

@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,16 +131,21 @@ class Unix32:
     ) -> dict[str, Count]:
         """What each step takes, the agent being in `files`; in_place: as a ROMFS, else copied."""
         with tempfile.TemporaryDirectory(prefix="boardwarden-") as place:
-            folder = Path(place)
             mount = ""
             if files and in_place:
-                (folder / "image").write_bytes(romfs(files))
-                image = _UNIX_IMAGE.format(path=str(folder / "image"))
-                mount = _ROMFS.format(image=image)
-            for name, data in (files or {}).items() if not in_place else ():
+                image = Path(place) / "image"
+                image.write_bytes(romfs(files))
+                mount = _ROMFS.format(image=_UNIX_IMAGE.format(path=str(image)))
+            return parse(self.run(_program(mount, steps), {} if in_place else files or {}))
+
+    def run(self, program: str, files: Mapping[str, bytes]) -> str:
+        """What a program prints that can import these files."""
+        with tempfile.TemporaryDirectory(prefix="boardwarden-") as place:
+            folder = Path(place)
+            for name, data in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
-            (folder / "main.py").write_text(_program(mount, steps))
+            (folder / "main.py").write_text(program)
             done = subprocess.run(
                 [str(self._program), "main.py"],
                 cwd=folder,
@@ -152,7 +157,7 @@ class Unix32:
                 timeout=60,
                 check=False,
             )
-        return parse(done.stdout + done.stderr)
+        return done.stdout + done.stderr
 
 
 class Qemu:
@@ -186,12 +191,11 @@ def _program(mount: str, steps: Mapping[str, str]) -> str:
 
 def _store(repl: RawRepl, data: bytes) -> None:
     """Put bytes into the board's RAM outside of the heap."""
-    program = "import uctypes\nfrom binascii import a2b_base64\n"
+    _execute(repl, "import uctypes\nfrom binascii import a2b_base64\n")
     for start in range(0, len(data), 3072):
         piece = data[start : start + 3072]
-        text = base64.b64encode(piece).decode()
-        program += f"uctypes.bytearray_at({_QEMU_RAM + start}, {len(piece)})[:] = "
-        _execute(repl, program + f"a2b_base64({text!r})\n")
+        place = f"uctypes.bytearray_at({_QEMU_RAM + start}, {len(piece)})"
+        _execute(repl, f"{place}[:] = a2b_base64({base64.b64encode(piece)!r})\n")
 
 
 def _execute(repl: RawRepl, program: str) -> None:
@@ -205,26 +209,23 @@ def _repl(firmware: Path) -> Iterator[RawRepl]:
     qemu = shutil.which(_QEMU)
     if qemu is None:
         raise BuildError(f"{_QEMU} is missing: apt-get install {_QEMU}")
-    process = subprocess.Popen(
-        [qemu, *_QEMU_OPTIONS.split(), "-kernel", str(firmware)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        assert process.stdout is not None
-        ports: Sequence[str] = ()
-        while len(ports) < 2:
-            found = re.search(rb"redirected to (\S+) ", process.stdout.readline())
-            if found is None:
-                raise BuildError("QEMU ended before it opened its serial ports")
-            ports = (*ports, found[1].decode())
-        repl = RawRepl(ports[0])
+    command = [qemu, *_QEMU_OPTIONS.split(), "-kernel", str(firmware)]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         try:
-            repl.enter()
-            yield repl
+            assert process.stdout is not None
+            ports: list[str] = []
+            while len(ports) < 2:
+                found = re.search(rb"redirected to (\S+) ", process.stdout.readline())
+                if found is None:
+                    raise BuildError("QEMU ended before it opened its serial ports")
+                ports.append(found[1].decode())
+            repl = RawRepl(ports[0])
+            try:
+                repl.enter()
+                yield repl
+            finally:
+                repl.close()
         finally:
-            repl.close()
-    finally:
-        process.kill()
-        process.wait()
+            process.kill()
