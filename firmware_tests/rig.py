@@ -38,17 +38,19 @@ def poll_now(agent):
 
 
 def poll_all(agent):
-    """Have an agent do all there is to do at this moment: to send many rows takes many polls."""
+    """Have an agent do all there is to do at this moment: it reads and sends a little each time."""
     for _ in range(_ENOUGH_POLLS):
         poll_now(agent)
-        if not _has_rows(agent.session):
+        if not _has_more(agent):
             break
 
 
-def _has_rows(session):
-    if session is None or not session.host_id:
+def _has_more(agent):
+    if agent.session is None:
         return False
-    return any([any(table.dirty) for table in session.tables])
+    if agent.link.readable():
+        return True
+    return bool(agent.session.host_id) and any([any(table.dirty) for table in agent.session.tables])
 
 
 def in_next_sample(agent, function):
