@@ -8,6 +8,7 @@ from array import array
 
 from micropython import const
 
+from warden.turn_heap import heap_unlocked
 from warden_schema.codec import put
 from warden_schema.frame import encode
 
@@ -37,7 +38,8 @@ class Uplink:
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
         if self._written < self._length:
-            self._written += self.link.write(self._wire, self._written, self._length)
+            with heap_unlocked:  # what a link does is its own
+                self._written += self.link.write(self._wire, self._written, self._length)
         return self._written >= self._length
 
     def begin(self, kind, fields):
@@ -67,7 +69,8 @@ class Uplink:
                 return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        written = self.link.write(self._wire, 0, length)
+        with heap_unlocked:
+            written = self.link.write(self._wire, 0, length)
         if not written:
             self.seq = seq
             return False
@@ -81,7 +84,7 @@ class Uplink:
     def acknowledge(self, seq):
         """Note that the host has seen all frames up to that one."""
         behind = self.seq - 1 - seq & 0xFFFF
-        if behind < self._unacked:
+        if behind < self._unacked and not seq >> 16:  # else no frame has that number
             self._acked = self._sent_at[seq & _MAX_UNACKED - 1]
             self._unacked = behind
 
