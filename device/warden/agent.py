@@ -3,7 +3,7 @@
 listen → enforce → sample → send. Nothing that a host sends changes whether the middle two are done.
 """
 
-from micropython import const
+from micropython import const, heap_lock, heap_unlock
 
 from warden.clock import Clock
 from warden.governor import Governor
@@ -16,6 +16,7 @@ from warden.sensors.network import install_network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads, new_lock
 from warden.host_session import HostSession
+from warden.turn_heap import heap_unlocked
 from warden.uplink import Uplink
 
 _BUSY_MS = const(10)  # until a poll is tried again that another thread is at
@@ -38,6 +39,9 @@ class Agent:
 
     def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
         self.board = board
+        self.ticks_ms = board.ticks_ms
+        self.ticks_us = board.ticks_us
+        self.ticks_diff = board.ticks_diff
         self.governor = Governor(interval_ms, budget_permille)
         self.clock = clock = Clock(board)
         self.sample = sample = Sample()
@@ -53,7 +57,7 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.due_s = self.due_ms = 0  # when the next sample is
-        self.polling = new_lock()
+        self.polling = new_lock(False)
         self.poller = None  # the thread that polls, and
         self.poll_began = 0  # since when, in ticks
         self.polled = board.ticks_ms()  # in ticks, when it ran last
@@ -70,8 +74,8 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        self.poll()  # so that there are figures from the first moment
-        # Polls that find nothing to do do not time themselves. Later samples find all of it made.
+        self.run(self.polled)  # so that there are figures from the first moment; it may allocate
+        # Polls that find nothing to do do not time themselves.
         began = board.ticks_us()
         for _ in range(_IDLE_POLLS):
             self.poll()
@@ -86,32 +90,56 @@ class Agent:
         if self.link is not None:
             self.link.close()
 
+    # A call whose variables, and what is on its stack, are more than eleven words takes a block of
+    # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK), unless that is locked: poll() is not
+    # larger, and locks it for all the others.
+
     def poll(self):
         """Do what is due; return the milliseconds until there is more.
 
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is taken or time is measured.
         """
-        board = self.board
-        now = board.ticks_ms()
-        passed = board.ticks_diff(now, self.polled)
+        now = self.ticks_ms()
+        passed = self.ticks_diff(now, self.polled)
         if passed < self.rest_ms and not self.clock.wake:
             if passed < self.listen_ms or self.link is None or not self.link.readable():
                 self.idle_polls += 1
                 return self.rest_ms - passed
-        began = board.ticks_us()
+        heap_lock()
+        try:
+            passed = self.turn(now)
+        finally:
+            heap_unlock()
+        if self.policy is not None:
+            self.deliver()
+        return passed
+
+    def deliver(self):
+        """Let the application's own code hear of what happened."""
+        try:
+            self.policy.deliver()
+        except Exception:
+            self.faults += 1
+
+    def turn(self, now):
+        """Take a turn, if no other thread is at it; return the ms until the next one.
+
+        now: in ticks; with the heap locked.
+        """
+        began = self.ticks_us()
         taken = False
         left = _AFTER_FAULT_MS
-        policy = self.policy
         try:
             taken = self.polling.acquire(0)
             if not taken:
                 # Has another thread got it, or did Ctrl-C leave it locked in this one?
                 if self.poller != self.threads.ident():
                     return _BUSY_MS
-                if board.ticks_diff(now, self.poll_began) < _STUCK_MS:
+                if self.ticks_diff(now, self.poll_began) < _STUCK_MS:
                     return _BUSY_MS
                 taken = True
+            heap_unlocked.in_turn = True
             self.poller = self.threads.ident()
             self.poll_began = now
             left = self.run(now)
@@ -119,42 +147,40 @@ class Agent:
             self.faults += 1
         finally:  # Ctrl-C, too
             if taken:
+                heap_unlocked.in_turn = False
                 self.rest_ms = left
-                self.governor.spent_us += board.ticks_diff(board.ticks_us(), began)
+                self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
                 self.polling.release()
-        if policy is not None:
-            try:  # the application's own code hears of what happened
-                policy.deliver()
-            except Exception:
-                self.faults += 1
         return left
 
     def run(self, now):
         """Listen, enforce, sample, send; return the ms until there is more.
 
-        now: in ticks; with the lock of poll() held.
+        now: in ticks; with the lock of turns held.
         """
-        board = self.board
         clock = self.clock
         governor = self.governor
         memory = self.memory
         session = self.session
         clock.advance()
         clock.wake = False
-        governor.refill_host(board.ticks_diff(now, self.polled))
+        governor.refill_host(self.ticks_diff(now, self.polled))
         self.polled = now
         self.rest_ms = 0  # should this fail
         left = _MAX_WAIT_MS
-        began = board.ticks_us()
+        began = self.ticks_us()
         if session is not None:
             if governor.host_us > 0:
                 session.process_input()
-                governor.charge_host(board.ticks_diff(board.ticks_us(), began))
+                governor.charge_host(self.ticks_diff(self.ticks_us(), began))
             self.listen_ms = governor.host_wait_ms()
             left = self.listen_ms or left
         if self.policy is not None:
-            left = min(left, self.policy.run_due())
-        began = board.ticks_us()
+            if self.policy.is_due():
+                with heap_unlocked:
+                    self.policy.run_due()
+            left = min(left, max(0, clock.left_ms(clock.next_s, clock.next_ms)))
+        began = self.ticks_us()
         sampled = False
         if governor.interval_ms:
             until = clock.left_ms(self.due_s, self.due_ms)
@@ -170,7 +196,7 @@ class Agent:
             until = session.pump(not sampled and governor.host_us > 0)
             if until is not None:
                 left = min(left, max(until, governor.host_wait_ms()))
-        took = board.ticks_diff(board.ticks_us(), began)
+        took = self.ticks_diff(self.ticks_us(), began)
         if sampled:
             # Collections and scans of the storage have budgets of their own.
             governor.sample_us += took - memory.spent_us - self.storage.spent_us
@@ -209,6 +235,8 @@ class Agent:
             session.on_sample(changed)
         # The next one is due an interval after this one was; those that are past are left out.
         wait_ms = governor.interval_ms
+        if self.policy is not None and self.policy.pressure.level:
+            wait_ms = min(wait_ms, governor.wanted_ms)  # to look in time matters more than a budget
         wait_ms -= late_ms % wait_ms
         ms = clock.ms + wait_ms
         self.due_s = clock.s + ms // 1000

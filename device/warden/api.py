@@ -137,7 +137,7 @@ def _fill_status(agent, status, running):
     figures["received_bytes"] = sample.received_bytes
     figures = status["overhead"]
     figures["cpu_permille"] = sample.overhead_permille
-    figures["budget_permille"] = sample.budget_permille
+    figures["budget_permille"] = agent.governor.budget_permille
     figures["bytes_per_s"] = sample.link_bytes_per_s
     figures["dropped_frames"] = sample.dropped_frames
     status["storage"] = agent.storage.mounts

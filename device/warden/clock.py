@@ -31,7 +31,7 @@ class Clock:
         self._ticks_ms = board.ticks_ms
         self._ticks_diff = board.ticks_diff
         self._last = board.ticks_ms()
-        self._advancing = new_lock()
+        self._advancing = new_lock(False)
 
     def advance(self):
         """Bring s and ms up to now; a thread that comes while another does it goes on."""

@@ -10,6 +10,7 @@ from micropython import const
 from warden.errors import Denied
 from warden.sensors.threads import import_lock
 from warden.tables import CHANGED, SUBSCRIBED, HelloTable, SampleTable, StorageTable
+from warden.turn_heap import heap_unlocked
 from warden_schema.codec import Malformed, Reader, cut
 from warden_schema.frame import Deframer
 
@@ -90,7 +91,8 @@ class HostSession:
         """Read what has arrived, as much as a turn may, and act on it; return the bytes read."""
         chunk = self.chunk
         deframer = self.deframer
-        end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
+        with heap_unlocked:  # what a link does is its own
+            end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = deframer.feed(chunk, at, end)
@@ -98,7 +100,9 @@ class HostSession:
                 try:
                     self.reader.begin(0, deframer.length)
                     self._on_message(self.reader)
-                except (Malformed, TypeError):  # TypeError: None where a number belongs
+                # TypeError: None where a number belongs; with the heap locked, Malformed cannot be
+                # made, and MemoryError stands for it.
+                except (Malformed, TypeError, MemoryError):
                     self.malformed += 1
         self.sample.bad_frames = deframer.bad + self.malformed
         return end
@@ -116,7 +120,8 @@ class HostSession:
                 self.refused_id = host_id
             else:
                 self.events_from = reader.integer() if items > 4 else None
-                self._subscribe(host_id)
+                with heap_unlocked:
+                    self._subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -124,7 +129,8 @@ class HostSession:
         elif kind == _UNSUBSCRIBE:
             self._part("gone")
         elif kind == _REQUEST:
-            self._on_request(reader)
+            with heap_unlocked:
+                self._on_request(reader)
         else:
             seq = reader.integer()
             self._heard()
@@ -254,15 +260,17 @@ class HostSession:
         if left <= 0:
             self._part("lost")
             if hasattr(self.link, "drop"):
-                self.link.drop()  # else one that lost its power would keep the next host out
+                with heap_unlocked:
+                    self.link.drop()  # else one that lost its power would keep the next host out
             return None
         done = (
             uplink.ready()
-            and self._send_row(self.tables[0], 0)  # nothing counts before a HELLO
-            and self._send_replies()
+            and self._send_hello_and_replies()
             and self._send_row(self.sample_table, 0)
-            and self._send_rows(rows)
         )
+        if done and rows:
+            with heap_unlocked:
+                done = self._send_rows()
         if done and self.synced_due and self._find_table(SUBSCRIBED) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
@@ -276,23 +284,29 @@ class HostSession:
         more = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
         return _NEXT_MS if more else left
 
-    def _send_replies(self):
+    def _send_hello_and_replies(self):
+        """Send these if they are due; return False where the link did not take one."""
         uplink = self.uplink
+        if self.tables[0].dirty[0]:  # nothing counts before a HELLO
+            with heap_unlocked:
+                if not self._send_row(self.tables[0], 0):
+                    return False
         for reply in self.replies:
             if reply is not None and reply.due:
                 reply.due = False  # first: one that cannot be encoded must not be in the way
                 uplink.begin(_REPLY, 3)
                 uplink.put(reply.request_id)
                 uplink.put(reply.code)
-                uplink.put(reply.value)
+                with heap_unlocked:
+                    uplink.put(reply.value)
                 if not uplink.send():
                     reply.due = True
                     return False
         return True
 
-    def _send_rows(self, allowed):
+    def _send_rows(self):
         """Send rows of the tables in turn; return False where the link took one no more."""
-        for _ in range(_MAX_ROWS if allowed else 0):
+        for _ in range(_MAX_ROWS):
             flag = SUBSCRIBED
             place = self._find_table(flag)
             if place < 0:

@@ -6,7 +6,7 @@ when it has been gone for long.
 
 from micropython import const
 
-from warden.errors import Preempted, deny
+from warden.errors import deny
 from warden.sensors.threads import import_lock
 
 _DEFAULT_TTL = const(60_000)
@@ -109,8 +109,10 @@ class RequestHandlers:
         self._policy.operations.find(op_id).complete()
 
     def _cancel(self, op_id):
+        from warden.policy.operations import PREEMPTED
+
         operations = self._policy.operations
-        operations.stop(operations.find(op_id), Preempted)
+        operations.stop(operations.find(op_id), PREEMPTED)
 
     def _can_execute(self, priority):
         return self._policy.operations.can_execute(priority)
@@ -134,7 +136,7 @@ class RequestHandlers:
             from warden.stored_policy import stored_policy_of
         return stored_policy_of(self._agent)
 
-    def _store_policy(self, what=0):
+    def _store_policy(self, what):
         return self._stored().request(what)
 
     def _quota(self, place):

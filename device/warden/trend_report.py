@@ -31,7 +31,10 @@ def report_trends(agent, period_ms):
             break
     wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
-    limits = {_OF_MEMORY: agent.memory.total, _OF_STORAGE: rows[0][1] * rows[0][2] if rows else None}
+    limits = {
+        _OF_MEMORY: agent.memory.total,
+        _OF_STORAGE: rows[0][1] * rows[0][2] if rows else None,
+    }
     found = {}
     for metric, name in enumerate(_NAMES):
         factor = _scale(agent, metric)

@@ -15,7 +15,7 @@ MAX_NAME = 24  # bytes of UTF-8; longer ones are cut
 
 
 class Row:
-    """What is granted: it stands in a row of its table until it ends."""
+    """What is granted: it stands in a row of its table until it ends; `with` ends it."""
 
     session = None  # that it belongs to
 
@@ -23,29 +23,32 @@ class Row:
         self.table = table
         self.row = 0
         self.id = 0  # until it is in the table
-
-    @property
-    def began_s(self):
-        """The uptime at which it was entered."""
-        return self.table.began_s[self.row]
+        self.began_s = 0  # the uptime then
 
     @property
     def left_ms(self):
         """The milliseconds until it ends, 0 if it should have, None for never."""
         return self.table.left_ms(self.row)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self.table.end(self)
+        return False
+
 
 class Rows(Table):
     """Leases, operations or sessions. Whoever writes holds the lock, which all three share."""
 
-    def __init__(self, clock, lock, events, kind, fields, size):
-        super().__init__(clock, kind, fields, size)
-        self.lock = lock
-        self.events = events
+    def __init__(self, policy, kind, fields, size):
+        super().__init__(policy.clock, kind, fields, size)
+        self.policy = policy
+        self.lock = policy.lock
+        self.events = policy.events
         self.end_s = array("i", [_NEVER_S] * size)
-        self.end_ms = array("i", [0] * size)
-        self.began_s = array("i", [0] * size)
-        self._next_id = 1
+        self.end_ms = array("h", [0] * size)
+        self.next_id = 1
 
     # --- with the lock held ---------------------------------------------------------------------
 
@@ -61,9 +64,9 @@ class Rows(Table):
     def add(self, entry, row, ms):
         """Enter what is granted; it ends in so many milliseconds, None: not by itself."""
         entry.row = row
-        entry.id = self._next_id
-        self._next_id = self._next_id % _MAX_ID + 1
-        self.began_s[row] = self.clock.s
+        entry.id = self.next_id
+        self.next_id = self.next_id % _MAX_ID + 1
+        entry.began_s = self.clock.s
         self.end_in(row, ms)
         self.rows[row] = entry  # from here on others see it
         self.mark_dirty(row)
@@ -95,13 +98,14 @@ class Rows(Table):
         clock.sooner(s, ms)
 
     def schedule(self):
-        """Tell the clock of all ends."""
-        clock = self.clock
+        """Have the clock know of all ends."""
         row = 0
         for s in self.end_s:
             if s != _NEVER_S:
-                clock.sooner(s, self.end_ms[row])
+                self.clock.sooner(s, self.end_ms[row])
             row += 1
+
+    # --- with or without it ---------------------------------------------------------------------
 
     def is_over(self, row):
         """Tell whether a row's time has come."""
@@ -109,25 +113,12 @@ class Rows(Table):
         s = self.end_s[row]
         return s < clock.s or (s == clock.s and self.end_ms[row] <= clock.ms)
 
-    # --- with or without it ---------------------------------------------------------------------
-
     def left_ms(self, row):
         """Return the milliseconds until a row ends, 0 if it should have, None for never."""
         s = self.end_s[row]
         if s == _NEVER_S:
             return None
         return max(0, self.clock.left_ms(s, self.end_ms[row]))
-
-    def next_over(self):
-        """Return an entry whose time has come, None if there is none."""
-        row = 0
-        for s in self.end_s:
-            if s <= self.clock.s and self.is_over(row):
-                entry = self.rows[row]
-                if entry is not None:
-                    return entry
-            row += 1
-        return None
 
     def all(self):
         """Return the entries, oldest first."""
@@ -160,9 +151,11 @@ def soonest_ms(entries):
     return soonest
 
 
-def ids_of(entries):
-    """Return the ids of these as a tuple, as far as there is memory for it."""
-    try:
-        return tuple([entry.id for entry in entries])
-    except MemoryError:
-        return ()
+def is_weaker(entry, other):
+    """Tell whether an entry is preempted before another, None if there is none.
+
+    That is the one of lower priority; of the same, the one begun last.
+    """
+    if other is None or entry.priority < other.priority:
+        return True
+    return entry.priority == other.priority and entry.id > other.id

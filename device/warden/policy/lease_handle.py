@@ -11,21 +11,21 @@ class LeaseHandle:
     """A handle with the lease's attributes and methods."""
 
     def __init__(self, lease):
-        self._lease = lease
+        self.lease = lease
         finalize(self, _drop, lease)
 
     def __getattr__(self, name):
-        return getattr(self._lease, name)
+        return getattr(self.lease, name)
 
     def __eq__(self, other):
-        return self._lease is getattr(other, "_lease", other)
+        return self.lease is getattr(other, "lease", other)
 
     def __hash__(self):
-        return self._lease.id
+        return self.lease.id
 
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; the file holds the lease, too."""
-        file = self._lease.open(path, mode)
+        file = self.lease.open(path, mode)
         file.holder = self
         return file
 
@@ -33,5 +33,5 @@ class LeaseHandle:
         return self
 
     def __exit__(self, kind, error, trace):
-        self._lease.release()
+        self.lease.release()
         return False

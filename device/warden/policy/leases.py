@@ -7,14 +7,16 @@ a higher priority where its holder agreed to that.
 
 from micropython import const
 
+from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.deadlines import MAX_NAME, Row, Rows, ids_of, soonest_ms
+from warden.policy.deadlines import MAX_NAME, Row, Rows, is_weaker, soonest_ms
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
 _LEASE = const(8)
 _MAX_LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
+_COLLECT_PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
 DEFAULT_TTL_MS = 60_000
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
@@ -34,33 +36,25 @@ class Lease(Row):
 
     def __init__(self, table, kind, amount):
         self.table = table
-        self.row = self.id = 0
+        self.row = self.id = self.began_s = 0
         self.kind = kind
         self.amount = amount  # bytes, permille of a core, or bytes a second
         self.committed = False
         self.active = True
-        if kind == NETWORK_BANDWIDTH:
-            self._bucket = None  # (tokens, s, ms): bytes that might go at that moment
 
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
-        with self.table.lock:
-            self.committed = True
-            if self.active:
-                self.table.mark_dirty(self.row)
+        self.committed = True
+        if self.active:
+            self.table.mark_dirty(self.row)
 
     def release(self):
         """Give it back; return whether this did, False if it had ended before."""
-        return self.table.end(self, "released")
+        return self.table.end(self)
 
     def outstanding(self):
         """Return how much is granted and cannot be seen in the measured use yet."""
         return 0 if self.committed else max(0, self.amount - self.used)
-
-    @property
-    def is_committed(self):
-        """Whether all of it was taken."""
-        return self.committed or self.used >= self.amount
 
     def take(self, count):
         """Take `count` bytes of bandwidth; return 0, or the ms to wait before asking again.
@@ -70,16 +64,15 @@ class Lease(Row):
         if self.kind != NETWORK_BANDWIDTH:
             raise ValueError("only a bandwidth lease has bytes to take")
         amount = self.amount
-        if not 0 <= count <= amount:
-            raise ValueError("more than the bucket holds")
+        check_int("count", count, 0, amount)
         clock = self.table.clock
         clock.advance()
         tokens = amount
-        if self._bucket is not None:
-            tokens, s, ms = self._bucket
+        if self.bucket is not None:
+            tokens, s, ms = self.bucket
             tokens = min(amount, tokens + amount * min(1000, -clock.left_ms(s, ms)) // 1000)
         left = tokens - count
-        self._bucket = (tokens if left < 0 else left, clock.s, clock.ms)
+        self.bucket = (tokens if left < 0 else left, clock.s, clock.ms)
         return 0 if left >= 0 else -left * 1000 // amount + 1
 
     def open(self, path, mode="r"):
@@ -90,47 +83,20 @@ class Lease(Row):
             from warden.metered_file import MeteredFile
         return MeteredFile(self, path, mode)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.release()
-        return False
-
 
 class Leases(Rows):
     """Grants and ends leases.
 
-    supply: available(kind, mount), the free amount less the reserve, before outstanding grants;
-    most(), the most memory that could ever be granted; largest_block(), bytes or None; collect(),
-    whether it collected garbage, which it does not all the time; collect_in_ms(), when it would.
+    policy: available(kind, mount), the free amount less the reserve, before what is granted;
+    most_memory(), the most that could ever be granted; memory, which collects garbage.
     """
 
-    def __init__(self, clock, lock, events, supply):
-        super().__init__(
-            clock,
-            lock,
-            events,
-            _LEASE,
-            (
-                "id",
-                "kind",
-                "amount",
-                "owner",
-                "priority",
-                "session",
-                "began_s",
-                "left_ms",
-                "is_committed",
-                "mount",
-            ),
-            _MAX_LEASES,
-        )
+    def __init__(self, policy):
+        fields = ("id", "kind", "amount", "owner", "priority", "session", "began_s", "left_ms")
+        super().__init__(policy, _LEASE, fields + ("committed", "mount"), _MAX_LEASES)
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self.pressure = None
-        self._supply = supply
-        self._last_owner = ""
-        self._dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
+        self.last_owner = ""
+        self.dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
 
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
@@ -163,7 +129,15 @@ class Leases(Rows):
         """
         lease = None
         try:
-            _check(kind, amount, owner, priority, ttl_ms, backed)
+            check_int("kind", kind, MEMORY, NETWORK_BANDWIDTH)
+            check_int("amount", amount, 1, _MAX_AMOUNT)
+            check_int("priority", priority, 0, 3)
+            if ttl_ms is not None:
+                check_int("ttl_ms", ttl_ms, 1, None)
+            if not isinstance(owner, str):
+                raise TypeError("owner must be a str")
+            if backed and kind != MEMORY:
+                raise ValueError("only memory can be backed")
             if kind != STORAGE:
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
@@ -171,11 +145,11 @@ class Leases(Rows):
             if not admitted:
                 if session is not None:
                     session.admit(kind, amount)
-                self.pressure.admit(priority, amount)
+                self.policy.pressure.admit(priority, amount)
             self.clock.advance()
             self.run_due()
-            if owner is not self._last_owner:
-                self._last_owner = owner = cut(owner, MAX_NAME)
+            if owner is not self.last_owner:
+                self.last_owner = owner = cut(owner, MAX_NAME)
             lease = Lease(self, kind, amount)
             if owner:
                 lease.owner = owner
@@ -184,6 +158,8 @@ class Leases(Rows):
             if mount is not None:
                 lease.mount = mount
                 lease.used = 0
+            if kind == NETWORK_BANDWIDTH:
+                lease.bucket = None  # (tokens, s, ms): bytes that might go at that moment
             if session is not None:
                 lease.session = session
             if on_preempt is not None:
@@ -198,11 +174,11 @@ class Leases(Rows):
         except MemoryError:
             self.events.post("denied", None, "memory", amount)
             if lease is not None:
-                self.end(lease, "released")
-            raise deny("memory", 0, self._supply.collect_in_ms() or None)
+                self.end(lease)
+            raise deny("memory", 0, self.policy.memory.collect_in_ms(_COLLECT_PAUSE) or None)
         except BaseException:
             if lease is not None:
-                self.end(lease, "released")
+                self.end(lease)
             raise
 
     def _grant(self, lease, ttl_ms, backed):
@@ -210,13 +186,13 @@ class Leases(Rows):
         kind = lease.kind
         amount = lease.amount
         mount = lease.mount
-        supply = self._supply
+        policy = self.policy
         with self.lock:
             row = self.free_row()
             granted = self.outstanding(kind, mount)
-            left = supply.available(kind, mount) - granted
-            if left < amount and kind == MEMORY and supply.collect():
-                left = supply.available(kind, mount) - granted
+            left = policy.available(kind, mount) - granted
+            if left < amount and kind == MEMORY and policy.memory.collect(_COLLECT_PAUSE):
+                left = policy.available(kind, mount) - granted
             if row < 0 or amount > left:
                 victim = self._victim(lease, amount - left, row < 0)
                 if victim is not None:
@@ -233,19 +209,19 @@ class Leases(Rows):
 
     def _block(self, amount):
         """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
-        supply = self._supply
-        largest = supply.largest_block()
-        if largest is not None and largest < amount and supply.collect():
-            largest = supply.largest_block()
+        memory = self.policy.memory
+        largest = memory.largest_now()
+        if largest is not None and largest < amount and memory.collect(_COLLECT_PAUSE):
+            largest = memory.largest_now()
         if largest is None or largest >= amount:
             try:
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
         self.events.post("denied", None, "fragmented", amount)
-        raise deny("fragmented", largest, supply.collect_in_ms() or None)
+        raise deny("fragmented", largest, memory.collect_in_ms(_COLLECT_PAUSE) or None)
 
-    def end(self, lease, why):
+    def end(self, lease, why="released"):
         """End a lease; return whether this did, False if it had ended before."""
         self.clock.advance()
         with self.lock:
@@ -263,7 +239,7 @@ class Leases(Rows):
     def drop(self, lease):
         """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
         if lease.active:
-            self._dropped[lease.row] = lease
+            self.dropped[lease.row] = lease
             self.clock.next_s = 0
             self.clock.wake = True
 
@@ -274,9 +250,9 @@ class Leases(Rows):
                 row = lease.row
                 if self.is_over(row):
                     self.end(lease, "expired")
-                elif self._dropped[row] is lease:
+                elif self.dropped[row] is lease:
                     self.end(lease, "dropped")
-                    self._dropped[row] = None
+                    self.dropped[row] = None
 
     def preempt(self, lease):
         """End a lease whose holder agreed to that, and call the holder."""
@@ -285,8 +261,6 @@ class Leases(Rows):
                 lease.on_preempt(lease)
             except Exception as error:
                 self.events.post("callback_failed", lease.id, type(error).__name__)
-
-    # --- deciding -------------------------------------------------------------------------------
 
     def _victim(self, wanted, lacking, any_kind):
         """Return the lease to preempt for another: of the lowest priority below it, the newest.
@@ -300,20 +274,17 @@ class Leases(Rows):
             alike = lease.kind == wanted.kind and lease.mount == wanted.mount
             if alike:
                 lacking -= lease.amount
-            if (any_kind or alike) and (
-                victim is None
-                or lease.priority < victim.priority
-                or (lease.priority == victim.priority and lease.id > victim.id)
-            ):
+            if (any_kind or alike) and is_weaker(lease, victim):
                 victim = lease
         return victim if lacking <= 0 else None
 
     def _denied(self, wanted, available, table_full):
         """Return the refusal: what is left, who has the rest, and until when."""
+        policy = self.policy
         kind = wanted.kind
-        supply = self._supply
         reason = "table" if table_full else _REASONS[kind]
         self.events.post("denied", None, reason, wanted.amount)
+        available = max(0, available)
         try:
             blockers = []
             for lease in self.rows:
@@ -325,32 +296,14 @@ class Leases(Rows):
                     and (lease.buffer is not None or lease.outstanding())
                 ):
                     blockers.append(lease)
+            soonest = soonest_ms(blockers)
+            if kind == MEMORY and wanted.amount > policy.most_memory():
+                soonest = None  # whoever gives back whatever
+            elif kind == MEMORY and not table_full:
+                # By then it may be seen that some was garbage.
+                left = policy.memory.collect_in_ms(_COLLECT_PAUSE)
+                if left and (soonest is None or left < soonest):
+                    soonest = left
+            return deny(reason, available, soonest, tuple([lease.id for lease in blockers]))
         except MemoryError:
-            return deny(reason, max(0, available))
-        soonest = soonest_ms(blockers)
-        if kind == MEMORY and wanted.amount > supply.most():
-            soonest = None  # whoever gives back whatever
-        elif kind == MEMORY and not table_full:
-            left = supply.collect_in_ms()  # then it may be seen that some was garbage
-            if left and (soonest is None or left < soonest):
-                soonest = left
-        return deny(reason, max(0, available), soonest, ids_of(blockers))
-
-
-def _check(kind, amount, owner, priority, ttl_ms, backed):
-    """Raise TypeError or ValueError for what makes no sense."""
-    for value in (kind, amount, priority):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError("kind, amount and priority are integers")
-    if not isinstance(owner, str):
-        raise TypeError("owner is a str")
-    if not MEMORY <= kind <= NETWORK_BANDWIDTH:
-        raise ValueError("no such resource")
-    if not 0 < amount <= _MAX_AMOUNT:
-        raise ValueError("amount must be 1 to 2**30 - 1")
-    if not 0 <= priority <= 3:
-        raise ValueError("no such priority")
-    if ttl_ms is not None and (not isinstance(ttl_ms, int) or ttl_ms <= 0):
-        raise ValueError("ttl_ms must be a positive integer, or None")
-    if backed and kind != MEMORY:
-        raise ValueError("only memory can be backed")
+            return deny(reason, available)

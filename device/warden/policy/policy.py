@@ -2,108 +2,73 @@
 
 from micropython import const
 
+from warden.checks import check_int
 from warden.errors import renew_spare_denied
 from warden.policy.events import Events
-from warden.policy.leases import Leases
+from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
 from warden.policy.memory_profile import MemoryProfile
 from warden.policy.meters import Meters
 from warden.policy.metrics import Metrics
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
-from warden.policy.supply import Supply
 from warden.policy.thresholds import Thresholds
 from warden.sensors.threads import new_lock
 from warden.tables import Table
 
 _ROWS = const(12)
 _MAX_DETAIL = const(32)
-_MAX_WAIT_MS = const(60_000)
+_CPU_LIMIT_PERMILLE = const(900)
+_UNLIMITED = const(0x3FFFFFFF)
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
-# for warn, critical and clear, at the first sample that shows it.
-_PROTECTS = const(1)
-_DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, _PROTECTS)
+# for warn, critical and clear, at the first sample that shows it; the action is PROTECT.
+_DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
+_LIMIT_NAMES = ("max_operations", "operation_timeout_ms", "memory_reserve_permille", "overrun_ms")
+_LEAST = (1, 1, 0, 0)
+_MOST = (8, None, 900, 600_000)
 
 
 class Limits:
-    """What may be set of the policy, in the order of ids.LIMITS_SET; `set()` checks it."""
+    """What may be set of the policy: an attribute for each of _LIMIT_NAMES, the order of ids.LIMITS_SET."""
 
-    def __init__(self):
-        self.max_operations = 4
-        self.operation_timeout_ms = 300_000
-        self.memory_reserve_permille = 100
-        self.overrun_ms = 5000
-
-    def set(self, max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms):
+    def set(self, values):
         """Set those that are not None, all or none; ValueError or TypeError for nonsense."""
-        _check_limit("max_operations", max_operations, 1, 8)
-        _check_limit("operation_timeout_ms", operation_timeout_ms, 1, None)
-        _check_limit("memory_reserve_permille", memory_reserve_permille, 0, 900)
-        _check_limit("overrun_ms", overrun_ms, 0, 600_000)
-        if max_operations is not None:
-            self.max_operations = max_operations
-        if operation_timeout_ms is not None:
-            self.operation_timeout_ms = operation_timeout_ms
-        if memory_reserve_permille is not None:
-            self.memory_reserve_permille = memory_reserve_permille
-        if overrun_ms is not None:
-            self.overrun_ms = overrun_ms
+        for place in range(4):
+            if values[place] is not None:
+                check_int(_LIMIT_NAMES[place], values[place], _LEAST[place], _MOST[place])
+        for place in range(4):
+            if values[place] is not None:
+                setattr(self, _LIMIT_NAMES[place], values[place])
 
     def all(self):
-        """Return the four as a list."""
-        return [
-            self.max_operations,
-            self.operation_timeout_ms,
-            self.memory_reserve_permille,
-            self.overrun_ms,
-        ]
-
-
-def _check_limit(name, value, low, high):
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(name + " must be an int")
-    if value < low or (high is not None and value > high):
-        raise ValueError("%s must be %d to %s" % (name, low, high or "any"))
-
-
-def _lease_handle():
-    """Return a function of a lease that makes its handle, None where no port tells its end."""
-    try:
-        import weakref  # noqa: F401
-    except ImportError:  # most ports: there a dropped lease ends with its time
-        return None
-    from warden.policy.lease_handle import LeaseHandle
-
-    return LeaseHandle
+        """Return them as a list."""
+        return [getattr(self, name) for name in _LIMIT_NAMES]
 
 
 class UsedRows(Table):
     """Which rows of the other tables are in use, and the limits."""
 
-    def __init__(self, clock, tables, limits):
-        super().__init__(clock, _ROWS, (), 1)
+    def __init__(self, policy):
+        super().__init__(policy.clock, _ROWS, (), 1)
         self.rows[0] = self
-        self._tables = tables
-        self._limits = limits
+        self.policy = policy
 
     def encode(self, row, uplink):
         """Put the message into the uplink."""
+        policy = self.policy
         uplink.begin(_ROWS, 7)
-        place = 0
-        for table in self._tables:
-            if place == 3:  # leases, operations, sessions; then the limits; then what is watched
-                uplink.put(self._limits.all())
-            mask = 0
-            bit = 1
-            for entry in table.rows:
-                if entry is not None:
-                    mask |= bit
-                bit <<= 1
-            uplink.put(mask)
-            place += 1
+        for table in policy.tables:
+            if table is policy.thresholds:  # leases, operations, sessions; then what is watched
+                uplink.put(policy.limits.all())
+            if table is not self and table is not policy.events:
+                mask = 0
+                bit = 1
+                for entry in table.rows:
+                    if entry is not None:
+                        mask |= bit
+                    bit <<= 1
+                uplink.put(mask)
         return True
 
 
@@ -111,40 +76,36 @@ class Policy:
     """The tables and the rules; evaluate(), run_due() and deliver() are called by the agent."""
 
     def __init__(self, agent, limits):
-        clock = agent.clock
         board = agent.board
-        memory = agent.memory
-        load = agent.load
-        self._agent = agent
-        self._clock = clock
+        self.agent = agent
+        self.clock = clock = agent.clock
+        self.memory = memory = agent.memory
         self.lock = lock = new_lock()  # of all that is granted, so that a decision takes one
         self.limits = Limits()
-        self.limits.set(*limits)
-        self.events = events = Events(clock)
+        self.limits.set(limits)
+        self.events = events = Events(clock, agent.session)
         self.profile = MemoryProfile(memory, board, clock)
-        self.supply = Supply(board, memory, agent.sample, self.limits)
-        self.leases = Leases(clock, lock, events, self.supply)
-        self.operations = Operations(agent, lock, events, self.leases, self.limits, self.profile)
-        self.sessions = Sessions(clock, lock, events, self.leases, self.operations)
+        self.leases = Leases(self)
+        self.operations = Operations(self)
+        self.sessions = Sessions(self)
         metrics = Metrics(agent.sample, memory, agent.storage, agent.history)
         self.thresholds = Thresholds(metrics, events, board.can_reset())
-        self.meters = Meters(board, load, agent.threads, lock, events)
-        self.meters.overrun_ms = self.limits.overrun_ms
+        self.meters = Meters(board, agent.load, agent.threads, lock, events)
         self.pressure = Pressure(
             self.thresholds, memory, self.leases, self.operations, self.meters, events, board
         )
-        self.leases.pressure = self.operations.pressure = self.pressure
+        try:
+            from warden.policy.lease_handle import LeaseHandle
+        except ImportError:  # no weakref: there a dropped lease ends with its time
+            LeaseHandle = None
+        self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.stored_policy = None  # made where one is stored or a host asks for it
-        self.lease_handle = _lease_handle()  # makes what an application gets of a lease, or None
-        watched = [self.thresholds, self.meters, self.profile]
-        granted = [self.leases, self.operations, self.sessions]
-        self._used = UsedRows(clock, granted + watched, self.limits)
-        for table in granted + watched:
-            table.used = self._used
-        # What a host mirrors; rows in use first.
-        self.tables = [self._used] + granted + watched + [events]
-        self._renew_spares = False
-        events.session = agent.session
+        used = UsedRows(self)
+        # What a host mirrors; which rows are in use goes first.
+        self.tables = [used, self.leases, self.operations, self.sessions]
+        self.tables += [self.thresholds, self.meters, self.profile, events]
+        for table in self.tables:
+            table.used = used
         if agent.session is not None:
             agent.session.tables += self.tables
         self.thresholds.set(*_DEFAULT_THRESHOLD)
@@ -154,28 +115,32 @@ class Policy:
 
     # --- by the agent ---------------------------------------------------------------------------
 
-    def run_due(self):
-        """End what is over its time; return the ms until something is.
-
-        Allocates nothing where nothing is.
-        """
-        clock = self._clock
+    def is_due(self):
+        """Tell whether run_due() has something to do."""
+        clock = self.clock
+        if clock.left_ms(clock.next_s, clock.next_ms) <= 0:
+            return True
         operations = self.operations
+        waits = operations.waiting and operations.leases_ended != self.leases.ended
+        return waits or operations.to_cancel
+
+    def run_due(self):
+        """End what is over its time."""
         leases = self.leases
-        if clock.is_due() or operations.needs_run():
-            leases.run_due()
-            operations.run_due()
-            self.sessions.run_due()
-            with self.lock:
-                clock.begin_round()
-                leases.schedule()
-                operations.schedule()
-                self.sessions.schedule()
-        return max(0, clock.left_ms(clock.next_s, clock.next_ms))
+        operations = self.operations
+        sessions = self.sessions
+        leases.run_due()
+        operations.run_due()
+        sessions.run_due()
+        with self.lock:
+            self.clock.begin_round()
+            leases.schedule()
+            operations.schedule()
+            sessions.schedule()
 
     def evaluate(self, period_ms):
         """Judge a new sample; allocates nothing."""
-        self.profile.sampled(self._agent.memory.used)
+        self.profile.sampled(self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -185,30 +150,45 @@ class Policy:
         if self.pressure.due:
             self.pressure.act()
         self.events.deliver()
-        if self.operations.spares_missing():
+        operations = self.operations
+        if len(operations.spares) < 2:
             try:
-                self.operations.renew_spares()
+                operations.renew_spares()
                 renew_spare_denied()
             except MemoryError:  # later
                 pass
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    def available(self, kind, mount):
+        """Return what could be granted of a kind, by measurement at this moment less the reserve.
+
+        Bytes, permille of a core or bytes a second; 0 for a mount that is not there.
+        """
+        reserve = self.limits.memory_reserve_permille
+        if kind == MEMORY:
+            return self.memory.free_now() - self.memory.total // 1000 * reserve
+        if kind == STORAGE:
+            stat = self.agent.board.statvfs(mount)
+            if stat is None:
+                return 0
+            return (stat[4] - stat[2] * reserve // 1000) * (stat[1] or stat[0])
+        if kind == CPU_TIME:
+            return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
+        return _UNLIMITED
+
+    def most_memory(self):
+        """Return the most memory that could ever be granted, in bytes."""
+        total = self.memory.total
+        return total - total // 1000 * self.limits.memory_reserve_permille
 
     def overrules(self, what):
         """Tell whether a stored policy is in force, so that the application may not change it."""
         return self.stored_policy is not None and self.stored_policy.overrules(what)
 
-    # --- what is asked --------------------------------------------------------------------------
-
-    def set_limits(
-        self,
-        max_operations=None,
-        operation_timeout_ms=None,
-        memory_reserve_permille=None,
-        overrun_ms=None,
-    ):
+    def set_limits(self, *values):
         """Set those that are not None, all or none; return all four."""
-        limits = self.limits
-        limits.set(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
-        self.meters.overrun_ms = limits.overrun_ms
+        self.limits.set(values)
         self.operations.promote_waiters()
-        self._used.mark_dirty(0)  # the limits are sent with the rows in use
-        return limits.all()
+        self.tables[0].mark_dirty(0)  # the limits are sent with the rows in use
+        return self.limits.all()

@@ -2,14 +2,16 @@
 
 from micropython import const
 
-from warden.errors import Preempted, deny
-from warden.policy.deadlines import MAX_NAME, Row, Rows, ids_of
+from warden.checks import check_int
+from warden.errors import deny
+from warden.policy.deadlines import MAX_NAME, Row, Rows
+from warden.policy.operations import PREEMPTED
 from warden_schema.codec import cut
 
 _SESSION = const(10)
 _MAX_SESSIONS = const(8)
 _HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
-_QUOTA_MEMORY = const(0)
+_QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
 _QUOTA_STORAGE = const(1)
 
 
@@ -51,12 +53,12 @@ class Session(Row):
             quota = self.storage if kind else self.memory
         if quota is None:
             return
-        table = self.table
-        for lease in table.leases.rows:
+        policy = self.table.policy
+        for lease in policy.leases.rows:
             if lease is not None and lease.session is self and lease.kind == kind:
                 quota -= lease.amount
         if kind == _QUOTA_MEMORY:  # what its waiting operations need has been promised to them
-            for op in table.operations.rows:
+            for op in policy.operations.rows:
                 if op is not None and op.session is self and op.lease is None:
                     quota -= op.memory or 0
         if amount > quota:
@@ -66,9 +68,9 @@ class Session(Row):
         """Raise Denied, naming the quota, if one more operation exceeds it, or its memory does."""
         if not self.renew():
             raise self.refuse("session", None, None)
-        if self.operations is not None:
-            left = self.operations
-            for op in self.table.operations.rows:
+        left = self.operations
+        if left is not None:
+            for op in self.table.policy.operations.rows:
                 if op is not None and op.session is self:
                     left -= 1
             if left <= 0:
@@ -78,45 +80,30 @@ class Session(Row):
 
     def refuse(self, reason, available, amount):
         """Return the refusal: its own leases or operations stand in the way."""
-        table = self.table
-        table.events.post("denied", self.id, reason, amount)
-        blockers = ()
-        if available is not None:
-            owned = table.operations if reason == "quota:operations" else table.leases
-            try:
-                blockers = ids_of([row for row in owned.all() if row.session is self])
-            except MemoryError:
-                pass
-        return deny(reason, available, None, blockers)
+        policy = self.table.policy
+        policy.events.post("denied", self.id, reason, amount)
+        if available is None:
+            return deny(reason)
+        owned = policy.operations if reason == "quota:operations" else policy.leases
+        try:
+            blockers = [entry.id for entry in owned.all() if entry.session is self]
+            return deny(reason, available, None, tuple(blockers))
+        except MemoryError:
+            return deny(reason, available)
 
     def close(self):
         """Stop its operations and end its leases, the newest first; harmless when closed."""
-        self.table.close(self)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self.close()
-        return False
+        self.table.end(self)
 
 
 class Sessions(Rows):
     """The table of sessions; closes those whose time is over."""
 
-    def __init__(self, clock, lock, events, leases, operations):
-        super().__init__(
-            clock,
-            lock,
-            events,
-            _SESSION,
-            ("id", "name", "memory", "storage", "operations", "left_ms"),
-            _MAX_SESSIONS,
-        )
-        self.leases = leases
-        self.operations = operations
+    def __init__(self, policy):
+        fields = ("id", "name", "memory", "storage", "operations", "left_ms")
+        super().__init__(policy, _SESSION, fields, _MAX_SESSIONS)
         self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
-        self._hosts = {}  # host_id -> Session, while it lasts
+        self.hosts = {}  # host_id -> Session, while it lasts
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
         """Return a new session; Denied("table") when there are eight.
@@ -127,12 +114,12 @@ class Sessions(Rows):
         """
         name = cut(name, MAX_NAME)
         given = [memory, storage, operations, ttl_ms]
-        for place, own in enumerate(self.quotas.get(name, ())):
-            if given[place] is None:
-                given[place] = own
-        for value in given:
-            if value is not None and (not isinstance(value, int) or value <= 0):
-                raise ValueError("quotas and ttl_ms are positive integers, or None")
+        own = self.quotas.get(name)
+        for place in range(4):
+            if given[place] is None and own is not None:
+                given[place] = own[place]
+            if given[place] is not None:
+                check_int("a quota", given[place], 1, None)
         session = Session(self, name, *given)
         self.clock.advance()
         with self.lock:
@@ -141,12 +128,12 @@ class Sessions(Rows):
                 self.add(session, row, session.ttl_ms)
                 return session
         self.events.post("denied", None, "table")
-        raise deny("table", None, None, ids_of(self.all()))
+        raise deny("table", None, None, tuple([session.id for session in self.all()]))
 
-    def close(self, session, only_if_over=False):
+    def end(self, session, only_if_over=False):
         """Close a session: end all it owns, whatever one of them raises."""
-        operations = self.operations
-        leases = self.leases
+        operations = self.policy.operations
+        leases = self.policy.leases
         with self.lock:
             if only_if_over and not self.is_over(session.row):
                 return
@@ -155,38 +142,41 @@ class Sessions(Rows):
         # One after the other, with nothing that would need memory: there may be none.
         op = operations.newest_of(session)
         while op is not None:
-            operations.stop(op, Preempted)  # check() goes on to say so
+            operations.stop(op, PREEMPTED)  # check() goes on to say so
             operations.end(op, False)  # none of its own gets the place of another
             op = operations.newest_of(session)
         lease = leases.newest_of(session)
         while lease is not None:
-            lease.release()
+            leases.end(lease)
             lease = leases.newest_of(session)
-        operations.promote_waiters()
+        if not only_if_over:
+            operations.promote_waiters()
         self.events.post("session", session.id, "closed")
 
     def run_due(self):
         """Close what is over its time; allocates nothing where nothing is."""
+        ended = False
         for session in self.rows:
             if session is not None and self.is_over(session.row):
-                self.close(session, True)
-
-    # --- hosts ----------------------------------------------------------------------------------
+                self.end(session, True)
+                ended = True
+        if ended:  # now: those that are over at once give each other nothing
+            self.policy.operations.promote_waiters()
 
     def of_host(self, host_id):
         """Return the session of a host; it is opened when the host first has something."""
-        session = self._hosts.get(host_id)
+        session = self.hosts.get(host_id)
         if session is None or not session.is_open():
             session = self.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
-            for other in list(self._hosts):  # one that another host came after may come back
-                if not self._hosts[other].is_open():
-                    del self._hosts[other]
-            self._hosts[host_id] = session
+            for other in list(self.hosts):  # one that another host came after may come back
+                if not self.hosts[other].is_open():
+                    del self.hosts[other]
+            self.hosts[host_id] = session
         return session
 
     def on_host(self, host_id, how):
         """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
-        session = self._hosts.get(host_id)
+        session = self.hosts.get(host_id)
         if how == "alive":
             if session is not None:
                 session.renew()

@@ -15,6 +15,8 @@ import sys
 
 from micropython import const
 
+from warden.turn_heap import heap_unlocked
+
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
@@ -50,12 +52,17 @@ class Load:
 
     def attach(self):
         """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""
-        if self.core is not None:
-            self._watch_new_loop()
-            return True
         core = sys.modules.get("asyncio.core")
         if core is None:
             return False
+        with heap_unlocked:
+            self._attach(core)
+        return True
+
+    def _attach(self, core):
+        if self.core is not None:
+            self._watch_new_loop()
+            return
         if self.uncounted_create_task is None:
             self.uncounted_create_task = core.create_task
         self._watch_queue(core._io_queue)
@@ -65,7 +72,6 @@ class Load:
             self.tasks = 1
         self._set_create_task(self.create_task)
         self.core = core
-        return True
 
     def detach(self):
         """Leave asyncio as it was."""
@@ -157,8 +163,9 @@ class Load:
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
-        if not self.attach():
-            return False
+        if self.core is None or self.core._io_queue is not self._queue:
+            if not self.attach():
+                return False
         was_in_task = self._in_task
         self._in_task = self.core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None

@@ -9,6 +9,7 @@ import sys
 from micropython import const
 
 from warden.sensors.threads import StandIn
+from warden.turn_heap import heap_unlocked
 
 _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
 
@@ -63,15 +64,19 @@ class Network:
         self._due_s = sample.uptime_s + _WLAN_PERIOD_S
         if self.wlan is not None:
             self.connected = self.rssi_dbm = None
-            try:
-                self.connected = 1 if self.wlan.isconnected() else 0
-                if self.connected:
-                    self.rssi_dbm = self.wlan.status("rssi")
-            except Exception:  # not a station, or the port does not tell
-                pass
+            with heap_unlocked:  # what a port's driver does is its own
+                self._read_wlan(self.wlan)
         sample.connected = self.connected
         sample.rssi_dbm = self.rssi_dbm
         return True
+
+    def _read_wlan(self, wlan):
+        try:
+            self.connected = 1 if wlan.isconnected() else 0
+            if self.connected:
+                self.rssi_dbm = wlan.status("rssi")
+        except Exception:  # not a station, or the port does not tell
+            pass
 
     def start_counting(self):
         """Begin to count bytes: a socket is wrapped that counts them here."""

@@ -2,6 +2,8 @@
 
 from micropython import const
 
+from warden.turn_heap import heap_unlocked
+
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
 _SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
@@ -46,7 +48,8 @@ class Storage:
         if self._clock.s >= self.due_s:
             self.due_s = self._clock.s + _SCAN_PERIOD_S
             try:
-                self._scan()
+                with heap_unlocked:
+                    self._scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
         sample.storage_used = self.used

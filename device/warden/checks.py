@@ -1,0 +1,9 @@
+"""What is asked for is checked in one place, so that every error says the same."""
+
+
+def check_int(name, value, least, most):
+    """Raise TypeError or ValueError, naming it, for what is no int from least to most (None: any)."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(name + " must be an int")
+    if value < least or (most is not None and value > most):
+        raise ValueError("%s must be %d to %s" % (name, least, "any" if most is None else most))
