@@ -224,6 +224,11 @@ def test_only_what_differs_is_written(tmp_path: Path) -> None:
             "warden/attic.py: nobody imports this room",
         ),
         (
+            {"warden__words": "LOW = 1\n", "warden__requests": "from warden.words import LOW\n"
+                "def answer(): pass\n"},
+            "warden/words.py: only warden.requests imports it, so it belongs there",
+        ),
+        (
             {"warden__policy__attic": "def old(): pass\n"},
             "warden/policy/attic.py: nobody imports this room",
         ),

@@ -43,6 +43,7 @@ _SELDOM = {
     "warden_schema.trend": "warden.trend_report",
     "warden.board_mps2": "warden.board_mps2",
 }
+_DECIDING = ("warden.checks",)  # rooms of DECIDE that are not in its folder
 _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
 _HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
 _SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
@@ -60,7 +61,7 @@ def part_of(room: str) -> str:
     seldom = _SELDOM.get(room)
     if seldom:
         return seldom
-    return DECIDE if room.startswith("warden.policy.") else WATCH
+    return DECIDE if room.startswith("warden.policy.") or room in _DECIDING else WATCH
 
 
 def file_of(part: str) -> str:
@@ -342,7 +343,8 @@ class _Checks:
     - A room is imported by `from warden.room import name`, never `as`, each on lines of its own.
       What is imported is there, and is no `_X = const(…)`, which has no value outside its file.
     - At the top of a room, unless it is in a part that is loaded when needed.
-    - Somebody imports each room, and no two rooms or parts import each other in a circle.
+    - Somebody imports each room, and no two rooms or parts import each other in a circle. What is
+      always loaded is imported by more than one part that is not.
     - In a part a name of the top level is bound in one room only. The same import, the same
       `try: import …` and a `const(…)` of the same value may stand in several.
     - No such name hides a builtin that another room of the part uses, and no name of `warden` is
@@ -395,13 +397,22 @@ class _Checks:
     def ordered(self, part: str, members: list[str]) -> list[str]:
         """Return a part's rooms, each after those that it imports."""
         inside = set(members)
-        roots = [WATCH] if WATCH in inside else []
+        importers: dict[str, set[str]] = {}  # of rooms that other parts import
         for name in sorted(self.rooms):
             for line in self.rooms[name].imports:
-                if line.target in inside and part_of(name) != part and line.target not in roots:
-                    roots.append(line.target)
+                if line.target in inside and part_of(name) != part:
+                    importers.setdefault(line.target, set()).add(part_of(name))
         order: list[str] = []
-        for root in roots:
+        if part == WATCH:  # the public names and what they need, which is all but an odd room
+            importers.pop(WATCH, None)
+            self._visit(WATCH, inside, [], order)
+            for name, others in importers.items():
+                if name not in order and len(others) == 1:
+                    (other,) = others
+                    self.problems.append(
+                        f"{self.rooms[name].file}: only {other} imports it, so it belongs there"
+                    )
+        for root in importers:
             self._visit(root, inside, [], order)
         for name in sorted(inside - set(order)):
             if name in _SOMETIMES or not self._in_circle(name, inside):
