@@ -9,7 +9,7 @@ from warden.policy.sessions import Sessions
 
 
 class FakeSupply:
-    """Stands in for what a board has: amounts by kind, the reserve already taken off."""
+    """Stands in for what a board has, and its memory: amounts by kind, the reserve taken off."""
 
     def __init__(self):
         self.amounts = [100_000, 1_000_000, 900, 50_000]
@@ -22,16 +22,13 @@ class FakeSupply:
             return 0
         return self.amounts[kind]
 
-    def largest_block(self):
+    def largest_now(self):
         return self.largest
 
-    def most(self):
-        return 150_000
-
-    def collect_in_ms(self):
+    def collect_in_ms(self, pause):
         return 0
 
-    def collect(self):
+    def collect(self, pause):
         self.collections += 1
         self.largest = self.largest_clean or self.largest
         self.amounts[0] += self.garbage
@@ -113,26 +110,30 @@ class FakeAgent:
 
 
 class PolicyRig:
-    """All of it; `posted` are the events."""
+    """All of it, in the place of Policy; `posted` are the events."""
 
     def __init__(self, max_operations=2):
         self.ticks = FakeTicks()
         self.agent = agent = FakeAgent(self.ticks)
-        self.clock = clock = agent.clock
-        self.supply = FakeSupply()
+        self.clock = agent.clock
+        self.supply = self.memory = FakeSupply()
         self.events = FakeEvents()
         self.posted = self.events.posted
-        self.lock = lock = OnceLock()
+        self.lock = OnceLock()
         self.limits = Limits()
-        self.limits.max_operations = max_operations
+        self.limits.set((max_operations, 300_000, 100, 5000))
         self.profile = FakeProfile()
-        self.leases = Leases(clock, lock, self.events, self.supply)
-        self.operations = Operations(
-            agent, lock, self.events, self.leases, self.limits, self.profile
-        )
-        self.sessions = Sessions(clock, lock, self.events, self.leases, self.operations)
-        self.leases.pressure = self.operations.pressure = FakePressure()
+        self.pressure = FakePressure()
+        self.leases = Leases(self)
+        self.operations = Operations(self)
+        self.sessions = Sessions(self)
         agent.poll = self.run_due
+
+    def available(self, kind, mount):
+        return self.supply.available(kind, mount)
+
+    def most_memory(self):
+        return 150_000
 
     def begin(self, name, *args, task=None, **kwargs):
         """Return an operation that has begun: ACTIVE, or WAITING."""

@@ -5,7 +5,7 @@ import sys
 
 import warden
 from frames import framed
-from harness import has_module, no_heap
+from harness import has_module, no_heap, skip
 from rig import FakeLink, SinkLink, board, in_next_sample, poll_all, poll_now
 from warden.agent import Agent
 from warden.api import running_agent
@@ -200,6 +200,30 @@ def test_a_second_call_inside_the_first_does_nothing():
     assert inner == [10]
 
 
+def test_what_the_application_has_scheduled_may_take_memory_in_the_midst_of_a_turn():
+    """Its timers' callbacks run in the main thread, wherever that is."""
+    try:
+        from micropython import schedule
+    except ImportError:
+        skip("no micropython.schedule")
+    agent = _agent()
+    taken = []
+
+    def take(_):
+        taken.append(bytearray(2000))
+
+    def interrupt():
+        schedule(take, 0)
+        for _ in range(10):
+            pass  # where it runs
+
+    in_next_sample(agent, interrupt)
+    _wait(25)
+    agent.poll()
+    assert agent.faults == 0
+    assert len(taken) == 1
+
+
 def test_monitoring_starts_stops_and_changes_over_the_link():
     link = FakeLink()
     agent = _agent(link)
@@ -276,11 +300,8 @@ def test_the_largest_messages_fit():
     for name in list(agent.sample.__dict__):
         setattr(agent.sample, name, big)
     agent.storage.rows = [("m" * 200, big, big, big, big) for _ in range(4)]
-    agent.session.tables[0]._fields = (
-        big,
-        ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0"),
-        (200, 128, 4, 4),
-    )
+    agent.boot_id = big
+    agent.identity = ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0")
     agent.link.receive(64, 1, 0, big)
     poll_all(agent)
     assert sorted([m[0] for m in agent.link.sent()]) == [1, 3, 4, 4, 4, 4, 5]

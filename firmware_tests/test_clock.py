@@ -1,13 +1,13 @@
 """Time runs on where the ticks wrap (invariant 11)."""
 
 from harness import no_heap
-from rig import WRAP, FakeTicks
+from rig import WRAP, FakeTicks, board
 from warden.clock import Clock
 
 
 def _clock(now):
     ticks = FakeTicks(now)
-    return ticks, Clock(ticks.ticks_ms, ticks.ticks_diff)
+    return ticks, Clock(ticks)
 
 
 def test_it_counts_on_when_the_ticks_wrap():
@@ -35,54 +35,90 @@ def test_it_loses_nothing_to_rounding():
     assert clock.s * 1000 + clock.ms == 70_049
 
 
-def test_since_counts_in_both_directions_and_stops_counting_at_six_days():
+def test_what_is_left_counts_in_both_directions_and_stops_counting_at_six_days():
     ticks, clock = _clock(0)
     ticks.pass_ms(61_005)
     clock.advance()
-    assert clock.since(1, 10) == 59_995
-    assert clock.since(61, 6) == -1
-    assert clock.since(70, 0) == -8_995
+    assert clock.left_ms(1, 10) == -59_995
+    assert clock.left_ms(61, 6) == 1
+    assert clock.left_ms(70, 0) == 8_995
+    assert clock.left_ms(0x3FFFFFFF, 999) == 1 << 29
     for _ in range(3):
         ticks.pass_ms(WRAP // 2 - 1)
         clock.advance()
-    assert clock.since(1, 10) == 1 << 29
+    assert clock.left_ms(1, 10) == -(1 << 29)
 
 
-def test_it_allocates_nothing_on_micropython():
-    from warden import hal
-
-    board = hal.detect()
-    clock = Clock(board.ticks_ms, board.ticks_diff)
+def test_it_allocates_nothing():
+    clock = Clock(board())
     with no_heap():
         for _ in range(1000):
             clock.advance()
-            clock.since(0, 0)
+            clock.left_ms(0, 0)
+            clock.begin_round()
+            clock.sooner(1, 2)
+            clock.is_due()
+
+
+def test_an_advance_inside_another_does_nothing():
+    ticks, clock = _clock(0)
+    inner = []
+
+    def reenter():
+        inner.append(clock.advance())
+        return ticks.now
+
+    clock._ticks_ms = reenter
+    ticks.ticks_ms = reenter
+    ticks.pass_ms(1500)
+    clock.advance()
+    assert inner == [None]
+    assert (clock.s, clock.ms) == (1, 500)
+
+
+def test_ctrl_c_in_an_advance_loses_no_time_and_locks_nothing():
+    ticks, clock = _clock(0)
+    ticks.pass_ms(700)
+    diff = clock._ticks_diff
+
+    def interrupted(end, start):
+        raise KeyboardInterrupt
+
+    clock._ticks_diff = interrupted
+    try:
+        clock.advance()
+    except KeyboardInterrupt:
+        pass
+    clock._ticks_diff = diff
+    ticks.pass_ms(800)
+    clock.advance()
+    assert (clock.s, clock.ms) == (1, 500)
 
 
 def test_the_next_deadline_is_remembered():
-    ticks = FakeTicks()
-    clock = Clock(ticks.ticks_ms, ticks.ticks_diff)
-    assert clock.due()  # nobody has looked yet
-    clock.rested()
-    assert not clock.due()
+    ticks, clock = _clock(0)
+    assert clock.is_due()  # nobody has looked yet
+    clock.begin_round()
+    clock.wake = False
+    assert not clock.is_due()
     clock.sooner(0, 500)
+    assert clock.wake
     clock.sooner(0, 700)
     ticks.pass_ms(499)
     clock.advance()
-    assert not clock.due()
+    assert not clock.is_due()
     ticks.pass_ms(1)
     clock.advance()
-    assert clock.due()
-    clock.rested()
+    assert clock.is_due()
+    clock.begin_round()
     ticks.pass_ms(59_000)
     clock.advance()
-    assert not clock.due()
-    assert 0 < clock.left_ms() <= 1000
+    assert not clock.is_due()
+    assert 0 < clock.left_ms(clock.next_s, clock.next_ms) <= 1000
     ticks.pass_ms(1000)
     clock.advance()
-    assert clock.due()
-    clock.rested()
-    clock.news[0] = 0
-    clock.now()
-    assert clock.due()
-    assert clock.news[0]
+    assert clock.is_due()
+    clock.begin_round()
+    clock.wake = False
+    clock.sooner(clock.s + 61, 0)  # later than it will be looked at in any case
+    assert not clock.wake

@@ -8,7 +8,7 @@ from warden.uplink import Uplink
 
 
 def _events():
-    return Events(Clock(FakeTicks()))
+    return Events(Clock(FakeTicks()), None)
 
 
 def test_an_event_says_what_when_and_how_much():
@@ -19,7 +19,7 @@ def test_an_event_says_what_when_and_how_much():
 
 
 def test_to_post_one_takes_no_memory():
-    events = Events(Clock(board()))  # whose clock takes no memory either
+    events = Events(Clock(board()), None)  # whose clock takes no memory either
     with no_heap():
         for number in range(40):
             events.post("lease", number, "released", 100)

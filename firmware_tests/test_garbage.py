@@ -5,14 +5,10 @@ Nothing is raised, memory stays bounded, and the next good frame is understood.
 """
 
 import gc
-from array import array
 
-from rig import FakeLine, FakeTicks, framed
-from warden.clock import Clock
-from warden.host_session import Session
-from warden.sample_table import Sample
-from warden.tables import Hello
-from warden.uplink import Uplink
+from frames import framed
+from rig import poll_all, poll_now
+from virtual_board import Rig
 
 
 class Noise:
@@ -29,48 +25,30 @@ class Noise:
         return (self.byte() << 8 | self.byte()) % limit
 
 
-def _ignore(host_id, what):
-    """A host was heard, or is gone."""
-
-
 class Board:
-    """A session over a line in memory that takes whatever it is told."""
+    """A whole agent with a link in memory that takes whatever it is sent."""
 
     def __init__(self):
-        ticks = FakeTicks()
-        clock = Clock(ticks.ticks_ms, ticks.ticks_diff)
-        self.line = FakeLine()
-        self.calls = 0
-        tables = (Hello(1, ("fake", "1", "fake", b"", None, "0"), bytearray(1)),)
-        handlers = {0: self._count}
-        self.session = Session(
-            self.line,
-            Uplink(self.line),
-            clock,
-            Sample(array("i", [1] * 24)),
-            tables,
-            handlers.get,
-            _ignore,
-        )
-
-    def _count(self):
-        self.calls += 1
+        rig = Rig()
+        self.agent = rig.agent
+        self.link = rig.link
 
     def take(self, data):
-        self.line.inbox = data
-        while self.line.inbox:
-            self.session.receive()
-        self.session.pump()
-        self.line.outbox = bytearray()
+        """Have the host send these bytes, and the board act on them."""
+        self.link.inbox = data
+        while self.link.inbox:
+            poll_now(self.agent)
+        assert self.agent.faults == 0
+        self.link.outbox = bytearray()
 
     def understands(self):
         """Tell whether a good subscription and request are still answered."""
-        self.line.hear(64, 1, 0, 4242)
-        self.line.hear(67, 4242, 0, 0, [])
-        self.session.receive()
-        self.session.pump()
-        kinds = [message[0] for message in self.line.told()]
-        return kinds[-2:] in ([7, 5], [5, 7]) or kinds == [1, 7, 5]
+        self.link.receive(64, 1, 0, 4242)
+        self.link.receive(67, 4242, 0, 0, [])
+        poll_all(self.agent)
+        assert self.agent.faults == 0
+        kinds = [message[0] for message in self.link.sent()]
+        return 1 in kinds and 5 in kinds and 7 in kinds
 
 
 def _used():
@@ -83,7 +61,7 @@ def test_a_megabyte_of_noise():
     board = Board()
     for _ in range(1024):
         board.take(bytearray([noise.byte() for _ in range(1024)]))
-    assert board.session.bad > 100
+    assert board.agent.sample.bad_frames > 100
     assert board.understands()
 
 

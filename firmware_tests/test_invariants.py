@@ -127,8 +127,8 @@ def test_invariant_5_a_request_that_is_repeated_happened_once():
             replies += [message[2:] for message in rig.link.sent() if message[0] == 7]
         assert len(replies) == 3 and replies.count(replies[0]) == 3, replies
         assert replies[0][:2] == [number, 0], replies
-    assert rig.policy.leases._next_id == 3  # one that was asked for, and that of the operation
-    assert rig.policy.operations._next_id == 2
+    assert rig.policy.leases.next_id == 3  # one that was asked for, and that of the operation
+    assert rig.policy.operations.next_id == 2
     assert rig.policy.leases.all() == rig.policy.operations.all() == []
 
 
@@ -285,7 +285,7 @@ def test_invariant_9_what_hosts_and_names_come_and_go_leaves_no_more_than_fits()
         rig.link.receive(REQUEST, host, 1, BEGIN, ["name " + str(host), 1, 1000, None, None])
         rig.pass_ms(500)
         rig.link.sent()
-        assert len(policy.sessions._hosts) <= 8
+        assert len(policy.sessions.hosts) <= 8
     assert len(policy.sessions.all()) == 8
     assert len(policy.profile.rows) == 8
     assert policy.events.seq > 16

@@ -155,9 +155,10 @@ def test_the_table_has_a_fixed_size():
 
 def test_wrong_quotas_are_refused():
     rig = PolicyRig()
-    for wrong in (0, -1, "1", 1.5):
-        raises(ValueError, rig.sessions.open, "s", memory=wrong)
-        raises(ValueError, rig.sessions.open, "s", ttl_ms=wrong)
+    for wrong, error in ((0, ValueError), (-1, ValueError), ("1", TypeError), (1.5, TypeError)):
+        for name in ("memory", "storage", "operations", "ttl_ms"):
+            raises(error, rig.sessions.open, "s", **{name: wrong})
+    assert rig.sessions.all() == []
 
 
 def test_a_context_closes_it():
