@@ -4,7 +4,7 @@ import gc
 from array import array
 
 from harness import no_heap, raises, skip
-from rig import SilentLine, board, turn
+from rig import SinkLink, board, poll_all, poll_now
 from warden.agent import Agent
 from warden.errors import Denied
 
@@ -24,15 +24,15 @@ class Full:
     """An agent whose tables are all full, with a host that listens."""
 
     def __init__(self):
-        self.line = SilentLine()
+        self.link = SinkLink()
         # The budget: on a busy machine QEMU takes longer, and samples would be put off.
-        self.agent = Agent(board(), 1000, self.line, (8, 300_000, 0, 5000), 1000)
-        self.policy = self.agent.decide()
+        self.agent = Agent(board(), 1000, 1000, self.link, (8, 300_000, 0, 5000))
+        self.policy = self.agent.policy
         self._watch()  # first: the test itself may leave little memory
-        self.hear(64, 1, 2, _HOST, None)
-        self.hear(67, _HOST, 0, 4, [_BANDWIDTH, 1, "host", 1, _LONG_MS, None])
+        self.receive(64, 1, 2, _HOST, None)
+        self.receive(67, _HOST, 0, 4, [_BANDWIDTH, 1, "host", 1, _LONG_MS, None])
         self._fill()
-        turn(self.agent)  # all of that is told, to the host and to the application's functions
+        poll_all(self.agent)  # all of that is sent, and delivered to the application's functions
 
     def _watch(self):
         for metric in _RISING:
@@ -41,61 +41,64 @@ class Full:
             self.policy.thresholds.set(metric, -1)
         for _ in range(8):
             self.policy.events.on(None, _ignore)
-            self.policy.ladder.on_trim(_ignore)
+            self.policy.pressure.on_trim(_ignore)
 
     def _fill(self):
         policy = self.policy
         sessions = [policy.sessions.open("s", ttl_ms=_LONG_MS) for _ in range(7)]
         options = {"session": sessions[0], "ttl_ms": _LONG_MS}
-        lease = policy.allocate(_CPU_TIME, 100, **options)
-        policy.allocate(_MEMORY, 1, **options)
-        while len(policy.ledger.active()) < 16:
-            policy.allocate(_BANDWIDTH, 1, on_preempt=_ignore, **options)
+        leases = policy.leases
+        lease = leases.allocate(_CPU_TIME, 100, **options)
+        leases.allocate(_MEMORY, 1, **options)
+        while len(leases.all()) < 16:
+            leases.allocate(_BANDWIDTH, 1, on_preempt=_ignore, **options)
+        new = policy.operations.new
         for number in range(8):
-            policy.begin("op" + str(number), timeout_ms=_LONG_MS, session=sessions[1])
+            op = new("op" + str(number), timeout_ms=_LONG_MS, session=sessions[1])
+            policy.operations.begin(op)
         for _ in range(4):
-            policy.begin("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
+            op = new("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
+            policy.operations.begin(op)
         for _ in range(16):
             policy.meters._enter("task", _TASK, 1, lease)  # as spawn() does, where there is asyncio
-            raises(Denied, policy.allocate, _BANDWIDTH, 1)  # and an event
+            raises(Denied, leases.allocate, _BANDWIDTH, 1)  # and an event
 
-    def hear(self, *message):
-        self.line.hear(*message)
-        self.agent.step(True)
+    def receive(self, *message):
+        self.link.receive(*message)
+        poll_all(self.agent)
 
     def pass_second(self, number):
         """Let a second pass, at the end of which the host says that it is there."""
         agent = self.agent
         agent.clock.s += 1
-        agent.clock.now()
-        # The slow tiers ask the file system and the radio, which allocate.
-        agent.values[44] = agent.clock.s + 1000
-        self.line.hear(66, _HOST, number & 0xFFFF)
+        # To ask the file system takes memory.
+        agent.storage.due_s = agent.clock.s + 1000
+        self.link.receive(66, _HOST, number & 0xFFFF)
 
     def second(self, number):
         """Let a second pass, and what it brings with the heap locked."""
         self.pass_second(number)
         with no_heap():
-            self.agent.step(True)
+            poll_now(self.agent)
 
 
 def _ignore(what):
     """Stand for the application's functions."""
 
 
-def _rows(owner):
-    return len([row for row in owner.table if row is not None])
+def _rows(table):
+    return len([entry for entry in table.rows if entry is not None])
 
 
 def _all_rows(policy):
-    owners = (
-        policy.ledger,
+    tables = (
+        policy.leases,
         policy.operations,
         policy.sessions,
         policy.thresholds,
         policy.meters,
     )
-    return [_rows(owner) for owner in owners]
+    return [_rows(table) for table in tables]
 
 
 def test_minutes_with_all_tables_full_allocate_nothing():
@@ -105,34 +108,37 @@ def test_minutes_with_all_tables_full_allocate_nothing():
     assert full.policy.events.seq > 16
     full.second(0)  # the first sample after all that
     for number in range(_SECONDS):
-        taken, before = full.line.taken, agent.values[0]
+        written, before = full.link.written, agent.sample.uptime_s
         full.second(number)
         assert agent.faults == 0, number
-        assert agent.values[0] > before, "no sample was due"
-        assert full.line.taken > taken, "nothing was sent"
+        assert agent.sample.uptime_s > before, "no sample was due"
+        assert full.link.written > written, "nothing was sent"
     assert _all_rows(full.policy) == [16, 12, 8, 8, 16]
     assert agent.session.host_id == _HOST
 
 
-def test_rows_are_told_without_the_heap():
+def test_rows_are_sent_without_the_heap():
     """Leases, operations, sessions, thresholds, meters: encoded and sent."""
     full = Full()
     full.second(0)
-    session = full.agent.session
-    told = 0
-    for table in session.tables[3:8]:
-        table.mark()
-        if 1 not in list(table.due):  # meters, which nobody asked for
-            table.tell()
-        rows = sum(table.due)
-        with no_heap():
-            for _ in range(rows):
-                session.frames = 0
-                session._pump_table(table)
-                full.agent.uplink.forget()
-        assert sum(table.due) == 0
-        told += rows
-    assert told == 16 + 12 + 8 + 8 + 16
+    agent = full.agent
+    agent.stop_monitoring()  # rows wait for a turn without a sample
+    poll_all(agent)
+    sent = 0
+    for table in full.policy.tables[1:6]:
+        rows = _rows(table)
+        for row in range(rows):
+            table.mark_dirty(row)
+        turns = 0
+        while any(table.dirty):
+            turns += 1
+            with no_heap():
+                poll_now(agent)
+            full.agent.uplink.forget()
+        assert turns == (rows + 1) // 2, turns
+        sent += rows
+    assert sent == 16 + 12 + 8 + 8 + 16
+    assert agent.faults == 0
 
 
 _COLLECTIONS = 5  # in what _warden.heap() fills
@@ -154,13 +160,12 @@ def test_not_even_the_frame_of_a_call_is_taken_from_the_heap():
     collected = 0
     for number in range(1, 100):
         full.pass_second(number)
-        agent.values[43] = 0
         own = agent.memory.collections
         gc.threshold(0)
         heap(state, 0)
         before = state[_COLLECTIONS]
-        agent.step(True)  # which takes a sample
-        agent.step(True)  # and has nothing to do
+        poll_now(agent)  # which takes a sample
+        poll_now(agent)  # and has nothing to do
         heap(state, 0)
         gc.threshold(-1)
         collected += state[_COLLECTIONS] - before - (agent.memory.collections - own)
