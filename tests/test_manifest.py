@@ -75,7 +75,8 @@ def test_viper_can_be_left_out(frozen) -> None:
 
 def test_what_is_frozen_is_what_is_deployed(frozen) -> None:
     files = {result.target_path: Path(result.full_path) for result in frozen.files()}
-    assert all(file.read_text() == parts()[name].text for name, file in files.items())
+    joined = parts()
+    assert all(file.read_text() == joined[name].text for name, file in files.items())
 
 
 def test_line_numbers_are_frozen_only_when_asked_for(frozen) -> None:
