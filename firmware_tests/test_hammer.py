@@ -37,8 +37,8 @@ class Hammer:
     """What the threads share; `lock` guards its figures."""
 
     def __init__(self):
-        self.agent = Agent(_slow_board(), 20, None, (_LIMIT, 300_000, 100, 0))
-        self.policy = self.agent.decide()
+        self.agent = Agent(_slow_board(), 20, 10, None, (_LIMIT, 300_000, 100, 0))
+        self.policy = self.agent.policy
         self.lock = _thread.allocate_lock()
         self.in_place = 0
         self.most = 0  # that ever were in their place at once
@@ -78,8 +78,8 @@ class Hammer:
     def turn(self, number):
         priority = (_NORMAL, _LOW, _HIGH, _LOW, _CRITICAL)[number % 5]
         try:
-            op = self.policy.begin("op", priority=priority, memory=100, wait_ms=(0, 50)[number & 1])
-            self.policy.wait(op)
+            op = self.policy.operations.new("op", priority, None, 100, (0, 50)[number & 1])
+            op.__enter__()
         except Denied:
             self.count("denied")
             return
@@ -99,7 +99,7 @@ class Hammer:
 
     def lend(self, number):
         try:
-            lease = self.policy.allocate(_MEMORY, 100 + number % 50)
+            lease = self.policy.leases.allocate(_MEMORY, 100 + number % 50)
             lease.commit()
             lease.release()
         except Denied as error:  # the heap is full of garbage, or the table of leases
@@ -111,12 +111,13 @@ class Hammer:
         with self.policy.sessions.open("session", operations=1) as session:
             assert session in self.policy.sessions.all()
             try:
-                lease = self.policy.allocate(_MEMORY, 10, session=session)
-                op = self.policy.begin("inner", session=session, priority=_LOW)
+                lease = self.policy.leases.allocate(_MEMORY, 10, session=session)
+                op = self.policy.operations.new("inner", _LOW, session=session)
+                self.policy.operations.begin(op)
             except Denied:
                 pass
         assert lease is None or not lease.active
-        assert op is None or op not in self.policy.operations.table
+        assert op is None or op not in self.policy.operations.rows
         self.count("sessions")
 
     def in_shared_session(self, number):
@@ -128,7 +129,7 @@ class Hammer:
                 session, self.shared = self.shared, opened
             session.close()
         try:
-            lease = self.policy.allocate(_MEMORY, 10, session=session, ttl_ms=None)
+            lease = self.policy.leases.allocate(_MEMORY, 10, session=session, ttl_ms=None)
             if number & 1:
                 lease.release()
         except Denied as error:
@@ -143,7 +144,7 @@ class Hammer:
         while self.ended < _THREADS:
             now = time.ticks_ms()
             self.over = time.ticks_diff(now, deadline) >= 0
-            self.agent.step(True)
+            self.agent.poll()
             if self.resting + self.ended == _THREADS:
                 gc.collect()
                 with self.lock:
@@ -174,6 +175,6 @@ def test_threads_that_begin_allocate_and_open_stay_within_the_limits_and_leak_no
     for figure in (hammer.begun, hammer.denied, hammer.stopped, hammer.sessions):
         assert figure > 10, (hammer.begun, hammer.denied, hammer.stopped, hammer.sessions)
     policy = hammer.policy
-    assert policy.operations.all() == policy.ledger.active() == policy.sessions.all() == []
-    assert policy.ledger.outstanding(_MEMORY) == 0
+    assert policy.operations.all() == policy.leases.all() == policy.sessions.all() == []
+    assert policy.leases.outstanding(_MEMORY) == 0
     assert hammer.agent.faults == 0

@@ -4,28 +4,20 @@
 import _thread
 import time
 
-from rig import FakeLine, board, framed
+import warden
+from frames import decode, deframed
+from rig import FakeLink, board
 from warden.agent import Agent
 from warden.errors import Denied
-from warden.report import status
-from warden_schema import codec, frame
 
 _THREADS = 4
 _SECONDS = 3
 
 
-class Recorder(FakeLine):
-    """A line that keeps all it was given, and hears a keepalive now and then."""
-
-    def write(self, buf, start, end):
-        self.outbox.extend(buf[start:end])
-        return end - start
-
-
 def test_threads_that_all_run_the_agent_do_not_disturb_each_other():
-    line = Recorder()
-    agent = Agent(board(), 20, line, budget_permille=1000)
-    line.inbox.extend(framed((64, 1, 0, 77)))
+    link = FakeLink()
+    warden.start(interval_ms=20, budget_permille=1000, link=link)
+    link.receive(64, 1, 0, 77)
     done = [0] * _THREADS
     failed = []
     deadline = time.ticks_add(time.ticks_ms(), _SECONDS * 1000)
@@ -33,8 +25,8 @@ def test_threads_that_all_run_the_agent_do_not_disturb_each_other():
     def work(index):
         try:
             while time.ticks_diff(deadline, time.ticks_ms()) > 0:
-                agent.step(True)
-                status(agent)
+                warden.poll()
+                assert warden.status()["running"]
                 done[index] += 1
         except Exception as error:
             failed.append(error)
@@ -45,29 +37,25 @@ def test_threads_that_all_run_the_agent_do_not_disturb_each_other():
     while not all(count < 0 for count in done):
         assert time.ticks_diff(time.ticks_ms(), deadline) < 10_000, done
         time.sleep_ms(5)
+    faults = warden.status()["faults"]
+    warden.stop()
     assert not failed, failed
-    assert agent.faults == 0
-    seqs = _sequence_numbers(line.outbox)
+    assert faults == 0
+    seqs = _sequence_numbers(link.outbox)
     assert len(seqs) > 50
     assert seqs == list(range(len(seqs)))
 
 
 def _sequence_numbers(data):
     """Return the numbers of the frames; every byte must belong to a good one."""
-    reader = frame.Reader(300)
-    seqs = []
-    for byte in data:
-        length = reader.feed(byte)
-        assert length != frame.TEXT
-        if length > 0:
-            seqs.append(codec.decode(reader.payload, length)[1])
-    assert reader.bad == 0
-    return seqs
+    payloads, text, bad = deframed(data)
+    assert (text, bad) == (b"", 0)
+    return [decode(payload)[1] for payload in payloads]
 
 
 def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing():
-    agent = Agent(board(), 20, None, (2, 300_000, 100, 5000))
-    policy = agent.decide()
+    agent = Agent(board(), 20, 10, None, (2, 300_000, 100, 5000))
+    policy = agent.policy
     lock = _thread.allocate_lock()
     now = [0, 0]  # that are in their place, and the most there ever were
     done = [0] * _THREADS
@@ -82,14 +70,14 @@ def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing
 
     def turn(index):
         try:
-            op = policy.begin("op", priority=index % 2, memory=1000, wait_ms=(0, 50)[index % 2])
-            policy.wait(op)
+            wait_ms = (0, 50)[index % 2]
+            op = policy.operations.new("op", index % 2, None, 1000, wait_ms).__enter__()
         except Denied:
             denied[index] += 1
             return
         count(1)
         try:
-            policy.allocate(0, 100 + index).release()
+            policy.leases.allocate(0, 100 + index).release()
         except Denied as error:  # the heap is full of garbage, and was collected just now
             assert error.reason == "memory" and error.retry_after_ms is not None
         count(-1)
@@ -115,5 +103,5 @@ def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing
     assert now[0] == 0
     assert 1 <= now[1] <= 2, now
     assert sum(done) > 100 and sum(denied) > 0, (done, denied)
-    assert policy.operations.all() == policy.ledger.active() == []
-    assert policy.ledger.outstanding(0) == 0
+    assert policy.operations.all() == policy.leases.all() == []
+    assert policy.leases.outstanding(0) == 0
