@@ -30,6 +30,10 @@ _MAX_IDLE_POLLS = const(500_000)
 _STUCK_MS = const(5000)  # no poll takes that long
 
 
+def _nothing():
+    """Release nothing."""
+
+
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
@@ -57,7 +61,8 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.due_s = self.due_ms = 0  # when the next sample is
-        self.polling = new_lock(False)
+        self.polling = new_lock()
+        self.releases = (_nothing, self.polling.release)  # by whether it was taken
         self.poller = None  # the thread that polls, and
         self.poll_began = 0  # since when, in ticks
         self.polled = board.ticks_ms()  # in ticks, when it ran last
@@ -128,15 +133,16 @@ class Agent:
         now: in ticks; with the heap locked.
         """
         began = self.ticks_us()
-        taken = False
         left = _AFTER_FAULT_MS
+        taken = self.polling.acquire(0)
         try:
-            taken = self.polling.acquire(0)
             if not taken:
                 # Has another thread got it, or did Ctrl-C leave it locked in this one?
-                if self.poller != self.threads.ident():
-                    return _BUSY_MS
-                if self.ticks_diff(now, self.poll_began) < _STUCK_MS:
+                if (
+                    self.poller != self.threads.ident()
+                    or heap_unlocked.is_open
+                    or self.ticks_diff(now, self.poll_began) < _STUCK_MS
+                ):
                     return _BUSY_MS
                 taken = True
             heap_unlocked.in_turn = True
@@ -145,12 +151,11 @@ class Agent:
             left = self.run(now)
         except Exception:
             self.faults += 1
-        finally:  # Ctrl-C, too
-            if taken:
-                heap_unlocked.in_turn = False
-                self.rest_ms = left
-                self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
-                self.polling.release()
+        finally:  # no jump comes before the release: at one, Ctrl-C may come
+            heap_unlocked.in_turn &= not taken
+            self.releases[taken]()
+        self.rest_ms = left
+        self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
         return left
 
     def run(self, now):

@@ -1,7 +1,8 @@
 """Who runs the agent: a task of asyncio, a timer, or the application's own loop.
 
 None of them is trusted to go on: an event loop ends or is replaced, Ctrl-C ends the agent's own
-task. So every public call looks whether something is overdue, runs it, and makes anew what is gone.
+task or loses it. So every public call, and every new task of the application, looks whether
+something is overdue, and makes anew what is gone.
 """
 
 import sys
@@ -12,6 +13,7 @@ _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
 _SOON_MS = const(2)
 _OVERDUE_MS = const(500)  # an application may hold up its loop for so long
+_UNSTARTED_MS = const(30_000)  # or not run it yet
 
 
 class Runner:
@@ -19,15 +21,18 @@ class Runner:
 
     def __init__(self, agent):
         self.agent = agent
-        self._running = True
-        self._thread = agent.threads.ident()  # asyncio is not for other threads
-        self._task_queue = None  # of the event loop that has the tasks
-        self._tasks = [None, None]
-        self._alive = [False, False]  # whether the tasks are; asyncio does not say so after Ctrl-C
-        self._timer = None
-        self._scheduled = False
-        self._scheduled_poll = self._run_scheduled
-        agent.load.on_create = self._revive_tasks  # asyncio.run() in a new event loop, say
+        self.thread = agent.threads.ident()  # asyncio is not for other threads
+        self.generation = 0  # of the tasks: older ones end when they find that they are
+        self.tasks = []
+        self.task_queue = None  # of the event loop that has them
+        self.promised = (
+            0  # in ticks, when a task polls next; asyncio does not say what Ctrl-C ended
+        )
+        self.patience_ms = 0  # how much later it may be
+        self.timer = None
+        self.is_scheduled = False
+        self.scheduled_poll = self.poll_scheduled
+        agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
     def start(self):
         """Run by asyncio if the application has imported it, else by a timer if there is one.
@@ -36,140 +41,135 @@ class Runner:
         """
         core = sys.modules.get("asyncio.core")
         if core is None:
-            self._start_timer()
-            return
-        if core._task_queue is not self._task_queue:  # asyncio.new_event_loop()
-            self._task_queue = core._task_queue
-            self._alive[0] = self._alive[1] = False
-        if not self._alive[0]:
-            self._start_task(0, self._poll_in_time())
-            self._start_timer()  # until the loop runs
-        if not self._alive[1] and self.agent.link is not None:
-            self._start_task(1, self._poll_when_readable())
+            self.start_timer()
+        elif not self.has_tasks(core):
+            if core._task_queue is self.task_queue:
+                self.cancel_tasks()  # one of them may be left
+            self.generation += 1
+            self.task_queue = core._task_queue
+            self.promised = self.agent.ticks_ms()
+            self.patience_ms = _UNSTARTED_MS
+            load = self.agent.load
+            load.attach()
+            create_task = load.uncounted_create_task
+            self.tasks = [create_task(self.poll_in_time(self.generation))]
+            if self.agent.link is not None:
+                self.tasks.append(create_task(self.poll_when_readable(self.generation)))
+            self.start_timer()  # until the loop runs
 
-    def is_running(self):
-        """Tell whether a task or a timer runs the agent, as far as one can see."""
-        core = sys.modules.get("asyncio.core")
-        if self._timer is not None and core is None:
-            return True
-        return core is not None and self._alive[0] and core._task_queue is self._task_queue
+    def has_tasks(self, core):
+        """Tell whether tasks run the agent in the event loop that there is now."""
+        agent = self.agent
+        late_ms = agent.ticks_diff(agent.ticks_ms(), self.promised)
+        return core._task_queue is self.task_queue and late_ms < self.patience_ms
+
+    def revive_tasks(self):
+        """Make the tasks anew where they are gone: the application starts one of its own."""
+        if self.thread == self.agent.threads.ident():
+            self.start()
 
     def revive(self):
         """Run what is overdue, and make anew what should have; return whether it had to."""
         agent = self.agent
-        board = agent.board
-        if board.ticks_diff(board.ticks_ms(), agent.polled) < agent.rest_ms + _OVERDUE_MS:
+        if agent.ticks_diff(agent.ticks_ms(), agent.polled) < agent.rest_ms + _OVERDUE_MS:
             return False
-        if self._thread == self.agent.threads.ident():
-            self.start()
+        self.revive_tasks()
         agent.poll()
         return True
 
-    def _revive_tasks(self):
-        """Make the tasks anew where they are gone: the application starts one of its own."""
-        if self._running and not self.is_running() and self._thread == self.agent.threads.ident():
-            self.start()
-
     def stop(self):
         """Run no more."""
-        self._running = False
+        self.generation = -1
         self.agent.load.on_create = None
-        self._stop_timer()
-        for place in range(2):
-            task = self._tasks[place]
-            self._tasks[place] = None
-            if task is not None and self._alive[place]:
-                try:
-                    task.cancel()
-                except RuntimeError:  # it is the caller itself
-                    pass
+        self.stop_timer()
+        self.cancel_tasks()
+
+    def cancel_tasks(self):
+        """End the tasks; what they wait for, others may wait for then."""
+        for task in self.tasks:
+            try:
+                task.cancel()
+            except RuntimeError:  # it is the caller itself: it ends by its generation
+                pass
+        self.tasks = []
 
     # --- asyncio --------------------------------------------------------------------------------
 
-    def _start_task(self, place, coro):
-        load = self.agent.load
-        load.attach()
-        self._alive[place] = True
-        self._tasks[place] = load.uncounted_create_task(self._watched(place, coro))
-
-    async def _watched(self, place, coro):
-        """Run a task's coroutine, and note when it ends, whatever ends it."""
-        queue = self._task_queue
-        try:
-            await coro
-        finally:
-            if queue is self._task_queue:
-                self._alive[place] = False
-                if place == 0 and self._running:  # Ctrl-C
-                    self._start_timer()
-
-    async def _poll_in_time(self):
+    async def poll_in_time(self, generation):
+        """Poll whenever something is due."""
         from asyncio import sleep_ms
 
-        self._stop_timer()  # the loop runs
-        self.agent.load.enter_loop()
-        while self._running:
+        agent = self.agent
+        self.stop_timer()  # the loop runs
+        self.patience_ms = _OVERDUE_MS
+        agent.load.enter_loop()
+        while generation == self.generation:
             # It listens too: what the other task waits on may be the connection of a dead host.
-            await sleep_ms(min(max(1, self.agent.poll()), _MAX_SLEEP_MS))
+            left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
+            self.promised = agent.ticks_ms() + left
+            await sleep_ms(left)
 
-    async def _poll_when_readable(self):
+    async def poll_when_readable(self, generation):
+        """Poll whenever something has arrived."""
         from asyncio import core, sleep_ms
 
-        link = self.agent.link
-        while self._running:
-            source = link.waitable
-            if source is None:
+        agent = self.agent
+        link = agent.link
+        while generation == self.generation:
+            if link.waitable is None:
                 await sleep_ms(_MAX_SLEEP_MS)
             else:
-                await _until_readable(core, source)
+                await until_readable(core, link.waitable)
             # What a host asked for may take several turns to send; while it has had its share,
             # its bytes stay where they are.
-            left = self.agent.poll()
-            while left <= _SOON_MS and self._running:
+            left = agent.poll()
+            while left <= _SOON_MS and generation == self.generation:
                 await sleep_ms(_SOON_MS)
-                left = self.agent.poll()
-            if self.agent.listen_ms:
+                left = agent.poll()
+            if agent.listen_ms:
                 await sleep_ms(min(left, _MAX_SLEEP_MS))
 
     # --- machine.Timer --------------------------------------------------------------------------
 
-    def _start_timer(self):
-        if self._timer is not None:
+    def start_timer(self):
+        """Poll by a timer, where the port has one that is virtual."""
+        if self.timer is not None:
             return
         try:
             from machine import Timer
             from micropython import schedule
 
             timer = Timer(-1)
-        except (ImportError, ValueError):  # none, or none that is virtual
+        except (ImportError, ValueError):
             return
 
         def fire(_timer):
-            if not self._scheduled:
-                self._scheduled = True
+            if not self.is_scheduled:
+                self.is_scheduled = True
                 try:
-                    schedule(self._scheduled_poll, 0)
+                    schedule(self.scheduled_poll, 0)
                 except RuntimeError:  # the queue is full; at the next time
-                    self._scheduled = False
+                    self.is_scheduled = False
 
         timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=fire)
-        self._timer = timer
+        self.timer = timer
         self.agent.capabilities.has_timer = True
 
-    def _run_scheduled(self, _):
+    def poll_scheduled(self, _):
         """Poll, inside whatever the main thread does: which may hold a lock."""
-        self._scheduled = False
-        if self._running and not self.agent.threads.any_lock_held():
-            if "asyncio.core" in sys.modules and not self._alive[0]:
-                self.start()  # asyncio was imported late
+        self.is_scheduled = False
+        if self.timer is not None and not self.agent.threads.any_lock_held():
+            if "asyncio.core" in sys.modules:
+                self.start()  # it may have been imported late
             self.agent.poll()
 
-    def _stop_timer(self):
-        if self._timer is not None:
-            self._timer.deinit()
-            self._timer = None
+    def stop_timer(self):
+        """Stop the timer, if there is one."""
+        if self.timer is not None:
+            self.timer.deinit()
+            self.timer = None
 
 
-def _until_readable(core, stream):
+def until_readable(core, stream):
     """Wait until the stream has something to read, or has ended; to be awaited."""
     yield core._io_queue.queue_read(stream)

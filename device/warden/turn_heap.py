@@ -11,12 +11,15 @@ class HeapUnlocked:
 
     def __init__(self):
         self.in_turn = False  # so that it changes nothing elsewhere
+        self.is_open = False
 
     def __enter__(self):
+        self.is_open = True
         if self.in_turn:
             heap_unlock()
 
     def __exit__(self, kind, error, trace):
+        self.is_open = False
         if self.in_turn:
             heap_lock()
         return False
