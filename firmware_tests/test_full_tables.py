@@ -60,7 +60,7 @@ class Full:
             op = new("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
             policy.operations.begin(op)
         for _ in range(16):
-            policy.meters._enter("task", _TASK, 1, lease)  # as spawn() does, where there is asyncio
+            policy.meters.add("task", _TASK, 1, lease)  # as spawn() does, where there is asyncio
             raises(Denied, leases.allocate, _BANDWIDTH, 1)  # and an event
 
     def receive(self, *message):

@@ -130,7 +130,7 @@ def test_the_table_has_a_fixed_size():
 
 def test_one_that_never_had_its_place_is_not_counted():
     rig = Rig()
-    rig.policy.set_limits(max_operations=1)
+    rig.policy.set_limits(1, None, None, None)
     op = rig.begin("first")
     waiting = rig.begin("second", wait_ms=1000)
     waiting.complete()
@@ -158,7 +158,7 @@ class Op:
 def test_with_no_memory_left_it_is_learned_another_time_on_micropython():
     rig = Rig()
     rig.board.ticks_us = rig.board.ticks_diff = _no_ticks
-    profile = MemoryProfile(rig.agent.memory, rig.board, rig.agent.clock)
+    profile = MemoryProfile(rig.policy)
     op = Op()
     with no_heap():
         profile.began(op)

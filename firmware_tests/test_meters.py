@@ -6,10 +6,10 @@ import sys
 import time
 
 import warden
+import warden.extras
 from harness import needs, no_heap, raises
-from warden.api import running_policy
-from warden.policy.meters import Meter, Meters
-from warden.sensors.threads import new_lock
+from warden.api import running_agent, running_policy
+from warden.policy.meters import Meter
 
 
 class Started:
@@ -229,14 +229,14 @@ async def test_to_evaluate_and_a_step_allocate_nothing():
             while True:
                 yield
 
-        meter = Meter(meters, 99, 0, 1, None)
+        meter = Meter(meters, 99, None, 0, 1, None)
         meter.coro = endless()
         meter.send(None)
         meters.send(1000)
         with no_heap():
             meter.send(None)
             meters.evaluate(200)
-        assert meter.new_steps == 2
+        assert meter.count == 2
         task.cancel()
         await asyncio.sleep_ms(5)
 
@@ -269,7 +269,7 @@ async def test_a_row_names_its_lease_after_that_has_ended():
         lease = warden.allocate(warden.CPU_TIME, 100)
         task = warden.spawn(_busy(0, 50), "x", lease=lease)
         lease.release()
-        assert board.meters()["x"].lease_id == lease.id
+        assert board.meters()["x"].lease.id == lease.id
         task.cancel()
         await asyncio.sleep_ms(5)
 
@@ -293,26 +293,53 @@ class FakeThread:
         function(*args)
 
 
+class Threading:
+    """`warden.thread` over a FakeThread, on a port whose stacks are small if it says so."""
+
+    def __init__(self, fake, large_stacks=()):
+        self._fake = fake
+        self._large_stacks = large_stacks
+
+    def __enter__(self):
+        self._agent = running_agent()
+        self._before = sys.modules["_thread"], self._agent.threads, warden.extras._LARGE_STACKS
+        sys.modules["_thread"] = self._agent.threads = self._fake
+        warden.extras._LARGE_STACKS = self._large_stacks
+
+    def __exit__(self, kind, error, trace):
+        sys.modules["_thread"], self._agent.threads, warden.extras._LARGE_STACKS = self._before
+        return False
+
+
 async def test_a_thread_gets_a_stack_that_public_calls_fit_on():
     async with Started() as board:
-        module = sys.modules["_thread"]
         for before, expected in ((0, 8192), (4096, 8192), (20_000, 20_000)):
             fake = FakeThread(before)
-            meters = Meters(time, None, fake, new_lock(), running_policy().events)
-            meters._small_stacks = True
-            sys.modules["_thread"] = fake
-            try:
-                meters.thread(board.events.append, ("ran",), "x")
-            finally:
-                sys.modules["_thread"] = module
+            with Threading(fake):
+                warden.thread(board.events.append, ("ran",), "x")
             assert (fake.sizes, fake.size) == ([expected], before)
-            assert board.events.pop() == "ran" and meters.rows == [None] * 16
+            assert board.events.pop() == "ran" and board.meters() == {}
+        fake = FakeThread(4096)
+        with Threading(fake, (sys.platform,)):
+            warden.thread(board.events.append, ("ran",), "x")
+        assert fake.sizes == [4096]
 
 
 async def test_a_thread_that_does_not_start_leaves_nothing_behind():
     async with Started() as board:
         fake = FakeThread(0)
         fake.fails = True
-        meters = Meters(time, None, fake, new_lock(), running_policy().events)
-        raises(OSError, meters.thread, print, (), "x")
-        assert meters.rows == [None] * 16 and board.meters() == {}
+        with Threading(fake):
+            raises(OSError, warden.thread, print, (), "x")
+        assert fake.size == 0 and board.meters() == {}
+
+
+async def test_without_threads_it_says_so():
+    async with Started() as board:
+        module = sys.modules["_thread"]
+        del sys.modules["_thread"]
+        try:
+            raises(NotImplementedError, warden.thread, print)
+        finally:
+            sys.modules["_thread"] = module
+        assert board.meters() == {}

@@ -4,7 +4,7 @@ from harness import no_heap, raises
 from rig import PressedBoard
 from warden.agent import Agent
 from warden.errors import Denied, Preempted
-from warden.policy.metrics import METRICS
+from warden.policy.thresholds import METRICS
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
 TELL, PROTECT, RESET = range(3)

@@ -8,7 +8,7 @@ from harness import Skip, raises
 from rig import FakeLink, board, poll_now
 from warden.agent import Agent
 from warden.api import running_agent, running_policy
-from warden.policy.metrics import METRICS
+from warden.policy.thresholds import METRICS
 from warden.stored_policy import stored_policy_of
 
 _HOST = 77

@@ -1,49 +1,85 @@
 """Thresholds: levels with hysteresis and a hold time, for metrics that should be low or high."""
 
 from harness import no_heap, raises
-from rig import board
+from rig import PressedBoard
 from warden.clock import Clock
 from warden.history import History
-from warden.policy.events import Events
-from warden.policy.metrics import METRICS, Metrics
-from warden.policy.thresholds import Thresholds
+from warden.policy.thresholds import METRICS, Thresholds
 from warden.sample import Sample
+from warden.sensors.threads import new_lock
 
 CLEAR, WARN, CRITICAL = 0, 1, 2
 TELL, PROTECT, RESET = 0, 1, 2
 
 
-class FakeMetrics:
-    """Stands in for `Metrics`: what the test sets, by metric."""
+class FakeEvents:
+    """Stands in for the ring: level and value of each change; allocates nothing."""
 
     def __init__(self):
-        self.values = [None] * len(METRICS)
+        self.levels = [None] * 32
+        self.values = [None] * 32
+        self.count = 0
 
-    def read(self, metric):
-        return self.values[metric]
+    def post(self, kind, metric, level, value):
+        assert kind == "threshold"
+        self.levels[self.count] = level
+        self.values[self.count] = value
+        self.count += 1
+
+
+class FakeStorage:
+    limit = None
+
+
+class FakeMemory:
+    """Stands in for `Memory`."""
+
+    def __init__(self, total):
+        self.total = total
+        self.live = total // 2
+
+
+class FakePolicy:
+    """Stands in for the policy and its agent."""
+
+    def __init__(self, total=1_000_000, can_reset=False):
+        self.agent = self
+        self.board = PressedBoard()
+        self.board.can_reset = lambda: can_reset
+        self.clock = Clock(self.board)
+        self.lock = new_lock()
+        self.events = FakeEvents()
+        self.sample = Sample()
+        self.memory = FakeMemory(total)
+        self.storage = FakeStorage()
+        self.history = History(total)
 
 
 class Watch:
-    """Thresholds over metrics that the test sets."""
+    """Thresholds over metrics that the test sets: `values`."""
 
     def __init__(self, can_reset=False):
-        self.metrics = FakeMetrics()
-        self._events = Events(Clock(board()))
-        self.thresholds = Thresholds(self.metrics, self._events, can_reset)
+        policy = FakePolicy(can_reset=can_reset)
+        self._events = policy.events
+        self.values = [None] * len(METRICS)
+        self.thresholds = Thresholds(policy)
+        self.thresholds.read = self._read
         self.set = self.thresholds.set
+
+    def _read(self, metric):
+        return self.values[metric]
 
     def events(self):
         """Return what was posted: level and value of each."""
-        found = [self._events.event(number) for number in range(self._events.seq)]
-        assert all(event[1] == "threshold" for event in found)
-        return [(event[5], event[6]) for event in found]
+        events = self._events
+        return [(events.levels[place], events.values[place]) for place in range(events.count)]
 
     def levels(self, metric, values, ms=1000):
         """Return the level after each of these values."""
         place = METRICS.index(metric)
         levels = []
         for value in values:
-            self.metrics.values[place] = value
+            self.values[place] = value
             self.thresholds.evaluate(ms)
             levels.append(self.thresholds.all()[0].level)
         return levels
@@ -155,7 +191,6 @@ def test_what_makes_no_sense_is_refused():
         ("speed", 1),
         (-1, 1),
         (len(METRICS), 1),
-        (None, 1),
         ("memory", 900, 750, 850),
         ("memory", 750, 900, 800),
         ("rssi_dbm", -70, -85, -80),
@@ -166,7 +201,14 @@ def test_what_makes_no_sense_is_refused():
     )
     for arguments in wrong:
         raises(ValueError, watch.set, *arguments)
-    for arguments in (("memory", "750"), ("memory", True), ("memory", 1, 2, 0.5)):
+    for arguments in (
+        (None, 1),
+        ("memory", "750"),
+        ("memory", True),
+        ("memory", 1, 2, 0.5),
+        ("memory", 1, 2, 0, "5"),
+        ("memory", 1, 2, 0, 5, None),
+    ):
         raises(TypeError, watch.set, *arguments)
     assert watch.thresholds.all() == []
 
@@ -190,20 +232,30 @@ def test_to_evaluate_allocates_nothing():
         (13, 0),
     ):
         watch.set(metric, warn, hold_ms=1000, action=TELL)
-        watch.metrics.values[metric] = most
+        watch.values[metric] = most
     with no_heap():
         for _ in range(3):
             watch.thresholds.evaluate(1000)
     assert [each.level for each in watch.thresholds.all()] == [1, 0, 1, 0, 1, 1, 0, 0]
-    watch.metrics.values[13] = -most
-    watch.metrics.values[0] = None
+    watch.values[13] = -most
+    watch.values[0] = None
     with no_heap():
         for _ in range(3):
             watch.thresholds.evaluate(1000)
     assert watch.thresholds.all()[7].level == WARN
 
 
-def test_others_can_be_watched_instead_and_whoever_looks_is_told():
+def test_how_long_a_level_has_been_is_known():
+    watch = Watch()
+    watch.set("memory", 750, 900, 650)
+    assert watch.levels("memory", [800, 950, 950, None, 850]) == [1, 2, 2, 2, 2]
+    threshold = watch.thresholds.all()[0]
+    assert threshold.level_ms == 2000  # of what is not known nothing is counted
+    assert watch.levels("memory", [700]) == [WARN]
+    assert threshold.level_ms == 0
+
+
+def test_a_row_can_be_put_or_freed_and_a_host_gets_to_know():
     watch, other = Watch(), Watch()
     watch.set("memory", 750, 900, 650)
     watch.set("tasks", warn=5)
@@ -213,43 +265,32 @@ def test_others_can_be_watched_instead_and_whoever_looks_is_told():
     dirty = []
     thresholds.mark_dirty = dirty.append
     thresholds.mark_free = lambda: dirty.append(None)
-    thresholds.moved = False
-    thresholds.replace(other.thresholds)
-    assert thresholds.moved and dirty[:2] == [0, None]
+    for row in range(2):
+        thresholds.put(row, other.thresholds.rows[row])
+    assert dirty == [0, None]
     assert [METRICS[each.metric] for each in thresholds.all()] == ["cpu"]
     assert watch.levels("cpu", [499, 500, 900]) == [CLEAR, WARN, WARN]
     assert watch.levels("memory", [990]) == [WARN]  # of cpu: memory is not watched any more
     assert watch.events()[1:] == [("warn", 500)]
 
 
-# --- metrics --------------------------------------------------------------------------------------
-
-
-class FakeMemory:
-    """Stands in for `Memory`, of as large a heap as can be told of."""
-
-    total = (1 << 30) - 1
-    live = 1 << 29
-
-
-class FakeStorage:
-    limit = None
+# --- what is read ---------------------------------------------------------------------------------
 
 
 class Measured:
-    """Metrics over a sample that the test sets."""
+    """Thresholds over a sample that the test sets."""
 
     def __init__(self, total=1_000_000):
-        self.sample = Sample()
-        self.memory = FakeMemory()
-        self.memory.total = total
-        self.storage = FakeStorage()
-        self.history = History(total)
-        self.metrics = Metrics(self.sample, self.memory, self.storage, self.history)
+        self.policy = policy = FakePolicy(total)
+        self.sample = policy.sample
+        self.memory = policy.memory
+        self.storage = policy.storage
+        self.history = policy.history
+        self.thresholds = Thresholds(policy)
 
     def read(self, name):
         with no_heap():
-            value = self.metrics.read(METRICS.index(name))
+            value = self.thresholds.read(METRICS.index(name))
         return value
 
     def file(self, s, live, storage_used=None):
@@ -263,6 +304,7 @@ class Measured:
 def test_metrics_of_memory_are_as_it_is_now():
     measured = Measured((1 << 30) - 1)
     memory = measured.memory
+    memory.live = 1 << 29
     assert measured.read("memory") == 500
     assert measured.read("available_bytes") == (1 << 29) - 1
     memory.live = memory.total - 7
@@ -289,26 +331,31 @@ def test_all_others_are_those_of_the_sample():
 def test_a_forecast_is_made_only_when_it_is_read_and_due():
     measured = Measured()
     made = []
-    for forecast in measured.metrics._forecasts:
-        forecast.seconds = lambda limit, forecast=forecast: made.append((forecast, limit)) or 5
-    memory, storage = measured.metrics._forecasts
+
+    def seconds_by(tier, metric, limit):
+        made.append((tier, metric, limit))
+        return 5
+
+    forecast = measured.thresholds.forecast
+    forecast.seconds_by = seconds_by
+    seconds, minutes, _ = measured.history.tiers
     measured.storage.limit = 77
-    measured.sample.uptime_s = 10
-    assert made == []
     index = METRICS.index("memory_exhausted_in")
-    assert measured.metrics.read(index) == 5
-    assert measured.metrics.read(index) == 5
-    assert made == [(memory, measured.history.memory_limit)]
-    del made[:]
-    assert measured.metrics.read(index + 2) is None  # one a second
-    measured.sample.uptime_s = 11
-    memory.due_s = 20
-    assert measured.metrics.read(index) == 5
-    assert measured.metrics.read(index + 2) == 5
-    assert made == [(storage, 77)]
+    limit = measured.history.memory_limit
+
+    def read_both(s):
+        del made[:]
+        measured.file(s, 1000, 50)
+        return measured.thresholds.read(index), measured.thresholds.read(index + 2)
+
+    assert read_both(10) == (5, None)  # one a second
+    assert made == [(seconds, 0, limit), (minutes, 0, limit)]
+    assert read_both(11) == (5, 5)
+    assert made == [(seconds, 3, 77), (minutes, 3, 77)]
+    assert read_both(12) == (5, 5) and made == []
+    assert read_both(15) == (5, 5) and made == [(seconds, 0, limit)]
     measured.storage.limit = None
-    measured.sample.uptime_s = 12
-    assert measured.metrics.read(index + 2) is None
+    assert read_both(16) == (5, None) and made == []
 
 
 def test_memory_that_fills_is_forecast():

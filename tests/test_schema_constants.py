@@ -88,7 +88,6 @@ _OTHER_NAMES = {
     ("LEASE", "kind"): "resource",
     ("LEASE", "began_s"): "granted_s",
     ("LEASE", "is_committed"): "committed",
-    ("METER", "lease_id"): "lease",
     ("OPERATION", "reason"): "why",
 }
 
@@ -127,7 +126,7 @@ def test_history_has_the_schemas_metrics() -> None:
 
 
 def test_thresholds_have_the_schemas_metrics() -> None:
-    assert _value("policy/metrics.py", "METRICS") == tuple(ids.THRESHOLD_METRICS)
+    assert _value("policy/thresholds.py", "METRICS") == tuple(ids.THRESHOLD_METRICS)
 
 
 def test_each_kind_field_list_names_its_first_fields() -> None:

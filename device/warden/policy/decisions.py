@@ -10,7 +10,7 @@ TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 _PUBLIC = (
     "MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
     "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-    "spawn thread threshold thresholds"
+    "spawn threshold thresholds"
 )
 
 
@@ -107,9 +107,9 @@ def set_limits(
 def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
     """Watch a metric, instead of how it was watched before; without levels, no more.
 
-    metric: a name of `warden.policy.metrics.METRICS`; warn, critical: its levels; clear: where it
-    is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or RESET.
-    Changes nothing where a stored policy is in force.
+    metric: a name of `warden.policy.thresholds.METRICS`; warn, critical: its levels; clear: where
+    it is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or
+    RESET. Changes nothing where a stored policy is in force.
     """
     policy = running_policy()
     if not policy.overrules("threshold"):
@@ -141,8 +141,3 @@ def spawn(coro, name=None, priority=NORMAL, lease=None):
     it is held to. `Denied` when there are 16 tasks and threads that are named.
     """
     return running_policy().meters.spawn(coro, name, priority, lease)
-
-
-def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those."""
-    return running_policy().meters.thread(function, args, name)

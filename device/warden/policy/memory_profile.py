@@ -8,6 +8,7 @@ collection. A measurement takes two heap walks, so there are none for 200 times 
 
 from micropython import const
 
+from warden.policy.rows import find_row
 from warden.tables import Table
 
 _NEED = const(15)  # the kind of message
@@ -21,89 +22,74 @@ class MemoryNeed:
 
     def __init__(self, name):
         self.name = name
-        self.count = 0
-        self.typical_bytes = 0
-        self.worst_bytes = 0
+        self.count = self.typical_bytes = self.worst_bytes = 0
 
 
 class MemoryProfile(Table):
     """The table: the first eight names. `began()` and `ended()` hear of each operation."""
 
-    def __init__(self, memory, board, clock):
+    def __init__(self, policy):
         super().__init__(
-            clock, _NEED, ("name", "count", "typical_bytes", "worst_bytes"), _MAX_NAMES
+            policy.clock, _NEED, ("name", "count", "typical_bytes", "worst_bytes"), _MAX_NAMES
         )
-        self._memory = memory
-        self._board = board
-        self._measured = None  # the operation that is
-        self._running = 0
-        self._used = 0  # bytes, when it began
-        self._peak = 0
-        self._collections = 0
-        self._cost_us = 0
-        self._next_s = self._next_ms = 0  # nothing is measured before
+        self.policy = policy
+        self.active = 0  # operations
+        self.op = None  # the one that is measured
+        self.least = 0  # bytes in use when it began,
+        self.greatest = 0  # and at most since
+        self.collections = 0
+        self.spent_us = 0  # what it takes to measure
+        self.due_s = self.due_ms = 0  # nothing is measured before
 
     def expected(self, name):
         """Return the bytes that operations of that name took at worst, None if not known."""
         for need in self.rows:
-            if need is not None and need.name == name:
+            if need and need.name == name:
                 return need.worst_bytes
         return None
 
     def began(self, op):
         """Note that an operation has its place; called with its table's lock held, as ended()."""
-        self._running += 1
-        self._measured = None  # whoever was is not alone any more
-        if self._running > 1 or self.clock.left_ms(self._next_s, self._next_ms) > 0:
+        self.active += 1
+        self.op = None  # whoever was measured is not alone any more
+        if self.active > 1 or self.clock.left_ms(self.due_s, self.due_ms) > 0:
             return
-        if self._find_row(op.name) is not None:
-            self._measured = op
-            began = self._board.ticks_us()
-            self._used = self._peak = self._memory.used_now()
-            self._cost_us = self._board.ticks_diff(self._board.ticks_us(), began)
-            self._collections = self._memory.collections
+        if find_row(self.rows, "name", op.name) is not None:
+            self.op = op
+            board = self.policy.agent.board
+            began = board.ticks_us()
+            self.least = self.greatest = self.policy.memory.used_now()
+            self.spent_us = board.ticks_diff(board.ticks_us(), began)
+            self.collections = self.policy.memory.collections
 
     def ended(self, op):
         """Note that an operation that had its place has ended."""
-        self._running -= 1
-        if self._measured is not op:
+        self.active -= 1
+        if self.op is not op:
             return
-        self._measured = None
-        next_ms = self.clock.ms + self._cost_us * 2 * _PROFILE_PAUSE // 1000
-        self._next_s = self.clock.s + next_ms // 1000
-        self._next_ms = next_ms % 1000
-        used = self._memory.used_now()
-        if self._collections == self._memory.collections and used >= self._used:
-            try:
-                self._learn(op.name, max(self._peak, used) - self._used)
-            except MemoryError:  # for a new name: it is learned another time
-                pass
-
-    def sampled(self, used):
-        """Take in the bytes that a sample found in use; allocates nothing."""
-        if self._measured is not None and used > self._peak:
-            self._peak = used
-
-    def _find_row(self, name):
-        """Return the row of a name, else a free one, None if there is none."""
-        free = None
-        for row in range(_MAX_NAMES):
-            need = self.rows[row]
-            if need is None:
-                free = row if free is None else free
-            elif need.name == name:
-                return row
-        return free
-
-    def _learn(self, name, grown):
-        row = self._find_row(name)
-        if row is None:
+        self.op = None
+        ms = self.clock.ms + self.spent_us * 2 * _PROFILE_PAUSE // 1000
+        self.due_s = self.clock.s + ms // 1000
+        self.due_ms = ms % 1000
+        memory = self.policy.memory
+        used = memory.used_now()
+        row = find_row(self.rows, "name", op.name)
+        if row is None or used < self.least or memory.collections != self.collections:
             return
         need = self.rows[row]
         if need is None:
-            need = self.rows[row] = MemoryNeed(name)
+            try:
+                self.rows[row] = need = MemoryNeed(op.name)
+            except MemoryError:  # it is learned another time
+                return
+        grown = max(self.greatest, used) - self.least
         need.count = min(need.count + 1, _MAX_COUNT)
         # The mean of all at first, then each counts a quarter.
         need.typical_bytes += (grown - need.typical_bytes) // min(need.count, 4)
         need.worst_bytes = max(need.worst_bytes, grown)
         self.mark_dirty(row)
+
+    def sampled(self, used):
+        """Take in the bytes that a sample found in use; allocates nothing."""
+        if used > self.greatest:
+            self.greatest = used

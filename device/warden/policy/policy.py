@@ -8,7 +8,6 @@ from warden.policy.events import Events
 from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
 from warden.policy.memory_profile import MemoryProfile
 from warden.policy.meters import Meters
-from warden.policy.metrics import Metrics
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
@@ -79,21 +78,18 @@ class Policy:
         board = agent.board
         self.agent = agent
         self.clock = clock = agent.clock
-        self.memory = memory = agent.memory
-        self.lock = lock = new_lock()  # of all that is granted, so that a decision takes one
+        self.memory = agent.memory
+        self.lock = new_lock()  # of all that is granted, so that a decision takes one
         self.limits = Limits()
         self.limits.set(limits)
         self.events = events = Events(clock, agent.session)
-        self.profile = MemoryProfile(memory, board, clock)
+        self.profile = MemoryProfile(self)
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)
-        metrics = Metrics(agent.sample, memory, agent.storage, agent.history)
-        self.thresholds = Thresholds(metrics, events, board.can_reset())
-        self.meters = Meters(board, agent.load, agent.threads, lock, events)
-        self.pressure = Pressure(
-            self.thresholds, memory, self.leases, self.operations, self.meters, events, board
-        )
+        self.thresholds = Thresholds(self)
+        self.meters = Meters(self)
+        self.pressure = Pressure(self)
         try:
             from warden.policy.lease_handle import LeaseHandle
         except ImportError:  # no weakref: there a dropped lease ends with its time

@@ -8,8 +8,9 @@ minute, and the threshold says so, it leaves a note of why and resets the board.
 
 from micropython import const
 
-from warden.errors import Preempted, deny
-from warden.policy.metrics import METRICS
+from warden.errors import deny
+from warden.policy.operations import PREEMPTED
+from warden.policy.thresholds import METRICS
 from warden.sensors.threads import new_lock
 
 _MAX_TRIMS = const(8)
@@ -17,8 +18,7 @@ _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
 _OF_MEMORY = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
 _AT_CRITICAL = const(2)  # a level
-_PROTECT = const(1)  # actions
-_RESET = const(2)
+_RESET = const(2)  # an action; 0 only tells
 _LOW = const(0)  # priorities
 _HIGH = const(2)
 
@@ -30,33 +30,27 @@ class Pressure:
     has something to do.
     """
 
-    def __init__(self, thresholds, memory, leases, operations, meters, events, board):
+    def __init__(self, policy):
+        self.policy = policy
         self.level = 0
         self.due = False
-        self._thresholds = thresholds
-        self._memory = memory
-        self._leases = leases
-        self._operations = operations
-        self._meters = meters
-        self._events = events
-        self._board = board
-        self._acting = new_lock()
-        self._trims = [None] * _MAX_TRIMS
-        self._given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
-        self._worst = None  # the threshold that sets the level
-        self._since_trim_ms = 0
-        self._trim_due = False
-        self._reset_step = 0  # 1: announced, with a sample, so that a host has it; then due
+        self.acting = new_lock(False)
+        self.functions = [None] * _MAX_TRIMS
+        self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
+        self.worst = None  # the threshold that sets the level
+        self.trim_ms = 0  # since memory was found to lack, or not
+        self.trim_due = False
+        self.reset_step = 0  # 1: announced, with a sample, so that a host has it; then due
 
     def on_trim(self, function):
         """Call function(level) when memory is short: 1 warn, 2 critical; it returns bytes.
 
         Raises ValueError when there are eight already.
         """
-        with self._thresholds.lock:
-            if None not in self._trims:
-                raise ValueError("no more than eight functions")
-            self._trims[self._trims.index(None)] = function
+        with self.policy.lock:
+            if None not in self.functions:
+                raise ValueError("no more than eight")
+            self.functions[self.functions.index(None)] = function
 
     def refuses(self, priority):
         """Tell whether something is critical, and this priority is below HIGH."""
@@ -65,124 +59,118 @@ class Pressure:
     def admit(self, priority, amount=None):
         """Raise Denied("pressure") for what is below HIGH while something is critical."""
         if self.refuses(priority):
-            self._events.post("denied", None, "pressure", amount)
+            self.policy.events.post("denied", None, "pressure", amount)
             raise deny("pressure")
 
     def evaluate(self, period_ms):
         """Find out what is to be done, period_ms after the last time; allocates nothing."""
-        before = self.level
-        if self._thresholds.moved:
-            self._thresholds.moved = False
-            self._find_worst()
-        if self.level:
-            self._since_trim_ms += period_ms
-            if self.level > before or self._since_trim_ms >= _TRIM_EVERY_MS:
-                self._since_trim_ms = 0
-                self._trim_due = self._lacks_memory()
-                self.due = True
-        worst = self._worst
-        critical = self.level == _AT_CRITICAL
-        if critical:
-            self.due = True
-        if critical and worst.action == _RESET and worst.critical_ms >= _RESET_AFTER_MS:
-            self._reset_step += 1
-            if self._reset_step == 1:
-                self._events.post("reset", worst.metric, "about to", worst.value)
-        else:
-            self._reset_step = 0
-
-    def _find_worst(self):
         worst = None
-        for each in self._thresholds.rows:
-            if _protects(each) and (
-                worst is None
-                or each.level > worst.level
-                or (each.level == worst.level and each.action > worst.action)
-            ):
-                worst = each
-        self._worst = worst
-        self.level = 0 if worst is None else worst.level
+        most = 0
+        for entry in self.policy.thresholds.rows:
+            if entry and entry.level and entry.action:
+                rank = 4 * entry.level + entry.action  # the level counts first
+                if rank > most:
+                    most = rank
+                    worst = entry
+        before = self.level
+        level = 0 if worst is None else worst.level
+        self.worst = worst
+        self.level = level
+        if level:
+            self.trim_ms += period_ms
+            if level > before or self.trim_ms >= _TRIM_EVERY_MS:
+                self.trim_ms = 0
+                self.trim_due = self.lacks_memory()
+                self.due = True
+        if level < _AT_CRITICAL:
+            self.reset_step = 0
+            return
+        self.due = True
+        if worst.action == _RESET and worst.level_ms >= _RESET_AFTER_MS:
+            self.reset_step += 1
+            if self.reset_step == 1:
+                self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
-    def _lacks_memory(self):
+    def lacks_memory(self):
         """Tell whether memory is what is short, and not enough of it has come back yet."""
-        thresholds = self._thresholds
-        for each in thresholds.rows:
-            if _protects(each) and _OF_MEMORY >> each.metric & 1:
-                value = thresholds.metrics.read(each.metric)
-                if value is None or each.beyond_clear(value):
-                    return True
+        thresholds = self.policy.thresholds
+        for entry in thresholds.rows:
+            if entry and entry.level and entry.action:
+                if _OF_MEMORY >> entry.metric & 1:
+                    value = thresholds.read(entry.metric)
+                    if value is None or entry.beyond_clear(value):
+                        return True
         return False
 
     def act(self):
         """Do what is due, in one thread at a time; with no lock held."""
-        if not self._acting.acquire(0):
+        if not self.acting.acquire(0):
             return
         try:
             self.due = False
-            worst = self._worst
+            worst = self.worst
             if worst is None:
                 return
-            if self._reset_step > 1:
+            if self.reset_step > 1:
+                board = self.policy.agent.board
                 try:
-                    note = METRICS[worst.metric] + " critical, " + str(worst.value)
-                    self._board.leave_note(note)
+                    board.leave_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
                 except (OSError, MemoryError):  # a full disk, or no memory for the words
                     pass
-                self._board.reset()
+                board.reset()
             if worst.level == _AT_CRITICAL:
-                for op in self._operations.rows:
-                    if op is not None and op.priority == _LOW:
-                        self._operations.stop(op, Preempted)
-                for lease in self._leases.rows:
-                    if (
-                        lease is not None
-                        and lease.priority == _LOW
-                        and lease.on_preempt is not None
-                    ):
-                        self._leases.preempt(lease)
-                self._meters.cancel_low()
-            if self._trim_due:
-                self._trim_due = False
-                self._relieve(worst)
+                self.end_low()
+            if self.trim_due:
+                self.trim_due = False
+                self.relieve(worst.metric)
         finally:
-            self._acting.release()
+            self.acting.release()
 
-    def _relieve(self, worst):
+    def end_low(self):
+        """End what is LOW, leases only if their holders agreed."""
+        operations = self.policy.operations
+        for entry in operations.rows:
+            if entry and entry.priority == _LOW:
+                operations.stop(entry, PREEMPTED)
+        leases = self.policy.leases
+        for entry in leases.rows:
+            if entry and entry.priority == _LOW and entry.on_preempt is not None:
+                leases.preempt(entry)
+        meters = self.policy.meters
+        for entry in meters.rows:
+            if entry and entry.priority == _LOW:
+                meters.cancel(entry)
+
+    def relieve(self, metric):
         """Collect, then have memory given back until it is enough, or all were called."""
-        self._events.post("collect", worst.metric, None, self._collect())
+        memory = self.policy.memory
+        events = self.policy.events
+        before = memory.used_now()
+        given = None  # where collections are off
+        if memory.collect(0):
+            given = max(0, before - memory.live)
+        events.post("collect", metric, None, given)
         called = 0  # a bit for each function
-        while self._lacks_memory():
+        while self.lacks_memory():
             best = None
             for place in range(_MAX_TRIMS):
-                if self._trims[place] is not None and not called >> place & 1:
-                    if best is None or self._given[place] > self._given[best]:
+                if self.functions[place] is not None and not called >> place & 1:
+                    if best is None or self.given[place] > self.given[best]:
                         best = place
             if best is None:
                 return
             called |= 1 << best
-            function = self._trims[best]
-            before = self._memory.live
+            function = self.functions[best]
+            before = memory.live
             given = 0
             try:
                 given = function(self.level)
             except Exception as error:
-                self._events.post("callback_failed", None, type(error).__name__)
-            if self._collect() is not None and before is not None:
-                given = max(0, before - self._memory.live)
+                events.post("callback_failed", None, type(error).__name__)
+            if memory.collect(0) and before is not None:
+                given = max(0, before - memory.live)
             elif not isinstance(given, int):  # collections are off: by its word
                 given = 0
-            self._given[best] = given
+            self.given[best] = given
             name = getattr(function, "__name__", type(function).__name__)
-            self._events.post("trim", worst.metric, name, given)
-
-    def _collect(self):
-        """Collect garbage; return how many bytes that freed, None where it is not allowed."""
-        used = self._memory.used_now()
-        if not self._memory.collect(0):
-            return None
-        return max(0, used - self._memory.live)
-
-
-def _protects(threshold):
-    """Tell whether a row's threshold is crossed, and not for information only."""
-    return threshold is not None and threshold.action >= _PROTECT and threshold.level > 0
+            events.post("trim", metric, name, given)

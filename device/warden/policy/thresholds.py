@@ -7,9 +7,47 @@ bad, all of that is the other way round. A value that is not known changes no le
 
 from micropython import const
 
-from warden.policy.metrics import METRICS
-from warden.sensors.threads import new_lock
+from warden.checks import check_int
+from warden.policy.forecast import Forecast
+from warden.policy.rows import find_row
 from warden.tables import Table
+
+# By their places in ids.THRESHOLD_METRICS, which has their units.
+METRICS = (
+    "memory",
+    "memory_exhausted_in",
+    "storage",
+    "storage_exhausted_in",
+    "cpu",
+    "loop_lag",
+    "loop_lag_worst",
+    "available_bytes",
+    "live_bytes",
+    "largest_free_block_bytes",
+    "tasks",
+    "threads",
+    "connected",
+    "rssi_dbm",
+    "overhead",
+    "link_bytes_per_s",
+    "dropped_frames",
+    "bad_frames",
+    "faults",
+)
+# Those that are not in the sample by that name.
+_MEMORY = const(0)
+_MEMORY_EXHAUSTED_IN = const(1)
+_STORAGE_USED = const(2)
+_STORAGE_EXHAUSTED_IN = const(3)
+_CPU = const(4)
+_LOOP_LAG = const(5)
+_LOOP_LAG_WORST = const(6)
+_AVAILABLE_BYTES = const(7)
+_LIVE_BYTES = const(8)
+_OVERHEAD = const(14)
+_LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
+_HISTORY_MEMORY = const(0)  # as in ids.METRICS
+_HISTORY_STORAGE = const(3)
 
 _THRESHOLD = const(13)  # the kind of message
 _MAX_THRESHOLDS = const(8)
@@ -20,7 +58,6 @@ _WARN = const(1)
 _AT_CRITICAL = const(2)
 _LEVEL_NAMES = const(("clear", "warn", "critical"))
 _RESET = const(2)  # an action: reset the board where nothing else helps
-_LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
 
 
 class Threshold:
@@ -30,28 +67,20 @@ class Threshold:
     """
 
     def __init__(self, metric, warn, critical, clear, hold_ms, action):
-        for limit in (warn, critical, clear):
-            if limit is not None:
-                if not isinstance(limit, int) or isinstance(limit, bool):
-                    raise TypeError("levels are integers, or None")
-                if not -_MAX_LIMIT <= limit <= _MAX_LIMIT:
-                    raise ValueError("levels are below 2**30")
-        if not isinstance(hold_ms, int) or not 0 <= hold_ms <= _MAX_HOLD_MS:
-            raise ValueError("hold_ms must be 0 to 600000")
-        if not isinstance(action, int) or not 0 <= action <= _RESET:
-            raise ValueError("no such action")
+        for value in (warn, critical, clear):
+            if value is not None:
+                check_int("level", value, -_MAX_LIMIT, _MAX_LIMIT)
+        check_int("hold_ms", hold_ms, 0, _MAX_HOLD_MS)
+        check_int("action", action, 0, _RESET)
         first = critical if warn is None else warn
         last = first if critical is None else critical
         if clear is None:
             clear = first
-        if first != last:
-            falls = last < first
-        elif first != clear:
-            falls = first < clear
-        else:
-            falls = bool(_LITTLE_IS_BAD >> metric & 1)
-        if not (last <= first <= clear if falls else clear <= first <= last):
-            raise ValueError("the levels must be in order: clear, warn, critical")
+        sign = -1 if _LITTLE_IS_BAD >> metric & 1 else 1
+        if last != clear:
+            sign = -1 if last < clear else 1
+        if not clear * sign <= first * sign <= last * sign:
+            raise ValueError("clear, warn, critical must be in order")
         self.metric = metric
         self.warn = warn
         self.critical = critical
@@ -60,47 +89,48 @@ class Threshold:
         self.action = action
         self.level = _CLEAR
         self.value = None
-        self.critical_ms = -1  # for how long its level has been critical, -1: it is not
-        self.falls = falls  # whether little is bad
+        self.sign = sign  # -1 where little is bad
         self.first = first  # from there on a value is bad
-        self._bad_ms = self._critical_ms = -1  # for how long the value has reached that
+        self.over_ms = -1  # for how long it has been, -1: it is not
+        self.critical_ms = -1  # the same of critical
+        self.level_ms = 0  # for how long the level has been what it is
 
     def evaluate(self, value, period_ms):
         """Take in a value, period_ms after the last one; return whether the level changed."""
-        falls = self.falls
-        bad = value is not None and (value <= self.first if falls else value >= self.first)
-        if not bad and (value is None or self.level == _CLEAR):  # as nearly always
-            self._bad_ms = self._critical_ms = -1
-            return False
-        limit = self.critical
-        critical = limit is not None and (value <= limit if falls else value >= limit)
-        self._bad_ms = _add_ms(self._bad_ms, bad, period_ms)
-        self._critical_ms = _add_ms(self._critical_ms, critical, period_ms)
+        sign = self.sign
+        bad = value is not None and value * sign >= self.first * sign
         level = self.level
-        if critical and self._critical_ms >= self.hold_ms:
+        if not bad and (value is None or level == _CLEAR):  # as nearly always
+            self.over_ms = self.critical_ms = -1
+            return False
+        critical = self.critical is not None and value * sign >= self.critical * sign
+        self.over_ms = _add_ms(self.over_ms, bad, period_ms)
+        self.critical_ms = _add_ms(self.critical_ms, critical, period_ms)
+        if self.critical_ms >= self.hold_ms:
             level = _AT_CRITICAL
-        elif not bad:
-            if not self.beyond_clear(value):
-                level = _CLEAR
-            elif self.warn is not None:
-                level = min(level, _WARN)
-        elif level == _CLEAR and self.warn is not None and self._bad_ms >= self.hold_ms:
+        elif bad:
+            if level == _CLEAR and self.over_ms >= self.hold_ms:
+                level = _WARN
+        elif not self.beyond_clear(value):
+            level = _CLEAR
+        elif self.warn is not None:
             level = _WARN
-        self.critical_ms = _add_ms(self.critical_ms, level == _AT_CRITICAL, period_ms)
         if level == self.level:
+            self.level_ms = _add_ms(self.level_ms, True, period_ms)
             return False
         self.level = level
         self.value = value
+        self.level_ms = 0
         return True
 
     def beyond_clear(self, value):
         """Tell whether a value is on the bad side of the clear level."""
-        return value < self.clear if self.falls else value > self.clear
+        return value * self.sign > self.clear * self.sign
 
 
-def _add_ms(ms, holds, period_ms):
-    """Return for how long something holds now: 0 when it begins, -1 when it does not."""
-    if not holds:
+def _add_ms(ms, active, period_ms):
+    """Return for how long something is so now: 0 when it begins, -1 when it is not."""
+    if not active:
         return -1
     return 0 if ms < 0 else min(ms + period_ms, _MAX_LIMIT)
 
@@ -108,56 +138,39 @@ def _add_ms(ms, holds, period_ms):
 class Thresholds(Table):
     """The table: one threshold for a metric at most."""
 
-    def __init__(self, metrics, events, can_reset):
+    def __init__(self, policy):
         super().__init__(
-            events.clock,
+            policy.clock,
             _THRESHOLD,
             ("metric", "warn", "critical", "clear", "hold_ms", "action", "level", "value"),
             _MAX_THRESHOLDS,
         )
-        self.metrics = metrics
-        self._events = events
-        self._can_reset = can_reset
-        self.lock = new_lock()
-        self.moved = True  # a level has changed; who has seen that clears it
+        self.policy = policy
+        self.forecast = Forecast(policy.agent.history)
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Watch a metric (its name or place), instead of how it was; without levels, no more.
 
         Raises ValueError or TypeError for what makes no sense, and when eight are watched.
         """
-        if isinstance(metric, str) and metric in METRICS:
-            metric = METRICS.index(metric)
-        if not isinstance(metric, int) or not 0 <= metric < len(METRICS):
-            raise ValueError("no such metric")
+        if isinstance(metric, str):
+            metric = METRICS.index(metric)  # or ValueError
+        check_int("metric", metric, 0, len(METRICS) - 1)
         threshold = None
         if warn is not None or critical is not None:
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
-            if action == _RESET and not self._can_reset:
+            if action == _RESET and not self.policy.agent.board.can_reset():
                 raise ValueError("this port cannot reset the board")
-        with self.lock:
-            at = None
-            for row in range(_MAX_THRESHOLDS):
-                other = self.rows[row]
-                if other is not None and other.metric == metric:
-                    at = row
-                    break
-                if other is None and at is None and threshold is not None:
-                    at = row
-            if at is not None:
-                self._put(at, threshold)
+        with self.policy.lock:
+            row = find_row(self.rows, "metric", metric)
+            if row is not None:
+                self.put(row, threshold)
             elif threshold is not None:
-                raise ValueError("no more than eight thresholds")
+                raise ValueError("no more than eight")
 
-    def replace(self, others):
-        """Watch what these thresholds watch, instead."""
-        with self.lock:
-            for row in range(_MAX_THRESHOLDS):
-                self._put(row, others.rows[row])
-
-    def _put(self, row, threshold):
+    def put(self, row, threshold):
+        """Put a threshold, or None, into a row; with the policy's lock held."""
         self.rows[row] = threshold
-        self.moved = True
         if threshold is None:
             self.mark_free()
         else:
@@ -165,16 +178,44 @@ class Thresholds(Table):
 
     def all(self):
         """Return those that are watched."""
-        return [threshold for threshold in self.rows if threshold is not None]
+        return list(filter(None, self.rows))
 
     def evaluate(self, period_ms):
         """Evaluate all, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             threshold = self.rows[row]
-            if threshold is not None:
-                value = self.metrics.read(threshold.metric)
+            if threshold:
+                metric = threshold.metric
+                value = self.read(metric)
                 if threshold.evaluate(value, period_ms):
-                    self.moved = True
                     self.mark_dirty(row)
                     level = _LEVEL_NAMES[threshold.level]
-                    self._events.post("threshold", threshold.metric, level, value)
+                    self.policy.events.post("threshold", metric, level, value)
+
+    def read(self, metric):
+        """Return a metric's value now, None where the board cannot tell; allocates nothing."""
+        agent = self.policy.agent
+        sample = agent.sample
+        memory = agent.memory  # not the sample's figures: it may have been collected since
+        live = memory.live
+        if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
+            return None if live is None else live // (memory.total // 1000)
+        if metric == _MEMORY_EXHAUSTED_IN:
+            return self.forecast.seconds(_HISTORY_MEMORY, agent.history.memory_limit)
+        if metric == _STORAGE_USED:
+            return sample.storage_permille
+        if metric == _STORAGE_EXHAUSTED_IN:
+            return self.forecast.seconds(_HISTORY_STORAGE, agent.storage.limit)
+        if metric == _CPU:
+            return sample.cpu_permille
+        if metric == _LOOP_LAG:
+            return sample.loop_lag_ms
+        if metric == _LOOP_LAG_WORST:
+            return sample.loop_lag_worst_ms
+        if metric == _AVAILABLE_BYTES:
+            return None if live is None else memory.total - live
+        if metric == _LIVE_BYTES:
+            return live
+        if metric == _OVERHEAD:
+            return sample.overhead_permille
+        return getattr(sample, METRICS[metric])
