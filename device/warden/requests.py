@@ -119,12 +119,10 @@ class RequestHandlers:
 
     # --- the policy -----------------------------------------------------------------------------
 
-    def _set_limits(self, *limits):
-        return self._policy.set_limits(*limits)
+    def _set_limits(self, operations=None, timeout_ms=None, reserve_permille=None, overrun_ms=None):
+        return self._policy.set_limits(operations, timeout_ms, reserve_permille, overrun_ms)
 
-    def _set_threshold(
-        self, metric, warn=None, critical=None, clear=None, hold_ms=None, action=None
-    ):
+    def _set_threshold(self, metric, warn, critical, clear, hold_ms, action):
         self._policy.thresholds.set(metric, warn, critical, clear, hold_ms or 0, action or 0)
 
     def _send_meters(self, for_ms):
