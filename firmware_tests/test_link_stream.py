@@ -5,9 +5,10 @@ import io
 import socket
 import time
 
+from frames import framed
 from harness import no_heap
-from rig import framed, free_port
-from warden.link_stream import StreamLink
+from rig import free_port
+from warden.link.stream import StreamLink
 
 _POLL = 3  # of a stream's ioctl
 
@@ -18,14 +19,14 @@ class Uart(io.IOBase):
     A real one would wait for what is not there; this one fails.
     """
 
-    def __init__(self, told=None):
+    def __init__(self, limit=None):
         self.arrived = b""
-        self.told = told
+        self.limit = limit
         self.reads = 0
 
     def any(self):
         there = len(self.arrived)
-        return there if self.told is None else min(there, self.told)
+        return there if self.limit is None else min(there, self.limit)
 
     def readinto(self, buf, count=None):
         count = len(buf) if count is None else count
@@ -55,7 +56,7 @@ def test_what_has_arrived_at_a_uart_is_read_at_once():
     link = StreamLink(uart)
     assert link.read(bytearray(32)) == 0
     assert uart.reads == 0
-    frame = framed((67, 77, 0, 0, []))
+    frame = framed([67, 77, 0, 0, []])
     uart.arrived = frame
     assert _read_all(link) == frame
     assert uart.reads == 1
@@ -63,11 +64,29 @@ def test_what_has_arrived_at_a_uart_is_read_at_once():
 
 def test_more_than_there_is_room_for_and_a_uart_that_tells_only_of_one():
     data = bytes(range(100))
-    for told in (None, 1, 7):
-        uart = Uart(told)
+    for limit in (None, 1, 7):
+        uart = Uart(limit)
         uart.arrived = data
         assert _read_all(StreamLink(uart)) == data
         assert _read_all(StreamLink(uart)) == b""
+
+
+def test_it_tells_whether_something_has_arrived_without_reading_it():
+    near, far = _joined()
+    link = StreamLink(near)
+    assert not link.readable()  # the first look makes what the next ones use
+    with no_heap():
+        assert not link.readable()
+    far.write(b"x")
+    deadline = time.ticks_add(time.ticks_ms(), 10_000)
+    while not link.readable():
+        assert time.ticks_diff(deadline, time.ticks_ms()) > 0, "waited too long"
+    assert link.read(bytearray(8)) == 1
+    assert not link.readable()
+    link.close()
+    assert not link.readable()
+    far.close()
+    near.close()
 
 
 def test_a_closed_link_reads_nothing():

@@ -5,8 +5,10 @@ import select
 import socket
 import time
 
-from rig import framed, free_port
-from warden.link_tcp import TcpClient, TcpServer
+from frames import framed
+from harness import no_heap
+from rig import free_port
+from warden.link.tcp import ClientLink, ServerLink
 
 
 def _until(condition, what="it"):
@@ -46,7 +48,7 @@ class Heard:
 
 def test_a_server_reads_and_writes():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     assert heard.turn() == b""
     assert link.write(b"nobody", 0, 6) == 0
@@ -59,9 +61,47 @@ def test_a_server_reads_and_writes():
     link.close()
 
 
+def test_a_server_tells_when_there_is_something_to_read_or_a_host_that_knocks():
+    port = free_port()
+    link = ServerLink(port, "127.0.0.1")
+    heard = Heard(link)
+    assert not link.readable()
+    host = _dial(port)
+    _until(link.readable, "the knock")
+    heard.turn()
+    assert not link.readable()
+    host.send(b"1")
+    _until(link.readable, "a byte")
+    assert heard.turn() == b"1"
+    assert not link.readable()
+    with no_heap():
+        link.readable()
+    host.close()
+    _until(link.readable, "the end")
+    heard.turn()
+    assert not link.readable()
+    link.close()
+
+
+def test_a_host_that_is_dropped_makes_room_for_the_next():
+    port = free_port()
+    link = ServerLink(port, "127.0.0.1")
+    heard = Heard(link)
+    lost = _dial(port)
+    lost.send(b"1")
+    _until(lambda: heard.turn() == b"1")
+    link.drop()
+    assert lost.recv(1) == b""
+    host = _dial(port)
+    host.send(b"2")
+    _until(lambda: heard.turn() == b"12")
+    for sock in (lost, host, link):
+        sock.close()
+
+
 def test_the_next_host_comes_in_when_the_first_has_gone():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     for text in (b"one", b"two", b"six"):
         heard.data = b""
@@ -74,7 +114,7 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
 
 def test_a_second_host_is_turned_away():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     first = _dial(port)
     first.send(b"1")
@@ -99,7 +139,7 @@ def test_a_second_host_is_turned_away():
 
 def test_one_that_says_nothing_makes_room():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     dead = _dial(port)  # as a host that loses its power: its connection stays
     _until(lambda: heard.turn() == b"" and link._connection is not None)
@@ -118,7 +158,7 @@ def test_one_that_says_nothing_makes_room():
 def test_a_client_gives_up_a_host_that_says_nothing():
     port = free_port()
     listener = _listen(port)
-    link = TcpClient("127.0.0.1", port)
+    link = ClientLink("127.0.0.1", port)
     heard = Heard(link)
     heard.turn()
     dead = listener.accept()[0]
@@ -138,7 +178,7 @@ def test_a_client_gives_up_a_host_that_says_nothing():
 
 def test_a_host_that_does_not_read_is_never_waited_for():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     host = _dial(port)
     host.send(b"x")
@@ -163,7 +203,7 @@ def test_a_host_that_does_not_read_is_never_waited_for():
 
 def test_a_connection_that_breaks_while_writing_is_replaced():
     port = free_port()
-    link = TcpServer(port, "127.0.0.1")
+    link = ServerLink(port, "127.0.0.1")
     heard = Heard(link)
     host = _dial(port)
     host.send(b"a")
@@ -186,7 +226,7 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
 def test_a_client_connects_and_talks():
     port = free_port()
     listener = _listen(port)
-    link = TcpClient("127.0.0.1", port)
+    link = ClientLink("127.0.0.1", port)
     heard = Heard(link)
     heard.turn()
     host = listener.accept()[0]
@@ -200,7 +240,7 @@ def test_a_client_connects_and_talks():
 
 
 def test_a_client_whose_host_is_not_there_waits_for_nobody():
-    link = TcpClient("127.0.0.1", free_port())
+    link = ClientLink("127.0.0.1", free_port())
     heard = Heard(link)
     began = time.ticks_ms()
     for _ in range(50):
@@ -213,7 +253,7 @@ def test_a_client_whose_host_is_not_there_waits_for_nobody():
 def test_a_client_tries_again_after_its_host_has_gone():
     port = free_port()
     listener = _listen(port)
-    link = TcpClient("127.0.0.1", port)
+    link = ClientLink("127.0.0.1", port)
     heard = Heard(link)
     heard.turn()
     host = listener.accept()[0]

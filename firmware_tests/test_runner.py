@@ -11,6 +11,16 @@ import machine
 import warden
 from harness import raises
 from rig import free_port
+from warden.api import _running
+
+
+def _agent():
+    """Return the agent, without a public call: each of those would run what is overdue."""
+    return _running().agent
+
+
+def _uptime_s():
+    return _agent().sample.uptime_s
 
 
 def _sleep_until(condition, poll=False):
@@ -34,7 +44,7 @@ def _without_asyncio(test):
 
 async def _uptime_reaches(seconds):
     for _ in range(1000):
-        if warden.status()["cpu"]["uptime_s"] >= seconds:
+        if _uptime_s() >= seconds:
             return
         await asyncio.sleep_ms(10)
     raise AssertionError("waited too long")
@@ -46,6 +56,7 @@ async def test_as_a_task_of_asyncio():
     found = warden.status()
     warden.stop()
     assert found["faults"] == 0
+    assert found["running"] and found["age_ms"] < 500
     assert found["cpu"]["usage_permille"] is not None
     assert found["cpu"]["active_tasks"] == 1
 
@@ -65,7 +76,7 @@ def test_started_before_the_loop_runs():
 def test_from_the_application_loop():
     def application():
         warden.start(interval_ms=50, budget_permille=1000, link=False)
-        _sleep_until(lambda: warden.status()["cpu"]["uptime_s"] >= 1, poll=True)
+        _sleep_until(lambda: _uptime_s() >= 1, poll=True)
         found = warden.status()
         assert found["faults"] == 0
         assert found["cpu"]["usage_permille"] is None
@@ -137,7 +148,7 @@ def test_by_a_timer_and_schedule():
     def application():
         def fire():
             FakeTimer.made.fire()  # micropython.schedule runs it soon after
-            return warden.status()["cpu"]["uptime_s"] >= 1
+            return _uptime_s() >= 1
 
         warden.start(interval_ms=50, budget_permille=1000, link=False)
         assert FakeTimer.made.callback is not None
@@ -154,26 +165,54 @@ def test_what_the_timer_runs_does_not_wait_for_a_lock_of_whom_it_came_into():
     """The scheduled function runs in the main thread, which may be anywhere in its own calls."""
 
     def application():
-        def told():
+        def stopped():
             FakeTimer.made.fire()
             return op.why is not None
 
         warden.start(interval_ms=50, budget_permille=1000, link=False)
         op = warden.begin("late", timeout_ms=1)
         time.sleep_ms(5)
-        operations = warden.api._policy().operations
-        operations.acquire(1)
-        try:
+        with _agent().policy.lock:
             for _ in range(5):
                 FakeTimer.made.fire()
                 time.sleep_ms(1)  # where it runs
                 assert op.why is None
-        finally:
-            operations.release()
-        _sleep_until(told)
+        _sleep_until(stopped)
         assert warden.status()["faults"] == 0
 
     _without_asyncio(lambda: _with_timer(application))
+
+
+def test_a_timer_that_finds_the_queue_of_what_is_scheduled_full_tries_again():
+    def application():
+        import micropython
+
+        warden.start(interval_ms=50, budget_permille=1000, link=False)
+        filled = [0]
+
+        def fill():
+            try:
+                while True:
+                    micropython.schedule(_nothing, 0)
+                    filled[0] += 1
+            except RuntimeError:
+                FakeTimer.made.fire()
+
+        def fire():
+            if not filled[0]:
+                micropython.schedule(lambda _: fill(), 0)  # while one runs, no other does
+            else:
+                FakeTimer.made.fire()
+            return _uptime_s() >= 1
+
+        _sleep_until(fire)
+        assert filled[0]
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+def _nothing(_):
+    """Stand for what an application has scheduled."""
 
 
 def test_the_timer_ends_when_asyncio_runs():
@@ -185,6 +224,28 @@ def test_the_timer_ends_when_asyncio_runs():
             assert FakeTimer.made.callback is None
 
         asyncio.run(main())
+
+    _with_timer(application)
+
+
+def test_a_timer_takes_over_when_the_loop_has_ended_or_another_has_taken_its_place():
+    def application():
+        warden.start(interval_ms=50, budget_permille=1000, link=False)
+
+        async def main():
+            await asyncio.sleep_ms(50)
+
+        asyncio.run(main())
+        asyncio.new_event_loop()
+        warden.start()  # as an application would that begins again
+        assert FakeTimer.made.callback is not None
+        before = _uptime_s()
+
+        def fire():
+            FakeTimer.made.fire()
+            return _uptime_s() > before
+
+        _sleep_until(fire)
 
     _with_timer(application)
 
@@ -205,8 +266,10 @@ async def test_stopping_leaves_asyncio_as_it_was_and_may_be_repeated():
     warden.stop()
     warden.stop()
     assert core.create_task is create_task
+    assert asyncio.create_task is create_task
     assert "wait_io_event" not in core._io_queue.__dict__
     raises(RuntimeError, warden.status)
+    raises(RuntimeError, warden.poll)
 
 
 async def test_monitoring_stops_and_starts():
@@ -214,9 +277,10 @@ async def test_monitoring_stops_and_starts():
     warden.stop_monitoring()
     await asyncio.sleep_ms(50)
     assert warden.status()["interval_ms"] == 0
-    before = warden.status()["cpu"]["uptime_s"]
+    before = _uptime_s()
     await asyncio.sleep_ms(1100)
-    assert warden.status()["cpu"]["uptime_s"] == before
+    assert _uptime_s() == before
+    assert warden.status()["age_ms"] >= 1000
     warden.start_monitoring(20)
     await _uptime_reaches(before + 1)
     for wrong in (0, 19, 600_001, "5", None, 1.5, True):
@@ -225,8 +289,10 @@ async def test_monitoring_stops_and_starts():
 
 
 def test_a_wrong_interval_starts_nothing():
+    create_task = core.create_task
     raises(ValueError, warden.start, 5)
     raises(RuntimeError, warden.poll)
+    assert core.create_task is create_task
     warden.stop()
 
 
