@@ -259,11 +259,11 @@ def test_an_operation_is_cancelled():
 
 def test_meters_are_sent_for_as_long_as_they_are_asked_for():
     rig = Rig()
-    meter = rig.policy.meters._enter("hungry", 0, 1, None)
+    meter = rig.policy.meters.add("hungry", 0, 1, None)
 
     def run_for(us):
-        meter.busy_us = meter.worst_us = us
-        meter.new_steps = 1
+        meter.spent_us = meter.worst_us = us
+        meter.count = 1
         return _of(METER, rig.evaluate())
 
     assert run_for(1000) == []
@@ -303,7 +303,7 @@ def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
 def test_what_was_learned_is_sent():
     rig = Rig()
     op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
-    rig.policy.profile._used -= 5000
+    rig.policy.profile.least -= 5000
     sent = rig.ask(COMPLETE, op_id)[2]
     row = _of(NEED, sent)[0]
     assert row[:3] == [0, "flash", 1] and row[3] == row[4] >= 5000

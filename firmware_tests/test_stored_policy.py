@@ -193,7 +193,9 @@ def test_any_damage_is_told_and_the_board_starts():
     after = rig.restored()
     for data in damaged:
         _write(rig.path, data)
-        after.policy.thresholds.replace(Rig().policy.thresholds)
+        for row in range(8):
+            after.policy.thresholds.put(row, None)
+        after.policy.thresholds.set("memory", 750, 850, 650, 0, 1)
         after.policy.set_limits(2, 300_000, 100, 5000)
         after.policy.sessions.quotas = {}
         after.policy.stored_policy.load()

@@ -1,6 +1,7 @@
 """A socket whose bytes are counted; loaded when an application has one counted."""
 
 import io
+import select
 
 from micropython import const
 
@@ -16,76 +17,72 @@ class CountedSocket(io.IOBase):
     """
 
     def __init__(self, sock, network):
-        import select
-
-        self._sock = sock
-        self._network = network
-        self._poller = select.poll()
+        self.sock = sock
+        self.network = network
+        self.poller = select.poll()
 
     def __getattr__(self, name):
-        return getattr(self._sock, name)
+        return getattr(self.sock, name)
 
-    def _add_received(self, count):
-        if count:
-            network = self._network
-            network.received = network.received + count & _MAX_BYTES
-
-    def _add_sent(self, count):
-        if count:
-            network = self._network
-            network.sent = network.sent + count & _MAX_BYTES
+    def count_received(self, count):
+        """Count bytes, None where there were none yet; return their number as it is."""
+        network = self.network
+        network.received = network.received + (count or 0) & _MAX_BYTES
         return count
 
-    def _add_data(self, data):
-        if data:
-            self._add_received(len(data))
+    def count_sent(self, count):
+        """Count bytes, as count_received()."""
+        network = self.network
+        network.sent = network.sent + (count or 0) & _MAX_BYTES
+        return count
+
+    def count_data(self, data):
+        """Count the bytes that were received, None where there were none yet; return them."""
+        self.count_received(len(data or b""))
         return data
 
     def read(self, *args):
         """As the socket's own; so are all that follow."""
-        return self._add_data(self._sock.read(*args))
+        return self.count_data(self.sock.read(*args))
 
     def readline(self, *args):
-        return self._add_data(self._sock.readline(*args))
+        return self.count_data(self.sock.readline(*args))
 
     def recv(self, *args):
-        return self._add_data(self._sock.recv(*args))
+        return self.count_data(self.sock.recv(*args))
 
     def recvfrom(self, *args):
-        data = self._sock.recvfrom(*args)
-        self._add_received(len(data[0]))
-        return data
+        data, address = self.sock.recvfrom(*args)
+        return self.count_data(data), address
 
     def readinto(self, *args):
-        count = self._sock.readinto(*args)
-        self._add_received(count)
-        return count
+        return self.count_received(self.sock.readinto(*args))
 
     def write(self, *args):
-        return self._add_sent(self._sock.write(*args))
+        return self.count_sent(self.sock.write(*args))
 
     def send(self, *args):
-        return self._add_sent(self._sock.send(*args))
+        return self.count_sent(self.sock.send(*args))
 
     def sendto(self, *args):
-        return self._add_sent(self._sock.sendto(*args))
+        return self.count_sent(self.sock.sendto(*args))
 
     def sendall(self, data):
-        self._sock.sendall(data)
-        self._add_sent(len(data))
+        self.sock.sendall(data)
+        self.count_sent(len(data))
 
     def accept(self):
-        sock, address = self._sock.accept()
-        return CountedSocket(sock, self._network), address
+        sock, address = self.sock.accept()
+        return CountedSocket(sock, self.network), address
 
     def ioctl(self, request, arg):
         """Answer MicroPython's stream protocol, which poll speaks (py/stream.h)."""
         if request == _POLL:
-            self._poller.register(self._sock, arg)
-            for entry in self._poller.ipoll(0):
+            self.poller.register(self.sock, arg)
+            for entry in self.poller.ipoll(0):
                 return entry[1]
-            return 0
-        if request == _CLOSE:
-            self._sock.close()
-            return 0
-        return -1
+        elif request == _CLOSE:
+            self.sock.close()
+        else:
+            return -1
+        return 0
