@@ -1,147 +1,152 @@
-"""The governor: the interval is stretched to keep to the budget, and no more than that."""
-
-from array import array
+"""The governor: the interval is stretched to keep to the budget, a host has a share of its own."""
 
 from harness import no_heap, raises
-from loops_rig import Beginning
-from warden.limits import check_budget, want
-from warden.sampler import Sampler
-from warden_schema import loops
-
-_COST_US = 30
-_BUSY_US = 8  # in `resting`
-_BUDGET = 31
-_INTERVAL = 33
-_ONE = array("i", [1])
-_FOUR = array("i", [0] * 4)
+from warden.governor import Governor
+from warden.sample import Sample
 
 
 class Governed:
-    """A sample's words, which are governed, and samples that cost what a test says."""
+    """A governor, and samples that cost what a test says."""
 
-    def __init__(self, budget_permille):
-        self.state = Sampler().values
-        self.state[_BUDGET] = check_budget(budget_permille)
-        self._beginning = Beginning(self.state, 0, 0, 0, -1, _ONE, _FOUR)
+    def __init__(self, interval_ms, budget_permille):
+        self.governor = Governor(interval_ms, budget_permille)
+        self.sample = Sample()
 
-    def want(self, interval_ms, budget_permille=None):
-        want(self.state, interval_ms, budget_permille)
+    def take_sample(self, sample_us, other_us, period_ms, sent=None):
+        """Note what was spent in a period that ends with a sample."""
+        self.governor.sample_us += sample_us
+        self.governor.spent_us += sample_us + other_us
+        self.sample.period_ms = period_ms
+        self.governor.read(self.sample, sent)
 
-    @property
-    def interval_ms(self):
-        return self.state[_INTERVAL]
-
-    def sampled(self, cost_us, busy_us, period_ms):
-        """Tell what a sample cost, and begin the next one."""
-        values = self.state
-        values[_COST_US] = cost_us
-        ms = values[1] + period_ms
-        begins = self._beginning
-        begins.s = values[0] + ms // 1000
-        begins.ms = ms % 1000
-        begins.resting[_BUSY_US] = busy_us
-        loops.renew(begins)
-
-
-def _settle(governor, cost_us, rest_permille=0, samples=40):
-    """Let samples cost so much; return the interval that it settles at, and how often it moved."""
-    moves = 0
-    for _ in range(samples):
-        before = governor.interval_ms
-        period_ms = before
-        governor.sampled(cost_us, cost_us + rest_permille * period_ms, period_ms)
-        moves += governor.interval_ms != before
-    return governor.interval_ms, moves
+    def settle(self, sample_us, other_permille=0, samples=40):
+        """Let samples cost so much; return the interval that it settles at, and how often it moved."""
+        moves = 0
+        for _ in range(samples):
+            period_ms = self.governor.interval_ms
+            self.take_sample(sample_us, other_permille * period_ms, period_ms)
+            moves += self.governor.interval_ms != period_ms
+        return self.governor.interval_ms, moves
 
 
 def test_what_fits_is_left_as_it_was_asked_for():
-    governor = Governed(10)
-    governor.want(1000)
-    assert _settle(governor, 9_000) == (1000, 0)
+    assert Governed(1000, 10).settle(7_400) == (1000, 0)
 
 
-def test_what_does_not_fit_is_stretched_until_it_does():
-    governor = Governed(10)
-    governor.want(100)
-    interval, moves = _settle(governor, 11_200)
+def test_what_does_not_fit_is_stretched_until_it_does_and_not_much_further():
+    governed = Governed(100, 10)
+    interval, moves = governed.settle(11_200)
     assert 11_200 // interval <= 10
-    assert 1120 <= interval <= 1400
-    assert moves <= 2
+    assert 1120 <= interval <= 1700
+    assert moves <= 3
+    assert governed.sample.overhead_permille <= 10
+    assert (governed.sample.wanted_interval_ms, governed.sample.interval_ms) == (100, interval)
 
 
 def test_it_shrinks_again_but_not_below_what_was_asked_for():
-    governor = Governed(10)
-    governor.want(100)
-    _settle(governor, 11_200)
-    interval, _ = _settle(governor, 4_000)
-    # 15 16ths of the budget; it moves only where a quarter of the interval is too much.
-    assert 400 <= interval <= 4_000 * 16 // 150 * 4 // 3 + 1
-    assert _settle(governor, 100)[0] == 100
-
-
-def test_a_16th_of_the_budget_stays_for_what_is_not_timed():
-    for cost_us, fits in ((9_350, True), (9_400, False)):
-        governor = Governed(10)
-        governor.want(1000)
-        assert (_settle(governor, cost_us)[0] == 1000) is fits, cost_us
+    governed = Governed(100, 10)
+    governed.settle(11_200)
+    interval, _ = governed.settle(4_000)
+    # Three quarters of the budget; it moves only where a quarter of the interval is too much.
+    assert 400 <= interval <= 4_000 * 10 // 75 * 4 // 3 + 1
+    assert governed.settle(100)[0] == 100
 
 
 def test_one_slow_sample_is_no_reason():
-    governor = Governed(10)
-    governor.want(1000)
-    _settle(governor, 5_000)
-    assert _settle(governor, 500_000, samples=1) == (1000, 0)
-    assert _settle(governor, 5_000, samples=3) == (1000, 0)
-    assert _settle(governor, 500_000)[0] > 50_000  # many are
-    governor = Governed(10)
-    governor.want(1000)
-    assert _settle(governor, -1, samples=1) == (1000, 0)  # nor is one whose cost is not known
+    governed = Governed(1000, 10)
+    governed.settle(5_000)
+    assert governed.settle(500_000, samples=1)[0] <= 1700
+    assert governed.settle(5_000, samples=8)[0] <= 1700
+    assert governed.settle(5_000)[0] == 1000
+    assert governed.settle(500_000)[0] > 50_000  # many are
+
+
+def test_the_first_sample_is_believed():
+    assert Governed(20, 10).settle(50_000, samples=1)[0] >= 5_000
 
 
 def test_small_changes_of_the_cost_do_not_move_it():
-    governor = Governed(10)
-    governor.want(100)
-    _settle(governor, 10_000)
+    governed = Governed(100, 10)
+    governed.settle(10_000)
     moves = 0
     for cost in (10_500, 9_500, 10_900, 9_000, 10_000) * 4:
-        moves += _settle(governor, cost, samples=1)[1]
+        moves += governed.settle(cost, samples=1)[1]
     assert moves == 0
 
 
 def test_what_else_the_agent_costs_is_in_the_budget():
-    governor = Governed(10)
-    governor.want(1000)
-    assert 1950 <= _settle(governor, 10_000, rest_permille=5)[0] <= 2600
-    governor.want(1000)
-    interval, _ = _settle(governor, 10_000, rest_permille=500)  # a quarter stays for samples
+    governed = Governed(1000, 10)
+    interval = governed.settle(10_000, other_permille=5)[0]
+    assert governed.sample.overhead_permille <= 10
+    assert 2000 <= interval <= 4600
+    governed = Governed(1000, 10)
+    interval = governed.settle(10_000, other_permille=500)[0]  # a quarter stays for samples
     assert 3950 <= interval <= 4600
 
 
 def test_stretching_is_bounded():
-    governor = Governed(1)
-    governor.want(20)
-    assert _settle(governor, 5_000_000, samples=60)[0] == 60_000
-    governor.want(600_000)
-    assert _settle(governor, 900_000)[0] == 600_000
+    assert Governed(20, 1).settle(5_000_000, samples=60)[0] == 60_000
+    assert Governed(600_000, 1).settle(900_000)[0] == 600_000
 
 
 def test_no_samples_are_not_governed():
-    governor = Governed(10)
-    governor.sampled(5000, 5000, 1000)
-    assert governor.interval_ms == 0
+    governed = Governed(1000, 10)
+    governed.governor.interval_ms = 0
+    governed.take_sample(5000, 0, 1000)
+    assert governed.governor.interval_ms == 0
+
+
+def test_the_bytes_a_second_are_counted_where_the_count_wraps():
+    governed = Governed(1000, 10)
+    governed.take_sample(0, 0, 1000, 65_000)
+    governed.take_sample(0, 0, 500, 64)
+    assert governed.sample.link_bytes_per_s == 1200
+    governed.take_sample(0, 0, 500, None)
+    assert governed.sample.link_bytes_per_s is None
+
+
+def test_a_host_has_its_share_and_may_save_some_of_it():
+    governor = Governor(1000, 10)
+    saved = governor.host_us
+    assert 0 < saved <= 20_000
+    assert governor.host_wait_ms() == 0
+    governor.charge_host(saved + 7500)  # a second's worth too much
+    assert 950 <= governor.host_wait_ms() <= 1050
+    governor.refill_host(900)
+    assert governor.host_us <= 0
+    governor.refill_host(governor.host_wait_ms())
+    assert governor.host_us > 0 and governor.host_wait_ms() == 0
+    for passed_ms in (60_000, 1000, 1000, 60_000):  # with nobody there it saves no more than that
+        governor.refill_host(passed_ms)
+    assert governor.host_us == saved
+
+
+def test_what_was_done_for_a_host_moves_no_sample():
+    governed = Governed(1000, 10)
+    for _ in range(20):
+        governed.governor.charge_host(15_000)
+        governed.take_sample(5_000, 15_000, 1000)
+    assert governed.governor.interval_ms == 1000
+    assert governed.sample.overhead_permille == 20  # it is told as it is
 
 
 def test_it_allocates_nothing():
-    governor = Governed(10)
-    governor.want(100)
+    governed = Governed(100, 10)
     with no_heap():
         for _ in range(4):
-            governor.sampled(8_000_000, 16_000_000, 20)
-        governor.sampled(100, 1, 600_000)
+            governed.take_sample(8_000_000, 8_000_000, 20, 70_000)
+            governed.governor.charge_host(1_000_000)
+            governed.governor.refill_host(600_000)
+            governed.governor.host_wait_ms()
+        governed.take_sample(100, 1, 600_000)
 
 
-def test_wrong_budgets_are_refused():
+def test_nonsense_is_refused():
     for wrong in (0, -1, 1001):
-        raises(ValueError, Governed, wrong)
-    for wrong in (None, "10", 1.5, True):
-        raises(TypeError, Governed, wrong)
+        raises(ValueError, Governor, 1000, wrong)
+    for wrong in ("10", 1.5, True):
+        raises(TypeError, Governor, 1000, wrong)
+    for wrong in (0, 19, 600_001):
+        raises(ValueError, Governor, wrong, 10)
+    for wrong in (None, "1000", 1.5, True):
+        raises(TypeError, Governor, wrong, 10)
