@@ -3,9 +3,10 @@
 listen → enforce → sample → send. Nothing that a host sends changes whether the middle two are done.
 """
 
-from micropython import const, heap_lock, heap_unlock
+from micropython import const
 
 from warden.clock import Clock
+from warden.gate import Gate
 from warden.governor import Governor
 from warden.history import History
 from warden.sample import Sample
@@ -14,24 +15,18 @@ from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import install_network
 from warden.sensors.storage import Storage
-from warden.sensors.threads import install_threads, new_lock
+from warden.sensors.threads import install_threads
 from warden.host_session import HostSession
-from warden.turn_heap import heap_unlocked
 from warden.uplink import Uplink
 
 _BUSY_MS = const(10)  # until a poll is tried again that another thread is at
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
-_LATE_SAMPLE_MS = const(1000)  # later than two intervals and so much, and an event says so
 _IDLE_POLLS = const(16)  # that calibrate what one costs
 _MAX_IDLE_US = const(2000)  # and these: so that nothing exceeds 30 bits
 _MAX_IDLE_POLLS = const(500_000)
 _STUCK_MS = const(5000)  # no poll takes that long
-
-
-def _nothing():
-    """Release nothing."""
 
 
 class Agent:
@@ -61,10 +56,8 @@ class Agent:
         self.capabilities = Capabilities(self)
         self.faults = 0  # exceptions inside the agent itself
         self.due_s = self.due_ms = 0  # when the next sample is
-        self.polling = new_lock()
-        self.releases = (_nothing, self.polling.release)  # by whether it was taken
-        self.poller = None  # the thread that polls, and
-        self.poll_began = 0  # since when, in ticks
+        self.gate = Gate(self.turn)
+        self.poller = None  # the thread whose turn it is, or was
         self.polled = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
         self.listen_ms = 0  # and the link is not read: a host has had its share
@@ -79,7 +72,7 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        self.run(self.polled)  # so that there are figures from the first moment; it may allocate
+        self.run()  # so that there are figures from the first moment
         # Polls that find nothing to do do not time themselves.
         began = board.ticks_us()
         for _ in range(_IDLE_POLLS):
@@ -96,8 +89,8 @@ class Agent:
             self.link.close()
 
     # A call whose variables, and what is on its stack, are more than eleven words takes a block of
-    # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK), unless that is locked: poll() is not
-    # larger, and locks it for all the others.
+    # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK; 3 for each `try`, 4 for each `for`):
+    # none is that runs with each sample. tests/test_frames.py holds it.
 
     def poll(self):
         """Do what is due; return the milliseconds until there is more.
@@ -111,142 +104,130 @@ class Agent:
             if passed < self.listen_ms or self.link is None or not self.link.readable():
                 self.idle_polls += 1
                 return self.rest_ms - passed
-        heap_lock()
-        try:
-            passed = self.turn(now)
-        finally:
-            heap_unlock()
+        if not self.gate.enter():
+            self.leave_stuck_turn()
+            return _BUSY_MS
         if self.policy is not None:
             self.deliver()
-        return passed
+        return self.rest_ms
 
     def deliver(self):
         """Let the application's own code hear of what happened."""
         try:
-            self.policy.deliver()
+            self.policy.gate.enter()
         except Exception:
             self.faults += 1
 
-    def turn(self, now):
-        """Take a turn, if no other thread is at it; return the ms until the next one.
+    def leave_stuck_turn(self):
+        """Open the gate if Ctrl-C left it shut in this thread: no turn takes that long."""
+        if self.poller == self.threads.ident():
+            if self.ticks_diff(self.ticks_ms(), self.polled) > _STUCK_MS:
+                self.poller = None
+                self.gate.releases[1]()
 
-        now: in ticks; with the heap locked.
-        """
+    def turn(self):
+        """Listen, enforce, sample, send; what fails is counted, and tried again a second later."""
         began = self.ticks_us()
-        left = _AFTER_FAULT_MS
-        taken = self.polling.acquire(0)
+        self.poller = self.threads.ident()
         try:
-            if not taken:
-                # Has another thread got it, or did Ctrl-C leave it locked in this one?
-                if (
-                    self.poller != self.threads.ident()
-                    or heap_unlocked.is_open
-                    or self.ticks_diff(now, self.poll_began) < _STUCK_MS
-                ):
-                    return _BUSY_MS
-                taken = True
-            heap_unlocked.in_turn = True
-            self.poller = self.threads.ident()
-            self.poll_began = now
-            left = self.run(now)
+            self.run()
         except Exception:
             self.faults += 1
-        finally:  # no jump comes before the release: at one, Ctrl-C may come
-            heap_unlocked.in_turn &= not taken
-            self.releases[taken]()
-        self.rest_ms = left
+            self.rest_ms = _AFTER_FAULT_MS
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
-        return left
 
-    def run(self, now):
-        """Listen, enforce, sample, send; return the ms until there is more.
-
-        now: in ticks; with the lock of turns held.
-        """
-        clock = self.clock
-        governor = self.governor
-        memory = self.memory
-        session = self.session
-        clock.advance()
-        clock.wake = False
-        governor.refill_host(self.ticks_diff(now, self.polled))
+    def run(self):
+        """Do so; `rest_ms` is then until there is more."""
+        now = self.ticks_ms()
+        self.governor.refill_host(self.ticks_diff(now, self.polled))
         self.polled = now
-        self.rest_ms = 0  # should this fail
+        self.rest_ms = 0  # should Ctrl-C come
+        self.clock.wake = False
+        self.clock.advance()
         left = _MAX_WAIT_MS
-        began = self.ticks_us()
-        if session is not None:
-            if governor.host_us > 0:
-                session.process_input()
-                governor.charge_host(self.ticks_diff(self.ticks_us(), began))
-            self.listen_ms = governor.host_wait_ms()
+        if self.session is not None:
+            self.listen()
             left = self.listen_ms or left
         if self.policy is not None:
-            if self.policy.is_due():
-                with heap_unlocked:
-                    self.policy.run_due()
-            left = min(left, max(0, clock.left_ms(clock.next_s, clock.next_ms)))
-        began = self.ticks_us()
+            left = min(left, self.policy.run_due())
+        now = self.ticks_us()
         sampled = False
-        if governor.interval_ms:
-            until = clock.left_ms(self.due_s, self.due_ms)
-            if until <= 0:
-                if memory.scan():
-                    sampled = True
-                    until = self.take_sample(-until)
-                else:
-                    until = _SLICE_PAUSE_MS
-            left = min(left, until)
-        if session is not None:
-            # Rows wait for a turn without a sample, and while a host has had its share.
-            until = session.pump(not sampled and governor.host_us > 0)
-            if until is not None:
-                left = min(left, max(until, governor.host_wait_ms()))
-        took = self.ticks_diff(self.ticks_us(), began)
+        if self.governor.interval_ms:
+            if self.until_sample_ms() <= 0 and self.memory.scan():
+                self.take_sample()
+                sampled = True
+            left = min(left, max(_SLICE_PAUSE_MS, self.until_sample_ms()))
+        if self.session is not None:
+            left = min(left, self.send(sampled))
+        now = self.ticks_diff(self.ticks_us(), now)
         if sampled:
             # Collections and scans of the storage have budgets of their own.
-            governor.sample_us += took - memory.spent_us - self.storage.spent_us
-            memory.spent_us = 0
+            self.governor.sample_us += now - self.memory.spent_us - self.storage.spent_us
+            self.memory.spent_us = 0
         else:
-            governor.charge_host(took)
-        return left
+            self.governor.charge_host(now)
+        self.rest_ms = left
 
-    def take_sample(self, late_ms):
-        """Read every sensor, file the figures, evaluate them, have them sent.
-
-        late_ms: for how long it has been due. Return the ms until the next one is.
-        """
-        clock = self.clock
-        sample = self.sample
+    def listen(self):
+        """Read the link, unless a host has had its share of the core."""
         governor = self.governor
-        session = self.session
+        if governor.host_us > 0:
+            began = self.ticks_us()
+            self.session.process_input()
+            governor.charge_host(self.ticks_diff(self.ticks_us(), began))
+        self.listen_ms = governor.host_wait_ms()
+
+    def send(self, sampled):
+        """Send what is due; return the ms until there is more.
+
+        Rows wait for a turn without a sample, and while a host has had its share of the core.
+        """
+        governor = self.governor
+        left = self.session.pump(not sampled and governor.host_us > 0)
+        return _MAX_WAIT_MS if left is None else max(left, governor.host_wait_ms())
+
+    def until_sample_ms(self):
+        """Return the milliseconds until the next sample is due."""
+        return self.clock.left_ms(self.due_s, self.due_ms)
+
+    def take_sample(self):
+        """Read every sensor, file the figures, evaluate them, have them sent."""
+        sample = self.sample
+        clock = self.clock
+        late_ms = -self.until_sample_ms()
         sample.period_ms = -clock.left_ms(sample.uptime_s, sample.uptime_ms)
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
-        interval_ms = governor.interval_ms
-        governor.spent_us += min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
+        clock = min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
+        self.governor.spent_us += clock
         self.idle_polls = 0
-        governor.read(sample, None if session is None else self.uplink.sent)
+        self.governor.read(sample, None if self.session is None else self.uplink.sent)
+        changed = self.read_sensors(sample)
+        self.history.add(sample)
+        if self.policy is not None:
+            self.policy.evaluate(sample.period_ms, late_ms)
+        if self.session is not None:
+            self.session.on_sample(changed)
+        self.schedule_sample(late_ms)
+
+    def read_sensors(self, sample):
+        """Have every sensor fill its fields; return whether others may be known now."""
         changed = False
         for sensor in self.sensors:
             if sensor.read(sample):
                 changed = True
-        self.history.add(sample)
-        if self.policy is not None:
-            self.policy.evaluate(sample.period_ms)
-            if late_ms > interval_ms + _LATE_SAMPLE_MS:
-                self.policy.events.post("agent", None, "late", late_ms)
-        if session is not None:
-            session.on_sample(changed)
-        # The next one is due an interval after this one was; those that are past are left out.
-        wait_ms = governor.interval_ms
+        return changed
+
+    def schedule_sample(self, late_ms):
+        """Have the next one an interval after this one was due; those that are past are left out."""
+        wait_ms = self.governor.interval_ms
         if self.policy is not None and self.policy.pressure.level:
-            wait_ms = min(wait_ms, governor.wanted_ms)  # to look in time matters more than a budget
-        wait_ms -= late_ms % wait_ms
-        ms = clock.ms + wait_ms
-        self.due_s = clock.s + ms // 1000
-        self.due_ms = ms % 1000
-        return wait_ms
+            # To look in time matters more than a budget.
+            wait_ms = min(wait_ms, self.governor.wanted_ms)
+        wait_ms += self.clock.ms - late_ms % wait_ms
+        self.due_s = self.clock.s + wait_ms // 1000
+        self.due_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return the former.

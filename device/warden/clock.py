@@ -7,7 +7,7 @@ milliseconds of the running one.
 
 from micropython import const
 
-from warden.sensors.threads import new_lock
+from warden.gate import Gate
 
 _NEXT_S = const(60)  # deadlines are looked at this often in any case
 _MAX_S = const(536_000)  # six days: 2**29 ms
@@ -28,25 +28,24 @@ class Clock:
         self.next_s = 0  # the next deadline
         self.next_ms = 0
         self.wake = True
-        self._ticks_ms = board.ticks_ms
-        self._ticks_diff = board.ticks_diff
-        self._last = board.ticks_ms()
-        self._advancing = new_lock(False)
+        self.ticks_ms = board.ticks_ms
+        self.ticks_diff = board.ticks_diff
+        self.last = board.ticks_ms()
+        self.gate = Gate(self.read_ticks)
 
     def advance(self):
         """Bring s and ms up to now; a thread that comes while another does it goes on."""
-        if not self._advancing.acquire(0):
-            return
-        try:
-            now = self._ticks_ms()
-            ms = self.ms + self._ticks_diff(now, self._last)
-            self._last = now
-            if ms >= 1000:
-                self.s += ms // 1000
-                ms %= 1000
-            self.ms = ms
-        finally:
-            self._advancing.release()
+        self.gate.enter()
+
+    def read_ticks(self):
+        """Do so."""
+        now = self.ticks_ms()
+        ms = self.ms + self.ticks_diff(now, self.last)
+        self.last = now
+        if ms >= 1000:
+            self.s += ms // 1000
+            ms %= 1000
+        self.ms = ms
 
     def left_ms(self, s, ms):
         """Return the milliseconds from now until (s, ms), negative if that is past.
@@ -71,7 +70,3 @@ class Clock:
         """Forget the next deadline: the caller now tells all of them to `sooner()`."""
         self.next_s = self.s + _NEXT_S
         self.next_ms = 0
-
-    def is_due(self):
-        """Tell whether the next deadline has come."""
-        return self.left_ms(self.next_s, self.next_ms) <= 0

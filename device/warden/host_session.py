@@ -10,7 +10,6 @@ from micropython import const
 from warden.errors import Denied
 from warden.sensors.threads import import_lock
 from warden.tables import CHANGED, SUBSCRIBED, HelloTable, SampleTable, StorageTable
-from warden.turn_heap import heap_unlocked
 from warden_schema.codec import Malformed, Reader, cut
 from warden_schema.frame import Deframer
 
@@ -91,8 +90,7 @@ class HostSession:
         """Read what has arrived, as much as a turn may, and act on it; return the bytes read."""
         chunk = self.chunk
         deframer = self.deframer
-        with heap_unlocked:  # what a link does is its own
-            end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
+        end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = deframer.feed(chunk, at, end)
@@ -120,8 +118,7 @@ class HostSession:
                 self.refused_id = host_id
             else:
                 self.events_from = reader.integer() if items > 4 else None
-                with heap_unlocked:
-                    self._subscribe(host_id)
+                self._subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -129,8 +126,7 @@ class HostSession:
         elif kind == _UNSUBSCRIBE:
             self._part("gone")
         elif kind == _REQUEST:
-            with heap_unlocked:
-                self._on_request(reader)
+            self._on_request(reader)
         else:
             seq = reader.integer()
             self._heard()
@@ -260,8 +256,7 @@ class HostSession:
         if left <= 0:
             self._part("lost")
             if hasattr(self.link, "drop"):
-                with heap_unlocked:
-                    self.link.drop()  # else one that lost its power would keep the next host out
+                self.link.drop()  # else one that lost its power would keep the next host out
             return None
         done = (
             uplink.ready()
@@ -269,8 +264,7 @@ class HostSession:
             and self._send_row(self.sample_table, 0)
         )
         if done and rows:
-            with heap_unlocked:
-                done = self._send_rows()
+            done = self._send_rows()
         if done and self.synced_due and self._find_table(SUBSCRIBED) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
@@ -288,17 +282,15 @@ class HostSession:
         """Send these if they are due; return False where the link did not take one."""
         uplink = self.uplink
         if self.tables[0].dirty[0]:  # nothing counts before a HELLO
-            with heap_unlocked:
-                if not self._send_row(self.tables[0], 0):
-                    return False
+            if not self._send_row(self.tables[0], 0):
+                return False
         for reply in self.replies:
             if reply is not None and reply.due:
                 reply.due = False  # first: one that cannot be encoded must not be in the way
                 uplink.begin(_REPLY, 3)
                 uplink.put(reply.request_id)
                 uplink.put(reply.code)
-                with heap_unlocked:
-                    uplink.put(reply.value)
+                uplink.put(reply.value)
                 if not uplink.send():
                     reply.due = True
                     return False

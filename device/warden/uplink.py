@@ -8,7 +8,6 @@ from array import array
 
 from micropython import const
 
-from warden.turn_heap import heap_unlocked
 from warden_schema.codec import put
 from warden_schema.frame import encode
 
@@ -38,8 +37,7 @@ class Uplink:
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
         if self._written < self._length:
-            with heap_unlocked:  # what a link does is its own
-                self._written += self.link.write(self._wire, self._written, self._length)
+            self._written += self.link.write(self._wire, self._written, self._length)
         return self._written >= self._length
 
     def begin(self, kind, fields):
@@ -69,8 +67,7 @@ class Uplink:
                 return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        with heap_unlocked:
-            written = self.link.write(self._wire, 0, length)
+        written = self.link.write(self._wire, 0, length)
         if not written:
             self.seq = seq
             return False

@@ -32,7 +32,6 @@ class Events(Table):
         self.ms = array("h", [0] * _MAX_EVENTS)
         self.callbacks = []
         self.posting = new_lock()
-        self.delivering = new_lock(False)
         self.next = 0  # to be sent
 
     def post(self, kind, subject=None, detail=None, value=None):
@@ -79,21 +78,16 @@ class Events(Table):
         What a callback makes happen is delivered after it has returned; what happened before the
         first callback was set is remembered for it.
         """
-        if not self.callbacks or self.delivered == self.seq or not self.delivering.acquire(0):
-            return
-        try:
-            while self.delivered < self.seq:
-                event = self.event(self.delivered)
-                self.delivered = event[0] + 1
-                for kind, function in self.callbacks:
-                    if kind is None or kind == event[1]:
-                        try:
-                            function(event)
-                        except Exception as error:
-                            if event[1] != "callback_failed":  # these would never end
-                                self.post("callback_failed", event[0], type(error).__name__)
-        finally:
-            self.delivering.release()
+        while self.callbacks and self.delivered < self.seq:
+            event = self.event(self.delivered)
+            self.delivered = event[0] + 1
+            for kind, function in self.callbacks:
+                if kind is None or kind == event[1]:
+                    try:
+                        function(event)
+                    except Exception as error:
+                        if event[1] != "callback_failed":  # these would never end
+                            self.post("callback_failed", event[0], type(error).__name__)
 
     # --- to a host ------------------------------------------------------------------------------
 

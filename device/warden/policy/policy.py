@@ -4,6 +4,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import renew_spare_denied
+from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
 from warden.policy.memory_profile import MemoryProfile
@@ -19,6 +20,7 @@ _ROWS = const(12)
 _MAX_DETAIL = const(32)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
+_LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it; the action is PROTECT.
@@ -72,13 +74,14 @@ class UsedRows(Table):
 
 
 class Policy:
-    """The tables and the rules; evaluate(), run_due() and deliver() are called by the agent."""
+    """The tables and the rules; the agent calls run_due(), evaluate(), and gate.enter() to deliver."""
 
     def __init__(self, agent, limits):
         board = agent.board
         self.agent = agent
         self.clock = clock = agent.clock
         self.memory = agent.memory
+        self.gate = Gate(self.deliver)
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
         self.limits = Limits()
         self.limits.set(limits)
@@ -111,38 +114,36 @@ class Policy:
 
     # --- by the agent ---------------------------------------------------------------------------
 
-    def is_due(self):
-        """Tell whether run_due() has something to do."""
-        clock = self.clock
-        if clock.left_ms(clock.next_s, clock.next_ms) <= 0:
-            return True
-        operations = self.operations
-        waits = operations.waiting and operations.leases_ended != self.leases.ended
-        return waits or operations.to_cancel
-
     def run_due(self):
-        """End what is over its time."""
-        leases = self.leases
+        """End what is over its time; return the milliseconds until something else is."""
+        clock = self.clock
         operations = self.operations
-        sessions = self.sessions
-        leases.run_due()
-        operations.run_due()
-        sessions.run_due()
-        with self.lock:
-            self.clock.begin_round()
-            leases.schedule()
-            operations.schedule()
-            sessions.schedule()
+        if (
+            clock.left_ms(clock.next_s, clock.next_ms) <= 0
+            or operations.to_cancel
+            or (operations.waiting and operations.leases_ended != self.leases.ended)
+        ):
+            self.leases.run_due()
+            operations.run_due()
+            self.sessions.run_due()
+            with self.lock:
+                clock.begin_round()
+                self.leases.schedule()
+                operations.schedule()
+                self.sessions.schedule()
+        return max(0, clock.left_ms(clock.next_s, clock.next_ms))
 
-    def evaluate(self, period_ms):
-        """Judge a new sample; allocates nothing."""
+    def evaluate(self, period_ms, late_ms):
+        """Judge a new sample, which was late by so much; allocates nothing."""
+        if late_ms > self.agent.governor.interval_ms + _LATE_MS:
+            self.events.post("agent", None, "late", late_ms)
         self.profile.sampled(self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 
     def deliver(self):
-        """Do what may run the application's code, or needs memory: outside all locks."""
+        """Do what may run the application's code, or needs memory; in the gate, outside all locks."""
         if self.pressure.due:
             self.pressure.act()
         self.events.deliver()

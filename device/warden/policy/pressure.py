@@ -11,7 +11,6 @@ from micropython import const
 from warden.errors import deny
 from warden.policy.operations import PREEMPTED
 from warden.policy.thresholds import METRICS
-from warden.sensors.threads import new_lock
 
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
@@ -34,7 +33,6 @@ class Pressure:
         self.policy = policy
         self.level = 0
         self.due = False
-        self.acting = new_lock(False)
         self.functions = [None] * _MAX_TRIMS
         self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
         self.worst = None  # the threshold that sets the level
@@ -103,28 +101,23 @@ class Pressure:
         return False
 
     def act(self):
-        """Do what is due, in one thread at a time; with no lock held."""
-        if not self.acting.acquire(0):
+        """Do what is due; with no lock held."""
+        self.due = False
+        worst = self.worst
+        if worst is None:
             return
-        try:
-            self.due = False
-            worst = self.worst
-            if worst is None:
-                return
-            if self.reset_step > 1:
-                board = self.policy.agent.board
-                try:
-                    board.leave_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
-                except (OSError, MemoryError):  # a full disk, or no memory for the words
-                    pass
-                board.reset()
-            if worst.level == _AT_CRITICAL:
-                self.end_low()
-            if self.trim_due:
-                self.trim_due = False
-                self.relieve(worst.metric)
-        finally:
-            self.acting.release()
+        if self.reset_step > 1:
+            board = self.policy.agent.board
+            try:
+                board.leave_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
+            except (OSError, MemoryError):  # a full disk, or no memory for the words
+                pass
+            board.reset()
+        if worst.level == _AT_CRITICAL:
+            self.end_low()
+        if self.trim_due:
+            self.trim_due = False
+            self.relieve(worst.metric)
 
     def end_low(self):
         """End what is LOW, leases only if their holders agreed."""

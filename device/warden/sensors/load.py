@@ -15,7 +15,6 @@ import sys
 
 from micropython import const
 
-from warden.turn_heap import heap_unlocked
 
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
@@ -55,8 +54,7 @@ class Load:
         core = sys.modules.get("asyncio.core")
         if core is None:
             return False
-        with heap_unlocked:
-            self._attach(core)
+        self._attach(core)
         return True
 
     def _attach(self, core):

@@ -9,7 +9,6 @@ import sys
 from micropython import const
 
 from warden.sensors.threads import StandIn
-from warden.turn_heap import heap_unlocked
 
 _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
 
@@ -64,8 +63,7 @@ class Network:
         self._due_s = sample.uptime_s + _WLAN_PERIOD_S
         if self.wlan is not None:
             self.connected = self.rssi_dbm = None
-            with heap_unlocked:  # what a port's driver does is its own
-                self._read_wlan(self.wlan)
+            self._read_wlan(self.wlan)
         sample.connected = self.connected
         sample.rssi_dbm = self.rssi_dbm
         return True

@@ -2,7 +2,6 @@
 
 from micropython import const
 
-from warden.turn_heap import heap_unlocked
 
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
@@ -48,8 +47,7 @@ class Storage:
         if self._clock.s >= self.due_s:
             self.due_s = self._clock.s + _SCAN_PERIOD_S
             try:
-                with heap_unlocked:
-                    self._scan()
+                self._scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
         sample.storage_used = self.used

@@ -1,0 +1,27 @@
+"""Lets one thread at a time do something; another that comes meanwhile goes on without it."""
+
+from warden.sensors.threads import new_lock
+
+
+def _nothing():
+    """Release nothing."""
+
+
+class Gate:
+    """`enter()` calls a function unless another thread is in it."""
+
+    def __init__(self, function):
+        lock = new_lock(False)
+        self.function = function
+        self.acquire = lock.acquire
+        self.releases = (_nothing, lock.release)  # by whether it was taken
+
+    def enter(self):
+        """Call the function; return False, with nothing called, if it is being called already."""
+        taken = self.acquire(0)
+        try:
+            if taken:
+                self.function()
+        finally:  # no jump comes before the release: at one, Ctrl-C may come
+            self.releases[taken]()
+        return taken
