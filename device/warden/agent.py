@@ -73,6 +73,8 @@ class Agent:
 
             self.policy = Policy(self, limits)
         self.run()  # so that there are figures from the first moment
+        self.poll()  # what that marked to be sent
+        self.idle_polls = 0
         # Polls that find nothing to do do not time themselves.
         began = board.ticks_us()
         for _ in range(_IDLE_POLLS):
@@ -134,6 +136,9 @@ class Agent:
         except Exception:
             self.faults += 1
             self.rest_ms = _AFTER_FAULT_MS
+            if self.policy is not None:  # what has to end by then keeps its time
+                left = self.clock.left_ms(self.clock.next_s, self.clock.next_ms)
+                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
 
     def run(self):

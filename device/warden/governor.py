@@ -7,8 +7,10 @@ as microseconds a millisecond.
 
 from micropython import const
 
-MIN_INTERVAL_MS = 20
-MAX_INTERVAL_MS = 600_000
+from warden.checks import check_int
+
+_MIN_INTERVAL_MS = const(20)
+_MAX_INTERVAL_MS = const(600_000)
 _MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
 _HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
@@ -26,10 +28,10 @@ class Governor:
         self.spent_us = 0  # by the agent since the last sample, all of it
         self.sample_us = 0  # of that, for the sample
         self.host_us = 0
-        self._host_spent_us = 0
-        self._sample_mean_us = 0
-        self._other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
-        self._sent = 0  # by the link, modulo 2**16
+        self.host_spent_us = 0
+        self.sample_mean_us = 0
+        self.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
+        self.sent = 0  # by the link, modulo 2**16
         self.set(interval_ms, budget_permille)
         self.host_us = budget_permille * _HOST_BURST_MS
 
@@ -40,13 +42,8 @@ class Governor:
         """
         if budget_permille is None:
             budget_permille = self.budget_permille
-        for value in (interval_ms, budget_permille):
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError("interval_ms and budget_permille are integers")
-        if not MIN_INTERVAL_MS <= interval_ms <= MAX_INTERVAL_MS:
-            raise ValueError("interval_ms must be 20 to 600000")
-        if not 1 <= budget_permille <= 1000:
-            raise ValueError("budget_permille must be 1 to 1000")
+        check_int("interval_ms", interval_ms, _MIN_INTERVAL_MS, _MAX_INTERVAL_MS)
+        check_int("budget_permille", budget_permille, 1, 1000)
         self.budget_permille = budget_permille
         self.wanted_ms = self.interval_ms = interval_ms
 
@@ -63,7 +60,7 @@ class Governor:
     def charge_host(self, us):
         """Note what was done for a host."""
         self.host_us -= us
-        self._host_spent_us += us
+        self.host_spent_us += us
 
     def host_wait_ms(self):
         """Return the milliseconds until a host may have something done again."""
@@ -75,22 +72,18 @@ class Governor:
         sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
         """
         period_ms = sample.period_ms
-        spent_us = min(self.spent_us, _MAX_COST_US)
-        sample_us = min(self.sample_us, _MAX_COST_US)
-        host_us = self._host_spent_us
-        self.spent_us = self.sample_us = self._host_spent_us = 0
         sample.link_bytes_per_s = None
         if period_ms > 0:
-            sample.overhead_permille = min(1000, (spent_us + (period_ms >> 1)) // period_ms)
+            us = min(self.spent_us, _MAX_COST_US)
+            sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
+            us = max(0, us - self.sample_us - self.host_spent_us)
+            self.other_mean = _smooth(self.other_mean, (us << 6) // period_ms)
             if sent is not None and period_ms < _MAX_PERIOD_MS:
-                sample.link_bytes_per_s = (sent - self._sent & 0xFFFF) * 1000 // period_ms
-            other = max(0, spent_us - sample_us - host_us)
-            self._other_mean = _smooth(self._other_mean, (other << 6) // period_ms)
-        self._sent = 0 if sent is None else sent
+                sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
+        self.sent = sent or 0
         if self.interval_ms:
-            if sample_us:
-                self._sample_mean_us = _smooth(self._sample_mean_us or sample_us, sample_us)
             self._stretch()
+        self.spent_us = self.sample_us = self.host_spent_us = 0
         sample.interval_ms = self.interval_ms
         sample.wanted_interval_ms = self.wanted_ms
         sample.budget_permille = self.budget_permille
@@ -101,9 +94,12 @@ class Governor:
         A quarter of the budget is a host's and what cannot be timed; of the rest samples get what
         the agent's other work leaves, a third at least: that work is not less with fewer samples.
         """
+        if self.sample_us:
+            us = min(self.sample_us, _MAX_COST_US)
+            self.sample_mean_us = _smooth(self.sample_mean_us or us, us)
         left = self.budget_permille * 48  # three quarters, in 64ths of a permille
-        left = max(left // 3, left - self._other_mean)
-        needed = (self._sample_mean_us << 6) // left + 1
+        left = max(left // 3, left - self.other_mean)
+        needed = (self.sample_mean_us << 6) // left + 1
         interval = self.interval_ms
         if needed > interval or needed < interval - (interval >> 2):
             interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)

@@ -71,6 +71,8 @@ class HostSession:
         self.storage_table = StorageTable(clock, agent.storage)
         self.tables = [HelloTable(clock, self), self.storage_table]
         self.next_table = 0
+        self.sending = None  # the table of which a row is being sent, and
+        self.sending_row = 0  # which one
         self.chunk = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
@@ -87,23 +89,21 @@ class HostSession:
     # --- from the host --------------------------------------------------------------------------
 
     def process_input(self):
-        """Read what has arrived, as much as a turn may, and act on it; return the bytes read."""
-        chunk = self.chunk
-        deframer = self.deframer
-        end = min(self.link.read(chunk), _MAX_INPUT)  # more: a link that lies
+        """Read what has arrived, as much as a turn may, and act on it."""
+        end = min(self.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
-            at = deframer.feed(chunk, at, end)
-            if deframer.length:
-                try:
-                    self.reader.begin(0, deframer.length)
-                    self._on_message(self.reader)
-                # TypeError: None where a number belongs; with the heap locked, Malformed cannot be
-                # made, and MemoryError stands for it.
-                except (Malformed, TypeError, MemoryError):
-                    self.malformed += 1
-        self.sample.bad_frames = deframer.bad + self.malformed
-        return end
+            at = self.deframer.feed(self.chunk, at, end)
+            if self.deframer.length:
+                self._on_payload()
+        self.sample.bad_frames = self.deframer.bad + self.malformed
+
+    def _on_payload(self):
+        try:
+            self.reader.begin(0, self.deframer.length)
+            self._on_message(self.reader)
+        except (Malformed, TypeError):  # TypeError: None where a number belongs
+            self.malformed += 1
 
     def _on_message(self, reader):
         items = reader.array()
@@ -251,6 +251,9 @@ class HostSession:
                 self.refused_id = 0
         if not self.host_id:
             return _FULL_MS if self.refused_id else None
+        if self.sending is not None:  # there was no memory for it, or Ctrl-C came
+            self.sending.dirty[self.sending_row] = SUBSCRIBED[0]
+            self.sending = None
         clock = self.clock
         left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1
         if left <= 0:
@@ -328,17 +331,15 @@ class HostSession:
     def _send_row(self, table, row):
         """Send a row if it is due; return False where the link did not take it."""
         flag = table.dirty[row]
-        if not flag:
-            return True
-        table.dirty[row] = 0  # before it is read
-        sent = False
-        try:
-            if not table.encode(row, self.uplink):
-                sent = True
-            elif self.uplink.send():
-                sent = True
+        if flag:
+            self.sending = table
+            self.sending_row = row
+            table.dirty[row] = 0  # before it is read
+            if table.encode(row, self.uplink):
+                if not self.uplink.send():
+                    table.dirty[row] = flag
+                    self.sending = None
+                    return False
                 table.on_sent(row)
-        finally:  # there was no memory for it, or Ctrl-C came
-            if not sent:
-                table.dirty[row] = flag
-        return sent
+            self.sending = None
+        return True

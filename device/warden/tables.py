@@ -8,7 +8,7 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 from micropython import const
 
 from warden.sample import FIELDS
-from warden_schema.codec import cut, put, put_int
+from warden_schema.codec import cut, put_array
 
 CHANGED = b"\x01"  # a row's flag: it has changed, or
 SUBSCRIBED = b"\x02"  # a host has subscribed, and waits for it: SYNCED follows when none has this
@@ -153,7 +153,8 @@ class SampleTable(Table):
         self.sample = sample
         self.last = [None] * len(FIELDS)  # as the host has them
         self.now = [None] * len(FIELDS)  # as the frame encoded last has them
-        self.changes = [0] * _DELTA_BITS
+        self.mask = self.count = 0
+        self.changes = [0] * _DELTA_BITS  # by their bits in the mask
         self.deltas_left = 0  # until the next SAMPLE
         self.last_seq = 0  # of the frame that the host has them from
         self.seq = 0  # of the one encoded last
@@ -171,68 +172,54 @@ class SampleTable(Table):
         super().mark_dirty(0)
 
     def encode(self, row, uplink):
-        """Put the message into the uplink; allocates nothing."""
+        """Put the message into the uplink."""
         self.seq = uplink.seq
-        mask = self._compare()
-        if mask is not None:
-            self._encode_delta(uplink, mask)
-        else:
+        self.compare()
+        if self.count > _MAX_CHANGES or not self.deltas_left:
             self.deltas_left = _FULL_EVERY
             uplink.begin(_SAMPLE, 1)
-            payload = uplink.payload
-            at = uplink.at
-            payload[at] = 0xDC  # an array of so many
-            payload[at + 1] = 0
-            payload[at + 2] = len(FIELDS)
-            at += 3
+            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
             for value in self.now:
-                at = put(payload, at, value)
-            uplink.at = at
+                uplink.put(value)
+        else:
+            self.encode_delta(uplink)
         return True
 
-    def _compare(self):
-        """Read the sample; return the mask of what changed, None where it must be sent whole."""
-        sample = self.sample
-        now = self.now
-        last = self.last
-        mask = count = place = 0
-        whole = not self.deltas_left
-        for name in FIELDS:
-            value = getattr(sample, name)
-            now[place] = value
-            old = last[place]
-            if value != old and not whole:
-                bit = _BITS[place]
-                if bit == _WHOLE or value is None or old is None:
-                    whole = True
-                elif bit != _NOT_COMPARED:
-                    change = value - old
-                    self.changes[bit] = change
-                    mask |= 1 << bit
-                    count += 1
-                    if count > _MAX_CHANGES or not -_MAX_CHANGE < change < _MAX_CHANGE:
-                        whole = True
-            place += 1
-        if whole or not 0 <= now[0] - last[0] < _MAX_PERIOD_S:
-            return None
-        return mask
+    def compare(self):
+        """Read the sample; `mask` and `changes` are then what has changed, `count` how much."""
+        self.mask = self.count = 0
+        for place in range(len(FIELDS)):
+            value = getattr(self.sample, FIELDS[place])
+            self.now[place] = value
+            if value != self.last[place]:
+                self.note_change(_BITS[place], self.last[place], value)
 
-    def _encode_delta(self, uplink, mask):
+    def note_change(self, bit, old, value):
+        """Take in one change; one that a DELTA cannot express is more than it may have."""
+        if bit == _NOT_COMPARED and old is not None and 0 <= value - old < _MAX_PERIOD_S:
+            return
+        self.count += 1
+        if bit >= _NOT_COMPARED or value is None or old is None:
+            self.count = _MAX_CHANGES + 1
+        else:
+            value -= old
+            if not -_MAX_CHANGE < value < _MAX_CHANGE:
+                self.count = _MAX_CHANGES + 1
+            self.changes[bit] = value
+            self.mask |= 1 << bit
+
+    def encode_delta(self, uplink):
+        """Put what has changed into the uplink."""
         now = self.now
         last = self.last
-        passed_ms = (now[0] - last[0]) * 1000 + now[1] - last[1]
-        count = 3
+        ms = (now[0] - last[0]) * 1000 + now[1] - last[1] - now[2]
+        uplink.begin(_DELTA, 3 + self.count)
+        uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
+        uplink.put(self.mask)
+        uplink.put(ms + _BIAS)
         for bit in range(_DELTA_BITS):
-            count += mask >> bit & 1
-        uplink.begin(_DELTA, count)
-        payload = uplink.payload
-        at = put_int(payload, uplink.at, (self.seq - self.last_seq & 0xFFFF) + _BIAS)
-        at = put_int(payload, at, mask)
-        at = put_int(payload, at, passed_ms - now[2] + _BIAS)
-        for bit in range(_DELTA_BITS):
-            if mask >> bit & 1:
-                at = put_int(payload, at, self.changes[bit] + _BIAS)
-        uplink.at = at
+            if self.mask >> bit & 1:
+                uplink.put(self.changes[bit] + _BIAS)
 
     def on_sent(self, row):
         """Count from this one from now on."""

@@ -99,6 +99,7 @@ class Policy:
             LeaseHandle = None
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.stored_policy = None  # made where one is stored or a host asks for it
+        self.granted = (self.leases, self.operations, self.sessions)
         used = UsedRows(self)
         # What a host mirrors; which rows are in use goes first.
         self.tables = [used, self.leases, self.operations, self.sessions]
@@ -123,15 +124,21 @@ class Policy:
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
-            self.leases.run_due()
-            operations.run_due()
-            self.sessions.run_due()
-            with self.lock:
-                clock.begin_round()
-                self.leases.schedule()
-                operations.schedule()
-                self.sessions.schedule()
+            self.end_due()
         return max(0, clock.left_ms(clock.next_s, clock.next_ms))
+
+    def end_due(self):
+        """End what is over its time, and find what is the next."""
+        for table in self.granted:
+            table.run_due()
+        try:
+            with self.lock:
+                self.clock.begin_round()
+                for table in self.granted:
+                    table.schedule()
+        except BaseException:  # Ctrl-C: else what was not looked at would be late by a minute
+            self.clock.next_s = 0
+            raise
 
     def evaluate(self, period_ms, late_ms):
         """Judge a new sample, which was late by so much; allocates nothing."""
