@@ -11,7 +11,7 @@ A board whose manifest has another name (esp8266: `manifest_2MiB.py`; samd: `mcu
 or a firmware that must do without the port's: write a manifest that includes what you want, and
 then `include("…/device/manifest.py", base=False)`.
 
-What is frozen are the parts that host/boardwarden/deploy/parts.py joins the source files into; it
+What is frozen are the parts that host/boardwarden/deploy/parts joins the source files into; it
 writes them to build/joined, where a traceback's file can be looked up.
 
 The loops over bytes are frozen as machine code, where the port tells mpy-cross its machine
@@ -25,9 +25,9 @@ Line numbers are not frozen, which are a twelfth of it: a traceback tells the ag
 functions. `lines=True` has them.
 """
 
-import importlib.util
 import os
 import sys
+from pathlib import Path
 
 options.defaults(base=True, viper=True, lines=False)
 
@@ -82,12 +82,13 @@ def _viper():
 
 
 def _joining():
-    """The module that joins source files: of the host's package, which need not be installed."""
-    place = os.path.abspath("../host/boardwarden/deploy/parts.py")
-    spec = importlib.util.spec_from_file_location("boardwarden_parts", place)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """What joins source files: of the host's package, which need not be installed."""
+    sys.path.insert(0, os.path.abspath("../host/boardwarden/deploy"))
+    try:
+        import parts
+    finally:
+        del sys.path[0]
+    return parts
 
 
 def _freeze():
@@ -95,11 +96,11 @@ def _freeze():
     folders = [".", "../shared_schema"]
     if any(word.startswith("PORT_DIR=") and word.endswith("/qemu") for word in sys.argv):
         folders.append("mps2")  # that board has neither a clock nor a second serial port
-    parts = joining.join(joining.read_rooms(*map(joining.Path, folders)))
+    parts = joining.join(joining.read_rooms(*map(Path, folders)))
     for part in list(parts.values()):
         if part.machine_code:  # the board has it, or the same functions in bytecode
             parts.pop(part.twin if _viper() else part.file, None)
-    joining.write(parts, joining.Path("../build/joined"))
+    joining.write(parts, Path("../build/joined"))
     files = [os.path.relpath(name, "warden") for name in sorted(parts)]
     package("warden", files=files, base_path="../build/joined", opt=0 if options.lines else 3)
 

@@ -164,7 +164,9 @@ def test_firmware_without_the_agent_does_not_depend_on_it(tool) -> None:
     for name, target in targets.items():
         files = set(cache.frozen_files(REPO, target.manifest, *target.modules))
         assert ("device/warden/agent.py" in files) is (name not in ("unix32", "qemu-bare"))
-        assert ("host/boardwarden/deploy/parts.py" in files) is ("device/manifest.py" in files)
+        assert ("host/boardwarden/deploy/parts/joining.py" in files) is (
+            "device/manifest.py" in files
+        )
 
 
 def test_targets_that_differ_in_what_is_frozen_share_their_objects(tool) -> None:

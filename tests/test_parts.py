@@ -12,6 +12,7 @@ import pytest
 
 from boardwarden.deploy import parts
 from boardwarden.deploy.compiler import rooms as real_rooms
+from boardwarden.deploy.parts import frequent
 
 REPO = Path(__file__).resolve().parent.parent
 
@@ -321,10 +322,26 @@ def test_the_agent_is_joined() -> None:
 
 def test_it_needs_nothing_of_the_package(tmp_path: Path) -> None:
     """A firmware's manifest imports it by its path, with whatever Python makes the firmware."""
-    file = REPO / "host" / "boardwarden" / "deploy" / "parts.py"
-    program = f"import runpy, sys; runpy.run_path({str(file)!r}, run_name='x'); " \
-        "print('boardwarden' in sys.modules)"  # fmt: skip
+    folder = REPO / "host" / "boardwarden" / "deploy"
+    program = (
+        f"import sys; sys.path.insert(0, {str(folder)!r}); import parts; "
+        "print(parts.part_of('warden.clock'), 'boardwarden' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True
     )
-    assert done.stdout == "False\n", done.stderr
+    assert done.stdout == "warden False\n", done.stderr
+
+
+def test_the_most_frequent_names_come_first() -> None:
+    few = "def a(b):\n    return c(b)\n"
+    assert frequent.line_for(ast.parse(few)) == ""
+    many = few + "".join(f"x.y{number}\n" for number in range(200))
+    often = many + "def a(self, b):\n    global g\n    n = g = c(z=b) + _N + b.m(b.m) + n\n" * 3
+    line = frequent.line_for(ast.parse(often))
+    first, *names = line.rstrip().split(".")
+    assert first == "__name__ or __name__"
+    assert len(names) == len(set(names)) == 118
+    assert {"a", "b", "c", "m", "g", "z", "self"} <= set(names[:8])
+    assert not {"n", "_N"} & set(names)
+    exec(line, {"__name__": "m"})

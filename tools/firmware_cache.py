@@ -26,7 +26,7 @@ _FROZEN = (
     "device/warden",
     "device/mps2",
     "shared_schema/warden_schema",
-    "host/boardwarden/deploy/parts.py",
+    "host/boardwarden/deploy/parts",
 )
 _NOT_SOURCE = (".git", "__pycache__")
 

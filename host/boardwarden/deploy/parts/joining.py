@@ -1,0 +1,134 @@
+"""Joining source files into the modules that a board gets."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checks import Checks
+from .frequent import line_for
+from .places import file_of, is_ours, is_package, part_of
+from .room import JoinError, Room, constant
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module for the board."""
+
+    module: str
+    rooms: tuple[str, ...]  # in the order in which they stand in it
+    text: str
+    machine_code: bool
+
+    @property
+    def file(self) -> str:
+        """The file's name below the board's lib, which tracebacks show, too."""
+        return file_of(self.module)
+
+    @property
+    def twin(self) -> str:
+        """The file of the same functions in bytecode, for machine code; "" for other parts."""
+        return f"{self.file[: -len('_viper.py')]}_plain.py" if self.machine_code else ""
+
+
+def join(rooms: Mapping[str, str]) -> dict[str, Part]:
+    """Return the parts that rooms make, by file; raise JoinError where a rule is broken."""
+    parsed = {name: Room(name, text) for name, text in rooms.items()}
+    checks = Checks(parsed)
+    members: dict[str, list[str]] = {}
+    for name in parsed:
+        if is_package(name, rooms):
+            checks.empty(name)
+        else:
+            members.setdefault(part_of(name), []).append(name)
+            checks.imports(name)
+    orders = {}
+    for module in sorted(members):
+        orders[module] = checks.ordered(module, members[module])
+        checks.names(module, orders[module])
+    checks.circles_of_parts()
+    if checks.problems:
+        raise JoinError("\n".join(dict.fromkeys(checks.problems)))
+    parts = {}
+    for module, order in orders.items():
+        joined = [parsed[name] for name in order]
+        machine_code = any(room.machine_code for room in joined)
+        parts[file_of(module)] = Part(module, tuple(order), _joined(joined), machine_code)
+    return parts
+
+
+def write(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
+    """Write parts' files below a folder, where they differ; return their paths by file."""
+    paths = {}
+    for name, part in parts.items():
+        paths[name] = path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != part.text:
+            path.write_text(part.text, encoding="utf-8")
+    return paths
+
+
+def _joined(rooms: Iterable[Room]) -> str:
+    """The text of a part: its rooms' one after another, without what it has already."""
+    texts = []
+    seen: set[object] = set()
+    for room in rooms:
+        text = _with_imports(room, seen)
+        texts.append(f"# --- {room.file}\n{text.strip()}\n")
+    text = re.sub(r"\n{4,}", "\n\n\n", "\n\n".join(texts))
+    return line_for(ast.parse(text)) + text
+
+
+def _with_imports(room: Room, seen: set[object]) -> str:
+    """The text of a room with its imports as they are among parts.
+
+    seen: what the rooms before it in the part have bound.
+    """
+    part = part_of(room.name)
+    lines = room.text.splitlines()
+    for line in room.imports:
+        target = part_of(line.target)
+        new = f"{line.indent}from {target} import {', '.join(line.names)}"
+        _replace(lines, line.first, line.last, [] if target == part else [new])
+    for statement in room.tree.body:
+        _drop_repeated(statement, lines, seen)
+    return "\n".join(line for line in lines if line != _GONE)
+
+
+_GONE = "\0"
+
+
+def _replace(lines: list[str], first: int, last: int, new: list[str]) -> None:
+    """Exchange lines, and keep the numbers of those that follow."""
+    lines[first - 1 : last] = [*new, *[_GONE] * (last - first + 1 - len(new))]
+
+
+def _drop_repeated(statement: ast.stmt, lines: list[str], seen: set[object]) -> None:
+    """Drop what binds names that an earlier room of the part has bound just so."""
+    first, last = statement.lineno, statement.end_lineno or statement.lineno
+    keys: dict[tuple[str | None, str, str | None], ast.alias]
+    if isinstance(statement, ast.Import):
+        keys = {(None, alias.name, alias.asname): alias for alias in statement.names}
+    elif isinstance(statement, ast.ImportFrom):
+        if lines[first - 1] == _GONE:  # of a room in this part
+            return
+        if is_ours(statement.module):
+            statement = ast.parse(lines[first - 1].strip()).body[0]  # as it is among parts
+            assert isinstance(statement, ast.ImportFrom)
+        keys = {(statement.module, alias.name, alias.asname): alias for alias in statement.names}
+    else:
+        found = constant(statement, {})
+        if found is not None or isinstance(statement, ast.Try):
+            key = found[0] if found else ast.dump(statement)
+            if key in seen:
+                _replace(lines, first, last, [])
+            seen.add(key)
+        return
+    names = [alias for key, alias in keys.items() if key not in seen]
+    seen.update(keys)
+    if len(names) < len(keys):
+        statement.names = names
+        _replace(lines, first, last, [ast.unparse(statement)] if names else [])

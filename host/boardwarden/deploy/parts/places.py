@@ -1,0 +1,74 @@
+"""Which part of the agent each source file, a room, belongs to, and where rooms are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the first
+WATCH = "warden"
+DECIDE = "warden.decide"
+# Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
+_SELDOM = {
+    "warden.requests": "warden.requests",
+    "warden.link.tcp": "warden.tcp",
+    "warden.stored_policy": "warden.stored_policy",
+    "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
+    "warden.guard": "warden.guard",
+    "warden.metered_file": "warden.metered_file",
+    "warden.counted_socket": "warden.counted_socket",
+    "warden.extras": "warden.extras",
+    "warden.trend_report": "warden.trend_report",
+    "warden_schema.trend": "warden.trend_report",
+    "warden.board_mps2": "warden.board_mps2",
+}
+_TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
+HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
+SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
+
+
+def part_of(room: str) -> str:
+    """Return the module that a room is joined into."""
+    if room.endswith(_TWINS):
+        return f"{WATCH}.{room.rpartition('.')[2]}"
+    seldom = _SELDOM.get(room)
+    if seldom:
+        return seldom
+    return DECIDE if room.startswith("warden.policy.") else WATCH
+
+
+def file_of(part: str) -> str:
+    """Return a part's file below the board's lib."""
+    return "warden/__init__.py" if part == WATCH else part.replace(".", "/") + ".py"
+
+
+def room_files(*folders: Path) -> dict[str, Path]:
+    """Return the source files of rooms below folders that hold packages, by name below them."""
+    found = {}
+    for folder in folders:
+        for package in PACKAGES:
+            for file in sorted((folder / package).rglob("*.py")):
+                name = file.relative_to(folder).as_posix()
+                if _room_of(name) not in HOSTS:
+                    found[name] = file
+    return found
+
+
+def read_rooms(*folders: Path) -> dict[str, str]:
+    """Return the text of each room below folders that hold packages, by the module that it is."""
+    files = room_files(*folders)
+    return {_room_of(name): file.read_text(encoding="utf-8") for name, file in files.items()}
+
+
+def _room_of(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def is_ours(module: str | None) -> bool:
+    """Tell whether a module that is imported is of the agent."""
+    return (module or "").split(".")[0] in PACKAGES
+
+
+def is_package(name: str, rooms: Iterable[str]) -> bool:
+    """Tell whether a room is a folder's __init__.py, which a board does not get, but `warden`'s."""
+    return name != WATCH and any(other.startswith(name + ".") for other in rooms)
