@@ -16,13 +16,15 @@ _OTHERS = 10  # of them are filled before: the file's name, and what modules beg
 
 
 def line_for(tree: ast.Module) -> str:
-    """Return the line for a module's beginning, "" where its names all have one byte."""
+    """Return the line for a module's beginning, and why; "" where its names all have one byte."""
     counts = _Counts()
     counts.visit(tree)
     if len(counts.names) < _TABLE:
         return ""
     names = [name for name, _ in counts.names.most_common(_TABLE - _OTHERS)]
-    return f"__name__ or __name__.{'.'.join(names)}\n"
+    return (
+        f"# What is used most, so that it takes one byte.\n__name__ or __name__.{'.'.join(names)}\n"
+    )
 
 
 class _Counts(ast.NodeVisitor):
