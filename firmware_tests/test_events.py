@@ -2,6 +2,7 @@
 
 from harness import no_heap, raises
 from rig import FakeLink, FakeTicks, board
+from virtual_board import Rig
 from warden.clock import Clock
 from warden.policy.events import Events
 from warden.uplink import Uplink
@@ -73,21 +74,23 @@ def test_a_callback_that_raises_is_reported_and_stops_nobody():
 
 
 def test_a_callback_that_posts_and_delivers_is_not_called_inside_itself():
-    events = _events()
+    policy = Rig(link=None).policy
+    events = policy.events
     inside = []
     deepest = []
+    before = events.seq
 
     def again(event):
         inside.append(event[0])
         deepest.append(len(inside))
-        if event[0] < 3:
+        if event[0] < before + 3:
             events.post("lease")
-            events.deliver()
+            policy.gate.enter()
         inside.pop()
 
     events.on(None, again)
     events.post("lease")
-    events.deliver()
+    policy.gate.enter()
     assert deepest == [1, 1, 1, 1]
 
 

@@ -299,6 +299,6 @@ def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
         clock.sooner(0, 0)
         raises(KeyboardInterrupt, policy.run_due)
         del policy.leases.run_due
-        assert clock.is_due()
+        assert clock.left_ms(clock.next_s, clock.next_ms) <= 0
         policy.run_due()
-        assert not clock.is_due()
+        assert clock.left_ms(clock.next_s, clock.next_ms) > 0

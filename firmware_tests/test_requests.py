@@ -47,7 +47,7 @@ class Rig:
 
     def evaluate(self):
         """Judge the sample as if a second had passed; return what the board sends then."""
-        self.policy.evaluate(1000)
+        self.policy.evaluate(1000, 0)
         return self.poll()
 
 
