@@ -12,31 +12,17 @@ from micropython import const
 from warden.sensors.storage import shift_for
 
 _METRICS = const(4)
+_LIVE = const(0)  # the one in bytes
 _SLOT = const(12)  # figures: least, mean and greatest of each metric
 _RING = const(1728)  # figures of 60 seconds, 60 minutes and 24 hours
 _NO_VALUE = const(0xFFFF)
-
-
-class Gathered:
-    """What a slot that is still open has of a metric."""
-
-    def __init__(self):
-        self.least = self.greatest = self.sum = self.count = 0
-
-    def add(self, least, mean, greatest):
-        """Add one figure, or what was gathered in a shorter slot."""
-        if not self.count or least < self.least:
-            self.least = least
-        if not self.count or greatest > self.greatest:
-            self.greatest = greatest
-        self.sum += mean
-        self.count += 1
 
 
 class Tier:
     """Slots of equal length: `slots` that are closed, from ring[begin] on, and the open one.
 
     number: of the open slot, its uptime // step_s; its place in the ring is that of the oldest.
+    least, greatest, sums and counts are what the open one has of each metric.
     """
 
     def __init__(self, step_s, slots, ring, begin, longer):
@@ -46,38 +32,44 @@ class Tier:
         self.begin = begin
         self.longer = longer  # the tier of longer slots, None for the last
         self.number = 0
-        self.open = [Gathered() for _ in range(_METRICS)]
+        self.least = [0] * _METRICS
+        self.greatest = [0] * _METRICS
+        self.sums = [0] * _METRICS
+        self.counts = [0] * _METRICS
 
-    def close(self):
-        """Put the open slot into the ring, and have the longer one gather it."""
-        at = self.begin + self.number % self.slots * _SLOT
-        for metric in range(_METRICS):
-            self._close_metric(metric, at)
-            at += 3
+    def add(self, metric, least, greatest, mean):
+        """Add one figure to the open slot, or what was gathered in a shorter one."""
+        count = self.counts[metric]
+        if not count or least < self.least[metric]:
+            self.least[metric] = least
+        if not count or greatest > self.greatest[metric]:
+            self.greatest[metric] = greatest
+        self.sums[metric] += mean
+        self.counts[metric] = count + 1
 
-    def _close_metric(self, metric, at):
-        gathered = self.open[metric]
+    def open(self, number):
+        """Close the open slot, and open the one of this number; between them none has a value."""
+        while self.number < number:
+            at = self.begin + self.number % self.slots * _SLOT
+            for metric in range(_METRICS):
+                self.close(metric, at)
+                at += 3
+            self.number = max(self.number + 1, number - self.slots)
+
+    def close(self, metric, at):
+        """Put what the open slot has of a metric into the ring, and into the longer slot."""
         ring = self.ring
-        if not gathered.count:
+        mean = self.counts[metric]
+        if not mean:
             ring[at] = ring[at + 1] = ring[at + 2] = _NO_VALUE
             return
-        mean = gathered.sum // gathered.count
-        gathered.sum = gathered.count = 0
-        ring[at] = gathered.least
+        mean = self.sums[metric] // mean
+        self.sums[metric] = self.counts[metric] = 0
+        ring[at] = self.least[metric]
         ring[at + 1] = mean
-        ring[at + 2] = gathered.greatest
+        ring[at + 2] = self.greatest[metric]
         if self.longer is not None:
-            self.longer.open[metric].add(gathered.least, mean, gathered.greatest)
-
-    def open_at(self, number):
-        """Open the slot of this number; those that were passed over have no value."""
-        passed = max(self.number + 1, number - self.slots)
-        self.number = number
-        while passed < number:
-            at = self.begin + passed % self.slots * _SLOT
-            for place in range(at, at + _SLOT):
-                self.ring[place] = _NO_VALUE
-            passed += 1
+            self.longer.add(metric, self.least[metric], self.greatest[metric], mean)
 
 
 class History:
@@ -96,27 +88,17 @@ class History:
 
     def add(self, sample):
         """File a sample, taken at an uptime never less than before; allocates nothing."""
-        seconds = self.tiers[0]
-        s = sample.uptime_s
-        if s != seconds.number:
-            self._begin_second(s)
-        live = sample.live_bytes
-        self._gather(0, None if live is None else live >> self.shift)
-        self._gather(1, sample.cpu_permille)
-        self._gather(2, sample.loop_lag_ms)
-        self._gather(3, sample.storage_used)
+        for tier in self.tiers:  # shorter slots first: the longer ones gather them
+            tier.open(sample.uptime_s // tier.step_s)
+        self.gather(_LIVE, sample.live_bytes)
+        self.gather(1, sample.cpu_permille)
+        self.gather(2, sample.loop_lag_ms)
+        self.gather(3, sample.storage_used)
 
-    def _begin_second(self, s):
-        """Close the slots that have ended, shorter ones first."""
-        for tier in self.tiers:
-            number = s // tier.step_s
-            if number == tier.number:
-                return
-            tier.close()
-            tier.open_at(number)
-
-    def _gather(self, metric, value):
+    def gather(self, metric, value):
+        """Add a figure to the open second, if it is known."""
         if value is not None:
-            if value >= _NO_VALUE:
-                value = _NO_VALUE - 1
-            self.tiers[0].open[metric].add(value, value, value)
+            if metric == _LIVE:
+                value >>= self.shift
+            value = min(value, _NO_VALUE - 1)
+            self.tiers[0].add(metric, value, value, value)
