@@ -85,7 +85,7 @@ class Board:
         self.made[2][session_id].close()
 
     def set_limits(self, max_operations, reserve_permille):
-        return self.policy.set_limits(max_operations, None, reserve_permille)
+        return self.policy.set_limits(max_operations, None, reserve_permille, None)
 
     # --- time and the link ----------------------------------------------------------------------
 
