@@ -2,7 +2,8 @@
 """Locks: whether one is held is known, also where there are no threads."""
 
 from harness import no_heap, raises
-from warden.sensors.threads import Lock, install_threads, new_lock
+from warden.sensors.lock import Lock
+from warden.sensors.threads import install_threads, new_lock
 
 
 def _kinds():

@@ -44,7 +44,6 @@ def _pair(network):
     near.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
     far = listener.accept()[0]
     listener.close()
-    network.start_counting()
     return CountedSocket(near, network), far
 
 

@@ -20,6 +20,9 @@ class CountedSocket(io.IOBase):
         self.sock = sock
         self.network = network
         self.poller = select.poll()
+        if network.sent is None:
+            network.sent = network.received = 0
+            network.due_s = 0  # the next sample says that they are known
 
     def __getattr__(self, name):
         return getattr(self.sock, name)

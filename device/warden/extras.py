@@ -81,9 +81,7 @@ def counted(sock):
     """Return `sock`, wrapped so that its bytes are counted in the status."""
     with import_lock:
         from warden.counted_socket import CountedSocket
-    network = running_agent().network
-    network.start_counting()
-    return CountedSocket(sock, network)
+    return CountedSocket(sock, running_agent().network)
 
 
 def use_wlan(wlan):

@@ -8,8 +8,10 @@ import sys
 
 try:
     import _thread
+    from _thread import allocate_lock, get_ident
 except ImportError:
     _thread = None
+    from warden.sensors.lock import allocate_lock, get_ident
 
 
 _locks = []  # that somebody may wait for
@@ -20,48 +22,10 @@ def new_lock(listed=True):
 
     listed: somebody may wait for it, so that any_lock_held() looks at it.
     """
-    lock = Lock() if _thread is None else _thread.allocate_lock()
+    lock = allocate_lock()
     if listed:
         _locks.append(lock)
     return lock
-
-
-def _only_thread():
-    """Stand for `_thread.get_ident` on ports without threads."""
-    return 0
-
-
-class Lock:
-    """A lock for ports without threads, where only an interrupt's callback can find it taken.
-
-    The callback runs inside the code that took it, so waiting would never end: RuntimeError.
-    """
-
-    def __init__(self):
-        self._taken = False
-
-    def acquire(self, wait=1):
-        """Take it; return whether it was free."""
-        if self._taken:
-            if wait:
-                raise RuntimeError("an interrupt's callback must not wait for a lock")
-            return False
-        self._taken = True
-        return True
-
-    def release(self):
-        """Give it back."""
-        self._taken = False
-
-    def locked(self):
-        """Tell whether it is taken."""
-        return self._taken
-
-    def __enter__(self):
-        self.acquire()
-
-    def __exit__(self, kind, error, trace):
-        self._taken = False
 
 
 import_lock = new_lock()  # MicroPython has none: see `agent`
@@ -71,11 +35,11 @@ class StandIn:
     """Stands for a module in `sys.modules`: hands on what that has, but for its own attributes."""
 
     def __init__(self, module, owner):
-        self._module = module
+        self.warden_module = module
         self.warden_owner = owner  # the one of this board, for all agents to come
 
     def __getattr__(self, name):
-        return getattr(self._module, name)
+        return getattr(self.warden_module, name)
 
 
 def install_threads():
@@ -94,12 +58,11 @@ class Threads:
     def __init__(self):
         self.active = 1
         self.early = "_thread" in sys.modules
-        self.ident = _only_thread
+        self.ident = get_ident
         if _thread is not None:
-            self.ident = _thread.get_ident
-            self._lock = _thread.allocate_lock()
+            self.lock = allocate_lock()
             module = sys.modules.get("_thread", _thread)
-            self._start = module.start_new_thread
+            self.start = module.start_new_thread
             stand_in = StandIn(module, self)
             stand_in.start_new_thread = self.start_new_thread
             sys.modules["_thread"] = stand_in
@@ -123,19 +86,21 @@ class Threads:
         """Start a thread as `_thread` does; it is counted."""
         if not isinstance(args, (tuple, list)):  # else it would fail in the new thread
             raise TypeError("args must be a tuple")
-        self._count(1)
+        self.count(1)
         try:
-            return self._start(self._run, (function, args, kwargs or {}))
+            return self.start(self.run, (function, args, kwargs or {}))
         except BaseException:
-            self._count(-1)
+            self.count(-1)
             raise
 
-    def _run(self, function, args, kwargs):
+    def run(self, function, args, kwargs):
+        """Call the function, in the new thread."""
         try:
             function(*args, **kwargs)
         finally:
-            self._count(-1)
+            self.count(-1)
 
-    def _count(self, step):
-        with self._lock:
+    def count(self, step):
+        """Count one more, or one less."""
+        with self.lock:
             self.active += step

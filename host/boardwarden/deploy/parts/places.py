@@ -18,6 +18,9 @@ _SELDOM = {
     "warden.metered_file": "warden.metered_file",
     "warden.counted_socket": "warden.counted_socket",
     "warden.extras": "warden.extras",
+    "warden.sensors.lock": "warden.lock",  # where the port has no threads
+    "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
+    "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
     "warden.board_mps2": "warden.board_mps2",
