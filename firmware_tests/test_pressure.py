@@ -244,9 +244,9 @@ def test_a_calm_board_allocates_nothing_for_it():
     rig.trim(10, [], "x")
     rig.policy.thresholds.set("memory_exhausted_in", 60, 10, 120, 0, PROTECT)
     rig.live(500, 3)
-    rig.policy.evaluate(1000)
+    rig.policy.evaluate(1000, 0)
     with no_heap():
-        rig.policy.evaluate(1000)
+        rig.policy.evaluate(1000, 0)
         rig.policy.deliver()
 
 
@@ -254,7 +254,7 @@ def test_crossed_and_quiet_it_allocates_nothing_either():
     rig = Rig()
     rig.live(850, 3)
     with no_heap():
-        rig.policy.evaluate(1000)
+        rig.policy.evaluate(1000, 0)
         rig.policy.deliver()
 
 
@@ -279,7 +279,7 @@ def test_it_works_with_no_memory_left():
     rig.agent.clock.advance = rig.board.ticks_us = rig.board.ticks_diff = _stand_still
     rig.board.live = rig.agent.memory.live = 190_000
     with no_heap():
-        rig.policy.evaluate(1000)
+        rig.policy.evaluate(1000, 0)
         assert pressure.refuses(NORMAL) and not pressure.refuses(HIGH)
         try:
             pressure.admit(NORMAL, 10)
@@ -308,7 +308,7 @@ def test_a_function_that_calls_for_another_round_gets_none():
 def test_while_it_lasts_no_budget_keeps_it_from_looking():
     rig = Rig()
     rig.live(500)
-    rig.agent.governor._sample_mean_us = 8_000_000  # what a sample costs
+    rig.agent.governor.sample_mean_us = 8_000_000  # what a sample costs
     rig.live(500)
     assert rig.agent.poll() > 1000
     rig.board.ticks.pass_ms(60_000)

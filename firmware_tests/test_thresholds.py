@@ -53,6 +53,7 @@ class FakePolicy:
         self.memory = FakeMemory(total)
         self.storage = FakeStorage()
         self.history = History(total)
+        self.forecast = None
 
 
 class Watch:
@@ -287,6 +288,7 @@ class Measured:
         self.storage = policy.storage
         self.history = policy.history
         self.thresholds = Thresholds(policy)
+        self.thresholds.load_forecast()
 
     def read(self, name):
         with no_heap():
@@ -332,12 +334,11 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
     measured = Measured()
     made = []
 
-    def seconds_by(tier, metric, limit):
-        made.append((tier, metric, limit))
+    def seconds_by(tier, place, limit):
+        made.append((tier, place, limit))
         return 5
 
-    forecast = measured.thresholds.forecast
-    forecast.seconds_by = seconds_by
+    measured.policy.forecast.seconds_by = seconds_by
     seconds, minutes, _ = measured.history.tiers
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")
@@ -349,13 +350,25 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
         return measured.thresholds.read(index), measured.thresholds.read(index + 2)
 
     assert read_both(10) == (5, None)  # one a second
-    assert made == [(seconds, 0, limit), (minutes, 0, limit)]
+    assert made == [(seconds, 1, limit), (minutes, 1, limit)]
     assert read_both(11) == (5, 5)
-    assert made == [(seconds, 3, 77), (minutes, 3, 77)]
+    assert made == [(seconds, 10, 77), (minutes, 10, 77)]
     assert read_both(12) == (5, 5) and made == []
-    assert read_both(15) == (5, 5) and made == [(seconds, 0, limit)]
+    assert read_both(15) == (5, 5) and made == [(seconds, 1, limit)]
     measured.storage.limit = None
     assert read_both(16) == (5, None) and made == []
+
+
+def test_forecasts_are_there_from_the_first_threshold_on_one():
+    watch = Watch()
+    policy = watch.thresholds.policy
+    watch.set("memory", 5)
+    assert policy.forecast is None
+    watch.set("storage_exhausted_in", 60)
+    forecast = policy.forecast
+    assert forecast is not None
+    watch.set("memory_exhausted_in", 60)
+    assert policy.forecast is forecast
 
 
 def test_memory_that_fills_is_forecast():

@@ -1,9 +1,9 @@
 """Forecasts when a metric of the history reaches its limit. Integers only; allocates nothing.
 
-The last minute and the last hour are each looked at as up to twelve means of five slots. A rise
-counts if Kendall's S of these (the pairs that rise less those that fall) is so high that chance
-alone would give it once in 200 times (the Mann-Kendall test, its exact distribution); its rate is
-that from the first third of the points to the last.
+Loaded when a threshold on a forecast is set. The last minute and the last hour are each looked at
+as up to twelve means of five slots. A rise counts if Kendall's S of these (the pairs that rise less
+those that fall) is so high that chance alone would give it once in 200 times (the Mann-Kendall
+test, its exact distribution); its rate is that from the first third of the points to the last.
 """
 
 from micropython import const
@@ -11,8 +11,7 @@ from micropython import const
 _POINTS = const(12)
 _MIN_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
-_FORECAST_TIERS = const(2)  # those of 60 slots
-_FORECASTS = const(8)  # of four metrics
+_FORECASTS = const(8)  # two for each metric of the history
 _SLOT = const(12)  # figures, see history
 _MEAN = const(1)
 _NO_VALUE = const(0xFFFF)
@@ -22,15 +21,15 @@ _LEAST_S = const(b"\x0f\x13\x16\x1a\x1d\x21\x26")
 
 
 class Forecast:
-    """Of any metric of the history. A tier is looked at again after five more slots."""
+    """Of any metric of the history; it is looked at again after five slots, one a second."""
 
     def __init__(self, history):
         self.tiers = history.tiers
         self.points = [0] * _POINTS  # means, the newest first
-        # Two for each metric, one of each tier:
+        # For each metric one of the last minute, and one of the last hour:
         self.numbers = [0] * _FORECASTS  # the slot from which on it is looked at again
         self.values = [None] * _FORECASTS  # the seconds that were found
-        self.last_s = -1  # when one was made: one metric a second
+        self.last_s = -1  # when one was made
 
     def seconds(self, metric, limit):
         """Return in how many seconds a metric reaches its limit, None if it never does.
@@ -39,52 +38,74 @@ class Forecast:
         """
         if limit is None:
             return None
-        s = self.tiers[0].number
-        rests = s == self.last_s
-        soonest = None
-        for place in range(_FORECAST_TIERS):
-            tier = self.tiers[place]
-            place += metric * _FORECAST_TIERS
-            if tier.number >= self.numbers[place] and not rests:
-                self.last_s = s
-                self.numbers[place] = tier.number + _SLOTS_A_POINT
-                self.values[place] = self.seconds_by(tier, metric, limit)
-            value = self.values[place]
-            if soonest is None or (value is not None and value < soonest):
-                soonest = value
-        return soonest
+        row = 2 * metric
+        if self.tiers[0].number != self.last_s:
+            self.look(row, self.tiers[0], limit)
+            self.look(row + 1, self.tiers[1], limit)
+        minute = self.values[row]
+        hour = self.values[row + 1]
+        if minute is None or (hour is not None and hour < minute):
+            return hour
+        return minute
 
-    def seconds_by(self, tier, metric, limit):
-        """Return the seconds as the closed slots of a tier have it."""
-        points = self.points
-        count = 0
-        slot = tier.number
-        while count < _POINTS:
-            total = filled = 0
-            for _ in range(_SLOTS_A_POINT):
-                slot -= 1
-                value = tier.ring[tier.begin + slot % tier.slots * _SLOT + 3 * metric + _MEAN]
-                if value != _NO_VALUE:
-                    total += value
-                    filled += 1
-            if not filled:  # a gap ends what is looked at
-                break
-            points[count] = total // filled
-            count += 1
+    def look(self, row, tier, limit):
+        """Make a forecast anew if that is due."""
+        if tier.number >= self.numbers[row]:
+            self.last_s = self.tiers[0].number
+            self.numbers[row] = tier.number + _SLOTS_A_POINT
+            self.values[row] = self.seconds_by(tier, row // 2 * 3 + _MEAN, limit)
+
+    def seconds_by(self, tier, place, limit):
+        """Return the seconds as the slots of a tier have it; place: of the figure in a slot."""
+        count = self.read_points(tier, place)
         if count < _MIN_POINTS:
             return None
+        third = count // 3
+        rise = place = 0
+        while place < third:  # the newest third over the oldest
+            rise += self.points[place]
+            place += 1
+            rise -= self.points[count - place]
+        if rise <= 0 or not self.is_clear(count):
+            return None
+        limit -= self.points[0]  # what is left
+        return max(0, limit) * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
+
+    def read_points(self, tier, place):
+        """Fill in the points from a tier's closed slots; return how many there are.
+
+        They end with five slots that have no value.
+        """
+        for count in range(_POINTS):
+            mean = _mean_before(tier.number - count * _SLOTS_A_POINT, tier, place)
+            if mean is None:
+                return count
+            self.points[count] = mean
+        return _POINTS
+
+    def is_clear(self, count):
+        """Tell whether so many points rise more clearly than by chance."""
+        points = self.points
         s = 0
         for newer in range(count):
-            for older in range(newer + 1, count):
+            older = newer + 1
+            while older < count:
                 if points[older] < points[newer]:
                     s += 1
                 elif points[older] > points[newer]:
                     s -= 1
-        third = count // 3
-        rise = 0
-        for newer in range(third):
-            rise += points[newer] - points[count - 1 - newer]
-        if rise <= 0 or s < _LEAST_S[count - _MIN_POINTS]:
-            return None
-        left = max(0, limit - points[0])
-        return left * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
+                older += 1
+        return s >= _LEAST_S[count - _MIN_POINTS]
+
+
+def _mean_before(slot, tier, place):
+    """Return the mean of the five slots before this one, None if they have no value."""
+    total = count = 0
+    first = slot - _SLOTS_A_POINT
+    while slot > first:
+        slot -= 1
+        value = tier.ring[tier.begin + slot % tier.slots * _SLOT + place]
+        if value != _NO_VALUE:
+            total += value
+            count += 1
+    return total // count if count else None

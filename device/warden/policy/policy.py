@@ -31,7 +31,7 @@ _MOST = (8, None, 900, 600_000)
 
 
 class Limits:
-    """What may be set of the policy: an attribute for each of _LIMIT_NAMES, the order of ids.LIMITS_SET."""
+    """What may be set of the policy: an attribute for each of _LIMIT_NAMES (ids.LIMITS_SET)."""
 
     def set(self, values):
         """Set those that are not None, all or none; ValueError or TypeError for nonsense."""
@@ -74,7 +74,7 @@ class UsedRows(Table):
 
 
 class Policy:
-    """The tables and the rules; the agent calls run_due(), evaluate(), and gate.enter() to deliver."""
+    """The tables and the rules; the agent calls run_due(), evaluate() and gate.enter()."""
 
     def __init__(self, agent, limits):
         board = agent.board
@@ -90,6 +90,7 @@ class Policy:
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)
+        self.forecast = None  # made with the first threshold on one
         self.thresholds = Thresholds(self)
         self.meters = Meters(self)
         self.pressure = Pressure(self)
@@ -150,7 +151,7 @@ class Policy:
         self.pressure.evaluate(period_ms)
 
     def deliver(self):
-        """Do what may run the application's code, or needs memory; in the gate, outside all locks."""
+        """Do what may run the application's code, or needs memory; outside all locks."""
         if self.pressure.due:
             self.pressure.act()
         self.events.deliver()

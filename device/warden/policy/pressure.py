@@ -62,18 +62,9 @@ class Pressure:
 
     def evaluate(self, period_ms):
         """Find out what is to be done, period_ms after the last time; allocates nothing."""
-        worst = None
-        most = 0
-        for entry in self.policy.thresholds.rows:
-            if entry and entry.level and entry.action:
-                rank = 4 * entry.level + entry.action  # the level counts first
-                if rank > most:
-                    most = rank
-                    worst = entry
+        worst = self.worst = self.find_worst()
         before = self.level
-        level = 0 if worst is None else worst.level
-        self.worst = worst
-        self.level = level
+        level = self.level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms
             if level > before or self.trim_ms >= _TRIM_EVERY_MS:
@@ -88,6 +79,18 @@ class Pressure:
             self.reset_step += 1
             if self.reset_step == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
+
+    def find_worst(self):
+        """Return the threshold that sets the level: the highest, of these the strongest action."""
+        worst = None
+        most = 0
+        for entry in self.policy.thresholds.rows:
+            if entry and entry.level and entry.action:
+                rank = 4 * entry.level + entry.action
+                if rank > most:
+                    most = rank
+                    worst = entry
+        return worst
 
     def lacks_memory(self):
         """Tell whether memory is what is short, and not enough of it has come back yet."""

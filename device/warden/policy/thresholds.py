@@ -8,8 +8,8 @@ bad, all of that is the other way round. A value that is not known changes no le
 from micropython import const
 
 from warden.checks import check_int
-from warden.policy.forecast import Forecast
 from warden.policy.rows import find_row
+from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 # By their places in ids.THRESHOLD_METRICS, which has their units.
@@ -146,7 +146,6 @@ class Thresholds(Table):
             _MAX_THRESHOLDS,
         )
         self.policy = policy
-        self.forecast = Forecast(policy.agent.history)
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Watch a metric (its name or place), instead of how it was; without levels, no more.
@@ -161,12 +160,23 @@ class Thresholds(Table):
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
             if action == _RESET and not self.policy.agent.board.can_reset():
                 raise ValueError("this port cannot reset the board")
+            if metric == _MEMORY_EXHAUSTED_IN or metric == _STORAGE_EXHAUSTED_IN:
+                self.load_forecast()
         with self.policy.lock:
             row = find_row(self.rows, "metric", metric)
             if row is not None:
                 self.put(row, threshold)
             elif threshold is not None:
                 raise ValueError("no more than eight")
+
+    def load_forecast(self):
+        """Have the policy make forecasts, from the first threshold on one."""
+        policy = self.policy
+        with import_lock:
+            if policy.forecast is None:
+                from warden.policy.forecast import Forecast
+
+                policy.forecast = Forecast(policy.agent.history)
 
     def put(self, row, threshold):
         """Put a threshold, or None, into a row; with the policy's lock held."""
@@ -183,29 +193,31 @@ class Thresholds(Table):
     def evaluate(self, period_ms):
         """Evaluate all, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
-            threshold = self.rows[row]
-            if threshold:
-                metric = threshold.metric
-                value = self.read(metric)
-                if threshold.evaluate(value, period_ms):
-                    self.mark_dirty(row)
-                    level = _LEVEL_NAMES[threshold.level]
-                    self.policy.events.post("threshold", metric, level, value)
+            entry = self.rows[row]
+            if entry and entry.evaluate(self.read(entry.metric), period_ms):
+                self.mark_dirty(row)
+                self.post(entry)
+
+    def post(self, entry):
+        """Post the event that a level has changed."""
+        level = _LEVEL_NAMES[entry.level]
+        self.policy.events.post("threshold", entry.metric, level, entry.value)
 
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
+        forecast = self.policy.forecast
         sample = agent.sample
         memory = agent.memory  # not the sample's figures: it may have been collected since
         live = memory.live
         if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
             return None if live is None else live // (memory.total // 1000)
         if metric == _MEMORY_EXHAUSTED_IN:
-            return self.forecast.seconds(_HISTORY_MEMORY, agent.history.memory_limit)
+            return forecast.seconds(_HISTORY_MEMORY, agent.history.memory_limit)
         if metric == _STORAGE_USED:
             return sample.storage_permille
         if metric == _STORAGE_EXHAUSTED_IN:
-            return self.forecast.seconds(_HISTORY_STORAGE, agent.storage.limit)
+            return forecast.seconds(_HISTORY_STORAGE, agent.storage.limit)
         if metric == _CPU:
             return sample.cpu_permille
         if metric == _LOOP_LAG:

@@ -13,6 +13,7 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
+    "warden.policy.forecast": "warden.forecast",
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
