@@ -153,6 +153,7 @@ class FakeBoard:
 
     policy_path = "warden.policy"
     machine_module = None
+    heap_grows = False
 
     def __init__(self):
         import time
@@ -178,9 +179,6 @@ class FakeBoard:
 
     def random_30(self):
         return 1234
-
-    def heap_grows(self):
-        return False
 
     def mem_free(self):
         return 150_000

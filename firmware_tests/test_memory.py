@@ -17,13 +17,10 @@ class FakeHeap(FakeTicks):
         self.live = 20_000
         self.used = 50_000
         self.walks = 0
-        self.grows = False
+        self.heap_grows = False
         self.enabled = True
         self.collect_ms = 1
         self.native = None  # the C module
-
-    def heap_grows(self):
-        return self.grows
 
     def mem_free(self):
         self.walks += 1
@@ -117,7 +114,7 @@ def test_a_sample_is_one_walk():
 
 
 def test_a_heap_that_grows_is_walked_twice_and_its_total_is_true():
-    heap, clock, memory = _memory(grows=True)
+    heap, clock, memory = _memory(heap_grows=True)
     heap.walks = 0
     _read(heap, clock, memory, 21_000)
     assert heap.walks == 2
@@ -292,7 +289,7 @@ def test_a_module_that_sees_no_collections_is_as_none():
 
 
 def test_it_allocates_nothing():
-    for heap, _, memory in (_memory(), _native(), _memory(grows=True)):
+    for heap, _, memory in (_memory(), _native(), _memory(heap_grows=True)):
         sample = Sample()
         heap.used = 25_000
         with no_heap():

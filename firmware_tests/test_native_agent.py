@@ -93,7 +93,7 @@ def test_live_is_not_guessed_from_a_drop():
 
 def test_what_is_used_beyond_an_eighth_is_still_looked_into():
     memory = _memory()
-    memory._cost_us = memory.spent_us = 0  # not too soon
+    memory.cost_us = memory.spent_us = 0  # not too soon
     blocks = [bytearray(memory.total // 40) for _ in range(8)]
     _scan_whole(memory)
     assert memory.spent_us > 0

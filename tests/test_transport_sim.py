@@ -32,13 +32,15 @@ while True:
 
 AGENT_READS = """
 import select, sys
-from warden.link_stream import StreamLink
-link = StreamLink(sys.stdin.buffer, sys.stdout.buffer)
-readinto, reads = link._readinto, []
-def counted(buf):
-    reads.append(len(buf))
-    return readinto(buf)
-link._readinto = counted
+from warden.link.terminal import TerminalLink
+link = TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
+reads = []
+class Counted:
+    fileno = sys.stdin.buffer.fileno
+    def readinto(self, buf):
+        reads.append(len(buf))
+        return sys.stdin.buffer.readinto(buf)
+link.source = Counted()
 line = select.poll()
 line.register(sys.stdin, select.POLLIN)
 buf = bytearray(32)
@@ -51,8 +53,8 @@ print("waits", sys.stdin.buffer.read(1), link.waitable)
 """
 AGENT_HEARS_THE_END = """
 import sys
-from warden.link_stream import StreamLink
-link = StreamLink(sys.stdin.buffer, sys.stdout.buffer)
+from warden.link.terminal import TerminalLink
+link = TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
 print("ready")
 while link.waitable:
     link.read(bytearray(32))

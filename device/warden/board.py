@@ -70,11 +70,9 @@ class Board:
         reset_cause = None
         if hasattr(machine, "reset_cause"):
             cause = machine.reset_cause()
-            known = dir(machine)  # to ask for a name that is not there would put it into the heap
-            for name in ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT"):
-                if name + "_RESET" in known and getattr(machine, name + "_RESET") == cause:
-                    reset_cause = name.lower()
-                    break
+            for name in dir(machine):
+                if name.endswith("_RESET") and getattr(machine, name) == cause:
+                    reset_cause = name[:-6].lower()
         name = implementation._machine.split(" with ")[0][:40]
         return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
 
@@ -86,17 +84,9 @@ class Board:
 
     # --- memory -------------------------------------------------------------------------------
 
-    def heap_grows(self):
-        """Tell whether total - used is not free: an ESP32's heap takes more from the system."""
-        return sys.platform == "esp32"
-
-    def mem_free(self):
-        """Return the free bytes of the heap; one walk over its allocation table."""
-        return gc.mem_free()
-
-    def mem_alloc(self):
-        """Return the used bytes of the heap; one walk as well."""
-        return gc.mem_alloc()
+    heap_grows = sys.platform == "esp32"  # total - used is not free: it takes more of the system
+    mem_free = staticmethod(gc.mem_free)  # free bytes of the heap: a walk over its table
+    mem_alloc = staticmethod(gc.mem_alloc)  # used bytes, by another walk
 
     def native_heap(self):
         """Return heap(state, room) of the C module (docs/native.md), None without it."""
@@ -170,4 +160,8 @@ class Board:
         """Return the link over stdin and stdout, or None where they cannot be polled."""
         if module("select") is None or not hasattr(sys.stdout, "buffer"):
             return None
+        if sys.platform == "linux" and module("termios") is not None:
+            from warden.link.terminal import TerminalLink
+
+            return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
         return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

@@ -40,22 +40,21 @@ class Memory:
     """
 
     def __init__(self, board, clock):
-        self._board = board
-        self._clock = clock
-        self._heap = board.native_heap()
-        self._grows = board.heap_grows() and self._heap is None
-        self._slices = self._at_once = None  # what the C module found, in slices and at this moment
+        self.board = board
+        self.clock = clock
+        self.heap = board.native_heap()
+        self.slices = self.at_once = None  # what the C module found, in slices and at this moment
         self.total = self.free = self.used = 0
         self.live = self.largest = None
-        self._last_used = 0  # after a collection that was made here: what it left
+        self.last_used = 0  # after a collection that was made here: what it left
         self.collections = 0
         self.spent_us = 0
-        self._cost_us = 0  # of the last collection made here, and when it ended
-        self._ended_s = self._ended_ms = 0
-        if self._heap is not None:
-            self._slices = array("i", bytes(_HEAP_STATE_BYTES))
-            self._at_once = array("i", bytes(_HEAP_STATE_BYTES))
-        self._slice_bytes = 0  # all at once, until the first sample is taken
+        self.cost_us = 0  # of the last collection made here, and when it ended
+        self.ended_s = self.ended_ms = 0
+        if self.heap is not None:
+            self.slices = array("i", bytes(_HEAP_STATE_BYTES))
+            self.at_once = array("i", bytes(_HEAP_STATE_BYTES))
+        self.slice_bytes = 0  # all at once, until the first sample is taken
         self.scan()
 
     def scan(self):
@@ -64,23 +63,40 @@ class Memory:
         Then the figures are new, and live is renewed where that is due. They show the heap before
         that: the garbage that the application lives with. Allocates nothing.
         """
-        state = self._slices
+        state = self.slices
         if state is None:
             self.used = self.used_now()
             self.free = self.total - self.used
         else:
-            if not self._heap(state, self._slice_bytes):
+            if not self.heap(state, self.slice_bytes):
                 return False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
             self.used = self.total - self.free
             self.largest = state[_HEAP_LARGEST]
-        self._renew_live()
+        total = self.total
+        used = self.used
+        if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
+            self.collections = state[_HEAP_COLLECTIONS]
+            self.live = state[_HEAP_LIVE]
+        elif self.last_used - used > total >> _DROP_SHIFT:
+            self.live = used
+        self.last_used = used
+        if self.live is None:
+            self.collect()
+        else:
+            self.live = min(self.live, used)
+            used -= self.live  # what is new since then
+            if self.free > total >> _LOW_SHIFT:
+                if used > total >> _RENEW_SHIFT:
+                    self.collect()
+            elif used > total >> _LOW_RENEW_SHIFT:
+                self.collect(_LOW_COLLECT_PAUSE)
         return True
 
     def read(self, sample):
         """Put the figures into the sample; return whether live is known now or not any more."""
-        self._slice_bytes = _HEAP_SLICE_BYTES
+        self.slice_bytes = _HEAP_SLICE_BYTES
         sample.total_bytes = self.total
         sample.free_bytes = self.free
         sample.largest_free_block_bytes = self.largest
@@ -88,59 +104,36 @@ class Memory:
         sample.live_bytes = self.live
         return changed
 
-    def _renew_live(self):
-        """Find what is live in the figures of a scan; collect where they do not say it."""
-        total = self.total
-        used = self.used
-        state = self._slices
-        if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
-            self.collections = state[_HEAP_COLLECTIONS]
-            self.live = state[_HEAP_LIVE]
-        elif self._last_used - used > total >> _DROP_SHIFT:
-            self.live = used
-        self._last_used = used
-        if self.live is None:
-            self.collect()
-            return
-        if used < self.live:
-            self.live = used
-        new = used - self.live
-        if self.free > total >> _LOW_SHIFT:
-            if new > total >> _RENEW_SHIFT:
-                self.collect()
-        elif new > total >> _LOW_RENEW_SHIFT:
-            self.collect(_LOW_COLLECT_PAUSE)
-
     def collect(self, pause=_COLLECT_PAUSE):
         """Collect if allowed and not too soon, and see what is live; return whether it did.
 
         pause: after a collection of n ms, none for so many times n.
         """
-        board = self._board
+        board = self.board
         if self.collect_in_ms(pause):
             return False
         began = board.ticks_us()
         if not board.collect():
             return False
-        self._cost_us = board.ticks_diff(board.ticks_us(), began)
-        self.spent_us += self._cost_us
-        self._ended_s = self._clock.s
-        self._ended_ms = self._clock.ms
+        self.cost_us = board.ticks_diff(board.ticks_us(), began)
+        self.spent_us += self.cost_us
+        self.ended_s = self.clock.s
+        self.ended_ms = self.clock.ms
         self.collections += 1
-        self.live = self._last_used = self.used_now()
+        self.live = self.last_used = self.used_now()
         return True
 
     def collect_in_ms(self, pause=_COLLECT_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""
-        pause_ms = (self._cost_us >> 3) * pause // 125  # in parts that do not exceed 30 bits
-        return max(0, pause_ms + self._clock.left_ms(self._ended_s, self._ended_ms))
+        pause_ms = (self.cost_us >> 3) * pause // 125  # in parts that do not exceed 30 bits
+        return max(0, pause_ms + self.clock.left_ms(self.ended_s, self.ended_ms))
 
     def free_now(self):
         """Return the free bytes at this moment; reads the whole heap."""
-        state = self._at_once
+        state = self.at_once
         if state is None:
-            return min(self._board.mem_free(), _MAX_HEAP_BYTES)
-        self._heap(state, 0)
+            return min(self.board.mem_free(), _MAX_HEAP_BYTES)
+        self.heap(state, 0)
         if state[_HEAP_COLLECTIONS]:
             self.collections = state[_HEAP_COLLECTIONS]
         return state[_HEAP_FREE]
@@ -148,15 +141,15 @@ class Memory:
     def used_now(self):
         """Return the used bytes at this moment; reads the whole heap. `collections` is of now."""
         free = self.free_now()
-        if self._at_once is not None:
-            return self._at_once[_HEAP_TOTAL] - free
-        if self._grows or not self.total:
-            self.total = min(free + self._board.mem_alloc(), _MAX_HEAP_BYTES)
+        if self.at_once is not None:
+            return self.at_once[_HEAP_TOTAL] - free
+        if self.board.heap_grows or not self.total:
+            self.total = min(free + self.board.mem_alloc(), _MAX_HEAP_BYTES)
         return self.total - free
 
     def largest_now(self):
         """Return the largest free block in bytes at this moment, None without the C module."""
-        if self._at_once is None:
+        if self.at_once is None:
             return None
         self.free_now()
-        return self._at_once[_HEAP_LARGEST]
+        return self.at_once[_HEAP_LARGEST]

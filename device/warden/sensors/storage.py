@@ -2,7 +2,6 @@
 
 from micropython import const
 
-
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
 _SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
@@ -29,8 +28,8 @@ class Storage:
     """
 
     def __init__(self, board, clock):
-        self._board = board
-        self._clock = clock
+        self.board = board
+        self.clock = clock
         self.due_s = 0
         self.rows = []
         self.mounts = []  # the same, as status() has them
@@ -44,10 +43,10 @@ class Storage:
         A scan allocates, and may take long. Return whether the figures changed.
         """
         self.changed_rows = self.spent_us = 0
-        if self._clock.s >= self.due_s:
-            self.due_s = self._clock.s + _SCAN_PERIOD_S
+        if self.clock.s >= self.due_s:
+            self.due_s = self.clock.s + _SCAN_PERIOD_S
             try:
-                self._scan()
+                self.scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
         sample.storage_used = self.used
@@ -56,18 +55,28 @@ class Storage:
         sample.storage_permille = self.permille
         return True
 
-    def _scan(self):
-        board = self._board
+    def scan(self):
+        """Measure every mount."""
+        board = self.board
         began_ms = board.ticks_ms()
         rows = []
         for mount in board.mounts():
-            row = self._row(mount)
+            row = self.measure(mount)
             if row is not None and len(rows) < _MAX_MOUNTS:
                 rows.append(row)
         took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
         self.spent_us = took_ms * 1000
-        self.due_s = max(self.due_s, self._clock.s + took_ms * _SCAN_PAUSE // 1000)
-        self.mounts = [_describe(row) for row in rows]
+        self.due_s = max(self.due_s, self.clock.s + took_ms * _SCAN_PAUSE // 1000)
+        self.mounts = [
+            {
+                "mount": mount,
+                "total_bytes": block * blocks,
+                "used_bytes": block * (blocks - free),
+                "available_bytes": block * available,
+                "usage_permille": (blocks - free) * 1000 // blocks,
+            }
+            for mount, block, blocks, free, available in rows
+        ]
         old, self.rows = self.rows, rows
         if len(rows) != len(old):
             self.changed_rows = (1 << max(1, len(rows))) - 1
@@ -79,14 +88,14 @@ class Storage:
         if rows:
             _, _, blocks, free, _ = rows[0]
             shift = shift_for(blocks)
-            self.permille = (blocks - free) * 1000 // blocks
+            self.permille = self.mounts[0]["usage_permille"]
             self.used = blocks - free >> shift
             self.limit = blocks >> shift
 
-    def _row(self, mount):
+    def measure(self, mount):
         """Return a mount's row, None where the file system does not say or makes no sense."""
         try:
-            stat = self._board.statvfs(mount)
+            stat = self.board.statvfs(mount)
             block = stat[1] or stat[0]  # sizes count in f_frsize (POSIX statvfs)
             blocks, free, available = stat[2], stat[3], stat[4]
             if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
@@ -96,15 +105,3 @@ class Storage:
         except Exception:  # a driver written in Python may do anything
             pass
         return None
-
-
-def _describe(row):
-    """Return a mount's figures by name."""
-    mount, block, blocks, free, available = row
-    return {
-        "mount": mount,
-        "total_bytes": block * blocks,
-        "used_bytes": block * (blocks - free),
-        "available_bytes": block * available,
-        "usage_permille": (blocks - free) * 1000 // blocks,
-    }
