@@ -5,6 +5,7 @@ from harness import no_heap, raises
 from rig import FakeLink, FakeTicks, SinkLink
 from warden.clock import Clock
 from warden.host_session import HostSession
+from warden.requests import Requests
 from warden.sample import FIELDS, Sample
 from warden.tables import Table
 from warden.uplink import Uplink
@@ -21,10 +22,9 @@ class FakeParts:
     changed_rows = 0
     reasons = bytearray(3)
 
-    def __init__(self, on_host, handlers):
+    def __init__(self, on_host):
         self.sessions = self
         self.on_host = on_host
-        self.find = handlers.get
 
     def update(self):
         return False
@@ -52,19 +52,21 @@ class Rig:
         self.heard = []  # what was said of hosts
         self.boot_id = 5
         self.identity = ("fake", "1.0", "fake", b"", None, "0")
-        parts = FakeParts(self._on_host, {0: self._note, 1: self._raise, 2: lambda: None})
+        parts = FakeParts(self._on_host)
         self.storage = self.capabilities = self.policy = parts
         self.table = Table(clock, _ROW, ("value",), 4)
         for row in range(rows):
             self.table.rows[row] = Count()
         self.session = HostSession(self)
-        self.session.handlers = parts
+        self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
+        self.session.requests = Requests(self, 0)
+        self.session.requests.functions = (self._note, self._raise, lambda: None)
         self.session.tables = [self.session.tables[0], self.table]
 
     def set_handler(self, function):
-        """Have this function carry out all requests; return the one that did."""
-        before = self.session.handlers.find
-        self.session.handlers.find = function
+        """Have this function carry out all requests; return those that did."""
+        before = self.session.requests.functions
+        self.session.requests.functions = (function,) * 3
         return before
 
     def _on_host(self, host_id, how):
@@ -473,7 +475,7 @@ def test_a_link_that_can_is_told_to_let_go_of_a_host_that_is_lost():
 def test_arguments_are_the_same_however_they_are_read():
     rig = Rig()
     rig.subscribe()
-    rig.set_handler(lambda _: _listed)
+    rig.set_handler(_listed)
     for number, arguments in enumerate(
         ([], [None], [0, 70_000, None], [(1 << 30) - 1], [1 << 30], [-5, 1], ["x", None, 5], [True])
         + ([list(range(9))], list(range(9)), list(range(14)))
@@ -512,7 +514,7 @@ def test_bool_and_large_results_are_sent_as_they_are():
     rig = Rig()
     rig.subscribe()
     for number, value in enumerate((True, False, None, -1, 1 << 30, -(1 << 31), 1 << 40, "x", [1])):
-        rig.set_handler(lambda _, value=value: lambda: value)
+        rig.set_handler(lambda value=value: value)
         assert rig.receive(67, _HOST, number, 0, [])[-1][2:] == [number, 0, value]
 
 
@@ -536,7 +538,7 @@ def test_a_row_whose_message_fails_is_sent_later():
 def test_a_reply_that_does_not_fit_a_frame_keeps_nothing_else_waiting():
     rig = Rig()
     rig.subscribe()
-    rig.set_handler(lambda _: lambda: "x" * 250)
+    rig.set_handler(lambda: "x" * 250)
     rig.link.receive(67, _HOST, 0, 0, [])
     try:
         rig.run()
@@ -555,9 +557,9 @@ def test_what_was_interrupted_is_not_done_again():
         rig.calls.append(value)
         raise KeyboardInterrupt
 
-    before = rig.set_handler(lambda operation: interrupted)
+    before = rig.set_handler(interrupted)
     raises(KeyboardInterrupt, rig.receive, 67, _HOST, 0, 0, [5])
-    rig.set_handler(before)
+    rig.session.requests.functions = before
     sent = rig.receive(67, _HOST, 0, 0, [5])
     assert rig.calls == [5]
     assert [message[2:4] for message in sent if message[0] == 7] == [[0, 3]]

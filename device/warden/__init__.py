@@ -9,4 +9,3 @@ from warden.api import (
     stop,
     stop_monitoring,
 )
-from warden.errors import Denied, Preempted, Stopped, TimedOut

@@ -9,6 +9,7 @@ from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
 from warden.history import History
+from warden.host_session import HostSession
 from warden.sample import Sample
 from warden.sensors.capabilities import Capabilities
 from warden.sensors.load import Load
@@ -16,7 +17,6 @@ from warden.sensors.memory import Memory
 from warden.sensors.network import install_network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
-from warden.host_session import HostSession
 from warden.uplink import Uplink
 
 _BUSY_MS = const(10)  # until a poll is tried again that another thread is at
@@ -43,7 +43,7 @@ class Agent:
         self.ticks_diff = board.ticks_diff
         self.governor = Governor(interval_ms, budget_permille)
         self.clock = clock = Clock(board)
-        self.sample = sample = Sample()
+        self.sample = Sample()
         self.threads = install_threads()
         self.network = install_network()
         self.load = Load(board, self.threads.ident)
@@ -225,7 +225,7 @@ class Agent:
         return changed
 
     def schedule_sample(self, late_ms):
-        """Have the next one an interval after this one was due; those that are past are left out."""
+        """Have the next one an interval after this one was due, without those that are past."""
         wait_ms = self.governor.interval_ms
         if self.policy is not None and self.policy.pressure.level:
             # To look in time matters more than a budget.

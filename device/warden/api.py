@@ -12,7 +12,7 @@ from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.sensors.threads import import_lock
 
-_EXTRAS = ("TcpClient", "TcpServer", "counted", "guarded", "thread", "trends", "use_wlan")
+_EXTRAS = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
 _WATCHES = "warden.start(protect=False) only watches"
 
 _runner = None

@@ -2,7 +2,7 @@
 
 
 def check_int(name, value, least, most):
-    """Raise TypeError or ValueError, naming it, for what is no int from least to most (None: any)."""
+    """Raise TypeError or ValueError for what is no int from least to most (None: any)."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(name + " must be an int")
     if value < least or (most is not None and value > most):

@@ -1,18 +1,9 @@
 """What an application sets up once, or asks for seldom. Loaded when it does."""
 
-import sys
-
-from micropython import const
-
 from warden.api import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
-_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "thread", "trends", "use_wlan")
-_THREAD = const(1)  # a kind of meter
-_NORMAL = const(1)  # a priority
-# A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
-_THREAD_STACK_BYTES = const(8192)
-_LARGE_STACKS = ("linux", "darwin", "win32")
+_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
 
 
 def find_public(name):
@@ -40,41 +31,6 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
         return wrap(function, make_operation)
 
     return decorate
-
-
-def thread(function, args=(), name=None):
-    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those.
-
-    NotImplementedError where the port has none.
-    """
-    module = sys.modules.get("_thread")
-    if module is None:
-        raise NotImplementedError("this port has no threads")
-    meters = running_policy().meters
-    stack_size = None
-    if sys.platform not in _LARGE_STACKS:
-        stack_size = getattr(module, "stack_size", None)
-    former = None
-    meter = meters.add(name, _THREAD, _NORMAL, None)
-
-    def run():
-        try:
-            function(*args)
-        finally:
-            meters.remove(meter)
-
-    try:
-        if stack_size is not None:
-            former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
-            if former > _THREAD_STACK_BYTES:
-                stack_size(former)
-        return running_agent().threads.start_new_thread(run, ())
-    except BaseException:
-        meters.remove(meter)
-        raise
-    finally:
-        if former is not None:
-            stack_size(former)
 
 
 def counted(sock):

@@ -1,16 +1,14 @@
 """The board's side of a session: who listens, what is still to be sent, what is requested.
 
 Silent until a host subscribes, and again three seconds after its last sign of life. Whatever
-arrives, nothing is raised: damage and unknown kinds are counted, and a request is carried out once
-however often it comes.
+arrives, nothing is raised: damage and unknown kinds are counted.
 """
 
 from micropython import const
 
-from warden.errors import Denied
 from warden.sensors.threads import import_lock
 from warden.tables import CHANGED, SUBSCRIBED, HelloTable, SampleTable, StorageTable
-from warden_schema.codec import Malformed, Reader, cut
+from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 
 _REFUSED = const(2)
@@ -25,30 +23,13 @@ _REQUEST = const(67)
 _MAJOR = const(1)
 _MINOR = const(3)
 _MAX_REQUEST = const(128)
-_MAX_PENDING = const(4)  # requests at once; a power of two
-_MAX_BLOCKERS = const(12)
 _SILENCE_MS = const(3000)
 _MAX_INPUT = const(64)  # bytes that are read in a turn
 _MAX_ROWS = const(2)  # that are sent in a turn; then the application gets its turn
 _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until a full link is looked at again
 
-_OK = const(0)
-_UNKNOWN_REQUEST = const(1)
-_BAD_ARGUMENTS = const(2)
 _FAILED = const(3)
-_DENIED = const(4)
-_NOT_FOUND = const(5)
-
-
-class Reply:
-    """What a request got, kept for the host that asks again."""
-
-    def __init__(self, request_id):
-        self.request_id = request_id
-        self.code = _FAILED
-        self.value = None
-        self.due = True
 
 
 class HostSession:
@@ -66,7 +47,8 @@ class HostSession:
         self.link = agent.link
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
-        self.handlers = None  # of requests, loaded at the first one
+        self.requests = None  # loaded at the first one
+        self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
         self.storage_table = StorageTable(clock, agent.storage)
         self.tables = [HelloTable(clock, self), self.storage_table]
@@ -81,10 +63,6 @@ class HostSession:
         self.seq_at_keepalive = 0
         self.refused_id = 0
         self.synced_due = self.alive_due = False
-        self.replies = [None] * _MAX_PENDING
-        self.replies_to = 0  # whose they are: kept over a silence, for its repeats
-        self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
-        self.former_host = 0
 
     # --- from the host --------------------------------------------------------------------------
 
@@ -141,16 +119,8 @@ class HostSession:
             self.host_id = host_id
             self.uplink.forget()
             self._tell_policy("found")
-        if host_id != self.replies_to:  # go on with the replies that it had, if it was before
-            self.replies, self.former_replies = self.former_replies, self.replies
-            for place in range(_MAX_PENDING):
-                reply = self.replies[place]
-                if host_id != self.former_host:
-                    self.replies[place] = None
-                elif reply is not None:
-                    reply.due = False
-            self.former_host = self.replies_to
-            self.replies_to = host_id
+        if self.requests is not None:
+            self.requests.change_host(host_id)
         self._heard()
         for table in self.tables:
             table.subscribe()
@@ -178,47 +148,15 @@ class HostSession:
         if not 0 <= request_id <= 0xFFFF:
             raise Malformed("no request has that id")
         self._heard()
-        # A place holds every fourth id; with four under way at most, an older one is a late repeat.
-        place = request_id & _MAX_PENDING - 1
-        reply = self.replies[place]
-        if reply is None or 0 < (request_id - reply.request_id & 0xFFFF) < 0x8000:
-            # First of all it is in its place: what it does must not be done again.
-            self.replies[place] = reply = Reply(request_id)
-            self._carry_out(reply, reader)
-        elif request_id == reply.request_id:
-            reply.due = True
-
-    def _carry_out(self, reply, reader):
-        """Do what a host asks, and note in its reply what came of it."""
-        try:
-            operation = reader.integer()
-            args = reader.value(2)
-            if self.handlers is None:
+        if self.requests is None:
+            try:
                 with import_lock:
-                    from warden.requests import RequestHandlers
-                self.handlers = RequestHandlers(self.agent)
-            handler = self.handlers.find(operation)
-            if handler is None:
-                reply.code = _UNKNOWN_REQUEST
-            elif not isinstance(args, list):
-                reply.code = _BAD_ARGUMENTS
-            else:
-                reply.value = handler(*args)
-                reply.code = _OK
-        except Denied as error:
-            reply.code = _DENIED
-            reply.value = (
-                error.reason,
-                error.available,
-                error.retry_after_ms,
-                error.blockers[:_MAX_BLOCKERS],
-            )
-        except KeyError:
-            reply.code = _NOT_FOUND
-        except (TypeError, ValueError):  # Malformed, too
-            reply.code = _BAD_ARGUMENTS
-        except Exception as error:  # whatever it is, the host is told and the board goes on
-            reply.value = cut(type(error).__name__, 32)
+                    from warden.requests import Requests
+                self.requests = Requests(self.agent, self.host_id)
+            except Exception:  # there is no memory for it, say: then that is the answer
+                self.failed_request = request_id
+                return
+        self.requests.process(request_id, reader)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -287,17 +225,15 @@ class HostSession:
         if self.tables[0].dirty[0]:  # nothing counts before a HELLO
             if not self._send_row(self.tables[0], 0):
                 return False
-        for reply in self.replies:
-            if reply is not None and reply.due:
-                reply.due = False  # first: one that cannot be encoded must not be in the way
-                uplink.begin(_REPLY, 3)
-                uplink.put(reply.request_id)
-                uplink.put(reply.code)
-                uplink.put(reply.value)
-                if not uplink.send():
-                    reply.due = True
-                    return False
-        return True
+        if self.failed_request >= 0:
+            uplink.begin(_REPLY, 3)
+            uplink.put(self.failed_request)
+            uplink.put(_FAILED)
+            uplink.put(None)
+            if not uplink.send():
+                return False
+            self.failed_request = -1
+        return self.requests is None or self.requests.send_replies(uplink)
 
     def _send_rows(self):
         """Send rows of the tables in turn; return False where the link took one no more."""

@@ -1,26 +1,51 @@
-"""What a host may request: a function for each request, by its number. Loaded at the first one.
+"""What a host requests, carried out once however often it comes. Loaded at the first request.
 
-docs/wire.md has the arguments. What a host allocates and begins belongs to its session, which ends
-when it has been gone for long.
+docs/wire.md has the requests and their arguments. What a host allocates and begins belongs to its
+session, which ends when it has been gone for long.
 """
 
 from micropython import const
 
-from warden.errors import deny
+from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
+from warden_schema.codec import cut
 
+_REPLY = const(7)
+_MAX_PENDING = const(4)  # requests at once; a power of two
+_MAX_BLOCKERS = const(12)
 _DEFAULT_TTL = const(60_000)
 
+_OK = const(0)
+_UNKNOWN_REQUEST = const(1)
+_BAD_ARGUMENTS = const(2)
+_FAILED = const(3)
+_DENIED = const(4)
+_NOT_FOUND = const(5)
 
-class RequestHandlers:
-    """`find(number)` returns the function, None if there is none.
+
+class Reply:
+    """What a request got, kept for the host that asks again."""
+
+    def __init__(self, request_id):
+        self.request_id = request_id
+        self.code = _FAILED
+        self.value = None
+        self.due = True
+
+
+class Requests:
+    """Carries out requests, and remembers the replies for repeats.
 
     The functions raise Denied, KeyError for an unknown id, TypeError and ValueError.
     """
 
-    def __init__(self, agent):
-        self._agent = agent
-        self._functions = (
+    def __init__(self, agent, host_id):
+        self.agent = agent
+        self.replies = [None] * _MAX_PENDING
+        self.host_id = host_id  # whose they are: kept over a silence, for its repeats
+        self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
+        self.former_host = 0
+        self.functions = (
             self._ping,
             agent.start_monitoring,
             agent.stop_monitoring,
@@ -34,22 +59,86 @@ class RequestHandlers:
             self._set_threshold,
             self._cancel,
             self._send_meters,
-            None,  # was COST
+            None,  # reserved: was COST
             self._store_policy,
             self._collect,
             self._quota,
             self._set_quota,
         )
 
-    def find(self, number):
-        """Return the function that carries out this request."""
-        if number is None or not 0 <= number < len(self._functions):
-            return None
-        return self._functions[number]
+    def change_host(self, host_id):
+        """Go on with the replies to this host: those it had, if it was here before the last one."""
+        if host_id == self.host_id:
+            return
+        self.replies, self.former_replies = self.former_replies, self.replies
+        for place in range(_MAX_PENDING):
+            reply = self.replies[place]
+            if host_id != self.former_host:
+                self.replies[place] = None
+            elif reply is not None:
+                reply.due = False
+        self.former_host = self.host_id
+        self.host_id = host_id
+
+    def process(self, request_id, reader):
+        """Carry out a request, unless it is a repeat; its reply is due then. Raises nothing."""
+        # A place holds every fourth id; with four under way at most, an older one is a late repeat.
+        place = request_id & _MAX_PENDING - 1
+        reply = self.replies[place]
+        if reply is None or 0 < (request_id - reply.request_id & 0xFFFF) < 0x8000:
+            # First of all it is in its place: what it does must not be done again.
+            self.replies[place] = reply = Reply(request_id)
+            self._carry_out(reply, reader)
+        elif request_id == reply.request_id:
+            reply.due = True
+
+    def _carry_out(self, reply, reader):
+        """Do what a host asks, and note in its reply what came of it."""
+        try:
+            number = reader.integer()
+            args = reader.value(2)
+            function = None
+            if number is not None and 0 <= number < len(self.functions):
+                function = self.functions[number]
+            if function is None:
+                reply.code = _UNKNOWN_REQUEST
+            elif not isinstance(args, list):
+                reply.code = _BAD_ARGUMENTS
+            else:
+                reply.value = function(*args)
+                reply.code = _OK
+        except Denied as error:
+            reply.code = _DENIED
+            reply.value = (
+                error.reason,
+                error.available,
+                error.retry_after_ms,
+                error.blockers[:_MAX_BLOCKERS],
+            )
+        except KeyError:
+            reply.code = _NOT_FOUND
+        except (TypeError, ValueError):  # Malformed, too
+            reply.code = _BAD_ARGUMENTS
+        except Exception as error:  # whatever it is, the host is told and the board goes on
+            reply.value = cut(type(error).__name__, 32)
+
+    def send_replies(self, uplink):
+        """Send the replies that are due; return False where the link did not take one."""
+        for reply in self.replies:
+            if reply is not None and reply.due:
+                reply.due = False  # first: one that cannot be encoded must not be in the way
+                uplink.begin(_REPLY, 3)
+                uplink.put(reply.request_id)
+                uplink.put(reply.code)
+                uplink.put(reply.value)
+                if not uplink.send():
+                    reply.due = True
+                    return False
+        return True
 
     @property
     def _policy(self):
-        policy = self._agent.policy
+        policy = self.agent.policy
         if policy is None:
             raise deny("watching")
         return policy
@@ -60,10 +149,10 @@ class RequestHandlers:
     def _read_history(self, tier, metric, statistic):
         with import_lock:
             from warden.trend_report import read_column
-        return read_column(self._agent, tier, metric, statistic)
+        return read_column(self.agent, tier, metric, statistic)
 
     def _collect(self):
-        memory = self._agent.memory
+        memory = self.agent.memory
         wait_ms = memory.collect_in_ms()
         if wait_ms:  # so that no host can make the application stand still
             raise deny("collected", None, wait_ms)
@@ -75,7 +164,7 @@ class RequestHandlers:
     # --- what is granted ------------------------------------------------------------------------
 
     def _host_session(self):
-        return self._policy.sessions.of_host(self._agent.session.host_id)
+        return self._policy.sessions.of_host(self.agent.session.host_id)
 
     def _allocate(self, kind, amount, owner=None, priority=None, ttl_ms=None, mount=None):
         return self._policy.leases.allocate(
@@ -132,7 +221,7 @@ class RequestHandlers:
         self._policy  # noqa: B018, Denied where there is none
         with import_lock:
             from warden.stored_policy import stored_policy_of
-        return stored_policy_of(self._agent)
+        return stored_policy_of(self.agent)
 
     def _store_policy(self, what):
         return self._stored().request(what)

@@ -1,16 +1,32 @@
 """The public functions of what decides; `start()` puts them among the public names."""
 
+import sys
+
+from micropython import const
+
 from warden.api import running_policy
-from warden.policy.leases import CPU_TIME, DEFAULT_TTL_MS, MEMORY, NETWORK_BANDWIDTH, STORAGE
-from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL
+from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
+from warden.policy.leases import (  # noqa: F401, public
+    CPU_TIME,
+    DEFAULT_TTL_MS,
+    MEMORY,
+    NETWORK_BANDWIDTH,
+    STORAGE,
+)
+from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
 from warden.sensors.threads import import_lock
 
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
+_THREAD = const(1)  # a kind of meter
+# A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
+_THREAD_STACK_BYTES = const(8192)
+_LARGE_STACKS = ("linux", "darwin", "win32")
 
 _PUBLIC = (
+    "Denied Stopped Preempted TimedOut "
     "MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
     "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-    "spawn threshold thresholds"
+    "spawn thread threshold thresholds"
 )
 
 
@@ -98,7 +114,7 @@ def session(name, memory=None, storage=None, operations=None, ttl_ms=None):
 def set_limits(
     max_operations=None, operation_timeout_ms=None, memory_reserve_permille=None, overrun_ms=None
 ):
-    """Set limits, see `start()`; None: as it is. Nothing changes where a stored policy is in force."""
+    """Set limits, see `start()`; None: as it is. A stored policy that is in force overrules it."""
     policy = running_policy()
     if not policy.overrules("limits"):
         policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
@@ -141,3 +157,39 @@ def spawn(coro, name=None, priority=NORMAL, lease=None):
     it is held to. `Denied` when there are 16 tasks and threads that are named.
     """
     return running_policy().meters.spawn(coro, name, priority, lease)
+
+
+def thread(function, args=(), name=None):
+    """Start function(*args) in a thread that hosts see by its name; `Denied` beyond 16 of those.
+
+    NotImplementedError where the port has none.
+    """
+    module = sys.modules.get("_thread")
+    if module is None:
+        raise NotImplementedError("this port has no threads")
+    policy = running_policy()
+    meters = policy.meters
+    stack_size = None
+    if sys.platform not in _LARGE_STACKS:
+        stack_size = getattr(module, "stack_size", None)
+    former = None
+    meter = meters.add(name, _THREAD, NORMAL, None)
+
+    def run():
+        try:
+            function(*args)
+        finally:
+            meters.remove(meter)
+
+    try:
+        if stack_size is not None:
+            former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
+            if former > _THREAD_STACK_BYTES:
+                stack_size(former)
+        return policy.agent.threads.start_new_thread(run, ())
+    except BaseException:
+        meters.remove(meter)
+        raise
+    finally:
+        if former is not None:
+            stack_size(former)

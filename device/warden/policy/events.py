@@ -5,7 +5,7 @@ from array import array
 from micropython import const
 
 from warden.sensors.threads import new_lock
-from warden.tables import SUBSCRIBED, Table
+from warden.tables import Table
 from warden_schema.codec import cut
 
 _EVENT = const(11)

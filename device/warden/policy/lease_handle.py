@@ -1,4 +1,4 @@
-"""What an application holds of a lease: dropped, it gives it back. Loaded where `weakref` exists."""
+"""What an application holds of a lease: dropped, it gives it back. Loaded where weakref is."""
 
 from weakref import finalize
 

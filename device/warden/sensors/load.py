@@ -15,7 +15,6 @@ import sys
 
 from micropython import const
 
-
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
