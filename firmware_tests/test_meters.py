@@ -6,10 +6,9 @@ import sys
 import time
 
 import warden
-import warden.extras
 from harness import needs, no_heap, raises
 from warden.api import running_agent, running_policy
-from warden.policy.meters import Meter
+from warden.policy.meters import Meter, meters_of
 
 
 class Started:
@@ -294,20 +293,19 @@ class FakeThread:
 
 
 class Threading:
-    """`warden.thread` over a FakeThread, on a port whose stacks are small if it says so."""
+    """`warden.thread` over a FakeThread, on a port whose stacks are small."""
 
-    def __init__(self, fake, large_stacks=()):
+    def __init__(self, fake):
         self._fake = fake
-        self._large_stacks = large_stacks
 
     def __enter__(self):
         self._agent = running_agent()
-        self._before = sys.modules["_thread"], self._agent.threads, warden.extras._LARGE_STACKS
+        self._before = sys.modules["_thread"], self._agent.threads
         sys.modules["_thread"] = self._agent.threads = self._fake
-        warden.extras._LARGE_STACKS = self._large_stacks
+        meters_of(self._agent.policy).small_stacks = True
 
     def __exit__(self, kind, error, trace):
-        sys.modules["_thread"], self._agent.threads, warden.extras._LARGE_STACKS = self._before
+        sys.modules["_thread"], self._agent.threads = self._before
         return False
 
 
@@ -319,10 +317,6 @@ async def test_a_thread_gets_a_stack_that_public_calls_fit_on():
                 warden.thread(board.events.append, ("ran",), "x")
             assert (fake.sizes, fake.size) == ([expected], before)
             assert board.events.pop() == "ran" and board.meters() == {}
-        fake = FakeThread(4096)
-        with Threading(fake, (sys.platform,)):
-            warden.thread(board.events.append, ("ran",), "x")
-        assert fake.sizes == [4096]
 
 
 async def test_a_thread_that_does_not_start_leaves_nothing_behind():

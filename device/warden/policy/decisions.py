@@ -1,9 +1,5 @@
 """The public functions of what decides; `start()` puts them among the public names."""
 
-import sys
-
-from micropython import const
-
 from warden.api import running_policy
 from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
 from warden.policy.leases import (  # noqa: F401, public
@@ -17,10 +13,6 @@ from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noq
 from warden.sensors.threads import import_lock
 
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
-_THREAD = const(1)  # a kind of meter
-# A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
-_THREAD_STACK_BYTES = const(8192)
-_LARGE_STACKS = ("linux", "darwin", "win32")
 
 _PUBLIC = (
     "Denied Stopped Preempted TimedOut "
@@ -150,13 +142,21 @@ def on_trim(function):
     running_policy().pressure.on_trim(function)
 
 
+def _meters():
+    policy = running_policy()
+    with import_lock:
+        from warden.policy.meters import meters_of
+
+        return meters_of(policy)
+
+
 def spawn(coro, name=None, priority=NORMAL, lease=None):
     """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
     it is held to. `Denied` when there are 16 tasks and threads that are named.
     """
-    return running_policy().meters.spawn(coro, name, priority, lease)
+    return _meters().spawn(coro, name, priority, lease)
 
 
 def thread(function, args=(), name=None):
@@ -164,32 +164,4 @@ def thread(function, args=(), name=None):
 
     NotImplementedError where the port has none.
     """
-    module = sys.modules.get("_thread")
-    if module is None:
-        raise NotImplementedError("this port has no threads")
-    policy = running_policy()
-    meters = policy.meters
-    stack_size = None
-    if sys.platform not in _LARGE_STACKS:
-        stack_size = getattr(module, "stack_size", None)
-    former = None
-    meter = meters.add(name, _THREAD, NORMAL, None)
-
-    def run():
-        try:
-            function(*args)
-        finally:
-            meters.remove(meter)
-
-    try:
-        if stack_size is not None:
-            former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
-            if former > _THREAD_STACK_BYTES:
-                stack_size(former)
-        return policy.agent.threads.start_new_thread(run, ())
-    except BaseException:
-        meters.remove(meter)
-        raise
-    finally:
-        if former is not None:
-            stack_size(former)
+    return _meters().thread(function, args, name)

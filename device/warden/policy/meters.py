@@ -1,8 +1,11 @@
 """Who uses the core: tasks whose every step is timed, and threads that have a name.
 
+Loaded with the first of them; until then the policy's table of meters is an empty one.
 A thread's share cannot be measured: MicroPython does not say which of them runs. A task that takes
 more than the lease of CPU time that it is held to is reported; if it goes on, it is cancelled.
 """
+
+import sys
 
 from micropython import const
 
@@ -18,7 +21,23 @@ _MAX_ID = const(0x3FFFFFFF)
 _MAX_SEND_MS = const(60_000)
 _MAX_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _MAX_BUSY_US = const(900_000_000)
-_TASK = const(0)  # a kind of meter; a thread is 1
+_NORMAL = const(1)  # a priority
+_TASK = const(0)  # kinds of meter
+_THREAD = const(1)
+# A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
+_THREAD_STACK_BYTES = const(8192)
+
+
+def meters_of(policy):
+    """Return a policy's Meters, made at the first call; with the lock of imports held."""
+    former = policy.meters
+    if not former.rows:
+        session = policy.agent.session
+        policy.meters = Meters(policy)
+        policy.tables[policy.tables.index(former)] = policy.meters
+        if session is not None:
+            session.tables[session.tables.index(former)] = policy.meters
+    return policy.meters
 
 
 class Meter:
@@ -29,6 +48,7 @@ class Meter:
 
     def __init__(self, table, number, name, kind, priority, lease):
         self.table = table
+        self.board = table.policy.agent.board
         self.row = 0
         self.id = number
         self.name = cut(name or str(number), _MAX_NAME)
@@ -43,21 +63,23 @@ class Meter:
 
     def send(self, value, error=None):
         """Run to the next await; error: an exception that it begins with."""
-        table = self.table
-        board = table.policy.agent.board
-        began = board.ticks_us()
+        began = self.board.ticks_us()
         try:
-            return self.coro.send(value) if error is None else self.coro.throw(error)
+            value = self.coro.send(value) if error is None else self.coro.throw(error)
         except BaseException:  # StopIteration, too: it has ended
-            table.remove(self)
+            self.table.remove(self)
             raise
-        finally:
-            us = board.ticks_diff(board.ticks_us(), began)
-            self.count += 1
-            if self.spent_us < _MAX_BUSY_US:
-                self.spent_us += us
-            if us > self.worst_us:
-                self.worst_us = us
+        self.add(began)
+        return value
+
+    def add(self, began):
+        """Count a step that began at these ticks."""
+        us = self.board.ticks_diff(self.board.ticks_us(), began)
+        self.count += 1
+        if self.spent_us < _MAX_BUSY_US:
+            self.spent_us += us
+        if us > self.worst_us:
+            self.worst_us = us
 
     def throw(self, error):
         """Run to the next await, beginning with an exception."""
@@ -75,8 +97,10 @@ class Meters(Table):
             _MAX_METERS,
         )
         self.policy = policy
+        self.used = policy.meters.used
         self.load = policy.agent.load
         self.next_id = 1
+        self.small_stacks = sys.platform not in ("linux", "darwin", "win32")
         self.left_ms = 0  # for so long a host wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
@@ -91,6 +115,38 @@ class Meters(Table):
             raise
         return meter.task
 
+    def thread(self, function, args, name):
+        """Start a thread that is counted under a name; Denied where there are 16.
+
+        NotImplementedError where the port has none.
+        """
+        module = sys.modules.get("_thread")
+        if module is None:
+            raise NotImplementedError("this port has no threads")
+        stack_size = getattr(module, "stack_size", None) if self.small_stacks else None
+        former = None
+        meter = self.add(name, _THREAD, _NORMAL, None)
+        try:
+            if stack_size is not None:
+                former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
+                if former > _THREAD_STACK_BYTES:
+                    stack_size(former)
+            threads = self.policy.agent.threads
+            return threads.start_new_thread(self.run, (meter, function, args))
+        except BaseException:
+            self.remove(meter)
+            raise
+        finally:
+            if former is not None:
+                stack_size(former)
+
+    def run(self, meter, function, args):
+        """Run what a thread is for, in it."""
+        try:
+            function(*args)
+        finally:
+            self.remove(meter)
+
     def subscribe(self):
         """Have nothing sent: a host requests meters, see send()."""
 
@@ -104,9 +160,6 @@ class Meters(Table):
 
         Allocates nothing.
         """
-        sends = self.left_ms > 0
-        if sends:
-            self.left_ms -= period_ms
         for meter in self.rows:
             if meter and meter.kind == _TASK:
                 if 0 < period_ms < _MAX_PERIOD_MS:
@@ -115,24 +168,29 @@ class Meters(Table):
                     meter.steps = meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
-                    self.hold(meter, meter.lease, period_ms)
-            if meter and sends:
+                    self.hold(meter, period_ms)
+            if meter and self.left_ms > 0:
                 self.mark_dirty(meter.row)
+        self.left_ms = max(0, self.left_ms - period_ms)
 
-    def hold(self, meter, lease, period_ms):
+    def hold(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
         value = meter.cpu_permille
-        if not lease.active or value is None or value <= lease.amount:
+        if not meter.lease.active or value is None or value <= meter.lease.amount:
             meter.over_ms = -1
             return
         if meter.over_ms < 0:
             meter.over_ms = 0
-            self.policy.events.post("overrun", lease.id, meter.name, value)
-        else:
-            meter.over_ms += period_ms
+            self.post(meter, meter.name)
+            return
+        meter.over_ms += period_ms
         limit = self.policy.limits.overrun_ms  # 0: for ever
         if limit and meter.over_ms >= limit and self.cancel(meter):
-            self.policy.events.post("overrun", lease.id, "cancelled", value)
+            self.post(meter, "cancelled")
+
+    def post(self, meter, detail):
+        """Post the event that a task takes more than its lease."""
+        self.policy.events.post("overrun", meter.lease.id, detail, meter.cpu_permille)
 
     def cancel(self, meter):
         """Cancel a task, once, in the loop's thread; return whether this did."""

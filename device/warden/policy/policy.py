@@ -8,7 +8,6 @@ from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
 from warden.policy.memory_profile import MemoryProfile
-from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
@@ -92,7 +91,7 @@ class Policy:
         self.sessions = Sessions(self)
         self.forecast = None  # made with the first threshold on one
         self.thresholds = Thresholds(self)
-        self.meters = Meters(self)
+        self.meters = Table(clock, 0, (), 0)  # an empty one, until something is metered
         self.pressure = Pressure(self)
         try:
             from warden.policy.lease_handle import LeaseHandle
@@ -146,7 +145,8 @@ class Policy:
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
         self.profile.sampled(self.memory.used)
-        self.meters.evaluate(period_ms)
+        if self.meters.rows:
+            self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 
