@@ -85,8 +85,9 @@ class Board:
     # --- memory -------------------------------------------------------------------------------
 
     heap_grows = sys.platform == "esp32"  # total - used is not free: it takes more of the system
-    mem_free = staticmethod(gc.mem_free)  # free bytes of the heap: a walk over its table
-    mem_alloc = staticmethod(gc.mem_alloc)  # used bytes, by another walk
+    # Walks over the heap's table; `replay` imports this where there is none.
+    mem_free = staticmethod(getattr(gc, "mem_free", None))  # free bytes
+    mem_alloc = staticmethod(getattr(gc, "mem_alloc", None))  # used bytes
 
     def native_heap(self):
         """Return heap(state, room) of the C module (docs/native.md), None without it."""
