@@ -60,8 +60,8 @@ class Full:
         for _ in range(4):
             op = new("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
             policy.operations.begin(op)
-        for _ in range(16):
-            meters_of(policy).add("task", _TASK, 1, lease)  # as spawn() does, where there is asyncio
+        for _ in range(16):  # as spawn() does, where there is asyncio
+            meters_of(policy).add("task", _TASK, 1, lease)
             raises(Denied, leases.allocate, _BANDWIDTH, 1)  # and an event
 
     def receive(self, *message):

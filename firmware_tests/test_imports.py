@@ -22,6 +22,10 @@ _SELDOM = (
     "trend_report",
     "trends",
     "extras",
+    "policy.meters",
+    "meters",
+    "policy.forecast",
+    "forecast",
     "history_report",
 )
 
