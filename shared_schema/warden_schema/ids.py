@@ -5,6 +5,11 @@ global look-up on MicroPython); `tests/test_schema_constants.py` holds those equ
 `docs/wire.md` explains them.
 """
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
@@ -60,102 +65,30 @@ FIRST_HOST_KIND = 64
 
 # The fields after the kind, in wire order. New ones are only ever added at the end.
 FIELDS = {
-    HELLO: (
-        "seq",
-        "major",
-        "minor",
-        "host_id",
-        "boot_id",
-        "identity",
-        "limits",
-        "capabilities",
+    HELLO: _names("seq major minor host_id boot_id identity limits capabilities"),
+    REFUSED: _names("seq major minor host_id"),
+    SAMPLE: _names("seq values"),
+    STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks"),
+    SYNCED: _names("seq host_id"),
+    ALIVE: _names("seq"),
+    REPLY: _names("seq request_id code value"),
+    LEASE: _names(
+        "seq row id resource amount owner priority session granted_s left_ms committed mount"
     ),
-    REFUSED: ("seq", "major", "minor", "host_id"),
-    SAMPLE: ("seq", "values"),
-    STORAGE: (
-        "seq",
-        "index",
-        "count",
-        "mount",
-        "block_bytes",
-        "blocks",
-        "free_blocks",
-        "available_blocks",
+    OPERATION: _names(
+        "seq row id name priority state permille text session began_s left_ms memory why"
     ),
-    SYNCED: ("seq", "host_id"),
-    ALIVE: ("seq",),
-    REPLY: ("seq", "request_id", "code", "value"),
-    LEASE: (
-        "seq",
-        "row",
-        "id",
-        "resource",
-        "amount",
-        "owner",
-        "priority",
-        "session",
-        "granted_s",
-        "left_ms",
-        "committed",
-        "mount",
-    ),
-    OPERATION: (
-        "seq",
-        "row",
-        "id",
-        "name",
-        "priority",
-        "state",
-        "permille",
-        "text",
-        "session",
-        "began_s",
-        "left_ms",
-        "memory",
-        "why",
-    ),
-    SESSION: ("seq", "row", "id", "name", "memory", "storage", "operations", "left_ms"),
-    EVENT: ("seq", "number", "kind", "s", "ms", "subject", "detail", "value"),
-    ROWS: (
-        "seq",
-        "leases",
-        "operations",
-        "sessions",
-        "limits",
-        "thresholds",
-        "meters",
-        "needs",
-    ),
-    THRESHOLD: (
-        "seq",
-        "row",
-        "metric",
-        "warn",
-        "critical",
-        "clear",
-        "hold_ms",
-        "action",
-        "level",
-        "value",
-    ),
-    METER: (
-        "seq",
-        "row",
-        "id",
-        "name",
-        "kind",
-        "priority",
-        "cpu_permille",
-        "worst_ms",
-        "steps",
-        "lease",
-    ),
-    NEED: ("seq", "row", "name", "count", "typical_bytes", "worst_bytes"),
-    DELTA: ("seq", "since", "mask", "ms"),  # and the changes
-    SUBSCRIBE: ("major", "minor", "host_id", "events_from"),
-    UNSUBSCRIBE: ("host_id",),
-    KEEPALIVE: ("host_id", "ack_seq"),
-    REQUEST: ("host_id", "request_id", "operation", "arguments"),
+    SESSION: _names("seq row id name memory storage operations left_ms"),
+    EVENT: _names("seq number kind s ms subject detail value"),
+    ROWS: _names("seq leases operations sessions limits thresholds meters needs"),
+    THRESHOLD: _names("seq row metric warn critical clear hold_ms action level value"),
+    METER: _names("seq row id name kind priority cpu_permille worst_ms steps lease"),
+    NEED: _names("seq row name count typical_bytes worst_bytes"),
+    DELTA: _names("seq since mask ms"),  # and the changes
+    SUBSCRIBE: _names("major minor host_id events_from"),
+    UNSUBSCRIBE: _names("host_id"),
+    KEEPALIVE: _names("host_id ack_seq"),
+    REQUEST: _names("host_id request_id operation arguments"),
 }
 
 IDENTITY = (
@@ -200,41 +133,17 @@ SAMPLE_VALUES = (
 # A DELTA is a sample told by what changed since another one. Its mask has a bit for each of these
 # values, those that change most often first; the uptime goes as `ms`. All others of SAMPLE_VALUES
 # have not changed, or a SAMPLE is sent.
-DELTA_VALUES = (
-    "free_bytes",
-    "cpu_permille",
-    "overhead_permille",
-    "loop_lag_worst_ms",
-    "loop_lag_ms",
-    "live_bytes",
-    "link_bytes_per_s",
-    "tasks",
-    "rssi_dbm",
-    "sent_bytes",
-    "received_bytes",
-    "largest_free_block_bytes",
-    "threads",
-    "connected",
-    "dropped_frames",
-    "skipped_frames",
-    "bad_frames",
-    "faults",
+DELTA_VALUES = _names(
+    "free_bytes cpu_permille overhead_permille loop_lag_worst_ms loop_lag_ms live_bytes "
+    "link_bytes_per_s tasks rssi_dbm sent_bytes received_bytes largest_free_block_bytes "
+    "threads connected dropped_frames skipped_frames bad_frames faults"
 )
 DELTA_BIAS = 48  # added to since, ms and the changes: small ones are one byte, and no control byte
 MAX_CHANGES = 10
 WHOLE_EVERY = 20  # samples: so that who only listens can join
 
 # What a sample consists of.
-COST_PARTS = (
-    "load",
-    "memory",
-    "network",
-    "storage",
-    "figures",
-    "history",
-    "policy",
-    "capabilities",
-)
+COST_PARTS = _names("load memory network storage figures history policy capabilities")
 
 # --- requests -----------------------------------------------------------------------------------
 PING = 0  # [] -> None
@@ -335,21 +244,9 @@ NO_VALUE = 0xFFFF
 
 # --- capabilities ---------------------------------------------------------------------------------
 # HELLO carries one byte for each, in this order: 0 is available, anything else the reason why not.
-CAPABILITIES = (
-    "memory",
-    "live_memory",
-    "largest_free_block",
-    "cpu",
-    "loop_lag",
-    "tasks",
-    "threads",
-    "storage",
-    "wlan",
-    "rssi",
-    "network_bytes",
-    "reset_cause",
-    "unique_id",
-    "timer",
+CAPABILITIES = _names(
+    "memory live_memory largest_free_block cpu loop_lag tasks threads storage wlan rssi "
+    "network_bytes reset_cause unique_id timer"
 )
 AVAILABLE = 0
 REASONS = {
