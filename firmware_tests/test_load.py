@@ -221,7 +221,7 @@ class Microseconds(FakeTicks):
 def test_waiting_allocates_nothing():
     load = _load()
     load.attach()
-    load._wait = lambda queue, dt: None  # asyncio's own allocates
+    load.wait = lambda queue, dt: None  # asyncio's own allocates
     with no_heap():
         core._io_queue.wait_io_event(0)
     load.detach()
@@ -232,12 +232,12 @@ def test_what_is_summed_up_stays_within_30_bits():
     load = Load(ticks, lambda: 7)
     load.attach()
     queue = core._io_queue
-    load._wait = lambda queue, dt: ticks.pass_us(dt)
+    load.wait = lambda queue, dt: ticks.pass_us(dt)
     for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
         for _ in range(20):
             ticks.pass_us(step)
             queue.wait_io_event(step)
-            for figure in (load._idle_us, load._worst_us, load._squares):
+            for figure in (load.idle_us, load.worst_us, load.squares):
                 assert 0 <= figure < 1 << 30, (step, figure)
     load.detach()
 
@@ -367,6 +367,6 @@ async def test_the_task_that_calls_is_known_in_its_thread_only():
     load.enter_loop()
     assert load.in_loop()
     assert load.current_task() is core.cur_task
-    load._ident = lambda: 8
+    load.ident = lambda: 8
     assert load.current_task() is None
     load.detach()

@@ -2,9 +2,9 @@
 """Count the heap that the agent takes on a board of 32 bits: `footprint.py [--json] [--rooms]`.
 
 Watching is `warden.start(protect=False)`, deciding `warden.start()`; both with the link that
-start() makes by itself. Deployed from files as bytecode, and with the machine code that a Pico
-gets; from ROMFS, where bytecode stays; and frozen into the firmware. See tools/heap_count.py for
-what is counted.
+start() makes on a board by itself. Deployed from files as bytecode, and with the machine code that
+a Pico gets; from ROMFS, where bytecode stays; and frozen into the firmware. See tools/heap_count.py
+for what is counted.
 
 --target: unix32 (default), the unix port built for 32 bits, which keeps machine code outside of its
 heap, so it is added as an RP2040 holds it; qemu, the Cortex-M3. --rooms: each source file by
@@ -53,7 +53,11 @@ _WAYS = {
     "frozen": "frozen",
 }
 _STATES = ("watching", "deciding")
-_START = {"watching": "warden.start(protect=False)", "deciding": "warden.start()"}
+_START = {
+    "watching": "warden.start(link={link}, protect=False)",
+    "deciding": "warden.start(link={link})",
+}
+_STDIN = "sys.stdin.buffer"  # unix32: by itself it would take it for a terminal, as no board does
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,17 @@ def figures(target: str, parts: Mapping[str, Part]) -> dict[str, dict[str, Figur
     frozen: Qemu | Unix32
     if target == "qemu":
         bare, frozen = Qemu(build("qemu-bare")), Qemu(build("qemu"))
-        architecture, added = "armv7m", 0
+        architecture, added, link = "armv7m", 0, "None"
     else:
         bare, frozen = Unix32(build("unix32")), Unix32(build("unix32-frozen"))
-        architecture, added = "x86", files.machine_code()
+        architecture, added, link = "x86", files.machine_code(), _STDIN
     found: dict[str, dict[str, Figure]] = {}
     for way in _WAYS:
         board = frozen if way == "frozen" else bare
         shown = files.of("any" if way == "bytecode" else architecture) if board is bare else None
         found[way] = {}
         for state in _STATES:
-            steps = {"import": "import warden", "start": _START[state]}
+            steps = {"import": "import warden", "start": _START[state].format(link=link)}
             counts = board.count(steps, shown, in_place=way == "romfs")
             more = added if way in ("files", "romfs") else 0
             found[way][state] = _figure(counts, more)
@@ -134,7 +138,7 @@ def by_part(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
     others = [p.module for p in parts.values() if p.module not in loaded and not p.machine_code]
     modules = [*loaded, *(m for m in others if not m.endswith("_plain"))]
     steps = {"warden": "import warden", "warden.decide": "import warden.decide"}
-    steps["start"] = "warden.start()"
+    steps["start"] = _START["deciding"].format(link=_STDIN)
     steps.update({m: _TRY.format(module=m) for m in modules if m not in loaded})
     counts = {
         way: board.count(steps, files.of("x86"), way == "romfs") for way in ("files", "romfs")
@@ -283,7 +287,7 @@ def by_object(parts: Mapping[str, Part], state: str) -> dict[str, tuple[int, int
         for node in ast.parse(part.text).body:
             if isinstance(node, ast.ClassDef) and not _is_exception(node):
                 classes.add(node.name)
-    program = _OBJECTS.format(names=sorted(classes), start=_START[state])
+    program = _OBJECTS.format(names=sorted(classes), start=_START[state].format(link=_STDIN))
     output = Unix32(build("unix32")).run(program, Files(parts).of("x86"))
     found = [line.split()[1:] for line in output.splitlines() if line.startswith("# ")]
     if not found:

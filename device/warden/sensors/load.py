@@ -33,90 +33,83 @@ class Load:
         self.core = None
         self.tasks = None  # how many run, None if not all were seen
         self.on_create = None  # called before each task that the application starts
-        self._ident = ident  # of the calling thread
-        self._loop_thread = None
-        self._ticks_us = board.ticks_us
-        self._ticks_diff = board.ticks_diff
-        self._queue = None  # the one that is watched: each event loop has its own
-        self._wait = None
+        self.ident = ident  # of the calling thread
+        self.thread = None  # the one that runs the event loop
+        self.ticks_us = board.ticks_us
+        self.ticks_diff = board.ticks_diff
+        self.queue = None  # the one that is watched: each event loop has its own
+        self.wait = None  # asyncio's own, and what stands for it: bound once
+        self.wait_hook = self.wait_io_event
         self.uncounted_create_task = None
-        self._wait_hook = self._wait_io_event  # bound once
-        self._changed = False  # what can be known, since the last sample
-        self._in_task = False  # whether that was taken inside a task
-        self._since_us = 0  # when the running step began
-        self._idle_us = 0
-        self._worst_us = 0  # the longest step
-        self._squares = 0  # sum of squared steps, in units of 64 µs
+        self.changed = False  # what can be known, since the last sample
+        self.in_task = False  # whether that was taken inside a task
+        self.began = 0  # when the running step began
+        self.idle_us = 0
+        self.worst_us = 0  # the longest step
+        self.squares = 0  # sum of squared steps, in units of 64 µs
 
     def attach(self):
         """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""
         core = sys.modules.get("asyncio.core")
         if core is None:
             return False
-        self._attach(core)
-        return True
-
-    def _attach(self, core):
         if self.core is not None:
-            self._watch_new_loop()
-            return
+            self.watch_loop(core)
+            return True
         if self.uncounted_create_task is None:
             self.uncounted_create_task = core.create_task
-        self._watch_queue(core._io_queue)
+        self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None:
             self.tasks = 1
-        self._set_create_task(self.create_task)
+        self.set_create_task(self.create_task)
         self.core = core
+        return True
 
     def detach(self):
         """Leave asyncio as it was."""
         core = self.core
         if core is not None:
-            if core._io_queue is self._queue and "wait_io_event" in self._queue.__dict__:
-                del self._queue.wait_io_event
-            self._set_create_task(self.uncounted_create_task)
-            self.core = self._queue = None
+            if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
+                del self.queue.wait_io_event
+            self.set_create_task(self.uncounted_create_task)
+            self.core = self.queue = None
 
-    def _watch_new_loop(self):
-        core = self.core
-        if core is not None and core._io_queue is not self._queue:
-            self._watch_queue(core._io_queue)
+    def watch_loop(self, core):
+        """Watch the event loop that there is now; none of its tasks was seen to begin."""
+        queue = core._io_queue
+        if queue is not self.queue:
+            self.wait = type(queue).wait_io_event
+            queue.wait_io_event = self.wait_hook
+            self.in_task = False
+            self.began = self.ticks_us()
+            self.tasks = 0
+            self.changed = True
+            self.queue = queue
 
-    def _watch_queue(self, queue):
-        """Watch the event loop of this queue; none of its tasks was seen to begin."""
-        self._wait = type(queue).wait_io_event
-        queue.wait_io_event = self._wait_hook
-        self._in_task = False
-        self._since_us = self._ticks_us()
-        self.tasks = 0
-        self._changed = True
-        self._queue = queue
-
-    def _set_create_task(self, function):
+    def set_create_task(self, function):
+        """Put it where applications find it."""
         for name in ("asyncio.core", "asyncio"):
             module = sys.modules.get(name)
             if module is not None:
                 module.create_task = function
 
-    def _wait_io_event(self, dt):
+    def wait_io_event(self, dt):
         """Wait as asyncio does, and note for how long."""
-        now = self._ticks_us()
-        step = self._ticks_diff(now, self._since_us)
-        if step > self._worst_us:
-            self._worst_us = step
+        now = self.ticks_us()
+        step = self.ticks_diff(now, self.began)
+        if step > self.worst_us:
+            self.worst_us = step
         step >>= 6
-        if step > 0 and self._squares < _MAX_SQUARES:
-            if step > _MAX_STEP:
-                step = _MAX_STEP
-            self._squares += step * step
-        self._wait(self._queue, dt)
-        dt = self._ticks_us()
-        self._since_us = dt
-        dt = self._ticks_diff(dt, now)
-        if dt < _MAX_WAIT_US and self._idle_us < _MAX_LOOP_IDLE_US:
-            self._idle_us += dt
+        if step > 0 and self.squares < _MAX_SQUARES:
+            step = min(step, _MAX_STEP)
+            self.squares += step * step
+        self.wait(self.queue, dt)
+        self.began = self.ticks_us()
+        dt = self.ticks_diff(self.began, now)
+        if dt < _MAX_WAIT_US and self.idle_us < _MAX_LOOP_IDLE_US:
+            self.idle_us += dt
 
     # --- tasks ----------------------------------------------------------------------------------
 
@@ -130,28 +123,28 @@ class Load:
 
     async def counted(self, coro):
         """Await a coroutine; from its first step to its end it counts as a task."""
-        self._watch_new_loop()
-        queue = self._queue
+        if self.core is not None:
+            self.watch_loop(self.core)
+        queue = self.queue
         if self.tasks is not None:
             self.tasks += 1
         try:
             return await coro
         finally:
-            if self.tasks and queue is self._queue:
+            if self.tasks and queue is self.queue:
                 self.tasks -= 1
 
     def enter_loop(self):
         """Note that this thread runs the event loop; called by the agent's own task."""
-        self._loop_thread = self._ident()
+        self.thread = self.ident()
 
     def in_loop(self):
         """Tell whether the caller is in the thread that runs the event loop."""
-        return self._ident() == self._loop_thread
+        return self.ident() == self.thread
 
     def current_task(self):
         """Return the task of asyncio that calls, None for a thread or plain code."""
-        core = self.core
-        return core.cur_task if core is not None and self.in_loop() else None
+        return self.core.cur_task if self.core is not None and self.in_loop() else None
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -160,23 +153,21 @@ class Load:
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
-        if self.core is None or self.core._io_queue is not self._queue:
+        if self.core is None or self.core._io_queue is not self.queue:
             if not self.attach():
                 return False
-        was_in_task = self._in_task
-        self._in_task = self.core.cur_task is not None
+        was_in_task = self.in_task
+        self.in_task = self.core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
-        step = self._ticks_diff(self._ticks_us(), self._since_us)  # the one that is running
+        step = self.ticks_diff(self.ticks_us(), self.began)  # the one that is running
         period_ms = sample.period_ms
-        if was_in_task and self._in_task and step >= 0 and 0 < period_ms < _MAX_LOAD_MS:
-            sample.cpu_permille = max(0, 1000 - self._idle_us // period_ms)
-            sample.loop_lag_worst_ms = (max(step, self._worst_us) + 500) // 1000
-            if self._squares < _MAX_SQUARES:
+        if was_in_task and self.in_task and step >= 0 and 0 < period_ms < _MAX_LOAD_MS:
+            sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
+            sample.loop_lag_worst_ms = (max(step, self.worst_us) + 500) // 1000
+            if self.squares < _MAX_SQUARES:
                 # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
-                sample.loop_lag_ms = (self._squares // period_ms * 4 // 125 * 64 + 500) // 1000
+                sample.loop_lag_ms = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
         sample.tasks = self.tasks
-        self._idle_us = self._worst_us = self._squares = 0
-        if not self._changed:
-            return False
-        self._changed = False
-        return True
+        self.idle_us = self.worst_us = self.squares = 0
+        changed, self.changed = self.changed, False
+        return changed
