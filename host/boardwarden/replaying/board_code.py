@@ -1,12 +1,14 @@
 """The board's own code, imported into this process from where the simulated board has it.
 
-It is written for MicroPython, of which its deciding parts need only `micropython.const`.
+It is written for MicroPython, of which it needs only `micropython.const` here.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -36,3 +38,22 @@ def _micropython() -> ModuleType:
     made = ModuleType("micropython")
     made.const = lambda value: value  # type: ignore[attr-defined]
     return made
+
+
+@contextmanager
+def modules_kept(*names: str) -> Iterator[None]:
+    """Leave these modules as they are, whatever stands in for one of them meanwhile.
+
+    Those that are not imported cannot be.
+    """
+    before = {name: sys.modules.get(name) for name in names}
+    for name, module in before.items():
+        if module is None:
+            sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module

@@ -19,11 +19,12 @@ from boardwarden.models import Model
 from boardwarden.policy import Policy
 from boardwarden.recording.errors import RecordingError
 from boardwarden.recording.reading import Change, Recording, Sample, Span, Window
+from boardwarden.units import METRICS
 
 from .requests import Denial, Requests, Subject
-from .stand_ins import COLUMNS, NOTHING, Agent, in_board_units
+from .stand_ins import COLUMNS, Agent, in_board_units
 
-_DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/agent.py
+_DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
 _TOLD_AFTER_S = 0.1  # a sample at most, what it found of storage is told
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 1.0  # so much more: what happened meanwhile is not known
@@ -133,7 +134,7 @@ class _Run:
                 self._change(moment, before)
                 continue
             if before is not None and self._is_gap(before, moment):
-                self._agent.sample(round(moment.uptime_s * 1000) - 1, NOTHING)
+                self._agent.gap(round(moment.uptime_s * 1000) - 1)
             self._at, self._uptime_s = moment.at, moment.uptime_s
             self._agent.sample(round(moment.uptime_s * 1000), in_board_units(moment.figures[1:]))
             self._after_reset()
@@ -146,12 +147,12 @@ class _Run:
         first = in_board_units(self.samples[0].figures[1:])
         start_ms = round(self.samples[0].uptime_s * 1000)
         self._agent = Agent(_DEFAULT_LIMITS, start_ms, first)
-        self._decide = self._agent.decisions
-        self._requests = Requests(self._decide)
-        self._decide.events.on(None, self._happened)
+        self._policy = self._agent.policy
+        self._requests = Requests(self._policy)
+        self._policy.events.on(None, self._happened)
         for quota in self._wanted.quotas or ():
             name, *figures = arguments.quota(*quota.to_dict().values())
-            self._decide.sessions.quotas[name] = tuple(figures)
+            self._policy.sessions.quotas[name] = tuple(figures)
         self._watched = {}
         self._set_limits()
         self._watch()
@@ -182,7 +183,7 @@ class _Run:
 
     def _change(self, change: Change, before: Sample | None) -> None:
         if change.what == "storage":
-            self._agent.storage.rows = [_mount(row) for row in change.value]
+            self._agent.board.mount_rows = [_mount(row) for row in change.value]
         elif change.what == "limits":
             self._limits = Limits(**change.value)
             self._set_limits()
@@ -196,7 +197,7 @@ class _Run:
                 self._agent.advance(round(self._uptime_s * 1000))
             self._requests.take(change)
             self._tell_denials()
-        self._decide.deliver()
+        self._agent.deliver()
 
     def _set_limits(self) -> None:
         """Have the policy's limits, and where it names none, those of the board."""
@@ -204,7 +205,7 @@ class _Run:
         told = self._limits.to_dict()
         both = {name: told[name] if each is None else each for name, each in wanted.items()}
         self._requests.timeout_s = self._limits.operation_timeout_s
-        self._decide.set_limits(*arguments.limits(*both.values()))
+        self._policy.set_limits(*arguments.limits(*both.values()))
 
     def _watch(self) -> None:
         """Watch what the policy says, or else what the board did, and nothing else."""
@@ -212,10 +213,10 @@ class _Run:
         if thresholds is None:
             thresholds = self._thresholds
         wanted = {each.metric: _asked(each) for each in thresholds}
-        table = self._decide.thresholds
+        table = self._policy.thresholds
         try:
             for threshold in table.all():
-                if threshold.name not in wanted:
+                if METRICS[threshold.metric] not in wanted:
                     table.set(threshold.metric)
             for name, asked in wanted.items():
                 if self._watched.get(name) != asked:
@@ -252,9 +253,9 @@ class _Run:
         if not self._agent.board.resets:
             return
         self._tell(Event(0, "reset", self._uptime_s, None, "done"))
-        mounts = self._agent.storage.rows
+        mounts = self._agent.board.mount_rows
         self._begin()
-        self._agent.storage.rows = mounts
+        self._agent.board.mount_rows = mounts
         self._agent.advance(round(self._uptime_s * 1000))
 
 

@@ -71,7 +71,7 @@ class Requests:
     def _ask_lease(self, row: dict[str, Any]) -> Any:
         kind = ResourceType[row["resource"].upper()]
         amount = row["amount"] * 1000 if kind is ResourceType.CPU_TIME else row["amount"]
-        lease = self._policy.allocate(
+        lease = self._policy.leases.allocate(
             int(kind),
             min(round(amount), _HIGHEST),
             session=self._session(row),
@@ -86,13 +86,15 @@ class Requests:
     def _ask_operation(self, row: dict[str, Any]) -> Any:
         # Its memory is a lease of its own in the recording.
         waits = row["state"] == OperationState.WAITING.name.lower()
-        return self._policy.begin(
+        operations = self._policy.operations
+        op = operations.new(
             row["name"],
             session=self._session(row),
             priority=int(Priority[row["priority"].upper()]),
             timeout_ms=None if waits else self._timeout_ms(row["remaining_s"]),
             wait_ms=_LONG_MS if waits else 0,
         )
+        return operations.begin(op)
 
     def _ask_session(self, row: dict[str, Any]) -> Any:
         quotas = (row["memory_bytes"], row["storage_bytes"], row["operations"])
@@ -111,7 +113,7 @@ class Requests:
 
     def _session(self, row: dict[str, Any]) -> Any:
         session = self._granted.get(("session", row["session"]))
-        return session if session in self._policy.sessions.table else None
+        return session if session in self._policy.sessions.rows else None
 
     def _timeout_ms(self, left_s: float | None) -> int | None:
         """Return what an operation named; None if it took the board's own, as far as is seen."""

@@ -1,30 +1,28 @@
-"""What surrounds the board's deciding code in a replay: sensors that tell what was recorded.
+"""The board's agent over a recording: its hardware and its sensors give what was recorded.
 
-The names are those of the agent's own parts, which they stand in for (device/warden). Clock,
-history, sampler and policy are the board's own. Figures are in the board's units: integers.
+Everything else is the agent itself (device/warden): clock, history, storage, policy. Figures are in
+the board's units: integers.
 """
 
 from __future__ import annotations
 
-from array import array
 from typing import Any, NamedTuple
 
-from warden_schema import ids
+from .board_code import load, modules_kept
 
-from .board_code import load
-
-_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
-_OWN = ("overhead", "link_bytes_per_s", "dropped_frames", "bad_frames")  # the agent's own figures
-_UNKNOWN = -0x40000000  # in the board's sample: see warden_schema.plain
-_MOST = 0x3FFFFFFF
 _DAY_MS = 86_400_000
-# As the board's step has them: see warden_schema.plain.
-_HEAP_WORDS = 19
-_COLLECTIONS, _LIVE = 5, 9
-_RESTING_WORDS, _MASK = 10, 5
-_PERIOD_MS = 29
-_SAMPLED = {"overhead": "overhead_permille"}
+_INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
+_BUDGET_PERMILLE = 1000
+_MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
 _THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
+# What the agent's sample calls a figure where that is not its name in a recording.
+_SAMPLE_NAMES = {
+    "cpu": "cpu_permille",
+    "loop_lag_s": "loop_lag_ms",
+    "loop_lag_worst_s": "loop_lag_worst_ms",
+    "overhead": "overhead_permille",
+}
+_OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
 
 
 class Figures(NamedTuple):
@@ -52,11 +50,6 @@ NOTHING = Figures()
 COLUMNS = Figures._fields
 
 
-def _word(figure: int | None) -> int:
-    """Return a figure as the board's sample has it."""
-    return _UNKNOWN if figure is None or abs(figure) > _MOST else figure
-
-
 def in_board_units(recorded: tuple[Any, ...]) -> Figures:
     """Return figures of COLUMNS, recorded in the host's units, as the board had them."""
     return Figures(
@@ -67,13 +60,23 @@ def in_board_units(recorded: tuple[Any, ...]) -> Figures:
     )
 
 
-class Time:
-    """Ticks in milliseconds that are set by hand; they wrap nowhere, but who reads them seldom
-    takes them as those of a board, which wrap.
+class Board:
+    """The board's hardware: ticks that are set by hand, memory and mounts as they were recorded.
+
+    mount_rows: (mount, block bytes, blocks, free blocks, available blocks) of each. A collection
+    leaves what was live. A reset only counts.
     """
 
-    def __init__(self) -> None:
+    heap_grows = False
+
+    def __init__(self, total_bytes: int) -> None:
         self.now_ms = 0
+        self.resets = 0
+        self.mount_rows: list[tuple[Any, ...]] = []
+        self.total_bytes = self.free_bytes = total_bytes
+        self.live_bytes: int | None = None
+
+    # --- time: these ticks do not wrap ----------------------------------------------------------
 
     def ticks_ms(self) -> int:
         return self.now_ms
@@ -84,135 +87,42 @@ class Time:
     def ticks_diff(self, end: int, start: int) -> int:
         return end - start
 
+    # --- memory ---------------------------------------------------------------------------------
 
-class Memory:
-    """The heap as it was recorded. A collection leaves what was live."""
-
-    heap = None  # no C module: the agent has it walked
-
-    def __init__(self, total: int, values: array[int]) -> None:
-        self.values = values
-        self.state = array("i", [0] * _HEAP_WORDS)
-        self.total = total
-        self.free = total
-        self.live: int | None = None
-        self.largest: int | None = None
-        self.collections = 0
-        self._collected = False  # since the last sample
-
-    def show(self, figures: Figures) -> None:
-        self.total = figures.total_bytes or self.total
-        self.free = self.total if figures.available_bytes is None else figures.available_bytes
-        self.live = figures.live_bytes
-        self.largest = figures.largest_free_block_bytes
-        self._collected = False
-
-    def walk(self) -> None:
-        """Find what is live, as after a collection; the rest need not have been recorded."""
-        state = self.state
-        state[0], state[1], state[2] = self.total, self.total - (self.live or 0), 0
-        state[_COLLECTIONS], state[_LIVE] = 1, _word(self.live)
-
-    def show_again(self) -> None:
-        """Put what was recorded where the agent's step put what it made of that."""
-        heap = (self.total, self.free, self.live, self.largest)
-        for place, figure in enumerate(heap, _PLACES["total_bytes"]):
-            self.values[place] = _word(figure)
-
-    def collect_wanted(self, wanted: int) -> None:
-        """Collect nothing: what is live was recorded."""
-
-    def used_now(self) -> int:
-        return self.total - self.free_now()
-
-    def free_now(self) -> int:
-        return self.total - self.live if self._collected and self.live is not None else self.free
-
-    def largest_now(self) -> int | None:
-        return self.largest
-
-    def collected(self) -> int:
-        return self.collections
-
-    def collect(self, pause: int = 0) -> bool:
-        self.collections += 1
-        self._collected = True
-        return self.live is not None
-
-    def collect_in_ms(self, pause: int = 0) -> int:
-        return 0
-
-
-class Load:
-    """asyncio's figures; nothing runs here."""
-
-    core = None
-    modules = ()
-
-    def __init__(self) -> None:
-        self.cpu_permille: int | None = None
-
-    def show(self, figures: Figures) -> None:
-        self.cpu_permille = figures.cpu
-
-    def in_loop(self) -> bool:
-        return False
-
-    def current_task(self) -> None:
+    def native_heap(self) -> None:
         return None
 
+    def mem_free(self) -> int:
+        return self.free_bytes
 
-class Network:
-    """The WLAN."""
+    def mem_alloc(self) -> int:
+        return self.total_bytes - self.free_bytes
 
-    connected = wlan = None  # nothing that would be another reason why it cannot tell
+    def collect(self) -> bool:
+        """Leave what was live; False where that was not recorded."""
+        if self.live_bytes is None:
+            return False
+        self.free_bytes = self.total_bytes - self.live_bytes
+        return True
 
-    def __init__(self) -> None:
-        self.words = array("i", [_UNKNOWN] * 4)
+    # --- storage --------------------------------------------------------------------------------
 
-    def show(self, figures: Figures) -> None:
-        self.words[0] = _word(figures.connected)
-        self.words[1] = _word(figures.rssi_dbm)
+    def mounts(self) -> list[str]:
+        return [row[0] for row in self.mount_rows]
 
-    def read(self) -> None:
-        pass
+    def statvfs(self, mount: str) -> tuple[int, ...] | None:
+        for name, block, blocks, free, available in self.mount_rows:
+            if name == mount:
+                return (block, block, blocks, free, min(free, available))
+        return None
 
+    # --- the rest -------------------------------------------------------------------------------
 
-class Storage:
-    """Mounts: (mount, block bytes, blocks, free blocks, available blocks) each."""
+    def identity(self) -> tuple[Any, ...]:
+        return ("", "", "", b"", None, "")
 
-    due_s = 0  # what is there is looked at with each sample
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[Any, ...]] = []
-
-    def due(self) -> bool:
-        return False
-
-
-class Threads:
-    """A count."""
-
-    def __init__(self) -> None:
-        self.words = array("i", [_UNKNOWN])
-
-
-class Capabilities:
-    """They change nothing here."""
-
-    def update(self) -> bool:
-        return False
-
-
-class Board:
-    """The board's hardware: its file systems, and a reset that only counts."""
-
-    def __init__(self, time: Time, storage: Storage) -> None:
-        self.resets = 0
-        self.ticks_ms = time.ticks_ms
-        self.ticks_us = time.ticks_us
-        self.ticks_diff = time.ticks_diff
-        self._storage = storage
+    def random_30(self) -> int:
+        return 0
 
     def can_reset(self) -> bool:
         return True
@@ -226,86 +136,80 @@ class Board:
     def take_note(self) -> None:
         return None
 
-    def statvfs(self, mount: str) -> tuple[int, ...] | None:
-        for name, block, blocks, free, available in self._storage.rows:
-            if name == mount:
-                return (block, block, blocks, free, available)
-        return None
+
+class Sensors:
+    """Stands in for all sensors but storage's, which has the Board to read."""
+
+    def __init__(self, agent: Any) -> None:
+        self.figures = NOTHING
+        self._agent = agent
+
+    def read(self, sample: Any) -> bool:
+        """Put what was recorded into the sample, and where the policy looks for memory."""
+        figures = self.figures
+        board, memory = self._agent.board, self._agent.memory
+        board.total_bytes = total = figures.total_bytes or board.total_bytes
+        free = figures.available_bytes
+        board.free_bytes = total if free is None else free
+        board.live_bytes = figures.live_bytes if total else None
+        memory.total, memory.free = total, board.free_bytes
+        memory.used = total - board.free_bytes
+        memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
+        memory.read(sample)
+        for name, figure in zip(COLUMNS, figures, strict=True):
+            if name not in _OF_MEMORY:
+                known = figure is not None and abs(figure) <= _MAX_FIGURE
+                setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
+        return False
 
 
 class Agent:
-    """The agent's parts, joined as device/warden/agent.py joins them; `policy` is the board's own.
+    """The board's agent, without a link, whose samples come from a recording.
 
-    limits: in the order of ids.LIMITS_SET; start_ms: the uptime that it begins at, with what was
-    measured then.
+    limits: in the order of ids.LIMITS_SET; start_ms: the uptime that it begins at. `first` has the
+    size of its memory; nothing is known of that until a sample is taken.
     """
 
-    session = uplink = link = None  # nobody is told anything
-
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
-        self.time = Time()
-        self.ticks_us, self.ticks_diff = self.time.ticks_us, self.time.ticks_diff
-        self.clock = load("clock").Clock(self.time.ticks_ms, self.time.ticks_diff)
-        self.sampler = load("sampler").Sampler()
-        self.values = self.sampler.values
-        self.resting = array("i", [0] * _RESTING_WORDS)  # what the agent's step works on
-        self.resting[_MASK] = _MOST
-        self.memory = Memory(first.total_bytes or 0, self.values)
-        self.load, self.network = Load(), Network()
-        self.storage, self.threads = Storage(), Threads()
-        self.thread_words, self.network_words = self.threads.words, self.network.words
-        self.locks = load("threads").Locks(False)
-        self.capabilities = Capabilities()
-        load("limits").want(self.values, 0, 1000)
-        self.history = load("history").History(self.values)
-        self.board = Board(self.time, self.storage)
-        self.policy = None  # it looks at a sample when that is whole: see `sample`
-        self.sampler.join(self)
-        self.figures = NOTHING
+        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+            load(room)
+        make = load("agent").Agent
+        self.board = Board(first.total_bytes or 0)
+        with modules_kept("_thread", "network"):  # it would stand in for them, to count
+            self._agent = make(self.board, _INTERVAL_MS, _BUDGET_PERMILLE, None, limits)
+        self.clock = self._agent.clock
+        self.policy = self._agent.policy
+        self._sensors = Sensors(self._agent)
+        self._agent.sensors = (self._agent.storage, self._sensors)
         self._pass(start_ms)
-        self._show(first)
-        self.decisions = load("policy").Policy(self, self.board, limits)
-
-    def _show(self, figures: Figures) -> None:
-        """Have the sensors tell these."""
-        for part in (self.memory, self.load, self.network):
-            part.show(figures)
-        self.threads.words[0] = _word(figures.threads)
-        self.memory.show_again()
-        loop = (figures.cpu, figures.loop_lag_s, figures.loop_lag_worst_s, figures.tasks)
-        for place, figure in enumerate(loop, _PLACES["cpu_permille"]):
-            self.values[place] = _word(figure)
 
     def advance(self, uptime_ms: int) -> None:
         """Bring the clock to an uptime, if that is later, and end what is over its time."""
         self._pass(uptime_ms)
-        self.decisions.tick()
+        self.policy.run_due()
 
     def _pass(self, uptime_ms: int) -> None:
         """Bring the clock there, in steps as a board's ticks allow."""
-        time = self.time
-        while time.now_ms < uptime_ms:
-            time.now_ms = min(uptime_ms, time.now_ms + _DAY_MS)
+        board = self.board
+        while board.now_ms < uptime_ms:
+            board.now_ms = min(uptime_ms, board.now_ms + _DAY_MS)
             self.clock.advance()
-        self.clock.advance()
 
     def sample(self, uptime_ms: int, figures: Figures) -> None:
-        """Have the board's code look at a sample, and do what follows."""
+        """Have the agent take a sample that finds these figures, and do what follows."""
         self.advance(uptime_ms)
-        self._show(figures)
-        self.values[_PLACES["faults"]] = _word(figures.faults)
-        self.figures = figures
-        mounts = self.storage.rows
-        if figures is NOTHING:  # nor what is told of mounts
-            self.storage.rows = []
-        self.sampler.take()
-        self._decide(self.values[_PERIOD_MS])
-        self.storage.rows = mounts
-        self.decisions.deliver()
+        self._sensors.figures = figures
+        self._agent.storage.due_s = 0  # what is there is looked at with each sample
+        self._agent.due_s, self._agent.due_ms = self.clock.s, self.clock.ms
+        self._agent.take_sample()
+        self.deliver()
 
-    def _decide(self, passed_ms: int) -> None:
-        """Put the agent's own figures into the sample, which nothing measures here, and decide."""
-        self.memory.show_again()
-        for name in _OWN:
-            self.values[_PLACES[_SAMPLED.get(name, name)]] = _word(getattr(self.figures, name))
-        self.decisions.look(passed_ms)
+    def gap(self, uptime_ms: int) -> None:
+        """Have the agent take a sample that finds nothing: what happened meanwhile is not known."""
+        mounts, self.board.mount_rows = self.board.mount_rows, []
+        self.sample(uptime_ms, NOTHING)
+        self.board.mount_rows = mounts
+
+    def deliver(self) -> None:
+        """Do what a decision brings, and have it heard of."""
+        self.policy.gate.enter()
