@@ -102,8 +102,6 @@ class Rules:
     ) -> int:
         """Return the new lease's id. A higher priority takes what others agreed to give, if that
         is enough; of the lowest priority first, then the newest, and no more than is needed."""
-        if not 0 < amount <= NO_AMOUNT or (backed and kind != MEMORY):
-            raise Bad
         mount = (mount or "/") if kind == STORAGE else None
         while True:
             left = self.there_is(kind, mount) - sum(x.amount for x in self.rivals(kind, mount))
@@ -125,7 +123,9 @@ class Rules:
         return self.made[0]
 
     def allocate_in(self, session: int | None, kind: int, amount: int, *rest: Any) -> int:
-        """As allocate, for a session with its quota."""
+        """As allocate, for a session with its quota; what makes no sense is told first of all."""
+        if not 0 < amount <= NO_AMOUNT or (rest[3] and kind != MEMORY):
+            raise Bad
         if session is not None:
             self.within_quota(session, kind, amount)
         return self.allocate(kind, amount, *rest[:3], session, *rest[3:])
@@ -170,8 +170,6 @@ class Rules:
         session: int | None = None,
     ) -> list[int]:
         """Return the new operation's id and state."""
-        if memory is not None and not 0 < memory <= NO_AMOUNT:
-            raise Bad
         enters, victim = self.may_enter(priority), self.victim(priority)
         if victim is not None:
             wait_ms = max(wait_ms, GRACE_MS)
@@ -258,7 +256,9 @@ class Rules:
     def begin_in(
         self, session: int | None, priority: int, timeout_ms: int, memory: int | None, wait: int
     ) -> list[int]:
-        """As begin, for a session with its quotas."""
+        """As begin, for a session with its quotas; what makes no sense is told first of all."""
+        if memory is not None and not 0 < memory <= NO_AMOUNT:
+            raise Bad
         if session is not None:
             quota = self.use(session).quotas[2]
             if quota is not None and len(self.theirs(session)) >= quota:
