@@ -219,7 +219,6 @@ async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
         (["cancel", "7"], ids.CANCEL),
         (["limits"], ids.SET_LIMITS),
         (["thresholds"], ids.SET_LIMITS),
-        (["cost"], ids.COST),
         (["alloc", "memory", "8k"], ids.ALLOCATE),
         (["policy"], ids.SET_LIMITS),
         (["trends"], ids.HISTORY_READ),

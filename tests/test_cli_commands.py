@@ -41,19 +41,15 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
     for command in (commands.status, commands.capabilities):
         await command(testing.FakeTransport(board), as_json)
     await commands.trends(testing.FakeTransport(board), 60.0, as_json)
-    await commands.cost(testing.FakeTransport(board), as_json)
     out = capsys.readouterr().out
     if as_json:
-        status, known, trends, cost = map(json.loads, out.splitlines())
+        status, known, trends = map(json.loads, out.splitlines())
         assert status["cpu"]["usage"] == 0.125
         assert known["cpu"]["available"]
         assert trends["period_s"] == 60
-        assert cost["memory"] == 1e-6
     else:
         assert "cpu      12 %" in out
         assert "period    the last 1 min" in out
-        assert "memory               1 µs" in out
-        assert "all                 28 µs, 0.0 % of the core" in out
 
 
 async def test_watch_prints_samples_as_they_come(board, capsys):

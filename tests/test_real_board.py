@@ -20,7 +20,6 @@ from boardwarden import messages
 from boardwarden.framing import frame
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
-from warden_schema import ids
 
 APPS = Path(__file__).parent / "apps"
 
@@ -340,11 +339,8 @@ async def _listen(transport, seconds):
     return heard
 
 
-async def test_what_a_sample_costs_is_told_by_part():
+async def test_a_budget_that_is_too_small_stretches_the_interval():
     async with boardwarden.connect(f"sim:{APPS / 'keeps.py'}") as board:
-        cost = await board.cost()
-        assert tuple(cost) == ids.COST_PARTS
-        assert 0 < sum(cost.values()) < 0.1
         assert board.status.overhead.budget == 1.0
         await board.start_monitoring(0.02, budget=0.001)  # too little for that many
         await asyncio.wait_for(_stretched(board), 40)

@@ -163,13 +163,6 @@ class Board(Keeping):
             raise diagnosis.not_understood()
         return value
 
-    async def cost(self) -> dict[str, float]:
-        """Have the board take a sample; return what each part of it took there, in seconds."""
-        value = await self._ask(ids.COST)
-        if not isinstance(value, list) or not all(type(item) is int for item in value):
-            raise diagnosis.not_understood()
-        return {name: us / 1e6 for name, us in zip(ids.COST_PARTS, value, strict=False)}
-
     async def fetch_history(
         self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
     ) -> History:

@@ -65,10 +65,6 @@ class SyncBoard(SyncKeeping):
         """Have the board collect garbage; return how many bytes that freed."""
         return call(self._loop, self._board.collect())
 
-    def cost(self) -> dict[str, float]:
-        """Have the board take a sample; return what each part of it took there, in seconds."""
-        return call(self._loop, self._board.cost())
-
     def fetch_history(
         self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
     ) -> History:

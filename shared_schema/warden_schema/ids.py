@@ -142,9 +142,6 @@ DELTA_BIAS = 48  # added to since, ms and the changes: small ones are one byte, 
 MAX_CHANGES = 10
 WHOLE_EVERY = 20  # samples: so that who only listens can join
 
-# What a sample consists of.
-COST_PARTS = _names("load memory network storage figures history policy capabilities")
-
 # --- requests -----------------------------------------------------------------------------------
 PING = 0  # [] -> None
 START_MONITORING = 1  # [interval_ms, budget_permille] -> interval_ms
@@ -159,7 +156,7 @@ SET_LIMITS = 9  # the four of LIMITS_SET, nil: as it is -> all four
 SET_THRESHOLD = 10  # [metric, warn, critical, clear, hold_ms, action], no levels: none any more
 CANCEL = 11  # [operation's id] -> nil
 TELL_METERS = 12  # [for_ms] -> nil
-COST = 13  # [] -> µs of each of COST_PARTS
+# 13 was COST, and is not given to another.
 KEEP = 14  # [what: one of KEEPING] -> [how it stands: one of KEPT, count of quotas]
 COLLECT = 15  # [] -> bytes that were garbage
 QUOTA = 16  # [place] -> [name, memory, storage, operations, ttl_ms], nil where there is none

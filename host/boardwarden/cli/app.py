@@ -85,12 +85,6 @@ def trends(
 
 
 @app.command()
-def cost(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what each part of a sample costs the board."""
-    run(commands.cost(given(board), as_json))
-
-
-@app.command()
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
     """Show what the board can measure, and why it cannot measure the rest."""
     run(commands.capabilities(given(board), as_json))
@@ -109,7 +103,7 @@ for command in (command for part in _PARTS for command in part.COMMANDS):
 # How `boardwarden --help` orders them: what a new user looks for first comes first.
 _PANELS = {
     "Begin": ("boards", "doctor", "deploy"),
-    "Look": ("watch", "status", "top", "trends", "events", "console", "cost", "capabilities"),
+    "Look": ("watch", "status", "top", "trends", "events", "console", "capabilities"),
     "Leases and operations": ("leases", "ops", "sessions", "alloc", "release", "cancel"),
     "Limits and policy": ("limits", "thresholds", "policy", "apply"),
     "Record and export": ("record", "plot", "replay", "serve"),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from .follow import settled
 from .output import print_json, print_rows
-from .text import percent
 from .trend_view import trend_rows
 from .view import status_rows
-from .waiting import answer, connect, waiting
+from .waiting import connect, waiting
 
 
 async def status(address: str, as_json: bool) -> None:
@@ -31,21 +30,6 @@ async def trends(address: str, period: float, as_json: bool) -> None:
             print_json(found.to_dict())
         else:
             print_rows(trend_rows(found))
-
-
-async def cost(address: str, as_json: bool) -> None:
-    """Print what each part of a sample took on the board, and how much of the core that is."""
-    async with connect(address) as board:
-        async with answer():
-            found = await board.cost()
-        if as_json:
-            print_json(found)
-            return
-        interval = board.status.interval_s
-        total = sum(found.values())
-        rows = [(name, f"{seconds * 1e6:8.0f} µs") for name, seconds in found.items()]
-        share = f", {percent(total / interval)} of the core" if interval else ""
-        print_rows([*rows, ("all", f"{total * 1e6:8.0f} µs{share}")])
 
 
 async def capabilities(address: str, as_json: bool) -> None:

@@ -64,7 +64,6 @@ class FakeBoard:
             ids.PING: lambda arguments: (ids.OK, None),
             ids.START_MONITORING: self._start_monitoring,
             ids.COLLECT: self._collect,
-            ids.COST: lambda arguments: (ids.OK, list(range(len(ids.COST_PARTS)))),
             ids.STOP_MONITORING: self._stop_monitoring,
             ids.HISTORY_READ: lambda arguments: (ids.OK, [10, 1, 1, b"\x01\x00\xff\xff\x03\x00"]),
             **self.policy.answers,
