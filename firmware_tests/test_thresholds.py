@@ -4,6 +4,7 @@ from harness import no_heap, raises
 from rig import PressedBoard
 from warden.clock import Clock
 from warden.history import History
+from warden.policy.forecast import load_forecast
 from warden.policy.thresholds import METRICS, Thresholds
 from warden.sample import Sample
 from warden.sensors.threads import new_lock
@@ -288,7 +289,7 @@ class Measured:
         self.storage = policy.storage
         self.history = policy.history
         self.thresholds = Thresholds(policy)
-        self.thresholds.load_forecast()
+        load_forecast(policy)
 
     def read(self, name):
         with no_heap():

@@ -18,11 +18,7 @@ _PROFILE_PAUSE = const(200)
 
 
 class MemoryNeed:
-    """What operations of a name took, in bytes: a moving mean, and at worst, of count runs."""
-
-    def __init__(self, name):
-        self.name = name
-        self.count = self.typical_bytes = self.worst_bytes = 0
+    """What operations of a name took in count runs: typical_bytes, a moving mean; worst_bytes."""
 
 
 class MemoryProfile(Table):
@@ -79,9 +75,12 @@ class MemoryProfile(Table):
         need = self.rows[row]
         if need is None:
             try:
-                self.rows[row] = need = MemoryNeed(op.name)
+                need = MemoryNeed()
+                need.name = op.name
+                need.count = need.typical_bytes = need.worst_bytes = 0
             except MemoryError:  # it is learned another time
                 return
+            self.rows[row] = need
         grown = max(self.greatest, used) - self.least
         need.count = min(need.count + 1, _MAX_COUNT)
         # The mean of all at first, then each counts a quarter.

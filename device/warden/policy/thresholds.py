@@ -161,22 +161,16 @@ class Thresholds(Table):
             if action == _RESET and not self.policy.agent.board.can_reset():
                 raise ValueError("this port cannot reset the board")
             if metric == _MEMORY_EXHAUSTED_IN or metric == _STORAGE_EXHAUSTED_IN:
-                self.load_forecast()
+                with import_lock:
+                    from warden.policy.forecast import load_forecast
+
+                    load_forecast(self.policy)
         with self.policy.lock:
             row = find_row(self.rows, "metric", metric)
             if row is not None:
                 self.put(row, threshold)
             elif threshold is not None:
                 raise ValueError("no more than eight")
-
-    def load_forecast(self):
-        """Have the policy make forecasts, from the first threshold on one."""
-        policy = self.policy
-        with import_lock:
-            if policy.forecast is None:
-                from warden.policy.forecast import Forecast
-
-                policy.forecast = Forecast(policy.agent.history)
 
     def put(self, row, threshold):
         """Put a threshold, or None, into a row; with the policy's lock held."""
@@ -196,12 +190,9 @@ class Thresholds(Table):
             entry = self.rows[row]
             if entry and entry.evaluate(self.read(entry.metric), period_ms):
                 self.mark_dirty(row)
-                self.post(entry)
-
-    def post(self, entry):
-        """Post the event that a level has changed."""
-        level = _LEVEL_NAMES[entry.level]
-        self.policy.events.post("threshold", entry.metric, level, entry.value)
+                self.policy.events.post(
+                    "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
+                )
 
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
