@@ -76,6 +76,6 @@ def deframed(data, limit=300, size=1):
             at = deframer.feed(data, at, end)
             if deframer.length:
                 payloads.append(bytes(deframer.payload[: deframer.length]))
-            elif size == 1 and deframer._progress[0] == 0:
+            elif size == 1 and not deframer.opened and not deframer.in_frame:
                 text.append(data[at - 1])
     return payloads, bytes(text), deframer.bad

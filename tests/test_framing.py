@@ -39,7 +39,7 @@ def read(data: bytes, limit: int) -> tuple[list[bytes], bytes, int]:
         deframer.feed(data, at, at + 1)
         if deframer.length:
             payloads.append(bytes(deframer.payload[: deframer.length]))
-        elif deframer._progress[0] == 0:
+        elif not deframer.opened and not deframer.in_frame:
             text.append(data[at])
     return payloads, bytes(text), deframer.bad
 

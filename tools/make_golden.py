@@ -150,7 +150,7 @@ def read(stream: bytes) -> dict[str, Any]:
         deframer.feed(stream, at, at + 1)
         if deframer.length:
             payloads.append(bytes(deframer.payload[: deframer.length]).hex())
-        elif deframer._progress[0] == 0:
+        elif not deframer.opened and not deframer.in_frame:
             text.append(stream[at])
     return {"stream": stream.hex(), "payloads": payloads, "text": text.hex(), "bad": deframer.bad}
 

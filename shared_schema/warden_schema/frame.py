@@ -44,8 +44,10 @@ class Deframer:
         self.payload = bytearray(limit + 2)
         self.length = 0  # of the whole payload that is there now, or 0
         self.bad = 0  # frames that were dropped
-        # For `unstuff`: state (0 in text), bytes in the payload, their limit, bad, frame's size.
-        self._progress = array("i", (0, 0, limit + 2, 0, 0))
+        self.opened = False  # after a delimiter: the next byte says whether a frame begins
+        self.in_frame = False
+        # For `unstuff`: bytes in the payload, their limit, what the next byte is XORed with.
+        self.progress = array("i", (0, limit + 2, 0))
 
     def feed(self, data: bytes | bytearray, at: int, end: int) -> int:
         """Read data[at:end], at most up to the end of a payload; return where it stopped.
@@ -55,17 +57,32 @@ class Deframer:
         """
         if not 0 <= at <= end <= len(data):
             raise IndexError("not inside the data")
-        payload = self.payload
-        progress = self._progress
         self.length = 0
-        while at < end:
-            at = unstuff(data, at, end, payload, progress)
-            size = progress[4]
-            if size:
-                if crc16(payload, 0, size) == 0:
-                    progress[0] = 0
-                    self.length = size - 2
-                    break
-                progress[3] += 1
-        self.bad = progress[3]
+        while at < end and not self.length:
+            if self.in_frame:
+                at = unstuff(data, at, end, self.payload, self.progress)
+                if at < end:
+                    size = self.progress[0]
+                    self.in_frame = False
+                    # The delimiter of a damaged frame may open the next one: what follows decides.
+                    self.opened = data[at] == 0xC0
+                    at += 1
+                    if (
+                        self.opened
+                        and 2 < size <= self.progress[1]
+                        and not self.progress[2]
+                        and crc16(self.payload, 0, size) == 0
+                    ):
+                        self.opened = False
+                        self.length = size - 2
+                    else:
+                        self.bad += 1
+            elif self.opened and 0x91 <= data[at] <= 0x9F:
+                self.progress[0] = self.progress[2] = 0
+                self.in_frame = True
+            else:
+                at = data.find(b"\xc0", at, end) + 1
+                self.opened = at > 0
+                if not at:
+                    return end
         return at

@@ -13,17 +13,9 @@ _ESCAPE = const(0x7D)
 _CONTROLS = const(0x140A243F)  # a bit for each control character that is escaped
 
 # Of a deframer's progress, an array("i").
-_STATE = const(0)
-_TO = const(1)  # bytes in the payload; one more than the limit once the frame is too long
-_LIMIT = const(2)
-_BAD = const(3)  # frames that were dropped
-_SIZE = const(4)  # of the frame that ended, its CRC included, or 0
-
-# States.
-_IN_TEXT = const(0)
-_OPENED = const(1)
-_IN_FRAME = const(2)
-_IN_ESCAPE = const(3)
+_TO = const(0)  # bytes in the payload; one more than the limit once the frame is too long
+_LIMIT = const(1)
+_FLIP = const(2)  # 0x20 after an escape: what the next byte is XORed with
 
 
 def crc16(data, start: int, end: int) -> int:
@@ -58,46 +50,26 @@ def stuff(payload, length: int, wire) -> int:
 
 
 def unstuff(data, at: int, end: int, payload, progress) -> int:
-    """Undo `stuff` on data[at:end] up to the end of a frame; return where it stopped.
+    """Undo `stuff` on data[at:end] up to a byte that is never inside a frame; return where that is.
 
-    The frame is then in the payload, its size in the progress: its CRC is for the caller to check.
-    The delimiter that ends a damaged frame may open the next one: what follows it decides.
+    Text is not looked for here: the caller finds where a frame begins, and what its end means.
     """
-    state = progress[_STATE]
     to = progress[_TO]
-    limit = progress[_LIMIT]
-    size = 0
-    while at < end and size == 0:
+    flip = progress[_FLIP]
+    while at < end:
         byte = data[at]
+        if byte == _DELIMITER or (byte < 32 and _CONTROLS >> byte & 1):
+            break
         at += 1
-        if byte == _DELIMITER:
-            if state == _IN_FRAME and to > 2 and to <= limit:
-                size = to
-            elif state >= _IN_FRAME:
-                progress[_BAD] += 1
-            state = _OPENED
-        elif state == _IN_TEXT:
-            pass
-        elif state == _OPENED and (byte < 0x91 or byte > 0x9F):
-            state = _IN_TEXT
-        elif byte < 32 and _CONTROLS >> byte & 1:
-            # Never inside a frame: its end was lost, and this is text again.
-            progress[_BAD] += 1
-            state = _IN_TEXT
-        elif byte == _ESCAPE and state == _IN_FRAME:
-            state = _IN_ESCAPE
+        if byte == _ESCAPE and not flip:
+            flip = 0x20
         else:
-            if state == _OPENED:
-                to = 0
-            elif state == _IN_ESCAPE:
-                byte ^= 0x20
-            state = _IN_FRAME
-            if to < limit:
-                payload[to] = byte
+            if to < progress[_LIMIT]:
+                payload[to] = byte ^ flip
                 to += 1
             else:
-                to = limit + 1
-    progress[_STATE] = state
+                to = progress[_LIMIT] + 1
+            flip = 0
     progress[_TO] = to
-    progress[_SIZE] = size
+    progress[_FLIP] = flip
     return at

@@ -10,17 +10,9 @@ _ESCAPE = const(0x7D)
 _CONTROLS = const(0x140A243F)  # a bit for each control character that is escaped
 
 # Of a deframer's progress.
-_STATE = const(0)
-_TO = const(1)
-_LIMIT = const(2)
-_BAD = const(3)
-_SIZE = const(4)
-
-# States.
-_IN_TEXT = const(0)
-_OPENED = const(1)
-_IN_FRAME = const(2)
-_IN_ESCAPE = const(3)
+_TO = const(0)
+_LIMIT = const(1)
+_FLIP = const(2)
 
 
 @micropython.viper
@@ -55,41 +47,24 @@ def stuff(payload: ptr8, length: int, wire: ptr8) -> int:
 
 @micropython.viper
 def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> int:
-    """Undo `stuff` on data[at:end] up to the end of a frame; return where it stopped."""
-    state = progress[_STATE]
+    """Undo `stuff` on data[at:end] up to a byte that is never inside a frame; return where that is."""
     to = progress[_TO]
     limit = progress[_LIMIT]
-    size = 0
-    while at < end and size == 0:
+    flip = progress[_FLIP]
+    while at < end:
         byte = data[at]
+        if byte == _DELIMITER or (byte < 32 and _CONTROLS >> byte & 1):
+            break
         at += 1
-        if byte == _DELIMITER:
-            if state == _IN_FRAME and to > 2 and to <= limit:
-                size = to
-            elif state >= _IN_FRAME:
-                progress[_BAD] += 1
-            state = _OPENED
-        elif state == _IN_TEXT:
-            pass
-        elif state == _OPENED and (byte < 0x91 or byte > 0x9F):
-            state = _IN_TEXT
-        elif byte < 32 and _CONTROLS >> byte & 1:
-            progress[_BAD] += 1
-            state = _IN_TEXT
-        elif byte == _ESCAPE and state == _IN_FRAME:
-            state = _IN_ESCAPE
+        if byte == _ESCAPE and flip == 0:
+            flip = 0x20
         else:
-            if state == _OPENED:
-                to = 0
-            elif state == _IN_ESCAPE:
-                byte ^= 0x20
-            state = _IN_FRAME
             if to < limit:
-                payload[to] = byte
+                payload[to] = byte ^ flip
                 to += 1
             else:
                 to = limit + 1
-    progress[_STATE] = state
+            flip = 0
     progress[_TO] = to
-    progress[_SIZE] = size
+    progress[_FLIP] = flip
     return at
