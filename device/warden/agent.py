@@ -61,6 +61,7 @@ class Agent:
         self.polled = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
         self.listen_ms = 0  # and the link is not read: a host has had its share
+        self.rows_first = False  # before the link is read again, some rows are sent
         self.idle_polls = 0
         self.idle_us = 0  # what so many as _IDLE_POLLS cost
         self.link = link
@@ -137,8 +138,7 @@ class Agent:
             self.faults += 1
             self.rest_ms = _AFTER_FAULT_MS
             if self.policy is not None:  # what has to end by then keeps its time
-                left = self.clock.left_ms(self.clock.next_s, self.clock.next_ms)
-                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
+                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.left_ms()))
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
 
     def run(self):
@@ -176,7 +176,7 @@ class Agent:
     def listen(self):
         """Read the link, unless a host has had its share of the core."""
         governor = self.governor
-        if governor.host_us > 0:
+        if governor.host_us > 0 and not self.rows_first:
             began = self.ticks_us()
             self.session.process_input()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
@@ -188,7 +188,10 @@ class Agent:
         Rows wait for a turn without a sample, and while a host has had its share of the core.
         """
         governor = self.governor
-        left = self.session.pump(not sampled and governor.host_us > 0)
+        rows = not sampled and governor.host_us > 0
+        left = self.session.pump(rows)
+        # Else to read what a host sends could take all of its share, and none would ever go.
+        self.rows_first = self.session.has_rows and not rows and not sampled
         return _MAX_WAIT_MS if left is None else max(left, governor.host_wait_ms())
 
     def until_sample_ms(self):

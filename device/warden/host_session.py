@@ -53,6 +53,7 @@ class HostSession:
         self.storage_table = StorageTable(clock, agent.storage)
         self.tables = [HelloTable(clock, self), self.storage_table]
         self.next_table = 0
+        self.has_rows = False  # that are still to be sent
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one
         self.chunk = bytearray(_MAX_INPUT)
@@ -216,8 +217,8 @@ class HostSession:
             self.alive_due = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
-        more = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
-        return _NEXT_MS if more else left
+        self.has_rows = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
+        return _NEXT_MS if self.has_rows else left
 
     def _send_hello_and_replies(self):
         """Send these if they are due; return False where the link did not take one."""
