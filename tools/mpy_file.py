@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 
 _BYTECODE, _NATIVE, _VIPER, _ASSEMBLER = range(4)
 # Of the static names those that a function can have, as py/makeqstrdata.py numbers them.
-_STATIC = {7: "<module>", 9: "__call__", 17: "__init__"}
+_STATIC = {
+    **{7: "<module>", 9: "__call__", 12: "__enter__", 13: "__exit__", 14: "__getattr__"},
+    **{17: "__init__", 71: "close", 125: "read", 138: "send", 159: "update", 162: "value"},
+    164: "write",
+}
 _STR, _BYTES, _INT, _FLOAT, _COMPLEX, _TUPLE = 5, 6, 7, 8, 9, 10
 
 
@@ -21,11 +25,16 @@ class NotMpy(ValueError):
 
 @dataclass
 class Code:
-    """A function, the body of a class, or the module itself; `bytes`: of code, as it is loaded."""
+    """A function, the body of a class, or the module itself; `bytes`: of code, as it is loaded.
+
+    words: of its frame, variables and stack, with three for each `try` inside another; 0 for
+    machine code.
+    """
 
     name: str
     native: bool
     bytes: int
+    words: int = 0
     children: list[Code] = field(default_factory=list)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Code]]:
@@ -115,7 +124,8 @@ class _Reader:
                 self._uint()
             name = "<viper>"
         children = [self._code() for _ in range(self._uint())] if has_children else []
-        return Code(name, kind != _BYTECODE, length, children)
+        words = _words_of(data) if kind == _BYTECODE else 0
+        return Code(name, kind != _BYTECODE, length, words, children)
 
 
 def _name_of(prelude: bytes) -> int:
@@ -131,3 +141,14 @@ def _name_of(prelude: bytes) -> int:
         if not prelude[at] & 0x80:
             return value
         at += 1
+
+
+def _words_of(prelude: bytes) -> int:
+    """The words of a function's frame: py/bc.h, MP_BC_PRELUDE_SIG_DECODE_INTO."""
+    state, tries = prelude[0] >> 3 & 15, prelude[0] >> 2 & 1
+    at = 0
+    while prelude[at] & 0x80:
+        at += 1
+        state |= (prelude[at] & 0x30) << 2 * (at - 1)
+        tries |= (prelude[at] & 0x02) << at - 1
+    return state + 1 + 3 * tries

@@ -135,11 +135,15 @@ class Agent:
         try:
             self.run()
         except Exception:
-            self.faults += 1
-            self.rest_ms = _AFTER_FAULT_MS
-            if self.policy is not None:  # what has to end by then keeps its time
-                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.left_ms()))
+            self.note_fault()
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
+
+    def note_fault(self):
+        """Count an exception, and try again in a second; what has to end by then keeps its time."""
+        self.faults += 1
+        self.rest_ms = _AFTER_FAULT_MS
+        if self.policy is not None:
+            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.left_ms()))
 
     def run(self):
         """Do so; `rest_ms` is then until there is more."""

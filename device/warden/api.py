@@ -1,7 +1,7 @@
 """Starting and reading the one agent of this board; what else is public is loaded when asked for.
 
 Each public function looks whether something is overdue, because nobody runs the agent any more,
-and runs it.
+and runs it: see `running`.
 """
 
 import sys
@@ -10,12 +10,11 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
+from warden.running import current_runner, running, running_agent, running_policy, set_runner
 from warden.sensors.threads import import_lock
 
 _EXTRAS = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
-_WATCHES = "warden.start(protect=False) only watches"
 
-_runner = None
 _spare_status = None  # made at start, for when there is no memory for another
 
 
@@ -44,8 +43,9 @@ def start(
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
-    global _runner, _spare_status
-    if _runner is None:
+    global _spare_status
+    runner = current_runner()
+    if runner is None:
         board = detect()
         limits = None
         if protect:
@@ -55,20 +55,19 @@ def start(
         elif link and not hasattr(link, "waitable"):
             link = StreamLink(link)
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
-        _runner = Runner(agent)
+        runner = set_runner(Runner(agent))
         if protect:
             _spare_status = _fill_status(agent, {}, True)
             with import_lock:
                 from warden.policy.decisions import install
             install(sys.modules["warden"], agent)
-    _runner.start()
+    runner.start()
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    global _runner
-    runner = _runner
-    _runner = None
+    runner = current_runner()
+    set_runner(None)
     if runner is not None:
         runner.stop()
         runner.agent.close()
@@ -76,7 +75,7 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return _running().agent.poll()
+    return running().agent.poll()
 
 
 def status():
@@ -85,7 +84,7 @@ def status():
     age_ms: how old they are; running: whether something has run the agent in time until this call.
     With no memory for a new dict it is one that was made before, filled anew.
     """
-    runner = _running()
+    runner = running()
     in_time = not runner.revive()
     try:
         return _fill_status(runner.agent, {}, in_time)
@@ -170,32 +169,11 @@ def __getattr__(name):
             from warden.extras import find_public
         return find_public(name)
     if name[0] != "_":
-        if _runner is not None and _runner.agent.policy is None:
-            raise RuntimeError(_WATCHES)
+        if current_runner() is not None:
+            running_policy()  # RuntimeError where it only watches
         with import_lock:
             from warden.policy.decisions import find_public
         found = find_public(name)
         if found is not None:
             return found
     raise AttributeError(name)
-
-
-def _running():
-    if _runner is None:
-        raise RuntimeError("warden.start() first")
-    return _runner
-
-
-def running_agent():
-    """Return the agent, after it has done what is overdue."""
-    runner = _running()
-    runner.revive()
-    return runner.agent
-
-
-def running_policy():
-    """Return what decides, after the agent has done what is overdue."""
-    policy = running_agent().policy
-    if policy is None:
-        raise RuntimeError(_WATCHES)
-    return policy

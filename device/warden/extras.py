@@ -1,6 +1,6 @@
 """What an application sets up once, or asks for seldom. Loaded when it does."""
 
-from warden.api import running_agent, running_policy
+from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
 _PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")

@@ -198,10 +198,8 @@ class Requests:
         self._policy.operations.find(op_id).complete()
 
     def _cancel(self, op_id):
-        from warden.policy.operations import PREEMPTED
-
         operations = self._policy.operations
-        operations.stop(operations.find(op_id), PREEMPTED)
+        operations.preempt(operations.find(op_id))
 
     def _can_execute(self, priority):
         return self._policy.operations.can_execute(priority)

@@ -32,8 +32,9 @@ _MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the 
 # For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or: a change needs a SAMPLE.
 _WHOLE = const(99)
 _NOT_COMPARED = const(98)
-_BITS = (
-    b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
+_BITS = (  # two implicitly joined constants are one
+    b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
+    b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
 )
 _DELTA_BITS = const(18)
 

@@ -93,27 +93,34 @@ def put(buf: bytearray, at: int, value: object) -> int:
     if value is None or isinstance(value, int):
         return put_int(buf, at, value)
     if isinstance(value, str):
-        if _PACKS_STR and len(buf) - at > 43:
-            pack_into("41s", buf, at + 1, value)  # what is left of the 41 is zeros
-            count = buf.find(b"\x00", at + 1) - at - 1
-            if 0 <= count <= 40 and (count == len(value) or "\x00" not in value):
-                if count < 32:
-                    buf[at] = 0xA0 | count
-                else:
-                    buf[at] = 0xD9
-                    at += 1
-                    pack_into("41s", buf, at + 1, value)
-                    buf[at] = count
-                return at + 1 + count
-        return _put_raw(buf, at, value.encode(), 0xA0, 32, 0xD9)
+        return _put_text(buf, at, value)
     if isinstance(value, bytes) or isinstance(value, bytearray):  # a tuple would be made each time
         return _put_raw(buf, at, value, 0, 0, 0xC4)
     if isinstance(value, list) or isinstance(value, tuple):
-        at = put_array(buf, at, len(value))
-        for item in value:
-            at = put(buf, at, item)
-        return at
+        return _put_items(buf, put_array(buf, at, len(value)), value)
     return put_int(buf, at, value)  # type: ignore[arg-type]  # a bool on MicroPython, or TypeError
+
+
+def _put_items(buf: bytearray, at: int, items: "list[object] | tuple[object, ...]") -> int:
+    for item in items:
+        at = put(buf, at, item)
+    return at
+
+
+def _put_text(buf: bytearray, at: int, text: str) -> int:
+    if _PACKS_STR and len(buf) - at > 43:
+        pack_into("41s", buf, at + 1, text)  # what is left of the 41 is zeros
+        count = buf.find(b"\x00", at + 1) - at - 1
+        if 0 <= count <= 40 and (count == len(text) or "\x00" not in text):
+            if count < 32:
+                buf[at] = 0xA0 | count
+            else:
+                buf[at] = 0xD9
+                at += 1
+                pack_into("41s", buf, at + 1, text)
+                buf[at] = count
+            return at + 1 + count
+    return _put_raw(buf, at, text.encode(), 0xA0, 32, 0xD9)
 
 
 def cut(text: str, limit: int) -> str:

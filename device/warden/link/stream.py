@@ -20,6 +20,7 @@ class StreamLink:
 
         self.source = source
         self.sink = sink or source
+        self.sink_write = self.sink.write  # a bound method is an object: made once
         self.source_poller = select.poll()
         self.source_poller.register(source, select.POLLIN)
         self.sink_poller = select.poll()
@@ -56,11 +57,8 @@ class StreamLink:
 
     def write(self, buf, start, end):
         """Write buf[start:end] if the stream takes it now; return the count."""
-        try:
-            if flags_of(self.sink_poller):
-                return self.sink.write(buf, start, end - start) or 0
-        except OSError:
-            pass
+        if flags_of(self.sink_poller):
+            return write_once(self.sink_write, buf, start, end - start)
         return 0
 
     def close(self):
@@ -79,5 +77,13 @@ def read_once(source, buf):
     """Return how many bytes were read, 0 at the end, None for nothing after all."""
     try:
         return source.readinto(buf)
+    except OSError:
+        return 0
+
+
+def write_once(write, buf, start, count):
+    """Return how many bytes were written."""
+    try:
+        return write(buf, start, count) or 0
     except OSError:
         return 0

@@ -1,6 +1,5 @@
 """The public functions of what decides; `start()` puts them among the public names."""
 
-from warden.api import running_policy
 from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
 from warden.policy.leases import (  # noqa: F401, public
     CPU_TIME,
@@ -10,6 +9,7 @@ from warden.policy.leases import (  # noqa: F401, public
     STORAGE,
 )
 from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
+from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does

@@ -212,7 +212,7 @@ class Operations(Rows):
                 op.task = task
             victim = self._enter(op)
             if victim is not None:
-                self.stop(victim, PREEMPTED)
+                self.preempt(victim)
             if op.state == ADMITTING:
                 self._admit(op)
             elif op.state == WAITING:
@@ -256,6 +256,10 @@ class Operations(Rows):
         if promote and self.waiting:
             self.promote_waiters()
         return True
+
+    def preempt(self, op):
+        """Have an operation stop, because something of higher priority needs its place."""
+        self.stop(op, PREEMPTED)
 
     def stop(self, op, why):
         """Have an operation stop: PREEMPTED or TIMED_OUT. Its place passes on when it does."""

@@ -120,12 +120,16 @@ class Policy:
         clock = self.clock
         operations = self.operations
         if (
-            clock.left_ms(clock.next_s, clock.next_ms) <= 0
+            self.left_ms() <= 0
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
             self.end_due()
-        return max(0, clock.left_ms(clock.next_s, clock.next_ms))
+        return self.left_ms()
+
+    def left_ms(self):
+        """Return the milliseconds until something ends."""
+        return max(0, self.clock.left_ms(self.clock.next_s, self.clock.next_ms))
 
     def end_due(self):
         """End what is over its time, and find what is the next."""

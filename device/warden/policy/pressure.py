@@ -9,7 +9,6 @@ minute, and the threshold says so, it leaves a note of why and resets the board.
 from micropython import const
 
 from warden.errors import deny
-from warden.policy.operations import PREEMPTED
 from warden.policy.thresholds import METRICS
 
 _MAX_TRIMS = const(8)
@@ -106,36 +105,30 @@ class Pressure:
     def act(self):
         """Do what is due; with no lock held."""
         self.due = False
+        policy = self.policy
         worst = self.worst
         if worst is None:
             return
         if self.reset_step > 1:
-            board = self.policy.agent.board
+            board = policy.agent.board
             try:
                 board.leave_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
             except (OSError, MemoryError):  # a full disk, or no memory for the words
                 pass
             board.reset()
-        if worst.level == _AT_CRITICAL:
-            self.end_low()
+        if worst.level == _AT_CRITICAL:  # all that is LOW ends, leases if their holders agreed
+            for entry in policy.operations.rows:
+                if entry and entry.priority == _LOW:
+                    policy.operations.preempt(entry)
+            for entry in policy.leases.rows:
+                if entry and entry.priority == _LOW and entry.on_preempt is not None:
+                    policy.leases.preempt(entry)
+            for entry in policy.meters.rows:
+                if entry and entry.priority == _LOW:
+                    policy.meters.cancel(entry)
         if self.trim_due:
             self.trim_due = False
             self.relieve(worst.metric)
-
-    def end_low(self):
-        """End what is LOW, leases only if their holders agreed."""
-        operations = self.policy.operations
-        for entry in operations.rows:
-            if entry and entry.priority == _LOW:
-                operations.stop(entry, PREEMPTED)
-        leases = self.policy.leases
-        for entry in leases.rows:
-            if entry and entry.priority == _LOW and entry.on_preempt is not None:
-                leases.preempt(entry)
-        meters = self.policy.meters
-        for entry in meters.rows:
-            if entry and entry.priority == _LOW:
-                meters.cancel(entry)
 
     def relieve(self, metric):
         """Collect, then have memory given back until it is enough, or all were called."""

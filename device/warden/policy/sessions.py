@@ -5,7 +5,6 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import deny
 from warden.policy.deadlines import MAX_NAME, Row, Rows
-from warden.policy.operations import PREEMPTED
 from warden_schema.codec import cut
 
 _SESSION = const(10)
@@ -142,7 +141,7 @@ class Sessions(Rows):
         # One after the other, with nothing that would need memory: there may be none.
         op = operations.newest_of(session)
         while op is not None:
-            operations.stop(op, PREEMPTED)  # check() goes on to say so
+            operations.preempt(op)  # check() goes on to say so
             operations.end(op, False)  # none of its own gets the place of another
             op = operations.newest_of(session)
         lease = leases.newest_of(session)

@@ -8,19 +8,20 @@ import sys
 
 from micropython import const
 
-from warden.board import module
-
 _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
 
 
 def install_network():
     """Return the one watcher of this board's network."""
-    early = "network" in sys.modules
-    if module("network") is None:
-        return Network()
+    network = Network()
+    network.early = "network" in sys.modules
+    try:
+        __import__("network")
+    except ImportError:
+        return network
     from warden.sensors.wlan import watch_wlan
 
-    return watch_wlan(early)
+    return watch_wlan(network)
 
 
 class Network:

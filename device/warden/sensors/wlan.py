@@ -2,26 +2,24 @@
 
 import sys
 
-from warden.sensors.network import Network
 from warden.sensors.threads import StandIn
 
 
-def watch_wlan(early):
-    """Return the one watcher of the network, standing in for the module from now on.
+def watch_wlan(network):
+    """Have a Network stand in for the module from now on; return the one that does.
 
-    early: whether the application has imported it.
+    That is another one if another agent was here before.
     """
     module = __import__("network")
-    network = getattr(module, "warden_owner", None)
-    if network is None:
-        network = Network()
-        network.early = early
-        if hasattr(module, "WLAN"):
-            network.available = True
-            stand_in = StandIn(module, network)
-            stand_in.WLAN = StandInWlan(module.WLAN, network)
-            stand_in.WLAN.station = getattr(module, "STA_IF", 0)
-            sys.modules["network"] = stand_in
+    owner = getattr(module, "warden_owner", None)
+    if owner is not None:
+        return owner
+    if hasattr(module, "WLAN"):
+        network.available = True
+        stand_in = StandIn(module, network)
+        stand_in.WLAN = StandInWlan(module.WLAN, network)
+        stand_in.WLAN.station = getattr(module, "STA_IF", 0)
+        sys.modules["network"] = stand_in
     return network
 
 
