@@ -31,7 +31,7 @@ HostSession.on_sample HostSession.pump HostSession._send_hello_and_replies HostS
 HostSession._send_row SampleTable.mark_dirty SampleTable.encode SampleTable.compare
 SampleTable.note_change SampleTable.encode_delta SampleTable.on_sent
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
-Deframer.feed encode put put_int Reader.begin Reader.array Reader.integer
+Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write
 """
 _DECIDE = """

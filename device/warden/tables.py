@@ -8,7 +8,7 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 from micropython import const
 
 from warden.sample import FIELDS
-from warden_schema.codec import cut, put_array
+from warden_schema.codec import cut
 
 CHANGED = b"\x01"  # a row's flag: it has changed, or
 SUBSCRIBED = b"\x02"  # a host has subscribed, and waits for it: SYNCED follows when none has this
@@ -181,7 +181,11 @@ class SampleTable(Table):
         if self.count > _MAX_CHANGES or not self.deltas_left:
             self.deltas_left = _FULL_EVERY
             uplink.begin(_SAMPLE, 1)
-            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
+            row = uplink.at
+            uplink.payload[row] = 0xDC  # an array of so many
+            uplink.payload[row + 1] = 0
+            uplink.payload[row + 2] = len(FIELDS)
+            uplink.at = row + 3
             for value in self.now:
                 uplink.put(value)
         else:

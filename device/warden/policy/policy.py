@@ -117,7 +117,6 @@ class Policy:
 
     def run_due(self):
         """End what is over its time; return the milliseconds until something else is."""
-        clock = self.clock
         operations = self.operations
         if (
             self.left_ms() <= 0
