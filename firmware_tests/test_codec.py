@@ -3,7 +3,7 @@
 
 from frames import decode
 from harness import no_heap, raises
-from warden_schema.codec import Malformed, Reader, cut, put, put_int
+from warden_schema.codec import Malformed, Reader, cut, put
 
 _VALUES = (
     None,
@@ -183,7 +183,7 @@ def test_putting_integers_and_texts_allocates_nothing():
             except MemoryError:
                 failed = values[place]
                 break
-        put_int(buf, 3, -70_000)
+        put(buf, 3, -70_000)
     assert 0 not in ends, failed
     for value, end in zip(values, ends):
         assert put(buf, 3, value) == end

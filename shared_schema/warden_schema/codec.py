@@ -19,15 +19,18 @@ class Malformed(ValueError):
     """The bytes are not a payload of this protocol."""
 
 
-def put_int(buf: bytearray, at: int, value: int | None) -> int:
-    """Put an integer, a bool or None at buf[at]; return where the next item goes.
+def put(buf: bytearray, at: int, value: object) -> int:
+    """Put any value of the subset; return where the next item goes.
 
-    Raises OverflowError beyond 64 bits, TypeError for another type.
+    A text or bytes may have up to 255 bytes. Raises TypeError for another type, OverflowError for
+    an integer beyond 64 bits, and IndexError, ValueError or struct.error where the buffer ends.
     """
     if value is None:
         buf[at] = 0xC0
     elif value is True or value is False:
         buf[at] = 0xC3 if value else 0xC2
+    elif not isinstance(value, int):
+        return put_object(buf, at, value)
     elif -0x20 <= value < 0x80:
         buf[at] = value & 0xFF
     else:
@@ -66,61 +69,43 @@ def put_array(buf: bytearray, at: int, count: int) -> int:
     return at + 3
 
 
-def _put_raw(
-    buf: bytearray, at: int, data: bytes | bytearray, short_head: int, short: int, head: int
-) -> int:
-    """Put data under a one-byte head if it has fewer than `short` bytes, else a two-byte head."""
-    count = len(data)
-    end = at + 2 + count
-    if count > 255 or end > len(buf):  # else the assignment would make it longer
+def put_object(buf: bytearray, at: int, value: object) -> int:
+    """Put a text, bytes or an array."""
+    if isinstance(value, list) or isinstance(value, tuple):  # both at once: a tuple each time
+        at = put_array(buf, at, len(value))
+        for item in value:
+            at = put(buf, at, item)
+        return at
+    head = 0xC4
+    if isinstance(value, str):
+        if _PACKS_STR and len(buf) - at > 43:
+            pack_into("41s", buf, at + 1, value)  # what is left of the 41 is zeros
+            count = buf.find(b"\x00", at + 1) - at - 1
+            if 0 <= count <= 40 and (count == len(value) or "\x00" not in value):
+                if count < 32:
+                    buf[at] = 0xA0 | count
+                else:
+                    buf[at] = 0xD9
+                    at += 1
+                    pack_into("41s", buf, at + 1, value)
+                    buf[at] = count
+                return at + 1 + count
+        head = 0xD9
+        value = value.encode()
+    elif not (isinstance(value, bytes) or isinstance(value, bytearray)):
+        raise TypeError
+    count = len(value)
+    if count > 255 or at + 2 + count > len(buf):  # else the assignment would make it longer
         raise IndexError  # no room
-    if count < short:
-        buf[at] = short_head | count
-        end -= 1
+    if head == 0xD9 and count < 32:
+        buf[at] = 0xA0 | count
     else:
         buf[at] = head
-        buf[at + 1] = count
-    buf[end - count : end] = data
-    return end
-
-
-def put(buf: bytearray, at: int, value: object) -> int:
-    """Put any value of the subset; return where the next item goes.
-
-    A text or bytes may have up to 255 bytes. Raises TypeError for another type, OverflowError for
-    an integer beyond 64 bits, and IndexError, ValueError or struct.error where the buffer ends.
-    """
-    if value is None or isinstance(value, int):
-        return put_int(buf, at, value)
-    if isinstance(value, str):
-        return _put_text(buf, at, value)
-    if isinstance(value, bytes) or isinstance(value, bytearray):  # a tuple would be made each time
-        return _put_raw(buf, at, value, 0, 0, 0xC4)
-    if isinstance(value, list) or isinstance(value, tuple):
-        return _put_items(buf, put_array(buf, at, len(value)), value)
-    return put_int(buf, at, value)  # type: ignore[arg-type]  # a bool on MicroPython, or TypeError
-
-
-def _put_items(buf: bytearray, at: int, items: "list[object] | tuple[object, ...]") -> int:
-    for item in items:
-        at = put(buf, at, item)
-    return at
-
-
-def _put_text(buf: bytearray, at: int, text: str) -> int:
-    if _PACKS_STR and len(buf) - at > 43:
-        pack_into("41s", buf, at + 1, text)  # what is left of the 41 is zeros
-        count = buf.find(b"\x00", at + 1) - at - 1
-        if 0 <= count <= 40 and (count == len(text) or "\x00" not in text):
-            if count < 32:
-                buf[at] = 0xA0 | count
-            else:
-                buf[at] = 0xD9
-                at += 1
-                pack_into("41s", buf, at + 1, text)
-                buf[at] = count
-            return at + 1 + count
-    return _put_raw(buf, at, text.encode(), 0xA0, 32, 0xD9)
+        at += 1
+        buf[at] = count
+    at += 1
+    buf[at : at + count] = value
+    return at + count
 
 
 def cut(text: str, limit: int) -> str:
@@ -156,7 +141,7 @@ class Reader:
         self.at = at
         self.end = end
 
-    def _skip(self, count: int) -> int:
+    def skip(self, count: int) -> int:
         """Step over `count` bytes; return where they begin."""
         at = self.at
         if count > self.end - at:
@@ -166,24 +151,17 @@ class Reader:
 
     def array(self) -> int:
         """Read an array's head; return how many items it claims."""
-        head = self.buf[self._skip(1)]
+        head = self.buf[self.skip(1)]
         if head & 0xF0 == 0x90:
             return head & 0x0F
         if head != 0xDC:
             raise Malformed  # not an array
-        at = self._skip(2)
+        at = self.skip(2)
         return self.buf[at] << 8 | self.buf[at + 1]
 
     def integer(self) -> int | None:
         """Read an integer or None; allocates nothing for a positive one below 2**30."""
-        at = self.at
-        end = self.end
-        if at >= end:
-            raise Malformed  # it ends early
-        buf = self.buf
-        head = buf[at]
-        at += 1
-        self.at = at
+        head = self.buf[self.skip(1)]
         if head < 0x80:
             return head
         if head >= 0xE0:
@@ -193,12 +171,10 @@ class Reader:
         if head < 0xCC or head > 0xD3:
             raise Malformed  # not an integer
         size = 1 << (head & 3)
-        if at + size > end:
-            raise Malformed  # it ends early
-        end = self.at = at + size
+        at = self.skip(size)
         value = 0
-        while at < end:
-            value = value << 8 | buf[at]
+        while at < self.at:
+            value = value << 8 | self.buf[at]
             at += 1
         if head >= 0xD0 and value >> 8 * size - 1:
             value -= 1 << 8 * size
@@ -209,23 +185,25 @@ class Reader:
 
         depth: how many arrays may be inside each other, this one included.
         """
-        at = self._skip(1)
+        at = self.skip(1)
         head = self.buf[at]
         if head == 0xC2 or head == 0xC3:
             return head == 0xC3
-        if head & 0xF0 == 0x90 or head == 0xDC:
-            if not depth:
-                raise Malformed  # nested too deep
-            self.at = at
-            return [self.value(depth - 1) for _ in range(self.array())]
         if head & 0xE0 == 0xA0:
             size = head & 0x1F
         elif head == 0xD9 or head == 0xC4:
-            size = self.buf[self._skip(1)]
+            size = self.buf[self.skip(1)]
         else:
             self.at = at
-            return self.integer()
-        at = self._skip(size)
+            if head & 0xF0 != 0x90 and head != 0xDC:
+                return self.integer()
+            if not depth:
+                raise Malformed  # nested too deep
+            items = []
+            for _ in range(self.array()):
+                items.append(self.value(depth - 1))
+            return items
+        at = self.skip(size)
         data = self.buf[at : self.at]
         if head == 0xC4:
             return bytes(data)
