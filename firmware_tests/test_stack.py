@@ -1,0 +1,71 @@
+# targets: qemu
+"""The C stack that a public call takes: an rp2 thread has 4 KB, of which its own start takes some.
+
+It is looked at where calls are deepest: where an event is posted, memory is measured, and a lock is
+taken.
+"""
+
+import micropython
+import warden
+from harness import raises
+from warden.policy.events import Events
+
+_STACK_BYTES = 4096
+_OF_THE_THREAD = 700  # its start, and the application's own function that calls
+
+_deepest = 0
+
+
+def _look():
+    global _deepest
+    _deepest = max(_deepest, micropython.stack_use())
+
+
+def _depth_of(call):
+    """Return the bytes of stack that a call takes at its deepest."""
+    global _deepest
+    _deepest = 0
+    began = micropython.stack_use()
+    call()
+    return _deepest - began
+
+
+def test_decisions_fit_the_stack_of_a_thread():
+    warden.start(link=False, max_operations=1)
+    agent = warden.allocate(warden.MEMORY, 16).table.policy.agent
+    policy = agent.policy
+    post = Events.post
+    free_now = policy.memory.free_now
+    sooner = agent.clock.sooner
+
+    def posted(self, kind, subject=None, detail=None, value=None):
+        _look()
+        post(self, kind, subject, detail, value)
+
+    def measured():
+        _look()
+        return free_now()
+
+    def told(s, ms):
+        _look()
+        sooner(s, ms)
+
+    Events.post = posted
+    policy.memory.free_now = measured
+    agent.clock.sooner = told
+    session = warden.session("s", operations=1)
+    depths = {}
+    ops = []
+    depths["begin"] = _depth_of(lambda: ops.append(warden.begin("x", memory=100, session=session)))
+    depths["denied"] = _depth_of(lambda: raises(warden.Denied, warden.begin, "y"))
+    depths["preempt"] = _depth_of(
+        lambda: raises(warden.Denied, warden.begin, "y", priority=warden.CRITICAL, session=session)
+    )
+    depths["complete"] = _depth_of(lambda: ops.pop().complete())
+    depths["allocate"] = _depth_of(lambda: ops.append(warden.allocate(warden.MEMORY, 100)))
+    depths["release"] = _depth_of(lambda: ops.pop().release())
+    depths["close"] = _depth_of(session.close)
+    warden.stop()
+    Events.post = post
+    print(depths)
+    assert max(depths.values()) + _OF_THE_THREAD < _STACK_BYTES, depths
