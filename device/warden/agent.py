@@ -184,6 +184,8 @@ class Agent:
             began = self.ticks_us()
             self.session.process_input()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
+            # Else to read what a host sends could take all of its share each time.
+            self.rows_first = self.session.has_rows and governor.host_us <= 0
         self.listen_ms = governor.host_wait_ms()
 
     def send(self, sampled):
@@ -194,8 +196,8 @@ class Agent:
         governor = self.governor
         rows = not sampled and governor.host_us > 0
         left = self.session.pump(rows)
-        # Else to read what a host sends could take all of its share, and none would ever go.
-        self.rows_first = self.session.has_rows and not rows and not sampled
+        if rows:
+            self.rows_first = False
         return _MAX_WAIT_MS if left is None else max(left, governor.host_wait_ms())
 
     def until_sample_ms(self):
