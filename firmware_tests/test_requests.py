@@ -280,7 +280,7 @@ def test_meters_are_sent_for_as_long_as_they_are_asked_for():
 def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
     rig = Rig()
     memory = rig.agent.memory
-    hal = memory._board
+    hal = rig.agent.board
     memory._cost_us = 0  # of the one that it began with
     made = memory.collections
     code, freed, _ = rig.ask(COLLECT)
