@@ -280,25 +280,25 @@ def test_meters_are_sent_for_as_long_as_they_are_asked_for():
 def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
     rig = Rig()
     memory = rig.agent.memory
-    hal = rig.agent.board
-    memory._cost_us = 0  # of the one that it began with
+    adapter = rig.agent.board
+    memory.cost_us = 0  # of the one that it began with
     made = memory.collections
     code, freed, _ = rig.ask(COLLECT)
     assert code == 0 and isinstance(freed, int) and freed >= 0
     assert memory.collections == made + 1
-    memory._cost_us = 10_000
+    memory.cost_us = 10_000
     code, value, _ = rig.ask(COLLECT)
     assert code == DENIED and value[0] == "collected" and value[1] is None
     assert 0 < value[2] <= 2000 and value[3] == []
     assert memory.collections == made + 1
 
-    memory._cost_us = 0
-    collect = hal.collect
-    hal.collect = lambda: False
+    memory.cost_us = 0
+    collect = adapter.collect
+    adapter.collect = lambda: False
     try:
         assert rig.ask(COLLECT)[:2] == (DENIED, ["gc_off", None, None, []])
     finally:
-        hal.collect = collect
+        adapter.collect = collect
 
 
 def test_what_was_learned_is_sent():
