@@ -194,7 +194,7 @@ def test_a_host_that_does_not_read_is_never_waited_for():
     soonest = 1_000_000
     for _ in range(20):  # one that waits does so each time; a busy machine, now and then
         began = time.ticks_us()
-        assert link.write(data, 0, 1000) == 0
+        link.write(data, 0, 1000)  # by now the network may have made some room
         soonest = min(soonest, time.ticks_diff(time.ticks_us(), began))
     assert soonest < 5000, soonest
     host.close()
