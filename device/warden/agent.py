@@ -73,6 +73,10 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
+        # No host is heard before the application goes on: else it would be told of a board on which
+        # nothing is granted yet.
+        host_us = self.governor.host_us
+        self.governor.host_us = -host_us
         self.run()  # so that there are figures from the first moment
         self.poll()  # what that marked to be sent
         self.idle_polls = 0
@@ -80,9 +84,13 @@ class Agent:
         began = board.ticks_us()
         for _ in range(_IDLE_POLLS):
             self.poll()
+            if link is not None:
+                link.readable()
         if self.idle_polls == _IDLE_POLLS:
             self.idle_us = min(board.ticks_diff(board.ticks_us(), began), _MAX_IDLE_US)
         self.governor.spent_us = self.governor.sample_us = 0
+        self.governor.host_us = host_us
+        self.listen_ms = 0
 
     def close(self):
         """Leave everything as it was found."""
