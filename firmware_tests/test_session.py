@@ -29,6 +29,9 @@ class FakeParts:
     def update(self):
         return False
 
+    def allow_snapshot(self, s):
+        pass
+
 
 class Count:
     """What stands in a row."""
@@ -53,7 +56,7 @@ class Rig:
         self.boot_id = 5
         self.identity = ("fake", "1.0", "fake", b"", None, "0")
         parts = FakeParts(self._on_host)
-        self.storage = self.capabilities = self.policy = parts
+        self.storage = self.capabilities = self.policy = self.governor = parts
         self.table = Table(clock, _ROW, ("value",), 4)
         for row in range(rows):
             self.table.rows[row] = Count()

@@ -13,6 +13,8 @@ _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
 _MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
 _HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
+_SNAPSHOT_MS = const(2000)  # of its share one that has just come may have in advance,
+_SNAPSHOT_PERIOD_S = const(60)  # so seldom
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
 _STEP = const(64)  # a mean may double, and rise by so much, at a time
@@ -29,6 +31,7 @@ class Governor:
         self.sample_us = 0  # of that, for the sample
         self.host_us = 0
         self.host_spent_us = 0
+        self.snapshot_s = 0  # the uptime from which on allow_snapshot() does something
         self.sample_mean_us = 0
         self.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
         self.sent = 0  # by the link, modulo 2**16
@@ -55,7 +58,14 @@ class Governor:
         budget = self.budget_permille
         if passed_ms > _HOST_BURST_MS:
             passed_ms = _HOST_BURST_MS
-        self.host_us = min(self.host_us + passed_ms * budget * 3 // 4, budget * _HOST_BURST_MS)
+        if self.host_us < budget * _HOST_BURST_MS:
+            self.host_us = min(self.host_us + passed_ms * budget * 3 // 4, budget * _HOST_BURST_MS)
+
+    def allow_snapshot(self, s):
+        """Let a host that has come at uptime s be sent the whole state soon: it waits 15 s for it."""
+        if s >= self.snapshot_s:
+            self.snapshot_s = s + _SNAPSHOT_PERIOD_S
+            self.host_us += self.budget_permille * _SNAPSHOT_MS
 
     def charge_host(self, us):
         """Note what was done for a host."""

@@ -119,6 +119,7 @@ class HostSession:
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.forget()
+            self.agent.governor.allow_snapshot(self.clock.s)
             self._tell_policy("found")
         if self.requests is not None:
             self.requests.change_host(host_id)
