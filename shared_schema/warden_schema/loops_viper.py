@@ -47,7 +47,7 @@ def stuff(payload: ptr8, length: int, wire: ptr8) -> int:
 
 @micropython.viper
 def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> int:
-    """Undo `stuff` on data[at:end] up to a byte that is never inside a frame; return where that is."""
+    """Undo `stuff` on data[at:end] up to a byte that is never inside a frame; return its place."""
     to = progress[_TO]
     limit = progress[_LIMIT]
     flip = progress[_FLIP]
