@@ -103,11 +103,14 @@ class Runner:
         self.stop_timer()  # the loop runs
         self.patience_ms = _OVERDUE_MS
         agent.load.enter_loop()
-        while generation == self.generation:
-            # It listens too: what the other task waits on may be the connection of a dead host.
-            left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-            self.promised = agent.ticks_ms() + left
-            await sleep_ms(left)
+        try:
+            while generation == self.generation:
+                # It listens too: what the other task waits on may be the connection of a dead host.
+                left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
+                self.promised = agent.ticks_ms() + left
+                await sleep_ms(left)
+        finally:
+            self.note_end(generation)
 
     async def poll_when_readable(self, generation):
         """Poll whenever something has arrived."""
@@ -115,19 +118,27 @@ class Runner:
 
         agent = self.agent
         link = agent.link
-        while generation == self.generation:
-            if link.waitable is None:
-                await sleep_ms(_MAX_SLEEP_MS)
-            else:
-                await until_readable(core, link.waitable)
-            # What a host asked for may take several turns to send; while it has had its share,
-            # its bytes stay where they are.
-            left = agent.poll()
-            while left <= _SOON_MS and generation == self.generation:
-                await sleep_ms(_SOON_MS)
+        try:
+            while generation == self.generation:
+                if link.waitable is None:
+                    await sleep_ms(_MAX_SLEEP_MS)
+                else:
+                    await until_readable(core, link.waitable)
+                # What a host asked for may take several turns to send; while it has had its share,
+                # its bytes stay where they are.
                 left = agent.poll()
-            if agent.listen_ms:
-                await sleep_ms(min(left, _MAX_SLEEP_MS))
+                while left <= _SOON_MS and generation == self.generation:
+                    await sleep_ms(_SOON_MS)
+                    left = agent.poll()
+                if agent.listen_ms:
+                    await sleep_ms(min(left, _MAX_SLEEP_MS))
+        finally:
+            self.note_end(generation)
+
+    def note_end(self, generation):
+        """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
+        if generation == self.generation:
+            self.patience_ms = -_UNSTARTED_MS
 
     # --- machine.Timer --------------------------------------------------------------------------
 
