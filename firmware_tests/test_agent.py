@@ -8,7 +8,7 @@ from frames import framed
 from harness import has_module, no_heap, skip
 from rig import FakeLink, SinkLink, board, in_next_sample, poll_all, poll_now
 from warden.agent import Agent
-from warden.api import running_agent
+from warden.running import running_agent
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
 

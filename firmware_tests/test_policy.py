@@ -9,7 +9,7 @@ import time
 
 import warden
 from harness import raises
-from warden.api import running_policy
+from warden.running import running_policy
 
 _IN_USE = "policy_test.tmp"
 

@@ -11,12 +11,12 @@ import machine
 import warden
 from harness import raises
 from rig import free_port
-from warden.api import _running
+from warden.running import running
 
 
 def _agent():
     """Return the agent, without a public call: each of those would run what is overdue."""
-    return _running().agent
+    return running().agent
 
 
 def _uptime_s():

@@ -1,0 +1,342 @@
+# targets: unix frozen
+"""Invariant 14: the agent is alive, or says that it is not.
+
+Whatever ran it may end: an event loop is replaced or ends, Ctrl-C ends its task, asyncio comes
+late. It goes on with the next loop, and at the latest with the next public call.
+"""
+
+import _thread
+import asyncio
+import sys
+import time
+
+import warden
+from harness import raises
+from rig import FakeLink, in_next_sample
+from warden.running import running
+
+_INTERVAL_MS = 20
+
+
+def _agent():
+    """Return the agent, without a public call: each of those would run what is overdue."""
+    return running().agent
+
+
+def _uptime_ms():
+    sample = _agent().sample
+    return sample.uptime_s * 1000 + sample.uptime_ms
+
+
+def _start(**options):
+    options["link"] = options.get("link", False)
+    warden.start(interval_ms=_INTERVAL_MS, budget_permille=1000, **options)
+
+
+async def _samples_go_on(most_ms=3000):
+    """Wait for three more samples, with no call of the agent's."""
+    for _ in range(3):
+        before = _uptime_ms()
+        began = time.ticks_ms()
+        while _uptime_ms() == before:
+            assert time.ticks_diff(time.ticks_ms(), began) < most_ms, "no sample was taken"
+            await asyncio.sleep_ms(2)
+
+
+async def _sleep(ms):
+    await asyncio.sleep_ms(ms)
+
+
+def _tested(test):
+    """Run a test that starts the agent; stop it and forget the loop, whatever comes."""
+    try:
+        test()
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+
+
+# --- event loops ----------------------------------------------------------------------------------
+
+
+def test_a_new_event_loop_at_any_moment():
+    for ms in range(0, 50, 3):
+
+        def restart(ms=ms):
+            _start()
+            asyncio.run(_sleep(ms))
+            asyncio.new_event_loop()
+            asyncio.run(_samples_go_on())
+            assert warden.status()["running"]
+            assert warden.status()["faults"] == 0
+
+        _tested(restart)
+
+
+def test_a_new_event_loop_before_the_first_and_time_and_again():
+    def restart():
+        _start()
+        for _ in range(10):
+            asyncio.new_event_loop()
+            asyncio.run(_samples_go_on())
+        found = warden.status()
+        assert found["running"] and found["faults"] == 0
+        assert found["cpu"]["active_tasks"] == 1, found["cpu"]
+
+    _tested(restart)
+
+
+def test_a_link_is_read_in_the_new_loop_too():
+    def restart():
+        link = FakeLink()
+        _start(link=link)
+        asyncio.run(_sleep(30))
+        asyncio.new_event_loop()
+
+        async def main():
+            link.receive(64, 1, 3, 77, None)
+            for _ in range(500):
+                await asyncio.sleep_ms(2)
+                if 5 in [message[0] for message in link.sent()]:
+                    return
+            raise AssertionError("the host was not served")
+
+        asyncio.run(main())
+
+    _tested(restart)
+
+
+def test_asyncio_and_plain_loops_in_turn():
+    def application():
+        _start()
+        for _ in range(4):
+            asyncio.run(_samples_go_on())
+            before = _uptime_ms()
+            began = time.ticks_ms()
+            while time.ticks_diff(time.ticks_ms(), began) < 100:  # its own loop
+                warden.poll()
+                time.sleep_ms(2)
+            assert _uptime_ms() >= before + 60
+            assert warden.status()["running"]
+        assert warden.status()["faults"] == 0
+
+    _tested(application)
+
+
+def test_when_the_loop_has_ended_a_public_call_runs_what_is_overdue_and_says_so():
+    def application():
+        _start()
+        asyncio.run(_sleep(50))
+        lease = warden.allocate(warden.MEMORY, 100, ttl_ms=100)
+        op = warden.begin("late", timeout_ms=100)
+        time.sleep_ms(800)
+        assert lease.active  # nobody has run it
+        found = warden.status()
+        assert not found["running"]
+        assert found["age_ms"] < 100
+        assert not lease.active
+        raises(warden.TimedOut, op.check)
+        assert warden.status()["running"]
+        for call in (
+            warden.allocations,
+            warden.can_execute,
+            lambda: warden.begin("op").complete(),
+            lambda: warden.allocate(warden.MEMORY, 1).release(),
+            lambda: warden.threshold("cpu", 900),
+            lambda: warden.session("s").close(),
+        ):
+            before = _uptime_ms()
+            time.sleep_ms(_INTERVAL_MS + 520)
+            call()
+            assert _uptime_ms() > before
+
+    _tested(application)
+
+
+def test_a_gap_makes_an_event():
+    def application():
+        _start()
+        found = []
+        warden.on("agent", found.append)
+        asyncio.run(_sleep(50))
+        time.sleep_ms(1200)
+        asyncio.run(_sleep(50))
+        assert len(found) == 1, found
+        assert found[0][4:6] == (None, "late")
+        assert 1000 < found[0][6] < 3000, found
+
+    _tested(application)
+
+
+# --- asyncio that comes late ----------------------------------------------------------------------
+
+
+def test_asyncio_imported_after_the_start():
+    def application():
+        core = sys.modules.pop("asyncio.core")  # as if nobody had imported it
+        try:
+            _start()
+        finally:
+            sys.modules["asyncio.core"] = core
+
+        async def main():
+            await asyncio.sleep_ms(700)
+            found = warden.status()
+            assert not found["running"]
+            assert found["age_ms"] < 100
+            await _samples_go_on()  # by itself from now on
+            lease = warden.allocate(warden.MEMORY, 100, ttl_ms=50)
+            for _ in range(200):
+                await asyncio.sleep_ms(5)
+                if not lease.active:
+                    break
+            assert not lease.active
+            assert warden.status()["running"]
+
+        asyncio.run(main())
+
+    _tested(application)
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+class InterruptedLink(FakeLink):
+    """A link in whose calls Ctrl-C comes, once, when it is set."""
+
+    where = None
+
+    def _check(self, where):
+        if self.where == where:
+            self.where = None
+            raise KeyboardInterrupt
+
+    def read(self, buf):
+        self._check("read")
+        return super().read(buf)
+
+    def write(self, buf, start, end):
+        self._check("write")
+        count = super().write(buf, start, end)
+        self._check("written")
+        return count
+
+
+def test_ctrl_c_inside_the_task_of_the_agent():
+    def application():
+        link = InterruptedLink()
+        _start(link=link)
+        agent = _agent()
+        link.receive(64, 1, 3, 77, None)
+        policy = agent.policy
+
+        def in_a_sample():
+            in_next_sample(agent, _interrupt)
+
+        def in_a_callback():
+            heard = []
+
+            def interrupt_once(event):
+                heard.append(event)
+                if len(heard) == 1:
+                    raise KeyboardInterrupt
+
+            policy.events.on("lease", interrupt_once)
+            warden.allocate(warden.MEMORY, 1).release()
+
+        def in_what_is_due():
+            def interrupted():
+                del policy.leases.run_due
+                raise KeyboardInterrupt
+
+            lease = policy.leases.allocate(0, 1, ttl_ms=1)
+            assert lease.active
+            policy.leases.run_due = interrupted
+
+        def in_the_link(where):
+            def set_it():
+                link.where = where
+                link.receive(64, 1, 3, 77, None)
+
+            return set_it
+
+        places = [in_a_sample, in_a_callback, in_what_is_due]
+        places += [in_the_link(where) for where in ("read", "write", "written")]
+        for place in places:
+
+            async def main(place=place):
+                await asyncio.sleep_ms(5)
+                place()
+                await asyncio.sleep_ms(3000)
+
+            raises(KeyboardInterrupt, asyncio.run, main())
+            assert not agent.threads.any_lock_held()
+            asyncio.run(_samples_go_on())  # the application's main, again
+            lease = warden.allocate(warden.MEMORY, 1, ttl_ms=30)
+            asyncio.run(_sleep(80))
+            assert not lease.active
+        assert agent.faults == 0
+
+    _tested(application)
+
+
+def test_ctrl_c_in_the_application_itself():
+    def application():
+        _start()
+
+        async def main():
+            await asyncio.sleep_ms(30)
+            raise KeyboardInterrupt
+
+        for _ in range(5):
+            raises(KeyboardInterrupt, asyncio.run, main())
+            asyncio.run(_samples_go_on())
+        assert warden.status()["faults"] == 0
+
+    _tested(application)
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def test_a_call_from_another_thread_runs_what_is_overdue_and_leaves_asyncio_alone():
+    def application():
+        _start()
+        asyncio.run(_sleep(30))
+        time.sleep_ms(700)
+        done = []
+
+        def work():
+            try:
+                done.append(warden.status()["running"])
+            except Exception as error:
+                done.append(error)
+
+        before = _uptime_ms()
+        _thread.start_new_thread(work, ())
+        began = time.ticks_ms()
+        while not done:
+            assert time.ticks_diff(time.ticks_ms(), began) < 5000
+            time.sleep_ms(1)
+        assert done == [False], done
+        assert _uptime_ms() > before
+        asyncio.run(_samples_go_on())
+
+    _tested(application)
+
+
+def test_a_start_that_is_repeated_makes_anew_what_is_gone():
+    def application():
+        _start()
+        boot_id = warden.status()["board"]["boot_id"]
+        asyncio.run(_sleep(30))
+        asyncio.new_event_loop()
+        _start()  # as a main that is restarted does
+        asyncio.run(_samples_go_on())
+        assert warden.status()["board"]["boot_id"] == boot_id
+
+    _tested(application)
