@@ -59,9 +59,14 @@ def test_a_victim_that_does_not_stop_is_overdue_and_its_place_passes_on():
     assert rig.operations.poll_admission(high)
     assert victim.state == OVERDUE
     assert victim in rig.operations.all()
-    assert ("operation", victim.id, "overdue") in rig.posted
     victim.complete()
     assert victim not in rig.operations.all()
+    assert [event for event in rig.posted if event[1] == victim.id] == [
+        ("operation", victim.id, "began"),
+        ("operation", victim.id, "preempted"),
+        ("operation", victim.id, "overdue"),
+        ("operation", victim.id, "ended"),
+    ]
 
 
 def test_nobody_is_preempted_while_a_place_is_free():

@@ -250,7 +250,7 @@ class Operations(Rows):
             lease = op.lease
             if lease is not None:
                 op.lease = None
-            self.events.post("operation", op.id, op.why or "completed")
+            self.events.post("operation", op.id, "ended")
         if lease is not None:
             lease.release()
         if promote and self.waiting:
@@ -359,6 +359,7 @@ class Operations(Rows):
         self.end_in(op.row, op.timeout_ms or self.policy.limits.operation_timeout_ms)
         self.mark_dirty(op.row)
         self.policy.profile.began(op)
+        self.events.post("operation", op.id, "began")
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
