@@ -7,7 +7,6 @@ from harness import no_heap, raises, skip
 from rig import SinkLink, board, poll_all, poll_now
 from warden.agent import Agent
 from warden.errors import Denied
-from warden.policy.meters import meters_of
 
 _HOST = 77
 _SECONDS = 300
@@ -61,7 +60,7 @@ class Full:
             op = new("waits", priority=0, wait_ms=_LONG_MS, session=sessions[2])
             policy.operations.begin(op)
         for _ in range(16):  # as spawn() does, where there is asyncio
-            meters_of(policy).add("task", _TASK, 1, lease)
+            policy.meters.add("task", _TASK, 1, lease)
             raises(Denied, leases.allocate, _BANDWIDTH, 1)  # and an event
 
     def receive(self, *message):

@@ -4,7 +4,6 @@ from harness import raises
 from rig import FakeLink
 from virtual_board import Rig
 from warden.errors import Denied
-from warden.policy.meters import meters_of
 from warden.trend_report import column
 
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
@@ -251,7 +250,7 @@ def _full_tables(rig):
     yield "leases", 16, lambda: rig.allocate(BANDWIDTH, 1)
     yield "operations", 12, lambda: rig.begin("op", wait_ms=60_000)
     yield "sessions", 8, lambda: rig.policy.sessions.open("s")
-    yield "meters", 16, lambda: meters_of(rig.policy).add("task", 0, NORMAL, None)
+    yield "meters", 16, lambda: rig.policy.meters.add("task", 0, NORMAL, None)
 
 
 def test_invariant_9_a_table_that_is_full_refuses_and_says_so():

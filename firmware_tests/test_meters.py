@@ -7,8 +7,8 @@ import time
 
 import warden
 from harness import needs, no_heap, raises
-from warden.api import running_agent, running_policy
-from warden.policy.meters import Meter, meters_of
+from warden.policy.meters import Meter
+from warden.running import running_agent, running_policy
 
 
 class Started:
@@ -273,59 +273,24 @@ async def test_a_row_names_its_lease_after_that_has_ended():
         await asyncio.sleep_ms(5)
 
 
-class FakeThread:
-    """Stands in for `_thread` of a port whose stacks are small; `sizes` is what they were."""
+class FullThreads:
+    """Stands in for the agent's threads on a port where no more can be started."""
 
-    def __init__(self, size):
-        self.size = size
-        self.sizes = []
-        self.fails = False
-
-    def stack_size(self, size=0):
-        former, self.size = self.size, size
-        return former
-
-    def start_new_thread(self, function, args):
-        self.sizes.append(self.size)
-        if self.fails:
-            raise OSError("core1 in use")
-        function(*args)
-
-
-class Threading:
-    """`warden.thread` over a FakeThread, on a port whose stacks are small."""
-
-    def __init__(self, fake):
-        self._fake = fake
-
-    def __enter__(self):
-        self._agent = running_agent()
-        self._before = sys.modules["_thread"], self._agent.threads
-        sys.modules["_thread"] = self._agent.threads = self._fake
-        meters_of(self._agent.policy).small_stacks = True
-
-    def __exit__(self, kind, error, trace):
-        sys.modules["_thread"], self._agent.threads = self._before
-        return False
-
-
-async def test_a_thread_gets_a_stack_that_public_calls_fit_on():
-    async with Started() as board:
-        for before, expected in ((0, 8192), (4096, 8192), (20_000, 20_000)):
-            fake = FakeThread(before)
-            with Threading(fake):
-                warden.thread(board.events.append, ("ran",), "x")
-            assert (fake.sizes, fake.size) == ([expected], before)
-            assert board.events.pop() == "ran" and board.meters() == {}
+    @staticmethod
+    def start_new_thread(function, args):
+        raise OSError("core1 in use")
 
 
 async def test_a_thread_that_does_not_start_leaves_nothing_behind():
     async with Started() as board:
-        fake = FakeThread(0)
-        fake.fails = True
-        with Threading(fake):
+        agent = running_agent()
+        threads = agent.threads
+        agent.threads = FullThreads
+        try:
             raises(OSError, warden.thread, print, (), "x")
-        assert fake.size == 0 and board.meters() == {}
+        finally:
+            agent.threads = threads
+        assert board.meters() == {}
 
 
 async def test_without_threads_it_says_so():

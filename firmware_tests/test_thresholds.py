@@ -4,7 +4,6 @@ from harness import no_heap, raises
 from rig import PressedBoard
 from warden.clock import Clock
 from warden.history import History
-from warden.policy.forecast import load_forecast
 from warden.policy.thresholds import METRICS, Thresholds
 from warden.sample import Sample
 from warden.sensors.threads import new_lock
@@ -289,7 +288,6 @@ class Measured:
         self.storage = policy.storage
         self.history = policy.history
         self.thresholds = Thresholds(policy)
-        load_forecast(policy)
 
     def read(self, name):
         with no_heap():
@@ -339,7 +337,7 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
         made.append((tier, place, limit))
         return 5
 
-    measured.policy.forecast.seconds_by = seconds_by
+    measured.thresholds.forecast.seconds_by = seconds_by
     seconds, minutes, _ = measured.history.tiers
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")
@@ -358,18 +356,6 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
     assert read_both(15) == (5, 5) and made == [(seconds, 1, limit)]
     measured.storage.limit = None
     assert read_both(16) == (5, None) and made == []
-
-
-def test_forecasts_are_there_from_the_first_threshold_on_one():
-    watch = Watch()
-    policy = watch.thresholds.policy
-    watch.set("memory", 5)
-    assert policy.forecast is None
-    watch.set("storage_exhausted_in", 60)
-    forecast = policy.forecast
-    assert forecast is not None
-    watch.set("memory_exhausted_in", 60)
-    assert policy.forecast is forecast
 
 
 def test_memory_that_fills_is_forecast():

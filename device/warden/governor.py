@@ -62,7 +62,7 @@ class Governor:
             self.host_us = min(self.host_us + passed_ms * budget * 3 // 4, budget * _HOST_BURST_MS)
 
     def allow_snapshot(self, s):
-        """Let a host that has come at uptime s be sent the whole state soon: it waits 15 s for it."""
+        """Let a host that has come at uptime s be sent the whole state soon."""
         if s >= self.snapshot_s:
             self.snapshot_s = s + _SNAPSHOT_PERIOD_S
             self.host_us += self.budget_permille * _SNAPSHOT_MS

@@ -193,6 +193,7 @@ class HostSession:
             return _FULL_MS if self.refused_id else None
         if self.sending is not None:  # there was no memory for it, or Ctrl-C came
             self.sending.dirty[self.sending_row] = SUBSCRIBED[0]
+            self.sample_table.deltas_left = 0  # the host may have the last one, or not
             self.sending = None
         clock = self.clock
         left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1

@@ -213,9 +213,7 @@ class Requests:
         self._policy.thresholds.set(metric, warn, critical, clear, hold_ms or 0, action or 0)
 
     def _send_meters(self, for_ms):
-        meters = self._policy.meters
-        if meters.rows:
-            meters.send(for_ms)
+        self._policy.meters.send(for_ms)
 
     def _stored(self):
         self._policy  # noqa: B018, Denied where there is none

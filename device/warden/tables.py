@@ -179,7 +179,7 @@ class SampleTable(Table):
         self.seq = uplink.seq
         self.compare()
         if self.count > _MAX_CHANGES or not self.deltas_left:
-            self.deltas_left = _FULL_EVERY
+            self.count = _MAX_CHANGES + 1
             uplink.begin(_SAMPLE, 1)
             row = uplink.at
             uplink.payload[row] = 0xDC  # an array of so many
@@ -232,4 +232,6 @@ class SampleTable(Table):
         """Count from this one from now on."""
         self.last, self.now = self.now, self.last
         self.last_seq = self.seq
+        if self.count > _MAX_CHANGES:  # it was whole
+            self.deltas_left = _FULL_EVERY
         self.deltas_left -= 1

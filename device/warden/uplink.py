@@ -37,8 +37,15 @@ class Uplink:
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
         if self._written < self._length:
-            self._written += self.link.write(self._wire, self._written, self._length)
+            self._written += self._write(self._written)
         return self._written >= self._length
+
+    def _write(self, start):
+        """Write what the link takes of the frame; return the count, 0 where it is broken."""
+        try:
+            return self.link.write(self._wire, start, self._length)
+        except OSError:
+            return 0
 
     def begin(self, kind, fields):
         """Start a message with `fields` fields after kind and seq."""
@@ -67,12 +74,13 @@ class Uplink:
                 return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        written = self.link.write(self._wire, 0, length)
-        if not written:
+        self._length = length
+        self._written = length  # should Ctrl-C come: a broken frame is not gone on with
+        self._written = self._write(0)
+        if not self._written:
+            self._written = length
             self.seq = seq
             return False
-        self._length = length
-        self._written = written
         self.sent = self.sent + length & 0xFFFF
         self._sent_at[seq & _MAX_UNACKED - 1] = self.sent
         self._unacked = min(self._unacked + 1, _MAX_UNACKED)

@@ -19,12 +19,11 @@ class StreamLink:
         import select  # not every port has it
 
         self.source = source
-        sink = sink or source
-        self.sink_write = sink.write  # a bound method is an object: made once
+        self.sink = sink or source
         self.source_poller = select.poll()
         self.source_poller.register(source, select.POLLIN)
         self.sink_poller = select.poll()
-        self.sink_poller.register(sink, select.POLLOUT)
+        self.sink_poller.register(self.sink, select.POLLOUT)
         self.waitable = source  # what an event loop may wait on; None once it has ended
         self.byte = bytearray(1)
 
@@ -57,9 +56,9 @@ class StreamLink:
 
     def write(self, buf, start, end):
         """Write buf[start:end] if the stream takes it now; return the count."""
-        if not flags_of(self.sink_poller):
-            return 0
-        return write_once(self.sink_write, buf, start, end - start)
+        if flags_of(self.sink_poller):
+            return self.sink.write(buf, start, end - start) or 0
+        return 0
 
     def close(self):
         """Leave the streams to their owner."""
@@ -77,21 +76,5 @@ def read_once(source, buf):
     """Return how many bytes were read, 0 at the end, None for nothing after all."""
     try:
         return source.readinto(buf)
-    except OSError:
-        return 0
-
-
-def write_once(write, buf, start, count):
-    """Return how many bytes were written."""
-    try:
-        return write(buf, start, count) or 0
-    except OSError:
-        return 0
-
-
-def write_once(write, buf, start, count):
-    """Return how many bytes were written."""
-    try:
-        return write(buf, start, count) or 0
     except OSError:
         return 0

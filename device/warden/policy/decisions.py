@@ -142,21 +142,13 @@ def on_trim(function):
     running_policy().pressure.on_trim(function)
 
 
-def _meters():
-    policy = running_policy()
-    with import_lock:
-        from warden.policy.meters import meters_of
-
-        return meters_of(policy)
-
-
 def spawn(coro, name=None, priority=NORMAL, lease=None):
     """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
     it is held to. `Denied` when there are 16 tasks and threads that are named.
     """
-    return _meters().spawn(coro, name, priority, lease)
+    return running_policy().meters.spawn(coro, name, priority, lease)
 
 
 def thread(function, args=(), name=None):
@@ -164,4 +156,4 @@ def thread(function, args=(), name=None):
 
     NotImplementedError where the port has none.
     """
-    return _meters().thread(function, args, name)
+    return running_policy().meters.thread(function, args, name)

@@ -20,12 +20,6 @@ _NO_VALUE = const(0xFFFF)
 _LEAST_S = const(b"\x0f\x13\x16\x1a\x1d\x21\x26")
 
 
-def load_forecast(policy):
-    """Give a policy its Forecast, if it has none; with the lock of imports held."""
-    if policy.forecast is None:
-        policy.forecast = Forecast(policy.agent.history)
-
-
 class Forecast:
     """Of any metric of the history; it is looked at again after five slots, one a second."""
 

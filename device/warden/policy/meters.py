@@ -1,6 +1,5 @@
 """Who uses the core: tasks whose every step is timed, and threads that have a name.
 
-Loaded with the first of them; until then the policy's table of meters is an empty one.
 A thread's share cannot be measured: MicroPython does not say which of them runs. A task that takes
 more than the lease of CPU time that it is held to is reported; if it goes on, it is cancelled.
 """
@@ -24,20 +23,6 @@ _MAX_BUSY_US = const(900_000_000)
 _NORMAL = const(1)  # a priority
 _TASK = const(0)  # kinds of meter
 _THREAD = const(1)
-# A microcontroller gives a thread 4 KB by default, on which a public call may not fit.
-_THREAD_STACK_BYTES = const(8192)
-
-
-def meters_of(policy):
-    """Return a policy's Meters, made at the first call; with the lock of imports held."""
-    former = policy.meters
-    if not former.rows:
-        session = policy.agent.session
-        policy.meters = Meters(policy)
-        policy.tables[policy.tables.index(former)] = policy.meters
-        if session is not None:
-            session.tables[session.tables.index(former)] = policy.meters
-    return policy.meters
 
 
 class Meter:
@@ -97,10 +82,8 @@ class Meters(Table):
             _MAX_METERS,
         )
         self.policy = policy
-        self.used = policy.meters.used
         self.load = policy.agent.load
         self.next_id = 1
-        self.small_stacks = sys.platform not in ("linux", "darwin", "win32")
         self.left_ms = 0  # for so long a host wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
@@ -110,8 +93,10 @@ class Meters(Table):
             self.load.attach()
             meter.coro = self.load.counted(coro)
             meter.task = self.load.uncounted_create_task(meter)
-        except BaseException:
+        except BaseException as error:
             self.remove(meter)
+            if isinstance(error, MemoryError):
+                raise deny("memory")
             raise
         return meter.task
 
@@ -120,25 +105,15 @@ class Meters(Table):
 
         NotImplementedError where the port has none.
         """
-        module = sys.modules.get("_thread")
-        if module is None:
+        if "_thread" not in sys.modules:
             raise NotImplementedError("this port has no threads")
-        stack_size = getattr(module, "stack_size", None) if self.small_stacks else None
-        former = None
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
-            if stack_size is not None:
-                former = stack_size(_THREAD_STACK_BYTES)  # 0: the application has set none
-                if former > _THREAD_STACK_BYTES:
-                    stack_size(former)
             threads = self.policy.agent.threads
             return threads.start_new_thread(self.run, (meter, function, args))
         except BaseException:
             self.remove(meter)
             raise
-        finally:
-            if former is not None:
-                stack_size(former)
 
     def run(self, meter, function, args):
         """Run what a thread is for, in it."""
@@ -206,15 +181,19 @@ class Meters(Table):
 
     def add(self, name, kind, priority, lease):
         """Return a new meter in a row of its own."""
+        reason = "table"
         with self.policy.lock:
-            if None in self.rows:
-                meter = Meter(self, self.next_id, name, kind, priority, lease)
-                self.next_id = self.next_id % _MAX_ID + 1
-                meter.row = self.rows.index(None)
-                self.rows[meter.row] = meter
-                return meter
-        self.policy.events.post("denied", None, "table")
-        raise deny("table")
+            try:
+                if None in self.rows:
+                    meter = Meter(self, self.next_id, name, kind, priority, lease)
+                    self.next_id = self.next_id % _MAX_ID + 1
+                    meter.row = self.rows.index(None)
+                    self.rows[meter.row] = meter
+                    return meter
+            except MemoryError:
+                reason = "memory"
+        self.policy.events.post("denied", None, reason)
+        raise deny(reason)
 
     def remove(self, meter):
         """Free the row of a meter that has ended; harmless when that is done."""

@@ -8,6 +8,7 @@ from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
 from warden.policy.memory_profile import MemoryProfile
+from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
@@ -89,9 +90,8 @@ class Policy:
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)
-        self.forecast = None  # made with the first threshold on one
         self.thresholds = Thresholds(self)
-        self.meters = Table(clock, 0, (), 0)  # an empty one, until something is metered
+        self.meters = Meters(self)
         self.pressure = Pressure(self)
         try:
             from warden.policy.lease_handle import LeaseHandle
@@ -148,8 +148,7 @@ class Policy:
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
         self.profile.sampled(self.memory.used)
-        if self.meters.rows:
-            self.meters.evaluate(period_ms)
+        self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 

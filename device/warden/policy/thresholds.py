@@ -8,8 +8,8 @@ bad, all of that is the other way round. A value that is not known changes no le
 from micropython import const
 
 from warden.checks import check_int
+from warden.policy.forecast import Forecast
 from warden.policy.rows import find_row
-from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 # By their places in ids.THRESHOLD_METRICS, which has their units.
@@ -146,6 +146,7 @@ class Thresholds(Table):
             _MAX_THRESHOLDS,
         )
         self.policy = policy
+        self.forecast = Forecast(policy.agent.history)
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Watch a metric (its name or place), instead of how it was; without levels, no more.
@@ -160,11 +161,6 @@ class Thresholds(Table):
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
             if action == _RESET and not self.policy.agent.board.can_reset():
                 raise ValueError("this port cannot reset the board")
-            if metric == _MEMORY_EXHAUSTED_IN or metric == _STORAGE_EXHAUSTED_IN:
-                with import_lock:
-                    from warden.policy.forecast import load_forecast
-
-                    load_forecast(self.policy)
         with self.policy.lock:
             row = find_row(self.rows, "metric", metric)
             if row is not None:
@@ -197,7 +193,7 @@ class Thresholds(Table):
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
-        forecast = self.policy.forecast
+        forecast = self.forecast
         sample = agent.sample
         memory = agent.memory  # not the sample's figures: it may have been collected since
         live = memory.live

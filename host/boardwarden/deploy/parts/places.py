@@ -14,8 +14,6 @@ _SELDOM = {
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
-    "warden.policy.forecast": "warden.forecast",
-    "warden.policy.meters": "warden.meters",
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
