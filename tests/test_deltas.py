@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
-import re
 import sys
-from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,21 +15,21 @@ from hypothesis import strategies as st
 from boardwarden import messages
 from boardwarden.deltas import Deltas
 from boardwarden.framing import Deframer
-from warden_schema import codec, frame, ids
+from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
 _BOARD_PATH = [str(REPO / "tests" / "fakes"), str(REPO / "device")]
 
 
 @pytest.fixture(scope="module")
-def sample_table() -> Iterator[ModuleType]:
-    """The board's module, imported without the rest of its package."""
+def agent() -> Iterator[SimpleNamespace]:
+    """The board's tables, sample, clock and uplink."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        import warden.sample_table
+        from warden import clock, sample, tables, uplink
 
-        yield warden.sample_table
+        yield SimpleNamespace(clock=clock, sample=sample, tables=tables, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
@@ -40,37 +37,59 @@ def sample_table() -> Iterator[ModuleType]:
                 del sys.modules[name]
 
 
-class FakeUplink:
-    """Stands in for the board's uplink: keeps the payload."""
+class FakeTicks:
+    """Stands in for a board of which only the clock is looked at; no time passes."""
 
-    def __init__(self, seq: int) -> None:
-        self.payload = bytearray(202)
-        self.seq = seq
+    def ticks_ms(self) -> int:
+        return 0
 
-    def begin(self, kind: int, fields: int) -> int:
-        self.payload[0] = 0x92 + fields
-        self.payload[1] = kind
-        return codec.put_int(self.payload, 2, self.seq)
+    def ticks_diff(self, end: int, start: int) -> int:
+        return end - start
+
+
+class FakeLink:
+    """Stands in for a link that takes everything, or nothing while it is `full`."""
+
+    window = 0
+    full = False
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def write(self, buf: bytearray, start: int, end: int) -> int:
+        if self.full:
+            return 0
+        self.sent.append(bytes(buf[start:end]))
+        return end - start
 
 
 class Board:
-    """The board's table of samples; `tell` returns the payload that it sends."""
+    """The board's table of samples, and the uplink that they go through.
 
-    def __init__(self, module: ModuleType, seq: int = 0) -> None:
+    `tell` returns the payload that it sends, b"" where the link did not take it.
+    """
+
+    def __init__(self, agent: SimpleNamespace, seq: int = 0) -> None:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
-        self.words = array("i", [0] * len(self.values))
-        self.sample = module.Sample(self.words)
-        self.uplink = FakeUplink(seq)
+        self.sample = agent.sample.Sample()
+        self.table = agent.tables.SampleTable(agent.clock.Clock(FakeTicks()), self.sample)
+        self.link = FakeLink()
+        self.uplink = agent.uplink.Uplink(self.link)
+        self.uplink.seq = seq
 
     def tell(self, sent: bool = True) -> bytes:
-        for place, value in enumerate(self.values):
-            self.words[place] = -(2**30) if value is None else value
-        length = self.sample.encode(0, self.uplink)
-        if sent:
-            self.sample.sent()
-            self.uplink.seq = (self.uplink.seq + 1) & 0xFFFF
-        return bytes(self.uplink.payload[:length])
+        for name, value in zip(ids.SAMPLE_VALUES, self.values, strict=True):
+            setattr(self.sample, name, value)
+        self.link.full = not sent
+        assert self.table.encode(0, self.uplink)
+        if not self.uplink.send():
+            return b""
+        self.table.on_sent(0)
+        wire = self.link.sent.pop()
+        (payload,) = Deframer().feed(wire)
+        assert isinstance(payload, bytes)
+        return payload
 
 
 def understood(deltas: Deltas, payload: bytes) -> list[int | None] | None:
@@ -95,9 +114,9 @@ _step = st.tuples(
 @given(st.lists(_step, max_size=40), st.integers(0, 0xFFFF))
 @settings(max_examples=400, deadline=None)
 def test_what_arrives_is_what_was_measured(
-    sample_table: ModuleType, steps: list[Any], seq: int
+    agent: SimpleNamespace, steps: list[Any], seq: int
 ) -> None:
-    board, deltas = Board(sample_table, seq), Deltas()
+    board, deltas = Board(agent, seq), Deltas()
     assert understood(deltas, board.tell()) == board.values
     certain = True  # the host has the sample that the next one counts from
     for passed_ms, changes, fate in steps:
@@ -106,8 +125,7 @@ def test_what_arrives_is_what_was_measured(
         for place, value in changes:
             board.values[place] = value if place != 2 else 1000
         if fate == "asked anew":
-            board.sample.taken = True
-            board.sample.mark()
+            board.table.subscribe()
         payload = board.tell(sent=fate != "overtaken")
         assert len(payload) <= ids.MAX_PAYLOAD
         if fate in ("overtaken", "lost"):
@@ -118,16 +136,16 @@ def test_what_arrives_is_what_was_measured(
         assert found == (board.values if certain else None)
 
 
-def test_a_whole_one_comes_at_least_every_twentieth_time(sample_table: ModuleType) -> None:
-    board = Board(sample_table)
+def test_a_whole_one_comes_at_least_every_twentieth_time(agent: SimpleNamespace) -> None:
+    board = Board(agent)
     kinds = [board.tell()[1] for _ in range(100)]
     whole = [at for at, kind in enumerate(kinds) if kind == ids.SAMPLE]
     assert whole == [0, 20, 40, 60, 80]
 
 
-def test_a_steady_sample_is_at_most_24_bytes_on_the_wire(sample_table: ModuleType) -> None:
+def test_a_steady_sample_is_at_most_24_bytes_on_the_wire(agent: SimpleNamespace) -> None:
     """Of an application that works: what is measured moves, what is configured does not."""
-    board = Board(sample_table, seq=60_000)
+    board = Board(agent, seq=60_000)
     place = ids.SAMPLE_VALUES.index
     values = board.values
     values[:7] = [1_000_000, 0, 1000, 140_000, 60_000, 70_000, 20_000]
@@ -139,12 +157,9 @@ def test_a_steady_sample_is_at_most_24_bytes_on_the_wire(sample_table: ModuleTyp
         values[place("overhead_permille")] = 8 + second % 2
         values[place("loop_lag_worst_ms")] = 30 + second % 4
         values[place("link_bytes_per_s")] = 24 + second % 3
-        payload = bytearray(board.tell() + b"\0\0")
-        wire = bytearray(100)
-        length = frame.encode(payload, len(payload) - 2, wire)
-        assert payload[1] == ids.DELTA
-        assert length <= 24, length
-        assert Deframer().feed(bytes(wire[:length]))
+        before = board.uplink.sent
+        assert board.tell()[1] == ids.DELTA
+        assert board.uplink.sent - before & 0xFFFF <= 24
 
 
 @pytest.mark.parametrize(
@@ -172,13 +187,21 @@ def test_an_older_boards_samples_are_no_base() -> None:
     assert deltas.whole([ids.DELTA, 1, 49, 0, 48]) is None
 
 
-def test_places_are_the_schemas() -> None:
-    source = (REPO / "device/warden/sample_table.py").read_text()
-    changing = bytes(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
-    rest = set(range(2, len(ids.SAMPLE_VALUES))) - set(changing)
-    found = re.search(r"_PLACES = const\((.*?)\)\n", source, re.DOTALL)
-    assert found is not None
-    assert ast.literal_eval(f"({found[1]})") == bytes(sorted(rest)) + changing
-    loop = (REPO / "shared_schema/warden_schema/plain.py").read_text()
-    assert f"_LASTING = const({len(rest)})" in loop
-    assert f"_PLACES = const({len(rest) + len(changing)})" in loop
+def test_a_sample_that_could_not_go_whole_goes_whole_later(agent: SimpleNamespace) -> None:
+    """Else a host that has just subscribed would get what changed since one that it never had."""
+    board = Board(agent)
+    board.tell()
+    board.table.subscribe()
+    assert board.tell(sent=False) == b""
+    assert board.tell()[1] == ids.SAMPLE
+    assert board.tell()[1] == ids.DELTA
+
+
+def test_each_value_has_its_bit_of_the_schema(agent: SimpleNamespace) -> None:
+    bits = agent.tables._BITS
+    assert len(bits) == len(ids.SAMPLE_VALUES)
+    for name, bit in zip(ids.SAMPLE_VALUES, bits, strict=True):
+        if name in ids.DELTA_VALUES:
+            assert bit == ids.DELTA_VALUES.index(name)
+        else:
+            assert bit == (98 if name in ("uptime_s", "uptime_ms") else 99)
