@@ -26,7 +26,7 @@ def new_agent(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(folder)
     rig = importlib.import_module("rig")
     agents = importlib.import_module("warden.agent")
-    kept = importlib.import_module("warden.kept")
+    stored_policy = importlib.import_module("warden.stored_policy")
 
     class Board(rig.FakeBoard):
         policy_path = str(tmp_path / "warden.policy")
@@ -35,18 +35,17 @@ def new_agent(monkeypatch, tmp_path):
             return True
 
     def make(restore=True):
-        agent = agents.Agent(Board(), 1000, None)
-        agent.decide()
+        agent = agents.Agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
         if restore:
-            kept.restore(agent)
+            stored_policy.stored_policy_of(agent).load()
         return agent
 
     return make
 
 
 def ask(agent, operation, *arguments):
-    asked = importlib.import_module("warden.asked")
-    return asked.Asked(agent).handlers[operation](*arguments)
+    requests = importlib.import_module("warden.requests")
+    return requests.Requests(agent, 1).functions[operation](*arguments)
 
 
 def policy_of(agent):
@@ -60,9 +59,9 @@ def policy_of(agent):
     ]
     quotas = [ask(agent, ids.QUOTA, place) for place in range(len(policy.sessions.quotas))]
     return Policy(
-        agent.values[32] / 1000,
-        agent.values[31] / 1000,
-        rows.limits(policy.limits()),
+        agent.governor.wanted_ms / 1000,
+        agent.governor.budget_permille / 1000,
+        rows.limits(policy.limits.all()),
         in_order(thresholds),
         tuple(SessionQuota(*row[:4], row[4] and row[4] / 1000) for row in quotas),
     )
@@ -103,7 +102,7 @@ def test_what_is_kept_is_in_force_after_a_restart(new_agent, wanted):
     assert policy_changes.steps(policy_of(agent), wanted) == ()
     assert ask(agent, ids.KEEP, 1)[0] == 1
     again = new_agent()
-    assert again.policy.kept.state == 1
+    assert again.policy.stored_policy.state == 1
     assert policy_of(again) == expected(wanted)
     # And from there back, whatever it was: the board's own policy, written down, is the undo.
     have(again, DEFAULT)
@@ -116,7 +115,7 @@ def test_a_truncated_or_damaged_file_changes_nothing(new_agent, wanted, data):
     agent = new_agent(restore=False)
     have(agent, wanted)
     ask(agent, ids.KEEP, 1)
-    file = Path(agent._board.policy_path)
+    file = Path(agent.board.policy_path)
     good = file.read_bytes()
     if data.draw(st.booleans(), "truncated"):
         bad = good[: data.draw(st.integers(0, len(good) - 1))]
@@ -129,7 +128,7 @@ def test_a_truncated_or_damaged_file_changes_nothing(new_agent, wanted, data):
     assume(bad != good)
     file.write_bytes(bad)
     again = new_agent()
-    assert again.policy.kept.state == 2
+    assert again.policy.stored_policy.state == 2
     assert policy_of(again) == DEFAULT
     told = [again.policy.events.event(number)[5] for number in range(again.policy.events.seq)]
     assert told == ["broken"]
@@ -141,14 +140,14 @@ def test_whatever_is_in_the_file_the_board_starts(new_agent, content):
     frame = importlib.import_module("warden_schema.frame")
     body = b"\x01" + content  # with a CRC that is right
     crc = frame.crc16(body, 0, len(body))
-    file = Path(new_agent(restore=False)._board.policy_path)
+    file = Path(new_agent(restore=False).board.policy_path)
     file.write_bytes(body + crc.to_bytes(2, "big"))
     agent = new_agent()
-    assert agent.policy.kept.state in (1, 2)
-    if agent.policy.kept.state == 2:
+    assert agent.policy.stored_policy.state in (1, 2)
+    if agent.policy.stored_policy.state == 2:
         assert policy_of(agent) == DEFAULT
 
 
 def test_the_host_and_the_board_agree_on_what_protects_memory(new_agent):
-    policy = importlib.import_module("warden.policy")
-    assert policy._MEMORY_LADDER == ids.MEMORY_LADDER
+    policy = importlib.import_module("warden.policy.policy")
+    assert policy._DEFAULT_THRESHOLD == ids.DEFAULT_THRESHOLD

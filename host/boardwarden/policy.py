@@ -17,8 +17,8 @@ from .models import Model
 from .units import METRICS, per_mille
 
 # What a board watches unless it is told otherwise.
-_NUMBER = METRICS.index(ids.MEMORY_LADDER[0])
-MEMORY_PROTECTION = rows.threshold((_NUMBER, *ids.MEMORY_LADDER[1:], 0, None), 0.0, float)
+_NUMBER = METRICS.index(ids.DEFAULT_THRESHOLD[0])
+MEMORY_PROTECTION = rows.threshold((_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0, float)
 
 
 @dataclass(frozen=True)

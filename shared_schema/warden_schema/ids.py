@@ -202,7 +202,7 @@ THRESHOLD_METRICS = {
     "faults": "count",
 }
 # What a board watches unless it is told otherwise: metric, warn, critical, clear, hold_ms, action.
-MEMORY_LADDER = ("memory", 750, 850, 650, 0, 1)
+DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
 KEEPING = ("tell", "write", "forget")
 KEPT = ("nothing", "in_force", "broken")
 LEVELS = ("clear", "warn", "critical")
