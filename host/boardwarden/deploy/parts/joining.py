@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .checks import Checks
 from .frequent import line_for
-from .places import file_of, is_ours, is_package, part_of
+from .places import DECIDE, WATCH, file_of, is_ours, is_package, part_of
 from .room import JoinError, Room, constant
 
 
@@ -56,7 +56,8 @@ def join(rooms: Mapping[str, str]) -> dict[str, Part]:
     for module, order in orders.items():
         joined = [parsed[name] for name in order]
         machine_code = any(room.machine_code for room in joined)
-        parts[file_of(module)] = Part(module, tuple(order), _joined(joined), machine_code)
+        text = _joined(joined, module in (WATCH, DECIDE))
+        parts[file_of(module)] = Part(module, tuple(order), text, machine_code)
     return parts
 
 
@@ -71,7 +72,7 @@ def write(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
     return paths
 
 
-def _joined(rooms: Iterable[Room]) -> str:
+def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
     """The text of a part: its rooms' one after another, without what it has already."""
     texts = []
     seen: set[object] = set()
@@ -79,7 +80,24 @@ def _joined(rooms: Iterable[Room]) -> str:
         text = _with_imports(room, seen)
         texts.append(f"# --- {room.file}\n{text.strip()}\n")
     text = re.sub(r"\n{4,}", "\n\n\n", "\n\n".join(texts))
-    return line_for(ast.parse(text)) + text
+    tree = ast.parse(text)
+    return line_for(tree) + (_builtins_line(tree) if binds_builtins else "") + text
+
+
+# MicroPython looks for a builtin in the whole of the module's names first and then, one after the
+# other, through all builtins: 250 to 2 000 instructions each time. As a name of the module, which
+# takes 8 bytes, it is found in 100.
+_BUILTINS = (
+    *("bytearray", "bytes", "getattr", "hasattr", "int", "isinstance", "len", "list", "max"),
+    *("min", "range", "str", "tuple"),
+)
+
+
+def _builtins_line(tree: ast.Module) -> str:
+    """Return the line that makes builtins which a module uses names of its own."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names = [name for name in _BUILTINS if name in used]
+    return f"from builtins import {', '.join(names)}\n" if names else ""
 
 
 def _with_imports(room: Room, seen: set[object]) -> str:
