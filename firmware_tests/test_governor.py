@@ -121,6 +121,15 @@ def test_a_host_has_its_share_and_may_save_some_of_it():
     assert governor.host_us == saved
 
 
+def test_what_had_the_core_meanwhile_silences_no_host_for_long():
+    governor = Governor(1000, 10)
+    for _ in range(3):  # a turn of a second: another thread had it, or the processor of a simulator
+        governor.charge_host(1_000_000)
+        assert 950 <= governor.host_wait_ms() <= 1050
+    governor.refill_host(governor.host_wait_ms())
+    assert governor.host_us > 0
+
+
 def test_what_was_done_for_a_host_moves_no_sample():
     governed = Governed(1000, 10)
     for _ in range(20):
