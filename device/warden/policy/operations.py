@@ -147,33 +147,40 @@ class Operations(Rows):
         check_int("wait_ms", wait_ms, 0, None)
         if memory == LEARNED:
             memory = self.policy.profile.expected(name)
-        spare = False
         try:
             if name is not self.last_name:  # most are begun again and again
                 self.last_name = name = cut(name, MAX_NAME)
             op = Operation(self, name)
+            if priority != NORMAL:
+                op.priority = priority
+            if timeout_ms is not None:
+                op.timeout_ms = timeout_ms
+            if wait_ms:
+                op.wait_ms = wait_ms
+            if session is not None:
+                op.session = session
+            if memory:
+                op.memory = memory
+                op.lease = None
+            return op
         except MemoryError:
-            spare = True
             op = None
-            with self.lock:
-                if self.spares:
-                    op = self.spares.pop()
-            if op is None:
-                self.events.post("denied", None, "memory")
-                raise deny("memory")
-            op.name = name if len(name) * 4 <= MAX_NAME else "?"
-        if spare or priority != NORMAL:
-            op.priority = priority
-        if spare or timeout_ms is not None:
-            op.timeout_ms = timeout_ms
-        if spare or wait_ms:
-            op.wait_ms = wait_ms
-        if spare or session is not None:
-            op.session = session
-        if spare or memory:
-            op.memory = memory
-            op.lease = None
+        with self.lock:
+            if self.spares:
+                op = self.spares.pop()
+        if op is None:
+            raise self._no_memory()
+        op.name = name if len(name) * 4 <= MAX_NAME else "?"
+        op.priority = priority
+        op.timeout_ms = timeout_ms
+        op.wait_ms = wait_ms
+        op.session = session
+        op.memory = memory
         return op
+
+    def _no_memory(self):
+        self.events.post("denied", None, "memory")
+        return deny("memory")
 
     def renew_spares(self):
         """Make operations for new() to use once where there is no memory for another."""
@@ -217,6 +224,9 @@ class Operations(Rows):
                 self._admit(op)
             elif op.state == WAITING:
                 self.promote_waiters()
+        except MemoryError:
+            self.end(op)
+            raise self._no_memory()
         except BaseException:
             self.end(op)
             raise

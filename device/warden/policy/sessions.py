@@ -105,29 +105,36 @@ class Sessions(Rows):
         self.hosts = {}  # host_id -> Session, while it lasts
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
-        """Return a new session; Denied("table") when there are eight.
+        """Return a new session; Denied("table") when there are eight, or Denied("memory").
 
         memory, storage: bytes of leases at most; operations: so many at once; None: as the board
         allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
         None is what `quotas` has for that name.
         """
-        name = cut(name, MAX_NAME)
-        given = [memory, storage, operations, ttl_ms]
-        own = self.quotas.get(name)
-        for place in range(4):
-            if given[place] is None and own is not None:
-                given[place] = own[place]
-            if given[place] is not None:
-                check_int("a quota", given[place], 1, None)
-        session = Session(self, name, *given)
-        self.clock.advance()
-        with self.lock:
-            row = self.free_row()
-            if row >= 0:
-                self.add(session, row, session.ttl_ms)
-                return session
-        self.events.post("denied", None, "table")
-        raise deny("table", None, None, tuple([session.id for session in self.all()]))
+        reason = "memory"
+        blockers = ()
+        try:
+            name = cut(name, MAX_NAME)
+            given = [memory, storage, operations, ttl_ms]
+            own = self.quotas.get(name)
+            for place in range(4):
+                if given[place] is None and own is not None:
+                    given[place] = own[place]
+                if given[place] is not None:
+                    check_int("a quota", given[place], 1, None)
+            session = Session(self, name, *given)
+            self.clock.advance()
+            with self.lock:
+                row = self.free_row()
+                if row >= 0:
+                    self.add(session, row, session.ttl_ms)
+                    return session
+            reason = "table"
+            blockers = tuple([session.id for session in self.all()])
+        except MemoryError:
+            pass
+        self.events.post("denied", None, reason)
+        raise deny(reason, None, None, blockers)
 
     def end(self, session, only_if_over=False):
         """Close a session: end all it owns, whatever one of them raises."""
