@@ -78,6 +78,7 @@ def stop_all() -> None:
             process.kill()
 
 
+_HEAP = re.compile(r"^# heap: (\w+)$", re.MULTILINE)
 _ROOM = re.compile(r"^( *from )(warden(?:_schema)?(?:\.\w+)+)(?= import )", re.MULTILINE)
 
 
@@ -90,6 +91,7 @@ class UnixBoard:
     """MicroPython's unix port as a subprocess, in an empty working directory.
 
     path: where the agent is, if it is not frozen in; is_joined: whether it is as a board gets it.
+    A test file says how large a heap it wants by a line such as `# heap: 400k`.
     """
 
     def __init__(self, program: str, path: Sequence[Path] = (), is_joined: bool = True) -> None:
@@ -107,7 +109,10 @@ class UnixBoard:
             tests = _joined_tests(Path(folder)) if self.is_joined else HERE
             path = ":".join([*map(str, self.path), str(tests), ".frozen"])  # .frozen: asyncio
             env = {**os.environ, "MICROPYPATH": path}
-            with _process([self.program, "-c", code], cwd=empty, env=env) as process:
+            heap = _HEAP.search(file.read_text())
+            options = ["-X", f"heapsize={heap[1]}"] if heap else []
+            command = [self.program, *options, "-c", code]
+            with _process(command, cwd=empty, env=env) as process:
                 try:
                     output, _ = process.communicate(timeout=timeout)
                 except subprocess.TimeoutExpired:
