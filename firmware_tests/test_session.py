@@ -64,7 +64,7 @@ class Rig:
         self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
         self.session.requests = Requests(self, 0)
         self.session.requests.functions = (self._note, self._raise, lambda: None)
-        self.session.tables = [self.session.tables[0], self.table]
+        self.session.tables = [self.table]
 
     def set_handler(self, function):
         """Have this function carry out all requests; return those that did."""

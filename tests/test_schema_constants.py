@@ -55,7 +55,8 @@ def _value(file: str, name: str) -> Any:
     """Return the literal that a name of the board's code is given, in a module or in a class."""
     for node in ast.walk(ast.parse((REPO / "device/warden" / file).read_text())):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
-            return ast.literal_eval(node.value)
+            value = node.value  # or const(value)
+            return ast.literal_eval(value.args[0] if isinstance(value, ast.Call) else value)
     raise AssertionError(f"{file} has no {name}")
 
 
@@ -73,6 +74,8 @@ def test_a_delta_has_the_schemas_bits() -> None:
         "uptime_ms",
     }
     assert set(bits.values()) == {tables["NOT_COMPARED"], tables["WHOLE"]}
+    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
+    assert list(_value("tables.py", "_PLACES")) == places
     assert tables["DELTA_BITS"] == len(ids.DELTA_VALUES)
     assert tables["BIAS"] == ids.DELTA_BIAS
     assert tables["FULL_EVERY"] == ids.WHOLE_EVERY
@@ -80,7 +83,7 @@ def test_a_delta_has_the_schemas_bits() -> None:
 
 def test_hello_has_the_schemas_limits() -> None:
     limits = (ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS)
-    assert _value("tables.py", "_LIMITS") == limits
+    assert _value("host_session.py", "_LIMITS") == limits
 
 
 # What the board's entries call a field, where it is not the schema's word.

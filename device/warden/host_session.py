@@ -7,10 +7,11 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 from micropython import const
 
 from warden.sensors.threads import import_lock
-from warden.tables import CHANGED, SUBSCRIBED, HelloTable, SampleTable, StorageTable
+from warden.tables import SampleTable, StorageTable
 from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 
+_HELLO = const(1)
 _REFUSED = const(2)
 _SYNCED = const(5)
 _ALIVE = const(6)
@@ -30,12 +31,18 @@ _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until a full link is looked at again
 
 _FAILED = const(3)
+_LIMITS = const((200, 128, 4, 4))  # in the order of ids.LIMITS
+
+# Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
+_CHANGED_ROW = const(b"\x01")
+_SUBSCRIBED_ROW = const(b"\x02")
+_SUBSCRIBED = const(2)
 
 
 class HostSession:
     """`process_input()` reads the link; `pump()` sends what is due.
 
-    tables: all that a host mirrors but the sample; the first is HELLO's.
+    tables: all that a host mirrors but the sample.
     """
 
     def __init__(self, agent):
@@ -51,7 +58,7 @@ class HostSession:
         self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
         self.storage_table = StorageTable(clock, agent.storage)
-        self.tables = [HelloTable(clock, self), self.storage_table]
+        self.tables = [self.storage_table]
         self.next_table = 0
         self.has_rows = False  # that are still to be sent
         self.sending = None  # the table of which a row is being sent, and
@@ -63,7 +70,7 @@ class HostSession:
         self.heard_s = self.heard_ms = 0
         self.seq_at_keepalive = 0
         self.refused_id = 0
-        self.synced_due = self.alive_due = False
+        self.hello_due = self.synced_due = self.alive_due = False
 
     # --- from the host --------------------------------------------------------------------------
 
@@ -92,7 +99,7 @@ class HostSession:
             reader.integer()
             host_id = reader.integer()
             if host_id <= 0:
-                raise Malformed("no host has that id")
+                raise Malformed  # no host has that id
             if major != _MAJOR:
                 self.refused_id = host_id
             else:
@@ -103,7 +110,8 @@ class HostSession:
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
-            self._part("gone")
+            self._tell_policy("gone")
+            self.host_id = 0
         elif kind == _REQUEST:
             self._on_request(reader)
         else:
@@ -127,17 +135,13 @@ class HostSession:
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()
-        self.synced_due = True
+        self.hello_due = self.synced_due = True
 
     def _heard(self):
         self.clock.advance()
         self.heard_s = self.clock.s
         self.heard_ms = self.clock.ms
         self._tell_policy("alive")
-
-    def _part(self, how):
-        self._tell_policy(how)
-        self.host_id = 0
 
     def _tell_policy(self, how):
         """Have the policy hear of the host: "found", "alive", "lost" or "gone"."""
@@ -148,7 +152,7 @@ class HostSession:
     def _on_request(self, reader):
         request_id = reader.integer()
         if not 0 <= request_id <= 0xFFFF:
-            raise Malformed("no request has that id")
+            raise Malformed  # no request has that id
         self._heard()
         if self.requests is None:
             try:
@@ -169,7 +173,7 @@ class HostSession:
         """
         agent = self.agent
         if changed and agent.capabilities.update():
-            self.tables[0].mark_dirty(0)
+            self.hello_due = True
         self.storage_table.mark_changed(agent.storage.changed_rows)
         if self.host_id:
             self.sample_table.mark_dirty(0)
@@ -192,13 +196,14 @@ class HostSession:
         if not self.host_id:
             return _FULL_MS if self.refused_id else None
         if self.sending is not None:  # there was no memory for it, or Ctrl-C came
-            self.sending.dirty[self.sending_row] = SUBSCRIBED[0]
+            self.sending.dirty[self.sending_row] = _SUBSCRIBED
             self.sample_table.deltas_left = 0  # the host may have the last one, or not
             self.sending = None
         clock = self.clock
         left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1
         if left <= 0:
-            self._part("lost")
+            self._tell_policy("lost")
+            self.host_id = 0
             if hasattr(self.link, "drop"):
                 self.link.drop()  # else one that lost its power would keep the next host out
             return None
@@ -209,7 +214,7 @@ class HostSession:
         )
         if done and rows:
             done = self._send_rows()
-        if done and self.synced_due and self._find_table(SUBSCRIBED) < 0:
+        if done and self.synced_due and self._find_table(_SUBSCRIBED_ROW) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
             done = uplink.send()
@@ -219,15 +224,27 @@ class HostSession:
             self.alive_due = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
-        self.has_rows = self._find_table(CHANGED) >= 0 or self._find_table(SUBSCRIBED) >= 0
+        self.has_rows = (
+            self._find_table(_CHANGED_ROW) >= 0 or self._find_table(_SUBSCRIBED_ROW) >= 0
+        )
         return _NEXT_MS if self.has_rows else left
 
     def _send_hello_and_replies(self):
         """Send these if they are due; return False where the link did not take one."""
         uplink = self.uplink
-        if self.tables[0].dirty[0]:  # nothing counts before a HELLO
-            if not self._send_row(self.tables[0], 0):
+        if self.hello_due:
+            agent = self.agent
+            uplink.begin(_HELLO, 7)
+            uplink.put(_MAJOR)
+            uplink.put(_MINOR)
+            uplink.put(self.host_id)
+            uplink.put(agent.boot_id)
+            uplink.put(agent.identity)
+            uplink.put(_LIMITS)
+            uplink.put(agent.capabilities.reasons)
+            if not uplink.send():
                 return False
+            self.hello_due = False
         if self.failed_request >= 0:
             uplink.begin(_REPLY, 3)
             uplink.put(self.failed_request)
@@ -241,10 +258,10 @@ class HostSession:
     def _send_rows(self):
         """Send rows of the tables in turn; return False where the link took one no more."""
         for _ in range(_MAX_ROWS):
-            flag = SUBSCRIBED
+            flag = _SUBSCRIBED_ROW
             place = self._find_table(flag)
             if place < 0:
-                flag = CHANGED
+                flag = _CHANGED_ROW
                 place = self._find_table(flag)
                 if place < 0:
                     break

@@ -8,20 +8,15 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 from micropython import const
 
 from warden.sample import FIELDS
-from warden_schema.codec import cut
+from warden_schema.codec import cut, put_array
 
-CHANGED = b"\x01"  # a row's flag: it has changed, or
-SUBSCRIBED = b"\x02"  # a host has subscribed, and waits for it: SYNCED follows when none has this
+# A row's flag: it has changed, or a host has subscribed, and waits for it.
 _CHANGED = const(1)
 _SUBSCRIBED = const(2)
 
-_HELLO = const(1)
 _SAMPLE = const(3)
 _STORAGE = const(4)
 _DELTA = const(16)
-_MAJOR = const(1)
-_MINOR = const(3)
-_LIMITS = (200, 128, 4, 4)  # in the order of ids.LIMITS
 _MAX_MOUNTS = const(4)
 _MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _FULL_EVERY = const(20)  # samples
@@ -32,11 +27,13 @@ _MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the 
 # For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or: a change needs a SAMPLE.
 _WHOLE = const(99)
 _NOT_COMPARED = const(98)
-_BITS = (  # two implicitly joined constants are one
+_BITS = const(
     b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
     b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
 )
+# For each bit its place in FIELDS.
 _DELTA_BITS = const(18)
+_PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
 
 
 class Table:
@@ -68,7 +65,6 @@ class Table:
         """Have all rows sent that there are: a host knows none of them yet."""
         for row in range(len(self.dirty)):
             self.dirty[row] = 0 if self.rows[row] is None else _SUBSCRIBED
-        self.clock.wake = True
 
     def encode(self, row, uplink):
         """Put a row's message into the uplink; return whether there is something to send."""
@@ -84,28 +80,6 @@ class Table:
 
     def on_sent(self, row):
         """Note that the frame of a row has left."""
-
-
-class HelloTable(Table):
-    """Who the board is, its limits, and what it can measure."""
-
-    def __init__(self, clock, session):
-        super().__init__(clock, _HELLO, (), 1)
-        self.rows[0] = self
-        self.session = session
-
-    def encode(self, row, uplink):
-        """Put the message into the uplink."""
-        agent = self.session.agent
-        uplink.begin(_HELLO, 7)
-        uplink.put(_MAJOR)
-        uplink.put(_MINOR)
-        uplink.put(self.session.host_id)
-        uplink.put(agent.boot_id)
-        uplink.put(agent.identity)
-        uplink.put(_LIMITS)
-        uplink.put(agent.capabilities.reasons)
-        return True
 
 
 class StorageTable(Table):
@@ -157,7 +131,6 @@ class SampleTable(Table):
         self.last = [None] * len(FIELDS)  # as the host has them
         self.now = [None] * len(FIELDS)  # as the frame encoded last has them
         self.mask = self.count = 0
-        self.changes = [0] * _DELTA_BITS  # by their bits in the mask
         self.deltas_left = 0  # until the next SAMPLE
         self.last_seq = 0  # of the frame that the host has them from
         self.seq = 0  # of the one encoded last
@@ -181,11 +154,7 @@ class SampleTable(Table):
         if self.count > _MAX_CHANGES or not self.deltas_left:
             self.count = _MAX_CHANGES + 1
             uplink.begin(_SAMPLE, 1)
-            row = uplink.at
-            uplink.payload[row] = 0xDC  # an array of so many
-            uplink.payload[row + 1] = 0
-            uplink.payload[row + 2] = len(FIELDS)
-            uplink.at = row + 3
+            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
             for value in self.now:
                 uplink.put(value)
         else:
@@ -193,7 +162,7 @@ class SampleTable(Table):
         return True
 
     def compare(self):
-        """Read the sample; `mask` and `changes` are then what has changed, `count` how much."""
+        """Read the sample; `mask` is then what has changed, `count` how much."""
         self.mask = self.count = 0
         for place in range(len(FIELDS)):
             value = getattr(self.sample, FIELDS[place])
@@ -208,25 +177,23 @@ class SampleTable(Table):
         self.count += 1
         if bit >= _NOT_COMPARED or value is None or old is None:
             self.count = _MAX_CHANGES + 1
-        else:
-            value -= old
-            if not -_MAX_CHANGE < value < _MAX_CHANGE:
-                self.count = _MAX_CHANGES + 1
-            self.changes[bit] = value
+        elif -_MAX_CHANGE < value - old < _MAX_CHANGE:
             self.mask |= 1 << bit
+        else:
+            self.count = _MAX_CHANGES + 1
 
     def encode_delta(self, uplink):
         """Put what has changed into the uplink."""
         now = self.now
-        last = self.last
-        ms = (now[0] - last[0]) * 1000 + now[1] - last[1] - now[2]
         uplink.begin(_DELTA, 3 + self.count)
         uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
         uplink.put(self.mask)
-        uplink.put(ms + _BIAS)
+        # The milliseconds beyond the interval since the sample before.
+        uplink.put((now[0] - self.last[0]) * 1000 + now[1] - self.last[1] - now[2] + _BIAS)
         for bit in range(_DELTA_BITS):
             if self.mask >> bit & 1:
-                uplink.put(self.changes[bit] + _BIAS)
+                place = _PLACES[bit]
+                uplink.put(now[place] - self.last[place] + _BIAS)
 
     def on_sent(self, row):
         """Count from this one from now on."""
