@@ -9,7 +9,9 @@ import builtins
 import sys
 
 import warden
-from harness import skip
+from harness import has_module, raises, skip
+from rig import SinkLink, free_port, poll_all
+from warden.running import running_agent
 
 _SELDOM = (
     "requests",
@@ -20,13 +22,7 @@ _SELDOM = (
     "metered_file",
     "counted_socket",
     "trend_report",
-    "trends",
     "extras",
-    "policy.meters",
-    "meters",
-    "policy.forecast",
-    "forecast",
-    "history_report",
 )
 
 
@@ -122,6 +118,33 @@ def test_what_is_asked_for_seldom_is_loaded_then():
     try:
         assert isinstance(warden.trends(1000), dict)
         assert warden.guarded("name")(_ignore)(1) == 0
+    finally:
+        warden.stop()
+
+
+def test_what_is_loaded_later_adds_no_name_to_the_package():
+    """Its names, of which the joined agent's are all, would move under a reader without a GIL."""
+    link = SinkLink()
+    warden.start(interval_ms=600_000, budget_permille=1000, link=link)
+    try:
+        before = sorted(warden.__dict__)
+        warden.trends(1000)
+        warden.guarded("name")(_ignore)(1)
+        warden.use_wlan(None)
+        if has_module("socket"):
+            warden.TcpServer(free_port(), "127.0.0.1").close()
+            sock = __import__("socket").socket()
+            warden.counted(sock).close()
+        lease = warden.allocate(warden.STORAGE, 1, mount="/") if has_module("vfs") else None
+        if lease is not None:
+            raises((OSError, ValueError), lease.open, "/nothing/here")
+        link.receive(64, 1, 3, 77, None)
+        poll_all(running_agent())
+        for number, arguments in ((3, [0, 0, 1]), (4, [3, 1, "x", 1, 1000, None]), (14, [0])):
+            link.receive(67, 77, number, number, arguments)
+            poll_all(running_agent())
+        assert "warden.requests" in sys.modules
+        assert sorted(warden.__dict__) == before
     finally:
         warden.stop()
 
