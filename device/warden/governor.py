@@ -15,7 +15,7 @@ _MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
 _HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
 _SNAPSHOT_MS = const(2000)  # of its share one that has just come may have in advance,
 _SNAPSHOT_PERIOD_S = const(60)  # so seldom
-_MAX_DEBT_MS = const(750)  # a second, of which its share is three quarters
+_MAX_DEBT_MS = const(375)  # half a second, of which its share is three quarters
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
 _MAX_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
 _STEP = const(64)  # a mean may double, and rise by so much, at a time
@@ -69,7 +69,7 @@ class Governor:
             self.host_us += self.budget_permille * _SNAPSHOT_MS
 
     def charge_host(self, us):
-        """Note what was done for a host. It waits a second for that at most.
+        """Note what was done for a host. It waits half a second for that at most.
 
         What took longer was something else that had the core meanwhile: another thread, say.
         """
