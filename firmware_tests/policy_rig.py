@@ -4,8 +4,10 @@ from rig import FakeTicks
 from warden.clock import Clock
 from warden.policy.leases import Leases
 from warden.policy.operations import Operations
-from warden.policy.policy import Limits
+from warden.policy.policy import Policy
 from warden.policy.sessions import Sessions
+
+WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an operation
 
 
 class FakeSupply:
@@ -112,6 +114,9 @@ class FakeAgent:
 class PolicyRig:
     """All of it, in the place of Policy; `posted` are the events."""
 
+    set_limits = Policy.set_limits
+    limits = Policy.limits
+
     def __init__(self, max_operations=2):
         self.ticks = FakeTicks()
         self.agent = agent = FakeAgent(self.ticks)
@@ -120,14 +125,16 @@ class PolicyRig:
         self.events = FakeEvents()
         self.posted = self.events.posted
         self.lock = OnceLock()
-        self.limits = Limits()
-        self.limits.set((max_operations, 300_000, 100, 5000))
         self.profile = FakeProfile()
         self.pressure = FakePressure()
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)
+        self.set_limits(max_operations, 300_000, 100, 5000)
         agent.poll = self.run_due
+
+    def mark_dirty(self, row):
+        pass
 
     def available(self, kind, mount):
         return self.supply.available(kind, mount)

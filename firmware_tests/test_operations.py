@@ -1,9 +1,9 @@
 """Operations: never more than the limit, real preemption, and every one of them ends."""
 
 from harness import no_heap, raises
-from policy_rig import PolicyRig, WatchedRows
+from policy_rig import ACTIVE, ENDED, OVERDUE, STOPPING, WAITING, PolicyRig, WatchedRows
 from warden.errors import Denied, Preempted, TimedOut
-from warden.policy.operations import ACTIVE, ENDED, LEARNED, OVERDUE, STOPPING, WAITING
+from warden.policy.operations import LEARNED
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
 
@@ -257,7 +257,7 @@ def test_wrong_arguments_are_refused():
     for memory in ("1", 1.5):
         raises(TypeError, rig.begin, "x", memory=memory)
     for limit in (0, 9):
-        raises(ValueError, rig.limits.set, (limit, None, None, None))
+        raises(ValueError, rig.set_limits, limit, None, None, None)
     assert rig.operations.all() == []
 
 

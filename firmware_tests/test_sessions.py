@@ -1,9 +1,8 @@
 """Sessions: quotas hold, and with a session all that was its own ends."""
 
 from harness import no_heap, raises
-from policy_rig import PolicyRig
+from policy_rig import ACTIVE, ENDED, PolicyRig
 from warden.errors import Denied, Preempted
-from warden.policy.operations import ACTIVE, ENDED
 
 MEMORY, STORAGE = 0, 1
 

@@ -110,7 +110,7 @@ def test_work_that_begins_after_a_while_starves_nothing_either():
 
 def test_who_waits_for_a_place_polls_the_agent_meanwhile():
     made = Working(0)
-    made.policy.operations.policy.limits.max_operations = 1
+    made.policy.max_operations = 1
     made.policy.operations.begin(made.policy.operations.new("running"))
     lease = made.policy.leases.allocate(3, 10, ttl_ms=300)
     raises(Denied, made.policy.operations.new("waits", wait_ms=2000).__enter__)

@@ -7,7 +7,7 @@ import warden
 from harness import Skip, raises
 from rig import FakeLink, board, poll_now
 from warden.agent import Agent
-from warden.api import running_agent, running_policy
+from warden.running import running_agent, running_policy
 from warden.policy.thresholds import METRICS
 from warden.stored_policy import stored_policy_of
 
@@ -145,7 +145,7 @@ def test_what_a_host_has_stored_is_in_force_at_the_next_start_with_no_host():
         status = warden.status()
         assert status["wanted_interval_ms"] == 500 and status["overhead"]["budget_permille"] == 20
         policy = running_policy()
-        assert policy.limits.all() == [3, 60_000, 200, 1000]
+        assert policy.limits() == [3, 60_000, 200, 1000]
         assert _rows(policy) == [("cpu", 800, 900, 700, 2000, 1)]
         session = warden.session("upload")
         assert _quotas(session) == (4096, None, 1, 9000)
@@ -156,7 +156,7 @@ def test_what_a_host_has_stored_is_in_force_at_the_next_start_with_no_host():
         for _ in range(2):
             warden.threshold("memory", 1, 2)
             warden.set_limits(max_operations=1)
-        assert policy.limits.all()[0] == 3 and len(policy.thresholds.all()) == 1
+        assert policy.limits()[0] == 3 and len(policy.thresholds.all()) == 1
         warden.poll()
         assert heard == ["in force", "threshold ignored", "limits ignored"]
         warden.start_monitoring(100)  # but how often it looks, it may change as it runs
@@ -202,7 +202,7 @@ def test_any_damage_is_told_and_the_board_starts():
         after.policy.stored_policy.load()
         assert after.state() == BROKEN, data
         assert _rows(after.policy) == _DEFAULT
-        assert after.policy.limits.all() == [2, 300_000, 100, 5000]
+        assert after.policy.limits() == [2, 300_000, 100, 5000]
         assert after.policy.sessions.quotas == {}
     assert after.events()[-1] == "broken"
     assert after.ask(KEEP, TELL) == (OK, [BROKEN, 0])
@@ -430,7 +430,7 @@ def test_whenever_the_power_is_lost_the_old_or_the_new_one_is_there():
             found = rig.restored()
             assert found.state() == IN_FORCE, (kind, writes)
             new = _rows(found.policy) != _DEFAULT
-            assert new == (found.policy.limits.all()[0] == 3)
+            assert new == (found.policy.limits()[0] == 3)
             assert new or code != OK, (kind, writes)
             seen.append(new)
             os.umount("/disk")

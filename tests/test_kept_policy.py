@@ -61,7 +61,7 @@ def policy_of(agent):
     return Policy(
         agent.governor.wanted_ms / 1000,
         agent.governor.budget_permille / 1000,
-        rows.limits(policy.limits.all()),
+        rows.limits(policy.limits()),
         in_order(thresholds),
         tuple(SessionQuota(*row[:4], row[4] and row[4] / 1000) for row in quotas),
     )

@@ -147,7 +147,7 @@ class StoredPolicy:
         value = (
             governor.wanted_ms or None,  # one that was told to stop must not come back blind
             governor.budget_permille,
-            policy.limits.all(),
+            policy.limits(),
             thresholds,
             [(name,) + quotas[name] for name in sorted(quotas)],
         )
@@ -193,7 +193,7 @@ class StoredPolicy:
         quotas = {}
         for quota in stored_quotas:
             _put_quota(quotas, quota[0], tuple(quota[1:]))
-        before = policy.limits.all()
+        before = policy.limits()
         policy.set_limits(*limits)
         try:
             agent.start_monitoring(interval_ms or agent.governor.wanted_ms, budget_permille)

@@ -11,7 +11,6 @@ from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
-MAX_NAME = 24  # bytes of UTF-8; longer ones are cut
 
 
 class Row:

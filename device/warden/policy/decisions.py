@@ -1,9 +1,10 @@
 """The public functions of what decides; `start()` puts them among the public names."""
 
+from micropython import const
+
 from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
 from warden.policy.leases import (  # noqa: F401, public
     CPU_TIME,
-    DEFAULT_TTL_MS,
     MEMORY,
     NETWORK_BANDWIDTH,
     STORAGE,
@@ -12,6 +13,7 @@ from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noq
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
+_DEFAULT_TTL = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
 _PUBLIC = (
@@ -42,7 +44,7 @@ def allocate(
     amount,
     owner="",
     priority=NORMAL,
-    ttl_ms=DEFAULT_TTL_MS,
+    ttl_ms=_DEFAULT_TTL,
     session=None,
     backed=False,
     mount=None,

@@ -9,7 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.deadlines import MAX_NAME, Row, Rows, is_weaker, soonest_ms
+from warden.policy.deadlines import Row, Rows, is_weaker, soonest_ms
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
@@ -17,7 +17,8 @@ _LEASE = const(8)
 _MAX_LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
 _COLLECT_PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
-DEFAULT_TTL_MS = 60_000
+_MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
+_DEFAULT_TTL = const(60_000)
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
 _REASONS = ("memory", "storage", "cpu_time", "bandwidth")
@@ -112,7 +113,7 @@ class Leases(Rows):
         amount,
         owner="",
         priority=1,
-        ttl_ms=DEFAULT_TTL_MS,
+        ttl_ms=_DEFAULT_TTL,
         session=None,
         backed=False,
         mount=None,
@@ -149,7 +150,7 @@ class Leases(Rows):
             self.clock.advance()
             self.run_due()
             if owner is not self.last_owner:
-                self.last_owner = owner = cut(owner, MAX_NAME)
+                self.last_owner = owner = cut(owner, _MAX_NAME)
             lease = Lease(self, kind, amount)
             if owner:
                 lease.owner = owner

@@ -159,7 +159,7 @@ class Meters(Table):
             self.post(meter, meter.name)
             return
         meter.over_ms += period_ms
-        limit = self.policy.limits.overrun_ms  # 0: for ever
+        limit = self.policy.overrun_ms  # 0: for ever
         if limit and meter.over_ms >= limit and self.cancel(meter):
             self.post(meter, "cancelled")
 

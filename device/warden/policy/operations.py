@@ -10,28 +10,30 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import Denied, Preempted, TimedOut, deny
-from warden.policy.deadlines import MAX_NAME, Row, Rows, is_weaker, soonest_ms
+from warden.policy.deadlines import Row, Rows, is_weaker, soonest_ms
 from warden_schema.codec import cut
 
 _OPERATION = const(9)
 _MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _GRACE_MS = const(2000)
+_MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_STEP_MS = const(5)  # between two looks of one that waits
 _SPARES = const(2)
 LOW, NORMAL, HIGH, CRITICAL = 0, 1, 2, 3  # priorities
 LEARNED = -1  # as memory: what operations of that name needed
 
-WAITING = 0
-ACTIVE = 1
-STOPPING = 2  # must stop, in its grace
-OVERDUE = 3  # did not stop; its place has passed on
-ADMITTING = 4  # has a place, and its memory is being looked for
-ENDED = 5
-NEW = 6  # has not begun
+# States: ids.OPERATION_STATES, and one that no host sees.
+_WAITING = const(0)
+_ACTIVE = const(1)
+_STOPPING = const(2)  # must stop, in its grace
+_OVERDUE = const(3)  # did not stop; its place has passed on
+_ADMITTING = const(4)  # has a place, and its memory is being looked for
+_ENDED = const(5)
+_NEW = const(6)  # has not begun
 
-PREEMPTED = "preempted"  # why one must stop
-TIMED_OUT = "timed out"
+_PREEMPTED = const("preempted")  # why one must stop
+_TIMED_OUT = const("timed out")
 
 
 class Operation(Row):
@@ -51,7 +53,7 @@ class Operation(Row):
         self.table = table
         self.name = name
         self.row = self.id = self.began_s = 0
-        self.state = NEW
+        self.state = _NEW
         self.why = None  # PREEMPTED or TIMED_OUT, once it must stop
         self.permille = 0  # how far it is,
         self.text = ""  # and in words
@@ -59,18 +61,18 @@ class Operation(Row):
     @property
     def left_ms(self):
         """The milliseconds to the end of its time or its grace; None while it waits."""
-        if self.state == WAITING or self.state == ADMITTING:
+        if self.state == _WAITING or self.state == _ADMITTING:
             return None
         return self.table.left_ms(self.row)
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
         if self.why is not None:
-            raise (Preempted if self.why == PREEMPTED else TimedOut)(self.name)
+            raise (Preempted if self.why == _PREEMPTED else TimedOut)(self.name)
 
     def progress(self, permille, text=""):
         """Say how far it is, in permille, with a few words."""
-        self.text = cut(text, MAX_NAME)
+        self.text = cut(text, _MAX_NAME)
         self.permille = min(1000, max(0, permille))
         if self.table.rows[self.row] is self:
             self.table.mark_dirty(self.row)
@@ -85,7 +87,7 @@ class Operation(Row):
         Inside a task of asyncio nothing may wait so: Denied, unless the place is there.
         """
         table = self.table
-        if self.state != ACTIVE:
+        if self.state != _ACTIVE:
             agent = table.policy.agent
             table.begin(self, agent.load.current_task())
             try:
@@ -103,7 +105,7 @@ class Operation(Row):
         from asyncio import sleep_ms
 
         table = self.table
-        if self.state != ACTIVE:
+        if self.state != _ACTIVE:
             table.begin(self, table.policy.agent.load.current_task())
             try:
                 while not table.poll_admission(self):
@@ -149,7 +151,7 @@ class Operations(Rows):
             memory = self.policy.profile.expected(name)
         try:
             if name is not self.last_name:  # most are begun again and again
-                self.last_name = name = cut(name, MAX_NAME)
+                self.last_name = name = cut(name, _MAX_NAME)
             op = Operation(self, name)
             if priority != NORMAL:
                 op.priority = priority
@@ -170,7 +172,7 @@ class Operations(Rows):
                 op = self.spares.pop()
         if op is None:
             raise self._no_memory()
-        op.name = name if len(name) * 4 <= MAX_NAME else "?"
+        op.name = name if len(name) * 4 <= _MAX_NAME else "?"
         op.priority = priority
         op.timeout_ms = timeout_ms
         op.wait_ms = wait_ms
@@ -195,7 +197,7 @@ class Operations(Rows):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self.policy.pressure.refuses(priority):
             return False
-        if self.places < self.policy.limits.max_operations and not self._is_behind(priority):
+        if self.places < self.policy.max_operations and not self._is_behind(priority):
             return True
         return self._victim(priority) is not None
 
@@ -207,7 +209,7 @@ class Operations(Rows):
         the memory it needs; then, and after Ctrl-C, it has ended. The caller of a WAITING one turns
         to `poll_admission` until it is not. task: asyncio's, that is cancelled when it must stop.
         """
-        if op.state != NEW:
+        if op.state != _NEW:
             raise ValueError("it has begun already")
         try:
             session = op.session
@@ -220,9 +222,9 @@ class Operations(Rows):
             victim = self._enter(op)
             if victim is not None:
                 self.preempt(victim)
-            if op.state == ADMITTING:
+            if op.state == _ADMITTING:
                 self._admit(op)
-            elif op.state == WAITING:
+            elif op.state == _WAITING:
                 self.promote_waiters()
         except MemoryError:
             self.end(op)
@@ -234,12 +236,12 @@ class Operations(Rows):
 
     def poll_admission(self, op):
         """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over."""
-        if op.state != ACTIVE:
+        if op.state != _ACTIVE:
             self.clock.advance()
             self.run_due()
-            if op.state == ENDED or op.why is not None:
+            if op.state == _ENDED or op.why is not None:
                 raise self._denied("operations")
-        return op.state == ACTIVE
+        return op.state == _ACTIVE
 
     def end(self, op, promote=True):
         """End an operation, whatever its state; return whether this did.
@@ -248,14 +250,14 @@ class Operations(Rows):
         """
         with self.lock:
             state = op.state
-            op.state = ENDED
+            op.state = _ENDED
             if not self.remove(op):
                 return False
-            if state == WAITING:
+            if state == _WAITING:
                 self.waiting -= 1
-            elif state != OVERDUE:
+            elif state != _OVERDUE:
                 self.places -= 1
-                if state != ADMITTING:
+                if state != _ADMITTING:
                     self.policy.profile.ended(op)
             lease = op.lease
             if lease is not None:
@@ -269,15 +271,15 @@ class Operations(Rows):
 
     def preempt(self, op):
         """Have an operation stop, because something of higher priority needs its place."""
-        self.stop(op, PREEMPTED)
+        self.stop(op, _PREEMPTED)
 
     def stop(self, op, why):
         """Have an operation stop: PREEMPTED or TIMED_OUT. Its place passes on when it does."""
         with self.lock:  # its own thread may end it at any moment
-            if op.state != ACTIVE:
+            if op.state != _ACTIVE:
                 return
             op.why = why
-            op.state = STOPPING
+            op.state = _STOPPING
             self.end_in(op.row, _GRACE_MS)
             self.mark_dirty(op.row)
             self.events.post("operation", op.id, why)
@@ -295,13 +297,13 @@ class Operations(Rows):
         self.leases_ended = ended
         for op in self.rows:
             if op is not None and self.is_over(op.row):
-                if op.state == ACTIVE:
-                    self.stop(op, TIMED_OUT)
-                elif op.state == STOPPING:
+                if op.state == _ACTIVE:
+                    self.stop(op, _TIMED_OUT)
+                elif op.state == _STOPPING:
                     freed = True
                     with self.lock:
-                        if op.state == STOPPING:
-                            op.state = OVERDUE
+                        if op.state == _STOPPING:
+                            op.state = _OVERDUE
                             self.places -= 1
                             self.policy.profile.ended(op)
                             self.end_in(op.row, None)
@@ -311,7 +313,7 @@ class Operations(Rows):
             self.promote_waiters()
         freed = False
         for op in self.rows:  # none of these may get a place now
-            if op is not None and op.state == WAITING and self.is_over(op.row):
+            if op is not None and op.state == _WAITING and self.is_over(op.row):
                 freed = self.end(op, False)
         if freed:
             self.promote_waiters()
@@ -322,7 +324,7 @@ class Operations(Rows):
             return
         self.to_cancel = False
         for op in self.rows:
-            if op is not None and op.state == STOPPING and op.task is not None:
+            if op is not None and op.state == _STOPPING and op.task is not None:
                 task = op.task
                 op.task = None
                 try:
@@ -338,7 +340,7 @@ class Operations(Rows):
         wait_ms = op.wait_ms
         with self.lock:
             row = self.free_row()
-            has_place = self.places < self.policy.limits.max_operations
+            has_place = self.places < self.policy.max_operations
             if not has_place or self._is_behind(op.priority):
                 has_place = False
                 victim = self._victim(op.priority)
@@ -353,20 +355,20 @@ class Operations(Rows):
                 raise session.refuse("session", None, None)
             if has_place:
                 self.places += 1
-                op.state = ADMITTING
+                op.state = _ADMITTING
                 self.add(op, row, None)
                 if not op.memory:
                     self._run(op)
             else:
                 self.waiting += 1
-                op.state = WAITING
+                op.state = _WAITING
                 self.add(op, row, wait_ms)
         return victim
 
     def _run(self, op):
         """Make an operation that has its place ACTIVE; with the lock held."""
-        op.state = ACTIVE
-        self.end_in(op.row, op.timeout_ms or self.policy.limits.operation_timeout_ms)
+        op.state = _ACTIVE
+        self.end_in(op.row, op.timeout_ms or self.policy.operation_timeout_ms)
         self.mark_dirty(op.row)
         self.policy.profile.began(op)
         self.events.post("operation", op.id, "began")
@@ -374,12 +376,12 @@ class Operations(Rows):
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
         policy = self.policy
-        timeout_ms = op.timeout_ms or policy.limits.operation_timeout_ms
+        timeout_ms = op.timeout_ms or policy.operation_timeout_ms
         lease = policy.leases.allocate(
             0, op.memory, op.name, op.priority, timeout_ms, op.session, admitted=True
         )
         with self.lock:
-            if op.state == ADMITTING:
+            if op.state == _ADMITTING:
                 op.lease = lease
                 self._run(op)
                 return
@@ -387,12 +389,12 @@ class Operations(Rows):
 
     def promote_waiters(self):
         """Give free places to those that wait, the first in turn first."""
-        while self.waiting and self.places < self.policy.limits.max_operations:
+        while self.waiting and self.places < self.policy.max_operations:
             with self.lock:
                 op = self._first_waiting()
-                if op is None or self.places >= self.policy.limits.max_operations:
+                if op is None or self.places >= self.policy.max_operations:
                     return
-                op.state = ADMITTING
+                op.state = _ADMITTING
                 self.waiting -= 1
                 self.places += 1
                 if not op.memory:
@@ -404,8 +406,8 @@ class Operations(Rows):
                 return
             finally:
                 with self.lock:
-                    if op.state == ADMITTING:  # it waits again, to the end of its wait as it was
-                        op.state = WAITING
+                    if op.state == _ADMITTING:  # it waits again, to the end of its wait as it was
+                        op.state = _WAITING
                         self.waiting += 1
                         self.places -= 1
                         self.mark_dirty(op.row)
@@ -415,7 +417,7 @@ class Operations(Rows):
         """Return who is next: of the highest priority, the one that waits longest."""
         first = None
         for op in self.rows:
-            if op is not None and op.state == WAITING and (first is None or is_weaker(first, op)):
+            if op is not None and op.state == _WAITING and (first is None or is_weaker(first, op)):
                 first = op
         return first
 
@@ -430,9 +432,9 @@ class Operations(Rows):
         None for a priority that preempts nobody, or while a place is free: that goes by turn.
         """
         victim = None
-        if priority >= HIGH and self.places >= self.policy.limits.max_operations:
+        if priority >= HIGH and self.places >= self.policy.max_operations:
             for op in self.rows:
-                if op is not None and op.state == ACTIVE and op.priority < HIGH:
+                if op is not None and op.state == _ACTIVE and op.priority < HIGH:
                     if is_weaker(op, victim):
                         victim = op
         return victim
@@ -441,7 +443,9 @@ class Operations(Rows):
         """Return the refusal: who has the places, or stands in the table, and until when."""
         self.events.post("denied", None, reason)
         try:
-            timed = [op for op in self.rows if op and (op.state == ACTIVE or op.state == STOPPING)]
+            timed = [
+                op for op in self.rows if op and (op.state == _ACTIVE or op.state == _STOPPING)
+            ]
             blockers = self.rows if reason == "table" else timed
             return deny(reason, None, soonest_ms(timed), tuple([op.id for op in blockers if op]))
         except MemoryError:

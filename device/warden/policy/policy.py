@@ -25,67 +25,31 @@ _LATE_MS = const(1000)  # later than two intervals and so much, and an event say
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
 # for warn, critical and clear, at the first sample that shows it; the action is PROTECT.
 _DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
-_LIMIT_NAMES = ("max_operations", "operation_timeout_ms", "memory_reserve_permille", "overrun_ms")
-_LEAST = (1, 1, 0, 0)
-_MOST = (8, None, 900, 600_000)
+# What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
+_LIMITS_SET = const(
+    (
+        ("max_operations", 1, 8),
+        ("operation_timeout_ms", 1, None),
+        ("memory_reserve_permille", 0, 900),
+        ("overrun_ms", 0, 600_000),
+    )
+)
 
 
-class Limits:
-    """What may be set of the policy: an attribute for each of _LIMIT_NAMES (ids.LIMITS_SET)."""
+class Policy(Table):
+    """The tables and the rules; the agent calls run_due(), evaluate() and gate.enter().
 
-    def set(self, values):
-        """Set those that are not None, all or none; ValueError or TypeError for nonsense."""
-        for place in range(4):
-            if values[place] is not None:
-                check_int(_LIMIT_NAMES[place], values[place], _LEAST[place], _MOST[place])
-        for place in range(4):
-            if values[place] is not None:
-                setattr(self, _LIMIT_NAMES[place], values[place])
-
-    def all(self):
-        """Return them as a list."""
-        return [getattr(self, name) for name in _LIMIT_NAMES]
-
-
-class UsedRows(Table):
-    """Which rows of the other tables are in use, and the limits."""
-
-    def __init__(self, policy):
-        super().__init__(policy.clock, _ROWS, (), 1)
-        self.rows[0] = self
-        self.policy = policy
-
-    def encode(self, row, uplink):
-        """Put the message into the uplink."""
-        policy = self.policy
-        uplink.begin(_ROWS, 7)
-        for table in policy.tables:
-            if table is policy.thresholds:  # leases, operations, sessions; then what is watched
-                uplink.put(policy.limits.all())
-            if table is not self and table is not policy.events:
-                mask = 0
-                bit = 1
-                for entry in table.rows:
-                    if entry is not None:
-                        mask |= bit
-                    bit <<= 1
-                uplink.put(mask)
-        return True
-
-
-class Policy:
-    """The tables and the rules; the agent calls run_due(), evaluate() and gate.enter()."""
+    It is a table itself, of one row: which rows of the others are in use, and the limits.
+    """
 
     def __init__(self, agent, limits):
-        board = agent.board
+        super().__init__(agent.clock, _ROWS, (), 1)
+        self.rows[0] = self
         self.agent = agent
-        self.clock = clock = agent.clock
         self.memory = agent.memory
         self.gate = Gate(self.deliver)
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
-        self.limits = Limits()
-        self.limits.set(limits)
-        self.events = events = Events(clock, agent.session)
+        self.events = events = Events(agent.clock, agent.session)
         self.profile = MemoryProfile(self)
         self.leases = Leases(self)
         self.operations = Operations(self)
@@ -100,16 +64,16 @@ class Policy:
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.stored_policy = None  # made where one is stored or a host asks for it
         self.granted = (self.leases, self.operations, self.sessions)
-        used = UsedRows(self)
         # What a host mirrors; which rows are in use goes first.
-        self.tables = [used, self.leases, self.operations, self.sessions]
+        self.tables = [self, self.leases, self.operations, self.sessions]
         self.tables += [self.thresholds, self.meters, self.profile, events]
         for table in self.tables:
-            table.used = used
+            table.used = self
+        self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
         self.thresholds.set(*_DEFAULT_THRESHOLD)
-        note = board.take_note()
+        note = agent.board.take_note()
         if note is not None:
             events.post("reset", None, note[:_MAX_DETAIL])
 
@@ -172,7 +136,7 @@ class Policy:
 
         Bytes, permille of a core or bytes a second; 0 for a mount that is not there.
         """
-        reserve = self.limits.memory_reserve_permille
+        reserve = self.memory_reserve_permille
         if kind == MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
         if kind == STORAGE:
@@ -187,15 +151,46 @@ class Policy:
     def most_memory(self):
         """Return the most memory that could ever be granted, in bytes."""
         total = self.memory.total
-        return total - total // 1000 * self.limits.memory_reserve_permille
+        return total - total // 1000 * self.memory_reserve_permille
 
     def overrules(self, what):
         """Tell whether a stored policy is in force, so that the application may not change it."""
         return self.stored_policy is not None and self.stored_policy.overrules(what)
 
     def set_limits(self, *values):
-        """Set those that are not None, all or none; return all four."""
-        self.limits.set(values)
+        """Set those that are not None, all or none; return all four, see _LIMITS_SET.
+
+        Raises ValueError or TypeError for what makes no sense.
+        """
+        for place in range(4):
+            if values[place] is not None:
+                name, least, most = _LIMITS_SET[place]
+                check_int(name, values[place], least, most)
+        for place in range(4):
+            if values[place] is not None:
+                setattr(self, _LIMITS_SET[place][0], values[place])
         self.operations.promote_waiters()
-        self.tables[0].mark_dirty(0)  # the limits are sent with the rows in use
-        return self.limits.all()
+        self.mark_dirty(0)
+        return self.limits()
+
+    def limits(self):
+        """Return the limits as a list."""
+        return [getattr(self, limit[0]) for limit in _LIMITS_SET]
+
+    # --- to a host ------------------------------------------------------------------------------
+
+    def encode(self, row, uplink):
+        """Put which rows are in use into the uplink, and the limits."""
+        uplink.begin(_ROWS, 7)
+        for table in self.tables:
+            if table is self.thresholds:  # leases, operations, sessions; then what is watched
+                uplink.put(self.limits())
+            if table is not self and table is not self.events:
+                mask = 0
+                bit = 1
+                for entry in table.rows:
+                    if entry is not None:
+                        mask |= bit
+                    bit <<= 1
+                uplink.put(mask)
+        return True

@@ -4,11 +4,12 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.deadlines import MAX_NAME, Row, Rows
+from warden.policy.deadlines import Row, Rows
 from warden_schema.codec import cut
 
 _SESSION = const(10)
 _MAX_SESSIONS = const(8)
+_MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
 _QUOTA_STORAGE = const(1)
@@ -114,7 +115,7 @@ class Sessions(Rows):
         reason = "memory"
         blockers = ()
         try:
-            name = cut(name, MAX_NAME)
+            name = cut(name, _MAX_NAME)
             given = [memory, storage, operations, ttl_ms]
             own = self.quotas.get(name)
             for place in range(4):
