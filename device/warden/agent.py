@@ -109,32 +109,22 @@ class Agent:
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is taken or time is measured.
         """
-        now = self.ticks_ms()
-        passed = self.ticks_diff(now, self.polled)
+        passed = self.ticks_diff(self.ticks_ms(), self.polled)
         if passed < self.rest_ms and not self.clock.wake:
             if passed < self.listen_ms or self.link is None or not self.link.readable():
                 self.idle_polls += 1
                 return self.rest_ms - passed
         if not self.gate.enter():
-            self.leave_stuck_turn()
+            if passed > _STUCK_MS and self.poller == self.threads.ident():
+                self.poller = None  # Ctrl-C left the gate shut in this thread
+                self.gate.releases[1]()
             return _BUSY_MS
         if self.policy is not None:
-            self.deliver()
+            try:
+                self.policy.gate.enter()  # calls the application's own functions
+            except Exception:
+                self.faults += 1
         return self.rest_ms
-
-    def deliver(self):
-        """Let the application's own code hear of what happened."""
-        try:
-            self.policy.gate.enter()
-        except Exception:
-            self.faults += 1
-
-    def leave_stuck_turn(self):
-        """Open the gate if Ctrl-C left it shut in this thread: no turn takes that long."""
-        if self.poller == self.threads.ident():
-            if self.ticks_diff(self.ticks_ms(), self.polled) > _STUCK_MS:
-                self.poller = None
-                self.gate.releases[1]()
 
     def turn(self):
         """Listen, enforce, sample, send; what fails is counted, and tried again a second later."""

@@ -6,6 +6,8 @@ and runs it: see `running`.
 
 import sys
 
+from micropython import const
+
 from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
@@ -13,7 +15,7 @@ from warden.runner import Runner
 from warden.running import current_runner, running, running_agent, running_policy, set_runner
 from warden.sensors.threads import import_lock
 
-_EXTRAS = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
+_EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
 _SELDOM = "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report"
 

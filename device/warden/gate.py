@@ -3,10 +3,6 @@
 from warden.sensors.threads import new_lock
 
 
-def _nothing():
-    """Release nothing."""
-
-
 class Gate:
     """`enter()` calls a function unless another thread is in it."""
 
@@ -14,7 +10,7 @@ class Gate:
         lock = new_lock(False)
         self.function = function
         self.acquire = lock.acquire
-        self.releases = (_nothing, lock.release)  # by whether it was taken
+        self.releases = (bool, lock.release)  # by whether it was taken; bool() does nothing
 
     def enter(self):
         """Call the function; return False, with nothing called, if it is being called already."""

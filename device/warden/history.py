@@ -75,12 +75,12 @@ class Tier:
 class History:
     """`tiers`: of seconds, minutes and hours. shift: of memory, by which its bytes are scaled.
 
-    memory_limit: all of the memory, in that scale.
+    memory_limit: all of the memory (total), in that scale.
     """
 
-    def __init__(self, memory_total):
-        self.shift = shift_for(memory_total)
-        self.memory_limit = memory_total >> self.shift
+    def __init__(self, total):
+        self.shift = shift_for(total)
+        self.memory_limit = total >> self.shift
         ring = array("H", b"\xff\xff" * _RING)
         hours = Tier(3600, 24, ring, 120 * _SLOT, None)
         minutes = Tier(60, 60, ring, 60 * _SLOT, hours)

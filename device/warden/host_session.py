@@ -104,7 +104,7 @@ class HostSession:
                 self.refused_id = host_id
             else:
                 self.events_from = reader.integer() if items > 4 else None
-                self._subscribe(host_id)
+                self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -123,7 +123,8 @@ class HostSession:
                 self.alive_due = True  # nothing else was sent meanwhile
             self.seq_at_keepalive = self.uplink.seq
 
-    def _subscribe(self, host_id):
+    def subscribe(self, host_id):
+        """Have this host sent everything, and hear it from now on."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.forget()

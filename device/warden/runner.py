@@ -7,6 +7,7 @@ something is overdue, and makes anew what is gone.
 
 import sys
 
+import micropython
 from micropython import const
 
 _TIMER_MS = const(100)
@@ -25,9 +26,8 @@ class Runner:
         self.generation = 0  # of the tasks: older ones end when they find that they are
         self.tasks = []
         self.task_queue = None  # of the event loop that has them
-        self.promised = (
-            0  # in ticks, when a task polls next; asyncio does not say what Ctrl-C ended
-        )
+        # In ticks, when a task polls next: asyncio does not say what Ctrl-C ended.
+        self.promised = 0
         self.patience_ms = 0  # how much later it may be
         self.timer = None
         self.is_scheduled = False
@@ -42,26 +42,22 @@ class Runner:
         core = sys.modules.get("asyncio.core")
         if core is None:
             self.start_timer()
-        elif not self.has_tasks(core):
-            if core._task_queue is self.task_queue:
-                self.cancel_tasks()  # one of them may be left
-            self.generation += 1
-            self.task_queue = core._task_queue
-            self.promised = self.agent.ticks_ms()
-            self.patience_ms = _UNSTARTED_MS
-            load = self.agent.load
-            load.attach()
-            create_task = load.uncounted_create_task
-            self.tasks = [create_task(self.poll_in_time(self.generation))]
-            if self.agent.link is not None:
-                self.tasks.append(create_task(self.poll_when_readable(self.generation)))
-            self.start_timer()  # until the loop runs
-
-    def has_tasks(self, core):
-        """Tell whether tasks run the agent in the event loop that there is now."""
+            return
         agent = self.agent
-        late_ms = agent.ticks_diff(agent.ticks_ms(), self.promised)
-        return core._task_queue is self.task_queue and late_ms < self.patience_ms
+        if core._task_queue is self.task_queue:
+            if agent.ticks_diff(agent.ticks_ms(), self.promised) < self.patience_ms:
+                return
+            self.cancel_tasks()  # one of them may be left
+        self.generation += 1
+        self.task_queue = core._task_queue
+        self.promised = agent.ticks_ms()
+        self.patience_ms = _UNSTARTED_MS
+        agent.load.attach()
+        create_task = agent.load.uncounted_create_task
+        self.tasks = [create_task(self.poll_in_time(self.generation))]
+        if agent.link is not None:
+            self.tasks.append(create_task(self.poll_when_readable(self.generation)))
+        self.start_timer()  # until the loop runs
 
     def revive_tasks(self):
         """Make the tasks anew where they are gone: the application starts one of its own."""
@@ -148,23 +144,22 @@ class Runner:
             return
         try:
             from machine import Timer
-            from micropython import schedule
 
             timer = Timer(-1)
         except (ImportError, ValueError):
             return
-
-        def fire(_timer):
-            if not self.is_scheduled:
-                self.is_scheduled = True
-                try:
-                    schedule(self.scheduled_poll, 0)
-                except RuntimeError:  # the queue is full; at the next time
-                    self.is_scheduled = False
-
-        timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=fire)
+        timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=self.on_timer)
         self.timer = timer
         self.agent.capabilities.has_timer = True
+
+    def on_timer(self, _):
+        """Have the agent polled soon; on some ports this is an interrupt's handler."""
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            try:
+                micropython.schedule(self.scheduled_poll, 0)
+            except RuntimeError:  # the queue is full; at the next time
+                self.is_scheduled = False
 
     def poll_scheduled(self, _):
         """Poll, inside whatever the main thread does: which may hold a lock."""
@@ -181,6 +176,6 @@ class Runner:
             self.timer = None
 
 
-def until_readable(core, stream):
-    """Wait until the stream has something to read, or has ended; to be awaited."""
-    yield core._io_queue.queue_read(stream)
+def until_readable(core, source):
+    """Wait until a stream has something to read, or has ended; to be awaited."""
+    yield core._io_queue.queue_read(source)

@@ -42,12 +42,12 @@ class Table:
     One that is an entry of another table is sent as its id.
     """
 
-    def __init__(self, clock, kind, fields, size):
+    def __init__(self, clock, kind, fields, count):
         self.clock = clock
         self.kind = kind
         self.fields = fields
-        self.rows = [None] * size
-        self.dirty = bytearray(size)
+        self.rows = [None] * count
+        self.dirty = bytearray(count)
         self.used = None  # the table that says which rows are in use
 
     def mark_dirty(self, row):
@@ -168,10 +168,12 @@ class SampleTable(Table):
             value = getattr(self.sample, FIELDS[place])
             self.now[place] = value
             if value != self.last[place]:
-                self.note_change(_BITS[place], self.last[place], value)
+                self.note_change(place, value)
 
-    def note_change(self, bit, old, value):
+    def note_change(self, place, value):
         """Take in one change; one that a DELTA cannot express is more than it may have."""
+        bit = _BITS[place]
+        old = self.last[place]
         if bit == _NOT_COMPARED and old is not None and 0 <= value - old < _MAX_PERIOD_S:
             return
         self.count += 1

@@ -27,23 +27,23 @@ class Uplink:
         self.at = 0  # where the next field goes
         self.seq = 0  # of the next frame
         self.sent = 0  # bytes on the wire, modulo 2**16
-        self._wire = bytearray(_MAX_WIRE)
-        self._written = 0  # of the frame in _wire,
-        self._length = 0  # which has so many bytes
-        self._sent_at = array("H", [0] * _MAX_UNACKED)  # `sent` after the frame with this seq
-        self._acked = 0  # `sent` as far as the host has it
-        self._unacked = 0  # frames
+        self.wire = bytearray(_MAX_WIRE)
+        self.written = 0  # of the frame in `wire`,
+        self.length = 0  # which has so many bytes
+        self.sent_at = array("H", [0] * _MAX_UNACKED)  # `sent` after the frame with this seq
+        self.acked = 0  # `sent` as far as the host has it
+        self.unacked = 0  # frames
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
-        if self._written < self._length:
-            self._written += self._write(self._written)
-        return self._written >= self._length
+        if self.written < self.length:
+            self.written += self.write(self.written)
+        return self.written >= self.length
 
-    def _write(self, start):
+    def write(self, start):
         """Write what the link takes of the frame; return the count, 0 where it is broken."""
         try:
-            return self.link.write(self._wire, start, self._length)
+            return self.link.write(self.wire, start, self.length)
         except OSError:
             return 0
 
@@ -66,34 +66,34 @@ class Uplink:
         if not self.ready():
             return False
         if self.at > _MAX_PAYLOAD:
-            raise IndexError("a payload has 200 bytes at most")
-        length = encode(self.payload, self.at, self._wire)
+            raise IndexError
+        length = encode(self.payload, self.at, self.wire)
         window = self.link.window
-        if window and self._unacked:
-            if (self.sent - self._acked & 0xFFFF) + length > window - reserve:
+        if window and self.unacked:
+            if (self.sent - self.acked & 0xFFFF) + length > window - reserve:
                 return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        self._length = length
-        self._written = length  # should Ctrl-C come: a broken frame is not gone on with
-        self._written = self._write(0)
-        if not self._written:
-            self._written = length
+        self.length = length
+        self.written = length  # should Ctrl-C come: a broken frame is not gone on with
+        self.written = self.write(0)
+        if not self.written:
+            self.written = length
             self.seq = seq
             return False
         self.sent = self.sent + length & 0xFFFF
-        self._sent_at[seq & _MAX_UNACKED - 1] = self.sent
-        self._unacked = min(self._unacked + 1, _MAX_UNACKED)
+        self.sent_at[seq & _MAX_UNACKED - 1] = self.sent
+        self.unacked = min(self.unacked + 1, _MAX_UNACKED)
         return True
 
     def acknowledge(self, seq):
         """Note that the host has seen all frames up to that one."""
         behind = self.seq - 1 - seq & 0xFFFF
-        if behind < self._unacked and not seq >> 16:  # else no frame has that number
-            self._acked = self._sent_at[seq & _MAX_UNACKED - 1]
-            self._unacked = behind
+        if behind < self.unacked and not seq >> 16:  # else no frame has that number
+            self.acked = self.sent_at[seq & _MAX_UNACKED - 1]
+            self.unacked = behind
 
     def forget(self):
         """Begin anew, with another host: nothing is under way to it."""
-        self._acked = self.sent
-        self._unacked = 0
+        self.acked = self.sent
+        self.unacked = 0

@@ -17,13 +17,13 @@ except ImportError:
 _locks = []  # that somebody may wait for
 
 
-def new_lock(listed=True):
+def new_lock(wait=True):
     """Return a new lock, which `with` takes.
 
-    listed: somebody may wait for it, so that any_lock_held() looks at it.
+    wait: somebody may wait for it, so that any_lock_held() looks at it.
     """
     lock = allocate_lock()
-    if listed:
+    if wait:
         _locks.append(lock)
     return lock
 
@@ -100,7 +100,7 @@ class Threads:
         finally:
             self.count(-1)
 
-    def count(self, step):
+    def count(self, value):
         """Count one more, or one less."""
         with self.lock:
-            self.active += step
+            self.active += value
