@@ -19,8 +19,6 @@ _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
 _SELDOM = "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report"
 
-_spare_status = None  # made at start, for when there is no memory for another
-
 
 def start(
     interval_ms=1000,
@@ -47,7 +45,6 @@ def start(
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
-    global _spare_status
     runner = current_runner()
     if runner is None:
         board = detect()
@@ -61,7 +58,7 @@ def start(
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
         runner = set_runner(Runner(agent))
         if protect:
-            _spare_status = _fill_status(agent, {}, True)
+            runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:
                 from warden.policy.decisions import install
             install(sys.modules["warden"], agent)
@@ -99,9 +96,9 @@ def status():
     try:
         return _fill_status(runner.agent, {}, in_time)
     except MemoryError:
-        if _spare_status is None:
+        if runner.spare_status is None:
             raise
-        return _fill_status(runner.agent, _spare_status, in_time)
+        return _fill_status(runner.agent, runner.spare_status, in_time)
 
 
 def _fill_status(agent, status, running):

@@ -7,7 +7,6 @@ something is overdue, and makes anew what is gone.
 
 import sys
 
-import micropython
 from micropython import const
 
 _TIMER_MS = const(100)
@@ -31,7 +30,9 @@ class Runner:
         self.patience_ms = 0  # how much later it may be
         self.timer = None
         self.is_scheduled = False
+        self.schedule = None  # micropython's
         self.scheduled_poll = self.poll_scheduled
+        self.spare_status = None  # for status() when there is no memory for another
         agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
     def start(self):
@@ -119,7 +120,7 @@ class Runner:
                 if link.waitable is None:
                     await sleep_ms(_MAX_SLEEP_MS)
                 else:
-                    await until_readable(core, link.waitable)
+                    await self.until_readable(core, link.waitable)
                 # What a host asked for may take several turns to send; while it has had its share,
                 # its bytes stay where they are.
                 left = agent.poll()
@@ -130,6 +131,10 @@ class Runner:
                     await sleep_ms(min(left, _MAX_SLEEP_MS))
         finally:
             self.note_end(generation)
+
+    def until_readable(self, core, source):
+        """Wait until a stream has something to read, or has ended; to be awaited."""
+        yield core._io_queue.queue_read(source)
 
     def note_end(self, generation):
         """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
@@ -144,10 +149,12 @@ class Runner:
             return
         try:
             from machine import Timer
+            from micropython import schedule
 
             timer = Timer(-1)
         except (ImportError, ValueError):
             return
+        self.schedule = schedule
         timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=self.on_timer)
         self.timer = timer
         self.agent.capabilities.has_timer = True
@@ -157,7 +164,7 @@ class Runner:
         if not self.is_scheduled:
             self.is_scheduled = True
             try:
-                micropython.schedule(self.scheduled_poll, 0)
+                self.schedule(self.scheduled_poll, 0)
             except RuntimeError:  # the queue is full; at the next time
                 self.is_scheduled = False
 
@@ -174,8 +181,3 @@ class Runner:
         if self.timer is not None:
             self.timer.deinit()
             self.timer = None
-
-
-def until_readable(core, source):
-    """Wait until a stream has something to read, or has ended; to be awaited."""
-    yield core._io_queue.queue_read(source)

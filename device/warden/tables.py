@@ -118,16 +118,17 @@ class StorageTable(Table):
         return True
 
 
-class SampleTable(Table):
+class SampleTable:
     """The newest sample: a SAMPLE, or a DELTA of what changed since the last one that was sent.
 
     Frames are numbered, so a host knows which sample a DELTA counts from, and asks anew where that
-    one was lost. docs/wire.md has the rules.
+    one was lost. docs/wire.md has the rules. It is sent like the one row of a Table.
     """
 
     def __init__(self, clock, sample):
-        super().__init__(clock, _SAMPLE, FIELDS, 1)
+        self.clock = clock
         self.sample = sample
+        self.dirty = bytearray(1)
         self.last = [None] * len(FIELDS)  # as the host has them
         self.now = [None] * len(FIELDS)  # as the frame encoded last has them
         self.mask = self.count = 0
@@ -145,7 +146,9 @@ class SampleTable(Table):
         """Have the new sample sent; one that could not go before it is dropped, and counted."""
         if self.dirty[0]:
             self.sample.dropped_frames += 1
-        super().mark_dirty(0)
+        else:
+            self.dirty[0] = _CHANGED
+        self.clock.wake = True
 
     def encode(self, row, uplink):
         """Put the message into the uplink."""
