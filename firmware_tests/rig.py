@@ -125,8 +125,9 @@ class SinkLink:
         self.receive_bytes(framed(list(message)))
 
     def receive_bytes(self, data):
-        """Have these bytes, 64 at most, come from the host."""
-        self._inbox[: len(data)] = data
+        """Have these bytes, 64 at most, come from the host; allocates nothing."""
+        for place in range(len(data)):
+            self._inbox[place] = data[place]
         self._length = len(data)
         self._at = 0
 

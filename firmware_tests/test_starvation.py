@@ -5,6 +5,8 @@ they can. Time is set by hand: what reads, writes and samples take is made up, a
 takes any, so that these figures are the same wherever this runs.
 """
 
+import sys
+
 from frames import framed
 from harness import raises
 from rig import FakeLink
@@ -17,6 +19,7 @@ PING, HISTORY, ALLOCATE, BEGIN = 0, 3, 4, 6
 HELLO, SAMPLE, SYNCED, REPLY, DELTA = 1, 3, 5, 7, 16
 _HOST = 77
 _LIMITS = (8, 300_000, 100, 5000)
+_QUICK = sys.platform in ("linux", "darwin", "win32")  # others take some of the many cases
 
 
 class Working:
@@ -35,7 +38,7 @@ class Working:
         self._turn_ms = turn_ms
         self.now = 0
         self.sampled = []  # when
-        self.sent = []  # (when, the message)
+        self.sent = []  # (when, the kind of message)
         self._keepalive = 0
 
     def turn(self):
@@ -53,7 +56,9 @@ class Working:
         uptime = sample.uptime_s * 1000 + sample.uptime_ms
         if not self.sampled or self.sampled[-1] != uptime:
             self.sampled.append(uptime)
-        self.sent += [(self.now, message) for message in self.link.sent()]
+        for message in self.link.sent():
+            if message[0] in (HELLO, SAMPLE, SYNCED, REPLY, DELTA):  # events would be too many
+                self.sent.append((self.now, message[0]))
 
     def run(self, ms):
         end = self.now + ms
@@ -62,11 +67,11 @@ class Working:
 
     def when(self, kind):
         """Return when messages of that kind were sent."""
-        return [now for now, message in self.sent if message[0] == kind]
+        return [now for now, each in self.sent if each == kind]
 
 
 def test_a_polled_loop_with_operations_in_each_turn_starves_nothing():
-    for operations in range(9):
+    for operations in range(9) if _QUICK else (0, 1, 8):
         made = Working(operations)
         made.run(200)
         made.link.receive(SUBSCRIBE, 1, 3, _HOST, None)
@@ -242,11 +247,17 @@ _FLOODS = (
     b"a text that the board did not ask for, ",
     b"\xc0",
 )
+_OF_A_LISTENER = _FLOODS[3:4] + _FLOODS[5:]  # after which the host is the one that it was
+_PACES = (None, 1, 20)
+if not _QUICK:
+    _FLOODS = (_FLOODS[0], _FLOODS[3], _FLOODS[5])
+    _OF_A_LISTENER = _OF_A_LISTENER[1:2]
+    _PACES = (None,)
 
 
 def test_no_flood_moves_samples_or_ends_or_has_the_agent_take_twice_its_budget():
     for flood in _FLOODS:
-        for each_ms in (None, 1, 20):
+        for each_ms in _PACES:
             made = Flooded(flood)
             made.run(3, each_ms)  # after which what a host had saved up is spent
             made.spent_us = 0
@@ -263,7 +274,7 @@ def test_no_flood_moves_samples_or_ends_or_has_the_agent_take_twice_its_budget()
 
 def test_in_the_midst_of_a_flood_a_host_gets_samples_and_synced():
     alive = framed([KEEPALIVE, _HOST, None])
-    for flood in _FLOODS[3:4] + _FLOODS[5:]:
+    for flood in _OF_A_LISTENER:
         made = Flooded(b"")
         made.link.receive(SUBSCRIBE, 1, 3, _HOST, 0)
         while not made.agent.session.synced_due:
