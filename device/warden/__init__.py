@@ -9,3 +9,4 @@ from warden.api import (
     stop,
     stop_monitoring,
 )
+from warden.board import VERSION

@@ -12,7 +12,7 @@ from micropython import const
 
 from warden.link.stream import StreamLink
 
-VERSION = "0.2.0"
+VERSION = "0.1.0"
 
 _MASK_30 = const((1 << 30) - 1)
 _NOTE = const("warden.note")  # in the directory that the board starts in

@@ -28,7 +28,7 @@ def look():
    return None
  version = place = None
  try:
-  from warden.agent import VERSION as version
+  from warden import VERSION as version
   place = sys.modules['warden'].__file__
  except Exception:
   pass
