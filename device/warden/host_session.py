@@ -31,6 +31,7 @@ _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until a full link is looked at again
 
 _FAILED = const(3)
+_MAX_MOUNTS = const(4)
 _LIMITS = const((200, 128, 4, 4))  # in the order of ids.LIMITS
 
 # Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
@@ -175,7 +176,10 @@ class HostSession:
         agent = self.agent
         if changed and agent.capabilities.update():
             self.hello_due = True
-        self.storage_table.mark_changed(agent.storage.changed_rows)
+        changed = agent.storage.changed_rows  # a bit for each
+        for row in range(_MAX_MOUNTS):
+            if changed >> row & 1:
+                self.storage_table.mark_dirty(row)
         if self.host_id:
             self.sample_table.mark_dirty(0)
 

@@ -95,12 +95,6 @@ class StorageTable(Table):
             self.dirty[row] = _SUBSCRIBED
         self.clock.wake = True
 
-    def mark_changed(self, rows):
-        """Have these rows sent, a bit for each."""
-        for row in range(_MAX_MOUNTS):
-            if rows >> row & 1:
-                self.mark_dirty(row)
-
     def encode(self, row, uplink):
         """Put a mount's message into the uplink."""
         mounts = self.storage.rows
