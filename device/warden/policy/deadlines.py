@@ -7,6 +7,7 @@ from array import array
 
 from micropython import const
 
+from warden.errors import deny
 from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
@@ -51,18 +52,12 @@ class Rows(Table):
 
     # --- with the lock held ---------------------------------------------------------------------
 
-    def free_row(self):
-        """Return a row that is free, -1 if there is none."""
-        row = 0
-        for entry in self.rows:
-            if entry is None:
-                return row
-            row += 1
-        return -1
+    def add(self, entry, ms):
+        """Enter what is granted; it ends in so many milliseconds, None: not by itself.
 
-    def add(self, entry, row, ms):
-        """Enter what is granted; it ends in so many milliseconds, None: not by itself."""
-        entry.row = row
+        Only with `None in rows`: a row is free.
+        """
+        entry.row = row = self.rows.index(None)
         entry.id = self.next_id
         self.next_id = self.next_id % _MAX_ID + 1
         entry.began_s = self.clock.s
@@ -130,6 +125,30 @@ class Rows(Table):
                 return entry
         raise KeyError(number)
 
+    def refuse(self, reason, available=None, wanted=None, session=None):
+        """Return the refusal: who stands in the way, and when the first of those ends.
+
+        These are all if the reason is "table"; those of the session, if one is given, and nobody
+        knows when it is better; else those that `blocks()` finds for what is wanted.
+        """
+        soonest = None
+        try:
+            blockers = []
+            for entry in self.rows:
+                if entry is None:
+                    continue
+                if session is not None:
+                    if entry.session is session:
+                        blockers.append(entry.id)
+                elif reason == "table" or self.blocks(entry, wanted):
+                    blockers.append(entry.id)
+                    left = entry.left_ms
+                    if left is not None and (soonest is None or left < soonest):
+                        soonest = left
+            return deny(reason, available, soonest, tuple(blockers))
+        except MemoryError:
+            return deny(reason, available)
+
     def newest_of(self, session):
         """Return the newest entry that belongs to a session, None if there is none."""
         newest = None
@@ -138,16 +157,6 @@ class Rows(Table):
                 if newest is None or entry.id > newest.id:
                     newest = entry
         return newest
-
-
-def soonest_ms(entries):
-    """Return the milliseconds until the first of these ends, None if none does by itself."""
-    soonest = None
-    for entry in entries:
-        left = entry.left_ms
-        if left is not None and (soonest is None or left < soonest):
-            soonest = left
-    return soonest
 
 
 def is_weaker(entry, other):

@@ -9,7 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.deadlines import Row, Rows, is_weaker, soonest_ms
+from warden.policy.deadlines import Row, Rows, is_weaker
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
@@ -27,19 +27,20 @@ _REASONS = ("memory", "storage", "cpu_time", "bandwidth")
 class Lease(Row):
     """A grant; also a context manager that releases it. `active` is False once it has ended."""
 
-    # What is usual stands here once: see Operation.
-    owner = ""
-    priority = 1
-    mount = None
-    on_preempt = None
-    buffer = None  # the memory itself, where it was asked for with backed=True
-    used = 0  # bytes written (storage)
-
+    # All attributes are here from the beginning: see Operation.
     def __init__(self, table, kind, amount):
         self.table = table
         self.row = self.id = self.began_s = 0
         self.kind = kind
         self.amount = amount  # bytes, permille of a core, or bytes a second
+        self.owner = ""
+        self.priority = 1
+        self.session = None  # that it belongs to
+        self.mount = None
+        self.on_preempt = None
+        self.buffer = None  # the memory itself, where it was asked for with backed=True
+        self.used = 0  # bytes written (storage)
+        self.bucket = None  # (tokens, s, ms): bytes that might go at that moment (bandwidth)
         self.committed = False
         self.active = True
 
@@ -93,8 +94,13 @@ class Leases(Rows):
     """
 
     def __init__(self, policy):
-        fields = ("id", "kind", "amount", "owner", "priority", "session", "began_s", "left_ms")
-        super().__init__(policy, _LEASE, fields + ("committed", "mount"), _MAX_LEASES)
+        super().__init__(
+            policy,
+            _LEASE,
+            ("id", "kind", "amount", "owner", "priority", "session", "began_s", "left_ms",
+             "committed", "mount"),
+            _MAX_LEASES,
+        )  # fmt: skip
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
         self.last_owner = ""
         self.dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
@@ -152,21 +158,11 @@ class Leases(Rows):
             if owner is not self.last_owner:
                 self.last_owner = owner = cut(owner, _MAX_NAME)
             lease = Lease(self, kind, amount)
-            if owner:
-                lease.owner = owner
-            if priority != 1:
-                lease.priority = priority
-            if mount is not None:
-                lease.mount = mount
-                lease.used = 0
-            if kind == NETWORK_BANDWIDTH:
-                lease.bucket = None  # (tokens, s, ms): bytes that might go at that moment
-            if session is not None:
-                lease.session = session
-            if on_preempt is not None:
-                lease.on_preempt = on_preempt
-            if backed:
-                lease.buffer = None
+            lease.owner = owner
+            lease.priority = priority
+            lease.mount = mount
+            lease.session = session
+            lease.on_preempt = on_preempt
             victim = self._grant(lease, ttl_ms, backed)
             while victim is not None:
                 self.preempt(victim)
@@ -189,23 +185,23 @@ class Leases(Rows):
         mount = lease.mount
         policy = self.policy
         with self.lock:
-            row = self.free_row()
+            table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
             if left < amount and kind == MEMORY and policy.memory.collect(_COLLECT_PAUSE):
                 left = policy.available(kind, mount) - granted
-            if row < 0 or amount > left:
-                victim = self._victim(lease, amount - left, row < 0)
+            if table_full or amount > left:
+                victim = self._victim(lease, amount - left, table_full)
                 if victim is not None:
                     return victim
-                raise self._denied(lease, left, row < 0)
+                raise self._denied(lease, left, table_full)
             session = lease.session
             if session is not None and not session.is_open():
                 raise session.refuse("session", None, amount)
             if backed:
                 lease.buffer = self._block(amount)
                 lease.committed = True
-            self.add(lease, row, ttl_ms)
+            self.add(lease, ttl_ms)
         return None
 
     def _block(self, amount):
@@ -229,8 +225,7 @@ class Leases(Rows):
             if why == "expired" and not self.is_over(lease.row):
                 return False  # it was another's row when that was over
             lease.active = False
-            if lease.buffer is not None:
-                lease.buffer = None
+            lease.buffer = None
             if not self.remove(lease):
                 return False
             self.ended = self.ended + 1 & 0xFFFF
@@ -256,8 +251,8 @@ class Leases(Rows):
                     self.dropped[row] = None
 
     def preempt(self, lease):
-        """End a lease whose holder agreed to that, and call the holder."""
-        if self.end(lease, "preempted"):
+        """End a lease and call its holder, if that one agreed to it."""
+        if lease.on_preempt is not None and self.end(lease, "preempted"):
             try:
                 lease.on_preempt(lease)
             except Exception as error:
@@ -279,32 +274,24 @@ class Leases(Rows):
                 victim = lease
         return victim if lacking <= 0 else None
 
+    def blocks(self, lease, wanted):
+        """Tell whether a lease has some of what is wanted, as far as that can be told."""
+        if lease.kind != wanted.kind or lease.mount != wanted.mount:
+            return False
+        return lease.buffer is not None or lease.outstanding() > 0
+
     def _denied(self, wanted, available, table_full):
         """Return the refusal: what is left, who has the rest, and until when."""
         policy = self.policy
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
         self.events.post("denied", None, reason, wanted.amount)
-        available = max(0, available)
-        try:
-            blockers = []
-            for lease in self.rows:
-                if lease is None:
-                    continue
-                if table_full or (
-                    lease.kind == kind
-                    and lease.mount == wanted.mount
-                    and (lease.buffer is not None or lease.outstanding())
-                ):
-                    blockers.append(lease)
-            soonest = soonest_ms(blockers)
-            if kind == MEMORY and wanted.amount > policy.most_memory():
-                soonest = None  # whoever gives back whatever
-            elif kind == MEMORY and not table_full:
-                # By then it may be seen that some was garbage.
-                left = policy.memory.collect_in_ms(_COLLECT_PAUSE)
-                if left and (soonest is None or left < soonest):
-                    soonest = left
-            return deny(reason, available, soonest, tuple([lease.id for lease in blockers]))
-        except MemoryError:
-            return deny(reason, available)
+        denied = self.refuse(reason, max(0, available), wanted)
+        if kind == MEMORY and wanted.amount > policy.most_memory():
+            denied.retry_after_ms = None  # whoever gives back whatever
+        elif kind == MEMORY and not table_full:
+            # By then it may be seen that some was garbage.
+            left = policy.memory.collect_in_ms(_COLLECT_PAUSE)
+            if left:
+                denied.retry_after_ms = min(left, denied.retry_after_ms or left)
+        return denied

@@ -160,14 +160,14 @@ class Meters(Table):
             return
         meter.over_ms += period_ms
         limit = self.policy.overrun_ms  # 0: for ever
-        if limit and meter.over_ms >= limit and self.cancel(meter):
+        if limit and meter.over_ms >= limit and self.preempt(meter):
             self.post(meter, "cancelled")
 
     def post(self, meter, detail):
         """Post the event that a task takes more than its lease."""
         self.policy.events.post("overrun", meter.lease.id, detail, meter.cpu_permille)
 
-    def cancel(self, meter):
+    def preempt(self, meter):
         """Cancel a task, once, in the loop's thread; return whether this did."""
         task = meter.task
         if task is None or not self.load.in_loop():

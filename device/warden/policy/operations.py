@@ -10,7 +10,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import Denied, Preempted, TimedOut, deny
-from warden.policy.deadlines import Row, Rows, is_weaker, soonest_ms
+from warden.policy.deadlines import Row, Rows, is_weaker
 from warden_schema.codec import cut
 
 _OPERATION = const(9)
@@ -39,19 +39,18 @@ _TIMED_OUT = const("timed out")
 class Operation(Row):
     """A place among the operations; a context manager, and an asynchronous one."""
 
-    # What is usual stands here once. What an operation has of its own is set before another thread
-    # can see it: where there is no GIL, an attribute that came later would move the others while
-    # that one reads them.
-    priority = NORMAL
-    timeout_ms = None  # the board's
-    memory = None  # bytes that it needs
-    wait_ms = 0  # for a place
-    lease = None  # of the memory
-    task = None  # asyncio's, to be cancelled when it must stop
-
+    # All attributes are here from the beginning: where there is no GIL, one that came later would
+    # move the others while another thread reads them.
     def __init__(self, table, name):
         self.table = table
         self.name = name
+        self.priority = NORMAL
+        self.timeout_ms = None  # the board's
+        self.memory = None  # bytes that it needs
+        self.lease = None  # of the memory
+        self.wait_ms = 0  # for a place
+        self.session = None  # that it belongs to
+        self.task = None  # asyncio's, to be cancelled when it must stop
         self.row = self.id = self.began_s = 0
         self.state = _NEW
         self.why = None  # PREEMPTED or TIMED_OUT, once it must stop
@@ -124,9 +123,13 @@ class Operations(Rows):
     """The table of operations; policy has the leases that grant their memory, and the limits."""
 
     def __init__(self, policy):
-        fields = ("id", "name", "priority", "state", "permille", "text", "session", "began_s")
-        fields += ("left_ms", "memory", "why")
-        super().__init__(policy, _OPERATION, fields, _MAX_OPERATION_ROWS)
+        super().__init__(
+            policy,
+            _OPERATION,
+            ("id", "name", "priority", "state", "permille", "text", "session", "began_s",
+             "left_ms", "memory", "why"),
+            _MAX_OPERATION_ROWS,
+        )  # fmt: skip
         self.places = 0  # that are taken, and
         self.waiting = 0  # so many wait for one
         self.leases_ended = 0  # when those that wait were looked at last
@@ -149,35 +152,23 @@ class Operations(Rows):
         check_int("wait_ms", wait_ms, 0, None)
         if memory == LEARNED:
             memory = self.policy.profile.expected(name)
+        op = None
         try:
             if name is not self.last_name:  # most are begun again and again
                 self.last_name = name = cut(name, _MAX_NAME)
             op = Operation(self, name)
-            if priority != NORMAL:
-                op.priority = priority
-            if timeout_ms is not None:
-                op.timeout_ms = timeout_ms
-            if wait_ms:
-                op.wait_ms = wait_ms
-            if session is not None:
-                op.session = session
-            if memory:
-                op.memory = memory
-                op.lease = None
-            return op
         except MemoryError:
-            op = None
-        with self.lock:
-            if self.spares:
-                op = self.spares.pop()
-        if op is None:
-            raise self._no_memory()
-        op.name = name if len(name) * 4 <= _MAX_NAME else "?"
+            with self.lock:
+                if self.spares:
+                    op = self.spares.pop()
+            if op is None:
+                raise self._no_memory()
+            op.name = name if len(name) * 4 <= _MAX_NAME else "?"
         op.priority = priority
         op.timeout_ms = timeout_ms
+        op.memory = memory or None
         op.wait_ms = wait_ms
         op.session = session
-        op.memory = memory
         return op
 
     def _no_memory(self):
@@ -187,11 +178,7 @@ class Operations(Rows):
     def renew_spares(self):
         """Make operations for new() to use once where there is no memory for another."""
         while len(self.spares) < _SPARES:
-            op = Operation(self, "")
-            op.priority = NORMAL
-            op.timeout_ms = op.memory = op.session = op.lease = op.task = None
-            op.wait_ms = 0
-            self.spares.append(op)
+            self.spares.append(Operation(self, ""))
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
@@ -217,8 +204,7 @@ class Operations(Rows):
                 session.admit_operation(op.memory)
             self.policy.pressure.admit(op.priority)
             self.clock.advance()
-            if task is not None:
-                op.task = task
+            op.task = task
             victim = self._enter(op)
             if victim is not None:
                 self.preempt(victim)
@@ -339,7 +325,6 @@ class Operations(Rows):
         victim = None
         wait_ms = op.wait_ms
         with self.lock:
-            row = self.free_row()
             has_place = self.places < self.policy.max_operations
             if not has_place or self._is_behind(op.priority):
                 has_place = False
@@ -348,7 +333,7 @@ class Operations(Rows):
                     wait_ms = _GRACE_MS
                 elif wait_ms <= 0:
                     raise self._denied("operations")
-            if row < 0:
+            if None not in self.rows:
                 raise self._denied("table")
             session = op.session
             if session is not None and not session.is_open():
@@ -356,13 +341,13 @@ class Operations(Rows):
             if has_place:
                 self.places += 1
                 op.state = _ADMITTING
-                self.add(op, row, None)
+                self.add(op, None)
                 if not op.memory:
                     self._run(op)
             else:
                 self.waiting += 1
                 op.state = _WAITING
-                self.add(op, row, wait_ms)
+                self.add(op, wait_ms)
         return victim
 
     def _run(self, op):
@@ -439,14 +424,10 @@ class Operations(Rows):
                         victim = op
         return victim
 
+    def blocks(self, op, wanted):
+        """Tell whether an operation is in the way of another: it has a place, and a time."""
+        return op.state == _ACTIVE or op.state == _STOPPING
+
     def _denied(self, reason):
-        """Return the refusal: who has the places, or stands in the table, and until when."""
         self.events.post("denied", None, reason)
-        try:
-            timed = [
-                op for op in self.rows if op and (op.state == _ACTIVE or op.state == _STOPPING)
-            ]
-            blockers = self.rows if reason == "table" else timed
-            return deny(reason, None, soonest_ms(timed), tuple([op.id for op in blockers if op]))
-        except MemoryError:
-            return deny(reason)
+        return self.refuse(reason)

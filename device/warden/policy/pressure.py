@@ -30,6 +30,7 @@ class Pressure:
 
     def __init__(self, policy):
         self.policy = policy
+        self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
         self.level = 0
         self.due = False
         self.functions = [None] * _MAX_TRIMS
@@ -117,15 +118,10 @@ class Pressure:
                 pass
             board.reset()
         if worst.level == _AT_CRITICAL:  # all that is LOW ends, leases if their holders agreed
-            for entry in policy.operations.rows:
-                if entry and entry.priority == _LOW:
-                    policy.operations.preempt(entry)
-            for entry in policy.leases.rows:
-                if entry and entry.priority == _LOW and entry.on_preempt is not None:
-                    policy.leases.preempt(entry)
-            for entry in policy.meters.rows:
-                if entry and entry.priority == _LOW:
-                    policy.meters.cancel(entry)
+            for table in self.tables:
+                for entry in table.rows:
+                    if entry and entry.priority == _LOW:
+                        table.preempt(entry)
         if self.trim_due:
             self.trim_due = False
             self.relieve(worst.metric)

@@ -85,11 +85,7 @@ class Session(Row):
         if available is None:
             return deny(reason)
         owned = policy.operations if reason == "quota:operations" else policy.leases
-        try:
-            blockers = [entry.id for entry in owned.all() if entry.session is self]
-            return deny(reason, available, None, tuple(blockers))
-        except MemoryError:
-            return deny(reason, available)
+        return owned.refuse(reason, available, None, self)
 
     def close(self):
         """Stop its operations and end its leases, the newest first; harmless when closed."""
@@ -100,8 +96,12 @@ class Sessions(Rows):
     """The table of sessions; closes those whose time is over."""
 
     def __init__(self, policy):
-        fields = ("id", "name", "memory", "storage", "operations", "left_ms")
-        super().__init__(policy, _SESSION, fields, _MAX_SESSIONS)
+        super().__init__(
+            policy,
+            _SESSION,
+            ("id", "name", "memory", "storage", "operations", "left_ms"),
+            _MAX_SESSIONS,
+        )
         self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
         self.hosts = {}  # host_id -> Session, while it lasts
 
@@ -126,9 +126,8 @@ class Sessions(Rows):
             session = Session(self, name, *given)
             self.clock.advance()
             with self.lock:
-                row = self.free_row()
-                if row >= 0:
-                    self.add(session, row, session.ttl_ms)
+                if None in self.rows:
+                    self.add(session, session.ttl_ms)
                     return session
             reason = "table"
             blockers = tuple([session.id for session in self.all()])
