@@ -43,9 +43,9 @@ async def upload_all(waiting):
             print(f"{upload.name}: {error.reason}")
             await asyncio.sleep_ms(error.retry_after_ms or 500)
         except asyncio.CancelledError:
-            if op is None or op.told_why() is None:
+            if op is None or op.why is None:
                 raise  # the task itself was cancelled, not only its operation
-            print(f"{upload.name}: {op.told_why()} at {upload.sent} bytes")
+            print(f"{upload.name}: {op.why} at {upload.sent} bytes")
 
 
 async def send_rest(upload, op):

@@ -58,7 +58,7 @@ class Programs:
     async def board(self, block, expected):
         """Run a board's program until it has shown that it works, and printed what is expected."""
         tree = ast.parse(block.text)
-        _check_names(tree, "warden", _board_names())
+        _check_names(tree, "warden", board_names())
         file = self.folder / (block.name or f"line_{block.line}.py")
         file.write_text(self._local(block.text))
         link = _link(tree)
@@ -268,19 +268,18 @@ def _check_names(tree, module, known):
     assert used <= known, f"{module} has no {', '.join(sorted(used - known))}"
 
 
-def _board_names():
-    """Return what `import warden` gives: what its __init__ has, and what it loads when asked."""
-    names = {"TcpServer", "TcpClient"}
-    for file in ("__init__", "seldom"):
+def board_names():
+    """Return what `import warden` gives: what its __init__ has, and what is put or loaded there."""
+    names = set()
+    for node in ast.parse((REPO / "device/warden/__init__.py").read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+    for file in ("policy/decisions", "extras"):
         for node in ast.parse((REPO / f"device/warden/{file}.py").read_text()).body:
-            if isinstance(node, ast.ImportFrom):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.FunctionDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Assign):
-                names |= {
-                    each.id for each in ast.walk(node.targets[0]) if isinstance(each, ast.Name)
-                }
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PUBLIC":
+                public = ast.literal_eval(node.value)
+                names |= set(public.split() if isinstance(public, str) else public)
+    assert {"start", "allocate", "TcpServer"} <= names
     return {name for name in names if not name.startswith("_")}
 
 

@@ -90,16 +90,15 @@ async def test_what_qemu_cannot_run():
         await asyncio.wait_for(transport_for(f"qemu:{__file__}").open(), LIMIT_S)
 
 
+# In firmware the agent's files are joined into the module `warden`.
 _CRITICAL_FOR_LONG = """
-from warden import hal
-from warden.agent import Agent
-from warden.levels import RESET
-agent = Agent(hal.detect(), 1000, None)
-policy = agent.decide()
-policy.thresholds.set("memory", critical=1, action=RESET)
+from warden import Agent, detect
+agent = Agent(detect(), 1000, 10, None, (4, 300_000, 100, 5000))
+policy = agent.policy
+policy.thresholds.set("memory", critical=1, action=2)  # RESET
 print("watching")
 for second in range(40):
-    policy.look(1000)
+    policy.evaluate(1000, 0)
     policy.deliver()
 print("not reset")
 """
