@@ -119,7 +119,7 @@ class Agent:
                 self.poller = None  # Ctrl-C left the gate shut in this thread
                 self.gate.releases[1]()
             return _BUSY_MS
-        if self.policy is not None:
+        if self.policy is not None and self.policy.has_news():
             try:
                 self.policy.gate.enter()  # calls the application's own functions
             except Exception:
@@ -183,7 +183,7 @@ class Agent:
             self.session.process_input()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
             # Else to read what a host sends could take all of its share each time.
-            self.rows_first = self.session.has_rows and governor.host_us <= 0
+            self.rows_first = self.clock.has_rows and governor.host_us <= 0
         self.listen_ms = governor.host_wait_ms()
 
     def send(self, sampled):

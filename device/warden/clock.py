@@ -19,7 +19,7 @@ class Clock:
 
     `advance()` must be called at least once in six days. The clock also knows the next deadline, so
     that nobody has to look at all of them all the time, and whether there is something else to do:
-    `wake` is True from then on until the agent runs.
+    `wake` is True from then on until the agent runs, `has_rows` until all rows are sent.
     """
 
     def __init__(self, board):
@@ -28,6 +28,7 @@ class Clock:
         self.next_s = 0  # the next deadline
         self.next_ms = 0
         self.wake = True
+        self.has_rows = False  # that a host has not been sent
         self.ticks_ms = board.ticks_ms
         self.ticks_diff = board.ticks_diff
         self.last = board.ticks_ms()
@@ -35,7 +36,8 @@ class Clock:
 
     def advance(self):
         """Bring s and ms up to now; a thread that comes while another does it goes on."""
-        self.gate.enter()
+        if self.ticks_ms() != self.last:
+            self.gate.enter()
 
     def read_ticks(self):
         """Do so."""

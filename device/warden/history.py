@@ -48,13 +48,19 @@ class Tier:
         self.counts[metric] = count + 1
 
     def open(self, number):
-        """Close the open slot, and open the one of this number; between them none has a value."""
+        """Close the open slot, and open the one of this number; between them none has a value.
+
+        Return whether it is another one.
+        """
+        if self.number >= number:
+            return False
         while self.number < number:
             at = self.begin + self.number % self.slots * _SLOT
             for metric in range(_METRICS):
                 self.close(metric, at)
                 at += 3
             self.number = max(self.number + 1, number - self.slots)
+        return True
 
     def close(self, metric, at):
         """Put what the open slot has of a metric into the ring, and into the longer slot."""
@@ -89,7 +95,8 @@ class History:
     def add(self, sample):
         """File a sample, taken at an uptime never less than before; allocates nothing."""
         for tier in self.tiers:  # shorter slots first: the longer ones gather them
-            tier.open(sample.uptime_s // tier.step_s)
+            if not tier.open(sample.uptime_s // tier.step_s):
+                break
         self.gather(_LIVE, sample.live_bytes)
         self.gather(1, sample.cpu_permille)
         self.gather(2, sample.loop_lag_ms)

@@ -61,7 +61,6 @@ class HostSession:
         self.storage_table = StorageTable(clock, agent.storage)
         self.tables = [self.storage_table]
         self.next_table = 0
-        self.has_rows = False  # that are still to be sent
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one
         self.chunk = bytearray(_MAX_INPUT)
@@ -137,7 +136,7 @@ class HostSession:
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()
-        self.hello_due = self.synced_due = True
+        self.hello_due = self.synced_due = self.clock.has_rows = True
 
     def _heard(self):
         self.clock.advance()
@@ -204,6 +203,7 @@ class HostSession:
             self.sending.dirty[self.sending_row] = _SUBSCRIBED
             self.sample_table.deltas_left = 0  # the host may have the last one, or not
             self.sending = None
+            self.clock.has_rows = True
         clock = self.clock
         left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1
         if left <= 0:
@@ -217,7 +217,8 @@ class HostSession:
             and self._send_hello_and_replies()
             and self._send_row(self.sample_table, 0)
         )
-        if done and rows:
+        if done and rows and clock.has_rows:
+            clock.has_rows = False  # before they are looked for: others may be marked meanwhile
             done = self._send_rows()
         if done and self.synced_due and self._find_table(_SUBSCRIBED_ROW) < 0:
             uplink.begin(_SYNCED, 1)
@@ -229,10 +230,7 @@ class HostSession:
             self.alive_due = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
-        self.has_rows = (
-            self._find_table(_CHANGED_ROW) >= 0 or self._find_table(_SUBSCRIBED_ROW) >= 0
-        )
-        return _NEXT_MS if self.has_rows else left
+        return _NEXT_MS if clock.has_rows else left
 
     def _send_hello_and_replies(self):
         """Send these if they are due; return False where the link did not take one."""
@@ -269,7 +267,8 @@ class HostSession:
                 flag = _CHANGED_ROW
                 place = self._find_table(flag)
                 if place < 0:
-                    break
+                    return True
+            self.clock.has_rows = True
             self.next_table = place + 1
             table = self.tables[place]
             if not self._send_row(table, table.dirty.find(flag)):

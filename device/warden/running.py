@@ -31,7 +31,10 @@ def running_agent():
 
 def running_policy():
     """Return what decides, after the agent has done what is overdue."""
-    policy = running_agent().policy
+    if _runner is None:
+        running()
+    _runner.revive()
+    policy = _runner.agent.policy
     if policy is None:
         raise RuntimeError("warden.start(protect=False) only watches")
     return policy

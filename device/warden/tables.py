@@ -54,7 +54,7 @@ class Table:
         """Have a row sent, because it changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
-        self.clock.wake = True
+        self.clock.wake = self.clock.has_rows = True
 
     def mark_free(self):
         """Have it sent which rows are in use: one was freed."""

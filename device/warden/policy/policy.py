@@ -116,6 +116,15 @@ class Policy(Table):
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 
+    def has_news(self):
+        """Tell whether deliver() has something to do."""
+        events = self.events
+        return (
+            self.pressure.due
+            or (events.callbacks and events.delivered < events.seq)
+            or len(self.operations.spares) < 2
+        )
+
     def deliver(self):
         """Do what may run the application's code, or needs memory; outside all locks."""
         if self.pressure.due:

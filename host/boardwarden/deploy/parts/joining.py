@@ -79,7 +79,9 @@ def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
     for room in rooms:
         text = _with_imports(room, seen)
         texts.append(f"# --- {room.file}\n{text.strip()}\n")
-    text = re.sub(r"\n{4,}", "\n\n\n", "\n\n".join(texts))
+    # The compiler folds const() without its name, which would be one more of the module's.
+    text = re.sub(r"^from micropython import const\n", "", "\n\n".join(texts), flags=re.MULTILINE)
+    text = re.sub(r"\n{4,}", "\n\n\n", text)
     tree = ast.parse(text)
     return line_for(tree) + (_builtins_line(tree) if binds_builtins else "") + text
 
