@@ -39,18 +39,20 @@ _TIMED_OUT = const("timed out")
 class Operation(Row):
     """A place among the operations; a context manager, and an asynchronous one."""
 
-    # All attributes are here from the beginning: where there is no GIL, one that came later would
-    # move the others while another thread reads them.
+    # What is usual stands here once, which is 56 bytes less for each. What an operation has of its
+    # own is set before another thread can see it: where there is no GIL, an attribute that came
+    # later would move the others while that one reads them.
+    priority = NORMAL
+    timeout_ms = None  # the board's
+    memory = None  # bytes that it needs
+    lease = None  # of the memory
+    wait_ms = 0  # for a place
+    session = None  # that it belongs to
+    task = None  # asyncio's, to be cancelled when it must stop
+
     def __init__(self, table, name):
         self.table = table
         self.name = name
-        self.priority = NORMAL
-        self.timeout_ms = None  # the board's
-        self.memory = None  # bytes that it needs
-        self.lease = None  # of the memory
-        self.wait_ms = 0  # for a place
-        self.session = None  # that it belongs to
-        self.task = None  # asyncio's, to be cancelled when it must stop
         self.row = self.id = self.began_s = 0
         self.state = _NEW
         self.why = None  # PREEMPTED or TIMED_OUT, once it must stop
@@ -164,11 +166,20 @@ class Operations(Rows):
             if op is None:
                 raise self._no_memory()
             op.name = name if len(name) * 4 <= _MAX_NAME else "?"
-        op.priority = priority
-        op.timeout_ms = timeout_ms
-        op.memory = memory or None
-        op.wait_ms = wait_ms
-        op.session = session
+        try:
+            if priority != op.priority:
+                op.priority = priority
+            if timeout_ms is not None:
+                op.timeout_ms = timeout_ms
+            if memory:
+                op.memory = memory
+                op.lease = None
+            if wait_ms:
+                op.wait_ms = wait_ms
+            if session is not None:
+                op.session = session
+        except MemoryError:
+            raise self._no_memory()
         return op
 
     def _no_memory(self):
@@ -178,7 +189,11 @@ class Operations(Rows):
     def renew_spares(self):
         """Make operations for new() to use once where there is no memory for another."""
         while len(self.spares) < _SPARES:
-            self.spares.append(Operation(self, ""))
+            op = Operation(self, "")
+            op.priority = NORMAL
+            op.timeout_ms = op.memory = op.lease = op.session = op.task = None
+            op.wait_ms = 0
+            self.spares.append(op)
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
@@ -204,7 +219,8 @@ class Operations(Rows):
                 session.admit_operation(op.memory)
             self.policy.pressure.admit(op.priority)
             self.clock.advance()
-            op.task = task
+            if task is not None:
+                op.task = task
             victim = self._enter(op)
             if victim is not None:
                 self.preempt(victim)
