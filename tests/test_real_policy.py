@@ -55,7 +55,7 @@ def alone():
 
 async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(tmp_path):
     wanted = policy_file.loads(FILE)
-    own = "1000 [['memory', 100, 0]] (None, None, None)"
+    own = f"1000 [[{METRICS.index('memory')}, 100, 0]] (None, None, None)"
     assert alone() == own
     async with boardwarden.connect(SIM) as board:
         before = await board.policy()
@@ -63,7 +63,7 @@ async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(t
         assert await board.kept_policy() == Kept.NOTHING
         await board.apply_policy(wanted)
         assert await board.kept_policy() == Kept.IN_FORCE
-    assert alone() == "250 [['tasks', 40, 0]] (16384, None, None)"
+    assert alone() == f"250 [[{METRICS.index('tasks')}, 40, 0]] (16384, None, None)"
     async with boardwarden.connect(SIM) as board:  # the board starts anew with the connection
         now = await board.policy()
         assert (now.interval_s, now.budget) == (0.25, 0.05)

@@ -15,9 +15,12 @@ from .board_view import BoardView
 from .errors import BoardError
 from .grants import Limits
 from .kinds import Action, Priority
+from .limited import limited
 from .metering import Metering
+from .reflected import is_reflected
 
 REQUEST_TIMEOUT_S = 5.0
+_REFLECTED_S = 1.0  # a board has sent the rows that changed by then
 
 
 class Asking(BoardView):
@@ -82,7 +85,16 @@ class Asking(BoardView):
     # --- asking ---------------------------------------------------------------------------------
 
     async def _ask(self, operation: int, *asked: Any) -> Any:
-        return await self._session.request(operation, *asked, timeout=REQUEST_TIMEOUT_S)
+        """Return the reply's value, once the mirror shows what the request changed."""
+        value = await self._session.request(operation, *asked, timeout=REQUEST_TIMEOUT_S)
+        until = asyncio.get_running_loop().time() + _REFLECTED_S
+        boot = self._mirror.boot_id
+        with contextlib.suppress(asyncio.TimeoutError):  # it may have changed again since
+            while not is_reflected(self, operation, asked, value):
+                if self._closed or self._mirror.boot_id != boot:
+                    break
+                await limited(self._changed.wait(), until)
+        return value
 
     async def _granted(self, operation: int, asked: arguments.Arguments, undo: int) -> Any:
         """Ask for something; what is granted to one who was cancelled meanwhile is given back."""

@@ -20,7 +20,7 @@ class Keeping(Granting):
 
     async def policy(self) -> Policy:
         """Return what the board does by itself now; its `quotas` are None with an older agent."""
-        limits = await self.set_limits()  # which changes none; the thresholds are told before it
+        limits = await self.set_limits()  # which changes none
         status = self.status
         return Policy(
             interval_s=status.wanted_interval_s or None,

@@ -14,8 +14,9 @@ warden.threshold("memory", 100, 200)
 warden.set_limits(max_operations=7)
 upload = warden.session("upload")
 if "alone" in sys.argv:
-    watched = [[each.name, each.warn, each.action] for each in warden.thresholds()]
-    print(warden.status()["wanted_interval_ms"], watched, upload.quotas)
+    watched = [[each.metric, each.warn, each.action] for each in warden.thresholds()]
+    quotas = (upload.memory, upload.storage, upload.operations)
+    print(warden.status()["wanted_interval_ms"], watched, quotas)
 else:
 
     async def main():
