@@ -1,4 +1,4 @@
-"""What each figure is: its definition, by its name without the firmware variant in front.
+"""What each figure is, by its name without the firmware variant in front.
 
 Names end in their unit: `_instructions` of the Cortex-M3 and `_bytes` are counted and repeat
 exactly; `_permille` comes out of virtual time and repeats as well; `_ratio` and what has a second
@@ -8,75 +8,58 @@ in its unit is timed on the machine the bench ran on, and compares only within o
 from __future__ import annotations
 
 VARIANTS = {  # name in the figures -> target of tools/build_firmware.py
-    "bytecode": "qemu-bytecode",
     "stock": "qemu",
     "native": "qemu-native",
 }
-QUICK_VARIANTS = ("stock", "native")
 
-_TICK = "the step that samples and sends to a listening host, at 1 Hz; a heap in slices to its end"
-_POLL = "warden.poll() with nothing due and nothing heard"
+_TICK = "the poll that takes a sample and sends it to a listening host at 1 Hz, mean of 20"
+_BEYOND = "of that, what is not reading the heap"
+_AGENTS = {"watching": "start(protect=False)", "full": "every row of every table taken"}
 
-# The rows of the programs in board/, by program; the unit is put behind.
-ROWS = {
-    "tick_watching": f"{_TICK}; no decision made yet; mean of 10",
-    "tick_deciding": f"{_TICK}; policy made, tables empty; mean of 10",
-    "tick_full": f"{_TICK}; 16 leases, 12 operations, 8 sessions, 8 thresholds; mean of 10",
-    "poll_watching": f"{_POLL}; no decision made yet",
-    "poll_deciding": f"{_POLL}; policy made, tables empty",
-    "poll_full": f"{_POLL}; every row of every table taken",
-    "wire_steady_sample": "the middle one of 20 samples on the wire, delimiters and CRC included",
-    "wire_whole_sample": "the longest of 20 samples on the wire: a whole one",
-    "wire_minute_at_1_hz": "60 samples on the wire",
-    "wire_framed_sample": "the frame that part_frame and part_write work on",
-    "failures_under_heap_lock": "of two ticks with the heap locked, those that failed",
-    "part_gc_mem_free": "gc.mem_free(): one walk over the heap by MicroPython itself",
-    "part_policy_tick": "Policy.tick(): what ends by time, in each poll; all tables full",
-    "part_encode": "a sample into msgpack, as it goes out mostly",
-    "part_encode_whole": "a whole sample into msgpack",
-    "part_frame": "CRC and escapes of that sample",
-    "part_write": "that frame into UART1",
-    "part_clock": "Clock.advance()",
-    "receive_nothing": "Session.receive() with nothing there",
-    "receive_keepalive": "Session.receive() of a KEEPALIVE, with a sample since the last one",
-    "poll_keepalive": "warden.poll() that hears one, with nothing else due",
-    "begin_complete": "warden.begin('flash').complete(), tables empty",
-    "complete": "the complete() of that",
-    "can_execute": "warden.can_execute()",
-    "allocate_release_memory": "warden.allocate(MEMORY, 1024).release()",
-    "allocate_release_bandwidth": "the same of NETWORK_BANDWIDTH: nothing is measured for it",
-    "refused_memory": "an allocate() of too much memory, until Denied is caught",
-    "refused_memory_after_collecting": "the same when garbage was not collected lately",
-    "refused_table_full": "an allocate() with 16 leases there, until Denied is caught",
-    "request_ping": "PING of a host: read, carried out, answered",
-    "poll_ping": "warden.poll() that does so, with nothing else due",
-    "faults": "exceptions inside the agent during the program",
-    "heap_used": "of the heap, at the end of tick.py",
-    "heap_total": "the heap, as the agent sees it",
-    "collections_by_the_agent": "in those 10 s",
-    "repl_query": "gc.mem_free(), gc.mem_alloc(), json.dumps: compiled from text, run, printed",
-    "repl_query_as_specified": "the specification's QueryDeviceMemoryAsync, the same way",
-    "repl_nothing": "the text `pass`, the same way",
-    "longest_pause": "longest poll in 10 s at 10 Hz beside 64 KB/s of garbage, without collections",
-    "longest_pause_collecting": "… of those in which garbage is collected",
-    "longest_pause_at_subscription": "longest of the polls that tell a new host of full tables",
-    "polls_at_subscription": "how many of them, samples included",
-    "mean_step": "the mean poll of the same 10 s",
-    "held_import": "heap held after `import warden`",
-    "held_start": "heap held after warden.start()",
-    "held_decide": "heap held after the first warden.begin().complete()",
-    "flash_everything": "all that is frozen of warden and warden_schema, names included",
-    "flash_core": "of that, the modules imported after warden.start(), and their share of names",
-    "flash_names": "of that, strings that the firmware did not have before (qstr pool)",
-}
-PREFIXES = {
-    "part_": "in a sample: this part of Sampler.take(), all tables full",
-    "held_module_": "heap that importing this module keeps, without what it imports itself",
-    "held_object_": "heap that this object of the composition keeps, without what it makes itself",
-    "flash_module_": "of the ELF file: this module's code, tables and constants (symbols in nm -S)",
-    "slow_down_": "how much longer 10 s of integer arithmetic take beside the agent, polled as it"
-    " asks and at least 10 times a second, with a host that listens",
-    "repl_1": "the same work in pieces, the REPL query between them at that rate; 0.05 is 5 %",
+_WHAT = {
+    **{f"tick_{state}_instructions": f"{_TICK}; {what}" for state, what in _AGENTS.items()},
+    **{f"tick_{state}_beyond_instructions": _BEYOND for state in _AGENTS},
+    **{f"tick_{state}_greatest_beyond_instructions": "the greatest of the 20" for state in _AGENTS},
+    **{f"tick_{state}_heap_bytes": "heap that a tick takes, at most" for state in _AGENTS},
+    **{
+        f"heap_walk_{state}_instructions": "one gc.mem_free(), or a pass of the C module"
+        for state in _AGENTS
+    },
+    **{f"poll_{state}_instructions": f"warden.poll() with nothing due; {_AGENTS[state]}"
+       for state in _AGENTS},
+    "wire_steady_sample_bytes": "the middle one of 20 samples on the wire, all tables full",
+    "wire_whole_sample_bytes": "the longest of 20 samples on the wire: a whole one",
+    **{f"failures_under_heap_lock_{state}_count": "of two ticks with the heap locked, those that"
+       " failed" for state in _AGENTS},
+    **{f"faults_{state}_count": "exceptions inside the agent in these runs" for state in _AGENTS},
+    "first_begin_complete_instructions": "the first begin('…').complete() after start(), two looks"
+    " at the heap included",
+    "begin_complete_instructions": "warden.begin('…').complete() of a name that is known",
+    "begin_complete_heap_bytes": "heap that it leaves behind",
+    "allocate_release_instructions": "warden.allocate(NETWORK_BANDWIDTH, …).release()",
+    "allocate_release_heap_bytes": "heap that it leaves behind",
+    "can_execute_instructions": "warden.can_execute()",
+    "refused_instructions": "an allocate() of too much memory, until Denied is caught",
+    "refused_heap_bytes": "heap that it leaves behind",
+    "keepalive_instructions": "warden.poll() that hears a host's KEEPALIVE, nothing else due",
+    "request_instructions": "warden.poll() that hears a PING, and answers it",
+    "request_heap_bytes": "heap that it leaves behind",
+    "longest_pause_instructions": "longest poll in 10 s at 10 Hz beside 64 KB/s of garbage",
+    "longest_pause_collecting_instructions": "… of those in which garbage is collected",
+    "longest_pause_at_subscription_instructions": "longest of the polls that send all tables, full",
+    "subscription_instructions": "these polls together",
+    "polls_at_subscription_count": "how many they are",
+    "faults_count": "exceptions inside the agent in these runs",
+    "flash_everything_bytes": "all that is frozen of warden and warden_schema, names included",
+    "flash_core_bytes": "of that, what start(protect=False) imports, and its share of the names",
+    "flash_names_bytes": "of that, strings that the firmware did not have before (qstr pool)",
+    "code_lines": "lines of device/warden and warden_schema, without comments and docstrings",
+}  # fmt: skip
+_PREFIXES = {
+    "flash_part_": "of the ELF file: this part's code, tables and constants (symbols in nm -S)",
+    "slow_down_": "how much longer 10 s of integer arithmetic take beside the agent at that rate,"
+    " polled as it asks and at least 10 times a second, with a host that listens",
+    "interval_": "the interval that the governor kept to in that run",
     "host_frame": "steady samples (DELTA) fed to a connected Board, one a read or 32; best of 5"
     " times 20 000; ratio: to crc_hqx and msgpack.unpackb alone",
     "host_status": "a read of board.status; best of 5 times 10 000, or 500 after a sample each",
@@ -86,29 +69,19 @@ PREFIXES = {
     "qemu_": "the same on the stock firmware in QEMU, in real time",
     "boards_": "so many connected boards in one process, links in memory, 60 samples each unless"
     " said: memory a board, steady samples a second over all",
-    "heap_": "unix port with -X heapsize=, half filled: median tick of 40, median gc.mem_free()",
-    "interval_": "the interval that the governor kept to in that run",
 }
-# Told, not judged: what was measured on, and parts whose sum is judged.
-INFORMATIVE = (
-    *("heap_used", "heap_total", "collections_by_the_agent", "polls_at_subscription"),
-    *("held_module_", "held_object_", "flash_module_"),
-)
-
-_UNITS = ("_instructions_greatest", "_heap_bytes", "_instructions", "_bytes", "_count")
+# Told, not judged: parts whose sum is judged.
+_INFORMATIVE = ("polls_at_subscription", "flash_part_", "heap_walk_", "first_begin", "interval_")
 
 
 def definition(figure: str) -> str:
-    """Of a figure's name without its variant."""
-    row = figure
-    for unit in _UNITS:
-        if figure.endswith(unit):
-            row = figure.removesuffix(unit)
-            break
-    if row in ROWS:
-        more = ", the heap it takes" if figure.endswith("_heap_bytes") else ""
-        return ROWS[row] + (", the greatest of the 10" if "greatest" in figure else more)
-    for prefix, text in PREFIXES.items():
-        if row.startswith(prefix):
-            return text
-    return ""
+    """What a figure is; "" for one that is not known."""
+    _, _, row = figure.rpartition(".")
+    if row in _WHAT:
+        return _WHAT[row]
+    return next((text for prefix, text in _PREFIXES.items() if row.startswith(prefix)), "")
+
+
+def is_judged(figure: str) -> bool:
+    """Whether more of it is worse; the others only tell what was measured."""
+    return not figure.rpartition(".")[2].startswith(_INFORMATIVE)

@@ -28,7 +28,7 @@ _KINDS = re.compile(
 
 
 def sizes(firmware: Path, core: set[str]) -> dict[str, float]:
-    """Bytes by module, of all and of the modules named in `core` (dotted names)."""
+    """Bytes by part, of all and of the modules named in `core` (dotted names)."""
     symbols = _symbols(firmware)
     modules = [name.removeprefix(_MODULE) for name in symbols if name.startswith(_MODULE)]
     longest_first = sorted(modules, key=len, reverse=True)
@@ -51,7 +51,7 @@ def sizes(firmware: Path, core: set[str]) -> dict[str, float]:
     kept = {_underscored(name) for name in core}
     in_core = sum(size for name, size in taken.items() if name in kept)
     whole = sum(taken.values())
-    figures: dict[str, float] = {f"flash_module_{name}_bytes": taken[name] for name in modules}
+    figures: dict[str, float] = {f"flash_part_{name}_bytes": taken[name] for name in modules}
     figures["flash_names_bytes"] = names
     figures["flash_everything_bytes"] = whole + names
     # The names' share of the core is not known: as large as its share of the rest.

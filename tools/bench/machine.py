@@ -31,7 +31,6 @@ _TIMEOUT_S = 240.0
 _OPTIONS = "-M mps2-an385 -nographic -monitor null -semihosting -serial pty -serial null"
 _PORT = re.compile(rb"redirected to (\S+) \(label serial0\)")
 _ROW = re.compile(r"^= (\S+) (-?\d+) (-?\d+)$", re.MULTILINE)
-_MISSING = re.compile(r"^\? (\S+) (.*)$", re.MULTILINE)
 
 # A module object cannot be made from Python on MicroPython; a class serves `import` as well.
 AS_MODULE = """
@@ -58,16 +57,10 @@ class ProgramFailed(Exception):
 
 @dataclass(frozen=True)
 class Rows:
-    """What a program told: ticks and bytes by name, and why a name could not be measured."""
+    """What a program printed: ticks and bytes by name."""
 
     ticks: dict[str, int]
     heap_bytes: dict[str, int]
-    missing: dict[str, str]
-
-    def instructions(self, name: str) -> int | None:
-        """None for what was not measured."""
-        ticks = self.ticks.get(name)
-        return None if ticks is None else instructions(ticks)
 
 
 def instructions(ticks: int) -> int:
@@ -121,18 +114,18 @@ def load_helpers(repl: RawRepl) -> None:
         execute(repl, AS_MODULE.format(name=name, source=source))
 
 
-def run(firmware: Path, program: str, before: str = "", helpers: bool = True) -> Rows:
+def output_of(firmware: Path, program: str, before: str = "") -> str:
     """Run one of the programs on a fresh board; `before` is a text that goes first."""
     with board(firmware) as repl:
         try:
-            if helpers:
-                load_helpers(repl)
-            output = execute(repl, before + (PROGRAMS / f"{program}.py").read_text())
+            load_helpers(repl)
+            return execute(repl, before + (PROGRAMS / f"{program}.py").read_text())
         except (ProgramFailed, ReplError) as error:
             raise ProgramFailed(f"{program}.py on the board: {error}") from error
+
+
+def run(firmware: Path, program: str, before: str = "") -> Rows:
+    """Run one of the programs, and read the figures that it prints."""
+    output = output_of(firmware, program, before)
     rows = [(name, int(ticks), int(count)) for name, ticks, count in _ROW.findall(output)]
-    return Rows(
-        {name: ticks for name, ticks, _ in rows},
-        {name: count for name, _, count in rows},
-        dict(_MISSING.findall(output)),
-    )
+    return Rows({name: ticks for name, ticks, _ in rows}, {name: count for name, _, count in rows})

@@ -19,6 +19,8 @@ from time import perf_counter
 from . import streams
 
 Figures = dict[str, float]
+BOARDS = (1, 10, 100, 1000)
+_FRAMES = 30_000
 _TOOLS = Path(__file__).resolve().parents[1]
 
 
@@ -66,6 +68,21 @@ def measure(count: int, samples: int, traced: bool = False) -> Figures:
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
     found: Figures = json.loads(done.stdout)
     return found
+
+
+def growth() -> Figures:
+    """Memory and frames of so many boards in one process."""
+    figures: Figures = {}
+    for count in BOARDS:
+        samples = max(60, _FRAMES // count)
+        figures[f"boards_{count}_frames_per_s"] = round(measure(count, samples)["frames_per_s"])
+        taken = measure(count, 60)["bytes_per_board"]
+        figures[f"boards_{count}_rss_bytes_per_board"] = round(taken)
+    full = measure(100, 600, traced=True)
+    figures["boards_100_full_history_traced_bytes_per_board"] = round(full["bytes_per_board"])
+    minute = measure(1000, 60, traced=True)
+    figures["boards_1000_traced_bytes_per_board"] = round(minute["bytes_per_board"])
+    return figures
 
 
 if __name__ == "__main__":

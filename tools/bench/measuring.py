@@ -6,37 +6,79 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import build_firmware
-from firmware_errors import BuildError, say
+import footprint
+from boardwarden.deploy.parts import read_rooms
 
-from . import counted, growth, host_side, round_trip, slowdown
-from .catalogue import QUICK_VARIANTS
+from . import flash, host_side, machine, many, round_trip, slowdown
+from .catalogue import is_judged
 from .results import Figures
 
 Firmwares = dict[str, Path]
+REPO = Path(__file__).resolve().parents[2]
 _QEMU = "qemu-system-arm"
+_MODULE = "module:"
+_COUNTS = ("failures_under_heap_lock", "faults", "polls_at_subscription")
+
+
+def watching(firmware: Path, before: str = "") -> Figures:
+    """What an agent takes that only watches, and the flash; the program begins with `before`."""
+    found = machine.run(firmware, "tick", f"{before}PROTECT = FULL = False\n")
+    modules = [name for name in found.ticks if name.startswith(_MODULE)]
+    core = {name.removeprefix(_MODULE) for name in modules}
+    return _named(found, "watching") | flash.sizes(firmware, core)
+
+
+def full(firmware: Path) -> Figures:
+    """What ticks and polls take with all tables full."""
+    return _named(machine.run(firmware, "tick", "PROTECT = FULL = True\n"), "full")
+
+
+def decisions(firmware: Path) -> Figures:
+    """What decisions and a host's messages take."""
+    return _named(machine.run(firmware, "decide"))
+
+
+def pauses(firmware: Path) -> Figures:
+    """How long the agent holds up the application at once."""
+    return _named(machine.run(firmware, "pauses"))
+
+
+def _named(found: machine.Rows, state: str = "") -> Figures:
+    """The rows that a program printed, by the names of figures."""
+    figures: Figures = {}
+    for row, count in found.ticks.items():
+        taken = found.heap_bytes[row]
+        if row.startswith(_MODULE):
+            continue
+        if row in _COUNTS:
+            figures[f"{row}_{state}_count" if state else f"{row}_count"] = taken
+            continue
+        first, _, rest = row.partition("_")
+        name = row
+        if state and first in ("tick", "poll"):
+            name = f"{first}_{state}" + (f"_{rest}" if rest else "")
+        elif state and first == "heap":
+            name = f"{row}_{state}"
+        if count:
+            figures[f"{name}_instructions"] = machine.instructions(count)
+            if taken >= 0 and not name.startswith("poll"):
+                figures[f"{name}_heap_bytes"] = taken
+        else:
+            figures[f"{name}_bytes"] = taken
+    return figures
 
 
 def count(firmwares: Firmwares) -> Figures:
-    """Instructions and bytes of ticks, decisions, pauses and the REPL query."""
-    return _each(firmwares, lambda firmware: counted.measure(firmware, _ALL))
-
-
-def weigh(firmwares: Firmwares) -> Figures:
-    """Heap and flash, by part."""
-
-    def both(firmware: Path) -> Figures:
-        return counted.heap_held(firmware) | counted.flash_taken(firmware)
-
-    return _each(firmwares, both)
+    """Instructions and bytes of ticks, decisions and pauses, flash, lines of code."""
+    figures = _each(firmwares, watching, full, decisions, pauses)
+    rooms = read_rooms(REPO / "device", REPO / "shared_schema")
+    lines = [footprint.contents(text)["lines"] for text in rooms.values()]
+    return figures | {"code_lines": sum(lines)}
 
 
 def slow_down(firmwares: Firmwares) -> Figures:
-    """A workload beside the agent, and polled through the REPL."""
-    figures = _each(firmwares, slowdown.beside_agent)
-    if "stock" in firmwares:
-        figures |= slowdown.through_repl(firmwares["stock"])
-    return figures
+    """A workload beside the agent."""
+    return _each(firmwares, slowdown.beside_agent)
 
 
 def host(firmwares: Firmwares) -> Figures:
@@ -53,28 +95,19 @@ def ask(firmwares: Firmwares) -> Figures:
 
 
 def grow(firmwares: Firmwares) -> Figures:
-    """Heaps and hosts of different sizes."""
-    figures = growth.hosts()
-    try:
-        figures |= growth.heaps(build_firmware.build("unix"))
-    except BuildError as error:
-        say(f"growth of the heap: skipped, {error}")
-    return figures
+    """Hosts of different sizes."""
+    return many.growth()
 
 
 def quick(firmwares: Firmwares) -> Figures:
-    """The counted figures that every run of the tests compares; half a minute."""
-    few = {name: firmwares[name] for name in QUICK_VARIANTS if name in firmwares}
-    figures = _each(few, lambda firmware: counted.measure(firmware, counted.COUNTING))
-    stock = {name: firmwares[name] for name in few if name == "stock"}
-    figures |= weigh(stock)
-    return {name: value for name, value in figures.items() if counted.is_judged(name)}
+    """The counted figures that every run of the tests compares: those of the stock firmware."""
+    stock = {name: firmware for name, firmware in firmwares.items() if name == "stock"}
+    figures = _each(stock, watching, full, decisions)
+    return {name: value for name, value in figures.items() if is_judged(name)}
 
 
-_ALL = (*counted.COUNTING, *counted.SLOWER)
 PARTS: dict[str, Callable[[Firmwares], Figures]] = {
     "count": count,
-    "weigh": weigh,
     "slow_down": slow_down,
     "host": host,
     "ask": ask,
@@ -82,9 +115,9 @@ PARTS: dict[str, Callable[[Firmwares], Figures]] = {
 }
 
 
-def _each(firmwares: Firmwares, measure: Callable[[Path], Figures]) -> Figures:
+def _each(firmwares: Firmwares, *measure: Callable[[Path], Figures]) -> Figures:
     figures: Figures = {}
     for variant, firmware in firmwares.items():
-        say(f"  {variant}")
-        figures |= {f"{variant}.{name}": value for name, value in measure(firmware).items()}
+        for part in measure:
+            figures |= {f"{variant}.{name}": value for name, value in part(firmware).items()}
     return figures

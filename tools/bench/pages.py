@@ -2,97 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from . import targets
-from .catalogue import ROWS
-from .table import markdown, number, rows
+from .table import markdown, number
 
 REPO = Path(__file__).resolve().parents[2]
 COST = REPO / "docs" / "cost.md"
 README = REPO / "README.md"
+_PAGE = Path(__file__).with_name("page.md")
 BEGIN = "<!-- from bench/results.json: make bench -->"
 END = "<!-- end of what make bench writes -->"
 
-_TRIED = Path(__file__).with_name("tried.md")
-
 Figures = Mapping[str, float]
 
-_HEAD = """# What it costs
-
-Written by `make bench` from `bench/results.json`, which has each figure with what it is; do not
-edit. Instructions are those of a Cortex-M3 (QEMU's mps2-an385 with `-icount shift=5`, a heap of
-140 KB, the agent frozen in): counted in steps of 1.25, they repeat exactly. One is 32 ns of the
-board's time, 31 250 are a millisecond: bytecode runs about as fast as on an RP2040 of 125 MHz
-(msgpack of 12 integers in 1.07 ms beside 0.93, a walk over a heap of 140 KB in 11.2 beside 9.0 over
-240 KB). Columns are firmware variants: `bytecode` without viper,
-`stock` as it is built, `native` with the C module. What is timed (host, requests, growth) holds for
-the machine and the moment it ran on: compare it within this page only.
-
-"""
-
-# title, what is said of it, the figures whose names begin so
-_SECTIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("A tick", "At 1 Hz with a host that listens. `_heap_bytes`: what it takes of the heap; below,"
-     " rows of 0 are left out.",
-     ("tick_", "poll_", "wire_", "failures_", "receive_", "mean_step")),
-    ("Its parts", "Each called by itself, all tables full.", ("part_",)),
-    ("Decisions", "Tables empty but for it.",
-     ("begin_", "complete", "can_execute", "allocate_", "refused_", "request_ping")),
-    ("The query that others make", "On the same board, from its text; without the line's time.",
-     ("repl_query", "repl_nothing")),
-    ("Pauses", "Single polls of the agent. The application waits so long.", ("longest_",)),
-    ("A workload beside it", "Permille by which it takes longer; `_unlimited`: without the agent's"
-     " budget of 10 permille. `repl_…`: the REPL query at that rate, the board waiting for the"
-     " host; 0.05 is 5 %.", ("slow_down_", "interval_", "repl_1")),
-    ("Heap held", "After a collection. By module without what it imports; by object without what"
-     " it makes.", ("held_",)),
-    ("Flash", "", ("flash_",)),
-    ("On the host", "", ("host_",)),
-    ("Requests", "", ("sim_", "qemu_")),
-    ("How it grows", "Ticks of the frozen unix port by heap; boards in one process, over links in"
-     " memory, 60 samples each. `traced`: by tracemalloc.", ("heap_", "boards_")),
-)  # fmt: skip
-_HIDDEN = ("heap_used", "heap_total", "faults", "collections_by_the_agent")
+# Rows of the second table: what it is, and the figure.
+_DETAILS = (
+    ("a tick that watches", "tick_watching_instructions"),
+    ("… of which one walk over the heap", "heap_walk_watching_instructions"),
+    ("a tick with all tables full", "tick_full_instructions"),
+    ("… beyond reading the heap, at most", "tick_full_greatest_beyond_instructions"),
+    ("`allocate` + `release`", "allocate_release_instructions"),
+    ("`can_execute`", "can_execute_instructions"),
+    ("`allocate` refused for want of memory", "refused_instructions"),
+    ("a host's sign of life", "keepalive_instructions"),
+    ("the longest poll beside garbage, at 10 Hz", "longest_pause_instructions"),
+    ("… with a collection in it", "longest_pause_collecting_instructions"),
+    ("the longest poll that sends full tables", "longest_pause_at_subscription_instructions"),
+    ("full tables for a new host, all polls", "subscription_instructions"),
+    ("slow-down at 1 Hz, permille", "slow_down_1_hz_permille"),
+    ("slow-down at 10 Hz, permille", "slow_down_10_hz_permille"),
+    ("… the interval that the budget of 1 % allows, ms", "interval_10_hz_ms"),
+    ("a whole sample on the wire, bytes", "wire_whole_sample_bytes"),
+    ("flash of what only watches, bytes", "flash_core_bytes"),
+)
 
 
 def cost_page(figures: Figures) -> str:
     """The text of docs/cost.md."""
-    shown = {name: value for name, value in figures.items() if not _is_hidden(name, value)}
-    parts = [_HEAD, "## Targets\n\n", markdown(targets.rows(figures), said=1)]
-    for title, remark, prefixes in _SECTIONS:
-        parts.append(f"\n## {title}\n\n" + (f"{remark}\n\n" if remark else ""))
-        parts.append(markdown(rows(dict(sorted(shown.items())), prefixes)))
-    parts.append(_TRIED.read_text(encoding="utf-8"))
-    parts.append("\n## What the rows are\n\n")
-    parts += [f"- `{name}`: {what}.\n" for name, what in ROWS.items()]
-    return "".join(parts)
+    text = _PAGE.read_text(encoding="utf-8")
+    for name, part in (
+        ("board", markdown(targets.board_rows(figures))),
+        ("board limits", _limits(targets.BOARD, figures)),
+        ("details", _details(figures)),
+        ("host", markdown(targets.host_rows(figures))),
+        ("host limits", _limits(targets.HOST, figures)),
+    ):
+        text = text.replace(f"<!-- {name} -->\n", part)
+    return text
 
 
-def _is_hidden(name: str, value: float) -> bool:
-    """Of what takes nothing of the heap the results say so; here it would be half of the rows."""
-    if name.endswith("_heap_bytes") and not value and "tick" not in name:
-        return True
-    return (name.partition(".")[2] or name).startswith(_HIDDEN)
+def _limits(wanted: Iterable[targets.Target], figures: Figures) -> str:
+    """What limits those that are missed, as a list."""
+    lines = [
+        f"- {target.label}: {target.limited_by}.\n"
+        for target in wanted
+        if target.limited_by and not target.is_met(figures)
+    ]
+    return "\nWhat limits those that are missed:\n\n" + "".join(lines) if lines else ""
+
+
+def _details(figures: Figures) -> str:
+    lines = [["", "stock", "native"]]
+    for what, name in _DETAILS:
+        values = [figures.get(f"{variant}.{name}") for variant in ("stock", "native")]
+        if any(value is not None for value in values):
+            lines.append([what, *("" if value is None else number(value) for value in values)])
+    return markdown(lines)
 
 
 def readme_lines(figures: Figures) -> str:
     """What stands between the markers."""
-    said = [
-        ("a sample, on stock firmware / with the C module", "tick_deciding_instructions",
-         "{} / {} instructions of a Cortex-M3"),
-        ("the same through the REPL: two heap walks, json", "repl_query_instructions", "{}, and the"
-         " application stopped"),
-        ("heap that a sample takes", "tick_full_heap_bytes", "{} bytes"),
-        ("a steady sample on the wire", "wire_steady_sample_bytes", "{} bytes"),
-    ]  # fmt: skip
+    sizes = targets.memory()
     lines = ["| what | cost |", "| --- | --- |"]
-    for what, name, text in said:
-        values = [figures.get(f"{variant}.{name}") for variant in ("stock", "native")]
-        cells = [number(value) for value in values if value is not None]
-        if len(cells) >= text.count("{}"):
-            lines.append(f"| {what} | {text.format(*cells)} |")
+    for way, label in (("files", "installed by `deploy`"), ("frozen", "frozen into the firmware")):
+        held = [sizes.get((way, state)) for state in ("watching", "deciding")]
+        if None not in held:
+            watching, deciding = (f"{(size or 0) / 1000:.0f} KB" for size in held)
+            lines.append(f"| memory, {label}: watching / deciding, too | {watching} / {deciding} |")
+    for what, name, text in (
+        ("a sample beyond a walk over the heap", "tick_watching_beyond_instructions",
+         "{} instructions of a Cortex-M3"),
+        ("heap that a sample takes", "tick_full_heap_bytes", "{} bytes"),
+        ("an operation, begun and completed", "begin_complete_instructions", "{} instructions"),
+        ("a host's request, read and answered", "request_instructions", "{} instructions"),
+        ("a steady sample on the wire", "wire_steady_sample_bytes", "{} bytes"),
+    ):  # fmt: skip
+        value = figures.get(f"stock.{name}")
+        if value is not None:
+            lines.append(f"| {what} | {text.format(number(value))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -40,8 +40,7 @@ class Worse:
 def save(figures: Mapping[str, float], built_with: BuiltWith) -> None:
     """Write results.json: each figure with what it is."""
     rows = {
-        name: {"value": value, "what": definition(name.partition(".")[2] or name)}
-        for name, value in sorted(figures.items())
+        name: {"value": value, "what": definition(name)} for name, value in sorted(figures.items())
     }
     _write(RESULTS, {"built_with": built_with, "figures": rows})
 

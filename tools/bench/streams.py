@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from array import array
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from boardwarden.board import Board
+from boardwarden.replaying import board_code
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
-REPO = Path(__file__).resolve().parents[2]
 _STEADY = {"threads": 1, "largest_free_block_bytes": 40_000, "connected": 1, "rssi_dbm": -61}
 
-_RESERVE = 48  # bytes, as the agent sends what is no ALIVE
 
+class _Ticks:
+    """A board of which only the clock is looked at; no time passes."""
 
-def _word(figure: int | None) -> int:
-    """A figure as the board's sample has it: see warden_schema.plain."""
-    return -0x40000000 if figure is None else figure
+    def ticks_ms(self) -> int:
+        return 0
 
-
-def _agent_modules() -> tuple[Any, Any]:
-    """The agent's table of the sample and its uplink, which need no board."""
-    if "micropython" not in sys.modules:
-        stand_in = ModuleType("micropython")
-        stand_in.const = lambda value: value  # type: ignore[attr-defined]
-        sys.modules["micropython"] = stand_in
-    if str(REPO / "device") not in sys.path:
-        sys.path.insert(0, str(REPO / "device"))
-    return import_module("warden.sample_table"), import_module("warden.uplink")
+    def ticks_diff(self, end: int, start: int) -> int:
+        return end - start
 
 
 class _Wire:
@@ -53,33 +40,31 @@ class Steady:
     """A board whose uptime, free memory, load and lag change with each sample, by little."""
 
     def __init__(self, seq: int) -> None:
-        table, uplink = _agent_modules()
         self._wire = _Wire()
-        self._uplink = uplink.Uplink(self._wire)
+        self._uplink = board_code.load("uplink").Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
+        self._sample = board_code.load("sample").Sample()
+        clock = board_code.load("clock").Clock(_Ticks())
+        self._table = board_code.load("tables").SampleTable(clock, self._sample)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
-        self._values = array("i", [_word(figures.get(name)) for name in ids.SAMPLE_VALUES])
-        self._place = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
-        self._sample = table.Sample(self._values)
+        for name in ids.SAMPLE_VALUES:
+            setattr(self._sample, name, figures.get(name))
         self._count = 0
 
     def frame(self) -> bytes:
         """The next sample's frame."""
         self._count += 1
         turn = self._count % 7
-        for name, value in (
-            ("uptime_s", 10 + self._count),
-            ("uptime_ms", turn),
-            ("free_bytes", 180_000 - 96 * turn),
-            ("cpu_permille", 120 + turn),
-            ("loop_lag_ms", turn // 3),
-        ):
-            self._values[self._place[name]] = value
-        self._sample.renew(True)
-        length = self._sample.encode(0, self._uplink)
-        if not self._uplink.send(length, _RESERVE):
+        sample = self._sample
+        sample.uptime_s = 10 + self._count
+        sample.uptime_ms = turn
+        sample.free_bytes = 180_000 - 96 * turn
+        sample.cpu_permille = 120 + turn
+        sample.loop_lag_ms = turn // 3
+        self._table.encode(0, self._uplink)
+        if not self._uplink.send():
             raise RuntimeError("the link in memory did not take a frame")
-        self._sample.sent()
+        self._table.on_sent(0)
         data, self._wire.data = self._wire.data, b""
         return data
 

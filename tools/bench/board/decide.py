@@ -1,103 +1,62 @@
-"""What a decision takes, with tables that are empty but for it; prints `= NAME TICKS BYTES`.
+"""What decisions and a host's messages take, with tables that are empty but for it.
 
-Allocations of memory look at the heap, which is one walk on stock firmware; those of bandwidth
-do not. A refusal collects garbage first, if that was not done lately.
+Prints `= NAME TICKS BYTES`. Of leases, bandwidth: nothing is measured for it.
 """
 
 import gc
 
-from agents import keepalive, skip_ms, started
-from meter import measure, tell
+from agents import keepalive, settle, started, until_due
+from meter import EMPTY, measure, tell, ticks_of
 
 import warden
 
 agent, line = started()
-KIND = warden.NETWORK_BANDWIDTH
+number = 0
 
 
 def settled():
-    """All that was decided so far has been told; a refusal may collect again."""
-    for _ in range(3):
-        keepalive(line, agent)
-        for _ in range(6):
-            agent.step(True)
-        skip_ms(agent, 800)
-
-
-def told():
-    keepalive(line, agent)
-    for _ in range(6):
-        agent.step(True)
+    until_due(line, agent)
+    warden.poll()
+    settle(agent)
 
 
 def begin_complete():
     warden.begin("flash").complete()
 
 
-def begin():
-    global op
-    told()
-    op = warden.begin("flash")
+def allocate_release():
+    warden.allocate(warden.NETWORK_BANDWIDTH, 1024, owner="upload").release()
 
 
-def allocate_memory():
-    warden.allocate(warden.MEMORY, 1024, owner="upload").release()
-
-
-def allocate_bandwidth():
-    warden.allocate(KIND, 1024, owner="upload").release()
-
-
-def refused(kind, amount):
+def refused():
     try:
-        warden.allocate(kind, amount, owner="upload")
+        warden.allocate(warden.MEMORY, 100_000, owner="upload")
     except warden.Denied:
         return
     raise AssertionError("granted")
 
 
-def refused_memory():
-    refused(warden.MEMORY, 100_000)
-
-
-def collected():
-    settled()
-    refused_memory()
-    told()
-
-
-begin_complete()
-settled()
-measure("begin_complete", begin_complete, told)
-measure("complete", lambda: op.complete(), begin)  # noqa: PLW0108  # another each time
-measure("can_execute", warden.can_execute, told)
-measure("allocate_release_memory", allocate_memory, told)
-measure("allocate_release_bandwidth", allocate_bandwidth, told)
-measure("refused_memory", refused_memory, collected)
-gc.enable()  # else the agent does not collect either
-measure("refused_memory_after_collecting", refused_memory, settled)
-gc.disable()
-for _ in range(15):
-    warden.allocate(KIND, 1024)
-warden.allocate(KIND, 1024)
-measure("refused_table_full", lambda: refused(KIND, 1024), told)
-
-number = 0
-
-
-def asked():
-    """The host asks for PING."""
+def requested():
+    """The host requests a PING, as nothing else is due."""
     global number
-    told()
+    settled()
     number += 1
-    line.hear(67, 77, number & 0xFFFF, 0, [])
+    line.say(67, 77, number, 0, [])
 
 
-def answer():
-    agent.session.receive()
-    agent.session.pump()
+def heard():
+    settled()
+    keepalive(line, agent)
 
 
-measure("request_ping", answer, asked)
-measure("poll_ping", warden.poll, asked)
+settled()
+gc.collect()
+tell("first_begin_complete", ticks_of(begin_complete) - EMPTY)
+agent.policy.profile.due_s = agent.clock.s + 100_000  # the first of a name looks at the heap
+measure("begin_complete", begin_complete, settled)
+measure("allocate_release", allocate_release, settled)
+measure("can_execute", warden.can_execute, settled)
+measure("refused", refused, settled)
+measure("keepalive", warden.poll, heard)
+measure("request", warden.poll, requested)
 tell("faults", 0, agent.faults)

@@ -1,7 +1,7 @@
 """Counts what a call takes: instructions (as ticks of the 25 MHz timer) and bytes of heap.
 
 Runs on the board, before each of the programs beside it. A figure is printed as
-`= NAME TICKS BYTES`; one that cannot be had as `? NAME why`.
+`= NAME TICKS BYTES`.
 """
 
 import gc
@@ -11,7 +11,7 @@ import machine
 _CTRL = 0x40000000
 _VALUE = 0x40000004
 _RELOAD = 0x40000008
-_TOP = 838_860_799  # as in warden.hal_mps2, which starts the same timer anew
+_TOP = 838_860_799  # as in warden.board_mps2, which starts the same timer anew
 
 gc.collect()
 gc.disable()  # a collection in the middle would count against whoever ran
@@ -60,38 +60,15 @@ def tell(name, ticks, count=-1):
 def measure(name, function, before=nothing, times=3):
     """Print what function() takes beyond an empty call, after before(): the last time of a few.
 
-    The first times may fill what stays; the bytes are those of one time more. The heap is collected
-    before each, so that a walk over it finds the same.
+    The first times may fill what stays; the bytes are those of one time more.
     """
-    try:
-        for _ in range(times):
-            before()
-            gc.collect()
-            ticks = ticks_of(function) - EMPTY
-        before()
-        gc.collect()
-        tell(name, ticks, bytes_of(function))
-    except AttributeError as error:  # a part that this version does not have
-        print("?", name, error)
-
-
-def measure_each(name, function, before, times=10):
-    """Print the mean and, as NAME_greatest, the greatest of so many times, one after the other.
-
-    The bytes are those of a time more, after these.
-    """
-    before()
-    gc.collect()
-    function()
-    total = greatest = 0
     for _ in range(times):
         before()
+        gc.collect()
         ticks = ticks_of(function) - EMPTY
-        total += ticks
-        greatest = max(greatest, ticks)
     before()
-    tell(name, total // times, bytes_of(function))
-    tell(name + "_greatest", greatest)
+    gc.collect()
+    tell(name, ticks, bytes_of(function))
 
 
 def wait_ms(ms):

@@ -1,134 +1,100 @@
-"""A tick of the agent at 1 Hz and each of its parts, with a host that listens.
+"""A tick of the agent at 1 Hz with a host that listens: the poll that takes a sample and sends it,
+with the rest of a heap that is read in slices. In front are put PROTECT, False for an agent that
+only watches, and FULL, whether every row of every table is taken.
 
-"watching": started, nothing else; "deciding": the policy is made and nothing is granted;
-"full": every row of every table is taken. A tick is the step that takes the sample and sends it,
-with the rest of a heap that is read in slices. Prints `= NAME TICKS BYTES`.
+Prints `= NAME TICKS BYTES`; of reading the heap apart, `heap_walk` is what MicroPython itself, or
+the C module, takes for it.
 """
 
 import gc
+import sys
+from array import array
 
-from agents import fill_tables, keepalive, started, until_due
-from meter import measure, measure_each, nothing, tell
+from agents import fill_tables, settle, started, until_due
+from meter import EMPTY, measure, tell, ticks_of
 from micropython import heap_lock, heap_unlock
 
 import warden
-from warden.costs import PARTS, parts
-from warden_schema.loops import seal
 
-agent, line = started()
-session, uplink, memory = agent.session, agent.uplink, agent.memory
+_TICKS = 20  # from one whole sample to the next
+_MAX_SLICES = 20  # of the heap
+agent, line = started(protect=PROTECT)
+held = fill_tables(line, agent) if FULL else None
+poll = tick = warden.poll
+walk = gc.mem_free
+
+
+def tick_in_slices():
+    s = agent.due_s
+    ms = agent.due_ms
+    poll()
+    for _ in range(_MAX_SLICES):
+        if agent.due_s != s or agent.due_ms != ms:
+            return
+        agent.clock.wake = True
+        poll()
+
+
+try:
+    from _warden import heap
+
+    _state = array("i", bytes(76))
+    tick = tick_in_slices
+
+    def walk():
+        heap(_state, 0)
+
+except ImportError:
+    pass
 
 
 def due():
     until_due(line, agent)
+    gc.collect()
 
 
 def quiet():
-    """All is told, and the next sample is not due."""
     due()
-    while memory.reading or b"\x01" in agent.clock.news:
-        agent.step(True)
-    for _ in range(3):  # of those that find nothing the first takes longer
-        agent.step(True)
+    tick()
+    settle(agent)
+    gc.collect()
 
 
-def tick():
-    agent.turn(True)  # as it is polled: it listens, and nothing has arrived
-    while memory.reading:
-        memory.read_on()
-
-
-poll = warden.poll
-
-
-def locked_tick():
-    """Return 0 for a tick that sampled and sent with the heap locked, and met no MemoryError."""
+def fails_under_heap_lock():
+    """Tell whether a tick with the heap locked met MemoryError, or was none."""
     due()
-    faults, s, ms, sent = agent.faults, agent.values[0], agent.values[1], uplink.sent
+    faults, seq = agent.faults, agent.uplink.seq
     heap_lock()
-    agent.step()
+    tick()
     heap_unlock()
-    sampled = agent.values[0] != s or agent.values[1] != ms
-    return 0 if sampled and uplink.sent != sent and agent.faults == faults else 1
+    return agent.uplink.seq == seq or agent.faults != faults
 
 
-def hear():
-    keepalive(line, agent)
-
-
-def hear_between():
-    """As `hear`, between two samples: something was sent since the last time."""
-    session.sent_at_keepalive = -1
-    hear()
-
-
-measure_each("tick_watching", tick, due)
-measure("poll_watching", poll, quiet)
-
+for _ in range(3):
+    quiet()
+total = walks = walked = ticks = greatest = taken = before = sent = 0
 sizes = []
-for _ in range(20):  # from one whole sample to the next
+for _ in range(_TICKS):
     due()
-    sent = uplink.sent
-    agent.step()
-    sizes.append(uplink.sent - sent & 0xFFFF)
+    sent = agent.uplink.sent
+    before = gc.mem_alloc()
+    walked = ticks_of(walk) - EMPTY
+    ticks = ticks_of(tick) - EMPTY
+    taken = max(taken, gc.mem_alloc() - before)
+    sizes.append(agent.uplink.sent - sent & 0xFFFF)
+    total += ticks
+    walks += walked
+    greatest = max(greatest, ticks - walked)
 sizes.sort()
-tell("wire_steady_sample", 0, sizes[10])
+tell("tick", total // _TICKS, taken)
+tell("heap_walk", walks // _TICKS)
+tell("tick_beyond", (total - walks) // _TICKS)
+tell("tick_greatest_beyond", greatest)
+tell("failures_under_heap_lock", 0, fails_under_heap_lock() + fails_under_heap_lock())
+tell("wire_steady_sample", 0, sizes[_TICKS // 2])
 tell("wire_whole_sample", 0, sizes[-1])
-tell("wire_minute_at_1_hz", 0, 3 * sum(sizes))
-
-agent.decide()
-for _ in range(4):
-    quiet()
-measure_each("tick_deciding", tick, due)
-measure("poll_deciding", poll, quiet)
-
-quiet()
-measure("poll_keepalive", poll, hear_between)
-
-held = fill_tables()
-for _ in range(8):
-    quiet()
-measure_each("tick_full", tick, due)
-tell("failures_under_heap_lock", 0, locked_tick() + locked_tick())
-measure("poll_full", poll, quiet)
-policy = agent.policy
-
-
-def next_second():
-    agent.clock.s += 1
-    agent.values[0] = agent.clock.s
-
-
-def whole():
-    agent.sample.mark()
-
-
-def framed():
-    due()
-    global length, end
-    length = agent.sample.encode(0, uplink)
-    end = seal(uplink.payload, length, uplink.wire, len(uplink.wire))
-
-
-length = end = 0
-framed()
-wire, payload = uplink.wire, uplink.payload
-agent.clock.s = agent.clock.s // 60 * 60 + 65  # no minute ends in what follows
-quiet()
-measure("part_gc_mem_free", gc.mem_free)
-functions = parts(agent)
-for name in PARTS:
-    measure("part_" + name, functions[name], next_second if name == "history" else hear)
-measure("part_policy_tick", policy.tick)
-measure("part_encode", lambda: agent.sample.encode(0, uplink))
-measure("part_encode_whole", lambda: agent.sample.encode(0, uplink), whole)
-measure("part_frame", lambda: seal(payload, length, wire, len(wire)))
-measure("part_write", lambda: line.write(wire, 0, end))
-measure("part_clock", agent.clock.advance)
-measure("receive_nothing", session.receive, nothing)
-measure("receive_keepalive", session.receive, hear_between)
-tell("wire_framed_sample", 0, end)
+measure("poll", poll, quiet)
 tell("faults", 0, agent.faults)
-gc.collect()
-tell("heap_used", 0, gc.mem_alloc())
-tell("heap_total", 0, memory.total)
+for name in sys.modules:
+    if name.split(".")[0] == "warden":
+        print("= module:" + name, 0, 0)

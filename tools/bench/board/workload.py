@@ -1,9 +1,8 @@
-"""A fixed workload, alone or beside the agent. In front the bench puts RATE_HZ (0: no agent),
-BUDGET_PERMILLE (what the agent may take) and GARBAGE (bytes that each step of the work makes).
+"""A fixed workload, alone or beside the agent. In front is put RATE_HZ (0: no agent).
 
-The workload is 1000 times 10 ms of integer arithmetic, in a loop that polls as the agent tells it
-to, and at least ten times a second, as `machine.Timer` would; alone, it polls nobody. A host
-listens, and says so every second. Before it is timed the agent has run for ten seconds.
+The workload is 1000 times 10 ms of integer arithmetic, in a loop that polls as the agent asks, and
+at least ten times a second, as `machine.Timer` would; alone, it polls nobody. A host listens, and
+says so every second. Before it is timed the agent has run for ten seconds.
 """
 
 import gc
@@ -12,11 +11,11 @@ import machine
 from agents import keepalive, skip_ms, started
 from meter import tell
 
-from warden import hal
+import warden
 
 _STEPS = 1000
 _MS_A_STEP = 10
-_DUAL = 0x40002004  # the free-running timer that warden.hal_mps2 sets up: 25 MHz / 256
+_DUAL = 0x40002004  # the free-running timer that warden.board_mps2 sets up: 25 MHz / 256
 _mem = machine.mem32
 
 
@@ -24,16 +23,15 @@ def work():
     x = 1
     for i in range(627):
         x = (x * 5 + i) & 0xFFFF
-    return bytearray(GARBAGE)  # noqa: F821
 
 
 class Nobody:
     """What is polled and heard where there is no agent: the application's loop is the same."""
 
-    def turn(self, _listen):
+    def poll(self):
         return 100
 
-    def again(self):
+    def say_again(self):
         pass
 
 
@@ -42,28 +40,27 @@ def beside(agent, line):
     for turn in range(_STEPS):
         work()
         if turn % 100 == 0:
-            line.again()
+            line.say_again()
         left -= _MS_A_STEP
         if left <= 0:
-            left = min(agent.turn(True), 100)
+            left = min(agent.poll(), 100)
 
 
 gc.enable()
-if RATE_HZ:  # noqa: F821
-    agent, line = started(1000 // RATE_HZ, BUDGET_PERMILLE)  # noqa: F821
-    agent.decide()
-    for _ in range(100):
-        keepalive(line, agent)
-        agent.step(True)
-        skip_ms(agent, 100)
-    gc.collect()
-    began = _mem[_DUAL]
-    beside(agent, line)
+if RATE_HZ:
+    agent, line = started(1000 // RATE_HZ, 10)
+    for turn in range(100):
+        if turn % 10 == 0:
+            keepalive(line, agent)
+        agent.poll()
+        skip_ms(100)
 else:
-    hal.detect()
-    gc.collect()
-    began = _mem[_DUAL]
-    beside(Nobody(), Nobody())
+    warden.detect()
+    agent = line = Nobody()
+gc.collect()
+began = _mem[_DUAL]
+beside(agent, line)
 tell("workload", (began - _mem[_DUAL] & (1 << 30) - 1) * 256)
-if RATE_HZ:  # noqa: F821
-    tell("interval_kept", 0, agent.values[2])
+if RATE_HZ:
+    tell("interval", 0, agent.governor.interval_ms)
+    tell("faults", 0, agent.faults)
