@@ -20,7 +20,7 @@ from .metering import Metering
 from .reflected import is_reflected
 
 REQUEST_TIMEOUT_S = 5.0
-_REFLECTED_S = 1.0  # a board has sent the rows that changed by then
+_REFLECTED_S = 3.0  # a board has sent the rows that changed by then, again if they got lost
 
 
 class Asking(BoardView):

@@ -78,6 +78,7 @@ class FakeBoard:
         self.seq = 0
         self._replies: dict[int, tuple[int, Any]] = {}  # those of the host in _replies_to
         self._replies_to: int | None = None
+        self._held: list[tuple[Any, ...]] | None = None
         self._deframer = Deframer(ids.MAX_REQUEST)
         self._now = self._heard_at = self._sampled_at = 0.0
         self._said = False
@@ -165,16 +166,21 @@ class FakeBoard:
 
     def _request(self, request_id: int, operation: int, arguments: Arguments) -> None:
         """Execute a request once: a repeat gets the first answer again."""
+        self._held = []  # what it changes is told after the reply
         if request_id not in self._replies:
             newest = max(self._replies, default=request_id)
             if newest - request_id >= ids.MAX_PENDING:
+                self._held = None
                 return
             self.done.append((operation, arguments))
             answer = self.answer.get(operation)
             self._replies[request_id] = answer(arguments) if answer else (ids.UNKNOWN_REQUEST, None)
             for old in [i for i in self._replies if request_id - i >= ids.MAX_PENDING]:
                 del self._replies[old]
+        changed, self._held = self._held, None
         self._tell(ids.REPLY, request_id, *self._replies[request_id])
+        for message in changed:
+            self._tell(*message)
 
     def _start_monitoring(self, arguments: Arguments) -> tuple[int, Any]:
         interval_ms = arguments[0]
@@ -209,7 +215,9 @@ class FakeBoard:
 
     def _tell(self, kind: int, *fields: Any) -> None:
         """Send a frame with the next number, if a host listens."""
-        if self.host_id is not None and not self.mute:
+        if self._held is not None:
+            self._held.append((kind, *fields))
+        elif self.host_id is not None and not self.mute:
             self.seq = (self.seq + 1) & 0xFFFF
             self._said = True
             self._put(kind, self.seq, *fields)
