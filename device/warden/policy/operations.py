@@ -319,6 +319,22 @@ class Operations(Rows):
                 freed = self.end(op, False)
         if freed:
             self.promote_waiters()
+        self._recount()
+
+    def _recount(self):
+        """Count anew who has a place and who waits: Ctrl-C may have come between row and count."""
+        places = waiting = 0
+        with self.lock:
+            for op in self.rows:
+                if op is not None:
+                    if op.state == _WAITING:
+                        waiting += 1
+                    elif op.state == _ENDED:
+                        self.remove(op)
+                    elif op.state != _OVERDUE:
+                        places += 1
+            self.places = places
+            self.waiting = waiting
 
     def _cancel_tasks(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
