@@ -326,6 +326,44 @@ def test_whatever_is_raised_while_it_begins_leaves_nothing():
             assert rig.begin("next").state == ACTIVE
 
 
+def test_ctrl_c_between_a_row_and_its_count_keeps_no_place():
+    rig = PolicyRig(max_operations=2)
+    operations = rig.operations
+    calls = [0]
+
+    def interrupt_at(number, function):
+        def interrupted(*args):
+            calls[0] += 1
+            if calls[0] == number:
+                raise KeyboardInterrupt
+            return function(*args)
+
+        return interrupted
+
+    for number in range(1, 12):
+        calls[0] = 0
+        names = ("add", "remove", "mark_dirty", "mark_free", "end_in", "free_row")
+        for name in names:
+            if hasattr(operations, name):
+                setattr(operations, name, interrupt_at(number, getattr(operations, name)))
+        try:
+            op = operations.new("op", memory=100)
+            operations.begin(op)
+            op.complete()
+        except KeyboardInterrupt:
+            pass
+        for name in names:
+            if name in operations.__dict__:
+                delattr(operations, name)
+        assert not rig.lock.taken
+        for each in operations.all():
+            each.complete()
+        rig.pass_ms(1)
+        assert (operations.places, operations.waiting) == (0, 0), number
+        assert operations.rows == [None] * 12, number
+    assert calls[0] > 3
+
+
 def test_with_no_memory_left_two_more_begin_and_the_next_is_refused_on_micropython():
     rig = PolicyRig(max_operations=8)
     rig.events.post, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
