@@ -409,3 +409,30 @@ def test_ctrl_c_while_a_fault_is_handled_leaves_an_agent_that_goes_on():
 def test_it_never_says_that_nothing_is_due_for_longer_than_a_minute():
     made = Counting(interval_ms=600_000)
     assert all(made.pass_ms(50_000) <= 60_000 for _ in range(20))
+
+
+class Plain:
+    """A link as docs/guides/link.md has it: without readable()."""
+
+    waitable = None
+    window = 0
+
+    def __init__(self):
+        self.inner = FakeLink()
+
+    def read(self, buf):
+        return self.inner.read(buf)
+
+    def write(self, buf, start, end):
+        return self.inner.write(buf, start, end)
+
+    def close(self):
+        pass
+
+
+def test_a_link_that_cannot_tell_whether_something_has_arrived_is_read():
+    link = Plain()
+    agent = Agent(VirtualBoard(), 1000, 10, link)
+    link.inner.receive(64, 1, 3, 77)
+    agent.poll()
+    assert link.inner.sent()[0][0] == 1

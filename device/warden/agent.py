@@ -29,6 +29,11 @@ _MAX_IDLE_POLLS = const(500_000)
 _STUCK_MS = const(5000)  # no poll takes that long
 
 
+def always():
+    """Stand for a link's readable(): to see whether something has arrived is to read."""
+    return True
+
+
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
@@ -65,6 +70,7 @@ class Agent:
         self.idle_polls = 0
         self.idle_us = 0  # what so many as _IDLE_POLLS cost
         self.link = link
+        self.readable = getattr(link, "readable", always)  # one of the application's may lack it
         self.policy = self.session = self.uplink = None
         if link is not None:
             self.uplink = Uplink(link)
@@ -85,7 +91,7 @@ class Agent:
         for _ in range(_IDLE_POLLS):
             self.poll()
             if link is not None:
-                link.readable()
+                self.readable()
         if self.idle_polls == _IDLE_POLLS:
             self.idle_us = min(board.ticks_diff(board.ticks_us(), began), _MAX_IDLE_US)
         self.governor.spent_us = self.governor.sample_us = 0
@@ -111,7 +117,7 @@ class Agent:
         """
         passed = self.ticks_diff(self.ticks_ms(), self.polled)
         if passed < self.rest_ms and not self.clock.wake:
-            if passed < self.listen_ms or self.link is None or not self.link.readable():
+            if passed < self.listen_ms or self.link is None or not self.readable():
                 self.idle_polls += 1
                 return self.rest_ms - passed
         if not self.gate.enter():
