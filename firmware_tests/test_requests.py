@@ -2,7 +2,6 @@
 
 from rig import FakeLink, board, poll_all
 from warden.agent import Agent
-from warden.policy.meters import meters_of
 
 _HOST = 77
 LEASE, OPERATION, SESSION, EVENT, ROWS, THRESHOLD, METER, NEED = 8, 9, 10, 11, 12, 13, 14, 15
@@ -260,7 +259,7 @@ def test_an_operation_is_cancelled():
 
 def test_meters_are_sent_for_as_long_as_they_are_asked_for():
     rig = Rig()
-    meter = meters_of(rig.policy).add("hungry", 0, 1, None)
+    meter = rig.policy.meters.add("hungry", 0, 1, None)
 
     def run_for(us):
         meter.spent_us = meter.worst_us = us

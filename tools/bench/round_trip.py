@@ -98,6 +98,7 @@ async def _compare(
 ) -> Figures:
     times: dict[str, list[float]] = {"request": [], "pass": [], "query": []}
     async with with_agent as (board, one), at_repl as (repl, other):
+        await board.start_monitoring(1.0, budget=1.0)  # else requests wait for a host's share
         asked: dict[str, Ask] = {"request": board.ping}
         typed: dict[str, Ask] = {
             "pass": lambda: repl.run("pass"),
