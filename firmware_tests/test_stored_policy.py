@@ -7,8 +7,8 @@ import warden
 from harness import Skip, raises
 from rig import FakeLink, board, poll_now
 from warden.agent import Agent
-from warden.running import running_agent, running_policy
 from warden.policy.thresholds import METRICS
+from warden.running import running_agent, running_policy
 from warden.stored_policy import stored_policy_of
 
 _HOST = 77
@@ -245,12 +245,13 @@ def test_what_makes_no_sense_is_broken_though_it_is_whole():
 
 
 def _framed(value):
-    from warden_schema import codec, frame
+    from warden_schema.codec import put
+    from warden_schema.loops import crc16
 
     data = bytearray(640)
     data[0] = 1
-    end = codec.put(data, 1, value)
-    crc = frame.crc16(data, 0, end)
+    end = put(data, 1, value)
+    crc = crc16(data, 0, end)
     return bytes(data[:end]) + bytes([crc >> 8, crc & 0xFF])
 
 
