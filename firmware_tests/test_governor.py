@@ -20,7 +20,7 @@ class Governed:
         self.governor.read(self.sample, sent)
 
     def settle(self, sample_us, other_permille=0, samples=40):
-        """Let samples cost so much; return the interval that it settles at, and how often it moved."""
+        """Let samples cost so much; return the interval it settles at, and its moves."""
         moves = 0
         for _ in range(samples):
             period_ms = self.governor.interval_ms

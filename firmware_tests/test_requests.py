@@ -207,7 +207,8 @@ def test_events_come_in_order_and_again_from_where_the_host_wants():
 
 def test_a_board_that_grants_nothing_sends_nothing_of_it():
     sent = Rig().receive(64, 1, 1, _HOST, None)
-    assert not [message for message in sent if message[0] in (LEASE, OPERATION, SESSION, METER, NEED)]
+    granted = (LEASE, OPERATION, SESSION, METER, NEED)
+    assert not [message for message in sent if message[0] in granted]
 
 
 def test_a_board_that_only_watches_refuses_and_says_so():

@@ -6,6 +6,7 @@ taken.
 """
 
 import micropython
+
 import warden
 from harness import raises
 from warden.policy.events import Events

@@ -12,8 +12,17 @@ from dataclasses import dataclass, field
 _BYTECODE, _NATIVE, _VIPER, _ASSEMBLER = range(4)
 # Of the static names those that a function can have, as py/makeqstrdata.py numbers them.
 _STATIC = {
-    **{7: "<module>", 9: "__call__", 12: "__enter__", 13: "__exit__", 14: "__getattr__"},
-    **{17: "__init__", 71: "close", 125: "read", 138: "send", 159: "update", 162: "value"},
+    7: "<module>",
+    9: "__call__",
+    12: "__enter__",
+    13: "__exit__",
+    14: "__getattr__",
+    17: "__init__",
+    71: "close",
+    125: "read",
+    138: "send",
+    159: "update",
+    162: "value",
     164: "write",
 }
 _STR, _BYTES, _INT, _FLOAT, _COMPLEX, _TUPLE = 5, 6, 7, 8, 9, 10
