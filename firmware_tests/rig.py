@@ -45,6 +45,20 @@ def poll_all(agent):
             break
 
 
+def poll_for_sample(agent):
+    """Poll until the sample that is due is taken: the C module reads a large heap in slices.
+
+    Return whether one was taken. Allocates nothing itself.
+    """
+    sample = agent.sample
+    s, ms = sample.uptime_s, sample.uptime_ms
+    for _ in range(_ENOUGH_POLLS):
+        poll_now(agent)
+        if sample.uptime_s != s or sample.uptime_ms != ms:
+            return True
+    return False
+
+
 def _has_more(agent):
     if agent.session is None:
         return False

@@ -1,4 +1,4 @@
-# targets: unix frozen
+# targets: unix
 """Floods over a real connection, in real time: no sample and no end is late for them.
 
 test_starvation has more kinds, in a time that is made up.

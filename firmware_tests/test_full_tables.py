@@ -4,13 +4,12 @@ import gc
 from array import array
 
 from harness import no_heap, raises, skip
-from rig import SinkLink, board, poll_all, poll_now
+from rig import SinkLink, board, poll_all, poll_for_sample, poll_now
 from warden.agent import Agent
 from warden.errors import Denied
 
 _HOST = 77
 _SECONDS = 300
-_SLICES = 64  # in which the C module reads a large heap, at most
 _LONG_MS = 3_600_000
 _NEVER = 0x3FFFFFFF  # a level that no figure comes to
 _MEMORY, _, _CPU_TIME, _BANDWIDTH = range(4)
@@ -79,13 +78,8 @@ class Full:
     def second(self, number):
         """Let a second pass, and what it brings with the heap locked."""
         self.pass_second(number)
-        agent = self.agent
-        before = agent.sample.uptime_s
         with no_heap():
-            for _ in range(_SLICES):
-                poll_now(agent)
-                if agent.sample.uptime_s != before:
-                    break
+            poll_for_sample(self.agent)
 
 
 def _ignore(what):
