@@ -51,7 +51,8 @@ def poll_for_sample(agent):
     Return whether one was taken. Allocates nothing itself.
     """
     sample = agent.sample
-    s, ms = sample.uptime_s, sample.uptime_ms
+    s = sample.uptime_s
+    ms = sample.uptime_ms  # apart: not every firmware assigns two without a tuple
     for _ in range(_ENOUGH_POLLS):
         poll_now(agent)
         if sample.uptime_s != s or sample.uptime_ms != ms:
