@@ -32,7 +32,7 @@ def _listen(port):
     return sock
 
 
-class Heard:
+class Received:
     """Reads a link and keeps what came."""
 
     def __init__(self, link):
@@ -40,7 +40,7 @@ class Heard:
         self.data = b""
         self._buf = bytearray(16)
 
-    def turn(self):
+    def read(self):
         count = self.link.read(self._buf)
         self.data += bytes(self._buf[:count])
         return self.data
@@ -49,12 +49,12 @@ class Heard:
 def test_a_server_reads_and_writes():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
-    assert heard.turn() == b""
+    received = Received(link)
+    assert received.read() == b""
     assert link.write(b"nobody", 0, 6) == 0
     host = _dial(port)
     host.send(b"hello")
-    _until(lambda: heard.turn() == b"hello", "hello")
+    _until(lambda: received.read() == b"hello", "hello")
     assert link.write(b"xxanswer", 2, 8) == 6
     assert host.recv(6) == b"answer"
     host.close()
@@ -64,21 +64,21 @@ def test_a_server_reads_and_writes():
 def test_a_server_tells_when_there_is_something_to_read_or_a_host_that_knocks():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     assert not link.readable()
     host = _dial(port)
     _until(link.readable, "the knock")
-    heard.turn()
+    received.read()
     assert not link.readable()
     host.send(b"1")
     _until(link.readable, "a byte")
-    assert heard.turn() == b"1"
+    assert received.read() == b"1"
     assert not link.readable()
     with no_heap():
         link.readable()
     host.close()
     _until(link.readable, "the end")
-    heard.turn()
+    received.read()
     assert not link.readable()
     link.close()
 
@@ -86,15 +86,15 @@ def test_a_server_tells_when_there_is_something_to_read_or_a_host_that_knocks():
 def test_a_host_that_is_dropped_makes_room_for_the_next():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     lost = _dial(port)
     lost.send(b"1")
-    _until(lambda: heard.turn() == b"1")
+    _until(lambda: received.read() == b"1")
     link.drop()
     assert lost.recv(1) == b""
     host = _dial(port)
     host.send(b"2")
-    _until(lambda: heard.turn() == b"12")
+    _until(lambda: received.read() == b"12")
     for sock in (lost, host, link):
         sock.close()
 
@@ -102,12 +102,12 @@ def test_a_host_that_is_dropped_makes_room_for_the_next():
 def test_the_next_host_comes_in_when_the_first_has_gone():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     for text in (b"one", b"two", b"six"):
-        heard.data = b""
+        received.data = b""
         host = _dial(port)
         host.send(text)
-        _until(lambda text=text: heard.turn() == text, text)
+        _until(lambda text=text: received.read() == text, text)
         host.close()
     link.close()
 
@@ -115,15 +115,15 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
 def test_a_second_host_is_turned_away():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     first = _dial(port)
     first.send(b"1")
-    _until(lambda: heard.turn() == b"1")
+    _until(lambda: received.read() == b"1")
     second = _dial(port)
     second.setblocking(False)
 
     def closed():
-        heard.turn()
+        received.read()
         try:
             return second.recv(1) == b""
         except OSError:  # nothing yet
@@ -131,7 +131,7 @@ def test_a_second_host_is_turned_away():
 
     _until(closed, "the second one's end")
     first.send(b"2")
-    _until(lambda: heard.turn() == b"12")
+    _until(lambda: received.read() == b"12")
     second.close()
     first.close()
     link.close()
@@ -140,13 +140,13 @@ def test_a_second_host_is_turned_away():
 def test_one_that_says_nothing_makes_room():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     dead = _dial(port)  # as a host that loses its power: its connection stays
-    _until(lambda: heard.turn() == b"" and link._connection is not None)
+    _until(lambda: received.read() == b"" and link._connection is not None)
     link._heard_ms = time.ticks_add(time.ticks_ms(), -3001)
     host = _dial(port)
     host.send(b"alive")
-    _until(lambda: heard.turn() == b"alive")
+    _until(lambda: received.read() == b"alive")
     assert dead.recv(1) == b""
     assert link.write(b"to it", 0, 5) == 5
     assert host.recv(5) == b"to it"
@@ -159,19 +159,19 @@ def test_a_client_gives_up_a_host_that_says_nothing():
     port = free_port()
     listener = _listen(port)
     link = ClientLink("127.0.0.1", port)
-    heard = Heard(link)
-    heard.turn()
+    received = Received(link)
+    received.read()
     dead = listener.accept()[0]
     dead.send(b"1")
-    _until(lambda: heard.turn() == b"1")
+    _until(lambda: received.read() == b"1")
     link._heard_ms = time.ticks_add(time.ticks_ms(), -30_001)
     link._tried_ms = time.ticks_add(time.ticks_ms(), -30_001)
-    heard.turn()
+    received.read()
     assert dead.recv(1) == b""
-    heard.turn()
+    received.read()
     host = listener.accept()[0]
     host.send(b"2")
-    _until(lambda: heard.turn() == b"12")
+    _until(lambda: received.read() == b"12")
     for sock in (dead, host, listener, link):
         sock.close()
 
@@ -179,10 +179,10 @@ def test_a_client_gives_up_a_host_that_says_nothing():
 def test_a_host_that_does_not_read_is_never_waited_for():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     host = _dial(port)
     host.send(b"x")
-    _until(heard.turn)
+    _until(received.read)
     data = bytes(1000)
     total = 0
     for _ in range(20_000):
@@ -204,10 +204,10 @@ def test_a_host_that_does_not_read_is_never_waited_for():
 def test_a_connection_that_breaks_while_writing_is_replaced():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
-    heard = Heard(link)
+    received = Received(link)
     host = _dial(port)
     host.send(b"a")
-    _until(heard.turn)
+    _until(received.read)
     host.close()
 
     def broken():
@@ -215,10 +215,10 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
         return link._broken
 
     _until(broken, "the break")
-    heard.turn()
+    received.read()
     host = _dial(port)
     host.send(b"b")
-    _until(lambda: heard.turn().endswith(b"b"))
+    _until(lambda: received.read().endswith(b"b"))
     host.close()
     link.close()
 
@@ -227,11 +227,11 @@ def test_a_client_connects_and_talks():
     port = free_port()
     listener = _listen(port)
     link = ClientLink("127.0.0.1", port)
-    heard = Heard(link)
-    heard.turn()
+    received = Received(link)
+    received.read()
     host = listener.accept()[0]
     host.send(framed([6, 1]))
-    _until(lambda: heard.turn() == framed([6, 1]))
+    _until(lambda: received.read() == framed([6, 1]))
     assert link.write(b"hello", 0, 5) == 5
     assert host.recv(5) == b"hello"
     host.close()
@@ -241,10 +241,10 @@ def test_a_client_connects_and_talks():
 
 def test_a_client_whose_host_is_not_there_waits_for_nobody():
     link = ClientLink("127.0.0.1", free_port())
-    heard = Heard(link)
+    received = Received(link)
     began = time.ticks_ms()
     for _ in range(50):
-        heard.turn()
+        received.read()
         assert link.write(b"x", 0, 1) == 0
     assert time.ticks_diff(time.ticks_ms(), began) < 1000
     link.close()
@@ -254,21 +254,21 @@ def test_a_client_tries_again_after_its_host_has_gone():
     port = free_port()
     listener = _listen(port)
     link = ClientLink("127.0.0.1", port)
-    heard = Heard(link)
-    heard.turn()
+    received = Received(link)
+    received.read()
     host = listener.accept()[0]
     host.send(b"1")
-    _until(lambda: heard.turn() == b"1")
+    _until(lambda: received.read() == b"1")
     host.close()
-    _until(lambda: heard.turn() and link._connection is None, "the end")
+    _until(lambda: received.read() and link._connection is None, "the end")
     link._tried_ms = time.ticks_add(time.ticks_ms(), -5000)  # five seconds later
-    heard.turn()
+    received.read()
     poller = select.poll()
     poller.register(listener, select.POLLIN)
     assert poller.poll(5000)
     host = listener.accept()[0]
     host.send(b"2")
-    _until(lambda: heard.turn() == b"12")
+    _until(lambda: received.read() == b"12")
     host.close()
     listener.close()
     link.close()
