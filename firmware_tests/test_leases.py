@@ -210,6 +210,18 @@ def test_bandwidth_is_a_token_bucket():
     raises(ValueError, rig.allocate(MEMORY, 1).take, 1)
 
 
+def test_bandwidth_asked_for_often_is_granted_all_the_same():
+    rig = PolicyRig()
+    lease = rig.allocate(BANDWIDTH, 100)
+    assert lease.take(100) == 0
+    got = 0
+    for _ in range(1000):
+        rig.ticks.pass_ms(5)
+        if not lease.take(1):
+            got += 1
+    assert got == 500
+
+
 def test_wrong_amounts_are_refused_in_clear_words():
     rig = PolicyRig()
     for wrong in (0, -1, 1 << 30, 1 << 80):

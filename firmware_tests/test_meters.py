@@ -302,3 +302,16 @@ async def test_without_threads_it_says_so():
         finally:
             sys.modules["_thread"] = module
         assert board.meters() == {}
+
+
+async def test_what_a_task_is_held_to_is_a_lease_of_cpu_time():
+    async def wait():
+        await asyncio.sleep_ms(1)
+
+    async with Started():
+        for wrong in (5, warden.allocate(warden.MEMORY, 10)):
+            coro = wait()
+            raises(TypeError, warden.spawn, coro, "task", warden.NORMAL, wrong)
+            coro.close()
+        lease = warden.allocate(warden.CPU_TIME, 100)
+        await warden.spawn(wait(), "task", warden.NORMAL, lease)

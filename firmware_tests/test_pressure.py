@@ -157,6 +157,17 @@ def test_critical_refuses_what_is_below_high():
     assert policy.operations.can_execute(NORMAL)
 
 
+def test_who_stops_monitoring_is_not_refused_for_ever():
+    rig = Rig()
+    rig.live(950)
+    raises(Denied, rig.begin, "normal")
+    rig.agent.stop_monitoring()
+    rig.begin("normal").complete()
+    rig.agent.start_monitoring(1000)
+    rig.live(950)
+    raises(Denied, rig.begin, "normal")
+
+
 def test_critical_ends_what_is_low():
     rig = Rig()
     policy = rig.policy

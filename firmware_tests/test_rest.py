@@ -320,6 +320,53 @@ def test_a_link_that_raises_and_ctrl_c_while_it_is_read_lock_nothing():
     assert agent.faults == 1
 
 
+def test_a_link_that_always_raises_keeps_the_board_from_nothing():
+    rig = Rig(interval_ms=1000)
+    link = Failing()
+    link.error = OSError(5)
+
+    def fail():
+        raise OSError(5)
+
+    rig.agent.session.link = rig.agent.link = link
+    rig.agent.readable = fail
+    lease = rig.allocate(3, 10, ttl_ms=1500)
+    for second in range(1, 5):
+        for _ in range(100):
+            rig.board.ticks.pass_ms(10)
+            rig.agent.poll()
+        assert rig.agent.sample.uptime_s == second
+        assert lease.active == (second < 2)
+    assert 4 <= rig.agent.faults <= 12, rig.agent.faults
+
+
+def test_a_collection_between_two_samples_does_not_make_samples_free():
+    board = Slow()
+    agent = Agent(board, 1000, 10)
+    for _ in range(5):
+        agent.memory.spent_us += 20_000  # by a lease, or to relieve pressure
+        board.ticks.pass_ms(1000)
+        agent.poll()
+        assert agent.governor.sample_us > 0
+    assert agent.governor.sample_mean_us > 0
+
+
+def test_a_poll_inside_one_that_takes_long_does_nothing():
+    board = VirtualBoard()
+    agent = Agent(board, 1000, 10)
+    inner = []
+
+    def scan():
+        board.ticks.pass_ms(6000)
+        inner.append(agent.poll())
+
+    in_next_sample(agent, scan)
+    board.ticks.pass_ms(1000)
+    agent.poll()
+    assert inner == [10]
+    assert agent.faults == 0
+
+
 def test_a_poll_inside_the_reading_of_the_link_does_nothing():
     link = Failing()
     agent = Agent(VirtualBoard(), 1000, 10, link)

@@ -143,6 +143,18 @@ def test_a_whole_one_comes_at_least_every_twentieth_time(agent: SimpleNamespace)
     assert whole == [0, 20, 40, 60, 80]
 
 
+def test_samples_that_come_a_little_early_or_late_are_no_reason_for_a_whole_one(
+    agent: SimpleNamespace,
+) -> None:
+    board = Board(agent)
+    now, whole = 100_000, 0
+    for sample in range(200):
+        board.values[:2] = divmod(now, 1000)
+        whole += board.tell()[1] == ids.SAMPLE
+        now += 700 + sample * 7 % 3 - 1
+    assert whole == 10
+
+
 def test_a_steady_sample_is_at_most_24_bytes_on_the_wire(agent: SimpleNamespace) -> None:
     """Of an application that works: what is measured moves, what is configured does not."""
     board = Board(agent, seq=60_000)

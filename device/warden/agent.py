@@ -26,7 +26,7 @@ _MAX_WAIT_MS = const(60_000)
 _IDLE_POLLS = const(16)  # that calibrate what one costs
 _MAX_IDLE_US = const(2000)  # and these: so that nothing exceeds 30 bits
 _MAX_IDLE_POLLS = const(500_000)
-_STUCK_MS = const(5000)  # no poll takes that long
+_STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
 def always():
@@ -63,6 +63,7 @@ class Agent:
         self.due_s = self.due_ms = 0  # when the next sample is
         self.gate = Gate(self.turn)
         self.poller = None  # the thread whose turn it is, or was
+        self.in_turn = False  # whether it is
         self.polled = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
         self.listen_ms = 0  # and the link is not read: a host has had its share
@@ -91,7 +92,7 @@ class Agent:
         for _ in range(_IDLE_POLLS):
             self.poll()
             if link is not None:
-                self.readable()
+                self.has_input()
         if self.idle_polls == _IDLE_POLLS:
             self.idle_us = min(board.ticks_diff(board.ticks_us(), began), _MAX_IDLE_US)
         self.governor.spent_us = self.governor.sample_us = 0
@@ -117,12 +118,12 @@ class Agent:
         """
         passed = self.ticks_diff(self.ticks_ms(), self.polled)
         if passed < self.rest_ms and not self.clock.wake:
-            if passed < self.listen_ms or self.link is None or not self.readable():
+            if passed < self.listen_ms or self.link is None or not self.has_input():
                 self.idle_polls += 1
                 return self.rest_ms - passed
         if not self.gate.enter():
-            if passed > _STUCK_MS and self.poller == self.threads.ident():
-                self.poller = None  # Ctrl-C left the gate shut in this thread
+            if passed > _STUCK_MS and not self.in_turn and self.poller == self.threads.ident():
+                self.poller = None  # Ctrl-C left the gate shut in this thread, before a turn
                 self.gate.releases[1]()
             return _BUSY_MS
         if self.policy is not None and self.policy.has_news():
@@ -132,14 +133,23 @@ class Agent:
                 self.faults += 1
         return self.rest_ms
 
+    def has_input(self):
+        """Tell whether the link has something to read, an error of its stream included."""
+        try:
+            return self.readable()
+        except Exception:
+            return True
+
     def turn(self):
         """Listen, enforce, sample, send; what fails is counted, and tried again a second later."""
         began = self.ticks_us()
         self.poller = self.threads.ident()
+        self.in_turn = True
         try:
             self.run()
         except Exception:
             self.note_fault()
+        self.in_turn = False
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
 
     def note_fault(self):
@@ -150,7 +160,7 @@ class Agent:
             self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.left_ms()))
 
     def run(self):
-        """Do so; `rest_ms` is then until there is more."""
+        """Do what is due, in this order; `rest_ms` is then until there is more."""
         now = self.ticks_ms()
         self.governor.refill_host(self.ticks_diff(now, self.polled))
         self.polled = now
@@ -163,34 +173,52 @@ class Agent:
             left = self.listen_ms or left
         if self.policy is not None:
             left = min(left, self.policy.run_due())
-        now = self.ticks_us()
+        began = self.ticks_us()
         sampled = False
-        if self.governor.interval_ms:
-            if self.until_sample_ms() <= 0 and self.memory.scan():
-                self.take_sample()
-                sampled = True
+        if not self.governor.interval_ms:
+            self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
+        else:
+            if self.until_sample_ms() <= 0:
+                self.memory.spent_us = self.storage.spent_us = 0
+                sampled = self.memory.scan()
+                if sampled:
+                    self.take_sample()
+                else:  # a slice of the heap
+                    self.charge_sample(began)
+                    began = self.ticks_us()
             left = min(left, max(_SLICE_PAUSE_MS, self.until_sample_ms()))
         if self.session is not None:
             left = min(left, self.send(sampled))
-        now = self.ticks_diff(self.ticks_us(), now)
         if sampled:
-            # Collections and scans of the storage have budgets of their own.
-            self.governor.sample_us += now - self.memory.spent_us - self.storage.spent_us
-            self.memory.spent_us = 0
+            self.charge_sample(began)
         else:
-            self.governor.charge_host(now)
+            self.governor.charge_host(self.ticks_diff(self.ticks_us(), began))
         self.rest_ms = left
 
+    def charge_sample(self, began):
+        """Charge what was done since then; collections and scans of the storage have budgets."""
+        us = self.ticks_diff(self.ticks_us(), began) - self.memory.spent_us - self.storage.spent_us
+        self.governor.sample_us += max(0, us)
+
     def listen(self):
-        """Read the link, unless a host has had its share of the core."""
+        """Read the link, unless a host has had its share of the core, or the link failed."""
         governor = self.governor
+        self.listen_ms = 0
         if governor.host_us > 0 and not self.rows_first:
             began = self.ticks_us()
-            self.session.process_input()
+            self.read_link()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
             # Else to read what a host sends could take all of its share each time.
             self.rows_first = self.clock.has_rows and governor.host_us <= 0
-        self.listen_ms = governor.host_wait_ms()
+        self.listen_ms = max(self.listen_ms, governor.host_wait_ms())
+
+    def read_link(self):
+        """Do what a host asks for; where that fails, what protects the board goes on."""
+        try:
+            self.session.process_input()
+        except Exception:
+            self.faults += 1
+            self.listen_ms = _AFTER_FAULT_MS
 
     def send(self, sampled):
         """Send what is due; return the ms until there is more.
@@ -230,7 +258,7 @@ class Agent:
         self.schedule_sample(late_ms)
 
     def read_sensors(self, sample):
-        """Have every sensor fill its fields; return whether others may be known now."""
+        """Have every sensor fill its fields; return whether what can be known may have changed."""
         changed = False
         for sensor in self.sensors:
             if sensor.read(sample):
@@ -248,7 +276,7 @@ class Agent:
         self.due_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
-        """Sample every interval_ms (20 to 600 000) from now on, within a budget; return the former.
+        """Sample every interval_ms (20 to 600 000) from now on, within a budget; return interval_ms.
 
         budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """
@@ -265,3 +293,5 @@ class Agent:
         self.sample.interval_ms = self.sample.wanted_interval_ms = 0
         if self.session is not None:
             self.session.on_sample(False)
+        if self.policy is not None:
+            self.policy.pressure.relax()

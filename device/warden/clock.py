@@ -40,14 +40,14 @@ class Clock:
             self.gate.enter()
 
     def read_ticks(self):
-        """Do so."""
+        """Bring s and ms up to now, alone."""
         now = self.ticks_ms()
         ms = self.ms + self.ticks_diff(now, self.last)
+        # No jump from here on, at which Ctrl-C could come. Another core that reads between the
+        # first two has a time that is a second past at most: nothing ends too soon.
+        self.ms = ms % 1000
+        self.s += ms // 1000
         self.last = now
-        if ms >= 1000:
-            self.s += ms // 1000
-            ms %= 1000
-        self.ms = ms
 
     def left_ms(self, s, ms):
         """Return the milliseconds from now until (s, ms), negative if that is past.

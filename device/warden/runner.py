@@ -5,9 +5,9 @@ task or loses it. So every public call, and every new task of the application, l
 something is overdue, and makes anew what is gone.
 """
 
-import sys
-
 from micropython import const
+
+from warden.sensors.load import imported_asyncio
 
 _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
@@ -25,9 +25,9 @@ class Runner:
         self.generation = 0  # of the tasks: older ones end when they find that they are
         self.tasks = []
         self.task_queue = None  # of the event loop that has them
-        # In ticks, when a task polls next: asyncio does not say what Ctrl-C ended.
-        self.promised = 0
-        self.patience_ms = 0  # how much later it may be
+        # In ticks, when a task polled last: asyncio does not say what Ctrl-C ended.
+        self.stepped = 0
+        self.patience_ms = 0  # how much later it polls again
         self.timer = None
         self.is_scheduled = False
         self.schedule = None  # micropython's
@@ -40,18 +40,18 @@ class Runner:
 
         What is running already is left alone.
         """
-        core = sys.modules.get("asyncio.core")
+        core = imported_asyncio()
         if core is None:
             self.start_timer()
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.promised) < self.patience_ms:
+            if agent.ticks_diff(agent.ticks_ms(), self.stepped) < self.patience_ms:
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
         self.task_queue = core._task_queue
-        self.promised = agent.ticks_ms()
+        self.stepped = agent.ticks_ms()
         self.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
@@ -98,13 +98,13 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        self.patience_ms = _OVERDUE_MS
         agent.load.enter_loop()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
                 left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-                self.promised = agent.ticks_ms() + left
+                self.stepped = agent.ticks_ms()
+                self.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
             self.note_end(generation)
@@ -172,7 +172,7 @@ class Runner:
         """Poll, inside whatever the main thread does: which may hold a lock."""
         self.is_scheduled = False
         if self.timer is not None and not self.agent.threads.any_lock_held():
-            if "asyncio.core" in sys.modules:
+            if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
             self.agent.poll()
 

@@ -24,9 +24,9 @@ _MAX_CHANGES = const(10)  # in a DELTA
 _BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
 _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the next is sent whole
-# For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or: a change needs a SAMPLE.
-_WHOLE = const(99)
-_NOT_COMPARED = const(98)
+# For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
+# uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
+_NOT_COMPARED = const(98)  # and 99: a change needs a SAMPLE
 _BITS = const(
     b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
     b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
@@ -171,7 +171,8 @@ class SampleTable:
         """Take in one change; one that a DELTA cannot express is more than it may have."""
         bit = _BITS[place]
         old = self.last[place]
-        if bit == _NOT_COMPARED and old is not None and 0 <= value - old < _MAX_PERIOD_S:
+        # The milliseconds of the uptime fall as often as they rise.
+        if bit == _NOT_COMPARED and old is not None and -1000 < value - old < _MAX_PERIOD_S:
             return
         self.count += 1
         if bit >= _NOT_COMPARED or value is None or old is None:

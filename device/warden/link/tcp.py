@@ -122,7 +122,7 @@ class ServerLink(_Tcp):
         except OSError:
             return
         if self._connection is not None:
-            if self._silent_ms() <= _SILENCE_MS:
+            if 0 <= self._silent_ms() <= _SILENCE_MS:  # it wraps after 6 days
                 connection.close()
                 return
             self.drop()
@@ -137,7 +137,7 @@ class ServerLink(_Tcp):
 
 
 class ClientLink(_Tcp):
-    """Connects to a host that listens; tries again every five seconds.
+    """Connects to a host that listens; tries again every five seconds, or as often as the agent polls.
 
     A connection over which nothing has come for half a minute is given up: see ServerLink. The name
     is looked up once, here, for that may wait: make it when the network is up.

@@ -95,7 +95,7 @@ class Rows(Table):
         """Have the clock know of all ends."""
         row = 0
         for s in self.end_s:
-            if s != _NEVER_S:
+            if s != _NEVER_S and self.rows[row] is not None:  # Ctrl-C may have left the end of none
                 self.clock.sooner(s, self.end_ms[row])
             row += 1
 

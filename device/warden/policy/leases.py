@@ -40,7 +40,7 @@ class Lease(Row):
         self.on_preempt = None
         self.buffer = None  # the memory itself, where it was asked for with backed=True
         self.used = 0  # bytes written (storage)
-        self.bucket = None  # (tokens, s, ms): bytes that might go at that moment (bandwidth)
+        self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
         self.active = True
 
@@ -69,13 +69,16 @@ class Lease(Row):
         check_int("count", count, 0, amount)
         clock = self.table.clock
         clock.advance()
-        tokens = amount
-        if self.bucket is not None:
-            tokens, s, ms = self.bucket
-            tokens = min(amount, tokens + amount * min(1000, -clock.left_ms(s, ms)) // 1000)
-        left = tokens - count
-        self.bucket = (tokens if left < 0 else left, clock.s, clock.ms)
-        return 0 if left >= 0 else -left * 1000 // amount + 1
+        with self.table.lock:
+            left = amount * 1000
+            if self.bucket is not None:
+                tokens, s, ms = self.bucket
+                left = min(left, tokens + amount * min(1000, -clock.left_ms(s, ms)))
+            left -= count * 1000
+            if left < 0:
+                return -left // amount + 1
+            self.bucket = (left, clock.s, clock.ms)
+        return 0
 
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""

@@ -21,6 +21,7 @@ _MAX_SEND_MS = const(60_000)
 _MAX_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _MAX_BUSY_US = const(900_000_000)
 _NORMAL = const(1)  # a priority
+_CPU_TIME = const(2)  # a kind of lease
 _TASK = const(0)  # kinds of meter
 _THREAD = const(1)
 
@@ -87,7 +88,13 @@ class Meters(Table):
         self.left_ms = 0  # for so long a host wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
-        """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are."""
+        """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are.
+
+        lease: of CPU_TIME, or None. ValueError or TypeError for what makes no sense.
+        """
+        check_int("priority", priority, 0, 3)
+        if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
+            raise TypeError("lease must be one of CPU_TIME")
         meter = self.add(name, _TASK, priority, lease)
         try:
             self.load.attach()

@@ -323,7 +323,7 @@ class Operations(Rows):
 
     def _recount(self):
         """Count anew who has a place and who waits: Ctrl-C may have come between row and count."""
-        places = waiting = 0
+        places = waiting = admitting = 0
         with self.lock:
             for op in self.rows:
                 if op is not None:
@@ -333,8 +333,10 @@ class Operations(Rows):
                         self.remove(op)
                     elif op.state != _OVERDUE:
                         places += 1
+                        admitting += op.state == _ADMITTING
             self.places = places
             self.waiting = waiting
+            self.policy.profile.active = places - admitting
 
     def _cancel_tasks(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
@@ -407,23 +409,26 @@ class Operations(Rows):
     def promote_waiters(self):
         """Give free places to those that wait, the first in turn first."""
         while self.waiting and self.places < self.policy.max_operations:
-            with self.lock:
-                op = self._first_waiting()
-                if op is None or self.places >= self.policy.max_operations:
-                    return
-                op.state = _ADMITTING
-                self.waiting -= 1
-                self.places += 1
-                if not op.memory:
-                    self._run(op)
-                    continue
+            op = None
             try:
-                self._admit(op)
+                with self.lock:
+                    op = self._first_waiting()
+                    if op is None or self.places >= self.policy.max_operations:
+                        return
+                    op.state = _ADMITTING
+                    self.waiting -= 1
+                    self.places += 1
+                    if not op.memory:
+                        self._run(op)
+                if op.memory:
+                    self._admit(op)
             except (Denied, MemoryError):
                 return
             finally:
                 with self.lock:
-                    if op.state == _ADMITTING:  # it waits again, to the end of its wait as it was
+                    if (
+                        op is not None and op.state == _ADMITTING
+                    ):  # it waits again, to the end of its wait as it was
                         op.state = _WAITING
                         self.waiting += 1
                         self.places -= 1

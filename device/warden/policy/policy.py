@@ -20,6 +20,7 @@ _ROWS = const(12)
 _MAX_DETAIL = const(32)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
+_MAX_MS = const(0x3FFFFFFF)  # twelve days
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
 # What a board does about memory unless it is told otherwise: live bytes in permille of the heap
@@ -29,7 +30,7 @@ _DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
 _LIMITS_SET = const(
     (
         ("max_operations", 1, 8),
-        ("operation_timeout_ms", 1, None),
+        ("operation_timeout_ms", 1, _MAX_MS),
         ("memory_reserve_permille", 0, 900),
         ("overrun_ms", 0, 600_000),
     )

@@ -80,6 +80,12 @@ class Pressure:
             if self.reset_step == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
+    def relax(self):
+        """Forget what was found: nothing is measured any more."""
+        self.level = self.reset_step = 0
+        self.worst = None
+        self.due = self.trim_due = False
+
     def find_worst(self):
         """Return the threshold that sets the level: the highest, of these the strongest action."""
         worst = None

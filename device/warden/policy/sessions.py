@@ -11,6 +11,7 @@ _SESSION = const(10)
 _MAX_SESSIONS = const(8)
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
+_MAX_QUOTA = const(0x3FFFFFFF)
 _QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
 _QUOTA_STORAGE = const(1)
 
@@ -122,7 +123,7 @@ class Sessions(Rows):
                 if given[place] is None and own is not None:
                     given[place] = own[place]
                 if given[place] is not None:
-                    check_int("a quota", given[place], 1, None)
+                    check_int("a quota", given[place], 1, _MAX_QUOTA)
             session = Session(self, name, *given)
             self.clock.advance()
             with self.lock:

@@ -34,7 +34,7 @@ _CAN_TIMER = const(13)
 class Capabilities:
     """`reasons`: a byte for each of ids.CAPABILITIES, 0 for available, else the reason why not.
 
-    has_timer: whether a machine.Timer runs the agent; who changes it calls `update()`.
+    has_timer: whether a machine.Timer runs the agent; each `update()` looks at it.
     """
 
     def __init__(self, agent):

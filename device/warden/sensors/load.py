@@ -23,6 +23,12 @@ _MAX_WAIT_US = const(170_000_000)
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 
 
+def imported_asyncio():
+    """Return asyncio's core if the application has imported it, all of it; else None."""
+    core = sys.modules.get("asyncio.core")
+    return core if hasattr(core, "_io_queue") else None  # what it makes last
+
+
 class Load:
     """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched.
 
@@ -50,7 +56,7 @@ class Load:
 
     def attach(self):
         """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""
-        core = sys.modules.get("asyncio.core")
+        core = imported_asyncio()
         if core is None:
             return False
         if self.core is not None:
@@ -89,7 +95,7 @@ class Load:
             self.queue = queue
 
     def set_create_task(self, function):
-        """Put it where applications find it."""
+        """Put a create_task where applications find it."""
         for name in ("asyncio.core", "asyncio"):
             module = sys.modules.get(name)
             if module is not None:
@@ -149,7 +155,7 @@ class Load:
     # --- reading --------------------------------------------------------------------------------
 
     def read(self, sample):
-        """Put the figures of the sample's period into it; return whether others are known now.
+        """Put the figures of the sample's period into it; return whether what can be known changed.
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """

@@ -37,7 +37,7 @@ class Network:
         self.due_s = 0
 
     def read(self, sample):
-        """Put the figures into the sample; return whether others may be known now."""
+        """Put the figures into the sample; return whether what can be known may have changed."""
         sample.sent_bytes = self.sent
         sample.received_bytes = self.received
         if sample.uptime_s < self.due_s:

@@ -28,7 +28,7 @@ def new_lock(wait=True):
     return lock
 
 
-import_lock = new_lock()  # MicroPython has none: see `agent`
+import_lock = new_lock()  # for a module that is loaded late: MicroPython has none of its own
 
 
 class StandIn:
