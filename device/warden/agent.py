@@ -276,7 +276,7 @@ class Agent:
         self.due_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
-        """Sample every interval_ms (20 to 600 000) from now on, within a budget; return interval_ms.
+        """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
 
         budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """

@@ -137,7 +137,7 @@ class ServerLink(_Tcp):
 
 
 class ClientLink(_Tcp):
-    """Connects to a host that listens; tries again every five seconds, or as often as the agent polls.
+    """Connects to a host that listens; tries again every five seconds, or whenever the agent polls.
 
     A connection over which nothing has come for half a minute is given up: see ServerLink. The name
     is looked up once, here, for that may wait: make it when the network is up.

@@ -428,7 +428,8 @@ class Operations(Rows):
                 with self.lock:
                     if (
                         op is not None and op.state == _ADMITTING
-                    ):  # it waits again, to the end of its wait as it was
+                    ):
+                        # It waits again, to the end of its wait as it was.
                         op.state = _WAITING
                         self.waiting += 1
                         self.places -= 1
