@@ -426,9 +426,7 @@ class Operations(Rows):
                 return
             finally:
                 with self.lock:
-                    if (
-                        op is not None and op.state == _ADMITTING
-                    ):
+                    if op is not None and op.state == _ADMITTING:
                         # It waits again, to the end of its wait as it was.
                         op.state = _WAITING
                         self.waiting += 1
