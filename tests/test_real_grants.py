@@ -142,6 +142,19 @@ async def test_limits_and_thresholds():
             await board.set_threshold("memory", 0.5, action=Action.RESET)  # the port cannot
 
 
+async def test_a_board_that_only_measures_grants_nothing_and_says_why():
+    async with boardwarden.connect(f"sim:{APPS / 'watches.py'}") as board:
+        await board.wait_sample()
+        assert board.status.memory.used_bytes > 0
+        assert board.allocations == board.operations == board.thresholds == ()
+        assert board.limits.max_operations is None
+        for asking in (board.allocate(MEMORY, 10), board.begin("x"), board.policy()):
+            with pytest.raises(boardwarden.Denied, match="protect=False") as caught:
+                await asking
+            assert caught.value.reason == "watching"
+        await board.fetch_history()  # what it measured it has, too
+
+
 async def test_meters_are_told_while_somebody_watches():
     async with boardwarden.connect(GRANTS) as board:
         assert board.meters == ()

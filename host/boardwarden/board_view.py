@@ -63,7 +63,7 @@ class BoardView:
 
     @property
     def limits(self) -> Limits:
-        """What set_limits() sets; all None until somebody asked the board for a decision."""
+        """What set_limits() sets; all None of a board that only measures."""
         return self._mirror.limits
 
     @property

@@ -23,6 +23,7 @@ _REASONS = {
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "a protected figure is critical, so only high priorities are granted any",
+    "watching": "the board's application started the agent with protect=False, to measure only",
     "collected": "garbage was collected only just now",
     "gc_off": "the application has switched collections off",
     "keep:no_files": "the board has no file system to keep a policy in",
