@@ -35,15 +35,11 @@ _WHAT = {
     "first_begin_complete_instructions": "the first begin('…').complete() after start(), two looks"
     " at the heap included",
     "begin_complete_instructions": "warden.begin('…').complete() of a name that is known",
-    "begin_complete_heap_bytes": "heap that it leaves behind",
     "allocate_release_instructions": "warden.allocate(NETWORK_BANDWIDTH, …).release()",
-    "allocate_release_heap_bytes": "heap that it leaves behind",
     "can_execute_instructions": "warden.can_execute()",
     "refused_instructions": "an allocate() of too much memory, until Denied is caught",
-    "refused_heap_bytes": "heap that it leaves behind",
     "keepalive_instructions": "warden.poll() that hears a host's KEEPALIVE, nothing else due",
     "request_instructions": "warden.poll() that hears a PING, and answers it",
-    "request_heap_bytes": "heap that it leaves behind",
     "longest_pause_instructions": "longest poll in 10 s at 10 Hz beside 64 KB/s of garbage",
     "longest_pause_collecting_instructions": "… of those in which garbage is collected",
     "longest_pause_at_subscription_instructions": "longest of the polls that send all tables, full",
@@ -55,6 +51,7 @@ _WHAT = {
     "flash_names_bytes": "of that, strings that the firmware did not have before (qstr pool)",
     "code_lines": "lines of device/warden and warden_schema, without comments and docstrings",
 }  # fmt: skip
+_HEAP = "_heap_bytes"
 _PREFIXES = {
     "flash_part_": "of the ELF file: this part's code, tables and constants (symbols in nm -S)",
     "slow_down_": "how much longer 10 s of integer arithmetic take beside the agent at that rate,"
@@ -79,6 +76,8 @@ def definition(figure: str) -> str:
     _, _, row = figure.rpartition(".")
     if row in _WHAT:
         return _WHAT[row]
+    if row.endswith(_HEAP):
+        return "heap that it leaves behind"
     return next((text for prefix, text in _PREFIXES.items() if row.startswith(prefix)), "")
 
 
