@@ -250,6 +250,27 @@ class Slow(VirtualBoard):
         return self.us & 0x3FFFFFFF
 
 
+class VerySlow(Slow):
+    """A board on which each takes 2 ms, as a turn does at 25 MHz."""
+
+    def _ticks_us(self):
+        self.us += 2000
+        return self.us & 0x3FFFFFFF
+
+
+def test_a_host_that_used_up_its_share_gets_it_back():
+    link = FakeLink()
+    board = VerySlow()
+    agent = Agent(board, 600_000, 10, link)
+    link.receive(64, 1, 0, 77)
+    poll_all(agent)
+    agent.governor.host_us = -3000
+    for _ in range(20):
+        board.ticks.pass_ms(100)
+        agent.poll()
+    assert agent.governor.host_us > 0, agent.governor.host_us
+
+
 def test_polls_that_find_nothing_are_in_what_the_agent_says_it_takes():
     """They do not time themselves: sixteen at the start say what one costs."""
     board = Slow()

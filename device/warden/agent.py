@@ -170,7 +170,8 @@ class Agent:
         left = _MAX_WAIT_MS
         if self.session is not None:
             self.listen()
-            left = self.listen_ms or left
+            if self.listen_ms and self.has_input():
+                left = self.listen_ms
         if self.policy is not None:
             left = min(left, self.policy.run_due())
         began = self.ticks_us()
@@ -185,14 +186,11 @@ class Agent:
                     self.take_sample()
                 else:  # a slice of the heap
                     self.charge_sample(began)
-                    began = self.ticks_us()
             left = min(left, max(_SLICE_PAUSE_MS, self.until_sample_ms()))
         if self.session is not None:
             left = min(left, self.send(sampled))
         if sampled:
             self.charge_sample(began)
-        else:
-            self.governor.charge_host(self.ticks_diff(self.ticks_us(), began))
         self.rest_ms = left
 
     def charge_sample(self, began):
@@ -204,7 +202,7 @@ class Agent:
         """Read the link, unless a host has had its share of the core, or the link failed."""
         governor = self.governor
         self.listen_ms = 0
-        if governor.host_us > 0 and not self.rows_first:
+        if governor.host_us > 0 and not self.rows_first and self.has_input():
             began = self.ticks_us()
             self.read_link()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
@@ -225,12 +223,25 @@ class Agent:
 
         Rows wait for a turn without a sample, and while a host has had its share of the core.
         """
-        governor = self.governor
-        rows = not sampled and governor.host_us > 0
+        if sampled:
+            left = self.session.pump(False)
+        else:
+            left = self.send_to_host(self.governor.host_us > 0)
+        return _MAX_WAIT_MS if left is None else max(left, self.governor.host_wait_ms())
+
+    def send_to_host(self, rows):
+        """Send what is due, with rows or without; what is sent is charged to the host.
+
+        To find nothing is not: that could be more than a host is given meanwhile.
+        """
+        began = self.ticks_us()
+        seq = self.uplink.seq
         left = self.session.pump(rows)
         if rows:
             self.rows_first = False
-        return _MAX_WAIT_MS if left is None else max(left, governor.host_wait_ms())
+        if seq != self.uplink.seq or (rows and self.clock.has_rows):
+            self.governor.charge_host(self.ticks_diff(self.ticks_us(), began))
+        return left
 
     def until_sample_ms(self):
         """Return the milliseconds until the next sample is due."""
