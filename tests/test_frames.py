@@ -21,8 +21,8 @@ _MOST_WORDS = 11
 
 # What a poll with nothing due, a turn with a sample and a listening host, and a keepalive call.
 _WATCH = """
-Agent.poll Agent.turn Agent.run Agent.listen Agent.send Agent.send_to_host Agent.charge_sample Agent.read_link
-Agent.has_input Agent.until_sample_ms
+Agent.poll Agent.turn Agent.run Agent.listen Agent.send Agent.send_to_host Agent.charge_sample
+Agent.read_link Agent.has_input Agent.until_sample_ms
 Agent.take_sample Agent.read_sensors Agent.schedule_sample Gate.enter
 Clock.advance Clock.read_ticks Clock.left_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.read
