@@ -25,14 +25,12 @@ def _constants(file: str) -> dict[str, int]:
 
 
 def test_the_boards_places_are_the_structs() -> None:
-    memory = _constants("device/warden/memory.py")
-    loop = _constants("shared_schema/warden_schema/plain.py")
+    memory = _constants("device/warden/sensors/memory.py")
     for name in ("TOTAL", "FREE", "LARGEST", "COLLECTIONS", "LIVE"):
-        assert _fields()[loop[f"HEAP_{name}"]] == name.lower()
-        assert memory.get(name, loop[f"HEAP_{name}"]) == loop[f"HEAP_{name}"]
+        assert _fields()[memory[f"HEAP_{name}"]] == name.lower()
     runs = re.search(r"typedef struct \{ int32_t ([^;]+); \} runs_t;", SOURCE)
     assert runs is not None
-    assert memory["STATE_BYTES"] == 4 * (len(_fields()) + len(runs[1].split(",")))
+    assert memory["HEAP_STATE_BYTES"] == 4 * (len(_fields()) + len(runs[1].split(",")))
 
 
 def test_the_document_has_them_in_order() -> None:
