@@ -26,7 +26,9 @@ _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the next is sent whole
 # For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
 # uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
-_NOT_COMPARED = const(98)  # and 99: a change needs a SAMPLE
+# 99 where a change needs a SAMPLE.
+_NOT_COMPARED = const(98)
+_WHOLE = const(99)
 _BITS = const(
     b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
     b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
