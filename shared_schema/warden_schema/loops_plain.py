@@ -61,7 +61,7 @@ def unstuff(data, at: int, end: int, payload, progress) -> int:
         if byte == _DELIMITER or (byte < 32 and _CONTROLS >> byte & 1):
             break
         at += 1
-        if byte == _ESCAPE and not flip:
+        if byte == _ESCAPE and flip == 0:
             flip = 0x20
         else:
             if to < progress[_LIMIT]:

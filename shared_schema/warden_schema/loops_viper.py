@@ -49,7 +49,6 @@ def stuff(payload: ptr8, length: int, wire: ptr8) -> int:
 def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> int:
     """Undo `stuff` on data[at:end] up to a byte that is never inside a frame; return its place."""
     to = progress[_TO]
-    limit = progress[_LIMIT]
     flip = progress[_FLIP]
     while at < end:
         byte = data[at]
@@ -59,11 +58,11 @@ def unstuff(data: ptr8, at: int, end: int, payload: ptr8, progress: ptr32) -> in
         if byte == _ESCAPE and flip == 0:
             flip = 0x20
         else:
-            if to < limit:
+            if to < progress[_LIMIT]:
                 payload[to] = byte ^ flip
                 to += 1
             else:
-                to = limit + 1
+                to = progress[_LIMIT] + 1
             flip = 0
     progress[_TO] = to
     progress[_FLIP] = flip
