@@ -256,8 +256,8 @@ class Agent:
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
-        clock = min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
-        self.governor.spent_us += clock
+        idle_us = min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
+        self.governor.spent_us += idle_us
         self.idle_polls = 0
         self.governor.read(sample, None if self.session is None else self.uplink.sent)
         changed = self.read_sensors(sample)
