@@ -9,11 +9,13 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo test soak coverage lint format pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking application on two simulated boards, one with the agent"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
+	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
+	@echo "make coverage  what the host's tests run of the code"
 	@echo "make lint   ruff and mypy only"
 	@echo "make mpy    the agent as .mpy, for each architecture"
 	@echo "make footprint  the heap that the agent takes on a board of 32 bits"
@@ -51,8 +53,20 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(wildcard $(LINTED))
 	$(BIN)/ruff format $(wildcard $(LINTED))
 
+# Three at once on two cores: most of them wait for a board. What measures time runs after them.
 pytest: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone" $(COVERAGE)
+	$(BIN)/python -m pytest -m alone $(COVERAGE:--cov=--cov --cov-append)
+
+# What the host's tests run of the code. It takes half as long again.
+coverage: $(VENV)/.stamp-dev
+	@rm -f .coverage .coverage.*
+	@$(MAKE) --no-print-directory pytest COVERAGE=--cov
+	$(BIN)/coverage report
+
+# The random campaigns at their whole length, every firmware test with the C module too, coverage.
+soak: $(VENV)/.stamp-dev
+	@SOAK=1 $(MAKE) --no-print-directory firmware coverage firmware-tests
 
 firmware-tests: $(VENV)/.stamp-dev
 	$(BIN)/python firmware_tests/run.py
@@ -63,8 +77,7 @@ mpy: $(VENV)/.stamp-dev
 # Before the tests that want it, so that none of them waits for a compiler. Where it cannot be
 # built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
 firmware: $(VENV)/.stamp-dev
-	@for target in unix qemu qemu-m0 unix-native qemu-native unix-probe qemu-probe \
-	    unix32 unix32-frozen; do \
+	@for target in unix qemu qemu-m0 unix-probe qemu-probe unix32 unix32-frozen; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
 

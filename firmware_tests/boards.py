@@ -240,7 +240,7 @@ def _build(target: str) -> Path:
 
 Board = UnixBoard | QemuBoard
 BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix}
-for _kind in ("", "-native", "-probe"):
-    BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_kind}")
-    BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_kind}")
+for _kind, _built in {"": "", "-native": "-probe"}.items():
+    BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_built}")
+    BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_built}")
 BOARDS["qemu-m0"] = partial(_qemu, "qemu-m0", _M0)

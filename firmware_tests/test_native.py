@@ -1,4 +1,4 @@
-# targets: frozen-native qemu-native frozen-probe qemu-probe
+# targets: frozen-native qemu-native
 """The C module on the heap as it is: what `gc` says, found faster, and each collection seen."""
 
 import gc

@@ -1,4 +1,4 @@
-# targets: frozen-probe qemu-probe
+# targets: frozen-native qemu-native
 """The C module on tables that are made up: it finds what gc_info() finds, bit for bit.
 
 `_probe` is a C module for these tests only (firmware_tests/native_probe).

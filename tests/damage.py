@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 
@@ -39,6 +40,15 @@ class DamagedTransport:
     async def write(self, data):
         if through := self._pass("out", data):
             await self._inner.write(through)
+
+    async def damage(self, rate, seconds):
+        """Damage what passes for so long, and until more than ten pieces were."""
+        self.rate = rate
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while clock() < end or self.damaged <= 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        self.rate = 0.0
 
     def _pass(self, way, data):
         return b"".join(self._fate(way, piece) for piece in self._pieces(data))

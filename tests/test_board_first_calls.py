@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import campaign
 import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 APP = REPO / "tests" / "apps" / "first_calls.py"
 MICROPYTHON = Path(sysconfig.get_path("scripts")) / "micropython"
-_RUNS = 200
+_RUNS = campaign.of(200, short=40)
 _AT_ONCE = 2
 
 pytestmark = pytest.mark.skipif(

@@ -203,6 +203,7 @@ def test_a_second_caller_waits(tool, tmp_path: Path) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)  # in CI the first call may download and build
 def test_a_second_build_is_instant(tool) -> None:
     built = tool("debian_source").downloaded(REPO / "build" / "firmware" / "source") is not None

@@ -167,6 +167,7 @@ async def test_events_that_are_followed_tell_that_the_link_is_lost(fake):
     assert (await finish(process)).status == 130
 
 
+@pytest.mark.alone
 async def test_top_of_a_real_board():
     done = await run("top", "--json", "--board", GRANTS)
     meters = json.loads(done.out)["meters"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import campaign
 import msgpack
 import pytest
 from hypothesis import given, settings
@@ -48,13 +49,13 @@ def _decoded(data: bytes) -> Any:
     return value
 
 
-@settings(max_examples=200)
+@settings(max_examples=campaign.of(200, short=60))
 @given(_values)
 def test_the_codec_writes_what_msgpack_writes(value: Any) -> None:
     assert _encoded(value) == msgpack.packb(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=campaign.of(200, short=60))
 @given(_values)
 def test_each_reads_what_the_other_wrote(value: Any) -> None:
     data = msgpack.packb(value)
@@ -92,6 +93,7 @@ def test_neither_raises_anything_else_on_any_bytes(rest: bytes, head: bytes) -> 
         assert repr(message[: len(value)]) == repr(value)
 
 
+@settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(1, 7), st.lists(_values, max_size=9))
 def test_a_message_the_host_understands_has_all_its_fields(kind: int, fields: list[Any]) -> None:
     message = messages.decode(msgpack.packb([kind, *fields]))

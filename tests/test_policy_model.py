@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import campaign
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
@@ -41,7 +42,7 @@ def play(board: VirtualBoard, steps: list[Step], max_operations: int, start_ms: 
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=2000)
+@settings(max_examples=campaign.of(2000, short=300))
 @given(
     sequence,
     st.integers(1, 3),

@@ -56,6 +56,7 @@ async def test_live_memory_follows_what_the_application_keeps(tmp_path, monkeypa
         assert board.status.memory.live_bytes >= before + 300_000
 
 
+@pytest.mark.alone
 async def test_cpu_of_an_application_that_spins_30_of_100_ms():
     async with boardwarden.connect(_app("spins")) as board:
         shares = []
@@ -162,10 +163,7 @@ async def test_the_mirror_equals_the_board_after_any_damage(seed):
     transport = DamagedTransport(transport_for(_app("tells")), seed, rate=0.0)
     async with boardwarden.connect(transport) as board:
         await board.start_monitoring(0.02)
-        transport.rate = 0.15
-        await asyncio.sleep(3.0)  # the damage itself
-        transport.rate = 0.0
-        assert transport.damaged > 10
+        await transport.damage(0.15, 3.0)
         await board.start_monitoring(1.0)
         told, status = await _both_of_the_same_sample(board)
     for name in ("total_bytes", "live_bytes"):

@@ -1029,6 +1029,7 @@ def test_a_history_that_makes_no_sense(value: Any) -> None:
     run(main())
 
 
+@pytest.mark.alone
 def test_fifty_thousand_frames_a_second_is_the_aim_and_a_fifth_of_it_the_floor() -> None:
     """Loose, for a busy machine: this machine was measured at 59 000."""
 

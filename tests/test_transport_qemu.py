@@ -64,6 +64,7 @@ async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
         assert process.returncode is not None
 
 
+@pytest.mark.alone
 @needs_qemu
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the time taken in /proc")

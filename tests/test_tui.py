@@ -268,7 +268,7 @@ async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, wh
         while len(feed.board.allocations) + len(feed.board.operations) > 3:
             await pilot.pause(0.01)
         await pilot.press("x")
-        assert f"{what} has ended already." in told(pilot.app)
+        await until(pilot, lambda: f"{what} has ended already." in told(pilot.app))
         assert len(pilot.app.screen_stack) == 1
 
 

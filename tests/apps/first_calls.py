@@ -8,9 +8,10 @@ import warden
 
 gc.disable()  # the unix port's collector does not stop the other threads while it marks
 warden.start(interval_ms=20, budget_permille=1000, link=False, max_operations=8)
-ready = []
-go = [False]
-ended = []
+# One place for each thread: without a GIL, two appends at once to one list lose one of them.
+ready = bytearray(4)
+ended = bytearray(4)
+go = bytearray(1)
 wrong = []
 
 
@@ -52,7 +53,7 @@ calls = [operate, allocate, own, guard, look, report]
 
 
 def work(index):
-    ready.append(index)
+    ready[index] = 1
     while not go[0]:
         pass
     for place in range(len(calls)):
@@ -64,19 +65,19 @@ def work(index):
                 wrong.append((call.__name__, error.reason))
         except Exception as error:
             wrong.append((call.__name__, type(error).__name__, str(error)))
-    ended.append(index)
+    ended[index] = 1
 
 
 for index in range(4):
     _thread.start_new_thread(work, (index,))
-while len(ready) < 4:
+while not all(ready):
     time.sleep_ms(1)
-go[0] = True
+go[0] = 1
 began = time.ticks_ms()
-while len(ended) < 4 and time.ticks_diff(time.ticks_ms(), began) < 10_000:
+while not all(ended) and time.ticks_diff(time.ticks_ms(), began) < 10_000:
     warden.poll()
     time.sleep_ms(1)
-if len(ended) < 4:
+if not all(ended):
     wrong.append("a deadlock")
 left = [len(warden.operations()), len(warden.allocations())]
 if left != [0, 0]:
