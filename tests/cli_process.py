@@ -15,7 +15,7 @@ from command_environment import of_command
 from boardwarden.errors import LinkLost
 from boardwarden.transport.fd_stream import FdStream
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 PYTHON = [sys.executable, "-W", "error", "-m"]
 COMMAND = [*PYTHON, "boardwarden"]
 _started = []

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
+import campaign
 import pytest
 from damage import Damaging
 from hypothesis import given, settings
@@ -530,7 +531,7 @@ def _live(peer: FakeBoard, source: random.Random) -> None:
         peer.capabilities = bytes([source.choice([0, 2])]) * len(ids.CAPABILITIES)
 
 
-@settings(max_examples=200)
+@settings(max_examples=campaign.of(200, short=50))
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_after_any_damage_the_mirror_equals_the_board_again(seed: int, events: int) -> None:
     """Within the silence after which a host asks again, and the pause between two questions."""
@@ -554,7 +555,7 @@ def test_after_any_damage_the_mirror_equals_the_board_again(seed: int, events: i
     run(main())
 
 
-@settings(max_examples=100)
+@settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_under_any_damage_a_request_is_done_at_most_once(seed: int, count: int) -> None:
     """And exactly once if it was acknowledged (invariant 5)."""

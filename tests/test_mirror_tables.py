@@ -9,6 +9,7 @@ import timeit
 from collections.abc import Callable
 from typing import Any
 
+import campaign
 import msgpack
 import pytest
 from damage import Damaging
@@ -357,7 +358,7 @@ def _change(peer: FakeBoard, source: random.Random, numbers: list[int]) -> None:
         peer.sample()
 
 
-@settings(max_examples=150)
+@settings(max_examples=campaign.of(150, short=40))
 @given(st.integers(0, 2**32), st.integers(1, 60))
 def test_after_any_damage_the_tables_equal_the_boards_again(seed: int, changes: int) -> None:
     source = random.Random(seed)
@@ -399,7 +400,7 @@ def _check(events: list[Event]) -> None:
         assert another_boot or after.number == before.number + 1 + after.missed
 
 
-@settings(max_examples=100)
+@settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(0, 2**32), st.integers(1, 16))
 def test_an_event_that_the_board_remembers_is_never_missed(seed: int, count: int) -> None:
     source = random.Random(seed)
