@@ -106,10 +106,9 @@ docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
 
-# One after the other even under -j: the steps share two cores, and some tests measure time.
+# The tests one after the other even under -j: they share two cores, and some measure time.
 test: $(VENV)/.stamp-dev
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory firmware
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint firmware
 	@$(MAKE) --no-print-directory pytest
 	@$(MAKE) --no-print-directory firmware-tests
 
