@@ -6,35 +6,71 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from itertools import product
+from typing import Any
 
 from warden_schema import ids
 
-from . import arguments, diagnosis
-from .asking import REQUEST_TIMEOUT_S
-from .bell import Bell
+from . import arguments, diagnosis, policy_changes, refusals, rows
 from .console import Console
-from .grants import Event
+from .errors import (
+    BoardError,
+    BoardRestarted,
+    LinkLost,
+    NotFound,
+    RequestError,
+    RequestRefused,
+)
+from .grants import (
+    BoardSession,
+    Event,
+    Lease,
+    Limits,
+    MemoryNeed,
+    Meter,
+    Operation,
+    Threshold,
+)
 from .history import METRICS, History, column
-from .keeping import Keeping
+from .kinds import Action, Kept, OperationState, Priority, ResourceType, member
+from .limited import limited
 from .mirror import Mirror
-from .models import Status
+from .models import Capability, LinkStatus, Status, Trends
+from .policy import Policy, SessionQuota, in_order
+from .policy_changes import Step
 from .session import Session
 from .transport import transport_for
 from .transport.base import Transport
+from .units import per_mille
 
 _CTRL_C = b"\x03"
-_MOST_KEPT = 256  # samples, for who wants every one
+_MAX_UNREAD_SAMPLES = 256  # of who reads every one
+_REQUEST_TIMEOUT_S = 5.0
+_MIRRORED_TIMEOUT_S = 3.0  # by then a board has sent the rows that changed, again if they got lost
+_PREEMPTION_GRACE_S = 2.0  # which the board gives to an operation that it preempts
+_DEFAULT_TTL_S = 60.0  # of the board
+_METERS_FOR_MS = 6000  # the board stops sending them by itself so long after the last request
+_RENEW_METERS_S = 2.0
+_NOT_ADMITTED = (OperationState.WAITING, OperationState.ADMITTING)
+_ALREADY_ENDED = (NotFound, BoardRestarted, LinkLost)  # there is nothing left to give back
 
 
 @contextlib.asynccontextmanager
 async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIterator[Board]:
     """Connect to the board at an address, such as "/dev/ttyACM0", "tcp://host:port" or "sim".
 
-    The board's whole state is there when the block begins, and follows it until the block ends.
-    Raises a ConnectError when the address cannot be opened, when nothing was understood within
-    `timeout` seconds, or when the state was not complete after three times that. Never resets the
+    When the block begins, the mirror holds the board's full state; it follows the board until the
+    block ends. Raises a ConnectError if the address cannot be opened, if no agent answers within
+    `timeout` seconds, or if the state is not complete after three times that. Never resets the
     board.
     """
     transport = transport_for(address) if isinstance(address, str) else address
@@ -46,28 +82,115 @@ async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIte
         await board.close()
 
 
-class Board(Keeping):
-    """One board. Attributes are its mirror and do no I/O; methods that are awaited ask it.
+class Board:
+    """One board. Attributes are its mirror and do no I/O; methods that are awaited send a request.
 
-    What is awaited raises RequestTimeout when no reply came in 5 seconds, RequestRefused when the
-    board says no, BoardRestarted when it is unknown what became of it, LinkLost when closed.
+    What is awaited raises RequestTimeout if no reply came in 5 seconds, RequestRefused if the board
+    refuses, BoardRestarted if the board restarted before it replied, LinkLost once it is closed.
     """
 
     def __init__(self, transport: Transport) -> None:
-        super().__init__()
+        self._closed = False
+        self._next_change = asyncio.Event()  # set, and replaced, at each change of the mirror
+        self._change_count = 0  # of changes that are not samples
+        self._sample_queues: list[deque[Status]] = []  # one for each reader of every sample
+        self._cleanups: set[asyncio.Task[None]] = set()  # requests that nobody waits for
+        self._meter_readers = 0
+        self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
-        self._sampled = Bell()
-        self._change_count = 0
-        self._followers: list[deque[Status]] = []  # who wants every sample
-        self._mirror = Mirror(on_sample=self._took_sample, on_change=self._took_change)
+        self._mirror = Mirror(on_sample=self._on_sample, on_change=self._on_change)
         self._session = Session(transport, self._mirror, self._console.put)
 
-    # --- what comes -----------------------------------------------------------------------------
+    # --- the mirror: no I/O ---------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """The board's state; `.age_s` says how old its figures are."""
+        return self._mirror.status
+
+    @property
+    def capabilities(self) -> Mapping[str, Capability]:
+        """What the board can measure, by name, and why it cannot measure the rest."""
+        return self._mirror.capabilities
+
+    @property
+    def history(self) -> History:
+        """The samples received, and what fetch_history() read."""
+        return self._mirror.history
+
+    @property
+    def allocations(self) -> tuple[Lease, ...]:
+        """The leases that have not ended, the application's and those of hosts, oldest first."""
+        return self._mirror.leases.models
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations that run, wait, or were told to stop and have not, oldest first."""
+        return self._mirror.operations.models
+
+    @property
+    def sessions(self) -> tuple[BoardSession, ...]:
+        """The open sessions; a host has one, "host …", from its first grant on."""
+        return self._mirror.sessions.models
+
+    @property
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """The thresholds that the board watches, each with its present level."""
+        return self._mirror.thresholds.models
+
+    @property
+    def limits(self) -> Limits:
+        """What set_limits() sets; all None if the board only measures."""
+        return self._mirror.limits
+
+    @property
+    def needs(self) -> tuple[MemoryNeed, ...]:
+        """How much memory operations took, by their names."""
+        return self._mirror.needs.models
+
+    @property
+    def meters(self) -> tuple[Meter, ...]:
+        """What each metered task and counted thread takes; empty except inside metering()."""
+        return self._mirror.meters.models
+
+    @property
+    def recent_events(self) -> tuple[Event, ...]:
+        """The last events of this boot: those the board remembered at connect, and later ones."""
+        return self._mirror.events.recent
+
+    @property
+    def connected(self) -> bool:
+        """Whether the board answered, and sent something in the last 2.5 seconds."""
+        return self._mirror.connected
+
+    @property
+    def link(self) -> LinkStatus:
+        """Counters of the link between board and host."""
+        subscription, deframer = self._session.subscription, self._session.deframer
+        return LinkStatus(
+            frames=subscription.frames,
+            bad_frames=deframer.bad + subscription.malformed,
+            skipped_frames=subscription.skipped,
+            gaps=subscription.gaps,
+            dropped_frames=self._mirror.dropped_frames,
+            text_bytes=deframer.text_bytes,
+            reconnects=self._session.link.reconnects,
+        )
+
+    def trends(self, period: float = 60.0) -> Trends:
+        """Fit a line through each figure's last `period` seconds; no I/O.
+
+        Uses the samples received and what fetch_history() read.
+        """
+        return self._mirror.trends(period)
+
+    # --- what the board sends -------------------------------------------------------------------
 
     async def wait_sample(self) -> Status:
         """Wait for the next new sample; raise LinkLost if the board is closed meanwhile."""
-        if not self._closed:
-            await self._sampled.wait()
+        seen = self._mirror.samples
+        while not self._closed and self._mirror.samples == seen:
+            await self._next_change.wait()
         if self._closed:
             raise diagnosis.closed()
         return self.status
@@ -75,70 +198,358 @@ class Board(Keeping):
     async def updates(self, *, every: bool = False) -> AsyncGenerator[Status, None]:
         """Yield the status at each new sample, the newest only if several came, until closed.
 
-        every: all that came; who reads slowly misses all but the last 256.
+        every: yield all samples; a slow reader loses all but the last 256.
         """
         if every:
-            async for status in self._every_update():
+            async for status in self._every_sample():
                 yield status
             return
         seen = self._mirror.samples
         while not self._closed:
             if self._mirror.samples == seen:
-                await self._sampled.wait()
+                await self._next_change.wait()
             else:
                 seen = self._mirror.samples
                 yield self.status
 
-    async def _every_update(self) -> AsyncGenerator[Status, None]:
-        kept: deque[Status] = deque(maxlen=_MOST_KEPT)
-        self._followers.append(kept)
+    async def _every_sample(self) -> AsyncGenerator[Status, None]:
+        queue: deque[Status] = deque(maxlen=_MAX_UNREAD_SAMPLES)
+        self._sample_queues.append(queue)
         try:
             while not self._closed:
-                if kept:
-                    yield kept.popleft()
+                if queue:
+                    yield queue.popleft()
                 else:
-                    await self._sampled.wait()
+                    await self._next_change.wait()
         finally:
-            self._followers.remove(kept)
+            self._sample_queues.remove(queue)
 
     async def changes(self) -> AsyncGenerator[None, None]:
         """Yield whenever something besides the samples may have changed, until closed."""
         seen = self._change_count
         while not self._closed:
             if self._change_count == seen:
-                await self._changed.wait()
+                await self._next_change.wait()
             else:
                 seen = self._change_count
                 yield
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """Yield what happened since the connection began, then what happens, until closed.
+        """Yield the events since the connection began, then each new one, until closed.
 
-        It begins with the events that the board remembered then, 16 at most; after a restart, with
-        those of that boot. Each comes once, in order; `missed` tells of those that were lost. One
-        who reads slowly misses all but the last 256.
+        Begins with the events that the board remembered then, 16 at most; after a restart, with
+        those of that boot. Each comes once, in order; `missed` counts those that were lost. A slow
+        reader loses all but the last 256.
         """
         log = self._mirror.events
         place = log.first
         while True:
-            news, place = log.since(place), log.end
-            for event in news:
+            unread, place = log.since(place), log.end
+            for event in unread:
                 yield event
             if log.end == place:
                 if self._closed:
                     return
-                await self._changed.wait()
+                await self._next_change.wait()
 
     def console(self) -> AsyncGenerator[str, None]:
-        """Return what the application printed lately, and then prints, piece by piece."""
+        """Return the text that the application printed lately, and then prints, piece by piece."""
         return self._console.listen()
 
-    # --- what the board is asked ----------------------------------------------------------------
+    # --- leases ---------------------------------------------------------------------------------
+
+    async def allocate(
+        self,
+        resource: ResourceType,
+        amount: float,
+        owner: str = "",
+        priority: Priority = Priority.NORMAL,
+        ttl: float | None = 60.0,
+        mount: str | None = None,
+    ) -> Lease:
+        """Return a lease of bytes, of a fraction of a core (CPU_TIME) or of bytes a second.
+
+        It ends after `ttl` seconds (None: the board's default, 60), by release(), or with this
+        connection. `mount` is for storage, "/" by default. Raises ValueError for arguments that
+        make no sense, Denied if the board refuses.
+        """
+        args = arguments.allocation(resource, amount, owner, priority, ttl, mount)
+        lease_id = _int(await self._acquire(ids.ALLOCATE, args, ids.RELEASE))
+        found = next((lease for lease in self.allocations if lease.id == lease_id), None)
+        return found or Lease(
+            id=lease_id,
+            resource=ResourceType(resource),
+            amount=amount,
+            owner=args[2],
+            priority=Priority(priority),
+            granted_s=self.status.cpu.uptime_s,
+            mount=mount,
+            _left_s=_DEFAULT_TTL_S if ttl is None else ttl,
+            _told_at=self._mirror.clock(),
+            _clock=self._mirror.clock,
+        )
+
+    async def release(self, lease_id: int) -> None:
+        """End a lease, whoever holds it; raise NotFound if there is none (any more)."""
+        await self._request(ids.RELEASE, arguments.identifier(lease_id))
+
+    @contextlib.asynccontextmanager
+    async def lease(
+        self,
+        resource: ResourceType,
+        amount: float,
+        owner: str = "",
+        priority: Priority = Priority.NORMAL,
+        ttl: float | None = 60.0,
+        mount: str | None = None,
+    ) -> AsyncIterator[Lease]:
+        """Hold a lease inside the block, but no longer than `ttl` seconds; see allocate()."""
+        lease = await self.allocate(resource, amount, owner, priority, ttl, mount)
+        async with _ended_after(self.release, lease.id):
+            yield lease
+
+    # --- operations -----------------------------------------------------------------------------
+
+    async def begin(
+        self,
+        name: str,
+        priority: Priority = Priority.NORMAL,
+        timeout: float | None = None,
+        memory: int | None = None,
+        wait: float = 0.0,
+    ) -> Operation:
+        """Return an operation that is admitted, or raise Denied.
+
+        The board tells it to stop after `timeout` seconds (None: the board's default); it ends with
+        this connection. `memory` bytes are granted with it or nothing is; LEARNED stands for the
+        most that operations of its name needed so far. It waits up to `wait` seconds to be
+        admitted, and up to two more for one that it preempts.
+        """
+        args = arguments.operation(name, priority, timeout, memory, wait)
+        operation_id, state = _two_ints(await self._acquire(ids.BEGIN, args, ids.COMPLETE))
+        if state in _NOT_ADMITTED:
+            return await self._admitted(operation_id, wait)
+        return self._operation(operation_id) or Operation(
+            id=operation_id,
+            name=args[0],
+            priority=Priority(priority),
+            state=OperationState.ACTIVE,
+            began_s=self.status.cpu.uptime_s,
+            memory_bytes=None if memory == arguments.LEARNED else memory,
+            _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
+            _told_at=self._mirror.clock(),
+            _clock=self._mirror.clock,
+        )
+
+    async def complete(self, operation_id: int) -> None:
+        """End an operation; raise NotFound if there is none (any more)."""
+        await self._request(ids.COMPLETE, arguments.identifier(operation_id))
+
+    async def cancel(self, operation_id: int) -> None:
+        """Tell an operation to stop, as a preemption does; raise NotFound if there is none."""
+        await self._request(ids.CANCEL, arguments.identifier(operation_id))
+
+    @contextlib.asynccontextmanager
+    async def operation(
+        self,
+        name: str,
+        priority: Priority = Priority.NORMAL,
+        timeout: float | None = None,
+        memory: int | None = None,
+        wait: float = 0.0,
+    ) -> AsyncIterator[Operation]:
+        """Run an operation for as long as the block does, however that ends; see begin()."""
+        operation = await self.begin(name, priority, timeout, memory, wait)
+        async with _ended_after(self.complete, operation.id):
+            yield operation
+
+    async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
+        """Return whether begin() with this priority would be admitted now, or by preemption."""
+        return bool(await self._request(ids.CAN_EXECUTE, arguments.priority(priority)))
+
+    def _operation(self, operation_id: int) -> Operation | None:
+        return next((each for each in self.operations if each.id == operation_id), None)
+
+    async def _admitted(self, operation_id: int, wait: float) -> Operation:
+        """Wait until an operation is admitted; complete it if the caller is cancelled."""
+        limit = wait + _PREEMPTION_GRACE_S + _REQUEST_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + limit
+        try:
+            return await limited(self._poll_admission(operation_id), deadline)
+        except asyncio.TimeoutError:
+            self._clean_up(self.complete(operation_id))
+            raise diagnosis.no_reply(limit) from None
+        except asyncio.CancelledError:
+            self._clean_up(self.complete(operation_id))
+            raise
+
+    async def _poll_admission(self, operation_id: int) -> Operation:
+        boot_id = self._mirror.boot_id
+        while not self._closed:
+            if self._mirror.boot_id != boot_id:
+                raise diagnosis.restarted()
+            found = self._operation(operation_id)
+            if found is not None and found.state not in _NOT_ADMITTED:
+                return found
+            if found is None and self._session.subscription.synced:
+                raise self._not_admitted()
+            await self._next_change.wait()
+        raise diagnosis.closed()
+
+    def _not_admitted(self) -> BoardError:
+        """Return the board's refusal of an operation that has waited for too long."""
+        others = [each for each in self.operations if each.state not in _NOT_ADMITTED]
+        remaining = [each.remaining_s for each in others if each.remaining_s is not None]
+        blockers = tuple(each.id for each in others)
+        return refusals.denied("operations", None, min(remaining, default=None), blockers)
+
+    # --- limits, thresholds, meters -------------------------------------------------------------
+
+    async def set_limits(
+        self,
+        max_operations: int | None = None,
+        operation_timeout: float | None = None,
+        memory_reserve: float | None = None,
+        overrun: float | None = None,
+    ) -> Limits:
+        """Set the limits that are given, all or none of them; return all limits.
+
+        max_operations: 1 to 8; operation_timeout, overrun: seconds; memory_reserve: 0 to 0.9.
+        """
+        args = arguments.limits(max_operations, operation_timeout, memory_reserve, overrun)
+        value = _list(await self._request(ids.SET_LIMITS, *args))
+        if not all(type(item) in (int, type(None)) for item in value):
+            raise diagnosis.not_understood()
+        return rows.limits(value)
+
+    async def set_threshold(
+        self,
+        metric: str,
+        warn: float | None = None,
+        critical: float | None = None,
+        clear: float | None = None,
+        hold: float = 0.0,
+        action: Action = Action.TELL,
+    ) -> None:
+        """Have the board watch a metric, in the unit that the status has for it.
+
+        The level changes once the metric is beyond `warn` or `critical` for `hold` seconds, and
+        ends at `clear`. Without `warn` and `critical` the threshold is removed.
+        """
+        args = arguments.threshold(metric, warn, critical, clear, hold, action)
+        await self._request(ids.SET_THRESHOLD, *args)
+
+    @contextlib.asynccontextmanager
+    async def metering(self) -> AsyncIterator[None]:
+        """Have the board send its `meters` with each sample inside the block."""
+        await self._request(ids.TELL_METERS, _METERS_FOR_MS)
+        if not self._meter_readers:
+            self._mirror.watch_meters(True)
+        self._meter_readers += 1
+        self._meter_renewal = self._meter_renewal or asyncio.create_task(self._renew_meters())
+        try:
+            yield
+        finally:
+            self._meter_readers -= 1
+            if not self._meter_readers:
+                await self._stop_meters()
+
+    async def _renew_meters(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_METERS_S)
+            with contextlib.suppress(RequestError):  # the board may be back next time
+                await self._request(ids.TELL_METERS, _METERS_FOR_MS)
+
+    async def _stop_meters(self) -> None:
+        await self._end_meter_renewal()
+        with contextlib.suppress(RequestError, LinkLost):  # then it stops by itself
+            await self._request(ids.TELL_METERS, 0)
+        if not self._meter_readers:
+            self._mirror.watch_meters(False)
+
+    async def _end_meter_renewal(self) -> None:
+        renewal, self._meter_renewal = self._meter_renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            await asyncio.gather(renewal, return_exceptions=True)
+
+    # --- the whole policy -----------------------------------------------------------------------
+
+    async def policy(self) -> Policy:
+        """Return the policy in force; its `quotas` are None if the agent is too old for them."""
+        limits = await self.set_limits()  # which changes none
+        status = self.status
+        return Policy(
+            interval_s=status.wanted_interval_s or None,
+            budget=status.overhead.budget,
+            limits=limits,
+            thresholds=in_order(list(self.thresholds)),
+            quotas=await self._quotas(),
+        )
+
+    async def policy_steps(self, wanted: Policy) -> tuple[Step, ...]:
+        """Return the requests that turn the board's policy into this one, none of them sent yet.
+
+        Each is for `take_step()`. Raises PolicyError if only the budget is given and the board's
+        monitoring is stopped.
+        """
+        return policy_changes.steps(await self.policy(), wanted)
+
+    async def take_step(self, step: Step) -> None:
+        """Send one of the requests of policy_steps()."""
+        await self._request(step.operation, *step.arguments)
+
+    async def apply_policy(self, wanted: Policy, keep: bool = True) -> None:
+        """Have the board follow a policy, and keep it over a reset: see keep_policy().
+
+        What is None there stays as it is.
+        """
+        for step in await self.policy_steps(wanted):
+            await self.take_step(step)
+        if keep:
+            await self.keep_policy()
+
+    async def kept_policy(self) -> Kept | int:
+        """Return whether the board has a stored policy, and whether that is in force."""
+        return await self._stored_policy("tell")
+
+    async def keep_policy(self) -> None:
+        """Have the board store its policy as it is now: it is in force after a reset, with no host.
+
+        It then replaces the application's own limits and thresholds. Raises Denied with the reason
+        "keep:no_files", "keep:read_only", "keep:full" or another that begins with "keep:".
+        """
+        await self._stored_policy("write")
+
+    async def forget_policy(self) -> None:
+        """Have the board delete its stored policy: after a reset it follows its application."""
+        await self._stored_policy("forget")
+
+    async def _stored_policy(self, what: str) -> Kept | int:
+        reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
+        return member(Kept, reply[0])
+
+    async def _quotas(self) -> tuple[SessionQuota, ...] | None:
+        found = []
+        try:
+            for place in range(ids.MAX_QUOTAS):
+                value = await self._request(ids.QUOTA, place)
+                if value is None:
+                    break
+                name, memory, storage, operations, ttl_ms = _list(value, at_least=5)[:5]
+                found.append(SessionQuota(name, memory, storage, operations, per_mille(ttl_ms)))
+        except RequestRefused as error:
+            if error.code != ids.UNKNOWN_REQUEST:
+                raise
+            return None
+        return tuple(sorted(found, key=lambda each: each.name))
+
+    # --- monitoring and the rest ----------------------------------------------------------------
 
     async def ping(self) -> float:
         """Return how many seconds a request and its reply take."""
         begin = time.monotonic()
-        await self._ask(ids.PING)
+        await self._request(ids.PING)
         return time.monotonic() - begin
 
     async def start_monitoring(self, interval: float = 1.0, budget: float | None = None) -> None:
@@ -146,22 +557,19 @@ class Board(Keeping):
 
         budget: the share of the core that the agent may take, 0.001 to 1; None: as it is.
         """
-        allowed = () if budget is None else (round(budget * 1000),)
-        await self._ask(ids.START_MONITORING, round(interval * 1000), *allowed)
+        budget_permille = () if budget is None else (round(budget * 1000),)
+        await self._request(ids.START_MONITORING, round(interval * 1000), *budget_permille)
 
     async def stop_monitoring(self) -> None:
         """Have the board stop sampling."""
-        await self._ask(ids.STOP_MONITORING)
+        await self._request(ids.STOP_MONITORING)
 
     async def collect(self) -> int:
         """Have the board collect garbage; return how many bytes that freed.
 
-        Raises Denied where it did so a moment ago, or where the application does not allow it.
+        Raises Denied if it did so a moment ago, or if the application does not allow it.
         """
-        value = await self._ask(ids.COLLECT)
-        if type(value) is not int:
-            raise diagnosis.not_understood()
-        return value
+        return _int(await self._request(ids.COLLECT))
 
     async def fetch_history(
         self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
@@ -170,13 +578,19 @@ class Board(Keeping):
 
         It takes a request for each tier of each of these statistics of each of these metrics.
         """
-        places = (
+        columns = product(
             range(len(ids.TIERS)),
             arguments.places("metric", metrics, METRICS),
             arguments.places("statistic", statistics, ids.STATISTICS),
         )
-        await asyncio.gather(*(self._fetch(*place) for place in product(*places)))
+        await asyncio.gather(*(self._fetch_column(*each) for each in columns))
         return self.history
+
+    async def _fetch_column(self, tier: int, metric: int, statistic: int) -> None:
+        timeout = 2 * _REQUEST_TIMEOUT_S  # for it may queue behind others
+        args = (tier, metric, statistic)
+        value = await self._session.request(ids.HISTORY_READ, *args, timeout=timeout)
+        self.history.put(*args, column(value, metric))
 
     async def interrupt(self) -> None:
         """Send Ctrl-C, which stops the application; raise LinkLost if there is no link."""
@@ -185,25 +599,98 @@ class Board(Keeping):
     async def close(self) -> None:
         """End the connection; connect() does so by itself."""
         self._closed = True
-        self._sampled.ring()
-        self._changed.ring()
+        self._notify_all()
         self._console.close()
         try:
-            await self._end_tasks()
+            await self._end_meter_renewal()
+            for task in self._cleanups:
+                task.cancel()
+            await asyncio.gather(*self._cleanups, return_exceptions=True)
         finally:
             await self._session.close()
 
-    def _took_sample(self) -> None:
-        for kept in self._followers:
-            kept.append(self.status)
-        self._sampled.ring()
+    # --- requests, and what they change ---------------------------------------------------------
 
-    def _took_change(self) -> None:
+    async def _request(self, operation: int, *args: Any) -> Any:
+        """Return the reply's value, once the mirror shows what the request changed.
+
+        The reply comes before the rows. Where they do not come, or have changed again since, it
+        returns all the same.
+        """
+        value = await self._session.request(operation, *args, timeout=_REQUEST_TIMEOUT_S)
+        deadline = asyncio.get_running_loop().time() + _MIRRORED_TIMEOUT_S
+        boot_id = self._mirror.boot_id
+        with contextlib.suppress(asyncio.TimeoutError):
+            while not self._mirror.shows(operation, args, value):
+                if self._closed or self._mirror.boot_id != boot_id:
+                    break
+                await limited(self._next_change.wait(), deadline)
+        return value
+
+    async def _acquire(self, operation: int, args: arguments.Arguments, undo: int) -> Any:
+        """Send a request; if the caller is cancelled meanwhile, give back what was granted."""
+        granting = asyncio.create_task(self._request(operation, *args))
+        try:
+            return await asyncio.shield(granting)
+        except asyncio.CancelledError:
+            self._clean_up(self._give_back(granting, undo))
+            raise
+
+    async def _give_back(self, granting: asyncio.Task[Any], undo: int) -> None:
+        value = await granting
+        await self._request(undo, value[0] if isinstance(value, list) else value)
+
+    def _clean_up(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do work that nobody waits for; if it fails, the board ends by itself what it would."""
+
+        async def quietly() -> None:
+            with contextlib.suppress(BoardError):
+                await work
+
+        task = asyncio.create_task(quietly())
+        self._cleanups.add(task)
+        task.add_done_callback(self._cleanups.discard)
+
+    def _on_sample(self) -> None:
+        for queue in self._sample_queues:
+            queue.append(self.status)
+        self._notify_all()
+
+    def _on_change(self) -> None:
         self._change_count += 1
-        self._changed.ring()
+        self._notify_all()
 
-    async def _fetch(self, tier: int, metric: int, statistic: int) -> None:
-        timeout = 2 * REQUEST_TIMEOUT_S  # for it may queue behind others
-        place = (tier, metric, statistic)
-        value = await self._session.request(ids.HISTORY_READ, *place, timeout=timeout)
-        self.history.put(*place, column(value, metric))
+    def _notify_all(self) -> None:
+        """Wake everybody who waits for a change; each looks whether it is the awaited one."""
+        change, self._next_change = self._next_change, asyncio.Event()
+        change.set()
+
+
+@contextlib.asynccontextmanager
+async def _ended_after(end: Callable[[int], Awaitable[None]], number: int) -> AsyncIterator[None]:
+    """End a lease or operation after the block; an error of the block hides one of the ending."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(BoardError):
+            await end(number)
+        raise
+    with contextlib.suppress(*_ALREADY_ENDED):
+        await end(number)
+
+
+def _int(value: Any) -> int:
+    if type(value) is not int:
+        raise diagnosis.not_understood()
+    return value
+
+
+def _two_ints(value: Any) -> tuple[int, int]:
+    first, second = _list(value, at_least=2)[:2]
+    return _int(first), _int(second)
+
+
+def _list(value: Any, at_least: int = 0) -> list[Any]:
+    if not isinstance(value, list) or len(value) < at_least:
+        raise diagnosis.not_understood()
+    return value

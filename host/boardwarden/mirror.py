@@ -7,14 +7,14 @@ by one thread and read by any: the state is one tuple that is replaced, never ch
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
 
 from warden_schema import ids
 
-from . import rows
+from . import arguments, rows
 from .event_log import EventLog
 from .grants import Limits
 from .history import METRICS, History
@@ -22,6 +22,7 @@ from .messages import Message
 from .models import Capability, Status, Trends
 from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
 from .tables import Table
+from .units import METRICS as THRESHOLD_METRICS
 
 _PLACE = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _figures = itemgetter(*(_PLACE[name] for name in ids.METRICS[:3]))  # the last is of the rows
@@ -180,3 +181,36 @@ class Mirror:
         }
         found = {name: self.history.trend(name, period, limits.get(name)) for name in METRICS}
         return Trends(period_s=period, **found)
+
+    # --- whether a request's changes are here ---------------------------------------------------
+
+    def shows(self, operation: int, args: Sequence[Any], value: Any) -> bool:
+        """Return False while rows that a request, answered with a value, changed are missing."""
+        if operation == ids.ALLOCATE:
+            return any(lease.id == value for lease in self.leases.models)
+        if operation == ids.RELEASE:
+            return not any(lease.id == args[0] for lease in self.leases.models)
+        if operation == ids.BEGIN:
+            operation_id = value[0] if isinstance(value, list) and value else None
+            return any(each.id == operation_id for each in self.operations.models)
+        if operation == ids.COMPLETE:
+            return not any(each.id == args[0] for each in self.operations.models)
+        if operation == ids.CANCEL:
+            found = self.operations.models
+            return not any(each.id == args[0] and each.why is None for each in found)
+        if operation == ids.SET_LIMITS:
+            return not isinstance(value, list) or self.limits == rows.limits(value)
+        return operation != ids.SET_THRESHOLD or self._shows_threshold(*args)
+
+    def _shows_threshold(
+        self, metric: int, warn: Any, critical: Any, clear: Any, *rest: Any
+    ) -> bool:
+        for each in self.thresholds.models:
+            if each.metric == THRESHOLD_METRICS[metric]:
+                levels = (each.warn, each.critical, each.clear if clear is not None else None)
+                try:
+                    found = arguments.threshold(each.metric, *levels, each.hold_s, each.action)
+                except ValueError:  # a newer board's
+                    return False
+                return found == (metric, warn, critical, clear, *rest)
+        return warn is None and critical is None

@@ -1,80 +1,234 @@
-"""The same API for programs without asyncio: the board lives in an event loop in a thread."""
+"""The same API for programs without asyncio: the board lives in an event loop in a thread.
+
+`Board` has each name once, with its signature and what it does; here it is said how one waits.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from warden_schema import ids
-
-from .board import connect
-from .grants import Event
-from .history import METRICS, History
-from .models import Status
-from .sync_keeping import SyncKeeping
-from .sync_loop import call, iterate, loop_in_thread, within
+from . import diagnosis
+from .board import Board, connect
 from .transport.base import Transport
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
 def open(address: str | Transport, *, timeout: float = 5.0) -> Iterator[SyncBoard]:
     """Connect to the board at an address, as `connect()` does; the block may be in any thread."""
-    with loop_in_thread() as loop, within(loop, connect(address, timeout=timeout)) as board:
+    with _loop_in_thread() as loop, _inside(loop, connect(address, timeout=timeout)) as board:
         yield SyncBoard(board, loop)
 
 
-class SyncBoard(SyncKeeping):
-    """A Board whose methods wait instead of being awaited."""
+# --- how a name of Board becomes one of SyncBoard -------------------------------------------------
 
-    def wait_sample(self) -> Status:
-        """Wait for the next new sample."""
-        return call(self._loop, self._board.wait_sample())
+if TYPE_CHECKING:
 
-    def updates(self, *, every: bool = False) -> Iterator[Status]:
-        """Yield the status at each new sample, until closed; `every` one, or the newest."""
-        return iterate(self._loop, self._board.updates(every=every))
+    class _Method(Generic[P, T]):
+        """A method of SyncBoard, with the parameters of Board's; in fact it is a function."""
 
-    def changes(self) -> Iterator[None]:
-        """Yield whenever something besides the samples may have changed, until closed."""
-        return iterate(self._loop, self._board.changes())
+        def __get__(self, board: SyncBoard, owner: type[SyncBoard]) -> Callable[P, T]: ...
 
-    def events(self) -> Iterator[Event]:
-        """Yield what happened since the connection began, then what happens, until closed."""
-        return iterate(self._loop, self._board.events())
+    class _mirrored(Generic[T]):
+        """A property of SyncBoard, of the type of Board's."""
 
-    def console(self) -> Iterator[str]:
-        """Yield what the application printed lately, and then prints."""
-        return iterate(self._loop, self._board.console())
+        def __init__(self, read: Callable[[Board], T]) -> None: ...
 
-    def ping(self) -> float:
-        """Return how many seconds a request and its reply take."""
-        return call(self._loop, self._board.ping())
+        def __get__(self, board: SyncBoard, owner: type[SyncBoard]) -> T: ...
 
-    def start_monitoring(self, interval: float = 1.0, budget: float | None = None) -> None:
-        """Have the board sample every `interval` seconds, 0.02 to 600, as far as a budget allows.
+else:
 
-        budget: the share of the core that the agent may take, 0.001 to 1; None: as it is.
-        """
-        call(self._loop, self._board.start_monitoring(interval, budget))
+    class _mirrored(property):
+        """Reads the mirror in the caller's thread: that does no I/O."""
 
-    def stop_monitoring(self) -> None:
-        """Have the board stop sampling."""
-        call(self._loop, self._board.stop_monitoring())
+        def __init__(self, read):
+            super().__init__(lambda board: read(board._board))
 
-    def collect(self) -> int:
-        """Have the board collect garbage; return how many bytes that freed."""
-        return call(self._loop, self._board.collect())
+        def __set_name__(self, owner, name):
+            self.__doc__ = getattr(Board, name).__doc__
 
-    def fetch_history(
-        self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
-    ) -> History:
-        """Read the board's own history, 24 hours at most, into `history` and return that."""
-        return call(self._loop, self._board.fetch_history(metrics, statistics))
 
-    def interrupt(self) -> None:
-        """Send Ctrl-C, which stops the application."""
-        call(self._loop, self._board.interrupt())
+def _direct(method: Callable[Concatenate[Board, P], T]) -> _Method[P, T]:
+    """Call a method that does no I/O in the caller's thread."""
 
-    def close(self) -> None:
-        """End the connection; open() does so by itself."""
-        call(self._loop, self._board.close())
+    @functools.wraps(method)
+    def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> T:
+        return method(self._board, *args, **kwargs)
+
+    return cast("_Method[P, T]", wrapper)
+
+
+def _waiting(
+    method: Callable[Concatenate[Board, P], Coroutine[Any, Any, T]],
+) -> _Method[P, T]:
+    """Wait for a coroutine, which runs in the loop's thread."""
+
+    @functools.wraps(method)
+    def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> T:
+        return _call(self._loop, method(self._board, *args, **kwargs))
+
+    return cast("_Method[P, T]", wrapper)
+
+
+def _iterating(
+    method: Callable[Concatenate[Board, P], AsyncGenerator[T, None]],
+) -> _Method[P, Iterator[T]]:
+    """Make an asynchronous iterator a plain one."""
+
+    @functools.wraps(method)
+    def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return _iterate(self._loop, method(self._board, *args, **kwargs))
+
+    return cast("_Method[P, Iterator[T]]", wrapper)
+
+
+def _context(
+    method: Callable[Concatenate[Board, P], AbstractAsyncContextManager[T]],
+) -> _Method[P, AbstractContextManager[T]]:
+    """Make an asynchronous context manager a plain one."""
+
+    @functools.wraps(method)
+    def wrapper(self: SyncBoard, *args: P.args, **kwargs: P.kwargs) -> AbstractContextManager[T]:
+        return _inside(self._loop, method(self._board, *args, **kwargs))
+
+    return cast("_Method[P, AbstractContextManager[T]]", wrapper)
+
+
+class SyncBoard:
+    """A Board whose methods wait instead of being awaited. `Board` says what each does."""
+
+    def __init__(self, board: Board, loop: asyncio.AbstractEventLoop) -> None:
+        self._board = board
+        self._loop = loop
+
+    status = _mirrored(lambda board: board.status)
+    capabilities = _mirrored(lambda board: board.capabilities)
+    history = _mirrored(lambda board: board.history)
+    allocations = _mirrored(lambda board: board.allocations)
+    operations = _mirrored(lambda board: board.operations)
+    sessions = _mirrored(lambda board: board.sessions)
+    thresholds = _mirrored(lambda board: board.thresholds)
+    limits = _mirrored(lambda board: board.limits)
+    needs = _mirrored(lambda board: board.needs)
+    meters = _mirrored(lambda board: board.meters)
+    recent_events = _mirrored(lambda board: board.recent_events)
+    connected = _mirrored(lambda board: board.connected)
+    link = _mirrored(lambda board: board.link)
+    trends = _direct(Board.trends)
+
+    wait_sample = _waiting(Board.wait_sample)
+    updates = _iterating(Board.updates)
+    changes = _iterating(Board.changes)
+    events = _iterating(Board.events)
+    console = _iterating(Board.console)
+
+    allocate = _waiting(Board.allocate)
+    release = _waiting(Board.release)
+    lease = _context(Board.lease)
+
+    begin = _waiting(Board.begin)
+    complete = _waiting(Board.complete)
+    cancel = _waiting(Board.cancel)
+    operation = _context(Board.operation)
+    can_execute = _waiting(Board.can_execute)
+
+    set_limits = _waiting(Board.set_limits)
+    set_threshold = _waiting(Board.set_threshold)
+    metering = _context(Board.metering)
+
+    policy = _waiting(Board.policy)
+    policy_steps = _waiting(Board.policy_steps)
+    take_step = _waiting(Board.take_step)
+    apply_policy = _waiting(Board.apply_policy)
+    kept_policy = _waiting(Board.kept_policy)
+    keep_policy = _waiting(Board.keep_policy)
+    forget_policy = _waiting(Board.forget_policy)
+
+    ping = _waiting(Board.ping)
+    start_monitoring = _waiting(Board.start_monitoring)
+    stop_monitoring = _waiting(Board.stop_monitoring)
+    collect = _waiting(Board.collect)
+    fetch_history = _waiting(Board.fetch_history)
+    interrupt = _waiting(Board.interrupt)
+    close = _waiting(Board.close)
+
+
+# --- an event loop in a thread --------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _loop_in_thread() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="boardwarden", daemon=True)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        _call(loop, _finish(loop))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    """Wait for tasks that Ctrl-C cancelled, and end iterators that nobody reads to their end."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+
+
+def _call(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in the loop's thread; return or raise here what it does there."""
+    if loop.is_closed():
+        coroutine.close()
+        raise diagnosis.closed()
+    future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+    try:
+        return future.result()
+    except BaseException:  # Ctrl-C here must not leave it running there
+        future.cancel()
+        raise
+
+
+def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) -> Iterator[T]:
+    """Yield what an asynchronous generator does, run in the loop's thread."""
+
+    async def next_item() -> T:
+        return await items.__anext__()
+
+    try:
+        while True:
+            yield _call(loop, next_item())
+    except StopAsyncIteration:
+        return
+    finally:
+        if not loop.is_closed():
+            _call(loop, items.aclose())
+
+
+@contextlib.contextmanager
+def _inside(
+    loop: asyncio.AbstractEventLoop, manager: AbstractAsyncContextManager[T]
+) -> Iterator[T]:
+    """Be inside an asynchronous context manager that runs in the loop's thread."""
+
+    async def enter() -> T:
+        return await manager.__aenter__()
+
+    async def leave() -> None:
+        await manager.__aexit__(None, None, None)
+
+    entered = _call(loop, enter())
+    try:
+        yield entered
+    finally:
+        if not loop.is_closed():
+            _call(loop, leave())
