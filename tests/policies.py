@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from boardwarden import Action, Limits, Policy, Threshold
-from boardwarden.policy import in_order, quota, threshold
-from boardwarden.units import METRICS
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.policy.model import in_order, quota, threshold
 from warden_schema import ids
 
 
@@ -21,7 +21,7 @@ _BYTES = st.integers(1, 2**30 - 1)
 @st.composite
 def _thresholds(draw: st.DrawFn) -> tuple[Threshold, ...]:
     found = []
-    for metric in draw(st.lists(st.sampled_from(METRICS), max_size=7, unique=True)):
+    for metric in draw(st.lists(st.sampled_from(THRESHOLD_METRICS), max_size=7, unique=True)):
         unit = ids.THRESHOLD_METRICS[metric]
         figures = st.integers(-200, 0) if unit == "dbm" else st.integers(0, 1000)
         levels = sorted(draw(st.lists(figures, min_size=3, max_size=3)))

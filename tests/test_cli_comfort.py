@@ -25,8 +25,8 @@ from cli_process import (
 )
 from command_environment import of_command
 
-from boardwarden import testing
-from boardwarden.cli import complete, outcome
+from boardwarden import _program, testing
+from boardwarden.cli import options
 from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
@@ -63,7 +63,7 @@ def test_the_documented_exit_statuses_are_those_there_are():
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     table = text.partition("| exit status |")[2].partition("\n\n")[0]
     told = [int(n) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in row.split(",")]
-    there = [0, outcome.FAILED, outcome.DENIED, outcome.INTERRUPTED, outcome.PIPE_CLOSED]
+    there = [0, _program.FAILED, _program.DENIED, _program.INTERRUPTED, _program.PIPE_CLOSED]
     assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
 
 
@@ -166,8 +166,8 @@ def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
         device = "/dev/ttyACM7"
 
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [Port()])
-    assert complete.addresses("") == ["sim", "/dev/ttyACM7"]
-    assert complete.addresses("/dev") == ["/dev/ttyACM7"]
+    assert options.addresses("") == ["sim", "/dev/ttyACM7"]
+    assert options.addresses("/dev") == ["/dev/ttyACM7"]
 
 
 # --- what is logged -------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from boardwarden import testing
-from boardwarden.cli import commands, follow, outcome, watch
+from boardwarden import _program, testing
+from boardwarden.cli import commands, follow, watch
 from boardwarden.errors import BoardError, PortMissing
 
 LIMIT_S = 10.0
@@ -116,7 +116,7 @@ def outcome_of(error, capsys):
         raise error
 
     with pytest.raises(SystemExit) as caught:
-        outcome.run(command())
+        _program.run(command())
     return caught.value.code, capsys.readouterr().err
 
 

@@ -6,10 +6,12 @@ import json
 import pytest
 from virtual_time import until
 
-from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, refusals, testing
-from boardwarden.cli import alloc, follow, grant_commands, grant_view, outcome, parse, top
-from boardwarden.cli.columns import columns
+from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
+from boardwarden._protocol import refusals
+from boardwarden.cli import alloc, follow, grant_commands, parse, top
 from boardwarden.grants import Lease, Meter, Threshold
+from boardwarden.render import tables
+from boardwarden.render.text import columns
 from warden_schema import ids
 
 LIMIT_S = 10.0
@@ -171,7 +173,7 @@ async def test_a_change_that_makes_no_sense_with_what_was_before(link):
     def wrong(before):
         return Threshold("memory", warn=0.99, critical=before.critical, clear=before.clear)
 
-    with pytest.raises(outcome.Failure, match="one way"):
+    with pytest.raises(_program.Failure, match="one way"):
         await grant_commands.change_threshold(link, "memory", wrong, False)
 
 
@@ -205,7 +207,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
 
 async def test_alloc_says_why_it_is_denied(board, link, capsys):
     board.policy.drop(ids.LEASE, 3)
-    with pytest.raises(outcome.Failure) as caught:
+    with pytest.raises(_program.Failure) as caught:
         await alloc.alloc(link, wanted(10**6), True)
     assert caught.value.status == 3
     assert str(caught.value) == (
@@ -227,7 +229,7 @@ async def test_alloc_notices_that_its_lease_ended(board, link, capsys):
     task = asyncio.create_task(alloc.alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.policy._end(ids.LEASE, board.policy._next_id - 1, "preempted")
-    with pytest.raises(outcome.Failure, match="ended on the board: preempted"):
+    with pytest.raises(_program.Failure, match="ended on the board: preempted"):
         await asyncio.wait_for(task, LIMIT_S)
 
 
@@ -235,7 +237,7 @@ async def test_alloc_notices_that_the_board_restarted(board, link, capsys):
     task = asyncio.create_task(alloc.alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.restart()
-    with pytest.raises(outcome.Failure, match="restarted"):
+    with pytest.raises(_program.Failure, match="restarted"):
         await asyncio.wait_for(task, LIMIT_S)
 
 
@@ -358,7 +360,7 @@ def test_what_a_terminal_would_act_on_is_not_printed():
 
 
 def test_lines_of_events():
-    line = grant_view.event_line
+    line = tables.event_line
     assert line(Event(3, "lease", 61.0, 7, "expired", 8192, 2)) == (
         "    3  up 1 min 1 s    lease 7: expired, 8192 (2 before it were lost)"
     )
@@ -372,12 +374,12 @@ def test_denials_in_words():
     cpu = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, [3, 9]])
     assert isinstance(cpu, Denied)
     holder = Lease(id=3, resource=ResourceType.CPU_TIME, amount=0.5)
-    assert grant_view.denial(cpu, ResourceType.CPU_TIME, [holder]) == (
+    assert tables.denial(cpu, ResourceType.CPU_TIME, [holder]) == (
         "Denied: not enough of the core is free; 15 % are available; in the way: lease 3 (50 %), 9."
     )
     pressure = refusals.refusal(ids.DENIED, ["pressure", None, None, []])
     assert isinstance(pressure, Denied)
-    assert "only high priorities" in grant_view.denial(pressure, MEMORY, [])
+    assert "only high priorities" in tables.denial(pressure, MEMORY, [])
 
 
 def test_a_denial_anywhere_is_status_3(capsys):
@@ -385,13 +387,13 @@ def test_a_denial_anywhere_is_status_3(capsys):
         raise refusals.denied("operations")
 
     with pytest.raises(SystemExit) as caught:
-        outcome.run(command())
+        _program.run(command())
     assert caught.value.code == 3
 
 
 async def test_meters_without_figures_come_last():
     meters = [Meter(id=1, name="b"), Meter(id=2, name="a"), Meter(id=3, cpu=0.1)]
-    assert [meter.id for meter in top.busiest(meters)] == [3, 2, 1]
+    assert [meter.id for meter in tables.busiest(meters)] == [3, 2, 1]
 
 
 async def test_items_are_paced_and_end(monkeypatch):

@@ -7,7 +7,7 @@ import json
 import pytest
 from cli_process import CommandOnTerminal, TerminalBoard, kill_started, run
 
-from boardwarden import policy_file
+from boardwarden.policy import file as policy_file
 from boardwarden.testing import FakeBoard
 from warden_schema import ids
 

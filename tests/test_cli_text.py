@@ -8,9 +8,6 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from boardwarden.cli.app import app
-from boardwarden.cli.text import count, duration, percent, size
-from boardwarden.cli.trend_view import trend_rows
-from boardwarden.cli.view import aligned, sample_line, status_rows
 from boardwarden.models import (
     Capability,
     Cpu,
@@ -22,6 +19,8 @@ from boardwarden.models import (
     Trend,
     Trends,
 )
+from boardwarden.render.status import aligned, sample_line, status_rows, trend_rows
+from boardwarden.render.text import count, duration, percent, size
 
 DASH = "\u2013"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boardwarden import messages
+from boardwarden._protocol import messages
 from warden_schema import codec, ids
 
 _edges = [

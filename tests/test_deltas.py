@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boardwarden import messages
-from boardwarden.deltas import Deltas
-from boardwarden.framing import Deframer
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import Deframer
+from boardwarden._protocol.messages import Deltas
 from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent

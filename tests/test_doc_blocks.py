@@ -17,8 +17,8 @@ from doc_blocks import PAGES, REPO, blocks, commands, in_lines
 from doc_commands import Commands, check_make, check_options, cli, promtool
 from doc_programs import Programs, is_fragment, whole
 
-from boardwarden import policy_file
 from boardwarden.cli import serve_app
+from boardwarden.policy import file as policy_file
 
 # What is no program, command or file, and why; by page and beginning.
 NOT_RUN = {

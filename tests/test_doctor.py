@@ -14,7 +14,7 @@ from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
 from boardwarden import testing
-from boardwarden.doctor import advice
+from boardwarden.doctor import checkup
 from boardwarden.doctor.link_health import _judged
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import LinkStatus
@@ -294,6 +294,6 @@ def test_what_to_do_next_follows_from_what_the_repl_told():
         ),
     }
     for words, (firmware, at_prompt) in told.items():
-        assert words in " ".join(advice.for_repl(port, firmware, at_prompt)), words
-    assert f"deploy {port}" in advice.for_other_version(port)[0]
-    assert "same version" in advice.for_other_version("tcp://x:1")[0]
+        assert words in " ".join(checkup._for_repl(port, firmware, at_prompt)), words
+    assert f"deploy {port}" in checkup._for_other_version(port)[0]
+    assert "same version" in checkup._for_other_version("tcp://x:1")[0]

@@ -18,9 +18,9 @@ import pytest
 from model.board import VirtualBoard
 from virtual_time import run
 
-from boardwarden.framing import Deframer
-from boardwarden.mirror import Mirror
-from boardwarden.session import Session
+from boardwarden._mirror.mirror import Mirror
+from boardwarden._protocol.framing import Deframer
+from boardwarden._protocol.session import Session
 from boardwarden.testing import FakeTransport
 from warden_schema import ids
 

@@ -12,8 +12,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from boardwarden import messages
-from boardwarden.framing import Deframer, frame
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import Deframer, frame
 from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent

@@ -268,7 +268,7 @@ async def test_a_lost_row_is_not_taken_for_the_end_of_the_wait(
 
     def lose_the_row(data: bytes) -> Iterable[bytes]:
         nonlocal seen
-        from boardwarden.framing import Deframer
+        from boardwarden._protocol.framing import Deframer
 
         kind = Deframer().feed(data)[0][1]
         if kind in (ids.OPERATION, ids.ROWS) and seen < 2:
@@ -478,7 +478,7 @@ def test_requests_are_done_once_though_replies_are_lost() -> None:
         lost: dict[Any, int] = {}
 
         def lose_each_twice(data: bytes) -> Iterable[bytes]:
-            from boardwarden.framing import Deframer
+            from boardwarden._protocol.framing import Deframer
 
             payload = Deframer().feed(data)[0]
             if payload[1] == ids.REPLY and lost.setdefault(len(peer.done), 0) < 2:

@@ -18,12 +18,12 @@ from boardwarden import (
     Priority,
     RequestRefused,
     ResourceType,
-    arguments,
-    kinds,
-    refusals,
-    rows,
-    units,
+    _arguments,
+    _quantities,
+    models,
 )
+from boardwarden._mirror import event_log, tables
+from boardwarden._protocol import refusals
 from warden_schema import ids
 
 NAN = float("nan")
@@ -37,7 +37,7 @@ def clock() -> float:
 
 
 def test_a_lease() -> None:
-    lease = rows.lease((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0, clock)
+    lease = tables.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0, clock)
     assert lease.resource is ResourceType.MEMORY
     assert lease.priority is Priority.HIGH
     assert (lease.id, lease.amount, lease.owner, lease.session) == (7, 8192, "ota", 3)
@@ -58,19 +58,25 @@ def test_a_lease() -> None:
 
 
 def test_what_remains_is_never_less_than_nothing_and_none_without_an_end() -> None:
-    assert rows.lease((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0, clock).remaining_s == 0.0
-    assert rows.lease((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0, clock).remaining_s is None
+    assert (
+        tables.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0, clock).remaining_s
+        == 0.0
+    )
+    assert (
+        tables.lease_from_row((1, 0, 1, "", 0, None, 0, None, 1, None), 100.0, clock).remaining_s
+        is None
+    )
     assert Lease().remaining_s is None
 
 
 def test_cpu_time_is_a_fraction_of_a_core() -> None:
-    lease = rows.lease((1, 2, 250, "", 1, None, 0, None, True, None), 0.0, clock)
+    lease = tables.lease_from_row((1, 2, 250, "", 1, None, 0, None, True, None), 0.0, clock)
     assert (lease.resource, lease.amount, lease.committed) == (ResourceType.CPU_TIME, 0.25, True)
 
 
 def test_an_operation() -> None:
     row = (5, "flash", 3, 2, 420, "½", None, 60, 3500, 4096, "preempted")
-    found = rows.operation(row, 100.0, clock).to_dict()
+    found = tables.operation_from_row(row, 100.0, clock).to_dict()
     assert found == {
         "id": 5,
         "name": "flash",
@@ -87,7 +93,7 @@ def test_an_operation() -> None:
 
 
 def test_a_session_a_meter_and_a_need() -> None:
-    session = rows.session((9, "host 77", 65536, None, 2, 10_000), 100.0, clock)
+    session = tables.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0, clock)
     assert session.to_dict() == {
         "id": 9,
         "name": "host 77",
@@ -96,11 +102,11 @@ def test_a_session_a_meter_and_a_need() -> None:
         "operations": 2,
         "remaining_s": 7.0,
     }
-    meter = rows.meter((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0, clock)
+    meter = tables.meter_from_row((1, "uploader", 0, 1, 300, 25, 90, 7), 0.0, clock)
     assert (meter.kind, meter.cpu, meter.worst_s, meter.steps) == ("task", 0.3, 0.025, 90)
-    thread = rows.meter((2, "reader", 1, 1, None, None, None, None), 0.0, clock)
+    thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0, clock)
     assert (thread.kind, thread.cpu, thread.worst_s) == ("thread", None, None)
-    need = rows.need(("flash", 12, 4096, 8192), 0.0, clock)
+    need = tables.need_from_row(("flash", 12, 4096, 8192), 0.0, clock)
     assert need.to_dict() == {
         "name": "flash",
         "count": 12,
@@ -111,7 +117,7 @@ def test_a_session_a_meter_and_a_need() -> None:
 
 def test_thresholds_are_in_the_units_of_the_status() -> None:
     row = (0, 750, 900, 650, 1500, 1, 2, 912)
-    assert rows.threshold(row, 0.0, clock).to_dict() == {
+    assert tables.threshold_from_row(row, 0.0, clock).to_dict() == {
         "metric": "memory",
         "warn": 0.75,
         "critical": 0.9,
@@ -121,24 +127,26 @@ def test_thresholds_are_in_the_units_of_the_status() -> None:
         "level": "critical",
         "value": 0.912,
     }
-    rssi = units.METRICS.index("rssi_dbm")
-    falling = rows.threshold((rssi, -70, None, -60, 0, 0, 0, None), 0.0, clock)
+    rssi = _quantities.THRESHOLD_METRICS.index("rssi_dbm")
+    falling = tables.threshold_from_row((rssi, -70, None, -60, 0, 0, 0, None), 0.0, clock)
     assert (falling.warn, falling.critical, falling.clear, falling.value) == (-70, None, -60, None)
-    lag = rows.threshold((units.METRICS.index("loop_lag"), 20, 50, 10, 0, 0, 1, 21), 0.0, clock)
+    lag = tables.threshold_from_row(
+        (_quantities.THRESHOLD_METRICS.index("loop_lag"), 20, 50, 10, 0, 0, 1, 21), 0.0, clock
+    )
     assert (lag.warn, lag.value) == (0.02, 0.021)
 
 
 def test_limits_and_those_of_an_older_board() -> None:
-    limits = rows.limits([4, 300_000, 100, 5000])
+    limits = tables.limits_from_row([4, 300_000, 100, 5000])
     assert limits.to_dict() == {
         "max_operations": 4,
         "operation_timeout_s": 300.0,
         "memory_reserve": 0.1,
         "overrun_s": 5.0,
     }
-    assert rows.limits([4, 300_000, 100]).overrun_s is None
-    assert rows.limits([8, None, None, 1, 2, 3]).max_operations == 8
-    assert rows.limits(None).max_operations is None
+    assert tables.limits_from_row([4, 300_000, 100]).overrun_s is None
+    assert tables.limits_from_row([8, None, None, 1, 2, 3]).max_operations == 8
+    assert tables.limits_from_row(None).max_operations is None
 
 
 @pytest.mark.parametrize(
@@ -155,20 +163,23 @@ def test_limits_and_those_of_an_older_board() -> None:
     ],
 )
 def test_an_event(row: tuple[Any, ...], subject: Any, value: Any) -> None:
-    event = rows.event(row, 2)
+    event = event_log.event_from_row(row, 2)
     assert (event.number, event.kind, event.detail) == (0, row[1], row[5])
     assert (event.uptime_s, event.missed) == (10.5, 2)
     assert (event.subject, event.value) == (subject, value)
 
 
 def test_numbers_of_a_newer_board_stay_numbers() -> None:
-    lease = rows.lease((1, 9, 5, "", 7, None, 0, None, False, None), 0.0, clock)
+    lease = tables.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0, clock)
     assert (lease.resource, lease.priority, lease.amount) == (9, 7, 5)
     assert lease.to_dict()["resource"] == 9
-    assert rows.operation((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0, clock).state == 99
-    later = rows.threshold((77, 5, None, 4, 0, 9, 8, 3), 0.0, clock)
+    assert (
+        tables.operation_from_row((1, "x", 0, 99, 0, "", None, 0, 1, None, None), 0.0, clock).state
+        == 99
+    )
+    later = tables.threshold_from_row((77, 5, None, 4, 0, 9, 8, 3), 0.0, clock)
     assert (later.metric, later.warn, later.action, later.level) == ("77", 5, 9, 8)
-    assert rows.meter((1, "x", 5, 1, None, None, None, None), 0.0, clock).kind == "5"
+    assert tables.meter_from_row((1, "x", 5, 1, None, None, None, None), 0.0, clock).kind == "5"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +193,7 @@ def test_numbers_of_a_newer_board_stay_numbers() -> None:
     ],
 )
 def test_the_words_are_those_of_the_schema(kind: Any, words: tuple[str, ...]) -> None:
-    assert [kinds.word(each) for each in kind] == list(words)
+    assert [models.enum_name(each) for each in kind] == list(words)
     assert [int(each) for each in kind] == list(range(len(words)))
 
 
@@ -196,18 +207,18 @@ MEMORY, STORAGE, CPU = ResourceType.MEMORY, ResourceType.STORAGE, ResourceType.C
 
 
 def test_an_allocation_in_the_boards_units() -> None:
-    asked = arguments.allocation(MEMORY, 8192, "ota", Priority.HIGH, 60.0, None)
+    asked = _arguments.allocation(MEMORY, 8192, "ota", Priority.HIGH, 60.0, None)
     assert asked == (0, 8192, "ota", 2, 60_000, None)
-    asked = arguments.allocation(CPU, 0.25, "", Priority.LOW, None, None)
+    asked = _arguments.allocation(CPU, 0.25, "", Priority.LOW, None, None)
     assert asked == (2, 250, "", 0, None, None)
-    assert arguments.allocation(STORAGE, 1, "", 1, 0.0015, "/sd")[4:] == (2, "/sd")
-    assert arguments.allocation(MEMORY, 1, "", 1, 2**30 / 1000 - 0.001, None)[4] == 2**30 - 1
+    assert _arguments.allocation(STORAGE, 1, "", 1, 0.0015, "/sd")[4:] == (2, "/sd")
+    assert _arguments.allocation(MEMORY, 1, "", 1, 2**30 / 1000 - 0.001, None)[4] == 2**30 - 1
 
 
 def test_a_name_is_cut_at_a_character_as_the_board_has_it() -> None:
-    assert arguments.text("owner", "ä" * 20) == "ä" * 12
-    assert arguments.text("owner", "日本語" * 4) == "日本語日本語日本"
-    assert arguments.text("owner", "\ud800x") == "?x"
+    assert _arguments.text("owner", "ä" * 20) == "ä" * 12
+    assert _arguments.text("owner", "日本語" * 4) == "日本語日本語日本"
+    assert _arguments.text("owner", "\ud800x") == "?x"
 
 
 @pytest.mark.parametrize(
@@ -227,13 +238,13 @@ def test_a_name_is_cut_at_a_character_as_the_board_has_it() -> None:
 def test_an_allocation_that_makes_no_sense(wrong: dict[str, Any]) -> None:
     given = {"resource": MEMORY, "amount": 1, "owner": "", "rank": 1, "ttl": 1.0, "mount": None}
     with pytest.raises(ValueError, match=r".{20}"):
-        arguments.allocation(**{**given, **wrong})
+        _arguments.allocation(**{**given, **wrong})
 
 
 def test_an_operation_in_the_boards_units() -> None:
-    assert arguments.operation("flash", 2, 30.0, 4096, 0.25) == ("flash", 2, 30_000, 4096, 250)
-    assert arguments.operation("x", 0, None, None, 0) == ("x", 0, None, None, 0)
-    assert arguments.operation("x", 0, None, LEARNED, 0)[3] == -1
+    assert _arguments.operation("flash", 2, 30.0, 4096, 0.25) == ("flash", 2, 30_000, 4096, 250)
+    assert _arguments.operation("x", 0, None, None, 0) == ("x", 0, None, None, 0)
+    assert _arguments.operation("x", 0, None, LEARNED, 0)[3] == -1
 
 
 @pytest.mark.parametrize(
@@ -250,28 +261,28 @@ def test_an_operation_in_the_boards_units() -> None:
 def test_an_operation_that_makes_no_sense(wrong: dict[str, Any]) -> None:
     given = {"name": "x", "rank": 1, "timeout": None, "memory": None, "wait": 0.0}
     with pytest.raises(ValueError, match=r".{20}"):
-        arguments.operation(**{**given, **wrong})
+        _arguments.operation(**{**given, **wrong})
 
 
 def test_limits_in_the_boards_units() -> None:
-    assert arguments.limits(None, None, None, None) == (None, None, None, None)
-    assert arguments.limits(8, 0.5, 0.25, 5) == (8, 500, 250, 5000)
+    assert _arguments.limits(None, None, None, None) == (None, None, None, None)
+    assert _arguments.limits(8, 0.5, 0.25, 5) == (8, 500, 250, 5000)
     for wrong in ((0, None, None, None), (None, 0, None, None), (None, None, 0.95, None)):
         with pytest.raises(ValueError, match="must be"):
-            arguments.limits(*wrong)
+            _arguments.limits(*wrong)
     for wrong in (-1, 601):
         with pytest.raises(ValueError, match="overrun"):
-            arguments.limits(None, None, None, wrong)
+            _arguments.limits(None, None, None, wrong)
 
 
 def test_a_threshold_in_the_boards_units() -> None:
-    threshold = arguments.threshold
+    threshold = _arguments.threshold
     assert threshold("memory", 0.75, 0.9, 0.65, 1.0, Action.PROTECT) == (
         *(0, 750, 900, 650, 1000, 1),
     )
-    lag = units.METRICS.index("loop_lag")
+    lag = _quantities.THRESHOLD_METRICS.index("loop_lag")
     assert threshold("loop_lag", 0.02, None, None, 0, 0) == (lag, 20, None, None, 0, 0)
-    rssi = units.METRICS.index("rssi_dbm")
+    rssi = _quantities.THRESHOLD_METRICS.index("rssi_dbm")
     assert threshold("rssi_dbm", -70, -80, -60, 0, 0) == (rssi, -70, -80, -60, 0, 0)
     assert threshold("memory_exhausted_in", 60, 10, 120, 0, 0)[1:4] == (60, 10, 120)
     assert threshold("memory", None, None, None, 0, 0) == (0, None, None, None, 0, 0)
@@ -294,22 +305,22 @@ def test_a_threshold_in_the_boards_units() -> None:
 )
 def test_a_threshold_that_makes_no_sense(metric: Any, levels: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        arguments.threshold(metric, *levels, 0, Action.TELL)
+        _arguments.threshold(metric, *levels, 0, Action.TELL)
     with pytest.raises(ValueError, match="hold"):
-        arguments.threshold("memory", 0.5, None, None, -1, Action.TELL)
+        _arguments.threshold("memory", 0.5, None, None, -1, Action.TELL)
     with pytest.raises(ValueError, match="Action"):
-        arguments.threshold("memory", 0.5, None, None, 0, 3)
+        _arguments.threshold("memory", 0.5, None, None, 0, 3)
 
 
 def test_no_request_is_longer_than_the_board_takes() -> None:
-    from boardwarden import messages
+    from boardwarden._protocol import messages
 
     most = 2**30 - 1
     longest = [
-        (ids.ALLOCATE, arguments.allocation(STORAGE, most, "x" * 99, 3, 1e6, "/" + "x" * 23)),
-        (ids.BEGIN, arguments.operation("x" * 99, 3, 1e6, most, 1e6)),
-        (ids.SET_THRESHOLD, arguments.threshold("tasks", most, most, 0, 600, 2)),
-        (ids.SET_LIMITS, arguments.limits(8, 1e6, 0.9, 600)),
+        (ids.ALLOCATE, _arguments.allocation(STORAGE, most, "x" * 99, 3, 1e6, "/" + "x" * 23)),
+        (ids.BEGIN, _arguments.operation("x" * 99, 3, 1e6, most, 1e6)),
+        (ids.SET_THRESHOLD, _arguments.threshold("tasks", most, most, 0, 600, 2)),
+        (ids.SET_LIMITS, _arguments.limits(8, 1e6, 0.9, 600)),
     ]
     for operation, asked in longest:
         assert len(messages.request(2**29, 65_535, operation, asked)) <= ids.MAX_REQUEST

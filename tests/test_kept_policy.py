@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from policies import POLICIES
 
-from boardwarden import Policy, SessionQuota, policy_changes, rows
-from boardwarden.policy import MEMORY_PROTECTION, in_order
+from boardwarden import Policy, SessionQuota
+from boardwarden._mirror import tables
+from boardwarden.policy import differences
+from boardwarden.policy.model import MEMORY_PROTECTION, in_order
 from warden_schema import ids
 
 REPO = Path(__file__).resolve().parent.parent
@@ -52,7 +54,7 @@ def policy_of(agent):
     """Return the policy of an agent, as a host reads it."""
     policy = agent.policy
     thresholds = [
-        rows.threshold(
+        tables.threshold_from_row(
             (t.metric, t.warn, t.critical, t.clear, t.hold_ms, t.action, 0, None), 0.0, float
         )
         for t in policy.thresholds.all()
@@ -61,17 +63,19 @@ def policy_of(agent):
     return Policy(
         agent.governor.wanted_ms / 1000,
         agent.governor.budget_permille / 1000,
-        rows.limits(policy.limits()),
+        tables.limits_from_row(policy.limits()),
         in_order(thresholds),
         tuple(SessionQuota(*row[:4], row[4] and row[4] / 1000) for row in quotas),
     )
 
 
-DEFAULT = Policy(1.0, 0.01, rows.limits([4, 300_000, 100, 5000]), (MEMORY_PROTECTION,), ())
+DEFAULT = Policy(
+    1.0, 0.01, tables.limits_from_row([4, 300_000, 100, 5000]), (MEMORY_PROTECTION,), ()
+)
 
 
 def have(agent, wanted):
-    for step in policy_changes.steps(policy_of(agent), wanted):
+    for step in differences.steps(policy_of(agent), wanted):
         ask(agent, step.operation, *step.arguments)
 
 
@@ -99,7 +103,7 @@ def test_what_is_kept_is_in_force_after_a_restart(new_agent, wanted):
     assert policy_of(agent) == DEFAULT
     have(agent, wanted)
     assert policy_of(agent) == expected(wanted)
-    assert policy_changes.steps(policy_of(agent), wanted) == ()
+    assert differences.steps(policy_of(agent), wanted) == ()
     assert ask(agent, ids.KEEP, 1)[0] == 1
     again = new_agent()
     assert again.policy.stored_policy.state == 1

@@ -13,7 +13,7 @@ from boardwarden import connect
 from boardwarden.testing import FakeBoard, FakeTransport
 
 HOST = Path(__file__).resolve().parent.parent / "host" / "boardwarden"
-PRINTS = {"cli", "demo.py", "__main__.py"}  # programs
+PRINTS = {"cli", "demo.py", "_program.py"}  # programs
 
 
 def test_what_happens_to_a_link_is_logged(caplog: pytest.LogCaptureFixture) -> None:

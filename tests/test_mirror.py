@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, LinkLost, RequestError, Status, connect, mirror
-from boardwarden.mirror import Mirror
-from boardwarden.state import State, status
-from boardwarden.subscription import SILENCE_S, SUBSCRIBE_S
+from boardwarden import Board, LinkLost, RequestError, Status, connect
+from boardwarden._mirror import mirror
+from boardwarden._mirror.mirror import Mirror
+from boardwarden._mirror.state import State, status
+from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 

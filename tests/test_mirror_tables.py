@@ -17,11 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, Event, connect, messages
-from boardwarden.event_log import EventLog
-from boardwarden.mirror import Mirror
-from boardwarden.sequence import EventOrder
-from boardwarden.subscription import SILENCE_S, SUBSCRIBE_S
+from boardwarden import Board, Event, connect
+from boardwarden._mirror.event_log import EventLog
+from boardwarden._mirror.mirror import Mirror
+from boardwarden._protocol import messages
+from boardwarden._protocol.snapshot import EventOrder
+from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 

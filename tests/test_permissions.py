@@ -14,7 +14,7 @@ from cli_process import COMMAND
 from command_environment import of_command
 
 from boardwarden.models import Cpu, Identity, Memory, Status
-from boardwarden.recording import rows
+from boardwarden.recording import schema
 from boardwarden.recording.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ports have no owners there")
@@ -102,7 +102,7 @@ def test_who_may_not_open_the_port_is_told_how_to(forbidden, words, tmp_path):
 def test_who_may_not_open_a_file_is_told_which(tmp_path, words, sentence):
     store = Store(tmp_path / "a.db")
     store.open()
-    store.write([rows.sample("sim", STATUS)])
+    store.write([schema.sample("sim", STATUS)])
     store.close()
     for name, mode in (("secret.db", 0), ("old.db", 0o444)):
         shutil.copy(tmp_path / "a.db", tmp_path / name)

@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 from cli_process import COMMAND, kill_started, run
 
+from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Identity
 from boardwarden.plotting.metrics import METRICS, scale
 from boardwarden.plotting.picture import draw, figure
-from boardwarden.plotting.plot import read
-from boardwarden.plotting.series import MOST_POINTS
-from boardwarden.recording import rows
-from boardwarden.recording.errors import RecordingError
+from boardwarden.plotting.plot import MOST_POINTS, read
+from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
-from boardwarden.recording.rows import FIGURES, Boot, Row
+from boardwarden.recording.schema import FIGURES, Boot, Row
 from boardwarden.recording.store import Store
 
 NOON = datetime(2024, 5, 31, 12, tzinfo=timezone.utc).timestamp()
@@ -31,7 +30,7 @@ WATCHED = {"metric": "memory", "warn": 0.75, "critical": 0.9}
 
 
 def boot(number: int = 1, address: str = "sim") -> Boot:
-    return rows.boot(address, Identity(boot_id=number))
+    return schema.boot(address, Identity(boot_id=number))
 
 
 def sample(second: float, of: Boot | None = None, **figures: float) -> Row:
@@ -64,16 +63,16 @@ def some(path: Path) -> Recording:
     first, second = boot(1), boot(2)
     return recorded(
         path,
-        rows.change(first, NOON, "storage", None, [STORAGE]),
-        rows.change(first, NOON, "thresholds", None, [WATCHED]),
+        schema.change(first, NOON, "storage", None, [STORAGE]),
+        schema.change(first, NOON, "thresholds", None, [WATCHED]),
         *(sample(at) for at in range(10)),
-        rows.link(first, NOON + 9.3, "lost"),
-        rows.link(first, NOON + 10.8, "up"),
+        schema.link(first, NOON + 9.3, "lost"),
+        schema.link(first, NOON + 10.8, "up"),
         *(sample(at) for at in range(11, 20)),
-        rows.change(first, NOON + 15, "storage", None, [{**STORAGE, "usage": 0.5}]),
-        rows.event(first, NOON + 5, Event(0, "threshold", 5.0, "memory", "critical", 0.95)),
-        rows.event(first, NOON + 6, Event(1, "operation", 6.0, 7, "began")),
-        rows.change(second, NOON + 40, "thresholds", None, [WATCHED]),
+        schema.change(first, NOON + 15, "storage", None, [{**STORAGE, "usage": 0.5}]),
+        schema.event(first, NOON + 5, Event(0, "threshold", 5.0, "memory", "critical", 0.95)),
+        schema.event(first, NOON + 6, Event(1, "operation", 6.0, 7, "began")),
+        schema.change(second, NOON + 40, "thresholds", None, [WATCHED]),
         *(sample(at, second) for at in range(40, 50)),
     )
 
@@ -146,7 +145,7 @@ def test_a_long_line_keeps_its_least_and_greatest(path: Path) -> None:
 
 def test_every_metric_can_be_drawn_and_has_a_unit_that_suits(path: Path) -> None:
     figures = dict.fromkeys(FIGURES, 1.0)
-    recording = recorded(path, rows.change(boot(), NOON, "storage", None, [STORAGE]),
+    recording = recorded(path, schema.change(boot(), NOON, "storage", None, [STORAGE]),
                          sample(1, **figures), sample(2, **figures))  # fmt: skip
     drawn = read(recording, list(METRICS))
     assert len(figure(drawn, "all").axes) == len(METRICS)
@@ -171,7 +170,7 @@ def test_pictures_are_what_they_say(path: Path) -> None:
 
 
 def test_a_single_sample_is_seen(path: Path) -> None:
-    change = rows.change(boot(), NOON, "storage", None, [STORAGE])
+    change = schema.change(boot(), NOON, "storage", None, [STORAGE])
     made = figure(read(recorded(path, change, sample(1))), "one")
     for panel in made.axes:
         dots = [line for line in panel.get_lines() if line.get_marker() == "."]

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policies import POLICIES
 
-from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold, policy_file
-from boardwarden.policy import MEMORY_PROTECTION
-from boardwarden.policy_toml import dumps
-from boardwarden.units import METRICS
+from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.policy import file as policy_file
+from boardwarden.policy.model import MEMORY_PROTECTION
+from boardwarden.policy.toml import dumps
 
 TEXT = """\
 interval = "1 s"
@@ -108,7 +109,9 @@ def test_each_mistake_is_told_with_file_line_key_and_what_is_expected(
 
 
 def test_no_more_than_the_board_has_room_for() -> None:
-    nine = "".join(f'[[threshold]]\nmetric = "{name}"\nwarn = 1\n' for name in METRICS[4:13])
+    nine = "".join(
+        f'[[threshold]]\nmetric = "{name}"\nwarn = 1\n' for name in THRESHOLD_METRICS[4:13]
+    )
     with pytest.raises(PolicyError, match="at most 8 thresholds; these are, with that on memory, "):
         policy_file.loads(nine.replace('rssi_dbm"\nwarn = 1', 'rssi_dbm"\nwarn = -70'))
     nine = "".join(f"[session.s{number}]\nmemory = 1\n" for number in range(9))

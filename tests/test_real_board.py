@@ -16,8 +16,8 @@ import pytest
 from damage import DamagedTransport
 
 import boardwarden
-from boardwarden import messages
-from boardwarden.framing import frame
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import frame
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
 

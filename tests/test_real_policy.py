@@ -12,9 +12,10 @@ from cli_process import run_and_wait as run
 from repl_board import ReplBoard
 
 import boardwarden
-from boardwarden import Kept, policy_file
+from boardwarden import Kept
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.policy import file as policy_file
 from boardwarden.transport.sim import board_path, find_micropython
-from boardwarden.units import METRICS
 
 APP = Path(__file__).parent / "apps" / "insists.py"
 SIM = f"sim:{APP}"
@@ -55,7 +56,7 @@ def alone():
 
 async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(tmp_path):
     wanted = policy_file.loads(FILE)
-    own = f"1000 [[{METRICS.index('memory')}, 100, 0]] (None, None, None)"
+    own = f"1000 [[{THRESHOLD_METRICS.index('memory')}, 100, 0]] (None, None, None)"
     assert alone() == own
     async with boardwarden.connect(SIM) as board:
         before = await board.policy()
@@ -63,7 +64,7 @@ async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(t
         assert await board.kept_policy() == Kept.NOTHING
         await board.apply_policy(wanted)
         assert await board.kept_policy() == Kept.IN_FORCE
-    assert alone() == f"250 [[{METRICS.index('tasks')}, 40, 0]] (16384, None, None)"
+    assert alone() == f"250 [[{THRESHOLD_METRICS.index('tasks')}, 40, 0]] (16384, None, None)"
     async with boardwarden.connect(SIM) as board:  # the board starts anew with the connection
         now = await board.policy()
         assert (now.interval_s, now.budget) == (0.25, 0.05)
@@ -106,7 +107,9 @@ def test_without_asyncio():
     assert alone().startswith("1000 ")
 
 
-MEMORY, TASKS = (f"[{METRICS.index(metric)}] files".encode() for metric in ("memory", "tasks"))
+MEMORY, TASKS = (
+    f"[{THRESHOLD_METRICS.index(metric)}] files".encode() for metric in ("memory", "tasks")
+)
 APPLICATION = """\
 import sys
 sys.path[:] = {path!r}

@@ -10,13 +10,13 @@ import pytest
 from virtual_time import until
 
 from boardwarden import connect, testing
+from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Identity
-from boardwarden.recording import rows
-from boardwarden.recording.errors import RecordingError
+from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.recorder import Recorder
-from boardwarden.recording.rows import FIGURES, Boot, Row
+from boardwarden.recording.schema import FIGURES, Boot, Row
 from boardwarden.recording.store import Rotation, Store, rotated
 from warden_schema import ids
 
@@ -25,7 +25,7 @@ PROTOCOL = f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}"
 
 
 def boot(number: int = 1, address: str = "fake") -> Boot:
-    return rows.boot(address, Identity(machine="a fake", boot_id=number))
+    return schema.boot(address, Identity(machine="a fake", boot_id=number))
 
 
 def sample(second: int, of: Boot | None = None) -> Row:
@@ -33,7 +33,9 @@ def sample(second: int, of: Boot | None = None) -> Row:
 
 
 def event(number: int, of: Boot | None = None) -> Row:
-    return rows.event(of or boot(), 1000.0, Event(number, "threshold", 1.0, "memory", "warn", 0.8))
+    return schema.event(
+        of or boot(), 1000.0, Event(number, "threshold", 1.0, "memory", "warn", 0.8)
+    )
 
 
 def written(path: Path, *given: Row, rotation: Rotation | None = None) -> Store:

@@ -13,8 +13,8 @@ from pathlib import Path
 from virtual_time import until
 
 import boardwarden
-from boardwarden import messages
-from boardwarden.framing import frame
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import frame
 from boardwarden.transport.pty_process import PtyProcess
 from boardwarden.transport.sim import board_path, find_micropython
 

@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 from cli_process import run
 
-from boardwarden import policy_file
-from boardwarden.errors import PolicyError
+from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Identity
-from boardwarden.recording import rows
-from boardwarden.recording.errors import RecordingError
+from boardwarden.policy import file as policy_file
+from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
-from boardwarden.recording.rows import FIGURES, Boot, Row
+from boardwarden.recording.schema import FIGURES, Boot, Row
 from boardwarden.recording.store import Store
-from boardwarden.replaying import stand_ins
+from boardwarden.replaying import agent
 from boardwarden.replaying.replay import Replayed, replay
 
 SWINGS = f"sim:{Path(__file__).parent / 'apps' / 'swings.py'}"
 NOON = datetime(2024, 5, 31, 12, tzinfo=timezone.utc).timestamp()
-BOOT = rows.boot("sim", Identity(boot_id=1))
+BOOT = schema.boot("sim", Identity(boot_id=1))
 CALM = {"total_bytes": 100_000, "available_bytes": 60_000, "live_bytes": 30_000, "interval_s": 1.0}
 QUIET = '[[threshold]]\nmetric = "memory"\noff = true\n'  # the board's own protection
 LEASE = {
@@ -59,7 +58,7 @@ def sample(second: float, of: Boot = BOOT, **figures: float | None) -> Row:
 
 
 def change(second: float, what: str, number: int | None, value: Any) -> Row:
-    return rows.change(BOOT, NOON + second, what, number, value)
+    return schema.change(BOOT, NOON + second, what, number, value)
 
 
 def replayed(path: Path, policy: str, *given: Row, **options: Any) -> Replayed:
@@ -106,12 +105,12 @@ def test_a_gap_breaks_the_hold_and_a_restart_begins_anew(path: Path) -> None:
     busy = [sample(at, cpu=0.6) for at in (1, 2)]
     later = [sample(at, cpu=0.6) for at in (9, 10)]
     assert told(replayed(path, CPU, *busy, *later)) == []
-    other = rows.boot("sim", Identity(boot_id=2))
+    other = schema.boot("sim", Identity(boot_id=2))
     path.unlink()
     again = [Row(other, row.table, row.values) for row in later]
     assert told(replayed(path, CPU, *busy, *again)) == []
     path.unlink()
-    lost = rows.link(BOOT, NOON + 2.5, "lost")
+    lost = schema.link(BOOT, NOON + 2.5, "lost")
     assert told(replayed(path, CPU, *busy, lost, sample(3, cpu=0.6))) == []
     path.unlink()
     assert len(told(replayed(path, CPU, *busy, sample(3, cpu=0.6)))) == 1
@@ -289,7 +288,7 @@ def test_a_sessions_quota_is_kept_to(path: Path) -> None:
 
 
 def test_nothing_to_replay_is_told_and_time_and_boards_are_chosen(path: Path) -> None:
-    other = rows.boot("tcp://b:1", Identity(boot_id=9))
+    other = schema.boot("tcp://b:1", Identity(boot_id=9))
     given = [*(sample(at, cpu=0.9) for at in range(1, 20)), sample(5, other, cpu=0.9)]
     found = replayed(path, CPU, *given, window=(NOON + 4, NOON + 8))
     assert (found.samples, found.boards) == (6, ["sim", "tcp://b:1"])
@@ -332,7 +331,7 @@ async def test_a_real_board_and_a_replay_of_its_policy_decide_the_same(path: Pat
 async def test_the_command_tells_and_sums_up(path: Path) -> None:
     did = Event(0, "threshold", 5.0, "cpu", "warn", 0.6)
     given = [sample(at, cpu=0.6) for at in range(1, 9)]
-    replayed(path, CPU, *given, rows.event(BOOT, NOON + 5, did))
+    replayed(path, CPU, *given, schema.event(BOOT, NOON + 5, did))
     policy = path.with_name("warden.toml")
     policy.write_text(f'interval = "2 s"\n{CPU}')
     done = await run("replay", str(path), "--policy", str(policy), TZ="UTC")
@@ -372,6 +371,6 @@ def test_a_policy_that_no_board_takes_is_told(path: Path) -> None:
 
 def test_a_board_that_was_silent_for_weeks_has_their_time_passed() -> None:
     """Its clock has to be read once in half a wrap of the ticks: see device/warden/clock.py."""
-    agent = stand_ins.Agent((4, 300_000, 100, 5000), 1_000, stand_ins.NOTHING)
-    agent.advance(30 * 86_400_000 + 1_234)
-    assert (agent.clock.s, agent.clock.ms) == (30 * 86_400 + 1, 234)
+    board_agent = agent.Agent((4, 300_000, 100, 5000), 1_000, agent.NOTHING)
+    board_agent.advance(30 * 86_400_000 + 1_234)
+    assert (board_agent.clock.s, board_agent.clock.ms) == (30 * 86_400 + 1, 234)

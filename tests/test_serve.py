@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_server import need
 
 from boardwarden import testing
-from boardwarden.serve import addresses
+from boardwarden.serve import service
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.prometheus import MirrorCollector
 from boardwarden.serve.watched import Watched
@@ -325,12 +325,12 @@ async def test_without_its_extra_it_says_which(tmp_path, module, arguments, sent
 
 
 def test_where_to_listen():
-    assert addresses.listen("127.0.0.1:9477") == ("127.0.0.1", 9477)
-    assert addresses.listen("[::1]:80") == ("::1", 80)
-    assert addresses.listen(":80") == ("0.0.0.0", 80)
+    assert service.parse_listen("127.0.0.1:9477") == ("127.0.0.1", 9477)
+    assert service.parse_listen("[::1]:80") == ("::1", 80)
+    assert service.parse_listen(":80") == ("0.0.0.0", 80)
     for wrong in ("9477", "::1:80", "host:", "host:x", "host:65536", "host:-1", "host:²"):
         with pytest.raises(ValueError, match="address to listen on"):
-            addresses.listen(wrong)
+            service.parse_listen(wrong)
 
 
 def test_the_names_are_by_the_conventions():

@@ -15,10 +15,10 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, connect
-from boardwarden.framing import Deframer, frame
-from boardwarden.requests import Requests
-from boardwarden.session import Session
-from boardwarden.subscription import KEEPALIVE_S
+from boardwarden._protocol.framing import Deframer, frame
+from boardwarden._protocol.requests import Requests
+from boardwarden._protocol.session import Session
+from boardwarden._protocol.subscription import KEEPALIVE_S
 from boardwarden.testing import FakeBoard, FakePrompt, FakeTransport
 from warden_schema import ids
 

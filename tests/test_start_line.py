@@ -4,33 +4,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boardwarden.deploy import start_line
+from boardwarden.deploy import starting
 
 TEXTS = st.one_of(st.none(), st.binary(max_size=60), st.text(max_size=60).map(str.encode))
 
 
 @given(text=TEXTS, uses_asyncio=st.booleans())
 def test_what_is_added_is_taken_out_exactly(text, uses_asyncio):
-    added = start_line.with_start(text, uses_asyncio)
-    assert start_line.starts(added)
-    assert start_line.without_start(added) == text
+    added = starting.with_start(text, uses_asyncio)
+    assert starting.starts(added)
+    assert starting.without_start(added) == text
 
 
 @given(text=st.binary(max_size=60))
 def test_a_file_without_them_stays(text):
-    assert start_line.without_start(text) == text
+    assert starting.without_start(text) == text
 
 
 def test_a_file_that_deploy_made_stays_when_its_user_wrote_to_it():
-    added = start_line.with_start(None, False)
-    assert start_line.without_start(added + b"mine\n") == b"mine\n"
-    assert start_line.without_start(b"# first\n" + added) == b"# first\n"
+    added = starting.with_start(None, False)
+    assert starting.without_start(added + b"mine\n") == b"mine\n"
+    assert starting.without_start(b"# first\n" + added) == b"# first\n"
 
 
 def test_changed_lines_are_not_guessed_at():
-    added = start_line.with_start(b"x\n", False)
+    added = starting.with_start(b"x\n", False)
     with pytest.raises(ValueError, match="were changed"):
-        start_line.without_start(added.replace(b"start()", b"start(link=False)"))
+        starting.without_start(added.replace(b"start()", b"start(link=False)"))
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_changed_lines_are_not_guessed_at():
     ],
 )
 def test_whether_a_file_starts_the_agent(text, starts):
-    assert start_line.starts(text) == starts
+    assert starting.starts(text) == starts
 
 
 def test_the_lines_never_stop_the_application():
     """Whatever import and start raise, what follows runs."""
-    text = start_line.with_start(b"ran = True\n", False).decode()
+    text = starting.with_start(b"ran = True\n", False).decode()
     names = {"print": lambda *words: None}
     exec(text, names)  # there is no `warden` on the host
     assert names["ran"]

@@ -9,7 +9,7 @@ pytest.importorskip("textual")
 from tui_boards import busy_board, feed_of, live, until
 
 from boardwarden.errors import PortMissing
-from boardwarden.tui import words
+from boardwarden.tui import text
 from boardwarden.tui.app import WatchApp
 
 
@@ -52,7 +52,7 @@ def test_each_panel(board, snap_compare, panel):
 
 def test_the_link_is_lost(board, snap_compare, monkeypatch):
     since = "link lost; the last sample came at 12:03:04, 14 s ago"
-    monkeypatch.setattr(words, "link_state", lambda board: since)
+    monkeypatch.setattr(text, "link_state", lambda board: since)
     feed, transport = feed_of(board)
 
     async def look(pilot):

@@ -2,7 +2,7 @@
 
 import logging
 
-from .arguments import LEARNED
+from ._arguments import LEARNED
 from .board import Board, connect
 from .errors import (
     AddressError,
@@ -26,32 +26,28 @@ from .errors import (
     SimulatorMissing,
     VersionMismatch,
 )
-from .grants import (
-    BoardSession,
-    Event,
-    Lease,
-    Limits,
-    MemoryNeed,
-    Meter,
-    Operation,
-    Threshold,
-)
+from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from .history import Column, History, Sample
-from .kinds import Action, Kept, Level, OperationState, Priority, ResourceType
 from .models import (
+    Action,
     Capability,
     Cpu,
     Identity,
+    Kept,
+    Level,
     LinkStatus,
     Memory,
     Network,
+    OperationState,
     Overhead,
+    Priority,
+    ResourceType,
     Status,
     Storage,
     Trend,
     Trends,
 )
-from .policy import Policy, SessionQuota
+from .policy.model import Policy, SessionQuota
 from .sync import SyncBoard, open
 from .transport.base import Transport
 

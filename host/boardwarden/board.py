@@ -20,37 +20,33 @@ from typing import Any
 
 from warden_schema import ids
 
-from . import arguments, diagnosis, policy_changes, refusals, rows
-from .console import Console
-from .errors import (
-    BoardError,
-    BoardRestarted,
-    LinkLost,
-    NotFound,
-    RequestError,
-    RequestRefused,
-)
-from .grants import (
-    BoardSession,
-    Event,
-    Lease,
-    Limits,
-    MemoryNeed,
-    Meter,
-    Operation,
-    Threshold,
-)
+from . import _arguments
+from ._mirror import tables
+from ._mirror.console import Console
+from ._mirror.mirror import Mirror
+from ._mirror.tables import enum_or_int, from_thousandths
+from ._protocol import diagnosis, refusals
+from ._protocol.session import Session
+from ._protocol.waiting import wait_until
+from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
+from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from .history import METRICS, History, column
-from .kinds import Action, Kept, OperationState, Priority, ResourceType, member
-from .limited import limited
-from .mirror import Mirror
-from .models import Capability, LinkStatus, Status, Trends
-from .policy import Policy, SessionQuota, in_order
-from .policy_changes import Step
-from .session import Session
+from .models import (
+    Action,
+    Capability,
+    Kept,
+    LinkStatus,
+    OperationState,
+    Priority,
+    ResourceType,
+    Status,
+    Trends,
+)
+from .policy import differences
+from .policy.differences import Step
+from .policy.model import Policy, SessionQuota, in_order
 from .transport import transport_for
 from .transport.base import Transport
-from .units import per_mille
 
 _CTRL_C = b"\x03"
 _MAX_UNREAD_SAMPLES = 256  # of who reads every one
@@ -273,7 +269,7 @@ class Board:
         connection. `mount` is for storage, "/" by default. Raises ValueError for arguments that
         make no sense, Denied if the board refuses.
         """
-        args = arguments.allocation(resource, amount, owner, priority, ttl, mount)
+        args = _arguments.allocation(resource, amount, owner, priority, ttl, mount)
         lease_id = _int(await self._acquire(ids.ALLOCATE, args, ids.RELEASE))
         found = next((lease for lease in self.allocations if lease.id == lease_id), None)
         return found or Lease(
@@ -291,7 +287,7 @@ class Board:
 
     async def release(self, lease_id: int) -> None:
         """End a lease, whoever holds it; raise NotFound if there is none (any more)."""
-        await self._request(ids.RELEASE, arguments.identifier(lease_id))
+        await self._request(ids.RELEASE, _arguments.identifier(lease_id))
 
     @contextlib.asynccontextmanager
     async def lease(
@@ -325,7 +321,7 @@ class Board:
         most that operations of its name needed so far. It waits up to `wait` seconds to be
         admitted, and up to two more for one that it preempts.
         """
-        args = arguments.operation(name, priority, timeout, memory, wait)
+        args = _arguments.operation(name, priority, timeout, memory, wait)
         operation_id, state = _two_ints(await self._acquire(ids.BEGIN, args, ids.COMPLETE))
         if state in _NOT_ADMITTED:
             return await self._admitted(operation_id, wait)
@@ -335,7 +331,7 @@ class Board:
             priority=Priority(priority),
             state=OperationState.ACTIVE,
             began_s=self.status.cpu.uptime_s,
-            memory_bytes=None if memory == arguments.LEARNED else memory,
+            memory_bytes=None if memory == _arguments.LEARNED else memory,
             _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
             _told_at=self._mirror.clock(),
             _clock=self._mirror.clock,
@@ -343,11 +339,11 @@ class Board:
 
     async def complete(self, operation_id: int) -> None:
         """End an operation; raise NotFound if there is none (any more)."""
-        await self._request(ids.COMPLETE, arguments.identifier(operation_id))
+        await self._request(ids.COMPLETE, _arguments.identifier(operation_id))
 
     async def cancel(self, operation_id: int) -> None:
         """Tell an operation to stop, as a preemption does; raise NotFound if there is none."""
-        await self._request(ids.CANCEL, arguments.identifier(operation_id))
+        await self._request(ids.CANCEL, _arguments.identifier(operation_id))
 
     @contextlib.asynccontextmanager
     async def operation(
@@ -365,7 +361,7 @@ class Board:
 
     async def can_execute(self, priority: Priority = Priority.NORMAL) -> bool:
         """Return whether begin() with this priority would be admitted now, or by preemption."""
-        return bool(await self._request(ids.CAN_EXECUTE, arguments.priority(priority)))
+        return bool(await self._request(ids.CAN_EXECUTE, _arguments.priority(priority)))
 
     def _operation(self, operation_id: int) -> Operation | None:
         return next((each for each in self.operations if each.id == operation_id), None)
@@ -375,7 +371,7 @@ class Board:
         limit = wait + _PREEMPTION_GRACE_S + _REQUEST_TIMEOUT_S
         deadline = asyncio.get_running_loop().time() + limit
         try:
-            return await limited(self._poll_admission(operation_id), deadline)
+            return await wait_until(self._poll_admission(operation_id), deadline)
         except asyncio.TimeoutError:
             self._clean_up(self.complete(operation_id))
             raise diagnosis.no_reply(limit) from None
@@ -416,11 +412,11 @@ class Board:
 
         max_operations: 1 to 8; operation_timeout, overrun: seconds; memory_reserve: 0 to 0.9.
         """
-        args = arguments.limits(max_operations, operation_timeout, memory_reserve, overrun)
+        args = _arguments.limits(max_operations, operation_timeout, memory_reserve, overrun)
         value = _list(await self._request(ids.SET_LIMITS, *args))
         if not all(type(item) in (int, type(None)) for item in value):
             raise diagnosis.not_understood()
-        return rows.limits(value)
+        return tables.limits_from_row(value)
 
     async def set_threshold(
         self,
@@ -436,7 +432,7 @@ class Board:
         The level changes once the metric is beyond `warn` or `critical` for `hold` seconds, and
         ends at `clear`. Without `warn` and `critical` the threshold is removed.
         """
-        args = arguments.threshold(metric, warn, critical, clear, hold, action)
+        args = _arguments.threshold(metric, warn, critical, clear, hold, action)
         await self._request(ids.SET_THRESHOLD, *args)
 
     @contextlib.asynccontextmanager
@@ -493,7 +489,7 @@ class Board:
         Each is for `take_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
-        return policy_changes.steps(await self.policy(), wanted)
+        return differences.steps(await self.policy(), wanted)
 
     async def take_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""
@@ -527,7 +523,7 @@ class Board:
 
     async def _stored_policy(self, what: str) -> Kept | int:
         reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
-        return member(Kept, reply[0])
+        return enum_or_int(Kept, reply[0])
 
     async def _quotas(self) -> tuple[SessionQuota, ...] | None:
         found = []
@@ -537,7 +533,9 @@ class Board:
                 if value is None:
                     break
                 name, memory, storage, operations, ttl_ms = _list(value, at_least=5)[:5]
-                found.append(SessionQuota(name, memory, storage, operations, per_mille(ttl_ms)))
+                found.append(
+                    SessionQuota(name, memory, storage, operations, from_thousandths(ttl_ms))
+                )
         except RequestRefused as error:
             if error.code != ids.UNKNOWN_REQUEST:
                 raise
@@ -580,8 +578,8 @@ class Board:
         """
         columns = product(
             range(len(ids.TIERS)),
-            arguments.places("metric", metrics, METRICS),
-            arguments.places("statistic", statistics, ids.STATISTICS),
+            _arguments.places("metric", metrics, METRICS),
+            _arguments.places("statistic", statistics, ids.STATISTICS),
         )
         await asyncio.gather(*(self._fetch_column(*each) for each in columns))
         return self.history
@@ -624,10 +622,10 @@ class Board:
             while not self._mirror.shows(operation, args, value):
                 if self._closed or self._mirror.boot_id != boot_id:
                     break
-                await limited(self._next_change.wait(), deadline)
+                await wait_until(self._next_change.wait(), deadline)
         return value
 
-    async def _acquire(self, operation: int, args: arguments.Arguments, undo: int) -> Any:
+    async def _acquire(self, operation: int, args: _arguments.Arguments, undo: int) -> Any:
         """Send a request; if the caller is cancelled meanwhile, give back what was granted."""
         granting = asyncio.create_task(self._request(operation, *args))
         try:

@@ -12,11 +12,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
+from ._program import Failure, fail, print_line, run
 from .board import Board, connect
-from .cli.outcome import Failure, fail, run
-from .cli.output import print_line
-from .cli.text import count, percent, size
 from .grants import Event
+from .render.text import count, percent, size
 from .transport.sim import Sim, board_files, find_micropython
 
 _APPLICATION = "leaky_gateway.py"

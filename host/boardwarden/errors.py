@@ -12,6 +12,7 @@ BoardError
 │   ├── PoorLink            connected, and the agent's state does not arrive whole
 │   └── VersionMismatch     the board's agent speaks another major version; .board_version
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
+├── RecordingError          a recording cannot be read or written
 ├── LinkLost                the link broke, or the board is closed
 ├── DeployError             the agent could not be put on the board, or taken off it
 └── RequestError            a request has no good answer
@@ -149,3 +150,7 @@ class NotFound(RequestRefused):
 
 class BoardRestarted(RequestError):
     """The board restarted before it replied; whether it did the request is unknown."""
+
+
+class RecordingError(BoardError):
+    """A recording cannot be read or written; the text says in one sentence why."""

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .kinds import Action, Level, OperationState, Priority, ResourceType
-from .models import Model
+from .models import Action, Level, Model, OperationState, Priority, ResourceType
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What the mirror hands out: frozen values in bytes, seconds and fractions of one.
 
-Attribute names are the keys of `to_dict()` and of the command line's JSON. None is "cannot be
-had"; `board.capabilities` tells why. Every field has a default, so that a later version can add
-fields.
+Attribute names are the keys of `to_dict()` and of the command line's JSON. None is a figure that
+cannot be had; `board.capabilities` has the reason. Every field has a default, so that a later
+version can add fields. A number that only a newer board knows stays a number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,63 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from .kinds import word
+
+class ResourceType(IntEnum):
+    """What can be allocated: bytes of memory or storage, a share of a core, bytes a second."""
+
+    MEMORY = 0
+    STORAGE = 1
+    CPU_TIME = 2
+    NETWORK_BANDWIDTH = 3
+
+
+class Priority(IntEnum):
+    """Who comes first: LOW < NORMAL < HIGH < CRITICAL. HIGH and CRITICAL preempt."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class OperationState(IntEnum):
+    """Where an operation is: STOPPING was told to, OVERDUE did not and lost its place."""
+
+    WAITING = 0
+    ACTIVE = 1
+    STOPPING = 2
+    OVERDUE = 3
+    ADMITTING = 4
+    ENDED = 5
+
+
+class Level(IntEnum):
+    """Where a threshold's figure is."""
+
+    CLEAR = 0
+    WARN = 1
+    CRITICAL = 2
+
+
+class Action(IntEnum):
+    """What a threshold does: TELL an event; PROTECT the board, too; at last RESET it, too."""
+
+    TELL = 0
+    PROTECT = 1
+    RESET = 2
+
+
+class Kept(IntEnum):
+    """What became of the policy that a board keeps: BROKEN, and ignored, if it was damaged."""
+
+    NOTHING = 0
+    IN_FORCE = 1
+    BROKEN = 2
+
+
+def enum_name(value: object) -> str:
+    """Return a member's name as people and JSON have it, "cpu_time"; else the value's text."""
+    return value.name.lower() if isinstance(value, IntEnum) else str(value)
 
 
 def _plain(value: Any) -> Any:
@@ -23,7 +79,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, IntEnum):
-        return word(value)
+        return enum_name(value)
     return value.isoformat() if isinstance(value, datetime) else value
 
 

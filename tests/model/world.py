@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from boardwarden import messages
-from boardwarden.framing import Deframer, frame
+from boardwarden._protocol import messages
+from boardwarden._protocol.framing import Deframer, frame
 from warden_schema import ids
 
 from .board import Command

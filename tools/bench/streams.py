@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from boardwarden.board import Board
-from boardwarden.replaying import board_code
+from boardwarden.replaying import agent
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -41,11 +41,11 @@ class Steady:
 
     def __init__(self, seq: int) -> None:
         self._wire = _Wire()
-        self._uplink = board_code.load("uplink").Uplink(self._wire)
+        self._uplink = agent.load("uplink").Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
-        self._sample = board_code.load("sample").Sample()
-        clock = board_code.load("clock").Clock(_Ticks())
-        self._table = board_code.load("tables").SampleTable(clock, self._sample)
+        self._sample = agent.load("sample").Sample()
+        clock = agent.load("clock").Clock(_Ticks())
+        self._table = agent.load("tables").SampleTable(clock, self._sample)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
         for name in ids.SAMPLE_VALUES:
             setattr(self._sample, name, figures.get(name))

@@ -9,17 +9,17 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from boardwarden.arguments import LONGEST_S
+from boardwarden._arguments import MAX_SECONDS
+from boardwarden._program import DENIED, Failure, Interrupted, print_json, print_line
 from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease
-from boardwarden.kinds import Priority, ResourceType, word
+from boardwarden.models import Priority, ResourceType, enum_name
+from boardwarden.render.status import link_state
+from boardwarden.render.tables import amount, denial
 
-from .follow import link_state, paced
-from .grant_view import amount, denial
-from .outcome import DENIED, Failure, Interrupted
-from .output import print_json, print_line
-from .waiting import answer, connect
+from .follow import paced
+from .terminal import answer, connect
 
 
 class Wanted(NamedTuple):
@@ -50,7 +50,7 @@ async def _hold(
     if as_json:
         print_json({"lease": lease.to_dict()})
     else:
-        what = f"{amount(lease.resource, lease.amount)} of {word(lease.resource)}"
+        what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
         print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
     interrupted = await _held(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
@@ -64,7 +64,7 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
     resource, size, owner, priority, mount, _ = wanted
     try:
         async with answer():
-            return await board.allocate(resource, size, owner, priority, LONGEST_S, mount)
+            return await board.allocate(resource, size, owner, priority, MAX_SECONDS, mount)
     except Denied as error:
         if as_json:
             names = ("reason", "available", "retry_after_s", "blockers")

@@ -11,18 +11,19 @@ from typing import Annotated
 import typer
 from typer.models import CommandInfo
 
+from boardwarden._program import run
+
 from . import (
     commands,
     deploy_app,
     grant_app,
-    logs,
     policy_app,
     record_app,
     serve_app,
+    terminal,
     watch_app,
 )
 from .options import BoardOption, JsonOption, given
-from .outcome import run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -67,7 +68,7 @@ VerboseOption = Annotated[
 def options(version: VersionOption = False, verbose: VerboseOption = False) -> None:
     """Shows how a MicroPython board is doing, without slowing it down."""
     if verbose:
-        logs.show(logging.DEBUG)
+        terminal.show_logs(logging.DEBUG)
 
 
 @app.command()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from boardwarden._program import print_json, print_rows
+from boardwarden.render.status import status_rows, trend_rows
+
 from .follow import settled
-from .output import print_json, print_rows
-from .trend_view import trend_rows
-from .view import status_rows
-from .waiting import connect, waiting
+from .terminal import connect, waiting
 
 
 async def status(address: str, as_json: bool) -> None:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from boardwarden._program import Failure, fail, reported
 from boardwarden.transport.address import FORMS, is_serial
 
-from .complete import addresses
-from .options import ENVIRONMENT, JsonOption, given
-from .outcome import Failure, fail, reported
+from .options import ENVIRONMENT, JsonOption, addresses, given
 
 PortArgument = Annotated[
     str,
@@ -49,9 +48,9 @@ def deploy(
         fail("--remove takes the start line out too, so it goes without --start.")
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
-    from .talk import TerminalTalk
+    from .terminal import TerminalReporter
 
-    with reported(), TerminalTalk(yes) as talk:
+    with reported(), TerminalReporter(yes) as talk:
         try:
             from boardwarden.deploy import deploying
         except ModuleNotFoundError as error:

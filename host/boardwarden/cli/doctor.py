@@ -6,18 +6,16 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from boardwarden._program import FAILED, print_json, print_line, print_rows, print_table
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, listed, looked_at
 from boardwarden.doctor.repl_look import Firmware
+from boardwarden.render.status import Row
+from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import is_serial
 
-from .outcome import FAILED
-from .output import print_json, print_line, print_rows, print_table
-from .talk import TerminalTalk
-from .text import NONE, count, duration, percent, size
-from .view import Row
-from .waiting import waiting
+from .terminal import TerminalReporter, waiting
 
 _ASK = (
     "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
@@ -27,7 +25,7 @@ _ASK = (
 
 def doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
     """Examine a board, print what was found, and return the exit status."""
-    with TerminalTalk(yes) as talk:
+    with TerminalReporter(yes) as talk:
 
         def progress(elapsed: float) -> None:
             talk.step("measuring the link", round(elapsed * 10), round(seconds * 10))
@@ -57,7 +55,7 @@ async def _ask_repl(found: Checkup) -> Checkup:
         return await ask_repl(found)
 
 
-def _may_ask(found: Checkup, yes: bool, talk: TerminalTalk) -> bool:
+def _may_ask(found: Checkup, yes: bool, talk: TerminalReporter) -> bool:
     """Tell whether to go through the REPL: at its prompt no program runs that would be stopped."""
     if found.answers in (AGENT, OTHER_AGENT):
         return False
@@ -90,17 +88,17 @@ def _what(port: Port) -> str:
     if port.board is not None:
         board = port.board
         return f"{board.machine}, MicroPython {board.firmware}, agent {board.agent}"
-    return " ".join(part for part in (port.description, port.usb_id) if part) or NONE
+    return " ".join(part for part in (port.description, port.usb_id) if part) or NOTHING
 
 
 def _rows(found: Checkup) -> Iterator[Row]:
     yield "address", found.address
     if found.board is not None:
         board = found.board
-        yield "board", f"{board.machine or NONE}, MicroPython {board.firmware or NONE}"
-        yield "agent", f"{board.agent or NONE}, running; protocol {board.protocol}"
+        yield "board", f"{board.machine or NOTHING}, MicroPython {board.firmware or NOTHING}"
+        yield "agent", f"{board.agent or NOTHING}, running; protocol {board.protocol}"
     elif found.repl is None:
-        yield "answers", found.problem or NONE
+        yield "answers", found.problem or NOTHING
     if found.repl is not None:
         yield from _repl_rows(found.repl)
     yield from _capability_rows(found)
@@ -113,7 +111,10 @@ def _rows(found: Checkup) -> Iterator[Row]:
 
 
 def _repl_rows(repl: Firmware) -> Iterator[Row]:
-    yield "board", f"{repl.machine or NONE}, MicroPython {repl.firmware}, .mpy {repl.mpy or NONE}"
+    yield (
+        "board",
+        f"{repl.machine or NOTHING}, MicroPython {repl.firmware}, .mpy {repl.mpy or NOTHING}",
+    )
     if repl.agent is None:
         yield "agent", "not installed"
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .outcome import quit_on_interrupt
+from boardwarden._program import quit_on_interrupt
 
 
 def main() -> None:

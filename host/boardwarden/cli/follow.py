@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from datetime import datetime
 from typing import TypeVar
 
 from boardwarden.board import Board
 from boardwarden.models import Status
-
-from .text import duration
+from boardwarden.render.status import link_state
 
 T = TypeVar("T")
 
@@ -75,21 +73,3 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
         async for _ in looks(board):
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)
-
-
-def link_state(board: Board) -> str:
-    """Return whether the board is there, and if not, since when it was not heard."""
-    if board.connected:
-        return "connected"
-    heard = board.status.last_updated
-    if heard is None:
-        return "link lost; waiting for the board"
-    return f"link lost; the last sample came at {_local(heard)}, {_ago(board)} ago"
-
-
-def _local(moment: datetime) -> str:
-    return moment.astimezone().strftime("%H:%M:%S")
-
-
-def _ago(board: Board) -> str:
-    return duration(board.status.age_s)

@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from boardwarden import arguments, quantities
+from boardwarden import _arguments, _quantities
+from boardwarden._program import checked, fail, run
+from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.grants import Threshold
-from boardwarden.kinds import Action, ResourceType
-from boardwarden.units import METRICS
+from boardwarden.models import Action, ResourceType
 
 from . import alloc as allocating
 from . import grant_commands, parse
 from . import top as metering
-from .complete import one_of
-from .options import BoardOption, JsonOption, PriorityOption, given
-from .outcome import checked, fail, run
+from .options import BoardOption, JsonOption, PriorityOption, given, one_of
 
 LeaseArgument = Annotated[int, typer.Argument(metavar="ID", help="As boardwarden leases shows it.")]
 OperationArgument = Annotated[
@@ -69,16 +68,16 @@ def limits(
     """Show the board's limits; with options, set them."""
     reserve = None
     if memory_reserve is not None:
-        reserve = checked(quantities.fraction, "--memory-reserve", memory_reserve)
+        reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
     asked = (max_operations, operation_timeout, reserve, overrun)
-    checked(arguments.limits, *asked)
+    checked(_arguments.limits, *asked)
     run(grant_commands.limits(given(board), asked, as_json))
 
 
 def thresholds(
     metric: Annotated[
         str | None,
-        typer.Argument(help="Only this one.", autocompletion=one_of(METRICS)),
+        typer.Argument(help="Only this one.", autocompletion=one_of(THRESHOLD_METRICS)),
     ] = None,
     board: BoardOption = "",
     warn: Annotated[str | None, typer.Option(metavar="LEVEL", help='"none": no warning.')] = None,
@@ -148,15 +147,15 @@ def alloc(
     kind = checked(parse.resource, resource)
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.priority, priority)
-    checked(arguments.allocation, kind, size, owner, rank, None, mount)
-    checked(arguments.milliseconds, "--for", seconds)
+    checked(_arguments.allocation, kind, size, owner, rank, None, mount)
+    checked(_arguments.milliseconds, "--for", seconds)
     wanted = allocating.Wanted(kind, size, owner, rank, mount, seconds)
     run(allocating.alloc(given(board), wanted, as_json))
 
 
 def release(lease_id: LeaseArgument, board: BoardOption = "", as_json: JsonOption = False) -> None:
     """End a lease, whoever holds it."""
-    checked(arguments.identifier, lease_id)
+    checked(_arguments.identifier, lease_id)
     run(grant_commands.release(given(board), lease_id, as_json))
 
 
@@ -164,7 +163,7 @@ def cancel(
     operation_id: OperationArgument, board: BoardOption = "", as_json: JsonOption = False
 ) -> None:
     """Tell an operation to stop."""
-    checked(arguments.identifier, operation_id)
+    checked(_arguments.identifier, operation_id)
     run(grant_commands.cancel(given(board), operation_id, as_json))
 
 

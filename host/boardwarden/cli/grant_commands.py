@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 
-from boardwarden.arguments import threshold as check_threshold
+from boardwarden._arguments import threshold as check_threshold
+from boardwarden._program import Failure, print_json, print_line, print_rows, print_table
 from boardwarden.board import Board
 from boardwarden.grants import Event, Limits, Threshold
-from boardwarden.kinds import word
-from boardwarden.models import Model
+from boardwarden.models import Model, enum_name
+from boardwarden.render import tables
+from boardwarden.render.status import link_state
 
-from . import grant_view
-from .follow import link_state, paced
-from .outcome import Failure
-from .output import print_json, print_line, print_rows, print_table
-from .waiting import answer, connect
+from .follow import paced
+from .terminal import answer, connect
 
 
 async def leases(address: str, as_json: bool) -> None:
@@ -25,7 +24,7 @@ async def leases(address: str, as_json: bool) -> None:
         if as_json:
             print_json({"leases": _dicts(found)})
         else:
-            print_table(grant_view.LEASES, grant_view.lease_rows(found), "no leases")
+            print_table(tables.LEASES, tables.lease_rows(found), "no leases")
 
 
 async def operations(address: str, as_json: bool) -> None:
@@ -35,11 +34,11 @@ async def operations(address: str, as_json: bool) -> None:
         if as_json:
             print_json({"operations": _dicts(found), "needs": _dicts(needs)})
             return
-        rows = grant_view.operation_rows(found)
-        print_table(grant_view.OPERATIONS, rows, "no operations")
+        rows = tables.operation_rows(found)
+        print_table(tables.OPERATIONS, rows, "no operations")
         if needs:
             print_line("")
-            print_table(grant_view.NEEDS, grant_view.need_rows(needs), "")
+            print_table(tables.NEEDS, tables.need_rows(needs), "")
 
 
 async def sessions(address: str, as_json: bool) -> None:
@@ -49,7 +48,7 @@ async def sessions(address: str, as_json: bool) -> None:
         if as_json:
             print_json({"sessions": _dicts(found)})
         else:
-            print_table(grant_view.SESSIONS, grant_view.session_rows(found), "no sessions")
+            print_table(tables.SESSIONS, tables.session_rows(found), "no sessions")
 
 
 async def events(address: str, follow: bool, as_json: bool) -> None:
@@ -75,7 +74,7 @@ async def _follow(board: Board, as_json: bool) -> None:
 
 
 def _print_event(event: Event, as_json: bool) -> None:
-    print_json(event.to_dict()) if as_json else print_line(grant_view.event_line(event))
+    print_json(event.to_dict()) if as_json else print_line(tables.event_line(event))
 
 
 async def release(address: str, number: int, as_json: bool) -> None:
@@ -109,7 +108,7 @@ async def limits(
         if as_json:
             print_json(now.to_dict())
             return
-        print_rows(grant_view.limit_rows(now))
+        print_rows(tables.limit_rows(now))
         if now != before:
             print_line(f"to undo: boardwarden limits {_limit_options(before, now)}")
 
@@ -166,15 +165,15 @@ def _threshold_options(threshold: Threshold | None) -> str:
         return "--off"
     levels = {"warn": threshold.warn, "critical": threshold.critical, "clear": threshold.clear}
     words = [f"--{name} {'none' if v is None else f'{v:.10g}'}" for name, v in levels.items()]
-    return f"{' '.join(words)} --hold {threshold.hold_s:g} --action {word(threshold.action)}"
+    return f"{' '.join(words)} --hold {threshold.hold_s:g} --action {enum_name(threshold.action)}"
 
 
 def _print_thresholds(found: Sequence[Threshold], as_json: bool) -> None:
     if as_json:
         print_json({"thresholds": _dicts(found)})
     else:
-        rows = grant_view.threshold_rows(found)
-        print_table(grant_view.THRESHOLDS, rows, "not watched")
+        rows = tables.threshold_rows(found)
+        print_table(tables.THRESHOLDS, rows, "not watched")
 
 
 def _dicts(models: Sequence[Model]) -> list[dict[str, object]]:

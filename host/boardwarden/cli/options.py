@@ -1,19 +1,38 @@
-"""Options that commands share."""
+"""Options that commands share, and what the shell offers to complete them."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
 import typer
 
-from boardwarden.kinds import Priority
+from boardwarden._program import fail
+from boardwarden.models import Priority
 from boardwarden.transport.address import FORMS
 
 from . import parse
-from .complete import addresses, one_of
-from .outcome import fail
+
+
+def addresses(incomplete: str) -> list[str]:
+    """Return the simulated board and the serial ports that are here, so far as they match."""
+    from serial.tools.list_ports import comports
+
+    known = ["sim", *(str(port.device) for port in comports())]
+    return [address for address in known if address.startswith(incomplete)]
+
+
+def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return what offers those of some words that match."""
+    known = tuple(words)
+
+    def offer(incomplete: str) -> list[str]:
+        return [each for each in known if each.startswith(incomplete)]
+
+    return offer
+
 
 ENVIRONMENT = "BOARDWARDEN_BOARD"
 
@@ -60,3 +79,11 @@ def given(board: str, how: str = "--board") -> str:
 def all_given(boards: Sequence[str]) -> list[str]:
     """Return the addresses, else the one of the environment, or say how to give one."""
     return list(boards) or [given(os.environ.get(ENVIRONMENT, ""))]
+
+
+def require(command: str, module: str, library: str, extra: str) -> None:
+    """Import a module that a command needs, or fail with the sentence that says how to get it."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        fail(f"{command} needs {library}: pip install 'boardwarden[{extra}]'.")

@@ -1,23 +1,25 @@
-"""What people write on the command line: amounts, levels and words.
+"""What people write on the command line: amounts, levels, words, times.
 
-Raises ValueError, with a sentence that says what is meant.
+Raises ValueError, with a sentence that says what is accepted.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from enum import IntEnum
 from typing import TypeVar
 
-from boardwarden import quantities
-from boardwarden.kinds import Action, Priority, ResourceType, word
-from boardwarden.units import METRICS
+from boardwarden import _quantities
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.models import Action, Priority, ResourceType, enum_name
 
 E = TypeVar("E", bound=IntEnum)
 
 
 def words(kind: type[IntEnum]) -> list[str]:
     """Return what may be written for the members of an enum."""
-    return [word(each).replace("_", "-") for each in kind]
+    return [enum_name(each).replace("_", "-") for each in kind]
 
 
 def resource(text: str) -> ResourceType:
@@ -38,20 +40,20 @@ def action(text: str) -> Action:
 def amount(kind: ResourceType, text: str) -> float:
     """Return an amount: 8192, 8k or 1M bytes; of CPU time 0.25 or 25%."""
     if kind is ResourceType.CPU_TIME:
-        return quantities.fraction("The amount", text)
-    return quantities.size("The amount", text)
+        return _quantities.fraction("The amount", text)
+    return _quantities.size("The amount", text)
 
 
 def level(metric: str, name: str, text: str) -> float | None:
     """Return a threshold's level in the metric's unit; None for "none"."""
-    return quantities.level(metric, f"--{name}", text)
+    return _quantities.level(metric, f"--{name}", text)
 
 
 def metric(text: str) -> str:
     """Return a threshold's metric."""
     name = text.replace("-", "_")
-    if name not in METRICS:
-        raise ValueError(f"There is no metric {text!r}; there are {', '.join(METRICS)}.")
+    if name not in THRESHOLD_METRICS:
+        raise ValueError(f"There is no metric {text!r}; there are {', '.join(THRESHOLD_METRICS)}.")
     return name
 
 
@@ -61,3 +63,31 @@ def _member(kind: type[E], text: str, what: str) -> E:
     except KeyError:
         names = ", ".join(words(kind))
         raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
+
+
+_CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
+
+
+def duration(name: str, text: str) -> float:
+    """Return a duration in seconds, more than none: 90, 90s, 10m, 10min, 2h, 1d."""
+    words = re.sub(r"(?<=[\d\s.])m$", "min", text.strip(), flags=re.IGNORECASE)  # no metres here
+    length = _quantities.seconds(name, words)
+    if not length > 0:
+        raise ValueError(f"{name} must be a time, as 30 s, 200 ms or 5 min, not {text!r}.")
+    return length
+
+
+def moment(name: str, text: str) -> float:
+    """Return a moment in seconds since the epoch: 2024-05-31, "2024-05-31 12:00" or 12:00.
+
+    Local time, unless it says which; a time alone is today's.
+    """
+    words = text.strip()
+    if _CLOCK_TIME.fullmatch(words):
+        words = f"{datetime.now():%Y-%m-%d} {words if words[1] != ':' else '0' + words}"
+    try:
+        return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", words)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f'{name} must be a moment, as 2024-05-31, "2024-05-31 12:00" or 12:00, not {text!r}.'
+        ) from None

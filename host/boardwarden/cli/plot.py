@@ -9,14 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
+from boardwarden._program import Failure, print_json, print_line
 from boardwarden.plotting.picture import draw
 from boardwarden.plotting.plot import Drawn, read
 from boardwarden.recording.reading import Recording
+from boardwarden.render.text import count, duration, size
 from boardwarden.transport.address import short_names
-
-from .outcome import Failure
-from .output import print_json, print_line
-from .text import count, duration, size
 
 
 class Wanted(NamedTuple):

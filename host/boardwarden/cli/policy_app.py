@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from boardwarden._program import fail, run
+
 from . import policy_commands
 from .options import BoardOption, JsonOption, given
-from .outcome import fail, run
 
 _FILE = Path("warden.toml")
 
@@ -45,8 +46,8 @@ def apply(
             fail("--forget takes the kept policy away: it takes no file, --backup or --dry-run.")
         run(policy_commands.forget(address, yes, as_json))
         return
-    from boardwarden import policy_file
     from boardwarden.errors import PolicyError
+    from boardwarden.policy import file as policy_file
 
     try:
         wanted = policy_file.load(file or _FILE)

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boardwarden import policy_changes, policy_toml
+from boardwarden._program import DENIED, Failure, print_json, print_line, print_rows
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
-from boardwarden.kinds import Kept, word
-from boardwarden.policy import Policy
-from boardwarden.policy_changes import Step
+from boardwarden.models import Kept, enum_name
+from boardwarden.policy import differences
+from boardwarden.policy import toml as policy_toml
+from boardwarden.policy.differences import Step
+from boardwarden.policy.model import Policy
+from boardwarden.render.policy import difference_rows
 from warden_schema import ids
 
-from .confirm import confirm
-from .outcome import DENIED, Failure
-from .output import print_json, print_line, print_rows
-from .policy_view import difference_rows
-from .waiting import connect, waiting
+from .terminal import confirm, connect, waiting
 
 _KEPT: dict[int, str] = {
     Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
@@ -44,7 +43,7 @@ async def policy(address: str, as_json: bool) -> None:
         async with waiting("reading the board's policy"):
             found, kept = await board.policy(), await _kept_or_none(board)
         if as_json:
-            state = None if kept is None else word(kept)
+            state = None if kept is None else enum_name(kept)
             print_json({**found.to_dict(), "kept": state})
             return
         print_line(_text(board, found, kept).rstrip("\n"))
@@ -72,7 +71,7 @@ async def apply(address: str, asked: Applying) -> None:
         async with waiting("reading the board's policy"):
             kept = await board.kept_policy()  # first: an older agent could not keep it
             before = await board.policy()
-        steps = policy_changes.steps(before, asked.wanted)
+        steps = differences.steps(before, asked.wanted)
         if not asked.as_json:
             _print_differences(steps, kept)
         if asked.dry_run:
@@ -138,7 +137,7 @@ async def _keep(board: Board, asked: Applying, steps: Sequence[Step]) -> None:
 def _print_done(asked: Applying, steps: Sequence[Step], done: bool, kept: Kept | int) -> None:
     if asked.as_json:
         differences = [each.to_dict() for step in steps for each in step.differences]
-        print_json({"differences": differences, "applied": done, "kept": word(kept)})
+        print_json({"differences": differences, "applied": done, "kept": enum_name(kept)})
     elif done:
         print_line("applied, and kept: it holds after a restart" if steps else "kept again")
     else:

@@ -11,17 +11,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from boardwarden._program import Interrupted, print_json, print_line
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
 from boardwarden.recording.follower import Follower
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Rotation, Store
+from boardwarden.render.status import link_state
+from boardwarden.render.text import count, duration, percent, size
 
-from .follow import link_state
-from .outcome import Interrupted
-from .output import print_json, print_line
-from .text import count, duration, percent, size
-from .waiting import waiting
+from .terminal import waiting
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from boardwarden import arguments, quantities
+from boardwarden import _arguments, _quantities
+from boardwarden._program import checked, fail, run
 
-from . import moments
+from . import parse
 from .options import BoardsOption, JsonOption, all_given
-from .outcome import checked, fail, run
 
 # readable=False: whether a file can be read is told in our words, by who reads it.
 FileArgument = Annotated[
@@ -67,17 +67,17 @@ def record(
 
     addresses = list(dict.fromkeys(all_given(board)))
     if keep is not None:
-        checked(arguments.whole, "--keep", keep, 1)
+        checked(_arguments.require_int, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:
             fail("--keep goes with --rotate-size or --rotate-age.")
     if interval is not None:
-        checked(arguments.number, "--interval", interval, 0.02, 600, "seconds")
+        checked(_arguments.require_number, "--interval", interval, 0.02, 600, "seconds")
     rotation = Rotation(
-        None if rotate_size is None else checked(quantities.size, "--rotate-size", rotate_size),
-        None if rotate_age is None else checked(moments.seconds, "--rotate-age", rotate_age),
+        None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
+        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),
         keep,
     )
-    length = None if seconds is None else checked(moments.seconds, "--for", seconds)
+    length = None if seconds is None else checked(parse.duration, "--for", seconds)
     wanted = recording.Wanted(file, addresses, rotation, interval, length)
     run(recording.record(wanted, as_json))
 
@@ -127,11 +127,11 @@ def _window(
     """Return what --since, --until and --last say: two moments and a duration."""
     if since is not None and last is not None:
         fail("--last goes with --until, not with --since.")
-    begin = None if since is None else checked(moments.moment, "--since", since)
-    end = None if until is None else checked(moments.moment, "--until", until)
+    begin = None if since is None else checked(parse.moment, "--since", since)
+    end = None if until is None else checked(parse.moment, "--until", until)
     if begin is not None and end is not None and begin >= end:
         fail("--since must be before --until.")
-    return begin, end, None if last is None else checked(moments.seconds, "--last", last)
+    return begin, end, None if last is None else checked(parse.duration, "--last", last)
 
 
 def replay(

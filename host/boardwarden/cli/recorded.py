@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from pathlib import Path
 
+from boardwarden._program import print_json, print_table
 from boardwarden.recording.reading import LinkChange, Recording, Span
-
-from .output import print_json, print_table
-from .text import duration
+from boardwarden.render.text import duration
 
 _HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
 

@@ -10,15 +10,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
-from boardwarden import policy_file
+from boardwarden._program import print_json, print_line, print_table
 from boardwarden.grants import Event
-from boardwarden.policy import Policy
+from boardwarden.policy import file as policy_file
+from boardwarden.policy.model import Policy
 from boardwarden.recording.reading import Recording
+from boardwarden.render.tables import event_text
+from boardwarden.render.text import count, duration
 from boardwarden.replaying.replay import Decision, Replayed, replay
-
-from .grant_view import event_text
-from .output import print_json, print_line, print_table
-from .text import count, duration
 
 _EVERY = 500  # samples, between two steps of the progress
 

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
+from boardwarden._program import checked, fail, run
 from boardwarden.errors import AddressError
 
 from . import serving
-from .extras import require
-from .options import BoardsOption, all_given
-from .outcome import checked, fail, run
+from .options import BoardsOption, all_given, require
 
 ListenOption = Annotated[
     str,
@@ -41,11 +40,11 @@ def serve(
         from boardwarden.serve.otlp import endpoint
 
         otlp = checked(endpoint, otlp)
-    from boardwarden.serve import addresses
+    from boardwarden.serve import service
 
-    host, port = checked(addresses.listen, listen)
+    host, port = checked(service.parse_listen, listen)
     try:
-        checked(addresses.boards, boards)
+        checked(service.check_boards, boards)
     except AddressError as error:
         fail(str(error))
     run(serving.serve(boards, host, port, otlp))

@@ -8,16 +8,16 @@ import logging
 import signal
 from collections.abc import Sequence
 
-from . import logs
-from .outcome import Failure
-from .output import print_line
+from boardwarden._program import Failure, print_line
+
+from . import terminal
 
 
 async def serve(addresses: Sequence[str], host: str, port: int, collector: str | None) -> None:
     """Serve until Ctrl-C, or SIGTERM, as a service is ended; then exit status 0."""
     from boardwarden.serve.service import serve as serve_boards
 
-    logs.show(logging.INFO)
+    terminal.show_logs(logging.INFO)
 
     def serving(url: str) -> None:
         print_line(f"serving {', '.join(addresses)} at {url}")

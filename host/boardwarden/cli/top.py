@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from boardwarden._program import print_json, print_line
 from boardwarden.board import Board
 from boardwarden.grants import Meter
-from boardwarden.kinds import word
+from boardwarden.models import enum_name
+from boardwarden.render.status import WIDTH
+from boardwarden.render.tables import busiest
+from boardwarden.render.text import NOTHING, columns, count, duration, percent
 
-from .columns import columns
 from .follow import looks, redraw
-from .output import print_json, print_line
-from .text import NONE, count, duration, percent
-from .view import WIDTH
-from .waiting import connect, waiting
+from .terminal import connect, waiting
 
 _HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 _NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
@@ -52,25 +52,16 @@ def picture(board: Board, width: int) -> str:
     return "\n".join([f"{figures}, {counts}"[:width], "", *table])
 
 
-def busiest(meters: Sequence[Meter]) -> list[Meter]:
-    """Return the meters, those that took most first, those that nothing can measure last."""
-
-    def rank(each: Meter) -> tuple[float, float, str]:
-        return 1 if each.cpu is None else -each.cpu, -(each.worst_s or 0), each.name
-
-    return sorted(meters, key=rank)
-
-
 def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
     for each in meters:
         yield (
             percent(each.cpu),
             duration(each.worst_s),
-            NONE if each.steps is None else str(each.steps),
+            NOTHING if each.steps is None else str(each.steps),
             each.name,
             each.kind,
-            word(each.priority),
-            NONE if each.lease is None else str(each.lease),
+            enum_name(each.priority),
+            NOTHING if each.lease is None else str(each.lease),
         )
 
 

@@ -10,15 +10,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from boardwarden._program import Failure, Interrupted, print_json, print_line
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
+from boardwarden.render.status import link_state, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .follow import link_state, looks
-from .outcome import Failure, Interrupted
-from .output import print_json, print_line
-from .view import sample_line
+from .follow import looks
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed

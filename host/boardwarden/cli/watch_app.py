@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from boardwarden._program import run
+
 from . import watch as watching
 from .options import BoardsOption, JsonOption, all_given
-from .outcome import run
 
 
 def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way

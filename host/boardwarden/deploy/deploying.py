@@ -15,13 +15,12 @@ from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, No
 from . import starting
 from .board import About, BoardFiles
 from .compiler import Compiler, agent_version
-from .hello import hello
 from .installing import Installation, compiled
 from .interrupts import Interrupts
 from .programs import RUN_AGENT, WORK
 from .repl import Repl
-from .start_line import FILES
-from .talk import Talk
+from .reporter import Reporter
+from .starting import FILES, hello
 
 T = TypeVar("T")
 
@@ -32,7 +31,7 @@ _LOOP = (
 )
 
 
-def deploy(address: str, start: str, talk: Talk) -> None:
+def deploy(address: str, start: str, talk: Reporter) -> None:
     """Put the agent on a board, start it and wait for its hello.
 
     start: the file that is to start it, "main.py" or "boot.py"; "" for none. Raises DeployError,
@@ -55,7 +54,7 @@ def deploy(address: str, start: str, talk: Talk) -> None:
             talk.say("main.py runs again, without the agent; `--start main.py` starts it there.")
 
 
-def remove(address: str, talk: Talk) -> None:
+def remove(address: str, talk: Reporter) -> None:
     """Take from a board what deploy put there; raises as deploy() does."""
     with Interrupts() as stop, Repl(address) as repl:
         run = _Run(address, repl, talk, stop)
@@ -66,7 +65,7 @@ def remove(address: str, talk: Talk) -> None:
 class _Run:
     """One connection to a board that is being changed."""
 
-    def __init__(self, address: str, repl: Repl, talk: Talk, stop: Interrupts) -> None:
+    def __init__(self, address: str, repl: Repl, talk: Reporter, stop: Interrupts) -> None:
         self.files = BoardFiles(repl)
         self._command = f"boardwarden deploy {address}"
         self._talk = talk
@@ -271,7 +270,7 @@ def _check_format(about: About, compiler: Compiler) -> None:
     )
 
 
-def _architecture(about: About, compiler: Compiler, talk: Talk) -> str:
+def _architecture(about: About, compiler: Compiler, talk: Reporter) -> str:
     """Return what to compile for: machine code must have the board's very sub-version."""
     found = about.architecture
     theirs, ours = about.format, compiler.format()
@@ -284,7 +283,7 @@ def _architecture(about: About, compiler: Compiler, talk: Talk) -> str:
     return found
 
 
-def _await_hello(address: str, talk: Talk) -> None:
+def _await_hello(address: str, talk: Reporter) -> None:
     def waited(elapsed: float) -> None:
         talk.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
 

@@ -5,19 +5,48 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from boardwarden.errors import DeployError
 
-from . import manifest
 from .board import BoardFiles, DiskFull, Found
 from .compiler import Compiler, agent_version, parts, rooms
 from .interrupts import Interrupts
-from .manifest import Manifest
 from .parts import PACKAGES
-from .programs import OLD, WORK
-from .talk import Talk
+from .programs import MANIFEST, OLD, WORK
+from .reporter import Reporter
+
+NAME = f"warden/{MANIFEST}"
+_MADE_LIB = "# made lib"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """`files`: SHA-256 in hexadecimal by name below lib; `made_lib`: lib was not there before."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    made_lib: bool = False
+
+    def text(self, version: str, architecture: str) -> bytes:
+        """Return the file's content."""
+        lines = [f"# put here by boardwarden {version}, for {architecture}"]
+        lines += [_MADE_LIB] if self.made_lib else []
+        lines += [f"{digest} {name}" for name, digest in sorted(self.files.items())]
+        return "".join(f"{line}\n" for line in lines).encode()
+
+
+def parse(text: bytes | None) -> Manifest:
+    """Return what a file says; names outside of the packages, however they came there, are none."""
+    lines = (text or b"").decode(errors="replace").splitlines()
+    files = {}
+    for line in lines:
+        digest, _, name = line.partition(" ")
+        package, _, rest = name.partition("/")
+        if package in PACKAGES and rest and "/" not in rest and rest != "..":
+            files[name] = digest
+    return Manifest(files, _MADE_LIB in lines)
+
 
 _ENDINGS = ("py", "mpy")
 # What tells the agent from any other package of its name: as deploy puts it there, and as mip does,
@@ -56,7 +85,7 @@ class Change:
 
 
 def compiled(
-    compiler: Compiler, architecture: str, made_lib: bool, talk: Talk, stop: Interrupts
+    compiler: Compiler, architecture: str, made_lib: bool, talk: Reporter, stop: Interrupts
 ) -> Wanted:
     """Compile the agent for a board."""
     files = parts()
@@ -69,7 +98,7 @@ def compiled(
     talk.step("compiling", len(files), len(files))
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     listed = Manifest(digests, made_lib).text(agent_version(), architecture)
-    return Wanted({manifest.NAME: listed, **contents}, made_lib)
+    return Wanted({NAME: listed, **contents}, made_lib)
 
 
 class AgentsFiles:
@@ -85,13 +114,13 @@ class AgentsFiles:
         """Tell whether a file, or a folder, is the agent's."""
         stem, _, ending = name.rpartition(".")
         known = name in self._folders or (stem in self._stems and ending in _ENDINGS)
-        return known or name in listed.files or name == manifest.NAME
+        return known or name in listed.files or name == NAME
 
 
 class Installation:
     """The agent's files on one board."""
 
-    def __init__(self, files: BoardFiles, talk: Talk, stop: Interrupts) -> None:
+    def __init__(self, files: BoardFiles, talk: Reporter, stop: Interrupts) -> None:
         self._files = files
         self._talk = talk
         self._stop = stop
@@ -113,9 +142,9 @@ class Installation:
         """Return the manifest on the board, wherever an interruption left it; empty if none."""
         work = (f"{self._lib}/{WORK}/new/", f"{self._lib}/{OLD}") if found.working else ()
         for place in (f"{self._lib}/", *work):
-            text = self._files.read(f"{place}{manifest.NAME}")
+            text = self._files.read(f"{place}{NAME}")
             if text is not None:
-                return manifest.parse(text)
+                return parse(text)
         return Manifest()
 
     def refuse_another(self, found: Found, listed: Manifest) -> None:

@@ -1,14 +1,76 @@
-"""The start line on a board: planned, shown, added, and taken out again."""
+"""The start line on a board: planned, shown, added, and taken out again; and waiting for its agent.
+
+What the user wrote in main.py or boot.py is never touched.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from boardwarden.errors import DeployError
+from boardwarden.board import connect
+from boardwarden.errors import AtPrompt, ConnectError, DeployError, VersionMismatch
+from boardwarden.models import Identity
 
-from . import start_line
 from .board import BoardFiles
-from .talk import Talk
+from .reporter import Reporter
+
+FILES = ("main.py", "boot.py")
+_BEGIN = "# boardwarden: begin (`boardwarden deploy --remove` takes this out"
+_MADE = ", and the file with it)\n"
+_THERE = ")\n"
+_END = "# boardwarden: end\n"
+_STARTS = re.compile(rb"^[^#\n]*\bwarden\.start\(", re.MULTILINE)
+
+
+def block(uses_asyncio: bool, made: bool) -> bytes:
+    """Return the lines that start the agent, whatever happens to it.
+
+    uses_asyncio: the application does, so it is imported first, and the agent runs as a task of
+    it; made: there was no such file before.
+    """
+    asyncio = "    import asyncio  # first: then the agent runs as one of its tasks\n"
+    return (
+        _BEGIN
+        + (_MADE if made else _THERE)
+        + "try:\n"
+        + (asyncio if uses_asyncio else "")
+        + "    import warden\n\n"
+        + "    warden.start()\n"
+        + "except Exception as error:  # what follows runs all the same\n"
+        + '    print("boardwarden:", error)\n'
+        + _END
+    ).encode()
+
+
+_BLOCKS = tuple(block(asyncio, made) for asyncio in (False, True) for made in (False, True))
+
+
+def with_start(text: bytes | None, uses_asyncio: bool) -> bytes:
+    """Return a file with the start lines at its top; None stands for a file that is not there."""
+    return block(uses_asyncio, text is None) + (text or b"")
+
+
+def without_start(text: bytes) -> bytes | None:
+    """Return a file as it was before with_start(); None: it was not there.
+
+    Raises ValueError where the lines were changed since, and are not known for sure.
+    """
+    for lines in _BLOCKS:
+        if lines in text:
+            rest = text.replace(lines, b"", 1)
+            return None if not rest and _MADE.encode() in lines else rest
+    if _BEGIN.encode() in text:
+        raise ValueError("its lines between `# boardwarden: begin` and `end` were changed")
+    return text
+
+
+def starts(text: bytes) -> bool:
+    """Tell whether a file starts the agent, by our lines or the user's."""
+    return _STARTS.search(text) is not None
 
 
 @dataclass(frozen=True)
@@ -19,37 +81,37 @@ class Edit:
     text: bytes | None
 
 
-def plan(files: BoardFiles, name: str, talk: Talk) -> Edit | None:
+def plan(files: BoardFiles, name: str, talk: Reporter) -> Edit | None:
     """Show the lines that would be added to a file and ask; None where the board has some already.
 
     Raises DeployError when the answer is no.
     """
-    texts = {file: _read(files, file) for file in start_line.FILES}
+    texts = {file: _read(files, file) for file in FILES}
     for file, text in texts.items():
-        if text is not None and start_line.starts(text):
+        if text is not None and starts(text):
             talk.say(f"{file} starts the agent already: it stays as it is.")
             return None
     uses_asyncio = files.mentions(b"asyncio")
     before = texts[name]
-    lines = start_line.block(uses_asyncio, before is None).decode().splitlines()
+    lines = block(uses_asyncio, before is None).decode().splitlines()
     where = "a new file" if before is None else f"at the top, before its {len(before)} bytes"
     talk.say(f"{name} on the board ({where}):")
     for line in lines:
         talk.say(f"  + {line}" if line else "  +")
     if not talk.confirm(f"Add these lines to {name}?"):
         raise DeployError("No start line was added, and nothing else done")
-    return Edit(name, start_line.with_start(before, uses_asyncio))
+    return Edit(name, with_start(before, uses_asyncio))
 
 
 def find(files: BoardFiles) -> list[Edit]:
     """Return what takes the start lines out; raise DeployError where that is not sure."""
     edits = []
-    for name in start_line.FILES:
+    for name in FILES:
         text = _read(files, name)
         if text is None:
             continue
         try:
-            rest = start_line.without_start(text)
+            rest = without_start(text)
         except ValueError as error:
             raise DeployError(
                 f"{name} on the board is not as deploy left it: {error}; take them out yourself, "
@@ -62,8 +124,8 @@ def find(files: BoardFiles) -> list[Edit]:
 
 def starts_agent(files: BoardFiles) -> bool:
     """Tell whether boot.py or main.py starts the agent."""
-    texts = (_read(files, name) for name in start_line.FILES)
-    return any(text is not None and start_line.starts(text) for text in texts)
+    texts = (_read(files, name) for name in FILES)
+    return any(text is not None and starts(text) for text in texts)
 
 
 def has_application(files: BoardFiles) -> bool:
@@ -81,3 +143,27 @@ def carry_out(files: BoardFiles, edit: Edit) -> None:
 
 def _read(files: BoardFiles, name: str) -> bytes | None:
     return files.read(f"{files.about.root}/{name}")
+
+
+_TRY_S = 3.0
+_PROMPT_S = 6.0  # after that a board at its prompt has ended its start
+_RETRY_PAUSE_S = 0.2  # a port may go and come back while a board starts
+
+
+async def hello(
+    address: str, timeout: float, waited: Callable[[float], None] = lambda elapsed: None
+) -> Identity:
+    """Return who answers at an address; raise the last ConnectError when nobody does in time."""
+    begin = time.monotonic()
+    while True:
+        waited(time.monotonic() - begin)
+        try:
+            async with connect(address, timeout=_TRY_S) as board:
+                return board.status.board
+        except VersionMismatch:
+            raise
+        except ConnectError as error:
+            limit = min(_PROMPT_S, timeout) if isinstance(error, AtPrompt) else timeout
+            if time.monotonic() - begin >= limit:
+                raise
+        await asyncio.sleep(_RETRY_PAUSE_S)

@@ -9,8 +9,9 @@ from typing import Any
 from boardwarden.board import connect
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
 from boardwarden.models import Capability, Identity, Model
+from boardwarden.transport.address import is_serial
+from warden_schema import ids
 
-from . import advice
 from .link_health import LinkHealth, measure
 from .repl_look import Firmware, look
 
@@ -40,14 +41,14 @@ class Checkup(Model):
     def next(self) -> tuple[str, ...]:
         """What to do next, in sentences; commands stand between backquotes."""
         if self.answers == AGENT and self.link is not None:
-            return advice.for_agent(self.address, self.board, self.link, self.capabilities)
+            return _for_agent(self.address, self.board, self.link, self.capabilities)
         if self.answers == AGENT:
-            return advice.for_poor_link(self.address)
+            return _for_poor_link(self.address)
         if self.answers == OTHER_AGENT:
-            return advice.for_other_version(self.address)
+            return _for_other_version(self.address)
         if self.repl is not None:
-            return advice.for_repl(self.address, self.repl, at_prompt=self.answers == PROMPT)
-        return advice.for_silence(self.address, self.problem)
+            return _for_repl(self.address, self.repl, at_prompt=self.answers == PROMPT)
+        return _for_silence(self.address, self.problem)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, and what follows from them."""
@@ -88,3 +89,94 @@ async def ask_repl(found: Checkup) -> Checkup:
     except NoAgent as error:
         return Checkup(found.address, found.answers, problem=str(error))
     return Checkup(found.address, found.answers, repl=repl)
+
+
+# By capability: what gives the board what it lacks. Those that depend on the port are not here.
+_REMEDIES = {
+    "cpu": "`import asyncio` before `warden.start()`, in an application of asyncio, gives CPU load",
+    "tasks": "start the agent before other tasks: then they are counted",
+    "threads": "start the agent before `_thread` is imported: then threads are counted",
+    "largest_free_block": "a firmware with the C module (docs/native.md) gives the largest block",
+}
+
+
+def _for_agent(
+    address: str, board: Identity | None, link: LinkHealth, capabilities: Mapping[str, Capability]
+) -> tuple[str, ...]:
+    """Give advice where the agent answers."""
+    missing = [name for name, known in capabilities.items() if not known.available]
+    remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
+    sentences = [*link.problems, *_update(address, board), *remedies]
+    if link.connected:
+        if link.slow:
+            sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
+        sentences.append(f"`boardwarden watch --board {address}` shows the board live")
+    return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _update(address: str, board: Identity | None) -> list[str]:
+    """Return what to do where one side knows less than the other."""
+    _, _, minor = (board.protocol if board and board.protocol else "").partition(".")
+    if not minor.isdecimal() or int(minor) == ids.PROTOCOL_MINOR:
+        return []
+    if int(minor) > ids.PROTOCOL_MINOR:
+        return ["the agent is newer than this host: `pip install --upgrade boardwarden`"]
+    if is_serial(address):
+        return [f"the agent is older than this host: `boardwarden deploy {address}` updates it"]
+    return ["the agent is older than this host: install this version's agent on the board"]
+
+
+def _for_poor_link(address: str) -> tuple[str, ...]:
+    """Give advice where an agent answers, but does not get its state across."""
+    return (
+        "Look at cable and connectors; see that the application awaits something, or calls "
+        "warden.poll(), several times a second.",
+    )
+
+
+def _for_other_version(address: str) -> tuple[str, ...]:
+    """Give advice where the agent speaks another protocol."""
+    if is_serial(address):
+        return (f"`boardwarden deploy {address}` puts this version's agent on the board.",)
+    return ("Install boardwarden and the agent in the same version.",)
+
+
+def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]:
+    """Give advice where MicroPython answers, and no agent."""
+    deploy = f"`boardwarden deploy {address} --start main.py`"
+    if found.agent is None:
+        return (f"{deploy} puts the agent on the board and starts it there.",)
+    if not found.started_by:
+        return (f"The agent is installed, but nothing starts it: {deploy} has main.py do so.",)
+    by = " and ".join(found.started_by)
+    if at_prompt:
+        return (
+            f"{by} starts the agent, but has ended: the agent runs only as long as the "
+            "application's loop does.",
+        )
+    ways = "asyncio.run() in the application, or warden.poll() in its loop"
+    if "machine.Timer" not in found.lacks:
+        return (
+            f"{by} starts the agent, but it does not answer: it uses another link, the application "
+            f"blocks, or its files are damaged, which {deploy} checks.",
+        )
+    return (
+        f"{by} starts the agent, but it does not answer: it uses another link, the application "
+        "blocks its loop, or nothing runs the agent (this port has no machine.Timer, so it takes "
+        f"{ways}).",
+    )
+
+
+def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
+    """Give advice where nothing was heard."""
+    if not is_serial(address):
+        return (
+            "Start the agent there, with a link at this address (docs/board.md), and close what "
+            "else is connected to it.",
+        )
+    if problem and problem.startswith("No MicroPython"):
+        return ("Check port and cable, reset the board, or flash MicroPython on it.",)
+    return (
+        f"`boardwarden doctor {address} --yes` asks the REPL; that stops the program that runs "
+        "there, and starts it again by a soft reset.",
+    )

@@ -11,8 +11,7 @@ from boardwarden.recording.reading import Happened
 from boardwarden.transport.address import short_names
 
 from .metrics import METRICS, scale
-from .plot import Drawn
-from .series import Line
+from .plot import Drawn, Line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

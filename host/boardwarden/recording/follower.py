@@ -13,8 +13,8 @@ from boardwarden.errors import LinkLost, RequestError
 from boardwarden.grants import BoardSession, Lease, Operation
 from boardwarden.models import Capability, Model, Status
 
-from . import rows
-from .rows import Boot, Row
+from . import schema
+from .schema import Boot, Row
 
 Whole = Model | Iterable[Model] | Mapping[str, Capability]  # what is told all at once
 
@@ -61,7 +61,7 @@ class Follower:
     def stop(self) -> None:
         """Write that nothing is recorded from now on."""
         if self._boot is not None:
-            self._put(rows.link(self._boot, time.time(), "stopped"))
+            self._put(schema.link(self._boot, time.time(), "stopped"))
 
     async def _samples(self) -> None:
         async for status in self.board.updates(every=True):
@@ -72,7 +72,7 @@ class Follower:
         async for event in self.board.events():
             self._look()
             if self._boot is not None:
-                self._put(rows.event(self._boot, self._moment(event.uptime_s), event))
+                self._put(schema.event(self._boot, self._moment(event.uptime_s), event))
                 self.events += 1
 
     async def _changes(self) -> None:
@@ -93,7 +93,7 @@ class Follower:
     # --- what is written ------------------------------------------------------------------------
 
     def _take_sample(self, status: Status) -> None:
-        row = rows.sample(self.address, status)
+        row = schema.sample(self.address, status)
         if row is None or status.board.boot_id is None:
             return
         uptime_s = status.cpu.uptime_s or 0.0
@@ -108,14 +108,14 @@ class Follower:
         status = self.board.status
         if status.board.boot_id is None:
             return
-        boot = rows.boot(self.address, status.board)
+        boot = schema.boot(self.address, status.board)
         if boot != self._boot:
             self._boot = boot
             self._uptime_s = 0.0
             self._forget()
         if self.board.connected != self._connected:
             self._connected = self.board.connected
-            self._put(rows.link(boot, time.time(), "up" if self._connected else "lost"))
+            self._put(schema.link(boot, time.time(), "up" if self._connected else "lost"))
             self._on_link(self)
         self._look_at("capabilities", self.board.capabilities)
         self._look_at("storage", status.storage)
@@ -159,7 +159,7 @@ class Follower:
     def _tell(self, what: str, number: int | None, value: Any) -> None:
         if self._boot is None or (number is None and self._told.get((what, None)) == value):
             return
-        self._put(rows.change(self._boot, time.time(), what, number, value))
+        self._put(schema.change(self._boot, time.time(), what, number, value))
         if number is None:
             self._told[what, None] = value
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Model
 
-from .errors import RecordingError
-from .rows import FIGURES
-from .schema import check, connect, explained
+from .schema import FIGURES, check, connect, explained
 
 _SPANS = """
 SELECT s.*,

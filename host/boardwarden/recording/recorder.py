@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from boardwarden.board import Board
 
 from .follower import Follower
-from .rows import Row
+from .schema import Row
 from .store import Store
 
 COMMIT_S = 0.5  # between two commits; with the commit itself, less than a second may be lost

@@ -10,6 +10,7 @@ the power, all since the last checkpoint: minutes, at a few rows a second.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 import time
@@ -17,10 +18,48 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from .errors import RecordingError
-from .lock import Lock
-from .rows import FIGURES, Boot, Row
-from .schema import BUSY_S, connect, explained, prepare
+from boardwarden.errors import RecordingError
+
+from .schema import BUSY_S, FIGURES, Boot, Row, connect, explained, prepare
+
+try:
+    import fcntl
+except ImportError:  # Windows: SQLite keeps the file whole, and nobody is told
+    fcntl = None  # type: ignore[assignment]
+
+
+class FileLock:
+    """Holds `FILE-lock` until release(); the system lets go of it if the process is killed.
+
+    Not the recording itself: a second open() and close() of that would drop SQLite's own locks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + "-lock")
+        self._file: int | None = None
+        if fcntl is None:
+            return
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._close()
+            raise RecordingError(f"Another boardwarden is recording to {path}.") from None
+        except OSError as error:
+            self._close()
+            raise RecordingError(f"{path} cannot be written: {error.strerror}.") from None
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._file is not None:
+            self._path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
 
 T = TypeVar("T")
 
@@ -62,7 +101,7 @@ class Store:
         self._rotation = rotation
         self._clock = clock
         self._written_at: float | None = None
-        self._lock: Lock | None = None
+        self._lock: FileLock | None = None
         self._is_new = False
         self._database: sqlite3.Connection | None = None
         self._spans: dict[Boot, int] = {}
@@ -72,7 +111,7 @@ class Store:
         """Make the file, or go on with the one that is there."""
         if not self.path.parent.is_dir():
             raise RecordingError(f"There is no folder {self.path.parent}.")
-        self._lock = Lock(self.path)
+        self._lock = FileLock(self.path)
         self._is_new = not self.path.exists()
         try:
             self._open()

@@ -11,18 +11,17 @@ from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import Any
 
-from boardwarden import arguments, rows
-from boardwarden.errors import PolicyError
+from boardwarden import _arguments
+from boardwarden._mirror import event_log
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.errors import PolicyError, RecordingError
 from boardwarden.grants import Event, Limits, Threshold
-from boardwarden.kinds import Action
-from boardwarden.models import Model
-from boardwarden.policy import Policy
-from boardwarden.recording.errors import RecordingError
+from boardwarden.models import Action, Model
+from boardwarden.policy.model import Policy
 from boardwarden.recording.reading import Change, Recording, Sample, Span, Window
-from boardwarden.units import METRICS
 
+from .agent import COLUMNS, Agent, in_board_units
 from .requests import Denial, Requests, Subject
-from .stand_ins import COLUMNS, Agent, in_board_units
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
 _TOLD_AFTER_S = 0.1  # a sample at most, what it found of storage is told
@@ -151,7 +150,7 @@ class _Run:
         self._requests = Requests(self._policy)
         self._policy.events.on(None, self._happened)
         for quota in self._wanted.quotas or ():
-            name, *figures = arguments.quota(*quota.to_dict().values())
+            name, *figures = _arguments.quota(*quota.to_dict().values())
             self._policy.sessions.quotas[name] = tuple(figures)
         self._watched = {}
         self._set_limits()
@@ -205,7 +204,7 @@ class _Run:
         told = self._limits.to_dict()
         both = {name: told[name] if each is None else each for name, each in wanted.items()}
         self._requests.timeout_s = self._limits.operation_timeout_s
-        self._policy.set_limits(*arguments.limits(*both.values()))
+        self._policy.set_limits(*_arguments.limits(*both.values()))
 
     def _watch(self) -> None:
         """Watch what the policy says, or else what the board did, and nothing else."""
@@ -216,7 +215,7 @@ class _Run:
         table = self._policy.thresholds
         try:
             for threshold in table.all():
-                if METRICS[threshold.metric] not in wanted:
+                if THRESHOLD_METRICS[threshold.metric] not in wanted:
                     table.set(threshold.metric)
             for name, asked in wanted.items():
                 if self._watched.get(name) != asked:
@@ -228,7 +227,7 @@ class _Run:
     # --- what follows ---------------------------------------------------------------------------
 
     def _happened(self, event: tuple[Any, ...]) -> None:
-        told = rows.event(event, 0)
+        told = event_log.event_from_row(event, 0)
         if not _is_decision(told):
             return
         subject: Subject | None = None
@@ -279,4 +278,4 @@ def _threshold(row: dict[str, Any]) -> Threshold:
 def _asked(threshold: Threshold) -> tuple[Any, ...]:
     """Return what the board is asked for a threshold."""
     levels = (threshold.warn, threshold.critical, threshold.clear)
-    return arguments.threshold(threshold.metric, *levels, threshold.hold_s, threshold.action)
+    return _arguments.threshold(threshold.metric, *levels, threshold.hold_s, threshold.action)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from boardwarden.kinds import OperationState, Priority, ResourceType
+from boardwarden.models import OperationState, Priority, ResourceType
 from boardwarden.recording.reading import Change
 
-from .board_code import load
+from .agent import load
 
 _LONG_MS = 600_000  # an operation that was seen to wait
 _SLACK_S = 1.5  # a timeout was seen a moment after it began

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .snapshot import Snapshot
+from .watched import Snapshot
 
 Kind = Literal["gauge", "counter", "info"]
 Point = tuple[tuple[str, ...], float | None]  # values of the metric's own labels, and the figure

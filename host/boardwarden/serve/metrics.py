@@ -1,14 +1,92 @@
-"""All metrics, in the order in which a scrape shows them."""
+"""All metrics, in the order in which a scrape shows them.
+
+A board that decides has a figure for each resource, priority and state, 0 too, so that no series
+begins in the middle of what it counts; one that only measures has none.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 
-from boardwarden import LinkStatus, Status, Storage
+from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceType, Status, Storage
+from boardwarden.models import enum_name
+from warden_schema import ids
 
-from . import tables
 from .metric import Metric, Point, Read
-from .snapshot import Snapshot
+from .watched import Snapshot
+
+_PRIORITIES = [enum_name(priority) for priority in Priority]
+_STATES = [enum_name(state) for state in OperationState if state != OperationState.ENDED]
+
+
+def leases(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many leases there are, by resource and priority."""
+    if not snapshot.decides:
+        return []
+    kinds = [
+        (enum_name(resource), priority) for resource in ResourceType for priority in _PRIORITIES
+    ]
+    found = Counter(
+        (enum_name(each.resource), enum_name(each.priority)) for each in snapshot.leases
+    )
+    return [(kind, found[kind]) for kind in dict.fromkeys([*kinds, *found])]
+
+
+def _leased(resource: ResourceType) -> Callable[[Snapshot], Iterable[Point]]:
+    def read(snapshot: Snapshot) -> Iterable[Point]:
+        if not snapshot.decides:
+            return []
+        found: dict[str, float] = dict.fromkeys(_PRIORITIES, 0.0)
+        for lease in snapshot.leases:
+            if lease.resource == resource:
+                priority = enum_name(lease.priority)
+                found[priority] = found.get(priority, 0.0) + lease.amount
+        return [((priority,), amount) for priority, amount in found.items()]
+
+    return read
+
+
+leased_memory = _leased(ResourceType.MEMORY)
+leased_storage = _leased(ResourceType.STORAGE)
+leased_cpu_time = _leased(ResourceType.CPU_TIME)
+leased_bandwidth = _leased(ResourceType.NETWORK_BANDWIDTH)
+
+
+def operations(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many operations there are, by priority and state."""
+    if not snapshot.decides:
+        return []
+    kinds = [(priority, state) for priority in _PRIORITIES for state in _STATES]
+    found = Counter(
+        (enum_name(each.priority), enum_name(each.state)) for each in snapshot.operations
+    )
+    return [(kind, found[kind]) for kind in dict.fromkeys([*kinds, *found])]
+
+
+def sessions(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many sessions are open."""
+    return [((), len(snapshot.sessions))] if snapshot.decides else []
+
+
+def thresholds(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield 1 for the level of each watched metric, and 0 for its other levels."""
+    for each in snapshot.thresholds:
+        for level in dict.fromkeys([*Level, each.level]):
+            yield (each.metric, enum_name(level)), level == each.level
+
+
+def events(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many events came, by kind."""
+    if not (snapshot.decides or snapshot.events):
+        return []
+    kinds = dict.fromkeys([*ids.EVENT_KINDS, *snapshot.events])
+    return [((kind,), snapshot.events.get(kind, 0)) for kind in kinds]
+
+
+def missed_events(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many events were lost for good."""
+    return [((), snapshot.missed_events)] if snapshot.decides or snapshot.events else []
 
 
 def _of_status(get: Callable[[Status], float | None]) -> Read:
@@ -104,28 +182,28 @@ _NETWORK = (
 )  # fmt: skip
 
 _GRANTS = (
-    Metric("leases", "{lease}", "Leases that have not ended.", tables.leases,
+    Metric("leases", "{lease}", "Leases that have not ended.", leases,
            ("resource", "priority")),
-    Metric("leased.memory", "By", "Memory that is leased.", tables.leased_memory, ("priority",)),
-    Metric("leased.storage", "By", "Storage that is leased.", tables.leased_storage,
+    Metric("leased.memory", "By", "Memory that is leased.", leased_memory, ("priority",)),
+    Metric("leased.storage", "By", "Storage that is leased.", leased_storage,
            ("priority",)),
-    Metric("leased.cpu_time", "1", "Leased share of a core.", tables.leased_cpu_time,
+    Metric("leased.cpu_time", "1", "Leased share of a core.", leased_cpu_time,
            ("priority",)),
-    Metric("leased.network_bandwidth", "By/s", "Leased bandwidth.", tables.leased_bandwidth,
+    Metric("leased.network_bandwidth", "By/s", "Leased bandwidth.", leased_bandwidth,
            ("priority",)),
     Metric("operations", "{operation}", "Operations that have, or wait for, a place.",
-           tables.operations, ("priority", "state")),
+           operations, ("priority", "state")),
     Metric("operation.limit", "{operation}", "How many may run at once.",
            lambda snapshot: [((), snapshot.limits.max_operations)]),
-    Metric("sessions", "{session}", "Open sessions.", tables.sessions),
+    Metric("sessions", "{session}", "Open sessions.", sessions),
     Metric("memory.reserve", "1", "Share of the heap that is never granted.",
            lambda snapshot: [((), snapshot.limits.memory_reserve)]),
     Metric("threshold.state", "", "1 for the level at which a watched figure is.",
-           tables.thresholds, ("metric", "level")),
-    Metric("events", "{event}", "What happened on the board in this boot.", tables.events,
+           thresholds, ("metric", "level")),
+    Metric("events", "{event}", "What happened on the board in this boot.", events,
            ("kind",), kind="counter"),
     Metric("missed_events", "{event}", "Events that were lost before they came here.",
-           tables.missed_events, kind="counter"),
+           missed_events, kind="counter"),
 )  # fmt: skip
 
 _AGENT = (

@@ -1,4 +1,4 @@
-"""`boardwarden serve`: follows boards, and hands out what their mirrors hold, until cancelled."""
+"""`boardwarden serve`: follows boards, and exports what their mirrors hold, until cancelled."""
 
 from __future__ import annotations
 
@@ -6,8 +6,37 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from boardwarden.transport import transport_for
+
 from .prometheus import scraped
 from .watched import Watched
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of "127.0.0.1:9477", "[::1]:9477" or ":9477", which is every interface.
+
+    Raises ValueError.
+    """
+    host, colon, digits = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""  # IPv6 needs brackets: else it is unclear where the port begins
+    if not (colon and digits.isascii() and digits.isdigit() and int(digits) <= 65_535):
+        raise ValueError(f"{text!r} is no address to listen on; one is 127.0.0.1:9477.")
+    return host or "0.0.0.0", int(digits)
+
+
+def check_boards(addresses: Sequence[str]) -> None:
+    """Check the addresses; each labels the series of its board, so it is there once.
+
+    Raises AddressError for one that means nothing, ValueError for one that is there twice.
+    """
+    for address in addresses:
+        transport_for(address)
+    twice = next((each for each in addresses if addresses.count(each) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is named twice; name each board once.")
 
 
 async def serve(

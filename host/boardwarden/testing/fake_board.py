@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from boardwarden.framing import frame
+from boardwarden._protocol.framing import frame
 from warden_schema import ids
 from warden_schema.frame import Deframer
 

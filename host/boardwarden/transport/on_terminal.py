@@ -4,6 +4,8 @@ Its own process, because the code between fork and exec of a threaded program mu
 (`preexec_fn` can deadlock). The caller starts it as a session leader, with nothing else to do.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import signal

@@ -10,19 +10,51 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
+from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Button, Footer, Static
 
 from boardwarden.board import Board
-from boardwarden.cli.text import duration, size
 from boardwarden.errors import BoardError
+from boardwarden.render.text import duration, size
 
-from .ask import Ask
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
-from .tables import Leases, Operations, Panel, TablePanel, Tasks, Thresholds
-from .texts import About, Console, Events
-from .words import head, overview, trouble
+from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
+from .text import head, overview, trouble
+
+
+class Question(ModalScreen[bool]):
+    """A question that yes or no answers; no, unless it is said."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape,q", "answer(False)", "No"),
+        Binding("left,right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, question: str, yes: str) -> None:
+        super().__init__()
+        self._question = question
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """Ask; the cursor is on No."""
+        with Vertical(id="question"):
+            yield Static(self._question, markup=False)
+            with Horizontal():
+                yield Button("No (n)", id="no")
+                yield Button(f"{self._yes} (y)", id="yes", variant="error")
+        yield Footer(show_command_palette=False)  # over the other one, whose keys rest
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take the answer."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, answer: bool) -> None:
+        """Take the answer."""
+        self.dismiss(answer)
+
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once
@@ -140,9 +172,9 @@ class WatchApp(App[int]):
     def _names(self) -> Text:
         """Return the panels' names in a line, the one that is shown in brackets."""
         parts = [
-            Text(f"[{panel.number} {panel.word}]", "bold reverse")
+            Text(f"[{panel.number} {panel.label}]", "bold reverse")
             if panel is self._panel
-            else Text(f" {panel.number} {panel.word} ")
+            else Text(f" {panel.number} {panel.label} ")
             for panel in self._panels
         ]
         return Text("").join(parts)
@@ -250,7 +282,7 @@ class WatchApp(App[int]):
             if sure:
                 self._ask(request, lambda _: done)
 
-        self.push_screen(Ask(question, yes), answered)
+        self.push_screen(Question(question, yes), answered)
 
     def _ask(self, request: Callable[[Board], Awaitable[T]], told: Callable[[T], str]) -> None:
         """Ask the board that is shown, beside everything else, and tell what came of it."""

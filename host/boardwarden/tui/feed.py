@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 
 from boardwarden.board import Board, connect
-from boardwarden.cli.grant_view import event_line
 from boardwarden.errors import BoardError, RequestRefused
+from boardwarden.render.tables import event_line
 from boardwarden.transport.base import Transport
 
 from .tail import Printable, Tail

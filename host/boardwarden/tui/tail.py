@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-_MOST = 64 * 1024  # characters
+MAX_CHARACTERS = 64 * 1024  # characters
 _STRANGE = "\N{REPLACEMENT CHARACTER}"
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
 _UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?)\Z")
@@ -24,7 +24,7 @@ class Tail:
         self._pieces.append(text)
         self.end += 1
         self._size += len(text)
-        while self._size > _MOST and len(self._pieces) > 1:
+        while self._size > MAX_CHARACTERS and len(self._pieces) > 1:
             self._size -= len(self._pieces.popleft())
 
     def since(self, place: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from boardwarden.history import History
 from boardwarden.models import Status
 
-_MOST = 600  # samples
+MAX_SAMPLES = 600  # samples
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 1.0  # so much more, are a gap
 
@@ -29,7 +29,9 @@ class Track:
     """The last 600 samples' figures: used, live, largest (bytes), cpu, lag and uptime (seconds)."""
 
     def __init__(self) -> None:
-        self._figures: dict[str, deque[Figure]] = {name: deque(maxlen=_MOST) for name in _READ}
+        self._figures: dict[str, deque[Figure]] = {
+            name: deque(maxlen=MAX_SAMPLES) for name in _READ
+        }
 
     def add(self, status: Status) -> None:
         """Keep a sample's figures; the oldest go."""
@@ -54,7 +56,7 @@ class Track:
         first = next((time for time in self._figures["uptime"] if time is not None), None)
         if first is None or step_s <= 0:
             return
-        room = min(_MOST - len(self._figures["uptime"]), int(first / step_s))
+        room = min(MAX_SAMPLES - len(self._figures["uptime"]), int(first / step_s))
         times = [first - step_s * back for back in range(1, room + 1)]  # newest first
         figures: dict[str, list[Figure]] = {name: [None] * room for name in _READ}
         for name, metric in REMEMBERED.items():

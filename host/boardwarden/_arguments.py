@@ -1,0 +1,204 @@
+"""What a user asks for, checked and in the board's units, as the arguments of a request.
+
+Raises ValueError, with a sentence that says what is allowed, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from warden_schema import ids
+
+from ._quantities import THRESHOLD_METRICS, in_thousandths
+from .models import Action, Priority, ResourceType
+
+MAX_INT = 2**30 - 1  # of any number that is sent: a board without long integers holds it
+MAX_SECONDS = MAX_INT / 1000
+LEARNED = -1  # as the memory of an operation: what those of its name needed at most so far
+_MAX_HOLD_S = 600
+
+Arguments = tuple[Any, ...]
+
+
+def require_number(name: str, value: Any, least: float, most: float, what: str = "") -> float:
+    """Return a number of a range; `what` it counts is said where it is not one."""
+    sound = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not sound or math.isnan(value) or not least <= value <= most:
+        what = what or "a number"
+        raise ValueError(f"{name} must be {what} from {least:g} to {most:g}, not {value!r}.")
+    return float(value)
+
+
+def require_int(name: str, value: Any, least: int, most: int = MAX_INT, what: str = "") -> int:
+    """Return a whole number of a range."""
+    sound = isinstance(value, int) and not isinstance(value, bool)
+    if not sound or not least <= value <= most:
+        what = what or "a whole number"
+        raise ValueError(f"{name} must be {what} from {least} to {most}, not {value!r}.")
+    return int(value)
+
+
+def milliseconds(
+    name: str, seconds: Any, least: float = 0.001, most: float = MAX_SECONDS
+) -> int | None:
+    """Return seconds as milliseconds; None stays None."""
+    if seconds is None:
+        return None
+    return round(require_number(name, seconds, least, most, "a number of seconds") * 1000)
+
+
+def text(name: str, value: Any, may_be_empty: bool = True) -> str:
+    """Return a name as long as the board keeps it, cut at a character."""
+    if not isinstance(value, str) or not (value or may_be_empty):
+        raise ValueError(f"{name} must be a {'' if may_be_empty else 'non-empty '}str.")
+    return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
+
+
+def identifier(value: Any) -> int:
+    """Return an id."""
+    return require_int("An id", value, 1)
+
+
+def priority(value: Any) -> int:
+    """Return a priority's number."""
+    return require_int("priority", value, Priority.LOW, Priority.CRITICAL, "a Priority,")
+
+
+def allocation(
+    resource: Any, amount: Any, owner: Any, rank: Any, ttl: Any, mount: Any
+) -> Arguments:
+    """Return the arguments of ALLOCATE."""
+    kind = ResourceType(
+        require_int("resource", resource, 0, len(ResourceType) - 1, "a ResourceType,")
+    )
+    if mount is not None and (kind is not ResourceType.STORAGE or not isinstance(mount, str)):
+        raise ValueError("mount must be a path, and is for storage only.")
+    if mount is not None and len(mount.encode(errors="replace")) > ids.MAX_NAME:
+        raise ValueError(f"mount must have at most {ids.MAX_NAME} bytes.")
+    return (
+        int(kind),
+        _amount(kind, amount),
+        text("owner", owner),
+        priority(rank),
+        milliseconds("ttl", ttl),
+        mount,
+    )
+
+
+def _amount(kind: ResourceType, amount: Any) -> int:
+    if kind is ResourceType.CPU_TIME:
+        return round(require_number("amount", amount, 0.001, 1, "a fraction of a core") * 1000)
+    return require_int("amount", amount, 1, what="a whole number of bytes")
+
+
+def operation(name: Any, rank: Any, timeout: Any, memory: Any, wait: Any) -> Arguments:
+    """Return the arguments of BEGIN."""
+    return (
+        text("name", name, may_be_empty=False),
+        priority(rank),
+        milliseconds("timeout", timeout),
+        _need(memory),
+        milliseconds("wait", wait, least=0) or 0,
+    )
+
+
+def _need(memory: Any) -> int | None:
+    if memory is None:
+        return None
+    if isinstance(memory, int) and memory == LEARNED:
+        return LEARNED
+    return require_int("memory", memory, 1, what="a whole number of bytes")
+
+
+def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
+    """Return the arguments of START_MONITORING; None of what is not given."""
+    least, most = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000
+    share = (
+        None
+        if budget is None
+        else require_number("budget", budget, 0.001, 1, "a fraction of a core")
+    )
+    return (
+        milliseconds("interval", interval, least, most),
+        None if share is None else round(share * 1000),
+    )
+
+
+def places(what: str, names: Iterable[Any], known: Sequence[str]) -> list[int]:
+    """Return where names are among those that are known."""
+    found = list(names)
+    for name in found:
+        if name not in known:
+            raise ValueError(f"There is no {what} {name!r}; there are {', '.join(known)}.")
+    return [known.index(name) for name in found]
+
+
+def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Arguments:
+    """Return the arguments of SET_QUOTA; without figures it takes the quota away."""
+    if not isinstance(name, str) or not 1 <= len(name.encode(errors="replace")) <= ids.MAX_NAME:
+        raise ValueError(f"A session's name must have 1 to {ids.MAX_NAME} bytes, not {name!r}.")
+    sizes = {"memory": memory, "storage": storage}
+    most = "a whole number of bytes"
+    return (
+        name,
+        *(None if v is None else require_int(key, v, 1, what=most) for key, v in sizes.items()),
+        None if operations is None else require_int("operations", operations, 1),
+        milliseconds("ttl", ttl),
+    )
+
+
+def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arguments:
+    """Return the arguments of SET_LIMITS; None leaves one as it is."""
+    fraction = (
+        None if reserve is None else require_number("memory_reserve", reserve, 0, 0.9, "a fraction")
+    )
+    return (
+        None if max_operations is None else require_int("max_operations", max_operations, 1, 8),
+        milliseconds("operation_timeout", timeout),
+        None if fraction is None else round(fraction * 1000),
+        milliseconds("overrun", overrun, 0, _MAX_HOLD_S),
+    )
+
+
+def threshold(
+    metric: Any, warn: Any, critical: Any, clear: Any, hold: Any, action: Any
+) -> Arguments:
+    """Return the arguments of SET_THRESHOLD; without warn and critical it takes it away."""
+    if metric not in THRESHOLD_METRICS:
+        raise ValueError(
+            f"There is no metric {metric!r}; there are {', '.join(THRESHOLD_METRICS)}."
+        )
+    given = {"warn": warn, "critical": critical, "clear": clear}
+    levels = [threshold_level(metric, name, value) for name, value in given.items()]
+    _check_order(metric, *levels)
+    what = "an Action,"
+    return (
+        THRESHOLD_METRICS.index(metric),
+        *levels,
+        milliseconds("hold", hold, 0, _MAX_HOLD_S) or 0,
+        require_int("action", action, Action.TELL, Action.RESET, what),
+    )
+
+
+def threshold_level(metric: str, name: str, value: Any) -> int | None:
+    """Return a level of a metric, in the board's unit; None stays None."""
+    if value is None:
+        return None
+    unit = ids.THRESHOLD_METRICS[metric]
+    name = f"{name} of {metric}"
+    if unit == "permille":
+        return round(require_number(name, value, 0, 1, "a fraction") * 1000)
+    least, most = (-200.0, 0.0) if unit == "dbm" else (0.0, float(MAX_INT))
+    scale = 1000 if in_thousandths(metric) else 1
+    return round(require_number(name, value, least, most / scale) * scale)
+
+
+def _check_order(metric: str, warn: int | None, critical: int | None, clear: int | None) -> None:
+    """Check that warn lies between clear and critical, rising or falling."""
+    levels = [level for level in (clear, warn, critical) if level is not None]
+    if clear is not None and len(levels) == 1:
+        raise ValueError(f"A threshold on {metric} needs warn or critical beside clear.")
+    if levels not in (sorted(levels), sorted(levels, reverse=True)):
+        raise ValueError(f"The levels of {metric} must go one way: clear, warn, critical.")

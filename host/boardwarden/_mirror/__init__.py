@@ -1,0 +1,1 @@
+"""The board's state on the host: filled by the session, read without I/O."""

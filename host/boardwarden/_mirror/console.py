@@ -1,0 +1,70 @@
+"""Hands what the board prints to any number of listeners, late ones included."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+MAX_CHARACTERS = 256 * 1024  # characters kept, for late listeners and for slow ones
+
+
+class _Buffer:
+    """Text that waits to be read; the oldest goes when there is too much."""
+
+    def __init__(self, pieces: list[str]) -> None:
+        self.pieces = pieces
+        self._size = sum(map(len, pieces))
+
+    def put(self, text: str) -> None:
+        self.pieces.append(text)
+        self._size += len(text)
+        if self._size > MAX_CHARACTERS:
+            kept = "".join(self.pieces)[-MAX_CHARACTERS // 2 :]
+            self.pieces, self._size = [kept], len(kept)
+
+    def take(self) -> str:
+        text = "".join(self.pieces)
+        self.pieces, self._size = [], 0
+        return text
+
+
+class Console:
+    """put() text in, listen() to it; at most the last 256 Ki characters wait for anyone."""
+
+    def __init__(self) -> None:
+        self._recent = _Buffer([])
+        self._listeners: set[_Buffer] = set()
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def put(self, text: str) -> None:
+        """Give text to all listeners."""
+        self._recent.put(text)
+        for listener in self._listeners:
+            listener.put(text)
+        self._ring()
+
+    def close(self) -> None:
+        """Nothing comes any more: listeners end when they have read all."""
+        self._closed = True
+        self._ring()
+
+    async def listen(self) -> AsyncGenerator[str, None]:
+        """Yield the text that was printed lately, then what is printed, until it is closed."""
+        buffer = _Buffer(self._recent.pieces.copy())
+        self._listeners.add(buffer)
+        try:
+            while True:
+                news = self._news
+                if text := buffer.take():
+                    yield text
+                elif self._closed:
+                    return
+                else:
+                    await news.wait()
+        finally:
+            self._listeners.discard(buffer)
+
+    def _ring(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()

@@ -1,0 +1,70 @@
+"""The events received, for any number of readers, late and slow ones included.
+
+Written by one thread and read by any: the events are one tuple that is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from boardwarden.grants import Event
+
+from .tables import Row, from_thousandths, in_metric_unit, metric_name
+
+MAX_EVENTS = 256
+
+
+class EventLog:
+    """Keeps the last 256 events; their places count on over a restart of the board."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, tuple[Event, ...]] = (0, ())  # the place after the last, and they
+        self._boot = 0  # the place of the first of this boot
+
+    def add(self, event: Event) -> None:
+        """Keep an event; the oldest goes."""
+        end, events = self._kept
+        self._kept = (end + 1, (*events, event)[-MAX_EVENTS:])
+
+    def restarted(self) -> None:
+        """What is known so far is of a boot that is over; only who began to read it goes on."""
+        self._boot = self.end
+
+    @property
+    def end(self) -> int:
+        """The place of the next event."""
+        return self._kept[0]
+
+    @property
+    def first(self) -> int:
+        """The place of the first event of this boot; it need not be kept any more."""
+        return self._boot
+
+    @property
+    def recent(self) -> tuple[Event, ...]:
+        """The events of this boot that are kept, oldest first."""
+        end, events = self._kept
+        return events[max(0, self._boot - (end - len(events))) :]
+
+    def since(self, place: int) -> tuple[Event, ...]:
+        """Return the events from a place on; the first says if some before it are gone."""
+        end, events = self._kept
+        gone = end - len(events) - place
+        if gone <= 0:
+            return events[-gone:]
+        return replace(events[0], missed=events[0].missed + gone), *events[1:]
+
+
+_OF_A_METRIC = ("threshold", "collect", "trim", "reset")  # whose subject is a metric
+_FIGURES = ("threshold", "reset")  # whose value is a figure of it
+
+
+def event_from_row(row: Row, missed: int) -> Event:
+    """Return an EVENT; a value is in the host's unit where the event tells which that is."""
+    number, kind, seconds, milliseconds, subject, detail, value = row
+    about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
+    if kind in _FIGURES:
+        value = in_metric_unit(metric_name(subject), value)
+    elif kind == "overrun" or (kind, detail) == ("denied", "cpu_time"):
+        value = from_thousandths(value)
+    return Event(number, kind, seconds + milliseconds / 1000, about, detail, value, missed)

@@ -1,0 +1,219 @@
+"""The board's state on the host: fed by frames, read without I/O.
+
+A frame costs storing a tuple. Models are made when somebody looks, once for each state. Written
+by one thread and read by any: the state is one tuple that is replaced, never changed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from types import MappingProxyType
+from typing import Any
+
+from boardwarden import _arguments
+from boardwarden._protocol.messages import Message
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.grants import Limits
+from boardwarden.history import METRICS, History
+from boardwarden.models import Capability, Status, Trends
+from warden_schema import ids
+
+from . import event_log, tables
+from .event_log import EventLog
+from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
+from .tables import Table
+
+_SAMPLE_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
+_figures = itemgetter(
+    *(_SAMPLE_PLACES[name] for name in ids.METRICS[:3])
+)  # the last is of the rows
+_LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
+
+
+class Mirror:
+    """What one board told; `clock` gives seconds.
+
+    `on_sample` is called at each new sample, `on_change` at all else that may have changed.
+    """
+
+    def __init__(
+        self,
+        on_sample: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.connected = False
+        self.samples = 0
+        self.history = History()
+        self.events = EventLog()
+        self.leases = Table(tables.lease_from_row, clock)
+        self.operations = Table(tables.operation_from_row, clock)
+        self.sessions = Table(tables.session_from_row, clock)
+        self.thresholds = Table(tables.threshold_from_row, clock)
+        self.meters = Table(tables.meter_from_row, clock)
+        self.needs = Table(tables.need_from_row, clock)
+        self._tables: dict[int, Table[Any]] = {
+            ids.LEASE: self.leases,
+            ids.OPERATION: self.operations,
+            ids.SESSION: self.sessions,
+            ids.THRESHOLD: self.thresholds,
+            ids.METER: self.meters,
+            ids.NEED: self.needs,
+        }
+        self.limits = Limits()
+        self._metered = False
+        self._on_sample = on_sample
+        self._on_change = on_change
+        self.clock = clock
+        self._state = State()
+        self._cached: tuple[State, Status] = (State(), Status())
+
+    # --- what the session says ------------------------------------------------------------------
+
+    def told(self, message: Message) -> None:
+        """Keep what a HELLO, SAMPLE, ROWS or row of a table says."""
+        kind = message[0]
+        if kind == ids.SAMPLE:
+            self._sample(message[2])
+            return
+        if kind == ids.STORAGE:
+            self._storage(message[2], message[3], tuple(message[4:9]))
+        elif kind == ids.HELLO:
+            self._state = self._state._replace(hello=tuple(message))
+        elif kind == ids.ROWS:
+            self._taken(message)
+        elif kind != ids.METER or self._metered:
+            self._tables[kind].told(message[2], tuple(message[3 : _LENGTH[kind]]))
+        self._on_change()
+
+    def happened(self, message: Message, missed: int) -> None:
+        """Keep an event."""
+        row = tuple(message[2 : _LENGTH[ids.EVENT]])
+        self.events.add(event_log.event_from_row(row, missed))
+        self._on_change()
+
+    def synced(self) -> None:
+        """All was told."""
+        self._on_change()
+
+    def restarted(self) -> None:
+        """Forget all but the board's name: it is of a boot that is over."""
+        self._state = State(hello=self._state.hello)
+        self.history.clear()
+        self.events.restarted()
+        self.limits = Limits()
+        for table in self._tables.values():
+            table.forget()
+        self._on_change()
+
+    def link_changed(self, connected: bool) -> None:
+        """Keep whether the board is there."""
+        self.connected = connected
+        self._on_change()
+
+    def watch_meters(self, watched: bool) -> None:
+        """Keep the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        self._metered = watched
+        self.meters.forget()
+
+    def _sample(self, figures: list[Figure]) -> None:
+        values = (*figures, *NOTHING[len(figures) :])
+        hello, old, mounts, received_at, _, used = self._state
+        if values[:2] == old[:2] and received_at is not None and values[0] is not None:
+            # Told again after a SUBSCRIBE: no younger than before.
+            self._state = self._state._replace(values=values)
+            return
+        self._state = State(hello, values, mounts, self.clock(), time.time(), used)
+        self.samples += 1
+        self.history.add(uptime_s(values) or 0.0, (*_figures(values), used))
+        self._on_sample()
+
+    def _storage(self, index: int, count: int, row: tuple[Any, ...]) -> None:
+        mounts = [*self._state.rows, *[None] * count][: max(0, count)]
+        if index < count:
+            mounts[index] = row
+        self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
+
+    def _taken(self, message: Message) -> None:
+        leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
+        self.leases.keep(leases)
+        self.operations.keep(operations)
+        self.sessions.keep(sessions)
+        self.thresholds.keep(thresholds)
+        self.meters.keep(meters)
+        self.needs.keep(needs)
+        self.limits = tables.limits_from_row(limits)
+
+    # --- what users read ------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Status:
+        """The state as it is now."""
+        state = self._state
+        made_from, made = self._cached
+        if made_from is not state:
+            made = status(state, self.clock)
+            self._cached = (state, made)
+        return made
+
+    @property
+    def boot_id(self) -> int | None:
+        """Which boot of the board this is; None before it told."""
+        return self._state.hello[5] if self._state.hello else None
+
+    @property
+    def capabilities(self) -> Mapping[str, Capability]:
+        """What the board can tell, by name; empty before it told."""
+        return MappingProxyType(capabilities(self._state.hello))
+
+    @property
+    def dropped_frames(self) -> Figure:
+        """Frames that the board dropped because the link did not drain."""
+        return self._state.values[_SAMPLE_PLACES["dropped_frames"]]
+
+    def trends(self, period: float) -> Trends:
+        """Fit lines through the last `period` seconds of what is here."""
+        if not period > 0:
+            raise ValueError("The period of a trend must be more than 0 seconds.")
+        now = self.status
+        limits = {
+            "memory": now.memory.total_bytes,
+            "storage": now.storage[0].total_bytes if now.storage else None,
+        }
+        found = {name: self.history.trend(name, period, limits.get(name)) for name in METRICS}
+        return Trends(period_s=period, **found)
+
+    # --- whether a request's changes are here ---------------------------------------------------
+
+    def shows(self, operation: int, args: Sequence[Any], value: Any) -> bool:
+        """Return False while rows that a request, answered with a value, changed are missing."""
+        if operation == ids.ALLOCATE:
+            return any(lease.id == value for lease in self.leases.models)
+        if operation == ids.RELEASE:
+            return not any(lease.id == args[0] for lease in self.leases.models)
+        if operation == ids.BEGIN:
+            operation_id = value[0] if isinstance(value, list) and value else None
+            return any(each.id == operation_id for each in self.operations.models)
+        if operation == ids.COMPLETE:
+            return not any(each.id == args[0] for each in self.operations.models)
+        if operation == ids.CANCEL:
+            found = self.operations.models
+            return not any(each.id == args[0] and each.why is None for each in found)
+        if operation == ids.SET_LIMITS:
+            return not isinstance(value, list) or self.limits == tables.limits_from_row(value)
+        return operation != ids.SET_THRESHOLD or self._shows_threshold(*args)
+
+    def _shows_threshold(
+        self, metric: int, warn: Any, critical: Any, clear: Any, *rest: Any
+    ) -> bool:
+        for each in self.thresholds.models:
+            if each.metric == THRESHOLD_METRICS[metric]:
+                levels = (each.warn, each.critical, each.clear if clear is not None else None)
+                try:
+                    found = _arguments.threshold(each.metric, *levels, each.hold_s, each.action)
+                except ValueError:  # a newer board's
+                    return False
+                return found == (metric, warn, critical, clear, *rest)
+        return warn is None and critical is None

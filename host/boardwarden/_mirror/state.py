@@ -1,0 +1,154 @@
+"""What a board told, as it came, and the models that users read, made of it.
+
+On the wire there are integers in a fixed order, permille and milliseconds; models have names,
+fractions and seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from boardwarden.models import Capability, Cpu, Identity, Memory, Network, Overhead, Status, Storage
+from warden_schema import ids
+
+Figure = int | None
+Row = tuple[Any, ...]  # the fields of STORAGE from `mount` on
+
+NOTHING: tuple[Figure, ...] = (None,) * len(ids.SAMPLE_VALUES)
+_NOT_TOLD = Capability(False, "this board's agent does not know of it")
+
+
+class State(NamedTuple):
+    """All that a board told; None stands for a row that has not come yet."""
+
+    hello: tuple[Any, ...] = ()
+    values: tuple[Figure, ...] = NOTHING
+    rows: tuple[Row | None, ...] = ()
+    received_at: float | None = None  # seconds of the mirror's clock
+    updated_at: float | None = None  # seconds since the epoch
+    used_bytes: Figure = None  # of the first row
+
+
+def _per_mille(value: Figure) -> float | None:
+    return None if value is None else value / 1000
+
+
+def _share(part: Figure, whole: Figure) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+def uptime_s(values: tuple[Figure, ...]) -> float | None:
+    """Return the uptime, with its milliseconds."""
+    return None if values[0] is None else values[0] + (values[1] or 0) / 1000
+
+
+def used_bytes(rows: Sequence[Row | None]) -> Figure:
+    """Return the used bytes of the first mount, which the board's history follows, too."""
+    if not rows or rows[0] is None:
+        return None
+    _, block_bytes, blocks, free_blocks, _ = rows[0]
+    if None in (block_bytes, blocks, free_blocks):
+        return None
+    return int(block_bytes * (blocks - free_blocks))
+
+
+def status(state: State, clock: Callable[[], float]) -> Status:
+    """Return the state as users read it; `clock` tells its age later."""
+    values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
+    connected = values["connected"]
+    updated = state.updated_at
+    return Status(
+        memory=_memory(values),
+        cpu=Cpu(
+            usage=_per_mille(values["cpu_permille"]),
+            active_threads=values["threads"],
+            active_tasks=values["tasks"],
+            loop_lag_s=_per_mille(values["loop_lag_ms"]),
+            loop_lag_worst_s=_per_mille(values["loop_lag_worst_ms"]),
+            uptime_s=uptime_s(state.values),
+        ),
+        storage=tuple(_storage(*row) for row in state.rows if row is not None),
+        network=Network(
+            connected=None if connected is None else bool(connected),
+            rssi_dbm=values["rssi_dbm"],
+            sent_bytes=values["sent_bytes"],
+            received_bytes=values["received_bytes"],
+        ),
+        overhead=Overhead(
+            cpu=_per_mille(values["overhead_permille"]),
+            budget=_per_mille(values["budget_permille"]),
+            bytes_per_s=values["link_bytes_per_s"],
+            dropped_frames=values["dropped_frames"],
+            bad_frames=values["bad_frames"],
+            faults=values["faults"],
+        ),
+        interval_s=_per_mille(values["interval_ms"]),
+        wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
+        last_updated=None if updated is None else datetime.fromtimestamp(updated, timezone.utc),
+        board=_identity(state.hello),
+        _received_at=state.received_at,
+        _clock=clock,
+    )
+
+
+def _memory(values: dict[str, Figure]) -> Memory:
+    total, free = values["total_bytes"], values["free_bytes"]
+    used = None if total is None or free is None else total - free
+    return Memory(
+        total_bytes=total,
+        used_bytes=used,
+        available_bytes=free,
+        live_bytes=values["live_bytes"],
+        largest_free_block_bytes=values["largest_free_block_bytes"],
+        usage=_share(used, total),
+    )
+
+
+def _storage(
+    mount: str | None, block_bytes: Figure, blocks: Figure, free: Figure, available: Figure
+) -> Storage:
+    def in_bytes(count: Figure) -> Figure:
+        return None if count is None or block_bytes is None else count * block_bytes
+
+    used = None if blocks is None or free is None else blocks - free
+    return Storage(
+        mount=mount,
+        total_bytes=in_bytes(blocks),
+        used_bytes=in_bytes(used),
+        available_bytes=in_bytes(available),
+        usage=_share(used, blocks),
+        block_bytes=block_bytes,
+    )
+
+
+def _identity(hello: tuple[Any, ...]) -> Identity:
+    if not hello:
+        return Identity()
+    names = dict(zip(ids.IDENTITY, hello[6], strict=False))
+    texts = {name: text if isinstance(text, str) else None for name, text in names.items()}
+    unique_id = names.get("unique_id")
+    return Identity(
+        machine=texts.get("machine"),
+        firmware=texts.get("firmware"),
+        port=texts.get("port"),
+        unique_id=unique_id.hex() if isinstance(unique_id, bytes) and unique_id else None,
+        boot_id=hello[5],
+        reset_cause=texts.get("reset_cause"),
+        protocol=f"{hello[2]}.{hello[3]}",
+        agent=texts.get("agent"),
+    )
+
+
+def capabilities(hello: tuple[Any, ...]) -> dict[str, Capability]:
+    """Return what a HELLO says the board can tell, by name."""
+    if not hello:
+        return {}
+    told = hello[8] or b""
+    found = dict.fromkeys(ids.CAPABILITIES, _NOT_TOLD)
+    for name, reason in zip(ids.CAPABILITIES, told, strict=False):
+        known = ids.REASONS.get(reason, f"reason {reason}, which this version does not know")
+        available = reason == ids.AVAILABLE
+        found[name] = Capability(available, None if available else known)
+    return found

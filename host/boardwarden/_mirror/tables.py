@@ -1,0 +1,195 @@
+"""One of the board's tables on the host: rows as they came, and models made when somebody reads.
+
+Written by one thread and read by any: the rows are one dict that is replaced, never changed. A row
+is the fields of its message after `row`, in the board's integers; models have the host's units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
+from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
+from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
+from warden_schema import ids
+
+
+def from_thousandths(value: int | None) -> float | None:
+    """Return permille as a fraction, and milliseconds as seconds."""
+    return None if value is None else value / 1000
+
+
+def metric_name(number: int | None) -> str | None:
+    """Return what a threshold's metric is called; its number, where only a newer board knows."""
+    if number is None:
+        return None
+    return THRESHOLD_METRICS[number] if 0 <= number < len(THRESHOLD_METRICS) else str(number)
+
+
+def in_metric_unit(metric: str | None, value: int | None) -> float | None:
+    """Return a figure of a metric in the unit that the status has for it."""
+    return from_thousandths(value) if in_thousandths(metric) else value
+
+
+def in_resource_unit(resource: int, value: int) -> float:
+    """Return an amount of a resource: of CPU_TIME a fraction of a core, else as it is."""
+    return value / 1000 if resource == ResourceType.CPU_TIME else value
+
+
+E = TypeVar("E", bound=IntEnum)
+
+
+def enum_or_int(kind: type[E], number: int) -> E | int:
+    """Return what the number stands for; itself, where only a newer version knows."""
+    try:
+        return kind(number)
+    except ValueError:
+        return number
+
+
+Row = tuple[Any, ...]
+Clock = Callable[[], float]
+
+
+def lease_from_row(row: Row, told_at: float, clock: Clock) -> Lease:
+    """Return a LEASE's row."""
+    number, resource, granted, owner, priority, session, granted_s, left_ms, committed, mount = row
+    return Lease(
+        id=number,
+        resource=enum_or_int(ResourceType, resource),
+        amount=in_resource_unit(resource, granted),
+        owner=owner,
+        priority=enum_or_int(Priority, priority),
+        session=session,
+        granted_s=granted_s,
+        committed=bool(committed),
+        mount=mount,
+        _left_s=from_thousandths(left_ms),
+        _told_at=told_at,
+        _clock=clock,
+    )
+
+
+def operation_from_row(row: Row, told_at: float, clock: Clock) -> Operation:
+    """Return an OPERATION's row."""
+    number, name, priority, state, permille, text, session, began_s, left_ms, memory, why = row
+    return Operation(
+        id=number,
+        name=name,
+        priority=enum_or_int(Priority, priority),
+        state=enum_or_int(OperationState, state),
+        progress=from_thousandths(permille),
+        text=text,
+        session=session,
+        began_s=began_s,
+        memory_bytes=memory,
+        why=why,
+        _left_s=from_thousandths(left_ms),
+        _told_at=told_at,
+        _clock=clock,
+    )
+
+
+def session_from_row(row: Row, told_at: float, clock: Clock) -> BoardSession:
+    """Return a SESSION's row."""
+    number, name, memory, storage, operations, left_ms = row
+    return BoardSession(
+        id=number,
+        name=name,
+        memory_bytes=memory,
+        storage_bytes=storage,
+        operations=operations,
+        _left_s=from_thousandths(left_ms),
+        _told_at=told_at,
+        _clock=clock,
+    )
+
+
+def threshold_from_row(row: Row, _told_at: float, _clock: Clock) -> Threshold:
+    """Return a THRESHOLD's row."""
+    number, warn, critical, clear, hold_ms, action, now, value = row
+    metric = metric_name(number) or ""
+    return Threshold(
+        metric=metric,
+        warn=in_metric_unit(metric, warn),
+        critical=in_metric_unit(metric, critical),
+        clear=in_metric_unit(metric, clear),
+        hold_s=hold_ms / 1000,
+        action=enum_or_int(Action, action),
+        level=enum_or_int(Level, now),
+        value=in_metric_unit(metric, value),
+    )
+
+
+def meter_from_row(row: Row, _told_at: float, _clock: Clock) -> Meter:
+    """Return a METER's row."""
+    number, name, kind, priority, permille, worst_ms, steps, lease_id = row
+    known = 0 <= kind < len(ids.METER_KINDS)
+    return Meter(
+        id=number,
+        name=name,
+        kind=ids.METER_KINDS[kind] if known else str(kind),
+        priority=enum_or_int(Priority, priority),
+        cpu=from_thousandths(permille),
+        worst_s=from_thousandths(worst_ms),
+        steps=steps,
+        lease=lease_id,
+    )
+
+
+def need_from_row(row: Row, _told_at: float, _clock: Clock) -> MemoryNeed:
+    """Return a NEED's row."""
+    return MemoryNeed(*row)
+
+
+def limits_from_row(values: list[int | None] | None) -> Limits:
+    """Return the limits of a ROWS or of a reply; None for those that the board does not tell."""
+    told = [*(values or ()), *[None] * len(ids.LIMITS_SET)]
+    return Limits(
+        max_operations=told[0],
+        operation_timeout_s=from_thousandths(told[1]),
+        memory_reserve=from_thousandths(told[2]),
+        overrun_s=from_thousandths(told[3]),
+    )
+
+
+M = TypeVar("M", bound=Model)
+_Rows = dict[int, tuple[float, Row]]
+
+
+class Table(Generic[M]):
+    """`make` turns a row, the moment it came and the clock into a model; row[0] is its order."""
+
+    def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
+        self._make = make
+        self._clock = clock
+        self._rows: _Rows = {}
+        self._cached: tuple[_Rows, tuple[M, ...]] = (self._rows, ())
+
+    def told(self, place: int, row: Row) -> None:
+        """Keep a row as the board has it now."""
+        self._rows = {**self._rows, place: (self._clock(), row)}
+
+    def keep(self, mask: int | None) -> None:
+        """Forget the rows that the board says are free; `mask` has a bit for each taken one."""
+        taken = mask or 0
+        kept = {place: row for place, row in self._rows.items() if taken >> place & 1}
+        if len(kept) < len(self._rows):
+            self._rows = kept
+
+    def forget(self) -> None:
+        """Forget all rows."""
+        self._rows = {}
+
+    @property
+    def models(self) -> tuple[M, ...]:
+        """The rows, oldest first; made once for each state."""
+        rows = self._rows
+        made_from, made = self._cached
+        if made_from is not rows:
+            ordered = sorted(rows.values(), key=lambda kept: kept[1][0])
+            made = tuple(self._make(row, told_at, self._clock) for told_at, row in ordered)
+            self._cached = (rows, made)
+        return made

@@ -1,0 +1,124 @@
+"""What a program of this package prints, and how it ends: in one sentence, not in a traceback.
+
+Aligned text for people, one JSON object a line for programs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from .errors import BoardError, Denied
+from .render.status import WIDTH, Row, aligned
+from .render.text import columns
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object as one line, at once."""
+    print_line(json.dumps(value, ensure_ascii=False))
+
+
+def print_line(line: str) -> None:
+    """Print one line, at once."""
+    print(line, flush=True)
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    """Print rows, as wide as the terminal; 80 columns where there is none."""
+    print_line(aligned(rows, _terminal_width()))
+
+
+def print_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, whole: Sequence[str] = ()
+) -> None:
+    """Print a table, as wide as the terminal; `nothing` where it has no rows. See columns()."""
+    lines = columns(head, rows, _terminal_width(), whole)
+    for line in lines if len(lines) > 1 else [nothing]:
+        print_line(line)
+
+
+def _terminal_width() -> int:
+    return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+
+
+FAILED = 2  # as for a usage error
+DENIED = 3  # the board is there and well, and says no for now
+INTERRUPTED = 128 + 2  # as a shell reports SIGINT
+PIPE_CLOSED = 128 + 13  # and SIGPIPE
+
+
+T = TypeVar("T")
+
+
+class Failure(Exception):
+    """A command cannot go on; its text is the sentence that says why."""
+
+    def __init__(self, sentence: str, status: int = FAILED) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Interrupted(Exception):
+    """The user has enough, and the command has put things in order."""
+
+
+def quit_on_interrupt() -> None:
+    """Until a command begins, let Ctrl-C end the program: there is nothing to put in order."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _quit)
+
+
+def _quit(number: int, frame: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+def run(command: Coroutine[Any, Any, None]) -> None:
+    """Run a command to its end; exit with the status that tells how it went."""
+    with reported():
+        asyncio.run(command)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Exit with the status, and the sentence, of what ends the block."""
+    quits = signal.getsignal(signal.SIGINT) is _quit
+    if quits:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+        sys.stdout.flush()
+    except Failure as failure:
+        fail(str(failure), failure.status)
+    except BoardError as error:
+        fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
+    except (KeyboardInterrupt, Interrupted):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain at exit as it
+        # flushes what is left: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
+    finally:
+        if quits:  # all is in order again
+            signal.signal(signal.SIGINT, _quit)
+
+
+def fail(sentence: str, status: int = FAILED) -> NoReturn:
+    """Print one sentence to standard error and exit."""
+    print(f"boardwarden: {sentence}", file=sys.stderr)
+    sys.exit(status)
+
+
+def checked(check: Callable[..., T], *given: Any) -> T:
+    """Return what a check makes of what was given; fail with the sentence of its ValueError."""
+    try:
+        return check(*given)
+    except ValueError as error:
+        fail(str(error))

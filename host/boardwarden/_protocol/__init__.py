@@ -1,0 +1,1 @@
+"""How host and board talk: frames, messages, the subscription, requests, the session."""

@@ -1,0 +1,123 @@
+"""Keeps a transport open: reads it, writes to it, opens it again with backoff when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Protocol
+
+from boardwarden.errors import ConnectError, LinkLost
+from boardwarden.transport.base import Direct, Transport
+
+_log = logging.getLogger(__name__)
+BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
+
+
+class Receiver(Protocol):
+    """Who is told what happens on the link; none of these may raise."""
+
+    def opened(self) -> None:
+        """The transport is open, for the first time or again."""
+        ...
+
+    def received(self, data: bytes) -> None:
+        """These bytes came."""
+        ...
+
+    def lost(self) -> None:
+        """The transport is gone."""
+        ...
+
+
+class Link:
+    """One transport, from open() to close(); never resets the board."""
+
+    def __init__(self, transport: Transport, receiver: Receiver) -> None:
+        self.reconnects = 0
+        self.is_open = False
+        self._transport = transport
+        self._direct = transport if isinstance(transport, Direct) else None
+        self._receiver = receiver
+        self._pause_s = BACKOFF_S[0]
+        self._writing = asyncio.Lock()
+        self._reader: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """The transport's address, as the user gave it."""
+        return self._transport.address
+
+    async def open(self) -> None:
+        """Open the transport for the first time; raise a ConnectError if that fails."""
+        await self._transport.open()
+        self.is_open = True
+        self._receiver.opened()
+
+    async def run(self) -> None:
+        """Read until cancelled, and open the transport again whenever it is gone."""
+        while True:
+            await self._read_until_lost()
+            self.is_open = False
+            self._receiver.lost()
+            await self._transport.close()
+            await self._reopen()
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes as they are; raise LinkLost when there is no link."""
+        async with self._writing:
+            if not self.is_open:
+                raise LinkLost(f"There is no link to {self.address}; try again later.")
+            try:
+                await self._transport.write(data)
+            except LinkLost:
+                if self._reader is not None:
+                    self._reader.cancel()
+                raise
+
+    def offer(self, data: bytes) -> bool:
+        """Send bytes at once and return True, or return False: then write() them."""
+        if self._direct is None or not self.is_open or self._writing.locked():
+            return False
+        return self._direct.offer(data)
+
+    async def close(self) -> None:
+        """Close the transport for good; run() must have ended."""
+        self.is_open = False
+        await self._transport.close()
+
+    def works(self) -> None:
+        """The board answered: if the link is lost again, begin with a short pause."""
+        self._pause_s = BACKOFF_S[0]
+
+    async def _read_until_lost(self) -> None:
+        self._reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait([self._reader])
+        finally:
+            self._reader.cancel()  # write() does so, too, when it finds that the link is lost
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+
+    async def _read(self) -> None:
+        try:
+            if self._direct is not None:
+                await self._direct.receive(self._receiver.received)
+                return
+            while data := await self._transport.read():
+                self._receiver.received(data)
+        except (LinkLost, OSError) as error:
+            _log.debug("%s: cannot be read: %s", self.address, error)
+
+    async def _reopen(self) -> None:
+        while not self.is_open:
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, BACKOFF_S[1])
+            try:
+                await self._transport.open()
+            except (ConnectError, LinkLost, OSError) as error:
+                _log.debug("%s: cannot be opened again: %s", self.address, error)
+            else:
+                self.reconnects += 1
+                self.is_open = True
+                self._receiver.opened()

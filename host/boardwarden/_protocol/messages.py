@@ -1,0 +1,215 @@
+"""What a payload says: decodes and checks the board's messages, and encodes the host's.
+
+Fields and kinds: docs/wire.md and `warden_schema.ids`. A message is a list: the kind, then its
+fields; fields that an older board does not send are None here.
+"""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Any
+
+import msgpack
+
+from warden_schema import ids
+
+Message = list[Any]
+
+_SCALARS = {int, bool, NoneType, str, bytes}
+_VALUES = _SCALARS | {list}
+_FIGURES = {int, NoneType}
+MAX_ROWS = 64  # of any table; far above today's, so that a later version may have more
+
+_DELTA_FIELDS = len(ids.FIELDS[ids.DELTA]) + 1
+_NUMBER = (int,)
+_FIGURE = (int, NoneType)
+_TEXT = (str,)
+_WORDS = (str, NoneType)
+_FLAG = (bool, int, NoneType)
+# The type of each field that the session and the mirror rely on. A HELLO's later fields are
+# looked at only after its major version, which may lay them out in another way.
+_TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
+    ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    ids.SAMPLE: (_NUMBER, (list,)),
+    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _WORDS, *[_FIGURE] * 4),
+    ids.SYNCED: (_NUMBER, _NUMBER),
+    ids.ALIVE: (_NUMBER,),
+    ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
+    ids.LEASE: (
+        *(*[_NUMBER] * 5, _TEXT, _NUMBER),  # seq, row, id, resource, amount, owner, priority
+        *(_FIGURE, _NUMBER, _FIGURE, _FLAG, _WORDS),  # session, granted_s, left_ms, …
+    ),
+    ids.OPERATION: (
+        *(*[_NUMBER] * 3, _TEXT, *[_NUMBER] * 3, _TEXT),  # …, name, priority, state, permille, text
+        *(*[_FIGURE] * 4, _WORDS),  # session, began_s, left_ms, memory, why
+    ),
+    ids.SESSION: (*[_NUMBER] * 3, _TEXT, *[_FIGURE] * 4),
+    ids.EVENT: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _NUMBER, _FIGURE, _WORDS, _FIGURE),
+    ids.ROWS: (*[_NUMBER] * 4, (list,), *[_FIGURE] * 3),
+    ids.THRESHOLD: (*[_NUMBER] * 3, *[_FIGURE] * 3, *[_NUMBER] * 3, _FIGURE),
+    ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
+    ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
+    ids.DELTA: (_NUMBER,) * 14,
+}
+# Kinds that tell one row of a table, its place in the field after seq.
+ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
+_HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
+
+
+def decode(payload: bytes) -> Message | None:
+    """Return the message in payload, as long as its kind's FIELDS; None if it is malformed.
+
+    A kind from a later version is returned as it is, if it has a sequence number.
+    """
+    try:
+        message = msgpack.unpackb(payload)  # makes nothing longer than the payload is
+    except ValueError:  # msgpack's own errors all are
+        return None
+    if type(message) is not list or not message:
+        return None
+    if _is_plain_sample(message) or _is_plain_delta(message):
+        return message
+    return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
+
+
+def _is_plain_sample(message: Message) -> bool:
+    """Tell at once of nearly every frame that there is nothing wrong with it."""
+    return (
+        len(message) == 3
+        and type(message[0]) is int
+        and message[0] == ids.SAMPLE
+        and type(message[1]) is int
+        and 0 <= message[1] <= 0xFFFF
+        and type(message[2]) is list
+        and set(map(type, message[2])) <= _FIGURES
+    )
+
+
+def _is_plain_delta(message: Message) -> bool:
+    return (
+        len(message) >= _DELTA_FIELDS
+        and message[0] == ids.DELTA
+        and set(map(type, message)) == {int}
+        and 0 <= message[1] <= 0xFFFF
+    )
+
+
+def _in_subset(items: list[Any], depth: int) -> bool:
+    """Tell whether there is no float, map or extension, and at most `depth` levels of arrays."""
+    kinds = set(map(type, items))
+    if kinds <= _SCALARS:
+        return True
+    if depth == 1 or not kinds <= _VALUES:
+        return False
+    return all(_in_subset(item, depth - 1) for item in items if type(item) is list)
+
+
+def _shaped(message: Message) -> Message | None:
+    kind = message[0]
+    if type(kind) is not int or not 0 < kind < 128:
+        return None
+    if kind >= ids.FIRST_HOST_KIND:
+        return message  # our own, echoed
+    missing = len(ids.FIELDS.get(kind, ("seq",))) + 1 - len(message)
+    if missing > 0:
+        message.extend([None] * missing)
+    types = _TYPES.get(kind, (_NUMBER,))
+    if not all(type(field) in allowed for field, allowed in zip(message[1:], types, strict=False)):
+        return None
+    return message if 0 <= message[1] <= 0xFFFF and _sound(kind, message) else None
+
+
+def _sound(kind: int, message: Message) -> bool:
+    """Check what goes beyond the types of the leading fields."""
+    if kind == ids.SAMPLE:
+        return set(map(type, message[2])) <= _FIGURES
+    if kind == ids.STORAGE:
+        index, count = message[2:4]
+        return bool(0 <= index < max(1, count) <= MAX_ROWS)
+    if kind in ROWS_OF:
+        return bool(0 <= message[2] < MAX_ROWS)
+    if kind == ids.ROWS:
+        return set(map(type, message[5])) <= _FIGURES
+    if kind == ids.HELLO and message[2] == ids.PROTOCOL_MAJOR:
+        tail = zip(message[5:], _HELLO_TAIL, strict=False)
+        return all(type(field) in allowed for field, allowed in tail)
+    return True
+
+
+def _packed(*items: Any) -> bytes:
+    data: bytes = msgpack.packb(items)
+    return data
+
+
+def subscribe(host_id: int, events_from: int | None = None) -> bytes:
+    """Return the payload that asks for everything, and then for every change.
+
+    events_from: the first event that is wanted; None: all that the board remembers.
+    """
+    wanted = () if events_from is None else (events_from,)
+    return _packed(ids.SUBSCRIBE, ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR, host_id, *wanted)
+
+
+def unsubscribe(host_id: int) -> bytes:
+    """Return the payload that makes the board silent."""
+    return _packed(ids.UNSUBSCRIBE, host_id)
+
+
+def keepalive(host_id: int, seq: int) -> bytes:
+    """Return the payload that keeps the board talking and acknowledges frames up to seq."""
+    return _packed(ids.KEEPALIVE, host_id, seq)
+
+
+def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any, ...]) -> bytes:
+    """Return the payload that asks for an operation; its reply carries the same id."""
+    return _packed(ids.REQUEST, host_id, request_id, operation, arguments)
+
+
+_DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
+_SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
+
+
+class Deltas:
+    """Remembers the last sample; a DELTA that counts from another one tells nothing."""
+
+    def __init__(self) -> None:
+        self._values: list[int | None] = []
+        self._seq = -1
+
+    def base(self, message: Message) -> None:
+        """Remember a SAMPLE."""
+        self._seq, self._values = message[1], message[2]
+
+    def whole(self, message: Message) -> Message | None:
+        """Return a DELTA as the SAMPLE that it stands for; None where it counts from another one.
+
+        Raises ValueError for one that makes no sense.
+        """
+        _, seq, since, mask, ms, *changes = message
+        if (seq - since + ids.DELTA_BIAS) & 0xFFFF != self._seq or len(
+            self._values
+        ) < _SAMPLE_LENGTH:
+            return None
+        values = self._values.copy()
+        for change, place in zip(changes, _changed(mask), strict=True):
+            values[place] = _sum(values[place], change - ids.DELTA_BIAS)
+        seconds, milliseconds, interval = values[:3]
+        passed = _sum(milliseconds, _sum(interval, ms - ids.DELTA_BIAS))
+        values[0] = _sum(seconds, passed // 1000)
+        values[1] = passed % 1000
+        self._seq, self._values = seq, values
+        return [ids.SAMPLE, seq, values]
+
+
+def _changed(mask: int) -> list[int]:
+    """Return the places of the values that a mask names; ValueError for bits that name none."""
+    if not 0 <= mask < 1 << len(_DELTA_PLACES):
+        raise ValueError("no such value")
+    return [place for bit, place in enumerate(_DELTA_PLACES) if mask >> bit & 1]
+
+
+def _sum(value: int | None, change: int) -> int:
+    if value is None:
+        raise ValueError("a change of what is not known")
+    return value + change

@@ -1,0 +1,137 @@
+"""Requests under way: ids, retries, deadlines, and who waits for which reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from boardwarden.errors import BoardError
+from warden_schema import ids
+
+from . import diagnosis
+from .refusals import refusal
+from .waiting import wait_until
+
+_FIRST_RETRY_S = 0.3
+_LAST_RETRY_S = 1.0
+_RETRY_GROWTH = 1.5
+
+# A reply's code and value, why there is none, or None: not yet, send again.
+_Answer = tuple[int, Any] | BoardError | None
+
+
+class Requests:
+    """The requests of one session. A board executes each id once, however often it is sent.
+
+    `ready` waits until a request may be sent, or what it is given says that it is over. `send`
+    sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
+    Both raise asyncio.TimeoutError at a time, which they are given last.
+    """
+
+    def __init__(
+        self,
+        ready: Callable[[Callable[[], bool], float], Awaitable[None]],
+        send: Callable[[int, int, tuple[Any, ...], float], Awaitable[None]],
+    ) -> None:
+        self._ready = ready
+        self._send = send
+        self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
+        self._first_id = 0
+        self._pending: dict[int, asyncio.Future[_Answer]] = {}
+        self._room = asyncio.Event()
+        self._closed: BoardError | None = None
+
+    async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:
+        """Send a request until it is answered; return the reply's value.
+
+        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board says no, and
+        what fail() was given.
+        """
+        until = asyncio.get_running_loop().time() + timeout
+        try:
+            code, value = await self._exchange(operation, arguments, until)
+        except asyncio.TimeoutError:
+            raise diagnosis.no_reply(timeout) from None
+        if code != ids.OK:
+            raise refusal(code, value)
+        return value
+
+    def reply(self, wire_id: int, code: int, value: Any) -> None:
+        """Hand a REPLY to who waits for it; one that nobody waits for is a repeat."""
+        for request_id, answer in self._pending.items():
+            if self._wire_id(request_id) == wire_id and not answer.done():
+                answer.set_result((code, value))
+
+    def fail(self, error: BoardError) -> None:
+        """Let all requests that were sent raise error."""
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_result(error)
+
+    def renew(self, error: BoardError) -> None:
+        """Begin a new session: let all requests of the last one raise error."""
+        self._first_id = self._next_id
+        self.fail(error)
+
+    def close(self, error: BoardError) -> None:
+        """Let all requests raise error, the later ones too."""
+        self._closed = error
+        self.fail(error)
+
+    async def _exchange(
+        self, operation: int, arguments: tuple[Any, ...], until: float
+    ) -> tuple[int, Any]:
+        request_id = await self._take_id(until)
+        self._pending[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            result = await self._repeat(request_id, operation, arguments, until)
+        finally:
+            del self._pending[request_id]
+            self._room.set()
+        if isinstance(result, BoardError):
+            raise result
+        return result
+
+    async def _take_id(self, until: float) -> int:
+        """Wait until a new id is not so far ahead that the board forgets the oldest under way."""
+        while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
+            self._room.clear()
+            await wait_until(self._room.wait(), until)
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _wire_id(self, request_id: int) -> int:
+        return (request_id - self._first_id) & 0xFFFF
+
+    async def _repeat(
+        self, request_id: int, operation: int, arguments: tuple[Any, ...], until: float
+    ) -> tuple[int, Any] | BoardError:
+        """Send, and send again, until there is an answer."""
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_RETRY_S
+        while True:
+            answer = self._pending[request_id]
+            if not answer.done():
+                if self._closed is not None:
+                    raise self._closed
+                await self._ready(answer.done, until)
+            if not answer.done():  # else it failed while it waited, and must not be sent any more
+                await self._send(self._wire_id(request_id), operation, arguments, until)
+            again = min(loop.time() + pause, until)
+            timer = loop.call_at(again, self._give_up, request_id, answer)
+            try:
+                result = await answer
+            finally:
+                timer.cancel()
+            if result is not None:
+                return result
+            if again >= until:
+                raise asyncio.TimeoutError
+            pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)
+
+    def _give_up(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
+        """Wait for the next one: an answer may come before who waited for this one goes on."""
+        if not answer.done():
+            self._pending[request_id] = answer.get_loop().create_future()
+            answer.set_result(None)

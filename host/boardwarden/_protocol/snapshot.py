@@ -1,0 +1,87 @@
+"""Whether a SUBSCRIBE brought the board's full state, and the events of a boot in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MAX_EARLY_EVENTS = 64  # far more than a board remembers
+
+
+class Snapshot:
+    """Tells whether all that a HELLO announces arrived by the time of its SYNCED.
+
+    The rows are counted as well as the gaps: a HELLO that is sent again in the middle, because a
+    capability changed, must not hide that a row before it was lost.
+    """
+
+    def __init__(self) -> None:
+        self.unbroken = False  # a HELLO came, and nothing was lost since
+        self._count: int | None = None
+        self._rows: set[int] = set()
+
+    def begin(self) -> None:
+        """A HELLO came."""
+        self.unbroken = True
+        self._count = None
+        self._rows.clear()
+
+    def miss(self) -> None:
+        """Something was lost."""
+        self.unbroken = False
+
+    def row(self, index: int, count: int) -> None:
+        """Row `index` of a table of `count` came."""
+        if count != self._count:
+            self._count = count
+            self._rows.clear()
+        if index < count:
+            self._rows.add(index)
+
+    def is_whole(self) -> bool:
+        """Tell it, when SYNCED comes."""
+        return self.unbroken and self._count == len(self._rows)
+
+
+class EventOrder:
+    """Gives each event of a boot once and in order, with the number of those lost before it.
+
+    They come at least once: what was lost comes again after a SUBSCRIBE for `wanted`. An event
+    that is ahead of that is only let through once nothing before it can come any more.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: int | None = None  # None: whatever the board remembers
+        self._early: dict[int, Any] = {}
+
+    def restart(self) -> None:
+        """Another boot: its events count from 0."""
+        self.wanted = 0
+        self._early.clear()
+
+    def miss(self) -> None:
+        """Something was lost: what came early comes again."""
+        self._early.clear()
+
+    def take(self, number: int, event: Any, whole: bool) -> list[tuple[Any, int]]:
+        """Return (event, how many were missed before) of those that are due now.
+
+        whole: nothing was lost since the last SYNCED, so the board forgot what is left out.
+        """
+        if self.wanted is not None and number < self.wanted:
+            return []  # a repeat
+        if number == self.wanted or whole:
+            return [self._next(number, event)]
+        if len(self._early) < MAX_EARLY_EVENTS:
+            self._early[number] = event
+        return []
+
+    def synced(self) -> list[tuple[Any, int]]:
+        """Return those that came early, now that all was told."""
+        early, self._early = sorted(self._early.items()), {}
+        due = [entry for entry in early if entry[0] >= (self.wanted or 0)]
+        return [self._next(number, event) for number, event in due]
+
+    def _next(self, number: int, event: Any) -> tuple[Any, int]:
+        missed = 0 if self.wanted is None else number - self.wanted
+        self.wanted = number + 1
+        return event, missed

@@ -1,0 +1,189 @@
+"""Talks with whoever is at the terminal: what is waited for, progress, questions, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from boardwarden import board as boards
+from boardwarden._program import Failure
+from boardwarden.board import Board
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_PATIENCE_S = 1.0
+
+
+@contextlib.asynccontextmanager
+async def connect(address: str) -> AsyncIterator[Board]:
+    """Connect to a board as boardwarden.connect() does, and tell that it takes long."""
+    async with contextlib.AsyncExitStack() as stack:
+        async with waiting(f"connecting to {address}"):
+            board = await stack.enter_async_context(boards.connect(address))
+        yield board
+
+
+@contextlib.asynccontextmanager
+async def waiting(what: str) -> AsyncIterator[Callable[[], object]]:
+    """Tell on standard error, if it is a terminal, what is waited for.
+
+    It is gone with the block, or soon after what is yielded is called.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    telling = asyncio.create_task(_show_status(what))
+    try:
+        yield telling.cancel
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+def answer() -> contextlib.AbstractAsyncContextManager[Callable[[], object]]:
+    """Return waiting() for what a board is asked."""
+    return waiting("waiting for the board's answer")
+
+
+async def _show_status(what: str) -> None:
+    await asyncio.sleep(_PATIENCE_S)
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(f"{escape(what)} …"):
+        await asyncio.Event().wait()
+
+
+_YES = (b"y", b"yes")
+
+
+async def confirm(question: str) -> bool:
+    """Ask on the terminal; raise Failure where there is none.
+
+    The answer is read by a thread that Ctrl-C does not wait for: the board needs its keepalives.
+    """
+    if not sys.stdin.isatty():
+        raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[bytes] = loop.create_future()
+
+    def give(line: bytes) -> None:
+        if not answer.done():
+            answer.set_result(line)
+
+    def read() -> None:
+        # Not sys.stdin, which would be locked when the interpreter ends.
+        line = os.read(sys.stdin.fileno(), 256)
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(give, line)
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        return (await answer).strip().lower() in _YES
+    except asyncio.CancelledError:
+        print(file=sys.stderr, flush=True)  # Ctrl-C leaves the terminal at the begin of a line
+        raise
+
+
+_SOON_S = 0.3  # what is over sooner shows no progress
+
+
+class TerminalReporter:
+    """Lines on standard output; progress on standard error, where that is a terminal.
+
+    yes: answer each question with yes. A context manager: it leaves the terminal clean.
+    """
+
+    def __init__(self, yes: bool) -> None:
+        self._yes = yes
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._name = ""
+        self._began = 0.0
+
+    def __enter__(self) -> TerminalReporter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end_progress()
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self._end_progress()
+        print(text, flush=True)
+
+    def step(self, name: str, done: int, total: int) -> None:
+        """Show how far a step is; it goes away when it is done."""
+        if not sys.stderr.isatty():
+            return
+        if name != self._name:
+            self._end_progress()
+            self._name, self._began = name, time.monotonic()
+        if done >= total:
+            self._end_progress()
+        elif self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+        elif time.monotonic() - self._began >= _SOON_S:
+            self._begin_progress(name, done, total)
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal; raise Failure where there is none and --yes was not given."""
+        self._end_progress()
+        if self._yes:
+            return True
+        if not sys.stdin.isatty():
+            raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
+        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except KeyboardInterrupt:
+            print(file=sys.stderr, flush=True)  # leaves the terminal at the begin of a line
+            raise
+
+    def _begin_progress(self, name: str, done: int, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(name, completed=done, total=total)
+
+    def _end_progress(self) -> None:
+        progress, self._progress, self._name = self._progress, None, ""
+        if progress is not None:
+            progress.stop()
+
+
+_LOGGER = logging.getLogger("boardwarden")
+_HANDLER = logging.StreamHandler()
+_HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
+
+
+def show_logs(level: int) -> None:
+    """Show it from a level on; if it is shown already, at the lower one of both levels."""
+    if _HANDLER not in _LOGGER.handlers:
+        _LOGGER.addHandler(_HANDLER)
+        _LOGGER.setLevel(level)
+    _LOGGER.setLevel(min(level, _LOGGER.level))

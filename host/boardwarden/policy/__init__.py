@@ -1,0 +1,1 @@
+"""Policies: what a board does by itself, in files and on boards."""

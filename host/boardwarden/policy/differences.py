@@ -1,0 +1,125 @@
+"""What has to be asked of a board so that its policy becomes another, and how that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from boardwarden import _arguments
+from boardwarden.errors import PolicyError
+from boardwarden.grants import Limits, Threshold
+from boardwarden.models import Model
+from warden_schema import ids
+
+from .model import Policy, SessionQuota, set_of
+
+_STOPPED = "The board's monitoring is stopped; the policy must name an interval, too."
+
+
+@dataclass(frozen=True)
+class Difference(Model):
+    """What is, and what it becomes: a number, a Threshold or a SessionQuota; None: there is none.
+
+    `key` is as a policy file has it: "limits.overrun", "threshold.cpu", "session.upload".
+    """
+
+    key: str = ""
+    before: Any = None
+    after: Any = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name; of thresholds what is set."""
+        found = super().to_dict()
+        for name, value in (("before", self.before), ("after", self.after)):
+            if isinstance(value, Threshold):
+                found[name] = set_of(value)
+        return found
+
+
+@dataclass(frozen=True)
+class Step(Model):
+    """One request to the board, and what it changes."""
+
+    operation: int = ids.PING
+    arguments: tuple[Any, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+
+def steps(before: Policy, wanted: Policy) -> tuple[Step, ...]:
+    """Return what makes `wanted` of `before`; what takes something away comes first.
+
+    Raises PolicyError where only the budget is given and the board does not look at all.
+    """
+    found = [*_limits(before.limits, wanted.limits)]
+    if wanted.thresholds is not None:
+        found += _thresholds(before.thresholds or (), wanted.thresholds)
+    if wanted.quotas is not None:
+        found += _quotas(before.quotas or (), wanted.quotas)
+    return (*_monitoring(before, wanted), *found)
+
+
+def _monitoring(before: Policy, wanted: Policy) -> Iterator[Step]:
+    pairs = {
+        "interval": (before.interval_s, wanted.interval_s),
+        "budget": (before.budget, wanted.budget),
+    }
+    differences = tuple(_differing(pairs))
+    if not differences:
+        return
+    interval = before.interval_s if wanted.interval_s is None else wanted.interval_s
+    if not interval:
+        raise PolicyError(_STOPPED)
+    asked = _arguments.monitoring(interval, wanted.budget)
+    yield Step(ids.START_MONITORING, asked, differences)
+
+
+def _limits(before: Limits, wanted: Limits) -> Iterator[Step]:
+    pairs = {
+        f"limits.{item.name.removesuffix('_s')}": (
+            getattr(before, item.name),
+            getattr(wanted, item.name),
+        )
+        for item in fields(Limits)
+    }
+    if differences := tuple(_differing(pairs)):
+        asked = (getattr(wanted, item.name) for item in fields(Limits))
+        yield Step(ids.SET_LIMITS, _arguments.limits(*asked), differences)
+
+
+def _differing(pairs: dict[str, tuple[Any, Any]]) -> Iterator[Difference]:
+    for key, (old, new) in pairs.items():
+        if new is not None and new != old:
+            yield Difference(key, old, new)
+
+
+def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) -> Iterator[Step]:
+    old, new = ({each.metric: each for each in found} for found in (before, wanted))
+    for metric in sorted(old.keys() - new.keys()):
+        asked = _arguments.threshold(metric, None, None, None, 0, 0)
+        yield Step(
+            ids.SET_THRESHOLD, asked, (Difference(f"threshold.{metric}", old[metric], None),)
+        )
+    for metric, each in new.items():
+        is_now = old.get(metric)
+        if is_now is None or _set(is_now) != _set(each):
+            asked = _arguments.threshold(metric, *_set(each))
+            difference = Difference(f"threshold.{metric}", is_now, each)
+            yield Step(ids.SET_THRESHOLD, asked, (difference,))
+
+
+def _set(each: Threshold) -> tuple[Any, ...]:
+    """Return what of a threshold is set; the rest is what its figure is."""
+    return each.warn, each.critical, each.clear, each.hold_s, each.action
+
+
+def _quotas(before: tuple[SessionQuota, ...], wanted: tuple[SessionQuota, ...]) -> Iterator[Step]:
+    old, new = ({each.name: each for each in found} for found in (before, wanted))
+    for name in sorted(old.keys() - new.keys()):
+        asked = _arguments.quota(name, None, None, None, None)
+        yield Step(ids.SET_QUOTA, asked, (Difference(f"session.{name}", old[name], None),))
+    for name, each in new.items():
+        if old.get(name) != each:
+            figures = (each.memory_bytes, each.storage_bytes, each.operations, each.ttl_s)
+            difference = Difference(f"session.{name}", old.get(name), each)
+            yield Step(ids.SET_QUOTA, _arguments.quota(name, *figures), (difference,))

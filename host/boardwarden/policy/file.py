@@ -1,0 +1,267 @@
+"""Reads a policy file, `warden.toml`; docs/host.md has its keys.
+
+Each error is one sentence that names file, line and key, and says what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from os import PathLike, fspath
+from typing import Any, NoReturn
+
+from boardwarden import _arguments, _quantities
+from boardwarden._mirror import tables
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.errors import PolicyError
+from boardwarden.grants import Limits, Threshold
+from boardwarden.models import Action, enum_name
+from warden_schema import ids
+
+from .model import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
+
+_TOP = ("interval", "budget", "limits", "threshold", "session")
+_LIMITS = ("max_operations", "operation_timeout", "memory_reserve", "overrun")
+_LEVELS = ("warn", "critical", "clear")
+_THRESHOLD = ("metric", *_LEVELS, "hold", "action", "off")
+_SESSION = ("memory", "storage", "operations", "ttl")
+_PARSERS: dict[str, Callable[[str, str], float]] = {
+    "interval": _quantities.seconds,
+    "budget": _quantities.fraction,
+    "operation_timeout": _quantities.seconds,
+    "memory_reserve": _quantities.fraction,
+    "overrun": _quantities.seconds,
+    "hold": _quantities.seconds,
+    "memory": _quantities.size,
+    "storage": _quantities.size,
+    "ttl": _quantities.seconds,
+}
+_TOML_PLACE = re.compile(r"(.*) \(at line (\d+), column \d+\)", re.DOTALL)
+_HEAD = re.compile(r"\s*(\[\[?)([^\[\]]*)\]")
+_KEY = re.compile(r"\s*(\"[^\"]*\"|'[^']*'|[\w-]+)\s*[.=]")
+
+
+def load(path: str | PathLike[str]) -> Policy:
+    """Return the policy that a file describes; raise PolicyError."""
+    name = fspath(path)
+    try:
+        with open(name, "rb") as file:
+            text = file.read().decode("utf-8-sig")  # as some editors begin it
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise PolicyError(f"Cannot read {name}: {reason}.", name) from None
+    except UnicodeDecodeError as error:
+        raise PolicyError(f"{name} is not UTF-8 text: byte {error.start} is wrong.", name) from None
+    return loads(text, name)
+
+
+def loads(text: str, path: str = "warden.toml") -> Policy:
+    """Return the policy that the text of a file describes; raise PolicyError, naming `path`."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, line = str(error), None
+        if match := _TOML_PLACE.fullmatch(what):
+            what, line = match[1], int(match[2])
+        place = path if line is None else f"{path}:{line}"
+        raise PolicyError(f"{place}: this is not TOML: {what}.", path, line) from None
+    return _Reader(text, path).policy(found)
+
+
+class _Reader:
+    """Makes a policy of a file's values; knows the line of each key."""
+
+    def __init__(self, text: str, path: str) -> None:
+        self._lines = text.splitlines()
+        self._path = path
+
+    def policy(self, found: Mapping[str, Any]) -> Policy:
+        """Return the policy."""
+        self._known(found, _TOP, "")
+        interval = self._value(found, "interval", "")
+        budget = self._value(found, "budget", "")
+        self._call("interval", "", _arguments.monitoring, interval, None)
+        self._call("budget", "", _arguments.monitoring, None, budget)
+        asked = _arguments.monitoring(interval, budget)
+        return Policy(
+            interval_s=None if asked[0] is None else asked[0] / 1000,
+            budget=None if asked[1] is None else asked[1] / 1000,
+            limits=self._limits(found.get("limits", {})),
+            thresholds=self._thresholds(found["threshold"]) if "threshold" in found else None,
+            quotas=self._quotas(found["session"]) if "session" in found else None,
+        )
+
+    def _limits(self, found: Any) -> Limits:
+        self._is_table(found, "limits", "[limits]")
+        self._known(found, _LIMITS, "limits")
+        values = [self._value(found, key, "limits") for key in _LIMITS]
+        for place, (key, value) in enumerate(zip(_LIMITS, values, strict=True)):
+            alone = [value if at == place else None for at in range(len(_LIMITS))]
+            self._call(key, "limits", _arguments.limits, *alone)
+        return tables.limits_from_row(list(_arguments.limits(*values)))
+
+    # --- thresholds -----------------------------------------------------------------------------
+
+    def _thresholds(self, found: Any) -> tuple[Threshold, ...]:
+        """Return what is to be watched: those of the file, and memory unless it names that."""
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            self._fail("threshold", "", "write [[threshold]] above each threshold's keys.")
+        watched: dict[str, Threshold | None] = {MEMORY_PROTECTION.metric: MEMORY_PROTECTION}
+        named: set[str] = set()
+        for place, table in enumerate(found):
+            metric = self._metric(table, place)
+            if metric in named:
+                self._fail("metric", "threshold", f"{metric} has a threshold already.", place)
+            named.add(metric)
+            watched[metric] = self._threshold(table, metric, place)
+        kept = [each for each in watched.values() if each is not None]
+        if len(kept) > ids.MAX_THRESHOLDS:
+            memory = "" if MEMORY_PROTECTION.metric in named else ", with that on memory,"
+            text = f"a board has at most {ids.MAX_THRESHOLDS} thresholds; these are"
+            self._fail("threshold", "", f"{text}{memory} {len(kept)}.", len(found) - 1)
+        return in_order(kept)
+
+    def _metric(self, table: Mapping[str, Any], place: int) -> str:
+        at = "threshold"
+        self._known(table, _THRESHOLD, at, place)
+        metric = table.get("metric")
+        if not isinstance(metric, str) or metric not in THRESHOLD_METRICS:
+            close = _closest(str(metric), THRESHOLD_METRICS)
+            what = "a threshold needs a metric" if metric is None else f"no metric {metric!r}"
+            self._fail("metric", at, f"{what}; {close or _one_of(THRESHOLD_METRICS)}", place)
+        return metric
+
+    def _threshold(self, table: Mapping[str, Any], metric: str, place: int) -> Threshold | None:
+        """Return the threshold, None for one that is taken off."""
+        at = "threshold"
+        off = table.get("off", False)
+        if not isinstance(off, bool):
+            self._fail("off", at, f"off must be true or false, not {off!r}.", place)
+        if off:
+            if len(table) > 2:
+                self._fail("off", at, "off = true goes with metric and no other key.", place)
+            return None
+        warn, critical, clear = (self._level(table, metric, key, place) for key in _LEVELS)
+        hold = self._value(table, "hold", at, place)
+        self._call("hold", at, _arguments.milliseconds, "hold", hold, 0, 600, place=place)
+        act = table.get("action", "tell")
+        if act not in [enum_name(each) for each in Action]:
+            self._fail("action", at, f"action must be tell, protect or reset, not {act!r}.", place)
+        action = Action[act.upper()]
+        try:
+            return threshold(metric, warn, critical, clear, hold, action)
+        except ValueError as error:
+            self._fail(None, at, str(error), place)
+
+    def _level(self, table: Mapping[str, Any], metric: str, key: str, place: int) -> float | None:
+        value = table.get(key)
+        if isinstance(value, str):
+            value = self._call(key, "threshold", _quantities.level, metric, key, value, place=place)
+        self._call(key, "threshold", _arguments.threshold_level, metric, key, value, place=place)
+        return value
+
+    # --- sessions -------------------------------------------------------------------------------
+
+    def _quotas(self, found: Any) -> tuple[SessionQuota, ...]:
+        if not isinstance(found, dict):
+            self._fail("session", "", "write [session.NAME] above a session's keys.")
+        quotas = []
+        for name, table in found.items():
+            self._is_table(table, "session", f"[session.{name}]", name)
+            at = f"session.{name}"
+            self._known(table, _SESSION, at)
+            values = [self._value(table, key, at) for key in _SESSION]
+            self._call(None, at, _arguments.quota, name, None, None, None, None)
+            for place, (key, value) in enumerate(zip(_SESSION, values, strict=True)):
+                alone = [value if at_ == place else None for at_ in range(len(_SESSION))]
+                self._call(key, at, _arguments.quota, name, *alone)
+            if all(value is None for value in values):
+                self._fail(None, at, f"it needs at least one of {', '.join(_SESSION)}.")
+            quotas.append(quota(name, *values))
+        if len(quotas) > ids.MAX_QUOTAS:
+            text = f"a board keeps quotas for at most {ids.MAX_QUOTAS} sessions, not {len(quotas)}."
+            self._fail(None, f"session.{quotas[-1].name}", text)
+        return tuple(sorted(quotas, key=lambda each: each.name))
+
+    # --- checks ---------------------------------------------------------------------------------
+
+    def _value(self, table: Mapping[str, Any], key: str, at: str, place: int = 0) -> Any:
+        """Return a key's value, read where it is text; None where it is not there."""
+        value = table.get(key)
+        if isinstance(value, str) and key in _PARSERS:
+            return self._call(key, at, _PARSERS[key], key, value, place=place)
+        return value
+
+    def _call(
+        self, key: str | None, at: str, check: Callable[..., Any], *given: Any, place: int = 0
+    ) -> Any:
+        """Return what a check makes of a value; fail at its key."""
+        try:
+            return check(*given)
+        except ValueError as error:
+            self._fail(key, at, str(error), place)
+
+    def _is_table(self, found: Any, key: str, head: str, name: str = "") -> None:
+        if not isinstance(found, dict):
+            at = key if name else ""
+            self._fail(name or key, at, f"write {head} as a line of its own, its keys below it.")
+
+    def _known(
+        self, table: Mapping[str, Any], allowed: Iterable[str], at: str, place: int = 0
+    ) -> None:
+        for key in table:
+            if key not in allowed:
+                close = _closest(key, allowed) or _one_of(allowed)
+                self._fail(key, at, f"unknown key {key!r}; {close}", place)
+
+    def _fail(self, key: str | None, at: str, sentence: str, place: int = 0) -> NoReturn:
+        line = _line_of(self._lines, at, key, place)
+        named = ".".join(part for part in (at, key) if part)
+        where = f"{self._path}:{line}" if line else self._path
+        # A sentence that begins with the key needs no second one.
+        said = sentence if key and sentence.startswith(key) and not at else f"{named}: {sentence}"
+        raise PolicyError(f"{where}: {said}", self._path, line, named)
+
+
+def _closest(text: str, known: Iterable[str]) -> str:
+    """Return the question whether something that is known was meant; "" where nothing is close."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(text, list(known), 1)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def _one_of(known: Iterable[str]) -> str:
+    return f"there are {', '.join(known)}."
+
+
+def _line_of(lines: list[str], at: str, key: str | None, place: int) -> int | None:
+    """Return the line of a key of a table, or of the table's head; None where neither is found.
+
+    at: "" for the file's top; place: which of several [[threshold]]. Keys are looked for as they
+    are usually written, one a line.
+    """
+    inner = ".".join(filter(None, (at, key))) if key else None
+    table, head, seen = "", None, -1
+    for number, line in enumerate(lines, 1):
+        if match := _HEAD.match(line):
+            table = _name(match[2])
+            if table == at or (inner and f"{table}.".startswith(f"{inner}.")):
+                seen += table == at
+                if at != "threshold" or seen == place:
+                    head = number
+        elif (match := _KEY.match(line)) and key is not None:
+            inside = table == at and (at != "threshold" or seen == place)
+            if inside and _name(match[1]) == key:
+                return number
+    return head
+
+
+def _name(text: str) -> str:
+    """Return the name of a table or key as it is without quotes and spaces."""
+    return ".".join(part.strip().strip("\"'") for part in text.split("."))

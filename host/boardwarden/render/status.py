@@ -1,0 +1,162 @@
+"""A board's status, trends and link in a few aligned lines."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+
+from boardwarden.board import Board
+from boardwarden.models import Capability, Network, Status, Storage, Trend, Trends
+
+from .text import NOTHING, count, duration, percent, size
+
+WIDTH = 80
+Row = tuple[str, str]
+Reasons = Mapping[str, Capability]
+
+
+def aligned(rows: Iterable[Row], width: int = WIDTH) -> str:
+    """Return the rows as lines of at most `width` columns, the labels in a column of their own."""
+    rows = list(rows)
+    indent = max((len(label) for label, _ in rows), default=0) + 2
+    return "\n".join(
+        textwrap.fill(
+            text,
+            width,
+            initial_indent=label.ljust(indent),
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+        )
+        for label, text in rows
+    )
+
+
+def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
+    """Give the rows of a status; `why` has the reasons for what cannot be had."""
+    board, up = status.board, duration(status.cpu.uptime_s)
+    yield "board", f"{board.machine or NOTHING}, MicroPython {board.firmware or NOTHING}, up {up}"
+    yield from _memory_rows(status, why)
+    yield "cpu", _cpu(status, why)
+    yield from _storage_rows(status.storage, why)
+    yield "network", _network(status.network, why)
+    yield "agent", _agent(status)
+
+
+def sample_line(status: Status) -> str:
+    """Return the figures that move, in one line of 80 columns."""
+    memory, cpu, overhead = status.memory, status.cpu, status.overhead
+    return (
+        f"up {duration(cpu.uptime_s):<12}"
+        f"cpu {percent(cpu.usage):<7}"
+        f"used {size(memory.used_bytes):<8}"
+        f"live {size(memory.live_bytes):<8}"
+        f"of {size(memory.total_bytes):<8}"
+        f"agent {percent(overhead.cpu)}"
+    )
+
+
+def _memory_rows(status: Status, why: Reasons) -> Iterator[Row]:
+    memory = status.memory
+    used = f"{size(memory.used_bytes)} of {size(memory.total_bytes)} used ({percent(memory.usage)})"
+    live = f"{size(memory.live_bytes)} live" + _because(memory.live_bytes, "live_memory", why)
+    yield "memory", f"{used}, {live}"
+    largest = memory.largest_free_block_bytes
+    yield "", f"largest free block {size(largest)}" + _because(largest, "largest_free_block", why)
+
+
+def _cpu(status: Status, why: Reasons) -> str:
+    cpu = status.cpu
+    return ", ".join(
+        (
+            percent(cpu.usage) + _because(cpu.usage, "cpu", why),
+            f"loop lag {duration(cpu.loop_lag_s)}",
+            count(cpu.active_tasks, "task"),
+            count(cpu.active_threads, "thread"),
+        )
+    )
+
+
+def _storage_rows(storage: tuple[Storage, ...], why: Reasons) -> Iterator[Row]:
+    if not storage:
+        yield "storage", NOTHING + _because(None, "storage", why)
+    label = "storage"
+    for row in storage:
+        used = f"{size(row.used_bytes)} of {size(row.total_bytes)} used"
+        yield label, f"{row.mount} {used} ({percent(row.usage)})"
+        label = ""
+
+
+def _network(network: Network, why: Reasons) -> str:
+    if network.connected is None:
+        wlan = NOTHING + _because(None, "wlan", why)
+    elif network.connected:
+        rssi = network.rssi_dbm
+        wlan = "connected" if rssi is None else f"connected, {rssi} dBm"
+    else:
+        wlan = "not connected"
+    if network.sent_bytes is None and network.received_bytes is None:
+        return wlan
+    return f"{wlan}, {size(network.sent_bytes)} sent, {size(network.received_bytes)} received"
+
+
+def _agent(status: Status) -> str:
+    overhead = status.overhead
+    every = f"a sample every {duration(status.interval_s)}" if status.interval_s else "stopped"
+    if status.interval_s and status.interval_s > (status.wanted_interval_s or status.interval_s):
+        every += f" (not {duration(status.wanted_interval_s)}: budget {percent(overhead.budget)})"
+    return ", ".join(
+        (
+            f"{percent(overhead.cpu)} of the core",
+            f"{size(overhead.bytes_per_s)}/s",
+            f"{count(overhead.dropped_frames, 'frame')} dropped",
+            every,
+        )
+    )
+
+
+def _because(value: object, capability: str, why: Reasons) -> str:
+    """Return the reason in brackets where there is no value and the board gave one."""
+    known = why.get(capability)
+    return f" ({known.reason})" if value is None and known and known.reason else ""
+
+
+def trend_rows(trends: Trends) -> Iterator[Row]:
+    """Give one row for each figure that has a trend."""
+    yield "period", f"the last {duration(trends.period_s)}"
+    yield "memory", _trend_text(trends.memory, size)
+    yield "storage", _trend_text(trends.storage, size)
+    yield "cpu", _trend_text(trends.cpu, percent)
+    yield "loop lag", _trend_text(trends.loop_lag, duration)
+
+
+def _trend_text(trend: Trend, write: Callable[[float | None], str]) -> str:
+    points = count(trend.points, "point")
+    if trend.slope_per_s is None or trend.stderr is None:
+        return f"{NOTHING} ({points}: too few)"
+    if not trend.is_clear:
+        return f"no clear trend ({points})"
+    way = "rising" if trend.slope_per_s > 0 else "falling"
+    rate = f"{way} by {write(abs(trend.slope_per_s) * 60)} a minute"
+    sure = f"± {write(trend.stderr * 60)}, {points}"
+    if trend.exhausted_in_s is None:
+        return f"{rate} ({sure})"
+    return f"{rate}, exhausted in {duration(trend.exhausted_in_s)} ({sure})"
+
+
+def link_state(board: Board) -> str:
+    """Return whether the board is there, and if not, since when it was not heard."""
+    if board.connected:
+        return "connected"
+    heard = board.status.last_updated
+    if heard is None:
+        return "link lost; waiting for the board"
+    return f"link lost; the last sample came at {_local(heard)}, {_ago(board)} ago"
+
+
+def _local(moment: datetime) -> str:
+    return moment.astimezone().strftime("%H:%M:%S")
+
+
+def _ago(board: Board) -> str:
+    return duration(board.status.age_s)

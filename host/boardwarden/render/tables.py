@@ -1,0 +1,179 @@
+"""Leases, operations, sessions, thresholds, meters and events as the cells of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from boardwarden._quantities import metric_unit
+from boardwarden.errors import Denied
+from boardwarden.grants import (
+    BoardSession,
+    Event,
+    Lease,
+    Limits,
+    MemoryNeed,
+    Meter,
+    Operation,
+    Threshold,
+)
+from boardwarden.models import ResourceType, enum_name
+
+from .status import Row
+from .text import NOTHING, duration, percent, size
+
+Cells = Iterator[tuple[str, ...]]
+
+LEASES = ("id", "resource", "amount", "owner", "priority", "session", "left")
+OPERATIONS = ("id", "name", "state", "priority", "done", "memory", "session", "left", "what")
+NEEDS = ("operation", "runs", "typical", "worst")
+SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
+THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
+
+
+def lease_rows(leases: Sequence[Lease]) -> Cells:
+    """Give the cells of LEASES."""
+    for lease in leases:
+        resource = f"{enum_name(lease.resource)} {lease.mount or ''}".rstrip()
+        yield (
+            str(lease.id),
+            resource,
+            amount(lease.resource, lease.amount),
+            lease.owner,
+            enum_name(lease.priority),
+            _count(lease.session),
+            duration(lease.remaining_s),
+        )
+
+
+def operation_rows(operations: Sequence[Operation]) -> Cells:
+    """Give the cells of OPERATIONS."""
+    for each in operations:
+        yield (
+            str(each.id),
+            each.name,
+            enum_name(each.state),
+            enum_name(each.priority),
+            percent(each.progress),
+            size(each.memory_bytes),
+            _count(each.session),
+            duration(each.remaining_s),
+            each.why or each.text,
+        )
+
+
+def need_rows(needs: Sequence[MemoryNeed]) -> Cells:
+    """Give the cells of NEEDS."""
+    for need in needs:
+        yield need.name, str(need.count), size(need.typical_bytes), size(need.worst_bytes)
+
+
+def session_rows(sessions: Sequence[BoardSession]) -> Cells:
+    """Give the cells of SESSIONS."""
+    for each in sessions:
+        yield (
+            str(each.id),
+            each.name,
+            size(each.memory_bytes),
+            size(each.storage_bytes),
+            _count(each.operations),
+            duration(each.remaining_s),
+        )
+
+
+def threshold_rows(thresholds: Sequence[Threshold]) -> Cells:
+    """Give the cells of THRESHOLDS."""
+    for each in thresholds:
+        levels = (figure(each.metric, value) for value in (each.warn, each.critical, each.clear))
+        hold, action = duration(each.hold_s), enum_name(each.action)
+        yield (
+            each.metric,
+            enum_name(each.level),
+            *levels,
+            hold,
+            action,
+            figure(each.metric, each.value),
+        )
+
+
+def limit_rows(limits: Limits) -> Iterator[Row]:
+    """Give one row for each limit."""
+    yield "operations", f"at most {_count(limits.max_operations)} at once"
+    yield "operation timeout", duration(limits.operation_timeout_s)
+    yield "memory reserve", percent(limits.memory_reserve)
+    yield "overrun", duration(limits.overrun_s)
+
+
+def event_line(event: Event) -> str:
+    """Return an event in a line."""
+    lost = f" ({event.missed} before it were lost)" if event.missed else ""
+    return f"{event.number:>5}  up {duration(event.uptime_s):<11}  {event_text(event)}{lost}"
+
+
+def event_text(event: Event) -> str:
+    """Return what happened."""
+    subject = f" {event.subject}" if event.subject is not None else ""
+    told = ", ".join(filter(None, (event.detail, _event_value(event))))
+    return f"{event.kind}{subject}" + (f": {told}" if told else "")
+
+
+def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:
+    """Return why a lease was denied, who has what, and when to try again, in one sentence."""
+    parts = [str(error).removeprefix("Denied: ").split(";")[0].rstrip(".")]
+    if error.available is not None:
+        parts.append(f"{amount(resource, error.available)} are available")
+    if error.blockers:
+        known = {lease.id: lease for lease in leases}
+        holders = ", ".join(_holder(number, known.get(number)) for number in error.blockers)
+        parts.append(f"in the way: {holders}")
+    if error.retry_after_s is not None:
+        parts.append(f"try again in {duration(error.retry_after_s)}")
+    return f"Denied: {'; '.join(parts)}."
+
+
+def amount(resource: int, value: float) -> str:
+    """Write an amount of a resource."""
+    if resource == ResourceType.CPU_TIME:
+        return percent(value)
+    return size(value) + ("/s" if resource == ResourceType.NETWORK_BANDWIDTH else "")
+
+
+def figure(metric: str, value: float | None) -> str:
+    """Write a figure of a threshold's metric."""
+    unit = metric_unit(metric)
+    if unit == "permille":
+        return percent(value)
+    if unit in ("ms", "s"):
+        return duration(value)
+    if unit in ("bytes", "bytes_per_s"):
+        return size(value) + ("/s" if unit == "bytes_per_s" and value is not None else "")
+    return _count(value)
+
+
+def _event_value(event: Event) -> str:
+    if event.value is None:
+        return ""
+    if event.kind in ("threshold", "reset"):
+        return figure(str(event.subject), event.value)
+    if event.kind in ("collect", "trim"):
+        return size(event.value)
+    return percent(event.value) if event.kind == "overrun" else f"{event.value:.10g}"
+
+
+def _holder(number: int, lease: Lease | None) -> str:
+    if lease is None:
+        return str(number)
+    owner = f" of {lease.owner}" if lease.owner else ""
+    return f"lease {number}{owner} ({amount(lease.resource, lease.amount)})"
+
+
+def _count(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.10g}"
+
+
+def busiest(meters: Sequence[Meter]) -> list[Meter]:
+    """Return the meters, those that took most first, those that nothing can measure last."""
+
+    def rank(each: Meter) -> tuple[float, float, str]:
+        return 1 if each.cpu is None else -each.cpu, -(each.worst_s or 0), each.name
+
+    return sorted(meters, key=rank)

@@ -1,0 +1,90 @@
+"""Values as people read them, and rows of cells as lines that fit a terminal.
+
+None, a figure that cannot be had, is a dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+NOTHING = "\N{EN DASH}"
+_SIZE_UNITS = ("KB", "MB", "GB", "TB")
+_TIME_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+
+
+def size(value: float | None) -> str:
+    """Write a number of bytes, in units of 1024: `240 KB`, `1.9 MB`."""
+    if value is None:
+        return NOTHING
+    if abs(value) < 1024:
+        return f"{value:.0f} B"
+    for unit in _SIZE_UNITS:
+        value /= 1024
+        if abs(value) < 1000 or unit == _SIZE_UNITS[-1]:
+            break
+    return f"{value:.1f} {unit}" if abs(value) < 10 else f"{value:.0f} {unit}"
+
+
+def percent(fraction: float | None) -> str:
+    """Write a fraction of one: `31 %`; below ten with a decimal, `0.4 %`."""
+    if fraction is None:
+        return NOTHING
+    value = fraction * 100
+    return f"{value:.0f} %" if value == 0 or abs(value) >= 9.95 else f"{value:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time in seconds with its two largest units: `4 ms`, `12 s`, `2 h 3 min`, `5 d`."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    rest = round(seconds)
+    parts = []
+    for unit, length in _TIME_UNITS:
+        amount, rest = divmod(rest, length)
+        parts.append(f"{amount} {unit}" if amount else "")
+    first = next(place for place, part in enumerate(parts) if part)
+    return " ".join(filter(None, parts[first : first + 2]))
+
+
+def count(value: int | None, noun: str) -> str:
+    """Write a number with its noun: `1 task`, `3 tasks`."""
+    return f"{NOTHING if value is None else value} {noun if value == 1 else noun + 's'}"
+
+
+_GAP = "  "
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_STRANGE = "\N{REPLACEMENT CHARACTER}"
+
+
+def columns(
+    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, whole: Sequence[str] = ()
+) -> list[str]:
+    """Return lines of at most `width` columns; the widest cells are cut where it is too narrow.
+
+    Those under the heads in `whole` are not: half a time is none. They go over the edge before.
+    """
+    cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cut = [place for place, name in enumerate(head) if name not in whole]
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(cut, key=widths.__getitem__)
+        if widths[widest] <= 1:
+            break
+        widths[widest] -= 1
+    return [_joined(row, widths) for row in cells]
+
+
+def _joined(row: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = [_cut(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True)]
+    return _GAP.join(fitted).rstrip()
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else cell[: width - 1] + _ELLIPSIS
+
+
+def _printable(text: str) -> str:
+    """Return text that no terminal acts on: names come from the board."""
+    return "".join(char if char.isprintable() else _STRANGE for char in text)

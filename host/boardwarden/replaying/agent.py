@@ -1,0 +1,265 @@
+"""The board's agent over a recording: its hardware and its sensors give what was recorded.
+
+Everything else is the agent itself (device/warden): clock, history, storage, policy. Figures are in
+the board's units: integers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from boardwarden.transport.sim import board_files
+
+
+def load(module: str) -> Any:
+    """Return a module of the board's package `warden`, by its name there."""
+    name = f"warden.{module}"
+    if name in sys.modules:
+        return sys.modules[name]
+    folder = str(board_files()[0])
+    stand_in = "micropython" not in sys.modules
+    if stand_in:
+        sys.modules["micropython"] = _micropython()
+    importlib.import_module("warden_schema")  # the host's, not a second one beside the board's code
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(folder)
+        if stand_in:
+            del sys.modules["micropython"]
+
+
+def _micropython() -> ModuleType:
+    made = ModuleType("micropython")
+    made.const = lambda value: value  # type: ignore[attr-defined]
+    return made
+
+
+@contextmanager
+def modules_kept(*names: str) -> Iterator[None]:
+    """Leave these modules as they are, whatever stands in for one of them meanwhile.
+
+    Those that are not imported cannot be.
+    """
+    before = {name: sys.modules.get(name) for name in names}
+    for name, module in before.items():
+        if module is None:
+            sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
+
+
+_DAY_MS = 86_400_000
+_INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
+_BUDGET_PERMILLE = 1000
+_MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
+_THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
+# What the agent's sample calls a figure where that is not its name in a recording.
+_SAMPLE_NAMES = {
+    "cpu": "cpu_permille",
+    "loop_lag_s": "loop_lag_ms",
+    "loop_lag_worst_s": "loop_lag_worst_ms",
+    "overhead": "overhead_permille",
+}
+_OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
+
+
+class Figures(NamedTuple):
+    """A sample as the board had it: permille, milliseconds and bytes; None: it cannot tell."""
+
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    live_bytes: int | None = None
+    largest_free_block_bytes: int | None = None
+    cpu: int | None = None
+    loop_lag_s: int | None = None
+    loop_lag_worst_s: int | None = None
+    tasks: int | None = None
+    threads: int | None = None
+    connected: int | None = None
+    rssi_dbm: int | None = None
+    overhead: int | None = None
+    link_bytes_per_s: int | None = None
+    dropped_frames: int | None = None
+    bad_frames: int | None = None
+    faults: int | None = None
+
+
+NOTHING = Figures()
+COLUMNS = Figures._fields
+
+
+def in_board_units(recorded: tuple[Any, ...]) -> Figures:
+    """Return figures of COLUMNS, recorded in the host's units, as the board had them."""
+    return Figures(
+        *(
+            value if value is None or name not in _THOUSANDTHS else round(value * 1000)
+            for name, value in zip(COLUMNS, recorded, strict=True)
+        )
+    )
+
+
+class Board:
+    """The board's hardware: ticks that are set by hand, memory and mounts as they were recorded.
+
+    mount_rows: (mount, block bytes, blocks, free blocks, available blocks) of each. A collection
+    leaves what was live. A reset only counts.
+    """
+
+    heap_grows = False
+
+    def __init__(self, total_bytes: int) -> None:
+        self.now_ms = 0
+        self.resets = 0
+        self.mount_rows: list[tuple[Any, ...]] = []
+        self.total_bytes = self.free_bytes = total_bytes
+        self.live_bytes: int | None = None
+
+    # --- time: these ticks do not wrap ----------------------------------------------------------
+
+    def ticks_ms(self) -> int:
+        return self.now_ms
+
+    def ticks_us(self) -> int:
+        return self.now_ms * 1000
+
+    def ticks_diff(self, end: int, start: int) -> int:
+        return end - start
+
+    # --- memory ---------------------------------------------------------------------------------
+
+    def native_heap(self) -> None:
+        return None
+
+    def mem_free(self) -> int:
+        return self.free_bytes
+
+    def mem_alloc(self) -> int:
+        return self.total_bytes - self.free_bytes
+
+    def collect(self) -> bool:
+        """Leave what was live; False where that was not recorded."""
+        if self.live_bytes is None:
+            return False
+        self.free_bytes = self.total_bytes - self.live_bytes
+        return True
+
+    # --- storage --------------------------------------------------------------------------------
+
+    def mounts(self) -> list[str]:
+        return [row[0] for row in self.mount_rows]
+
+    def statvfs(self, mount: str) -> tuple[int, ...] | None:
+        for name, block, blocks, free, available in self.mount_rows:
+            if name == mount:
+                return (block, block, blocks, free, min(free, available))
+        return None
+
+    # --- the rest -------------------------------------------------------------------------------
+
+    def identity(self) -> tuple[Any, ...]:
+        return ("", "", "", b"", None, "")
+
+    def random_30(self) -> int:
+        return 0
+
+    def can_reset(self) -> bool:
+        return True
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def leave_note(self, text: str) -> None:
+        pass
+
+    def take_note(self) -> None:
+        return None
+
+
+class Sensors:
+    """Stands in for all sensors but storage's, which has the Board to read."""
+
+    def __init__(self, agent: Any) -> None:
+        self.figures = NOTHING
+        self._agent = agent
+
+    def read(self, sample: Any) -> bool:
+        """Put what was recorded into the sample, and where the policy looks for memory."""
+        figures = self.figures
+        board, memory = self._agent.board, self._agent.memory
+        board.total_bytes = total = figures.total_bytes or board.total_bytes
+        free = figures.available_bytes
+        board.free_bytes = total if free is None else free
+        board.live_bytes = figures.live_bytes if total else None
+        memory.total, memory.free = total, board.free_bytes
+        memory.used = total - board.free_bytes
+        memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
+        memory.read(sample)
+        for name, figure in zip(COLUMNS, figures, strict=True):
+            if name not in _OF_MEMORY:
+                known = figure is not None and abs(figure) <= _MAX_FIGURE
+                setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
+        return False
+
+
+class Agent:
+    """The board's agent, without a link, whose samples come from a recording.
+
+    limits: in the order of ids.LIMITS_SET; start_ms: the uptime that it begins at. `first` has the
+    size of its memory; nothing is known of that until a sample is taken.
+    """
+
+    def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
+        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+            load(room)
+        make = load("agent").Agent
+        self.board = Board(first.total_bytes or 0)
+        with modules_kept("_thread", "network"):  # it would stand in for them, to count
+            self._agent = make(self.board, _INTERVAL_MS, _BUDGET_PERMILLE, None, limits)
+        self.clock = self._agent.clock
+        self.policy = self._agent.policy
+        self._sensors = Sensors(self._agent)
+        self._agent.sensors = (self._agent.storage, self._sensors)
+        self._pass(start_ms)
+
+    def advance(self, uptime_ms: int) -> None:
+        """Bring the clock to an uptime, if that is later, and end what is over its time."""
+        self._pass(uptime_ms)
+        self.policy.run_due()
+
+    def _pass(self, uptime_ms: int) -> None:
+        """Bring the clock there, in steps as a board's ticks allow."""
+        board = self.board
+        while board.now_ms < uptime_ms:
+            board.now_ms = min(uptime_ms, board.now_ms + _DAY_MS)
+            self.clock.advance()
+
+    def sample(self, uptime_ms: int, figures: Figures) -> None:
+        """Have the agent take a sample that finds these figures, and do what follows."""
+        self.advance(uptime_ms)
+        self._sensors.figures = figures
+        self._agent.storage.due_s = 0  # what is there is looked at with each sample
+        self._agent.due_s, self._agent.due_ms = self.clock.s, self.clock.ms
+        self._agent.take_sample()
+        self.deliver()
+
+    def gap(self, uptime_ms: int) -> None:
+        """Have the agent take a sample that finds nothing: what happened meanwhile is not known."""
+        mounts, self.board.mount_rows = self.board.mount_rows, []
+        self.sample(uptime_ms, NOTHING)
+        self.board.mount_rows = mounts
+
+    def deliver(self) -> None:
+        """Do what a decision brings, and have it heard of."""
+        self.policy.gate.enter()

@@ -1,0 +1,271 @@
+"""The numbered panels: tables of what the board grants and watches, and texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable, Log, Static
+
+from boardwarden.board import Board
+from boardwarden.grants import Operation
+from boardwarden.models import OperationState, enum_name
+from boardwarden.render.status import aligned
+from boardwarden.render.tables import LEASES, THRESHOLDS, busiest, lease_rows, threshold_rows
+from boardwarden.render.text import NOTHING, duration, percent, size
+
+from .feed import Feed
+from .figures import progress
+from .tail import Printable, Tail
+from .text import about, blocker, level_text
+
+Cells = tuple[str, ...]
+_BAR = 10
+_LOUD = {"WARN": "bold yellow", "CRITICAL": "bold red", "stopping": "yellow", "overdue": "red"}
+
+
+class Panel(Vertical):
+    """One of the numbered panels; `label` is its name."""
+
+    label = ""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(id=self.label, classes="panel")
+        self.number = number
+        self._said: str | None = None
+        self.titled("")
+
+    def titled(self, text: str) -> None:
+        """Say something beside the panel's name."""
+        if text == self._said:  # saying it again would draw it again
+            return
+        self._said = text
+        self.border_title = f"{self.number} {self.label}" + (f": {text}" if text else "")
+
+    def show(self, feed: Feed) -> None:
+        """Show what this board tells now."""
+        raise NotImplementedError
+
+
+class TablePanel(Panel):
+    """A panel with a table, of which the cursor keeps to its row as others come and go."""
+
+    head: Cells = ()
+    nothing = "none"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._shown: list[Cells] = []
+        self._table: DataTable[Text] = DataTable(
+            cursor_type="row", zebra_stripes=False, cell_padding=1
+        )
+
+    def compose(self) -> ComposeResult:
+        """Make the table."""
+        yield self._table
+
+    def on_mount(self) -> None:
+        """Give it its head."""
+        for name in self.head:
+            self._table.add_column(name, key=name)
+
+    def rows(self, board: Board) -> Iterator[Cells]:
+        """Give the rows; their first cells tell them apart."""
+        raise NotImplementedError
+
+    def title(self, feed: Feed, board: Board) -> str:
+        """Return what the panel says beside its name."""
+        return "" if self._shown else self.nothing
+
+    def show(self, feed: Feed) -> None:
+        """See Panel."""
+        rows = [] if feed.board is None else list(self.rows(feed.board))
+        if [row[0] for row in rows] != [row[0] for row in self._shown]:
+            self._replace(rows)
+        else:
+            self._renew(rows)
+        self._shown = rows
+        self.titled("" if feed.board is None else self.title(feed, feed.board))
+
+    @property
+    def chosen(self) -> str | None:
+        """The first cell of the cursor's row; None where there is none."""
+        place = self._table.cursor_row
+        return self._shown[place][0] if 0 <= place < len(self._shown) else None
+
+    def _replace(self, rows: list[Cells]) -> None:
+        chosen, place = self.chosen, self._table.cursor_row
+        self._table.clear()
+        for row in rows:
+            self._table.add_row(*map(_cell, row))
+        keys = [row[0] for row in rows]
+        if chosen in keys:
+            place = keys.index(chosen)
+        if keys:
+            self._table.move_cursor(row=min(max(0, place), len(keys) - 1))
+
+    def _renew(self, rows: list[Cells]) -> None:
+        for place, (row, before) in enumerate(zip(rows, self._shown, strict=True)):
+            for column, (cell, old) in enumerate(zip(row, before, strict=True)):
+                if cell != old:
+                    self._table.update_cell_at(
+                        Coordinate(place, column), _cell(cell), update_width=True
+                    )
+
+
+class Operations(TablePanel):
+    """What has, or waits for, a place."""
+
+    label = "operations"
+    head = ("id", "name", "state", "priority", "done", "left", "memory", "what")
+
+    def rows(self, board: Board) -> Iterator[Cells]:
+        """See TablePanel."""
+        for each in board.operations:
+            yield (
+                *(str(each.id), each.name, enum_name(each.state), enum_name(each.priority)),
+                *(_done(each), duration(each.remaining_s), size(each.memory_bytes)),
+                each.why or each.text,
+            )
+
+    def title(self, feed: Feed, board: Board) -> str:
+        """Say how many places are taken."""
+        most = board.limits.max_operations
+        if most is None:
+            return "none; the board has not been asked for any decision yet"
+        waiting = sum(each.state == OperationState.WAITING for each in board.operations)
+        taken = len(board.operations) - waiting
+        return f"{taken} of {most} places" + (f", {waiting} waiting" if waiting else "")
+
+
+class Leases(TablePanel):
+    """What is granted, and to whom."""
+
+    label = "leases"
+    head = LEASES
+
+    def rows(self, board: Board) -> Iterator[Cells]:
+        """See TablePanel."""
+        yield from lease_rows(board.allocations)
+
+
+class Tasks(TablePanel):
+    """Who uses the core, and who blocks the loop."""
+
+    label = "tasks"
+    head = ("id", "name", "kind", "cpu", "longest", "steps", "priority", "lease")
+    nothing = "nothing is metered, see warden.spawn() and warden.thread()"
+
+    def rows(self, board: Board) -> Iterator[Cells]:
+        """See TablePanel."""
+        for each in busiest(board.meters):
+            yield (
+                *(str(each.id), each.name, each.kind, percent(each.cpu), duration(each.worst_s)),
+                NOTHING if each.steps is None else str(each.steps),
+                enum_name(each.priority),
+                NOTHING if each.lease is None else str(each.lease),
+            )
+
+    def title(self, feed: Feed, board: Board) -> str:
+        """Say who blocks the loop."""
+        return feed.unmetered or blocker(board.meters) or super().title(feed, board)
+
+
+class Thresholds(TablePanel):
+    """What the board watches."""
+
+    label = "thresholds"
+    head = THRESHOLDS
+
+    def rows(self, board: Board) -> Iterator[Cells]:
+        """See TablePanel."""
+        for each, cells in zip(board.thresholds, threshold_rows(board.thresholds), strict=True):
+            yield (cells[0], level_text(each.level), *cells[2:])
+
+
+def _done(each: Operation) -> str:
+    if each.progress is None:
+        return NOTHING
+    return f"{progress(each.progress, _BAR)} {percent(each.progress)}"
+
+
+def _cell(text: str) -> Text:
+    """Return a cell as it is: what a board calls its tasks is no markup."""
+    return Text(Printable().feed(text).replace("\n", " "), style=_LOUD.get(text, ""))
+
+
+MAX_LINES = 2000
+
+
+class TailPanel(Panel):
+    """A panel with the end of a text that grows; it follows the end unless scrolled away."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._log = Log(max_lines=MAX_LINES)
+        self._tail: Tail | None = None
+        self._place = 0
+
+    def compose(self) -> ComposeResult:
+        """Make the text."""
+        yield self._log
+
+    def tail(self, feed: Feed) -> Tail:
+        """Return what is shown."""
+        raise NotImplementedError
+
+    def show(self, feed: Feed) -> None:
+        """See Panel."""
+        tail = self.tail(feed)
+        if tail is not self._tail:
+            self._log.clear()
+            self._tail, self._place = tail, 0
+        if self._place != tail.end:
+            self._log.write(tail.since(self._place))
+            self._place = tail.end
+
+
+class Events(TailPanel):
+    """What happened, as it comes."""
+
+    label = "events"
+
+    def tail(self, feed: Feed) -> Tail:
+        """See TailPanel."""
+        return feed.events
+
+
+class Console(TailPanel):
+    """What the application prints."""
+
+    label = "console"
+
+    def tail(self, feed: Feed) -> Tail:
+        """See TailPanel."""
+        return feed.console
+
+
+class About(Panel):
+    """All that is known of the board and its link, and why something is not."""
+
+    label = "board"
+
+    def compose(self) -> ComposeResult:
+        """Make the text, which scrolls."""
+        with VerticalScroll():
+            yield Static(markup=False)
+
+    def show(self, feed: Feed) -> None:
+        """See Panel."""
+        width = max(20, self.content_size.width - 2)
+        text = aligned(about(feed), width)
+        body = self.query_one(Static)
+        if text != self._text:
+            grows = text.count("\n") != self._text.count("\n") or not self._text
+            self._text = text
+            body.update(text, layout=grows)
+
+    _text = ""

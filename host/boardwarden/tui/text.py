@@ -1,0 +1,142 @@
+"""What the live view says of a board, in lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from boardwarden.board import Board
+from boardwarden.grants import Meter
+from boardwarden.models import Level, enum_name
+from boardwarden.render.status import Row, link_state, status_rows, trend_rows
+from boardwarden.render.tables import limit_rows, need_rows, session_rows
+from boardwarden.render.text import NOTHING, columns, count, duration, percent, size
+
+from .feed import Feed
+
+_OVERVIEW = ("", "board", "link", "cpu", "used", "live", "lag max", "ops", "level")
+_TREND_S = 60.0
+_BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
+
+
+def head(feed: Feed) -> tuple[str, str]:
+    """Return what is to the left and to the right in the first line."""
+    board = feed.board
+    if board is None:
+        return feed.name, "not connected" if feed.problem else "connecting"
+    if not board.connected:
+        return feed.name, "LINK LOST"
+    up = duration(board.status.cpu.uptime_s)
+    return feed.name, f"{every(board)} · up {up} · connected"
+
+
+def every(board: Board) -> str:
+    """Return how often the board samples, and why not as often as it was asked to."""
+    now = board.status
+    if not now.interval_s:
+        return "no samples: stopped"
+    text = f"a sample every {duration(now.interval_s)}"
+    wanted = now.wanted_interval_s or now.interval_s
+    return f"{text}, {duration(wanted)} is over budget" if now.interval_s > wanted else text
+
+
+def trouble(feed: Feed) -> str:
+    """Return what is wrong with the link, and since when; empty where nothing is."""
+    if feed.board is None:
+        return f"NOT CONNECTED, trying again: {feed.problem}" if feed.problem else ""
+    if feed.board.connected:
+        return ""
+    return f"LINK LOST{link_state(feed.board).removeprefix('link lost')}; figures are of then"
+
+
+def because(board: Board, value: object, capability: str) -> str:
+    """Return why there is no value, where the board gave a reason."""
+    known = board.capabilities.get(capability)
+    return known.reason or "" if value is None and known is not None else ""
+
+
+def blocker(meters: Sequence[Meter]) -> str:
+    """Return who keeps the loop waiting longest; empty where nobody does for long."""
+    measured = [each for each in meters if each.worst_s is not None]
+    worst = max(measured, key=lambda each: each.worst_s or 0, default=None)
+    if worst is None or (worst.worst_s or 0) < _BLOCKS_S:
+        return ""
+    return f"{worst.name} blocks the loop for {duration(worst.worst_s)}"
+
+
+def link_text(feed: Feed) -> str:
+    """Return the link's health, short."""
+    if feed.board is None:
+        return NOTHING
+    link = feed.board.link
+    lost = link.bad_frames + link.gaps
+    parts = (duration(feed.latency_s), f"{lost} lost", f"{_known(link.dropped_frames)} dropped")
+    return ", ".join(parts)
+
+
+def overview(feeds: Sequence[Feed], shown: Feed, width: int) -> list[str]:
+    """Return a line for each board under a head, the one that is shown marked."""
+    rows = [("▶" if feed is shown else "", feed.name, *_overview(feed)) for feed in feeds]
+    return columns(_OVERVIEW, rows, width)
+
+
+def about(feed: Feed) -> Iterator[Row]:
+    """Give all that is known of a board and its link, and why something is not."""
+    board = feed.board
+    if board is None:
+        yield "link", feed.problem or "connecting"
+        return
+    yield from status_rows(board.status, board.capabilities)
+    yield from _link_rows(feed, board)
+    identity = board.status.board
+    told = (f"protocol {identity.protocol or NOTHING}", f"reset: {identity.reset_cause or NOTHING}")
+    yield "boot", ", ".join((f"{_known(identity.boot_id)}", *told))
+    for label, text in trend_rows(board.trends(_TREND_S)):
+        yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
+    if board.limits.max_operations is not None:
+        yield "limits", ", ".join(f"{label} {text}" for label, text in limit_rows(board.limits))
+    for label, rows in (
+        ("session", session_rows(board.sessions)),
+        ("need", need_rows(board.needs)),
+    ):
+        for cells in rows:
+            yield label, "  ".join(cells)
+    for name, capability in board.capabilities.items():
+        if not capability.available:
+            yield "unknown", f"{name}: {capability.reason or NOTHING}"
+
+
+def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
+    link = board.link
+    yield "link", link_state(board)
+    yield "", f"a request and its reply take {duration(feed.latency_s)}"
+    heard = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
+    yield "", f"{heard}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
+    dropped = f"{_known(link.dropped_frames)} dropped by the board, because the link did not drain"
+    yield "", f"{dropped}; opened again {link.reconnects} times"
+
+
+def _overview(feed: Feed) -> tuple[str, ...]:
+    board = feed.board
+    if board is None:
+        return ("none" if feed.problem else "\N{HORIZONTAL ELLIPSIS}", *[NOTHING] * 6)
+    memory, cpu = board.status.memory, board.status.cpu
+    levels = [each.level for each in board.thresholds]
+    return (
+        "ok" if board.connected else "LOST",
+        percent(cpu.usage),
+        size(memory.used_bytes),
+        size(memory.live_bytes),
+        duration(cpu.loop_lag_worst_s),
+        str(len(board.operations)),
+        level_text(max(levels, default=Level.CLEAR)),
+    )
+
+
+def level_text(level: Level | int) -> str:
+    """Return a threshold's level, the louder the worse."""
+    text = enum_name(level)
+    return text if level == Level.CLEAR else text.upper()
+
+
+def _known(value: int | None) -> str:
+    return NOTHING if value is None else str(value)
