@@ -6,7 +6,7 @@ import json
 import pytest
 
 from boardwarden import _program, testing
-from boardwarden.cli import commands, follow, watch
+from boardwarden.cli import follow, look, watch
 from boardwarden.errors import BoardError, PortMissing
 
 LIMIT_S = 10.0
@@ -38,9 +38,9 @@ async def lines_of(capsys, command, count):
 
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, as_json):
-    for command in (commands.status, commands.capabilities):
+    for command in (look._status, look._capabilities):
         await command(testing.FakeTransport(board), as_json)
-    await commands.trends(testing.FakeTransport(board), 60.0, as_json)
+    await look._trends(testing.FakeTransport(board), 60.0, as_json)
     out = capsys.readouterr().out
     if as_json:
         status, known, trends = map(json.loads, out.splitlines())
@@ -56,7 +56,7 @@ async def test_watch_prints_samples_as_they_come(board, capsys):
     board.interval_s = 0.02
     for as_json in (False, True):
         lines = await lines_of(
-            capsys, watch.watch([testing.FakeTransport(board)], as_json), count=3
+            capsys, watch._watch([testing.FakeTransport(board)], as_json), count=3
         )
         assert len(lines) >= 3
     assert all(json.loads(line)["memory"] for line in lines)
@@ -68,7 +68,7 @@ async def test_watch_of_several_boards_says_which_one_it_is(board, capsys, as_js
     other = testing.FakeBoard()
     other.interval_s = 0.02
     boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
-    lines = await lines_of(capsys, watch.watch(boards, as_json), count=6)
+    lines = await lines_of(capsys, watch._watch(boards, as_json), count=6)
     if as_json:
         found = {json.loads(line)["address"] for line in lines}
     else:
@@ -80,7 +80,7 @@ async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, cap
     absent = testing.FakeTransport(testing.FakeBoard(), "two")
     absent.refuse = PortMissing("There is no port two.")
     with pytest.raises(PortMissing):
-        await watch.watch([testing.FakeTransport(board, "one"), absent], False)
+        await watch._watch([testing.FakeTransport(board, "one"), absent], False)
 
 
 def test_the_same_address_twice_gets_a_number():
@@ -96,7 +96,7 @@ async def test_console_prints_text_as_it_comes(board, capsys):
     chatting = asyncio.create_task(chat())
     for as_json in (False, True):
         lines = await lines_of(
-            capsys, commands.console(testing.FakeTransport(board), as_json), count=2
+            capsys, look._console(testing.FakeTransport(board), as_json), count=2
         )
     chatting.cancel()
     assert json.loads(lines[0])["text"] == "h\u00e9 \u2699\n"
@@ -105,7 +105,7 @@ async def test_console_prints_text_as_it_comes(board, capsys):
 async def test_without_a_load_the_status_is_shown_all_the_same(board, capsys, monkeypatch):
     monkeypatch.setattr(follow, "_SETTLE_S", 0.05)
     board.values["cpu_permille"] = None
-    await commands.status(testing.FakeTransport(board), True)
+    await look._status(testing.FakeTransport(board), True)
     assert json.loads(capsys.readouterr().out)["cpu"]["usage"] is None
 
 

@@ -8,7 +8,7 @@ from virtual_time import until
 
 from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
 from boardwarden._protocol import refusals
-from boardwarden.cli import alloc, follow, grant_commands, parse, top
+from boardwarden.cli import alloc, follow, grants, limits, look, parse, top
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.render import tables
 from boardwarden.render.text import columns
@@ -61,45 +61,45 @@ async def json_of(capsys, command):
 
 
 async def test_leases(link, capsys):
-    await grant_commands.leases(link, False)
+    await grants._leases(link, False)
     head, first, second = lines(capsys)
     assert head.split() == ["id", "resource", "amount", "owner", "priority", "session", "left"]
     assert first.split()[:4] == ["7", "memory", "8.0", "KB"]
     assert LONG in first
     assert first.endswith("5 s")
     assert "storage /sd" in second
-    found = await json_of(capsys, grant_commands.leases(link, True))
+    found = await json_of(capsys, grants._leases(link, True))
     assert [lease["id"] for lease in found["leases"]] == [7, 8]
     assert found["leases"][0]["resource"] == "memory"
 
 
 async def test_operations_and_what_they_needed(link, capsys):
-    await grant_commands.operations(link, False)
+    await grants._operations(link, False)
     printed = lines(capsys)
     assert "stopping" in printed[1]
     assert "42 %" in printed[1]
     assert printed[-1].split() == ["flash", "12", "4.0", "KB", "8.0", "KB"]
-    found = await json_of(capsys, grant_commands.operations(link, True))
+    found = await json_of(capsys, grants._operations(link, True))
     assert found["operations"][0]["why"] == "preempted"
     assert found["needs"][0]["worst_bytes"] == 8192
 
 
 async def test_sessions(link, capsys):
-    await grant_commands.sessions(link, False)
+    await grants._sessions(link, False)
     assert lines(capsys)[1].split() == ["1", "host", "77", "64", "KB", "–", "2", "10", "s"]
-    found = await json_of(capsys, grant_commands.sessions(link, True))
+    found = await json_of(capsys, grants._sessions(link, True))
     assert found["sessions"][0]["memory_bytes"] == 65536
 
 
 async def test_events(link, capsys):
-    await grant_commands.events(link, False, False)
+    await look._events(link, False, False)
     assert lines(capsys) == ["    0  up 10 s         threshold memory: critical, 91 %"]
-    found = await json_of(capsys, grant_commands.events(link, False, True))
+    found = await json_of(capsys, look._events(link, False, True))
     assert (found["subject"], found["value"], found["missed"]) == ("memory", 0.912, 0)
 
 
 async def test_events_are_followed(board, link, capsys):
-    task = asyncio.create_task(grant_commands.events(link, True, False))
+    task = asyncio.create_task(look._events(link, True, False))
     seen = ""
 
     async def until(text):
@@ -117,11 +117,11 @@ async def test_events_are_followed(board, link, capsys):
 
 async def test_a_board_that_granted_nothing(capsys):
     link = testing.FakeTransport(testing.FakeBoard())
-    for command in (grant_commands.leases, grant_commands.operations, grant_commands.sessions):
+    for command in (grants._leases, grants._operations, grants._sessions):
         await command(link, False)
-    await grant_commands.events(link, False, False)
+    await look._events(link, False, False)
     assert lines(capsys) == ["no leases", "no operations", "no sessions", "no events"]
-    assert await json_of(capsys, grant_commands.leases(link, True)) == {"leases": []}
+    assert await json_of(capsys, grants._leases(link, True)) == {"leases": []}
 
 
 # --- rules --------------------------------------------------------------------------------------
@@ -130,25 +130,25 @@ NOTHING = (None, None, None, None)
 
 
 async def test_limits_are_shown_and_set_and_how_to_undo_it(board, link, capsys):
-    await grant_commands.limits(link, NOTHING, False)
+    await limits._limits(link, NOTHING, False)
     assert lines(capsys)[0] == "operations         at most 4 at once"
     assert board.policy.limits == [4, 300_000, 100, 5000]
-    await grant_commands.limits(link, (2, None, 0.05, None), False)
+    await limits._limits(link, (2, None, 0.05, None), False)
     printed = lines(capsys)
     assert board.policy.limits == [2, 300_000, 50, 5000]
     undo = "to undo: boardwarden limits --max-operations 4 --memory-reserve 0.1"
     assert printed[-1] == undo
-    found = await json_of(capsys, grant_commands.limits(link, NOTHING, True))
+    found = await json_of(capsys, limits._limits(link, NOTHING, True))
     assert found["max_operations"] == 2
 
 
 async def test_thresholds_are_shown(link, capsys):
-    await grant_commands.thresholds(link, None, False)
+    await limits._thresholds(link, None, False)
     cells = ["memory", "critical", "75", "%", "90", "%", "65", "%", "1", "s", "protect", "91", "%"]
     assert lines(capsys)[1].split() == cells
-    await grant_commands.thresholds(link, "cpu", False)
+    await limits._thresholds(link, "cpu", False)
     assert lines(capsys) == ["not watched"]
-    found = await json_of(capsys, grant_commands.thresholds(link, None, True))
+    found = await json_of(capsys, limits._thresholds(link, None, True))
     assert found["thresholds"][0]["warn"] == 0.75
 
 
@@ -156,16 +156,16 @@ async def test_a_threshold_is_changed_and_what_was_before_can_be_had_back(board,
     def change(before):
         return Threshold("memory", warn=0.5, action=before.action)
 
-    await grant_commands.change_threshold(link, "memory", change, False)
+    await limits._change_threshold(link, "memory", change, False)
     assert board.policy.tables[ids.THRESHOLD][0][:6] == [0, 500, None, None, 0, 1]
     undo = capsys.readouterr().out.splitlines()[-1]
     assert undo.endswith(
         "thresholds memory --warn 0.75 --critical 0.9 --clear 0.65 --hold 1 --action protect"
     )
-    await grant_commands.change_threshold(link, "memory", lambda before: None, False)
+    await limits._change_threshold(link, "memory", lambda before: None, False)
     assert board.policy.tables[ids.THRESHOLD] == {}
     assert capsys.readouterr().out.splitlines()[0] == "not watched"
-    await grant_commands.change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
+    await limits._change_threshold(link, "cpu", lambda _: Threshold("cpu", 0.9), False)
     assert capsys.readouterr().out.splitlines()[-1].endswith("thresholds cpu --off")
 
 
@@ -174,19 +174,19 @@ async def test_a_change_that_makes_no_sense_with_what_was_before(link):
         return Threshold("memory", warn=0.99, critical=before.critical, clear=before.clear)
 
     with pytest.raises(_program.Failure, match="one way"):
-        await grant_commands.change_threshold(link, "memory", wrong, False)
+        await limits._change_threshold(link, "memory", wrong, False)
 
 
 # --- release, cancel, alloc ---------------------------------------------------------------------
 
 
 async def test_release_and_cancel(board, link, capsys):
-    await grant_commands.release(link, 7, False)
-    await grant_commands.cancel(link, 5, False)
+    await grants._release(link, 7, False)
+    await grants._cancel(link, 5, False)
     assert lines(capsys) == ["released lease 7", "told operation 5 to stop"]
     assert 0 not in board.policy.tables[ids.LEASE]
-    assert await json_of(capsys, grant_commands.release(link, 8, True)) == {"released": 8}
-    assert await json_of(capsys, grant_commands.cancel(link, 5, True)) == {"cancelled": 5}
+    assert await json_of(capsys, grants._release(link, 8, True)) == {"released": 8}
+    assert await json_of(capsys, grants._cancel(link, 5, True)) == {"cancelled": 5}
 
 
 def wanted(size=4096, seconds=0.1):
@@ -194,7 +194,7 @@ def wanted(size=4096, seconds=0.1):
 
 
 async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
-    await alloc.alloc(link, wanted(), False)
+    await alloc._alloc(link, wanted(), False)
     number = board.policy._next_id - 1
     assert lines(capsys) == [
         f"lease {number}: 4.0 KB of memory, for 0.1 s",
@@ -208,7 +208,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
 async def test_alloc_says_why_it_is_denied(board, link, capsys):
     board.policy.drop(ids.LEASE, 3)
     with pytest.raises(_program.Failure) as caught:
-        await alloc.alloc(link, wanted(10**6), True)
+        await alloc._alloc(link, wanted(10**6), True)
     assert caught.value.status == 3
     assert str(caught.value) == (
         "Denied: not enough memory is free; 90 KB are available; "
@@ -226,7 +226,7 @@ async def granted(board):
 
 
 async def test_alloc_notices_that_its_lease_ended(board, link, capsys):
-    task = asyncio.create_task(alloc.alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.policy._end(ids.LEASE, board.policy._next_id - 1, "preempted")
     with pytest.raises(_program.Failure, match="ended on the board: preempted"):
@@ -234,7 +234,7 @@ async def test_alloc_notices_that_its_lease_ended(board, link, capsys):
 
 
 async def test_alloc_notices_that_the_board_restarted(board, link, capsys):
-    task = asyncio.create_task(alloc.alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.restart()
     with pytest.raises(_program.Failure, match="restarted"):
@@ -242,7 +242,7 @@ async def test_alloc_notices_that_the_board_restarted(board, link, capsys):
 
 
 async def test_alloc_says_that_the_link_is_lost(board, link, capsys):
-    task = asyncio.create_task(alloc.alloc(link, wanted(seconds=60), False))
+    task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
     link.cut()
@@ -267,7 +267,7 @@ def metered(board, monkeypatch):
 
 
 async def test_top_once_fits_a_terminal_and_has_the_busiest_first(metered, link, capsys):
-    await top.top(link, True, False)
+    await top._top(link, True, False)
     printed = lines(capsys)
     assert len(printed) <= 24
     assert printed[0].startswith("cpu 12 %, loop lag 2 ms, longest step 9 ms")
@@ -275,12 +275,12 @@ async def test_top_once_fits_a_terminal_and_has_the_busiest_first(metered, link,
     assert LONG in printed[3]
     assert "thread" in printed[-1]
     assert metered.policy.metered == [6000, 0]
-    found = await json_of(capsys, top.top(link, False, True))
+    found = await json_of(capsys, top._top(link, False, True))
     assert [meter["cpu"] for meter in found["meters"]][:2] == [0.3, 0.014]
 
 
 async def test_top_in_a_pipe_prints_each_sample(metered, link, capsys):
-    task = asyncio.create_task(top.top(link, False, False))
+    task = asyncio.create_task(top._top(link, False, False))
     seen = ""
 
     async def twice():
@@ -296,7 +296,7 @@ async def test_top_in_a_pipe_prints_each_sample(metered, link, capsys):
 
 async def test_top_with_nothing_metered(board, link, capsys, monkeypatch):
     monkeypatch.setattr(top, "_FIRST_S", 0.2)
-    await top.top(link, True, False)
+    await top._top(link, True, False)
     assert "warden.spawn()" in lines(capsys)[2]
 
 

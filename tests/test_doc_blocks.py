@@ -17,7 +17,7 @@ from doc_blocks import PAGES, REPO, blocks, commands, in_lines
 from doc_commands import Commands, check_make, check_options, cli, promtool
 from doc_programs import Programs, is_fragment, whole
 
-from boardwarden.cli import serve_app
+from boardwarden.cli import serve
 from boardwarden.policy import file as policy_file
 
 # What is no program, command or file, and why; by page and beginning.
@@ -109,7 +109,7 @@ def _manifest(text):
 
 def _prometheus(text, folder):
     (target,) = yaml.safe_load(text)["scrape_configs"][0]["static_configs"][0]["targets"]
-    assert target == serve_app.serve.__defaults__[1]  # where `serve` listens
+    assert target == serve.serve.__defaults__[1]  # where `serve` listens
     checker = promtool()
     assert checker or os.environ.get("CI") != "true", "CI has no promtool"
     if checker:

@@ -12,7 +12,7 @@ from doc_programs import board_names
 
 import boardwarden
 from boardwarden import Board, Status, SyncBoard, errors, grants, models
-from boardwarden.cli import grant_app, policy_app
+from boardwarden.cli.app import PANELS
 from boardwarden.deploy.compiler import agent_version
 
 REPO = Path(__file__).resolve().parent.parent
@@ -94,7 +94,7 @@ def test_what_the_documents_name_is_there() -> None:
         assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))
         named = set(re.findall(r"`@?(?:async with )?warden\.(\w+)", text))
         assert named - {"toml", "policy"} <= board_names()  # those two are files
-    commands = {command.__name__ for command in (*grant_app.COMMANDS, *policy_app.COMMANDS)}
+    commands = {command.__name__ for panel in PANELS.values() for command in panel}
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     assert commands <= set(re.findall(r"\w+", text))
 

@@ -7,10 +7,21 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import typer
+
+from boardwarden import _arguments
 from boardwarden._arguments import MAX_SECONDS
-from boardwarden._program import DENIED, Failure, Interrupted, print_json, print_line
+from boardwarden._program import (
+    DENIED,
+    Failure,
+    Interrupted,
+    checked,
+    print_json,
+    print_line,
+    run,
+)
 from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease
@@ -18,8 +29,38 @@ from boardwarden.models import Priority, ResourceType, enum_name
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import amount, denial
 
+from . import parse
 from .follow import paced
+from .options import BoardOption, JsonOption, PriorityOption, given, one_of
 from .terminal import answer, connect
+
+
+def alloc(
+    resource: Annotated[
+        str,
+        typer.Argument(
+            help="memory, storage, cpu-time or network-bandwidth.",
+            autocompletion=one_of(parse.words(ResourceType)),
+        ),
+    ],
+    amount: Annotated[str, typer.Argument(help="Bytes: 8192, 8k or 1M; of CPU time: 0.25 or 25%.")],
+    board: BoardOption = "",
+    owner: Annotated[str, typer.Option(help="Who it is for.")] = "boardwarden",
+    priority: PriorityOption = "normal",
+    mount: Annotated[str | None, typer.Option(metavar="PATH", help="Where, for storage.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--for", metavar="SECONDS", help="How long; else until Ctrl-C.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold a lease while this command runs. Exit status 3: the board denied it."""
+    kind = checked(parse.resource, resource)
+    size = checked(parse.amount, kind, amount)
+    rank = checked(parse.priority, priority)
+    checked(_arguments.allocation, kind, size, owner, rank, None, mount)
+    checked(_arguments.milliseconds, "--for", seconds)
+    wanted = Wanted(kind, size, owner, rank, mount, seconds)
+    run(_alloc(given(board), wanted, as_json))
 
 
 class Wanted(NamedTuple):
@@ -33,7 +74,7 @@ class Wanted(NamedTuple):
     seconds: float | None
 
 
-async def alloc(address: str, wanted: Wanted, as_json: bool) -> None:
+async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
     """Hold a lease for its time or until interrupted, release it, and say so."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)

@@ -1,4 +1,4 @@
-"""The command line's words and options; `commands` has what they do."""
+"""The command line: its commands, in groups."""
 
 from __future__ import annotations
 
@@ -9,30 +9,26 @@ import sys
 from typing import Annotated
 
 import typer
-from typer.models import CommandInfo
 
-from boardwarden._program import run
-
-from . import (
-    commands,
-    deploy_app,
-    grant_app,
-    policy_app,
-    record_app,
-    serve_app,
-    terminal,
-    watch_app,
-)
-from .options import BoardOption, JsonOption, given
+from . import terminal
+from .alloc import alloc
+from .deploy import deploy
+from .doctor import boards, doctor
+from .grants import cancel, leases, ops, release, sessions
+from .limits import limits, thresholds
+from .look import capabilities, console, events, status, trends
+from .plot import plot
+from .policy import apply, policy
+from .record import record
+from .replay import replay
+from .serve import serve
+from .top import top
+from .watch import watch
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-PeriodOption = Annotated[
-    float, typer.Option("--period", metavar="SECONDS", min=1, help="How far to look back.")
-]
 
 
 def main() -> None:
@@ -71,52 +67,14 @@ def options(version: VersionOption = False, verbose: VerboseOption = False) -> N
         terminal.show_logs(logging.DEBUG)
 
 
-@app.command()
-def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the board's state now."""
-    run(commands.status(given(board), as_json))
-
-
-@app.command()
-def trends(
-    board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
-) -> None:
-    """Show where memory, storage and load are going, from the board's own history."""
-    run(commands.trends(given(board), period, as_json))
-
-
-@app.command()
-def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what the board can measure, and why it cannot measure the rest."""
-    run(commands.capabilities(given(board), as_json))
-
-
-@app.command()
-def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show what the application prints, until Ctrl-C."""
-    run(commands.console(given(board), as_json))
-
-
-_PARTS = (grant_app, serve_app, policy_app, deploy_app, watch_app, record_app)
-for command in (command for part in _PARTS for command in part.COMMANDS):
-    app.command()(command)
-
-# How `boardwarden --help` orders them: what a new user looks for first comes first.
-_PANELS = {
-    "Begin": ("boards", "doctor", "deploy"),
-    "Look": ("watch", "status", "top", "trends", "events", "console", "capabilities"),
-    "Leases and operations": ("leases", "ops", "sessions", "alloc", "release", "cancel"),
-    "Limits and policy": ("limits", "thresholds", "policy", "apply"),
-    "Record and export": ("record", "plot", "replay", "serve"),
+# In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
+PANELS = {
+    "Begin": (boards, doctor, deploy),
+    "Look": (watch, status, top, trends, events, console, capabilities),
+    "Leases and operations": (leases, ops, sessions, alloc, release, cancel),
+    "Limits and policy": (limits, thresholds, policy, apply),
+    "Record and export": (record, plot, replay, serve),
 }
-_ORDER = [(panel, name) for panel, names in _PANELS.items() for name in names]
-
-
-def _place(info: CommandInfo) -> int:
-    name: str = getattr(info.callback, "__name__", "")
-    return [each for _, each in _ORDER].index(name)
-
-
-app.registered_commands.sort(key=_place)
-for command_info in app.registered_commands:
-    command_info.rich_help_panel = _ORDER[_place(command_info)][0]
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)

@@ -1,21 +1,73 @@
-"""What doctor and boards do and print."""
+"""`boardwarden doctor` and `boardwarden boards`: what answers, how well, and what to do next."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
 
-from boardwarden._program import FAILED, print_json, print_line, print_rows, print_table
+import typer
+
+from boardwarden._program import (
+    FAILED,
+    print_json,
+    print_line,
+    print_rows,
+    print_table,
+    reported,
+)
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, listed, looked_at
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.render.status import Row
 from boardwarden.render.text import NOTHING, count, duration, percent, size
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import FORMS, is_serial
 
+from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given
 from .terminal import TerminalReporter, waiting
+
+
+def doctor(
+    board: Annotated[
+        str,
+        typer.Argument(
+            metavar="ADDRESS",
+            envvar=ENVIRONMENT,
+            show_default=False,
+            help=f"{FORMS}.",
+            autocompletion=addresses,
+        ),
+    ] = "",
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
+        ),
+    ] = 3.0,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
+    with reported():
+        status = _doctor(given(board, "its address"), seconds, yes, as_json)
+        sys.stdout.flush()
+        if status:
+            raise typer.Exit(status)
+
+
+def boards(
+    ports: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
+    with reported():
+        _boards(ports or [], as_json)
+
 
 _ASK = (
     "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
@@ -23,7 +75,7 @@ _ASK = (
 )
 
 
-def doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
+def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
     """Examine a board, print what was found, and return the exit status."""
     with TerminalReporter(yes) as talk:
 
@@ -64,7 +116,7 @@ def _may_ask(found: Checkup, yes: bool, talk: TerminalReporter) -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and talk.confirm(_ASK)
 
 
-def boards(addresses: Sequence[str], as_json: bool) -> None:
+def _boards(addresses: Sequence[str], as_json: bool) -> None:
     """Print the serial ports with what answers there; of those given, or all."""
     given = [Port(address) for address in addresses]
     ports = asyncio.run(_looked_at(given or listed()))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from boardwarden._program import fail
+from boardwarden._program import checked, fail
 from boardwarden.models import Priority
 from boardwarden.transport.address import FORMS
 
@@ -87,3 +88,35 @@ def require(command: str, module: str, library: str, extra: str) -> None:
         importlib.import_module(module)
     except ImportError:
         fail(f"{command} needs {library}: pip install 'boardwarden[{extra}]'.")
+
+
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
+
+
+# readable=False: whether a file can be read is told in our words, by who reads it.
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The recording.", readable=False)
+]
+
+ChosenOption = Annotated[
+    list[str] | None,
+    typer.Option("--board", metavar="ADDRESS", help="Only this board; may be repeated."),
+]
+SinceOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help='From "2024-05-31 12:00", or 12:00 today.')
+]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="To such a time.")]
+LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 10m, 2h, 1d.")]
+
+
+def window(
+    since: str | None, until: str | None, last: str | None
+) -> tuple[float | None, float | None, float | None]:
+    """Return what --since, --until and --last say: two moments and a duration."""
+    if since is not None and last is not None:
+        fail("--last goes with --until, not with --since.")
+    begin = None if since is None else checked(parse.moment, "--since", since)
+    end = None if until is None else checked(parse.moment, "--until", until)
+    if begin is not None and end is not None and begin >= end:
+        fail("--since must be before --until.")
+    return begin, end, None if last is None else checked(parse.duration, "--last", last)

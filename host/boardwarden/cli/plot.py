@@ -7,14 +7,63 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from boardwarden._program import Failure, print_json, print_line
-from boardwarden.plotting.picture import draw
-from boardwarden.plotting.plot import Drawn, read
-from boardwarden.recording.reading import Recording
+import typer
+
+from boardwarden._program import Failure, fail, print_json, print_line, run
 from boardwarden.render.text import count, duration, size
 from boardwarden.transport.address import short_names
+
+from .options import (
+    ChosenOption,
+    FileArgument,
+    JsonOption,
+    LastOption,
+    SinceOption,
+    UntilOption,
+    window,
+)
+
+if TYPE_CHECKING:
+    from boardwarden.plotting.plot import Drawn
+
+
+def plot(
+    file: FileArgument,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            *("--out", "-o"),
+            metavar="PICTURE",
+            help="A .png or .svg file; else FILE.png.",
+            readable=False,
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A metric to draw, such as cpu; may be repeated."),
+    ] = None,
+    board: ChosenOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    last: LastOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a recording as PNG or SVG: metrics over time, events marked."""
+    from boardwarden.plotting.metrics import METRICS
+
+    picture = out or file.with_suffix(".png")
+    if picture.suffix.lower() not in (".png", ".svg"):
+        fail(f"--out must be a .png or .svg, not {str(picture)!r}.")
+    if picture == file:
+        fail("--out must not be the recording.")
+    names = [name.replace("-", "_") for name in metric or ()]
+    for name in names:
+        if name not in METRICS:
+            fail(f"There is no metric {name!r} to draw; there are {', '.join(METRICS)}.")
+    times = window(since, until, last)
+    run(_plot(Wanted(file, picture, names, board or [], *times), as_json))
 
 
 class Wanted(NamedTuple):
@@ -29,9 +78,13 @@ class Wanted(NamedTuple):
     last_s: float | None
 
 
-async def plot(wanted: Wanted, as_json: bool) -> None:
+async def _plot(wanted: Wanted, as_json: bool) -> None:
     """Draw a picture, and say what is in it."""
     _check_matplotlib()
+    from boardwarden.plotting.picture import draw
+    from boardwarden.plotting.plot import read
+    from boardwarden.recording.reading import Recording
+
     with _progress("reading"), Recording(wanted.path) as recording:
         window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
         drawn = read(recording, wanted.metrics, wanted.addresses, window)

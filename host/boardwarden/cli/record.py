@@ -1,4 +1,4 @@
-"""`boardwarden record`: boards are recorded until Ctrl-C, SIGTERM, or a time is over."""
+"""`boardwarden record`: records boards into a file, or lists what is in one."""
 
 from __future__ import annotations
 
@@ -8,22 +8,88 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from boardwarden._program import Interrupted, print_json, print_line
+import typer
+
+from boardwarden import _arguments, _quantities
+from boardwarden._program import (
+    Interrupted,
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_table,
+    run,
+)
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
-from boardwarden.recording.follower import Follower
-from boardwarden.recording.recorder import Recorder
-from boardwarden.recording.store import Rotation, Store
 from boardwarden.render.status import link_state
 from boardwarden.render.text import count, duration, percent, size
 
+from . import parse
+from .options import BoardsOption, FileArgument, JsonOption, all_given
 from .terminal import waiting
 
 if TYPE_CHECKING:
     from rich.live import Live
+
+    from boardwarden.recording.follower import Follower
+    from boardwarden.recording.reading import LinkChange, Span
+    from boardwarden.recording.recorder import Recorder
+    from boardwarden.recording.store import Rotation
+
+
+def record(
+    file: FileArgument,
+    board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
+    seconds: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 10m, 2h.")
+    ] = None,
+    interval: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="Have the boards sample this often.")
+    ] = None,
+    rotate_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Begin a new file at this size, such as 100M."),
+    ] = None,
+    rotate_age: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Begin a new file after this time, such as 1d."),
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(metavar="N", help="Keep only the newest N of the files put aside.")
+    ] = None,
+    list_it: Annotated[bool, typer.Option("--list", help="Show what is in the file.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Record boards into an SQLite file, until Ctrl-C.
+
+    A recording that is there already is gone on with.
+    """
+    if list_it:
+        run(_list(file, [], as_json))
+        return
+    from boardwarden.recording.store import Rotation
+
+    addresses = list(dict.fromkeys(all_given(board)))
+    if keep is not None:
+        checked(_arguments.require_int, "--keep", keep, 1)
+        if rotate_size is None and rotate_age is None:
+            fail("--keep goes with --rotate-size or --rotate-age.")
+    if interval is not None:
+        checked(_arguments.require_number, "--interval", interval, 0.02, 600, "seconds")
+    rotation = Rotation(
+        None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
+        None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),
+        keep,
+    )
+    length = None if seconds is None else checked(parse.duration, "--for", seconds)
+    wanted = Wanted(file, addresses, rotation, interval, length)
+    run(_record(wanted, as_json))
+
 
 _AGAIN_S = 3.0  # until a board that is not there is tried again
 _NEVER = (AddressError, SimulatorMissing)
@@ -40,8 +106,11 @@ class Wanted(NamedTuple):
     seconds: float | None
 
 
-async def record(wanted: Wanted, as_json: bool) -> None:
+async def _record(wanted: Wanted, as_json: bool) -> None:
     """Record, show how it goes, and say at the end what was recorded."""
+    from boardwarden.recording.recorder import Recorder
+    from boardwarden.recording.store import Store
+
     store = Store(wanted.path, wanted.rotation)
     store.open()  # before the boards: connecting takes them from whoever has them
     try:
@@ -252,4 +321,43 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
     print_line(
         f"{store.path}: {count(samples, 'sample')} and {count(events, 'event')} of {boards} "
         f"in {duration(passed)}, {size(store.size_bytes)}{rotated}"
+    )
+
+
+_HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
+
+
+async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
+    """Print the spans of a recording: one boot of one board each."""
+    from boardwarden.recording.reading import Recording
+
+    with Recording(path) as recording:
+        spans = recording.spans(addresses)
+        lost = {span.id: _count_lost(list(recording.links(span))) for span in spans}
+    if as_json:
+        for span in spans:
+            times = {"began": _utc(span.began), "ended": _utc(span.ended)}
+            print_json({**span.to_dict(), **times, "links_lost": lost[span.id]})
+        return
+    rows = [_row(span, lost[span.id]) for span in spans]
+    print_table(_HEAD, rows, "There is nothing in it yet.", whole=("FROM",))
+
+
+def _count_lost(links: list[LinkChange]) -> int:
+    return sum(link.state == "lost" for link in links)
+
+
+def _utc(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat()
+
+
+def _row(span: Span, lost: int) -> tuple[str, ...]:
+    return (
+        span.address,
+        str(span.boot_id),
+        datetime.fromtimestamp(span.began).strftime("%Y-%m-%d %H:%M:%S"),
+        duration(span.ended - span.began),
+        str(span.samples),
+        str(span.events),
+        str(lost),
     )

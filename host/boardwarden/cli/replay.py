@@ -1,4 +1,4 @@
-"""`boardwarden replay`: what a policy would have done, told line by line and summed up."""
+"""`boardwarden replay`: what a policy would have done, line by line and summed up."""
 
 from __future__ import annotations
 
@@ -8,16 +8,50 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from boardwarden._program import print_json, print_line, print_table
+import typer
+
+from boardwarden._program import print_json, print_line, print_table, run
 from boardwarden.grants import Event
-from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy
-from boardwarden.recording.reading import Recording
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import count, duration
-from boardwarden.replaying.replay import Decision, Replayed, replay
+
+from .options import (
+    ChosenOption,
+    FileArgument,
+    JsonOption,
+    LastOption,
+    SinceOption,
+    UntilOption,
+    window,
+)
+
+if TYPE_CHECKING:
+    from boardwarden.replaying.replay import Decision, Replayed
+
+
+def replay(
+    file: FileArgument,
+    policy: Annotated[
+        Path,
+        typer.Option(
+            metavar="TOML",
+            help="A policy file, as `boardwarden apply` takes it.",
+            readable=False,
+        ),
+    ],
+    board: ChosenOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    last: LastOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a policy file would have done over a recording."""
+    times = window(since, until, last)
+    run(_replay(Wanted(file, policy, board or [], *times), as_json))
+
 
 _EVERY = 500  # samples, between two steps of the progress
 
@@ -33,12 +67,16 @@ class Wanted(NamedTuple):
     last_s: float | None
 
 
-async def replayed(wanted: Wanted, as_json: bool) -> None:
+async def _replay(wanted: Wanted, as_json: bool) -> None:
     """Replay, and print what would have been done."""
+    from boardwarden.policy import file as policy_file
+    from boardwarden.recording.reading import Recording
+    from boardwarden.replaying.replay import replay as replay_recording
+
     policy = policy_file.load(wanted.policy)
     with Recording(wanted.path) as recording, _progress() as passed:
         window = recording.window(wanted.since, wanted.until, wanted.last_s, wanted.addresses)
-        found = replay(recording, policy, wanted.addresses, window, passed)
+        found = replay_recording(recording, policy, wanted.addresses, window, passed)
     if as_json:
         _print_json(wanted, policy, found)
     else:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from boardwarden._program import print_json, print_line
+import typer
+
+from boardwarden._program import print_json, print_line, run
 from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import enum_name
@@ -17,14 +19,25 @@ from boardwarden.render.tables import busiest
 from boardwarden.render.text import NOTHING, columns, count, duration, percent
 
 from .follow import looks, redraw
+from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
+
+
+def top(
+    board: BoardOption = "",
+    once: Annotated[bool, typer.Option("--once", help="Print once, and end.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show who uses the core and who blocks the loop."""
+    run(_top(given(board), once, as_json))
+
 
 _HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
 _NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
 _FIRST_S = 3.0  # at most, until there is something to show
 
 
-async def top(address: str, once: bool, as_json: bool) -> None:
+async def _top(address: str, once: bool, as_json: bool) -> None:
     """Show the meters until interrupted, or once."""
     async with connect(address) as board, board.metering():
         async with waiting("waiting for the meters of a whole interval"):

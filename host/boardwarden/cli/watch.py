@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boardwarden._program import Failure, Interrupted, print_json, print_line
+from boardwarden._program import Failure, Interrupted, print_json, print_line, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
 from boardwarden.render.status import link_state, sample_line
@@ -18,9 +18,20 @@ from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
 from .follow import looks
+from .options import BoardsOption, JsonOption, all_given
 
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
+
+
+def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
+    """Show one or several boards live, in the terminal; q ends it.
+
+    The keys are shown at the bottom.
+    Where standard output is no terminal, each sample is a line.
+    """
+    run(_watch(all_given(board), as_json))
+
 
 _ENDED_BY = 128  # and the signal's number, as a shell has it
 _NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
@@ -28,7 +39,7 @@ _NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 Address = str | Transport
 
 
-async def watch(addresses: Sequence[Address], as_json: bool) -> None:
+async def _watch(addresses: Sequence[Address], as_json: bool) -> None:
     """Show boards until interrupted."""
     if as_json or not _on_terminal():
         await _print_all(addresses, as_json)

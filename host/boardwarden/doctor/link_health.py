@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,7 +87,9 @@ def _judged(
     took: float,
     connected: bool,
 ) -> LinkHealth:
-    median = statistics.median(latencies) if latencies else None
+    from statistics import median as median_of  # slow to import
+
+    median = median_of(latencies) if latencies else None
     slow = median is not None and median >= _SLOW_S  # then late is not lost
     again = 0 if slow else sum(latency >= _REPEATED_S for latency in latencies)
     found = LinkHealth(

@@ -1,12 +1,15 @@
-"""The commands about a board's whole policy, each over one connection."""
+"""Commands for a board's whole policy, and for the one it stores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from boardwarden._program import DENIED, Failure, print_json, print_line, print_rows
+import typer
+
+from boardwarden._program import DENIED, Failure, fail, print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.models import Kept, enum_name
@@ -17,7 +20,53 @@ from boardwarden.policy.model import Policy
 from boardwarden.render.policy import difference_rows
 from warden_schema import ids
 
+from .options import BoardOption, JsonOption, given
 from .terminal import confirm, connect, waiting
+
+_FILE = Path("warden.toml")
+
+
+def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show the board's policy as a policy file: limits, thresholds, quotas."""
+    run(_policy(given(board), as_json))
+
+
+def apply(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The policy.", show_default=str(_FILE), readable=False),
+    ] = None,
+    board: BoardOption = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="First save the board's present policy there."),
+    ] = None,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Have the board drop the policy that it keeps.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Have the board follow a policy file, and keep it across restarts, host or no host."""
+    address = given(board)
+    if as_json and not (yes or dry_run):
+        fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
+    if forget:
+        if file is not None or backup is not None or dry_run:
+            fail("--forget takes the kept policy away: it takes no file, --backup or --dry-run.")
+        run(_forget(address, yes, as_json))
+        return
+    from boardwarden.errors import PolicyError
+    from boardwarden.policy import file as policy_file
+
+    try:
+        wanted = policy_file.load(file or _FILE)
+    except PolicyError as error:
+        fail(str(error))
+    asked = Applying(wanted, dry_run, yes, backup, as_json)
+    run(_apply(address, asked))
+
 
 _KEPT: dict[int, str] = {
     Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
@@ -37,7 +86,7 @@ class Applying:
     as_json: bool
 
 
-async def policy(address: str, as_json: bool) -> None:
+async def _policy(address: str, as_json: bool) -> None:
     """Print what the board does by itself, as a policy file."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
@@ -65,7 +114,7 @@ def _text(board: Board, found: Policy, kept: Kept | int | None) -> str:
     return head + policy_toml.dumps(found)
 
 
-async def apply(address: str, asked: Applying) -> None:
+async def _apply(address: str, asked: Applying) -> None:
     """Show what the policy changes, ask, change it, and have the board keep it."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
@@ -161,7 +210,7 @@ def _save(path: Path, text: str) -> None:
         raise Failure(f"Cannot write {path}: {error.strerror}; nothing was changed.") from None
 
 
-async def forget(address: str, yes: bool, as_json: bool) -> None:
+async def _forget(address: str, yes: bool, as_json: bool) -> None:
     """Have the board keep no policy."""
     async with connect(address) as board:
         kept = await board.kept_policy()

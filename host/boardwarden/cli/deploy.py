@@ -1,16 +1,16 @@
-"""The words and options of the commands about ports: deploy, doctor, boards."""
+"""`boardwarden deploy`: puts the agent on a board, or takes it off."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from boardwarden._program import Failure, fail, reported
-from boardwarden.transport.address import FORMS, is_serial
+from boardwarden.transport.address import is_serial
 
-from .options import ENVIRONMENT, JsonOption, addresses, given
+from .options import ENVIRONMENT, YesOption, given
+from .terminal import TerminalReporter
 
 PortArgument = Annotated[
     str,
@@ -21,7 +21,6 @@ PortArgument = Annotated[
         help="Such as /dev/ttyACM0 or COM3.",
     ),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
 _STARTS = ("main.py", "boot.py")
 
 
@@ -48,8 +47,6 @@ def deploy(
         fail("--remove takes the start line out too, so it goes without --start.")
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
-    from .terminal import TerminalReporter
-
     with reported(), TerminalReporter(yes) as talk:
         try:
             from boardwarden.deploy import deploying
@@ -63,50 +60,3 @@ def deploy(
             deploying.remove(port, talk)
         else:
             deploying.deploy(port, start, talk)
-
-
-def doctor(
-    board: Annotated[
-        str,
-        typer.Argument(
-            metavar="ADDRESS",
-            envvar=ENVIRONMENT,
-            show_default=False,
-            help=f"{FORMS}.",
-            autocompletion=addresses,
-        ),
-    ] = "",
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
-        ),
-    ] = 3.0,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
-    from .doctor import doctor as examine
-
-    with reported():
-        status = examine(given(board, "its address"), seconds, yes, as_json)
-        sys.stdout.flush()
-        if status:
-            raise typer.Exit(status)
-
-
-def boards(
-    ports: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
-    from .doctor import boards as look
-
-    with reported():
-        look(ports or [], as_json)
-
-
-COMMANDS = (deploy, doctor, boards)

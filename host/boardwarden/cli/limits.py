@@ -1,0 +1,191 @@
+"""Commands for a board's limits and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from boardwarden import _arguments, _quantities
+from boardwarden._arguments import threshold as check_threshold
+from boardwarden._program import (
+    Failure,
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_rows,
+    print_table,
+    run,
+)
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.board import Board
+from boardwarden.grants import Limits, Threshold
+from boardwarden.models import Action, enum_name
+from boardwarden.render import tables
+
+from . import parse
+from .grants import dicts
+from .options import BoardOption, JsonOption, given, one_of
+from .terminal import answer, connect
+
+
+def limits(
+    board: BoardOption = "",
+    max_operations: Annotated[
+        int | None, typer.Option(metavar="N", help="How many may run at once, 1 to 8.")
+    ] = None,
+    operation_timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="For operations that set none.")
+    ] = None,
+    memory_reserve: Annotated[
+        str | None, typer.Option(metavar="FRACTION", help="Never granted: 0.1 or 10%.")
+    ] = None,
+    overrun: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="A task over its lease ends after this; 0: never."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the board's limits; with options, set them."""
+    reserve = None
+    if memory_reserve is not None:
+        reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
+    asked = (max_operations, operation_timeout, reserve, overrun)
+    checked(_arguments.limits, *asked)
+    run(_limits(given(board), asked, as_json))
+
+
+def thresholds(
+    metric: Annotated[
+        str | None,
+        typer.Argument(help="Only this one.", autocompletion=one_of(THRESHOLD_METRICS)),
+    ] = None,
+    board: BoardOption = "",
+    warn: Annotated[str | None, typer.Option(metavar="LEVEL", help='"none": no warning.')] = None,
+    critical: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help='"none": never critical.')
+    ] = None,
+    clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where either ends.")] = None,
+    hold: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How long a level must last.")
+    ] = None,
+    action: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="tell, protect or reset.",
+            autocompletion=one_of(parse.words(Action)),
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Stop watching it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the board watches; with options, change how it watches METRIC."""
+    name = None if metric is None else checked(parse.metric, metric)
+    levels = {"warn": warn, "critical": critical, "clear": clear}
+    wanted = {key: text for key, text in levels.items() if text is not None}
+    changes = bool(wanted) or hold is not None or action is not None
+    if name is None and (changes or off):
+        fail("Which metric? Name it: boardwarden thresholds METRIC …")
+    if off and changes:
+        fail("--off takes the threshold away, so it goes with no level, hold or action.")
+    if name is None or not (changes or off):
+        run(_thresholds(given(board), name, as_json))
+        return
+    changed: dict[str, object] = {
+        key: checked(parse.level, name, key, text) for key, text in wanted.items()
+    }
+    if hold is not None:
+        changed["hold_s"] = hold
+    if action is not None:
+        changed["action"] = checked(parse.action, action)
+
+    def change(before: Threshold | None) -> Threshold | None:
+        return None if off else replace(before or Threshold(name), **changed)  # type: ignore[arg-type]
+
+    run(_change_threshold(given(board), name, change, as_json))
+
+
+async def _limits(
+    address: str,
+    asked: tuple[int | None, float | None, float | None, float | None],
+    as_json: bool,
+) -> None:
+    """Print the limits; set those that are asked for, and say how to undo that."""
+    async with connect(address) as board:
+        async with answer():
+            now = before = await board.set_limits()  # which tells them, and changes none
+            if any(each is not None for each in asked):
+                now = await board.set_limits(*asked)
+        if as_json:
+            print_json(now.to_dict())
+            return
+        print_rows(tables.limit_rows(now))
+        if now != before:
+            print_line(f"to undo: boardwarden limits {_limit_options(before, now)}")
+
+
+def _limit_options(before: Limits, now: Limits) -> str:
+    options = {
+        "--max-operations": (before.max_operations, now.max_operations),
+        "--operation-timeout": (before.operation_timeout_s, now.operation_timeout_s),
+        "--memory-reserve": (before.memory_reserve, now.memory_reserve),
+        "--overrun": (before.overrun_s, now.overrun_s),
+    }
+    return " ".join(f"{name} {old:.10g}" for name, (old, new) in options.items() if old != new)
+
+
+Change = Callable[[Threshold | None], Threshold | None]
+
+
+async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
+    """Print what the board watches, or of that only one metric."""
+    async with connect(address) as board:
+        async with answer():
+            await board.set_limits()  # changes none: the board makes its own thresholds when asked
+        _print_thresholds(
+            [each for each in board.thresholds if metric in (None, each.metric)], as_json
+        )
+
+
+async def _change_threshold(address: str, metric: str, change: Change, as_json: bool) -> None:
+    """Have a metric watched as change(what was) says, None for no more; say how to undo that."""
+    async with connect(address) as board:
+        async with answer():
+            await board.set_limits()
+        before = _of(board, metric)
+        wanted = change(before) or Threshold(metric)
+        levels = (wanted.warn, wanted.critical, wanted.clear, wanted.hold_s)
+        try:
+            check_threshold(metric, *levels, wanted.action)
+        except ValueError as error:
+            raise Failure(str(error)) from None
+        async with answer():
+            await board.set_threshold(metric, *levels, wanted.action)  # type: ignore[arg-type]
+        now = _of(board, metric)
+        _print_thresholds([now] if now else [], as_json)
+        if not as_json:
+            print_line(f"to undo: boardwarden thresholds {metric} {_threshold_options(before)}")
+
+
+def _of(board: Board, metric: str) -> Threshold | None:
+    return next((each for each in board.thresholds if each.metric == metric), None)
+
+
+def _threshold_options(threshold: Threshold | None) -> str:
+    if threshold is None:
+        return "--off"
+    levels = {"warn": threshold.warn, "critical": threshold.critical, "clear": threshold.clear}
+    words = [f"--{name} {'none' if v is None else f'{v:.10g}'}" for name, v in levels.items()]
+    return f"{' '.join(words)} --hold {threshold.hold_s:g} --action {enum_name(threshold.action)}"
+
+
+def _print_thresholds(found: Sequence[Threshold], as_json: bool) -> None:
+    if as_json:
+        print_json({"thresholds": dicts(found)})
+    else:
+        rows = tables.threshold_rows(found)
+        print_table(tables.THRESHOLDS, rows, "not watched")

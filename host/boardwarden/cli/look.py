@@ -1,0 +1,130 @@
+"""Commands that show a board: status, trends, events, console, capabilities."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from boardwarden._program import (
+    print_json,
+    print_line,
+    print_rows,
+    run,
+)
+from boardwarden.board import Board
+from boardwarden.grants import Event
+from boardwarden.render import tables
+from boardwarden.render.status import link_state, status_rows, trend_rows
+
+from .follow import paced, settled
+from .options import BoardOption, JsonOption, given
+from .terminal import connect, waiting
+
+PeriodOption = Annotated[
+    float, typer.Option("--period", metavar="SECONDS", min=1, help="How far to look back.")
+]
+
+
+def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show the board's state now."""
+    run(_status(given(board), as_json))
+
+
+def trends(
+    board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
+) -> None:
+    """Show where memory, storage and load are going, from the board's own history."""
+    run(_trends(given(board), period, as_json))
+
+
+def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show what the board can measure, and why it cannot measure the rest."""
+    run(_capabilities(given(board), as_json))
+
+
+def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
+    """Show what the application prints, until Ctrl-C."""
+    run(_console(given(board), as_json))
+
+
+def events(
+    board: BoardOption = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show recent events: refusals, preemptions, crossed thresholds."""
+    run(_events(given(board), follow, as_json))
+
+
+async def _status(address: str, as_json: bool) -> None:
+    """Print the board's state once."""
+    async with connect(address) as board:
+        async with waiting("waiting for the load of a whole interval"):
+            now = await settled(board)
+        if as_json:
+            print_json(now.to_dict())
+        else:
+            print_rows(status_rows(now, board.capabilities))
+
+
+async def _trends(address: str, period: float, as_json: bool) -> None:
+    """Print where the figures went, from the board's own history."""
+    async with connect(address) as board:
+        async with waiting("reading the board's history"):
+            await board.fetch_history()
+        found = board.trends(period)
+        if as_json:
+            print_json(found.to_dict())
+        else:
+            print_rows(trend_rows(found))
+
+
+async def _capabilities(address: str, as_json: bool) -> None:
+    """Print what the board can tell, and why not where it cannot."""
+    async with connect(address) as board:
+        known = board.capabilities
+        if as_json:
+            print_json({name: capability.to_dict() for name, capability in known.items()})
+        else:
+            print_rows(
+                (name, "yes" if capability.available else f"no: {capability.reason}")
+                for name, capability in known.items()
+            )
+
+
+async def _console(address: str, as_json: bool) -> None:
+    """Print what the application prints, until interrupted."""
+    async with connect(address) as board:
+        async for text in board.console():
+            if as_json:
+                print_json({"text": text})
+            else:
+                print(text, end="", flush=True)
+
+
+async def _events(address: str, follow: bool, as_json: bool) -> None:
+    """Print the events that the board remembers, and, if wanted, what happens until interrupted."""
+    async with connect(address) as board:
+        if follow:
+            await _follow(board, as_json)
+            return
+        for event in board.recent_events:
+            _print_event(event, as_json)
+        if not board.recent_events and not as_json:
+            print_line("no events")
+
+
+async def _follow(board: Board, as_json: bool) -> None:
+    connected = True
+    async for event in paced(board.events()):
+        if board.connected != connected:
+            connected = board.connected
+            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
+        if event is not None:
+            _print_event(event, as_json)
+
+
+def _print_event(event: Event, as_json: bool) -> None:
+    print_json(event.to_dict()) if as_json else print_line(tables.event_line(event))
