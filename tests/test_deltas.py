@@ -96,9 +96,9 @@ def understood(deltas: Deltas, payload: bytes) -> list[int | None] | None:
     message = messages.decode(payload)
     assert message is not None
     if message[0] == ids.SAMPLE:
-        deltas.base(message)
+        deltas.remember(message)
         return message[2]
-    whole = deltas.whole(message)
+    whole = deltas.apply(message)
     return None if whole is None else whole[2]
 
 
@@ -188,15 +188,15 @@ def test_what_makes_no_sense_is_refused(wrong: list[int]) -> None:
     deltas = Deltas()
     values: list[int | None] = [1] * len(ids.SAMPLE_VALUES)
     values[ids.SAMPLE_VALUES.index("tasks")] = None
-    deltas.base([ids.SAMPLE, 0, values])
+    deltas.remember([ids.SAMPLE, 0, values])
     with pytest.raises(ValueError, match=r"."):
-        deltas.whole(wrong)
+        deltas.apply(wrong)
 
 
 def test_an_older_boards_samples_are_no_base() -> None:
     deltas = Deltas()
-    deltas.base([ids.SAMPLE, 0, [1] * 21])
-    assert deltas.whole([ids.DELTA, 1, 49, 0, 48]) is None
+    deltas.remember([ids.SAMPLE, 0, [1] * 21])
+    assert deltas.apply([ids.DELTA, 1, 49, 0, 48]) is None
 
 
 def test_a_sample_that_could_not_go_whole_goes_whole_later(agent: SimpleNamespace) -> None:

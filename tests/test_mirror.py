@@ -174,13 +174,13 @@ def test_a_mirror_that_was_told_nothing_is_empty() -> None:
 
 def test_rows_follow_the_boards_count() -> None:
     mirror = Mirror()
-    mirror.told([ids.STORAGE, 1, 1, 2, "/sd", 512, 10, 5, 5])
+    mirror.on_message([ids.STORAGE, 1, 1, 2, "/sd", 512, 10, 5, 5])
     assert [row.mount for row in mirror.status.storage] == ["/sd"]
-    mirror.told([ids.STORAGE, 2, 0, 2, "/", 512, 10, 5, 5])
+    mirror.on_message([ids.STORAGE, 2, 0, 2, "/", 512, 10, 5, 5])
     assert [row.mount for row in mirror.status.storage] == ["/", "/sd"]
-    mirror.told([ids.STORAGE, 3, 0, 1, "/", 512, 10, 5, 5])
+    mirror.on_message([ids.STORAGE, 3, 0, 1, "/", 512, 10, 5, 5])
     assert [row.mount for row in mirror.status.storage] == ["/"]
-    mirror.told([ids.STORAGE, 4, 0, 0, None, None, None, None, None])
+    mirror.on_message([ids.STORAGE, 4, 0, 0, None, None, None, None, None])
     assert mirror.status.storage == ()
 
 
@@ -197,23 +197,23 @@ class Clock:
 def test_the_age_is_that_of_the_figures_at_the_moment_it_is_read() -> None:
     clock = Clock()
     mirror = Mirror(clock=clock)
-    mirror.told([ids.SAMPLE, 1, [5, 0]])
+    mirror.on_message([ids.SAMPLE, 1, [5, 0]])
     status = mirror.status
     clock.now += 3
     assert status.age_s == 3
     assert mirror.status is status
-    mirror.told([ids.SAMPLE, 2, [5, 0]])  # told again after a SUBSCRIBE: no younger
+    mirror.on_message([ids.SAMPLE, 2, [5, 0]])  # told again after a SUBSCRIBE: no younger
     assert mirror.status.age_s == 3
     assert mirror.samples == 1
-    mirror.told([ids.SAMPLE, 3, [5, 1]])
+    mirror.on_message([ids.SAMPLE, 3, [5, 1]])
     assert mirror.status.age_s == 0
     assert mirror.samples == 2
 
 
 def test_what_changed_in_a_sample_that_is_told_again_is_taken() -> None:
     mirror = Mirror()
-    mirror.told([ids.SAMPLE, 1, [5, 0, 1000]])
-    mirror.told([ids.SAMPLE, 2, [5, 0, 0]])
+    mirror.on_message([ids.SAMPLE, 1, [5, 0, 1000]])
+    mirror.on_message([ids.SAMPLE, 2, [5, 0, 0]])
     assert mirror.status.interval_s == 0
 
 
@@ -261,12 +261,12 @@ def test_a_status_that_was_made_while_a_frame_came_is_not_kept(
     def making(state: State, clock: Callable[[], float]) -> Status:
         made.append(status(state, clock))
         if len(made) == 1:
-            read.told([ids.SAMPLE, 2, [2, 0]])
+            read.on_message([ids.SAMPLE, 2, [2, 0]])
         return made[-1]
 
     monkeypatch.setattr(mirror, "status", making)
     read = Mirror()
-    read.told([ids.SAMPLE, 1, [1, 0]])
+    read.on_message([ids.SAMPLE, 1, [1, 0]])
     assert read.status.cpu.uptime_s == 1
     assert read.status.cpu.uptime_s == 2
 
@@ -416,12 +416,12 @@ def _leak(mirror: Mirror, seconds: int, begin: int = 0) -> None:
         values: list[int | None] = [None] * len(ids.SAMPLE_VALUES)
         values[:6] = [second, 0, 1000, 100_000, None, 10_000 + 100 * second]
         values[ids.SAMPLE_VALUES.index("cpu_permille")] = 500 + (-1) ** second * 100
-        mirror.told([ids.SAMPLE, second, values])
+        mirror.on_message([ids.SAMPLE, second, values])
 
 
 def test_a_leak_has_a_slope_and_an_end() -> None:
     mirror = Mirror()
-    mirror.told([ids.STORAGE, 1, 0, 1, "/", 512, 100, 50, 50])
+    mirror.on_message([ids.STORAGE, 1, 0, 1, "/", 512, 100, 50, 50])
     _leak(mirror, 60)
     trends = mirror.trends(30.0)
     assert trends.memory.slope_per_s == pytest.approx(100)

@@ -91,23 +91,23 @@ def metered() -> Mirror:
 @pytest.mark.parametrize("kind", ROWS)
 def test_each_table_is_told_and_forgotten(kind: int) -> None:
     mirror = metered()
-    mirror.told([kind, 1, 3, *ROWS[kind]])
+    mirror.on_message([kind, 1, 3, *ROWS[kind]])
     assert sum(map(len, tables(mirror).values())) == 1
     assert len(tables(mirror)[kind]) == 1
     all_taken = [0b1000] * 6
-    mirror.told(taken(2, *all_taken))
+    mirror.on_message(taken(2, *all_taken))
     assert len(tables(mirror)[kind]) == 1
     all_taken[list(ROWS).index(kind)] = 0b0111
-    mirror.told(taken(3, *all_taken))
+    mirror.on_message(taken(3, *all_taken))
     assert tables(mirror)[kind] == []
 
 
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_restart_forgets_each_table(kind: int) -> None:
     mirror = metered()
-    mirror.told([kind, 1, 3, *ROWS[kind]])
-    mirror.told(taken(2, *[255] * 6))
-    mirror.restarted()
+    mirror.on_message([kind, 1, 3, *ROWS[kind]])
+    mirror.on_message(taken(2, *[255] * 6))
+    mirror.on_restart()
     assert tables(mirror)[kind] == []
     assert mirror.limits.max_operations is None
 
@@ -115,15 +115,15 @@ def test_a_restart_forgets_each_table(kind: int) -> None:
 def test_rows_are_in_the_order_of_their_ids() -> None:
     mirror = Mirror()
     for place, number in enumerate((9, 3, 5)):
-        mirror.told([ids.LEASE, place, place, number, *LEASE[1:]])
+        mirror.on_message([ids.LEASE, place, place, number, *LEASE[1:]])
     assert [lease.id for lease in mirror.leases.models] == [3, 5, 9]
-    mirror.told([ids.LEASE, 4, 0, 1, *LEASE[1:]])
+    mirror.on_message([ids.LEASE, 4, 0, 1, *LEASE[1:]])
     assert [lease.id for lease in mirror.leases.models] == [1, 3, 5]
 
 
 def test_a_row_that_is_taken_and_not_told_yet_is_absent() -> None:
     mirror = Mirror()
-    mirror.told(taken(1, 0b11))
+    mirror.on_message(taken(1, 0b11))
     assert mirror.leases.models == ()
     assert mirror.limits.max_operations == 4
 
@@ -131,9 +131,9 @@ def test_a_row_that_is_taken_and_not_told_yet_is_absent() -> None:
 def test_fields_of_a_later_version_are_ignored() -> None:
     mirror = metered()
     for kind, row in ROWS.items():
-        mirror.told([kind, 1, 0, *row, "later", 5])
-    mirror.told([*taken(2, *[1] * 6), "later"])
-    mirror.happened([ids.EVENT, 3, 0, "lease", 1, 2, 3, "x", 4, "later"], 0)
+        mirror.on_message([kind, 1, 0, *row, "later", 5])
+    mirror.on_message([*taken(2, *[1] * 6), "later"])
+    mirror.on_event([ids.EVENT, 3, 0, "lease", 1, 2, 3, "x", 4, "later"], 0)
     assert all(len(found) == 1 for found in tables(mirror).values())
     assert mirror.events.recent[0].value == 4
 
@@ -141,23 +141,23 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 def test_a_table_is_made_once_and_read_for_nearly_nothing() -> None:
     mirror = Mirror()
     for kind, row in ROWS.items():
-        mirror.told([kind, 1, 0, *row])
+        mirror.on_message([kind, 1, 0, *row])
     leases = mirror.leases.models
-    mirror.told([ids.SAMPLE, 2, [1, 0]])
-    mirror.told(taken(3, *[1] * 6))
+    mirror.on_message([ids.SAMPLE, 2, [1, 0]])
+    mirror.on_message(taken(3, *[1] * 6))
     assert mirror.leases.models is leases
     best = min(timeit.repeat(lambda: mirror.leases.models, number=200, repeat=200)) / 200
     assert best < 2e-6
-    mirror.told([ids.LEASE, 4, 0, *LEASE])
+    mirror.on_message([ids.LEASE, 4, 0, *LEASE])
     assert mirror.leases.models is not leases
 
 
 def test_meters_that_nobody_watches_are_not_kept() -> None:
     mirror = Mirror()
-    mirror.told([ids.METER, 1, 0, *METER])
+    mirror.on_message([ids.METER, 1, 0, *METER])
     assert mirror.meters.models == ()
     mirror.watch_meters(True)
-    mirror.told([ids.METER, 2, 0, *METER])
+    mirror.on_message([ids.METER, 2, 0, *METER])
     assert len(mirror.meters.models) == 1
     mirror.watch_meters(False)
     assert mirror.meters.models == ()
@@ -166,7 +166,7 @@ def test_meters_that_nobody_watches_are_not_kept() -> None:
 def test_what_remains_counts_from_the_moment_the_row_came() -> None:
     now = 100.0
     mirror = Mirror(clock=lambda: now)
-    mirror.told([ids.LEASE, 1, 0, *LEASE[:7], 5000, False, None])
+    mirror.on_message([ids.LEASE, 1, 0, *LEASE[:7], 5000, False, None])
     now = 102.0
     assert mirror.leases.models[0].remaining_s == 3.0
     now = 103.0
@@ -195,9 +195,9 @@ def test_a_wrong_type_anywhere_is_malformed_and_nothing_raises(kind: int) -> Non
             if understood is None:
                 continue
             if kind == ids.EVENT:
-                mirror.happened(understood, 0)
+                mirror.on_event(understood, 0)
             else:
-                mirror.told(understood)
+                mirror.on_message(understood)
             [each.to_dict() for table in mirror._tables.values() for each in table.models]
             mirror.limits.to_dict()
     wrong_type = [kind, *WHOLE[kind]]
@@ -259,11 +259,11 @@ def test_what_is_malformed_is_counted() -> None:
 
 def test_events_come_once_and_in_order() -> None:
     order = EventOrder()
-    assert order.take(3, "c", False) == []  # the first ones wait until all is told
-    assert order.take(4, "d", False) == []
-    assert order.synced() == [("c", 0), ("d", 0)]
-    assert order.take(4, "d", True) == []
-    assert order.take(5, "e", True) == [("e", 0)]
+    assert order.admit(3, "c", False) == []  # the first ones wait until all is told
+    assert order.admit(4, "d", False) == []
+    assert order.on_synced() == [("c", 0), ("d", 0)]
+    assert order.admit(4, "d", True) == []
+    assert order.admit(5, "e", True) == [("e", 0)]
     assert order.wanted == 6
 
 
@@ -271,31 +271,31 @@ def test_an_event_that_is_ahead_waits_for_what_was_lost() -> None:
     order = EventOrder()
     order.restart()
     order.miss()
-    assert order.take(2, "c", False) == []
-    assert order.take(0, "a", False) == [("a", 0)]
-    assert order.take(1, "b", False) == [("b", 0)]
-    assert order.take(2, "c", False) == [("c", 0)]
-    assert order.synced() == []
+    assert order.admit(2, "c", False) == []
+    assert order.admit(0, "a", False) == [("a", 0)]
+    assert order.admit(1, "b", False) == [("b", 0)]
+    assert order.admit(2, "c", False) == [("c", 0)]
+    assert order.on_synced() == []
 
 
 def test_events_that_the_board_forgot_are_counted() -> None:
     order = EventOrder()
     order.restart()
-    assert order.take(5, "f", True) == [("f", 5)]
+    assert order.admit(5, "f", True) == [("f", 5)]
     order.miss()
-    assert order.take(9, "j", False) == []
-    assert order.take(8, "i", False) == []
-    assert order.synced() == [("i", 2), ("j", 0)]
+    assert order.admit(9, "j", False) == []
+    assert order.admit(8, "i", False) == []
+    assert order.on_synced() == [("i", 2), ("j", 0)]
 
 
 def test_what_came_early_is_bounded_and_dropped_at_the_next_loss() -> None:
     order = EventOrder()
     for number in range(1000):
-        order.take(number, number, False)
-    assert len(order.synced()) == 64
-    order.take(2000, "x", False)
+        order.admit(number, number, False)
+    assert len(order.on_synced()) == 64
+    order.admit(2000, "x", False)
     order.miss()
-    assert order.synced() == []
+    assert order.on_synced() == []
 
 
 def event(number: int) -> Event:
@@ -311,7 +311,7 @@ def test_the_log_serves_late_and_slow_readers() -> None:
     assert (slow[0].number, slow[0].missed, len(slow)) == (44, 34, 256)
     assert log.since(300) == ()
     assert [each.number for each in log.since(298)] == [298, 299]
-    log.restarted()
+    log.start_boot()
     assert log.recent == ()
     log.add(event(0))
     assert [each.number for each in log.recent] == [0]

@@ -121,9 +121,11 @@ def test_who_is_cancelled_as_the_state_comes_is_cancelled(
             else:
                 using.cancel()
 
-        settle = Session._settle
+        end_start = Session._end_start
         monkeypatch.setattr(
-            Session, "_settle", lambda session, *error: (settle(session, *error), cancel(steps))
+            Session,
+            "_end_start",
+            lambda session, *error: (end_start(session, *error), cancel(steps)),
         )
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(using, 60)
@@ -148,9 +150,9 @@ def test_who_is_cancelled_as_a_reply_comes_is_cancelled(
             else:
                 using.cancel()
 
-        reply = Requests.reply
+        reply = Requests.on_reply
         monkeypatch.setattr(
-            Requests, "reply", lambda self, *told: (reply(self, *told), cancel(steps))
+            Requests, "on_reply", lambda self, *fields: (reply(self, *fields), cancel(steps))
         )
         async with connect(FakeTransport(FakeBoard())) as board:
             using = asyncio.create_task(use(board))
@@ -288,7 +290,7 @@ def test_a_slow_board_is_told_from_a_poor_line() -> None:
         transport = InTurns(peer)
         loop = asyncio.create_task(transport.turns(0.15))
         with pytest.raises(
-            boardwarden.PoorLink, match=r"was not here within 0\.6 s; does its appl"
+            boardwarden.PoorLink, match=r"did not send its full state within 0\.6 s; does its appl"
         ):
             async with connect(transport, timeout=0.2):
                 pass
@@ -1043,7 +1045,7 @@ def test_fifty_thousand_frames_a_second_is_the_aim_and_a_fifth_of_it_the_floor()
             data = b"".join(out)
             begin = time.perf_counter()
             for at in range(0, len(data), 1024):
-                board._session.received(data[at : at + 1024])
+                board._session.on_data(data[at : at + 1024])
             assert 20_000 / (time.perf_counter() - begin) > 10_000
             assert board.status.cpu.usage == 0.999
 

@@ -281,7 +281,7 @@ class Board:
             granted_s=self.status.cpu.uptime_s,
             mount=mount,
             _left_s=_DEFAULT_TTL_S if ttl is None else ttl,
-            _told_at=self._mirror.clock(),
+            _received_at=self._mirror.clock(),
             _clock=self._mirror.clock,
         )
 
@@ -333,7 +333,7 @@ class Board:
             began_s=self.status.cpu.uptime_s,
             memory_bytes=None if memory == _arguments.LEARNED else memory,
             _left_s=self.limits.operation_timeout_s if timeout is None else timeout,
-            _told_at=self._mirror.clock(),
+            _received_at=self._mirror.clock(),
             _clock=self._mirror.clock,
         )
 

@@ -19,7 +19,7 @@ class Ending(Model):
     """Something that may end by itself."""
 
     _left_s: float | None = field(default=None, repr=False, compare=False, kw_only=True)
-    _told_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
+    _received_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
     _clock: Callable[[], float] = field(
         default=time.monotonic, repr=False, compare=False, kw_only=True
     )
@@ -29,7 +29,7 @@ class Ending(Model):
         """Seconds until it ends by itself, now; None if it does not."""
         if self._left_s is None:
             return None
-        return max(0.0, self._left_s - (self._clock() - self._told_at))
+        return max(0.0, self._left_s - (self._clock() - self._received_at))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, and the time that remains at this moment."""

@@ -71,7 +71,7 @@ async def _qemu(firmware: Path) -> AsyncIterator[tuple[boardwarden.Board, PtyPro
 async def _sim_repl() -> AsyncIterator[tuple[RawRepl, PtyProcess]]:
     process = PtyProcess([find_micropython()], os.environ, "sim")
     try:
-        repl = RawRepl(process._stream)
+        repl = RawRepl(process.stream)
         await repl._until(b">>> ")  # until then Ctrl-C would end the program
         await repl.enter()
         yield repl, process

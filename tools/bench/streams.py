@@ -84,7 +84,7 @@ class Mirrored:
         return stream
 
     def receive(self, data: bytes) -> None:
-        self.board._session.received(data)
+        self.board._session.on_data(data)
 
     def forget_peer(self) -> None:
         """Keep nothing of the board's side, so that memory is the host's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-MAX_CHARACTERS = 256 * 1024  # characters kept, for late listeners and for slow ones
+MAX_CHARACTERS = 256 * 1024  # for late listeners and for slow ones
 
 
 class _Buffer:
@@ -19,10 +19,10 @@ class _Buffer:
         self.pieces.append(text)
         self._size += len(text)
         if self._size > MAX_CHARACTERS:
-            kept = "".join(self.pieces)[-MAX_CHARACTERS // 2 :]
-            self.pieces, self._size = [kept], len(kept)
+            newest = "".join(self.pieces)[-MAX_CHARACTERS // 2 :]
+            self.pieces, self._size = [newest], len(newest)
 
-    def take(self) -> str:
+    def pop_all(self) -> str:
         text = "".join(self.pieces)
         self.pieces, self._size = [], 0
         return text
@@ -34,7 +34,7 @@ class Console:
     def __init__(self) -> None:
         self._recent = _Buffer([])
         self._listeners: set[_Buffer] = set()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._closed = False
 
     def put(self, text: str) -> None:
@@ -42,12 +42,12 @@ class Console:
         self._recent.put(text)
         for listener in self._listeners:
             listener.put(text)
-        self._ring()
+        self._notify_all()
 
     def close(self) -> None:
         """Nothing comes any more: listeners end when they have read all."""
         self._closed = True
-        self._ring()
+        self._notify_all()
 
     async def listen(self) -> AsyncGenerator[str, None]:
         """Yield the text that was printed lately, then what is printed, until it is closed."""
@@ -55,16 +55,16 @@ class Console:
         self._listeners.add(buffer)
         try:
             while True:
-                news = self._news
-                if text := buffer.take():
+                changed = self._changed
+                if text := buffer.pop_all():
                     yield text
                 elif self._closed:
                     return
                 else:
-                    await news.wait()
+                    await changed.wait()
         finally:
             self._listeners.discard(buffer)
 
-    def _ring(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _notify_all(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

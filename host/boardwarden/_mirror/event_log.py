@@ -15,25 +15,28 @@ MAX_EVENTS = 256
 
 
 class EventLog:
-    """Keeps the last 256 events; their places count on over a restart of the board."""
+    """Holds the last 256 events; their places count on over a restart of the board."""
 
     def __init__(self) -> None:
-        self._kept: tuple[int, tuple[Event, ...]] = (0, ())  # the place after the last, and they
+        self._events: tuple[int, tuple[Event, ...]] = (
+            0,
+            (),
+        )  # their end, and they
         self._boot = 0  # the place of the first of this boot
 
     def add(self, event: Event) -> None:
-        """Keep an event; the oldest goes."""
-        end, events = self._kept
-        self._kept = (end + 1, (*events, event)[-MAX_EVENTS:])
+        """Add an event; the oldest goes."""
+        end, events = self._events
+        self._events = (end + 1, (*events, event)[-MAX_EVENTS:])
 
-    def restarted(self) -> None:
-        """What is known so far is of a boot that is over; only who began to read it goes on."""
+    def start_boot(self) -> None:
+        """Begin another boot: earlier events are only for readers that have begun to read them."""
         self._boot = self.end
 
     @property
     def end(self) -> int:
         """The place of the next event."""
-        return self._kept[0]
+        return self._events[0]
 
     @property
     def first(self) -> int:
@@ -43,12 +46,12 @@ class EventLog:
     @property
     def recent(self) -> tuple[Event, ...]:
         """The events of this boot that are kept, oldest first."""
-        end, events = self._kept
+        end, events = self._events
         return events[max(0, self._boot - (end - len(events))) :]
 
     def since(self, place: int) -> tuple[Event, ...]:
         """Return the events from a place on; the first says if some before it are gone."""
-        end, events = self._kept
+        end, events = self._events
         gone = end - len(events) - place
         if gone <= 0:
             return events[-gone:]

@@ -33,9 +33,9 @@ _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
 class Mirror:
-    """What one board told; `clock` gives seconds.
+    """The state of one board, as it sent it last; `clock` gives seconds.
 
-    `on_sample` is called at each new sample, `on_change` at all else that may have changed.
+    `on_sample` is called at each new sample, `on_change` when anything else may have changed.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Mirror:
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
 
-    # --- what the session says ------------------------------------------------------------------
+    # --- from the session -----------------------------------------------------------------------
 
-    def told(self, message: Message) -> None:
-        """Keep what a HELLO, SAMPLE, ROWS or row of a table says."""
+    def on_message(self, message: Message) -> None:
+        """Store the content of a HELLO, SAMPLE, ROWS or row of a table."""
         kind = message[0]
         if kind == ids.SAMPLE:
             self._sample(message[2])
@@ -83,46 +83,46 @@ class Mirror:
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
         elif kind == ids.ROWS:
-            self._taken(message)
+            self._on_rows(message)
         elif kind != ids.METER or self._metered:
-            self._tables[kind].told(message[2], tuple(message[3 : _LENGTH[kind]]))
+            self._tables[kind].put(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()
 
-    def happened(self, message: Message, missed: int) -> None:
-        """Keep an event."""
+    def on_event(self, message: Message, missed: int) -> None:
+        """Store an event."""
         row = tuple(message[2 : _LENGTH[ids.EVENT]])
         self.events.add(event_log.event_from_row(row, missed))
         self._on_change()
 
-    def synced(self) -> None:
-        """All was told."""
+    def on_synced(self) -> None:
+        """The board has sent its full state."""
         self._on_change()
 
-    def restarted(self) -> None:
-        """Forget all but the board's name: it is of a boot that is over."""
+    def on_restart(self) -> None:
+        """Clear everything but the board's identity: it is of a boot that is over."""
         self._state = State(hello=self._state.hello)
         self.history.clear()
-        self.events.restarted()
+        self.events.start_boot()
         self.limits = Limits()
         for table in self._tables.values():
-            table.forget()
+            table.clear()
         self._on_change()
 
-    def link_changed(self, connected: bool) -> None:
-        """Keep whether the board is there."""
+    def on_link_change(self, connected: bool) -> None:
+        """Store whether the board answers."""
         self.connected = connected
         self._on_change()
 
     def watch_meters(self, watched: bool) -> None:
-        """Keep the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        """Store the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
         self._metered = watched
-        self.meters.forget()
+        self.meters.clear()
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])
         hello, old, mounts, received_at, _, used = self._state
         if values[:2] == old[:2] and received_at is not None and values[0] is not None:
-            # Told again after a SUBSCRIBE: no younger than before.
+            # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
         self._state = State(hello, values, mounts, self.clock(), time.time(), used)
@@ -136,14 +136,14 @@ class Mirror:
             mounts[index] = row
         self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
 
-    def _taken(self, message: Message) -> None:
+    def _on_rows(self, message: Message) -> None:
         leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
-        self.leases.keep(leases)
-        self.operations.keep(operations)
-        self.sessions.keep(sessions)
-        self.thresholds.keep(thresholds)
-        self.meters.keep(meters)
-        self.needs.keep(needs)
+        self.leases.drop_free(leases)
+        self.operations.drop_free(operations)
+        self.sessions.drop_free(sessions)
+        self.thresholds.drop_free(thresholds)
+        self.meters.drop_free(meters)
+        self.needs.drop_free(needs)
         self.limits = tables.limits_from_row(limits)
 
     # --- what users read ------------------------------------------------------------------------
@@ -160,12 +160,12 @@ class Mirror:
 
     @property
     def boot_id(self) -> int | None:
-        """Which boot of the board this is; None before it told."""
+        """The id of the board's boot; None before the first HELLO."""
         return self._state.hello[5] if self._state.hello else None
 
     @property
     def capabilities(self) -> Mapping[str, Capability]:
-        """What the board can tell, by name; empty before it told."""
+        """What the board can measure, by name; empty before the first HELLO."""
         return MappingProxyType(capabilities(self._state.hello))
 
     @property

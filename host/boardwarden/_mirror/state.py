@@ -1,4 +1,4 @@
-"""What a board told, as it came, and the models that users read, made of it.
+"""The state of a board as it came, and the models that users read, made of it.
 
 On the wire there are integers in a fixed order, permille and milliseconds; models have names,
 fractions and seconds.
@@ -17,11 +17,11 @@ Figure = int | None
 Row = tuple[Any, ...]  # the fields of STORAGE from `mount` on
 
 NOTHING: tuple[Figure, ...] = (None,) * len(ids.SAMPLE_VALUES)
-_NOT_TOLD = Capability(False, "this board's agent does not know of it")
+_UNKNOWN = Capability(False, "this board's agent does not know of it")
 
 
 class State(NamedTuple):
-    """All that a board told; None stands for a row that has not come yet."""
+    """What a board sent; None stands for a row that has not come yet."""
 
     hello: tuple[Any, ...] = ()
     values: tuple[Figure, ...] = NOTHING
@@ -142,12 +142,12 @@ def _identity(hello: tuple[Any, ...]) -> Identity:
 
 
 def capabilities(hello: tuple[Any, ...]) -> dict[str, Capability]:
-    """Return what a HELLO says the board can tell, by name."""
+    """Return what a HELLO says the board can measure, by name."""
     if not hello:
         return {}
-    told = hello[8] or b""
-    found = dict.fromkeys(ids.CAPABILITIES, _NOT_TOLD)
-    for name, reason in zip(ids.CAPABILITIES, told, strict=False):
+    reasons = hello[8] or b""
+    found = dict.fromkeys(ids.CAPABILITIES, _UNKNOWN)
+    for name, reason in zip(ids.CAPABILITIES, reasons, strict=False):
         known = ids.REASONS.get(reason, f"reason {reason}, which this version does not know")
         available = reason == ids.AVAILABLE
         found[name] = Capability(available, None if available else known)

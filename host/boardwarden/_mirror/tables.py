@@ -53,7 +53,7 @@ Row = tuple[Any, ...]
 Clock = Callable[[], float]
 
 
-def lease_from_row(row: Row, told_at: float, clock: Clock) -> Lease:
+def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
     """Return a LEASE's row."""
     number, resource, granted, owner, priority, session, granted_s, left_ms, committed, mount = row
     return Lease(
@@ -67,12 +67,12 @@ def lease_from_row(row: Row, told_at: float, clock: Clock) -> Lease:
         committed=bool(committed),
         mount=mount,
         _left_s=from_thousandths(left_ms),
-        _told_at=told_at,
+        _received_at=received_at,
         _clock=clock,
     )
 
 
-def operation_from_row(row: Row, told_at: float, clock: Clock) -> Operation:
+def operation_from_row(row: Row, received_at: float, clock: Clock) -> Operation:
     """Return an OPERATION's row."""
     number, name, priority, state, permille, text, session, began_s, left_ms, memory, why = row
     return Operation(
@@ -87,12 +87,12 @@ def operation_from_row(row: Row, told_at: float, clock: Clock) -> Operation:
         memory_bytes=memory,
         why=why,
         _left_s=from_thousandths(left_ms),
-        _told_at=told_at,
+        _received_at=received_at,
         _clock=clock,
     )
 
 
-def session_from_row(row: Row, told_at: float, clock: Clock) -> BoardSession:
+def session_from_row(row: Row, received_at: float, clock: Clock) -> BoardSession:
     """Return a SESSION's row."""
     number, name, memory, storage, operations, left_ms = row
     return BoardSession(
@@ -102,12 +102,12 @@ def session_from_row(row: Row, told_at: float, clock: Clock) -> BoardSession:
         storage_bytes=storage,
         operations=operations,
         _left_s=from_thousandths(left_ms),
-        _told_at=told_at,
+        _received_at=received_at,
         _clock=clock,
     )
 
 
-def threshold_from_row(row: Row, _told_at: float, _clock: Clock) -> Threshold:
+def threshold_from_row(row: Row, _received_at: float, _clock: Clock) -> Threshold:
     """Return a THRESHOLD's row."""
     number, warn, critical, clear, hold_ms, action, now, value = row
     metric = metric_name(number) or ""
@@ -123,7 +123,7 @@ def threshold_from_row(row: Row, _told_at: float, _clock: Clock) -> Threshold:
     )
 
 
-def meter_from_row(row: Row, _told_at: float, _clock: Clock) -> Meter:
+def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
     """Return a METER's row."""
     number, name, kind, priority, permille, worst_ms, steps, lease_id = row
     known = 0 <= kind < len(ids.METER_KINDS)
@@ -139,7 +139,7 @@ def meter_from_row(row: Row, _told_at: float, _clock: Clock) -> Meter:
     )
 
 
-def need_from_row(row: Row, _told_at: float, _clock: Clock) -> MemoryNeed:
+def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
     """Return a NEED's row."""
     return MemoryNeed(*row)
 
@@ -168,19 +168,19 @@ class Table(Generic[M]):
         self._rows: _Rows = {}
         self._cached: tuple[_Rows, tuple[M, ...]] = (self._rows, ())
 
-    def told(self, place: int, row: Row) -> None:
-        """Keep a row as the board has it now."""
+    def put(self, place: int, row: Row) -> None:
+        """Store a row as the board has it now."""
         self._rows = {**self._rows, place: (self._clock(), row)}
 
-    def keep(self, mask: int | None) -> None:
-        """Forget the rows that the board says are free; `mask` has a bit for each taken one."""
-        taken = mask or 0
-        kept = {place: row for place, row in self._rows.items() if taken >> place & 1}
-        if len(kept) < len(self._rows):
-            self._rows = kept
+    def drop_free(self, mask: int | None) -> None:
+        """Drop the rows that are free on the board; `mask` has a bit for each occupied one."""
+        occupied = mask or 0
+        rows = {place: row for place, row in self._rows.items() if occupied >> place & 1}
+        if len(rows) < len(self._rows):
+            self._rows = rows
 
-    def forget(self) -> None:
-        """Forget all rows."""
+    def clear(self) -> None:
+        """Drop all rows."""
         self._rows = {}
 
     @property
@@ -189,7 +189,7 @@ class Table(Generic[M]):
         rows = self._rows
         made_from, made = self._cached
         if made_from is not rows:
-            ordered = sorted(rows.values(), key=lambda kept: kept[1][0])
-            made = tuple(self._make(row, told_at, self._clock) for told_at, row in ordered)
+            ordered = sorted(rows.values(), key=lambda entry: entry[1][0])
+            made = tuple(self._make(row, received_at, self._clock) for received_at, row in ordered)
             self._cached = (rows, made)
         return made

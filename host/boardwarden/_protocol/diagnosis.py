@@ -46,8 +46,8 @@ def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
         message = f"The agent at {address} answers, but too much gets lost; check the line."
     else:
         message = (
-            f"The agent at {address} answers, but its state was not here within {timeout:g} s; "
-            "does its application block the loop?"
+            f"The agent at {address} answers, but did not send its full state within "
+            f"{timeout:g} s; does its application block the loop?"
         )
     return PoorLink(message, address)
 
@@ -120,7 +120,7 @@ class PromptWatch:
         self._text = ""
         self.seen = False
 
-    def text(self, text: str) -> None:
+    def on_text(self, text: str) -> None:
         """Look at what the board printed."""
         self._text = (self._text + text)[-_TAIL_CHARACTERS:]
         self.seen = self.seen or self._echo in self._text or self._text.endswith(_PROMPT)
@@ -131,6 +131,6 @@ class PromptWatch:
         lines = self._text.strip().splitlines()
         return lines[-1].strip() if lines else ""
 
-    def echo(self) -> None:
+    def on_echo(self) -> None:
         """A frame of our own came back."""
         self.seen = True

@@ -14,18 +14,18 @@ _log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
 
 
-class Receiver(Protocol):
-    """Who is told what happens on the link; none of these may raise."""
+class LinkListener(Protocol):
+    """Acts on what happens on the link: the session; none of these may raise."""
 
-    def opened(self) -> None:
+    def on_open(self) -> None:
         """The transport is open, for the first time or again."""
         ...
 
-    def received(self, data: bytes) -> None:
+    def on_data(self, data: bytes) -> None:
         """These bytes came."""
         ...
 
-    def lost(self) -> None:
+    def on_lost(self) -> None:
         """The transport is gone."""
         ...
 
@@ -33,12 +33,12 @@ class Receiver(Protocol):
 class Link:
     """One transport, from open() to close(); never resets the board."""
 
-    def __init__(self, transport: Transport, receiver: Receiver) -> None:
+    def __init__(self, transport: Transport, listener: LinkListener) -> None:
         self.reconnects = 0
         self.is_open = False
         self._transport = transport
         self._direct = transport if isinstance(transport, Direct) else None
-        self._receiver = receiver
+        self._listener = listener
         self._pause_s = BACKOFF_S[0]
         self._writing = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
@@ -52,14 +52,14 @@ class Link:
         """Open the transport for the first time; raise a ConnectError if that fails."""
         await self._transport.open()
         self.is_open = True
-        self._receiver.opened()
+        self._listener.on_open()
 
     async def run(self) -> None:
         """Read until cancelled, and open the transport again whenever it is gone."""
         while True:
             await self._read_until_lost()
             self.is_open = False
-            self._receiver.lost()
+            self._listener.on_lost()
             await self._transport.close()
             await self._reopen()
 
@@ -86,7 +86,7 @@ class Link:
         self.is_open = False
         await self._transport.close()
 
-    def works(self) -> None:
+    def reset_backoff(self) -> None:
         """The board answered: if the link is lost again, begin with a short pause."""
         self._pause_s = BACKOFF_S[0]
 
@@ -102,10 +102,10 @@ class Link:
     async def _read(self) -> None:
         try:
             if self._direct is not None:
-                await self._direct.receive(self._receiver.received)
+                await self._direct.receive(self._listener.on_data)
                 return
             while data := await self._transport.read():
-                self._receiver.received(data)
+                self._listener.on_data(data)
         except (LinkLost, OSError) as error:
             _log.debug("%s: cannot be read: %s", self.address, error)
 
@@ -120,4 +120,4 @@ class Link:
             else:
                 self.reconnects += 1
                 self.is_open = True
-                self._receiver.opened()
+                self._listener.on_open()

@@ -24,7 +24,7 @@ _DELTA_FIELDS = len(ids.FIELDS[ids.DELTA]) + 1
 _NUMBER = (int,)
 _FIGURE = (int, NoneType)
 _TEXT = (str,)
-_WORDS = (str, NoneType)
+_TEXT_OR_NONE = (str, NoneType)
 _FLAG = (bool, int, NoneType)
 # The type of each field that the session and the mirror rely on. A HELLO's later fields are
 # looked at only after its major version, which may lay them out in another way.
@@ -32,27 +32,27 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.SAMPLE: (_NUMBER, (list,)),
-    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _WORDS, *[_FIGURE] * 4),
+    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _TEXT_OR_NONE, *[_FIGURE] * 4),
     ids.SYNCED: (_NUMBER, _NUMBER),
     ids.ALIVE: (_NUMBER,),
     ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
     ids.LEASE: (
         *(*[_NUMBER] * 5, _TEXT, _NUMBER),  # seq, row, id, resource, amount, owner, priority
-        *(_FIGURE, _NUMBER, _FIGURE, _FLAG, _WORDS),  # session, granted_s, left_ms, …
+        *(_FIGURE, _NUMBER, _FIGURE, _FLAG, _TEXT_OR_NONE),  # session, granted_s, left_ms, …
     ),
     ids.OPERATION: (
         *(*[_NUMBER] * 3, _TEXT, *[_NUMBER] * 3, _TEXT),  # …, name, priority, state, permille, text
-        *(*[_FIGURE] * 4, _WORDS),  # session, began_s, left_ms, memory, why
+        *(*[_FIGURE] * 4, _TEXT_OR_NONE),  # session, began_s, left_ms, memory, why
     ),
     ids.SESSION: (*[_NUMBER] * 3, _TEXT, *[_FIGURE] * 4),
-    ids.EVENT: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _NUMBER, _FIGURE, _WORDS, _FIGURE),
+    ids.EVENT: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _NUMBER, _FIGURE, _TEXT_OR_NONE, _FIGURE),
     ids.ROWS: (*[_NUMBER] * 4, (list,), *[_FIGURE] * 3),
     ids.THRESHOLD: (*[_NUMBER] * 3, *[_FIGURE] * 3, *[_NUMBER] * 3, _FIGURE),
     ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
     ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
     ids.DELTA: (_NUMBER,) * 14,
 }
-# Kinds that tell one row of a table, its place in the field after seq.
+# Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 
@@ -74,7 +74,7 @@ def decode(payload: bytes) -> Message | None:
 
 
 def _is_plain_sample(message: Message) -> bool:
-    """Tell at once of nearly every frame that there is nothing wrong with it."""
+    """Return at once, for nearly every frame, that nothing is wrong with it."""
     return (
         len(message) == 3
         and type(message[0]) is int
@@ -96,7 +96,7 @@ def _is_plain_delta(message: Message) -> bool:
 
 
 def _in_subset(items: list[Any], depth: int) -> bool:
-    """Tell whether there is no float, map or extension, and at most `depth` levels of arrays."""
+    """Return whether there is no float, map or extension, and at most `depth` levels of arrays."""
     kinds = set(map(type, items))
     if kinds <= _SCALARS:
         return True
@@ -143,7 +143,7 @@ def _packed(*items: Any) -> bytes:
 
 
 def subscribe(host_id: int, events_from: int | None = None) -> bytes:
-    """Return the payload that asks for everything, and then for every change.
+    """Return the payload that asks for the full state, and then for every change.
 
     events_from: the first event that is wanted; None: all that the board remembers.
     """
@@ -157,7 +157,7 @@ def unsubscribe(host_id: int) -> bytes:
 
 
 def keepalive(host_id: int, seq: int) -> bytes:
-    """Return the payload that keeps the board talking and acknowledges frames up to seq."""
+    """Return the payload that keeps the board sending and acknowledges frames up to seq."""
     return _packed(ids.KEEPALIVE, host_id, seq)
 
 
@@ -171,17 +171,17 @@ _SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
 
 
 class Deltas:
-    """Remembers the last sample; a DELTA that counts from another one tells nothing."""
+    """Makes SAMPLEs of DELTAs: remembers the last one, and adds what changed."""
 
     def __init__(self) -> None:
         self._values: list[int | None] = []
         self._seq = -1
 
-    def base(self, message: Message) -> None:
+    def remember(self, message: Message) -> None:
         """Remember a SAMPLE."""
         self._seq, self._values = message[1], message[2]
 
-    def whole(self, message: Message) -> Message | None:
+    def apply(self, message: Message) -> Message | None:
         """Return a DELTA as the SAMPLE that it stands for; None where it counts from another one.
 
         Raises ValueError for one that makes no sense.
@@ -211,5 +211,5 @@ def _changed(mask: int) -> list[int]:
 
 def _sum(value: int | None, change: int) -> int:
     if value is None:
-        raise ValueError("a change of what is not known")
+        raise ValueError("a change of an unknown value")
     return value + change

@@ -81,10 +81,10 @@ def _other(reason: str) -> str:
 
 
 def _denied(value: Any) -> Denied:
-    told = [*(value if isinstance(value, list) else ()), *[None] * 4]
-    reason = told[0] if isinstance(told[0], str) else ""
-    blockers = told[3] if isinstance(told[3], list) else ()
-    available, retry_after_ms = _int_or_none(told[1]), _int_or_none(told[2])
+    fields = [*(value if isinstance(value, list) else ()), *[None] * 4]
+    reason = fields[0] if isinstance(fields[0], str) else ""
+    blockers = fields[3] if isinstance(fields[3], list) else ()
+    available, retry_after_ms = _int_or_none(fields[1]), _int_or_none(fields[2])
     if available is not None and reason == "cpu_time":
         available /= 1000
     return denied(

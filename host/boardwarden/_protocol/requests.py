@@ -26,7 +26,7 @@ class Requests:
 
     `ready` waits until a request may be sent, or what it is given says that it is over. `send`
     sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
-    Both raise asyncio.TimeoutError at a time, which they are given last.
+    Both raise asyncio.TimeoutError at a deadline, their last argument.
     """
 
     def __init__(
@@ -39,26 +39,26 @@ class Requests:
         self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
         self._first_id = 0
         self._pending: dict[int, asyncio.Future[_Answer]] = {}
-        self._room = asyncio.Event()
+        self._id_freed = asyncio.Event()
         self._closed: BoardError | None = None
 
     async def call(self, operation: int, arguments: tuple[Any, ...], timeout: float) -> Any:
         """Send a request until it is answered; return the reply's value.
 
-        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board says no, and
+        Raises RequestTimeout after `timeout` seconds, RequestRefused if the board refuses, and
         what fail() was given.
         """
-        until = asyncio.get_running_loop().time() + timeout
+        deadline = asyncio.get_running_loop().time() + timeout
         try:
-            code, value = await self._exchange(operation, arguments, until)
+            code, value = await self._exchange(operation, arguments, deadline)
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
             raise refusal(code, value)
         return value
 
-    def reply(self, wire_id: int, code: int, value: Any) -> None:
-        """Hand a REPLY to who waits for it; one that nobody waits for is a repeat."""
+    def on_reply(self, wire_id: int, code: int, value: Any) -> None:
+        """Hand a REPLY to the caller that waits for it; without one it is a repeat."""
         for request_id, answer in self._pending.items():
             if self._wire_id(request_id) == wire_id and not answer.done():
                 answer.set_result((code, value))
@@ -69,7 +69,7 @@ class Requests:
             if not answer.done():
                 answer.set_result(error)
 
-    def renew(self, error: BoardError) -> None:
+    def start_session(self, error: BoardError) -> None:
         """Begin a new session: let all requests of the last one raise error."""
         self._first_id = self._next_id
         self.fail(error)
@@ -80,32 +80,32 @@ class Requests:
         self.fail(error)
 
     async def _exchange(
-        self, operation: int, arguments: tuple[Any, ...], until: float
+        self, operation: int, arguments: tuple[Any, ...], deadline: float
     ) -> tuple[int, Any]:
-        request_id = await self._take_id(until)
+        request_id = await self._new_id(deadline)
         self._pending[request_id] = asyncio.get_running_loop().create_future()
         try:
-            result = await self._repeat(request_id, operation, arguments, until)
+            result = await self._send_until_answered(request_id, operation, arguments, deadline)
         finally:
             del self._pending[request_id]
-            self._room.set()
+            self._id_freed.set()
         if isinstance(result, BoardError):
             raise result
         return result
 
-    async def _take_id(self, until: float) -> int:
+    async def _new_id(self, deadline: float) -> int:
         """Wait until a new id is not so far ahead that the board forgets the oldest under way."""
         while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
-            self._room.clear()
-            await wait_until(self._room.wait(), until)
+            self._id_freed.clear()
+            await wait_until(self._id_freed.wait(), deadline)
         self._next_id += 1
         return self._next_id - 1
 
     def _wire_id(self, request_id: int) -> int:
         return (request_id - self._first_id) & 0xFFFF
 
-    async def _repeat(
-        self, request_id: int, operation: int, arguments: tuple[Any, ...], until: float
+    async def _send_until_answered(
+        self, request_id: int, operation: int, arguments: tuple[Any, ...], deadline: float
     ) -> tuple[int, Any] | BoardError:
         """Send, and send again, until there is an answer."""
         loop = asyncio.get_running_loop()
@@ -115,23 +115,23 @@ class Requests:
             if not answer.done():
                 if self._closed is not None:
                     raise self._closed
-                await self._ready(answer.done, until)
+                await self._ready(answer.done, deadline)
             if not answer.done():  # else it failed while it waited, and must not be sent any more
-                await self._send(self._wire_id(request_id), operation, arguments, until)
-            again = min(loop.time() + pause, until)
-            timer = loop.call_at(again, self._give_up, request_id, answer)
+                await self._send(self._wire_id(request_id), operation, arguments, deadline)
+            again = min(loop.time() + pause, deadline)
+            timer = loop.call_at(again, self._end_try, request_id, answer)
             try:
                 result = await answer
             finally:
                 timer.cancel()
             if result is not None:
                 return result
-            if again >= until:
+            if again >= deadline:
                 raise asyncio.TimeoutError
             pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)
 
-    def _give_up(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
-        """Wait for the next one: an answer may come before who waited for this one goes on."""
+    def _end_try(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
+        """Send again: a reply may come before the caller that waited for this try goes on."""
         if not answer.done():
             self._pending[request_id] = answer.get_loop().create_future()
             answer.set_result(None)

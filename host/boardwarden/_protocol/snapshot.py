@@ -8,7 +8,7 @@ MAX_EARLY_EVENTS = 64  # far more than a board remembers
 
 
 class Snapshot:
-    """Tells whether all that a HELLO announces arrived by the time of its SYNCED.
+    """Whether all that a HELLO announces arrived by the time of its SYNCED.
 
     The rows are counted as well as the gaps: a HELLO that is sent again in the middle, because a
     capability changed, must not hide that a row before it was lost.
@@ -29,7 +29,7 @@ class Snapshot:
         """Something was lost."""
         self.unbroken = False
 
-    def row(self, index: int, count: int) -> None:
+    def add_row(self, index: int, count: int) -> None:
         """Row `index` of a table of `count` came."""
         if count != self._count:
             self._count = count
@@ -37,8 +37,8 @@ class Snapshot:
         if index < count:
             self._rows.add(index)
 
-    def is_whole(self) -> bool:
-        """Tell it, when SYNCED comes."""
+    def is_complete(self) -> bool:
+        """Return whether everything came, once SYNCED has."""
         return self.unbroken and self._count == len(self._rows)
 
 
@@ -62,21 +62,21 @@ class EventOrder:
         """Something was lost: what came early comes again."""
         self._early.clear()
 
-    def take(self, number: int, event: Any, whole: bool) -> list[tuple[Any, int]]:
-        """Return (event, how many were missed before) of those that are due now.
+    def admit(self, number: int, event: Any, complete: bool) -> list[tuple[Any, int]]:
+        """Return (event, how many were missed before) of those whose turn it is.
 
-        whole: nothing was lost since the last SYNCED, so the board forgot what is left out.
+        complete: nothing was lost since the last SYNCED, so the board forgot what is left out.
         """
         if self.wanted is not None and number < self.wanted:
             return []  # a repeat
-        if number == self.wanted or whole:
+        if number == self.wanted or complete:
             return [self._next(number, event)]
         if len(self._early) < MAX_EARLY_EVENTS:
             self._early[number] = event
         return []
 
-    def synced(self) -> list[tuple[Any, int]]:
-        """Return those that came early, now that all was told."""
+    def on_synced(self) -> list[tuple[Any, int]]:
+        """Return those that came early, now that the full state has come."""
         early, self._early = sorted(self._early.items()), {}
         due = [entry for entry in early if entry[0] >= (self.wanted or 0)]
         return [self._next(number, event) for number, event in due]

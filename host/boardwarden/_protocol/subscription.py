@@ -17,54 +17,66 @@ from .snapshot import EventOrder, Snapshot
 
 
 class StateListener(Protocol):
-    """Who keeps the board's state: the mirror."""
+    """Holds the board's state: the mirror."""
 
-    def told(self, message: Message) -> None:
-        """A HELLO, SAMPLE, ROWS or row of a table came, and it is news."""
+    def on_message(self, message: Message) -> None:
+        """A new HELLO, SAMPLE, ROWS or row of a table came."""
         ...
 
-    def happened(self, message: Message, missed: int) -> None:
+    def on_event(self, message: Message, missed: int) -> None:
         """The next EVENT came; so many before it were lost for good."""
         ...
 
-    def synced(self) -> None:
-        """All that the board has to tell has been told."""
+    def on_synced(self) -> None:
+        """The board has sent its full state."""
         ...
 
-    def restarted(self) -> None:
-        """The board restarted: what it told before no longer holds."""
+    def on_restart(self) -> None:
+        """The board restarted: what it sent before no longer holds."""
         ...
 
-    def link_changed(self, connected: bool) -> None:
-        """The board was lost, or is there (again)."""
+    def on_link_change(self, connected: bool) -> None:
+        """The board was lost, or answers (again)."""
         ...
 
 
-class Listener(StateListener, Protocol):
-    """Who is told all that the board says."""
+class Listener(Protocol):
+    """Acts on what the subscription finds out: the session."""
 
-    def refused(self, major: int, minor: int) -> None:
+    def on_synced(self) -> None:
+        """The board has sent its full state."""
+        ...
+
+    def on_restart(self) -> None:
+        """The board restarted: what it sent before no longer holds."""
+        ...
+
+    def on_link_change(self, connected: bool) -> None:
+        """The board was lost, or answers (again)."""
+        ...
+
+    def on_refused(self, major: int, minor: int) -> None:
         """The board speaks this version of the protocol, which is not ours."""
         ...
 
-    def renewed(self) -> None:
-        """A new session began: what was asked in the last one is not answered any more."""
+    def on_new_session(self) -> None:
+        """A new session began: requests of the last one get no reply any more."""
         ...
 
-    def replied(self, request_id: int, code: int, value: object) -> None:
-        """The answer to a request came, maybe again."""
+    def on_reply(self, request_id: int, code: int, value: object) -> None:
+        """The reply to a request came, maybe again."""
         ...
 
-    def echoed(self) -> None:
+    def on_echo(self) -> None:
         """What came back is what a host sent."""
         ...
 
 
-class Verdict(Enum):
+class Order(Enum):
     """What a frame's sequence number says of it."""
 
-    NEXT = 1  # the one that was due
-    GAP = 2  # news, but something before it was missed
+    NEXT = 1  # follows the last one
+    GAP = 2  # new, but something before it was missed
     STALE = 3  # a repeat, or one that came late
 
 
@@ -75,18 +87,18 @@ class Sequence:
         self.last: int | None = None
 
     def restart(self, seq: int) -> None:
-        """Take a HELLO's number as the newest, whatever was before."""
+        """Make a HELLO's number the newest, whatever was before."""
         self.last = seq
 
-    def judge(self, seq: int) -> Verdict:
-        """Tell what the next frame's number says, and remember it if it is news."""
+    def evaluate(self, seq: int) -> Order:
+        """Return the order of the next frame, and remember its number if it is new."""
         if self.last is None:
-            return Verdict.STALE  # nothing counts before a HELLO
+            return Order.STALE  # nothing counts before a HELLO
         ahead = (seq - self.last) & 0xFFFF
         if ahead == 0 or ahead >= 0x8000:
-            return Verdict.STALE
+            return Order.STALE
         self.last = seq
-        return Verdict.NEXT if ahead == 1 else Verdict.GAP
+        return Order.NEXT if ahead == 1 else Order.GAP
 
 
 SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
@@ -104,13 +116,14 @@ def _new_host_id() -> int:
 
 
 class Subscription:
-    """Receives the board's payloads in the order they came and says what to send when."""
+    """Receives the board's payloads in the order they came and returns what to send when."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, state: StateListener, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
-        self.certain = False  # a HELLO answered the last SUBSCRIBE: the board is who we think
-        self.synced = False  # all that the board has to tell was told, and nothing lost since
+        self.confirmed = False  # a HELLO answered the last SUBSCRIBE: it is the board we think
+        self.synced = False  # the board's full state came, and nothing was lost since
         self.host_id = _new_host_id()
+        self._state = state
         self._listener = listener
         self._sequence = Sequence()
         self._snapshot = Snapshot()
@@ -119,49 +132,49 @@ class Subscription:
         self._uptime = (0, 0)  # seconds, milliseconds
         self._connected = False
         self._events = EventOrder()
-        self._asked_from: int | None = None  # the event that the last SUBSCRIBE began with
+        self._events_from: int | None = None  # the first event that the last SUBSCRIBE wanted
         self._ack_due = False
         self._unacknowledged = 0  # bytes, about
-        self._heard_at = self._subscribe_at = self._keepalive_at = 0.0
-        self._told_at = 0.0  # something that is no heartbeat came
+        self._frame_at = self._subscribe_at = self._keepalive_at = 0.0
+        self._content_at = 0.0  # something that is no heartbeat came
 
     @property
-    def heard(self) -> bool:
-        """A HELLO came, some time."""
+    def answered(self) -> bool:
+        """Whether a HELLO has ever come."""
         return self._sequence.last is not None
 
     def opened(self, now: float) -> None:
         """Begin on a fresh link."""
-        if not self.heard:
-            self._heard_at = now
+        if not self.answered:
+            self._frame_at = now
         self._subscribe_at = now
         self._resubscribe()
 
     def lost(self) -> None:
         """The link is gone, and what may come on the next one is not known."""
-        self.certain = False
+        self.confirmed = False
         self._set_connected(False)
 
     # --- what the board sends -------------------------------------------------------------------
 
     def receive(self, payload: bytes, now: float) -> None:
-        """Take one payload; count, and otherwise ignore, what is not understood."""
+        """Process one payload; count, and otherwise ignore, what is malformed."""
         message = messages.decode(payload)
         if message is None:
             self.malformed += 1
             return
         kind: int = message[0]
         if kind >= ids.FIRST_HOST_KIND:
-            self._listener.echoed()
+            self._listener.on_echo()
             return
         self.frames += 1
         self._unacknowledged += len(payload) + _FRAME_BYTES
         if kind not in _UNHURRIED or self._unacknowledged >= _ACK_BYTES:
             self._ack_due = True
         if self._dispatch(kind, message):
-            self._heard_at = now
+            self._frame_at = now
             if kind not in _HEARTBEAT:
-                self._told_at = now
+                self._content_at = now
 
     def _dispatch(self, kind: int, message: Message) -> bool:
         """Return whether it is a sign of the board that we know.
@@ -174,76 +187,76 @@ class Subscription:
             if kind == ids.HELLO:
                 self._hello(message)
             else:
-                self._listener.refused(message[2], message[3])
+                self._listener.on_refused(message[2], message[3])
             return True
-        if self._is_news(message[1]):
-            self._news(kind, message)
+        if self._is_new(message[1]):
+            self._process(kind, message)
             return True
         return False
 
     def _hello(self, message: Message) -> None:
         seq, major, minor, _, boot_id = message[1:6]
         if major != ids.PROTOCOL_MAJOR:
-            self._listener.refused(major, minor)
+            self._listener.on_refused(major, minor)
             return
-        # One that nobody asked for, as a capability changed, does not tell again what was lost.
-        broken = self.synced and self._sequence.judge(seq) is not Verdict.NEXT
+        # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
+        broken = self.synced and self._sequence.evaluate(seq) is not Order.NEXT
         self.gaps += broken
         self._sequence.restart(seq)
         self._snapshot.begin()
-        self.certain = True
+        self.confirmed = True
         if boot_id != self._boot_id:
-            self._restarted()
-            broken = broken or bool(self._asked_from)  # in the numbers of another boot
+            self._on_restart()
+            broken = broken or bool(self._events_from)  # in the numbers of another boot
         self._boot_id = boot_id
-        self._listener.told(message)
+        self._state.on_message(message)
         self._set_connected(True)
         if broken:
             self._resubscribe()
 
-    def _is_news(self, seq: int) -> bool:
-        verdict = self._sequence.judge(seq)
-        if verdict is Verdict.GAP:
+    def _is_new(self, seq: int) -> bool:
+        order = self._sequence.evaluate(seq)
+        if order is Order.GAP:
             self.gaps += 1
             self._resubscribe()
-        return verdict is not Verdict.STALE
+        return order is not Order.STALE
 
-    def _news(self, kind: int, message: Message) -> None:
+    def _process(self, kind: int, message: Message) -> None:
         if kind == ids.DELTA:
             self._delta(message)
         elif kind == ids.SAMPLE:
-            self._deltas.base(message)
+            self._deltas.remember(message)
             self._sample(message)
         elif kind == ids.STORAGE:
-            self._snapshot.row(message[2], message[3])
-            self._listener.told(message)
+            self._snapshot.add_row(message[2], message[3])
+            self._state.on_message(message)
         elif kind == ids.REPLY:
-            self._listener.replied(message[2], message[3], message[4])
+            self._listener.on_reply(message[2], message[3], message[4])
         elif kind == ids.EVENT:
-            self._happened(self._events.take(message[2], message, self.synced))
+            self._on_events(self._events.admit(message[2], message, self.synced))
         elif kind == ids.ROWS or kind in messages.ROWS_OF:
-            self._listener.told(message)
+            self._state.on_message(message)
         elif kind == ids.SYNCED:
             if message[2] == self.host_id:
-                self._told_all()
+                self._on_synced()
         elif kind != ids.ALIVE:
             self.skipped += 1
 
-    def _told_all(self) -> None:
-        if not self._snapshot.is_whole():
+    def _on_synced(self) -> None:
+        if not self._snapshot.is_complete():
             self._resubscribe()
             return
         self.synced = True
-        self._happened(self._events.synced())
-        self._listener.synced()
+        self._on_events(self._events.on_synced())
+        self._listener.on_synced()
 
     def _delta(self, message: Message) -> None:
         try:
-            sample = self._deltas.whole(message)
+            sample = self._deltas.apply(message)
         except ValueError:
             self.malformed += 1
         else:
-            if sample is not None:  # else it counts from one that was lost: that is asked for
+            if sample is not None:  # else it counts from one that was lost, which comes again
                 self._sample(sample)
 
     def _sample(self, message: Message) -> None:
@@ -251,49 +264,49 @@ class Subscription:
         if len(values) >= 2 and None not in values[:2]:
             uptime = (values[0], values[1])
             if uptime < self._uptime:
-                self._restarted()
+                self._on_restart()
                 self._resubscribe()
             self._uptime = uptime
-        self._listener.told(message)
+        self._state.on_message(message)
 
-    def _happened(self, events: list[tuple[Message, int]]) -> None:
+    def _on_events(self, events: list[tuple[Message, int]]) -> None:
         for message, missed in events:
-            self._listener.happened(message, missed)
+            self._state.on_event(message, missed)
 
-    def _restarted(self) -> None:
+    def _on_restart(self) -> None:
         self._uptime = (0, 0)
         if self._boot_id is not None:
             self._events.restart()
-            self._listener.restarted()
+            self._listener.on_restart()
 
     def _set_connected(self, connected: bool) -> None:
         if connected != self._connected:
             self._connected = connected
-            self._listener.link_changed(connected)
+            self._listener.on_link_change(connected)
 
     # --- what the host sends --------------------------------------------------------------------
 
     def _resubscribe(self) -> None:
-        """Have everything told anew, but never more often than every SUBSCRIBE_S."""
-        self._snapshot.miss()  # a SYNCED that is under way tells nothing any more
+        """Have the full state sent again, but never more often than every SUBSCRIBE_S."""
+        self._snapshot.miss()  # a SYNCED that is under way means nothing any more
         self._events.miss()
         self.synced = False
 
     def due(self, now: float) -> list[bytes]:
         """Return the payloads to send now."""
         payloads = []
-        if self._connected and now >= self._heard_at + SILENCE_S:
+        if self._connected and now >= self._frame_at + SILENCE_S:
             self._set_connected(False)
             self._resubscribe()
-        if now >= self._heard_at + RENEW_S:
-            self._heard_at = now
+        if now >= self._frame_at + RENEW_S:
+            self._frame_at = now
             self.host_id = _new_host_id()
-            self._listener.renewed()
+            self._listener.on_new_session()
         if not self.synced and now >= self._subscribe_due:
             self._subscribe_at = now + SUBSCRIBE_S
-            self.certain = False
-            self._asked_from = self._events.wanted
-            payloads.append(messages.subscribe(self.host_id, self._asked_from))
+            self.confirmed = False
+            self._events_from = self._events.wanted
+            payloads.append(messages.subscribe(self.host_id, self._events_from))
         if (seq := self._sequence.last) is not None and (
             self._ack_due or now >= self._keepalive_at
         ):
@@ -307,23 +320,23 @@ class Subscription:
     def _subscribe_due(self) -> float:
         """When to SUBSCRIBE; not while the last one is being answered, which would begin anew.
 
-        A board whose loop is blocked for longer than SUBSCRIBE_S would never get to the end.
+        A board whose loop is blocked for longer than SUBSCRIBE_S would never send it all.
         """
-        if self.certain and self._snapshot.unbroken:
-            return max(self._subscribe_at, self._told_at + SILENCE_S)
+        if self.confirmed and self._snapshot.unbroken:
+            return max(self._subscribe_at, self._content_at + SILENCE_S)
         return self._subscribe_at
 
     def due_at(self, now: float) -> float:
-        """Return when due() has something next, if nothing comes before."""
+        """Return when due() next returns something, if nothing is received before."""
         times = [now + KEEPALIVE_S]
-        if self.heard:
+        if self.answered:
             times.append(now if self._ack_due else self._keepalive_at)
         if not self.synced:
             times.append(self._subscribe_due)
         if self._connected:
-            times.append(self._heard_at + SILENCE_S)
+            times.append(self._frame_at + SILENCE_S)
         return min(times)
 
     def goodbye(self) -> bytes | None:
-        """Return the payload to part with; None if the board does not listen."""
+        """Return the payload that ends the session; None if the board does not listen."""
         return messages.unsubscribe(self.host_id) if self._connected else None

@@ -7,7 +7,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from boardwarden.errors import ConnectError
@@ -22,6 +22,7 @@ _END_S = 2.0  # a program that the hang-up does not end by then is killed
 class PtyProcess:
     """Starts `command` with the terminal as its standard input, output and error.
 
+    `stream` reads what it writes and writes what it reads, until it has ended.
     Ctrl-C over the line interrupts it; the caller's own Ctrl-C does not, as it runs in a session
     of its own. If the caller dies, the hang-up ends it.
     """
@@ -47,27 +48,11 @@ class PtyProcess:
             raise
         finally:
             os.close(program_end)
-        self._stream = FdStream(board_end, name)
-
-    async def read(self) -> bytes:
-        """Wait for bytes; b"" once the program has ended and all it wrote has been read."""
-        return await self._stream.read()
-
-    async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until the program has ended."""
-        await self._stream.receive(received)
-
-    async def write(self, data: bytes) -> None:
-        """Write to the program's standard input; raise LinkLost when it has ended."""
-        await self._stream.write(data)
-
-    def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False."""
-        return self._stream.offer(data)
+        self.stream = FdStream(board_end, name)
 
     async def close(self) -> None:
         """Hang up, which ends the program, and wait for that."""
-        self._stream.close()
+        self.stream.close()
         await asyncio.to_thread(end_process, self._process)
 
 

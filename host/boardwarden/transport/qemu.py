@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boardwarden.errors import LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
+from .fd_stream import FdTransport
 
 if TYPE_CHECKING:
     from .qemu_machine import QemuMachine
@@ -52,7 +52,7 @@ run()
 """
 
 
-class Qemu:
+class Qemu(FdTransport):
     """The simulated board's second serial port, with the agent running.
 
     The first port has the REPL, over which open() starts the agent; what is printed there is read
@@ -60,14 +60,9 @@ class Qemu:
     """
 
     def __init__(self, address: str, firmware: str) -> None:
-        self._address = address
+        super().__init__(address)
         self._firmware = Path(firmware)
         self._machine: QemuMachine | None = None
-
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
 
     async def open(self) -> None:
         """Start board and agent; raise SimulatorMissing, AddressError, NoAgent or ConnectError."""
@@ -107,32 +102,14 @@ class Qemu:
             raise self._no_agent(f"has a warden that does not start ({last}).")
         await repl.start(_RUN_AGENT)
         machine.drop_prints()
+        self._stream = machine.agent_port
 
     def _no_agent(self, problem: str) -> NoAgent:
         return NoAgent(f"The firmware {self._firmware} {problem}", self._address)
 
-    async def read(self) -> bytes:
-        """Wait for bytes; b"" when QEMU has ended."""
-        return await self._machine.read() if self._machine else b""
-
-    async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until QEMU has ended."""
-        if self._machine:
-            await self._machine.receive(received)
-
-    async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when QEMU has ended."""
-        if self._machine is None:
-            raise LinkLost(f"The link to {self._address} is closed.")
-        await self._machine.write(data)
-
-    def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False."""
-        return bool(self._machine and self._machine.offer(data))
-
     async def close(self) -> None:
         """End the simulated board."""
-        machine, self._machine = self._machine, None
+        machine, self._machine, self._stream = self._machine, None, None
         if machine:
             await machine.close()
 

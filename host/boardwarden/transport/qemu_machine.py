@@ -25,55 +25,38 @@ _PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
 class QemuMachine:
     """Runs `firmware`; the first port is the REPL's, the second the agent's.
 
-    QEMU itself is on a terminal too: if this process dies, the hang-up ends it.
+    QEMU itself is on a terminal too: if this process dies, the hang-up ends it. `agent_port` is
+    there once it has started.
     """
 
     def __init__(self, program: str, firmware: Path, name: str) -> None:
         self._qemu = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
         self._name = name
         self._repl_port: FdStream | None = None
-        self._agent_port: FdStream | None = None
+        self.agent_port: FdStream | None = None
         self._draining: list[asyncio.Task[None]] = []
 
     async def start(self) -> RawRepl:
         """Open both ports; return the REPL. Raises ConnectError with what QEMU said if it ended."""
         said = b""
         while len(ports := {n: path for path, n in _PORT.findall(said)}) < 2:
-            data = await self._qemu.read()
+            data = await self._qemu.stream.read()
             if not data:
                 raise ConnectError(f"QEMU did not start: {_last_line(said)}.", self._name)
             said += data
         self._repl_port = _open_port(ports[b"0"], self._name)
-        self._agent_port = _open_port(ports[b"1"], self._name)
+        self.agent_port = _open_port(ports[b"1"], self._name)
         return RawRepl(self._repl_port)
 
     def drop_prints(self) -> None:
         """Keep the other lines drained: a full one would stop who prints there."""
-        for line in (self._qemu, self._repl_port):
+        for line in (self._qemu.stream, self._repl_port):
             if line:
                 self._draining.append(asyncio.create_task(_drain(line.read)))
 
-    async def read(self) -> bytes:
-        """Wait for bytes from the agent; b"" when QEMU has ended."""
-        return await self._agent_port.read() if self._agent_port else b""
-
-    async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until QEMU has ended."""
-        if self._agent_port:
-            await self._agent_port.receive(received)
-
-    async def write(self, data: bytes) -> None:
-        """Write to the agent; raise LinkLost when QEMU has ended."""
-        if self._agent_port:
-            await self._agent_port.write(data)
-
-    def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False."""
-        return bool(self._agent_port and self._agent_port.offer(data))
-
     async def close(self) -> None:
         """End QEMU and wait for that."""
-        for port in (self._repl_port, self._agent_port):
+        for port in (self._repl_port, self.agent_port):
             if port:
                 port.close()
         await self._qemu.close()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boardwarden.errors import LinkLost, SimulatorMissing
+from boardwarden.errors import SimulatorMissing
 
 from .address import wrong_address
+from .fd_stream import FdTransport
 
 if TYPE_CHECKING:
     from .pty_process import PtyProcess
@@ -20,7 +20,7 @@ _DEFAULT_APPLICATION = "station.py"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class Sim:
+class Sim(FdTransport):
     """A simulated board that runs `application` (a file; "" for the default one).
 
     `heap_bytes`: of MicroPython's heap, by default what the unix port takes (2 MB). Opening it
@@ -28,15 +28,10 @@ class Sim:
     """
 
     def __init__(self, address: str, application: str, heap_bytes: int | None = None) -> None:
-        self._address = address
+        super().__init__(address)
         self._application = application
         self._heap = [] if heap_bytes is None else ["-X", f"heapsize={heap_bytes}"]
         self._process: PtyProcess | None = None
-
-    @property
-    def address(self) -> str:
-        """The address, as the user gave it."""
-        return self._address
 
     async def open(self) -> None:
         """Start the board; raise SimulatorMissing, or AddressError if there is no such file."""
@@ -47,6 +42,7 @@ class Sim:
         environment = {**os.environ, "MICROPYPATH": board_path()}
         command = [program, *self._heap, str(application)]
         self._process = PtyProcess(command, environment, self._address)
+        self._stream = self._process.stream
 
     def _application_file(self) -> Path:
         if not self._application:
@@ -56,28 +52,9 @@ class Sim:
             raise wrong_address(self._address, f"There is no file {self._application!r}")
         return application
 
-    async def read(self) -> bytes:
-        """Wait for bytes; b"" when the program has ended."""
-        return await self._process.read() if self._process else b""
-
-    async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand over bytes as they come, until the program has ended."""
-        if self._process:
-            await self._process.receive(received)
-
-    async def write(self, data: bytes) -> None:
-        """Send all of data; raise LinkLost when the program has ended."""
-        if self._process is None:
-            raise LinkLost(f"The link to {self._address} is closed.")
-        await self._process.write(data)
-
-    def offer(self, data: bytes) -> bool:
-        """Send all of data at once, or return False."""
-        return bool(self._process and self._process.offer(data))
-
     async def close(self) -> None:
         """End the simulated board."""
-        process, self._process = self._process, None
+        process, self._process, self._stream = self._process, None, None
         if process:
             await process.close()
 
