@@ -103,7 +103,7 @@ async def test_console_prints_text_as_it_comes(board, capsys):
 
 
 async def test_without_a_load_the_status_is_shown_all_the_same(board, capsys, monkeypatch):
-    monkeypatch.setattr(follow, "_SETTLE_S", 0.05)
+    monkeypatch.setattr(follow, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
     board.values["cpu_permille"] = None
     await look._status(testing.FakeTransport(board), True)
     assert json.loads(capsys.readouterr().out)["cpu"]["usage"] is None

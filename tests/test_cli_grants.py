@@ -349,9 +349,9 @@ def test_words():
 def test_columns_are_cut_where_the_terminal_is_narrow():
     table = columns(("a", "name"), [("1", "x" * 30), ("22", "y")], 20)
     assert table == ["a   name", "1   " + "x" * 15 + "…", "22  y"]
-    told = columns(("name", "from"), [("x" * 30, "12:00:00")], 20, whole=("from",))[1]
+    told = columns(("name", "from"), [("x" * 30, "12:00:00")], 20, uncut=("from",))[1]
     assert told == "x" * 9 + "\N{HORIZONTAL ELLIPSIS}  12:00:00"
-    assert columns(("a", "b"), [("x", "12:00:00")], 5, whole=("b",))[1] == "x  12:00:00"
+    assert columns(("a", "b"), [("x", "12:00:00")], 5, uncut=("b",))[1] == "x  12:00:00"
     assert all(len(line) <= 5 for line in columns(("aaaaa", "bbbbb"), [("c" * 9, "d" * 9)], 5))
 
 

@@ -15,7 +15,7 @@ from repl_board import ReplBoard
 
 from boardwarden import testing
 from boardwarden.doctor import checkup
-from boardwarden.doctor.link_health import _judged
+from boardwarden.doctor.link_health import _evaluated
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.models import LinkStatus
 from boardwarden.transport.sim import board_path
@@ -261,7 +261,7 @@ def test_boards_without_arguments_lists_what_there_is():
 
 def judged(latencies, **after):
     lost, connected = after.pop("lost", 0), after.pop("connected", True)
-    return _judged(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
+    return _evaluated(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
 
 
 def test_what_makes_a_link_unhealthy():

@@ -245,8 +245,8 @@ def test_what_is_malformed_is_counted() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
-            peer._tell(ids.LEASE, 0, "seven")
-            peer._tell(ids.EVENT, 0, 5)
+            peer._send(ids.LEASE, 0, "seven")
+            peer._send(ids.EVENT, 0, 5)
             await asyncio.sleep(0.1)
             assert board.link.bad_frames == 2
             assert board.allocations == ()
@@ -416,7 +416,7 @@ def test_an_event_that_the_board_remembers_is_never_missed(seed: int, count: int
                 peer.policy.happen("lease", number, "expired")
                 if source.random() < 0.2:  # as when a capability changes
                     tail = (peer.boot_id, peer.identity, [], peer.capabilities)
-                    peer._tell(ids.HELLO, *peer.version, peer.host_id, *tail)
+                    peer._send(ids.HELLO, *peer.version, peer.host_id, *tail)
                 await asyncio.sleep(source.random() * 0.3)
             transport.to_host = transport.to_board = lambda data: (data,)
             await until(lambda: _told_all(board, peer), SILENCE_S + 2 * SUBSCRIBE_S)
@@ -509,7 +509,7 @@ def test_a_row_that_is_lost_before_a_hello_that_nobody_asked_for() -> None:
             peer.policy.put(ids.LEASE, 0, LEASE)
             transport.to_host = lambda data: (data,)
             tail = (peer.boot_id, peer.identity, [], peer.capabilities)
-            peer._tell(ids.HELLO, *peer.version, peer.host_id, *tail)
+            peer._send(ids.HELLO, *peer.version, peer.host_id, *tail)
             await until(lambda: len(board.allocations) == 1, 0.6)
             assert board.link.gaps == 1
 

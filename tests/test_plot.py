@@ -17,7 +17,7 @@ from boardwarden.grants import Event
 from boardwarden.models import Identity
 from boardwarden.plotting.metrics import METRICS, scale
 from boardwarden.plotting.picture import draw, figure
-from boardwarden.plotting.plot import MOST_POINTS, read
+from boardwarden.plotting.plot import MAX_POINTS, read
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import FIGURES, Boot, Row
@@ -138,7 +138,7 @@ def test_a_long_line_keeps_its_least_and_greatest(path: Path) -> None:
     given = (sample(at, cpu=spikes.get(at, 0.5)) for at in range(20_000))
     (line,) = read(recorded(path, *given), ["cpu"]).panels["cpu"]
     (piece,) = line.pieces
-    assert len(piece) <= MOST_POINTS
+    assert len(piece) <= MAX_POINTS
     assert {y for _, y in piece} == {0.0, 0.5, 1.0}
     assert piece == sorted(piece)
 

@@ -470,12 +470,12 @@ def test_a_row_that_is_lost_before_a_second_hello_is_not_forgotten() -> None:
     class Changing(FakeBoard):
         """Sends its HELLO again in the middle, as when a capability changes then."""
 
-        def _tell_row(self, index: int) -> None:
-            super()._tell_row(index)
+        def _send_row(self, index: int) -> None:
+            super()._send_row(index)
             if index == 0 and self.host_id is not None:
                 limits: list[int] = []
                 identity = (self.boot_id, self.identity, limits, self.capabilities)
-                self._tell(ids.HELLO, *self.version, self.host_id, *identity)
+                self._send(ids.HELLO, *self.version, self.host_id, *identity)
 
     async def main() -> None:
         peer = Changing()
@@ -526,7 +526,7 @@ def test_kinds_of_a_later_version_are_counted_and_leave_no_gap() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
-            peer._tell(42, "news of a later version", [1, 2])
+            peer._send(42, "news of a later version", [1, 2])
             peer.sample()
             await asyncio.sleep(0.1)
             assert board.link.skipped_frames == 1
@@ -540,7 +540,7 @@ def test_a_hello_for_another_host_is_not_for_us() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
             identity = ["another", "", "", b"", None, ""]
-            peer._tell(ids.HELLO, 1, 0, 12345, 99, identity, [], b"")
+            peer._send(ids.HELLO, 1, 0, 12345, 99, identity, [], b"")
             peer._put(ids.REFUSED, 1, 2, 0, 12345)
             await asyncio.sleep(0.1)
             assert board.status.board.machine == "fakeboard"
@@ -551,8 +551,8 @@ def test_a_hello_for_another_host_is_not_for_us() -> None:
 
 def test_a_synced_for_another_host_is_not_for_us() -> None:
     class Mistaken(FakeBoard):
-        def _tell(self, kind: int, *fields: Any) -> None:
-            super()._tell(kind, *((12345,) if kind == ids.SYNCED else fields))
+        def _send(self, kind: int, *fields: Any) -> None:
+            super()._send(kind, *((12345,) if kind == ids.SYNCED else fields))
 
     async def main() -> None:
         with pytest.raises(boardwarden.ConnectError):

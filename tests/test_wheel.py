@@ -126,7 +126,8 @@ PROGRAM = """\
 import asyncio
 
 import boardwarden
-from boardwarden import Denied, Priority, ResourceType, policy_file
+from boardwarden import Denied, Priority, ResourceType
+from boardwarden.policy import file as policy_file
 
 
 async def main() -> None:

@@ -50,7 +50,7 @@ def milliseconds(
 
 
 def text(name: str, value: Any, may_be_empty: bool = True) -> str:
-    """Return a name as long as the board keeps it, cut at a character."""
+    """Return a name as long as the board stores it, cut at a character."""
     if not isinstance(value, str) or not (value or may_be_empty):
         raise ValueError(f"{name} must be a {'' if may_be_empty else 'non-empty '}str.")
     return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
@@ -99,12 +99,12 @@ def operation(name: Any, rank: Any, timeout: Any, memory: Any, wait: Any) -> Arg
         text("name", name, may_be_empty=False),
         priority(rank),
         milliseconds("timeout", timeout),
-        _need(memory),
+        _memory(memory),
         milliseconds("wait", wait, least=0) or 0,
     )
 
 
-def _need(memory: Any) -> int | None:
+def _memory(memory: Any) -> int | None:
     if memory is None:
         return None
     if isinstance(memory, int) and memory == LEARNED:

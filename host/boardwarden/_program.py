@@ -36,10 +36,10 @@ def print_rows(rows: Iterable[Row]) -> None:
 
 
 def print_table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, whole: Sequence[str] = ()
+    head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, uncut: Sequence[str] = ()
 ) -> None:
     """Print a table, as wide as the terminal; `nothing` where it has no rows. See columns()."""
-    lines = columns(head, rows, _terminal_width(), whole)
+    lines = columns(head, rows, _terminal_width(), uncut)
     for line in lines if len(lines) > 1 else [nothing]:
         print_line(line)
 
@@ -80,7 +80,7 @@ def _quit(number: int, frame: object) -> None:
 
 
 def run(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end; exit with the status that tells how it went."""
+    """Run a command to its end; exit with the status that says how it went."""
     with reported():
         asyncio.run(command)
 

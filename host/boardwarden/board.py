@@ -659,7 +659,7 @@ class Board:
         self._notify_all()
 
     def _notify_all(self) -> None:
-        """Wake everybody who waits for a change; each looks whether it is the awaited one."""
+        """Wake every task that waits for a change; each checks whether it is the awaited one."""
         change, self._next_change = self._next_change, asyncio.Event()
         change.set()
 

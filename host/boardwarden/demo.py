@@ -60,7 +60,7 @@ class Story:
         """Since the beginning."""
         return time.monotonic() - self._begin
 
-    def tell(self, left: str = "", right: str = "") -> None:
+    def show(self, left: str = "", right: str = "") -> None:
         """Print what happened on one board or the other."""
         print_line(f"{self.seconds:5.1f} s {left:{_LEFT}}{right}".rstrip())
 
@@ -88,12 +88,12 @@ class BareBoard:
             async for line in _lines(process):
                 if line.endswith("checks"):
                     self._said = line
-                    self._story.tell(left=line)
+                    self._story.show(left=line)
                 elif "Error" in line:
                     self._error = line.partition(":")[0]
             self._status = await process.wait()
             self._ended_s = self._story.seconds
-            self._story.tell(left=f"{self._error}: the board is dead")
+            self._story.show(left=f"{self._error}: the board is dead")
         finally:
             if process.returncode is None:
                 process.kill()
@@ -124,21 +124,21 @@ class GuardedBoard:
         self._said = "nothing"
         self._counts: Counter[str] = Counter()
         self._given_bytes = 0
-        self._refusing = ""  # the reason that was told last
+        self._refusing = ""  # the last reason shown
 
     async def run(self) -> None:
         """Tell what it prints and what happens, until it ends."""
         application = str(board_files()[-1] / _APPLICATION)
         async with connect(Sim(f"sim:{application}", application, _HEAP_BYTES)) as board:
-            telling = asyncio.create_task(self._tell_events(board))
+            showing = asyncio.create_task(self._show_events(board))
             try:
-                await self._tell_prints(board)
+                await self._show_prints(board)
             finally:
-                telling.cancel()
+                showing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await telling
+                    await showing
 
-    async def _tell_prints(self, board: Board) -> None:
+    async def _show_prints(self, board: Board) -> None:
         text = ""
         async for piece in board.console():
             *lines, text = (text + piece).split("\n")
@@ -147,19 +147,19 @@ class GuardedBoard:
                     self._said = line
                     memory = board.status.memory
                     live = (memory.live_bytes or 0) / (memory.total_bytes or 1)
-                    self._story.tell(right=f"{line}, {percent(live)} live")
+                    self._story.show(right=f"{line}, {percent(live)} live")
                 elif "Error" in line:
                     self.ended = True
                     raise Failure(f"The board with the agent died, too: {line}.", status=1)
 
-    async def _tell_events(self, board: Board) -> None:
+    async def _show_events(self, board: Board) -> None:
         async for event in board.events():
             self._counts[f"{event.kind} {event.detail}"] += 1
             self._counts[event.kind] += 1
-            if told := self._told(event):
-                self._story.tell(right=f"  {told}")
+            if text := self._text_of(event):
+                self._story.show(right=f"  {text}")
 
-    def _told(self, event: Event) -> str:
+    def _text_of(self, event: Event) -> str:
         if event.kind == "threshold":
             self._refusing = ""
             return f"{event.detail}: {percent(event.value)} live"

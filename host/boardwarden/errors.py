@@ -67,7 +67,7 @@ class AtPrompt(ConnectError):
 
 
 class PoorLink(ConnectError):
-    """An agent answers, but too slowly, or with too much lost, to tell its state."""
+    """An agent answers, but too slowly, or with too much lost, to send its full state."""
 
 
 class VersionMismatch(ConnectError):

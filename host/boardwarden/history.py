@@ -20,7 +20,7 @@ from .models import Model, Trend
 METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
 _UNITS = (1, 1000, 1000, 1)  # permille and milliseconds become fractions and seconds
 _SAMPLES = 600
-_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
+_TREND_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
 _SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
 
 Figures = tuple[float | None, ...]
@@ -141,7 +141,7 @@ class History:
         points = self.points(metric)
         recent = self.samples
         now = recent[-1].uptime_s if recent else points[-1][0] if points else 0.0
-        step = period / _SLOTS
+        step = period / _TREND_SLOTS
         count, slope, error, last = trend.fit(_slots(points, now, step), step)
         return Trend(
             slope,
@@ -154,9 +154,9 @@ class History:
 
 def _slots(points: list[tuple[float, float]], end: float, step: float) -> list[float | None]:
     """Return the mean of the points in each slot, the last one up to `end`; None where none is."""
-    slots: list[list[float]] = [[] for _ in range(_SLOTS)]
+    slots: list[list[float]] = [[] for _ in range(_TREND_SLOTS)]
     for at, figure in points:
         back = int((end - at) / step + _SAME_SLOT)
-        if 0 <= back < _SLOTS:
+        if 0 <= back < _TREND_SLOTS:
             slots[-1 - back].append(figure)
     return [sum(slot) / len(slot) if slot else None for slot in slots]

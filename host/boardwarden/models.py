@@ -97,7 +97,7 @@ class Memory(Model):
     """The MicroPython heap, from `gc.mem_free()` or the C module; `usage` is used of total.
 
     Used includes garbage; `live_bytes` is what the last collection left. The largest free block is
-    known only with the C module. docs/board.md tells where each figure comes from.
+    known only with the C module. docs/board.md says where each figure comes from.
     """
 
     total_bytes: int | None = None
@@ -166,7 +166,7 @@ class Overhead(Model):
 
 @dataclass(frozen=True)
 class Identity(Model):
-    """Which board this is: `sys.implementation`, `sys.platform` and what `machine` tells.
+    """Which board this is: `sys.implementation`, `sys.platform` and what `machine` says.
 
     `unique_id` is in hexadecimal; `boot_id` is new at each start of the agent; `protocol` is like
     "1.3".
@@ -184,7 +184,7 @@ class Identity(Model):
 
 @dataclass(frozen=True)
 class Status(Model):
-    """The board's state as it told it last; `interval_s` is 0 when monitoring is stopped."""
+    """The board's state as it sent it last; `interval_s` is 0 when monitoring is stopped."""
 
     memory: Memory = Memory()
     cpu: Cpu = Cpu()

@@ -40,12 +40,12 @@ class EventLog:
 
     @property
     def first(self) -> int:
-        """The place of the first event of this boot; it need not be kept any more."""
+        """The place of the first event of this boot; it need not be here any more."""
         return self._boot
 
     @property
     def recent(self) -> tuple[Event, ...]:
-        """The events of this boot that are kept, oldest first."""
+        """The events of this boot that are still here, oldest first."""
         end, events = self._events
         return events[max(0, self._boot - (end - len(events))) :]
 
@@ -63,7 +63,7 @@ _FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 
 def event_from_row(row: Row, missed: int) -> Event:
-    """Return an EVENT; a value is in the host's unit where the event tells which that is."""
+    """Return an EVENT; a value is in the host's unit if its kind says which that is."""
     number, kind, seconds, milliseconds, subject, detail, value = row
     about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
     if kind in _FIGURES:

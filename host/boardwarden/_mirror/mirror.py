@@ -1,7 +1,7 @@
 """The board's state on the host: fed by frames, read without I/O.
 
-A frame costs storing a tuple. Models are made when somebody looks, once for each state. Written
-by one thread and read by any: the state is one tuple that is replaced, never changed.
+A frame costs storing a tuple. Models are made when somebody reads them, once for each state.
+Written by one thread and read by any: the state is one tuple that is replaced, never changed.
 """
 
 from __future__ import annotations

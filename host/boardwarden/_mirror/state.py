@@ -35,8 +35,8 @@ def _per_mille(value: Figure) -> float | None:
     return None if value is None else value / 1000
 
 
-def _share(part: Figure, whole: Figure) -> float | None:
-    return None if part is None or not whole else part / whole
+def _share(part: Figure, total: Figure) -> float | None:
+    return None if part is None or not total else part / total
 
 
 def uptime_s(values: tuple[Figure, ...]) -> float | None:
@@ -55,7 +55,7 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
 
 
 def status(state: State, clock: Callable[[], float]) -> Status:
-    """Return the state as users read it; `clock` tells its age later."""
+    """Return the state as users read it; its age is by `clock`."""
     values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
     connected = values["connected"]
     updated = state.updated_at

@@ -145,13 +145,13 @@ def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
 
 
 def limits_from_row(values: list[int | None] | None) -> Limits:
-    """Return the limits of a ROWS or of a reply; None for those that the board does not tell."""
-    told = [*(values or ()), *[None] * len(ids.LIMITS_SET)]
+    """Return the limits of a ROWS or of a reply; None for those that the board does not send."""
+    fields = [*(values or ()), *[None] * len(ids.LIMITS_SET)]
     return Limits(
-        max_operations=told[0],
-        operation_timeout_s=from_thousandths(told[1]),
-        memory_reserve=from_thousandths(told[2]),
-        overrun_s=from_thousandths(told[3]),
+        max_operations=fields[0],
+        operation_timeout_s=from_thousandths(fields[1]),
+        memory_reserve=from_thousandths(fields[2]),
+        overrun_s=from_thousandths(fields[3]),
     )
 
 

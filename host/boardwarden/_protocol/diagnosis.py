@@ -72,7 +72,7 @@ def other_version(address: str, major: int, minor: int) -> VersionMismatch:
 
 
 def restarted() -> BoardRestarted:
-    """The board that was asked is not the one that is there now."""
+    """The board has restarted since the request was sent."""
     return BoardRestarted(
         "The board restarted before it replied, so whether it did the request is unknown; "
         "look at its state, then try again."

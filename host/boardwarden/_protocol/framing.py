@@ -1,4 +1,4 @@
-"""Tells frames from printed text in what a board sends, at the speed of C.
+"""Separates frames from printed text in what a board sends, at the speed of C.
 
 Takes the same decisions as `warden_schema.frame.Deframer`, which runs on the board;
 `tests/test_framing.py` holds the two equal. Rules: docs/wire.md, "A frame".
@@ -76,15 +76,15 @@ class Deframer:
     def reset(self) -> None:
         """Forget what was unfinished: the stream begins anew. The counters stay."""
         self._step: Callable[[bytes, int, list[bytes | str]], int] = self._in_text
-        self._held = b""
+        self._unfinished = b""
         self._too_long = False
         self._decoder.reset()
 
     def feed(self, data: bytes) -> list[bytes | str]:
         """Return the payloads and texts that became certain with `data`."""
         items: list[bytes | str] = []
-        data = self._held + data
-        self._held = b""
+        data = self._unfinished + data
+        self._unfinished = b""
         at = 0
         while at < len(data):
             at = self._step(data, at, items)
@@ -104,7 +104,7 @@ class Deframer:
         return stop + 1
 
     def _opened(self, data: bytes, at: int, items: list[bytes | str]) -> int:
-        """After a delimiter: the next byte tells whether it opened a frame."""
+        """After a delimiter: the next byte says whether it opened a frame."""
         if data[at] == ids.DELIMITER:
             return at + 1
         self._step = self._in_frame if 0x91 <= data[at] <= 0x9F else self._in_text
@@ -137,10 +137,10 @@ class Deframer:
     def _hold(self, body: bytes) -> None:
         """Keep an unfinished frame, unless no amount of escapes makes it short enough."""
         self._too_long = self._too_long or len(body) > 2 * self._most
-        self._held = b"" if self._too_long else body
+        self._unfinished = b"" if self._too_long else body
 
     def _checked(self, body: bytes) -> bytes | None:
-        """Return the payload of what was between two delimiters; None if it is not whole."""
+        """Return the payload of what was between two delimiters; None if it is damaged."""
         too_long, self._too_long = self._too_long, False
         if _ESCAPE in body:
             unescaped = _unescape(body)

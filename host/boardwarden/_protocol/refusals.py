@@ -53,7 +53,7 @@ def denied(
     blockers: tuple[int, ...] = (),
     value: object = None,
 ) -> Denied:
-    """Return the error for a reason, with a sentence that tells all of it."""
+    """Return the error for a reason, with a sentence that says all of it."""
     parts = [_REASONS.get(reason) or _other(reason)]
     if available is not None:
         parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} are available")

@@ -78,8 +78,8 @@ class EventOrder:
     def on_synced(self) -> list[tuple[Any, int]]:
         """Return those that came early, now that the full state has come."""
         early, self._early = sorted(self._early.items()), {}
-        due = [entry for entry in early if entry[0] >= (self.wanted or 0)]
-        return [self._next(number, event) for number, event in due]
+        in_order = [entry for entry in early if entry[0] >= (self.wanted or 0)]
+        return [self._next(number, event) for number, event in in_order]
 
     def _next(self, number: int, event: Any) -> tuple[Any, int]:
         missed = 0 if self.wanted is None else number - self.wanted

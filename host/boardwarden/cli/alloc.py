@@ -93,7 +93,7 @@ async def _hold(
     else:
         what = f"{amount(lease.resource, lease.amount)} of {enum_name(lease.resource)}"
         print_line(f"lease {lease.id}: {what}, {_how_long(wanted)}")
-    interrupted = await _held(board, lease, wanted.seconds, interrupt)
+    interrupted = await _wait_for_end(board, lease, wanted.seconds, interrupt)
     with contextlib.suppress(NotFound):  # its time may be over now, too
         async with answer():
             await board.release(lease.id)
@@ -113,7 +113,7 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
         raise Failure(denial(error, resource, board.allocations), DENIED) from None
 
 
-async def _held(
+async def _wait_for_end(
     board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
 ) -> bool:
     """Wait for the end of the time (False) or for Ctrl-C (True); Failure if the lease ends."""

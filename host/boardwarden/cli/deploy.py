@@ -47,7 +47,7 @@ def deploy(
         fail("--remove takes the start line out too, so it goes without --start.")
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
-    with reported(), TerminalReporter(yes) as talk:
+    with reported(), TerminalReporter(yes) as reporter:
         try:
             from boardwarden.deploy import deploying
         except ModuleNotFoundError as error:
@@ -57,6 +57,6 @@ def deploy(
                 "boardwarden deploy needs mpremote: pip install 'boardwarden[deploy]'."
             ) from error
         if remove:
-            deploying.remove(port, talk)
+            deploying.remove(port, reporter)
         else:
-            deploying.deploy(port, start, talk)
+            deploying.deploy(port, start, reporter)

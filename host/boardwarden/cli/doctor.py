@@ -19,7 +19,7 @@ from boardwarden._program import (
 )
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
-from boardwarden.doctor.ports import QUIET, Port, listed, looked_at
+from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.render.status import Row
 from boardwarden.render.text import NOTHING, count, duration, percent, size
@@ -77,13 +77,13 @@ _ASK = (
 
 def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
     """Examine a board, print what was found, and return the exit status."""
-    with TerminalReporter(yes) as talk:
+    with TerminalReporter(yes) as reporter:
 
         def progress(elapsed: float) -> None:
-            talk.step("measuring the link", round(elapsed * 10), round(seconds * 10))
+            reporter.step("measuring the link", round(elapsed * 10), round(seconds * 10))
 
         found = asyncio.run(_examine(address, seconds, progress))
-        if is_serial(address) and _may_ask(found, yes, talk):
+        if is_serial(address) and _may_ask(found, yes, reporter):
             found = asyncio.run(_ask_repl(found))
     if as_json:
         print_json(found.to_dict())
@@ -107,19 +107,19 @@ async def _ask_repl(found: Checkup) -> Checkup:
         return await ask_repl(found)
 
 
-def _may_ask(found: Checkup, yes: bool, talk: TerminalReporter) -> bool:
+def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
     """Tell whether to go through the REPL: at its prompt no program runs that would be stopped."""
     if found.answers in (AGENT, OTHER_AGENT):
         return False
     if found.answers == PROMPT or yes:
         return True
-    return sys.stdin.isatty() and sys.stderr.isatty() and talk.confirm(_ASK)
+    return sys.stdin.isatty() and sys.stderr.isatty() and reporter.confirm(_ASK)
 
 
 def _boards(addresses: Sequence[str], as_json: bool) -> None:
     """Print the serial ports with what answers there; of those given, or all."""
     given = [Port(address) for address in addresses]
-    ports = asyncio.run(_looked_at(given or listed()))
+    ports = asyncio.run(_examined(given or listed()))
     if as_json:
         for port in ports:
             print_json(port.to_dict())
@@ -131,9 +131,9 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
             print_line(port.problem)
 
 
-async def _looked_at(ports: Sequence[Port]) -> list[Port]:
+async def _examined(ports: Sequence[Port]) -> list[Port]:
     async with waiting("looking at the ports"):
-        return await looked_at(ports)
+        return await examined(ports)
 
 
 def _what(port: Port) -> str:

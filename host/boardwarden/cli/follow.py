@@ -13,11 +13,11 @@ from boardwarden.render.status import link_state
 
 T = TypeVar("T")
 
-_SETTLE_S = 3.0
-_LOOK_S = 1.0  # at least so often, to notice that the link is lost
+_FULL_INTERVAL_TIMEOUT_S = 3.0
+_POLL_S = 1.0  # at least so often, to notice that the link is lost
 
 
-async def looks(board: Board) -> AsyncIterator[bool]:
+async def polls(board: Board) -> AsyncIterator[bool]:
     """Yield True now and at each new sample, False after each second without one."""
     first = True
     async for status in paced(board.updates()):
@@ -31,7 +31,7 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
     try:
         yield None
         while True:
-            done, _ = await asyncio.wait([item], timeout=_LOOK_S)
+            done, _ = await asyncio.wait([item], timeout=_POLL_S)
             if not done:
                 yield None
             elif isinstance(item.exception(), StopAsyncIteration):
@@ -43,19 +43,19 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
         item.cancel()
 
 
-async def settled(board: Board) -> Status:
+async def full_interval(board: Board) -> Status:
     """Wait, but not long, for a sample with a whole interval behind it: load is known only then."""
     with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
-        await asyncio.wait_for(_settle(board), _SETTLE_S)
+        await asyncio.wait_for(_wait_full_interval(board), _FULL_INTERVAL_TIMEOUT_S)
     return board.status
 
 
-async def _settle(board: Board) -> None:
-    while not _is_settled(board):
+async def _wait_full_interval(board: Board) -> None:
+    while not _has_full_interval(board):
         await board.wait_sample()
 
 
-def _is_settled(board: Board) -> bool:
+def _has_full_interval(board: Board) -> bool:
     now, cpu = board.status, board.capabilities.get("cpu")
     if (now.cpu.uptime_s or 0) < (now.interval_s or 0):
         return False
@@ -70,6 +70,6 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
 
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False) as live:
-        async for _ in looks(board):
+        async for _ in polls(board):
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)

@@ -53,9 +53,9 @@ def limits(
     reserve = None
     if memory_reserve is not None:
         reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
-    asked = (max_operations, operation_timeout, reserve, overrun)
-    checked(_arguments.limits, *asked)
-    run(_limits(given(board), asked, as_json))
+    wanted_limits = (max_operations, operation_timeout, reserve, overrun)
+    checked(_arguments.limits, *wanted_limits)
+    run(_limits(given(board), wanted_limits, as_json))
 
 
 def thresholds(
@@ -111,15 +111,15 @@ def thresholds(
 
 async def _limits(
     address: str,
-    asked: tuple[int | None, float | None, float | None, float | None],
+    wanted_limits: tuple[int | None, float | None, float | None, float | None],
     as_json: bool,
 ) -> None:
     """Print the limits; set those that are asked for, and say how to undo that."""
     async with connect(address) as board:
         async with answer():
-            now = before = await board.set_limits()  # which tells them, and changes none
-            if any(each is not None for each in asked):
-                now = await board.set_limits(*asked)
+            now = before = await board.set_limits()  # which returns them, and changes none
+            if any(each is not None for each in wanted_limits):
+                now = await board.set_limits(*wanted_limits)
         if as_json:
             print_json(now.to_dict())
             return
@@ -145,7 +145,9 @@ async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
     """Print what the board watches, or of that only one metric."""
     async with connect(address) as board:
         async with answer():
-            await board.set_limits()  # changes none: the board makes its own thresholds when asked
+            await (
+                board.set_limits()
+            )  # changes none: the board makes its own thresholds at the first request
         _print_thresholds(
             [each for each in board.thresholds if metric in (None, each.metric)], as_json
         )

@@ -18,7 +18,7 @@ from boardwarden.grants import Event
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, status_rows, trend_rows
 
-from .follow import paced, settled
+from .follow import full_interval, paced
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -62,7 +62,7 @@ async def _status(address: str, as_json: bool) -> None:
     """Print the board's state once."""
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
-            now = await settled(board)
+            now = await full_interval(board)
         if as_json:
             print_json(now.to_dict())
         else:
@@ -82,7 +82,7 @@ async def _trends(address: str, period: float, as_json: bool) -> None:
 
 
 async def _capabilities(address: str, as_json: bool) -> None:
-    """Print what the board can tell, and why not where it cannot."""
+    """Print what the board can measure, and why it cannot measure the rest."""
     async with connect(address) as board:
         known = board.capabilities
         if as_json:

@@ -93,7 +93,7 @@ def require(command: str, module: str, library: str, extra: str) -> None:
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
 
 
-# readable=False: whether a file can be read is told in our words, by who reads it.
+# readable=False: who opens the file says in our words why it cannot be read.
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="The recording.", readable=False)
 ]

@@ -24,17 +24,17 @@ def words(kind: type[IntEnum]) -> list[str]:
 
 def resource(text: str) -> ResourceType:
     """Return a resource by its name: memory, storage, cpu-time, network-bandwidth."""
-    return _member(ResourceType, text, "resource")
+    return _enum_by_name(ResourceType, text, "resource")
 
 
 def priority(text: str) -> Priority:
     """Return a priority by its name."""
-    return _member(Priority, text, "priority")
+    return _enum_by_name(Priority, text, "priority")
 
 
 def action(text: str) -> Action:
     """Return a threshold's action by its name."""
-    return _member(Action, text, "action")
+    return _enum_by_name(Action, text, "action")
 
 
 def amount(kind: ResourceType, text: str) -> float:
@@ -57,7 +57,7 @@ def metric(text: str) -> str:
     return name
 
 
-def _member(kind: type[E], text: str, what: str) -> E:
+def _enum_by_name(kind: type[E], text: str, what: str) -> E:
     try:
         return kind[text.upper().replace("-", "_")]
     except KeyError:

@@ -64,14 +64,14 @@ def apply(
         wanted = policy_file.load(file or _FILE)
     except PolicyError as error:
         fail(str(error))
-    asked = Applying(wanted, dry_run, yes, backup, as_json)
-    run(_apply(address, asked))
+    options = Applying(wanted, dry_run, yes, backup, as_json)
+    run(_apply(address, options))
 
 
-_KEPT: dict[int, str] = {
+_STORED: dict[int, str] = {
     Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
     Kept.IN_FORCE: "The board keeps a policy, which holds after a restart.",
-    Kept.BROKEN: "The policy that the board kept is damaged, and was ignored: apply one again.",
+    Kept.BROKEN: "The policy that the board stored is damaged, and was ignored: apply one again.",
 }
 
 
@@ -90,15 +90,15 @@ async def _policy(address: str, as_json: bool) -> None:
     """Print what the board does by itself, as a policy file."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
-            found, kept = await board.policy(), await _kept_or_none(board)
+            found, stored = await board.policy(), await _stored_or_none(board)
         if as_json:
-            state = None if kept is None else enum_name(kept)
+            state = None if stored is None else enum_name(stored)
             print_json({**found.to_dict(), "kept": state})
             return
-        print_line(_text(board, found, kept).rstrip("\n"))
+        print_line(_text(board, found, stored).rstrip("\n"))
 
 
-async def _kept_or_none(board: Board) -> Kept | int | None:
+async def _stored_or_none(board: Board) -> Kept | int | None:
     try:
         return await board.kept_policy()
     except RequestRefused as error:
@@ -107,55 +107,57 @@ async def _kept_or_none(board: Board) -> Kept | int | None:
         return None  # an older agent
 
 
-def _text(board: Board, found: Policy, kept: Kept | int | None) -> str:
-    told = "Its agent is too old to keep one." if kept is None else _KEPT.get(kept, str(kept))
+def _text(board: Board, found: Policy, stored: Kept | int | None) -> str:
+    whether_stored = "Its agent is too old to keep one."
+    if stored is not None:
+        whether_stored = _STORED.get(stored, str(stored))
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
-    head = f"# The policy of {machine}.\n# {told}\n"
+    head = f"# The policy of {machine}.\n# {whether_stored}\n"
     return head + policy_toml.dumps(found)
 
 
-async def _apply(address: str, asked: Applying) -> None:
+async def _apply(address: str, options: Applying) -> None:
     """Show what the policy changes, ask, change it, and have the board keep it."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
-            kept = await board.kept_policy()  # first: an older agent could not keep it
+            stored = await board.kept_policy()  # first: an older agent could not keep it
             before = await board.policy()
-        steps = differences.steps(before, asked.wanted)
-        if not asked.as_json:
-            _print_differences(steps, kept)
-        if asked.dry_run:
-            _print_done(asked, steps, False, kept)
+        steps = differences.steps(before, options.wanted)
+        if not options.as_json:
+            _print_differences(steps, stored)
+        if options.dry_run:
+            _print_done(options, steps, False, stored)
             return
-        new = bool(steps) or kept != Kept.IN_FORCE
-        if new and not asked.yes and not await _agreed(asked, bool(steps)):
+        new = bool(steps) or stored != Kept.IN_FORCE
+        if new and not options.yes and not await _agreed(options, bool(steps)):
             raise Failure("Nothing was changed.")
-        if asked.backup is not None:
-            _save(asked.backup, _text(board, before, kept))
+        if options.backup is not None:
+            _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
-            await _take(board, steps, before)
-            await _keep(board, asked, steps)
+            await _take_steps(board, steps, before)
+            await _store(board, options, steps)
             now = await board.kept_policy()
-        _print_done(asked, steps, True, now)
-        if not asked.as_json:
-            _print_undo(asked.backup, kept)
+        _print_done(options, steps, True, now)
+        if not options.as_json:
+            _print_undo(options.backup, stored)
 
 
-async def _agreed(asked: Applying, changes: bool) -> bool:
-    if changes and asked.backup is None:
+async def _agreed(options: Applying, changes: bool) -> bool:
+    if changes and options.backup is None:
         print_line("--backup FILE would save the board's present policy first")
     return await confirm("Apply this, and have the board keep it?")
 
 
-def _print_differences(steps: Sequence[Step], kept: Kept | int) -> None:
+def _print_differences(steps: Sequence[Step], stored: Kept | int) -> None:
     if steps:
         print_rows(difference_rows([each for step in steps for each in step.differences]))
-    elif kept == Kept.IN_FORCE:
+    elif stored == Kept.IN_FORCE:
         print_line("The board has this policy already.")
     else:
         print_line("The board has this policy already, but does not keep it over a restart.")
 
 
-async def _take(board: Board, steps: Sequence[Step], before: Policy) -> None:
+async def _take_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
     """Take all steps; where the board refuses one, take back those before it."""
     for done, step in enumerate(steps):
         try:
@@ -167,36 +169,36 @@ async def _take(board: Board, steps: Sequence[Step], before: Policy) -> None:
             status = DENIED if isinstance(error, Denied) else 2
             raise Failure(f"{key}: {error} Nothing was changed.", status) from None
         except BoardError as error:
-            told = f"{done} of {len(steps)} changes had been made, none of them kept"
-            raise Failure(f"{error} {told}; apply the file again.") from None
+            done_so_far = f"{done} of {len(steps)} changes had been made, none of them kept"
+            raise Failure(f"{error} {done_so_far}; apply the file again.") from None
 
 
-async def _keep(board: Board, asked: Applying, steps: Sequence[Step]) -> None:
+async def _store(board: Board, options: Applying, steps: Sequence[Step]) -> None:
     try:
         await board.keep_policy()
     except Denied as error:
-        if asked.as_json:
-            _print_done(asked, steps, True, Kept.NOTHING)
+        if options.as_json:
+            _print_done(options, steps, True, Kept.NOTHING)
         raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
     except BoardError as error:
-        told = "The policy is in force, but perhaps not kept; apply the file again."
-        raise Failure(f"{error} {told}") from None
+        advice = "The policy is in force, but perhaps not kept; apply the file again."
+        raise Failure(f"{error} {advice}") from None
 
 
-def _print_done(asked: Applying, steps: Sequence[Step], done: bool, kept: Kept | int) -> None:
-    if asked.as_json:
+def _print_done(options: Applying, steps: Sequence[Step], done: bool, stored: Kept | int) -> None:
+    if options.as_json:
         differences = [each.to_dict() for step in steps for each in step.differences]
-        print_json({"differences": differences, "applied": done, "kept": enum_name(kept)})
+        print_json({"differences": differences, "applied": done, "kept": enum_name(stored)})
     elif done:
         print_line("applied, and kept: it holds after a restart" if steps else "kept again")
     else:
         print_line("nothing was changed: --dry-run")
 
 
-def _print_undo(backup: Path | None, kept: Kept | int) -> None:
+def _print_undo(backup: Path | None, stored: Kept | int) -> None:
     if backup is not None:
         print_line(f"to undo: boardwarden apply {backup}")
-    if kept != Kept.IN_FORCE:
+    if stored != Kept.IN_FORCE:
         print_line("to follow the application again: boardwarden apply --forget")
 
 
@@ -213,14 +215,14 @@ def _save(path: Path, text: str) -> None:
 async def _forget(address: str, yes: bool, as_json: bool) -> None:
     """Have the board keep no policy."""
     async with connect(address) as board:
-        kept = await board.kept_policy()
-        if kept != Kept.NOTHING:
+        stored = await board.kept_policy()
+        if stored != Kept.NOTHING:
             if not yes and not await confirm("Have the board forget the policy that it keeps?"):
                 raise Failure("Nothing was changed.")
             await board.forget_policy()
         if as_json:
-            print_json({"forgotten": kept != Kept.NOTHING})
-        elif kept == Kept.NOTHING:
+            print_json({"forgotten": stored != Kept.NOTHING})
+        elif stored == Kept.NOTHING:
             print_line("The board keeps no policy.")
         else:
             print_line("forgotten: from its next start on, the board follows its application")

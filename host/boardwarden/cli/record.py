@@ -67,7 +67,7 @@ def record(
 ) -> None:
     """Record boards into an SQLite file, until Ctrl-C.
 
-    A recording that is there already is gone on with.
+    Appends to an existing recording.
     """
     if list_it:
         run(_list(file, [], as_json))
@@ -118,7 +118,7 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
             opener = _Opener(boards, wanted.interval)
             found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
-                recorder = Recorder(store, found, wanted.interval, picture.show, picture.tell)
+                recorder = Recorder(store, found, wanted.interval, picture.show, picture.show_link)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, picture):
@@ -268,7 +268,7 @@ class _Picture:
         self._live.update(Text("\n").join(lines), refresh=True)
 
     def miss(self, address: str, problem: str) -> None:
-        """Tell why a board is not there; "": it is."""
+        """Show why a board is not there; "": it is."""
         if not problem:
             del self._missing[address]
             return
@@ -276,10 +276,10 @@ class _Picture:
         if self._live is None and self._missing.get(address) != sentence:
             _say(sentence)
         self._missing[address] = sentence
-        self._connected[address] = False  # so that it is told when it is there
+        self._connected[address] = False  # so that it is said when it is there
 
-    def tell(self, follower: Follower) -> None:
-        """Tell that a board's link is lost, or back, where that is not seen anyway."""
+    def show_link(self, follower: Follower) -> None:
+        """Print that a board's link is lost, or back, unless that is drawn anyway."""
         connected = follower.board.connected
         if self._live is None and self._connected.get(follower.address, True) != connected:
             _say(f"{follower.address}: {link_state(follower.board)}")
@@ -340,7 +340,7 @@ async def _list(path: Path, addresses: list[str], as_json: bool) -> None:
             print_json({**span.to_dict(), **times, "links_lost": lost[span.id]})
         return
     rows = [_row(span, lost[span.id]) for span in spans]
-    print_table(_HEAD, rows, "There is nothing in it yet.", whole=("FROM",))
+    print_table(_HEAD, rows, "There is nothing in it yet.", uncut=("FROM",))
 
 
 def _count_lost(links: list[LinkChange]) -> int:

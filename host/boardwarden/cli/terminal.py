@@ -20,12 +20,12 @@ from boardwarden.board import Board
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_PATIENCE_S = 1.0
+_SHOW_AFTER_S = 1.0
 
 
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Board]:
-    """Connect to a board as boardwarden.connect() does, and tell that it takes long."""
+    """Connect to a board as boardwarden.connect() does, and show that it takes long."""
     async with contextlib.AsyncExitStack() as stack:
         async with waiting(f"connecting to {address}"):
             board = await stack.enter_async_context(boards.connect(address))
@@ -34,28 +34,28 @@ async def connect(address: str) -> AsyncIterator[Board]:
 
 @contextlib.asynccontextmanager
 async def waiting(what: str) -> AsyncIterator[Callable[[], object]]:
-    """Tell on standard error, if it is a terminal, what is waited for.
+    """Show on standard error, if it is a terminal, what is waited for.
 
     It is gone with the block, or soon after what is yielded is called.
     """
     if not sys.stderr.isatty():
         yield lambda: None
         return
-    telling = asyncio.create_task(_show_status(what))
+    showing = asyncio.create_task(_show_status(what))
     try:
-        yield telling.cancel
+        yield showing.cancel
     finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
 
 
 def answer() -> contextlib.AbstractAsyncContextManager[Callable[[], object]]:
-    """Return waiting() for what a board is asked."""
+    """Return waiting() for a reply of the board."""
     return waiting("waiting for the board's answer")
 
 
 async def _show_status(what: str) -> None:
-    await asyncio.sleep(_PATIENCE_S)
+    await asyncio.sleep(_SHOW_AFTER_S)
     from rich.console import Console
     from rich.markup import escape
 

@@ -17,7 +17,7 @@ from boardwarden.render.status import link_state, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .follow import looks
+from .follow import polls
 from .options import BoardsOption, JsonOption, all_given
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _numbered(texts: Sequence[str]) -> Iterator[str]:
 
 
 async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
-    """Print what each board tells; where one cannot be opened, nothing."""
+    """Print the samples of each board; nothing if one of them cannot be opened."""
     async with contextlib.AsyncExitStack() as opened:
         opening = (opened.enter_async_context(connect(address)) for address in addresses)
         boards: list[Board] = []
@@ -80,16 +80,16 @@ async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
             if isinstance(found, BaseException):
                 raise found
             boards.append(found)
-        told = names(addresses) if len(boards) > 1 else [""]
+        names_shown = names(addresses) if len(boards) > 1 else [""]
         printing = _print_objects if as_json else _print_lines
-        await asyncio.gather(*map(printing, boards, told))
+        await asyncio.gather(*map(printing, boards, names_shown))
 
 
 async def _print_lines(board: Board, name: str) -> None:
     """Print a line for each sample, and one when the link is lost or back."""
     begin = f"{name}: " if name else ""
     connected = True
-    async for sampled in looks(board):
+    async for sampled in polls(board):
         if board.connected != connected:
             connected = board.connected
             print_line(begin + link_state(board))
@@ -102,7 +102,7 @@ async def _print_objects(board: Board, name: str) -> None:
     of = f"{name}: " if name else ""
     known: dict[str, Any] = {"address": name} if name else {}
     connected = True
-    async for sampled in looks(board):
+    async for sampled in polls(board):
         if board.connected != connected:
             connected = board.connected
             print(f"boardwarden: {of}{link_state(board)}", file=sys.stderr, flush=True)

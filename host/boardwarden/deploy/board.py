@@ -101,11 +101,11 @@ class BoardFiles:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def look(self) -> Found:
+    def inspect(self) -> Found:
         """Return what is there."""
         lib = self.about.lib
         has_lib, installed, staged, working, switching, free = self.repl.call(
-            programs.look(lib, self.about.root or "/")
+            programs.inspect(lib, self.about.root or "/")
         )
         return Found(
             *(bool(has_lib), dict(installed), dict(staged)), bool(working), bool(switching), free
@@ -128,7 +128,7 @@ class BoardFiles:
     def hashes(
         self, folder: str, names: Iterable[str], done: Advance = lambda count: None
     ) -> dict[str, bytes]:
-        """Return the SHA-256 of files in a folder; `done` is told how many each time."""
+        """Return the SHA-256 of files in a folder; `done` gets how many so far."""
         found: dict[str, bytes] = {}
         wanted = sorted(names)
         if not self.about.hashes:
@@ -187,7 +187,7 @@ class BoardFiles:
         self._change(programs.remove([f"{lib}/{WORK}", *olds]))
 
     def write(self, path: str, data: bytes, done: Advance = lambda count: None) -> None:
-        """Write a file; `done` is told how many bytes have been written.
+        """Write a file; `done` gets how many bytes have been written.
 
         Raises DeployError when the board's disk is full.
         """
@@ -226,9 +226,9 @@ class BoardFiles:
         self._change(programs.rename(f"{made}.part", made))
         self._change(programs.rename(made, f"{root}/{name}"))
 
-    def settle_start(self, names: Iterable[str]) -> None:
+    def complete_start(self, names: Iterable[str]) -> None:
         """Finish what an interruption left of replace()."""
-        self._change(programs.settle_start(self.about.lib, self.about.root, list(names)))
+        self._change(programs.complete_start(self.about.lib, self.about.root, list(names)))
 
     # --- afterwards -----------------------------------------------------------------------------
 

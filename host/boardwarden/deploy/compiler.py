@@ -53,7 +53,7 @@ def parts() -> dict[str, Part]:
 
 
 def agent_version() -> str:
-    """Return the version that the agent of these sources tells of itself."""
+    """Return the version that the agent of these sources reports."""
     for text in rooms().values():
         found = re.search(r'^VERSION = "([^"]+)"', text, re.MULTILINE)
         if found:
@@ -62,12 +62,12 @@ def agent_version() -> str:
 
 
 def architecture_of(mpy: int) -> str:
-    """Return the architecture that `sys.implementation._mpy` tells; "any" for one not here."""
+    """Return the architecture that `sys.implementation._mpy` means; "any" for one not here."""
     return _NUMBERED.get(mpy >> 10 & 0x0F, "any")
 
 
 def format_of(mpy: int) -> tuple[int, int]:
-    """Return the version and sub-version of .mpy files that `sys.implementation._mpy` tells."""
+    """Return the version and sub-version of .mpy files that `sys.implementation._mpy` means."""
     return mpy & 0xFF, mpy >> 8 & 0x03
 
 
@@ -120,7 +120,7 @@ class Compiler:
     ) -> dict[str, Path]:
         """Compile parts into a folder; return what was made by its name on the board.
 
-        `any` leaves out machine code. `done` is told how many files have been compiled.
+        `any` leaves out machine code. `done` gets how many files have been compiled.
         """
         wanted = {
             file: file.replace(".py", ".mpy")

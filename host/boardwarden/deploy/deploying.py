@@ -1,4 +1,4 @@
-"""`boardwarden deploy`: the whole of it, in the order in which a board stays able to boot.
+"""`boardwarden deploy` from begin to end, in the order in which a board stays able to boot.
 
 Files are staged beside the old ones and checked, then exchanged by renaming; the start line comes
 last, and goes first.
@@ -31,33 +31,35 @@ _LOOP = (
 )
 
 
-def deploy(address: str, start: str, talk: Reporter) -> None:
+def deploy(address: str, start: str, reporter: Reporter) -> None:
     """Put the agent on a board, start it and wait for its hello.
 
     start: the file that is to start it, "main.py" or "boot.py"; "" for none. Raises DeployError,
-    LinkLost, a ConnectError or KeyboardInterrupt; what was said, or the error's text, tells what
+    LinkLost, a ConnectError or KeyboardInterrupt; what was said, or the error's text, says what
     remains on the board.
     """
     compiler = Compiler()
     with Interrupts() as stop:
         with Repl(address) as repl:
-            run = _Run(address, repl, talk, stop)
+            run = _Run(address, repl, reporter, stop)
             run.guarded(lambda: run.put(compiler, start))
-            for_a_look = run.guarded(run.start)
+            for_a_trial = run.guarded(run.start)
         with stop.at_once():
-            _await_hello(address, talk)
-        if for_a_look:
+            _await_hello(address, reporter)
+        if for_a_trial:
             with Repl(address) as repl:
                 files = BoardFiles(repl)
                 files.probe()
                 files.restart()
-            talk.say("main.py runs again, without the agent; `--start main.py` starts it there.")
+            reporter.say(
+                "main.py runs again, without the agent; `--start main.py` starts it there."
+            )
 
 
-def remove(address: str, talk: Reporter) -> None:
+def remove(address: str, reporter: Reporter) -> None:
     """Take from a board what deploy put there; raises as deploy() does."""
     with Interrupts() as stop, Repl(address) as repl:
-        run = _Run(address, repl, talk, stop)
+        run = _Run(address, repl, reporter, stop)
         run.guarded(run.take_away)
         run.files.restart()
 
@@ -65,10 +67,10 @@ def remove(address: str, talk: Reporter) -> None:
 class _Run:
     """One connection to a board that is being changed."""
 
-    def __init__(self, address: str, repl: Repl, talk: Reporter, stop: Interrupts) -> None:
+    def __init__(self, address: str, repl: Repl, reporter: Reporter, stop: Interrupts) -> None:
         self.files = BoardFiles(repl)
         self._command = f"boardwarden deploy {address}"
-        self._talk = talk
+        self._reporter = reporter
         self._stop = stop
         self._had_lib = True
         self._state = "The board is as it was"
@@ -85,7 +87,7 @@ class _Run:
             if not self.files.about.machine:
                 raise
             self._tidy()
-            self._talk.say(f"Stopped. {self._state}.")
+            self._reporter.say(f"Stopped. {self._state}.")
             raise
         except DeployError as error:
             if not self.files.about.machine:
@@ -119,7 +121,7 @@ class _Run:
             ) from error
 
     def _drop_staged(self, about: About) -> None:
-        found = self.files.look()
+        found = self.files.inspect()
         if found.switching:
             self.files.finish_switch()
         elif found.working:
@@ -136,11 +138,11 @@ class _Run:
         if not frozen:
             _check_format(about, compiler)
             self._check_shadow()
-        self.files.settle_start(FILES)
+        self.files.complete_start(FILES)
         edit = None
         if start:
             with self._stop.at_once():
-                edit = starting.plan(self.files, start, self._talk)
+                edit = starting.plan(self.files, start, self._reporter)
         if not frozen:
             self._install(about, compiler)
         if edit is not None:
@@ -148,12 +150,12 @@ class _Run:
             starting.carry_out(self.files, edit)
             self.files.drop_work()
             self._state = f"The agent is on the board and {start} starts it"
-            self._talk.say(f"{start} starts the agent from now on.")
+            self._reporter.say(f"{start} starts the agent from now on.")
 
     def _reach(self) -> About:
         about = self.files.probe()
         self._stop.check()
-        self._talk.say(f"{about.machine}, MicroPython {about.firmware}")
+        self._reporter.say(f"{about.machine}, MicroPython {about.firmware}")
         if not about.lib and about.frozen:
             raise DeployError(
                 f"The agent {about.frozen} is in this board's firmware, which has no file system: "
@@ -172,7 +174,7 @@ class _Run:
             return False
         here = agent_version()
         newer = "" if about.frozen == here else f" (here it is {here}: that takes a new firmware)"
-        self._talk.say(f"The agent {about.frozen} is in the firmware: nothing to copy{newer}.")
+        self._reporter.say(f"The agent {about.frozen} is in the firmware: nothing to copy{newer}.")
         return True
 
     def _check_shadow(self) -> None:
@@ -184,25 +186,25 @@ class _Run:
             )
 
     def _install(self, about: About, compiler: Compiler) -> None:
-        work = Installation(self.files, self._talk, self._stop)
-        found = work.settled()
+        work = Installation(self.files, self._reporter, self._stop)
+        found = work.completed()
         listed = work.listed(found)
         work.refuse_another(found, listed)
         self._had_lib = found.has_lib
         made_lib = listed.made_lib or not found.has_lib
-        architecture = _architecture(about, compiler, self._talk)
-        wanted = compiled(compiler, architecture, made_lib, self._talk, self._stop)
+        architecture = _architecture(about, compiler, self._reporter)
+        wanted = compiled(compiler, architecture, made_lib, self._reporter, self._stop)
         change = work.compare(found, wanted, listed)
         files = f"{len(wanted.files)} files for {architecture}"
         if not change.needed:
             if found.working:
                 self.files.drop_work()
-            self._talk.say(f"The agent {agent_version()} is there: {files}, nothing to copy.")
+            self._reporter.say(f"The agent {agent_version()} is there: {files}, nothing to copy.")
             return
         total = work.apply(change, found, wanted)
         self._had_lib = True
         self._state = f"The agent is on the board, in {about.lib}; --remove takes it away"
-        self._talk.say(
+        self._reporter.say(
             f"The agent {agent_version()} is in {about.lib}: {files}; "
             f"copied {len(change.copy)}, {total / 1024:.1f} KB, verified."
         )
@@ -210,7 +212,7 @@ class _Run:
     # --- starting it ----------------------------------------------------------------------------
 
     def start(self) -> bool:
-        """Start the agent; return whether only for a look, so that the application is to be back.
+        """Start the agent; return whether only for a trial, so that the application is to be back.
 
         Where nothing on the board starts it, it is run from the REPL: until the next reset where
         there is no application.
@@ -222,8 +224,10 @@ class _Run:
         application = starting.has_application(self.files)
         self.files.repl.paste(RUN_AGENT)
         if not application:
-            self._talk.say("Nothing on the board starts the agent: it runs until the next reset.")
-            self._talk.say("`--start main.py` adds the line that starts it.")
+            self._reporter.say(
+                "Nothing on the board starts the agent: it runs until the next reset."
+            )
+            self._reporter.say("`--start main.py` adds the line that starts it.")
         return application
 
     # --- taking it away -------------------------------------------------------------------------
@@ -231,10 +235,10 @@ class _Run:
     def take_away(self) -> None:
         """Take out the start line, then the files."""
         self._reach()
-        self.files.settle_start(FILES)
-        work = Installation(self.files, self._talk, self._stop)
+        self.files.complete_start(FILES)
+        work = Installation(self.files, self._reporter, self._stop)
         edits = starting.find(self.files)
-        found = work.settled()
+        found = work.completed()
         listed = work.listed(found)
         if found.installed:
             work.refuse_another(found, listed)
@@ -242,15 +246,15 @@ class _Run:
         for edit in edits:
             starting.carry_out(self.files, edit)
             self._state = f"The agent is still there, but {edit.name} does not start it any more"
-            self._talk.say(
+            self._reporter.say(
                 f"{edit.name} is as it was." if edit.text is not None else f"{edit.name} is gone."
             )
             self._stop.check()
         count = work.take_away(found, listed)
         if count:
-            self._talk.say(f"Removed {count} files from {self.files.about.lib}.")
+            self._reporter.say(f"Removed {count} files from {self.files.about.lib}.")
         elif not edits:
-            self._talk.say("There is nothing of the agent on the board.")
+            self._reporter.say("There is nothing of the agent on the board.")
 
 
 def _check_format(about: About, compiler: Compiler) -> None:
@@ -270,12 +274,12 @@ def _check_format(about: About, compiler: Compiler) -> None:
     )
 
 
-def _architecture(about: About, compiler: Compiler, talk: Reporter) -> str:
+def _architecture(about: About, compiler: Compiler, reporter: Reporter) -> str:
     """Return what to compile for: machine code must have the board's very sub-version."""
     found = about.architecture
     theirs, ours = about.format, compiler.format()
     if found != "any" and theirs != ours:
-        talk.say(
+        reporter.say(
             f"This firmware loads machine code of .mpy {theirs[0]}.{theirs[1]} and mpy-cross "
             f"writes {ours[0]}.{ours[1]}: bytecode only."
         )
@@ -283,9 +287,9 @@ def _architecture(about: About, compiler: Compiler, talk: Reporter) -> str:
     return found
 
 
-def _await_hello(address: str, talk: Reporter) -> None:
+def _await_hello(address: str, reporter: Reporter) -> None:
     def waited(elapsed: float) -> None:
-        talk.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
+        reporter.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
 
     try:
         identity = asyncio.run(hello(address, _HELLO_S, waited))
@@ -300,7 +304,7 @@ def _await_hello(address: str, talk: Reporter) -> None:
             f"The agent is on the board, but does not answer: {error} "
             f"`boardwarden doctor {address}` says more."
         ) from error
-    talk.say(f"The agent {identity.agent or ''} answers at {address}.")
+    reporter.say(f"The agent {identity.agent or ''} answers at {address}.")
 
 
 def _open(error: Exception) -> str:

@@ -49,8 +49,8 @@ def parse(text: bytes | None) -> Manifest:
 
 
 _ENDINGS = ("py", "mpy")
-# What tells the agent from any other package of its name: as deploy puts it there, and as mip does,
-# which installs the source files.
+# What distinguishes the agent from any other package of its name: as deploy puts it there, and as
+# mip does, which installs the source files.
 _MARKS = {
     "warden": (("__init__", "decide", "requests"), ("agent", "api", "clock")),
     "warden_schema": (("codec", "frame", "loops"),),
@@ -85,17 +85,17 @@ class Change:
 
 
 def compiled(
-    compiler: Compiler, architecture: str, made_lib: bool, talk: Reporter, stop: Interrupts
+    compiler: Compiler, architecture: str, made_lib: bool, reporter: Reporter, stop: Interrupts
 ) -> Wanted:
     """Compile the agent for a board."""
     files = parts()
     with tempfile.TemporaryDirectory(prefix="boardwarden-") as folder, stop.at_once():
         made = compiler.compile_all(
             *(files, Path(folder), architecture),
-            lambda count: talk.step("compiling", count, len(files)),
+            lambda count: reporter.step("compiling", count, len(files)),
         )
         contents = {name: file.read_bytes() for name, file in made.items()}
-    talk.step("compiling", len(files), len(files))
+    reporter.step("compiling", len(files), len(files))
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     listed = Manifest(digests, made_lib).text(agent_version(), architecture)
     return Wanted({NAME: listed, **contents}, made_lib)
@@ -120,22 +120,22 @@ class AgentsFiles:
 class Installation:
     """The agent's files on one board."""
 
-    def __init__(self, files: BoardFiles, talk: Reporter, stop: Interrupts) -> None:
+    def __init__(self, files: BoardFiles, reporter: Reporter, stop: Interrupts) -> None:
         self._files = files
-        self._talk = talk
+        self._reporter = reporter
         self._stop = stop
         self._lib = files.about.lib
         self._agents = AgentsFiles()
 
     # --- what is there --------------------------------------------------------------------------
 
-    def settled(self) -> Found:
+    def completed(self) -> Found:
         """Return what is there, once what an interrupted run began to exchange is finished."""
-        found = self._files.look()
+        found = self._files.inspect()
         if found.switching:
             self._files.finish_switch()
-            self._talk.say("Finished what an interrupted deploy had begun.")
-            return self._files.look()
+            self._reporter.say("Finished what an interrupted deploy had begun.")
+            return self._files.inspect()
         return found
 
     def listed(self, found: Found) -> Manifest:
@@ -207,7 +207,7 @@ class Installation:
             data = wanted.files[name]
 
             def advance(count: int, before: int = copied) -> None:
-                self._talk.step("copying", before + count, total)
+                self._reporter.step("copying", before + count, total)
                 self._stop.check()
 
             self._files.write(f"{folder}/{name}", data, advance)
@@ -227,7 +227,7 @@ class Installation:
 
     def _counted(self, step: str, total: int) -> Callable[[int], None]:
         def advance(count: int) -> None:
-            self._talk.step(step, count, total)
+            self._reporter.step(step, count, total)
             self._stop.check()
 
         return advance

@@ -102,7 +102,7 @@ except OSError:
 """
 
 
-def look(lib: str, root: str) -> str:
+def inspect(lib: str, root: str) -> str:
     """Return (lib, files of both packages, those under WORK, whether it was switching, free bytes).
 
     Files are (name, size); a folder inside a package has the size -1.
@@ -265,7 +265,7 @@ def rename(old: str, new: str) -> str:
     return f"import os\nos.rename({old!r}, {new!r})\n"
 
 
-def settle_start(lib: str, root: str, names: Sequence[str]) -> str:
+def complete_start(lib: str, root: str, names: Sequence[str]) -> str:
     """Bring to an end what an interruption left of exchanging a file.
 
     On FAT a file is removed before another takes its name: if it was interrupted just there, the

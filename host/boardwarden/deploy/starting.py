@@ -81,7 +81,7 @@ class Edit:
     text: bytes | None
 
 
-def plan(files: BoardFiles, name: str, talk: Reporter) -> Edit | None:
+def plan(files: BoardFiles, name: str, reporter: Reporter) -> Edit | None:
     """Show the lines that would be added to a file and ask; None where the board has some already.
 
     Raises DeployError when the answer is no.
@@ -89,16 +89,16 @@ def plan(files: BoardFiles, name: str, talk: Reporter) -> Edit | None:
     texts = {file: _read(files, file) for file in FILES}
     for file, text in texts.items():
         if text is not None and starts(text):
-            talk.say(f"{file} starts the agent already: it stays as it is.")
+            reporter.say(f"{file} starts the agent already: it stays as it is.")
             return None
     uses_asyncio = files.mentions(b"asyncio")
     before = texts[name]
     lines = block(uses_asyncio, before is None).decode().splitlines()
     where = "a new file" if before is None else f"at the top, before its {len(before)} bytes"
-    talk.say(f"{name} on the board ({where}):")
+    reporter.say(f"{name} on the board ({where}):")
     for line in lines:
-        talk.say(f"  + {line}" if line else "  +")
-    if not talk.confirm(f"Add these lines to {name}?"):
+        reporter.say(f"  + {line}" if line else "  +")
+    if not reporter.confirm(f"Add these lines to {name}?"):
         raise DeployError("No start line was added, and nothing else done")
     return Edit(name, with_start(before, uses_asyncio))
 

@@ -13,7 +13,7 @@ from boardwarden.transport.address import is_serial
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
-from .repl_look import Firmware, look
+from .repl_look import Firmware, probe
 
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
@@ -22,7 +22,7 @@ _HELLO_S = 3.0
 
 @dataclass(frozen=True)
 class Checkup(Model):
-    """What was found at an address; None is what was not looked at."""
+    """What was found at an address; None is what was not examined."""
 
     address: str = ""
     answers: str = SILENT
@@ -52,10 +52,12 @@ class Checkup(Model):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, and what follows from them."""
-        told = {name: capability.to_dict() for name, capability in self.capabilities.items()}
+        capabilities = {
+            name: capability.to_dict() for name, capability in self.capabilities.items()
+        }
         return {
             **super().to_dict(),
-            "capabilities": told,
+            "capabilities": capabilities,
             "well": self.well,
             "next": list(self.next),
         }
@@ -83,9 +85,9 @@ async def examine(
 
 
 async def ask_repl(found: Checkup) -> Checkup:
-    """Return an examination with what the REPL tells; a program that runs there is interrupted."""
+    """Return an examination with the REPL's answers; a program that runs there is interrupted."""
     try:
-        repl = await look(found.address, runs=found.answers != PROMPT)
+        repl = await probe(found.address, runs=found.answers != PROMPT)
     except NoAgent as error:
         return Checkup(found.address, found.answers, problem=str(error))
     return Checkup(found.address, found.answers, repl=repl)
@@ -168,7 +170,7 @@ def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]
 
 
 def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
-    """Give advice where nothing was heard."""
+    """Give advice where nothing answered."""
     if not is_serial(address):
         return (
             "Start the agent there, with a link at this address (docs/board.md), and close what "

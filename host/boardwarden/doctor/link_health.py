@@ -65,7 +65,7 @@ async def measure(
         (found,) = await asyncio.gather(counting, return_exceptions=True)
         samples = found if isinstance(found, int) else 0
     took = time.monotonic() - begin
-    return _judged(before, board.link, latencies, unanswered, samples, took, board.connected)
+    return _evaluated(before, board.link, latencies, unanswered, samples, took, board.connected)
 
 
 async def _count_samples(board: Board) -> int:
@@ -78,7 +78,7 @@ async def _count_samples(board: Board) -> int:
         return count
 
 
-def _judged(
+def _evaluated(
     before: LinkStatus,
     after: LinkStatus,
     latencies: list[float],

@@ -18,9 +18,9 @@ from boardwarden.errors import (
 )
 from boardwarden.models import Identity, Model
 
-_LOOK_S = 2.0
+_ANSWER_TIMEOUT_S = 2.0
 QUIET = ("agent", "REPL", "nothing")  # which need no sentence that says why
-_WORDS = (
+_ANSWERS = (
     (PortBusy, "busy"),
     (PermissionDenied, "no permission"),
     (PortMissing, "no such port"),
@@ -46,7 +46,7 @@ class Port(Model):
 
 
 def listed() -> list[Port]:
-    """Return the ports that the system lists, not looked at yet."""
+    """Return the ports that the system lists, not examined yet."""
     from serial.tools.list_ports import comports
 
     ports = []
@@ -57,16 +57,16 @@ def listed() -> list[Port]:
     return ports
 
 
-async def looked_at(ports: Iterable[Port]) -> list[Port]:
-    """Return ports with what answers there, looked at all at once."""
-    return list(await asyncio.gather(*(_look(port) for port in ports)))
+async def examined(ports: Iterable[Port]) -> list[Port]:
+    """Return ports with what answers there, all examined at once."""
+    return list(await asyncio.gather(*(_examine(port) for port in ports)))
 
 
-async def _look(port: Port) -> Port:
+async def _examine(port: Port) -> Port:
     known = (port.address, port.description, port.usb_id)
     try:
-        async with connect(port.address, timeout=_LOOK_S) as board:
+        async with connect(port.address, timeout=_ANSWER_TIMEOUT_S) as board:
             return Port(*known, "agent", board.status.board)
     except BoardError as error:
-        word = next((word for kind, word in _WORDS if isinstance(error, kind)), "error")
-        return Port(*known, word, None, str(error))
+        answer = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), "error")
+        return Port(*known, answer, None, str(error))

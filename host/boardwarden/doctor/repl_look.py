@@ -1,4 +1,4 @@
-"""What a board that runs no agent tells at its REPL."""
+"""Asks the REPL of a board that runs no agent what is on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
 _DESKTOP = ("linux", "darwin", "win32")  # there a soft reset ends MicroPython
 
-_LOOK = f"""\
+_PROBE = f"""\
 import gc, os, sys
 def look():
  def has(name):
@@ -60,7 +60,7 @@ del look
 
 @dataclass(frozen=True)
 class Firmware(Model):
-    """What the REPL told; `agent` is the version of the agent that could be started there."""
+    """What the REPL answered; `agent` is the version of the agent that could be started there."""
 
     machine: str | None = None
     firmware: str | None = None
@@ -75,7 +75,7 @@ class Firmware(Model):
     restarted: bool = False  # its program was stopped for this, and started again
 
 
-async def look(address: str, runs: bool) -> Firmware:
+async def probe(address: str, runs: bool) -> Firmware:
     """Ask the REPL at an address; raise NoAgent where no MicroPython answers.
 
     runs: whether a program may be running there. It is stopped, and started again by a soft reset,
@@ -93,7 +93,7 @@ async def look(address: str, runs: bool) -> Firmware:
             ) from None
         found: Firmware | None = None
         try:
-            found = _firmware(*await asyncio.wait_for(repl.run(_LOOK), _RUN_S), runs)
+            found = _firmware(*await asyncio.wait_for(repl.run(_PROBE), _RUN_S), runs)
         finally:
             await transport.write(_LEAVE)
             if found and found.restarted:
@@ -108,11 +108,11 @@ async def look(address: str, runs: bool) -> Firmware:
 def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
     text = printed.partition(_BEGIN)[2].partition(_END)[0]
     try:
-        told = ast.literal_eval(text)
-        port, machine, version, mpy, agent, place, starts, heap, disk, lacks = told
+        answer = ast.literal_eval(text)
+        port, machine, version, mpy, agent, place, starts, heap, disk, lacks = answer
     except (ValueError, SyntaxError) as error:
         last = (traceback.strip().splitlines() or ["its answer is damaged"])[-1]
-        raise LinkLost(f"The REPL could not tell what the board is: {last}.") from error
+        raise LinkLost(f"The REPL could not say what the board is: {last}.") from error
     number = ".".join(str(part) for part in version[:3])
     return Firmware(
         machine=machine,

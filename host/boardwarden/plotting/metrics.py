@@ -23,7 +23,7 @@ METRICS = {
     "cpu": Metric("CPU", "fraction", {"": "cpu"}),
     "loop_lag": Metric("loop lag", "s", {"worst": "loop_lag_worst_s", "mean": "loop_lag_s"}),
     "loop_lag_worst": Metric("worst loop lag", "s", {"": "loop_lag_worst_s"}),
-    "storage": Metric("storage", "fraction", {}),  # of each mount; it is told when it changes
+    "storage": Metric("storage", "fraction", {}),  # of each mount; recorded when it changes
     "used_bytes": Metric("used memory", "bytes", {"": "used_bytes"}),
     "live_bytes": Metric("live memory", "bytes", {"": "live_bytes"}),
     "available_bytes": Metric("free memory", "bytes", {"": "available_bytes"}),

@@ -21,7 +21,7 @@ _PANEL_IN = 1.9
 _ROW_IN = 0.22  # of the events
 _DPI = 120
 _DAY_S = 86_400.0  # matplotlib counts in days since the same epoch
-_MOST_ROWS = 10
+MAX_EVENT_ROWS = 10
 _LEVEL_COLORS = {"warn": "#e69f00", "critical": "#d62728", "clear": "#2ca02c"}
 _OTHER_COLOR = "#555555"
 _STYLES = ("-", "--", ":", "-.")
@@ -127,7 +127,7 @@ def _points(line: Line, factor: float) -> tuple[list[float], list[float]]:
 def _event_rows(events: list[Happened]) -> dict[str, list[Happened]]:
     """Return the events by what they are; the rarest kinds share a row when there are many."""
     counts = Counter(_what(happened) for happened in events)
-    own = {what for what, _ in counts.most_common(_MOST_ROWS)}
+    own = {what for what, _ in counts.most_common(MAX_EVENT_ROWS)}
     rows: dict[str, list[Happened]] = {}
     for happened in events:
         what = _what(happened)

@@ -13,7 +13,7 @@ from boardwarden.recording.reading import Happened, Recording, Sample, Span, Win
 from .metrics import METRICS, USUAL, Metric
 
 Point = tuple[float, float]  # seconds since the epoch, figure in the recording's unit
-MOST_POINTS = 4000  # of a line; a picture has fewer columns
+MAX_POINTS = 4000  # of a line; a picture has fewer columns
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 1.0  # so much more, are a gap
 
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A time in which nothing was heard of a board: its link was lost, or nobody recorded."""
+    """A time in which nothing came from a board: its link was lost, or nobody recorded."""
 
     begin: float
     end: float
@@ -85,14 +85,14 @@ def lines(metric: Metric, found: Seen, columns: list[str]) -> list[Line]:
 def storage_lines(recording: Recording, found: Seen) -> list[Line]:
     """Return how full each mount was, as steps from change to change."""
     ends = [(piece[0].at, piece[-1].at) for piece in found.pieces]
-    told: dict[str, list[Point]] = {}
+    by_mount: dict[str, list[Point]] = {}
     for change in recording.changes(found.span):
         for row in (change.value or ()) if change.what == "storage" else ():
             if row["usage"] is not None:
-                told.setdefault(row["mount"] or "", []).append((change.at, row["usage"]))
+                by_mount.setdefault(row["mount"] or "", []).append((change.at, row["usage"]))
     return [
         Line(found.span.address, mount, [_steps(points, begin, end) for begin, end in ends])
-        for mount, points in told.items()
+        for mount, points in by_mount.items()
     ]
 
 
@@ -111,9 +111,9 @@ def _steps(points: list[Point], begin: float, end: float) -> list[Point]:
 def _thinned(pieces: list[list[Point]]) -> list[list[Point]]:
     """Return fewer points where there are too many to be seen: least and greatest of each bit."""
     total = sum(map(len, pieces))
-    if total <= MOST_POINTS:
+    if total <= MAX_POINTS:
         return pieces
-    size = -(-2 * total // MOST_POINTS)
+    size = -(-2 * total // MAX_POINTS)
     return [
         [point for start in range(0, len(piece), size) for point in _ends(piece, start, size)]
         for piece in pieces
@@ -173,7 +173,7 @@ def read(
     panels = {name: _panel(recording, name, found, columns) for name in names}
     for name in metrics:
         if not panels[name]:
-            raise RecordingError(f"No board in {recording.path} tells {name} in that time.")
+            raise RecordingError(f"No board in {recording.path} has {name} in that time.")
     boards = list(dict.fromkeys(each.span.address for each in found))
     shown = [name for name in names if panels[name]]
     begin = min(each.pieces[0][0].at for each in found)

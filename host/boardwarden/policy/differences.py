@@ -1,4 +1,4 @@
-"""What has to be asked of a board so that its policy becomes another, and how that differs."""
+"""Which requests turn a board's policy into another, and how the two differ."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Step(Model):
 def steps(before: Policy, wanted: Policy) -> tuple[Step, ...]:
     """Return what makes `wanted` of `before`; what takes something away comes first.
 
-    Raises PolicyError where only the budget is given and the board does not look at all.
+    Raises PolicyError where only the budget is given and the board's monitoring is stopped.
     """
     found = [*_limits(before.limits, wanted.limits)]
     if wanted.thresholds is not None:
@@ -70,8 +70,8 @@ def _monitoring(before: Policy, wanted: Policy) -> Iterator[Step]:
     interval = before.interval_s if wanted.interval_s is None else wanted.interval_s
     if not interval:
         raise PolicyError(_STOPPED)
-    asked = _arguments.monitoring(interval, wanted.budget)
-    yield Step(ids.START_MONITORING, asked, differences)
+    args = _arguments.monitoring(interval, wanted.budget)
+    yield Step(ids.START_MONITORING, args, differences)
 
 
 def _limits(before: Limits, wanted: Limits) -> Iterator[Step]:
@@ -83,8 +83,8 @@ def _limits(before: Limits, wanted: Limits) -> Iterator[Step]:
         for item in fields(Limits)
     }
     if differences := tuple(_differing(pairs)):
-        asked = (getattr(wanted, item.name) for item in fields(Limits))
-        yield Step(ids.SET_LIMITS, _arguments.limits(*asked), differences)
+        args = (getattr(wanted, item.name) for item in fields(Limits))
+        yield Step(ids.SET_LIMITS, _arguments.limits(*args), differences)
 
 
 def _differing(pairs: dict[str, tuple[Any, Any]]) -> Iterator[Difference]:
@@ -96,16 +96,14 @@ def _differing(pairs: dict[str, tuple[Any, Any]]) -> Iterator[Difference]:
 def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) -> Iterator[Step]:
     old, new = ({each.metric: each for each in found} for found in (before, wanted))
     for metric in sorted(old.keys() - new.keys()):
-        asked = _arguments.threshold(metric, None, None, None, 0, 0)
-        yield Step(
-            ids.SET_THRESHOLD, asked, (Difference(f"threshold.{metric}", old[metric], None),)
-        )
+        args = _arguments.threshold(metric, None, None, None, 0, 0)
+        yield Step(ids.SET_THRESHOLD, args, (Difference(f"threshold.{metric}", old[metric], None),))
     for metric, each in new.items():
         is_now = old.get(metric)
         if is_now is None or _set(is_now) != _set(each):
-            asked = _arguments.threshold(metric, *_set(each))
+            args = _arguments.threshold(metric, *_set(each))
             difference = Difference(f"threshold.{metric}", is_now, each)
-            yield Step(ids.SET_THRESHOLD, asked, (difference,))
+            yield Step(ids.SET_THRESHOLD, args, (difference,))
 
 
 def _set(each: Threshold) -> tuple[Any, ...]:
@@ -116,8 +114,8 @@ def _set(each: Threshold) -> tuple[Any, ...]:
 def _quotas(before: tuple[SessionQuota, ...], wanted: tuple[SessionQuota, ...]) -> Iterator[Step]:
     old, new = ({each.name: each for each in found} for found in (before, wanted))
     for name in sorted(old.keys() - new.keys()):
-        asked = _arguments.quota(name, None, None, None, None)
-        yield Step(ids.SET_QUOTA, asked, (Difference(f"session.{name}", old[name], None),))
+        args = _arguments.quota(name, None, None, None, None)
+        yield Step(ids.SET_QUOTA, args, (Difference(f"session.{name}", old[name], None),))
     for name, each in new.items():
         if old.get(name) != each:
             figures = (each.memory_bytes, each.storage_bytes, each.operations, each.ttl_s)

@@ -87,10 +87,10 @@ class _Reader:
         budget = self._value(found, "budget", "")
         self._call("interval", "", _arguments.monitoring, interval, None)
         self._call("budget", "", _arguments.monitoring, None, budget)
-        asked = _arguments.monitoring(interval, budget)
+        args = _arguments.monitoring(interval, budget)
         return Policy(
-            interval_s=None if asked[0] is None else asked[0] / 1000,
-            budget=None if asked[1] is None else asked[1] / 1000,
+            interval_s=None if args[0] is None else args[0] / 1000,
+            budget=None if args[1] is None else args[1] / 1000,
             limits=self._limits(found.get("limits", {})),
             thresholds=self._thresholds(found["threshold"]) if "threshold" in found else None,
             quotas=self._quotas(found["session"]) if "session" in found else None,
@@ -119,12 +119,12 @@ class _Reader:
                 self._fail("metric", "threshold", f"{metric} has a threshold already.", place)
             named.add(metric)
             watched[metric] = self._threshold(table, metric, place)
-        kept = [each for each in watched.values() if each is not None]
-        if len(kept) > ids.MAX_THRESHOLDS:
+        watched_ones = [each for each in watched.values() if each is not None]
+        if len(watched_ones) > ids.MAX_THRESHOLDS:
             memory = "" if MEMORY_PROTECTION.metric in named else ", with that on memory,"
             text = f"a board has at most {ids.MAX_THRESHOLDS} thresholds; these are"
-            self._fail("threshold", "", f"{text}{memory} {len(kept)}.", len(found) - 1)
-        return in_order(kept)
+            self._fail("threshold", "", f"{text}{memory} {len(watched_ones)}.", len(found) - 1)
+        return in_order(watched_ones)
 
     def _metric(self, table: Mapping[str, Any], place: int) -> str:
         at = "threshold"
@@ -137,7 +137,7 @@ class _Reader:
         return metric
 
     def _threshold(self, table: Mapping[str, Any], metric: str, place: int) -> Threshold | None:
-        """Return the threshold, None for one that is taken off."""
+        """Return the threshold, None for one that is removed."""
         at = "threshold"
         off = table.get("off", False)
         if not isinstance(off, bool):
@@ -184,7 +184,7 @@ class _Reader:
                 self._fail(None, at, f"it needs at least one of {', '.join(_SESSION)}.")
             quotas.append(quota(name, *values))
         if len(quotas) > ids.MAX_QUOTAS:
-            text = f"a board keeps quotas for at most {ids.MAX_QUOTAS} sessions, not {len(quotas)}."
+            text = f"a board has quotas for at most {ids.MAX_QUOTAS} sessions, not {len(quotas)}."
             self._fail(None, f"session.{quotas[-1].name}", text)
         return tuple(sorted(quotas, key=lambda each: each.name))
 
@@ -243,7 +243,7 @@ def _one_of(known: Iterable[str]) -> str:
 def _line_of(lines: list[str], at: str, key: str | None, place: int) -> int | None:
     """Return the line of a key of a table, or of the table's head; None where neither is found.
 
-    at: "" for the file's top; place: which of several [[threshold]]. Keys are looked for as they
+    at: "" for the file's top; place: which of several [[threshold]]. Keys are found as they
     are usually written, one a line.
     """
     inner = ".".join(filter(None, (at, key))) if key else None

@@ -1,7 +1,7 @@
 """A policy: what a board is to do by itself, as a file says it or as a board has it.
 
 Its values are in the host's units, and exactly those that a board would hold: what a file says and
-what the board then tells are equal. None, of a value or of a whole list, is "as it is".
+what the board then sends are equal. None, of a value or of a whole list, is "as it is".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Model
 from warden_schema import ids
 
-# What a board watches unless it is told otherwise.
+# What a board watches unless its application or policy says otherwise.
 _NUMBER = THRESHOLD_METRICS.index(ids.DEFAULT_THRESHOLD[0])
 MEMORY_PROTECTION = tables.threshold_from_row(
     (_NUMBER, *ids.DEFAULT_THRESHOLD[1:], 0, None), 0.0, float

@@ -1,1 +1,1 @@
-"""Recordings: what boards told, kept in an SQLite file. docs/host.md says what is in one."""
+"""Recordings: what boards sent, in an SQLite file. docs/host.md says what is in one."""

@@ -1,4 +1,4 @@
-"""One board's rows: what it tells, as it comes, each thing once."""
+"""The rows of one board: what it sends, as it comes, each thing once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from boardwarden.models import Capability, Model, Status
 from . import schema
 from .schema import Boot, Row
 
-Whole = Model | Iterable[Model] | Mapping[str, Capability]  # what is told all at once
+Table = Model | Iterable[Model] | Mapping[str, Capability]  # what is recorded as one value
 
 
 class Follower:
     """Follows a board until it is closed; `put` takes each row.
 
-    interval: that the board is asked to sample at, again after each restart; None: as it does.
+    interval: that the board is to sample at, again after each restart; None: as it does.
     `on_link` is called when the link is lost, or back.
     """
 
@@ -44,19 +44,19 @@ class Follower:
         self._boot: Boot | None = None
         self._uptime_s = 0.0
         self._connected: bool | None = None
-        self._seen: dict[str, object] = {}  # of the mirror; what is the same has no news
-        self._told: dict[tuple[str, int | None], Any] = {}  # what was written last
+        self._seen: dict[str, object] = {}  # of the mirror; what is the same has not changed
+        self._written: dict[tuple[str, int | None], Any] = {}  # what was written last
 
     async def run(self) -> None:
         """Follow until the board is closed."""
         self._take_sample(self.board.status)
-        self._look()
+        self._write_changes()
         await asyncio.gather(self._samples(), self._events(), self._changes(), self._ask())
 
     def again(self) -> None:
         """Write all there is once more: a new file knows nothing yet."""
         self._forget()
-        self._look()
+        self._write_changes()
 
     def stop(self) -> None:
         """Write that nothing is recorded from now on."""
@@ -66,29 +66,29 @@ class Follower:
     async def _samples(self) -> None:
         async for status in self.board.updates(every=True):
             self._take_sample(status)
-            self._look()
+            self._write_changes()
 
     async def _events(self) -> None:
         async for event in self.board.events():
-            self._look()
+            self._write_changes()
             if self._boot is not None:
                 self._put(schema.event(self._boot, self._moment(event.uptime_s), event))
                 self.events += 1
 
     async def _changes(self) -> None:
         async for _ in self.board.changes():
-            self._look()
+            self._write_changes()
 
     async def _ask(self) -> None:
         """Have each boot of the board sample as the user wants."""
         if self._interval is None:
             return
-        asked = self._boot
+        requested = self._boot
         async for _ in self.board.changes():
-            if self.board.connected and asked != self._boot:
+            if self.board.connected and requested != self._boot:
                 with contextlib.suppress(RequestError, LinkLost):  # then at the next change
                     await self.board.start_monitoring(self._interval)
-                    asked = self._boot
+                    requested = self._boot
 
     # --- what is written ------------------------------------------------------------------------
 
@@ -103,8 +103,8 @@ class Follower:
         self._put(row)
         self.samples += 1
 
-    def _look(self) -> None:
-        """Write what changed since the last look."""
+    def _write_changes(self) -> None:
+        """Write what changed since the last time."""
         status = self.board.status
         if status.board.boot_id is None:
             return
@@ -117,51 +117,51 @@ class Follower:
             self._connected = self.board.connected
             self._put(schema.link(boot, time.time(), "up" if self._connected else "lost"))
             self._on_link(self)
-        self._look_at("capabilities", self.board.capabilities)
-        self._look_at("storage", status.storage)
-        self._look_at("limits", self.board.limits)
-        self._look_at("thresholds", self.board.thresholds)
-        self._look_at_rows("lease", self.board.allocations)
-        self._look_at_rows("operation", self.board.operations)
-        self._look_at_rows("session", self.board.sessions)
+        self._write_table("capabilities", self.board.capabilities)
+        self._write_table("storage", status.storage)
+        self._write_table("limits", self.board.limits)
+        self._write_table("thresholds", self.board.thresholds)
+        self._write_rows("lease", self.board.allocations)
+        self._write_rows("operation", self.board.operations)
+        self._write_rows("session", self.board.sessions)
 
     def _forget(self) -> None:
         self._connected = None
         self._seen.clear()
-        self._told.clear()
+        self._written.clear()
 
-    def _look_at(self, what: str, value: Whole) -> None:
+    def _write_table(self, what: str, value: Table) -> None:
         """Write a whole table, if it changed."""
-        if self._is_news(what, value):
-            self._tell(what, None, _plain(value))
+        if self._has_changed(what, value):
+            self._write(what, None, _plain(value))
 
-    def _look_at_rows(self, what: str, found: tuple[Lease | Operation | BoardSession, ...]) -> None:
+    def _write_rows(self, what: str, found: tuple[Lease | Operation | BoardSession, ...]) -> None:
         """Write the rows that changed, and which are gone."""
-        if not self._is_news(what, found):
+        if not self._has_changed(what, found):
             return
         here = {row.id: row for row in found}
-        for kind, number in list(self._told):
+        for kind, number in list(self._written):
             if kind == what and number not in here:
-                self._tell(what, number, None)
-                del self._told[kind, number]
+                self._write(what, number, None)
+                del self._written[kind, number]
         for number, row in here.items():
             # What remains becomes less by itself: a row that differs in that only is the same.
-            if (what, number) not in self._told or self._told[what, number] != row:
-                self._tell(what, number, row.to_dict())
-                self._told[what, number] = row
+            if (what, number) not in self._written or self._written[what, number] != row:
+                self._write(what, number, row.to_dict())
+                self._written[what, number] = row
 
-    def _is_news(self, what: str, value: object) -> bool:
+    def _has_changed(self, what: str, value: object) -> bool:
         if self._seen.get(what) is value:
             return False
         self._seen[what] = value
         return True
 
-    def _tell(self, what: str, number: int | None, value: Any) -> None:
-        if self._boot is None or (number is None and self._told.get((what, None)) == value):
+    def _write(self, what: str, number: int | None, value: Any) -> None:
+        if self._boot is None or (number is None and self._written.get((what, None)) == value):
             return
         self._put(schema.change(self._boot, time.time(), what, number, value))
         if number is None:
-            self._told[what, None] = value
+            self._written[what, None] = value
 
     def _moment(self, uptime_s: float) -> float:
         """Return when it was that long after the start, by the host's clock."""
@@ -171,7 +171,7 @@ class Follower:
         return status.last_updated.timestamp() - status.cpu.uptime_s + uptime_s
 
 
-def _plain(value: Whole) -> Any:
+def _plain(value: Table) -> Any:
     if isinstance(value, Model):
         return value.to_dict()
     if isinstance(value, Mapping):

@@ -90,7 +90,7 @@ class Recording:
         with self._explained():
             self._database = connect(path, "mode=ro")
             check(self._database, path)
-            # One look at a file that may grow meanwhile.
+            # One view of a file that may grow meanwhile.
             self._database.execute("BEGIN")
 
     def __enter__(self) -> Recording:

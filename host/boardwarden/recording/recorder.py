@@ -17,7 +17,7 @@ COMMIT_S = 0.5  # between two commits; with the commit itself, less than a secon
 
 
 class Recorder:
-    """Writes what these boards (by address) tell into an open store.
+    """Writes what these boards (by address) send into an open store.
 
     `each_commit` is called after each commit, and each half second without one; `on_link`
     when a board's link is lost, or there.

@@ -1,7 +1,7 @@
 """The tables of a recording, the rows that go into them, and opening the file that has them.
 
-Values are in the units of the host's models. The application id tells a recording from other SQLite
-files before anything is written to it.
+Values are in the units of the host's models. The application id distinguishes a recording from
+other SQLite files before anything is written to it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def event(of: Boot, at: float, happened: Event) -> Row:
 
 
 def change(of: Boot, at: float, what: str, number: int | None, value: Any) -> Row:
-    """Return that something told with changes is now `value`; None: it is gone."""
+    """Return that something recorded by its changes is now `value`; None: it is gone."""
     text = None if value is None else json.dumps(value, ensure_ascii=False)
     return Row(of, "change", (at, what, number, text))
 
@@ -186,7 +186,7 @@ def _is_empty(database: sqlite3.Connection) -> bool:
 
 
 def explained(error: sqlite3.Error, path: Path, doing: str) -> RecordingError:
-    """Return what to tell of an error of SQLite's while `doing`, "read" or "written"."""
+    """Return the error for one of SQLite's while `doing`, "read" or "written"."""
     if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
         return RecordingError(f"{path} is damaged, or no recording of boardwarden ({error}).")
     mode = os.R_OK if doing == "read" else os.R_OK | os.W_OK

@@ -24,7 +24,7 @@ from .schema import BUSY_S, FIGURES, Boot, Row, connect, explained, prepare
 
 try:
     import fcntl
-except ImportError:  # Windows: SQLite keeps the file whole, and nobody is told
+except ImportError:  # Windows: SQLite keeps the file whole, and there is no error
     fcntl = None  # type: ignore[assignment]
 
 
@@ -73,7 +73,7 @@ _NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state
 
 
 class Rotation(NamedTuple):
-    """When a file is put aside for a new one, and how many of those are kept; None: never, all."""
+    """When a file is put aside for a new one, and how many of those stay; None: never, all."""
 
     size_bytes: int | None = None
     age_s: float | None = None
@@ -124,7 +124,7 @@ class Store:
         try:
             self._guarded(lambda database: self._write(database, list(rows)))
         except RecordingError as error:
-            raise RecordingError(f"{error}{self._kept()}") from None
+            raise RecordingError(f"{error}{self._what_is_in_it()}") from None
         self._written_at = self._clock()
         if self._is_time_to_rotate():
             self._rotate()
@@ -209,7 +209,7 @@ class Store:
         assert made.lastrowid is not None
         return made.lastrowid
 
-    def _kept(self) -> str:
+    def _what_is_in_it(self) -> str:
         if self._written_at is None:
             return ""
         until = time.strftime("%H:%M:%S", time.localtime(self._written_at))

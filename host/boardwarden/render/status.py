@@ -145,13 +145,13 @@ def _trend_text(trend: Trend, write: Callable[[float | None], str]) -> str:
 
 
 def link_state(board: Board) -> str:
-    """Return whether the board is there, and if not, since when it was not heard."""
+    """Return whether the board is there, and if not, when its last sample came."""
     if board.connected:
         return "connected"
-    heard = board.status.last_updated
-    if heard is None:
+    last_sample = board.status.last_updated
+    if last_sample is None:
         return "link lost; waiting for the board"
-    return f"link lost; the last sample came at {_local(heard)}, {_ago(board)} ago"
+    return f"link lost; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
 
 
 def _local(moment: datetime) -> str:

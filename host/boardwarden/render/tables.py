@@ -63,8 +63,8 @@ def operation_rows(operations: Sequence[Operation]) -> Cells:
 
 def need_rows(needs: Sequence[MemoryNeed]) -> Cells:
     """Give the cells of NEEDS."""
-    for need in needs:
-        yield need.name, str(need.count), size(need.typical_bytes), size(need.worst_bytes)
+    for each in needs:
+        yield each.name, str(each.count), size(each.typical_bytes), size(each.worst_bytes)
 
 
 def session_rows(sessions: Sequence[BoardSession]) -> Cells:
@@ -112,8 +112,8 @@ def event_line(event: Event) -> str:
 def event_text(event: Event) -> str:
     """Return what happened."""
     subject = f" {event.subject}" if event.subject is not None else ""
-    told = ", ".join(filter(None, (event.detail, _event_value(event))))
-    return f"{event.kind}{subject}" + (f": {told}" if told else "")
+    details = ", ".join(filter(None, (event.detail, _event_value(event))))
+    return f"{event.kind}{subject}" + (f": {details}" if details else "")
 
 
 def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:

@@ -59,15 +59,15 @@ _STRANGE = "\N{REPLACEMENT CHARACTER}"
 
 
 def columns(
-    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, whole: Sequence[str] = ()
+    head: Sequence[str], rows: Iterable[Sequence[str]], width: int, uncut: Sequence[str] = ()
 ) -> list[str]:
     """Return lines of at most `width` columns; the widest cells are cut where it is too narrow.
 
-    Those under the heads in `whole` are not: half a time is none. They go over the edge before.
+    Those under the heads in `uncut` are not: half a time is none. They go over the edge before.
     """
     cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cut = [place for place, name in enumerate(head) if name not in whole]
+    cut = [place for place, name in enumerate(head) if name not in uncut]
     while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
         widest = max(cut, key=widths.__getitem__)
         if widths[widest] <= 1:

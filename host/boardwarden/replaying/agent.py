@@ -42,7 +42,7 @@ def _micropython() -> ModuleType:
 
 
 @contextmanager
-def modules_kept(*names: str) -> Iterator[None]:
+def modules_restored(*names: str) -> Iterator[None]:
     """Leave these modules as they are, whatever stands in for one of them meanwhile.
 
     Those that are not imported cannot be.
@@ -76,7 +76,7 @@ _OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_bloc
 
 
 class Figures(NamedTuple):
-    """A sample as the board had it: permille, milliseconds and bytes; None: it cannot tell."""
+    """A sample as the board had it: permille, milliseconds and bytes; None: unknown."""
 
     total_bytes: int | None = None
     available_bytes: int | None = None
@@ -225,7 +225,7 @@ class Agent:
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
-        with modules_kept("_thread", "network"):  # it would stand in for them, to count
+        with modules_restored("_thread", "network"):  # it would stand in for them, to count
             self._agent = make(self.board, _INTERVAL_MS, _BUDGET_PERMILLE, None, limits)
         self.clock = self._agent.clock
         self.policy = self._agent.policy
@@ -261,5 +261,5 @@ class Agent:
         self.board.mount_rows = mounts
 
     def deliver(self) -> None:
-        """Do what a decision brings, and have it heard of."""
+        """Do what a decision brings, and hand out its events."""
         self.policy.gate.enter()

@@ -24,7 +24,7 @@ from .agent import COLUMNS, Agent, in_board_units
 from .requests import Denial, Requests, Subject
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
-_TOLD_AFTER_S = 0.1  # a sample at most, what it found of storage is told
+_STORAGE_DELAY_S = 0.1  # at most, from a sample to the storage that it found
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 1.0  # so much more: what happened meanwhile is not known
 _ENDS = {  # what ends by a decision; that it ended at its holder's wish was recorded anyway
@@ -159,7 +159,7 @@ class _Run:
     def _in_order(self) -> Iterator[tuple[float, Sample | Change]]:
         """Yield samples and changes as they came; those of storage before the sample they are of.
 
-        What was told before the first sample is how it was then.
+        What was recorded before the first sample is how it was then.
         """
         first = self.samples[0].at
         changes = [(self._moment(each, first), each) for each in self._changes]
@@ -169,8 +169,8 @@ class _Run:
 
     def _moment(self, change: Change, first: float) -> float:
         if change.at <= first:
-            return first - _TOLD_AFTER_S
-        return change.at - _TOLD_AFTER_S if change.what == "storage" else change.at
+            return first - _STORAGE_DELAY_S
+        return change.at - _STORAGE_DELAY_S if change.what == "storage" else change.at
 
     def _is_gap(self, before: Sample, after: Sample) -> bool:
         interval = max(before.figures[0] or 0.0, after.figures[0] or 0.0)
@@ -178,7 +178,7 @@ class _Run:
             return True
         return any(before.at <= at <= after.at for at in self._breaks)
 
-    # --- what was told --------------------------------------------------------------------------
+    # --- what was recorded ------------------------------------------------------------------------
 
     def _change(self, change: Change, before: Sample | None) -> None:
         if change.what == "storage":
@@ -195,14 +195,14 @@ class _Run:
                 self._uptime_s = before.uptime_s + max(0.0, change.at - before.at)
                 self._agent.advance(round(self._uptime_s * 1000))
             self._requests.take(change)
-            self._tell_denials()
+            self._add_denials()
         self._agent.deliver()
 
     def _set_limits(self) -> None:
         """Have the policy's limits, and where it names none, those of the board."""
         wanted = self._wanted.limits.to_dict()
-        told = self._limits.to_dict()
-        both = {name: told[name] if each is None else each for name, each in wanted.items()}
+        limits = self._limits.to_dict()
+        both = {name: limits[name] if each is None else each for name, each in wanted.items()}
         self._requests.timeout_s = self._limits.operation_timeout_s
         self._policy.set_limits(*_arguments.limits(*both.values()))
 
@@ -211,38 +211,38 @@ class _Run:
         thresholds = self._wanted.thresholds
         if thresholds is None:
             thresholds = self._thresholds
-        wanted = {each.metric: _asked(each) for each in thresholds}
+        wanted = {each.metric: _threshold_args(each) for each in thresholds}
         table = self._policy.thresholds
         try:
             for threshold in table.all():
                 if THRESHOLD_METRICS[threshold.metric] not in wanted:
                     table.set(threshold.metric)
-            for name, asked in wanted.items():
-                if self._watched.get(name) != asked:
-                    table.set(*asked)
+            for name, args in wanted.items():
+                if self._watched.get(name) != args:
+                    table.set(*args)
         except ValueError as error:
             raise PolicyError(f"A board would not take this policy: {error}.") from None
         self._watched = wanted
 
     # --- what follows ---------------------------------------------------------------------------
 
-    def _happened(self, event: tuple[Any, ...]) -> None:
-        told = event_log.event_from_row(event, 0)
-        if not _is_decision(told):
+    def _happened(self, row: tuple[Any, ...]) -> None:
+        event = event_log.event_from_row(row, 0)
+        if not _is_decision(event):
             return
         subject: Subject | None = None
-        if isinstance(told.subject, int):
-            subject = self._requests.known.get((told.kind, told.subject))
+        if isinstance(event.subject, int):
+            subject = self._requests.known.get((event.kind, event.subject))
         if subject is not None:
-            told = replace(told, subject=subject.number)
-        self._tell(told, subject.name if subject else None)
+            event = replace(event, subject=subject.number)
+        self._add(event, subject.name if subject else None)
 
-    def _tell_denials(self) -> None:
+    def _add_denials(self) -> None:
         denials, self._requests.denials = self._requests.denials, []
         for denial in denials:
-            self._tell(_denied(denial, self._uptime_s), denial.subject.name)
+            self._add(_denied(denial, self._uptime_s), denial.subject.name)
 
-    def _tell(self, event: Event, name: str | None = None) -> None:
+    def _add(self, event: Event, name: str | None = None) -> None:
         at = self._at + event.uptime_s - self._uptime_s
         span = self._span
         self.decisions.append(Decision(span.address, span.boot_id, at, event, name))
@@ -251,7 +251,7 @@ class _Run:
         """A board that was reset begins anew, with nothing granted and nothing crossed."""
         if not self._agent.board.resets:
             return
-        self._tell(Event(0, "reset", self._uptime_s, None, "done"))
+        self._add(Event(0, "reset", self._uptime_s, None, "done"))
         mounts = self._agent.board.mount_rows
         self._begin()
         self._agent.board.mount_rows = mounts
@@ -275,7 +275,7 @@ def _threshold(row: dict[str, Any]) -> Threshold:
     return Threshold(**{name: row[name] for name in names}, action=Action[row["action"].upper()])
 
 
-def _asked(threshold: Threshold) -> tuple[Any, ...]:
+def _threshold_args(threshold: Threshold) -> tuple[Any, ...]:
     """Return what the board is asked for a threshold."""
     levels = (threshold.warn, threshold.critical, threshold.clear)
     return _arguments.threshold(threshold.metric, *levels, threshold.hold_s, threshold.action)

@@ -1,4 +1,4 @@
-"""What was recorded of leases, operations and sessions, asked again of the replayed policy."""
+"""Requests the recorded leases, operations and sessions again, from the replayed policy."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ class Requests:
     def _ask(self, key: tuple[str, int], row: dict[str, Any]) -> None:
         what, number = key
         subject = Subject(number, str(row.get("owner", row.get("name", ""))))
-        self._granted[key] = None  # it is not asked for again
-        if not all(isinstance(row.get(name), str) for name in _WORDS[what]):
+        self._granted[key] = None  # it is not requested again
+        if not all(isinstance(row.get(name), str) for name in _NAMES[what]):
             return  # a newer board's
         try:
             granted = getattr(self, f"_ask_{what}")(row)
@@ -122,7 +122,7 @@ class Requests:
         return _ms(left_s)
 
 
-_WORDS = {
+_NAMES = {
     "lease": ("resource", "priority", "owner"),
     "operation": ("state", "priority", "name"),
     "session": ("name",),

@@ -32,7 +32,7 @@ class Metric:
     labels: tuple[str, ...] = ()
     kind: Kind = "gauge"
     of_boot: bool = True
-    when_down: bool = False  # told of a board that is not there, too
+    when_down: bool = False  # exported of a board that is not there, too
 
     @property
     def otel_name(self) -> str:
@@ -52,7 +52,7 @@ class Metric:
         return ("board", "boot", *self.labels) if self.of_boot else ("board", *self.labels)
 
     def points(self, snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], float]]:
-        """Yield the values of all labels, and the figure; nothing where the board cannot tell."""
+        """Yield the values of all labels, and the figure; nothing for unknown figures."""
         if not (snapshot.up or self.when_down):
             return
         whose = (snapshot.address, snapshot.boot) if self.of_boot else (snapshot.address,)

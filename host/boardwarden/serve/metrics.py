@@ -102,8 +102,8 @@ def _of_storage(get: Callable[[Storage], float | None]) -> Read:
 
 
 def _identity(snapshot: Snapshot) -> Iterable[Point]:
-    told = snapshot.status.board
-    return [(tuple(getattr(told, name) or "" for name in _IDENTITY), 1)]
+    identity = snapshot.status.board
+    return [(tuple(getattr(identity, name) or "" for name in _IDENTITY), 1)]
 
 
 def _updated(status: Status) -> float | None:

@@ -51,7 +51,7 @@ def pushed(url: str, boards: Sequence[Watched]) -> Iterator[None]:
     for the first push may be a minute off.
     """
     exporter = _Exporter(url)
-    Thread(target=exporter.look, name="look for the collector", daemon=True).start()
+    Thread(target=exporter.check, name="look for the collector", daemon=True).start()
     reader = PeriodicExportingMetricReader(exporter)
     provider = MeterProvider([reader], resource=_resource(), shutdown_on_exit=False)
     meter = provider.get_meter("boardwarden", version("boardwarden"))
@@ -81,13 +81,13 @@ def _observe(meter: Meter, metric: Metric, boards: Sequence[Watched]) -> None:
     if metric.kind == "counter":
         create = meter.create_observable_counter
 
-    def look(_options: CallbackOptions) -> Iterable[Observation]:
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
         for board in boards:
             for values, figure in metric.points(board.snapshot()):
                 labels = zip(metric.all_labels, values, strict=True)
                 yield Observation(figure, {name: value for name, value in labels if value})
 
-    create(metric.otel_name, callbacks=[look], unit=metric.unit, description=metric.help)
+    create(metric.otel_name, callbacks=[observe], unit=metric.unit, description=metric.help)
 
 
 class _Exporter(OTLPMetricExporter):
@@ -98,7 +98,7 @@ class _Exporter(OTLPMetricExporter):
         self._url = url
         self._complaint = _Complaint(logging.ERROR)
         self._works = True
-        self._telling = Lock()
+        self._reporting = Lock()
         self._ending = False
         logger = logging.getLogger("opentelemetry")
         logger.addHandler(self._complaint)
@@ -110,17 +110,17 @@ class _Exporter(OTLPMetricExporter):
         """Push; a failure costs what would have been pushed."""
         result = super().export(metrics_data, timeout_millis, **kwargs)
         works = result is MetricExportResult.SUCCESS
-        self._tell(works, "" if works else _unreachable(self._url) or self._complaint.text)
+        self._report(works, "" if works else _unreachable(self._url) or self._complaint.text)
         return result
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Say if the collector cannot be reached."""
         reason = _unreachable(self._url)
         if reason:
-            self._tell(False, reason)
+            self._report(False, reason)
 
-    def _tell(self, works: bool, reason: str) -> None:
-        with self._telling:
+    def _report(self, works: bool, reason: str) -> None:
+        with self._reporting:
             before, self._works = self._works, works
         if works and not before:
             _log.info("Pushing to %s works again.", self._url)
@@ -137,7 +137,7 @@ def _unreachable(url: str) -> str:
     """Return why nothing can be reached at a URL, "" if something can: OTel only says "timeout"."""
     parts = urlsplit(url)
     if parts.scheme in getproxies():
-        return ""  # then the proxy is asked, which may reach what is not reached from here
+        return ""  # then it goes through the proxy, which may reach what is not reached from here
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname or "", port), _REACH_S).close()

@@ -25,7 +25,7 @@ class MirrorCollector(Collector):
         self._boards = boards
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the families of which some board can tell something."""
+        """Yield the families that some board has figures for."""
         snapshots = [board.snapshot() for board in self._boards]
         for definition in METRICS:
             family = _family(definition)

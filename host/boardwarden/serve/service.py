@@ -48,7 +48,7 @@ async def serve(
     """Serve until cancelled; call serving(url) once it does. `collector` is where OTLP goes.
 
     Raises OSError where it cannot listen, AddressError or SimulatorMissing for a board that can
-    never be there; one that is only away is told as down.
+    never be there; one that is only away is exported as down.
     """
     boards = [Watched(address) for address in addresses]
     with contextlib.ExitStack() as stack:

@@ -48,13 +48,13 @@ class Snapshot:
 
     @property
     def boot(self) -> str:
-        """The boot's id as a label; empty where the board has not told it."""
+        """The boot's id as a label; empty before the first HELLO."""
         boot_id = self.status.board.boot_id
         return "" if boot_id is None else str(boot_id)
 
     @property
     def decides(self) -> bool:
-        """Whether the board keeps leases and operations: until it is asked to, it tells of none."""
+        """Whether the board grants leases; before the first request for one it only measures."""
         return self.limits.max_operations is not None
 
 
@@ -88,7 +88,7 @@ def _current(status: Status) -> Status:
     )
 
 
-_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
+_RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
 
 
@@ -114,7 +114,7 @@ class Watched:
 
         Raises AddressError or SimulatorMissing where trying again makes no sense.
         """
-        pause, said = _PAUSE_S[0], ""
+        pause, said = _RETRY_PAUSE_S[0], ""
         while True:
             try:
                 async with connect(self.address) as board:
@@ -129,7 +129,7 @@ class Watched:
             finally:
                 self._board = None
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _PAUSE_S[1])
+            pause = min(2 * pause, _RETRY_PAUSE_S[1])
 
     async def _count(self, board: Board) -> None:
         """Count the events of the boot that it is in; from the link's loss on, Board reconnects."""

@@ -35,7 +35,7 @@ SAMPLE = {
 }
 IDENTITY = ["fakeboard", "1.28.0", "fake", b"\x01\x02\x03\x04", "power_on", "0.1.0"]
 ROW = ["/", 4096, 512, 400, 390]
-_STEP_S = 0.1  # at most between two looks at what is due
+_STEP_S = 0.1  # at most between two calls of step()
 
 Arguments = list[Any]
 Rows = list[list[Any]]
@@ -57,9 +57,9 @@ class FakeBoard:
         self.values: dict[str, int | None] = dict(SAMPLE)
         self.rows: Rows = [list(ROW)]
         self.interval_s = 0.0  # of samples by itself; 0: only those that sample() sends
-        self.mute = False  # hears, but says and does nothing
+        self.mute = False  # receives, but sends and does nothing
         self.done: list[tuple[int, Arguments]] = []
-        self.policy = FakePolicy(self._tell, self._uptime)
+        self.policy = FakePolicy(self._send, self._uptime)
         self.answer: dict[int, Callable[[Arguments], tuple[int, Any]]] = {
             ids.PING: lambda arguments: (ids.OK, None),
             ids.START_MONITORING: self._start_monitoring,
@@ -71,16 +71,16 @@ class FakeBoard:
         self.power_up()
 
     def power_up(self) -> None:
-        """Begin as after a reset, which nobody is told; see restart()."""
+        """Begin as after a reset, which no host sees; see restart()."""
         self.host_id: int | None = None
         self.events_from: int | None = None
         self.policy.reset()
         self.seq = 0
         self._replies: dict[int, tuple[int, Any]] = {}  # those of the host in _replies_to
         self._replies_to: int | None = None
-        self._held: list[tuple[Any, ...]] | None = None
+        self._postponed: list[tuple[Any, ...]] | None = None
         self._deframer = Deframer(ids.MAX_REQUEST)
-        self._now = self._heard_at = self._sampled_at = 0.0
+        self._now = self._received_at = self._sampled_at = 0.0
         self._said = False
 
     def restart(self) -> None:
@@ -96,12 +96,12 @@ class FakeBoard:
         self.values["uptime_s"] = (self.values["uptime_s"] or 0) + 1
         self.values.update(values)
         self.policy.sampled()
-        self._tell(ids.SAMPLE, self._figures())
+        self._send(ids.SAMPLE, self._figures())
 
     def store(self, index: int, row: list[Any]) -> None:
         """Change one row of storage."""
         self.rows[index] = row
-        self._tell_row(index)
+        self._send_row(index)
 
     def print(self, text: str) -> None:
         """Print, as an application does."""
@@ -110,16 +110,16 @@ class FakeBoard:
     def step(self, now: float) -> float:
         """Sample if it is time, and fall silent if the host did."""
         self._now = now
-        if now - self._heard_at > ids.SILENCE_MS / 1000:
+        if now - self._received_at > ids.SILENCE_MS / 1000:
             self.host_id = None
-        if now - self._heard_at > ids.HOST_SESSION_MS / 1000:
+        if now - self._received_at > ids.HOST_SESSION_MS / 1000:
             self.policy.end_session()
         if self.interval_s and now - self._sampled_at >= self.interval_s:
             self._sampled_at = now
             self.sample()
         return min(self.interval_s or _STEP_S, _STEP_S)
 
-    # --- what it hears --------------------------------------------------------------------------
+    # --- what it receives -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Take what the host sent; what is damaged is dropped."""
@@ -137,50 +137,50 @@ class FakeBoard:
             self.events_from = message[4] if len(message) > 4 else None
             self._subscribe(message[1], message[3])
         elif self.host_id is not None and message[1] == self.host_id:
-            self._heard_at = self._now
+            self._received_at = self._now
             if kind == ids.UNSUBSCRIBE:
                 self.host_id = None
                 self.policy.end_session()
             elif kind == ids.REQUEST:
                 self._request(*message[2:5])
             elif kind == ids.KEEPALIVE and not self._said:
-                self._tell(ids.ALIVE)
+                self._send(ids.ALIVE)
             self._said = self._said and kind != ids.KEEPALIVE
 
     def _subscribe(self, major: int, host_id: int) -> None:
         if major != self.version[0]:
             self._put(ids.REFUSED, self.seq, *self.version, host_id)
             return
-        self._heard_at = self._now
+        self._received_at = self._now
         if host_id != self._replies_to:  # not host_id: that is None again after a silence
             self._replies.clear()
         self.host_id = self._replies_to = host_id
         limits = [ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS]
         identity = (self.boot_id, self.identity, limits, self.capabilities)
-        self._tell(ids.HELLO, *self.version, host_id, *identity)
+        self._send(ids.HELLO, *self.version, host_id, *identity)
         for index in range(max(1, len(self.rows))):
-            self._tell_row(index)
-        self.policy.tell_all(self.events_from)
-        self._tell(ids.SAMPLE, self._figures())
-        self._tell(ids.SYNCED, host_id)
+            self._send_row(index)
+        self.policy.send_all(self.events_from)
+        self._send(ids.SAMPLE, self._figures())
+        self._send(ids.SYNCED, host_id)
 
     def _request(self, request_id: int, operation: int, arguments: Arguments) -> None:
         """Execute a request once: a repeat gets the first answer again."""
-        self._held = []  # what it changes is told after the reply
+        self._postponed = []  # what it changes is sent after the reply
         if request_id not in self._replies:
             newest = max(self._replies, default=request_id)
             if newest - request_id >= ids.MAX_PENDING:
-                self._held = None
+                self._postponed = None
                 return
             self.done.append((operation, arguments))
             answer = self.answer.get(operation)
             self._replies[request_id] = answer(arguments) if answer else (ids.UNKNOWN_REQUEST, None)
             for old in [i for i in self._replies if request_id - i >= ids.MAX_PENDING]:
                 del self._replies[old]
-        changed, self._held = self._held, None
-        self._tell(ids.REPLY, request_id, *self._replies[request_id])
+        changed, self._postponed = self._postponed, None
+        self._send(ids.REPLY, request_id, *self._replies[request_id])
         for message in changed:
-            self._tell(*message)
+            self._send(*message)
 
     def _start_monitoring(self, arguments: Arguments) -> tuple[int, Any]:
         interval_ms = arguments[0]
@@ -201,7 +201,7 @@ class FakeBoard:
         self.interval_s = 0.0
         return ids.OK, None
 
-    # --- what it says ---------------------------------------------------------------------------
+    # --- what it sends ---------------------------------------------------------------------------
 
     def _uptime(self) -> tuple[int, int]:
         return self.values["uptime_s"] or 0, self.values["uptime_ms"] or 0
@@ -209,14 +209,14 @@ class FakeBoard:
     def _figures(self) -> list[int | None]:
         return [self.values.get(name) for name in ids.SAMPLE_VALUES]
 
-    def _tell_row(self, index: int) -> None:
+    def _send_row(self, index: int) -> None:
         row = self.rows[index] if self.rows else [None] * len(ROW)
-        self._tell(ids.STORAGE, index, len(self.rows), *row)
+        self._send(ids.STORAGE, index, len(self.rows), *row)
 
-    def _tell(self, kind: int, *fields: Any) -> None:
+    def _send(self, kind: int, *fields: Any) -> None:
         """Send a frame with the next number, if a host listens."""
-        if self._held is not None:
-            self._held.append((kind, *fields))
+        if self._postponed is not None:
+            self._postponed.append((kind, *fields))
         elif self.host_id is not None and not self.mute:
             self.seq = (self.seq + 1) & 0xFFFF
             self._said = True

@@ -24,27 +24,27 @@ _WAITING, _ACTIVE, _STOPPING = range(3)
 
 
 class FakePolicy:
-    """`tables` has the taken rows by kind and place; silent until `used`, as an agent's policy is.
+    """`tables` has the occupied rows by kind and place; silent until `used`, as an agent's is.
 
-    `available` is what ALLOCATE grants, of any resource, less the leases; `tell` sends a frame.
+    `available` is what ALLOCATE grants, of any resource, less the leases; `send` sends a frame.
     """
 
-    def __init__(self, tell: Callable[..., None], uptime: Callable[[], tuple[int, int]]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[..., None], uptime: Callable[[], tuple[int, int]]) -> None:
+        self._send = send
         self._uptime = uptime
         self.available = 100_000
         self.answers: dict[int, Callable[[Row], Answer]] = {
             ids.ALLOCATE: self._allocate,
-            ids.RELEASE: lambda asked: self._end(ids.LEASE, asked[0], "released"),
+            ids.RELEASE: lambda args: self._end(ids.LEASE, args[0], "released"),
             ids.BEGIN: self._begin,
-            ids.COMPLETE: lambda asked: self._end(ids.OPERATION, asked[0], "ended"),
-            ids.CAN_EXECUTE: lambda asked: (ids.OK, self._has_place() or asked[0] >= 2),
+            ids.COMPLETE: lambda args: self._end(ids.OPERATION, args[0], "ended"),
+            ids.CAN_EXECUTE: lambda args: (ids.OK, self._has_place() or args[0] >= 2),
             ids.SET_LIMITS: self._set_limits,
             ids.SET_THRESHOLD: self._set_threshold,
             ids.CANCEL: self._cancel,
-            ids.TELL_METERS: self._tell_meters,
+            ids.TELL_METERS: self._send_meters,
             ids.KEEP: self._keep,
-            ids.QUOTA: lambda asked: (ids.OK, self._quota(asked[0])),
+            ids.QUOTA: lambda args: (ids.OK, self._quota(args[0])),
             ids.SET_QUOTA: self._set_quota,
         }
         self.kept = 0  # one of ids.KEPT, over a reset
@@ -58,7 +58,7 @@ class FakePolicy:
         self.limits: Row = [4, 300_000, 100, 5000]
         self.events: list[Row] = []  # those that are remembered
         self.quotas: dict[str, Row] = {}  # of sessions, by name
-        self.metered: list[int] = []  # what TELL_METERS was asked
+        self.metered: list[int] = []  # the arguments of TELL_METERS
         self._number = 0
         self._next_id = 100  # a test may have rows of its own
         self._mine: int | None = None  # the host's session
@@ -69,12 +69,12 @@ class FakePolicy:
         """Have a row of a table as given."""
         self._use()
         self.tables[kind][place] = row
-        self._tell(kind, place, *row)
+        self._send(kind, place, *row)
 
     def drop(self, kind: int, place: int) -> None:
         """Free a row of a table."""
         if self.tables[kind].pop(place, None) is not None:
-            self._tell_taken()
+            self._send_rows()
 
     def happen(self, kind: str, subject: Any = None, detail: Any = None, value: Any = None) -> None:
         """Have an event."""
@@ -82,25 +82,25 @@ class FakePolicy:
         event = [self._number, kind, *self._uptime(), subject, detail, value]
         self._number += 1
         self.events = [*self.events, event][-ids.MAX_EVENTS :]
-        self._tell(ids.EVENT, *event)
+        self._send(ids.EVENT, *event)
 
     def sampled(self) -> None:
-        """A sample is taken: tell the meters, if the host asked for them."""
+        """A sample is taken: send the meters, if the host wants them."""
         if self.metered and self.metered[-1]:
             for place, row in self.tables[ids.METER].items():
-                self._tell(ids.METER, place, *row)
+                self._send(ids.METER, place, *row)
 
-    def tell_all(self, events_from: int | None) -> None:
-        """Tell what a SUBSCRIBE brings."""
+    def send_all(self, events_from: int | None) -> None:
+        """Send what a SUBSCRIBE brings."""
         if not self.used:
             return
-        self._tell_taken()
+        self._send_rows()
         for kind, rows in self.tables.items():
             for place, row in rows.items():
-                self._tell(kind, place, *row)
+                self._send(kind, place, *row)
         for event in self.events:
             if event[0] >= min(events_from or 0, self._number):
-                self._tell(ids.EVENT, *event)
+                self._send(ids.EVENT, *event)
 
     def end_session(self) -> None:
         """The host is gone: what is its, ends."""
@@ -114,20 +114,20 @@ class FakePolicy:
 
     # --- what a host asks -----------------------------------------------------------------------
 
-    def _allocate(self, asked: Row) -> Answer:
-        resource, amount, owner, priority, ttl_ms, mount = asked
-        taken = self.tables[ids.LEASE].values()
-        free = self.available - sum(row[2] for row in taken)
+    def _allocate(self, args: Row) -> Answer:
+        resource, amount, owner, priority, ttl_ms, mount = args
+        occupied = self.tables[ids.LEASE].values()
+        free = self.available - sum(row[2] for row in occupied)
         if amount > free:
             reason = ("memory", "storage", "cpu_time", "bandwidth")[resource]
             self.happen("denied", None, reason, amount)
-            return ids.DENIED, [reason, max(0, free), 2000, [row[0] for row in taken]]
+            return ids.DENIED, [reason, max(0, free), 2000, [row[0] for row in occupied]]
         left_ms = 60_000 if ttl_ms is None else ttl_ms
         row = [resource, amount, owner or "", priority, self._session(), self._uptime()[0]]
         return ids.OK, self._enter(ids.LEASE, [*row, left_ms, False, mount])
 
-    def _begin(self, asked: Row) -> Answer:
-        name, priority, timeout_ms, memory, wait_ms = asked
+    def _begin(self, args: Row) -> Answer:
+        name, priority, timeout_ms, memory, wait_ms = args
         state = _ACTIVE if self._has_place() else _WAITING
         if state == _WAITING and not wait_ms:
             blockers = [row[0] for row in self.tables[ids.OPERATION].values()]
@@ -136,37 +136,37 @@ class FakePolicy:
         row = [name, priority, state, 0, "", self._session(), self._uptime()[0], left_ms]
         return ids.OK, [self._enter(ids.OPERATION, [*row, memory, None]), state]
 
-    def _cancel(self, asked: Row) -> Answer:
+    def _cancel(self, args: Row) -> Answer:
         for place, row in self.tables[ids.OPERATION].items():
-            if row[0] == asked[0]:
+            if row[0] == args[0]:
                 self.put(ids.OPERATION, place, [*row[:3], _STOPPING, *row[4:10], "preempted"])
                 return ids.OK, None
         return ids.NOT_FOUND, None
 
-    def _set_limits(self, asked: Row) -> Answer:
+    def _set_limits(self, args: Row) -> Answer:
         self._use()
-        pairs = zip(self.limits, asked, strict=True)
+        pairs = zip(self.limits, args, strict=True)
         self.limits = [old if new is None else new for old, new in pairs]
-        self._tell_taken()
+        self._send_rows()
         return ids.OK, self.limits
 
-    def _set_threshold(self, asked: Row) -> Answer:
-        metric, warn, critical = asked[:3]
+    def _set_threshold(self, args: Row) -> Answer:
+        metric, warn, critical = args[:3]
         places = self.tables[ids.THRESHOLD]
         place = next((at for at, row in places.items() if row[0] == metric), len(places))
         if warn is None and critical is None:
             self.drop(ids.THRESHOLD, place)
         else:
-            self.put(ids.THRESHOLD, place, [*asked, 0, None])
+            self.put(ids.THRESHOLD, place, [*args, 0, None])
         return ids.OK, None
 
-    def _tell_meters(self, asked: Row) -> Answer:
+    def _send_meters(self, args: Row) -> Answer:
         self._use()
-        self.metered.append(asked[0])
+        self.metered.append(args[0])
         return ids.OK, None
 
-    def _keep(self, asked: Row) -> Answer:
-        what = asked[0] or 0
+    def _keep(self, args: Row) -> Answer:
+        what = args[0] or 0
         if what and self.keep_refused:
             return ids.DENIED, [self.keep_refused, None, None, []]
         if what:
@@ -178,8 +178,8 @@ class FakePolicy:
         names = sorted(self.quotas)
         return [names[place], *self.quotas[names[place]]] if place < len(names) else None
 
-    def _set_quota(self, asked: Row) -> Answer:
-        name, *figures = asked
+    def _set_quota(self, args: Row) -> Answer:
+        name, *figures = args
         self.quotas.pop(name, None)
         if figures != [None] * 4:
             self.quotas[name] = figures
@@ -208,18 +208,18 @@ class FakePolicy:
         for place, row in self.tables[kind].items():
             if row[0] == number:
                 self.drop(kind, place)
-                self.happen(_WORDS[kind], number, why)
+                self.happen(_EVENT_KINDS[kind], number, why)
                 return ids.OK, None
         return ids.NOT_FOUND, None
 
     def _use(self) -> None:
         if not self.used:
             self.used = True
-            self._tell_taken()
+            self._send_rows()
 
-    def _tell_taken(self) -> None:
+    def _send_rows(self) -> None:
         masks = [sum(1 << place for place in rows) for rows in self.tables.values()]
-        self._tell(ids.ROWS, *masks[:3], self.limits, *masks[3:])
+        self._send(ids.ROWS, *masks[:3], self.limits, *masks[3:])
 
 
-_WORDS = {ids.LEASE: "lease", ids.OPERATION: "operation", ids.SESSION: "session"}
+_EVENT_KINDS = {ids.LEASE: "lease", ids.OPERATION: "operation", ids.SESSION: "session"}

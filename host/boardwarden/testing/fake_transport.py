@@ -37,7 +37,7 @@ class FakeTransport:
         self.to_host: Callable[[bytes], Iterable[bytes]] = lambda data: (data,)
         self.to_board: Callable[[bytes], Iterable[bytes]] = lambda data: (data,)
         self._incoming = bytearray()
-        self._news = asyncio.Event()
+        self._data_event = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -46,15 +46,15 @@ class FakeTransport:
             raise self.refuse
         self.opened += 1
         self._incoming.clear()
-        self._news.clear()
+        self._data_event.clear()
         self.peer.send = self._from_peer
         self._life = asyncio.create_task(self._live())
 
     async def read(self) -> bytes:
         """Wait for what the peer sends; b"" when the link is cut."""
-        await self._news.wait()
+        await self._data_event.wait()
         if self._life is not None:
-            self._news.clear()
+            self._data_event.clear()
         data = bytes(self._incoming)
         self._incoming.clear()
         return data
@@ -76,13 +76,13 @@ class FakeTransport:
             self._life.cancel()
             self._life = None
         self.peer.send = lambda data: None
-        self._news.set()
+        self._data_event.set()
 
     def _from_peer(self, data: bytes) -> None:
         for piece in self.to_host(data):
             self._incoming += piece
         if self._incoming:  # b"" would be a link that is cut
-            self._news.set()
+            self._data_event.set()
 
     async def _live(self) -> None:
         loop = asyncio.get_running_loop()

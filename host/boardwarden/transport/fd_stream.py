@@ -71,7 +71,7 @@ class FdStream:
             return False
         try:
             return os.write(self._fd, data) == len(data)
-        except OSError:  # write() tells what it is
+        except OSError:  # write() raises what it is
             return False
 
     async def write(self, data: bytes) -> None:

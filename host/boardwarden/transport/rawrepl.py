@@ -27,7 +27,10 @@ _INTERRUPT_AND_ENTER = b"\r\x03\r\x01"  # two interrupts at once would end the u
 _PROMPT = b"raw REPL; CTRL-B to exit\r\n>"
 _RUN = b"\x04"
 _AGAIN_S = 0.5
-_PIECE_BYTES, _PAUSE_S = 256, 0.01  # as mpremote: a UART has no more room, and nothing holds us up
+_PIECE_BYTES, _PIECE_PAUSE_S = (
+    256,
+    0.01,
+)  # as mpremote: a UART has no more room
 
 
 class RawRepl:
@@ -62,7 +65,7 @@ class RawRepl:
         data = code.encode() + _RUN
         for start in range(0, len(data), _PIECE_BYTES):
             if start:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_PIECE_PAUSE_S)
             await self._stream.write(data[start : start + _PIECE_BYTES])
         await self._until(b"OK")
 

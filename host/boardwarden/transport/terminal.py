@@ -28,7 +28,7 @@ def make_transparent(fd: int) -> None:
 
 
 def keep_lines(fd: int) -> None:
-    """Keep DTR and RTS as they are when fd is closed, and tell "no bytes yet" from "gone".
+    """Keep DTR and RTS as they are when fd is closed, and distinguish "no bytes yet" from "gone".
 
     Without HUPCL closing does not drop the lines, which resets many boards. With VMIN 1 a read
     that has nothing fails with EAGAIN; b"" then only ever means a hang-up (termios(3)).

@@ -131,7 +131,7 @@ class WatchApp(App[int]):
         self.call_after_refresh(self.show)
 
     def show(self) -> None:
-        """Show what the boards tell now."""
+        """Show the boards' present state."""
         if not self.screen_stack or not self.screen_stack[0].query("#trouble"):
             return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
@@ -216,7 +216,7 @@ class WatchApp(App[int]):
         """End."""
         self.exit(result)
 
-    # --- what the board is asked ----------------------------------------------------------------
+    # --- requests to the board --------------------------------------------------------------------
 
     def action_interval(self, step: int) -> None:
         """Have the board sample more or less often."""
@@ -228,14 +228,14 @@ class WatchApp(App[int]):
         slower = [each for each in _INTERVALS_S if each > now * 1.01]
         wanted = faster[-1:] if step < 0 else slower[:1]
         if wanted:
-            self._ask(
-                lambda asked: asked.start_monitoring(wanted[0]),
+            self._request(
+                lambda board: board.start_monitoring(wanted[0]),
                 lambda _: f"A sample every {duration(wanted[0])}.",
             )
 
     def action_collect(self) -> None:
         """Have the board collect garbage."""
-        self._ask(lambda board: board.collect(), lambda freed: f"Collected {size(freed)}.")
+        self._request(lambda board: board.collect(), lambda freed: f"Collected {size(freed)}.")
 
     def action_end(self) -> None:
         """End the chosen lease, or cancel the chosen operation, if that is really meant."""
@@ -259,7 +259,7 @@ class WatchApp(App[int]):
         self._when_sure(
             f"End lease {number}{of}? Its holder loses it.",
             "End it",
-            lambda asked: asked.release(number),
+            lambda board: board.release(number),
             f"Lease {number} has ended.",
         )
 
@@ -271,39 +271,41 @@ class WatchApp(App[int]):
         self._when_sure(
             f"Cancel operation {number}, {operation.name}? It is told to stop, as by a preemption.",
             "Cancel it",
-            lambda asked: asked.cancel(number),
+            lambda board: board.cancel(number),
             f"Operation {number} was told to stop.",
         )
 
     def _when_sure(
         self, question: str, yes: str, request: Callable[[Board], Awaitable[object]], done: str
     ) -> None:
-        def answered(sure: bool | None) -> None:
+        def on_answer(sure: bool | None) -> None:
             if sure:
-                self._ask(request, lambda _: done)
+                self._request(request, lambda _: done)
 
-        self.push_screen(Question(question, yes), answered)
+        self.push_screen(Question(question, yes), on_answer)
 
-    def _ask(self, request: Callable[[Board], Awaitable[T]], told: Callable[[T], str]) -> None:
-        """Ask the board that is shown, beside everything else, and tell what came of it."""
+    def _request(
+        self, request: Callable[[Board], Awaitable[T]], describe: Callable[[T], str]
+    ) -> None:
+        """Send the shown board a request, beside everything else, and notify of its outcome."""
         board = self._feed.board
         if board is None or not board.connected:
             self.notify("The link is lost: the board cannot be asked.", severity="error")
         else:
-            self.run_worker(self._asked(board, request, told), group="requests")
+            self.run_worker(self._send(board, request, describe), group="requests")
 
-    async def _asked(
+    async def _send(
         self,
         board: Board,
         request: Callable[[Board], Awaitable[T]],
-        told: Callable[[T], str],
+        describe: Callable[[T], str],
     ) -> None:
         try:
             answer = await request(board)
         except BoardError as error:
             self.notify(str(error), severity="error", markup=False)
         else:
-            self.notify(told(answer), markup=False)
+            self.notify(describe(answer), markup=False)
 
 
 def _room(text: str | Text) -> tuple[int, ...]:

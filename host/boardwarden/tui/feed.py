@@ -14,14 +14,14 @@ from .tail import Printable, Tail
 from .track import REMEMBERED, Track
 
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
-_LOOK_S = 1.0
+_POLL_S = 1.0
 
 
 class Feed:
     """open() or follow() it, then close() it. `board` is None until it was opened.
 
     problem: why it could not be opened, a sentence; latency_s: of the last request, None if
-    unknown; unmetered: why the board tells no meters. `ping_s`: between two measurements of the
+    unknown; unmetered: why the board sends no meters. `ping_s`: between two measurements of the
     latency, 0 for none.
     """
 
@@ -49,7 +49,7 @@ class Feed:
         self.problem = ""
 
     async def follow(self) -> None:
-        """Keep what the board tells, until cancelled; one that cannot be opened is tried again."""
+        """Follow the board until cancelled; one that cannot be opened is tried again."""
         while self.board is None:
             try:
                 await self.open()
@@ -83,7 +83,7 @@ class Feed:
     async def _recall(self, board: Board) -> None:
         """Have the track begin with what the board remembers of the time before."""
         boot = board.status.board.boot_id
-        with contextlib.suppress(BoardError):  # an agent that does not tell it is as good
+        with contextlib.suppress(BoardError):  # an agent without a history will do
             history = await board.fetch_history(tuple(REMEMBERED.values()), ("mean",))
             if board.status.board.boot_id == boot:
                 self.track.recall(history, board.status.interval_s or 1.0)
@@ -100,12 +100,12 @@ class Feed:
                 self.console.put(printable.feed(text))
 
     async def _follow_meters(self, board: Board) -> None:
-        """Have the meters told, once the board decides: asking for them would make it begin to."""
+        """Have the meters sent, once the board decides: the request would make it begin to."""
         while not self.unmetered:
             if board.connected and board.limits.max_operations is not None:
                 with contextlib.suppress(BoardError):
                     await self._meter(board)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
     async def _meter(self, board: Board) -> None:
         try:

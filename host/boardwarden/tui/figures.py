@@ -100,14 +100,14 @@ class Figures(Widget):
     """Draws a board's figures, in the room that it has."""
 
     feed: Feed | None = None
-    _told: object = None
+    _shown: object = None
     _drawn: object = None
 
     def show(self, feed: Feed) -> None:
-        """Draw what this board tells now, if that is new."""
-        told = (feed, feed.board and feed.board.status, feed.board and link_text(feed))
-        if told != self._told or self.size != self._drawn:
-            self._told, self._drawn = told, self.size
+        """Draw the board's present state, if that is new."""
+        shown = (feed, feed.board and feed.board.status, feed.board and link_text(feed))
+        if shown != self._shown or self.size != self._drawn:
+            self._shown, self._drawn = shown, self.size
             self.feed = feed
             self.refresh()
 

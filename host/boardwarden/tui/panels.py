@@ -46,7 +46,7 @@ class Panel(Vertical):
         self.border_title = f"{self.number} {self.label}" + (f": {text}" if text else "")
 
     def show(self, feed: Feed) -> None:
-        """Show what this board tells now."""
+        """Show the board's present state."""
         raise NotImplementedError
 
 
@@ -73,7 +73,7 @@ class TablePanel(Panel):
             self._table.add_column(name, key=name)
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """Give the rows; their first cells tell them apart."""
+        """Give the rows; their first cells are unique."""
         raise NotImplementedError
 
     def title(self, feed: Feed, board: Board) -> str:
@@ -132,13 +132,13 @@ class Operations(TablePanel):
             )
 
     def title(self, feed: Feed, board: Board) -> str:
-        """Say how many places are taken."""
+        """Say how many places are occupied."""
         most = board.limits.max_operations
         if most is None:
             return "none; the board has not been asked for any decision yet"
         waiting = sum(each.state == OperationState.WAITING for each in board.operations)
-        taken = len(board.operations) - waiting
-        return f"{taken} of {most} places" + (f", {waiting} waiting" if waiting else "")
+        occupied = len(board.operations) - waiting
+        return f"{occupied} of {most} places" + (f", {waiting} waiting" if waiting else "")
 
 
 class Leases(TablePanel):

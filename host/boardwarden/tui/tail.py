@@ -28,7 +28,7 @@ class Tail:
             self._size -= len(self._pieces.popleft())
 
     def since(self, place: int) -> str:
-        """Return the text from a place on, as far as it is kept."""
+        """Return the text from a place on, as far as it is still there."""
         gone = self.end - len(self._pieces)
         return "".join(list(self._pieces)[max(0, place - gone) :])
 
@@ -37,13 +37,13 @@ class Printable:
     """Makes printed text harmless to a terminal: no escape sequences, no control characters."""
 
     def __init__(self) -> None:
-        self._held = ""  # may be the begin of something
+        self._unfinished = ""  # may be the begin of something
 
     def feed(self, text: str) -> str:
         """Return what of the text can be shown; the begin of a sequence waits for its end."""
-        text = self._held + text
+        text = self._unfinished + text
         unfinished = _UNFINISHED.search(text)
         at = unfinished.start() if unfinished else len(text)
-        self._held = text[at:]
+        self._unfinished = text[at:]
         text = _ESCAPE.sub("", text[:at]).replace("\r\n", "\n").replace("\r", "\n")
         return "".join(char if char.isprintable() or char in "\n\t" else _STRANGE for char in text)

@@ -30,7 +30,7 @@ def head(feed: Feed) -> tuple[str, str]:
 
 
 def every(board: Board) -> str:
-    """Return how often the board samples, and why not as often as it was asked to."""
+    """Return how often the board samples, and why not as often as requested."""
     now = board.status
     if not now.interval_s:
         return "no samples: stopped"
@@ -88,8 +88,11 @@ def about(feed: Feed) -> Iterator[Row]:
     yield from status_rows(board.status, board.capabilities)
     yield from _link_rows(feed, board)
     identity = board.status.board
-    told = (f"protocol {identity.protocol or NOTHING}", f"reset: {identity.reset_cause or NOTHING}")
-    yield "boot", ", ".join((f"{_known(identity.boot_id)}", *told))
+    parts = (
+        f"protocol {identity.protocol or NOTHING}",
+        f"reset: {identity.reset_cause or NOTHING}",
+    )
+    yield "boot", ", ".join((f"{_known(identity.boot_id)}", *parts))
     for label, text in trend_rows(board.trends(_TREND_S)):
         yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
     if board.limits.max_operations is not None:
@@ -109,8 +112,8 @@ def _link_rows(feed: Feed, board: Board) -> Iterator[Row]:
     link = board.link
     yield "link", link_state(board)
     yield "", f"a request and its reply take {duration(feed.latency_s)}"
-    heard = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
-    yield "", f"{heard}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
+    received = f"{count(link.frames, 'frame')} understood, {link.bad_frames} damaged"
+    yield "", f"{received}, {link.skipped_frames} unknown; something was missed {link.gaps} times"
     dropped = f"{_known(link.dropped_frames)} dropped by the board, because the link did not drain"
     yield "", f"{dropped}; opened again {link.reconnects} times"
 

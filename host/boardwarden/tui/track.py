@@ -21,7 +21,7 @@ _READ: dict[str, Callable[[Status], Figure]] = {
     "lag": lambda now: now.cpu.loop_lag_worst_s,
     "uptime": lambda now: now.cpu.uptime_s,
 }
-# What a board's own history has of these; it keeps neither garbage nor the longest steps.
+# What a board's own history has of these; it has neither garbage nor the longest steps.
 REMEMBERED = {"live": "memory", "cpu": "cpu"}
 
 
@@ -63,8 +63,8 @@ class Track:
             figures[name] = [history.mean(metric, time) for time in times]
         known = [at for each in figures.values() for at in range(room) if each[at] is not None]
         figures["uptime"] = list(times)
-        for name, kept in self._figures.items():
-            kept.extendleft(figures[name][: max(known, default=-1) + 1])
+        for name, values in self._figures.items():
+            values.extendleft(figures[name][: max(known, default=-1) + 1])
 
     def _last_uptime_s(self) -> Figure:
         uptimes = self._figures["uptime"]
