@@ -5,8 +5,7 @@ from __future__ import annotations
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
 from boardwarden.tui.figures import Plot, progress
-from boardwarden.tui.tail import Printable, Tail
-from boardwarden.tui.track import Track
+from boardwarden.tui.track import Printable, Tail, Track
 
 
 def drawn(rows):

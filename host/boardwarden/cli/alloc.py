@@ -13,15 +13,7 @@ import typer
 
 from boardwarden import _arguments
 from boardwarden._arguments import MAX_SECONDS
-from boardwarden._program import (
-    DENIED,
-    Failure,
-    Interrupted,
-    checked,
-    print_json,
-    print_line,
-    run,
-)
+from boardwarden._program import DENIED, Failure, Interrupted, checked, print_json, print_line, run
 from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease

@@ -9,14 +9,7 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import (
-    FAILED,
-    print_json,
-    print_line,
-    print_rows,
-    print_table,
-    reported,
-)
+from boardwarden._program import FAILED, print_json, print_line, print_rows, print_table, reported
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, examined, listed

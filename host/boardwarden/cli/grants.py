@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 
 from boardwarden import _arguments
-from boardwarden._program import (
-    checked,
-    print_json,
-    print_line,
-    print_table,
-    run,
-)
+from boardwarden._program import checked, print_json, print_line, print_table, run
 from boardwarden.models import Model
 from boardwarden.render import tables
 

@@ -7,12 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import (
-    print_json,
-    print_line,
-    print_rows,
-    run,
-)
+from boardwarden._program import print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.grants import Event
 from boardwarden.render import tables

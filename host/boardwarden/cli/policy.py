@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from boardwarden._program import DENIED, Failure, fail, print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
+from boardwarden.grants import Threshold
 from boardwarden.models import Kept, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
-from boardwarden.policy.differences import Step
-from boardwarden.policy.model import Policy
-from boardwarden.render.policy import difference_rows
+from boardwarden.policy.differences import Difference, Step
+from boardwarden.policy.model import Policy, SessionQuota
+from boardwarden.render.status import Row
 from warden_schema import ids
 
 from .options import BoardOption, JsonOption, given
@@ -150,7 +151,7 @@ async def _agreed(options: Applying, changes: bool) -> bool:
 
 def _print_differences(steps: Sequence[Step], stored: Kept | int) -> None:
     if steps:
-        print_rows(difference_rows([each for step in steps for each in step.differences]))
+        print_rows(_difference_rows([each for step in steps for each in step.differences]))
     elif stored == Kept.IN_FORCE:
         print_line("The board has this policy already.")
     else:
@@ -226,3 +227,49 @@ async def _forget(address: str, yes: bool, as_json: bool) -> None:
             print_line("The board keeps no policy.")
         else:
             print_line("forgotten: from its next start on, the board follows its application")
+
+
+_ARROW = "\N{RIGHTWARDS ARROW}"
+_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
+_FRACTIONS = ("budget", "limits.memory_reserve")
+
+
+def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
+    """Give one row for each: what is, and what it becomes."""
+    for each in differences:
+        before, after = (_value_text(each.key, value) for value in (each.before, each.after))
+        yield each.key, f"{before} {_ARROW} {after}"
+
+
+def _value_text(key: str, value: Any) -> str:
+    if isinstance(value, Threshold):
+        return _threshold(value)
+    if isinstance(value, SessionQuota):
+        return _quota(value)
+    if value is None:
+        return "not watched" if key.startswith("threshold.") else "none"
+    if key in _SECONDS:
+        return policy_toml.seconds(value)
+    return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
+
+
+def _threshold(each: Threshold) -> str:
+    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
+    parts = [
+        f"{name} {policy_toml.level(each.metric, value)}"
+        for name, value in levels.items()
+        if value is not None
+    ]
+    if each.hold_s:
+        parts.append(f"hold {policy_toml.seconds(each.hold_s)}")
+    return ", ".join([*parts, enum_name(each.action)])
+
+
+def _quota(each: SessionQuota) -> str:
+    parts = {
+        "memory": None if each.memory_bytes is None else policy_toml.size(each.memory_bytes),
+        "storage": None if each.storage_bytes is None else policy_toml.size(each.storage_bytes),
+        "operations": each.operations,
+        "ttl": None if each.ttl_s is None else policy_toml.seconds(each.ttl_s),
+    }
+    return ", ".join(f"{name} {text}" for name, text in parts.items() if text is not None)

@@ -23,8 +23,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-from .metric import Metric
-from .metrics import METRICS
+from .metrics import METRICS, Metric
 from .watched import Watched
 
 _PATH = "/v1/metrics"  # by OTLP, where an endpoint names none

@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .metric import Metric as Definition
 from .metrics import METRICS
+from .metrics import Metric as Definition
 from .watched import Watched
 
 

@@ -10,8 +10,7 @@ from boardwarden.errors import BoardError, RequestRefused
 from boardwarden.render.tables import event_line
 from boardwarden.transport.base import Transport
 
-from .tail import Printable, Tail
-from .track import REMEMBERED, Track
+from .track import REMEMBERED, Printable, Tail, Track
 
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
 _POLL_S = 1.0

@@ -19,8 +19,8 @@ from boardwarden.render.text import NOTHING, duration, percent, size
 
 from .feed import Feed
 from .figures import progress
-from .tail import Printable, Tail
 from .text import about, blocker, level_text
+from .track import Printable, Tail
 
 Cells = tuple[str, ...]
 _BAR = 10
