@@ -45,7 +45,7 @@ def alloc(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold a lease while this command runs. Exit status 3: the board denied it."""
+    """Hold a lease while this command runs. Exit status 3 if the board denies it."""
     kind = checked(parse.resource, resource)
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.priority, priority)

@@ -42,7 +42,10 @@ def doctor(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a board and the link to it, and say what to do next. Exit status 2: not well."""
+    """Check a board and the link to it, and say what to do next.
+
+    Exit status 2 if a problem was found.
+    """
     with reported():
         status = _doctor(given(board, "its address"), seconds, yes, as_json)
         sys.stdout.flush()

@@ -48,7 +48,7 @@ def replay(
     last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a policy file would have done over a recording."""
+    """Show what a policy file would have done over a recording."""
     times = window(since, until, last)
     run(_replay(Wanted(file, policy, board or [], *times), as_json))
 
