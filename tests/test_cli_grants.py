@@ -397,7 +397,7 @@ async def test_meters_without_figures_come_last():
 
 
 async def test_items_are_paced_and_end(monkeypatch):
-    monkeypatch.setattr(follow, "_LOOK_S", 0.02)
+    monkeypatch.setattr(follow, "_POLL_S", 0.02)
 
     async def items():
         yield 1

@@ -129,7 +129,7 @@ def test_a_window_of_time_and_boards_are_chosen(path: Path) -> None:
         read(recording, addresses=["x"])
     with pytest.raises(RecordingError, match=r"no samples in that time; .* goes from 2024-05-31"):
         read(recording, window=(0, 1))
-    with pytest.raises(RecordingError, match=r"No board in .* tells rssi_dbm"):
+    with pytest.raises(RecordingError, match=r"No board in .* has rssi_dbm"):
         read(recording, ["rssi_dbm"])
 
 
@@ -192,7 +192,7 @@ async def test_the_command_draws_the_last_of_it(path: Path) -> None:
     done = await run("plot", str(path), "--last", "5s", "--metric", "loop-lag-worst")
     assert (done.status, done.err) == (
         2,
-        f"boardwarden: No board in {path} tells loop_lag_worst in that time.\n",
+        f"boardwarden: No board in {path} has loop_lag_worst in that time.\n",
     )
     out = path.with_suffix(".svg")
     asked = ("--last", "15s", "--until", "2024-05-31T12:00:45Z", "--metric", "cpu")
