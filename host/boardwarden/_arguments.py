@@ -23,7 +23,7 @@ Arguments = tuple[Any, ...]
 
 
 def require_number(name: str, value: Any, least: float, most: float, what: str = "") -> float:
-    """Return a number of a range; `what` it counts is said where it is not one."""
+    """Return a number that lies in a range; ValueError names `what` is expected."""
     sound = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not sound or math.isnan(value) or not least <= value <= most:
         what = what or "a number"
@@ -32,7 +32,7 @@ def require_number(name: str, value: Any, least: float, most: float, what: str =
 
 
 def require_int(name: str, value: Any, least: int, most: int = MAX_INT, what: str = "") -> int:
-    """Return a whole number of a range."""
+    """Return an int that lies in a range; ValueError names `what` is expected."""
     sound = isinstance(value, int) and not isinstance(value, bool)
     if not sound or not least <= value <= most:
         what = what or "a whole number"
@@ -50,14 +50,14 @@ def milliseconds(
 
 
 def text(name: str, value: Any, may_be_empty: bool = True) -> str:
-    """Return a name as long as the board stores it, cut at a character."""
+    """Return a name, cut to the length that the board stores."""
     if not isinstance(value, str) or not (value or may_be_empty):
         raise ValueError(f"{name} must be a {'' if may_be_empty else 'non-empty '}str.")
     return value.encode(errors="replace")[: ids.MAX_NAME].decode(errors="ignore")
 
 
 def identifier(value: Any) -> int:
-    """Return an id."""
+    """Return the id of a lease or operation."""
     return require_int("An id", value, 1)
 
 
@@ -113,7 +113,7 @@ def _memory(memory: Any) -> int | None:
 
 
 def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
-    """Return the arguments of START_MONITORING; None of what is not given."""
+    """Return the arguments of START_MONITORING; None for one that is not given."""
     least, most = ids.MIN_INTERVAL_MS / 1000, ids.MAX_INTERVAL_MS / 1000
     share = (
         None
@@ -127,7 +127,7 @@ def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
 
 
 def places(what: str, names: Iterable[Any], known: Sequence[str]) -> list[int]:
-    """Return where names are among those that are known."""
+    """Return the indexes of names; ValueError for unknown ones."""
     found = list(names)
     for name in found:
         if name not in known:
@@ -136,7 +136,7 @@ def places(what: str, names: Iterable[Any], known: Sequence[str]) -> list[int]:
 
 
 def quota(name: Any, memory: Any, storage: Any, operations: Any, ttl: Any) -> Arguments:
-    """Return the arguments of SET_QUOTA; without figures it takes the quota away."""
+    """Return the arguments of SET_QUOTA; without figures it removes the quota."""
     if not isinstance(name, str) or not 1 <= len(name.encode(errors="replace")) <= ids.MAX_NAME:
         raise ValueError(f"A session's name must have 1 to {ids.MAX_NAME} bytes, not {name!r}.")
     sizes = {"memory": memory, "storage": storage}
@@ -165,7 +165,7 @@ def limits(max_operations: Any, timeout: Any, reserve: Any, overrun: Any) -> Arg
 def threshold(
     metric: Any, warn: Any, critical: Any, clear: Any, hold: Any, action: Any
 ) -> Arguments:
-    """Return the arguments of SET_THRESHOLD; without warn and critical it takes it away."""
+    """Return the arguments of SET_THRESHOLD; without warn and critical it removes the threshold."""
     if metric not in THRESHOLD_METRICS:
         raise ValueError(
             f"There is no metric {metric!r}; there are {', '.join(THRESHOLD_METRICS)}."

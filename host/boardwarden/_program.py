@@ -31,7 +31,7 @@ def print_line(line: str) -> None:
 
 
 def print_rows(rows: Iterable[Row]) -> None:
-    """Print rows, as wide as the terminal; 80 columns where there is none."""
+    """Print rows, as wide as the terminal; 80 columns if there is none."""
     print_line(aligned(rows, _terminal_width()))
 
 
@@ -66,11 +66,11 @@ class Failure(Exception):
 
 
 class Interrupted(Exception):
-    """The user has enough, and the command has put things in order."""
+    """The user pressed Ctrl-C, and the command has cleaned up."""
 
 
 def quit_on_interrupt() -> None:
-    """Until a command begins, let Ctrl-C end the program: there is nothing to put in order."""
+    """Until a command begins, let Ctrl-C end the program: there is nothing to clean up."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _quit)
 
@@ -87,7 +87,7 @@ def run(command: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Exit with the status, and the sentence, of what ends the block."""
+    """Turn an exception that ends the block into a sentence and an exit status."""
     quits = signal.getsignal(signal.SIGINT) is _quit
     if quits:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -117,7 +117,7 @@ def fail(sentence: str, status: int = FAILED) -> NoReturn:
 
 
 def checked(check: Callable[..., T], *given: Any) -> T:
-    """Return what a check makes of what was given; fail with the sentence of its ValueError."""
+    """Return the result of a check; exit with the sentence of its ValueError."""
     try:
         return check(*given)
     except ValueError as error:

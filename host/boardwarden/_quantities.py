@@ -19,7 +19,7 @@ def metric_unit(metric: str) -> str:
 
 
 def in_thousandths(metric: str | None) -> bool:
-    """Tell whether the board counts a metric in permille or milliseconds."""
+    """Return whether the board counts a metric in permille or milliseconds."""
     return metric_unit(metric or "") in _THOUSANDTHS
 
 

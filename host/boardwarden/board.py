@@ -121,7 +121,7 @@ class Board:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The operations that run, wait, or were told to stop and have not, oldest first."""
+        """The operations that run, wait, or have not stopped yet, oldest first."""
         return self._mirror.operations.models
 
     @property
@@ -639,7 +639,7 @@ class Board:
         await self._request(undo, value[0] if isinstance(value, list) else value)
 
     def _clean_up(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do work that nobody waits for; if it fails, the board ends by itself what it would."""
+        """Give something back in the background; if that fails, the board ends it by itself."""
 
         async def quietly() -> None:
             with contextlib.suppress(BoardError):

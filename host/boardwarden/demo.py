@@ -76,7 +76,7 @@ class BareBoard:
         self._ended_s = 0.0
 
     async def run(self) -> None:
-        """Tell what it prints until it ends."""
+        """Show what it prints until it ends."""
         process = await asyncio.create_subprocess_exec(
             find_micropython(),
             *("-X", f"heapsize={_HEAP_BYTES}", str(board_files()[-1] / _APPLICATION)),
@@ -127,7 +127,7 @@ class GuardedBoard:
         self._refusing = ""  # the last reason shown
 
     async def run(self) -> None:
-        """Tell what it prints and what happens, until it ends."""
+        """Show what it prints and its events, until it ends."""
         application = str(board_files()[-1] / _APPLICATION)
         async with connect(Sim(f"sim:{application}", application, _HEAP_BYTES)) as board:
             showing = asyncio.create_task(self._show_events(board))

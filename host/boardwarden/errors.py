@@ -27,7 +27,7 @@ from __future__ import annotations
 
 
 class BoardError(Exception):
-    """What all errors of this package are."""
+    """The base of all errors of this package."""
 
 
 class ConnectError(BoardError):
@@ -59,7 +59,7 @@ class SimulatorMissing(ConnectError):
 
 
 class NoAgent(ConnectError):
-    """Nothing at the address answered in the protocol."""
+    """No agent answered at the address."""
 
 
 class AtPrompt(ConnectError):
@@ -79,7 +79,7 @@ class VersionMismatch(ConnectError):
 
 
 class PolicyError(BoardError):
-    """A policy file cannot be read, or says what makes no sense.
+    """A policy file cannot be read or is not valid.
 
     line: counted from 1, key: such as "limits.max_operations"; None where it is about no one line.
     """
@@ -102,7 +102,7 @@ class DeployError(BoardError):
 
 
 class RequestError(BoardError):
-    """A request to the board has no good answer."""
+    """A request to the board did not succeed."""
 
 
 class RequestTimeout(RequestError):
@@ -110,7 +110,7 @@ class RequestTimeout(RequestError):
 
 
 class RequestRefused(RequestError):
-    """The board answered no: `code` is a reply code of the schema, `value` its detail."""
+    """The board refused: `code` is a reply code of the schema, `value` its detail."""
 
     def __init__(self, message: str, code: int, value: object = None) -> None:
         super().__init__(message)

@@ -87,7 +87,7 @@ class BoardSession(Ending):
 
 @dataclass(frozen=True)
 class Threshold(Model):
-    """What the board watches; levels and `value` are in the metric's unit, as the status has it.
+    """A watched metric; levels and `value` are in the unit of the status.
 
     `value` is the figure when the level changed last.
     """
@@ -136,7 +136,7 @@ class Meter(Model):
 
 @dataclass(frozen=True)
 class MemoryNeed(Model):
-    """By how much the heap grew in the `count` measured operations of that name."""
+    """How much the heap grew in the `count` measured operations of one name."""
 
     name: str = ""
     count: int = 0

@@ -51,7 +51,7 @@ class Column(Model):
         return [(oldest + i * self.step_s, v) for i, v in enumerate(self.values) if v is not None]
 
     def at(self, uptime_s: float) -> float | None:
-        """Return the figure of the slot that a time is in; None where there is none."""
+        """Return the figure of the slot that a time is in; None if there is none."""
         back = (self.newest_s - uptime_s) // self.step_s if self.step_s > 0 else -1.0
         return self.values[-1 - int(back)] if 0 <= back < len(self.values) else None
 
@@ -61,7 +61,7 @@ def _figure(value: int | None, unit: int) -> float | None:
 
 
 def column(value: object, metric: int) -> Column:
-    """Return what a HISTORY_READ was answered; raise RequestError if that makes no sense."""
+    """Return the Column in a reply to HISTORY_READ; raise RequestError if it is malformed."""
     try:
         newest_s, step_s, scale, data = cast(list[Any], value)
         steps = struct.unpack(f"<{len(data) // 2}H", data)
@@ -75,7 +75,7 @@ def column(value: object, metric: int) -> Column:
 
 
 class History:
-    """Keeps the last samples, and the board's tiers as they were read last.
+    """Holds the last samples, and the board's tiers as they were last read.
 
     Written by one thread and read by any.
     """
@@ -86,17 +86,17 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, uptime_s: float, figures: tuple[int | None, ...]) -> None:
-        """Keep a sample's figures, in the order and units of ids.METRICS; the oldest goes."""
+        """Add a sample's figures, in the order and units of ids.METRICS; the oldest goes."""
         with self._lock:
             self._recent.append((uptime_s, figures))
 
     def put(self, tier: int, metric: int, statistic: int, read: Column) -> None:
-        """Keep a column that was read from the board."""
+        """Store a column that was read from the board."""
         with self._lock:
             self._tiers[tier, metric, statistic] = read
 
     def clear(self) -> None:
-        """Forget all: the board restarted, and its time began anew."""
+        """Clear everything: the board restarted, and its uptime with it."""
         with self._lock:
             self._recent.clear()
             self._tiers.clear()

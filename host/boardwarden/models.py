@@ -34,7 +34,7 @@ class Priority(IntEnum):
 
 
 class OperationState(IntEnum):
-    """Where an operation is: STOPPING was told to, OVERDUE did not and lost its place."""
+    """An operation's state: STOPPING must stop, OVERDUE did not and lost its place."""
 
     WAITING = 0
     ACTIVE = 1
@@ -45,7 +45,7 @@ class OperationState(IntEnum):
 
 
 class Level(IntEnum):
-    """Where a threshold's figure is."""
+    """The present level of a threshold."""
 
     CLEAR = 0
     WARN = 1
@@ -61,7 +61,7 @@ class Action(IntEnum):
 
 
 class Kept(IntEnum):
-    """What became of the policy that a board keeps: BROKEN, and ignored, if it was damaged."""
+    """The state of a board's stored policy; a BROKEN one is damaged and ignored."""
 
     NOTHING = 0
     IN_FORCE = 1
@@ -69,7 +69,7 @@ class Kept(IntEnum):
 
 
 def enum_name(value: object) -> str:
-    """Return a member's name as people and JSON have it, "cpu_time"; else the value's text."""
+    """Return an enum member's name in lower case, "cpu_time"; of other values the text."""
     return value.name.lower() if isinstance(value, IntEnum) else str(value)
 
 
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 
 class Model:
-    """What can be turned into a dict that json takes."""
+    """The base of all models: can be turned into a dict for JSON."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name: models as dicts, words in lower case, times in ISO 8601."""
@@ -110,7 +110,7 @@ class Memory(Model):
 
 @dataclass(frozen=True)
 class Cpu(Model):
-    """Load, and how late tasks run: on average and at worst since the sample before.
+    """Load, and how late tasks run: on average and at worst since the last sample.
 
     `usage` is the share of a core that asyncio did not spend waiting; it and the lag are None
     without asyncio. Uptime counts from `warden.start()`.

@@ -40,17 +40,17 @@ class EventLog:
 
     @property
     def first(self) -> int:
-        """The place of the first event of this boot; it need not be here any more."""
+        """The place of the first event of this boot, which may have been dropped."""
         return self._boot
 
     @property
     def recent(self) -> tuple[Event, ...]:
-        """The events of this boot that are still here, oldest first."""
+        """The events of this boot that were not dropped, oldest first."""
         end, events = self._events
         return events[max(0, self._boot - (end - len(events))) :]
 
     def since(self, place: int) -> tuple[Event, ...]:
-        """Return the events from a place on; the first says if some before it are gone."""
+        """Return the events from a place on; `missed` of the first counts those already dropped."""
         end, events = self._events
         gone = end - len(events) - place
         if gone <= 0:
@@ -63,7 +63,7 @@ _FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 
 def event_from_row(row: Row, missed: int) -> Event:
-    """Return an EVENT; a value is in the host's unit if its kind says which that is."""
+    """Return the Event of an EVENT; its value is in the host's unit if the kind defines one."""
     number, kind, seconds, milliseconds, subject, detail, value = row
     about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
     if kind in _FIGURES:

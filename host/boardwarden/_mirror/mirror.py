@@ -150,7 +150,7 @@ class Mirror:
 
     @property
     def status(self) -> Status:
-        """The state as it is now."""
+        """The board's present status."""
         state = self._state
         made_from, made = self._cached
         if made_from is not state:
@@ -174,7 +174,7 @@ class Mirror:
         return self._state.values[_SAMPLE_PLACES["dropped_frames"]]
 
     def trends(self, period: float) -> Trends:
-        """Fit lines through the last `period` seconds of what is here."""
+        """Fit a line through each figure's last `period` seconds."""
         if not period > 0:
             raise ValueError("The period of a trend must be more than 0 seconds.")
         now = self.status

@@ -55,7 +55,7 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
 
 
 def status(state: State, clock: Callable[[], float]) -> Status:
-    """Return the state as users read it; its age is by `clock`."""
+    """Return the Status made of the state; `clock` measures its age."""
     values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
     connected = values["connected"]
     updated = state.updated_at

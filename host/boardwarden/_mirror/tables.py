@@ -22,19 +22,19 @@ def from_thousandths(value: int | None) -> float | None:
 
 
 def metric_name(number: int | None) -> str | None:
-    """Return what a threshold's metric is called; its number, where only a newer board knows."""
+    """Return the name of a threshold's metric; its number if only a newer version knows it."""
     if number is None:
         return None
     return THRESHOLD_METRICS[number] if 0 <= number < len(THRESHOLD_METRICS) else str(number)
 
 
 def in_metric_unit(metric: str | None, value: int | None) -> float | None:
-    """Return a figure of a metric in the unit that the status has for it."""
+    """Return a metric's value in the unit of the status."""
     return from_thousandths(value) if in_thousandths(metric) else value
 
 
 def in_resource_unit(resource: int, value: int) -> float:
-    """Return an amount of a resource: of CPU_TIME a fraction of a core, else as it is."""
+    """Return an amount in the host's unit: CPU_TIME as a fraction of a core, others unchanged."""
     return value / 1000 if resource == ResourceType.CPU_TIME else value
 
 
@@ -42,7 +42,7 @@ E = TypeVar("E", bound=IntEnum)
 
 
 def enum_or_int(kind: type[E], number: int) -> E | int:
-    """Return what the number stands for; itself, where only a newer version knows."""
+    """Return the enum's member, or the number itself if only a newer version knows it."""
     try:
         return kind(number)
     except ValueError:
@@ -54,7 +54,7 @@ Clock = Callable[[], float]
 
 
 def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
-    """Return a LEASE's row."""
+    """Return the Lease that a LEASE row describes."""
     number, resource, granted, owner, priority, session, granted_s, left_ms, committed, mount = row
     return Lease(
         id=number,
@@ -73,7 +73,7 @@ def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
 
 
 def operation_from_row(row: Row, received_at: float, clock: Clock) -> Operation:
-    """Return an OPERATION's row."""
+    """Return the Operation that an OPERATION row describes."""
     number, name, priority, state, permille, text, session, began_s, left_ms, memory, why = row
     return Operation(
         id=number,
@@ -93,7 +93,7 @@ def operation_from_row(row: Row, received_at: float, clock: Clock) -> Operation:
 
 
 def session_from_row(row: Row, received_at: float, clock: Clock) -> BoardSession:
-    """Return a SESSION's row."""
+    """Return the BoardSession that a SESSION row describes."""
     number, name, memory, storage, operations, left_ms = row
     return BoardSession(
         id=number,
@@ -108,7 +108,7 @@ def session_from_row(row: Row, received_at: float, clock: Clock) -> BoardSession
 
 
 def threshold_from_row(row: Row, _received_at: float, _clock: Clock) -> Threshold:
-    """Return a THRESHOLD's row."""
+    """Return the Threshold that a THRESHOLD row describes."""
     number, warn, critical, clear, hold_ms, action, now, value = row
     metric = metric_name(number) or ""
     return Threshold(
@@ -124,7 +124,7 @@ def threshold_from_row(row: Row, _received_at: float, _clock: Clock) -> Threshol
 
 
 def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
-    """Return a METER's row."""
+    """Return the Meter that a METER row describes."""
     number, name, kind, priority, permille, worst_ms, steps, lease_id = row
     known = 0 <= kind < len(ids.METER_KINDS)
     return Meter(
@@ -140,7 +140,7 @@ def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
 
 
 def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
-    """Return a NEED's row."""
+    """Return the MemoryNeed that a NEED row describes."""
     return MemoryNeed(*row)
 
 
@@ -160,7 +160,7 @@ _Rows = dict[int, tuple[float, Row]]
 
 
 class Table(Generic[M]):
-    """`make` turns a row, the moment it came and the clock into a model; row[0] is its order."""
+    """The rows of one table. `make` turns a row, when it came and the clock into a model."""
 
     def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
         self._make = make

@@ -18,7 +18,7 @@ _MAX_SHOWN = 60  # characters of a line
 
 
 def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
-    """Nothing came back, or nothing but what is no agent's."""
+    """Return the error if no agent answered."""
     if not last_line:
         message = f"Nothing at {address} answered within {timeout:g} s; is the agent running there?"
     elif last_line.isprintable() and "\N{REPLACEMENT CHARACTER}" not in last_line:
@@ -35,13 +35,13 @@ def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
 
 
 def at_prompt(address: str) -> AtPrompt:
-    """What came back is the echo of a REPL."""
+    """Return the error if the board is at its REPL prompt."""
     message = f"The board at {address} is at its REPL prompt; start the agent on it with"
     return AtPrompt(f"{message} `import warden; warden.start()`.", address)
 
 
 def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
-    """A HELLO came, and never all that belongs to it; lossy: frames were lost or damaged."""
+    """Return the error if the full state did not come; lossy: frames were lost or damaged."""
     if lossy:
         message = f"The agent at {address} answers, but too much gets lost; check the line."
     else:
@@ -53,7 +53,7 @@ def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
 
 
 def closed_early(address: str, last_line: str) -> NoAgent:
-    """The other end hung up before it said anything but, perhaps, a line of text."""
+    """Return the error if the link closed before an agent answered."""
     if last_line:
         message = f"The program at {address} ended before its agent answered, with: {last_line}"
     else:
@@ -62,7 +62,7 @@ def closed_early(address: str, last_line: str) -> NoAgent:
 
 
 def other_version(address: str, major: int, minor: int) -> VersionMismatch:
-    """The agent speaks a version that we do not."""
+    """Return the error if the agent speaks another major version."""
     theirs, ours = f"{major}.{minor}", f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}"
     message = (
         f"The agent at {address} speaks protocol {theirs} and this host {ours}; "
@@ -72,7 +72,7 @@ def other_version(address: str, major: int, minor: int) -> VersionMismatch:
 
 
 def restarted() -> BoardRestarted:
-    """The board has restarted since the request was sent."""
+    """Return the error if the board restarted after the request was sent."""
     return BoardRestarted(
         "The board restarted before it replied, so whether it did the request is unknown; "
         "look at its state, then try again."
@@ -80,7 +80,7 @@ def restarted() -> BoardRestarted:
 
 
 def renewed() -> RequestTimeout:
-    """The board was silent for so long that nobody waits for its answers any more."""
+    """Return the error if the board was silent for so long that a new session began."""
     return RequestTimeout(
         "The board was silent for long, so whether it did the request is unknown; "
         "look at its state, then try again."
@@ -88,7 +88,7 @@ def renewed() -> RequestTimeout:
 
 
 def no_reply(timeout: float) -> RequestTimeout:
-    """Nothing came back in time."""
+    """Return the error if no reply came in time."""
     return RequestTimeout(
         f"The board did not reply within {timeout:g} s, so whether it did the request is unknown; "
         "look at its state, then try again."
@@ -96,14 +96,14 @@ def no_reply(timeout: float) -> RequestTimeout:
 
 
 def not_understood() -> RequestError:
-    """A reply came that makes no sense."""
+    """Return the error if the reply makes no sense."""
     return RequestError(
         "The board's reply is not understood; install boardwarden and the agent in one version."
     )
 
 
 def closed() -> LinkLost:
-    """The user closed the board."""
+    """Return the error if the board is closed."""
     return LinkLost("The board is closed; connect to it again.")
 
 
@@ -112,7 +112,7 @@ _TAIL_CHARACTERS = 512  # characters that are remembered
 
 
 class PromptWatch:
-    """Collects the evidence until the first HELLO; `seen` is the verdict."""
+    """Collects what comes back before the first HELLO; `seen`: the board is at its prompt."""
 
     def __init__(self, sent: bytes) -> None:
         """`sent`: the beginning of each frame that is sent until the board answers."""

@@ -74,14 +74,14 @@ class Deframer:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was unfinished: the stream begins anew. The counters stay."""
+        """Drop an unfinished frame: the stream begins anew. The counters stay."""
         self._step: Callable[[bytes, int, list[bytes | str]], int] = self._in_text
         self._unfinished = b""
         self._too_long = False
         self._decoder.reset()
 
     def feed(self, data: bytes) -> list[bytes | str]:
-        """Return the payloads and texts that became certain with `data`."""
+        """Return the payloads and texts that `data` completes."""
         items: list[bytes | str] = []
         data = self._unfinished + data
         self._unfinished = b""
@@ -135,7 +135,7 @@ class Deframer:
         return at
 
     def _hold(self, body: bytes) -> None:
-        """Keep an unfinished frame, unless no amount of escapes makes it short enough."""
+        """Store an unfinished frame, unless it is too long even if every byte is escaped."""
         self._too_long = self._too_long or len(body) > 2 * self._most
         self._unfinished = b"" if self._too_long else body
 

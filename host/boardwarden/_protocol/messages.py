@@ -58,7 +58,7 @@ _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 
 
 def decode(payload: bytes) -> Message | None:
-    """Return the message in payload, as long as its kind's FIELDS; None if it is malformed.
+    """Return the message in a payload, padded to its kind's FIELDS; None if it is malformed.
 
     A kind from a later version is returned as it is, if it has a sequence number.
     """
@@ -182,7 +182,7 @@ class Deltas:
         self._seq, self._values = message[1], message[2]
 
     def apply(self, message: Message) -> Message | None:
-        """Return a DELTA as the SAMPLE that it stands for; None where it counts from another one.
+        """Return the SAMPLE that a DELTA makes; None if it counts from one that was lost.
 
         Raises ValueError for one that makes no sense.
         """

@@ -73,7 +73,7 @@ def denied(
 
 
 def _other(reason: str) -> str:
-    """Return what a reason that has no sentence of its own says."""
+    """Return the text of a reason that has no sentence of its own."""
     number = reason.removeprefix("keep:")
     if number != reason:
         return f"the board's file system refuses to keep a policy, with error {number}"

@@ -94,7 +94,7 @@ class Requests:
         return result
 
     async def _new_id(self, deadline: float) -> int:
-        """Wait until a new id is not so far ahead that the board forgets the oldest under way."""
+        """Return a new id, once it is not too far ahead of the oldest pending one for the board."""
         while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
             self._id_freed.clear()
             await wait_until(self._id_freed.wait(), deadline)

@@ -101,7 +101,7 @@ class Session:
                 await self._end_tasks()
             finally:
                 await self.link.close()
-                self.subscription.lost()
+                self.subscription.on_lost()
 
     async def _end_tasks(self) -> None:
         tasks, self._tasks = self._tasks, []
@@ -133,7 +133,7 @@ class Session:
     def on_open(self) -> None:
         """The transport is open: subscribe."""
         self.deframer.reset()
-        self.subscription.opened(asyncio.get_running_loop().time())
+        self.subscription.on_open(asyncio.get_running_loop().time())
         self._send_due.set()
 
     def on_data(self, data: bytes) -> None:
@@ -153,7 +153,7 @@ class Session:
 
     def on_lost(self) -> None:
         """The transport is gone; the link opens it again, but not before start() returned."""
-        self.subscription.lost()
+        self.subscription.on_lost()
         self._end_start(diagnosis.closed_early(self.link.address, self._prompt.last_line))
 
     # --- from the subscription ------------------------------------------------------------------

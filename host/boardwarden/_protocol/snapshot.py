@@ -63,7 +63,7 @@ class EventOrder:
         self._early.clear()
 
     def admit(self, number: int, event: Any, complete: bool) -> list[tuple[Any, int]]:
-        """Return (event, how many were missed before) of those whose turn it is.
+        """Return the events that are next in order, each with how many were missed before it.
 
         complete: nothing was lost since the last SYNCED, so the board forgot what is left out.
         """

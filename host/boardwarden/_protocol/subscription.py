@@ -116,7 +116,7 @@ def _new_host_id() -> int:
 
 
 class Subscription:
-    """Receives the board's payloads in the order they came and returns what to send when."""
+    """One host's subscription: processes the board's payloads, and returns what to send when."""
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
         self.frames = self.malformed = self.skipped = self.gaps = 0
@@ -143,15 +143,15 @@ class Subscription:
         """Whether a HELLO has ever come."""
         return self._sequence.last is not None
 
-    def opened(self, now: float) -> None:
+    def on_open(self, now: float) -> None:
         """Begin on a fresh link."""
         if not self.answered:
             self._frame_at = now
         self._subscribe_at = now
         self._resubscribe()
 
-    def lost(self) -> None:
-        """The link is gone, and what may come on the next one is not known."""
+    def on_lost(self) -> None:
+        """The link is gone; which board answers on the next one is unknown."""
         self.confirmed = False
         self._set_connected(False)
 
@@ -177,7 +177,7 @@ class Subscription:
                 self._content_at = now
 
     def _dispatch(self, kind: int, message: Message) -> bool:
-        """Return whether it is a sign of the board that we know.
+        """Return whether the message comes from the board that we know.
 
         Repeats are none: a board that restarted, and whose HELLO was lost, seems to repeat itself.
         """

@@ -79,7 +79,7 @@ async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
 async def _hold(
     board: Board, lease: Lease, wanted: Wanted, interrupt: asyncio.Event, as_json: bool
 ) -> bool:
-    """Return whether it was Ctrl-C that ended it."""
+    """Hold the lease, then release it; return whether Ctrl-C ended it."""
     if as_json:
         print_json({"lease": lease.to_dict()})
     else:
@@ -108,7 +108,7 @@ async def _granted(board: Board, wanted: Wanted, as_json: bool) -> Lease:
 async def _wait_for_end(
     board: Board, lease: Lease, seconds: float | None, interrupt: asyncio.Event
 ) -> bool:
-    """Wait for the end of the time (False) or for Ctrl-C (True); Failure if the lease ends."""
+    """Wait until the time is over (False) or Ctrl-C (True); raise Failure if the lease ends."""
     stop = asyncio.create_task(interrupt.wait())
     watch = asyncio.create_task(_lost(board, lease.id))
     try:
@@ -123,7 +123,7 @@ async def _wait_for_end(
 
 
 async def _lost(board: Board, number: int) -> str:
-    """Return why the lease ended, when it did; say meanwhile if the link is lost or back."""
+    """Wait until the lease ends and return why; print meanwhile if the link is lost or back."""
     connected, listed = True, False
     boot = board.status.board.boot_id
     async for event in paced(board.events()):

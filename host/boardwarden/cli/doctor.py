@@ -104,7 +104,7 @@ async def _ask_repl(found: Checkup) -> Checkup:
 
 
 def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
-    """Tell whether to go through the REPL: at its prompt no program runs that would be stopped."""
+    """Return whether to use the REPL: at the prompt no program runs that it would stop."""
     if found.answers in (AGENT, OTHER_AGENT):
         return False
     if found.answers == PROMPT or yes:
@@ -113,7 +113,7 @@ def _may_ask(found: Checkup, yes: bool, reporter: TerminalReporter) -> bool:
 
 
 def _boards(addresses: Sequence[str], as_json: bool) -> None:
-    """Print the serial ports with what answers there; of those given, or all."""
+    """Print what answers at the given serial ports, or at all."""
     given = [Port(address) for address in addresses]
     ports = asyncio.run(_examined(given or listed()))
     if as_json:

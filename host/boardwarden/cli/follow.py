@@ -44,7 +44,7 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
 
 
 async def full_interval(board: Board) -> Status:
-    """Wait, but not long, for a sample with a whole interval behind it: load is known only then."""
+    """Wait up to 3 s for a sample that covers a full interval; load is known only then."""
     with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
         await asyncio.wait_for(_wait_full_interval(board), _FULL_INTERVAL_TIMEOUT_S)
     return board.status

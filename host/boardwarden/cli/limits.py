@@ -114,7 +114,7 @@ async def _limits(
     wanted_limits: tuple[int | None, float | None, float | None, float | None],
     as_json: bool,
 ) -> None:
-    """Print the limits; set those that are asked for, and say how to undo that."""
+    """Set the limits that are given, print all, and how to undo the change."""
     async with connect(address) as board:
         async with answer():
             now = before = await board.set_limits()  # which returns them, and changes none
@@ -142,7 +142,7 @@ Change = Callable[[Threshold | None], Threshold | None]
 
 
 async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
-    """Print what the board watches, or of that only one metric."""
+    """Print the thresholds, or only that of one metric."""
     async with connect(address) as board:
         async with answer():
             await (
@@ -154,7 +154,7 @@ async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
 
 
 async def _change_threshold(address: str, metric: str, change: Change, as_json: bool) -> None:
-    """Have a metric watched as change(what was) says, None for no more; say how to undo that."""
+    """Set a metric's threshold to change(the present one), None to remove it; print the undo."""
     async with connect(address) as board:
         async with answer():
             await board.set_limits()

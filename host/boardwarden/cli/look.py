@@ -65,7 +65,7 @@ async def _status(address: str, as_json: bool) -> None:
 
 
 async def _trends(address: str, period: float, as_json: bool) -> None:
-    """Print where the figures went, from the board's own history."""
+    """Print trends, from the board's own history."""
     async with connect(address) as board:
         async with waiting("reading the board's history"):
             await board.fetch_history()
@@ -100,7 +100,7 @@ async def _console(address: str, as_json: bool) -> None:
 
 
 async def _events(address: str, follow: bool, as_json: bool) -> None:
-    """Print the events that the board remembers, and, if wanted, what happens until interrupted."""
+    """Print the events that the board remembers, and with `follow` new ones until Ctrl-C."""
     async with connect(address) as board:
         if follow:
             await _follow(board, as_json)

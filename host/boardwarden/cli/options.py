@@ -18,7 +18,7 @@ from . import parse
 
 
 def addresses(incomplete: str) -> list[str]:
-    """Return the simulated board and the serial ports that are here, so far as they match."""
+    """Return "sim" and this machine's serial ports that begin with what was typed."""
     from serial.tools.list_ports import comports
 
     known = ["sim", *(str(port.device) for port in comports())]
@@ -26,7 +26,7 @@ def addresses(incomplete: str) -> list[str]:
 
 
 def one_of(words: Iterable[str]) -> Callable[[str], list[str]]:
-    """Return what offers those of some words that match."""
+    """Return a completion for words."""
     known = tuple(words)
 
     def offer(incomplete: str) -> list[str]:
@@ -71,19 +71,19 @@ PriorityOption = Annotated[
 
 
 def given(board: str, how: str = "--board") -> str:
-    """Return the address, or say how to give one."""
+    """Return the address, or exit with a sentence that says how to give one."""
     if not board:
         fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.")
     return board
 
 
 def all_given(boards: Sequence[str]) -> list[str]:
-    """Return the addresses, else the one of the environment, or say how to give one."""
+    """Return the addresses, or the one in the environment, or exit."""
     return list(boards) or [given(os.environ.get(ENVIRONMENT, ""))]
 
 
 def require(command: str, module: str, library: str, extra: str) -> None:
-    """Import a module that a command needs, or fail with the sentence that says how to get it."""
+    """Import a module that a command needs, or exit with the extra to install."""
     try:
         importlib.import_module(module)
     except ImportError:
@@ -112,7 +112,7 @@ LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only the l
 def window(
     since: str | None, until: str | None, last: str | None
 ) -> tuple[float | None, float | None, float | None]:
-    """Return what --since, --until and --last say: two moments and a duration."""
+    """Return --since and --until as moments and --last as a duration."""
     if since is not None and last is not None:
         fail("--last goes with --until, not with --since.")
     begin = None if since is None else checked(parse.moment, "--since", since)

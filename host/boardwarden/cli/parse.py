@@ -18,7 +18,7 @@ E = TypeVar("E", bound=IntEnum)
 
 
 def words(kind: type[IntEnum]) -> list[str]:
-    """Return what may be written for the members of an enum."""
+    """Return the names of an enum's members as they are typed."""
     return [enum_name(each).replace("_", "-") for each in kind]
 
 

@@ -99,7 +99,7 @@ async def _plot(wanted: Wanted, as_json: bool) -> None:
 
 
 def _write(out: Path, picture: bytes) -> None:
-    """Write a picture whole or not at all: one that was there stays, and no half is left."""
+    """Write a picture completely or not at all; an existing one stays until then."""
     part = out.with_name(f".{out.name}.part")
     try:
         part.write_bytes(picture)
@@ -121,7 +121,7 @@ def _check_matplotlib() -> None:
 
 @contextlib.contextmanager
 def _progress(doing: str) -> Iterator[None]:
-    """Say what is under way, on a terminal."""
+    """Show what is being done, on a terminal."""
     if not sys.stderr.isatty():
         yield
         return

@@ -78,7 +78,7 @@ _STORED: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Applying:
-    """What apply() is asked for; `backup` is the file for the policy as it was."""
+    """The options of apply(); `backup` is the file for the present policy."""
 
     wanted: Policy
     dry_run: bool
@@ -88,7 +88,7 @@ class Applying:
 
 
 async def _policy(address: str, as_json: bool) -> None:
-    """Print what the board does by itself, as a policy file."""
+    """Print the board's policy as a policy file."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
             found, stored = await board.policy(), await _stored_or_none(board)
@@ -159,7 +159,7 @@ def _print_differences(steps: Sequence[Step], stored: Kept | int) -> None:
 
 
 async def _take_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
-    """Take all steps; where the board refuses one, take back those before it."""
+    """Send all changes; if the board refuses one, undo those before it."""
     for done, step in enumerate(steps):
         try:
             await board.take_step(step)
@@ -235,7 +235,7 @@ _FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
-    """Give one row for each: what is, and what it becomes."""
+    """Yield a row for each difference: before and after."""
     for each in differences:
         before, after = (_value_text(each.key, value) for value in (each.before, each.after))
         yield each.key, f"{before} {_ARROW} {after}"

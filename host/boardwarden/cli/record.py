@@ -107,7 +107,7 @@ class Wanted(NamedTuple):
 
 
 async def _record(wanted: Wanted, as_json: bool) -> None:
-    """Record, show how it goes, and say at the end what was recorded."""
+    """Record, show the progress, and print a summary at the end."""
     from boardwarden.recording.recorder import Recorder
     from boardwarden.recording.store import Store
 
@@ -140,7 +140,7 @@ class _Opener:
     async def open_all(
         self, addresses: Sequence[str]
     ) -> tuple[dict[str, Board], dict[str, BoardError]]:
-        """Return the boards that are there, and why the others are not.
+        """Return the boards that answer, and the errors of the others.
 
         Raises what is wrong where none is, or where trying again makes no sense.
         """
@@ -163,7 +163,7 @@ class _Opener:
     async def trying_again(
         self, missing: Mapping[str, BoardError], recorder: Recorder, picture: _Picture
     ) -> AsyncIterator[None]:
-        """Have those that are not there recorded, too, once they are."""
+        """Add boards that do not answer yet to the recording once they do."""
         trying = [
             asyncio.create_task(self._until_there(*each, recorder, picture))
             for each in missing.items()
@@ -226,7 +226,7 @@ def _stops() -> Iterator[_Stop]:
 
 
 class _Picture:
-    """How the recording goes: redrawn on a terminal; elsewhere only that a link is lost or back."""
+    """The progress of a recording: redrawn on a terminal; elsewhere only lost and found links."""
 
     def __init__(self, path: Path, addresses: list[str]) -> None:
         self._path = path
@@ -252,7 +252,7 @@ class _Picture:
             self._live.stop()
 
     def show(self, recorder: Recorder) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         if self._live is None:
             return
         from rich.text import Text
@@ -301,7 +301,7 @@ def _line(follower: Follower) -> str:
 
 
 def _sum_up(recorder: Recorder, as_json: bool) -> None:
-    """Say what was recorded."""
+    """Print a summary of what was recorded."""
     store, passed = recorder.store, time.monotonic() - recorder.began_at
     samples, events = store.written["sample"], store.written["event"]
     if as_json:

@@ -85,7 +85,7 @@ async def _replay(wanted: Wanted, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is, on a terminal."""
+    """Show the progress, on a terminal."""
     if not sys.stderr.isatty():
         yield lambda samples, total: None
         return

@@ -25,7 +25,7 @@ _SHOW_AFTER_S = 1.0
 
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Board]:
-    """Connect to a board as boardwarden.connect() does, and show that it takes long."""
+    """Connect as boardwarden.connect() does, and show that if it takes long."""
     async with contextlib.AsyncExitStack() as stack:
         async with waiting(f"connecting to {address}"):
             board = await stack.enter_async_context(boards.connect(address))
@@ -34,7 +34,7 @@ async def connect(address: str) -> AsyncIterator[Board]:
 
 @contextlib.asynccontextmanager
 async def waiting(what: str) -> AsyncIterator[Callable[[], object]]:
-    """Show on standard error, if it is a terminal, what is waited for.
+    """Show on standard error, if it is a terminal, what the command waits for.
 
     It is gone with the block, or soon after what is yielded is called.
     """
@@ -67,7 +67,7 @@ _YES = (b"y", b"yes")
 
 
 async def confirm(question: str) -> bool:
-    """Ask on the terminal; raise Failure where there is none.
+    """Ask on the terminal; raise Failure if there is none.
 
     The answer is read by a thread that Ctrl-C does not wait for: the board needs its keepalives.
     """
@@ -128,7 +128,7 @@ class TerminalReporter:
         print(text, flush=True)
 
     def step(self, name: str, done: int, total: int) -> None:
-        """Show how far a step is; it goes away when it is done."""
+        """Show the progress of a step; it vanishes when the step is done."""
         if not sys.stderr.isatty():
             return
         if name != self._name:
@@ -142,7 +142,7 @@ class TerminalReporter:
             self._begin_progress(name, done, total)
 
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal; raise Failure where there is none and --yes was not given."""
+        """Ask on the terminal; raise Failure if there is none and --yes was not given."""
         self._end_progress()
         if self._yes:
             return True
@@ -182,7 +182,7 @@ _HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
 
 
 def show_logs(level: int) -> None:
-    """Show it from a level on; if it is shown already, at the lower one of both levels."""
+    """Print log records from a level on; a second call can only lower the level."""
     if _HANDLER not in _LOGGER.handlers:
         _LOGGER.addHandler(_HANDLER)
         _LOGGER.setLevel(level)

@@ -48,13 +48,13 @@ async def _watch(addresses: Sequence[Address], as_json: bool) -> None:
 
 
 def _on_terminal() -> bool:
-    """Tell whether there is a terminal that can be drawn on, and a keyboard."""
+    """Return whether there is a terminal that can be drawn on, and a keyboard."""
     drawn_on = sys.stdout.isatty() and os.environ.get("TERM", "") != "dumb"
     return drawn_on and sys.stdin.isatty()
 
 
 def names(addresses: Sequence[Address]) -> Iterator[str]:
-    """Give a name for each address; the same one twice gets a number."""
+    """Yield a name for each address; repeated ones get a number."""
     yield from _numbered(_texts(addresses))
 
 
@@ -98,7 +98,7 @@ async def _print_lines(board: Board, name: str) -> None:
 
 
 async def _print_objects(board: Board, name: str) -> None:
-    """Print one JSON object a sample; that the link is lost or back goes to standard error."""
+    """Print a JSON object for each sample; lost and found links go to standard error."""
     of = f"{name}: " if name else ""
     known: dict[str, Any] = {"address": name} if name else {}
     connected = True
@@ -140,7 +140,7 @@ async def _show(addresses: Sequence[Address]) -> None:
 
 
 async def _open(feeds: Sequence[Feed]) -> None:
-    """Connect to all; fail if none can be, else the view goes on trying those that cannot."""
+    """Connect to all; fail if none answers. The view retries those that do not."""
     from rich.console import Console
 
     where = ", ".join(feed.name for feed in feeds)
@@ -161,7 +161,7 @@ async def _opened(feed: Feed) -> str:
 
 @contextlib.contextmanager
 def _signals(end: Any) -> Iterator[None]:
-    """Have signals end the view as its keys do, so that the terminal is left as it was."""
+    """Let signals end the view as its keys do, so that the terminal is restored."""
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is a key there

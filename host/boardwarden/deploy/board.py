@@ -102,7 +102,7 @@ class BoardFiles:
     # --- looking --------------------------------------------------------------------------------
 
     def inspect(self) -> Found:
-        """Return what is there."""
+        """Return which files are on the board."""
         lib = self.about.lib
         has_lib, installed, staged, working, switching, free = self.repl.call(
             programs.inspect(lib, self.about.root or "/")
@@ -144,7 +144,7 @@ class BoardFiles:
         return found
 
     def read(self, path: str) -> bytes | None:
-        """Return what is in a file, None where there is none."""
+        """Return what is in a file, None if there is none."""
         size = self.repl.call(programs.size(path))
         if size is None:
             return None
@@ -157,7 +157,7 @@ class BoardFiles:
         return data
 
     def mentions(self, word: bytes) -> bool:
-        """Tell whether one of the application's files, beside main.py, has the word in it."""
+        """Return whether one of the application's files, beside main.py, has the word in it."""
         return bool(self.repl.call(programs.mentions(self.about.root or "/", word)))
 
     # --- changing -------------------------------------------------------------------------------
@@ -199,12 +199,12 @@ class BoardFiles:
             done(min(start + _PIECE_BYTES, len(data)))
 
     def switch(self, keep: Iterable[str]) -> None:
-        """Put what is staged, and what of the old files is kept, in the place of the old ones."""
+        """Replace the old files by the staged ones and those of the old to keep."""
         self._change(programs.begin_switch(self.about.lib, sorted(keep)))
         self.finish_switch()
 
     def finish_switch(self) -> None:
-        """Carry out, or go on with, a switch."""
+        """Carry out a switch, or resume one."""
         self._change(programs.switch(self.about.lib))
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -216,7 +216,7 @@ class BoardFiles:
         self._change(programs.remove_empty(list(folders)))
 
     def replace(self, name: str, data: bytes) -> None:
-        """Exchange a file in the board's root for another content in one step."""
+        """Replace a file in the board's root in one step."""
         lib, root = self.about.lib, self.about.root
         made = f"{lib}/{WORK}/{name}"
         self._change(programs.make_folders([lib, f"{lib}/{WORK}"]))

@@ -78,7 +78,7 @@ class _Run:
     # --- when it is cut short -------------------------------------------------------------------
 
     def guarded(self, work: Callable[[], T]) -> T:
-        """Do a part of the work; where it is cut short put the board in order, and say so."""
+        """Do a part of the work; if it is interrupted, clean up the board and say so."""
         try:
             return work()
         except LinkLost as error:
@@ -169,7 +169,7 @@ class _Run:
         return about
 
     def _frozen(self, about: About) -> bool:
-        """Tell whether the firmware's own agent comes before what would be copied."""
+        """Return whether the firmware's own agent comes before what would be copied."""
         if about.frozen is None or ".frozen" not in about.path[: about.path.index(about.lib)]:
             return False
         here = agent_version()
@@ -308,5 +308,5 @@ def _await_hello(address: str, reporter: Reporter) -> None:
 
 
 def _open(error: Exception) -> str:
-    """Return an error's text, to be gone on with."""
+    """Return an error's text without its full stop."""
     return str(error).rstrip(".")

@@ -37,7 +37,7 @@ class Manifest:
 
 
 def parse(text: bytes | None) -> Manifest:
-    """Return what a file says; names outside of the packages, however they came there, are none."""
+    """Return the manifest in a file, without names outside the agent's packages."""
     lines = (text or b"").decode(errors="replace").splitlines()
     files = {}
     for line in lines:
@@ -71,7 +71,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Change:
-    """What it takes: names to copy, those that are staged already, those that stay as they are."""
+    """What to do: names to copy, names already staged, names that stay."""
 
     copy: tuple[str, ...]
     staged: tuple[str, ...]
@@ -102,7 +102,7 @@ def compiled(
 
 
 class AgentsFiles:
-    """Tells files of the agent, of whatever version, from others in its folders."""
+    """Recognises files of the agent, of any version, among others in its folders."""
 
     def __init__(self) -> None:
         files = {room.replace(".", "/") for room in rooms()}
@@ -111,7 +111,7 @@ class AgentsFiles:
         self._stems |= {f"{package}/__init__" for package in PACKAGES}
 
     def has(self, name: str, listed: Manifest) -> bool:
-        """Tell whether a file, or a folder, is the agent's."""
+        """Return whether a file, or a folder, is the agent's."""
         stem, _, ending = name.rpartition(".")
         known = name in self._folders or (stem in self._stems and ending in _ENDINGS)
         return known or name in listed.files or name == NAME
@@ -130,7 +130,7 @@ class Installation:
     # --- what is there --------------------------------------------------------------------------
 
     def completed(self) -> Found:
-        """Return what is there, once what an interrupted run began to exchange is finished."""
+        """Finish an interrupted exchange, then return what is on the board."""
         found = self._files.inspect()
         if found.switching:
             self._files.finish_switch()

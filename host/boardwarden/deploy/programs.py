@@ -180,7 +180,7 @@ def read(path: str, start: int, count: int) -> str:
 
 
 def size(path: str) -> str:
-    """Return a file's size, None where there is none."""
+    """Return a file's size, None if there is none."""
     return f"{_KIND}\nreturn os.stat({path!r})[6] if kind({path!r}) == 1 else None\n"
 
 

@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Tells the user what happens, and asks."""
+    """Reports progress to the user, and asks questions."""
 
     def say(self, text: str) -> None:
-        """Tell something that is worth a line."""
+        """Print a line."""
         ...
 
     def step(self, name: str, done: int, total: int) -> None:
-        """Tell how far a step of the work is; it is over when done equals total."""
+        """Show the progress of a step; it is over when done equals total."""
         ...
 
     def confirm(self, question: str) -> bool:

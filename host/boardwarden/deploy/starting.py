@@ -69,7 +69,7 @@ def without_start(text: bytes) -> bytes | None:
 
 
 def starts(text: bytes) -> bool:
-    """Tell whether a file starts the agent, by our lines or the user's."""
+    """Return whether a file starts the agent, by our lines or the user's."""
     return _STARTS.search(text) is not None
 
 
@@ -104,7 +104,7 @@ def plan(files: BoardFiles, name: str, reporter: Reporter) -> Edit | None:
 
 
 def find(files: BoardFiles) -> list[Edit]:
-    """Return what takes the start lines out; raise DeployError where that is not sure."""
+    """Return the edits that remove the start lines; raise DeployError if they were changed."""
     edits = []
     for name in FILES:
         text = _read(files, name)
@@ -123,13 +123,13 @@ def find(files: BoardFiles) -> list[Edit]:
 
 
 def starts_agent(files: BoardFiles) -> bool:
-    """Tell whether boot.py or main.py starts the agent."""
+    """Return whether boot.py or main.py starts the agent."""
     texts = (_read(files, name) for name in FILES)
     return any(text is not None and starts(text) for text in texts)
 
 
 def has_application(files: BoardFiles) -> bool:
-    """Tell whether the board has a main.py."""
+    """Return whether the board has a main.py."""
     return _read(files, "main.py") is not None
 
 

@@ -105,7 +105,7 @@ _REMEDIES = {
 def _for_agent(
     address: str, board: Identity | None, link: LinkHealth, capabilities: Mapping[str, Capability]
 ) -> tuple[str, ...]:
-    """Give advice where the agent answers."""
+    """Return advice where the agent answers."""
     missing = [name for name, known in capabilities.items() if not known.available]
     remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
     sentences = [*link.problems, *_update(address, board), *remedies]
@@ -117,7 +117,7 @@ def _for_agent(
 
 
 def _update(address: str, board: Identity | None) -> list[str]:
-    """Return what to do where one side knows less than the other."""
+    """Return the advice if one side is older than the other."""
     _, _, minor = (board.protocol if board and board.protocol else "").partition(".")
     if not minor.isdecimal() or int(minor) == ids.PROTOCOL_MINOR:
         return []
@@ -129,7 +129,7 @@ def _update(address: str, board: Identity | None) -> list[str]:
 
 
 def _for_poor_link(address: str) -> tuple[str, ...]:
-    """Give advice where an agent answers, but does not get its state across."""
+    """Return advice where an agent answers, but does not get its state across."""
     return (
         "Look at cable and connectors; see that the application awaits something, or calls "
         "warden.poll(), several times a second.",
@@ -137,14 +137,14 @@ def _for_poor_link(address: str) -> tuple[str, ...]:
 
 
 def _for_other_version(address: str) -> tuple[str, ...]:
-    """Give advice where the agent speaks another protocol."""
+    """Return advice where the agent speaks another protocol."""
     if is_serial(address):
         return (f"`boardwarden deploy {address}` puts this version's agent on the board.",)
     return ("Install boardwarden and the agent in the same version.",)
 
 
 def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]:
-    """Give advice where MicroPython answers, and no agent."""
+    """Return advice where MicroPython answers, and no agent."""
     deploy = f"`boardwarden deploy {address} --start main.py`"
     if found.agent is None:
         return (f"{deploy} puts the agent on the board and starts it there.",)
@@ -170,7 +170,7 @@ def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]
 
 
 def _for_silence(address: str, problem: str | None) -> tuple[str, ...]:
-    """Give advice where nothing answered."""
+    """Return advice where nothing answered."""
     if not is_serial(address):
         return (
             "Start the agent there, with a link at this address (docs/board.md), and close what "

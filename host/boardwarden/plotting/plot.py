@@ -97,7 +97,7 @@ def storage_lines(recording: Recording, found: Seen) -> list[Line]:
 
 
 def _steps(points: list[Point], begin: float, end: float) -> list[Point]:
-    """Return points as a line from begin to end that is level but where it changes."""
+    """Return points as steps from begin to end."""
     figure = points[0][1]
     made: list[Point] = []
     for at, value in points:
@@ -109,7 +109,7 @@ def _steps(points: list[Point], begin: float, end: float) -> list[Point]:
 
 
 def _thinned(pieces: list[list[Point]]) -> list[list[Point]]:
-    """Return fewer points where there are too many to be seen: least and greatest of each bit."""
+    """Return fewer points if there are too many to see: minimum and maximum of each piece."""
     total = sum(map(len, pieces))
     if total <= MAX_POINTS:
         return pieces

@@ -19,7 +19,7 @@ _STOPPED = "The board's monitoring is stopped; the policy must name an interval,
 
 @dataclass(frozen=True)
 class Difference(Model):
-    """What is, and what it becomes: a number, a Threshold or a SessionQuota; None: there is none.
+    """A value before and after: a number, a Threshold, a SessionQuota or None.
 
     `key` is as a policy file has it: "limits.overrun", "threshold.cpu", "session.upload".
     """
@@ -47,7 +47,7 @@ class Step(Model):
 
 
 def steps(before: Policy, wanted: Policy) -> tuple[Step, ...]:
-    """Return what makes `wanted` of `before`; what takes something away comes first.
+    """Return the requests that turn `before` into `wanted`; removals come first.
 
     Raises PolicyError where only the budget is given and the board's monitoring is stopped.
     """
@@ -107,7 +107,7 @@ def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) ->
 
 
 def _set(each: Threshold) -> tuple[Any, ...]:
-    """Return what of a threshold is set; the rest is what its figure is."""
+    """Return the settings of a threshold, without its present level and value."""
     return each.warn, each.critical, each.clear, each.hold_s, each.action
 
 

@@ -108,7 +108,7 @@ class _Reader:
     # --- thresholds -----------------------------------------------------------------------------
 
     def _thresholds(self, found: Any) -> tuple[Threshold, ...]:
-        """Return what is to be watched: those of the file, and memory unless it names that."""
+        """Return all thresholds: those of the file, and memory unless the file names it."""
         if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
             self._fail("threshold", "", "write [[threshold]] above each threshold's keys.")
         watched: dict[str, Threshold | None] = {MEMORY_PROTECTION.metric: MEMORY_PROTECTION}
@@ -200,7 +200,7 @@ class _Reader:
     def _call(
         self, key: str | None, at: str, check: Callable[..., Any], *given: Any, place: int = 0
     ) -> Any:
-        """Return what a check makes of a value; fail at its key."""
+        """Return the result of a check; its ValueError becomes a PolicyError at the key."""
         try:
             return check(*given)
         except ValueError as error:
@@ -229,7 +229,7 @@ class _Reader:
 
 
 def _closest(text: str, known: Iterable[str]) -> str:
-    """Return the question whether something that is known was meant; "" where nothing is close."""
+    """Return the question whether a similar known name was meant; "" if none is similar."""
     from difflib import get_close_matches
 
     close = get_close_matches(text, list(known), 1)

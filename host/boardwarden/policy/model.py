@@ -26,7 +26,7 @@ MEMORY_PROTECTION = tables.threshold_from_row(
 
 @dataclass(frozen=True)
 class SessionQuota(Model):
-    """What sessions of a name get where the application gives `warden.session` no figures.
+    """The quotas of sessions of one name, if the application sets none.
 
     None: as the board allows, and without an end of its own.
     """
@@ -61,7 +61,7 @@ class Policy(Model):
 
 
 def set_of(each: Threshold) -> dict[str, Any]:
-    """Return what of a threshold is set, by name; not where its figure is."""
+    """Return a threshold's settings by name, without its present level and value."""
     found = each.to_dict()
     return {name: found[name] for name in found if name not in ("level", "value")}
 

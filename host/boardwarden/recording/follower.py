@@ -54,12 +54,12 @@ class Follower:
         await asyncio.gather(self._samples(), self._events(), self._changes(), self._ask())
 
     def again(self) -> None:
-        """Write all there is once more: a new file knows nothing yet."""
+        """Write the full state once more, into a new file."""
         self._forget()
         self._write_changes()
 
     def stop(self) -> None:
-        """Write that nothing is recorded from now on."""
+        """Write that the recording stops."""
         if self._boot is not None:
             self._put(schema.link(self._boot, time.time(), "stopped"))
 
@@ -164,7 +164,7 @@ class Follower:
             self._written[what, None] = value
 
     def _moment(self, uptime_s: float) -> float:
-        """Return when it was that long after the start, by the host's clock."""
+        """Return the host's time of an uptime."""
         status = self.board.status
         if status.last_updated is None or status.cpu.uptime_s is None:
             return time.time()

@@ -64,7 +64,7 @@ class Happened(NamedTuple):
 
 
 class Change(NamedTuple):
-    """That `what` (its row `number`) is `value` from then on; None: it is gone."""
+    """A change: `what` (its row `number`) is `value` from then on; None: it is gone."""
 
     at: float
     what: str
@@ -73,7 +73,7 @@ class Change(NamedTuple):
 
 
 class LinkChange(NamedTuple):
-    """That the link was "up" or "lost", or the recording "stopped"."""
+    """A change of the link: "up", "lost", or the recording "stopped"."""
 
     at: float
     state: str

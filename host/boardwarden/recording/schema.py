@@ -82,7 +82,7 @@ def boot(address: str, board: Identity) -> Boot:
 
 
 def sample(address: str, status: Status) -> Row | None:
-    """Return a status' figures; None if there has been no sample yet."""
+    """Return the row of a sample; None if there has been none yet."""
     uptime_s, updated = status.cpu.uptime_s, status.last_updated
     if uptime_s is None or updated is None:
         return None
@@ -92,19 +92,19 @@ def sample(address: str, status: Status) -> Row | None:
 
 
 def event(of: Boot, at: float, happened: Event) -> Row:
-    """Return what happened, at about `at` by the host's clock."""
+    """Return the row of an event, at about `at` by the host's clock."""
     number, kind, uptime_s, *rest = (getattr(happened, name) for name in _EVENT)
     return Row(of, "event", (number, at, kind, uptime_s, *rest))
 
 
 def change(of: Boot, at: float, what: str, number: int | None, value: Any) -> Row:
-    """Return that something recorded by its changes is now `value`; None: it is gone."""
+    """Return a row that says `what` is now `value`; None: it is gone."""
     text = None if value is None else json.dumps(value, ensure_ascii=False)
     return Row(of, "change", (at, what, number, text))
 
 
 def link(of: Boot, at: float, state: str) -> Row:
-    """Return that the link is now "up" or "lost", or the recording "stopped"."""
+    """Return a row that says the link is "up" or "lost", or the recording "stopped"."""
     return Row(of, "link", (at, state))
 
 

@@ -33,7 +33,7 @@ def aligned(rows: Iterable[Row], width: int = WIDTH) -> str:
 
 
 def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
-    """Give the rows of a status; `why` has the reasons for what cannot be had."""
+    """Yield the rows of a status; `why` has the reasons for what cannot be had."""
     board, up = status.board, duration(status.cpu.uptime_s)
     yield "board", f"{board.machine or NOTHING}, MicroPython {board.firmware or NOTHING}, up {up}"
     yield from _memory_rows(status, why)
@@ -122,7 +122,7 @@ def _because(value: object, capability: str, why: Reasons) -> str:
 
 
 def trend_rows(trends: Trends) -> Iterator[Row]:
-    """Give one row for each figure that has a trend."""
+    """Yield one row for each figure that has a trend."""
     yield "period", f"the last {duration(trends.period_s)}"
     yield "memory", _trend_text(trends.memory, size)
     yield "storage", _trend_text(trends.storage, size)

@@ -31,7 +31,7 @@ THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", 
 
 
 def lease_rows(leases: Sequence[Lease]) -> Cells:
-    """Give the cells of LEASES."""
+    """Yield the cells of LEASES."""
     for lease in leases:
         resource = f"{enum_name(lease.resource)} {lease.mount or ''}".rstrip()
         yield (
@@ -46,7 +46,7 @@ def lease_rows(leases: Sequence[Lease]) -> Cells:
 
 
 def operation_rows(operations: Sequence[Operation]) -> Cells:
-    """Give the cells of OPERATIONS."""
+    """Yield the cells of OPERATIONS."""
     for each in operations:
         yield (
             str(each.id),
@@ -62,13 +62,13 @@ def operation_rows(operations: Sequence[Operation]) -> Cells:
 
 
 def need_rows(needs: Sequence[MemoryNeed]) -> Cells:
-    """Give the cells of NEEDS."""
+    """Yield the cells of NEEDS."""
     for each in needs:
         yield each.name, str(each.count), size(each.typical_bytes), size(each.worst_bytes)
 
 
 def session_rows(sessions: Sequence[BoardSession]) -> Cells:
-    """Give the cells of SESSIONS."""
+    """Yield the cells of SESSIONS."""
     for each in sessions:
         yield (
             str(each.id),
@@ -81,7 +81,7 @@ def session_rows(sessions: Sequence[BoardSession]) -> Cells:
 
 
 def threshold_rows(thresholds: Sequence[Threshold]) -> Cells:
-    """Give the cells of THRESHOLDS."""
+    """Yield the cells of THRESHOLDS."""
     for each in thresholds:
         levels = (figure(each.metric, value) for value in (each.warn, each.critical, each.clear))
         hold, action = duration(each.hold_s), enum_name(each.action)
@@ -96,7 +96,7 @@ def threshold_rows(thresholds: Sequence[Threshold]) -> Cells:
 
 
 def limit_rows(limits: Limits) -> Iterator[Row]:
-    """Give one row for each limit."""
+    """Yield one row for each limit."""
     yield "operations", f"at most {_count(limits.max_operations)} at once"
     yield "operation timeout", duration(limits.operation_timeout_s)
     yield "memory reserve", percent(limits.memory_reserve)

@@ -13,7 +13,7 @@ _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 
 
 def is_serial(address: str) -> bool:
-    """Tell whether an address is one of a serial port."""
+    """Return whether an address is one of a serial port."""
     return address.startswith("/") or _WINDOWS_PORT.fullmatch(address) is not None
 
 

@@ -35,13 +35,13 @@ class Plot:
         self._top = top
 
     def area(self, figures: Values, style: str) -> Iterator[list[Styled]]:
-        """Give the rows, from the top, of an area under the figures."""
+        """Yield the rows, from the top, of an area under the figures."""
         levels = self._levels(figures)
         for floor in self._floors():
             yield [(_eighth(level - floor), style) for level in levels]
 
     def memory(self, live: Values, used: Values, styles: tuple[str, str]) -> Iterator[list[Styled]]:
-        """Give the rows: live is solid, what else is used is shaded, in no colour, too."""
+        """Yield the rows: live is solid, what else is used is shaded, in no colour, too."""
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
             yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
@@ -123,7 +123,7 @@ class Figures(Widget):
         return Text("\n").join(lines)
 
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
-        """Give the picture's lines."""
+        """Yield the picture's lines."""
         raise NotImplementedError
 
 
@@ -177,7 +177,7 @@ class Load(Figures):
 
 
 def _pictured(label: str, figure: str, why: str, picture: Iterator[list[Styled]]) -> Iterator[Text]:
-    """Give a figure's lines: with its picture, or with why there is none."""
+    """Yield a figure's lines: with its picture, or with why there is none."""
     line = _line(label, figure)
     if why:
         yield line.append(" ").append(why)
@@ -199,7 +199,7 @@ def _line(label: str, text: str) -> Text:
 
 
 def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
-    """Give the line of the largest free block, or why there is none."""
+    """Yield the line of the largest free block, or why there is none."""
     memory = board.status.memory
     largest = memory.largest_free_block_bytes
     text = Text(f"largest free block {size(largest)} ")

@@ -73,7 +73,7 @@ class TablePanel(Panel):
             self._table.add_column(name, key=name)
 
     def rows(self, board: Board) -> Iterator[Cells]:
-        """Give the rows; their first cells are unique."""
+        """Yield the rows; their first cells are unique."""
         raise NotImplementedError
 
     def title(self, feed: Feed, board: Board) -> str:
@@ -92,7 +92,7 @@ class TablePanel(Panel):
 
     @property
     def chosen(self) -> str | None:
-        """The first cell of the cursor's row; None where there is none."""
+        """The first cell of the cursor's row; None if there is none."""
         place = self._table.cursor_row
         return self._shown[place][0] if 0 <= place < len(self._shown) else None
 

@@ -80,7 +80,7 @@ def overview(feeds: Sequence[Feed], shown: Feed, width: int) -> list[str]:
 
 
 def about(feed: Feed) -> Iterator[Row]:
-    """Give all that is known of a board and its link, and why something is not."""
+    """Yield all that is known of a board and its link, and why something is not."""
     board = feed.board
     if board is None:
         yield "link", feed.problem or "connecting"
