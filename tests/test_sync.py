@@ -29,6 +29,11 @@ def test_it_is_the_same_api() -> None:
             assert not inspect.iscoroutinefunction(ours), name
 
 
+def test_each_name_has_the_docstring_of_board() -> None:
+    for name in _names(Board):
+        assert getattr(SyncBoard, name).__doc__ == getattr(Board, name).__doc__
+
+
 def test_a_board_is_read_and_asked_without_asyncio() -> None:
     peer = FakeBoard()
     with boardwarden.open(FakeTransport(peer)) as board:

@@ -148,6 +148,18 @@ async def main() -> None:
 
 def plain() -> float | None:
     with boardwarden.open("sim") as board:
+        used: int | None = board.status.memory.used_bytes
+        names: list[str] = [each.owner for each in board.allocations]
+        with board.operation("flash", priority=Priority.HIGH) as operation:
+            number: int = operation.id
+        for status in board.updates(every=True):
+            uptime: float | None = status.cpu.uptime_s
+            break
+        points: int = board.trends(60.0).memory.points
+        print(used, names, number, uptime, points)
+        board.allocate()  # type: ignore[call-arg]
+        board.updates(True)  # type: ignore[call-arg]
+        board.kilobytes  # type: ignore[attr-defined]
         try:
             return board.allocate(ResourceType.CPU_TIME, 0.1, owner="me").amount
         except Denied as error:
@@ -162,10 +174,10 @@ def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) ->
     (tmp_path / "program.py").write_text(PROGRAM)
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
     _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
-    wrong = PROGRAM.replace('owner="ota"', "owner=3")
-    (tmp_path / "program.py").write_text(wrong)
-    with pytest.raises(AssertionError, match="incompatible type"):
-        _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
+    for right, wrong in (('owner="ota"', "owner=3"), ('owner="me"', "owner=3")):
+        (tmp_path / "program.py").write_text(PROGRAM.replace(right, wrong))
+        with pytest.raises(AssertionError, match="incompatible type"):
+            _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
