@@ -45,7 +45,7 @@ def host(name):
     return [sys.executable, "-W", "error", str(EXAMPLES / name)]
 
 
-async def told(board, *patterns):
+async def wait_printed(board, *patterns):
     """Return the matches of the patterns in what the board prints, each after the one before."""
     found, text = [], ""
     async with contextlib.aclosing(board.console()) as console:
@@ -72,7 +72,7 @@ def test_every_example_is_run_here_and_listed():
 @runs("station.py")
 async def test_station_prints_a_mean():
     async with boardwarden.connect("sim") as board:
-        (mean,) = await told(board, r"mean of the last (\d+) readings: (\d+\.\d) °C\n")
+        (mean,) = await wait_printed(board, r"mean of the last (\d+) readings: (\d+\.\d) °C\n")
         assert 20 < int(mean[1]) <= 60
         assert 21.5 <= float(mean[2]) < 25
 
@@ -80,7 +80,7 @@ async def test_station_prints_a_mean():
 @runs("logger.py")
 async def test_logger_keeps_to_its_quota_and_survives_a_full_card():
     async with boardwarden.connect(sim("logger.py")) as board:
-        by_quota, _, by_card, after = await told(
+        by_quota, _, by_card, after = await wait_printed(
             board,
             r"quota:storage: /sd/log-1 removed\n/sd/log-5 begun, 4 kept\n",
             r"the card is full, after \d+ pictures\n",
@@ -97,7 +97,7 @@ async def test_logger_keeps_to_its_quota_and_survives_a_full_card():
         }
         assert 2 <= len(board.allocations) <= 4
         await until(lambda: all(lease.committed for lease in board.allocations[:-1]), 5)
-        (lines,) = await told(board, r"(\d+) lines, (\d+) lost\n")
+        (lines,) = await wait_printed(board, r"(\d+) lines, (\d+) lost\n")
         assert lines[2] == "0"
 
 
@@ -132,7 +132,7 @@ async def test_cache_is_measured_by_the_board():
 @runs("uploader.py")
 async def test_uploader_gives_way_goes_on_and_is_cancelled_cleanly():
     async with boardwarden.connect(sim("uploader.py")) as board:
-        preempted, resumed, off, again, sent = await told(
+        preempted, resumed, off, again, sent = await wait_printed(
             board,
             r"picture 1: preempted at (\d+) bytes\nalarm sent\n",
             r"picture 1: goes on at (\d+) bytes\n",
@@ -149,7 +149,7 @@ async def test_uploader_gives_way_goes_on_and_is_cancelled_cleanly():
 @runs("workers.py")
 async def test_workers_are_counted_named_and_give_way():
     async with boardwarden.connect(sim("workers.py")) as board:
-        await told(
+        await wait_printed(
             board,
             r"checksum preempted at part \d+\n",
             r"checksum done\n",
@@ -203,7 +203,7 @@ async def test_receiver_keeps_nothing_of_what_came_damaged(receiver):
     Path("update.bin").write_bytes(b"old")
     address, _, port = receiver[1].partition(":")
     async with boardwarden.connect(receiver[0]) as board:
-        await told(board, "waiting for updates")
+        await wait_printed(board, "waiting for updates")
         for sent, answer in (
             (f"5 {hashlib.sha256(b'other').hexdigest()}\nbytes", "damaged"),
             ("five\n", "not understood"),

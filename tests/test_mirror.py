@@ -93,7 +93,7 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
     }
 
 
-def told(board: Board) -> dict[str, Any]:
+def state_of(board: Board) -> dict[str, Any]:
     """Return what the mirror says, without what is the host's own."""
     status = board.status.to_dict()
     del status["age_s"], status["last_updated"]
@@ -106,7 +106,7 @@ def equals(board: Board, peer: FakeBoard) -> bool:
         return False
     reasons = [ids.REASONS[code] if code else None for code in peer.capabilities]
     capabilities = [board.capabilities[name].reason for name in ids.CAPABILITIES]
-    return told(board) == expected(peer) and capabilities == reasons
+    return state_of(board) == expected(peer) and capabilities == reasons
 
 
 # --- what it says -------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def replayed(path: Path, policy: str, *given: Row, **options: Any) -> Replayed:
         return replay(recording, policy_file.loads(policy), **options)
 
 
-def told(found: Replayed) -> list[tuple[float, str, object, str | None]]:
+def decisions_of(found: Replayed) -> list[tuple[float, str, object, str | None]]:
     events = [decision.event for decision in found.decisions]
     return [(event.uptime_s, event.kind, event.subject, event.detail) for event in events]
 
@@ -90,7 +90,7 @@ CPU = f'{QUIET}[[threshold]]\nmetric = "cpu"\n{LEVELS}'
 def test_levels_hysteresis_and_hold_are_the_boards(path: Path) -> None:
     load = [0.1, 0.6, 0.6, 0.6, 0.9, 0.9, 0.9, 0.7, 0.45, 0.45, 0.4, 0.1]
     found = replayed(path, CPU, *(sample(at, cpu=share) for at, share in enumerate(load, 1)))
-    assert told(found) == [
+    assert decisions_of(found) == [
         (4, "threshold", "cpu", "warn"),
         (7, "threshold", "cpu", "critical"),
         (9, "threshold", "cpu", "warn"),
@@ -104,16 +104,16 @@ def test_levels_hysteresis_and_hold_are_the_boards(path: Path) -> None:
 def test_a_gap_breaks_the_hold_and_a_restart_begins_anew(path: Path) -> None:
     busy = [sample(at, cpu=0.6) for at in (1, 2)]
     later = [sample(at, cpu=0.6) for at in (9, 10)]
-    assert told(replayed(path, CPU, *busy, *later)) == []
+    assert decisions_of(replayed(path, CPU, *busy, *later)) == []
     other = schema.boot("sim", Identity(boot_id=2))
     path.unlink()
     again = [Row(other, row.table, row.values) for row in later]
-    assert told(replayed(path, CPU, *busy, *again)) == []
+    assert decisions_of(replayed(path, CPU, *busy, *again)) == []
     path.unlink()
     lost = schema.link(BOOT, NOON + 2.5, "lost")
-    assert told(replayed(path, CPU, *busy, lost, sample(3, cpu=0.6))) == []
+    assert decisions_of(replayed(path, CPU, *busy, lost, sample(3, cpu=0.6))) == []
     path.unlink()
-    assert len(told(replayed(path, CPU, *busy, sample(3, cpu=0.6)))) == 1
+    assert len(decisions_of(replayed(path, CPU, *busy, sample(3, cpu=0.6)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_each_metric_is_read_from_the_recording(
     quiet = "" if metric == "memory" else QUIET
     policy = f'{quiet}[[threshold]]\nmetric = "{metric}"\nwarn = "{level}"\n'
     found = replayed(path, policy, sample(1), sample(2, **{column: figure}), sample(3))
-    assert told(found)[0][:2] == (2, "threshold")
+    assert decisions_of(found)[0][:2] == (2, "threshold")
     assert found.decisions[0].event.detail == "warn"
 
 
@@ -157,7 +157,7 @@ def test_storage_is_judged_in_blocks_as_on_the_board(path: Path) -> None:
         *(sample(at) for at in range(1, 5)),
         change(2.05, "storage", None, [{**mount, "used_bytes": 4096 * 50}]),  # told with a sample
     )
-    assert told(found) == [(2, "threshold", "storage", "warn")]
+    assert decisions_of(found) == [(2, "threshold", "storage", "warn")]
 
 
 def test_a_forecast_comes_from_the_recorded_history(path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_boards_own_thresholds_hold_where_the_file_names_none(path: Path) ->
         change(0, "thresholds", None, [own]),
         *(sample(at, cpu=0.6, live_bytes=99_000) for at in range(1, 4)),
     )
-    assert told(found) == [(1, "threshold", "cpu", "warn")]
+    assert decisions_of(found) == [(1, "threshold", "cpu", "warn")]
 
 
 # --- what the board does then -------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_at_critical_low_operations_end_and_what_is_below_high_is_refused(path: 
         sample(4, live_bytes=10_000),
         change(4.5, "lease", 4, None),
     )
-    assert told(found) == [
+    assert decisions_of(found) == [
         (2, "threshold", "memory", "warn"),
         (2, "collect", "memory", None),
         (3, "threshold", "memory", "critical"),
@@ -222,9 +222,9 @@ def test_at_critical_low_operations_end_and_what_is_below_high_is_refused(path: 
 def test_half_a_minute_of_critical_resets_once_and_begins_anew(path: Path) -> None:
     policy = PROTECT.replace("protect", "reset")
     found = replayed(path, policy, *(sample(at, live_bytes=95_000) for at in range(1, 36)))
-    resets = [each for each in told(found) if each[1] == "reset"]
+    resets = [each for each in decisions_of(found) if each[1] == "reset"]
     assert resets == [(31, "reset", "memory", "about to"), (32, "reset", None, "done")]
-    assert [each[0] for each in told(found) if each[3] == "critical"] == [1, 33]
+    assert [each[0] for each in decisions_of(found) if each[3] == "critical"] == [1, 33]
 
 
 # --- limits -------------------------------------------------------------------------------------
@@ -232,15 +232,15 @@ def test_half_a_minute_of_critical_resets_once_and_begins_anew(path: Path) -> No
 
 def test_a_larger_reserve_refuses_what_was_granted(path: Path) -> None:
     granted = (sample(1), change(1.5, "lease", 4, LEASE), sample(2), change(2.5, "lease", 5, LEASE))
-    assert told(replayed(path, QUIET, *granted)) == []  # 10 % of the heap, as by default
+    assert decisions_of(replayed(path, QUIET, *granted)) == []  # 10 % of the heap, as by default
     path.unlink()
     policy = f'{QUIET}[limits]\nmemory_reserve = "40 %"\n'
     found = replayed(path, policy, *granted, sample(3))
-    assert told(found) == [(2.5, "denied", 5, "memory")]
+    assert decisions_of(found) == [(2.5, "denied", 5, "memory")]
     assert found.decisions[0].event.value == 20_000
     path.unlink()
     taken = change(2, "lease", 4, {**LEASE, "committed": True})  # it shows in what is used
-    assert told(replayed(path, policy, *granted[:3], taken, *granted[3:])) == []
+    assert decisions_of(replayed(path, policy, *granted[:3], taken, *granted[3:])) == []
 
 
 def test_fewer_operations_at_once_and_shorter_ones(path: Path) -> None:
@@ -254,7 +254,7 @@ def test_fewer_operations_at_once_and_shorter_ones(path: Path) -> None:
         change(2.5, "operation", 9, None),
         *(sample(at) for at in range(3, 10)),
     ]
-    assert told(replayed(path, QUIET, *given)) == []
+    assert decisions_of(replayed(path, QUIET, *given)) == []
     path.unlink()
     found = replayed(path, f"{QUIET}[limits]\nmax_operations = 1\n", *given)
     assert [(each.event.kind, each.name, each.event.detail) for each in found.decisions][:2] == [
@@ -278,10 +278,10 @@ def test_a_sessions_quota_is_kept_to(path: Path) -> None:
         sample(1),
         change(1.5, "lease", 4, {**LEASE, "session": 1}),
     )
-    assert told(replayed(path, QUIET, *given, sample(2))) == []
+    assert decisions_of(replayed(path, QUIET, *given, sample(2))) == []
     path.unlink()
     found = replayed(path, f'{QUIET}[session.upload]\nmemory = "10k"\n', *given, sample(2))
-    assert told(found) == [(1.5, "denied", 4, "quota:memory")]
+    assert decisions_of(found) == [(1.5, "denied", 4, "quota:memory")]
 
 
 # --- the whole ----------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_nothing_to_replay_is_told_and_time_and_boards_are_chosen(path: Path) ->
     given = [*(sample(at, cpu=0.9) for at in range(1, 20)), sample(5, other, cpu=0.9)]
     found = replayed(path, CPU, *given, window=(NOON + 4, NOON + 8))
     assert (found.samples, found.boards) == (6, ["sim", "tcp://b:1"])
-    assert [each[0] for each in told(found)] == [6]  # the hold begins with the window
+    assert [each[0] for each in decisions_of(found)] == [6]  # the hold begins with the window
     with Recording(path) as recording:
         policy = policy_file.loads(CPU)
         assert replay(recording, policy, ["tcp://b:1"]).samples == 1

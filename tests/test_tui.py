@@ -19,7 +19,7 @@ def board():
     return busy_board()
 
 
-def told(app):
+def notified(app):
     """Return what was told in a corner, all of it."""
     return " ".join(notification.message for notification in app._notifications)
 
@@ -144,7 +144,7 @@ async def test_a_lost_link_is_told_of_until_it_is_back(board):
         await until(pilot, lambda: "LINK LOST; the last sample came at" in text(pilot.app))
         assert screen(pilot.app)[0].rstrip().endswith("LINK LOST")
         await pilot.press("c")
-        await until(pilot, lambda: "the board cannot be asked" in told(pilot.app))
+        await until(pilot, lambda: "the board cannot be asked" in notified(pilot.app))
         assert asked(board, ids.COLLECT) == []
         transport.refuse = None
         await until(pilot, lambda: "LINK LOST" not in text(pilot.app))
@@ -186,7 +186,7 @@ async def test_plus_and_minus_change_the_interval(board):
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("plus")
-        await until(pilot, lambda: "every 500 ms" in told(pilot.app))
+        await until(pilot, lambda: "every 500 ms" in notified(pilot.app))
         await until(pilot, lambda: feed.board.status.interval_s == 0.5)
         await pilot.press("minus")
         await until(pilot, lambda: asked(board, ids.START_MONITORING) == [[500], [1000]])
@@ -197,13 +197,13 @@ async def test_c_collects_and_a_refusal_is_told(board):
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("c")
-        await until(pilot, lambda: "Collected 9.8 KB." in told(pilot.app))
+        await until(pilot, lambda: "Collected 9.8 KB." in notified(pilot.app))
         board.answer[ids.COLLECT] = lambda arguments: (
             ids.DENIED,
             ["collected", None, 1500, []],
         )
         await pilot.press("c")
-        await until(pilot, lambda: "only just now; try again in 1.5 s" in told(pilot.app))
+        await until(pilot, lambda: "only just now; try again in 1.5 s" in notified(pilot.app))
 
 
 async def test_x_ends_nothing_unless_it_is_meant(board):
@@ -229,7 +229,7 @@ async def test_x_ends_the_chosen_lease(board):
         await until(pilot, lambda: "End lease 8 of map?" in text(pilot.app))
         await pilot.press("y")
         await until(pilot, lambda: asked(board, ids.RELEASE) == [[8]])
-        await until(pilot, lambda: "Lease 8 has ended." in told(pilot.app))
+        await until(pilot, lambda: "Lease 8 has ended." in notified(pilot.app))
         assert [lease.id for lease in feed.board.allocations] == [7]
 
 
@@ -241,7 +241,7 @@ async def test_x_cancels_the_chosen_operation(board):
         await until(pilot, lambda: "Cancel operation 3, upload?" in text(pilot.app))
         await pilot.press("tab", "enter")
         await until(pilot, lambda: asked(board, ids.CANCEL) == [[3]])
-        await until(pilot, lambda: "was told to stop" in told(pilot.app))
+        await until(pilot, lambda: "was told to stop" in notified(pilot.app))
 
 
 async def test_what_has_ended_meanwhile_is_told(board):
@@ -252,7 +252,7 @@ async def test_what_has_ended_meanwhile_is_told(board):
         await until(pilot, lambda: "End lease 7" in text(pilot.app))
         board.policy.drop(ids.LEASE, 0)
         await pilot.press("y")
-        await until(pilot, lambda: "it may have ended" in told(pilot.app))
+        await until(pilot, lambda: "it may have ended" in notified(pilot.app))
 
 
 @pytest.mark.parametrize(("panel", "what"), [("1", "Operation 3"), ("2", "Lease 7")])
@@ -268,7 +268,7 @@ async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, wh
         while len(feed.board.allocations) + len(feed.board.operations) > 3:
             await pilot.pause(0.01)
         await pilot.press("x")
-        await until(pilot, lambda: f"{what} has ended already." in told(pilot.app))
+        await until(pilot, lambda: f"{what} has ended already." in notified(pilot.app))
         assert len(pilot.app.screen_stack) == 1
 
 
@@ -292,7 +292,7 @@ async def test_x_where_there_is_nothing_to_end(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await pilot.press("4", "x")
-        await until(pilot, lambda: "Choose an operation" in told(pilot.app))
+        await until(pilot, lambda: "Choose an operation" in notified(pilot.app))
 
 
 @pytest.mark.parametrize(("key", "result"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
