@@ -1,4 +1,4 @@
-"""Writes a policy as the text of a file that `policy_file` reads."""
+"""Writes a policy as the text of a file that `policy.file` reads."""
 
 from __future__ import annotations
 
