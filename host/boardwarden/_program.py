@@ -19,6 +19,12 @@ from .errors import BoardError, Denied
 from .render.status import WIDTH, Row, aligned
 from .render.text import columns
 
+FAILED = 2  # as for a usage error
+DENIED = 3  # the board is there and well, and says no for now
+INTERRUPTED = 128 + 2  # as a shell reports SIGINT
+PIPE_CLOSED = 128 + 13  # and SIGPIPE
+T = TypeVar("T")
+
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object as one line, at once."""
@@ -46,15 +52,6 @@ def print_table(
 
 def _terminal_width() -> int:
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
-
-
-FAILED = 2  # as for a usage error
-DENIED = 3  # the board is there and well, and says no for now
-INTERRUPTED = 128 + 2  # as a shell reports SIGINT
-PIPE_CLOSED = 128 + 13  # and SIGPIPE
-
-
-T = TypeVar("T")
 
 
 class Failure(Exception):

@@ -11,6 +11,12 @@ from warden_schema import ids
 
 THRESHOLD_METRICS = tuple(ids.THRESHOLD_METRICS)  # a threshold's, by their numbers
 _THOUSANDTHS = ("permille", "ms")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
+_FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|h|d|)", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_DBM = re.compile(r"(.*?)\s*dbm", re.IGNORECASE | re.DOTALL)
+NONE = "none"
 
 
 def metric_unit(metric: str) -> str:
@@ -21,14 +27,6 @@ def metric_unit(metric: str) -> str:
 def in_thousandths(metric: str | None) -> bool:
     """Return whether the board counts a metric in permille or milliseconds."""
     return metric_unit(metric or "") in _THOUSANDTHS
-
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
-_FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|h|d|)", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
-_DBM = re.compile(r"(.*?)\s*dbm", re.IGNORECASE | re.DOTALL)
-NONE = "none"
 
 
 def size(name: str, text: str) -> int:

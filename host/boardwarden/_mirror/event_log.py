@@ -12,6 +12,8 @@ from boardwarden.grants import Event
 from .tables import Row, from_thousandths, in_metric_unit, metric_name
 
 MAX_EVENTS = 256
+_OF_A_METRIC = ("threshold", "collect", "trim", "reset")  # whose subject is a metric
+_FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 
 class EventLog:
@@ -56,10 +58,6 @@ class EventLog:
         if gone <= 0:
             return events[-gone:]
         return replace(events[0], missed=events[0].missed + gone), *events[1:]
-
-
-_OF_A_METRIC = ("threshold", "collect", "trim", "reset")  # whose subject is a metric
-_FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 
 def event_from_row(row: Row, missed: int) -> Event:

@@ -15,6 +15,12 @@ from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, O
 from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
 from warden_schema import ids
 
+E = TypeVar("E", bound=IntEnum)
+Row = tuple[Any, ...]
+Clock = Callable[[], float]
+M = TypeVar("M", bound=Model)
+_Rows = dict[int, tuple[float, Row]]
+
 
 def from_thousandths(value: int | None) -> float | None:
     """Return permille as a fraction, and milliseconds as seconds."""
@@ -38,19 +44,12 @@ def in_resource_unit(resource: int, value: int) -> float:
     return value / 1000 if resource == ResourceType.CPU_TIME else value
 
 
-E = TypeVar("E", bound=IntEnum)
-
-
 def enum_or_int(kind: type[E], number: int) -> E | int:
     """Return the enum's member, or the number itself if only a newer version knows it."""
     try:
         return kind(number)
     except ValueError:
         return number
-
-
-Row = tuple[Any, ...]
-Clock = Callable[[], float]
 
 
 def lease_from_row(row: Row, received_at: float, clock: Clock) -> Lease:
@@ -153,10 +152,6 @@ def limits_from_row(values: list[int | None] | None) -> Limits:
         memory_reserve=from_thousandths(fields[2]),
         overrun_s=from_thousandths(fields[3]),
     )
-
-
-M = TypeVar("M", bound=Model)
-_Rows = dict[int, tuple[float, Row]]
 
 
 class Table(Generic[M]):

@@ -15,6 +15,8 @@ from boardwarden.errors import (
 from warden_schema import ids
 
 _MAX_SHOWN = 60  # characters of a line
+_PROMPT = ">>> "
+_TAIL_CHARACTERS = 512  # characters that are remembered
 
 
 def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
@@ -105,10 +107,6 @@ def not_understood() -> RequestError:
 def closed() -> LinkLost:
     """Return the error if the board is closed."""
     return LinkLost("The board is closed; connect to it again.")
-
-
-_PROMPT = ">>> "
-_TAIL_CHARACTERS = 512  # characters that are remembered
 
 
 class PromptWatch:

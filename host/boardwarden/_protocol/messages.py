@@ -55,6 +55,8 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
+_DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
+_SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
 
 
 def decode(payload: bytes) -> Message | None:
@@ -164,10 +166,6 @@ def keepalive(host_id: int, seq: int) -> bytes:
 def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any, ...]) -> bytes:
     """Return the payload that asks for an operation; its reply carries the same id."""
     return _packed(ids.REQUEST, host_id, request_id, operation, arguments)
-
-
-_DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
-_SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
 
 
 class Deltas:

@@ -15,6 +15,15 @@ from . import messages
 from .messages import Deltas, Message
 from .snapshot import EventOrder, Snapshot
 
+SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
+KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
+SILENCE_S = 2.5  # without a frame, the board counts as gone
+RENEW_S = 10.0  # without a frame, the session is another one
+_ACK_BYTES = ids.WINDOW_BYTES // 2
+_FRAME_BYTES = 4  # delimiters and CRC
+_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # comes again
+_UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
+
 
 class StateListener(Protocol):
     """Holds the board's state: the mirror."""
@@ -99,16 +108,6 @@ class Sequence:
             return Order.STALE
         self.last = seq
         return Order.NEXT if ahead == 1 else Order.GAP
-
-
-SUBSCRIBE_S = 0.5  # at least, between two SUBSCRIBEs
-KEEPALIVE_S = ids.KEEPALIVE_MS / 1000
-SILENCE_S = 2.5  # without a frame, the board counts as gone
-RENEW_S = 10.0  # without a frame, the session is another one
-_ACK_BYTES = ids.WINDOW_BYTES // 2
-_FRAME_BYTES = 4  # delimiters and CRC
-_HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # comes again
-_UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
 
 def _new_host_id() -> int:

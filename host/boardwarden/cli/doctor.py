@@ -21,6 +21,11 @@ from boardwarden.transport.address import FORMS, is_serial
 from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given
 from .terminal import TerminalReporter, waiting
 
+_ASK = (
+    "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
+    "by a soft reset."
+)
+
 
 def doctor(
     board: Annotated[
@@ -63,12 +68,6 @@ def boards(
     """List the serial ports, and what answers there: an agent, a REPL, nothing."""
     with reported():
         _boards(ports or [], as_json)
-
-
-_ASK = (
-    "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
-    "by a soft reset."
-)
 
 
 def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:

@@ -31,6 +31,8 @@ from .grants import dicts
 from .options import BoardOption, JsonOption, given, one_of
 from .terminal import answer, connect
 
+Change = Callable[[Threshold | None], Threshold | None]
+
 
 def limits(
     board: BoardOption = "",
@@ -136,9 +138,6 @@ def _limit_options(before: Limits, now: Limits) -> str:
         "--overrun": (before.overrun_s, now.overrun_s),
     }
     return " ".join(f"{name} {old:.10g}" for name, (old, new) in options.items() if old != new)
-
-
-Change = Callable[[Threshold | None], Threshold | None]
 
 
 async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.models import Action, Priority, ResourceType, enum_name
 
 E = TypeVar("E", bound=IntEnum)
+_CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def words(kind: type[IntEnum]) -> list[str]:
@@ -63,9 +64,6 @@ def _enum_by_name(kind: type[E], text: str, what: str) -> E:
     except KeyError:
         names = ", ".join(words(kind))
         raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
-
-
-_CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
 def duration(name: str, text: str) -> float:

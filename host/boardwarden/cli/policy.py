@@ -25,6 +25,14 @@ from .options import BoardOption, JsonOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
+_STORED: dict[int, str] = {
+    Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
+    Kept.IN_FORCE: "The board keeps a policy, which holds after a restart.",
+    Kept.BROKEN: "The policy that the board stored is damaged, and was ignored: apply one again.",
+}
+_ARROW = "\N{RIGHTWARDS ARROW}"
+_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
+_FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
@@ -67,13 +75,6 @@ def apply(
         fail(str(error))
     options = Applying(wanted, dry_run, yes, backup, as_json)
     run(_apply(address, options))
-
-
-_STORED: dict[int, str] = {
-    Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
-    Kept.IN_FORCE: "The board keeps a policy, which holds after a restart.",
-    Kept.BROKEN: "The policy that the board stored is damaged, and was ignored: apply one again.",
-}
 
 
 @dataclass(frozen=True)
@@ -227,11 +228,6 @@ async def _forget(address: str, yes: bool, as_json: bool) -> None:
             print_line("The board keeps no policy.")
         else:
             print_line("forgotten: from its next start on, the board follows its application")
-
-
-_ARROW = "\N{RIGHTWARDS ARROW}"
-_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
-_FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:

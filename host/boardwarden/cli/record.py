@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from boardwarden.recording.recorder import Recorder
     from boardwarden.recording.store import Rotation
 
+_AGAIN_S = 3.0  # until a board that is not there is tried again
+_NEVER = (AddressError, SimulatorMissing)
+_STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
+_HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
+
 
 def record(
     file: FileArgument,
@@ -89,11 +94,6 @@ def record(
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
     wanted = Wanted(file, addresses, rotation, interval, length)
     run(_record(wanted, as_json))
-
-
-_AGAIN_S = 3.0  # until a board that is not there is tried again
-_NEVER = (AddressError, SimulatorMissing)
-_STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
 
 
 class Wanted(NamedTuple):
@@ -322,9 +322,6 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
         f"{store.path}: {count(samples, 'sample')} and {count(events, 'event')} of {boards} "
         f"in {duration(passed)}, {size(store.size_bytes)}{rotated}"
     )
-
-
-_HEAD = ("BOARD", "BOOT", "FROM", "FOR", "SAMPLES", "EVENTS", "LOST")
 
 
 async def _list(path: Path, addresses: list[str], as_json: bool) -> None:

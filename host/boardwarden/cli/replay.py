@@ -31,6 +31,8 @@ from .options import (
 if TYPE_CHECKING:
     from boardwarden.replaying.replay import Decision, Replayed
 
+_EVERY = 500  # samples, between two steps of the progress
+
 
 def replay(
     file: FileArgument,
@@ -51,9 +53,6 @@ def replay(
     """Show what a policy file would have done over a recording."""
     times = window(since, until, last)
     run(_replay(Wanted(file, policy, board or [], *times), as_json))
-
-
-_EVERY = 500  # samples, between two steps of the progress
 
 
 class Wanted(NamedTuple):

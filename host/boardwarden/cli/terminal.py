@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SHOW_AFTER_S = 1.0
+_YES = (b"y", b"yes")
+_SOON_S = 0.3  # what is over sooner shows no progress
+_LOGGER = logging.getLogger("boardwarden")
+_HANDLER = logging.StreamHandler()
 
 
 @contextlib.asynccontextmanager
@@ -63,9 +67,6 @@ async def _show_status(what: str) -> None:
         await asyncio.Event().wait()
 
 
-_YES = (b"y", b"yes")
-
-
 async def confirm(question: str) -> bool:
     """Ask on the terminal; raise Failure if there is none.
 
@@ -93,9 +94,6 @@ async def confirm(question: str) -> bool:
     except asyncio.CancelledError:
         print(file=sys.stderr, flush=True)  # Ctrl-C leaves the terminal at the begin of a line
         raise
-
-
-_SOON_S = 0.3  # what is over sooner shows no progress
 
 
 class TerminalReporter:
@@ -176,8 +174,6 @@ class TerminalReporter:
             progress.stop()
 
 
-_LOGGER = logging.getLogger("boardwarden")
-_HANDLER = logging.StreamHandler()
 _HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
 
 

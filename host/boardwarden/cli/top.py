@@ -22,6 +22,10 @@ from .follow import polls, redraw
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
+_HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
+_NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
+_FIRST_S = 3.0  # at most, until there is something to show
+
 
 def top(
     board: BoardOption = "",
@@ -30,11 +34,6 @@ def top(
 ) -> None:
     """Show who uses the core and who blocks the loop."""
     run(_top(given(board), once, as_json))
-
-
-_HEAD = ("cpu", "longest", "steps", "name", "kind", "priority", "lease")
-_NOTHING = "nothing is metered: see warden.spawn() and warden.thread() in docs/board.md"
-_FIRST_S = 3.0  # at most, until there is something to show
 
 
 async def _top(address: str, once: bool, as_json: bool) -> None:

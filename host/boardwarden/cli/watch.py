@@ -23,6 +23,10 @@ from .options import BoardsOption, JsonOption, all_given
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
+_ENDED_BY = 128  # and the signal's number, as a shell has it
+_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
+Address = str | Transport
+
 
 def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
     """Show one or several boards live, in the terminal; q ends it.
@@ -31,12 +35,6 @@ def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noq
     Where standard output is no terminal, each sample is a line.
     """
     run(_watch(all_given(board), as_json))
-
-
-_ENDED_BY = 128  # and the signal's number, as a shell has it
-_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
-
-Address = str | Transport
 
 
 async def _watch(addresses: Sequence[Address], as_json: bool) -> None:

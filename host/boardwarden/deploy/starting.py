@@ -24,6 +24,9 @@ _MADE = ", and the file with it)\n"
 _THERE = ")\n"
 _END = "# boardwarden: end\n"
 _STARTS = re.compile(rb"^[^#\n]*\bwarden\.start\(", re.MULTILINE)
+_TRY_S = 3.0
+_PROMPT_S = 6.0  # after that a board at its prompt has ended its start
+_RETRY_PAUSE_S = 0.2  # a port may go and come back while a board starts
 
 
 def block(uses_asyncio: bool, made: bool) -> bytes:
@@ -143,11 +146,6 @@ def carry_out(files: BoardFiles, edit: Edit) -> None:
 
 def _read(files: BoardFiles, name: str) -> bytes | None:
     return files.read(f"{files.about.root}/{name}")
-
-
-_TRY_S = 3.0
-_PROMPT_S = 6.0  # after that a board at its prompt has ended its start
-_RETRY_PAUSE_S = 0.2  # a port may go and come back while a board starts
 
 
 async def hello(

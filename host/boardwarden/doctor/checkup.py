@@ -18,6 +18,13 @@ from .repl_look import Firmware, probe
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
 _HELLO_S = 3.0
+# By capability: what gives the board what it lacks. Those that depend on the port are not here.
+_REMEDIES = {
+    "cpu": "`import asyncio` before `warden.start()`, in an application of asyncio, gives CPU load",
+    "tasks": "start the agent before other tasks: then they are counted",
+    "threads": "start the agent before `_thread` is imported: then threads are counted",
+    "largest_free_block": "a firmware with the C module (docs/native.md) gives the largest block",
+}
 
 
 @dataclass(frozen=True)
@@ -91,15 +98,6 @@ async def ask_repl(found: Checkup) -> Checkup:
     except NoAgent as error:
         return Checkup(found.address, found.answers, problem=str(error))
     return Checkup(found.address, found.answers, repl=repl)
-
-
-# By capability: what gives the board what it lacks. Those that depend on the port are not here.
-_REMEDIES = {
-    "cpu": "`import asyncio` before `warden.start()`, in an application of asyncio, gives CPU load",
-    "tasks": "start the agent before other tasks: then they are counted",
-    "threads": "start the agent before `_thread` is imported: then threads are counted",
-    "largest_free_block": "a firmware with the C module (docs/native.md) gives the largest block",
-}
 
 
 def _for_agent(

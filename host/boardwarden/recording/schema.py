@@ -17,29 +17,6 @@ from boardwarden.grants import Event
 from boardwarden.models import Identity, Status
 
 Value = int | float | str | None
-
-
-class Boot(NamedTuple):
-    """One boot of one board, as `address` reached it; a span of the recording."""
-
-    address: str
-    unique_id: str | None
-    boot_id: int | None
-    machine: str | None
-    firmware: str | None
-    port: str | None
-    reset_cause: str | None
-    protocol: str | None
-
-
-class Row(NamedTuple):
-    """A row of a table of the recording; its values follow the span's id there."""
-
-    boot: Boot
-    table: str
-    values: tuple[Value, ...]
-
-
 # The columns of `sample` after span, uptime_ms and at, and where they are in a status.
 FIGURES = {
     "total_bytes": ("memory", "total_bytes"),
@@ -65,6 +42,58 @@ FIGURES = {
     "interval_s": ("", "interval_s"),
     "wanted_interval_s": ("", "wanted_interval_s"),
 }
+_EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
+APPLICATION_ID = 0x42776472  # "Bwdr"
+VERSION = 1
+BUSY_S = 5.0  # that a reader or a checkpoint of another program is waited for
+TABLES = f"""
+CREATE TABLE span(
+    id INTEGER PRIMARY KEY, address TEXT NOT NULL, unique_id TEXT, boot_id INTEGER,
+    machine TEXT, firmware TEXT, port TEXT, reset_cause TEXT, protocol TEXT, began REAL NOT NULL
+);
+CREATE TABLE sample(
+    span INTEGER NOT NULL REFERENCES span, uptime_ms INTEGER NOT NULL, at REAL NOT NULL,
+    {", ".join(FIGURES)},
+    PRIMARY KEY (span, uptime_ms)
+) WITHOUT ROWID;
+CREATE TABLE event(
+    span INTEGER NOT NULL REFERENCES span, number INTEGER NOT NULL, at REAL NOT NULL,
+    kind TEXT NOT NULL, uptime_s REAL NOT NULL, subject, detail TEXT, value REAL,
+    missed INTEGER NOT NULL,
+    PRIMARY KEY (span, number)
+) WITHOUT ROWID;
+CREATE TABLE change(
+    id INTEGER PRIMARY KEY, span INTEGER NOT NULL REFERENCES span, at REAL NOT NULL,
+    what TEXT NOT NULL, number INTEGER, value TEXT
+);
+CREATE INDEX change_of ON change(span);
+CREATE TABLE link(
+    id INTEGER PRIMARY KEY, span INTEGER NOT NULL REFERENCES span, at REAL NOT NULL,
+    state TEXT NOT NULL
+);
+CREATE INDEX link_of ON link(span);
+"""
+
+
+class Boot(NamedTuple):
+    """One boot of one board, as `address` reached it; a span of the recording."""
+
+    address: str
+    unique_id: str | None
+    boot_id: int | None
+    machine: str | None
+    firmware: str | None
+    port: str | None
+    reset_cause: str | None
+    protocol: str | None
+
+
+class Row(NamedTuple):
+    """A row of a table of the recording; its values follow the span's id there."""
+
+    boot: Boot
+    table: str
+    values: tuple[Value, ...]
 
 
 def boot(address: str, board: Identity) -> Boot:
@@ -106,42 +135,6 @@ def change(of: Boot, at: float, what: str, number: int | None, value: Any) -> Ro
 def link(of: Boot, at: float, state: str) -> Row:
     """Return a row that says the link is "up" or "lost", or the recording "stopped"."""
     return Row(of, "link", (at, state))
-
-
-_EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
-
-
-APPLICATION_ID = 0x42776472  # "Bwdr"
-VERSION = 1
-BUSY_S = 5.0  # that a reader or a checkpoint of another program is waited for
-
-TABLES = f"""
-CREATE TABLE span(
-    id INTEGER PRIMARY KEY, address TEXT NOT NULL, unique_id TEXT, boot_id INTEGER,
-    machine TEXT, firmware TEXT, port TEXT, reset_cause TEXT, protocol TEXT, began REAL NOT NULL
-);
-CREATE TABLE sample(
-    span INTEGER NOT NULL REFERENCES span, uptime_ms INTEGER NOT NULL, at REAL NOT NULL,
-    {", ".join(FIGURES)},
-    PRIMARY KEY (span, uptime_ms)
-) WITHOUT ROWID;
-CREATE TABLE event(
-    span INTEGER NOT NULL REFERENCES span, number INTEGER NOT NULL, at REAL NOT NULL,
-    kind TEXT NOT NULL, uptime_s REAL NOT NULL, subject, detail TEXT, value REAL,
-    missed INTEGER NOT NULL,
-    PRIMARY KEY (span, number)
-) WITHOUT ROWID;
-CREATE TABLE change(
-    id INTEGER PRIMARY KEY, span INTEGER NOT NULL REFERENCES span, at REAL NOT NULL,
-    what TEXT NOT NULL, number INTEGER, value TEXT
-);
-CREATE INDEX change_of ON change(span);
-CREATE TABLE link(
-    id INTEGER PRIMARY KEY, span INTEGER NOT NULL REFERENCES span, at REAL NOT NULL,
-    state TEXT NOT NULL
-);
-CREATE INDEX link_of ON link(span);
-"""
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:

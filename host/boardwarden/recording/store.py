@@ -27,6 +27,15 @@ try:
 except ImportError:  # Windows: SQLite keeps the file whole, and there is no error
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
+_PLACES = {
+    "sample": 3 + len(FIGURES),
+    "event": 9,
+    "change": 5,
+    "link": 3,
+}
+_NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
+
 
 class FileLock:
     """Holds `FILE-lock` until release(); the system lets go of it if the process is killed.
@@ -59,17 +68,6 @@ class FileLock:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
-
-
-T = TypeVar("T")
-
-_PLACES = {
-    "sample": 3 + len(FIGURES),
-    "event": 9,
-    "change": 5,
-    "link": 3,
-}
-_NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
 
 
 class Rotation(NamedTuple):

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Sequence
 NOTHING = "\N{EN DASH}"
 _SIZE_UNITS = ("KB", "MB", "GB", "TB")
 _TIME_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_GAP = "  "
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_STRANGE = "\N{REPLACEMENT CHARACTER}"
 
 
 def size(value: float | None) -> str:
@@ -51,11 +54,6 @@ def duration(seconds: float | None) -> str:
 def count(value: int | None, noun: str) -> str:
     """Write a number with its noun: `1 task`, `3 tasks`."""
     return f"{NOTHING if value is None else value} {noun if value == 1 else noun + 's'}"
-
-
-_GAP = "  "
-_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
-_STRANGE = "\N{REPLACEMENT CHARACTER}"
 
 
 def columns(

@@ -15,6 +15,20 @@ from typing import Any, NamedTuple
 
 from boardwarden.transport.sim import board_files
 
+_DAY_MS = 86_400_000
+_INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
+_BUDGET_PERMILLE = 1000
+_MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
+_THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
+# What the agent's sample calls a figure where that is not its name in a recording.
+_SAMPLE_NAMES = {
+    "cpu": "cpu_permille",
+    "loop_lag_s": "loop_lag_ms",
+    "loop_lag_worst_s": "loop_lag_worst_ms",
+    "overhead": "overhead_permille",
+}
+_OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
+
 
 def load(module: str) -> Any:
     """Return a module of the board's package `warden`, by its name there."""
@@ -58,21 +72,6 @@ def modules_restored(*names: str) -> Iterator[None]:
             del sys.modules[name]
             if module is not None:
                 sys.modules[name] = module
-
-
-_DAY_MS = 86_400_000
-_INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
-_BUDGET_PERMILLE = 1000
-_MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
-_THOUSANDTHS = ("cpu", "loop_lag_s", "loop_lag_worst_s", "overhead")
-# What the agent's sample calls a figure where that is not its name in a recording.
-_SAMPLE_NAMES = {
-    "cpu": "cpu_permille",
-    "loop_lag_s": "loop_lag_ms",
-    "loop_lag_worst_s": "loop_lag_worst_ms",
-    "overhead": "overhead_permille",
-}
-_OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
 
 
 class Figures(NamedTuple):

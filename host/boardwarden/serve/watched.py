@@ -26,6 +26,9 @@ from boardwarden import (
     connect,
 )
 
+_RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -86,10 +89,6 @@ def _current(status: Status) -> Status:
     return replace(
         status, memory=Memory(), cpu=Cpu(), storage=(), network=Network(), overhead=Overhead()
     )
-
-
-_RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
-_log = logging.getLogger(__name__)
 
 
 class Watched:

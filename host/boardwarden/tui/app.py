@@ -23,6 +23,15 @@ from .figures import Figures, Load, MemoryPlot
 from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
 from .text import head, overview, trouble
 
+_REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
+_WIDE = (110, 34)  # columns and lines from which all panels are shown at once
+_INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+_PANELS: tuple[type[Panel], ...] = (
+    *(Operations, Leases, Tasks, Thresholds, Events, Console, About),
+)
+INTERRUPTED = 130
+T = TypeVar("T")
+
 
 class Question(ModalScreen[bool]):
     """A question that yes or no answers; no, unless it is said."""
@@ -54,17 +63,6 @@ class Question(ModalScreen[bool]):
     def action_answer(self, answer: bool) -> None:
         """Take the answer."""
         self.dismiss(answer)
-
-
-_REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
-_WIDE = (110, 34)  # columns and lines from which all panels are shown at once
-_INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-_PANELS: tuple[type[Panel], ...] = (
-    *(Operations, Leases, Tasks, Thresholds, Events, Console, About),
-)
-INTERRUPTED = 130
-
-T = TypeVar("T")
 
 
 class WatchApp(App[int]):

@@ -24,6 +24,14 @@ Styled = tuple[str, str]  # a character, and Rich's style of it
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _SHADE = "░"
+_NO_LEVEL = -1
+_DARK = "#4d3a10"  # behind what is shaded
+_STYLES = ("#3fb950", "#d29922")  # live, used
+_LARGEST = "#58a6ff"
+_CPU, _LAG = "#a371f7", "#ff7b72"
+_LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
+_LABEL = 9
+_FIGURE = 8
 
 
 class Plot:
@@ -63,10 +71,6 @@ class Plot:
         return max(1, round(min(1.0, share) * self._height * 8))
 
 
-_NO_LEVEL = -1
-_DARK = "#4d3a10"  # behind what is shaded
-
-
 def _memory_cell(live: int, used: int, styles: tuple[str, str]) -> Styled:
     solid, shaded = styles
     if live >= 8:
@@ -86,14 +90,6 @@ def progress(fraction: float | None, width: int) -> str:
     """Return a bar that is filled as far as a fraction of one says; empty for None."""
     full = round(max(0.0, min(1.0, fraction or 0.0)) * width)
     return "█" * full + _SHADE * (width - full)
-
-
-_STYLES = ("#3fb950", "#d29922")  # live, used
-_LARGEST = "#58a6ff"
-_CPU, _LAG = "#a371f7", "#ff7b72"
-_LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
-_LABEL = 9
-_FIGURE = 8
 
 
 class Figures(Widget):

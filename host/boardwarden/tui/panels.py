@@ -25,6 +25,7 @@ from .track import Printable, Tail
 Cells = tuple[str, ...]
 _BAR = 10
 _LOUD = {"WARN": "bold yellow", "CRITICAL": "bold red", "stopping": "yellow", "overdue": "red"}
+MAX_LINES = 2000
 
 
 class Panel(Vertical):
@@ -195,9 +196,6 @@ def _done(each: Operation) -> str:
 def _cell(text: str) -> Text:
     """Return a cell as it is: what a board calls its tasks is no markup."""
     return Text(Printable().feed(text).replace("\n", " "), style=_LOUD.get(text, ""))
-
-
-MAX_LINES = 2000
 
 
 class TailPanel(Panel):

@@ -24,6 +24,10 @@ _READ: dict[str, Callable[[Status], Figure]] = {
 }
 # What a board's own history has of these; it has neither garbage nor the longest steps.
 REMEMBERED = {"live": "memory", "cpu": "cpu"}
+MAX_CHARACTERS = 64 * 1024
+_STRANGE = "\N{REPLACEMENT CHARACTER}"
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
+_UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?)\Z")
 
 
 class Track:
@@ -82,12 +86,6 @@ class Track:
         if len(times) < 2 or times[-1] < times[0]:
             return None
         return times[-1] - times[0]
-
-
-MAX_CHARACTERS = 64 * 1024
-_STRANGE = "\N{REPLACEMENT CHARACTER}"
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
-_UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?)\Z")
 
 
 class Tail:
