@@ -172,6 +172,12 @@ def test_nothing_but_the_command_line_itself_imports_from_it() -> None:
     assert {name for name, targets in found.items() if targets} == {"__main__"}
 
 
+def test_no_user_is_shown_a_private_module() -> None:
+    shown = [REPO / "README.md", *(REPO / "docs").rglob("*.md"), *(REPO / "examples").glob("*.py")]
+    imports = re.compile(r"boardwarden\._[a-z]|from boardwarden import (?:\w+, )*_[a-z]")
+    assert [file.name for file in shown if imports.search(file.read_text("utf-8"))] == []
+
+
 def test_the_middle_modules_of_the_board_do_not_import_each_other() -> None:
     middle = set(BOARD_MIDDLE)
     found = {name: BOARD_GRAPH[name] & middle for name in middle & set(BOARD_GRAPH)}
