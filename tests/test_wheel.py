@@ -127,7 +127,7 @@ import asyncio
 
 import boardwarden
 from boardwarden import Denied, Priority, ResourceType
-from boardwarden.policy import file as policy_file
+from boardwarden.policy.file import load
 
 
 async def main() -> None:
@@ -141,7 +141,7 @@ async def main() -> None:
         async for event in board.events():
             kind: str = event.kind
             break
-        await board.apply_policy(policy_file.load("warden.toml"))
+        await board.apply_policy(load("warden.toml"))
         points: int = board.trends(60.0).memory.points
         print(used, names, left, number, kind, points)
 
