@@ -158,8 +158,8 @@ class Programs:
     def _lend_timer(self, tree):
         """Let the programs that run from now on have a timer, if this one has no other way."""
         imported = {name for node in ast.walk(tree) for name in _imported(node)}
-        polls = any(isinstance(n, ast.Attribute) and n.attr == "poll" for n in ast.walk(tree))
-        self._setenv("TIMER", "" if "asyncio" in imported or polls else "yes")
+        ticks = any(isinstance(n, ast.Attribute) and n.attr == "poll" for n in ast.walk(tree))
+        self._setenv("TIMER", "" if "asyncio" in imported or ticks else "yes")
 
     # --- the host's -----------------------------------------------------------------------------
 

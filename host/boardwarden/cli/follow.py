@@ -17,7 +17,7 @@ _FULL_INTERVAL_TIMEOUT_S = 3.0
 _POLL_S = 1.0  # at least so often, to notice that the link is lost
 
 
-async def polls(board: Board) -> AsyncIterator[bool]:
+async def ticks(board: Board) -> AsyncIterator[bool]:
     """Yield True now and at each new sample, False after each second without one."""
     first = True
     async for status in paced(board.updates()):
@@ -43,14 +43,14 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
         item.cancel()
 
 
-async def full_interval(board: Board) -> Status:
+async def wait_full_interval(board: Board) -> Status:
     """Wait up to 3 s for a sample that covers a full interval; load is known only then."""
     with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
-        await asyncio.wait_for(_wait_full_interval(board), _FULL_INTERVAL_TIMEOUT_S)
+        await asyncio.wait_for(_until_full_interval(board), _FULL_INTERVAL_TIMEOUT_S)
     return board.status
 
 
-async def _wait_full_interval(board: Board) -> None:
+async def _until_full_interval(board: Board) -> None:
     while not _has_full_interval(board):
         await board.wait_sample()
 
@@ -70,6 +70,6 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
 
     console = Console(highlight=False)
     with Live(console=console, auto_refresh=False) as live:
-        async for _ in polls(board):
+        async for _ in ticks(board):
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)

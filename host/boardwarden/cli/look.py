@@ -13,7 +13,7 @@ from boardwarden.grants import Event
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, status_rows, trend_rows
 
-from .follow import full_interval, paced
+from .follow import paced, wait_full_interval
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -57,7 +57,7 @@ async def _status(address: str, as_json: bool) -> None:
     """Print the board's state once."""
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
-            now = await full_interval(board)
+            now = await wait_full_interval(board)
         if as_json:
             print_json(now.to_dict())
         else:

@@ -18,7 +18,7 @@ from boardwarden.render.status import WIDTH
 from boardwarden.render.tables import busiest
 from boardwarden.render.text import NOTHING, columns, count, duration, percent
 
-from .follow import polls, redraw
+from .follow import redraw, ticks
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -48,7 +48,7 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         elif sys.stdout.isatty():
             await redraw(board, address, lambda width: picture(board, width))
         else:
-            async for sampled in polls(board):
+            async for sampled in ticks(board):
                 if sampled:
                     print_line(picture(board, WIDTH) + "\n")
 

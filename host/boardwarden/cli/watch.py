@@ -17,7 +17,7 @@ from boardwarden.render.status import link_state, sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .follow import polls
+from .follow import ticks
 from .options import BoardsOption, JsonOption, all_given
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def _print_lines(board: Board, name: str) -> None:
     """Print a line for each sample, and one when the link is lost or back."""
     begin = f"{name}: " if name else ""
     connected = True
-    async for sampled in polls(board):
+    async for sampled in ticks(board):
         if board.connected != connected:
             connected = board.connected
             print_line(begin + link_state(board))
@@ -100,7 +100,7 @@ async def _print_objects(board: Board, name: str) -> None:
     of = f"{name}: " if name else ""
     known: dict[str, Any] = {"address": name} if name else {}
     connected = True
-    async for sampled in polls(board):
+    async for sampled in ticks(board):
         if board.connected != connected:
             connected = board.connected
             print(f"boardwarden: {of}{link_state(board)}", file=sys.stderr, flush=True)
