@@ -33,10 +33,10 @@ class ReplTransport:
         self._process = PtyProcess(command, {**os.environ, "MICROPYPATH": board_path()}, "sim")
 
     async def read(self):
-        return await self._process.read()
+        return await self._process.stream.read()
 
     async def write(self, data):
-        await self._process.write(data)
+        await self._process.stream.write(data)
         self.written_at = time.monotonic()
 
     async def close(self):
@@ -101,7 +101,7 @@ async def test_mpremote_breaks_in_while_frames_flow():
 
 
 def _forward(near, transport):
-    os.write(transport._process._stream._fd, os.read(near, 4096))
+    os.write(transport._process.stream._fd, os.read(near, 4096))
 
 
 async def _backward(transport, near):
