@@ -146,8 +146,8 @@ class TerminalReporter:
             return True
         if not sys.stdin.isatty():
             raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
-        print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
         try:
+            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
             return sys.stdin.readline().strip().lower() in ("y", "yes")
         except KeyboardInterrupt:
             print(file=sys.stderr, flush=True)  # leaves the terminal at the begin of a line
