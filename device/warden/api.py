@@ -12,12 +12,14 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import current_runner, running, running_agent, running_policy, set_runner
+from warden.running import current_runner, running, running_agent, set_runner
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
-_SELDOM = "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report"
+_SELDOM = (
+    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp trend_report"
+)
 
 
 def start(
@@ -171,16 +173,16 @@ def __getattr__(name):
 
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """
-    if name in _EXTRAS:
+    found = None
+    runner = current_runner()
+    if name in _EXTRAS or (name[0] != "_" and runner is not None and runner.agent.policy is None):
         with import_lock:
             from warden.extras import find_public
-        return find_public(name)
-    if name[0] != "_":
-        if current_runner() is not None:
-            running_policy()  # RuntimeError where it only watches
+        found = find_public(name)  # RuntimeError for what decides
+    elif name[0] != "_":
         with import_lock:
             from warden.policy.decisions import find_public
         found = find_public(name)
-        if found is not None:
-            return found
-    raise AttributeError(name)
+    if found is None:
+        raise AttributeError(name)
+    return found

@@ -50,18 +50,12 @@ class Table:
         self.fields = fields
         self.rows = [None] * count
         self.dirty = bytearray(count)
-        self.used = None  # the table that says which rows are in use
 
     def mark_dirty(self, row):
         """Have a row sent, because it changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
         self.clock.wake = self.clock.has_rows = True
-
-    def mark_free(self):
-        """Have it sent which rows are in use: one was freed."""
-        if self.used is not None:
-            self.used.mark_dirty(0)
 
     def subscribe(self):
         """Have all rows sent that there are: a host knows none of them yet."""

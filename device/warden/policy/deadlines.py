@@ -17,13 +17,8 @@ _MAX_ID = const(0x3FFFFFFF)
 class Row:
     """What is granted: it stands in a row of its table until it ends; `with` ends it."""
 
+    # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
     session = None  # that it belongs to
-
-    def __init__(self, table):
-        self.table = table
-        self.row = 0
-        self.id = 0  # until it is in the table
-        self.began_s = 0  # the uptime then
 
     @property
     def left_ms(self):
@@ -72,7 +67,7 @@ class Rows(Table):
             return False
         self.rows[row] = None
         self.end_s[row] = _NEVER_S
-        self.mark_free()
+        self.policy.mark_dirty(0)
         return True
 
     def end_in(self, row, ms):

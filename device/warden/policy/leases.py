@@ -152,10 +152,6 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            if not admitted:
-                if session is not None:
-                    session.admit(kind, amount)
-                self.policy.pressure.admit(priority, amount)
             self.clock.advance()
             self.run_due()
             if owner is not self.last_owner:
@@ -166,10 +162,10 @@ class Leases(Rows):
             lease.mount = mount
             lease.session = session
             lease.on_preempt = on_preempt
-            victim = self._grant(lease, ttl_ms, backed)
+            victim = self._grant(lease, ttl_ms, backed, admitted)
             while victim is not None:
                 self.preempt(victim)
-                victim = self._grant(lease, ttl_ms, backed)
+                victim = self._grant(lease, ttl_ms, backed, admitted)
             return lease
         except MemoryError:
             self.events.post("denied", None, "memory", amount)
@@ -181,13 +177,17 @@ class Leases(Rows):
                 self.end(lease)
             raise
 
-    def _grant(self, lease, ttl_ms, backed):
+    def _grant(self, lease, ttl_ms, backed, admitted):
         """Enter a lease if there is enough; return whom to preempt before that, or raise Denied."""
         kind = lease.kind
         amount = lease.amount
         mount = lease.mount
         policy = self.policy
         with self.lock:
+            if not admitted:
+                if lease.session is not None:
+                    lease.session.admit(kind, amount)
+                policy.pressure.admit(lease.priority, amount)
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
@@ -198,9 +198,6 @@ class Leases(Rows):
                 if victim is not None:
                     return victim
                 raise self._denied(lease, left, table_full)
-            session = lease.session
-            if session is not None and not session.is_open():
-                raise session.refuse("session", None, amount)
             if backed:
                 lease.buffer = self._block(amount)
                 lease.committed = True

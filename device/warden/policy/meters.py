@@ -55,17 +55,13 @@ class Meter:
         except BaseException:  # StopIteration, too: it has ended
             self.table.remove(self)
             raise
-        self.add(began)
-        return value
-
-    def add(self, began):
-        """Count a step that began at these ticks."""
         us = self.board.ticks_diff(self.board.ticks_us(), began)
         self.count += 1
         if self.spent_us < _MAX_BUSY_US:
             self.spent_us += us
         if us > self.worst_us:
             self.worst_us = us
+        return value
 
     def throw(self, error):
         """Run to the next await, beginning with an exception."""
@@ -208,4 +204,4 @@ class Meters(Table):
             if self.rows[meter.row] is meter:
                 self.rows[meter.row] = None
                 meter.task = None
-                self.mark_free()
+                self.policy.mark_dirty(0)

@@ -3,7 +3,7 @@
 With no place free, HIGH and CRITICAL take that of the lowest-priority, most recently begun
 operation below HIGH. The victim must stop; its place passes on when it ends or its grace is over.
 One that does not stop even then is overdue: it counts no more, but stays in the table until it
-ends.
+ends, or for a minute: then it is abandoned, for nobody may be there any more who would end it.
 """
 
 from micropython import const
@@ -16,6 +16,7 @@ from warden_schema.codec import cut
 _OPERATION = const(9)
 _MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _GRACE_MS = const(2000)
+_ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_STEP_MS = const(5)  # between two looks of one that waits
@@ -154,19 +155,17 @@ class Operations(Rows):
         check_int("wait_ms", wait_ms, 0, None)
         if memory == LEARNED:
             memory = self.policy.profile.expected(name)
-        op = None
         try:
-            if name is not self.last_name:  # most are begun again and again
-                self.last_name = name = cut(name, _MAX_NAME)
-            op = Operation(self, name)
-        except MemoryError:
-            with self.lock:
-                if self.spares:
+            try:
+                if name is not self.last_name:  # most are begun again and again
+                    self.last_name = name = cut(name, _MAX_NAME)
+                op = Operation(self, name)
+            except MemoryError:
+                with self.lock:
+                    if not self.spares:
+                        raise
                     op = self.spares.pop()
-            if op is None:
-                raise self._no_memory()
-            op.name = name if len(name) * 4 <= _MAX_NAME else "?"
-        try:
+                op.name = name if len(name) * 4 <= _MAX_NAME else "?"
             if priority != op.priority:
                 op.priority = priority
             if timeout_ms is not None:
@@ -183,6 +182,7 @@ class Operations(Rows):
         return op
 
     def _no_memory(self):
+        self.clock.advance()
         self.events.post("denied", None, "memory")
         return deny("memory")
 
@@ -214,10 +214,6 @@ class Operations(Rows):
         if op.state != _NEW:
             raise ValueError("it has begun already")
         try:
-            session = op.session
-            if session is not None:
-                session.admit_operation(op.memory)
-            self.policy.pressure.admit(op.priority)
             self.clock.advance()
             if task is not None:
                 op.task = task
@@ -245,10 +241,10 @@ class Operations(Rows):
                 raise self._denied("operations")
         return op.state == _ACTIVE
 
-    def end(self, op, promote=True):
+    def end(self, op, promote=True, how="ended"):
         """End an operation, whatever its state; return whether this did.
 
-        promote: give its place to who waits for one.
+        promote: give its place to who waits for one. how: as the event has it.
         """
         with self.lock:
             state = op.state
@@ -264,19 +260,19 @@ class Operations(Rows):
             lease = op.lease
             if lease is not None:
                 op.lease = None
-            self.events.post("operation", op.id, "ended")
+            self.clock.advance()
+            self.events.post("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
             self.promote_waiters()
         return True
 
-    def preempt(self, op):
-        """Have an operation stop, because something of higher priority needs its place."""
-        self.stop(op, _PREEMPTED)
+    def preempt(self, op, why=_PREEMPTED):
+        """Have an operation stop, for one of higher priority or because it has TIMED_OUT.
 
-    def stop(self, op, why):
-        """Have an operation stop: PREEMPTED or TIMED_OUT. Its place passes on when it does."""
+        Its place passes on when it does.
+        """
         with self.lock:  # its own thread may end it at any moment
             if op.state != _ACTIVE:
                 return
@@ -300,7 +296,10 @@ class Operations(Rows):
         for op in self.rows:
             if op is not None and self.is_over(op.row):
                 if op.state == _ACTIVE:
-                    self.stop(op, _TIMED_OUT)
+                    self.preempt(op, _TIMED_OUT)
+                elif op.state == _OVERDUE:
+                    self.end(op, False, "abandoned")
+                    freed = True
                 elif op.state == _STOPPING:
                     freed = True
                     with self.lock:
@@ -308,7 +307,7 @@ class Operations(Rows):
                             op.state = _OVERDUE
                             self.places -= 1
                             self.policy.profile.ended(op)
-                            self.end_in(op.row, None)
+                            self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
                             self.events.post("operation", op.id, "overdue")
         if freed:
@@ -359,6 +358,9 @@ class Operations(Rows):
         victim = None
         wait_ms = op.wait_ms
         with self.lock:
+            if op.session is not None:
+                op.session.admit_operation(op.memory)
+            self.policy.pressure.admit(op.priority)
             has_place = self.places < self.policy.max_operations
             if not has_place or self._is_behind(op.priority):
                 has_place = False
@@ -369,9 +371,6 @@ class Operations(Rows):
                     raise self._denied("operations")
             if None not in self.rows:
                 raise self._denied("table")
-            session = op.session
-            if session is not None and not session.is_open():
-                raise session.refuse("session", None, None)
             if has_place:
                 self.places += 1
                 op.state = _ADMITTING

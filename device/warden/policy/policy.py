@@ -63,13 +63,12 @@ class Policy(Table):
         except ImportError:  # no weakref: there a dropped lease ends with its time
             LeaseHandle = None
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
+        self.forecast = None  # made where a threshold needs it
         self.stored_policy = None  # made where one is stored or a host asks for it
         self.granted = (self.leases, self.operations, self.sessions)
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
         self.tables += [self.thresholds, self.meters, self.profile, events]
-        for table in self.tables:
-            table.used = self
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
@@ -112,7 +111,7 @@ class Policy(Table):
         """Judge a new sample, which was late by so much; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        self.profile.sampled(self.memory.used)
+        self.profile.greatest = max(self.profile.greatest, self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -184,8 +183,13 @@ class Policy(Table):
         return self.limits()
 
     def limits(self):
-        """Return the limits as a list."""
-        return [getattr(self, limit[0]) for limit in _LIMITS_SET]
+        """Return the limits as a list, in the order of _LIMITS_SET."""
+        return [
+            self.max_operations,
+            self.operation_timeout_ms,
+            self.memory_reserve_permille,
+            self.overrun_ms,
+        ]
 
     # --- to a host ------------------------------------------------------------------------------
 

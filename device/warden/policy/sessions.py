@@ -24,7 +24,8 @@ class Session(Row):
     """
 
     def __init__(self, table, name, memory, storage, operations, ttl_ms):
-        super().__init__(table)
+        self.table = table
+        self.row = self.id = self.began_s = 0
         self.name = name
         self.memory = memory
         self.storage = storage
@@ -45,10 +46,18 @@ class Session(Row):
             table.end_in(self.row, self.ttl_ms)
         return True
 
+    def use(self, amount):
+        """Begin its time anew, or raise Denied: what a closed one would own, nothing would end.
+
+        With the lock of all that is granted held, as the next two.
+        """
+        if not self.is_open():
+            raise self.refuse("session", None, amount)
+        self.table.end_in(self.row, self.ttl_ms)
+
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        if not self.renew():  # what it would own, nothing would end
-            raise self.refuse("session", None, amount)
+        self.use(amount)
         quota = None
         if kind <= _QUOTA_STORAGE:
             quota = self.storage if kind else self.memory
@@ -67,8 +76,7 @@ class Session(Row):
 
     def admit_operation(self, memory):
         """Raise Denied, naming the quota, if one more operation exceeds it, or its memory does."""
-        if not self.renew():
-            raise self.refuse("session", None, None)
+        self.use(None)
         left = self.operations
         if left is not None:
             for op in self.table.policy.operations.rows:
@@ -141,6 +149,7 @@ class Sessions(Rows):
         """Close a session: end all it owns, whatever one of them raises."""
         operations = self.policy.operations
         leases = self.policy.leases
+        self.clock.advance()
         with self.lock:
             if only_if_over and not self.is_over(session.row):
                 return
