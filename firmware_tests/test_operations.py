@@ -440,7 +440,7 @@ def test_no_attribute_comes_after_others_can_see_an_operation_on_cpython():
 
 def test_one_that_nobody_ends_is_abandoned_a_minute_after_it_became_overdue():
     rig = PolicyRig(max_operations=1)
-    for number in range(12):
+    for _ in range(12):
         rig.begin("lost", timeout_ms=10, memory=1000)
         rig.pass_ms(10)
         rig.pass_ms(2000)

@@ -29,7 +29,7 @@ def test_all_is_what_there_is() -> None:
 
 
 def test_a_board_that_only_watches_knows_the_names_of_what_decides() -> None:
-    names = re.compile(r"^_(?:DECIDING|PUBLIC) = \(\n((?:    \".*\"\n)+)\)", re.M)
+    names = re.compile(r"^    (?:deciding|names) = \(.*\n((?:        \".*\"\n)+)    \)", re.M)
     device = REPO / "device" / "warden"
     found = [
         names.findall((device / file).read_text(encoding="utf-8"))

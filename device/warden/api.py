@@ -18,7 +18,8 @@ from warden.sensors.threads import import_lock
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
 _SELDOM = (
-    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp trend_report"
+    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
+    "trend_report"
 )
 
 
@@ -181,8 +182,8 @@ def __getattr__(name):
         found = find_public(name)  # RuntimeError for what decides
     elif name[0] != "_":
         with import_lock:
-            from warden.policy.decisions import find_public
-        found = find_public(name)
+            from warden.policy.decisions import public
+        found = public().get(name)
     if found is None:
         raise AttributeError(name)
     return found

@@ -21,7 +21,7 @@ _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _DEFAULT_TTL = const(60_000)
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
-_REASONS = ("memory", "storage", "cpu_time", "bandwidth")
+_REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
 
 class Lease(Row):
@@ -43,6 +43,7 @@ class Lease(Row):
         self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
         self.active = True
+        self.dropped = False  # nobody holds it any more
 
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
@@ -106,7 +107,6 @@ class Leases(Rows):
         )  # fmt: skip
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
         self.last_owner = ""
-        self.dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
 
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
@@ -235,7 +235,7 @@ class Leases(Rows):
     def drop(self, lease):
         """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
         if lease.active:
-            self.dropped[lease.row] = lease
+            lease.dropped = True
             self.clock.next_s = 0
             self.clock.wake = True
 
@@ -243,12 +243,10 @@ class Leases(Rows):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         for lease in self.rows:
             if lease is not None:
-                row = lease.row
-                if self.is_over(row):
+                if self.is_over(lease.row):
                     self.end(lease, "expired")
-                elif self.dropped[row] is lease:
+                elif lease.dropped:
                     self.end(lease, "dropped")
-                    self.dropped[row] = None
 
     def preempt(self, lease):
         """End a lease and call its holder, if that one agreed to it."""

@@ -23,9 +23,6 @@ _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
-# What a board does about memory unless it is told otherwise: live bytes in permille of the heap
-# for warn, critical and clear, at the first sample that shows it; the action is PROTECT.
-_DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
 # What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
 _LIMITS_SET = const(
     (
@@ -65,14 +62,15 @@ class Policy(Table):
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.forecast = None  # made where a threshold needs it
         self.stored_policy = None  # made where one is stored or a host asks for it
-        self.granted = (self.leases, self.operations, self.sessions)
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
         self.tables += [self.thresholds, self.meters, self.profile, events]
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
-        self.thresholds.set(*_DEFAULT_THRESHOLD)
+        # Unless it is told otherwise: live bytes in permille of the heap for warn, critical and
+        # clear, at the first sample that shows it; the action is PROTECT.
+        self.thresholds.set("memory", 750, 850, 650, 0, 1)
         note = agent.board.take_note()
         if note is not None:
             events.post("reset", None, note[:_MAX_DETAIL])
@@ -96,13 +94,15 @@ class Policy(Table):
 
     def end_due(self):
         """End what is over its time, and find what is the next."""
-        for table in self.granted:
-            table.run_due()
+        self.leases.run_due()
+        self.operations.run_due()
+        self.sessions.run_due()
         try:
             with self.lock:
                 self.clock.begin_round()
-                for table in self.granted:
-                    table.schedule()
+                self.leases.schedule()
+                self.operations.schedule()
+                self.sessions.schedule()
         except BaseException:  # Ctrl-C: else what was not looked at would be late by a minute
             self.clock.next_s = 0
             raise
