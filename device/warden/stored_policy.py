@@ -85,14 +85,14 @@ class StoredPolicy:
             elif error.errno in _NO_FILES:
                 reason = "no_files"
             raise deny("keep:" + reason)
-        return [self.state, len(self.agent.policy.sessions.quotas)]
+        return [self.state, len(self.agent.policy.quotas)]
 
     def quota(self, place):
         """Return [name, memory, storage, operations, ttl_ms] of a quota, None where there is none.
 
         They are in the order of their names.
         """
-        quotas = self.agent.policy.sessions.quotas
+        quotas = self.agent.policy.quotas
         if not 0 <= place < len(quotas):
             return None
         name = sorted(quotas)[place]
@@ -104,10 +104,10 @@ class StoredPolicy:
         values: memory, storage, operations, ttl_ms, each may be None; if all are, the quota is
         taken away.
         """
-        sessions = self.agent.policy.sessions
-        quotas = dict(sessions.quotas)  # a copy: another thread may read that one
+        policy = self.agent.policy
+        quotas = dict(policy.quotas)  # a copy: another thread may read that one
         _put_quota(quotas, name, values)
-        sessions.quotas = quotas
+        policy.quotas = quotas
 
     # --- the file -------------------------------------------------------------------------------
 
@@ -143,7 +143,7 @@ class StoredPolicy:
             (each.metric, each.warn, each.critical, each.clear, each.hold_ms, each.action)
             for each in policy.thresholds.all()
         ]
-        quotas = policy.sessions.quotas
+        quotas = policy.quotas
         value = (
             governor.wanted_ms or None,  # one that was told to stop must not come back blind
             governor.budget_permille,
@@ -203,7 +203,7 @@ class StoredPolicy:
         with policy.lock:
             for row in range(len(thresholds.rows)):
                 policy.thresholds.put(row, thresholds.rows[row])
-        policy.sessions.quotas = quotas
+        policy.quotas = quotas
 
 
 def _put_quota(quotas, name, values):

@@ -113,13 +113,6 @@ class Rows(Table):
         """Return the entries, oldest first."""
         return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
 
-    def find(self, number):
-        """Return the entry of that id; KeyError if it has ended or never was."""
-        for entry in self.rows:
-            if entry is not None and entry.id == number:
-                return entry
-        raise KeyError(number)
-
     def refuse(self, reason, available=None, wanted=None, session=None):
         """Return the refusal: who stands in the way, and when the first of those ends.
 

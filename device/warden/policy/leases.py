@@ -106,7 +106,6 @@ class Leases(Rows):
             _MAX_LEASES,
         )  # fmt: skip
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self.last_owner = ""
 
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
@@ -154,10 +153,8 @@ class Leases(Rows):
                 mount = "/"
             self.clock.advance()
             self.run_due()
-            if owner is not self.last_owner:
-                self.last_owner = owner = cut(owner, _MAX_NAME)
             lease = Lease(self, kind, amount)
-            lease.owner = owner
+            lease.owner = cut(owner, _MAX_NAME)
             lease.priority = priority
             lease.mount = mount
             lease.session = session

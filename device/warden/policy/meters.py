@@ -17,7 +17,6 @@ _METER = const(14)  # the kind of message
 _MAX_METERS = const(16)
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
-_MAX_SEND_MS = const(60_000)
 _MAX_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _MAX_BUSY_US = const(900_000_000)
 _NORMAL = const(1)  # a priority
@@ -126,12 +125,7 @@ class Meters(Table):
             self.remove(meter)
 
     def subscribe(self):
-        """Have nothing sent: a host requests meters, see send()."""
-
-    def send(self, for_ms):
-        """Have all meters sent with each sample, for so long."""
-        check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
-        self.left_ms = for_ms
+        """Have nothing sent: a host requests meters, for a while."""
 
     def evaluate(self, period_ms):
         """Make the figures of the last period_ms, and hold tasks to their leases.
@@ -159,15 +153,13 @@ class Meters(Table):
             return
         if meter.over_ms < 0:
             meter.over_ms = 0
-            self.post(meter, meter.name)
-            return
-        meter.over_ms += period_ms
-        limit = self.policy.overrun_ms  # 0: for ever
-        if limit and meter.over_ms >= limit and self.preempt(meter):
-            self.post(meter, "cancelled")
-
-    def post(self, meter, detail):
-        """Post the event that a task takes more than its lease."""
+            detail = meter.name
+        else:
+            meter.over_ms += period_ms
+            limit = self.policy.overrun_ms  # 0: for ever
+            if not limit or meter.over_ms < limit or not self.preempt(meter):
+                return
+            detail = "cancelled"
         self.policy.events.post("overrun", meter.lease.id, detail, meter.cpu_permille)
 
     def preempt(self, meter):

@@ -60,6 +60,7 @@ class Policy(Table):
         except ImportError:  # no weakref: there a dropped lease ends with its time
             LeaseHandle = None
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
+        self.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
         self.forecast = None  # made where a threshold needs it
         self.stored_policy = None  # made where one is stored or a host asks for it
         # What a host mirrors; which rows are in use goes first.

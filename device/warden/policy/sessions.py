@@ -10,7 +10,6 @@ from warden_schema.codec import cut
 _SESSION = const(10)
 _MAX_SESSIONS = const(8)
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
-_HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _MAX_QUOTA = const(0x3FFFFFFF)
 _QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
 _QUOTA_STORAGE = const(1)
@@ -36,20 +35,10 @@ class Session(Row):
         """Tell whether it is not closed."""
         return self.table.rows[self.row] is self
 
-    def renew(self):
-        """Begin its time anew, as whatever is done with it does; return whether it is open."""
-        table = self.table
-        table.clock.advance()
-        with table.lock:
-            if not self.is_open():
-                return False
-            table.end_in(self.row, self.ttl_ms)
-        return True
-
     def use(self, amount):
         """Begin its time anew, or raise Denied: what a closed one would own, nothing would end.
 
-        With the lock of all that is granted held, as the next two.
+        This and the next two: with the lock of all that is granted held.
         """
         if not self.is_open():
             raise self.refuse("session", None, amount)
@@ -111,22 +100,21 @@ class Sessions(Rows):
             ("id", "name", "memory", "storage", "operations", "left_ms"),
             _MAX_SESSIONS,
         )
-        self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
-        self.hosts = {}  # host_id -> Session, while it lasts
+        self.hosts = {}  # host_id -> Session, while it lasts: `Requests` opens them
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
         """Return a new session; Denied("table") when there are eight, or Denied("memory").
 
         memory, storage: bytes of leases at most; operations: so many at once; None: as the board
         allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
-        None is what `quotas` has for that name.
+        None is what `policy.quotas` has for that name.
         """
         reason = "memory"
         blockers = ()
         try:
             name = cut(name, _MAX_NAME)
             given = [memory, storage, operations, ttl_ms]
-            own = self.quotas.get(name)
+            own = self.policy.quotas.get(name)
             for place in range(4):
                 if given[place] is None and own is not None:
                     given[place] = own[place]
@@ -179,23 +167,14 @@ class Sessions(Rows):
         if ended:  # now: those that are over at once give each other nothing
             self.policy.operations.promote_waiters()
 
-    def of_host(self, host_id):
-        """Return the session of a host; it is opened when the host first has something."""
-        session = self.hosts.get(host_id)
-        if session is None or not session.is_open():
-            session = self.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
-            for other in list(self.hosts):  # one that another host came after may come back
-                if not self.hosts[other].is_open():
-                    del self.hosts[other]
-            self.hosts[host_id] = session
-        return session
-
     def on_host(self, host_id, how):
         """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
         session = self.hosts.get(host_id)
         if how == "alive":
             if session is not None:
-                session.renew()
+                with self.lock:
+                    if session.is_open():
+                        self.end_in(session.row, session.ttl_ms)
             return
         if how == "gone" and session is not None:
             session.close()
