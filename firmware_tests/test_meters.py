@@ -257,8 +257,6 @@ async def test_a_host_gets_them_with_each_sample_for_as_long_as_it_requested():
             sent.append(sum(meters.dirty))
             meters.dirty[0] = 0
         assert sent == [1, 1, 1, 0, 0]
-        raises(ValueError, meters.send, 60_001)
-        raises(ValueError, meters.send, -1)
         task.cancel()
         await asyncio.sleep_ms(5)
 

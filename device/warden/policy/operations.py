@@ -199,8 +199,9 @@ class Operations(Rows):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self.policy.pressure.refuses(priority):
             return False
-        if self.places < self.policy.max_operations and not self._is_behind(priority):
-            return True
+        if self.places < self.policy.max_operations:
+            if not self.waiting or not self._is_behind(priority):
+                return True
         return self._victim(priority) is not None
 
     def begin(self, op, task=None):
@@ -362,7 +363,7 @@ class Operations(Rows):
                 op.session.admit_operation(op.memory)
             self.policy.pressure.admit(op.priority)
             has_place = self.places < self.policy.max_operations
-            if not has_place or self._is_behind(op.priority):
+            if not has_place or (self.waiting and self._is_behind(op.priority)):
                 has_place = False
                 victim = self._victim(op.priority)
                 if victim is not None and wait_ms < _GRACE_MS:
@@ -443,7 +444,7 @@ class Operations(Rows):
 
     def _is_behind(self, priority):
         """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
-        first = self._first_waiting() if self.waiting else None
+        first = self._first_waiting()
         return first is not None and first.priority >= priority
 
     def _victim(self, priority):
