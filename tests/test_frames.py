@@ -39,7 +39,7 @@ StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Sessions.on_host
+Thresholds.read Pressure.evaluate Sessions.on_host Session.renew
 """
 
 

@@ -36,13 +36,13 @@ class Row:
 class Rows(Table):
     """Leases, operations or sessions. Whoever writes holds the lock, which all three share."""
 
-    def __init__(self, policy, kind, fields, size):
-        super().__init__(policy.clock, kind, fields, size)
+    def __init__(self, policy, kind, fields, count):
+        super().__init__(policy.clock, kind, fields, count)
         self.policy = policy
         self.lock = policy.lock
         self.events = policy.events
-        self.end_s = array("i", [_NEVER_S] * size)
-        self.end_ms = array("h", [0] * size)
+        self.end_s = array("i", [_NEVER_S] * count)
+        self.end_ms = array("h", [0] * count)
         self.next_id = 1
 
     # --- with the lock held ---------------------------------------------------------------------

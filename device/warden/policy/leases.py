@@ -253,10 +253,11 @@ class Leases(Rows):
             except Exception as error:
                 self.events.post("callback_failed", lease.id, type(error).__name__)
 
-    def _victim(self, wanted, lacking, any_kind):
+    def _victim(self, wanted, amount, table_full):
         """Return the lease to preempt for another: of the lowest priority below it, the newest.
 
-        None where all that may be preempted is less than what is lacking: none would end in vain.
+        amount: what is lacking. None where all that may be preempted is less: none would end in
+        vain.
         """
         victim = None
         for lease in self.rows:
@@ -264,10 +265,10 @@ class Leases(Rows):
                 continue
             alike = lease.kind == wanted.kind and lease.mount == wanted.mount
             if alike:
-                lacking -= lease.amount
-            if (any_kind or alike) and is_weaker(lease, victim):
+                amount -= lease.amount
+            if (table_full or alike) and is_weaker(lease, victim):
                 victim = lease
-        return victim if lacking <= 0 else None
+        return victim if amount <= 0 else None
 
     def blocks(self, lease, wanted):
         """Tell whether a lease has some of what is wanted, as far as that can be told."""

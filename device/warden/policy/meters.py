@@ -133,7 +133,9 @@ class Meters(Table):
         Allocates nothing.
         """
         for meter in self.rows:
-            if meter and meter.kind == _TASK:
+            if meter is None:
+                continue
+            if meter.kind == _TASK:
                 if 0 < period_ms < _MAX_PERIOD_MS:
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
@@ -141,7 +143,7 @@ class Meters(Table):
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.hold(meter, period_ms)
-            if meter and self.left_ms > 0:
+            if self.left_ms > 0:
                 self.mark_dirty(meter.row)
         self.left_ms = max(0, self.left_ms - period_ms)
 

@@ -81,13 +81,15 @@ class Policy(Table):
     def run_due(self):
         """End what is over its time; return the milliseconds until something else is."""
         operations = self.operations
+        left = self.left_ms()
         if (
-            self.left_ms() <= 0
+            left <= 0
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
             self.end_due()
-        return self.left_ms()
+            left = self.left_ms()
+        return left
 
     def left_ms(self):
         """Return the milliseconds until something ends."""

@@ -64,7 +64,7 @@ class Pressure:
         """Find out what is to be done, period_ms after the last time; allocates nothing."""
         worst = None
         for entry in self.policy.thresholds.rows:
-            if entry and entry.rank and (worst is None or entry.rank > worst.rank):
+            if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
                 worst = entry
         self.worst = worst
         level = 0 if worst is None else worst.level

@@ -35,6 +35,12 @@ class Session(Row):
         """Tell whether it is not closed."""
         return self.table.rows[self.row] is self
 
+    def renew(self):
+        """Begin its time anew, if it is open."""
+        with self.table.lock:
+            if self.is_open():
+                self.table.end_in(self.row, self.ttl_ms)
+
     def use(self, amount):
         """Begin its time anew, or raise Denied: what a closed one would own, nothing would end.
 
@@ -133,13 +139,13 @@ class Sessions(Rows):
         self.events.post("denied", None, reason)
         raise deny(reason, None, None, blockers)
 
-    def end(self, session, only_if_over=False):
+    def end(self, session, expired=False):
         """Close a session: end all it owns, whatever one of them raises."""
         operations = self.policy.operations
         leases = self.policy.leases
         self.clock.advance()
         with self.lock:
-            if only_if_over and not self.is_over(session.row):
+            if expired and not self.is_over(session.row):
                 return
             if not self.remove(session):
                 return
@@ -153,7 +159,7 @@ class Sessions(Rows):
         while lease is not None:
             leases.end(lease)
             lease = leases.newest_of(session)
-        if not only_if_over:
+        if not expired:
             operations.promote_waiters()
         self.events.post("session", session.id, "closed")
 
@@ -172,9 +178,7 @@ class Sessions(Rows):
         session = self.hosts.get(host_id)
         if how == "alive":
             if session is not None:
-                with self.lock:
-                    if session.is_open():
-                        self.end_in(session.row, session.ttl_ms)
+                session.renew()
             return
         if how == "gone" and session is not None:
             session.close()

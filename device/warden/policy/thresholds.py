@@ -191,7 +191,7 @@ class Thresholds(Table):
         """Evaluate all, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             entry = self.rows[row]
-            if entry and entry.evaluate(self.read(entry.metric), period_ms):
+            if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):
                 self.mark_dirty(row)
                 self.policy.events.post(
                     "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
