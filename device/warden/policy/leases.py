@@ -229,13 +229,6 @@ class Leases(Rows):
             self.events.post("lease", lease.id, why, lease.amount)
         return True
 
-    def drop(self, lease):
-        """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
-        if lease.active:
-            lease.dropped = True
-            self.clock.next_s = 0
-            self.clock.wake = True
-
     def run_due(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         for lease in self.rows:
