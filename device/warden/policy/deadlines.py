@@ -113,12 +113,14 @@ class Rows(Table):
         """Return the entries, oldest first."""
         return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
 
-    def refuse(self, reason, available=None, wanted=None, session=None):
-        """Return the refusal: who stands in the way, and when the first of those ends.
+    def refuse(self, reason, available=None, amount=None, wanted=None, session=None):
+        """Return the refusal: who stands in the way, and when the first of those ends; post it.
 
         These are all if the reason is "table"; those of the session, if one is given, and nobody
-        knows when it is better; else those that `blocks()` finds for what is wanted.
+        knows when it is better; else those that `blocks()` finds for what is wanted. amount: for
+        the event.
         """
+        self.events.post("denied", None if session is None else session.id, reason, amount)
         soonest = None
         try:
             blockers = []

@@ -65,7 +65,7 @@ class Lease(Row):
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
         if self.kind != NETWORK_BANDWIDTH:
-            raise ValueError("only a bandwidth lease has bytes to take")
+            raise ValueError("not a bandwidth lease")
         amount = self.amount
         check_int("count", count, 0, amount)
         clock = self.table.clock
@@ -84,7 +84,7 @@ class Lease(Row):
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
         if self.kind != STORAGE:
-            raise ValueError("only a storage lease opens files")
+            raise ValueError("not a storage lease")
         with import_lock:
             from warden.metered_file import MeteredFile
         return MeteredFile(self, path, mode)
@@ -274,8 +274,7 @@ class Leases(Rows):
         policy = self.policy
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
-        self.events.post("denied", None, reason, wanted.amount)
-        denied = self.refuse(reason, max(0, available), wanted)
+        denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
         if kind == MEMORY and wanted.amount > policy.most_memory():
             denied.retry_after_ms = None  # whoever gives back whatever
         elif kind == MEMORY and not table_full:

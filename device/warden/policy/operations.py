@@ -239,7 +239,7 @@ class Operations(Rows):
             self.clock.advance()
             self.run_due()
             if op.state == _ENDED or op.why is not None:
-                raise self._denied("operations")
+                raise self.refuse("operations")
         return op.state == _ACTIVE
 
     def end(self, op, promote=True, how="ended"):
@@ -369,9 +369,9 @@ class Operations(Rows):
                 if victim is not None and wait_ms < _GRACE_MS:
                     wait_ms = _GRACE_MS
                 elif wait_ms <= 0:
-                    raise self._denied("operations")
+                    raise self.refuse("operations")
             if None not in self.rows:
-                raise self._denied("table")
+                raise self.refuse("table")
             if has_place:
                 self.places += 1
                 op.state = _ADMITTING
@@ -463,7 +463,3 @@ class Operations(Rows):
     def blocks(self, op, wanted):
         """Tell whether an operation is in the way of another: it has a place, and a time."""
         return op.state == _ACTIVE or op.state == _STOPPING
-
-    def _denied(self, reason):
-        self.events.post("denied", None, reason)
-        return self.refuse(reason)

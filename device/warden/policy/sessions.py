@@ -47,7 +47,8 @@ class Session(Row):
         This and the next two: with the lock of all that is granted held.
         """
         if not self.is_open():
-            raise self.refuse("session", None, amount)
+            self.table.events.post("denied", self.id, "session", amount)
+            raise deny("session")
         self.table.end_in(self.row, self.ttl_ms)
 
     def admit(self, kind, amount):
@@ -67,29 +68,22 @@ class Session(Row):
                 if op is not None and op.session is self and op.lease is None:
                     quota -= op.memory or 0
         if amount > quota:
-            raise self.refuse("quota:storage" if kind else "quota:memory", max(0, quota), amount)
+            reason = "quota:storage" if kind else "quota:memory"
+            raise policy.leases.refuse(reason, max(0, quota), amount, None, self)
 
     def admit_operation(self, memory):
         """Raise Denied, naming the quota, if one more operation exceeds it, or its memory does."""
         self.use(None)
         left = self.operations
         if left is not None:
-            for op in self.table.policy.operations.rows:
+            operations = self.table.policy.operations
+            for op in operations.rows:
                 if op is not None and op.session is self:
                     left -= 1
             if left <= 0:
-                raise self.refuse("quota:operations", 0, 1)
+                raise operations.refuse("quota:operations", 0, 1, None, self)
         if memory:
             self.admit(_QUOTA_MEMORY, memory)
-
-    def refuse(self, reason, available, amount):
-        """Return the refusal: its own leases or operations stand in the way."""
-        policy = self.table.policy
-        policy.events.post("denied", self.id, reason, amount)
-        if available is None:
-            return deny(reason)
-        owned = policy.operations if reason == "quota:operations" else policy.leases
-        return owned.refuse(reason, available, None, self)
 
     def close(self):
         """Stop its operations and end its leases, the newest first; harmless when closed."""

@@ -163,7 +163,7 @@ class Thresholds(Table):
         if warn is not None or critical is not None:
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
             if action == _RESET and not policy.agent.board.can_reset():
-                raise ValueError("this port cannot reset the board")
+                raise ValueError("the port cannot reset the board")
             if metric in _FORECASTS and policy.forecast is None:
                 with import_lock:
                     from warden.policy.forecast import Forecast
