@@ -12,7 +12,7 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import current_runner, running, running_agent, running_policy, set_runner
+from warden.running import running, running_agent, running_policy
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
@@ -45,8 +45,7 @@ def start(
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
-    runner = current_runner()
-    if runner is None:
+    if Runner.current is None:
         board = detect()
         limits = None
         if protect:
@@ -56,7 +55,7 @@ def start(
         elif link and not hasattr(link, "waitable"):
             link = StreamLink(link)
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
-        runner = set_runner(Runner(agent))
+        Runner.current = runner = Runner(agent)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:
@@ -68,13 +67,13 @@ def start(
         for name in _SELDOM.split():
             if name not in package.__dict__:
                 setattr(package, name, None)
-    runner.start()
+    Runner.current.start()
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    runner = current_runner()
-    set_runner(None)
+    runner = Runner.current
+    Runner.current = None
     if runner is not None:
         runner.stop()
         runner.agent.close()
@@ -176,7 +175,7 @@ def __getattr__(name):
             from warden.extras import find_public
         return find_public(name)
     if name[0] != "_":
-        if current_runner() is not None:
+        if Runner.current is not None:
             running_policy()  # RuntimeError where it only watches
         with import_lock:
             from warden.policy.decisions import find_public

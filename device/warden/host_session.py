@@ -6,8 +6,9 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 
 from micropython import const
 
+from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
-from warden.tables import SampleTable, StorageTable
+from warden.tables import SampleTable
 from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 
@@ -31,7 +32,6 @@ _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until a full link is looked at again
 
 _FAILED = const(3)
-_MAX_MOUNTS = const(4)
 _LIMITS = const((200, 128, 4, 4))  # in the order of ids.LIMITS
 
 # Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
@@ -58,8 +58,7 @@ class HostSession:
         self.requests = None  # loaded at the first one
         self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
-        self.storage_table = StorageTable(clock, agent.storage)
-        self.tables = [self.storage_table]
+        self.tables = [agent.storage]
         self.next_table = 0
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one
@@ -172,13 +171,8 @@ class HostSession:
 
         changed: whether the board may be able to tell something else now.
         """
-        agent = self.agent
-        if changed and agent.capabilities.update():
+        if changed and update_reasons(self.agent):
             self.hello_due = True
-        changed = agent.storage.changed_rows  # a bit for each
-        for row in range(_MAX_MOUNTS):
-            if changed >> row & 1:
-                self.storage_table.mark_dirty(row)
         if self.host_id:
             self.sample_table.mark_dirty(0)
 
@@ -244,7 +238,7 @@ class HostSession:
             uplink.put(agent.boot_id)
             uplink.put(agent.identity)
             uplink.put(_LIMITS)
-            uplink.put(agent.capabilities.reasons)
+            uplink.put(agent.reasons)
             if not uplink.send():
                 return False
             self.hello_due = False

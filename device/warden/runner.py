@@ -17,7 +17,9 @@ _UNSTARTED_MS = const(30_000)  # or not run it yet
 
 
 class Runner:
-    """Runs an agent until `stop()`."""
+    """Runs an agent until `stop()`. current: the one of this board, None before `start()`."""
+
+    current = None
 
     def __init__(self, agent):
         self.agent = agent
@@ -98,7 +100,7 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        agent.load.enter_loop()
+        agent.load.thread = agent.load.ident()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
@@ -157,7 +159,7 @@ class Runner:
         self.schedule = schedule
         timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=self.on_timer)
         self.timer = timer
-        self.agent.capabilities.has_timer = True
+        self.agent.has_timer = True
 
     def on_timer(self, _):
         """Have the agent polled soon; on some ports this is an interrupt's handler."""

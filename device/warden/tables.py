@@ -8,17 +8,14 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 from micropython import const
 
 from warden.sample import FIELDS
-from warden_schema.codec import cut, put_array
+from warden_schema.codec import put_array
 
 # A row's flag: it has changed, or a host has subscribed, and waits for it.
 _CHANGED = const(1)
 _SUBSCRIBED = const(2)
 
 _SAMPLE = const(3)
-_STORAGE = const(4)
 _DELTA = const(16)
-_MAX_MOUNTS = const(4)
-_MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _FULL_EVERY = const(20)  # samples
 _MAX_CHANGES = const(10)  # in a DELTA
 _BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
@@ -34,7 +31,6 @@ _BITS = const(
     b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
 )
 # For each bit its place in FIELDS.
-_DELTA_BITS = const(18)
 _PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
 
 
@@ -82,36 +78,6 @@ class Table:
 
     def on_sent(self, row):
         """Note that the frame of a row has left."""
-
-
-class StorageTable(Table):
-    """A row for each mount; with none, one row that says so."""
-
-    def __init__(self, clock, storage):
-        super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
-        self.storage = storage
-
-    def subscribe(self):
-        """Have all mounts sent, or that there is none."""
-        for row in range(max(1, len(self.storage.rows))):
-            self.dirty[row] = _SUBSCRIBED
-        self.clock.wake = True
-
-    def encode(self, row, uplink):
-        """Put a mount's message into the uplink."""
-        mounts = self.storage.rows
-        if row and row >= len(mounts):
-            return False
-        uplink.begin(_STORAGE, 7)
-        uplink.put(row)
-        uplink.put(len(mounts))
-        if mounts:
-            for value in mounts[row]:
-                uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
-        else:
-            for _ in range(5):
-                uplink.put(None)
-        return True
 
 
 class SampleTable:
@@ -163,10 +129,14 @@ class SampleTable:
     def compare(self):
         """Read the sample; `mask` is then what has changed, `count` how much."""
         self.mask = self.count = 0
-        for place in range(len(FIELDS)):
-            value = getattr(self.sample, FIELDS[place])
-            self.now[place] = value
-            if value != self.last[place]:
+        sample = self.sample
+        now = self.now
+        last = self.last
+        place = len(FIELDS)
+        while place:
+            place -= 1
+            now[place] = value = getattr(sample, FIELDS[place])
+            if value != last[place]:
                 self.note_change(place, value)
 
     def note_change(self, place, value):
@@ -187,15 +157,19 @@ class SampleTable:
     def encode_delta(self, uplink):
         """Put what has changed into the uplink."""
         now = self.now
+        mask = self.mask
         uplink.begin(_DELTA, 3 + self.count)
         uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
-        uplink.put(self.mask)
+        uplink.put(mask)
         # The milliseconds beyond the interval since the sample before.
         uplink.put((now[0] - self.last[0]) * 1000 + now[1] - self.last[1] - now[2] + _BIAS)
-        for bit in range(_DELTA_BITS):
-            if self.mask >> bit & 1:
+        bit = 0
+        while mask:
+            if mask & 1:
                 place = _PLACES[bit]
                 uplink.put(now[place] - self.last[place] + _BIAS)
+            mask >>= 1
+            bit += 1
 
     def on_sent(self, row):
         """Count from this one from now on."""

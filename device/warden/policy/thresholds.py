@@ -159,7 +159,7 @@ class Thresholds(Table):
         threshold = None
         if warn is not None or critical is not None:
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
-            if action == _RESET and not self.policy.agent.board.can_reset():
+            if action == _RESET and self.policy.agent.board.reset is None:
                 raise ValueError("this port cannot reset the board")
         with self.policy.lock:
             row = find_row(self.rows, "metric", metric)

@@ -2,6 +2,13 @@
 
 from micropython import const
 
+from warden.tables import Table
+from warden_schema.codec import cut
+
+_STORAGE = const(4)
+_SUBSCRIBED = const(2)
+_NO_MOUNT = const((None, None, None, None, None))
+_MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
 _SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
@@ -18,22 +25,22 @@ def shift_for(total):
     return shift
 
 
-class Storage:
+class Storage(Table):
     """`rows`: (mount, block_bytes, blocks, free_blocks, available_blocks) for up to four mounts.
+
+    Where nothing is mounted, hosts are sent one row that says so.
 
     permille, used and limit are of the first mount, None if there is none: what of it is in use, in
     the history's scale too, and what that can reach. due_s: the uptime of the next scan.
-    changed_rows: a bit for each that changed in the last read, all if their number did.
     spent_us: what that read took, which has a budget of its own.
     """
 
     def __init__(self, board, clock):
+        super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
         self.board = board
-        self.clock = clock
         self.due_s = 0
-        self.rows = []
+        self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
-        self.changed_rows = 0
         self.spent_us = 0
         self.permille = self.used = self.limit = None
 
@@ -42,7 +49,7 @@ class Storage:
 
         A scan allocates, and may take long. Return whether the figures changed.
         """
-        self.changed_rows = self.spent_us = 0
+        self.spent_us = 0
         if self.clock.s >= self.due_s:
             self.due_s = self.clock.s + _SCAN_PERIOD_S
             try:
@@ -78,12 +85,9 @@ class Storage:
             for mount, block, blocks, free, available in rows
         ]
         old, self.rows = self.rows, rows
-        if len(rows) != len(old):
-            self.changed_rows = (1 << max(1, len(rows))) - 1
-        else:
-            for index, row in enumerate(rows):
-                if row != old[index]:
-                    self.changed_rows |= 1 << index
+        for row in range(max(1, len(rows))):
+            if len(rows) != len(old) or (rows and rows[row] != old[row]):
+                self.mark_dirty(row)
         self.permille = self.used = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
@@ -105,3 +109,20 @@ class Storage:
         except Exception:  # a driver written in Python may do anything
             pass
         return None
+
+    def subscribe(self):
+        """Have all mounts sent, or that there is none."""
+        for row in range(max(1, len(self.rows))):
+            self.dirty[row] = _SUBSCRIBED
+
+    def encode(self, row, uplink):
+        """Put a mount's message into the uplink."""
+        mounts = self.rows
+        if row and row >= len(mounts):
+            return False
+        uplink.begin(_STORAGE, 7)
+        uplink.put(row)
+        uplink.put(len(mounts))
+        for value in mounts[row] if mounts else _NO_MOUNT:
+            uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
+        return True
