@@ -23,7 +23,7 @@ _MOST_WORDS = 11
 _WATCH = """
 Agent.poll Agent.turn Agent.run Agent.listen Agent.send Agent.charge_sample
 Agent.read_link Agent.has_input Agent.until_sample_ms
-Agent.take_sample Agent.schedule_sample Gate.enter
+Agent.take_sample Gate.enter
 Clock.read_ticks Clock.left_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.read
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect

@@ -30,11 +30,6 @@ _MAX_IDLE_POLLS = const(500_000)
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
-def always():
-    """Stand for a link's readable(): to see whether something has arrived is to read."""
-    return True
-
-
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
@@ -73,7 +68,8 @@ class Agent:
         self.idle_polls = 0
         self.idle_us = 0  # what so many as _IDLE_POLLS cost
         self.link = link
-        self.readable = getattr(link, "readable", always)  # one of the application's may lack it
+        # One of the application's may lack it: there, to see whether something has come is to read.
+        self.readable = getattr(link, "readable", lambda: True)
         self.policy = self.session = self.uplink = None
         if link is not None:
             self.uplink = Uplink(link)
@@ -251,8 +247,9 @@ class Agent:
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
-        idle_us = min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
-        self.governor.spent_us += idle_us
+        self.governor.spent_us += (
+            min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
+        )
         self.idle_polls = 0
         self.governor.read(sample, None if self.session is None else self.uplink.sent)
         changed = self.load.read(sample)
@@ -265,16 +262,13 @@ class Agent:
             self.policy.evaluate(sample.period_ms, late_ms)
         if self.session is not None:
             self.session.on_sample(changed)
-        self.schedule_sample(late_ms)
-
-    def schedule_sample(self, late_ms):
-        """Have the next one an interval after this one was due, without those that are past."""
+        # The next one is an interval after this one was due, without those that are past.
         wait_ms = self.governor.interval_ms
         if self.policy is not None and self.policy.pressure.level:
             # To look in time matters more than a budget.
             wait_ms = min(wait_ms, self.governor.wanted_ms)
-        wait_ms += self.clock.ms - late_ms % wait_ms
-        self.due_s = self.clock.s + wait_ms // 1000
+        wait_ms += clock.ms - late_ms % wait_ms
+        self.due_s = clock.s + wait_ms // 1000
         self.due_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):

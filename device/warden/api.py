@@ -81,7 +81,10 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return running().agent.poll()
+    runner = Runner.current
+    if runner is None:
+        running()
+    return runner.agent.poll()
 
 
 def status():

@@ -50,9 +50,7 @@ class HostSession:
         clock = agent.clock
         self.agent = agent
         self.clock = clock
-        self.sample = agent.sample
         self.uplink = agent.uplink
-        self.link = agent.link
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
         self.requests = None  # loaded at the first one
@@ -75,13 +73,13 @@ class HostSession:
 
     def process_input(self):
         """Read what has arrived, as much as a turn may, and act on it."""
-        end = min(self.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
+        end = min(self.agent.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = self.deframer.feed(self.chunk, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.sample.bad_frames = self.deframer.bad + self.malformed
+        self.agent.sample.bad_frames = self.deframer.bad + self.malformed
 
     def _on_payload(self):
         try:
@@ -105,7 +103,7 @@ class HostSession:
                 self.events_from = reader.integer() if items > 4 else None
                 self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.sample.skipped_frames += 1
+            self.agent.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
@@ -126,7 +124,7 @@ class HostSession:
         """Have this host sent everything, and hear it from now on."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
-            self.uplink.forget()
+            self.uplink.unacked = 0  # nothing is under way to it
             self.agent.governor.allow_snapshot(self.clock.s)
             self._tell_policy("found")
         if self.requests is not None:
@@ -203,8 +201,8 @@ class HostSession:
         if left <= 0:
             self._tell_policy("lost")
             self.host_id = 0
-            if hasattr(self.link, "drop"):
-                self.link.drop()  # else one that lost its power would keep the next host out
+            if hasattr(self.agent.link, "drop"):
+                self.agent.link.drop()  # else one that lost its power would keep the next host out
             return None
         done = (
             uplink.ready()

@@ -37,8 +37,11 @@ _PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x
 class Table:
     """Rows of one kind. fields: the attributes of an entry that are sent, in wire order.
 
-    One that is an entry of another table is sent as its id.
+    One that is an entry of another table is sent as its id. used: the table that says which rows
+    are in use, or None.
     """
+
+    used = None
 
     def __init__(self, clock, kind, fields, count):
         self.clock = clock
@@ -46,7 +49,6 @@ class Table:
         self.fields = fields
         self.rows = [None] * count
         self.dirty = bytearray(count)
-        self.used = None  # the table that says which rows are in use
 
     def mark_dirty(self, row):
         """Have a row sent, because it changed."""

@@ -30,8 +30,8 @@ class Storage(Table):
 
     Where nothing is mounted, hosts are sent one row that says so.
 
-    permille, used and limit are of the first mount, None if there is none: what of it is in use, in
-    the history's scale too, and what that can reach. due_s: the uptime of the next scan.
+    permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
+    in the history's scale too, and what that can reach. due_s: the uptime of the next scan.
     spent_us: what that read took, which has a budget of its own.
     """
 
@@ -42,7 +42,7 @@ class Storage(Table):
         self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
         self.spent_us = 0
-        self.permille = self.used = self.limit = None
+        self.permille = self.scaled = self.limit = None
 
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
@@ -56,7 +56,7 @@ class Storage(Table):
                 self.scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
-        sample.storage_used = self.used
+        sample.storage_used = self.scaled
         if sample.storage_permille == self.permille:
             return False
         sample.storage_permille = self.permille
@@ -88,12 +88,12 @@ class Storage(Table):
         for row in range(max(1, len(rows))):
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
                 self.mark_dirty(row)
-        self.permille = self.used = self.limit = None
+        self.permille = self.scaled = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
             shift = shift_for(blocks)
             self.permille = self.mounts[0]["usage_permille"]
-            self.used = blocks - free >> shift
+            self.scaled = blocks - free >> shift
             self.limit = blocks >> shift
 
     def measure(self, mount):
