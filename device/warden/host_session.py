@@ -65,7 +65,7 @@ class HostSession:
         self.reader = Reader(self.deframer.payload)
         self.malformed = 0  # whole frames that made no sense
         self.heard_s = self.heard_ms = 0
-        self.seq_at_keepalive = 0
+        self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
         self.hello_due = self.synced_due = self.alive_due = False
 
@@ -116,9 +116,9 @@ class HostSession:
             self._heard()
             if seq is not None and seq >= 0:
                 self.uplink.acknowledge(seq)
-            if self.uplink.seq == self.seq_at_keepalive:
+            if self.uplink.seq == self.last_seq:
                 self.alive_due = True  # nothing else was sent meanwhile
-            self.seq_at_keepalive = self.uplink.seq
+            self.last_seq = self.uplink.seq
 
     def subscribe(self, host_id):
         """Have this host sent everything, and hear it from now on."""
@@ -136,7 +136,6 @@ class HostSession:
         self.hello_due = self.synced_due = self.clock.has_rows = True
 
     def _heard(self):
-        self.clock.advance()
         self.heard_s = self.clock.s
         self.heard_ms = self.clock.ms
         self._tell_policy("alive")

@@ -28,7 +28,7 @@ class Runner:
         self.tasks = []
         self.task_queue = None  # of the event loop that has them
         # In ticks, when a task polled last: asyncio does not say what Ctrl-C ended.
-        self.stepped = 0
+        self.polled = 0
         self.patience_ms = 0  # how much later it polls again
         self.timer = None
         self.is_scheduled = False
@@ -48,12 +48,12 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.stepped) < self.patience_ms:
+            if agent.ticks_diff(agent.ticks_ms(), self.polled) < self.patience_ms:
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
         self.task_queue = core._task_queue
-        self.stepped = agent.ticks_ms()
+        self.polled = agent.ticks_ms()
         self.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
@@ -105,7 +105,7 @@ class Runner:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
                 left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-                self.stepped = agent.ticks_ms()
+                self.polled = agent.ticks_ms()
                 self.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:

@@ -134,10 +134,11 @@ class SampleTable:
         sample = self.sample
         now = self.now
         last = self.last
-        place = len(FIELDS)
+        fields = FIELDS
+        place = len(fields)
         while place:
             place -= 1
-            now[place] = value = getattr(sample, FIELDS[place])
+            now[place] = value = getattr(sample, fields[place])
             if value != last[place]:
                 self.note_change(place, value)
 
