@@ -28,7 +28,7 @@ Clock.read_ticks Clock.left_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.read
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now Load.read Load.wait_io_event Threads.read
-Network.read Storage.read update_reasons _note Table.mark_dirty
+Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession._heard
 HostSession.on_sample HostSession.pump HostSession._send_hello_and_replies HostSession._find_table
 HostSession._send_row SampleTable.mark_dirty SampleTable.encode SampleTable.compare

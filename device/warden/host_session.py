@@ -6,9 +6,9 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 
 from micropython import const
 
+from warden.sample import SampleTable
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
-from warden.tables import SampleTable
 from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 

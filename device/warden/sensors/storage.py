@@ -2,10 +2,10 @@
 
 from micropython import const
 
-from warden.tables import Table
 from warden_schema.codec import cut
 
 _STORAGE = const(4)
+_CHANGED = const(1)  # of a row, see `warden.tables`
 _SUBSCRIBED = const(2)
 _NO_MOUNT = const((None, None, None, None, None))
 _MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
@@ -25,10 +25,10 @@ def shift_for(total):
     return shift
 
 
-class Storage(Table):
+class Storage:
     """`rows`: (mount, block_bytes, blocks, free_blocks, available_blocks) for up to four mounts.
 
-    Where nothing is mounted, hosts are sent one row that says so.
+    A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
 
     permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
     in the history's scale too, and what that can reach. due_s: the uptime of the next scan.
@@ -36,8 +36,9 @@ class Storage(Table):
     """
 
     def __init__(self, board, clock):
-        super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
         self.board = board
+        self.clock = clock
+        self.dirty = bytearray(_MAX_MOUNTS)
         self.due_s = 0
         self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
@@ -87,7 +88,8 @@ class Storage(Table):
         old, self.rows = self.rows, rows
         for row in range(max(1, len(rows))):
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
-                self.mark_dirty(row)
+                self.dirty[row] = self.dirty[row] or _CHANGED
+                self.clock.wake = self.clock.has_rows = True
         self.permille = self.scaled = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
@@ -126,3 +128,6 @@ class Storage(Table):
         for value in mounts[row] if mounts else _NO_MOUNT:
             uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
         return True
+
+    def on_sent(self, row):
+        """Note that the frame of a row has left."""
