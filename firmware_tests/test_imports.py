@@ -22,6 +22,7 @@ _SELDOM = (
     "metered_file",
     "counted_socket",
     "trend_report",
+    "values",
     "extras",
 )
 

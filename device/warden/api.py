@@ -17,7 +17,9 @@ from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
-_SELDOM = "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report"
+_SELDOM = (
+    "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report values"
+)
 
 
 def start(

@@ -19,7 +19,11 @@ def running_agent():
 
 def running_policy():
     """Return what decides, after the agent has done what is overdue."""
-    policy = running_agent().policy
+    runner = Runner.current
+    if runner is None:
+        running()
+    runner.revive()
+    policy = runner.agent.policy
     if policy is None:
         raise RuntimeError("warden.start(protect=False) only watches")
     return policy

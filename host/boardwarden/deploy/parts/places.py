@@ -25,6 +25,7 @@ _SELDOM = {
     "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
+    "warden_schema.values": "warden.values",  # of requests and of a stored policy
     "warden.board_mps2": "warden.board_mps2",
 }
 _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
