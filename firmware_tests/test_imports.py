@@ -13,6 +13,7 @@ from harness import has_module, raises, skip
 from rig import SinkLink, free_port, poll_all
 from warden.running import running_agent
 
+# Not `values`: the rig loads it itself.
 _SELDOM = (
     "requests",
     "link.tcp",

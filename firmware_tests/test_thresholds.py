@@ -45,7 +45,7 @@ class FakePolicy:
     def __init__(self, total=1_000_000, can_reset=False):
         self.agent = self
         self.board = PressedBoard()
-        self.board.can_reset = lambda: can_reset
+        self.board.reset = self.board.reset if can_reset else None
         self.clock = Clock(self.board)
         self.lock = new_lock()
         self.events = FakeEvents()

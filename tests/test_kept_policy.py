@@ -31,8 +31,8 @@ def new_agent(monkeypatch, tmp_path):
     class Board(rig.FakeBoard):
         policy_path = str(tmp_path / "warden.policy")
 
-        def can_reset(self):
-            return True
+        def reset(self):
+            raise AssertionError
 
     def make(restore=True):
         agent = agents.Agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))

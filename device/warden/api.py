@@ -12,14 +12,14 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import current_runner, running, running_agent, set_runner
+from warden.running import running, running_agent
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
 _SELDOM = (
     "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
-    "trend_report"
+    "trend_report values"
 )
 
 
@@ -48,8 +48,7 @@ def start(
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
-    runner = current_runner()
-    if runner is None:
+    if Runner.current is None:
         board = detect()
         limits = None
         if protect:
@@ -59,7 +58,7 @@ def start(
         elif link and not hasattr(link, "waitable"):
             link = StreamLink(link)
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
-        runner = set_runner(Runner(agent))
+        Runner.current = runner = Runner(agent)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:
@@ -71,13 +70,13 @@ def start(
         for name in _SELDOM.split():
             if name not in package.__dict__:
                 setattr(package, name, None)
-    runner.start()
+    Runner.current.start()
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    runner = current_runner()
-    set_runner(None)
+    runner = Runner.current
+    Runner.current = None
     if runner is not None:
         runner.stop()
         runner.agent.close()
@@ -85,7 +84,10 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return running().agent.poll()
+    runner = Runner.current
+    if runner is None:
+        running()
+    return runner.agent.poll()
 
 
 def status():
@@ -175,7 +177,7 @@ def __getattr__(name):
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """
     found = None
-    runner = current_runner()
+    runner = Runner.current
     if name in _EXTRAS or (name[0] != "_" and runner is not None and runner.agent.policy is None):
         with import_lock:
             from warden.extras import find_public

@@ -10,6 +10,7 @@ from warden.checks import check_int
 from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
+from warden_schema.values import read_value
 
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
@@ -107,7 +108,7 @@ class Requests:
         """Do what a host asks, and note in its reply what came of it."""
         try:
             number = reader.integer()
-            args = reader.value(2)
+            args = read_value(reader, 2)
             function = None
             if number is not None and 0 <= number < len(self.functions):
                 function = self.functions[number]

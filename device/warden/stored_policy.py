@@ -15,6 +15,7 @@ from warden.errors import deny
 from warden.policy.thresholds import Thresholds
 from warden_schema.codec import Reader, put
 from warden_schema.frame import crc16
+from warden_schema.values import read_value
 
 _VERSION = const(1)
 _MAX_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590
@@ -182,7 +183,7 @@ class StoredPolicy:
             raise ValueError
         reader = Reader(data)
         reader.begin(1, end)
-        interval_ms, budget_permille, limits, rows, stored_quotas = reader.value()
+        interval_ms, budget_permille, limits, rows, stored_quotas = read_value(reader)
         if reader.at != end or len(limits) != 4 or None in limits or budget_permille is None:
             raise ValueError
         agent = self.agent

@@ -162,7 +162,7 @@ class Thresholds(Table):
         threshold = None
         if warn is not None or critical is not None:
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
-            if action == _RESET and not policy.agent.board.can_reset():
+            if action == _RESET and policy.agent.board.reset is None:
                 raise ValueError("the port cannot reset the board")
             if metric in _FORECASTS and policy.forecast is None:
                 with import_lock:
