@@ -149,20 +149,19 @@ class Meters(Table):
 
     def hold(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
-        value = meter.cpu_permille
-        if not meter.lease.active or value is None or value <= meter.lease.amount:
+        lease = meter.lease
+        if not lease.active or (meter.cpu_permille or 0) <= lease.amount:
             meter.over_ms = -1
             return
+        detail = meter.name
         if meter.over_ms < 0:
             meter.over_ms = 0
-            detail = meter.name
         else:
             meter.over_ms += period_ms
-            limit = self.policy.overrun_ms  # 0: for ever
-            if not limit or meter.over_ms < limit or not self.preempt(meter):
-                return
+            if not 0 < self.policy.overrun_ms <= meter.over_ms or not self.preempt(meter):
+                return  # 0: for ever
             detail = "cancelled"
-        self.policy.events.post("overrun", meter.lease.id, detail, meter.cpu_permille)
+        self.policy.events.post("overrun", lease.id, detail, meter.cpu_permille)
 
     def preempt(self, meter):
         """Cancel a task, once, in the loop's thread; return whether this did."""
