@@ -2,6 +2,7 @@
 
 from warden_schema.codec import Malformed, Reader, put
 from warden_schema.frame import Deframer, encode
+from warden_schema.values import read_value
 
 MARGIN = 16
 # What framing treats apart, as often as everything else together.
@@ -55,7 +56,7 @@ def decode(payload):
     """Return the one value that bytes hold; raise Malformed for anything else."""
     reader = Reader(payload)
     reader.begin(0, len(payload))
-    value = reader.value()
+    value = read_value(reader)
     if reader.at != len(payload):
         raise Malformed  # bytes after the end
     return value

@@ -127,6 +127,7 @@ class PolicyRig:
         self.lock = OnceLock()
         self.profile = FakeProfile()
         self.pressure = FakePressure()
+        self.quotas = {}
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)

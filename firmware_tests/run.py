@@ -33,10 +33,10 @@ _KNOWN = {*_EVERYWHERE, *boards.BOARDS}
 _AT_ONCE = 3  # many of them wait for most of their time
 _WHOLE = os.environ.get("SOAK") == "1"
 # What measures the heap, decides by what was measured, or sends it.
-WITH_MODULE = set(
-    "agent exhaustion forecast full_tables invariants leases memory memory_profile pressure requests "
-    "starvation thresholds uplink".split()
-)
+WITH_MODULE = {
+    *("agent", "exhaustion", "forecast", "full_tables", "invariants", "leases", "memory"),
+    *("memory_profile", "pressure", "requests", "starvation", "thresholds", "uplink"),
+}
 
 
 def targets_of(file: Path) -> set[str]:

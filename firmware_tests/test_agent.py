@@ -44,7 +44,7 @@ def _status_on_micropython():
     """Return what status() says, and the capabilities' reasons."""
     warden.start(interval_ms=20, budget_permille=1000, link=False)
     try:
-        return warden.status(), bytes(running_agent().capabilities.reasons)
+        return warden.status(), bytes(running_agent().reasons)
     finally:
         warden.stop()
 

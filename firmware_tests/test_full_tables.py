@@ -134,7 +134,7 @@ def test_rows_are_sent_without_the_heap():
             turns += 1
             with no_heap():
                 poll_now(agent)
-            full.agent.uplink.forget()
+            full.agent.uplink.unacked = 0
         assert turns == (rows + 1) // 2, turns
         sent += rows
     assert sent == 16 + 12 + 8 + 8 + 16

@@ -13,11 +13,14 @@ from harness import has_module, raises, skip
 from rig import SinkLink, free_port, poll_all
 from warden.running import running_agent
 
+# Not `values`: the rig loads it itself.
 _SELDOM = (
     "requests",
     "link.tcp",
     "tcp",
     "stored_policy",
+    "policy.forecast",
+    "forecast",
     "guard",
     "metered_file",
     "counted_socket",
@@ -60,8 +63,12 @@ def test_a_start_loads_what_it_needs_and_nothing_that_is_seldom():
     warden.start(link=False, protect=False)
     warden.status()
     warden.poll()
+    assert not hasattr(warden, "x")
+    raises(RuntimeError, getattr, warden, "allocate")
     warden.stop()
     assert not [name for name in _loaded() if _is_policy(name)]
+    for name in [name for name in _loaded() if name == "warden.extras"]:
+        del sys.modules[name]  # to see what start() loads
     warden.start(link=False)
     warden.stop()
     loaded = _loaded()
@@ -130,6 +137,7 @@ def test_what_is_loaded_later_adds_no_name_to_the_package():
         before = sorted(warden.__dict__)
         warden.trends(1000)
         warden.guarded("name")(_ignore)(1)
+        warden.threshold("memory_exhausted_in", 60)
         warden.use_wlan(None)
         if has_module("socket"):
             warden.TcpServer(free_port(), "127.0.0.1").close()

@@ -3,6 +3,7 @@
 from harness import no_heap, raises
 from policy_rig import PolicyRig, WatchedRows
 from warden.errors import Denied
+from warden.requests import find_entry
 
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
 LOW, NORMAL, HIGH, CRITICAL = range(4)
@@ -240,10 +241,10 @@ def test_wrong_amounts_are_refused_in_clear_words():
 def test_an_unknown_id_is_a_clear_error():
     rig = PolicyRig()
     lease = rig.allocate(MEMORY, 1)
-    assert rig.leases.find(lease.id) is lease
-    raises(KeyError, rig.leases.find, 77)
+    assert find_entry(rig.leases, lease.id) is lease
+    raises(KeyError, find_entry, rig.leases, 77)
     lease.release()
-    raises(KeyError, rig.leases.find, lease.id)
+    raises(KeyError, find_entry, rig.leases, lease.id)
 
 
 def test_time_that_ends_nothing_allocates_nothing():

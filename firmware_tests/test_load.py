@@ -364,7 +364,7 @@ async def test_the_task_that_calls_is_known_in_its_thread_only():
     assert load.current_task() is None
     load.attach()
     assert load.current_task() is None
-    load.enter_loop()
+    load.thread = load.ident()
     assert load.in_loop()
     assert load.current_task() is core.cur_task
     load.ident = lambda: 8

@@ -143,7 +143,7 @@ def test_a_sample_allocates_nothing():
     rig = Rig()
     rig.begin("upload")
     with no_heap():
-        rig.profile.sampled(100_000)
+        rig.policy.evaluate(1000, 0)
 
 
 def _no_ticks(end=0, start=0):

@@ -131,7 +131,7 @@ def test_the_sample_has_the_largest_block():
     sample = agent.sample
     assert 0 < sample.largest_free_block_bytes <= sample.free_bytes
     assert sample.largest_free_block_bytes == agent.memory.largest
-    assert agent.capabilities.reasons[2] == 0
+    assert agent.reasons[2] == 0
 
 
 def test_a_block_that_cannot_fit_is_refused_with_what_would():

@@ -102,7 +102,7 @@ def test_operations_are_begun_sent_and_completed():
     assert (code, value) == (0, [1, 1])
     assert _of(OPERATION, sent)[0][:5] == [0, 1, "flash", 2, 1]
     assert rig.ask(CAN_EXECUTE, 0)[1] is True
-    rig.policy.operations.find(1).progress(420, "half")
+    rig.policy.operations.all()[0].progress(420, "half")
     assert _of(OPERATION, rig.poll())[0][5:7] == [420, "half"]
     assert rig.ask(COMPLETE, 1)[0] == 0
     assert rig.ask(COMPLETE, 1)[0] == NOT_FOUND

@@ -19,15 +19,10 @@ class FakeParts:
     """Stands in for the rest of the agent: storage, capabilities, sessions of hosts, requests."""
 
     rows = ()  # no mount
-    changed_rows = 0
-    reasons = bytearray(3)
 
     def __init__(self, on_host):
         self.sessions = self
         self.on_host = on_host
-
-    def update(self):
-        return False
 
     def allow_snapshot(self, s):
         pass
@@ -56,7 +51,8 @@ class Rig:
         self.boot_id = 5
         self.identity = ("fake", "1.0", "fake", b"", None, "0")
         parts = FakeParts(self._on_host)
-        self.storage = self.capabilities = self.policy = self.governor = parts
+        self.storage = self.policy = self.governor = parts
+        self.reasons = bytearray(3)
         self.table = Table(clock, _ROW, ("value",), 4)
         for row in range(rows):
             self.table.rows[row] = Count()

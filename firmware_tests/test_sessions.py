@@ -141,7 +141,7 @@ def test_one_that_is_not_used_ends_and_use_renews_it():
     rig.pass_ms(100)
     assert not lease.active
     assert rig.sessions.all() == []
-    raises(KeyError, rig.sessions.find, session.id)
+    assert not session.is_open()
 
 
 def test_the_table_has_a_fixed_size():
@@ -182,3 +182,30 @@ def test_closing_needs_no_memory():
         session.close()
     assert not any(lease.active for lease in leases)
     assert [op.state for op in ops] == [ENDED] * 3
+
+
+def test_what_comes_between_the_quota_and_the_grant_cannot_pass_it_too():
+    """As another thread would, at each moment at which the session's lock is free."""
+    for moment in range(1, 6):
+        rig = PolicyRig(max_operations=8)
+        session = rig.sessions.open("s", memory=1000, operations=1)
+        left = [moment]
+
+        def other(*args, rig=rig, session=session, left=left):
+            left[0] -= 1
+            if left[0] == 0 and not rig.lock.taken:
+                grant_both(rig, session)
+
+        rig.clock.advance = rig.pressure.admit = other
+        grant_both(rig, session)
+        assert rig.leases.outstanding(MEMORY) == 600, moment
+        assert len(rig.operations.all()) == 1, moment
+
+
+def grant_both(rig, session):
+    """Grant the session a lease and an operation, as far as its quotas allow."""
+    for grant, what in ((rig.allocate, (MEMORY, 600)), (rig.begin, ("op",))):
+        try:
+            grant(*what, session=session)
+        except Denied:
+            pass

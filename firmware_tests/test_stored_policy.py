@@ -198,12 +198,12 @@ def test_any_damage_is_told_and_the_board_starts():
             after.policy.thresholds.put(row, None)
         after.policy.thresholds.set("memory", 750, 850, 650, 0, 1)
         after.policy.set_limits(2, 300_000, 100, 5000)
-        after.policy.sessions.quotas = {}
+        after.policy.quotas = {}
         after.policy.stored_policy.load()
         assert after.state() == BROKEN, data
         assert _rows(after.policy) == _DEFAULT
         assert after.policy.limits() == [2, 300_000, 100, 5000]
-        assert after.policy.sessions.quotas == {}
+        assert after.policy.quotas == {}
     assert after.events()[-1] == "broken"
     assert after.ask(KEEP, TELL) == (OK, [BROKEN, 0])
     assert not after.policy.stored_policy.overrules("limits")
@@ -271,7 +271,7 @@ def test_the_largest_policy_fits():
     assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 8])
     after = rig.restored()
     assert after.state() == IN_FORCE and len(after.policy.thresholds.all()) == 8
-    assert after.policy.sessions.quotas == rig.policy.sessions.quotas
+    assert after.policy.quotas == rig.policy.quotas
     assert after.ask(QUOTA, 7)[1] == ["7" + 23 * "n", most, most, most, most]
     _clean()
 

@@ -45,7 +45,7 @@ class FakePolicy:
     def __init__(self, total=1_000_000, can_reset=False):
         self.agent = self
         self.board = PressedBoard()
-        self.board.can_reset = lambda: can_reset
+        self.board.reset = self.board.reset if can_reset else None
         self.clock = Clock(self.board)
         self.lock = new_lock()
         self.events = FakeEvents()
@@ -54,6 +54,9 @@ class FakePolicy:
         self.storage = FakeStorage()
         self.history = History(total)
         self.forecast = None
+
+    def mark_dirty(self, row):
+        """Have it sent which rows are in use."""
 
 
 class Watch:
@@ -265,7 +268,7 @@ def test_a_row_can_be_put_or_freed_and_a_host_gets_to_know():
     thresholds = watch.thresholds
     dirty = []
     thresholds.mark_dirty = dirty.append
-    thresholds.mark_free = lambda: dirty.append(None)
+    thresholds.policy.mark_dirty = lambda row: dirty.append(None)
     for row in range(2):
         thresholds.put(row, other.thresholds.rows[row])
     assert dirty == [0, None]
@@ -288,6 +291,7 @@ class Measured:
         self.storage = policy.storage
         self.history = policy.history
         self.thresholds = Thresholds(policy)
+        self.thresholds.set("memory_exhausted_in", 60)  # makes the forecast
 
     def read(self, name):
         with no_heap():
@@ -337,7 +341,7 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
         made.append((tier, place, limit))
         return 5
 
-    measured.thresholds.forecast.seconds_by = seconds_by
+    measured.policy.forecast.seconds_by = seconds_by
     seconds, minutes, _ = measured.history.tiers
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")

@@ -275,8 +275,10 @@ def board_names():
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names}
     for file in ("policy/decisions", "extras"):
-        for node in ast.parse((REPO / f"device/warden/{file}.py").read_text()).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_PUBLIC":
+        for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
+            if not isinstance(node, ast.Assign):
+                continue
+            if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
                 public = ast.literal_eval(node.value)
                 names |= set(public.split() if isinstance(public, str) else public)
     assert {"start", "allocate", "TcpServer"} <= names

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boardwarden._protocol import messages
-from warden_schema import codec, ids
+from warden_schema import codec, ids, values
 
 _edges = [
     sign * (1 << bits) + off
@@ -43,7 +43,7 @@ def _encoded(value: Any) -> bytes:
 def _decoded(data: bytes) -> Any:
     reader = codec.Reader(data)
     reader.begin(0, len(data))
-    value = reader.value()
+    value = values.read_value(reader)
     if reader.at != len(data):
         raise codec.Malformed
     return value

@@ -23,13 +23,13 @@ _BOARD_PATH = [str(REPO / "tests" / "fakes"), str(REPO / "device")]
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[SimpleNamespace]:
-    """The board's tables, sample, clock and uplink."""
+    """The board's sample, clock and uplink."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        from warden import clock, sample, tables, uplink
+        from warden import clock, sample, uplink
 
-        yield SimpleNamespace(clock=clock, sample=sample, tables=tables, uplink=uplink)
+        yield SimpleNamespace(clock=clock, sample=sample, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
@@ -73,7 +73,7 @@ class Board:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
         self.sample = agent.sample.Sample()
-        self.table = agent.tables.SampleTable(agent.clock.Clock(FakeTicks()), self.sample)
+        self.table = agent.sample.SampleTable(agent.clock.Clock(FakeTicks()), self.sample)
         self.link = FakeLink()
         self.uplink = agent.uplink.Uplink(self.link)
         self.uplink.seq = seq
@@ -210,7 +210,7 @@ def test_a_sample_that_could_not_go_whole_goes_whole_later(agent: SimpleNamespac
 
 
 def test_each_value_has_its_bit_of_the_schema(agent: SimpleNamespace) -> None:
-    bits = agent.tables._BITS
+    bits = agent.sample._BITS
     assert len(bits) == len(ids.SAMPLE_VALUES)
     for name, bit in zip(ids.SAMPLE_VALUES, bits, strict=True):
         if name in ids.DELTA_VALUES:

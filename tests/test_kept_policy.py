@@ -33,8 +33,8 @@ def new_agent(monkeypatch, tmp_path):
     class Board(rig.FakeBoard):
         policy_path = str(tmp_path / "warden.policy")
 
-        def can_reset(self):
-            return True
+        def reset(self):
+            raise AssertionError
 
     def make(restore=True):
         agent = agents.Agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
@@ -59,7 +59,7 @@ def policy_of(agent):
         )
         for t in policy.thresholds.all()
     ]
-    quotas = [ask(agent, ids.QUOTA, place) for place in range(len(policy.sessions.quotas))]
+    quotas = [ask(agent, ids.QUOTA, place) for place in range(len(policy.quotas))]
     return Policy(
         agent.governor.wanted_ms / 1000,
         agent.governor.budget_permille / 1000,
@@ -153,5 +153,9 @@ def test_whatever_is_in_the_file_the_board_starts(new_agent, content):
 
 
 def test_the_host_and_the_board_agree_on_what_protects_memory(new_agent):
-    policy = importlib.import_module("warden.policy.policy")
-    assert policy._DEFAULT_THRESHOLD == ids.DEFAULT_THRESHOLD
+    (row,) = new_agent(restore=False).policy.thresholds.all()
+    found = (row.metric, row.warn, row.critical, row.clear, row.hold_ms, row.action)
+    assert found == (
+        list(ids.THRESHOLD_METRICS).index(ids.DEFAULT_THRESHOLD[0]),
+        *ids.DEFAULT_THRESHOLD[1:],
+    )

@@ -28,6 +28,16 @@ def test_all_is_what_there_is() -> None:
     assert public == set(boardwarden.__all__)
 
 
+def test_a_board_that_only_watches_knows_the_names_of_what_decides() -> None:
+    names = re.compile(r"^    (?:deciding|names) = \(.*\n((?:        \".*\"\n)+)    \)", re.M)
+    device = REPO / "device" / "warden"
+    found = [
+        names.findall((device / file).read_text(encoding="utf-8"))
+        for file in ("extras.py", "policy/decisions.py")
+    ]
+    assert found[0] == found[1] != []
+
+
 def test_every_error_is_handed_on_and_is_a_board_error() -> None:
     kinds = {
         name for name, kind in vars(errors).items() if inspect.isclass(kind) and "Error" not in name

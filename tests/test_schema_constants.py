@@ -46,7 +46,7 @@ def test_a_name_that_both_have_has_one_value(file: str, name: str, value: int) -
 
 def test_there_are_such_names() -> None:
     assert len(SHARED) > 40
-    assert {"host_session", "tables", "capabilities", "operations"} <= {
+    assert {"host_session", "sample", "capabilities", "operations"} <= {
         file for file, _, _ in SHARED
     }
 
@@ -65,20 +65,19 @@ def test_a_sample_has_the_schemas_values() -> None:
 
 
 def test_a_delta_has_the_schemas_bits() -> None:
-    bits = dict(zip(ids.SAMPLE_VALUES, _value("tables.py", "_BITS"), strict=True))
-    tables = _constants(REPO / "device/warden/tables.py")
+    bits = dict(zip(ids.SAMPLE_VALUES, _value("sample.py", "_BITS"), strict=True))
+    sample = _constants(REPO / "device/warden/sample.py")
     for bit, name in enumerate(ids.DELTA_VALUES):
         assert bits.pop(name) == bit
-    assert {name for name, bit in bits.items() if bit == tables["NOT_COMPARED"]} == {
+    assert {name for name, bit in bits.items() if bit == sample["NOT_COMPARED"]} == {
         "uptime_s",
         "uptime_ms",
     }
-    assert set(bits.values()) == {tables["NOT_COMPARED"], tables["WHOLE"]}
+    assert set(bits.values()) == {sample["NOT_COMPARED"], sample["WHOLE"]}
     places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
-    assert list(_value("tables.py", "_PLACES")) == places
-    assert tables["DELTA_BITS"] == len(ids.DELTA_VALUES)
-    assert tables["BIAS"] == ids.DELTA_BIAS
-    assert tables["FULL_EVERY"] == ids.WHOLE_EVERY
+    assert list(_value("sample.py", "_PLACES")) == places
+    assert sample["BIAS"] == ids.DELTA_BIAS
+    assert sample["FULL_EVERY"] == ids.WHOLE_EVERY
 
 
 def test_hello_has_the_schemas_limits() -> None:
@@ -116,7 +115,7 @@ def test_tables_send_the_schemas_fields_in_its_order() -> None:
 
 
 def test_there_is_a_reason_for_each_capability() -> None:
-    constants = _constants(REPO / "device/warden/sensors/capabilities.py")
+    constants = _constants(REPO / "device/warden/agent.py")
     assert constants["CAPABILITIES"] == len(ids.CAPABILITIES)
 
 

@@ -11,7 +11,7 @@ from warden.governor import Governor
 from warden.history import History
 from warden.host_session import HostSession
 from warden.sample import Sample
-from warden.sensors.capabilities import Capabilities
+from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import install_network
@@ -19,6 +19,7 @@ from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
 from warden.uplink import Uplink
 
+_CAPABILITIES = const(14)
 _BUSY_MS = const(10)  # until a poll is tried again that another thread is at
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -27,11 +28,6 @@ _IDLE_POLLS = const(16)  # that calibrate what one costs
 _MAX_IDLE_US = const(2000)  # and these: so that nothing exceeds 30 bits
 _MAX_IDLE_POLLS = const(500_000)
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
-
-
-def always():
-    """Stand for a link's readable(): to see whether something has arrived is to read."""
-    return True
 
 
 class Agent:
@@ -54,11 +50,12 @@ class Agent:
         self.load = Load(board, self.threads.ident)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
-        self.sensors = (self.load, self.threads, self.network, self.storage, self.memory)
         self.history = History(self.memory.total)
         self.boot_id = board.random_30()
         self.identity = board.identity()
-        self.capabilities = Capabilities(self)
+        self.has_timer = False  # a machine.Timer runs this
+        self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
+        update_reasons(self)
         self.faults = 0  # exceptions inside the agent itself
         self.due_s = self.due_ms = 0  # when the next sample is
         self.gate = Gate(self.turn)
@@ -71,7 +68,8 @@ class Agent:
         self.idle_polls = 0
         self.idle_us = 0  # what so many as _IDLE_POLLS cost
         self.link = link
-        self.readable = getattr(link, "readable", always)  # one of the application's may lack it
+        # One of the application's may lack it: there, to see whether something has come is to read.
+        self.readable = getattr(link, "readable", lambda: True)
         self.policy = self.session = self.uplink = None
         if link is not None:
             self.uplink = Uplink(link)
@@ -107,8 +105,8 @@ class Agent:
             self.link.close()
 
     # A call whose variables, and what is on its stack, are more than eleven words takes a block of
-    # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK; 3 for each `try`, 4 for each `for`):
-    # none is that runs with each sample. tests/test_frames.py holds it.
+    # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK; 9 for a `try` with its `except`, 4 for
+    # each `for`): none is that runs with each sample. tests/test_frames.py holds it.
 
     def poll(self):
         """Do what is due; return the milliseconds until there is more.
@@ -221,27 +219,20 @@ class Agent:
     def send(self, sampled):
         """Send what is due; return the ms until there is more.
 
-        Rows wait for a turn without a sample, and while a host has had its share of the core.
-        """
-        if sampled:
-            left = self.session.pump(False)
-        else:
-            left = self.send_to_host(self.governor.host_us > 0)
-        return _MAX_WAIT_MS if left is None else max(left, self.governor.host_wait_ms())
-
-    def send_to_host(self, rows):
-        """Send what is due, with rows or without; what is sent is charged to the host.
-
-        To find nothing is not: that could be more than a host is given meanwhile.
+        Rows wait for a turn without a sample, and while a host has had its share of the core. What
+        is sent is charged to the host, but for a sample. To find nothing is not: that could be more
+        than a host is given meanwhile.
         """
         began = self.ticks_us()
         seq = self.uplink.seq
+        rows = not sampled and self.governor.host_us > 0
         left = self.session.pump(rows)
         if rows:
             self.rows_first = False
-        if seq != self.uplink.seq or (rows and self.clock.has_rows):
-            self.governor.charge_host(self.ticks_diff(self.ticks_us(), began))
-        return left
+        if not sampled and (seq != self.uplink.seq or (rows and self.clock.has_rows)):
+            us = self.ticks_diff(self.ticks_us(), began)
+            self.governor.charge_host(us)
+        return _MAX_WAIT_MS if left is None else max(left, self.governor.host_wait_ms())
 
     def until_sample_ms(self):
         """Return the milliseconds until the next sample is due."""
@@ -256,34 +247,28 @@ class Agent:
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
-        idle_us = min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
-        self.governor.spent_us += idle_us
+        self.governor.spent_us += (
+            min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
+        )
         self.idle_polls = 0
         self.governor.read(sample, None if self.session is None else self.uplink.sent)
-        changed = self.read_sensors(sample)
+        changed = self.load.read(sample)
+        self.threads.read(sample)
+        changed |= self.network.read(sample)
+        changed |= self.storage.read(sample)
+        changed |= self.memory.read(sample)
         self.history.add(sample)
         if self.policy is not None:
             self.policy.evaluate(sample.period_ms, late_ms)
         if self.session is not None:
             self.session.on_sample(changed)
-        self.schedule_sample(late_ms)
-
-    def read_sensors(self, sample):
-        """Have every sensor fill its fields; return whether what can be known may have changed."""
-        changed = False
-        for sensor in self.sensors:
-            if sensor.read(sample):
-                changed = True
-        return changed
-
-    def schedule_sample(self, late_ms):
-        """Have the next one an interval after this one was due, without those that are past."""
+        # The next one is an interval after this one was due, without those that are past.
         wait_ms = self.governor.interval_ms
         if self.policy is not None and self.policy.pressure.level:
             # To look in time matters more than a budget.
             wait_ms = min(wait_ms, self.governor.wanted_ms)
-        wait_ms += self.clock.ms - late_ms % wait_ms
-        self.due_s = self.clock.s + wait_ms // 1000
+        wait_ms += clock.ms - late_ms % wait_ms
+        self.due_s = clock.s + wait_ms // 1000
         self.due_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):

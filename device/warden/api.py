@@ -12,12 +12,15 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import current_runner, running, running_agent, running_policy, set_runner
+from warden.running import running, running_agent
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
 # Modules of this package that are loaded when they are asked for; a test holds them complete.
-_SELDOM = "counted_socket errors extras guard metered_file requests stored_policy tcp trend_report"
+_SELDOM = (
+    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
+    "trend_report values"
+)
 
 
 def start(
@@ -45,8 +48,7 @@ def start(
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
-    runner = current_runner()
-    if runner is None:
+    if Runner.current is None:
         board = detect()
         limits = None
         if protect:
@@ -56,7 +58,7 @@ def start(
         elif link and not hasattr(link, "waitable"):
             link = StreamLink(link)
         agent = Agent(board, interval_ms, budget_permille, link or None, limits)
-        runner = set_runner(Runner(agent))
+        Runner.current = runner = Runner(agent)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:
@@ -68,13 +70,13 @@ def start(
         for name in _SELDOM.split():
             if name not in package.__dict__:
                 setattr(package, name, None)
-    runner.start()
+    Runner.current.start()
 
 
 def stop():
     """Stop the agent and close its link; harmless when it does not run."""
-    runner = current_runner()
-    set_runner(None)
+    runner = Runner.current
+    Runner.current = None
     if runner is not None:
         runner.stop()
         runner.agent.close()
@@ -82,7 +84,10 @@ def stop():
 
 def poll():
     """Do what is due, once; return the milliseconds until there is more."""
-    return running().agent.poll()
+    runner = Runner.current
+    if runner is None:
+        running()
+    return runner.agent.poll()
 
 
 def status():
@@ -171,16 +176,16 @@ def __getattr__(name):
 
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """
-    if name in _EXTRAS:
+    found = None
+    runner = Runner.current
+    if name in _EXTRAS or (name[0] != "_" and runner is not None and runner.agent.policy is None):
         with import_lock:
             from warden.extras import find_public
-        return find_public(name)
-    if name[0] != "_":
-        if current_runner() is not None:
-            running_policy()  # RuntimeError where it only watches
+        found = find_public(name)  # RuntimeError for what decides
+    elif name[0] != "_":
         with import_lock:
-            from warden.policy.decisions import find_public
-        found = find_public(name)
-        if found is not None:
-            return found
-    raise AttributeError(name)
+            from warden.policy.decisions import public
+        found = public().get(name)
+    if found is None:
+        raise AttributeError(name)
+    return found

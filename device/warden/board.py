@@ -49,6 +49,7 @@ class Board:
         self.ticks_diff = time.ticks_diff
         self.sleep_ms = time.sleep_ms
         self.machine_module = module("machine")
+        self.reset = getattr(self.machine_module, "reset", None)  # None where it cannot
 
     # --- identity -----------------------------------------------------------------------------
 
@@ -120,14 +121,6 @@ class Board:
             return None
 
     # --- reset --------------------------------------------------------------------------------
-
-    def can_reset(self):
-        """Tell whether reset() works."""
-        return hasattr(self.machine_module, "reset")
-
-    def reset(self):
-        """Reset the board; does not return."""
-        self.machine_module.reset()
 
     def leave_note(self, text):
         """Keep a short text over a reset; OSError where there is no file system to keep it."""

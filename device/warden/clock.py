@@ -8,6 +8,7 @@ milliseconds of the running one.
 from micropython import const
 
 from warden.gate import Gate
+from warden.sensors.threads import HAS_THREADS
 
 _NEXT_S = const(60)  # deadlines are looked at this often in any case
 _MAX_S = const(536_000)  # six days: 2**29 ms
@@ -32,15 +33,11 @@ class Clock:
         self.ticks_ms = board.ticks_ms
         self.ticks_diff = board.ticks_diff
         self.last = board.ticks_ms()
-        self.gate = Gate(self.read_ticks)
-
-    def advance(self):
-        """Bring s and ms up to now; a thread that comes while another does it goes on."""
-        if self.ticks_ms() != self.last:
-            self.gate.enter()
+        # Where there are threads, one that comes while another is in it goes on.
+        self.advance = Gate(self.read_ticks).enter if HAS_THREADS else self.read_ticks
 
     def read_ticks(self):
-        """Bring s and ms up to now, alone."""
+        """Bring s and ms up to now, which is done as `advance()`."""
         now = self.ticks_ms()
         ms = self.ms + self.ticks_diff(now, self.last)
         # No jump from here on, at which Ctrl-C could come. Another core that reads between the

@@ -51,16 +51,16 @@ class Governor:
         self.budget_permille = budget_permille
         self.wanted_ms = self.interval_ms = interval_ms
 
-    def refill_host(self, passed_ms):
+    def refill_host(self, ms):
         """Give a host its share of the milliseconds that have passed: three quarters of the budget.
 
         With those that samples may take, and what it saved up, the agent stays below twice that.
         """
         budget = self.budget_permille
-        if passed_ms > _HOST_BURST_MS:
-            passed_ms = _HOST_BURST_MS
+        if ms > _HOST_BURST_MS:
+            ms = _HOST_BURST_MS
         if self.host_us < budget * _HOST_BURST_MS:
-            self.host_us = min(self.host_us + passed_ms * budget * 3 // 4, budget * _HOST_BURST_MS)
+            self.host_us = min(self.host_us + ms * budget * 3 // 4, budget * _HOST_BURST_MS)
 
     def allow_snapshot(self, s):
         """Let a host that has come at uptime s be sent the whole state soon."""

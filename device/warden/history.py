@@ -16,13 +16,19 @@ _LIVE = const(0)  # the one in bytes
 _SLOT = const(12)  # figures: least, mean and greatest of each metric
 _RING = const(1728)  # figures of 60 seconds, 60 minutes and 24 hours
 _NO_VALUE = const(0xFFFF)
+# What the open slot has of a metric, one after the other.
+_LEAST = const(0)
+_GREATEST = const(1)
+_SUM = const(2)
+_COUNT = const(3)
+_OPEN = const(4)  # figures
 
 
 class Tier:
     """Slots of equal length: `slots` that are closed, from ring[begin] on, and the open one.
 
     number: of the open slot, its uptime // step_s; its place in the ring is that of the oldest.
-    least, greatest, sums and counts are what the open one has of each metric.
+    figures: what the open one has of each metric.
     """
 
     def __init__(self, step_s, slots, ring, begin, longer):
@@ -32,20 +38,20 @@ class Tier:
         self.begin = begin
         self.longer = longer  # the tier of longer slots, None for the last
         self.number = 0
-        self.least = [0] * _METRICS
-        self.greatest = [0] * _METRICS
-        self.sums = [0] * _METRICS
-        self.counts = [0] * _METRICS
+        self.figures = [0] * (_METRICS * _OPEN)
 
-    def add(self, metric, least, greatest, mean):
-        """Add one figure to the open slot, or what was gathered in a shorter one."""
-        count = self.counts[metric]
-        if not count or least < self.least[metric]:
-            self.least[metric] = least
-        if not count or greatest > self.greatest[metric]:
-            self.greatest[metric] = greatest
-        self.sums[metric] += mean
-        self.counts[metric] = count + 1
+    def add(self, least, greatest, mean, place):
+        """Add one figure to the open slot, or what was gathered in a shorter one.
+
+        place: in `figures`, of what there is of its metric.
+        """
+        figures = self.figures
+        if not figures[place + _COUNT] or least < figures[place + _LEAST]:
+            figures[place + _LEAST] = least
+        if not figures[place + _COUNT] or greatest > figures[place + _GREATEST]:
+            figures[place + _GREATEST] = greatest
+        figures[place + _SUM] += mean
+        figures[place + _COUNT] += 1
 
     def open(self, number):
         """Close the open slot, and open the one of this number; between them none has a value.
@@ -57,25 +63,25 @@ class Tier:
         while self.number < number:
             at = self.begin + self.number % self.slots * _SLOT
             for metric in range(_METRICS):
-                self.close(metric, at)
+                self.close(metric * _OPEN, at)
                 at += 3
             self.number = max(self.number + 1, number - self.slots)
         return True
 
-    def close(self, metric, at):
+    def close(self, place, at):
         """Put what the open slot has of a metric into the ring, and into the longer slot."""
-        ring = self.ring
-        mean = self.counts[metric]
+        figures = self.figures
+        mean = figures[place + _COUNT]
         if not mean:
-            ring[at] = ring[at + 1] = ring[at + 2] = _NO_VALUE
+            self.ring[at] = self.ring[at + 1] = self.ring[at + 2] = _NO_VALUE
             return
-        mean = self.sums[metric] // mean
-        self.sums[metric] = self.counts[metric] = 0
-        ring[at] = self.least[metric]
-        ring[at + 1] = mean
-        ring[at + 2] = self.greatest[metric]
+        mean = figures[place + _SUM] // mean
+        figures[place + _SUM] = figures[place + _COUNT] = 0
+        self.ring[at] = figures[place + _LEAST]
+        self.ring[at + 1] = mean
+        self.ring[at + 2] = figures[place + _GREATEST]
         if self.longer is not None:
-            self.longer.add(metric, self.least[metric], self.greatest[metric], mean)
+            self.longer.add(figures[place + _LEAST], figures[place + _GREATEST], mean, place)
 
 
 class History:
@@ -108,4 +114,4 @@ class History:
             if metric == _LIVE:
                 value >>= self.shift
             value = min(value, _NO_VALUE - 1)
-            self.tiers[0].add(metric, value, value, value)
+            self.tiers[0].add(value, value, value, metric * _OPEN)

@@ -6,8 +6,9 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 
 from micropython import const
 
+from warden.sample import SampleTable
+from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
-from warden.tables import SampleTable, StorageTable
 from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 
@@ -31,7 +32,6 @@ _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until a full link is looked at again
 
 _FAILED = const(3)
-_MAX_MOUNTS = const(4)
 _LIMITS = const((200, 128, 4, 4))  # in the order of ids.LIMITS
 
 # Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
@@ -50,16 +50,13 @@ class HostSession:
         clock = agent.clock
         self.agent = agent
         self.clock = clock
-        self.sample = agent.sample
         self.uplink = agent.uplink
-        self.link = agent.link
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
         self.requests = None  # loaded at the first one
         self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
-        self.storage_table = StorageTable(clock, agent.storage)
-        self.tables = [self.storage_table]
+        self.tables = [agent.storage]
         self.next_table = 0
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one
@@ -68,7 +65,7 @@ class HostSession:
         self.reader = Reader(self.deframer.payload)
         self.malformed = 0  # whole frames that made no sense
         self.heard_s = self.heard_ms = 0
-        self.seq_at_keepalive = 0
+        self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
         self.hello_due = self.synced_due = self.alive_due = False
 
@@ -76,13 +73,13 @@ class HostSession:
 
     def process_input(self):
         """Read what has arrived, as much as a turn may, and act on it."""
-        end = min(self.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
+        end = min(self.agent.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = self.deframer.feed(self.chunk, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.sample.bad_frames = self.deframer.bad + self.malformed
+        self.agent.sample.bad_frames = self.deframer.bad + self.malformed
 
     def _on_payload(self):
         try:
@@ -106,7 +103,7 @@ class HostSession:
                 self.events_from = reader.integer() if items > 4 else None
                 self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.sample.skipped_frames += 1
+            self.agent.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
@@ -119,15 +116,15 @@ class HostSession:
             self._heard()
             if seq is not None and seq >= 0:
                 self.uplink.acknowledge(seq)
-            if self.uplink.seq == self.seq_at_keepalive:
+            if self.uplink.seq == self.last_seq:
                 self.alive_due = True  # nothing else was sent meanwhile
-            self.seq_at_keepalive = self.uplink.seq
+            self.last_seq = self.uplink.seq
 
     def subscribe(self, host_id):
         """Have this host sent everything, and hear it from now on."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
-            self.uplink.forget()
+            self.uplink.unacked = 0  # nothing is under way to it
             self.agent.governor.allow_snapshot(self.clock.s)
             self._tell_policy("found")
         if self.requests is not None:
@@ -139,7 +136,6 @@ class HostSession:
         self.hello_due = self.synced_due = self.clock.has_rows = True
 
     def _heard(self):
-        self.clock.advance()
         self.heard_s = self.clock.s
         self.heard_ms = self.clock.ms
         self._tell_policy("alive")
@@ -172,13 +168,8 @@ class HostSession:
 
         changed: whether the board may be able to tell something else now.
         """
-        agent = self.agent
-        if changed and agent.capabilities.update():
+        if changed and update_reasons(self.agent):
             self.hello_due = True
-        changed = agent.storage.changed_rows  # a bit for each
-        for row in range(_MAX_MOUNTS):
-            if changed >> row & 1:
-                self.storage_table.mark_dirty(row)
         if self.host_id:
             self.sample_table.mark_dirty(0)
 
@@ -209,8 +200,8 @@ class HostSession:
         if left <= 0:
             self._tell_policy("lost")
             self.host_id = 0
-            if hasattr(self.link, "drop"):
-                self.link.drop()  # else one that lost its power would keep the next host out
+            if hasattr(self.agent.link, "drop"):
+                self.agent.link.drop()  # else one that lost its power would keep the next host out
             return None
         done = (
             uplink.ready()
@@ -244,7 +235,7 @@ class HostSession:
             uplink.put(agent.boot_id)
             uplink.put(agent.identity)
             uplink.put(_LIMITS)
-            uplink.put(agent.capabilities.reasons)
+            uplink.put(agent.reasons)
             if not uplink.send():
                 return False
             self.hello_due = False

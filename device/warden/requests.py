@@ -6,14 +6,18 @@ session, which ends when it has been gone for long.
 
 from micropython import const
 
+from warden.checks import check_int
 from warden.errors import Denied, deny
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
+from warden_schema.values import read_value
 
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
 _MAX_BLOCKERS = const(12)
 _DEFAULT_TTL = const(60_000)
+_HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
+_MAX_SEND_MS = const(60_000)
 
 _OK = const(0)
 _UNKNOWN_REQUEST = const(1)
@@ -21,6 +25,14 @@ _BAD_ARGUMENTS = const(2)
 _FAILED = const(3)
 _DENIED = const(4)
 _NOT_FOUND = const(5)
+
+
+def find_entry(table, number):
+    """Return the entry of that id; KeyError if it has ended or never was."""
+    for entry in table.rows:
+        if entry is not None and entry.id == number:
+            return entry
+    raise KeyError(number)
 
 
 class Reply:
@@ -96,7 +108,7 @@ class Requests:
         """Do what a host asks, and note in its reply what came of it."""
         try:
             number = reader.integer()
-            args = reader.value(2)
+            args = read_value(reader, 2)
             function = None
             if number is not None and 0 <= number < len(self.functions):
                 function = self.functions[number]
@@ -164,7 +176,18 @@ class Requests:
     # --- what is granted ------------------------------------------------------------------------
 
     def _host_session(self):
-        return self._policy.sessions.of_host(self.agent.session.host_id)
+        """Return the session of the host; it is opened when the host first has something."""
+        sessions = self._policy.sessions
+        hosts = sessions.hosts
+        host_id = self.agent.session.host_id
+        session = hosts.get(host_id)
+        if session is None or not session.is_open():
+            session = sessions.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
+            for other in list(hosts):  # one that another host came after may come back
+                if not hosts[other].is_open():
+                    del hosts[other]
+            hosts[host_id] = session
+        return session
 
     def _allocate(self, kind, amount, owner=None, priority=None, ttl_ms=None, mount=None):
         return self._policy.leases.allocate(
@@ -179,7 +202,7 @@ class Requests:
         ).id
 
     def _release(self, lease_id):
-        self._policy.leases.find(lease_id).release()
+        find_entry(self._policy.leases, lease_id).release()
 
     def _begin(self, name, priority=None, timeout_ms=None, memory=None, wait_ms=None):
         operations = self._policy.operations
@@ -195,11 +218,11 @@ class Requests:
         return op.id, op.state
 
     def _complete(self, op_id):
-        self._policy.operations.find(op_id).complete()
+        find_entry(self._policy.operations, op_id).complete()
 
     def _cancel(self, op_id):
         operations = self._policy.operations
-        operations.preempt(operations.find(op_id))
+        operations.preempt(find_entry(operations, op_id))
 
     def _can_execute(self, priority):
         return self._policy.operations.can_execute(priority)
@@ -213,7 +236,8 @@ class Requests:
         self._policy.thresholds.set(metric, warn, critical, clear, hold_ms or 0, action or 0)
 
     def _send_meters(self, for_ms):
-        self._policy.meters.send(for_ms)
+        check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
+        self._policy.meters.left_ms = for_ms
 
     def _stored(self):
         self._policy  # noqa: B018, Denied where there is none

@@ -17,7 +17,9 @@ _UNSTARTED_MS = const(30_000)  # or not run it yet
 
 
 class Runner:
-    """Runs an agent until `stop()`."""
+    """Runs an agent until `stop()`. current: the one of this board, None before `start()`."""
+
+    current = None
 
     def __init__(self, agent):
         self.agent = agent
@@ -26,7 +28,7 @@ class Runner:
         self.tasks = []
         self.task_queue = None  # of the event loop that has them
         # In ticks, when a task polled last: asyncio does not say what Ctrl-C ended.
-        self.stepped = 0
+        self.polled = 0
         self.patience_ms = 0  # how much later it polls again
         self.timer = None
         self.is_scheduled = False
@@ -46,12 +48,12 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.stepped) < self.patience_ms:
+            if agent.ticks_diff(agent.ticks_ms(), self.polled) < self.patience_ms:
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
         self.task_queue = core._task_queue
-        self.stepped = agent.ticks_ms()
+        self.polled = agent.ticks_ms()
         self.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
@@ -98,12 +100,12 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        agent.load.enter_loop()
+        agent.load.thread = agent.load.ident()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
                 left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-                self.stepped = agent.ticks_ms()
+                self.polled = agent.ticks_ms()
                 self.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
@@ -157,7 +159,7 @@ class Runner:
         self.schedule = schedule
         timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=self.on_timer)
         self.timer = timer
-        self.agent.capabilities.has_timer = True
+        self.agent.has_timer = True
 
     def on_timer(self, _):
         """Have the agent polled soon; on some ports this is an interrupt's handler."""

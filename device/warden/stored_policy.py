@@ -15,6 +15,7 @@ from warden.errors import deny
 from warden.policy.thresholds import Thresholds
 from warden_schema.codec import Reader, put
 from warden_schema.frame import crc16
+from warden_schema.values import read_value
 
 _VERSION = const(1)
 _MAX_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590
@@ -85,14 +86,14 @@ class StoredPolicy:
             elif error.errno in _NO_FILES:
                 reason = "no_files"
             raise deny("keep:" + reason)
-        return [self.state, len(self.agent.policy.sessions.quotas)]
+        return [self.state, len(self.agent.policy.quotas)]
 
     def quota(self, place):
         """Return [name, memory, storage, operations, ttl_ms] of a quota, None where there is none.
 
         They are in the order of their names.
         """
-        quotas = self.agent.policy.sessions.quotas
+        quotas = self.agent.policy.quotas
         if not 0 <= place < len(quotas):
             return None
         name = sorted(quotas)[place]
@@ -104,10 +105,10 @@ class StoredPolicy:
         values: memory, storage, operations, ttl_ms, each may be None; if all are, the quota is
         taken away.
         """
-        sessions = self.agent.policy.sessions
-        quotas = dict(sessions.quotas)  # a copy: another thread may read that one
+        policy = self.agent.policy
+        quotas = dict(policy.quotas)  # a copy: another thread may read that one
         _put_quota(quotas, name, values)
-        sessions.quotas = quotas
+        policy.quotas = quotas
 
     # --- the file -------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class StoredPolicy:
             (each.metric, each.warn, each.critical, each.clear, each.hold_ms, each.action)
             for each in policy.thresholds.all()
         ]
-        quotas = policy.sessions.quotas
+        quotas = policy.quotas
         value = (
             governor.wanted_ms or None,  # one that was told to stop must not come back blind
             governor.budget_permille,
@@ -182,7 +183,7 @@ class StoredPolicy:
             raise ValueError
         reader = Reader(data)
         reader.begin(1, end)
-        interval_ms, budget_permille, limits, rows, stored_quotas = reader.value()
+        interval_ms, budget_permille, limits, rows, stored_quotas = read_value(reader)
         if reader.at != end or len(limits) != 4 or None in limits or budget_permille is None:
             raise ValueError
         agent = self.agent
@@ -203,7 +204,7 @@ class StoredPolicy:
         with policy.lock:
             for row in range(len(thresholds.rows)):
                 policy.thresholds.put(row, thresholds.rows[row])
-        policy.sessions.quotas = quotas
+        policy.quotas = quotas
 
 
 def _put_quota(quotas, name, values):

@@ -1,4 +1,4 @@
-"""What a host mirrors: tables of fixed size whose rows are sent when they changed.
+"""What a host mirrors of what was decided: tables whose rows are sent when they changed.
 
 A table has a flag for each row. Whoever changes a row sets its flag; it is cleared before the row
 is read, and set again if the frame cannot go. So nothing is queued, a row that changes twice is
@@ -7,42 +7,19 @@ sent once, as it is then, and a change in another thread meanwhile is not missed
 
 from micropython import const
 
-from warden.sample import FIELDS
-from warden_schema.codec import cut, put_array
-
 # A row's flag: it has changed, or a host has subscribed, and waits for it.
 _CHANGED = const(1)
 _SUBSCRIBED = const(2)
-
-_SAMPLE = const(3)
-_STORAGE = const(4)
-_DELTA = const(16)
-_MAX_MOUNTS = const(4)
-_MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
-_FULL_EVERY = const(20)  # samples
-_MAX_CHANGES = const(10)  # in a DELTA
-_BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
-_MAX_CHANGE = const(0x3FFFFF00)
-_MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the next is sent whole
-# For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
-# uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
-# 99 where a change needs a SAMPLE.
-_NOT_COMPARED = const(98)
-_WHOLE = const(99)
-_BITS = const(
-    b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
-    b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
-)
-# For each bit its place in FIELDS.
-_DELTA_BITS = const(18)
-_PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
 
 
 class Table:
     """Rows of one kind. fields: the attributes of an entry that are sent, in wire order.
 
-    One that is an entry of another table is sent as its id.
+    One that is an entry of another table is sent as its id. used: the table that says which rows
+    are in use, or None.
     """
+
+    used = None
 
     def __init__(self, clock, kind, fields, count):
         self.clock = clock
@@ -50,18 +27,12 @@ class Table:
         self.fields = fields
         self.rows = [None] * count
         self.dirty = bytearray(count)
-        self.used = None  # the table that says which rows are in use
 
     def mark_dirty(self, row):
         """Have a row sent, because it changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
         self.clock.wake = self.clock.has_rows = True
-
-    def mark_free(self):
-        """Have it sent which rows are in use: one was freed."""
-        if self.used is not None:
-            self.used.mark_dirty(0)
 
     def subscribe(self):
         """Have all rows sent that there are: a host knows none of them yet."""
@@ -82,125 +53,3 @@ class Table:
 
     def on_sent(self, row):
         """Note that the frame of a row has left."""
-
-
-class StorageTable(Table):
-    """A row for each mount; with none, one row that says so."""
-
-    def __init__(self, clock, storage):
-        super().__init__(clock, _STORAGE, (), _MAX_MOUNTS)
-        self.storage = storage
-
-    def subscribe(self):
-        """Have all mounts sent, or that there is none."""
-        for row in range(max(1, len(self.storage.rows))):
-            self.dirty[row] = _SUBSCRIBED
-        self.clock.wake = True
-
-    def encode(self, row, uplink):
-        """Put a mount's message into the uplink."""
-        mounts = self.storage.rows
-        if row and row >= len(mounts):
-            return False
-        uplink.begin(_STORAGE, 7)
-        uplink.put(row)
-        uplink.put(len(mounts))
-        if mounts:
-            for value in mounts[row]:
-                uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
-        else:
-            for _ in range(5):
-                uplink.put(None)
-        return True
-
-
-class SampleTable:
-    """The newest sample: a SAMPLE, or a DELTA of what changed since the last one that was sent.
-
-    Frames are numbered, so a host knows which sample a DELTA counts from, and asks anew where that
-    one was lost. docs/wire.md has the rules. It is sent like the one row of a Table.
-    """
-
-    def __init__(self, clock, sample):
-        self.clock = clock
-        self.sample = sample
-        self.dirty = bytearray(1)
-        self.last = [None] * len(FIELDS)  # as the host has them
-        self.now = [None] * len(FIELDS)  # as the frame encoded last has them
-        self.mask = self.count = 0
-        self.deltas_left = 0  # until the next SAMPLE
-        self.last_seq = 0  # of the frame that the host has them from
-        self.seq = 0  # of the one encoded last
-
-    def subscribe(self):
-        """Have the newest sample sent whole."""
-        self.deltas_left = 0
-        self.dirty[0] = _SUBSCRIBED
-        self.clock.wake = True
-
-    def mark_dirty(self, row):
-        """Have the new sample sent; one that could not go before it is dropped, and counted."""
-        if self.dirty[0]:
-            self.sample.dropped_frames += 1
-        else:
-            self.dirty[0] = _CHANGED
-        self.clock.wake = True
-
-    def encode(self, row, uplink):
-        """Put the message into the uplink."""
-        self.seq = uplink.seq
-        self.compare()
-        if self.count > _MAX_CHANGES or not self.deltas_left:
-            self.count = _MAX_CHANGES + 1
-            uplink.begin(_SAMPLE, 1)
-            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
-            for value in self.now:
-                uplink.put(value)
-        else:
-            self.encode_delta(uplink)
-        return True
-
-    def compare(self):
-        """Read the sample; `mask` is then what has changed, `count` how much."""
-        self.mask = self.count = 0
-        for place in range(len(FIELDS)):
-            value = getattr(self.sample, FIELDS[place])
-            self.now[place] = value
-            if value != self.last[place]:
-                self.note_change(place, value)
-
-    def note_change(self, place, value):
-        """Take in one change; one that a DELTA cannot express is more than it may have."""
-        bit = _BITS[place]
-        old = self.last[place]
-        # The milliseconds of the uptime fall as often as they rise.
-        if bit == _NOT_COMPARED and old is not None and -1000 < value - old < _MAX_PERIOD_S:
-            return
-        self.count += 1
-        if bit >= _NOT_COMPARED or value is None or old is None:
-            self.count = _MAX_CHANGES + 1
-        elif -_MAX_CHANGE < value - old < _MAX_CHANGE:
-            self.mask |= 1 << bit
-        else:
-            self.count = _MAX_CHANGES + 1
-
-    def encode_delta(self, uplink):
-        """Put what has changed into the uplink."""
-        now = self.now
-        uplink.begin(_DELTA, 3 + self.count)
-        uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
-        uplink.put(self.mask)
-        # The milliseconds beyond the interval since the sample before.
-        uplink.put((now[0] - self.last[0]) * 1000 + now[1] - self.last[1] - now[2] + _BIAS)
-        for bit in range(_DELTA_BITS):
-            if self.mask >> bit & 1:
-                place = _PLACES[bit]
-                uplink.put(now[place] - self.last[place] + _BIAS)
-
-    def on_sent(self, row):
-        """Count from this one from now on."""
-        self.last, self.now = self.now, self.last
-        self.last_seq = self.seq
-        if self.count > _MAX_CHANGES:  # it was whole
-            self.deltas_left = _FULL_EVERY
-        self.deltas_left -= 1

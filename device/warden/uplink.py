@@ -32,7 +32,7 @@ class Uplink:
         self.length = 0  # which has so many bytes
         self.sent_at = array("H", [0] * _MAX_UNACKED)  # `sent` after the frame with this seq
         self.acked = 0  # `sent` as far as the host has it
-        self.unacked = 0  # frames
+        self.unacked = 0  # frames; 0 has it begin anew, with another host
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
@@ -69,9 +69,10 @@ class Uplink:
             raise IndexError
         length = encode(self.payload, self.at, self.wire)
         window = self.link.window
-        if window and self.unacked:
-            if (self.sent - self.acked & 0xFFFF) + length > window - reserve:
-                return False
+        if not self.unacked:
+            self.acked = self.sent
+        elif window and (self.sent - self.acked & 0xFFFF) + length > window - reserve:
+            return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
         self.length = length
@@ -92,8 +93,3 @@ class Uplink:
         if behind < self.unacked and not seq >> 16:  # else no frame has that number
             self.acked = self.sent_at[seq & _MAX_UNACKED - 1]
             self.unacked = behind
-
-    def forget(self):
-        """Begin anew, with another host: nothing is under way to it."""
-        self.acked = self.sent
-        self.unacked = 0

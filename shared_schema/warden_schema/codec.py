@@ -179,35 +179,3 @@ class Reader:
         if head >= 0xD0 and value >> 8 * size - 1:
             value -= 1 << 8 * size
         return value
-
-    def value(self, depth: int = 4) -> object:
-        """Read any value of the subset; bytes and str are copies, arrays are lists.
-
-        depth: how many arrays may be inside each other, this one included.
-        """
-        at = self.skip(1)
-        head = self.buf[at]
-        if head == 0xC2 or head == 0xC3:
-            return head == 0xC3
-        if head & 0xE0 == 0xA0:
-            size = head & 0x1F
-        elif head == 0xD9 or head == 0xC4:
-            size = self.buf[self.skip(1)]
-        else:
-            self.at = at
-            if head & 0xF0 != 0x90 and head != 0xDC:
-                return self.integer()
-            if not depth:
-                raise Malformed  # nested too deep
-            items = []
-            for _ in range(self.array()):
-                items.append(self.value(depth - 1))
-            return items
-        at = self.skip(size)
-        data = self.buf[at : self.at]
-        if head == 0xC4:
-            return bytes(data)
-        try:
-            return str(data, "utf-8")
-        except ValueError:  # UnicodeError is one, on both
-            raise Malformed from None  # not UTF-8

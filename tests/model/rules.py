@@ -12,6 +12,7 @@ from typing import Any
 MEMORY, STORAGE, CPU_TIME, BANDWIDTH = range(4)
 HIGH = 2
 WAITING, ACTIVE, STOPPING, OVERDUE = range(4)
+ABANDONED_MS = 60_000
 IN_PLACE = (ACTIVE, STOPPING)
 MAX_LEASES, MAX_OPERATIONS, MAX_SESSIONS = 16, 12, 8
 GRACE_MS = 2000
@@ -288,11 +289,13 @@ class Rules:
         """End what is over its time: leases, then operations, then waiting, then sessions."""
         for lease in [x for x in self.leases.values() if self.over(x.ends)]:
             self.release(lease.id)
-        for op in self.operations.values():
+        for op in list(self.operations.values()):
             if op.state == ACTIVE and self.over(op.until):
                 self.stop(op, "TimedOut")
             elif op.state == STOPPING and self.over(op.until):
-                op.state, op.until = OVERDUE, None
+                op.state, op.until = OVERDUE, self.now + ABANDONED_MS
+            elif op.state == OVERDUE and self.over(op.until):
+                self.complete(op.id)
         self.give_places()
         for op in list(self.operations.values()):
             if op.state == WAITING and self.over(op.gives_up):

@@ -45,7 +45,7 @@ class Steady:
         self._uplink.seq = seq & 0xFFFF
         self._sample = agent.load("sample").Sample()
         clock = agent.load("clock").Clock(_Ticks())
-        self._table = agent.load("tables").SampleTable(clock, self._sample)
+        self._table = agent.load("sample").SampleTable(clock, self._sample)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
         for name in ids.SAMPLE_VALUES:
             setattr(self._sample, name, figures.get(name))

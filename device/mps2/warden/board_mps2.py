@@ -56,10 +56,6 @@ class Mps2(Board):
         while ticks_diff(ticks_ms(), began) < ms:
             pass
 
-    def can_reset(self):
-        """Tell that reset() works."""
-        return True
-
     def reset(self):
         """Ask for a system reset: AIRCR.SYSRESETREQ with its key (Armv7-M ARM, B3.2.6)."""
         self._mem[_AIRCR] = _RESET_REQUEST

@@ -17,13 +17,8 @@ _MAX_ID = const(0x3FFFFFFF)
 class Row:
     """What is granted: it stands in a row of its table until it ends; `with` ends it."""
 
+    # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
     session = None  # that it belongs to
-
-    def __init__(self, table):
-        self.table = table
-        self.row = 0
-        self.id = 0  # until it is in the table
-        self.began_s = 0  # the uptime then
 
     @property
     def left_ms(self):
@@ -41,13 +36,13 @@ class Row:
 class Rows(Table):
     """Leases, operations or sessions. Whoever writes holds the lock, which all three share."""
 
-    def __init__(self, policy, kind, fields, size):
-        super().__init__(policy.clock, kind, fields, size)
+    def __init__(self, policy, kind, fields, count):
+        super().__init__(policy.clock, kind, fields, count)
         self.policy = policy
         self.lock = policy.lock
         self.events = policy.events
-        self.end_s = array("i", [_NEVER_S] * size)
-        self.end_ms = array("h", [0] * size)
+        self.end_s = array("i", [_NEVER_S] * count)
+        self.end_ms = array("h", [0] * count)
         self.next_id = 1
 
     # --- with the lock held ---------------------------------------------------------------------
@@ -72,7 +67,7 @@ class Rows(Table):
             return False
         self.rows[row] = None
         self.end_s[row] = _NEVER_S
-        self.mark_free()
+        self.policy.mark_dirty(0)
         return True
 
     def end_in(self, row, ms):
@@ -118,19 +113,14 @@ class Rows(Table):
         """Return the entries, oldest first."""
         return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
 
-    def find(self, number):
-        """Return the entry of that id; KeyError if it has ended or never was."""
-        for entry in self.rows:
-            if entry is not None and entry.id == number:
-                return entry
-        raise KeyError(number)
-
-    def refuse(self, reason, available=None, wanted=None, session=None):
-        """Return the refusal: who stands in the way, and when the first of those ends.
+    def refuse(self, reason, available=None, amount=None, wanted=None, session=None):
+        """Return the refusal: who stands in the way, and when the first of those ends; post it.
 
         These are all if the reason is "table"; those of the session, if one is given, and nobody
-        knows when it is better; else those that `blocks()` finds for what is wanted.
+        knows when it is better; else those that `blocks()` finds for what is wanted. amount: for
+        the event.
         """
+        self.events.post("denied", None if session is None else session.id, reason, amount)
         soonest = None
         try:
             blockers = []

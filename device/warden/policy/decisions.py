@@ -16,23 +16,22 @@ from warden.sensors.threads import import_lock
 _DEFAULT_TTL = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
-_PUBLIC = (
-    "Denied Stopped Preempted TimedOut "
-    "MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
-    "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-    "spawn thread threshold thresholds"
-)
 
-
-def find_public(name):
-    """Return what has this public name, None if nothing has."""
-    return globals()[name] if name in _PUBLIC.split() else None
+def public():
+    """Return all that is public here, by name."""
+    names = (
+        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
+        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
+        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
+        "spawn thread threshold thresholds"
+    )
+    return {name: globals()[name] for name in names.split()}
 
 
 def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
-    for name in _PUBLIC.split():
-        setattr(module, name, globals()[name])
+    for name, value in public().items():
+        setattr(module, name, value)
     if agent.board.has_stored_policy():
         with import_lock:
             from warden.stored_policy import stored_policy_of

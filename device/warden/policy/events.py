@@ -1,7 +1,5 @@
 """What happened: a ring of fixed size, and the functions of the application that want to know."""
 
-from array import array
-
 from micropython import const
 
 from warden.sensors.threads import new_lock
@@ -12,6 +10,8 @@ _EVENT = const(11)
 _MAX_EVENTS = const(16)
 _MAX_CALLBACKS = const(8)
 _MAX_DETAIL = const(32)  # bytes of UTF-8
+_SLOT = const(6)  # kind, s, ms, subject, detail, value
+_DETAIL = const(4)
 _CHANGED_FLAG = const(1)
 _SUBSCRIBED_FLAG = const(2)
 
@@ -24,27 +24,26 @@ class Events(Table):
         self.seq = 0  # of the next event
         self.delivered = 0  # callbacks have seen those before
         self.session = session  # of the host: says from which event on it wants them
-        self.kinds = [None] * _MAX_EVENTS
-        self.subjects = [None] * _MAX_EVENTS
-        self.details = [None] * _MAX_EVENTS
-        self.values = [None] * _MAX_EVENTS
-        self.s = array("i", [0] * _MAX_EVENTS)
-        self.ms = array("h", [0] * _MAX_EVENTS)
+        self.ring = [None] * (_MAX_EVENTS * _SLOT)
         self.callbacks = []
         self.posting = new_lock()
         self.next = 0  # to be sent
 
     def post(self, kind, subject=None, detail=None, value=None):
-        """Add an event; the oldest makes room. Allocates nothing; any lock may be held."""
-        self.clock.advance()
+        """Add an event; the oldest makes room. Allocates nothing; any lock may be held.
+
+        Its time is the clock's, which the caller has brought up to now.
+        """
+        ring = self.ring
+        clock = self.clock
         with self.posting:
-            place = self.seq % _MAX_EVENTS
-            self.kinds[place] = kind
-            self.subjects[place] = subject
-            self.details[place] = detail
-            self.values[place] = value
-            self.s[place] = self.clock.s
-            self.ms[place] = self.clock.ms
+            place = self.seq % _MAX_EVENTS * _SLOT
+            ring[place] = kind
+            ring[place + 1] = clock.s
+            ring[place + 2] = clock.ms
+            ring[place + 3] = subject
+            ring[place + _DETAIL] = detail
+            ring[place + 5] = value
             self.seq += 1
         self.mark_dirty(0)
 
@@ -52,16 +51,8 @@ class Events(Table):
         """Return an event as a tuple; the oldest that is remembered, if it is forgotten."""
         with self.posting:
             number = max(number, self.seq - _MAX_EVENTS)
-            place = number % _MAX_EVENTS
-            return (
-                number,
-                self.kinds[place],
-                self.s[place],
-                self.ms[place],
-                self.subjects[place],
-                self.details[place],
-                self.values[place],
-            )
+            place = number % _MAX_EVENTS * _SLOT
+            return tuple([number] + self.ring[place : place + _SLOT])
 
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
@@ -104,18 +95,14 @@ class Events(Table):
             self.next = number = max(self.next, self.seq - _MAX_EVENTS)
             if number >= self.seq:
                 return False
-            place = number % _MAX_EVENTS
-            detail = self.details[place]
-            if detail is not None and len(detail) * 4 > _MAX_DETAIL:
-                detail = cut(detail, _MAX_DETAIL)
-            uplink.begin(_EVENT, 7)
+            uplink.begin(_EVENT, 1 + _SLOT)
             uplink.put(number)
-            uplink.put(self.kinds[place])
-            uplink.put(self.s[place])
-            uplink.put(self.ms[place])
-            uplink.put(self.subjects[place])
-            uplink.put(detail)
-            uplink.put(self.values[place])
+            at = number % _MAX_EVENTS * _SLOT
+            for place in range(at, at + _SLOT):
+                value = self.ring[place]
+                if place - at == _DETAIL and value is not None and len(value) * 4 > _MAX_DETAIL:
+                    value = cut(value, _MAX_DETAIL)
+                uplink.put(value)
         return True
 
     def on_sent(self, row):

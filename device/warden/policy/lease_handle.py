@@ -4,7 +4,12 @@ from weakref import finalize
 
 
 def _drop(lease):
-    lease.table.drop(lease)  # no more: this runs while garbage is collected, perhaps under a lock
+    # No more than to note it: this runs while garbage is collected, perhaps under a lock.
+    if lease.active:
+        lease.dropped = True
+        clock = lease.table.clock
+        clock.next_s = 0
+        clock.wake = True
 
 
 class LeaseHandle:

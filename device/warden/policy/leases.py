@@ -21,7 +21,7 @@ _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _DEFAULT_TTL = const(60_000)
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
-_REASONS = ("memory", "storage", "cpu_time", "bandwidth")
+_REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
 
 class Lease(Row):
@@ -43,6 +43,7 @@ class Lease(Row):
         self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
         self.active = True
+        self.dropped = False  # nobody holds it any more
 
     def commit(self):
         """Say that the holder has taken what was granted: it shows in the measured use now."""
@@ -64,7 +65,7 @@ class Lease(Row):
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
         if self.kind != NETWORK_BANDWIDTH:
-            raise ValueError("only a bandwidth lease has bytes to take")
+            raise ValueError("not a bandwidth lease")
         amount = self.amount
         check_int("count", count, 0, amount)
         clock = self.table.clock
@@ -83,7 +84,7 @@ class Lease(Row):
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
         if self.kind != STORAGE:
-            raise ValueError("only a storage lease opens files")
+            raise ValueError("not a storage lease")
         with import_lock:
             from warden.metered_file import MeteredFile
         return MeteredFile(self, path, mode)
@@ -105,8 +106,6 @@ class Leases(Rows):
             _MAX_LEASES,
         )  # fmt: skip
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
-        self.last_owner = ""
-        self.dropped = [None] * _MAX_LEASES  # leases that nobody holds any more
 
     def outstanding(self, kind, mount=None):
         """Return the sum of what is granted of a kind and not yet seen in the measured use."""
@@ -152,24 +151,18 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            if not admitted:
-                if session is not None:
-                    session.admit(kind, amount)
-                self.policy.pressure.admit(priority, amount)
             self.clock.advance()
             self.run_due()
-            if owner is not self.last_owner:
-                self.last_owner = owner = cut(owner, _MAX_NAME)
             lease = Lease(self, kind, amount)
-            lease.owner = owner
+            lease.owner = cut(owner, _MAX_NAME)
             lease.priority = priority
             lease.mount = mount
             lease.session = session
             lease.on_preempt = on_preempt
-            victim = self._grant(lease, ttl_ms, backed)
+            victim = self._grant(lease, ttl_ms, backed, admitted)
             while victim is not None:
                 self.preempt(victim)
-                victim = self._grant(lease, ttl_ms, backed)
+                victim = self._grant(lease, ttl_ms, backed, admitted)
             return lease
         except MemoryError:
             self.events.post("denied", None, "memory", amount)
@@ -181,13 +174,17 @@ class Leases(Rows):
                 self.end(lease)
             raise
 
-    def _grant(self, lease, ttl_ms, backed):
+    def _grant(self, lease, ttl_ms, backed, admitted):
         """Enter a lease if there is enough; return whom to preempt before that, or raise Denied."""
         kind = lease.kind
         amount = lease.amount
         mount = lease.mount
         policy = self.policy
         with self.lock:
+            if not admitted:
+                if lease.session is not None:
+                    lease.session.admit(kind, amount)
+                policy.pressure.admit(lease.priority, amount)
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
@@ -198,9 +195,6 @@ class Leases(Rows):
                 if victim is not None:
                     return victim
                 raise self._denied(lease, left, table_full)
-            session = lease.session
-            if session is not None and not session.is_open():
-                raise session.refuse("session", None, amount)
             if backed:
                 lease.buffer = self._block(amount)
                 lease.committed = True
@@ -235,23 +229,14 @@ class Leases(Rows):
             self.events.post("lease", lease.id, why, lease.amount)
         return True
 
-    def drop(self, lease):
-        """Note that nobody holds a lease; this runs while garbage is collected: no lock."""
-        if lease.active:
-            self.dropped[lease.row] = lease
-            self.clock.next_s = 0
-            self.clock.wake = True
-
     def run_due(self):
         """End what is over its time, or held by nobody; allocates nothing where nothing is."""
         for lease in self.rows:
             if lease is not None:
-                row = lease.row
-                if self.is_over(row):
+                if self.is_over(lease.row):
                     self.end(lease, "expired")
-                elif self.dropped[row] is lease:
+                elif lease.dropped:
                     self.end(lease, "dropped")
-                    self.dropped[row] = None
 
     def preempt(self, lease):
         """End a lease and call its holder, if that one agreed to it."""
@@ -261,10 +246,11 @@ class Leases(Rows):
             except Exception as error:
                 self.events.post("callback_failed", lease.id, type(error).__name__)
 
-    def _victim(self, wanted, lacking, any_kind):
+    def _victim(self, wanted, amount, table_full):
         """Return the lease to preempt for another: of the lowest priority below it, the newest.
 
-        None where all that may be preempted is less than what is lacking: none would end in vain.
+        amount: what is lacking. None where all that may be preempted is less: none would end in
+        vain.
         """
         victim = None
         for lease in self.rows:
@@ -272,10 +258,10 @@ class Leases(Rows):
                 continue
             alike = lease.kind == wanted.kind and lease.mount == wanted.mount
             if alike:
-                lacking -= lease.amount
-            if (any_kind or alike) and is_weaker(lease, victim):
+                amount -= lease.amount
+            if (table_full or alike) and is_weaker(lease, victim):
                 victim = lease
-        return victim if lacking <= 0 else None
+        return victim if amount <= 0 else None
 
     def blocks(self, lease, wanted):
         """Tell whether a lease has some of what is wanted, as far as that can be told."""
@@ -288,8 +274,7 @@ class Leases(Rows):
         policy = self.policy
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
-        self.events.post("denied", None, reason, wanted.amount)
-        denied = self.refuse(reason, max(0, available), wanted)
+        denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
         if kind == MEMORY and wanted.amount > policy.most_memory():
             denied.retry_after_ms = None  # whoever gives back whatever
         elif kind == MEMORY and not table_full:

@@ -30,7 +30,8 @@ class MemoryProfile(Table):
         )
         self.policy = policy
         self.active = 0  # operations
-        self.op = None  # the one that is measured
+        self.op = None  # the one that is measured,
+        self.row = 0  # and the row of its name, or for it
         self.least = 0  # bytes in use when it began,
         self.greatest = 0  # and at most since
         self.collections = 0
@@ -39,10 +40,10 @@ class MemoryProfile(Table):
 
     def expected(self, name):
         """Return the bytes that operations of that name took at worst, None if not known."""
-        for need in self.rows:
-            if need and need.name == name:
-                return need.worst_bytes
-        return None
+        row = find_row(self.rows, "name", name)
+        if row is None or self.rows[row] is None:
+            return None
+        return self.rows[row].worst_bytes
 
     def began(self, op):
         """Note that an operation has its place; called with its table's lock held, as ended()."""
@@ -50,7 +51,8 @@ class MemoryProfile(Table):
         self.op = None  # whoever was measured is not alone any more
         if self.active > 1 or self.clock.left_ms(self.due_s, self.due_ms) > 0:
             return
-        if find_row(self.rows, "name", op.name) is not None:
+        self.row = find_row(self.rows, "name", op.name)
+        if self.row is not None:
             self.op = op
             board = self.policy.agent.board
             began = board.ticks_us()
@@ -69,8 +71,8 @@ class MemoryProfile(Table):
         self.due_ms = ms % 1000
         memory = self.policy.memory
         used = memory.used_now()
-        row = find_row(self.rows, "name", op.name)
-        if row is None or used < self.least or memory.collections != self.collections:
+        row = self.row
+        if used < self.least or memory.collections != self.collections:
             return
         need = self.rows[row]
         if need is None:
@@ -87,8 +89,3 @@ class MemoryProfile(Table):
         need.typical_bytes += (grown - need.typical_bytes) // min(need.count, 4)
         need.worst_bytes = max(need.worst_bytes, grown)
         self.mark_dirty(row)
-
-    def sampled(self, used):
-        """Take in the bytes that a sample found in use; allocates nothing."""
-        if used > self.greatest:
-            self.greatest = used

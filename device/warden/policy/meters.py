@@ -17,7 +17,6 @@ _METER = const(14)  # the kind of message
 _MAX_METERS = const(16)
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
-_MAX_SEND_MS = const(60_000)
 _MAX_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _MAX_BUSY_US = const(900_000_000)
 _NORMAL = const(1)  # a priority
@@ -55,17 +54,13 @@ class Meter:
         except BaseException:  # StopIteration, too: it has ended
             self.table.remove(self)
             raise
-        self.add(began)
-        return value
-
-    def add(self, began):
-        """Count a step that began at these ticks."""
         us = self.board.ticks_diff(self.board.ticks_us(), began)
         self.count += 1
         if self.spent_us < _MAX_BUSY_US:
             self.spent_us += us
         if us > self.worst_us:
             self.worst_us = us
+        return value
 
     def throw(self, error):
         """Run to the next await, beginning with an exception."""
@@ -130,12 +125,7 @@ class Meters(Table):
             self.remove(meter)
 
     def subscribe(self):
-        """Have nothing sent: a host requests meters, see send()."""
-
-    def send(self, for_ms):
-        """Have all meters sent with each sample, for so long."""
-        check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
-        self.left_ms = for_ms
+        """Have nothing sent: a host requests meters, for a while."""
 
     def evaluate(self, period_ms):
         """Make the figures of the last period_ms, and hold tasks to their leases.
@@ -143,7 +133,9 @@ class Meters(Table):
         Allocates nothing.
         """
         for meter in self.rows:
-            if meter and meter.kind == _TASK:
+            if meter is None:
+                continue
+            if meter.kind == _TASK:
                 if 0 < period_ms < _MAX_PERIOD_MS:
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
@@ -151,28 +143,25 @@ class Meters(Table):
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.hold(meter, period_ms)
-            if meter and self.left_ms > 0:
+            if self.left_ms > 0:
                 self.mark_dirty(meter.row)
         self.left_ms = max(0, self.left_ms - period_ms)
 
     def hold(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
-        value = meter.cpu_permille
-        if not meter.lease.active or value is None or value <= meter.lease.amount:
+        lease = meter.lease
+        if not lease.active or (meter.cpu_permille or 0) <= lease.amount:
             meter.over_ms = -1
             return
+        detail = meter.name
         if meter.over_ms < 0:
             meter.over_ms = 0
-            self.post(meter, meter.name)
-            return
-        meter.over_ms += period_ms
-        limit = self.policy.overrun_ms  # 0: for ever
-        if limit and meter.over_ms >= limit and self.preempt(meter):
-            self.post(meter, "cancelled")
-
-    def post(self, meter, detail):
-        """Post the event that a task takes more than its lease."""
-        self.policy.events.post("overrun", meter.lease.id, detail, meter.cpu_permille)
+        else:
+            meter.over_ms += period_ms
+            if not 0 < self.policy.overrun_ms <= meter.over_ms or not self.preempt(meter):
+                return  # 0: for ever
+            detail = "cancelled"
+        self.policy.events.post("overrun", lease.id, detail, meter.cpu_permille)
 
     def preempt(self, meter):
         """Cancel a task, once, in the loop's thread; return whether this did."""
@@ -208,4 +197,4 @@ class Meters(Table):
             if self.rows[meter.row] is meter:
                 self.rows[meter.row] = None
                 meter.task = None
-                self.mark_free()
+                self.policy.mark_dirty(0)

@@ -3,7 +3,7 @@
 With no place free, HIGH and CRITICAL take that of the lowest-priority, most recently begun
 operation below HIGH. The victim must stop; its place passes on when it ends or its grace is over.
 One that does not stop even then is overdue: it counts no more, but stays in the table until it
-ends.
+ends, or for a minute: then it is abandoned, for nobody may be there any more who would end it.
 """
 
 from micropython import const
@@ -16,6 +16,7 @@ from warden_schema.codec import cut
 _OPERATION = const(9)
 _MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _GRACE_MS = const(2000)
+_ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_STEP_MS = const(5)  # between two looks of one that waits
@@ -154,19 +155,17 @@ class Operations(Rows):
         check_int("wait_ms", wait_ms, 0, None)
         if memory == LEARNED:
             memory = self.policy.profile.expected(name)
-        op = None
         try:
-            if name is not self.last_name:  # most are begun again and again
-                self.last_name = name = cut(name, _MAX_NAME)
-            op = Operation(self, name)
-        except MemoryError:
-            with self.lock:
-                if self.spares:
+            try:
+                if name is not self.last_name:  # most are begun again and again
+                    self.last_name = name = cut(name, _MAX_NAME)
+                op = Operation(self, name)
+            except MemoryError:
+                with self.lock:
+                    if not self.spares:
+                        raise
                     op = self.spares.pop()
-            if op is None:
-                raise self._no_memory()
-            op.name = name if len(name) * 4 <= _MAX_NAME else "?"
-        try:
+                op.name = name if len(name) * 4 <= _MAX_NAME else "?"
             if priority != op.priority:
                 op.priority = priority
             if timeout_ms is not None:
@@ -183,6 +182,7 @@ class Operations(Rows):
         return op
 
     def _no_memory(self):
+        self.clock.advance()
         self.events.post("denied", None, "memory")
         return deny("memory")
 
@@ -199,8 +199,9 @@ class Operations(Rows):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self.policy.pressure.refuses(priority):
             return False
-        if self.places < self.policy.max_operations and not self._is_behind(priority):
-            return True
+        if self.places < self.policy.max_operations:
+            if not self.waiting or not self._is_behind(priority):
+                return True
         return self._victim(priority) is not None
 
     def begin(self, op, task=None):
@@ -214,10 +215,6 @@ class Operations(Rows):
         if op.state != _NEW:
             raise ValueError("it has begun already")
         try:
-            session = op.session
-            if session is not None:
-                session.admit_operation(op.memory)
-            self.policy.pressure.admit(op.priority)
             self.clock.advance()
             if task is not None:
                 op.task = task
@@ -242,13 +239,13 @@ class Operations(Rows):
             self.clock.advance()
             self.run_due()
             if op.state == _ENDED or op.why is not None:
-                raise self._denied("operations")
+                raise self.refuse("operations")
         return op.state == _ACTIVE
 
-    def end(self, op, promote=True):
+    def end(self, op, promote=True, how="ended"):
         """End an operation, whatever its state; return whether this did.
 
-        promote: give its place to who waits for one.
+        promote: give its place to who waits for one. how: as the event has it.
         """
         with self.lock:
             state = op.state
@@ -264,19 +261,19 @@ class Operations(Rows):
             lease = op.lease
             if lease is not None:
                 op.lease = None
-            self.events.post("operation", op.id, "ended")
+            self.clock.advance()
+            self.events.post("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
             self.promote_waiters()
         return True
 
-    def preempt(self, op):
-        """Have an operation stop, because something of higher priority needs its place."""
-        self.stop(op, _PREEMPTED)
+    def preempt(self, op, why=_PREEMPTED):
+        """Have an operation stop, for one of higher priority or because it has TIMED_OUT.
 
-    def stop(self, op, why):
-        """Have an operation stop: PREEMPTED or TIMED_OUT. Its place passes on when it does."""
+        Its place passes on when it does.
+        """
         with self.lock:  # its own thread may end it at any moment
             if op.state != _ACTIVE:
                 return
@@ -300,7 +297,10 @@ class Operations(Rows):
         for op in self.rows:
             if op is not None and self.is_over(op.row):
                 if op.state == _ACTIVE:
-                    self.stop(op, _TIMED_OUT)
+                    self.preempt(op, _TIMED_OUT)
+                elif op.state == _OVERDUE:
+                    self.end(op, False, "abandoned")
+                    freed = True
                 elif op.state == _STOPPING:
                     freed = True
                     with self.lock:
@@ -308,7 +308,7 @@ class Operations(Rows):
                             op.state = _OVERDUE
                             self.places -= 1
                             self.policy.profile.ended(op)
-                            self.end_in(op.row, None)
+                            self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
                             self.events.post("operation", op.id, "overdue")
         if freed:
@@ -359,19 +359,19 @@ class Operations(Rows):
         victim = None
         wait_ms = op.wait_ms
         with self.lock:
+            if op.session is not None:
+                op.session.admit_operation(op.memory)
+            self.policy.pressure.admit(op.priority)
             has_place = self.places < self.policy.max_operations
-            if not has_place or self._is_behind(op.priority):
+            if not has_place or (self.waiting and self._is_behind(op.priority)):
                 has_place = False
                 victim = self._victim(op.priority)
                 if victim is not None and wait_ms < _GRACE_MS:
                     wait_ms = _GRACE_MS
                 elif wait_ms <= 0:
-                    raise self._denied("operations")
+                    raise self.refuse("operations")
             if None not in self.rows:
-                raise self._denied("table")
-            session = op.session
-            if session is not None and not session.is_open():
-                raise session.refuse("session", None, None)
+                raise self.refuse("table")
             if has_place:
                 self.places += 1
                 op.state = _ADMITTING
@@ -444,7 +444,7 @@ class Operations(Rows):
 
     def _is_behind(self, priority):
         """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
-        first = self._first_waiting() if self.waiting else None
+        first = self._first_waiting()
         return first is not None and first.priority >= priority
 
     def _victim(self, priority):
@@ -463,7 +463,3 @@ class Operations(Rows):
     def blocks(self, op, wanted):
         """Tell whether an operation is in the way of another: it has a place, and a time."""
         return op.state == _ACTIVE or op.state == _STOPPING
-
-    def _denied(self, reason):
-        self.events.post("denied", None, reason)
-        return self.refuse(reason)

@@ -23,9 +23,6 @@ _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
-# What a board does about memory unless it is told otherwise: live bytes in permille of the heap
-# for warn, critical and clear, at the first sample that shows it; the action is PROTECT.
-_DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
 # What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
 _LIMITS_SET = const(
     (
@@ -63,17 +60,18 @@ class Policy(Table):
         except ImportError:  # no weakref: there a dropped lease ends with its time
             LeaseHandle = None
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
+        self.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
+        self.forecast = None  # made where a threshold needs it
         self.stored_policy = None  # made where one is stored or a host asks for it
-        self.granted = (self.leases, self.operations, self.sessions)
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
         self.tables += [self.thresholds, self.meters, self.profile, events]
-        for table in self.tables:
-            table.used = self
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
-        self.thresholds.set(*_DEFAULT_THRESHOLD)
+        # Unless it is told otherwise: live bytes in permille of the heap for warn, critical and
+        # clear, at the first sample that shows it; the action is PROTECT.
+        self.thresholds.set("memory", 750, 850, 650, 0, 1)
         note = agent.board.take_note()
         if note is not None:
             events.post("reset", None, note[:_MAX_DETAIL])
@@ -83,13 +81,15 @@ class Policy(Table):
     def run_due(self):
         """End what is over its time; return the milliseconds until something else is."""
         operations = self.operations
+        left = self.left_ms()
         if (
-            self.left_ms() <= 0
+            left <= 0
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
             self.end_due()
-        return self.left_ms()
+            left = self.left_ms()
+        return left
 
     def left_ms(self):
         """Return the milliseconds until something ends."""
@@ -97,13 +97,15 @@ class Policy(Table):
 
     def end_due(self):
         """End what is over its time, and find what is the next."""
-        for table in self.granted:
-            table.run_due()
+        self.leases.run_due()
+        self.operations.run_due()
+        self.sessions.run_due()
         try:
             with self.lock:
                 self.clock.begin_round()
-                for table in self.granted:
-                    table.schedule()
+                self.leases.schedule()
+                self.operations.schedule()
+                self.sessions.schedule()
         except BaseException:  # Ctrl-C: else what was not looked at would be late by a minute
             self.clock.next_s = 0
             raise
@@ -112,7 +114,7 @@ class Policy(Table):
         """Judge a new sample, which was late by so much; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        self.profile.sampled(self.memory.used)
+        self.profile.greatest = max(self.profile.greatest, self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -184,8 +186,13 @@ class Policy(Table):
         return self.limits()
 
     def limits(self):
-        """Return the limits as a list."""
-        return [getattr(self, limit[0]) for limit in _LIMITS_SET]
+        """Return the limits as a list, in the order of _LIMITS_SET."""
+        return [
+            self.max_operations,
+            self.operation_timeout_ms,
+            self.memory_reserve_permille,
+            self.overrun_ms,
+        ]
 
     # --- to a host ------------------------------------------------------------------------------
 

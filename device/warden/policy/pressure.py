@@ -62,15 +62,19 @@ class Pressure:
 
     def evaluate(self, period_ms):
         """Find out what is to be done, period_ms after the last time; allocates nothing."""
-        worst = self.worst = self.find_worst()
-        before = self.level
-        level = self.level = 0 if worst is None else worst.level
+        worst = None
+        for entry in self.policy.thresholds.rows:
+            if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
+                worst = entry
+        self.worst = worst
+        level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms
-            if level > before or self.trim_ms >= _TRIM_EVERY_MS:
+            if level > self.level or self.trim_ms >= _TRIM_EVERY_MS:
                 self.trim_ms = 0
                 self.trim_due = self.lacks_memory()
                 self.due = True
+        self.level = level
         if level < _AT_CRITICAL:
             self.reset_step = 0
             return
@@ -86,27 +90,14 @@ class Pressure:
         self.worst = None
         self.due = self.trim_due = False
 
-    def find_worst(self):
-        """Return the threshold that sets the level: the highest, of these the strongest action."""
-        worst = None
-        most = 0
-        for entry in self.policy.thresholds.rows:
-            if entry and entry.level and entry.action:
-                rank = 4 * entry.level + entry.action
-                if rank > most:
-                    most = rank
-                    worst = entry
-        return worst
-
     def lacks_memory(self):
         """Tell whether memory is what is short, and not enough of it has come back yet."""
         thresholds = self.policy.thresholds
         for entry in thresholds.rows:
-            if entry and entry.level and entry.action:
-                if _OF_MEMORY >> entry.metric & 1:
-                    value = thresholds.read(entry.metric)
-                    if value is None or entry.beyond_clear(value):
-                        return True
+            if entry and entry.rank and _OF_MEMORY >> entry.metric & 1:
+                value = thresholds.read(entry.metric)
+                if value is None or entry.beyond_clear(value):
+                    return True
         return False
 
     def act(self):

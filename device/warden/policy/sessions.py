@@ -10,7 +10,6 @@ from warden_schema.codec import cut
 _SESSION = const(10)
 _MAX_SESSIONS = const(8)
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
-_HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _MAX_QUOTA = const(0x3FFFFFFF)
 _QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
 _QUOTA_STORAGE = const(1)
@@ -24,7 +23,8 @@ class Session(Row):
     """
 
     def __init__(self, table, name, memory, storage, operations, ttl_ms):
-        super().__init__(table)
+        self.table = table
+        self.row = self.id = self.began_s = 0
         self.name = name
         self.memory = memory
         self.storage = storage
@@ -36,19 +36,24 @@ class Session(Row):
         return self.table.rows[self.row] is self
 
     def renew(self):
-        """Begin its time anew, as whatever is done with it does; return whether it is open."""
-        table = self.table
-        table.clock.advance()
-        with table.lock:
-            if not self.is_open():
-                return False
-            table.end_in(self.row, self.ttl_ms)
-        return True
+        """Begin its time anew, if it is open."""
+        with self.table.lock:
+            if self.is_open():
+                self.table.end_in(self.row, self.ttl_ms)
+
+    def use(self, amount):
+        """Begin its time anew, or raise Denied: what a closed one would own, nothing would end.
+
+        This and the next two: with the lock of all that is granted held.
+        """
+        if not self.is_open():
+            self.table.events.post("denied", self.id, "session", amount)
+            raise deny("session")
+        self.table.end_in(self.row, self.ttl_ms)
 
     def admit(self, kind, amount):
         """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
-        if not self.renew():  # what it would own, nothing would end
-            raise self.refuse("session", None, amount)
+        self.use(amount)
         quota = None
         if kind <= _QUOTA_STORAGE:
             quota = self.storage if kind else self.memory
@@ -63,30 +68,22 @@ class Session(Row):
                 if op is not None and op.session is self and op.lease is None:
                     quota -= op.memory or 0
         if amount > quota:
-            raise self.refuse("quota:storage" if kind else "quota:memory", max(0, quota), amount)
+            reason = "quota:storage" if kind else "quota:memory"
+            raise policy.leases.refuse(reason, max(0, quota), amount, None, self)
 
     def admit_operation(self, memory):
         """Raise Denied, naming the quota, if one more operation exceeds it, or its memory does."""
-        if not self.renew():
-            raise self.refuse("session", None, None)
+        self.use(None)
         left = self.operations
         if left is not None:
-            for op in self.table.policy.operations.rows:
+            operations = self.table.policy.operations
+            for op in operations.rows:
                 if op is not None and op.session is self:
                     left -= 1
             if left <= 0:
-                raise self.refuse("quota:operations", 0, 1)
+                raise operations.refuse("quota:operations", 0, 1, None, self)
         if memory:
             self.admit(_QUOTA_MEMORY, memory)
-
-    def refuse(self, reason, available, amount):
-        """Return the refusal: its own leases or operations stand in the way."""
-        policy = self.table.policy
-        policy.events.post("denied", self.id, reason, amount)
-        if available is None:
-            return deny(reason)
-        owned = policy.operations if reason == "quota:operations" else policy.leases
-        return owned.refuse(reason, available, None, self)
 
     def close(self):
         """Stop its operations and end its leases, the newest first; harmless when closed."""
@@ -103,22 +100,21 @@ class Sessions(Rows):
             ("id", "name", "memory", "storage", "operations", "left_ms"),
             _MAX_SESSIONS,
         )
-        self.quotas = {}  # name -> (memory, storage, operations, ttl_ms): what it gets by itself
-        self.hosts = {}  # host_id -> Session, while it lasts
+        self.hosts = {}  # host_id -> Session, while it lasts: `Requests` opens them
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
         """Return a new session; Denied("table") when there are eight, or Denied("memory").
 
         memory, storage: bytes of leases at most; operations: so many at once; None: as the board
         allows. ttl_ms: it ends when it was not used for so long; None: never by itself. What is
-        None is what `quotas` has for that name.
+        None is what `policy.quotas` has for that name.
         """
         reason = "memory"
         blockers = ()
         try:
             name = cut(name, _MAX_NAME)
             given = [memory, storage, operations, ttl_ms]
-            own = self.quotas.get(name)
+            own = self.policy.quotas.get(name)
             for place in range(4):
                 if given[place] is None and own is not None:
                     given[place] = own[place]
@@ -137,12 +133,13 @@ class Sessions(Rows):
         self.events.post("denied", None, reason)
         raise deny(reason, None, None, blockers)
 
-    def end(self, session, only_if_over=False):
+    def end(self, session, expired=False):
         """Close a session: end all it owns, whatever one of them raises."""
         operations = self.policy.operations
         leases = self.policy.leases
+        self.clock.advance()
         with self.lock:
-            if only_if_over and not self.is_over(session.row):
+            if expired and not self.is_over(session.row):
                 return
             if not self.remove(session):
                 return
@@ -156,7 +153,7 @@ class Sessions(Rows):
         while lease is not None:
             leases.end(lease)
             lease = leases.newest_of(session)
-        if not only_if_over:
+        if not expired:
             operations.promote_waiters()
         self.events.post("session", session.id, "closed")
 
@@ -169,17 +166,6 @@ class Sessions(Rows):
                 ended = True
         if ended:  # now: those that are over at once give each other nothing
             self.policy.operations.promote_waiters()
-
-    def of_host(self, host_id):
-        """Return the session of a host; it is opened when the host first has something."""
-        session = self.hosts.get(host_id)
-        if session is None or not session.is_open():
-            session = self.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
-            for other in list(self.hosts):  # one that another host came after may come back
-                if not self.hosts[other].is_open():
-                    del self.hosts[other]
-            self.hosts[host_id] = session
-        return session
 
     def on_host(self, host_id, how):
         """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""

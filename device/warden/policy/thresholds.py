@@ -8,8 +8,8 @@ bad, all of that is the other way round. A value that is not known changes no le
 from micropython import const
 
 from warden.checks import check_int
-from warden.policy.forecast import Forecast
 from warden.policy.rows import find_row
+from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 # By their places in ids.THRESHOLD_METRICS, which has their units.
@@ -45,6 +45,7 @@ _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _OVERHEAD = const(14)
+_FORECASTS = const((1, 3))
 _LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
 _HISTORY_MEMORY = const(0)  # as in ids.METRICS
 _HISTORY_STORAGE = const(3)
@@ -94,6 +95,7 @@ class Threshold:
         self.over_ms = -1  # for how long it has been, -1: it is not
         self.critical_ms = -1  # the same of critical
         self.level_ms = 0  # for how long the level has been what it is
+        self.rank = 0  # how much there is to be done about it, 0: nothing
 
     def evaluate(self, value, period_ms):
         """Take in a value, period_ms after the last one; return whether the level changed."""
@@ -121,6 +123,7 @@ class Threshold:
         self.level = level
         self.value = value
         self.level_ms = 0
+        self.rank = 4 * level + self.action if level and self.action else 0
         return True
 
     def beyond_clear(self, value):
@@ -146,22 +149,26 @@ class Thresholds(Table):
             _MAX_THRESHOLDS,
         )
         self.policy = policy
-        self.forecast = Forecast(policy.agent.history)
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Watch a metric (its name or place), instead of how it was; without levels, no more.
 
         Raises ValueError or TypeError for what makes no sense, and when eight are watched.
         """
+        policy = self.policy
         if isinstance(metric, str):
             metric = METRICS.index(metric)  # or ValueError
         check_int("metric", metric, 0, len(METRICS) - 1)
         threshold = None
         if warn is not None or critical is not None:
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
-            if action == _RESET and not self.policy.agent.board.can_reset():
-                raise ValueError("this port cannot reset the board")
-        with self.policy.lock:
+            if action == _RESET and policy.agent.board.reset is None:
+                raise ValueError("the port cannot reset the board")
+            if metric in _FORECASTS and policy.forecast is None:
+                with import_lock:
+                    from warden.policy.forecast import Forecast
+                policy.forecast = Forecast(policy.agent.history)
+        with policy.lock:
             row = find_row(self.rows, "metric", metric)
             if row is not None:
                 self.put(row, threshold)
@@ -172,7 +179,7 @@ class Thresholds(Table):
         """Put a threshold, or None, into a row; with the policy's lock held."""
         self.rows[row] = threshold
         if threshold is None:
-            self.mark_free()
+            self.policy.mark_dirty(0)
         else:
             self.mark_dirty(row)
 
@@ -184,7 +191,7 @@ class Thresholds(Table):
         """Evaluate all, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             entry = self.rows[row]
-            if entry and entry.evaluate(self.read(entry.metric), period_ms):
+            if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):
                 self.mark_dirty(row)
                 self.policy.events.post(
                     "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
@@ -193,7 +200,7 @@ class Thresholds(Table):
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
-        forecast = self.forecast
+        forecast = self.policy.forecast
         sample = agent.sample
         memory = agent.memory  # not the sample's figures: it may have been collected since
         live = memory.live

@@ -40,7 +40,7 @@ class Load:
         self.tasks = None  # how many run, None if not all were seen
         self.on_create = None  # called before each task that the application starts
         self.ident = ident  # of the calling thread
-        self.thread = None  # the one that runs the event loop
+        self.thread = None  # the one that runs the event loop, as the agent's own task says
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
         self.queue = None  # the one that is watched: each event loop has its own
@@ -139,10 +139,6 @@ class Load:
         finally:
             if self.tasks and queue is self.queue:
                 self.tasks -= 1
-
-    def enter_loop(self):
-        """Note that this thread runs the event loop; called by the agent's own task."""
-        self.thread = self.ident()
 
     def in_loop(self):
         """Tell whether the caller is in the thread that runs the event loop."""

@@ -44,17 +44,13 @@ class Network:
             return False
         self.due_s = sample.uptime_s + _WLAN_PERIOD_S
         if self.wlan is not None:
-            self.read_wlan(self.wlan)
+            self.connected = self.rssi_dbm = None
+            try:
+                self.connected = 1 if self.wlan.isconnected() else 0
+                if self.connected:
+                    self.rssi_dbm = self.wlan.status("rssi")
+            except Exception:  # not a station, or the port does not tell
+                pass
         sample.connected = self.connected
         sample.rssi_dbm = self.rssi_dbm
         return True
-
-    def read_wlan(self, wlan):
-        """Ask the radio for its state."""
-        self.connected = self.rssi_dbm = None
-        try:
-            self.connected = 1 if wlan.isconnected() else 0
-            if self.connected:
-                self.rssi_dbm = wlan.status("rssi")
-        except Exception:  # not a station, or the port does not tell
-            pass

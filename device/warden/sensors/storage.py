@@ -2,6 +2,13 @@
 
 from micropython import const
 
+from warden_schema.codec import cut
+
+_STORAGE = const(4)
+_CHANGED = const(1)  # of a row, see `warden.tables`
+_SUBSCRIBED = const(2)
+_NO_MOUNT = const((None, None, None, None, None))
+_MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
 _SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
@@ -21,35 +28,36 @@ def shift_for(total):
 class Storage:
     """`rows`: (mount, block_bytes, blocks, free_blocks, available_blocks) for up to four mounts.
 
-    permille, used and limit are of the first mount, None if there is none: what of it is in use, in
-    the history's scale too, and what that can reach. due_s: the uptime of the next scan.
-    changed_rows: a bit for each that changed in the last read, all if their number did.
+    A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
+
+    permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
+    in the history's scale too, and what that can reach. due_s: the uptime of the next scan.
     spent_us: what that read took, which has a budget of its own.
     """
 
     def __init__(self, board, clock):
         self.board = board
         self.clock = clock
+        self.dirty = bytearray(_MAX_MOUNTS)
         self.due_s = 0
-        self.rows = []
+        self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
-        self.changed_rows = 0
         self.spent_us = 0
-        self.permille = self.used = self.limit = None
+        self.permille = self.scaled = self.limit = None
 
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
 
         A scan allocates, and may take long. Return whether the figures changed.
         """
-        self.changed_rows = self.spent_us = 0
+        self.spent_us = 0
         if self.clock.s >= self.due_s:
             self.due_s = self.clock.s + _SCAN_PERIOD_S
             try:
                 self.scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
                 pass
-        sample.storage_used = self.used
+        sample.storage_used = self.scaled
         if sample.storage_permille == self.permille:
             return False
         sample.storage_permille = self.permille
@@ -78,18 +86,16 @@ class Storage:
             for mount, block, blocks, free, available in rows
         ]
         old, self.rows = self.rows, rows
-        if len(rows) != len(old):
-            self.changed_rows = (1 << max(1, len(rows))) - 1
-        else:
-            for index, row in enumerate(rows):
-                if row != old[index]:
-                    self.changed_rows |= 1 << index
-        self.permille = self.used = self.limit = None
+        for row in range(max(1, len(rows))):
+            if len(rows) != len(old) or (rows and rows[row] != old[row]):
+                self.dirty[row] = self.dirty[row] or _CHANGED
+                self.clock.wake = self.clock.has_rows = True
+        self.permille = self.scaled = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
             shift = shift_for(blocks)
             self.permille = self.mounts[0]["usage_permille"]
-            self.used = blocks - free >> shift
+            self.scaled = blocks - free >> shift
             self.limit = blocks >> shift
 
     def measure(self, mount):
@@ -105,3 +111,23 @@ class Storage:
         except Exception:  # a driver written in Python may do anything
             pass
         return None
+
+    def subscribe(self):
+        """Have all mounts sent, or that there is none."""
+        for row in range(max(1, len(self.rows))):
+            self.dirty[row] = _SUBSCRIBED
+
+    def encode(self, row, uplink):
+        """Put a mount's message into the uplink."""
+        mounts = self.rows
+        if row and row >= len(mounts):
+            return False
+        uplink.begin(_STORAGE, 7)
+        uplink.put(row)
+        uplink.put(len(mounts))
+        for value in mounts[row] if mounts else _NO_MOUNT:
+            uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
+        return True
+
+    def on_sent(self, row):
+        """Note that the frame of a row has left."""

@@ -14,6 +14,7 @@ except ImportError:
     from warden.sensors.lock import allocate_lock, get_ident
 
 
+HAS_THREADS = _thread is not None
 _locks = []  # that somebody may wait for
 
 
@@ -59,7 +60,7 @@ class Threads:
         self.active = 1
         self.early = "_thread" in sys.modules
         self.ident = get_ident
-        if _thread is not None:
+        if HAS_THREADS:
             self.lock = allocate_lock()
             module = sys.modules.get("_thread", _thread)
             self.start = module.start_new_thread
@@ -68,9 +69,8 @@ class Threads:
             sys.modules["_thread"] = stand_in
 
     def read(self, sample):
-        """Put the count into the sample, None if not all are seen; that never changes: False."""
+        """Put the count into the sample, None if not all are seen."""
         sample.threads = None if self.early else self.active
-        return False
 
     def any_lock_held(self):
         """Tell whether some lock of the agent is held, by whomever.

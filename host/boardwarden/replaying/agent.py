@@ -173,9 +173,6 @@ class Board:
     def random_30(self) -> int:
         return 0
 
-    def can_reset(self) -> bool:
-        return True
-
     def reset(self) -> None:
         self.resets += 1
 
@@ -187,7 +184,7 @@ class Board:
 
 
 class Sensors:
-    """Stands in for all sensors but storage's, which has the Board to read."""
+    """Stands in for all sensors but storage's and memory's, which have the Board to read."""
 
     def __init__(self, agent: Any) -> None:
         self.figures = NOTHING
@@ -204,12 +201,15 @@ class Sensors:
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
         memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
-        memory.read(sample)
         for name, figure in zip(COLUMNS, figures, strict=True):
             if name not in _OF_MEMORY:
                 known = figure is not None and abs(figure) <= _MAX_FIGURE
                 setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
         return False
+
+
+def _read_nothing(_sample: Any) -> bool:
+    return False
 
 
 class Agent:
@@ -229,7 +229,9 @@ class Agent:
         self.clock = self._agent.clock
         self.policy = self._agent.policy
         self._sensors = Sensors(self._agent)
-        self._agent.sensors = (self._agent.storage, self._sensors)
+        for sensor in (self._agent.threads, self._agent.network):
+            sensor.read = _read_nothing
+        self._agent.load.read = self._sensors.read
         self._pass(start_ms)
 
     def advance(self, uptime_ms: int) -> None:

@@ -151,7 +151,7 @@ class _Run:
         self._policy.events.on(None, self._happened)
         for quota in self._wanted.quotas or ():
             name, *figures = _arguments.quota(*quota.to_dict().values())
-            self._policy.sessions.quotas[name] = tuple(figures)
+            self._policy.quotas[name] = tuple(figures)
         self._watched = {}
         self._set_limits()
         self._watch()

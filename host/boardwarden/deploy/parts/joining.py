@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,22 +84,25 @@ def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
     text = re.sub(r"^from micropython import const\n", "", "\n\n".join(texts), flags=re.MULTILINE)
     text = re.sub(r"\n{4,}", "\n\n\n", text)
     tree = ast.parse(text)
+    for node in ast.walk(tree):  # the compiler drops annotations
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
     return line_for(tree) + (_builtins_line(tree) if binds_builtins else "") + text
 
 
 # MicroPython looks for a builtin in the whole of the module's names first and then, one after the
 # other, through all builtins: 250 to 2 000 instructions each time. As a name of the module, which
-# takes 8 bytes, it is found in 100.
-_BUILTINS = (
-    *("bytearray", "bytes", "getattr", "hasattr", "int", "isinstance", "len", "list", "max"),
-    *("min", "range", "str", "tuple"),
-)
+# takes 8 bytes, it is found in 100: worth it for one that stands in several places.
+_BUILTINS = ("bytearray", "getattr", "hasattr", "int", "isinstance", "len", "max", "min", "str")
+_PLACES = 3
 
 
 def _builtins_line(tree: ast.Module) -> str:
     """Return the line that makes builtins which a module uses names of its own."""
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names = [name for name in _BUILTINS if name in used]
+    counts = Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name))
+    names = [name for name in _BUILTINS if counts[name] >= _PLACES]
     return f"from builtins import {', '.join(names)}\n" if names else ""
 
 

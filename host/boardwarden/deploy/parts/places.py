@@ -8,12 +8,14 @@ from pathlib import Path
 PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the first
 WATCH = "warden"
 DECIDE = "warden.decide"
+_TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
+    "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
@@ -24,6 +26,7 @@ _SELDOM = {
     "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
+    "warden_schema.values": "warden.values",  # of requests and of a stored policy
     "warden.board_mps2": "warden.board_mps2",
 }
 _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
@@ -38,7 +41,7 @@ def part_of(room: str) -> str:
     seldom = _SELDOM.get(room)
     if seldom:
         return seldom
-    return DECIDE if room.startswith("warden.policy.") else WATCH
+    return DECIDE if room.startswith("warden.policy.") or room == _TABLES else WATCH
 
 
 def file_of(part: str) -> str:
