@@ -124,10 +124,10 @@ async def test_it_asks_first(board, file, answer, status):
         await command.until(b"[y/N] ")
         assert changing(board) == []
         if answer is None:
-            command.interrupt()
+            assert await command.interrupted() == status
         else:
             await command.type(answer)
-        assert await command.status() == status
+            assert await command.status() == status
         assert bool(changing(board)) == (status == 0)
         assert b"Traceback" not in command.seen
         assert b"Fatal" not in command.seen

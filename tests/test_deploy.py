@@ -356,9 +356,8 @@ async def answered(board, answer):
     try:
         await command.until(b"[y/N]")
         if answer is None:
-            command.interrupt()
-        else:
-            os.write(command._stream._fd, answer)
+            return await command.interrupted(), command.seen.decode()
+        await command.type(answer)
         return await command.status(), command.seen.decode()
     finally:
         await command.close()

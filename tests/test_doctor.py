@@ -244,8 +244,7 @@ async def test_ctrl_c_at_the_question_leaves_the_terminal_as_it_was(silent):
     command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"})
     try:
         await command.until(b"[y/N] ")
-        command.interrupt()
-        assert await command.status() == 130
+        assert await command.interrupted() == 130
         assert command.seen.endswith(b"[y/N] \r\n")
         assert command.left_as_it_was()
     finally:
