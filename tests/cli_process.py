@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -130,6 +131,7 @@ class CommandOnTerminal:
     def __init__(self, *arguments, environment):
         self._terminal, end = pty.openpty()
         self._modes = termios.tcgetattr(self._terminal)
+        self._name = os.ttyname(end)
         self._process = subprocess.Popen(
             [*COMMAND, *arguments],
             stdin=end,
@@ -156,6 +158,22 @@ class CommandOnTerminal:
     def interrupt(self, number=signal.SIGINT):
         """Send a signal; SIGINT is what a terminal makes of Ctrl-C, unless it is told not to."""
         self._process.send_signal(number)
+
+    def hang_up(self):
+        """Take the terminal away, as when its window or its connection is closed."""
+        self._stream.close()
+
+    def takes_output(self):
+        """Return whether a program could write to the terminal now."""
+        end = os.open(self._name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return bool(select.select([], [end], [], 0)[1])
+        finally:
+            os.close(end)
+
+    async def exit_status(self):
+        """Wait for the command's end without reading its terminal; return its exit status."""
+        return await asyncio.to_thread(self._process.wait, LIMIT_S)
 
     def left_as_it_was(self):
         """Tell whether the terminal is as before: its modes, its cursor and what was on it."""
@@ -187,7 +205,7 @@ class CommandOnTerminal:
 
     async def close(self):
         """Make sure that it has ended."""
-        self._stream.close()
+        self.hang_up()
         if self._process.poll() is None:
             self._process.kill()
             await asyncio.to_thread(self._process.wait)

@@ -37,6 +37,7 @@ STATUS_KEYS = {
         "agent",
     },
 }
+BUSY_S = 2.0  # what a machine that does much else may take longer
 HEAP_BLOCK_BYTES = 32  # of a 64-bit unix port
 
 
@@ -222,6 +223,35 @@ async def test_watch_shows_the_board_on_a_terminal_and_leaves_it_clean(fake, ter
     assert await command.status() == status
     assert b"Traceback" not in command.seen
     assert command.left_as_it_was()
+
+
+@pytest.mark.alone
+async def test_watch_ends_within_two_seconds_when_its_terminal_stops_reading(fake, terminal):
+    command = await terminal()
+    await command.until(b"up 10 s")
+    ending = asyncio.create_task(command.exit_status())
+    for _ in range(300):  # draws until the terminal's buffer is full, which nobody empties
+        for key in b"7123456":
+            if not ending.done():
+                command.press(bytes([key]))
+                await asyncio.sleep(0.02)
+        if ending.done() or not command.takes_output():
+            break
+    full = time.monotonic()
+    assert await ending == 129
+    assert time.monotonic() - full < 2.0 + BUSY_S
+    assert (await run("status", "--board", fake.port)).status == 0  # the port is free
+
+
+@pytest.mark.alone
+async def test_watch_ends_within_two_seconds_when_its_terminal_goes_away(fake, terminal):
+    command = await terminal()
+    await command.until(b"up 10 s")
+    gone = time.monotonic()
+    command.hang_up()
+    assert await command.exit_status() == 129
+    assert time.monotonic() - gone < 2.0 + BUSY_S
+    assert (await run("status", "--board", fake.port)).status == 0
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

@@ -42,14 +42,99 @@ async def test_figures_follow_the_board(board):
         assert "up 11 s · connected" in screen(pilot.app)[0]
 
 
-@pytest.mark.parametrize("size", [(10, 4), (40, 12), (200, 60)])
-async def test_any_size_will_do(board, size):
+@pytest.mark.parametrize("size", [(10, 4), (60, 15), (80, 19), (79, 24)])
+async def test_a_terminal_that_is_too_small_is_told_what_is_needed(board, size):
     feed, _ = feed_of(board)
     async with watching(feed, size=size) as pilot:
         await live(pilot, feed, board, 3)
-        for key in "1234567":
+        for key in "1234567cx?":
             await pilot.press(key)
         assert len(screen(pilot.app)) == size[1]
+        assert len(pilot.app.screen_stack) == 1
+        assert asked(board, ids.COLLECT) == []
+        if size[0] > 40:
+            assert f"This terminal has {size[0]} columns and {size[1]} lines." in text(pilot.app)
+            assert "The live view needs 80 and 20" in text(pilot.app)
+        assert "operations" not in text(pilot.app)
+        await pilot.resize_terminal(80, 20)
+        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+        assert "This terminal has" not in text(pilot.app)
+        await pilot.press("q")
+        assert pilot.app.return_value == 0
+
+
+async def test_a_large_terminal_will_do(board):
+    feed, _ = feed_of(board)
+    async with watching(feed, size=(200, 60)) as pilot:
+        await live(pilot, feed, board, 3)
+        assert len(screen(pilot.app)) == 60
+
+
+@pytest.mark.parametrize("close", ["escape", "question_mark", "q"])
+async def test_a_question_mark_shows_the_keys(board, close):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: "? Keys" in screen(pilot.app)[-1])
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "what it does" in text(pilot.app))
+        assert "sample more or less often, also after you leave" in text(pilot.app)
+        assert "leave, with exit status 0 or 130" in text(pilot.app)
+        await pilot.press("c", "x")
+        assert asked(board, ids.COLLECT) == []
+        await pilot.press(close)
+        await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+        assert pilot.app.is_running
+
+
+async def test_at_80_by_24_no_reason_and_no_key_is_cut_off():
+    bare, other = FakeBoard(), FakeBoard()
+    bare.values.update(cpu_permille=None, loop_lag_worst_ms=None, largest_free_block_bytes=None)
+    bare.rows = []
+    bare.capabilities = bytes([0, 0, 2, 3, 3, 0, 0, 5, *[0] * 6])
+    feed, second = feed_of(bare)[0], feed_of(other, "tcp://192.0.2.7:8765")[0]
+    async with watching(feed, second) as pilot:
+        await until(pilot, lambda: feed.connected and second.connected)
+        lines = screen(pilot.app)
+        left, right = (
+            " ".join(" ".join(line[part].split()) for line in lines)
+            for part in (slice(1, 38), slice(41, 79))
+        )
+        reason = "the C module _warden, which reads the allocation table, is not in this firmware"
+        assert f"largest free block – {reason}" in left
+        assert "cpu – the application has not started asyncio" in right
+        assert "lag max – the application has not started asyncio" in right
+        assert "storage – nothing is mounted" in right
+        assert " lost, 0 dropped" in right
+        assert lines[-1].split()[-2:] == ["?", "Keys"]
+        await pilot.press("7")
+        await until(pilot, lambda: "agent 0.1.0, protocol" in text(pilot.app))
+
+
+async def test_the_memory_graph_has_an_axis_and_the_thresholds_lines(board):
+    feed, _ = feed_of(board)
+    async with watching(feed) as pilot:
+        await live(pilot, feed, board, 8)
+        lines = [line[1:38] for line in screen(pilot.app)[2:9]]
+        assert lines[0].startswith("crit 90 %┤─")
+        assert lines[1].startswith("warn 75 %┤┄")
+        assert lines[-1].startswith("        0┤")
+        board.policy.drop(ids.THRESHOLD, 0)
+        await until(pilot, lambda: "   234 KB┤" in text(pilot.app))
+        assert "warn 75" not in text(pilot.app)
+
+
+async def test_old_figures_say_their_age(board):
+    feed, _ = feed_of(board)
+    other, _ = feed_of(busy_board(), "tcp://192.0.2.7:8765")
+    async with watching(feed, other) as pilot:
+        await until(pilot, lambda: feed.connected and other.connected)
+        assert " old" not in text(pilot.app)
+        for each in (feed, other):
+            status = each.board.status
+            later = status._received_at + 75
+            object.__setattr__(status, "_clock", lambda later=later: later)
+        await until(pilot, lambda: "figures 1 min 15 s old" in screen(pilot.app)[0])
+        assert any("tcp://" in line and "figures 1 min" in line for line in screen(pilot.app)[1:4])
 
 
 async def test_all_panels_are_there_when_the_terminal_grows(board):
@@ -109,6 +194,35 @@ async def test_what_comes_from_the_board_is_no_markup_and_acts_on_no_terminal(bo
         lines = [line.strip("│ ") for line in screen(pilot.app)]
         place = lines.index("red [bold]not[/bold]")
         assert lines[place : place + 3] == ["red [bold]not[/bold]", "next \ufffd line", "last"]
+
+
+async def test_no_name_of_the_boards_is_markup_or_reaches_the_terminal_raw():
+    evil = "\x1b]0;a\x07[red]b[/] \x9b2J"
+    board = busy_board()
+    for kind, column in ((ids.LEASE, 3), (ids.OPERATION, 1), (ids.OPERATION, 5), (ids.METER, 1)):
+        for row in board.policy.tables[kind].values():
+            row[column] = evil
+    board.policy.tables[ids.METER][1][5] = 99  # it blocks the loop: the title says so
+    feed, _ = feed_of(board)
+    seen = ""
+    async with watching(feed) as pilot:
+        await until(pilot, lambda: feed.connected and feed.board.meters is not None)
+        for key, word in (
+            *(("1", "[1 operations]"), ("x", "Cancel operation 3"), ("n", "[1 operations]")),
+            *(("2", "cpu_time"), ("x", "End lease 7"), ("y", "has ended"), ("7", "version")),
+        ):
+            await pilot.press(key)
+            await until(pilot, lambda word=word: word in text(pilot.app) + notified(pilot.app))
+            seen += text(pilot.app)
+        board.interval_s = 0.05  # meters come with samples
+        await pilot.press("3")
+        await until(pilot, lambda: "blocks the loop" in text(pilot.app))
+        seen += text(pilot.app)
+        told = notified(pilot.app)
+    assert "3 tasks: [red]b[/] \ufffd2J blocks the loop" in seen
+    assert "Cancel operation 3, [red]b[/] \ufffd2J?" in seen
+    assert "End lease 7 of [red]b[/] \ufffd2J?" in seen
+    assert not {char for char in seen + told if not char.isprintable()} - {"\n"}
 
 
 async def test_the_cursor_keeps_to_its_row_as_others_go(board):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ from .options import BoardsOption, JsonOption, all_given
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
-_ENDED_BY = 128  # and the signal's number, as a shell has it
 _NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 Address = str | Transport
 
@@ -115,6 +113,7 @@ async def _show(addresses: Sequence[Address]) -> None:
     """Show the live view until the user has enough."""
     try:
         from boardwarden.tui.app import INTERRUPTED, WatchApp
+        from boardwarden.tui.ending import ends_in_time
         from boardwarden.tui.feed import Feed
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
@@ -124,13 +123,14 @@ async def _show(addresses: Sequence[Address]) -> None:
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
     shown = _numbered(short_names(_texts(addresses)))
     feeds = [Feed(*each) for each in zip(addresses, shown, strict=True)]
-    try:
-        await _open(feeds)
-        app = WatchApp(feeds)
-        with _signals(app.exit):
+    with contextlib.ExitStack() as ending:
+        try:
+            await _open(feeds)
+            app = WatchApp(feeds)
+            ending.enter_context(ends_in_time(app.exit))
             result = await app.run_async()
-    finally:
-        await asyncio.gather(*(feed.close() for feed in feeds))
+        finally:
+            await asyncio.gather(*(feed.close() for feed in feeds))
     if result == INTERRUPTED:
         raise Interrupted
     if result or app.return_code:
@@ -155,19 +155,3 @@ async def _opened(feed: Feed) -> str:
     except BoardError as error:
         feed.problem = str(error)
     return feed.problem
-
-
-@contextlib.contextmanager
-def _signals(end: Any) -> Iterator[None]:
-    """Let signals end the view as its keys do, so that the terminal is restored."""
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C is a key there
-        for number in numbers:
-            loop.add_signal_handler(number, end, _ENDED_BY + number)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(NotImplementedError):
-            for number in numbers:
-                loop.remove_signal_handler(number)

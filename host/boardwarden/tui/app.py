@@ -9,25 +9,38 @@ from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Container, Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Static
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
-from boardwarden.render.text import duration, size
+from boardwarden.render.text import columns, duration, size
 
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
 from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
-from .text import head, overview, trouble
+from .text import head, overview, too_small, trouble
+from .track import harmless
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once
 _INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PANELS: tuple[type[Panel], ...] = (
     *(Operations, Leases, Tasks, Thresholds, Events, Console, About),
+)
+_LEAST = (80, 20)  # columns and lines that it needs
+_KEYS = (
+    ("1 … 7", "show a panel, by its number"),
+    ("Tab, Shift+Tab", "show the next panel, the one before"),
+    ("↑ ↓ PgUp PgDn", "choose a row, scroll"),
+    ("n", "show the next board, where there are several"),
+    ("+ -", "sample more or less often, also after you leave"),
+    ("c", "collect the board's garbage"),
+    ("x, Del", "end the chosen lease or cancel the operation; asks first"),
+    ("?", "show these keys"),
+    ("q, Ctrl-C", "leave, with exit status 0 or 130"),
 )
 INTERRUPTED = 130
 T = TypeVar("T")
@@ -44,7 +57,7 @@ class Question(ModalScreen[bool]):
 
     def __init__(self, question: str, yes: str) -> None:
         super().__init__()
-        self._question = question
+        self._question = harmless(question)
         self._yes = yes
 
     def compose(self) -> ComposeResult:
@@ -65,6 +78,21 @@ class Question(ModalScreen[bool]):
         self.dismiss(answer)
 
 
+class Keys(ModalScreen[None]):
+    """Says what the keys do; any of those that lead here or away closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q,enter", "dismiss", "Close", key_display="esc")
+    ]
+
+    def compose(self) -> ComposeResult:
+        """List them."""
+        with VerticalScroll(id="keys") as keys:
+            keys.border_title = "keys"
+            yield Static("\n".join(columns(("key", "what it does"), _KEYS, 72)), markup=False)
+        yield Footer(show_command_palette=False)  # over the other one, whose keys rest
+
+
 class WatchApp(App[int]):
     """Shows what the feeds bring; its result is 0, or 130 after Ctrl-C."""
 
@@ -81,7 +109,8 @@ class WatchApp(App[int]):
         Binding("plus,equals_sign", "interval(-1)", "Faster", key_display="+"),
         Binding("minus,underscore", "interval(1)", "Slower", key_display="-"),
         Binding("c", "collect", "Collect"),
-        Binding("x,delete", "end", "End or cancel"),
+        Binding("x,delete", "end", "End"),
+        Binding("question_mark", "keys", "Keys", key_display="?"),
         *(
             Binding(str(number), f"panel({number})", show=False)
             for number in range(1, len(_PANELS) + 1)
@@ -95,9 +124,11 @@ class WatchApp(App[int]):
         self._panels = [kind(number) for number, kind in enumerate(_PANELS, 1)]
         self._panel = self._panels[0]
         self._said: dict[str, str | Text] = {}
+        self._small = False
 
     def compose(self) -> ComposeResult:
         """Lay it out; the style sheet says what is where."""
+        yield Static(id="small", markup=False)
         with Horizontal(id="head"):
             yield Static(id="name", markup=False)
             yield Static(id="state", markup=False)
@@ -124,6 +155,8 @@ class WatchApp(App[int]):
     def on_resize(self, event: events.Resize) -> None:
         """Show all panels where there is room for them, else one."""
         wide = event.size.width >= _WIDE[0] and event.size.height >= _WIDE[1]
+        self._small = event.size.width < _LEAST[0] or event.size.height < _LEAST[1]
+        self.set_class(self._small, "small")
         self.set_class(wide, "wide")
         self.set_class(not wide, "narrow")
         self.call_after_refresh(self.show)
@@ -134,6 +167,7 @@ class WatchApp(App[int]):
             return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
+        self._say("#small", too_small(self.size, _LEAST))
         self._say("#name", name)
         self._say("#state", state)
         self._say("#trouble", wrong)
@@ -153,6 +187,8 @@ class WatchApp(App[int]):
 
     def _say(self, selector: str, text: str | Text) -> None:
         """Have a part say something; all is laid out anew only where it takes other room."""
+        if isinstance(text, str):
+            text = harmless(text)
         before = self._said.get(selector)
         if before != text:
             self._said[selector] = text
@@ -204,11 +240,17 @@ class WatchApp(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave out what makes no sense now."""
+        if self._small and action != "quit_with" and len(self.screen_stack) == 1:
+            return False  # what it does could not be seen
         if action == "next_board":
             return len(self._feeds) > 1
         if action == "next_panel":
             return len(self.screen_stack) == 1  # else Tab goes from answer to answer
         return True
+
+    def action_keys(self) -> None:
+        """Say what the keys do."""
+        self.push_screen(Keys())
 
     def action_quit_with(self, result: int) -> None:
         """End."""
@@ -301,9 +343,9 @@ class WatchApp(App[int]):
         try:
             answer = await request(board)
         except BoardError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(harmless(str(error)), severity="error", markup=False)
         else:
-            self.notify(describe(answer), markup=False)
+            self.notify(harmless(describe(answer)), markup=False)
 
 
 def _room(text: str | Text) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ one to a column; None is a gap.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -14,10 +15,12 @@ from rich.text import Text
 from textual.widget import Widget
 
 from boardwarden.board import Board
+from boardwarden.models import Storage
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 
 from .feed import Feed
 from .text import because, link_text
+from .track import harmless
 
 Values = Sequence[float | None]
 Styled = tuple[str, str]  # a character, and Rich's style of it
@@ -32,6 +35,8 @@ _CPU, _LAG = "#a371f7", "#ff7b72"
 _LEAST_LAG_S = 0.02  # the top of the bars, where all are shorter
 _LABEL = 9
 _FIGURE = 8
+_AXIS = 9  # the width of its labels: "warn 75 %"
+_LEVELS = (("warn", "┄", "#d29922"), ("crit", "─", "#f85149"))
 
 
 class Plot:
@@ -53,6 +58,12 @@ class Plot:
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
             yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
+
+    def row_of(self, figure: float) -> int:
+        """Return the number of the row, from the top, that a figure is in."""
+        share = figure / self._top if self._top > 0 else 0.0
+        from_below = int(max(0.0, min(1.0, share)) * self._height)
+        return max(0, self._height - 1 - from_below)
 
     def _floors(self) -> Iterator[int]:
         """Give how many eighths are below each row, from the top row down."""
@@ -101,7 +112,8 @@ class Figures(Widget):
 
     def show(self, feed: Feed) -> None:
         """Draw the board's present state, if that is new."""
-        shown = (feed, feed.board and feed.board.status, feed.board and link_text(feed))
+        board = feed.board
+        shown = (feed, board and (board.status, board.thresholds, link_text(feed)))
         if shown != self._shown or self.size != self._drawn:
             self._shown, self._drawn = shown, self.size
             self.feed = feed
@@ -137,15 +149,55 @@ class MemoryPlot(Figures):
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
         memory, track = board.status.memory, feed.track
-        plot = Plot(width, max(1, height - 2), float(memory.total_bytes or 0))
-        live, used = track.last("live", width), track.last("used", width)
-        for row in plot.memory(live, used, _STYLES):
-            yield _joined(row)
+        below = list(_largest(feed, board, width))
+        room, rows = max(1, width - _AXIS - 1), max(1, height - 1 - len(below))
+        plot = Plot(room, rows, float(memory.total_bytes or 0))
+        live, used = track.last("live", room), track.last("used", room)
+        marks = _marks(board, plot)
+        for number, row in enumerate(plot.memory(live, used, _STYLES)):
+            mark = marks.get(number)
+            if mark is None:
+                yield _axis(_total_or_zero(number, rows, memory.total_bytes)).append_text(
+                    _joined(row)
+                )
+            else:
+                label, char, style = mark
+                yield _axis(label, style).append_text(_joined(_crossed(row, char, style)))
         solid, shaded = _STYLES
         text = f" used {size(memory.used_bytes)} ({percent(memory.usage)})"
         live_text = f" live {size(memory.live_bytes)}  "
         yield Text.assemble(("█", solid), live_text, ("░", shaded), text)
-        yield from _largest(feed, board, width)
+        yield from below
+
+
+def _marks(board: Board, plot: Plot) -> dict[int, tuple[str, str, str]]:
+    """Return label, character and style of each row that a threshold of memory is in."""
+    marks: dict[int, tuple[str, str, str]] = {}
+    total = board.status.memory.total_bytes
+    for threshold in board.thresholds:
+        if threshold.metric == "memory" and total:
+            for (name, char, style), level in zip(
+                _LEVELS, (threshold.warn, threshold.critical), strict=True
+            ):
+                if level is not None:
+                    marks[plot.row_of(level * total)] = (f"{name} {percent(level)}", char, style)
+    return marks
+
+
+def _total_or_zero(row: int, rows: int, total: int | None) -> str:
+    if row == 0:
+        return size(total)
+    return "0" if row == rows - 1 else ""
+
+
+def _axis(label: str, style: str = "") -> Text:
+    return Text.assemble((label[:_AXIS].rjust(_AXIS), style), "┤" if label else "│")
+
+
+def _crossed(row: list[Styled], char: str, style: str) -> list[Styled]:
+    """Return a row with a line through all but the tops of what is drawn in it."""
+    behind = {"█": f"{style} on {_STYLES[0]}", _SHADE: f"{style} on {_DARK}", " ": style}
+    return [(char, behind[cell]) if cell in behind else (cell, old) for cell, old in row]
 
 
 class Load(Figures):
@@ -157,31 +209,43 @@ class Load(Figures):
         room, rows = width - _LABEL - _FIGURE, max(1, (height - 4) // 2)
         why = because(board, cpu.usage, "cpu")
         picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
-        yield from _pictured("cpu", percent(cpu.usage), why, picture)
+        yield from _pictured("cpu", percent(cpu.usage), why, picture, width)
         lags = feed.track.last("lag", room)
         longest = max([_LEAST_LAG_S, *(lag for lag in lags if lag is not None)])
         why = because(board, cpu.loop_lag_worst_s, "loop_lag")
         picture = Plot(room, rows, longest).area(lags, _LAG)
-        yield from _pictured("lag max", duration(cpu.loop_lag_worst_s), why, picture)
+        yield from _pictured("lag max", duration(cpu.loop_lag_worst_s), why, picture, width)
         tasks, threads = count(cpu.active_tasks, "task"), count(cpu.active_threads, "thread")
         yield _line("tasks", f"{tasks}, {threads}, lag {duration(cpu.loop_lag_s)}")
-        yield _line("storage", _storage(board))
+        if board.status.storage:
+            yield _line("storage", _storage(board.status.storage))
+        else:
+            yield from _missing("storage", because(board, None, "storage"), width)
         budget = f" of {percent(overhead.budget)}" if overhead.budget is not None else ""
         rate = f", {size(overhead.bytes_per_s)}/s" if overhead.bytes_per_s is not None else ""
         yield _line("agent", f"{percent(overhead.cpu)}{budget}{rate}")
         yield _line("link", link_text(feed))
 
 
-def _pictured(label: str, figure: str, why: str, picture: Iterator[list[Styled]]) -> Iterator[Text]:
+def _pictured(
+    label: str, figure: str, why: str, picture: Iterator[list[Styled]], width: int
+) -> Iterator[Text]:
     """Yield a figure's lines: with its picture, or with why there is none."""
-    line = _line(label, figure)
     if why:
-        yield line.append(" ").append(why)
+        yield from _missing(label, why, width)
         return
+    line = _line(label, figure)
     for row in picture:
         line.pad_right(max(0, _LABEL + _FIGURE - line.cell_len))
         yield line.append_text(_joined(row))
         line = Text()
+
+
+def _missing(label: str, why: str, width: int) -> Iterator[Text]:
+    """Yield a dash and why there is no figure, on as many lines as that takes."""
+    for part in textwrap.wrap(f"{NOTHING} {why}", max(1, width - _LABEL)):
+        yield _line(label, part)
+        label = ""
 
 
 def _joined(row: list[Styled]) -> Text:
@@ -198,20 +262,18 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
     """Yield the line of the largest free block, or why there is none."""
     memory = board.status.memory
     largest = memory.largest_free_block_bytes
-    text = Text(f"largest free block {size(largest)} ")
     if why := because(board, largest, "largest_free_block"):
-        yield text.append(why)
+        for part in textwrap.wrap(f"largest free block {NOTHING} {why}", max(1, width)):
+            yield Text(part)
         return
+    text = Text(f"largest free block {size(largest)} ")
     room = width - text.cell_len
     plot = Plot(room, 1, float(memory.total_bytes or 0))
     for row in plot.area(feed.track.last("largest", room), _LARGEST):
         yield text.append_text(_joined(row))
 
 
-def _storage(board: Board) -> str:
-    mounts = board.status.storage
-    if not mounts:
-        return f"{NOTHING} {because(board, None, 'storage')}"
+def _storage(mounts: Sequence[Storage]) -> str:
     first, more = mounts[0], f" +{len(mounts) - 1}" if len(mounts) > 1 else ""
     used = f"{size(first.used_bytes)} of {size(first.total_bytes)}"
-    return f"{first.mount} {used} ({percent(first.usage)}){more}"
+    return f"{harmless(first.mount or '')} {used} ({percent(first.usage)}){more}"

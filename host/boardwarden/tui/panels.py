@@ -20,7 +20,7 @@ from boardwarden.render.text import NOTHING, duration, percent, size
 from .feed import Feed
 from .figures import progress
 from .text import about, blocker, level_text
-from .track import Printable, Tail
+from .track import Tail, harmless
 
 Cells = tuple[str, ...]
 _BAR = 10
@@ -44,7 +44,8 @@ class Panel(Vertical):
         if text == self._said:  # saying it again would draw it again
             return
         self._said = text
-        self.border_title = f"{self.number} {self.label}" + (f": {text}" if text else "")
+        title = f"{self.number} {self.label}" + (f": {text}" if text else "")
+        self.border_title = Text(harmless(title))  # a task's name is no markup
 
     def show(self, feed: Feed) -> None:
         """Show the board's present state."""
@@ -195,7 +196,7 @@ def _done(each: Operation) -> str:
 
 def _cell(text: str) -> Text:
     """Return a cell as it is: what a board calls its tasks is no markup."""
-    return Text(Printable().feed(text).replace("\n", " "), style=_LOUD.get(text, ""))
+    return Text(harmless(text).replace("\n", " "), style=_LOUD.get(text, ""))
 
 
 class TailPanel(Panel):
@@ -259,7 +260,7 @@ class About(Panel):
     def show(self, feed: Feed) -> None:
         """See Panel."""
         width = max(20, self.content_size.width - 2)
-        text = aligned(about(feed), width)
+        text = aligned(((label, harmless(row)) for label, row in about(feed)), width)
         body = self.query_one(Static)
         if text != self._text:
             grows = text.count("\n") != self._text.count("\n") or not self._text

@@ -15,6 +15,8 @@ from .feed import Feed
 
 _OVERVIEW = ("", "board", "link", "cpu", "used", "live", "lag max", "ops", "level")
 _TREND_S = 60.0
+_LATE = 3  # intervals without a sample, and
+_LATE_S = 2.0  # so much more, make figures old
 _BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 
 
@@ -25,8 +27,27 @@ def head(feed: Feed) -> tuple[str, str]:
         return feed.name, "not connected" if feed.problem else "connecting"
     if not board.connected:
         return feed.name, "LINK LOST"
+    if old := old_figures(board):
+        return feed.name, f"{every(board)} · {old}"
     up = duration(board.status.cpu.uptime_s)
     return feed.name, f"{every(board)} · up {up} · connected"
+
+
+def old_figures(board: Board) -> str:
+    """Return how old the figures are, where samples are late or have stopped; else ""."""
+    status = board.status
+    if status.age_s is None or status.age_s < _LATE * (status.interval_s or 0.0) + _LATE_S:
+        return ""
+    return f"figures {duration(status.age_s)} old"
+
+
+def too_small(has: tuple[int, int], needs: tuple[int, int]) -> str:
+    """Return what to say instead of the view where there is no room for it."""
+    return (
+        f"This terminal has {has[0]} columns and {has[1]} lines.\n"
+        f"The live view needs {needs[0]} and {needs[1]}: enlarge it.\n"
+        "q quits."
+    )
 
 
 def every(board: Board) -> str:
@@ -85,14 +106,11 @@ def about(feed: Feed) -> Iterator[Row]:
     if board is None:
         yield "link", feed.problem or "connecting"
         return
+    identity = board.status.board
+    yield "version", f"agent {identity.agent or NOTHING}, protocol {identity.protocol or NOTHING}"
     yield from status_rows(board.status, board.capabilities)
     yield from _link_rows(feed, board)
-    identity = board.status.board
-    parts = (
-        f"protocol {identity.protocol or NOTHING}",
-        f"reset: {identity.reset_cause or NOTHING}",
-    )
-    yield "boot", ", ".join((f"{_known(identity.boot_id)}", *parts))
+    yield "boot", f"{_known(identity.boot_id)}, reset: {identity.reset_cause or NOTHING}"
     for label, text in trend_rows(board.trends(_TREND_S)):
         yield ("trends", text) if label == "period" else ("", f"{label}: {text}")
     if board.limits.max_operations is not None:
@@ -125,7 +143,7 @@ def _overview(feed: Feed) -> tuple[str, ...]:
     memory, cpu = board.status.memory, board.status.cpu
     levels = [each.level for each in board.thresholds]
     return (
-        "ok" if board.connected else "LOST",
+        _link_word(board),
         percent(cpu.usage),
         size(memory.used_bytes),
         size(memory.live_bytes),
@@ -133,6 +151,13 @@ def _overview(feed: Feed) -> tuple[str, ...]:
         str(len(board.operations)),
         level_text(max(levels, default=Level.CLEAR)),
     )
+
+
+def _link_word(board: Board) -> str:
+    if board.connected:
+        return old_figures(board) or "ok"
+    age_s = board.status.age_s
+    return "LOST" if age_s is None else f"LOST {duration(age_s)} ago"
 
 
 def level_text(level: Level | int) -> str:

@@ -110,6 +110,15 @@ class Tail:
         return "".join(list(self._pieces)[max(0, place - gone) :])
 
 
+def harmless(text: str) -> str:
+    """Return whole text without what a terminal would act on."""
+    return _replaced(_ESCAPE.sub("", text))
+
+
+def _replaced(text: str) -> str:
+    return "".join(char if char.isprintable() or char in "\n\t" else _STRANGE for char in text)
+
+
 class Printable:
     """Makes printed text harmless to a terminal: no escape sequences, no control characters."""
 
@@ -123,4 +132,4 @@ class Printable:
         at = unfinished.start() if unfinished else len(text)
         self._unfinished = text[at:]
         text = _ESCAPE.sub("", text[:at]).replace("\r\n", "\n").replace("\r", "\n")
-        return "".join(char if char.isprintable() or char in "\n\t" else _STRANGE for char in text)
+        return _replaced(text)

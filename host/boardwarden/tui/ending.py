@@ -1,0 +1,116 @@
+"""Ends the live view in time, whatever its terminal does.
+
+Textual writes through a queue, and its event loop waits while that is full. With a terminal that
+stopped reading, or is gone, the loop can stand still for good: signals would not be heard, and the
+board's port would stay locked. So a thread looks after the ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+GRACE_S = 1.0  # from the request to end until the process is made to
+_LOOK_S = 0.1
+_STUCK_LOOKS = 8  # a terminal that takes nothing so many times in a row has stopped reading
+_STDIN, _STDERR = 0, 2  # where Textual reads and draws
+_ENDED_BY = 128  # and the signal's number, as a shell has it
+_LEAVE = (
+    b"\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[?7h"
+)
+
+
+@contextlib.contextmanager
+def ends_in_time(end: Callable[[int], object]) -> Iterator[None]:
+    """Call end(exit status) at a signal, or when the terminal is gone; soon after, end the process.
+
+    The status is 128 and the signal's number, SIGHUP's for a terminal that is gone or has stopped
+    reading. Whoever leaves the block in time is not ended.
+    """
+    if sys.platform == "win32":  # Ctrl-C is a key there, and a closed window ends the process
+        yield
+        return
+    watchdog = _Watchdog(end)
+    with watchdog.signals():
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.stop()
+
+
+if sys.platform != "win32":
+    import termios
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    class _Watchdog(threading.Thread):
+        """Looks at the terminal ten times a second, and at the time once it is to end."""
+
+        def __init__(self, end: Callable[[int], object]) -> None:
+            super().__init__(name="boardwarden-watchdog", daemon=True)
+            self._end = end
+            self._loop = asyncio.get_running_loop()
+            self._status = 0
+            self._over = threading.Event()
+            self._modes = termios.tcgetattr(_STDIN)
+
+        @contextlib.contextmanager
+        def signals(self) -> Iterator[None]:
+            """Have signals end the view; Python's own handlers run though the loop stands still."""
+            before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+            try:
+                yield
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+
+        def _on_signal(self, number: int, frame: FrameType | None) -> None:
+            self._request(_ENDED_BY + number)
+
+        def _request(self, status: int) -> None:
+            self._status = self._status or status
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(self._end, self._status)
+
+        def stop(self) -> None:
+            """Let the process live, but for a terminal that is gone: nothing can be said there."""
+            self._over.set()
+            self.join()
+            if self._status and _look()[0]:
+                os._exit(self._status)
+
+        def run(self) -> None:
+            """Wait until the view is to end, and then as long as it may take."""
+            stuck = 0
+            while not self._status and not self._over.wait(_LOOK_S):
+                gone, takes = _look()
+                stuck = 0 if takes else stuck + 1
+                if gone or stuck >= _STUCK_LOOKS:
+                    self._request(_ENDED_BY + signal.SIGHUP)
+            if not self._over.wait(GRACE_S):
+                self._leave()
+                os._exit(self._status)
+
+        def _leave(self) -> None:
+            """Give the terminal back as far as it takes anything."""
+            with contextlib.suppress(OSError, termios.error):
+                termios.tcsetattr(_STDIN, termios.TCSANOW, self._modes)
+                if _look() == (False, True):
+                    os.write(_STDERR, _LEAVE)
+
+    def _look() -> tuple[bool, bool]:
+        """Return whether the terminal is gone, and whether it takes output."""
+        poll = select.poll()
+        poll.register(_STDIN, 0)
+        poll.register(_STDERR, select.POLLOUT)
+        found = poll.poll(0)
+        gone = any(events & (select.POLLHUP | select.POLLERR) for _, events in found)
+        return gone, any(events & select.POLLOUT for _, events in found)

@@ -1,0 +1,47 @@
+"""The live view ends in time though its event loop stands still."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+PROGRAM = """
+import asyncio, time
+from boardwarden.tui.ending import ends_in_time
+
+async def main():
+    with ends_in_time(print):
+        print("stands still", flush=True)
+        time.sleep(60)
+
+asyncio.run(main())
+"""
+LIMIT_S = 2.0
+BUSY_S = 2.0  # what a machine that does much else may take longer
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_process_whose_loop_stands_still(number):
+    near, far = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=far, stdout=subprocess.PIPE, stderr=far
+    )
+    try:
+        assert process.stdout.readline() == b"stands still\n"
+        sent = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+        assert time.monotonic() - sent < LIMIT_S + BUSY_S
+        assert b"\x1b[?1049l\x1b[?25h" in os.read(near, 4096)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(near)
+        os.close(far)
