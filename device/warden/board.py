@@ -1,4 +1,4 @@
-"""What the board has: found out by looking, never assumed from its name.
+"""The board's adapter: probes what the firmware has, never assumes it from the name.
 
 MicroPython with its documented modules; what a port lacks reads as None. `board_mps2` is the one
 board that needs an adapter of its own.
@@ -122,13 +122,13 @@ class Board:
 
     # --- reset --------------------------------------------------------------------------------
 
-    def leave_note(self, text):
-        """Keep a short text over a reset; OSError where there is no file system to keep it."""
+    def save_note(self, text):
+        """Save a short text over a reset; OSError where there is no file system."""
         with open(_NOTE, "w") as file:
             file.write(text)
 
-    def take_note(self):
-        """Return what leave_note() kept, once; None if there is nothing."""
+    def load_note(self):
+        """Return the text that save_note() saved, and remove it; None if there is none."""
         try:
             with open(_NOTE) as file:
                 text = file.read()

@@ -11,20 +11,20 @@ from warden.checks import check_int
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
-_MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
-_HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
-_SNAPSHOT_MS = const(2000)  # of its share one that has just come may have in advance,
-_SNAPSHOT_PERIOD_S = const(60)  # so seldom
+_MAX_STRETCHED_MS = const(60_000)  # the wanted interval may be longer
+_HOST_BURST_MS = const(2000)  # unused share of this long a host may use at once
+_SNAPSHOT_MS = const(2000)  # share of this long a new host gets in advance,
+_SNAPSHOT_PERIOD_S = const(60)  # no more often than this
 _MAX_DEBT_MS = const(375)  # half a second, of which its share is three quarters
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
-_MAX_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
-_STEP = const(64)  # a mean may double, and rise by so much, at a time
+_MAX_RATE_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+_MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 
 
 class Governor:
     """Sets `interval_ms` before each sample; `host_us` is what a host may still have done for it.
 
-    interval_ms: 0 while no samples are taken; wanted_ms: what was asked for.
+    interval_ms: 0 while monitoring is stopped; wanted_ms: what was requested.
     """
 
     def __init__(self, interval_ms, budget_permille):
@@ -69,9 +69,9 @@ class Governor:
             self.host_us += self.budget_permille * _SNAPSHOT_MS
 
     def charge_host(self, us):
-        """Note what was done for a host. It waits half a second for that at most.
+        """Charge a host for `us` of work. It waits half a second for that at most.
 
-        What took longer was something else that had the core meanwhile: another thread, say.
+        What took longer was another thread, say, that had the core meanwhile.
         """
         self.host_us = max(self.host_us - us, -_MAX_DEBT_MS * self.budget_permille)
         self.host_spent_us += us
@@ -80,8 +80,8 @@ class Governor:
         """Return the milliseconds until a host may have something done again."""
         return 0 if self.host_us > 0 else 2 - self.host_us * 4 // (3 * self.budget_permille)
 
-    def read(self, sample, sent):
-        """Put into the sample what the agent has cost since the one before; set the interval.
+    def update(self, sample, sent):
+        """Put the agent's cost since the last sample into this one; set the next interval.
 
         sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
         """
@@ -92,7 +92,7 @@ class Governor:
             sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
             us = max(0, us - self.sample_us - self.host_spent_us)
             self.other_mean = _smooth(self.other_mean, (us << 6) // period_ms)
-            if sent is not None and period_ms < _MAX_PERIOD_MS:
+            if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
                 sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0
         if self.interval_ms:
@@ -125,4 +125,4 @@ def _smooth(mean, value):
 
     One sample during which something else took the core does not change the interval by much.
     """
-    return mean + (min(value, 2 * mean + _STEP) - mean) // 4
+    return mean + (min(value, 2 * mean + _MAX_RISE) - mean) // 4

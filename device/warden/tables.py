@@ -1,4 +1,4 @@
-"""What a host mirrors of what was decided: tables whose rows are sent when they changed.
+"""Tables that a host mirrors: a row is sent when it has changed.
 
 A table has a flag for each row. Whoever changes a row sets its flag; it is cleared before the row
 is read, and set again if the frame cannot go. So nothing is queued, a row that changes twice is
@@ -32,7 +32,7 @@ class Table:
         """Have a row sent, because it changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
-        self.clock.wake = self.clock.has_rows = True
+        self.clock.poll_now = self.clock.rows_dirty = True
 
     def subscribe(self):
         """Have all rows sent that there are: a host knows none of them yet."""

@@ -5,7 +5,7 @@ import select
 import sys
 
 import warden
-from warden.running import running
+from warden.running import current_runner
 
 poller = select.poll()
 poller.register(sys.stdin, select.POLLIN)
@@ -47,7 +47,7 @@ while True:
     except KeyboardInterrupt:  # it came between two runs
         pass
 
-agent = running().agent
+agent = current_runner().agent
 
 
 async def look():

@@ -23,7 +23,7 @@ class _Tcp:
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
         self._connection = None
-        self._heard_ms = 0  # when something came over it last
+        self._received_ms = 0  # when something came over it last
         self._poller = select.poll()
         self._ipoll = self._poller.ipoll  # a bound method is an object: made once
         self.waitable = None
@@ -42,7 +42,7 @@ class _Tcp:
         return False
 
     def _silent_ms(self):
-        return self._ticks_diff(self._ticks_ms(), self._heard_ms)
+        return self._ticks_diff(self._ticks_ms(), self._received_ms)
 
     def _receive(self, buf):
         if not self._broken:
@@ -55,7 +55,7 @@ class _Tcp:
             except OSError:
                 got = 0
             if got:
-                self._heard_ms = self._ticks_ms()
+                self._received_ms = self._ticks_ms()
                 return got
         self.drop()
         return 0
@@ -72,7 +72,7 @@ class _Tcp:
 
     def _adopt(self, connection, events):
         """Have this connection, which has just been made."""
-        self._heard_ms = self._ticks_ms()
+        self._received_ms = self._ticks_ms()
         self._connection = connection
         connection.setblocking(False)
         self._poller.register(connection, events)

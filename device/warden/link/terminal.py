@@ -24,7 +24,7 @@ class TerminalLink(StreamLink):
         self.mode = None  # of the terminal, as it was
         try:
             mode = tcgetattr(source.fileno())
-            if not mode[_LOCAL_FLAGS] & _ICANON:  # else it gives whole lines
+            if not mode[_LOCAL_FLAGS] & _ICANON:  # else it gives lines
                 self.mode = mode
                 mode = list(mode)
                 mode[_SPECIAL] = [0 if isinstance(item, int) else item for item in mode[_SPECIAL]]

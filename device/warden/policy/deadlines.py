@@ -1,6 +1,6 @@
-"""A table of fixed size whose rows end in time.
+"""A table of fixed size whose rows may have a deadline.
 
-A moment is two small integers, as in `Clock`: it wraps nowhere.
+A deadline is two small integers, as in `Clock`: it never wraps.
 """
 
 from array import array
@@ -15,7 +15,7 @@ _MAX_ID = const(0x3FFFFFFF)
 
 
 class Row:
-    """What is granted: it stands in a row of its table until it ends; `with` ends it."""
+    """A lease, operation or session: in a row of its table until it ends; `with` ends it."""
 
     # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
     session = None  # that it belongs to
@@ -23,7 +23,7 @@ class Row:
     @property
     def left_ms(self):
         """The milliseconds until it ends, 0 if it should have, None for never."""
-        return self.table.left_ms(self.row)
+        return self.table.until_end_ms(self.row)
 
     def __enter__(self):
         return self
@@ -45,10 +45,10 @@ class Rows(Table):
         self.end_ms = array("h", [0] * count)
         self.next_id = 1
 
-    # --- with the lock held ---------------------------------------------------------------------
+    # --- the caller has the lock ----------------------------------------------------------------
 
     def add(self, entry, ms):
-        """Enter what is granted; it ends in so many milliseconds, None: not by itself.
+        """Put an entry into a free row; it ends in `ms` milliseconds, None: not by itself.
 
         Only with `None in rows`: a row is free.
         """
@@ -71,7 +71,7 @@ class Rows(Table):
         return True
 
     def end_in(self, row, ms):
-        """Have a row end so many milliseconds from now, None: not by itself."""
+        """Set the deadline of a row to `ms` milliseconds from now, None: it has none."""
         if ms is None:
             self.end_s[row] = _NEVER_S
             return
@@ -84,30 +84,30 @@ class Rows(Table):
         s = min(s + clock.s, _NEVER_S - 1)  # in 34 years
         self.end_s[row] = s
         self.end_ms[row] = ms
-        clock.sooner(s, ms)
+        clock.add_deadline(s, ms)
 
     def schedule(self):
-        """Have the clock know of all ends."""
+        """Add the deadlines of all rows to the clock."""
         row = 0
         for s in self.end_s:
             if s != _NEVER_S and self.rows[row] is not None:  # Ctrl-C may have left the end of none
-                self.clock.sooner(s, self.end_ms[row])
+                self.clock.add_deadline(s, self.end_ms[row])
             row += 1
 
     # --- with or without it ---------------------------------------------------------------------
 
     def is_over(self, row):
-        """Tell whether a row's time has come."""
+        """Tell whether a row's deadline is past."""
         clock = self.clock
         s = self.end_s[row]
         return s < clock.s or (s == clock.s and self.end_ms[row] <= clock.ms)
 
-    def left_ms(self, row):
+    def until_end_ms(self, row):
         """Return the milliseconds until a row ends, 0 if it should have, None for never."""
         s = self.end_s[row]
         if s == _NEVER_S:
             return None
-        return max(0, self.clock.left_ms(s, self.end_ms[row]))
+        return max(0, self.clock.until_ms(s, self.end_ms[row]))
 
     def all(self):
         """Return the entries, oldest first."""

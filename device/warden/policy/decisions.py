@@ -13,7 +13,7 @@ from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noq
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
-_DEFAULT_TTL = const(60_000)
+_DEFAULT_TTL_MS = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
 
@@ -43,7 +43,7 @@ def allocate(
     amount,
     owner="",
     priority=NORMAL,
-    ttl_ms=_DEFAULT_TTL,
+    ttl_ms=_DEFAULT_TTL_MS,
     session=None,
     backed=False,
     mount=None,
@@ -147,7 +147,7 @@ def spawn(coro, name=None, priority=NORMAL, lease=None):
     """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
-    it is held to. `Denied` when there are 16 tasks and threads that are named.
+    it must stay within. `Denied` when there are 16 tasks and threads that are named.
     """
     return running_policy().meters.spawn(coro, name, priority, lease)
 

@@ -19,8 +19,8 @@ _GRACE_MS = const(2000)
 _ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
-_WAIT_STEP_MS = const(5)  # between two looks of one that waits
-_SPARES = const(2)
+_WAIT_POLL_MS = const(5)  # between two polls of one that waits
+_SPARES = const(2)  # operations made ahead, for when there is no memory
 LOW, NORMAL, HIGH, CRITICAL = 0, 1, 2, 3  # priorities
 LEARNED = -1  # as memory: what operations of that name needed
 
@@ -29,7 +29,7 @@ _WAITING = const(0)
 _ACTIVE = const(1)
 _STOPPING = const(2)  # must stop, in its grace
 _OVERDUE = const(3)  # did not stop; its place has passed on
-_ADMITTING = const(4)  # has a place, and its memory is being looked for
+_ADMITTING = const(4)  # has a place; the lease of its memory is being allocated
 _ENDED = const(5)
 _NEW = const(6)  # has not begun
 
@@ -65,7 +65,7 @@ class Operation(Row):
         """The milliseconds to the end of its time or its grace; None while it waits."""
         if self.state == _WAITING or self.state == _ADMITTING:
             return None
-        return self.table.left_ms(self.row)
+        return self.table.until_end_ms(self.row)
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
@@ -95,9 +95,9 @@ class Operation(Row):
             try:
                 while not table.poll_admission(self):
                     if self.task is not None:
-                        raise deny("operations", None, _WAIT_STEP_MS)
+                        raise deny("operations", None, _WAIT_POLL_MS)
                     agent.poll()
-                    agent.board.sleep_ms(_WAIT_STEP_MS)
+                    agent.board.sleep_ms(_WAIT_POLL_MS)
             except BaseException:
                 table.end(self)
                 raise
@@ -111,7 +111,7 @@ class Operation(Row):
             table.begin(self, table.policy.agent.load.current_task())
             try:
                 while not table.poll_admission(self):
-                    await sleep_ms(_WAIT_STEP_MS)
+                    await sleep_ms(_WAIT_POLL_MS)
             except BaseException:  # its task may be cancelled while it waits
                 table.end(self)
                 raise
@@ -133,15 +133,15 @@ class Operations(Rows):
              "left_ms", "memory", "why"),
             _MAX_OPERATION_ROWS,
         )  # fmt: skip
-        self.places = 0  # that are taken, and
+        self.places = 0  # that are occupied, and
         self.waiting = 0  # so many wait for one
-        self.leases_ended = 0  # when those that wait were looked at last
+        self.leases_ended = 0  # when waiting ones were promoted last
         self.to_cancel = False  # whether a task is to be cancelled, in the loop's thread
         self.last_name = None
         self.spares = []  # made while there is memory, for when there is none
         self.renew_spares()
 
-    # --- what is asked --------------------------------------------------------------------------
+    # --- by the application ---------------------------------------------------------------------
 
     def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for nonsense."""
@@ -289,7 +289,7 @@ class Operations(Rows):
     # --- by time --------------------------------------------------------------------------------
 
     def run_due(self):
-        """Do what time brings; allocates nothing where it brings nothing."""
+        """Stop, end or promote operations whose time has come; allocates nothing if none has."""
         self._cancel_tasks()
         ended = self.policy.leases.ended
         freed = self.leases_ended != ended  # memory, that somebody may wait for

@@ -1,4 +1,4 @@
-"""Sessions: an owner of leases and operations, with quotas, who may be gone one day."""
+"""Sessions: owners of leases and operations, with quotas; closing one ends all that it owns."""
 
 from micropython import const
 
@@ -168,9 +168,9 @@ class Sessions(Rows):
             self.policy.operations.promote_waiters()
 
     def on_host(self, host_id, how):
-        """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
+        """Note that a host is "found", "seen" (renews its session), "lost", or "gone" for good."""
         session = self.hosts.get(host_id)
-        if how == "alive":
+        if how == "seen":
             if session is not None:
                 session.renew()
             return

@@ -45,10 +45,10 @@ _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _OVERHEAD = const(14)
-_FORECASTS = const((1, 3))
+_FORECAST_METRICS = const((1, 3))
 _LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
-_HISTORY_MEMORY = const(0)  # as in ids.METRICS
-_HISTORY_STORAGE = const(3)
+_MEMORY_METRIC = const(0)  # as in ids.METRICS
+_STORAGE_METRIC = const(3)
 
 _THRESHOLD = const(13)  # the kind of message
 _MAX_THRESHOLDS = const(8)
@@ -164,7 +164,7 @@ class Thresholds(Table):
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
             if action == _RESET and policy.agent.board.reset is None:
                 raise ValueError("the port cannot reset the board")
-            if metric in _FORECASTS and policy.forecast is None:
+            if metric in _FORECAST_METRICS and policy.forecast is None:
                 with import_lock:
                     from warden.policy.forecast import Forecast
                 policy.forecast = Forecast(policy.agent.history)
@@ -176,7 +176,7 @@ class Thresholds(Table):
                 raise ValueError("no more than eight")
 
     def put(self, row, threshold):
-        """Put a threshold, or None, into a row; with the policy's lock held."""
+        """Put a threshold, or None, into a row; the caller has the policy's lock."""
         self.rows[row] = threshold
         if threshold is None:
             self.policy.mark_dirty(0)
@@ -202,16 +202,16 @@ class Thresholds(Table):
         agent = self.policy.agent
         forecast = self.policy.forecast
         sample = agent.sample
-        memory = agent.memory  # not the sample's figures: it may have been collected since
+        memory = agent.memory  # not the sample's: garbage may have been collected since
         live = memory.live
         if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
             return None if live is None else live // (memory.total // 1000)
         if metric == _MEMORY_EXHAUSTED_IN:
-            return forecast.seconds(_HISTORY_MEMORY, agent.history.memory_limit)
+            return forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
         if metric == _STORAGE_USED:
             return sample.storage_permille
         if metric == _STORAGE_EXHAUSTED_IN:
-            return forecast.seconds(_HISTORY_STORAGE, agent.storage.limit)
+            return forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
         if metric == _CPU:
             return sample.cpu_permille
         if metric == _LOOP_LAG:

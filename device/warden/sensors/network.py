@@ -34,15 +34,15 @@ class Network:
     def __init__(self):
         self.available = self.early = False
         self.wlan = self.connected = self.rssi_dbm = self.sent = self.received = None
-        self.due_s = 0
+        self.deadline_s = 0
 
     def read(self, sample):
         """Put the figures into the sample; return whether what can be known may have changed."""
         sample.sent_bytes = self.sent
         sample.received_bytes = self.received
-        if sample.uptime_s < self.due_s:
+        if sample.uptime_s < self.deadline_s:
             return False
-        self.due_s = sample.uptime_s + _WLAN_PERIOD_S
+        self.deadline_s = sample.uptime_s + _WLAN_PERIOD_S
         if self.wlan is not None:
             self.connected = self.rssi_dbm = None
             try:
