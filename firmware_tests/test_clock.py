@@ -60,7 +60,7 @@ def test_it_allocates_nothing():
             clock.advance()
             clock.until_ms(0, 0)
             clock.clear_deadline()
-            clock.add_deadline(1, 2)
+            clock.schedule(1, 2)
 
 
 def test_an_advance_inside_another_counts_no_time_twice():
@@ -107,9 +107,9 @@ def test_the_next_deadline_is_remembered():
     clock.clear_deadline()
     clock.poll_now = False
     assert not _is_due(clock)
-    clock.add_deadline(0, 500)
+    clock.schedule(0, 500)
     assert clock.poll_now
-    clock.add_deadline(0, 700)
+    clock.schedule(0, 700)
     ticks.pass_ms(499)
     clock.advance()
     assert not _is_due(clock)
@@ -126,5 +126,5 @@ def test_the_next_deadline_is_remembered():
     assert _is_due(clock)
     clock.clear_deadline()
     clock.poll_now = False
-    clock.add_deadline(clock.s + 61, 0)  # later than it will be looked at in any case
+    clock.schedule(clock.s + 61, 0)  # later than it will be looked at in any case
     assert not clock.poll_now

@@ -13,7 +13,7 @@ import time
 import warden
 from harness import has_module, raises
 from rig import FakeLink, in_next_sample
-from warden.running import current_runner
+from warden.running import get_runner
 
 _INTERVAL_MS = 20
 _SLICED = has_module("_warden")  # a large heap is read in slices, of which a call runs the next one
@@ -21,7 +21,7 @@ _SLICED = has_module("_warden")  # a large heap is read in slices, of which a ca
 
 def _agent():
     """Return the agent, without a public call: each of those would run what is overdue."""
-    return current_runner().agent
+    return get_runner().agent
 
 
 def _uptime_ms():

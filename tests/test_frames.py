@@ -38,7 +38,7 @@ Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
 """
 _DECIDE = """
-Policy.run_due Policy.evaluate Meters.evaluate Meters.enforce Threshold.evaluate Thresholds.evaluate
+Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
 Thresholds.read Pressure.evaluate Sessions.on_host Session.renew
 """
 

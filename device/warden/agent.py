@@ -61,7 +61,7 @@ class Agent:
         self.faults = 0  # exceptions inside the agent itself
         self.deadline_s = self.deadline_ms = 0  # of the next sample
         self.gate = Gate(self.poll_gated)
-        self.polling_thread = None  # the thread that is in poll_gated(), or was last
+        self.thread = None  # the thread that is in poll_gated(), or was last
         self.polling = False  # whether one is in it
         self.polled_ms = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
@@ -123,11 +123,11 @@ class Agent:
                 return self.rest_ms - passed
         if not self.gate.enter():
             if passed > _STUCK_MS and not self.polling:
-                if self.polling_thread == self.threads.ident():
-                    self.polling_thread = None  # Ctrl-C left the gate shut in this thread
+                if self.thread == self.threads.ident():
+                    self.thread = None  # Ctrl-C left the gate shut in this thread
                     self.gate.releases[1]()
             return _BUSY_MS
-        if self.policy is not None and self.policy.has_undelivered():
+        if self.policy is not None and self.policy.can_deliver():
             try:
                 self.policy.gate.enter()  # calls the application's own functions
             except Exception:
@@ -144,7 +144,7 @@ class Agent:
     def poll_gated(self):
         """Run what is due, in one thread at a time; count what fails, and measure the time."""
         began = self.ticks_us()
-        self.polling_thread = self.threads.ident()
+        self.thread = self.threads.ident()
         self.polling = True
         try:
             self.run_due()
@@ -158,7 +158,8 @@ class Agent:
         self.faults += 1
         self.rest_ms = _AFTER_FAULT_MS
         if self.policy is not None:
-            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.until_deadline_ms()))
+            left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
+            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
 
     def run_due(self):
         """Listen, enforce, sample, send, as far as due; set `rest_ms` to the time until more is."""

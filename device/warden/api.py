@@ -12,7 +12,7 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import current_runner, running_agent
+from warden.running import get_runner, running_agent
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
@@ -86,7 +86,7 @@ def poll():
     """Do what is due, once; return the milliseconds until there is more."""
     runner = Runner.current
     if runner is None:
-        current_runner()
+        get_runner()
     return runner.agent.poll()
 
 
@@ -96,7 +96,7 @@ def status():
     age_ms: how old they are; running: whether the agent was polled in time until this call.
     With no memory for a new dict it is one that was made before, filled anew.
     """
-    runner = current_runner()
+    runner = get_runner()
     in_time = not runner.revive()
     try:
         return _fill_status(runner.agent, {}, in_time)

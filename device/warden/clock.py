@@ -58,14 +58,14 @@ class Clock:
             return -_FAR_MS
         return s * 1000 + ms - self.ms
 
-    def add_deadline(self, s, ms):
-        """Make (s, ms) the next deadline if it is sooner; the caller has the policy's lock."""
+    def schedule(self, s, ms):
+        """Have (s, ms) be the next deadline if it is sooner; the caller has the policy's lock."""
         if s < self.deadline_s or (s == self.deadline_s and ms < self.deadline_ms):
             self.deadline_s = s
             self.deadline_ms = ms
             self.poll_now = True
 
     def clear_deadline(self):
-        """Forget the next deadline; the caller then adds all there are with `add_deadline()`."""
+        """Forget the next deadline; the caller then adds all there are with `schedule()`."""
         self.deadline_s = self.s + _NEXT_S
         self.deadline_ms = 0

@@ -67,10 +67,10 @@ class HostSession:
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
         self.malformed = 0  # frames with a right CRC that made no sense
-        self.renewed_s = self.renewed_ms = 0
+        self.seen_s = self.seen_ms = 0
         self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
-        self.hello_pending = self.synced_pending = self.alive_pending = False
+        self.hello_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class HostSession:
             if seq is not None and seq >= 0:
                 self.uplink.acknowledge(seq)
             if self.uplink.seq == self.last_seq:
-                self.alive_pending = True  # nothing else was sent meanwhile
+                self.alive_dirty = True  # nothing else was sent meanwhile
             self.last_seq = self.uplink.seq
 
     def subscribe(self, host_id):
@@ -136,12 +136,12 @@ class HostSession:
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()
-        self.hello_pending = self.synced_pending = self.clock.rows_dirty = True
+        self.hello_dirty = self.synced_dirty = self.clock.rows_dirty = True
 
     def renew(self):
         """Begin the host's silence anew: a frame of it has arrived."""
-        self.renewed_s = self.clock.s
-        self.renewed_ms = self.clock.ms
+        self.seen_s = self.clock.s
+        self.seen_ms = self.clock.ms
         self.on_host("seen")
 
     def on_host(self, how):
@@ -173,7 +173,7 @@ class HostSession:
         changed: whether a capability may have changed.
         """
         if changed and update_reasons(self.agent):
-            self.hello_pending = True
+            self.hello_dirty = True
         if self.host_id:
             self.sample_table.mark_dirty(0)
 
@@ -200,7 +200,7 @@ class HostSession:
             self.sending = None
             self.clock.rows_dirty = True
         clock = self.clock
-        left = clock.until_ms(self.renewed_s, self.renewed_ms) + _SILENCE_MS + 1
+        left = clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
@@ -215,14 +215,14 @@ class HostSession:
         if done and rows and clock.rows_dirty:
             clock.rows_dirty = False  # before they are searched: others may be marked meanwhile
             done = self._send_rows()
-        if done and self.synced_pending and self._find_table(_SUBSCRIBED_ROW) < 0:
+        if done and self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
             done = uplink.send()
-            self.synced_pending = not done
-        if self.alive_pending:
+            self.synced_dirty = not done
+        if self.alive_dirty:
             uplink.begin(_ALIVE, 0)
-            self.alive_pending = not uplink.send(0)  # it goes also when the rest cannot
+            self.alive_dirty = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
         return _NEXT_MS if clock.rows_dirty else left
@@ -230,7 +230,7 @@ class HostSession:
     def _send_hello_and_replies(self):
         """Send these if they are due; return False where the link did not take one."""
         uplink = self.uplink
-        if self.hello_pending:
+        if self.hello_dirty:
             agent = self.agent
             uplink.begin(_HELLO, 7)
             uplink.put(_MAJOR)
@@ -242,7 +242,7 @@ class HostSession:
             uplink.put(agent.reasons)
             if not uplink.send():
                 return False
-            self.hello_pending = False
+            self.hello_dirty = False
         if self.failed_request >= 0:
             uplink.begin(_REPLY, 3)
             uplink.put(self.failed_request)

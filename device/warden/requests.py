@@ -241,7 +241,7 @@ class Requests:
 
     def _send_meters(self, for_ms):
         check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
-        self._policy.meters.subscribed_ms = for_ms
+        self._policy.meters.send_ms = for_ms
 
     def _stored(self):
         self._policy  # noqa: B018, Denied where there is none

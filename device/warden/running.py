@@ -3,7 +3,7 @@
 from warden.runner import Runner
 
 
-def current_runner():
+def get_runner():
     """Return the Runner of the agent; RuntimeError before `start()`."""
     if Runner.current is None:
         raise RuntimeError("warden.start() first")
@@ -12,7 +12,7 @@ def current_runner():
 
 def running_agent():
     """Return the agent, after it has done what is overdue."""
-    runner = current_runner()
+    runner = get_runner()
     runner.revive()
     return runner.agent
 
@@ -21,7 +21,7 @@ def running_policy():
     """Return the agent's Policy, after the agent has done what is overdue."""
     runner = Runner.current
     if runner is None:
-        current_runner()
+        get_runner()
     runner.revive()
     policy = runner.agent.policy
     if policy is None:

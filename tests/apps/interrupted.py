@@ -5,7 +5,7 @@ import select
 import sys
 
 import warden
-from warden.running import current_runner
+from warden.running import get_runner
 
 poller = select.poll()
 poller.register(sys.stdin, select.POLLIN)
@@ -47,7 +47,7 @@ while True:
     except KeyboardInterrupt:  # it came between two runs
         pass
 
-agent = current_runner().agent
+agent = get_runner().agent
 
 
 async def look():

@@ -23,7 +23,7 @@ class Row:
     @property
     def left_ms(self):
         """The milliseconds until it ends, 0 if it should have, None for never."""
-        return self.table.until_end_ms(self.row)
+        return self.table.until_ms(self.row)
 
     def __enter__(self):
         return self
@@ -84,14 +84,14 @@ class Rows(Table):
         s = min(s + clock.s, _NEVER_S - 1)  # in 34 years
         self.end_s[row] = s
         self.end_ms[row] = ms
-        clock.add_deadline(s, ms)
+        clock.schedule(s, ms)
 
     def schedule(self):
         """Add the deadlines of all rows to the clock."""
         row = 0
         for s in self.end_s:
             if s != _NEVER_S and self.rows[row] is not None:  # Ctrl-C may have left the end of none
-                self.clock.add_deadline(s, self.end_ms[row])
+                self.clock.schedule(s, self.end_ms[row])
             row += 1
 
     # --- with or without it ---------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Rows(Table):
         s = self.end_s[row]
         return s < clock.s or (s == clock.s and self.end_ms[row] <= clock.ms)
 
-    def until_end_ms(self, row):
+    def until_ms(self, row):
         """Return the milliseconds until a row ends, 0 if it should have, None for never."""
         s = self.end_s[row]
         if s == _NEVER_S:

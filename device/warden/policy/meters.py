@@ -80,7 +80,7 @@ class Meters(Table):
         self.policy = policy
         self.load = policy.agent.load
         self.next_id = 1
-        self.subscribed_ms = 0  # for how long a host still wants them with each sample
+        self.send_ms = 0  # for how long a host still wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
         """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are.
@@ -128,7 +128,7 @@ class Meters(Table):
         """Send nothing for a SUBSCRIBE: a host requests meters apart, for some time."""
 
     def evaluate(self, period_ms):
-        """Compute the metrics of the last period_ms, and enforce the leases of tasks.
+        """Compute the metrics of the last period_ms, and check the leases of tasks.
 
         Allocates nothing.
         """
@@ -142,12 +142,12 @@ class Meters(Table):
                     meter.steps = meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
-                    self.enforce(meter, period_ms)
-            if self.subscribed_ms > 0:
+                    self.check(meter, period_ms)
+            if self.send_ms > 0:
                 self.mark_dirty(meter.row)
-        self.subscribed_ms = max(0, self.subscribed_ms - period_ms)
+        self.send_ms = max(0, self.send_ms - period_ms)
 
-    def enforce(self, meter, period_ms):
+    def check(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
         lease = meter.lease
         if not lease.active or (meter.cpu_permille or 0) <= lease.amount:

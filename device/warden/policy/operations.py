@@ -65,7 +65,7 @@ class Operation(Row):
         """The milliseconds to the end of its time or its grace; None while it waits."""
         if self.state == _WAITING or self.state == _ADMITTING:
             return None
-        return self.table.until_end_ms(self.row)
+        return self.table.until_ms(self.row)
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""

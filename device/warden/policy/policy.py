@@ -81,20 +81,17 @@ class Policy(Table):
 
     def run_due(self):
         """End what is past its deadline; return the milliseconds to the next deadline."""
+        clock = self.clock
         operations = self.operations
-        left = self.until_deadline_ms()
+        left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
         if (
             left <= 0
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
             self.end_due()
-            left = self.until_deadline_ms()
-        return left
-
-    def until_deadline_ms(self):
-        """Return the milliseconds to the next deadline, 0 if it is past."""
-        return max(0, self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms))
+            left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
+        return max(0, left)
 
     def end_due(self):
         """End what is past its deadline, and find the next deadline."""
@@ -120,7 +117,7 @@ class Policy(Table):
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 
-    def has_undelivered(self):
+    def can_deliver(self):
         """Tell whether deliver() has something to do."""
         events = self.events
         return (

@@ -37,7 +37,7 @@ class Pressure:
         self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
         self.worst = None  # the threshold that sets the level
         self.trim_ms = 0  # since the last check whether memory must be given back
-        self.trim_pending = False
+        self.must_trim = False
         self.reset_count = 0  # samples since a reset was due: at 1 it is announced, then done
 
     def on_trim(self, function):
@@ -75,7 +75,7 @@ class Pressure:
             self.trim_ms += period_ms
             if level > self.level or self.trim_ms >= _TRIM_EVERY_MS:
                 self.trim_ms = 0
-                self.trim_pending = self.lacks_memory()
+                self.must_trim = self.lacks_memory()
                 self.pending = True
         self.level = level
         if level < _AT_CRITICAL:
@@ -91,7 +91,7 @@ class Pressure:
         """Return to level 0: sampling has stopped, so nothing is known any more."""
         self.level = self.reset_count = 0
         self.worst = None
-        self.pending = self.trim_pending = False
+        self.pending = self.must_trim = False
 
     def lacks_memory(self):
         """Tell whether memory is what is short, and not enough of it has come back yet."""
@@ -122,8 +122,8 @@ class Pressure:
                 for entry in table.rows:
                     if entry and entry.priority == _LOW:
                         table.preempt(entry)
-        if self.trim_pending:
-            self.trim_pending = False
+        if self.must_trim:
+            self.must_trim = False
             self.relieve(worst.metric)
 
     def relieve(self, metric):
