@@ -114,7 +114,7 @@ class Agent:
         """Do what is due, unless another thread does; return the milliseconds until there is more.
 
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
-        is found out before a lock is taken or time is measured.
+        is found out before a lock is acquired or time is measured.
         """
         passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
         if passed < self.rest_ms and not self.clock.poll_now:
@@ -221,7 +221,7 @@ class Agent:
             self.listen_ms = _AFTER_FAULT_MS
 
     def send(self, sampled):
-        """Send what is due; return the ms until there is more.
+        """Send messages that are due; return the milliseconds until there are more.
 
         Rows wait for a poll without a sample, and while a host has had its share of the core. What
         is sent is charged to the host, but for a sample. To find nothing is not: that could be more

@@ -54,7 +54,7 @@ class Board:
     # --- identity -----------------------------------------------------------------------------
 
     def identity(self):
-        """Return what tells this board from others, in the order of ids.IDENTITY.
+        """Return what identifies this board, in the order of ids.IDENTITY.
 
         The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
         version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
@@ -95,7 +95,7 @@ class Board:
         return getattr(module("_warden"), "heap", None)
 
     def collect(self):
-        """Collect garbage, unless the application has turned collections off; return whether."""
+        """Collect garbage; return False if the application has turned collections off."""
         if gc.isenabled():
             gc.collect()
             return True

@@ -22,7 +22,7 @@ _MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 
 
 class Governor:
-    """Sets `interval_ms` before each sample; `host_us` is what a host may still have done for it.
+    """Sets `interval_ms` before each sample; `host_us`: time that may be spent for a host.
 
     interval_ms: 0 while monitoring is stopped; wanted_ms: what was requested.
     """
@@ -52,7 +52,7 @@ class Governor:
         self.wanted_ms = self.interval_ms = interval_ms
 
     def refill_host(self, ms):
-        """Give a host its share of the milliseconds that have passed: three quarters of the budget.
+        """Add a host's share of the last `ms` milliseconds: three quarters of the budget.
 
         With those that samples may take, and what it saved up, the agent stays below twice that.
         """
@@ -63,7 +63,7 @@ class Governor:
             self.host_us = min(self.host_us + ms * budget * 3 // 4, budget * _HOST_BURST_MS)
 
     def allow_snapshot(self, s):
-        """Let a host that has come at uptime s be sent the whole state soon."""
+        """Give a host that subscribes at uptime s time in advance, for its first full state."""
         if s >= self.snapshot_s:
             self.snapshot_s = s + _SNAPSHOT_PERIOD_S
             self.host_us += self.budget_permille * _SNAPSHOT_MS
@@ -77,7 +77,7 @@ class Governor:
         self.host_spent_us += us
 
     def host_wait_ms(self):
-        """Return the milliseconds until a host may have something done again."""
+        """Return the milliseconds until time may be spent for a host again."""
         return 0 if self.host_us > 0 else 2 - self.host_us * 4 // (3 * self.budget_permille)
 
     def update(self, sample, sent):
@@ -103,7 +103,7 @@ class Governor:
         sample.budget_permille = self.budget_permille
 
     def _stretch(self):
-        """Choose the interval at which samples take their part of the budget, or what is wanted.
+        """Set the interval at which samples stay within their part of the budget.
 
         A quarter of the budget is a host's and what cannot be timed; of the rest samples get what
         the agent's other work leaves, a third at least: that work is not less with fewer samples.
@@ -121,7 +121,7 @@ class Governor:
 
 
 def _smooth(mean, value):
-    """Return the mean with one more value in it, which counts a quarter and at most twice so much.
+    """Return a moving mean with one more value, which counts a quarter and is capped.
 
     One sample during which something else took the core does not change the interval by much.
     """

@@ -41,7 +41,7 @@ class Tier:
         self.open_slot = [0] * (_METRICS * _OPEN)
 
     def add(self, least, greatest, mean, place):
-        """Add one figure to the open slot, or what was gathered in a shorter one.
+        """Add one value to the open slot, or the least, greatest and mean of a shorter slot.
 
         place: in `open_slot`, of what there is of its metric.
         """
@@ -54,7 +54,7 @@ class Tier:
         values[place + _COUNT] += 1
 
     def open(self, number):
-        """Close the open slot, and open the one of this number; between them none has a value.
+        """Close the open slot and open slot `number`; slots between them have no value.
 
         Return whether it is another one.
         """
@@ -69,7 +69,7 @@ class Tier:
         return True
 
     def close(self, place, at):
-        """Put what the open slot has of a metric into the ring, and into the longer slot."""
+        """Put the open slot's values of a metric into the ring, and into the longer tier."""
         values = self.open_slot
         mean = values[place + _COUNT]
         if not mean:
@@ -109,7 +109,7 @@ class History:
         self.gather(3, sample.storage_used)
 
     def gather(self, metric, value):
-        """Add a figure to the open second, if it is known."""
+        """Add a value to the open second, if it is not None."""
         if value is not None:
             if metric == _MEMORY_METRIC:
                 value >>= self.shift

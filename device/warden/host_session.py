@@ -228,7 +228,7 @@ class HostSession:
         return _NEXT_MS if clock.rows_dirty else left
 
     def _send_hello_and_replies(self):
-        """Send these if they are due; return False where the link did not take one."""
+        """Send HELLO and replies if they are due; return False where the link did not take one."""
         uplink = self.uplink
         if self.hello_dirty:
             agent = self.agent

@@ -38,7 +38,7 @@ class Runner:
         agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
     def start(self):
-        """Run by asyncio if the application has imported it, else by a timer if there is one.
+        """Run the agent by asyncio if the application has imported it, else by a timer.
 
         What is running already is left alone.
         """
@@ -63,7 +63,7 @@ class Runner:
         self.start_timer()  # until the loop runs
 
     def revive_tasks(self):
-        """Make the tasks anew where they are gone: the application starts one of its own."""
+        """Make the agent's tasks anew if they are gone; called at each task of the application."""
         if self.thread == self.agent.threads.ident():
             self.start()
 
@@ -77,14 +77,14 @@ class Runner:
         return True
 
     def stop(self):
-        """Run no more."""
+        """Stop polling the agent: end its tasks and its timer."""
         self.generation = -1
         self.agent.load.on_create = None
         self.stop_timer()
         self.cancel_tasks()
 
     def cancel_tasks(self):
-        """End the tasks; what they wait for, others may wait for then."""
+        """Cancel the tasks; others may wait for the link then."""
         for task in self.tasks:
             try:
                 task.cancel()
@@ -146,7 +146,7 @@ class Runner:
     # --- machine.Timer --------------------------------------------------------------------------
 
     def start_timer(self):
-        """Poll by a timer, where the port has one that is virtual."""
+        """Start a machine.Timer that polls, where the port has virtual ones."""
         if self.timer is not None:
             return
         try:
@@ -171,7 +171,7 @@ class Runner:
                 self.is_scheduled = False
 
     def poll_scheduled(self, _):
-        """Poll, inside whatever the main thread does: which may hold a lock."""
+        """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
         self.is_scheduled = False
         if self.timer is not None and not self.agent.threads.any_locked():
             if imported_asyncio() is not None:

@@ -53,7 +53,10 @@ class StoredPolicy:
         self.ignored = []  # what the application tried to change
 
     def overrules(self, what):
-        """Tell whether the application may not change the policy; makes an event, once for each."""
+        """Return True where a stored policy is in force: the application may not change it then.
+
+        what: for the event that says so, posted once for each.
+        """
         if self.state != _IN_FORCE:
             return False
         if what not in self.ignored:
@@ -100,7 +103,7 @@ class StoredPolicy:
         return [name] + list(quotas[name])
 
     def set_quota(self, name, *values):
-        """Set what sessions of that name get where the application gives no value.
+        """Set the quota of sessions of that name, for values that the application does not give.
 
         values: memory, storage, operations, ttl_ms, each may be None; if all are, the quota is
         removed.
@@ -113,13 +116,13 @@ class StoredPolicy:
     # --- the file -------------------------------------------------------------------------------
 
     def set_state(self, state, detail):
-        """Be in another state, with an event that says so."""
+        """Change the state, and post an event."""
         self.state = state
         self.ignored = []
         self.agent.policy.events.post("policy", None, detail)
 
     def save(self):
-        """Write the file, unless it has that content: flash wears."""
+        """Write the file, unless it has this content already, for flash wears."""
         data = self.encode()
         if _read(self.path) != data:
             new = self.path + ".new"
@@ -137,7 +140,7 @@ class StoredPolicy:
         self.set_state(_IN_FORCE, "kept")
 
     def encode(self):
-        """Return the bytes of the file."""
+        """Return the policy that is in force, as the bytes of the file."""
         policy = self.agent.policy
         governor = self.agent.governor
         thresholds = [
@@ -177,7 +180,7 @@ class StoredPolicy:
                     self.set_state(_BROKEN, "broken")
 
     def apply(self, data):
-        """Check all that a file says, then put it in force; raise for what makes no sense."""
+        """Check the content of a file, then put it in force; raise if any of it is invalid."""
         end = len(data) - 2
         if data[0] != _VERSION or crc16(data, 0, end) != data[end] << 8 | data[end + 1]:
             raise ValueError

@@ -29,18 +29,18 @@ class Table:
         self.dirty = bytearray(count)
 
     def mark_dirty(self, row):
-        """Have a row sent, because it changed."""
+        """Mark a row for sending, because it has changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
         self.clock.poll_now = self.clock.rows_dirty = True
 
     def subscribe(self):
-        """Have all rows sent that there are: a host knows none of them yet."""
+        """Mark all rows for sending: a host that has just subscribed knows none of them."""
         for row in range(len(self.dirty)):
             self.dirty[row] = 0 if self.rows[row] is None else _SUBSCRIBED
 
     def encode(self, row, uplink):
-        """Put a row's message into the uplink; return whether there is something to send."""
+        """Put a row's message into the uplink; return False if the row is not in use."""
         entry = self.rows[row]
         if entry is None:
             return False

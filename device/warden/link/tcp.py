@@ -30,7 +30,7 @@ class _Tcp:
         self._broken = False
 
     def readable(self):
-        """Tell whether something has arrived, a host knocks, or the connection has ended."""
+        """Tell whether something has arrived, a host connects, or the connection has ended."""
         for _ in self._ipoll(0):
             return True
         return self._broken
@@ -71,7 +71,7 @@ class _Tcp:
             return 0
 
     def _adopt(self, connection, events):
-        """Have this connection, which has just been made."""
+        """Make a new connection the current one."""
         self._received_ms = self._ticks_ms()
         self._connection = connection
         connection.setblocking(False)
@@ -154,7 +154,7 @@ class ClientLink(_Tcp):
         self._connected = False
 
     def read(self, buf):
-        """Read what has arrived into buf, or see to the connection; return the count."""
+        """Read what has arrived into buf, or make or drop the connection; return the count."""
         if self._connection is None:
             now = self._ticks_ms()
             if self._tried_ms is None or self._ticks_diff(now, self._tried_ms) >= _RETRY_MS:

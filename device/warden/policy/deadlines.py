@@ -22,7 +22,7 @@ class Row:
 
     @property
     def left_ms(self):
-        """The milliseconds until it ends, 0 if it should have, None for never."""
+        """The milliseconds until it ends, 0 if that is past, None for never."""
         return self.table.until_ms(self.row)
 
     def __enter__(self):
@@ -34,7 +34,7 @@ class Row:
 
 
 class Rows(Table):
-    """Leases, operations or sessions. Whoever writes holds the lock, which all three share."""
+    """Leases, operations or sessions. Writers acquire the lock, which all three share."""
 
     def __init__(self, policy, kind, fields, count):
         super().__init__(policy.clock, kind, fields, count)
@@ -103,7 +103,7 @@ class Rows(Table):
         return s < clock.s or (s == clock.s and self.end_ms[row] <= clock.ms)
 
     def until_ms(self, row):
-        """Return the milliseconds until a row ends, 0 if it should have, None for never."""
+        """Return the milliseconds until a row ends, 0 if that is past, None for never."""
         s = self.end_s[row]
         if s == _NEVER_S:
             return None
@@ -114,7 +114,7 @@ class Rows(Table):
         return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
 
     def refuse(self, reason, available=None, amount=None, wanted=None, session=None):
-        """Return the refusal: who stands in the way, and when the first of those ends; post it.
+        """Post a "denied" event; return the Denied, with its blockers and when one of them ends.
 
         These are all if the reason is "table"; those of the session, if one is given, and nobody
         knows when it is better; else those that `blocks()` finds for what is wanted. amount: for

@@ -1,4 +1,4 @@
-"""The public functions of what decides; `start()` puts them among the public names."""
+"""The public functions for leases, operations and the like; `start()` makes them `warden`'s."""
 
 from micropython import const
 
@@ -18,7 +18,7 @@ TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
 
 def public():
-    """Return all that is public here, by name."""
+    """Return the public functions, exceptions and constants, by name."""
     names = (
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
@@ -114,7 +114,7 @@ def set_limits(
 
 
 def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
-    """Watch a metric, instead of how it was watched before; without levels, no more.
+    """Set the threshold of a metric, or remove it if no level is given.
 
     metric: a name of `warden.policy.thresholds.METRICS`; warn, critical: its levels; clear: where
     it is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or
@@ -126,7 +126,7 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TE
 
 
 def thresholds():
-    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
+    """Return the thresholds: with metric, warn, critical, clear, hold_ms, action, level, value."""
     return running_policy().thresholds.all()
 
 

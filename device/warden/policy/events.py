@@ -1,4 +1,4 @@
-"""What happened: a ring of fixed size, and the functions of the application that want to know."""
+"""Events: a ring of fixed size, and the application's callbacks for them."""
 
 from micropython import const
 
@@ -48,7 +48,7 @@ class Events(Table):
         self.mark_dirty(0)
 
     def event(self, number):
-        """Return an event as a tuple; the oldest that is remembered, if it is forgotten."""
+        """Return an event as a tuple; the oldest in the ring, if it was overwritten."""
         with self.posting:
             number = max(number, self.seq - _MAX_EVENTS)
             place = number % _MAX_EVENTS * _EVENT_FIELDS
@@ -64,7 +64,7 @@ class Events(Table):
         self.callbacks.append((kind, function))
 
     def deliver(self):
-        """Call the callbacks for what is new; one that raises is reported and stops no other.
+        """Call the callbacks for new events; one that raises is reported and stops no other.
 
         What a callback makes happen is delivered after it has returned; what happened before the
         first callback was set is remembered for it.
@@ -83,7 +83,7 @@ class Events(Table):
     # --- to a host ------------------------------------------------------------------------------
 
     def subscribe(self):
-        """Begin with the event that the host wants, or the oldest that is remembered."""
+        """Begin with the event that the host wants, or the oldest in the ring."""
         self.next = min(max(self.session.events_from or 0, 0), self.seq)
         if self.next < self.seq:
             self.dirty[0] = _SUBSCRIBED

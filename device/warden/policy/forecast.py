@@ -56,7 +56,7 @@ class Forecast:
             self.values[row] = self.seconds_by(tier, row // 2 * 3 + _MEAN, limit)
 
     def seconds_by(self, tier, place, limit):
-        """Return the seconds as the slots of a tier have it; place: of the figure in a slot."""
+        """Return the seconds by the slots of one tier; place: of the metric's mean in a slot."""
         count = self.read_points(tier, place)
         if count < _MIN_POINTS:
             return None

@@ -25,7 +25,10 @@ _REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
 
 class Lease(Row):
-    """A grant; also a context manager that releases it. `active` is False once it has ended."""
+    """A granted amount of a resource; also a context manager that releases it.
+
+    `active` is False once it has ended.
+    """
 
     # All attributes are here from the beginning: see Operation.
     def __init__(self, table, kind, amount):
@@ -52,11 +55,11 @@ class Lease(Row):
             self.table.mark_dirty(self.row)
 
     def release(self):
-        """Give it back; return whether this did, False if it had ended before."""
+        """End the lease; return False if it had ended before."""
         return self.table.end(self)
 
     def outstanding(self):
-        """Return how much is granted and cannot be seen in the measured use yet."""
+        """Return how much of the lease the measured use does not include yet."""
         return 0 if self.committed else max(0, self.amount - self.used)
 
     def take(self, count):
@@ -91,7 +94,7 @@ class Lease(Row):
 
 
 class Leases(Rows):
-    """Grants and ends leases.
+    """The table of leases: grants and ends them.
 
     policy: available(kind, mount), the free amount less the reserve, before what is granted;
     max_memory(), the most that could ever be granted; memory, which collects garbage.
@@ -108,7 +111,7 @@ class Leases(Rows):
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
 
     def outstanding(self, kind, mount=None):
-        """Return the sum of what is granted of a kind and not yet seen in the measured use."""
+        """Return the sum of outstanding() over the leases of a kind."""
         total = 0
         for lease in self.rows:
             if lease is not None and lease.kind == kind and lease.mount == mount:
@@ -175,7 +178,7 @@ class Leases(Rows):
             raise
 
     def _grant(self, lease, ttl_ms, backed, admitted):
-        """Enter a lease if there is enough; return whom to preempt before that, or raise Denied."""
+        """Add a lease if there is enough; return the lease to preempt first, or raise Denied."""
         kind = lease.kind
         amount = lease.amount
         mount = lease.mount
@@ -202,7 +205,7 @@ class Leases(Rows):
         return None
 
     def _block(self, amount):
-        """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
+        """Return a memoryview of `amount` bytes; raise Denied if no free block is that large."""
         memory = self.policy.memory
         largest = memory.largest_now()
         if largest is not None and largest < amount and memory.collect(_GRANT_COLLECT_PAUSE):
@@ -216,7 +219,7 @@ class Leases(Rows):
         raise deny("fragmented", largest, memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
 
     def end(self, lease, why="released"):
-        """End a lease; return whether this did, False if it had ended before."""
+        """End a lease; return False if it had ended before."""
         self.clock.advance()
         with self.lock:
             if why == "expired" and not self.is_over(lease.row):
@@ -239,7 +242,7 @@ class Leases(Rows):
                     self.end(lease, "dropped")
 
     def preempt(self, lease):
-        """End a lease and call its holder, if that one agreed to it."""
+        """End a lease that has an `on_preempt` function, and call that."""
         if lease.on_preempt is not None and self.end(lease, "preempted"):
             try:
                 lease.on_preempt(lease)
@@ -264,13 +267,13 @@ class Leases(Rows):
         return victim if amount <= 0 else None
 
     def blocks(self, lease, wanted):
-        """Tell whether a lease has some of what is wanted, as far as that can be told."""
+        """Tell whether a lease has some of the resource that another one wants."""
         if lease.kind != wanted.kind or lease.mount != wanted.mount:
             return False
         return lease.buffer is not None or lease.outstanding() > 0
 
     def _denied(self, wanted, available, table_full):
-        """Return the refusal: what is left, who has the rest, and until when."""
+        """Return the Denied: how much is left, which leases have the rest, and until when."""
         policy = self.policy
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]

@@ -18,7 +18,7 @@ _PROFILE_PAUSE = const(200)
 
 
 class MemoryNeed:
-    """What operations of a name took in count runs: typical_bytes, a moving mean; worst_bytes."""
+    """What operations of a name took in `count` runs; typical_bytes is a moving mean."""
 
 
 class MemoryProfile(Table):
@@ -46,7 +46,7 @@ class MemoryProfile(Table):
         return self.rows[row].worst_bytes
 
     def began(self, op):
-        """Note that an operation has its place; as for ended(), the caller has the lock."""
+        """Begin to measure an operation, if it is the only one; the caller has the lock."""
         self.active += 1
         self.op = None  # whoever was measured is not alone any more
         if self.active > 1 or self.clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
@@ -61,7 +61,7 @@ class MemoryProfile(Table):
             self.collections = self.policy.memory.collections
 
     def ended(self, op):
-        """Note that an operation that had its place has ended."""
+        """Add what an operation took to its name's row, if it was measured; as for began()."""
         self.active -= 1
         if self.op is not op:
             return

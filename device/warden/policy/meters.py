@@ -1,4 +1,4 @@
-"""Who uses the core: tasks whose every step is timed, and threads that have a name.
+"""Meters: tasks of asyncio whose every step is timed, and threads that have a name.
 
 A thread's share cannot be measured: MicroPython does not say which of them runs. A task that takes
 more than its lease of CPU time is reported; if it goes on, it is cancelled.
@@ -13,7 +13,7 @@ from warden.errors import deny
 from warden.tables import Table
 from warden_schema.codec import cut
 
-_METER = const(14)  # the kind of message
+_METER = const(14)  # a kind of message
 _MAX_METERS = const(16)
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
@@ -47,7 +47,7 @@ class Meter:
         self.spent_us = self.worst_us = self.count = 0  # since the last sample
 
     def send(self, value, error=None):
-        """Run to the next await; error: an exception that it begins with."""
+        """Run the coroutine to its next await; error: an exception to throw into it."""
         began = self.board.ticks_us()
         try:
             value = self.coro.send(value) if error is None else self.coro.throw(error)
@@ -63,7 +63,7 @@ class Meter:
         return value
 
     def throw(self, error):
-        """Run to the next await, beginning with an exception."""
+        """Throw an exception into the coroutine, and run it to its next await."""
         return self.send(None, error)
 
 
@@ -83,7 +83,7 @@ class Meters(Table):
         self.send_ms = 0  # for how long a host still wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
-        """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are.
+        """Return a new task of asyncio that runs a coroutine with a meter; Denied if 16 have one.
 
         lease: of CPU_TIME, or None. ValueError or TypeError for what makes no sense.
         """
@@ -103,7 +103,7 @@ class Meters(Table):
         return meter.task
 
     def thread(self, function, args, name):
-        """Start a thread that is counted under a name; Denied where there are 16.
+        """Start a thread that has a meter; Denied if 16 have one.
 
         NotImplementedError where the port has none.
         """
@@ -164,7 +164,7 @@ class Meters(Table):
         self.policy.events.post("overrun", lease.id, detail, meter.cpu_permille)
 
     def preempt(self, meter):
-        """Cancel a task, once, in the loop's thread; return whether this did."""
+        """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
         if task is None or not self.load.in_loop():
             return False

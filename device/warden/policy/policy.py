@@ -36,7 +36,7 @@ _LIMITS_SET = const(
 
 
 class Policy(Table):
-    """The tables and the rules; the agent calls run_due(), evaluate() and gate.enter().
+    """Joins the tables of what was decided; the agent calls run_due(), evaluate() and gate.enter().
 
     It is a table itself, of one row: which rows of the others are in use, and the limits.
     """
@@ -127,7 +127,7 @@ class Policy(Table):
         )
 
     def deliver(self):
-        """Do what may run the application's code, or needs memory; outside all locks."""
+        """Run the application's callbacks, and renew spares; the caller has no lock."""
         if self.pressure.pending:
             self.pressure.act()
         self.events.deliver()

@@ -1,4 +1,4 @@
-"""What the board does while a metric that it protects is at warn or critical.
+"""Protects the board while a metric with action PROTECT or RESET is at warn or critical.
 
 At warn it collects garbage and calls the application's `on_trim` functions to give memory back,
 the one that gave most the last time first, until that is enough. At critical it also refuses new
@@ -94,7 +94,7 @@ class Pressure:
         self.pending = self.must_trim = False
 
     def lacks_memory(self):
-        """Tell whether memory is what is short, and not enough of it has come back yet."""
+        """Tell whether a threshold on memory is still beyond its clear level."""
         thresholds = self.policy.thresholds
         for entry in thresholds.rows:
             if entry and entry.rank and _TRIM_METRICS >> entry.metric & 1:
@@ -104,7 +104,7 @@ class Pressure:
         return False
 
     def act(self):
-        """Preempt, trim or reset, as evaluate() found; called with no lock locked."""
+        """Preempt, trim or reset, as evaluate() found; the caller has no lock."""
         self.pending = False
         policy = self.policy
         worst = self.worst
@@ -127,7 +127,7 @@ class Pressure:
             self.relieve(worst.metric)
 
     def relieve(self, metric):
-        """Collect, then have memory given back until it is enough, or all were called."""
+        """Collect garbage, then call `on_trim` functions until there is enough memory."""
         memory = self.policy.memory
         events = self.policy.events
         before = memory.used_now()

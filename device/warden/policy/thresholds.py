@@ -50,7 +50,7 @@ _LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
 _MEMORY_METRIC = const(0)  # as in ids.METRICS
 _STORAGE_METRIC = const(3)
 
-_THRESHOLD = const(13)  # the kind of message
+_THRESHOLD = const(13)  # a kind of message
 _MAX_THRESHOLDS = const(8)
 _MAX_LIMIT = const(0x3FFFFFFF)
 _MAX_HOLD_MS = const(600_000)
@@ -62,7 +62,7 @@ _RESET = const(2)  # an action: reset the board where nothing else helps
 
 
 class Threshold:
-    """What is watched of one metric; `level` and `value` are those of the last change.
+    """The levels of one metric; `level` and `value` are those of the last change.
 
     ValueError or TypeError for what makes no sense.
     """
@@ -98,7 +98,7 @@ class Threshold:
         self.rank = 0  # how much there is to be done about it, 0: nothing
 
     def evaluate(self, value, period_ms):
-        """Take in a value, period_ms after the last one; return whether the level changed."""
+        """Update the level for a new value, period_ms after the last; return whether it changed."""
         sign = self.sign
         bad = value is not None and value * sign >= self.first * sign
         level = self.level
@@ -132,14 +132,14 @@ class Threshold:
 
 
 def _add_ms(ms, active, period_ms):
-    """Return for how long something is so now: 0 when it begins, -1 when it is not."""
+    """Return a duration with period_ms added: 0 when `active` begins, -1 while it is False."""
     if not active:
         return -1
     return 0 if ms < 0 else min(ms + period_ms, _MAX_LIMIT)
 
 
 class Thresholds(Table):
-    """The table: one threshold for a metric at most."""
+    """The table of thresholds: one for a metric at most."""
 
     def __init__(self, policy):
         super().__init__(
@@ -151,7 +151,7 @@ class Thresholds(Table):
         self.policy = policy
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
-        """Watch a metric (its name or place), instead of how it was; without levels, no more.
+        """Set the threshold of a metric (its name or place), or remove it if no level is given.
 
         Raises ValueError or TypeError for what makes no sense, and when eight are watched.
         """
@@ -184,11 +184,11 @@ class Thresholds(Table):
             self.mark_dirty(row)
 
     def all(self):
-        """Return those that are watched."""
+        """Return the thresholds that are set."""
         return list(filter(None, self.rows))
 
     def evaluate(self, period_ms):
-        """Evaluate all, period_ms after the last time; allocates nothing."""
+        """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             entry = self.rows[row]
             if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):

@@ -65,7 +65,7 @@ def update_reasons(agent):
 
 
 def _note(reasons, place, value, reason):
-    """Note that a capability's value is known, or why it is None; return whether that is new."""
+    """Store 0 for a known value, else the reason why not; return whether that is a change."""
     if value is not None:
         reason = 0
     if reasons[place] == reason:

@@ -151,7 +151,7 @@ class Load:
     # --- reading --------------------------------------------------------------------------------
 
     def read(self, sample):
-        """Put the figures of the sample's period into it; return whether what can be known changed.
+        """Put the period's metrics into the sample; return whether a capability may have changed.
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """

@@ -105,7 +105,7 @@ class Memory:
         return changed
 
     def collect(self, pause=_SAMPLE_COLLECT_PAUSE):
-        """Collect if allowed and not too soon, and see what is live; return whether it did.
+        """Collect garbage if allowed and not too soon, and measure what is live; return if it did.
 
         pause: after a collection of n ms, none for so many times n.
         """

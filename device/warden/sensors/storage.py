@@ -116,7 +116,7 @@ class Storage:
         return None
 
     def subscribe(self):
-        """Have all mounts sent, or that there is none."""
+        """Mark all mounts for sending, or one row that says that there is none."""
         for row in range(max(1, len(self.rows))):
             self.dirty[row] = _SUBSCRIBED
 
