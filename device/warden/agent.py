@@ -58,6 +58,9 @@ class Agent:
         self.has_timer = False  # a machine.Timer runs this
         self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
         update_reasons(self)
+        # Made below, where there is a link or something to decide. They come before the rest, for
+        # the last attributes of an object take longest to find (py/map.c probes place after place).
+        self.policy = self.session = self.uplink = None
         self.faults = 0  # exceptions inside the agent itself
         self.deadline_s = self.deadline_ms = 0  # of the next sample
         self.gate = Gate(self.poll_gated)
@@ -72,7 +75,6 @@ class Agent:
         self.link = link
         # One of the application's may lack it: there, to see whether something has come is to read.
         self.readable = getattr(link, "readable", lambda: True)
-        self.policy = self.session = self.uplink = None
         if link is not None:
             self.uplink = Uplink(link)
             self.session = HostSession(self)
