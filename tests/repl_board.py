@@ -64,6 +64,7 @@ class ReplBoard:
         self._thread.join(10)
         assert not self._thread.is_alive()
         self._off()
+        os.close(self._host_end)
         os.close(self._wake)
 
     def _command(self, with_main):
@@ -150,15 +151,18 @@ class ReplBoard:
         assert came, self.printed
 
     def _off(self):
-        """Cut the power, and with it the line."""
+        """Cut the power, and with it the line.
+
+        The line's name is not another's until the end, as who lost it tries again.
+        """
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        for fd in (self._board, self._host, self._host_end):
+        for fd in (self._board, self._host):
             if fd >= 0:
                 os.close(fd)
-        self._board = self._host = self._host_end = -1
+        self._board = self._host = -1
 
     # --- its files, while it is off -------------------------------------------------------------
 

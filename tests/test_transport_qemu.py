@@ -4,11 +4,10 @@ import asyncio
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from built_firmware import built
 from cli_process import run
 
 import boardwarden
@@ -16,7 +15,6 @@ from boardwarden.errors import AddressError
 from boardwarden.transport import transport_for
 from boardwarden.transport.qemu_machine import QemuMachine
 
-TOOL = Path(__file__).resolve().parents[1] / "tools" / "build_firmware.py"
 LIMIT_S = 20.0
 
 needs_qemu = pytest.mark.skipif(
@@ -27,12 +25,8 @@ needs_qemu = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def firmware():
-    """Return the frozen firmware's path; skip, but never in CI, where it cannot be built."""
-    done = subprocess.run([sys.executable, str(TOOL), "qemu"], capture_output=True, text=True)
-    if done.returncode and not os.environ.get("CI"):
-        pytest.skip(f"no firmware: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()[-1]
+    """Return the frozen firmware's path."""
+    return built("qemu")
 
 
 @needs_qemu

@@ -256,13 +256,14 @@ async def test_what_has_ended_meanwhile_is_told(board):
 
 
 @pytest.mark.parametrize(("panel", "what"), [("1", "Operation 3"), ("2", "Lease 7")])
-async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, what):
+async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, what, monkeypatch):
+    monkeypatch.setattr("boardwarden.tui.app._REFRESH_S", 3600.0)  # it is drawn by until() only
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press(panel)
         await until(pilot, lambda: pilot.app._panel.chosen == what.split()[1])
-        pilot.app.show = lambda: None  # it is half a second until it is drawn anew
+        pilot.app.show = lambda: None
         for kind in (ids.OPERATION, ids.LEASE):
             board.policy.drop(kind, 0)
         while len(feed.board.allocations) + len(feed.board.operations) > 3:

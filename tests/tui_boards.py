@@ -8,7 +8,7 @@ from boardwarden.tui.app import WatchApp
 from boardwarden.tui.feed import Feed
 from warden_schema import ids
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 HOURS_MS = 2 * 3600_000 + 3 * 60_000 + 30_000  # "2 h 3 min", for half a minute to come
 SAMPLES = 40
 

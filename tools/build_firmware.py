@@ -3,7 +3,8 @@
 
 unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. unix-native,
 qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
-tests of that module, with a module of theirs beside it; the unix one's heap is in four areas.
+tests of that module, with a module of theirs beside it; the unix one's heap is in four areas, and
+Ctrl-C comes there as on a board.
 qemu-bytecode: without machine code from viper. qemu-m0: for the Cortex-M0 of QEMU's microbit.
 unix32: the unix port built for 32 bits, and qemu-bare the Cortex-M3, both without the agent, and
 unix32-frozen: where tools/footprint.py counts what the agent takes of the heap.
@@ -78,6 +79,7 @@ class Target:
 _UNIX_ARCH = ("MPY_CROSS_FLAGS=-march=x64",) if platform.machine() == "x86_64" else ()
 _NATIVE = ("device/native",)
 _PROBE = (*_NATIVE, "firmware_tests/native_probe")
+_VARIANT = REPO / "firmware_tests" / "native_probe" / "variant"  # Ctrl-C as on a board
 _SPLIT_HEAP = "CFLAGS_EXTRA=-DMICROPY_GC_SPLIT_HEAP=1 -DMICROPY_GC_SPLIT_HEAP_N_HEAPS=4"
 TARGETS = {
     "unix": Target(
@@ -104,7 +106,8 @@ for _port in ("unix", "qemu"):
     TARGETS[f"{_port}-native"] = replace(TARGETS[_port], modules=_NATIVE)
     TARGETS[f"{_port}-probe"] = replace(TARGETS[_port], modules=_PROBE)
 TARGETS["unix-probe"] = replace(
-    TARGETS["unix-probe"], variables=(*TARGETS["unix"].variables, _SPLIT_HEAP)
+    TARGETS["unix-probe"],
+    variables=(f"VARIANT_DIR={_VARIANT}", *TARGETS["unix"].variables[1:], _SPLIT_HEAP),
 )
 # 32 bits, as a board: what the agent takes of the heap is counted there. Without the agent, which
 # is loaded from files, or with it, in bytecode, for machine code would be that of a PC.

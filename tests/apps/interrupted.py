@@ -1,5 +1,5 @@
-# An application that begins again whenever Ctrl-C has ended it. When a line comes on stdin it looks
-# whether the agent still runs by itself, and prints what it found.
+# An application that begins again whenever Ctrl-C has ended it, and prints a dot then. When a line
+# comes on stdin it looks whether the agent still runs by itself, and prints what it found.
 import asyncio
 import select
 import sys
@@ -33,10 +33,9 @@ def begin_again():
         except KeyboardInterrupt:
             interrupts += 1
             asyncio.new_event_loop()
+            print(".", end="")
 
 
-# The unix port raises Ctrl-C in the midst of C code, too. While it makes names, that leaves the
-# lock of all names taken, so all that this needs is loaded before.
 warden.start(interval_ms=20, budget_permille=1000, link=False)
 asyncio.run(rest())
 print("ready")
@@ -45,7 +44,7 @@ while True:
         begin_again()
         break
     except KeyboardInterrupt:  # it came between two runs
-        pass
+        print(".", end="")
 
 agent = get_runner().agent
 
@@ -64,4 +63,5 @@ status = warden.status()
 # Ctrl-C may have come before the application had its handle. What it stands for ends in its time.
 left = [agent.policy.operations.places, len(warden.allocations())]
 locked = agent.threads.any_locked()
+print()
 print([interrupts, samples, active, status["running"], status["faults"], left, locked])
