@@ -140,7 +140,7 @@ class PolicyRig:
     def available(self, kind, mount):
         return self.supply.available(kind, mount)
 
-    def most_memory(self):
+    def max_memory(self):
         return 150_000
 
     def begin(self, name, *args, task=None, **kwargs):

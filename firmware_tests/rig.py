@@ -33,7 +33,7 @@ class FakeTicks:
 
 def poll_now(agent):
     """Have an agent do what is due without the pause it makes between two turns with rows."""
-    agent.clock.wake = True
+    agent.clock.poll_now = True
     return agent.poll()
 
 
@@ -216,10 +216,10 @@ class FakeBoard:
 
     reset = None  # it cannot
 
-    def leave_note(self, text):
+    def save_note(self, text):
         raise OSError(19)
 
-    def take_note(self):
+    def load_note(self):
         return None
 
     def has_stored_policy(self):
@@ -264,10 +264,10 @@ class PressedBoard(FakeBoard):
     def reset(self):
         self.resets += 1
 
-    def leave_note(self, text):
+    def save_note(self, text):
         self.note = text
 
-    def take_note(self):
+    def load_note(self):
         note, self.note = self.note, None
         return note
 

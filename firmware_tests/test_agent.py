@@ -136,7 +136,7 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     _wait(1100)
     agent.poll()  # storage and network are due, and may allocate
     agent.clock.s += 3600
-    agent.storage.due_s = agent.clock.s + 1000
+    agent.storage.deadline_s = agent.clock.s + 1000
     link.receive(66, 77, 2)
     with no_heap():
         poll_now(agent)

@@ -11,7 +11,7 @@ def _clock(now):
 
 
 def _is_due(clock):
-    return clock.left_ms(clock.next_s, clock.next_ms) <= 0
+    return clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 0
 
 
 def test_it_counts_on_when_the_ticks_wrap():
@@ -43,14 +43,14 @@ def test_what_is_left_counts_in_both_directions_and_stops_counting_at_six_days()
     ticks, clock = _clock(0)
     ticks.pass_ms(61_005)
     clock.advance()
-    assert clock.left_ms(1, 10) == -59_995
-    assert clock.left_ms(61, 6) == 1
-    assert clock.left_ms(70, 0) == 8_995
-    assert clock.left_ms(0x3FFFFFFF, 999) == 1 << 29
+    assert clock.until_ms(1, 10) == -59_995
+    assert clock.until_ms(61, 6) == 1
+    assert clock.until_ms(70, 0) == 8_995
+    assert clock.until_ms(0x3FFFFFFF, 999) == 1 << 29
     for _ in range(3):
         ticks.pass_ms(WRAP // 2 - 1)
         clock.advance()
-    assert clock.left_ms(1, 10) == -(1 << 29)
+    assert clock.until_ms(1, 10) == -(1 << 29)
 
 
 def test_it_allocates_nothing():
@@ -58,9 +58,9 @@ def test_it_allocates_nothing():
     with no_heap():
         for _ in range(1000):
             clock.advance()
-            clock.left_ms(0, 0)
-            clock.begin_round()
-            clock.sooner(1, 2)
+            clock.until_ms(0, 0)
+            clock.clear_deadline()
+            clock.schedule(1, 2)
 
 
 def test_an_advance_inside_another_counts_no_time_twice():
@@ -104,27 +104,27 @@ def test_ctrl_c_in_an_advance_loses_no_time_and_locks_nothing():
 def test_the_next_deadline_is_remembered():
     ticks, clock = _clock(0)
     assert _is_due(clock)  # nobody has looked yet
-    clock.begin_round()
-    clock.wake = False
+    clock.clear_deadline()
+    clock.poll_now = False
     assert not _is_due(clock)
-    clock.sooner(0, 500)
-    assert clock.wake
-    clock.sooner(0, 700)
+    clock.schedule(0, 500)
+    assert clock.poll_now
+    clock.schedule(0, 700)
     ticks.pass_ms(499)
     clock.advance()
     assert not _is_due(clock)
     ticks.pass_ms(1)
     clock.advance()
     assert _is_due(clock)
-    clock.begin_round()
+    clock.clear_deadline()
     ticks.pass_ms(59_000)
     clock.advance()
     assert not _is_due(clock)
-    assert 0 < clock.left_ms(clock.next_s, clock.next_ms) <= 1000
+    assert 0 < clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 1000
     ticks.pass_ms(1000)
     clock.advance()
     assert _is_due(clock)
-    clock.begin_round()
-    clock.wake = False
-    clock.sooner(clock.s + 61, 0)  # later than it will be looked at in any case
-    assert not clock.wake
+    clock.clear_deadline()
+    clock.poll_now = False
+    clock.schedule(clock.s + 61, 0)  # later than it will be looked at in any case
+    assert not clock.poll_now

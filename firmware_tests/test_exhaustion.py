@@ -266,7 +266,7 @@ def test_every_public_call_at_every_free_size():
                         outcomes[place] = _outcome(functions[place])
                         undo()
                         refused[place] |= outcomes[place] == _DENIED
-                        assert not agent.threads.any_lock_held(), (run, free, place)
+                        assert not agent.threads.any_locked(), (run, free, place)
                     heap.empty()
                     for place, outcome in enumerate(outcomes):
                         name = names.split()[place]
@@ -298,7 +298,7 @@ def test_what_is_set_up_fails_for_want_of_memory_or_works():
                 for place in range(len(functions)):
                     heap.fill(free, 1)
                     outcomes[place] = _outcome(functions[place])
-                    assert not agent.threads.any_lock_held(), (free, place)
+                    assert not agent.threads.any_locked(), (free, place)
                 heap.empty()
                 for place, outcome in enumerate(outcomes):
                     name = names.split()[place]
@@ -389,10 +389,10 @@ def test_what_a_host_sends_to_a_full_board_breaks_nothing():
                     heap.fill(free, 1)
                     receive(frame)
                     for _ in range(3):
-                        agent.clock.wake = True
+                        agent.clock.poll_now = True
                         warden.poll()
                     assert not link.readable()
-                    assert not agent.threads.any_lock_held()
+                    assert not agent.threads.any_locked()
                 heap.empty()
                 for each in agent.policy.leases.all():
                     each.release()
@@ -406,6 +406,6 @@ def test_what_a_host_sends_to_a_full_board_breaks_nothing():
         warden.poll()
         assert link.written > written  # it is answered
         faults = agent.faults
-        agent.clock.wake = True
+        agent.clock.poll_now = True
         warden.poll()
         assert agent.faults == faults

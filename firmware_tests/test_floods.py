@@ -12,7 +12,7 @@ import time
 import warden
 from frames import framed
 from rig import free_port
-from warden.running import running
+from warden.running import get_runner
 
 SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST = range(64, 68)
 _HOST = 77
@@ -95,7 +95,7 @@ async def _flood(flood):
     warden.start(interval_ms=_INTERVAL_MS, budget_permille=_BUDGET, link=warden.TcpServer(port))
     flooder = Flooder(port, flood)
     try:
-        agent = running().agent
+        agent = get_runner().agent
         await asyncio.sleep_ms(2 * _INTERVAL_MS)
         agent.governor.host_us = 0  # as if it had spent what a host may save up, once
         found = await _watch(agent, _SECONDS)

@@ -72,7 +72,7 @@ class Full:
         agent = self.agent
         agent.clock.s += 1
         # To ask the file system takes memory.
-        agent.storage.due_s = agent.clock.s + 1000
+        agent.storage.deadline_s = agent.clock.s + 1000
         self.link.receive(66, _HOST, number & 0xFFFF)
 
     def second(self, number):

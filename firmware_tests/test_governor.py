@@ -17,7 +17,7 @@ class Governed:
         self.governor.sample_us += sample_us
         self.governor.spent_us += sample_us + other_us
         self.sample.period_ms = period_ms
-        self.governor.read(self.sample, sent)
+        self.governor.update(self.sample, sent)
 
     def settle(self, sample_us, other_permille=0, samples=40):
         """Let samples cost so much; return the interval it settles at, and its moves."""

@@ -45,12 +45,12 @@ def test_one_that_has_ended_is_dropped_in_vain_on_cpython():
 def test_dropping_needs_no_lock_and_is_looked_at_at_once_on_cpython():
     rig = PolicyRig()
     lease = _handle(rig.allocate(0, 10))
-    rig.clock.begin_round()
-    rig.clock.wake = False
+    rig.clock.clear_deadline()
+    rig.clock.poll_now = False
     with rig.lock:  # garbage may be collected anywhere
         del lease
         gc.collect()
-    assert rig.clock.wake and rig.clock.next_s <= rig.clock.s
+    assert rig.clock.poll_now and rig.clock.deadline_s <= rig.clock.s
     rig.pass_ms(1)
     assert rig.leases.all() == []
 

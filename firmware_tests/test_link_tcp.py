@@ -143,7 +143,7 @@ def test_one_that_says_nothing_makes_room():
     received = Received(link)
     dead = _dial(port)  # as a host that loses its power: its connection stays
     _until(lambda: received.read() == b"" and link._connection is not None)
-    link._heard_ms = time.ticks_add(time.ticks_ms(), -3001)
+    link._received_ms = time.ticks_add(time.ticks_ms(), -3001)
     host = _dial(port)
     host.send(b"alive")
     _until(lambda: received.read() == b"alive")
@@ -164,7 +164,7 @@ def test_a_client_gives_up_a_host_that_says_nothing():
     dead = listener.accept()[0]
     dead.send(b"1")
     _until(lambda: received.read() == b"1")
-    link._heard_ms = time.ticks_add(time.ticks_ms(), -30_001)
+    link._received_ms = time.ticks_add(time.ticks_ms(), -30_001)
     link._tried_ms = time.ticks_add(time.ticks_ms(), -30_001)
     received.read()
     assert dead.recv(1) == b""

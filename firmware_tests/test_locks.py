@@ -53,16 +53,16 @@ def test_it_is_known_whether_any_is_held():
     threads = install_threads()
     first, second = new_lock(), new_lock()
     with no_heap():
-        assert not threads.any_lock_held()
+        assert not threads.any_locked()
         with first:
-            assert threads.any_lock_held()
+            assert threads.any_locked()
             with second:
-                assert threads.any_lock_held()
-            assert threads.any_lock_held()
-        assert not threads.any_lock_held()
+                assert threads.any_locked()
+            assert threads.any_locked()
+        assert not threads.any_locked()
 
 
 def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
     lock = new_lock()
     lock.acquire()
-    assert not install_threads().any_lock_held()
+    assert not install_threads().any_locked()

@@ -231,7 +231,7 @@ async def test_to_evaluate_and_a_step_allocate_nothing():
         meter = Meter(meters, 99, None, 0, 1, None)
         meter.coro = endless()
         meter.send(None)
-        meters.left_ms = 1000
+        meters.send_ms = 1000
         with no_heap():
             meter.send(None)
             meters.evaluate(200)
@@ -250,7 +250,7 @@ async def test_a_host_gets_them_with_each_sample_for_as_long_as_it_requested():
         meters.subscribe()
         meters.evaluate(1000)
         assert not any(meters.dirty)  # nobody requested them
-        meters.left_ms = 2500
+        meters.send_ms = 2500
         sent = []
         for _ in range(5):
             meters.evaluate(1000)

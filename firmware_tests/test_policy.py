@@ -296,9 +296,9 @@ def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
             raise KeyboardInterrupt
 
         policy.leases.run_due = interrupted
-        clock.sooner(0, 0)
+        clock.schedule(0, 0)
         raises(KeyboardInterrupt, policy.run_due)
         del policy.leases.run_due
-        assert clock.left_ms(clock.next_s, clock.next_ms) <= 0
+        assert clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 0
         policy.run_due()
-        assert clock.left_ms(clock.next_s, clock.next_ms) > 0
+        assert clock.until_ms(clock.deadline_s, clock.deadline_ms) > 0

@@ -244,7 +244,7 @@ def test_a_note_that_cannot_be_kept_does_not_keep_it_from_the_reset():
     def full(text):
         raise OSError(28)
 
-    rig.board.leave_note = full
+    rig.board.save_note = full
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
     rig.live(950, 32)
     assert rig.board.resets == 1

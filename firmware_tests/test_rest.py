@@ -412,7 +412,7 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
                 return ticks_us()
 
             made.rig.board.ticks.pass_ms(1000 if due else 1)
-            agent.clock.wake = not due
+            agent.clock.poll_now = not due
             agent.ticks_us = interrupted
             try:
                 agent.poll()
@@ -421,7 +421,7 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
             agent.ticks_us = ticks_us
             assert made.did_something(1000), (due, after)
             assert agent.faults == 0
-            assert not agent.threads.any_lock_held()
+            assert not agent.threads.any_locked()
     assert stopped >= 4, stopped
 
 
@@ -467,7 +467,7 @@ def test_ctrl_c_while_a_fault_is_handled_leaves_an_agent_that_goes_on():
         return ticks_us()
 
     agent.ticks_us = interrupted
-    agent.clock.wake = True
+    agent.clock.poll_now = True
     raises(KeyboardInterrupt, agent.poll)
     agent.ticks_us = ticks_us
     agent.clock.advance = advance

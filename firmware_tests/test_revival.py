@@ -13,7 +13,7 @@ import time
 import warden
 from harness import has_module, raises
 from rig import FakeLink, in_next_sample
-from warden.running import running
+from warden.running import get_runner
 
 _INTERVAL_MS = 20
 _SLICED = has_module("_warden")  # a large heap is read in slices, of which a call runs the next one
@@ -21,7 +21,7 @@ _SLICED = has_module("_warden")  # a large heap is read in slices, of which a ca
 
 def _agent():
     """Return the agent, without a public call: each of those would run what is overdue."""
-    return running().agent
+    return get_runner().agent
 
 
 def _uptime_ms():
@@ -146,10 +146,10 @@ def test_when_the_loop_has_ended_a_public_call_runs_what_is_overdue_and_says_so(
             lambda: warden.threshold("cpu", 900),
             lambda: warden.session("s").close(),
         ):
-            before = _agent().polled
+            before = _agent().polled_ms
             time.sleep_ms(_INTERVAL_MS + 520)
             call()
-            assert _agent().polled != before
+            assert _agent().polled_ms != before
 
     _tested(application)
 
@@ -275,7 +275,7 @@ def test_ctrl_c_inside_the_task_of_the_agent():
                 await asyncio.sleep_ms(3000)
 
             raises(KeyboardInterrupt, asyncio.run, main())
-            assert not agent.threads.any_lock_held()
+            assert not agent.threads.any_locked()
             asyncio.run(_samples_go_on())  # the application's main, again
             lease = warden.allocate(warden.MEMORY, 1, ttl_ms=30)
             asyncio.run(_sleep(80))

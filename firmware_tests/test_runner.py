@@ -11,12 +11,12 @@ import machine
 import warden
 from harness import raises
 from rig import free_port
-from warden.running import running
+from warden.running import get_runner
 
 
 def _agent():
     """Return the agent, without a public call: each of those would run what is overdue."""
-    return running().agent
+    return get_runner().agent
 
 
 def _uptime_s():

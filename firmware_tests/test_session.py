@@ -444,12 +444,12 @@ def test_a_request_may_not_crash_the_board_with_its_argument_count():
     assert raises(TypeError, rig._note) is not None
 
 
-def test_it_says_when_a_host_is_found_alive_lost_and_gone():
+def test_it_says_when_a_host_is_found_seen_lost_and_gone():
     rig = Rig()
     rig.subscribe()
     rig.receive(66, _HOST, 0)
     rig.subscribe()
-    assert rig.heard == [(_HOST, "found")] + [(_HOST, "alive")] * 3
+    assert rig.heard == [(_HOST, "found")] + [(_HOST, "seen")] * 3
     del rig.heard[:]
     rig.run(3001)
     assert rig.heard == [(_HOST, "lost")]
@@ -457,7 +457,7 @@ def test_it_says_when_a_host_is_found_alive_lost_and_gone():
     rig.receive(65, 1 + _HOST)
     rig.receive(65, _HOST)
     rig.receive(65, _HOST)
-    assert rig.heard[1:] == [(_HOST, "found"), (_HOST, "alive"), (_HOST, "gone")]
+    assert rig.heard[1:] == [(_HOST, "found"), (_HOST, "seen"), (_HOST, "gone")]
 
 
 def test_a_link_that_can_is_told_to_let_go_of_a_host_that_is_lost():

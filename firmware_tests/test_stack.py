@@ -37,7 +37,7 @@ def test_decisions_fit_the_stack_of_a_thread():
     policy = agent.policy
     post = Events.post
     free_now = policy.memory.free_now
-    sooner = agent.clock.sooner
+    schedule = agent.clock.schedule
 
     def posted(self, kind, subject=None, detail=None, value=None):
         _look()
@@ -49,11 +49,11 @@ def test_decisions_fit_the_stack_of_a_thread():
 
     def told(s, ms):
         _look()
-        sooner(s, ms)
+        schedule(s, ms)
 
     Events.post = posted
     policy.memory.free_now = measured
-    agent.clock.sooner = told
+    agent.clock.schedule = told
     session = warden.session("s", operations=1)
     depths = {}
     ops = []

@@ -277,7 +277,7 @@ def test_in_the_midst_of_a_flood_a_host_gets_samples_and_synced():
     for flood in _OF_A_LISTENER:
         made = Flooded(b"")
         made.link.receive(SUBSCRIBE, 1, 3, _HOST, 0)
-        while not made.agent.session.synced_due:
+        while not made.agent.session.synced_dirty:
             made.agent.poll()
             made.board.us += 10_000
         made.link.sent()

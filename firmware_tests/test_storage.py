@@ -34,7 +34,7 @@ def _storage():
 def _scan(storage):
     """Have it scan now; return the bits of the rows that changed."""
     _marked(storage)
-    storage.due_s = 0
+    storage.deadline_s = 0
     storage.read(Sample())
     return _marked(storage)
 
@@ -118,10 +118,10 @@ def test_in_a_full_heap_what_is_known_stands():
     _marked(storage)
     known = disks.disks["/sd"]
     disks.disks["/sd"] = MemoryError()
-    storage.due_s = 0
+    storage.deadline_s = 0
     assert not storage.read(sample)
     assert (len(storage.rows), sample.storage_permille, _marked(storage)) == (2, 400, 0)
-    assert storage.due_s == clock.s + 60
+    assert storage.deadline_s == clock.s + 60
     disks.disks["/sd"] = known
     assert _scan(storage) == 0
 
@@ -132,13 +132,13 @@ def test_the_sample_has_the_first_mount():
     assert storage.read(sample)
     assert (sample.storage_permille, sample.storage_used, storage.limit) == (400, 40, 100)
     disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
-    storage.due_s = 0
+    storage.deadline_s = 0
     assert storage.read(sample)
     assert not storage.read(sample)
     assert (sample.storage_permille, sample.storage_used) == (700, 700_000 >> 4)
     assert storage.limit == 1_000_000 >> 4
     disks.disks = {}
-    storage.due_s = 0
+    storage.deadline_s = 0
     assert storage.read(sample)
     assert (sample.storage_permille, sample.storage_used, storage.limit) == (None, None, None)
 

@@ -51,6 +51,16 @@ def test_there_are_such_names() -> None:
     }
 
 
+def test_a_name_has_one_value_in_all_files() -> None:
+    """A reader who knows a name from one file is right about it in every other."""
+    values: dict[str, set[object]] = {}
+    for file in FILES:
+        for name, value in _constants(file).items():
+            values.setdefault(name, set()).add(value)
+    assert {"DEFAULT_TTL_MS", "SPARES", "SLOT_VALUES"} <= set(values)
+    assert {name: found for name, found in values.items() if len(found) > 1} == {}
+
+
 def _value(file: str, name: str) -> Any:
     """Return the literal that a name of the board's code is given, in a module or in a class."""
     for node in ast.walk(ast.parse((REPO / "device/warden" / file).read_text())):
@@ -73,7 +83,7 @@ def test_a_delta_has_the_schemas_bits() -> None:
         "uptime_s",
         "uptime_ms",
     }
-    assert set(bits.values()) == {sample["NOT_COMPARED"], sample["WHOLE"]}
+    assert set(bits.values()) == {sample["NOT_COMPARED"], sample["NEEDS_SAMPLE"]}
     places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
     assert list(_value("sample.py", "_PLACES")) == places
     assert sample["BIAS"] == ids.DELTA_BIAS
@@ -82,7 +92,8 @@ def test_a_delta_has_the_schemas_bits() -> None:
 
 def test_hello_has_the_schemas_limits() -> None:
     limits = (ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS)
-    assert _value("host_session.py", "_LIMITS") == limits
+    session = _constants(REPO / "device/warden/host_session.py")
+    assert session["LIMITS"] == limits
 
 
 # What the board's entries call a field, where it is not the schema's word.
@@ -122,8 +133,8 @@ def test_there_is_a_reason_for_each_capability() -> None:
 def test_history_has_the_schemas_metrics() -> None:
     history = _constants(REPO / "device/warden/history.py")
     assert history["METRICS"] == len(ids.METRICS)
-    assert history["SLOT"] == len(ids.METRICS) * len(ids.STATISTICS)
-    assert history["RING"] == history["SLOT"] * sum(slots for _, slots in ids.TIERS)
+    assert history["SLOT_VALUES"] == len(ids.METRICS) * len(ids.STATISTICS)
+    assert history["RING"] == history["SLOT_VALUES"] * sum(slots for _, slots in ids.TIERS)
     assert _value("trend_report.py", "_NAMES") == ids.METRICS
 
 

@@ -1,6 +1,8 @@
-"""The agent: the one place where the parts are made and joined, and the one order of a turn.
+"""The agent: makes the parts, joins them, and does their work in one order.
 
-listen → enforce → sample → send. Nothing that a host sends changes whether the middle two are done.
+`poll()` is public and cheap where nothing is due. `poll_gated()` runs in one thread at a time.
+`run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
+whether the middle two are done.
 """
 
 from micropython import const
@@ -20,7 +22,7 @@ from warden.sensors.threads import install_threads
 from warden.uplink import Uplink
 
 _CAPABILITIES = const(14)
-_BUSY_MS = const(10)  # until a poll is tried again that another thread is at
+_BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
@@ -56,12 +58,15 @@ class Agent:
         self.has_timer = False  # a machine.Timer runs this
         self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
         update_reasons(self)
+        # Made below, where there is a link or something to decide. They come before the rest, for
+        # the last attributes of an object take longest to find (py/map.c probes place after place).
+        self.policy = self.session = self.uplink = None
         self.faults = 0  # exceptions inside the agent itself
-        self.due_s = self.due_ms = 0  # when the next sample is
-        self.gate = Gate(self.turn)
-        self.poller = None  # the thread whose turn it is, or was
-        self.in_turn = False  # whether it is
-        self.polled = board.ticks_ms()  # in ticks, when it ran last
+        self.deadline_s = self.deadline_ms = 0  # of the next sample
+        self.gate = Gate(self.poll_gated)
+        self.thread = None  # the thread that is in poll_gated(), or was last
+        self.polling = False  # whether one is in it
+        self.polled_ms = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
         self.listen_ms = 0  # and the link is not read: a host has had its share
         self.rows_first = False  # before the link is read again, some rows are sent
@@ -70,7 +75,6 @@ class Agent:
         self.link = link
         # One of the application's may lack it: there, to see whether something has come is to read.
         self.readable = getattr(link, "readable", lambda: True)
-        self.policy = self.session = self.uplink = None
         if link is not None:
             self.uplink = Uplink(link)
             self.session = HostSession(self)
@@ -78,11 +82,11 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        # No host is heard before the application goes on: else it would be told of a board on which
-        # nothing is granted yet.
+        # No host is served before the application goes on: it would mirror a board on which nothing
+        # is granted yet.
         host_us = self.governor.host_us
         self.governor.host_us = -host_us
-        self.run()  # so that there are figures from the first moment
+        self.run_due()  # so that there are figures from the first moment
         self.poll()  # what that marked to be sent
         self.idle_polls = 0
         # Polls that find nothing to do do not time themselves.
@@ -98,7 +102,7 @@ class Agent:
         self.listen_ms = 0
 
     def close(self):
-        """Leave everything as it was found."""
+        """Stop sampling, detach from asyncio and close the link."""
         self.stop_monitoring()
         self.load.detach()
         if self.link is not None:
@@ -109,22 +113,23 @@ class Agent:
     # each `for`): none is that runs with each sample. tests/test_frames.py holds it.
 
     def poll(self):
-        """Do what is due; return the milliseconds until there is more.
+        """Do what is due, unless another thread does; return the milliseconds until there is more.
 
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
-        is found out before a lock is taken or time is measured.
+        is found out before a lock is acquired or time is measured.
         """
-        passed = self.ticks_diff(self.ticks_ms(), self.polled)
-        if passed < self.rest_ms and not self.clock.wake:
+        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
+        if passed < self.rest_ms and not self.clock.poll_now:
             if passed < self.listen_ms or self.link is None or not self.has_input():
                 self.idle_polls += 1
                 return self.rest_ms - passed
         if not self.gate.enter():
-            if passed > _STUCK_MS and not self.in_turn and self.poller == self.threads.ident():
-                self.poller = None  # Ctrl-C left the gate shut in this thread, before a turn
-                self.gate.releases[1]()
+            if passed > _STUCK_MS and not self.polling:
+                if self.thread == self.threads.ident():
+                    self.thread = None  # Ctrl-C left the gate shut in this thread
+                    self.gate.releases[1]()
             return _BUSY_MS
-        if self.policy is not None and self.policy.has_news():
+        if self.policy is not None and self.policy.can_deliver():
             try:
                 self.policy.gate.enter()  # calls the application's own functions
             except Exception:
@@ -138,32 +143,33 @@ class Agent:
         except Exception:
             return True
 
-    def turn(self):
-        """Listen, enforce, sample, send; what fails is counted, and tried again a second later."""
+    def poll_gated(self):
+        """Run what is due, in one thread at a time; count what fails, and measure the time."""
         began = self.ticks_us()
-        self.poller = self.threads.ident()
-        self.in_turn = True
+        self.thread = self.threads.ident()
+        self.polling = True
         try:
-            self.run()
+            self.run_due()
         except Exception:
             self.note_fault()
-        self.in_turn = False
+        self.polling = False
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
 
     def note_fault(self):
-        """Count an exception, and try again in a second; what has to end by then keeps its time."""
+        """Count an exception; poll again in a second, or at the next deadline if that is sooner."""
         self.faults += 1
         self.rest_ms = _AFTER_FAULT_MS
         if self.policy is not None:
-            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, self.policy.left_ms()))
+            left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
+            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
 
-    def run(self):
-        """Do what is due, in this order; `rest_ms` is then until there is more."""
+    def run_due(self):
+        """Listen, enforce, sample, send, as far as due; set `rest_ms` to the time until more is."""
         now = self.ticks_ms()
-        self.governor.refill_host(self.ticks_diff(now, self.polled))
-        self.polled = now
+        self.governor.refill_host(self.ticks_diff(now, self.polled_ms))
+        self.polled_ms = now
         self.rest_ms = 0  # should Ctrl-C come
-        self.clock.wake = False
+        self.clock.poll_now = False
         self.clock.advance()
         left = _MAX_WAIT_MS
         if self.session is not None:
@@ -192,7 +198,7 @@ class Agent:
         self.rest_ms = left
 
     def charge_sample(self, began):
-        """Charge what was done since then; collections and scans of the storage have budgets."""
+        """Charge the time since `began` to sampling, less collections and storage scans."""
         us = self.ticks_diff(self.ticks_us(), began) - self.memory.spent_us - self.storage.spent_us
         self.governor.sample_us += max(0, us)
 
@@ -205,11 +211,11 @@ class Agent:
             self.read_link()
             governor.charge_host(self.ticks_diff(self.ticks_us(), began))
             # Else to read what a host sends could take all of its share each time.
-            self.rows_first = self.clock.has_rows and governor.host_us <= 0
+            self.rows_first = self.clock.rows_dirty and governor.host_us <= 0
         self.listen_ms = max(self.listen_ms, governor.host_wait_ms())
 
     def read_link(self):
-        """Do what a host asks for; where that fails, what protects the board goes on."""
+        """Process what a host sent; a failure is counted, and sampling and enforcing go on."""
         try:
             self.session.process_input()
         except Exception:
@@ -217,9 +223,9 @@ class Agent:
             self.listen_ms = _AFTER_FAULT_MS
 
     def send(self, sampled):
-        """Send what is due; return the ms until there is more.
+        """Send messages that are due; return the milliseconds until there are more.
 
-        Rows wait for a turn without a sample, and while a host has had its share of the core. What
+        Rows wait for a poll without a sample, and while a host has had its share of the core. What
         is sent is charged to the host, but for a sample. To find nothing is not: that could be more
         than a host is given meanwhile.
         """
@@ -229,21 +235,21 @@ class Agent:
         left = self.session.pump(rows)
         if rows:
             self.rows_first = False
-        if not sampled and (seq != self.uplink.seq or (rows and self.clock.has_rows)):
+        if not sampled and (seq != self.uplink.seq or (rows and self.clock.rows_dirty)):
             us = self.ticks_diff(self.ticks_us(), began)
             self.governor.charge_host(us)
         return _MAX_WAIT_MS if left is None else max(left, self.governor.host_wait_ms())
 
     def until_sample_ms(self):
         """Return the milliseconds until the next sample is due."""
-        return self.clock.left_ms(self.due_s, self.due_ms)
+        return self.clock.until_ms(self.deadline_s, self.deadline_ms)
 
     def take_sample(self):
-        """Read every sensor, file the figures, evaluate them, have them sent."""
+        """Read every sensor; add the sample to the history, evaluate it, have it sent."""
         sample = self.sample
         clock = self.clock
         late_ms = -self.until_sample_ms()
-        sample.period_ms = -clock.left_ms(sample.uptime_s, sample.uptime_ms)
+        sample.period_ms = -clock.until_ms(sample.uptime_s, sample.uptime_ms)
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
@@ -251,7 +257,7 @@ class Agent:
             min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
         )
         self.idle_polls = 0
-        self.governor.read(sample, None if self.session is None else self.uplink.sent)
+        self.governor.update(sample, None if self.session is None else self.uplink.sent)
         changed = self.load.read(sample)
         self.threads.read(sample)
         changed |= self.network.read(sample)
@@ -265,11 +271,11 @@ class Agent:
         # The next one is an interval after this one was due, without those that are past.
         wait_ms = self.governor.interval_ms
         if self.policy is not None and self.policy.pressure.level:
-            # To look in time matters more than a budget.
+            # While memory is short, sampling in time matters more than the budget.
             wait_ms = min(wait_ms, self.governor.wanted_ms)
         wait_ms += clock.ms - late_ms % wait_ms
-        self.due_s = clock.s + wait_ms // 1000
-        self.due_ms = wait_ms % 1000
+        self.deadline_s = clock.s + wait_ms // 1000
+        self.deadline_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
@@ -278,9 +284,9 @@ class Agent:
         """
         self.governor.set(interval_ms, budget_permille)
         self.clock.advance()
-        self.due_s = self.clock.s
-        self.due_ms = self.clock.ms
-        self.clock.wake = True
+        self.deadline_s = self.clock.s
+        self.deadline_ms = self.clock.ms
+        self.clock.poll_now = True
         return interval_ms
 
     def stop_monitoring(self):

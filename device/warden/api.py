@@ -1,6 +1,6 @@
-"""Starting and reading the one agent of this board; what else is public is loaded when asked for.
+"""Starting and reading the one agent of this board; what else is public is loaded at its first use.
 
-Each public function looks whether something is overdue, because nobody runs the agent any more,
+Each public function checks whether something is overdue, because nobody runs the agent any more,
 and runs it: see `running`.
 """
 
@@ -12,12 +12,12 @@ from warden.agent import Agent
 from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
-from warden.running import running, running_agent
+from warden.running import get_runner, running_agent
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
-# Modules of this package that are loaded when they are asked for; a test holds them complete.
-_SELDOM = (
+# Modules of this package that are loaded at their first use; a test checks that none is missing.
+_LAZY = (
     "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
     "trend_report values"
 )
@@ -67,7 +67,7 @@ def start(
         # One that is loaded later puts its name among those of `warden`. Without a GIL these must
         # not move then: another thread may be looking one up.
         package = sys.modules["warden"]
-        for name in _SELDOM.split():
+        for name in _LAZY.split():
             if name not in package.__dict__:
                 setattr(package, name, None)
     Runner.current.start()
@@ -86,17 +86,17 @@ def poll():
     """Do what is due, once; return the milliseconds until there is more."""
     runner = Runner.current
     if runner is None:
-        running()
+        get_runner()
     return runner.agent.poll()
 
 
 def status():
-    """Return the newest figures as a dict; its shape is docs/board.md's.
+    """Return the newest metrics as a dict; docs/board.md has its shape.
 
-    age_ms: how old they are; running: whether something has run the agent in time until this call.
+    age_ms: how old they are; running: whether the agent was polled in time until this call.
     With no memory for a new dict it is one that was made before, filled anew.
     """
-    runner = running()
+    runner = get_runner()
     in_time = not runner.revive()
     try:
         return _fill_status(runner.agent, {}, in_time)
@@ -107,7 +107,7 @@ def status():
 
 
 def _fill_status(agent, status, running):
-    """Put the newest figures into a dict; a dict that was filled before needs no memory."""
+    """Put the newest metrics into a dict; a dict that was filled before needs no memory."""
     if not status:
         status["memory"] = {}
         status["cpu"] = {}
@@ -126,37 +126,37 @@ def _fill_status(agent, status, running):
     sample = agent.sample
     total = sample.total_bytes
     free = sample.free_bytes
-    figures = status["memory"]
-    figures["total_bytes"] = total
-    figures["used_bytes"] = total - free
-    figures["available_bytes"] = free
-    figures["live_bytes"] = sample.live_bytes
-    figures["largest_free_block_bytes"] = sample.largest_free_block_bytes
-    figures["usage_permille"] = (total - free) // (total // 1000)
-    figures = status["cpu"]
-    figures["usage_permille"] = sample.cpu_permille
-    figures["active_threads"] = sample.threads
-    figures["active_tasks"] = sample.tasks
-    figures["loop_lag_ms"] = sample.loop_lag_ms
-    figures["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
-    figures["uptime_s"] = sample.uptime_s
-    figures = status["network"]
+    metrics = status["memory"]
+    metrics["total_bytes"] = total
+    metrics["used_bytes"] = total - free
+    metrics["available_bytes"] = free
+    metrics["live_bytes"] = sample.live_bytes
+    metrics["largest_free_block_bytes"] = sample.largest_free_block_bytes
+    metrics["usage_permille"] = (total - free) // (total // 1000)
+    metrics = status["cpu"]
+    metrics["usage_permille"] = sample.cpu_permille
+    metrics["active_threads"] = sample.threads
+    metrics["active_tasks"] = sample.tasks
+    metrics["loop_lag_ms"] = sample.loop_lag_ms
+    metrics["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
+    metrics["uptime_s"] = sample.uptime_s
+    metrics = status["network"]
     connected = sample.connected
-    figures["connected"] = None if connected is None else connected == 1
-    figures["rssi_dbm"] = sample.rssi_dbm
-    figures["sent_bytes"] = sample.sent_bytes
-    figures["received_bytes"] = sample.received_bytes
-    figures = status["overhead"]
-    figures["cpu_permille"] = sample.overhead_permille
-    figures["budget_permille"] = agent.governor.budget_permille
-    figures["bytes_per_s"] = sample.link_bytes_per_s
-    figures["dropped_frames"] = sample.dropped_frames
+    metrics["connected"] = None if connected is None else connected == 1
+    metrics["rssi_dbm"] = sample.rssi_dbm
+    metrics["sent_bytes"] = sample.sent_bytes
+    metrics["received_bytes"] = sample.received_bytes
+    metrics = status["overhead"]
+    metrics["cpu_permille"] = sample.overhead_permille
+    metrics["budget_permille"] = agent.governor.budget_permille
+    metrics["bytes_per_s"] = sample.link_bytes_per_s
+    metrics["dropped_frames"] = sample.dropped_frames
     status["storage"] = agent.storage.mounts
     status["interval_ms"] = agent.governor.interval_ms
     status["wanted_interval_ms"] = agent.governor.wanted_ms
     status["faults"] = agent.faults
     agent.clock.advance()
-    status["age_ms"] = -agent.clock.left_ms(sample.uptime_s, sample.uptime_ms)
+    status["age_ms"] = -agent.clock.until_ms(sample.uptime_s, sample.uptime_ms)
     status["running"] = running
     return status
 
@@ -172,7 +172,7 @@ def stop_monitoring():
 
 
 def __getattr__(name):
-    """Load what is public and not loaded: all that decides, or what is seldom asked for.
+    """Load what is public and not loaded: all that decides, or what is seldom used.
 
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """

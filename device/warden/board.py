@@ -1,4 +1,4 @@
-"""What the board has: found out by looking, never assumed from its name.
+"""The board's adapter: probes what the firmware has, never assumes it from the name.
 
 MicroPython with its documented modules; what a port lacks reads as None. `board_mps2` is the one
 board that needs an adapter of its own.
@@ -54,7 +54,7 @@ class Board:
     # --- identity -----------------------------------------------------------------------------
 
     def identity(self):
-        """Return what tells this board from others, in the order of ids.IDENTITY.
+        """Return what identifies this board, in the order of ids.IDENTITY.
 
         The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
         version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
@@ -95,7 +95,7 @@ class Board:
         return getattr(module("_warden"), "heap", None)
 
     def collect(self):
-        """Collect garbage, unless the application has turned collections off; return whether."""
+        """Collect garbage; return False if the application has turned collections off."""
         if gc.isenabled():
             gc.collect()
             return True
@@ -122,13 +122,13 @@ class Board:
 
     # --- reset --------------------------------------------------------------------------------
 
-    def leave_note(self, text):
-        """Keep a short text over a reset; OSError where there is no file system to keep it."""
+    def save_note(self, text):
+        """Save a short text over a reset; OSError where there is no file system."""
         with open(_NOTE, "w") as file:
             file.write(text)
 
-    def take_note(self):
-        """Return what leave_note() kept, once; None if there is nothing."""
+    def load_note(self):
+        """Return the text that save_note() saved, and remove it; None if there is none."""
         try:
             with open(_NOTE) as file:
                 text = file.read()

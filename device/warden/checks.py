@@ -1,4 +1,4 @@
-"""What is asked for is checked in one place, so that every error says the same."""
+"""Checks arguments in one place, so that every error has the same text."""
 
 
 def check_int(name, value, least, most):

@@ -10,7 +10,7 @@ from micropython import const
 from warden.gate import Gate
 from warden.sensors.threads import HAS_THREADS
 
-_NEXT_S = const(60)  # deadlines are looked at this often in any case
+_NEXT_S = const(60)  # deadlines are checked this often in any case
 _MAX_S = const(536_000)  # six days: 2**29 ms
 _FAR_MS = const(0x20000000)
 
@@ -18,18 +18,18 @@ _FAR_MS = const(0x20000000)
 class Clock:
     """`s` and `ms` (0 to 999) are the uptime as of the last `advance()`.
 
-    `advance()` must be called at least once in six days. The clock also knows the next deadline, so
-    that nobody has to look at all of them all the time, and whether there is something else to do:
-    `wake` is True from then on until the agent runs, `has_rows` until all rows are sent.
+    `advance()` must be called at least once in six days. `deadline_s` and `deadline_ms` are the
+    next deadline of all, so that a poll compares one only. Two flags tell the agent of other work:
+    `poll_now` is True until its next poll, `rows_dirty` until all rows are sent.
     """
 
     def __init__(self, board):
         self.s = 0
         self.ms = 0
-        self.next_s = 0  # the next deadline
-        self.next_ms = 0
-        self.wake = True
-        self.has_rows = False  # that a host has not been sent
+        self.deadline_s = 0  # the next one of all
+        self.deadline_ms = 0
+        self.poll_now = True
+        self.rows_dirty = False  # a table has rows that a host has not been sent
         self.ticks_ms = board.ticks_ms
         self.ticks_diff = board.ticks_diff
         self.last = board.ticks_ms()
@@ -37,7 +37,7 @@ class Clock:
         self.advance = Gate(self.read_ticks).enter if HAS_THREADS else self.read_ticks
 
     def read_ticks(self):
-        """Bring s and ms up to now, which is done as `advance()`."""
+        """Bring s and ms up to now; called as `advance()`, with threads through a gate."""
         now = self.ticks_ms()
         ms = self.ms + self.ticks_diff(now, self.last)
         # No jump from here on, at which Ctrl-C could come. Another core that reads between the
@@ -46,7 +46,7 @@ class Clock:
         self.s += ms // 1000
         self.last = now
 
-    def left_ms(self, s, ms):
+    def until_ms(self, s, ms):
         """Return the milliseconds from now until (s, ms), negative if that is past.
 
         Beyond six days it stops counting, at 2**29 in either direction.
@@ -58,14 +58,14 @@ class Clock:
             return -_FAR_MS
         return s * 1000 + ms - self.ms
 
-    def sooner(self, s, ms):
-        """Have the deadline at (s, ms) looked at in time; with the lock of all deadlines held."""
-        if s < self.next_s or (s == self.next_s and ms < self.next_ms):
-            self.next_s = s
-            self.next_ms = ms
-            self.wake = True
+    def schedule(self, s, ms):
+        """Have (s, ms) be the next deadline if it is sooner; the caller has the policy's lock."""
+        if s < self.deadline_s or (s == self.deadline_s and ms < self.deadline_ms):
+            self.deadline_s = s
+            self.deadline_ms = ms
+            self.poll_now = True
 
-    def begin_round(self):
-        """Forget the next deadline: the caller now tells all of them to `sooner()`."""
-        self.next_s = self.s + _NEXT_S
-        self.next_ms = 0
+    def clear_deadline(self):
+        """Forget the next deadline; the caller then adds all there are with `schedule()`."""
+        self.deadline_s = self.s + _NEXT_S
+        self.deadline_ms = 0

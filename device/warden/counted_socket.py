@@ -7,7 +7,7 @@ from micropython import const
 
 _POLL = const(3)  # py/stream.h: MP_STREAM_POLL
 _CLOSE = const(4)  # MP_STREAM_CLOSE
-_MAX_BYTES = const(0x3FFFFFFF)  # they count modulo 2**30
+_BYTES_MASK = const(0x3FFFFFFF)  # bytes count modulo 2**30
 
 
 class CountedSocket(io.IOBase):
@@ -22,7 +22,7 @@ class CountedSocket(io.IOBase):
         self.poller = select.poll()
         if network.sent is None:
             network.sent = network.received = 0
-            network.due_s = 0  # the next sample says that they are known
+            network.deadline_s = 0  # the next sample says that they are known
 
     def __getattr__(self, name):
         return getattr(self.sock, name)
@@ -30,13 +30,13 @@ class CountedSocket(io.IOBase):
     def count_received(self, count):
         """Count bytes, None where there were none yet; return their number as it is."""
         network = self.network
-        network.received = network.received + (count or 0) & _MAX_BYTES
+        network.received = network.received + (count or 0) & _BYTES_MASK
         return count
 
     def count_sent(self, count):
         """Count bytes, as count_received()."""
         network = self.network
-        network.sent = network.sent + (count or 0) & _MAX_BYTES
+        network.sent = network.sent + (count or 0) & _BYTES_MASK
         return count
 
     def count_data(self, data):

@@ -1,4 +1,4 @@
-"""What applications may have to catch.
+"""The exceptions that an application may have to catch.
 
 Exception
 ├── Denied            the board refuses, and says why
@@ -11,7 +11,7 @@ Exception
 class Denied(Exception):
     """The board refuses.
 
-    reason: a code, see docs/board.md; available: what could be had, in the unit asked for, or None
+    reason: a code, see docs/board.md; available: what is left, in the unit of the request, or None
     where the reason is none of amount; retry_after_ms: when it may be otherwise, None if nobody
     knows; blockers: ids of the leases or operations that stand in the way.
     """
@@ -29,18 +29,18 @@ class Stopped(Exception):
 
 
 class Preempted(Stopped):
-    """Something of higher priority needs the place."""
+    """The board needs the operation's place or memory, or its session was closed."""
 
 
 class TimedOut(Stopped):
-    """The time that was given is over."""
+    """The operation's timeout is over."""
 
 
 _spare_denied = [Denied("memory")]  # made while there is memory, for when there is none
 
 
 def deny(reason, available=None, retry_after_ms=None, blockers=()):
-    """Return the Denied to raise; where there is no memory for a new one, the one made before.
+    """Return a Denied to raise; without memory for a new one, the one made in advance.
 
     That one is shared: its text stays "memory", its attributes are those of the last refusal.
     """
@@ -56,5 +56,5 @@ def deny(reason, available=None, retry_after_ms=None, blockers=()):
 
 
 def renew_spare_denied():
-    """Make the ready-made refusal anew: each time it is raised its traceback grows."""
+    """Replace the Denied made in advance: its traceback grows each time it is raised."""
     _spare_denied[0] = Denied("memory")

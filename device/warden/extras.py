@@ -1,4 +1,4 @@
-"""What an application sets up once, or asks for seldom. Loaded when it does."""
+"""Public functions for setting up, and those seldom used; loaded at the first use of one."""
 
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock

@@ -10,14 +10,14 @@ class Gate:
         lock = new_lock(False)
         self.function = function
         self.acquire = lock.acquire
-        self.releases = (bool, lock.release)  # by whether it was taken; bool() does nothing
+        self.releases = (bool, lock.release)  # by `acquired`; bool() does nothing
 
     def enter(self):
         """Call the function; return False, with nothing called, if it is being called already."""
-        taken = self.acquire(0)
+        acquired = self.acquire(0)
         try:
-            if taken:
+            if acquired:
                 self.function()
         finally:  # no jump comes before the release: at one, Ctrl-C may come
-            self.releases[taken]()
-        return taken
+            self.releases[acquired]()
+        return acquired

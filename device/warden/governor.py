@@ -11,20 +11,20 @@ from warden.checks import check_int
 
 _MIN_INTERVAL_MS = const(20)
 _MAX_INTERVAL_MS = const(600_000)
-_MAX_STRETCHED_MS = const(60_000)  # what was asked for may be longer
-_HOST_BURST_MS = const(2000)  # what a host did not use of its share in so long it may use at once
-_SNAPSHOT_MS = const(2000)  # of its share one that has just come may have in advance,
-_SNAPSHOT_PERIOD_S = const(60)  # so seldom
+_MAX_STRETCHED_MS = const(60_000)  # the wanted interval may be longer
+_HOST_BURST_MS = const(2000)  # unused share of this long a host may use at once
+_SNAPSHOT_MS = const(2000)  # share of this long a new host gets in advance,
+_SNAPSHOT_PERIOD_S = const(60)  # no more often than this
 _MAX_DEBT_MS = const(375)  # half a second, of which its share is three quarters
 _MAX_COST_US = const(8_000_000)  # so that nothing exceeds 30 bits
-_MAX_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
-_STEP = const(64)  # a mean may double, and rise by so much, at a time
+_MAX_RATE_PERIOD_MS = const(60_000)  # in which 2**16 bytes cannot have gone unseen, at 1 kB/s
+_MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 
 
 class Governor:
-    """Sets `interval_ms` before each sample; `host_us` is what a host may still have done for it.
+    """Sets `interval_ms` before each sample; `host_us`: time that may be spent for a host.
 
-    interval_ms: 0 while no samples are taken; wanted_ms: what was asked for.
+    interval_ms: 0 while monitoring is stopped; wanted_ms: what was requested.
     """
 
     def __init__(self, interval_ms, budget_permille):
@@ -52,7 +52,7 @@ class Governor:
         self.wanted_ms = self.interval_ms = interval_ms
 
     def refill_host(self, ms):
-        """Give a host its share of the milliseconds that have passed: three quarters of the budget.
+        """Add a host's share of the last `ms` milliseconds: three quarters of the budget.
 
         With those that samples may take, and what it saved up, the agent stays below twice that.
         """
@@ -63,25 +63,25 @@ class Governor:
             self.host_us = min(self.host_us + ms * budget * 3 // 4, budget * _HOST_BURST_MS)
 
     def allow_snapshot(self, s):
-        """Let a host that has come at uptime s be sent the whole state soon."""
+        """Give a host that subscribes at uptime s time in advance, for its first full state."""
         if s >= self.snapshot_s:
             self.snapshot_s = s + _SNAPSHOT_PERIOD_S
             self.host_us += self.budget_permille * _SNAPSHOT_MS
 
     def charge_host(self, us):
-        """Note what was done for a host. It waits half a second for that at most.
+        """Charge a host for `us` of work. It waits half a second for that at most.
 
-        What took longer was something else that had the core meanwhile: another thread, say.
+        What took longer was another thread, say, that had the core meanwhile.
         """
         self.host_us = max(self.host_us - us, -_MAX_DEBT_MS * self.budget_permille)
         self.host_spent_us += us
 
     def host_wait_ms(self):
-        """Return the milliseconds until a host may have something done again."""
+        """Return the milliseconds until time may be spent for a host again."""
         return 0 if self.host_us > 0 else 2 - self.host_us * 4 // (3 * self.budget_permille)
 
-    def read(self, sample, sent):
-        """Put into the sample what the agent has cost since the one before; set the interval.
+    def update(self, sample, sent):
+        """Put the agent's cost since the last sample into this one; set the next interval.
 
         sent: bytes on the wire, modulo 2**16, or None without a link. Allocates nothing.
         """
@@ -92,7 +92,7 @@ class Governor:
             sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
             us = max(0, us - self.sample_us - self.host_spent_us)
             self.other_mean = _smooth(self.other_mean, (us << 6) // period_ms)
-            if sent is not None and period_ms < _MAX_PERIOD_MS:
+            if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
                 sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0
         if self.interval_ms:
@@ -103,7 +103,7 @@ class Governor:
         sample.budget_permille = self.budget_permille
 
     def _stretch(self):
-        """Choose the interval at which samples take their part of the budget, or what is wanted.
+        """Set the interval at which samples stay within their part of the budget.
 
         A quarter of the budget is a host's and what cannot be timed; of the rest samples get what
         the agent's other work leaves, a third at least: that work is not less with fewer samples.
@@ -121,8 +121,8 @@ class Governor:
 
 
 def _smooth(mean, value):
-    """Return the mean with one more value in it, which counts a quarter and at most twice so much.
+    """Return a moving mean with one more value, which counts a quarter and is capped.
 
     One sample during which something else took the core does not change the interval by much.
     """
-    return mean + (min(value, 2 * mean + _STEP) - mean) // 4
+    return mean + (min(value, 2 * mean + _MAX_RISE) - mean) // 4

@@ -25,7 +25,7 @@ def wrap(function, make_operation):
     if isinstance(function, type(_async_function)):
         return call_async
 
-    # An async closure looks like a plain one until it is called: the first call begins its
+    # An async closure seems a plain one until it is called: the first call begins its
     # operation as a plain function's does, without waiting in a task.
     found_async = []
 

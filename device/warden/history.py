@@ -1,4 +1,4 @@
-"""What happened, kept on the board: three tiers of fixed size, with no host.
+"""The history of four metrics, stored on the board: three tiers of fixed size.
 
 A slot keeps the least, the mean and the greatest of each metric. Seconds are gathered into
 minutes, and these into hours. Figures are scaled to 16 bits; 0xFFFF is no value. `trends` reads
@@ -12,23 +12,23 @@ from micropython import const
 from warden.sensors.storage import shift_for
 
 _METRICS = const(4)
-_LIVE = const(0)  # the one in bytes
-_SLOT = const(12)  # figures: least, mean and greatest of each metric
-_RING = const(1728)  # figures of 60 seconds, 60 minutes and 24 hours
+_MEMORY_METRIC = const(0)  # the one in bytes
+_SLOT_VALUES = const(12)  # least, mean and greatest of each metric
+_RING = const(1728)  # values of 60 seconds, 60 minutes and 24 hours
 _NO_VALUE = const(0xFFFF)
 # What the open slot has of a metric, one after the other.
 _LEAST = const(0)
 _GREATEST = const(1)
 _SUM = const(2)
 _COUNT = const(3)
-_OPEN = const(4)  # figures
+_OPEN = const(4)  # values
 
 
 class Tier:
     """Slots of equal length: `slots` that are closed, from ring[begin] on, and the open one.
 
     number: of the open slot, its uptime // step_s; its place in the ring is that of the oldest.
-    figures: what the open one has of each metric.
+    open_slot: least, greatest, sum and count of each metric in it.
     """
 
     def __init__(self, step_s, slots, ring, begin, longer):
@@ -38,30 +38,30 @@ class Tier:
         self.begin = begin
         self.longer = longer  # the tier of longer slots, None for the last
         self.number = 0
-        self.figures = [0] * (_METRICS * _OPEN)
+        self.open_slot = [0] * (_METRICS * _OPEN)
 
     def add(self, least, greatest, mean, place):
-        """Add one figure to the open slot, or what was gathered in a shorter one.
+        """Add one value to the open slot, or the least, greatest and mean of a shorter slot.
 
-        place: in `figures`, of what there is of its metric.
+        place: in `open_slot`, of what there is of its metric.
         """
-        figures = self.figures
-        if not figures[place + _COUNT] or least < figures[place + _LEAST]:
-            figures[place + _LEAST] = least
-        if not figures[place + _COUNT] or greatest > figures[place + _GREATEST]:
-            figures[place + _GREATEST] = greatest
-        figures[place + _SUM] += mean
-        figures[place + _COUNT] += 1
+        values = self.open_slot
+        if not values[place + _COUNT] or least < values[place + _LEAST]:
+            values[place + _LEAST] = least
+        if not values[place + _COUNT] or greatest > values[place + _GREATEST]:
+            values[place + _GREATEST] = greatest
+        values[place + _SUM] += mean
+        values[place + _COUNT] += 1
 
     def open(self, number):
-        """Close the open slot, and open the one of this number; between them none has a value.
+        """Close the open slot and open slot `number`; slots between them have no value.
 
         Return whether it is another one.
         """
         if self.number >= number:
             return False
         while self.number < number:
-            at = self.begin + self.number % self.slots * _SLOT
+            at = self.begin + self.number % self.slots * _SLOT_VALUES
             for metric in range(_METRICS):
                 self.close(metric * _OPEN, at)
                 at += 3
@@ -69,19 +69,19 @@ class Tier:
         return True
 
     def close(self, place, at):
-        """Put what the open slot has of a metric into the ring, and into the longer slot."""
-        figures = self.figures
-        mean = figures[place + _COUNT]
+        """Put the open slot's values of a metric into the ring, and into the longer tier."""
+        values = self.open_slot
+        mean = values[place + _COUNT]
         if not mean:
             self.ring[at] = self.ring[at + 1] = self.ring[at + 2] = _NO_VALUE
             return
-        mean = figures[place + _SUM] // mean
-        figures[place + _SUM] = figures[place + _COUNT] = 0
-        self.ring[at] = figures[place + _LEAST]
+        mean = values[place + _SUM] // mean
+        values[place + _SUM] = values[place + _COUNT] = 0
+        self.ring[at] = values[place + _LEAST]
         self.ring[at + 1] = mean
-        self.ring[at + 2] = figures[place + _GREATEST]
+        self.ring[at + 2] = values[place + _GREATEST]
         if self.longer is not None:
-            self.longer.add(figures[place + _LEAST], figures[place + _GREATEST], mean, place)
+            self.longer.add(values[place + _LEAST], values[place + _GREATEST], mean, place)
 
 
 class History:
@@ -94,24 +94,24 @@ class History:
         self.shift = shift_for(total)
         self.memory_limit = total >> self.shift
         ring = array("H", b"\xff\xff" * _RING)
-        hours = Tier(3600, 24, ring, 120 * _SLOT, None)
-        minutes = Tier(60, 60, ring, 60 * _SLOT, hours)
+        hours = Tier(3600, 24, ring, 120 * _SLOT_VALUES, None)
+        minutes = Tier(60, 60, ring, 60 * _SLOT_VALUES, hours)
         self.tiers = (Tier(1, 60, ring, 0, minutes), minutes, hours)
 
     def add(self, sample):
-        """File a sample, taken at an uptime never less than before; allocates nothing."""
+        """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
         for tier in self.tiers:  # shorter slots first: the longer ones gather them
             if not tier.open(sample.uptime_s // tier.step_s):
                 break
-        self.gather(_LIVE, sample.live_bytes)
+        self.gather(_MEMORY_METRIC, sample.live_bytes)
         self.gather(1, sample.cpu_permille)
         self.gather(2, sample.loop_lag_ms)
         self.gather(3, sample.storage_used)
 
     def gather(self, metric, value):
-        """Add a figure to the open second, if it is known."""
+        """Add a value to the open second, if it is not None."""
         if value is not None:
-            if metric == _LIVE:
+            if metric == _MEMORY_METRIC:
                 value >>= self.shift
             value = min(value, _NO_VALUE - 1)
             self.tiers[0].add(value, value, value, metric * _OPEN)

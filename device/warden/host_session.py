@@ -1,6 +1,6 @@
-"""The board's side of a session: who listens, what is still to be sent, what is requested.
+"""The board's side of the link to a host: its subscription, what to send, what it requests.
 
-Silent until a host subscribes, and again three seconds after its last sign of life. Whatever
+Sends nothing until a host subscribes, and stops three seconds after its last frame. Whatever
 arrives, nothing is raised: damage and unknown kinds are counted.
 """
 
@@ -24,15 +24,18 @@ _REQUEST = const(67)
 
 _MAJOR = const(1)
 _MINOR = const(3)
+_MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
+_MAX_PENDING = const(4)
+_MAX_MOUNTS = const(4)
 _SILENCE_MS = const(3000)
-_MAX_INPUT = const(64)  # bytes that are read in a turn
-_MAX_ROWS = const(2)  # that are sent in a turn; then the application gets its turn
+_MAX_INPUT = const(64)  # bytes that are read in a poll
+_MAX_ROWS = const(2)  # that are sent in a poll; then the application runs
 _NEXT_MS = const(2)  # until the next ones
-_FULL_MS = const(100)  # until a full link is looked at again
+_FULL_MS = const(100)  # until the next try on a full link
 
 _FAILED = const(3)
-_LIMITS = const((200, 128, 4, 4))  # in the order of ids.LIMITS
+_LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))  # as ids.LIMITS
 
 # Flags of a table's row: it has changed; a host waits for it, and for SYNCED, when none has this.
 _CHANGED_ROW = const(b"\x01")
@@ -63,16 +66,16 @@ class HostSession:
         self.chunk = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
-        self.malformed = 0  # whole frames that made no sense
-        self.heard_s = self.heard_ms = 0
+        self.malformed = 0  # frames with a right CRC that made no sense
+        self.seen_s = self.seen_ms = 0
         self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
-        self.hello_due = self.synced_due = self.alive_due = False
+        self.hello_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
 
     def process_input(self):
-        """Read what has arrived, as much as a turn may, and act on it."""
+        """Read what has arrived, up to 64 bytes, and act on each message."""
         end = min(self.agent.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
@@ -107,41 +110,42 @@ class HostSession:
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
-            self._tell_policy("gone")
+            self.on_host("gone")
             self.host_id = 0
         elif kind == _REQUEST:
             self._on_request(reader)
         else:
             seq = reader.integer()
-            self._heard()
+            self.renew()
             if seq is not None and seq >= 0:
                 self.uplink.acknowledge(seq)
             if self.uplink.seq == self.last_seq:
-                self.alive_due = True  # nothing else was sent meanwhile
+                self.alive_dirty = True  # nothing else was sent meanwhile
             self.last_seq = self.uplink.seq
 
     def subscribe(self, host_id):
-        """Have this host sent everything, and hear it from now on."""
+        """Make this the host that listens, and mark everything for sending to it."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.unacked = 0  # nothing is under way to it
             self.agent.governor.allow_snapshot(self.clock.s)
-            self._tell_policy("found")
+            self.on_host("found")
         if self.requests is not None:
             self.requests.change_host(host_id)
-        self._heard()
+        self.renew()
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()
-        self.hello_due = self.synced_due = self.clock.has_rows = True
+        self.hello_dirty = self.synced_dirty = self.clock.rows_dirty = True
 
-    def _heard(self):
-        self.heard_s = self.clock.s
-        self.heard_ms = self.clock.ms
-        self._tell_policy("alive")
+    def renew(self):
+        """Begin the host's silence anew: a frame of it has arrived."""
+        self.seen_s = self.clock.s
+        self.seen_ms = self.clock.ms
+        self.on_host("seen")
 
-    def _tell_policy(self, how):
-        """Have the policy hear of the host: "found", "alive", "lost" or "gone"."""
+    def on_host(self, how):
+        """Tell the policy that the host is "found", "seen", "lost" or "gone", see Sessions."""
         policy = self.agent.policy
         if policy is not None:
             policy.sessions.on_host(self.host_id, how)
@@ -150,7 +154,7 @@ class HostSession:
         request_id = reader.integer()
         if not 0 <= request_id <= 0xFFFF:
             raise Malformed  # no request has that id
-        self._heard()
+        self.renew()
         if self.requests is None:
             try:
                 with import_lock:
@@ -164,12 +168,12 @@ class HostSession:
     # --- to the host ----------------------------------------------------------------------------
 
     def on_sample(self, changed):
-        """Have the new sample sent, and what has changed with it.
+        """Mark the new sample for sending, and HELLO if a capability has changed.
 
-        changed: whether the board may be able to tell something else now.
+        changed: whether a capability may have changed.
         """
         if changed and update_reasons(self.agent):
-            self.hello_due = True
+            self.hello_dirty = True
         if self.host_id:
             self.sample_table.mark_dirty(0)
 
@@ -177,8 +181,8 @@ class HostSession:
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
 
         None: not before a host subscribes. HELLO goes first, then replies, the sample, and rows of
-        the tables in turn, if `rows` allows it; SYNCED once all rows were sent that there were when
-        the host subscribed, whatever has changed since.
+        the tables in rotation, if `rows` allows it; SYNCED once all rows were sent that there were
+        when the host subscribed, whatever has changed since.
         """
         uplink = self.uplink
         if self.refused_id:
@@ -194,39 +198,39 @@ class HostSession:
             self.sending.dirty[self.sending_row] = _SUBSCRIBED
             self.sample_table.deltas_left = 0  # the host may have the last one, or not
             self.sending = None
-            self.clock.has_rows = True
+            self.clock.rows_dirty = True
         clock = self.clock
-        left = clock.left_ms(self.heard_s, self.heard_ms) + _SILENCE_MS + 1
+        left = clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
         if left <= 0:
-            self._tell_policy("lost")
+            self.on_host("lost")
             self.host_id = 0
             if hasattr(self.agent.link, "drop"):
-                self.agent.link.drop()  # else one that lost its power would keep the next host out
+                self.agent.link.drop()  # else one that lost its power would block the next host
             return None
         done = (
             uplink.ready()
             and self._send_hello_and_replies()
             and self._send_row(self.sample_table, 0)
         )
-        if done and rows and clock.has_rows:
-            clock.has_rows = False  # before they are looked for: others may be marked meanwhile
+        if done and rows and clock.rows_dirty:
+            clock.rows_dirty = False  # before they are searched: others may be marked meanwhile
             done = self._send_rows()
-        if done and self.synced_due and self._find_table(_SUBSCRIBED_ROW) < 0:
+        if done and self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
             uplink.begin(_SYNCED, 1)
             uplink.put(self.host_id)
             done = uplink.send()
-            self.synced_due = not done
-        if self.alive_due:
+            self.synced_dirty = not done
+        if self.alive_dirty:
             uplink.begin(_ALIVE, 0)
-            self.alive_due = not uplink.send(0)  # it goes also when the rest cannot
+            self.alive_dirty = not uplink.send(0)  # it goes also when the rest cannot
         if not done:
             return _FULL_MS
-        return _NEXT_MS if clock.has_rows else left
+        return _NEXT_MS if clock.rows_dirty else left
 
     def _send_hello_and_replies(self):
-        """Send these if they are due; return False where the link did not take one."""
+        """Send HELLO and replies if they are due; return False where the link did not take one."""
         uplink = self.uplink
-        if self.hello_due:
+        if self.hello_dirty:
             agent = self.agent
             uplink.begin(_HELLO, 7)
             uplink.put(_MAJOR)
@@ -238,7 +242,7 @@ class HostSession:
             uplink.put(agent.reasons)
             if not uplink.send():
                 return False
-            self.hello_due = False
+            self.hello_dirty = False
         if self.failed_request >= 0:
             uplink.begin(_REPLY, 3)
             uplink.put(self.failed_request)
@@ -250,7 +254,7 @@ class HostSession:
         return self.requests is None or self.requests.send_replies(uplink)
 
     def _send_rows(self):
-        """Send rows of the tables in turn; return False where the link took one no more."""
+        """Send rows of the tables in rotation; return False where the link took one no more."""
         for _ in range(_MAX_ROWS):
             flag = _SUBSCRIBED_ROW
             place = self._find_table(flag)
@@ -259,7 +263,7 @@ class HostSession:
                 place = self._find_table(flag)
                 if place < 0:
                     return True
-            self.clock.has_rows = True
+            self.clock.rows_dirty = True
             self.next_table = place + 1
             table = self.tables[place]
             if not self._send_row(table, table.dirty.find(flag)):
@@ -267,7 +271,7 @@ class HostSession:
         return True
 
     def _find_table(self, flag):
-        """Return the place of the next table in turn that has a row with this flag, -1 for none."""
+        """Return the place of the next table that has a row with this flag, -1 for none."""
         tables = self.tables
         count = len(tables)
         place = self.next_table

@@ -1,4 +1,4 @@
-"""What a host requests, carried out once however often it comes. Loaded at the first request.
+"""Carries out each request of a host once, however often its frame arrives; loaded at the first.
 
 docs/wire.md has the requests and their arguments. What a host allocates and begins belongs to its
 session, which ends when it has been gone for long.
@@ -15,8 +15,9 @@ from warden_schema.values import read_value
 _REPLY = const(7)
 _MAX_PENDING = const(4)  # requests at once; a power of two
 _MAX_BLOCKERS = const(12)
-_DEFAULT_TTL = const(60_000)
-_HOST_TTL_MS = const(10_000)  # a host's session ends so long after its last sign of life
+_DEFAULT_TTL_MS = const(60_000)
+_NORMAL = const(1)  # a priority
+_HOST_SESSION_MS = const(10_000)  # a host's session ends so long after its last sign of life
 _MAX_SEND_MS = const(60_000)
 
 _OK = const(0)
@@ -36,13 +37,13 @@ def find_entry(table, number):
 
 
 class Reply:
-    """What a request got, kept for the host that asks again."""
+    """The reply to a request, stored so that a repeat of the request gets it again."""
 
     def __init__(self, request_id):
         self.request_id = request_id
         self.code = _FAILED
         self.value = None
-        self.due = True
+        self.pending = True
 
 
 class Requests:
@@ -54,7 +55,7 @@ class Requests:
     def __init__(self, agent, host_id):
         self.agent = agent
         self.replies = [None] * _MAX_PENDING
-        self.host_id = host_id  # whose they are: kept over a silence, for its repeats
+        self.host_id = host_id  # whose they are: they outlast a silence, for its repeats
         self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
         self.former_host = 0
         self.functions = (
@@ -79,7 +80,7 @@ class Requests:
         )
 
     def change_host(self, host_id):
-        """Go on with the replies to this host: those it had, if it was here before the last one."""
+        """Switch to the replies of another host: those it had, if it was here before."""
         if host_id == self.host_id:
             return
         self.replies, self.former_replies = self.former_replies, self.replies
@@ -88,12 +89,15 @@ class Requests:
             if host_id != self.former_host:
                 self.replies[place] = None
             elif reply is not None:
-                reply.due = False
+                reply.pending = False
         self.former_host = self.host_id
         self.host_id = host_id
 
     def process(self, request_id, reader):
-        """Carry out a request, unless it is a repeat; its reply is due then. Raises nothing."""
+        """Carry out a request, unless it is a repeat, and mark its reply for sending.
+
+        An exception becomes the reply's code; MemoryError for the reply itself is raised.
+        """
         # A place holds every fourth id; with four under way at most, an older one is a late repeat.
         place = request_id & _MAX_PENDING - 1
         reply = self.replies[place]
@@ -102,10 +106,10 @@ class Requests:
             self.replies[place] = reply = Reply(request_id)
             self._carry_out(reply, reader)
         elif request_id == reply.request_id:
-            reply.due = True
+            reply.pending = True
 
     def _carry_out(self, reply, reader):
-        """Do what a host asks, and note in its reply what came of it."""
+        """Call the function of a request; put its result or its error into the reply."""
         try:
             number = reader.integer()
             args = read_value(reader, 2)
@@ -131,20 +135,20 @@ class Requests:
             reply.code = _NOT_FOUND
         except (TypeError, ValueError):  # Malformed, too
             reply.code = _BAD_ARGUMENTS
-        except Exception as error:  # whatever it is, the host is told and the board goes on
+        except Exception as error:  # whatever it is, the host gets its name and the board goes on
             reply.value = cut(type(error).__name__, 32)
 
     def send_replies(self, uplink):
         """Send the replies that are due; return False where the link did not take one."""
         for reply in self.replies:
-            if reply is not None and reply.due:
-                reply.due = False  # first: one that cannot be encoded must not be in the way
+            if reply is not None and reply.pending:
+                reply.pending = False  # first: one that cannot be encoded must not be in the way
                 uplink.begin(_REPLY, 3)
                 uplink.put(reply.request_id)
                 uplink.put(reply.code)
                 uplink.put(reply.value)
                 if not uplink.send():
-                    reply.due = True
+                    reply.pending = True
                     return False
         return True
 
@@ -182,7 +186,7 @@ class Requests:
         host_id = self.agent.session.host_id
         session = hosts.get(host_id)
         if session is None or not session.is_open():
-            session = sessions.open("host " + str(host_id), ttl_ms=_HOST_TTL_MS)
+            session = sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)
             for other in list(hosts):  # one that another host came after may come back
                 if not hosts[other].is_open():
                     del hosts[other]
@@ -194,8 +198,8 @@ class Requests:
             kind,
             amount,
             owner or "",
-            1 if priority is None else priority,
-            _DEFAULT_TTL if ttl_ms is None else ttl_ms,
+            _NORMAL if priority is None else priority,
+            _DEFAULT_TTL_MS if ttl_ms is None else ttl_ms,
             self._host_session(),
             False,
             mount,
@@ -208,7 +212,7 @@ class Requests:
         operations = self._policy.operations
         op = operations.new(
             name,
-            1 if priority is None else priority,
+            _NORMAL if priority is None else priority,
             timeout_ms,
             memory,
             wait_ms or 0,
@@ -237,7 +241,7 @@ class Requests:
 
     def _send_meters(self, for_ms):
         check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
-        self._policy.meters.left_ms = for_ms
+        self._policy.meters.send_ms = for_ms
 
     def _stored(self):
         self._policy  # noqa: B018, Denied where there is none

@@ -1,7 +1,7 @@
-"""Who runs the agent: a task of asyncio, a timer, or the application's own loop.
+"""Runs the agent: by a task of asyncio, a timer, or the application's own loop.
 
 None of them is trusted to go on: an event loop ends or is replaced, Ctrl-C ends the agent's own
-task or loses it. So every public call, and every new task of the application, looks whether
+task or loses it. So every public call, and every new task of the application, checks whether
 something is overdue, and makes anew what is gone.
 """
 
@@ -28,7 +28,7 @@ class Runner:
         self.tasks = []
         self.task_queue = None  # of the event loop that has them
         # In ticks, when a task polled last: asyncio does not say what Ctrl-C ended.
-        self.polled = 0
+        self.polled_ms = 0
         self.patience_ms = 0  # how much later it polls again
         self.timer = None
         self.is_scheduled = False
@@ -38,7 +38,7 @@ class Runner:
         agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
     def start(self):
-        """Run by asyncio if the application has imported it, else by a timer if there is one.
+        """Run the agent by asyncio if the application has imported it, else by a timer.
 
         What is running already is left alone.
         """
@@ -48,12 +48,12 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.polled) < self.patience_ms:
+            if agent.ticks_diff(agent.ticks_ms(), self.polled_ms) < self.patience_ms:
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
         self.task_queue = core._task_queue
-        self.polled = agent.ticks_ms()
+        self.polled_ms = agent.ticks_ms()
         self.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
@@ -63,28 +63,28 @@ class Runner:
         self.start_timer()  # until the loop runs
 
     def revive_tasks(self):
-        """Make the tasks anew where they are gone: the application starts one of its own."""
+        """Make the agent's tasks anew if they are gone; called at each task of the application."""
         if self.thread == self.agent.threads.ident():
             self.start()
 
     def revive(self):
-        """Run what is overdue, and make anew what should have; return whether it had to."""
+        """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
-        if agent.ticks_diff(agent.ticks_ms(), agent.polled) < agent.rest_ms + _OVERDUE_MS:
+        if agent.ticks_diff(agent.ticks_ms(), agent.polled_ms) < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
         agent.poll()
         return True
 
     def stop(self):
-        """Run no more."""
+        """Stop polling the agent: end its tasks and its timer."""
         self.generation = -1
         self.agent.load.on_create = None
         self.stop_timer()
         self.cancel_tasks()
 
     def cancel_tasks(self):
-        """End the tasks; what they wait for, others may wait for then."""
+        """Cancel the tasks; others may wait for the link then."""
         for task in self.tasks:
             try:
                 task.cancel()
@@ -105,7 +105,7 @@ class Runner:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
                 left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-                self.polled = agent.ticks_ms()
+                self.polled_ms = agent.ticks_ms()
                 self.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
@@ -123,7 +123,7 @@ class Runner:
                     await sleep_ms(_MAX_SLEEP_MS)
                 else:
                     await self.until_readable(core, link.waitable)
-                # What a host asked for may take several turns to send; while it has had its share,
+                # What a host requested may take several polls to send; while it has had its share,
                 # its bytes stay where they are.
                 left = agent.poll()
                 while left <= _SOON_MS and generation == self.generation:
@@ -146,7 +146,7 @@ class Runner:
     # --- machine.Timer --------------------------------------------------------------------------
 
     def start_timer(self):
-        """Poll by a timer, where the port has one that is virtual."""
+        """Start a machine.Timer that polls, where the port has virtual ones."""
         if self.timer is not None:
             return
         try:
@@ -171,9 +171,9 @@ class Runner:
                 self.is_scheduled = False
 
     def poll_scheduled(self, _):
-        """Poll, inside whatever the main thread does: which may hold a lock."""
+        """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
         self.is_scheduled = False
-        if self.timer is not None and not self.agent.threads.any_lock_held():
+        if self.timer is not None and not self.agent.threads.any_locked():
             if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
             self.agent.poll()

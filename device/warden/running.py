@@ -3,8 +3,8 @@
 from warden.runner import Runner
 
 
-def running():
-    """Return what runs the agent; RuntimeError where nothing was started."""
+def get_runner():
+    """Return the Runner of the agent; RuntimeError before `start()`."""
     if Runner.current is None:
         raise RuntimeError("warden.start() first")
     return Runner.current
@@ -12,16 +12,16 @@ def running():
 
 def running_agent():
     """Return the agent, after it has done what is overdue."""
-    runner = running()
+    runner = get_runner()
     runner.revive()
     return runner.agent
 
 
 def running_policy():
-    """Return what decides, after the agent has done what is overdue."""
+    """Return the agent's Policy, after the agent has done what is overdue."""
     runner = Runner.current
     if runner is None:
-        running()
+        get_runner()
     runner.revive()
     policy = runner.agent.policy
     if policy is None:

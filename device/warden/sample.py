@@ -1,4 +1,4 @@
-"""The newest figures, by name, and how a host is sent them."""
+"""The newest sample, a metric an attribute, and its messages to a host."""
 
 from micropython import const
 
@@ -12,14 +12,14 @@ _SAMPLE = const(3)
 _DELTA = const(16)
 _FULL_EVERY = const(20)  # samples
 _MAX_CHANGES = const(10)  # in a DELTA
-_BIAS = const(48)  # added to what a DELTA sends: small figures are one byte, and no control byte
+_BIAS = const(48)  # added to what a DELTA sends: small values are one byte, and no control byte
 _MAX_CHANGE = const(0x3FFFFF00)
-_MAX_PERIOD_S = const(200_000)  # more than that since the last sample, and the next is sent whole
+_MAX_DELTA_PERIOD_S = const(200_000)  # longer since the last sample, and the next is a SAMPLE
 # For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
 # uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
 # 99 where a change needs a SAMPLE.
 _NOT_COMPARED = const(98)
-_WHOLE = const(99)
+_NEEDS_SAMPLE = const(99)
 _BITS = const(
     b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
     b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
@@ -27,7 +27,7 @@ _BITS = const(
 # For each bit its place in FIELDS.
 _PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
 
-# In the order in which SAMPLE sends them: ids.SAMPLE_VALUES, held equal by a test.
+# In the order in which SAMPLE sends them: ids.SAMPLE_VALUES; a test compares them.
 FIELDS = (
     "uptime_s",
     "uptime_ms",
@@ -91,18 +91,18 @@ class SampleTable:
         self.seq = 0  # of the one encoded last
 
     def subscribe(self):
-        """Have the newest sample sent whole."""
+        """Have the newest sample sent as a SAMPLE, with all its values."""
         self.deltas_left = 0
         self.dirty[0] = _SUBSCRIBED
-        self.clock.wake = True
+        self.clock.poll_now = True
 
     def mark_dirty(self, row):
-        """Have the new sample sent; one that could not go before it is dropped, and counted."""
+        """Have the new sample sent; one that still waits is dropped, and counted."""
         if self.dirty[0]:
             self.sample.dropped_frames += 1
         else:
             self.dirty[0] = _CHANGED
-        self.clock.wake = True
+        self.clock.poll_now = True
 
     def encode(self, row, uplink):
         """Put the message into the uplink."""
@@ -133,11 +133,11 @@ class SampleTable:
                 self.note_change(place, value)
 
     def note_change(self, place, value):
-        """Take in one change; one that a DELTA cannot express is more than it may have."""
+        """Add one change to the mask; one that a DELTA cannot express makes this a SAMPLE."""
         bit = _BITS[place]
         old = self.last[place]
         # The milliseconds of the uptime fall as often as they rise.
-        if bit == _NOT_COMPARED and old is not None and -1000 < value - old < _MAX_PERIOD_S:
+        if bit == _NOT_COMPARED and old is not None and -1000 < value - old < _MAX_DELTA_PERIOD_S:
             return
         self.count += 1
         if bit >= _NOT_COMPARED or value is None or old is None:
@@ -165,9 +165,9 @@ class SampleTable:
             bit += 1
 
     def on_sent(self, row):
-        """Count from this one from now on."""
+        """Make the sample that was sent the one that the next DELTA counts from."""
         self.last, self.now = self.now, self.last
         self.last_seq = self.seq
-        if self.count > _MAX_CHANGES:  # it was whole
+        if self.count > _MAX_CHANGES:  # it was a SAMPLE
             self.deltas_left = _FULL_EVERY
         self.deltas_left -= 1

@@ -18,7 +18,7 @@ from warden_schema.frame import crc16
 from warden_schema.values import read_value
 
 _VERSION = const(1)
-_MAX_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590
+_MAX_FILE_BYTES = const(640)  # eight thresholds and eight quotas with the longest names take 590
 _MAX_QUOTAS = const(8)
 _MAX_NAME = const(24)
 _MAX_QUOTA = const(0x3FFFFFFF)
@@ -53,7 +53,10 @@ class StoredPolicy:
         self.ignored = []  # what the application tried to change
 
     def overrules(self, what):
-        """Tell whether the application may not change the policy; makes an event, once for each."""
+        """Return True where a stored policy is in force: the application may not change it then.
+
+        what: for the event that says so, posted once for each.
+        """
         if self.state != _IN_FORCE:
             return False
         if what not in self.ignored:
@@ -76,7 +79,7 @@ class StoredPolicy:
             elif what == _FORGET:
                 for path in (self.path + ".new", self.path):  # else the first would be read
                     _remove(path)
-                self.enter(_NOTHING, "forgotten")
+                self.set_state(_NOTHING, "forgotten")
         except OSError as error:
             reason = str(error.errno)
             if error.errno in _FULL:
@@ -100,10 +103,10 @@ class StoredPolicy:
         return [name] + list(quotas[name])
 
     def set_quota(self, name, *values):
-        """Set what sessions of that name get where the application gives no value.
+        """Set the quota of sessions of that name, for values that the application does not give.
 
         values: memory, storage, operations, ttl_ms, each may be None; if all are, the quota is
-        taken away.
+        removed.
         """
         policy = self.agent.policy
         quotas = dict(policy.quotas)  # a copy: another thread may read that one
@@ -112,14 +115,14 @@ class StoredPolicy:
 
     # --- the file -------------------------------------------------------------------------------
 
-    def enter(self, state, detail):
-        """Be in another state, with an event that says so."""
+    def set_state(self, state, detail):
+        """Change the state, and post an event."""
         self.state = state
         self.ignored = []
         self.agent.policy.events.post("policy", None, detail)
 
     def save(self):
-        """Write the file, unless it has that content: flash wears."""
+        """Write the file, unless it has this content already, for flash wears."""
         data = self.encode()
         if _read(self.path) != data:
             new = self.path + ".new"
@@ -134,10 +137,10 @@ class StoredPolicy:
                     pass
                 raise
             os.rename(new, self.path)
-        self.enter(_IN_FORCE, "kept")
+        self.set_state(_IN_FORCE, "kept")
 
     def encode(self):
-        """Return the bytes of the file."""
+        """Return the policy that is in force, as the bytes of the file."""
         policy = self.agent.policy
         governor = self.agent.governor
         thresholds = [
@@ -146,13 +149,13 @@ class StoredPolicy:
         ]
         quotas = policy.quotas
         value = (
-            governor.wanted_ms or None,  # one that was told to stop must not come back blind
+            governor.wanted_ms or None,  # one that was stopped must not come back without samples
             governor.budget_permille,
             policy.limits(),
             thresholds,
             [(name,) + quotas[name] for name in sorted(quotas)],
         )
-        data = bytearray(_MAX_BYTES)
+        data = bytearray(_MAX_FILE_BYTES)
         data[0] = _VERSION
         end = put(data, 1, value)
         crc = crc16(data, 0, end)
@@ -170,14 +173,14 @@ class StoredPolicy:
                 data = _read(path)
                 if data is not None:
                     self.apply(data)
-                    self.enter(_IN_FORCE, "in force")
+                    self.set_state(_IN_FORCE, "in force")
                     return
             except Exception:  # whatever makes it useless, the board starts
                 if path == self.path:  # an unfinished new one counts as none
-                    self.enter(_BROKEN, "broken")
+                    self.set_state(_BROKEN, "broken")
 
     def apply(self, data):
-        """Check all that a file says, then put it in force; raise for what makes no sense."""
+        """Check the content of a file, then put it in force; raise if any of it is invalid."""
         end = len(data) - 2
         if data[0] != _VERSION or crc16(data, 0, end) != data[end] << 8 | data[end + 1]:
             raise ValueError
@@ -226,7 +229,7 @@ def _read(path):
     """Return the content of a file, None where it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.read(_MAX_BYTES + 1)
+            return file.read(_MAX_FILE_BYTES + 1)
     except OSError:
         return None
 

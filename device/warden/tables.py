@@ -1,4 +1,4 @@
-"""What a host mirrors of what was decided: tables whose rows are sent when they changed.
+"""Tables that a host mirrors: a row is sent when it has changed.
 
 A table has a flag for each row. Whoever changes a row sets its flag; it is cleared before the row
 is read, and set again if the frame cannot go. So nothing is queued, a row that changes twice is
@@ -29,18 +29,18 @@ class Table:
         self.dirty = bytearray(count)
 
     def mark_dirty(self, row):
-        """Have a row sent, because it changed."""
+        """Mark a row for sending, because it has changed."""
         if not self.dirty[row]:
             self.dirty[row] = _CHANGED
-        self.clock.wake = self.clock.has_rows = True
+        self.clock.poll_now = self.clock.rows_dirty = True
 
     def subscribe(self):
-        """Have all rows sent that there are: a host knows none of them yet."""
+        """Mark all rows for sending: a host that has just subscribed knows none of them."""
         for row in range(len(self.dirty)):
             self.dirty[row] = 0 if self.rows[row] is None else _SUBSCRIBED
 
     def encode(self, row, uplink):
-        """Put a row's message into the uplink; return whether there is something to send."""
+        """Put a row's message into the uplink; return False if the row is not in use."""
         entry = self.rows[row]
         if entry is None:
             return False

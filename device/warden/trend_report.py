@@ -13,9 +13,9 @@ from warden_schema.trend import fit, is_clear, seconds_to
 _NAMES = ("live_bytes", "cpu_permille", "loop_lag_ms", "storage_used_bytes")
 _STATISTICS = const(3)
 _MEAN = const(1)
-_OF_MEMORY = const(0)
-_OF_STORAGE = const(3)
-_SLOT = const(12)  # figures of the ring
+_MEMORY_METRIC = const(0)
+_STORAGE_METRIC = const(3)
+_SLOT_VALUES = const(12)  # figures of the ring
 _NO_VALUE = const(0xFFFF)
 
 
@@ -32,8 +32,8 @@ def report_trends(agent, period_ms):
     wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
     limits = {
-        _OF_MEMORY: agent.memory.total,
-        _OF_STORAGE: rows[0][1] * rows[0][2] if rows else None,
+        _MEMORY_METRIC: agent.memory.total,
+        _STORAGE_METRIC: rows[0][1] * rows[0][2] if rows else None,
     }
     found = {}
     for metric, name in enumerate(_NAMES):
@@ -56,7 +56,7 @@ def column(tier, metric, statistic):
     """Return a tier's closed slots of one statistic, oldest first, as array("H")."""
     found = array("H", bytes(2 * tier.slots))
     for index in range(tier.slots):
-        place = (tier.number + index) % tier.slots * _SLOT + metric * _STATISTICS + statistic
+        place = (tier.number + index) % tier.slots * _SLOT_VALUES + metric * _STATISTICS + statistic
         found[index] = tier.ring[tier.begin + place]
     return found
 
@@ -74,9 +74,9 @@ def read_column(agent, tier, metric, statistic):
 
 def _scale(agent, metric):
     """Return what a figure of the history is to be multiplied with."""
-    if metric == _OF_MEMORY:
+    if metric == _MEMORY_METRIC:
         return 1 << agent.history.shift
-    if metric == _OF_STORAGE and agent.storage.rows:
+    if metric == _STORAGE_METRIC and agent.storage.rows:
         row = agent.storage.rows[0]
         return row[1] << shift_for(row[2])
     return 1

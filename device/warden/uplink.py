@@ -1,6 +1,6 @@
 """Frames to the host: numbered, framed, and written only as far as the link takes them.
 
-Nothing here waits. A frame that the link did not take whole is finished before the next begins;
+Nothing here waits. A frame that the link took in part is finished before the next begins;
 what cannot go now is refused, and the caller sends it later as it is then.
 """
 

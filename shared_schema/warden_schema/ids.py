@@ -175,6 +175,7 @@ MAX_THRESHOLDS = 8
 MAX_METERS = 16
 MAX_NEEDS = 8
 MAX_QUOTAS = 8  # that a policy has for sessions, by name
+DEFAULT_TTL_MS = 60_000  # of a lease whose request names none
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
 
 # --- what is watched ------------------------------------------------------------------------------
@@ -201,7 +202,7 @@ THRESHOLD_METRICS = {
     "bad_frames": "count",
     "faults": "count",
 }
-# What a board watches unless it is told otherwise: metric, warn, critical, clear, hold_ms, action.
+# The threshold that a board has by default: metric, warn, critical, clear, hold_ms, action.
 DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
 KEEPING = ("tell", "write", "forget")
 KEPT = ("nothing", "in_force", "broken")

@@ -5,7 +5,7 @@ import select
 import sys
 
 import warden
-from warden.running import running
+from warden.running import get_runner
 
 poller = select.poll()
 poller.register(sys.stdin, select.POLLIN)
@@ -46,7 +46,7 @@ while True:
     except KeyboardInterrupt:  # it came between two runs
         print(".", end="")
 
-agent = running().agent
+agent = get_runner().agent
 
 
 async def look():
@@ -62,6 +62,6 @@ samples, active = asyncio.run(look())
 status = warden.status()
 # Ctrl-C may have come before the application had its handle. What it stands for ends in its time.
 left = [agent.policy.operations.places, len(warden.allocations())]
-locked = agent.threads.any_lock_held()
+locked = agent.threads.any_locked()
 print()
 print([interrupts, samples, active, status["running"], status["faults"], left, locked])

@@ -62,12 +62,12 @@ class Mps2(Board):
         while True:
             pass
 
-    def leave_note(self, _text):
-        """Keep nothing: this firmware has no file system."""
+    def save_note(self, _text):
+        """Save nothing: this firmware has no file system."""
         raise OSError(19)  # ENODEV
 
-    def take_note(self):
-        """Return None: nothing is kept."""
+    def load_note(self):
+        """Return None: nothing is saved."""
 
     def default_link(self):
         """Return UART1: UART0 is the REPL's, which this port cannot read without waiting."""

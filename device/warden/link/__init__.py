@@ -1,1 +1,1 @@
-"""Links: where frames go and requests come from."""
+"""Links: streams and sockets to a host."""

@@ -43,7 +43,7 @@ class StreamLink:
         elif hasattr(source, "any"):  # a UART tells how much has arrived
             count = min(source.any(), len(buf))
             count = source.readinto(buf, count) or 0 if count else 0
-        else:  # it would wait for as much as it is asked for
+        else:  # readinto() would wait until the buffer is full
             while count < len(buf) and flags_of(self.source_poller):
                 got = read_once(source, self.byte)
                 if not got:

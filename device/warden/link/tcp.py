@@ -23,14 +23,14 @@ class _Tcp:
         self._ticks_ms = ticks_ms
         self._ticks_diff = ticks_diff
         self._connection = None
-        self._heard_ms = 0  # when something came over it last
+        self._received_ms = 0  # when something came over it last
         self._poller = select.poll()
         self._ipoll = self._poller.ipoll  # a bound method is an object: made once
         self.waitable = None
         self._broken = False
 
     def readable(self):
-        """Tell whether something has arrived, a host knocks, or the connection has ended."""
+        """Tell whether something has arrived, a host connects, or the connection has ended."""
         for _ in self._ipoll(0):
             return True
         return self._broken
@@ -42,7 +42,7 @@ class _Tcp:
         return False
 
     def _silent_ms(self):
-        return self._ticks_diff(self._ticks_ms(), self._heard_ms)
+        return self._ticks_diff(self._ticks_ms(), self._received_ms)
 
     def _receive(self, buf):
         if not self._broken:
@@ -55,7 +55,7 @@ class _Tcp:
             except OSError:
                 got = 0
             if got:
-                self._heard_ms = self._ticks_ms()
+                self._received_ms = self._ticks_ms()
                 return got
         self.drop()
         return 0
@@ -71,8 +71,8 @@ class _Tcp:
             return 0
 
     def _adopt(self, connection, events):
-        """Have this connection, which has just been made."""
-        self._heard_ms = self._ticks_ms()
+        """Make a new connection the current one."""
+        self._received_ms = self._ticks_ms()
         self._connection = connection
         connection.setblocking(False)
         self._poller.register(connection, events)
@@ -154,7 +154,7 @@ class ClientLink(_Tcp):
         self._connected = False
 
     def read(self, buf):
-        """Read what has arrived into buf, or see to the connection; return the count."""
+        """Read what has arrived into buf, or make or drop the connection; return the count."""
         if self._connection is None:
             now = self._ticks_ms()
             if self._tried_ms is None or self._ticks_diff(now, self._tried_ms) >= _RETRY_MS:

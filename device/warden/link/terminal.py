@@ -13,7 +13,7 @@ _SPECIAL = const(6)
 
 
 class TerminalLink(StreamLink):
-    """Has a raw terminal give what there is, be it nothing; anything else it leaves as it is.
+    """Reads a raw terminal without waiting (VMIN 0); leaves any other stream as it is.
 
     MicroPython's REPL and input() set the terminal for themselves, as long as they read: an agent
     that runs in another thread meanwhile waits for more than has arrived.
@@ -24,7 +24,7 @@ class TerminalLink(StreamLink):
         self.mode = None  # of the terminal, as it was
         try:
             mode = tcgetattr(source.fileno())
-            if not mode[_LOCAL_FLAGS] & _ICANON:  # else it gives whole lines
+            if not mode[_LOCAL_FLAGS] & _ICANON:  # else it gives lines
                 self.mode = mode
                 mode = list(mode)
                 mode[_SPECIAL] = [0 if isinstance(item, int) else item for item in mode[_SPECIAL]]

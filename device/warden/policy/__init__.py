@@ -1,1 +1,1 @@
-"""What the board decides."""
+"""Decisions: leases, operations, sessions, thresholds and pressure."""

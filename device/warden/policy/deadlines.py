@@ -1,6 +1,6 @@
-"""A table of fixed size whose rows end in time.
+"""A table of fixed size whose rows may have a deadline.
 
-A moment is two small integers, as in `Clock`: it wraps nowhere.
+A deadline is two small integers, as in `Clock`: it never wraps.
 """
 
 from array import array
@@ -15,15 +15,15 @@ _MAX_ID = const(0x3FFFFFFF)
 
 
 class Row:
-    """What is granted: it stands in a row of its table until it ends; `with` ends it."""
+    """A lease, operation or session: in a row of its table until it ends; `with` ends it."""
 
     # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
     session = None  # that it belongs to
 
     @property
     def left_ms(self):
-        """The milliseconds until it ends, 0 if it should have, None for never."""
-        return self.table.left_ms(self.row)
+        """The milliseconds until it ends, 0 if that is past, None for never."""
+        return self.table.until_ms(self.row)
 
     def __enter__(self):
         return self
@@ -34,7 +34,7 @@ class Row:
 
 
 class Rows(Table):
-    """Leases, operations or sessions. Whoever writes holds the lock, which all three share."""
+    """Leases, operations or sessions. Writers acquire the lock, which all three share."""
 
     def __init__(self, policy, kind, fields, count):
         super().__init__(policy.clock, kind, fields, count)
@@ -45,10 +45,10 @@ class Rows(Table):
         self.end_ms = array("h", [0] * count)
         self.next_id = 1
 
-    # --- with the lock held ---------------------------------------------------------------------
+    # --- the caller has the lock ----------------------------------------------------------------
 
     def add(self, entry, ms):
-        """Enter what is granted; it ends in so many milliseconds, None: not by itself.
+        """Put an entry into a free row; it ends in `ms` milliseconds, None: not by itself.
 
         Only with `None in rows`: a row is free.
         """
@@ -71,7 +71,7 @@ class Rows(Table):
         return True
 
     def end_in(self, row, ms):
-        """Have a row end so many milliseconds from now, None: not by itself."""
+        """Set the deadline of a row to `ms` milliseconds from now, None: it has none."""
         if ms is None:
             self.end_s[row] = _NEVER_S
             return
@@ -84,37 +84,37 @@ class Rows(Table):
         s = min(s + clock.s, _NEVER_S - 1)  # in 34 years
         self.end_s[row] = s
         self.end_ms[row] = ms
-        clock.sooner(s, ms)
+        clock.schedule(s, ms)
 
     def schedule(self):
-        """Have the clock know of all ends."""
+        """Add the deadlines of all rows to the clock."""
         row = 0
         for s in self.end_s:
             if s != _NEVER_S and self.rows[row] is not None:  # Ctrl-C may have left the end of none
-                self.clock.sooner(s, self.end_ms[row])
+                self.clock.schedule(s, self.end_ms[row])
             row += 1
 
     # --- with or without it ---------------------------------------------------------------------
 
     def is_over(self, row):
-        """Tell whether a row's time has come."""
+        """Tell whether a row's deadline is past."""
         clock = self.clock
         s = self.end_s[row]
         return s < clock.s or (s == clock.s and self.end_ms[row] <= clock.ms)
 
-    def left_ms(self, row):
-        """Return the milliseconds until a row ends, 0 if it should have, None for never."""
+    def until_ms(self, row):
+        """Return the milliseconds until a row ends, 0 if that is past, None for never."""
         s = self.end_s[row]
         if s == _NEVER_S:
             return None
-        return max(0, self.clock.left_ms(s, self.end_ms[row]))
+        return max(0, self.clock.until_ms(s, self.end_ms[row]))
 
     def all(self):
         """Return the entries, oldest first."""
         return sorted([entry for entry in self.rows if entry], key=lambda entry: entry.id)
 
     def refuse(self, reason, available=None, amount=None, wanted=None, session=None):
-        """Return the refusal: who stands in the way, and when the first of those ends; post it.
+        """Post a "denied" event; return the Denied, with its blockers and when one of them ends.
 
         These are all if the reason is "table"; those of the session, if one is given, and nobody
         knows when it is better; else those that `blocks()` finds for what is wanted. amount: for

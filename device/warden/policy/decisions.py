@@ -1,4 +1,4 @@
-"""The public functions of what decides; `start()` puts them among the public names."""
+"""The public functions for leases, operations and the like; `start()` makes them `warden`'s."""
 
 from micropython import const
 
@@ -13,12 +13,12 @@ from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noq
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
-_DEFAULT_TTL = const(60_000)
+_DEFAULT_TTL_MS = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
 
 
 def public():
-    """Return all that is public here, by name."""
+    """Return the public functions, exceptions and constants, by name."""
     names = (
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
@@ -43,7 +43,7 @@ def allocate(
     amount,
     owner="",
     priority=NORMAL,
-    ttl_ms=_DEFAULT_TTL,
+    ttl_ms=_DEFAULT_TTL_MS,
     session=None,
     backed=False,
     mount=None,
@@ -114,7 +114,7 @@ def set_limits(
 
 
 def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
-    """Watch a metric, instead of how it was watched before; without levels, no more.
+    """Set the threshold of a metric, or remove it if no level is given.
 
     metric: a name of `warden.policy.thresholds.METRICS`; warn, critical: its levels; clear: where
     it is well again; hold_ms: how long a level must have been reached; action: TELL, PROTECT or
@@ -126,7 +126,7 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TE
 
 
 def thresholds():
-    """Return what is watched: each with metric, warn, critical, clear, hold_ms, action, level."""
+    """Return the thresholds: with metric, warn, critical, clear, hold_ms, action, level, value."""
     return running_policy().thresholds.all()
 
 
@@ -147,7 +147,7 @@ def spawn(coro, name=None, priority=NORMAL, lease=None):
     """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
-    it is held to. `Denied` when there are 16 tasks and threads that are named.
+    it must stay within. `Denied` when there are 16 tasks and threads that are named.
     """
     return running_policy().meters.spawn(coro, name, priority, lease)
 

@@ -1,4 +1,4 @@
-"""What happened: a ring of fixed size, and the functions of the application that want to know."""
+"""Events: a ring of fixed size, and the application's callbacks for them."""
 
 from micropython import const
 
@@ -10,10 +10,10 @@ _EVENT = const(11)
 _MAX_EVENTS = const(16)
 _MAX_CALLBACKS = const(8)
 _MAX_DETAIL = const(32)  # bytes of UTF-8
-_SLOT = const(6)  # kind, s, ms, subject, detail, value
+_EVENT_FIELDS = const(6)  # kind, s, ms, subject, detail, value
 _DETAIL = const(4)
-_CHANGED_FLAG = const(1)
-_SUBSCRIBED_FLAG = const(2)
+_CHANGED = const(1)
+_SUBSCRIBED = const(2)
 
 
 class Events(Table):
@@ -24,20 +24,20 @@ class Events(Table):
         self.seq = 0  # of the next event
         self.delivered = 0  # callbacks have seen those before
         self.session = session  # of the host: says from which event on it wants them
-        self.ring = [None] * (_MAX_EVENTS * _SLOT)
+        self.ring = [None] * (_MAX_EVENTS * _EVENT_FIELDS)
         self.callbacks = []
         self.posting = new_lock()
         self.next = 0  # to be sent
 
     def post(self, kind, subject=None, detail=None, value=None):
-        """Add an event; the oldest makes room. Allocates nothing; any lock may be held.
+        """Add an event; the oldest makes room. Allocates nothing; whatever locks the caller has.
 
         Its time is the clock's, which the caller has brought up to now.
         """
         ring = self.ring
         clock = self.clock
         with self.posting:
-            place = self.seq % _MAX_EVENTS * _SLOT
+            place = self.seq % _MAX_EVENTS * _EVENT_FIELDS
             ring[place] = kind
             ring[place + 1] = clock.s
             ring[place + 2] = clock.ms
@@ -48,11 +48,11 @@ class Events(Table):
         self.mark_dirty(0)
 
     def event(self, number):
-        """Return an event as a tuple; the oldest that is remembered, if it is forgotten."""
+        """Return an event as a tuple; the oldest in the ring, if it was overwritten."""
         with self.posting:
             number = max(number, self.seq - _MAX_EVENTS)
-            place = number % _MAX_EVENTS * _SLOT
-            return tuple([number] + self.ring[place : place + _SLOT])
+            place = number % _MAX_EVENTS * _EVENT_FIELDS
+            return tuple([number] + self.ring[place : place + _EVENT_FIELDS])
 
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
@@ -64,7 +64,7 @@ class Events(Table):
         self.callbacks.append((kind, function))
 
     def deliver(self):
-        """Call the callbacks for what is new; one that raises is reported and stops no other.
+        """Call the callbacks for new events; one that raises is reported and stops no other.
 
         What a callback makes happen is delivered after it has returned; what happened before the
         first callback was set is remembered for it.
@@ -83,11 +83,11 @@ class Events(Table):
     # --- to a host ------------------------------------------------------------------------------
 
     def subscribe(self):
-        """Begin with the event that the host wants, or the oldest that is remembered."""
+        """Begin with the event that the host wants, or the oldest in the ring."""
         self.next = min(max(self.session.events_from or 0, 0), self.seq)
         if self.next < self.seq:
-            self.dirty[0] = _SUBSCRIBED_FLAG
-        self.clock.wake = True
+            self.dirty[0] = _SUBSCRIBED
+        self.clock.poll_now = True
 
     def encode(self, row, uplink):
         """Put the next event that the host lacks into the uplink."""
@@ -95,10 +95,10 @@ class Events(Table):
             self.next = number = max(self.next, self.seq - _MAX_EVENTS)
             if number >= self.seq:
                 return False
-            uplink.begin(_EVENT, 1 + _SLOT)
+            uplink.begin(_EVENT, 1 + _EVENT_FIELDS)
             uplink.put(number)
-            at = number % _MAX_EVENTS * _SLOT
-            for place in range(at, at + _SLOT):
+            at = number % _MAX_EVENTS * _EVENT_FIELDS
+            for place in range(at, at + _EVENT_FIELDS):
                 value = self.ring[place]
                 if place - at == _DETAIL and value is not None and len(value) * 4 > _MAX_DETAIL:
                     value = cut(value, _MAX_DETAIL)
@@ -109,4 +109,4 @@ class Events(Table):
         """Go on to the event after the one that was sent."""
         self.next += 1
         if self.next < self.seq:
-            self.dirty[0] = self.dirty[0] or _CHANGED_FLAG
+            self.dirty[0] = self.dirty[0] or _CHANGED

@@ -1,6 +1,6 @@
 """Forecasts when a metric of the history reaches its limit. Integers only; allocates nothing.
 
-Loaded when a threshold on a forecast is set. The last minute and the last hour are each looked at
+Loaded when a threshold on a forecast is set. The last minute and the last hour are each read
 as up to twelve means of five slots. A rise counts if Kendall's S of these (the pairs that rise less
 those that fall) is so high that chance alone would give it once in 200 times (the Mann-Kendall
 test, its exact distribution); its rate is that from the first third of the points to the last.
@@ -11,8 +11,8 @@ from micropython import const
 _POINTS = const(12)
 _MIN_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
-_FORECASTS = const(8)  # two for each metric of the history
-_SLOT = const(12)  # figures, see history
+_FORECAST_ROWS = const(8)  # two for each metric of the history
+_SLOT_VALUES = const(12)  # figures, see history
 _MEAN = const(1)
 _NO_VALUE = const(0xFFFF)
 
@@ -21,14 +21,14 @@ _LEAST_S = const(b"\x0f\x13\x16\x1a\x1d\x21\x26")
 
 
 class Forecast:
-    """Of any metric of the history; it is looked at again after five slots, one a second."""
+    """Forecasts for each metric of the history; one is made anew after five slots have closed."""
 
     def __init__(self, history):
         self.tiers = history.tiers
         self.points = [0] * _POINTS  # means, the newest first
         # For each metric one of the last minute, and one of the last hour:
-        self.numbers = [0] * _FORECASTS  # the slot from which on it is looked at again
-        self.values = [None] * _FORECASTS  # the seconds that were found
+        self.numbers = [0] * _FORECAST_ROWS  # the slot from which on it is made anew
+        self.values = [None] * _FORECAST_ROWS  # the seconds that were found
         self.last_s = -1  # when one was made
 
     def seconds(self, metric, limit):
@@ -40,23 +40,23 @@ class Forecast:
             return None
         row = 2 * metric
         if self.tiers[0].number != self.last_s:
-            self.look(row, self.tiers[0], limit)
-            self.look(row + 1, self.tiers[1], limit)
+            self.evaluate(row, self.tiers[0], limit)
+            self.evaluate(row + 1, self.tiers[1], limit)
         minute = self.values[row]
         hour = self.values[row + 1]
         if minute is None or (hour is not None and hour < minute):
             return hour
         return minute
 
-    def look(self, row, tier, limit):
-        """Make a forecast anew if that is due."""
+    def evaluate(self, row, tier, limit):
+        """Make the forecast of a row anew, if five slots have closed since the last one."""
         if tier.number >= self.numbers[row]:
             self.last_s = self.tiers[0].number
             self.numbers[row] = tier.number + _SLOTS_A_POINT
             self.values[row] = self.seconds_by(tier, row // 2 * 3 + _MEAN, limit)
 
     def seconds_by(self, tier, place, limit):
-        """Return the seconds as the slots of a tier have it; place: of the figure in a slot."""
+        """Return the seconds by the slots of one tier; place: of the metric's mean in a slot."""
         count = self.read_points(tier, place)
         if count < _MIN_POINTS:
             return None
@@ -104,7 +104,7 @@ def _mean_before(slot, tier, place):
     first = slot - _SLOTS_A_POINT
     while slot > first:
         slot -= 1
-        value = tier.ring[tier.begin + slot % tier.slots * _SLOT + place]
+        value = tier.ring[tier.begin + slot % tier.slots * _SLOT_VALUES + place]
         if value != _NO_VALUE:
             total += value
             count += 1

@@ -1,4 +1,7 @@
-"""What an application holds of a lease: dropped, it gives it back. Loaded where weakref is."""
+"""A lease's handle for the application: once collected as garbage, its lease ends.
+
+Loaded where the port has weakref.
+"""
 
 from weakref import finalize
 
@@ -8,8 +11,8 @@ def _drop(lease):
     if lease.active:
         lease.dropped = True
         clock = lease.table.clock
-        clock.next_s = 0
-        clock.wake = True
+        clock.deadline_s = 0
+        clock.poll_now = True
 
 
 class LeaseHandle:
@@ -31,7 +34,7 @@ class LeaseHandle:
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; the file holds the lease, too."""
         file = self.lease.open(path, mode)
-        file.holder = self
+        file.lease_handle = self
         return file
 
     def __enter__(self):

@@ -1,7 +1,7 @@
 """Leases: what was granted of memory, storage, the core's time and the network, and until when.
 
-A lease is granted only if what is there, less a reserve and less what was granted and not yet
-taken, covers it. All that is granted ends: released, expired, its session closed, or preempted by
+A lease is granted only if what is free, less a reserve and less what was granted and not yet
+used, covers it. All that is granted ends: released, expired, its session closed, or preempted by
 a higher priority where its holder agreed to that.
 """
 
@@ -16,16 +16,19 @@ from warden_schema.codec import cut
 _LEASE = const(8)
 _MAX_LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
-_COLLECT_PAUSE = const(20)  # to look before a refusal, at most a twentieth of the core goes
+_GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
-_DEFAULT_TTL = const(60_000)
+_DEFAULT_TTL_MS = const(60_000)
 
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
 _REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
 
 class Lease(Row):
-    """A grant; also a context manager that releases it. `active` is False once it has ended."""
+    """A granted amount of a resource; also a context manager that releases it.
+
+    `active` is False once it has ended.
+    """
 
     # All attributes are here from the beginning: see Operation.
     def __init__(self, table, kind, amount):
@@ -38,29 +41,29 @@ class Lease(Row):
         self.session = None  # that it belongs to
         self.mount = None
         self.on_preempt = None
-        self.buffer = None  # the memory itself, where it was asked for with backed=True
+        self.buffer = None  # the memory itself, if it was allocated with backed=True
         self.used = 0  # bytes written (storage)
         self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
         self.active = True
-        self.dropped = False  # nobody holds it any more
+        self.dropped = False  # its LeaseHandle was collected as garbage
 
     def commit(self):
-        """Say that the holder has taken what was granted: it shows in the measured use now."""
+        """Say that the holder uses what was granted, so that the measured use includes it now."""
         self.committed = True
         if self.active:
             self.table.mark_dirty(self.row)
 
     def release(self):
-        """Give it back; return whether this did, False if it had ended before."""
+        """End the lease; return False if it had ended before."""
         return self.table.end(self)
 
     def outstanding(self):
-        """Return how much is granted and cannot be seen in the measured use yet."""
+        """Return how much of the lease the measured use does not include yet."""
         return 0 if self.committed else max(0, self.amount - self.used)
 
     def take(self, count):
-        """Take `count` bytes of bandwidth; return 0, or the ms to wait before asking again.
+        """Take `count` bytes of bandwidth; return 0, or the ms to wait before the next try.
 
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
@@ -74,7 +77,7 @@ class Lease(Row):
             left = amount * 1000
             if self.bucket is not None:
                 tokens, s, ms = self.bucket
-                left = min(left, tokens + amount * min(1000, -clock.left_ms(s, ms)))
+                left = min(left, tokens + amount * min(1000, -clock.until_ms(s, ms)))
             left -= count * 1000
             if left < 0:
                 return -left // amount + 1
@@ -91,10 +94,10 @@ class Lease(Row):
 
 
 class Leases(Rows):
-    """Grants and ends leases.
+    """The table of leases: grants and ends them.
 
     policy: available(kind, mount), the free amount less the reserve, before what is granted;
-    most_memory(), the most that could ever be granted; memory, which collects garbage.
+    max_memory(), the most that could ever be granted; memory, which collects garbage.
     """
 
     def __init__(self, policy):
@@ -108,7 +111,7 @@ class Leases(Rows):
         self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
 
     def outstanding(self, kind, mount=None):
-        """Return the sum of what is granted of a kind and not yet seen in the measured use."""
+        """Return the sum of outstanding() over the leases of a kind."""
         total = 0
         for lease in self.rows:
             if lease is not None and lease.kind == kind and lease.mount == mount:
@@ -121,7 +124,7 @@ class Leases(Rows):
         amount,
         owner="",
         priority=1,
-        ttl_ms=_DEFAULT_TTL,
+        ttl_ms=_DEFAULT_TTL_MS,
         session=None,
         backed=False,
         mount=None,
@@ -168,14 +171,14 @@ class Leases(Rows):
             self.events.post("denied", None, "memory", amount)
             if lease is not None:
                 self.end(lease)
-            raise deny("memory", 0, self.policy.memory.collect_in_ms(_COLLECT_PAUSE) or None)
+            raise deny("memory", 0, self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
         except BaseException:
             if lease is not None:
                 self.end(lease)
             raise
 
     def _grant(self, lease, ttl_ms, backed, admitted):
-        """Enter a lease if there is enough; return whom to preempt before that, or raise Denied."""
+        """Add a lease if there is enough; return the lease to preempt first, or raise Denied."""
         kind = lease.kind
         amount = lease.amount
         mount = lease.mount
@@ -188,7 +191,7 @@ class Leases(Rows):
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
-            if left < amount and kind == MEMORY and policy.memory.collect(_COLLECT_PAUSE):
+            if left < amount and kind == MEMORY and policy.memory.collect(_GRANT_COLLECT_PAUSE):
                 left = policy.available(kind, mount) - granted
             if table_full or amount > left:
                 victim = self._victim(lease, amount - left, table_full)
@@ -202,10 +205,10 @@ class Leases(Rows):
         return None
 
     def _block(self, amount):
-        """Return a memoryview of so many bytes; raise Denied where no free run is so long."""
+        """Return a memoryview of `amount` bytes; raise Denied if no free block is that large."""
         memory = self.policy.memory
         largest = memory.largest_now()
-        if largest is not None and largest < amount and memory.collect(_COLLECT_PAUSE):
+        if largest is not None and largest < amount and memory.collect(_GRANT_COLLECT_PAUSE):
             largest = memory.largest_now()
         if largest is None or largest >= amount:
             try:
@@ -213,10 +216,10 @@ class Leases(Rows):
             except MemoryError:
                 pass
         self.events.post("denied", None, "fragmented", amount)
-        raise deny("fragmented", largest, memory.collect_in_ms(_COLLECT_PAUSE) or None)
+        raise deny("fragmented", largest, memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
 
     def end(self, lease, why="released"):
-        """End a lease; return whether this did, False if it had ended before."""
+        """End a lease; return False if it had ended before."""
         self.clock.advance()
         with self.lock:
             if why == "expired" and not self.is_over(lease.row):
@@ -230,7 +233,7 @@ class Leases(Rows):
         return True
 
     def run_due(self):
-        """End what is over its time, or held by nobody; allocates nothing where nothing is."""
+        """End leases that are expired or whose handle was dropped; allocates nothing if none is."""
         for lease in self.rows:
             if lease is not None:
                 if self.is_over(lease.row):
@@ -239,7 +242,7 @@ class Leases(Rows):
                     self.end(lease, "dropped")
 
     def preempt(self, lease):
-        """End a lease and call its holder, if that one agreed to it."""
+        """End a lease that has an `on_preempt` function, and call that."""
         if lease.on_preempt is not None and self.end(lease, "preempted"):
             try:
                 lease.on_preempt(lease)
@@ -264,22 +267,22 @@ class Leases(Rows):
         return victim if amount <= 0 else None
 
     def blocks(self, lease, wanted):
-        """Tell whether a lease has some of what is wanted, as far as that can be told."""
+        """Tell whether a lease has some of the resource that another one wants."""
         if lease.kind != wanted.kind or lease.mount != wanted.mount:
             return False
         return lease.buffer is not None or lease.outstanding() > 0
 
     def _denied(self, wanted, available, table_full):
-        """Return the refusal: what is left, who has the rest, and until when."""
+        """Return the Denied: how much is left, which leases have the rest, and until when."""
         policy = self.policy
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
         denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
-        if kind == MEMORY and wanted.amount > policy.most_memory():
+        if kind == MEMORY and wanted.amount > policy.max_memory():
             denied.retry_after_ms = None  # whoever gives back whatever
         elif kind == MEMORY and not table_full:
             # By then it may be seen that some was garbage.
-            left = policy.memory.collect_in_ms(_COLLECT_PAUSE)
+            left = policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE)
             if left:
                 denied.retry_after_ms = min(left, denied.retry_after_ms or left)
         return denied

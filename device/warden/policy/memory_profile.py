@@ -18,11 +18,11 @@ _PROFILE_PAUSE = const(200)
 
 
 class MemoryNeed:
-    """What operations of a name took in count runs: typical_bytes, a moving mean; worst_bytes."""
+    """What operations of a name took in `count` runs; typical_bytes is a moving mean."""
 
 
 class MemoryProfile(Table):
-    """The table: the first eight names. `began()` and `ended()` hear of each operation."""
+    """The table: the first eight names. `began()` and `ended()` are called for each operation."""
 
     def __init__(self, policy):
         super().__init__(
@@ -36,7 +36,7 @@ class MemoryProfile(Table):
         self.greatest = 0  # and at most since
         self.collections = 0
         self.spent_us = 0  # what it takes to measure
-        self.due_s = self.due_ms = 0  # nothing is measured before
+        self.deadline_s = self.deadline_ms = 0  # when measuring is allowed again
 
     def expected(self, name):
         """Return the bytes that operations of that name took at worst, None if not known."""
@@ -46,10 +46,10 @@ class MemoryProfile(Table):
         return self.rows[row].worst_bytes
 
     def began(self, op):
-        """Note that an operation has its place; called with its table's lock held, as ended()."""
+        """Begin to measure an operation, if it is the only one; the caller has the lock."""
         self.active += 1
         self.op = None  # whoever was measured is not alone any more
-        if self.active > 1 or self.clock.left_ms(self.due_s, self.due_ms) > 0:
+        if self.active > 1 or self.clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
             return
         self.row = find_row(self.rows, "name", op.name)
         if self.row is not None:
@@ -61,14 +61,14 @@ class MemoryProfile(Table):
             self.collections = self.policy.memory.collections
 
     def ended(self, op):
-        """Note that an operation that had its place has ended."""
+        """Add what an operation took to its name's row, if it was measured; as for began()."""
         self.active -= 1
         if self.op is not op:
             return
         self.op = None
         ms = self.clock.ms + self.spent_us * 2 * _PROFILE_PAUSE // 1000
-        self.due_s = self.clock.s + ms // 1000
-        self.due_ms = ms % 1000
+        self.deadline_s = self.clock.s + ms // 1000
+        self.deadline_ms = ms % 1000
         memory = self.policy.memory
         used = memory.used_now()
         row = self.row

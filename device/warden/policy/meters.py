@@ -1,7 +1,7 @@
-"""Who uses the core: tasks whose every step is timed, and threads that have a name.
+"""Meters: tasks of asyncio whose every step is timed, and threads that have a name.
 
 A thread's share cannot be measured: MicroPython does not say which of them runs. A task that takes
-more than the lease of CPU time that it is held to is reported; if it goes on, it is cancelled.
+more than its lease of CPU time is reported; if it goes on, it is cancelled.
 """
 
 import sys
@@ -13,11 +13,11 @@ from warden.errors import deny
 from warden.tables import Table
 from warden_schema.codec import cut
 
-_METER = const(14)  # the kind of message
+_METER = const(14)  # a kind of message
 _MAX_METERS = const(16)
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
-_MAX_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+_MAX_METER_PERIOD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _MAX_BUSY_US = const(900_000_000)
 _NORMAL = const(1)  # a priority
 _CPU_TIME = const(2)  # a kind of lease
@@ -47,7 +47,7 @@ class Meter:
         self.spent_us = self.worst_us = self.count = 0  # since the last sample
 
     def send(self, value, error=None):
-        """Run to the next await; error: an exception that it begins with."""
+        """Run the coroutine to its next await; error: an exception to throw into it."""
         began = self.board.ticks_us()
         try:
             value = self.coro.send(value) if error is None else self.coro.throw(error)
@@ -63,12 +63,12 @@ class Meter:
         return value
 
     def throw(self, error):
-        """Run to the next await, beginning with an exception."""
+        """Throw an exception into the coroutine, and run it to its next await."""
         return self.send(None, error)
 
 
 class Meters(Table):
-    """The table. A task's row is freed at its end, a thread's at its own."""
+    """The table of meters. A row is freed when its task or thread ends."""
 
     def __init__(self, policy):
         super().__init__(
@@ -80,10 +80,10 @@ class Meters(Table):
         self.policy = policy
         self.load = policy.agent.load
         self.next_id = 1
-        self.left_ms = 0  # for so long a host wants them with each sample
+        self.send_ms = 0  # for how long a host still wants them with each sample
 
     def spawn(self, coro, name, priority, lease):
-        """Return a new task of asyncio that runs the coroutine, metered; Denied where 16 are.
+        """Return a new task of asyncio that runs a coroutine with a meter; Denied if 16 have one.
 
         lease: of CPU_TIME, or None. ValueError or TypeError for what makes no sense.
         """
@@ -103,7 +103,7 @@ class Meters(Table):
         return meter.task
 
     def thread(self, function, args, name):
-        """Start a thread that is counted under a name; Denied where there are 16.
+        """Start a thread that has a meter; Denied if 16 have one.
 
         NotImplementedError where the port has none.
         """
@@ -118,17 +118,17 @@ class Meters(Table):
             raise
 
     def run(self, meter, function, args):
-        """Run what a thread is for, in it."""
+        """Call a thread's function in that thread, then free its row."""
         try:
             function(*args)
         finally:
             self.remove(meter)
 
     def subscribe(self):
-        """Have nothing sent: a host requests meters, for a while."""
+        """Send nothing for a SUBSCRIBE: a host requests meters apart, for some time."""
 
     def evaluate(self, period_ms):
-        """Make the figures of the last period_ms, and hold tasks to their leases.
+        """Compute the metrics of the last period_ms, and check the leases of tasks.
 
         Allocates nothing.
         """
@@ -136,18 +136,18 @@ class Meters(Table):
             if meter is None:
                 continue
             if meter.kind == _TASK:
-                if 0 < period_ms < _MAX_PERIOD_MS:
+                if 0 < period_ms < _MAX_METER_PERIOD_MS:
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
                     meter.steps = meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
-                    self.hold(meter, period_ms)
-            if self.left_ms > 0:
+                    self.check(meter, period_ms)
+            if self.send_ms > 0:
                 self.mark_dirty(meter.row)
-        self.left_ms = max(0, self.left_ms - period_ms)
+        self.send_ms = max(0, self.send_ms - period_ms)
 
-    def hold(self, meter, period_ms):
+    def check(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
         lease = meter.lease
         if not lease.active or (meter.cpu_permille or 0) <= lease.amount:
@@ -164,7 +164,7 @@ class Meters(Table):
         self.policy.events.post("overrun", lease.id, detail, meter.cpu_permille)
 
     def preempt(self, meter):
-        """Cancel a task, once, in the loop's thread; return whether this did."""
+        """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
         if task is None or not self.load.in_loop():
             return False

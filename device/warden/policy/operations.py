@@ -19,8 +19,8 @@ _GRACE_MS = const(2000)
 _ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
-_WAIT_STEP_MS = const(5)  # between two looks of one that waits
-_SPARES = const(2)
+_WAIT_POLL_MS = const(5)  # between two polls of one that waits
+_SPARES = const(2)  # operations made ahead, for when there is no memory
 LOW, NORMAL, HIGH, CRITICAL = 0, 1, 2, 3  # priorities
 LEARNED = -1  # as memory: what operations of that name needed
 
@@ -29,7 +29,7 @@ _WAITING = const(0)
 _ACTIVE = const(1)
 _STOPPING = const(2)  # must stop, in its grace
 _OVERDUE = const(3)  # did not stop; its place has passed on
-_ADMITTING = const(4)  # has a place, and its memory is being looked for
+_ADMITTING = const(4)  # has a place; the lease of its memory is being allocated
 _ENDED = const(5)
 _NEW = const(6)  # has not begun
 
@@ -38,7 +38,7 @@ _TIMED_OUT = const("timed out")
 
 
 class Operation(Row):
-    """A place among the operations; a context manager, and an asynchronous one."""
+    """A piece of work that has, or waits for, one of the places; a context manager, async too."""
 
     # What is usual stands here once, which is 56 bytes less for each. What an operation has of its
     # own is set before another thread can see it: where there is no GIL, an attribute that came
@@ -65,7 +65,7 @@ class Operation(Row):
         """The milliseconds to the end of its time or its grace; None while it waits."""
         if self.state == _WAITING or self.state == _ADMITTING:
             return None
-        return self.table.left_ms(self.row)
+        return self.table.until_ms(self.row)
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
@@ -73,18 +73,18 @@ class Operation(Row):
             raise (Preempted if self.why == _PREEMPTED else TimedOut)(self.name)
 
     def progress(self, permille, text=""):
-        """Say how far it is, in permille, with a few words."""
+        """Report how far it is, in permille, with a short text."""
         self.text = cut(text, _MAX_NAME)
         self.permille = min(1000, max(0, permille))
         if self.table.rows[self.row] is self:
             self.table.mark_dirty(self.row)
 
     def complete(self):
-        """End it, whatever its state; return whether this did."""
+        """End it, whatever its state; return False if it had ended before."""
         return self.table.end(self)
 
     def __enter__(self):
-        """Begin it, unless it has its place, and wait for that as an application without asyncio.
+        """Begin it, unless it has begun, and block until it has its place.
 
         Inside a task of asyncio nothing may wait so: Denied, unless the place is there.
         """
@@ -95,9 +95,9 @@ class Operation(Row):
             try:
                 while not table.poll_admission(self):
                     if self.task is not None:
-                        raise deny("operations", None, _WAIT_STEP_MS)
+                        raise deny("operations", None, _WAIT_POLL_MS)
                     agent.poll()
-                    agent.board.sleep_ms(_WAIT_STEP_MS)
+                    agent.board.sleep_ms(_WAIT_POLL_MS)
             except BaseException:
                 table.end(self)
                 raise
@@ -111,7 +111,7 @@ class Operation(Row):
             table.begin(self, table.policy.agent.load.current_task())
             try:
                 while not table.poll_admission(self):
-                    await sleep_ms(_WAIT_STEP_MS)
+                    await sleep_ms(_WAIT_POLL_MS)
             except BaseException:  # its task may be cancelled while it waits
                 table.end(self)
                 raise
@@ -133,18 +133,18 @@ class Operations(Rows):
              "left_ms", "memory", "why"),
             _MAX_OPERATION_ROWS,
         )  # fmt: skip
-        self.places = 0  # that are taken, and
+        self.places = 0  # that are occupied, and
         self.waiting = 0  # so many wait for one
-        self.leases_ended = 0  # when those that wait were looked at last
+        self.leases_ended = 0  # when waiting ones were promoted last
         self.to_cancel = False  # whether a task is to be cancelled, in the loop's thread
         self.last_name = None
         self.spares = []  # made while there is memory, for when there is none
         self.renew_spares()
 
-    # --- what is asked --------------------------------------------------------------------------
+    # --- by the application ---------------------------------------------------------------------
 
     def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
-        """Return an operation that has not begun; ValueError or TypeError for nonsense."""
+        """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         if not isinstance(name, str) or not name:
             raise ValueError("an operation has a name")
         check_int("priority", priority, LOW, CRITICAL)
@@ -234,7 +234,7 @@ class Operations(Rows):
         return op
 
     def poll_admission(self, op):
-        """Bring a WAITING operation on; True once it is ACTIVE, Denied when its wait is over."""
+        """Return True once a WAITING operation is ACTIVE; raise Denied when its wait is over."""
         if op.state != _ACTIVE:
             self.clock.advance()
             self.run_due()
@@ -243,9 +243,9 @@ class Operations(Rows):
         return op.state == _ACTIVE
 
     def end(self, op, promote=True, how="ended"):
-        """End an operation, whatever its state; return whether this did.
+        """End an operation, whatever its state; return False if it had ended before.
 
-        promote: give its place to who waits for one. how: as the event has it.
+        promote: give its place to one that waits. how: as the event has it.
         """
         with self.lock:
             state = op.state
@@ -289,7 +289,7 @@ class Operations(Rows):
     # --- by time --------------------------------------------------------------------------------
 
     def run_due(self):
-        """Do what time brings; allocates nothing where it brings nothing."""
+        """Stop, end or promote operations whose time has come; allocates nothing if none has."""
         self._cancel_tasks()
         ended = self.policy.leases.ended
         freed = self.leases_ended != ended  # memory, that somebody may wait for
@@ -322,7 +322,7 @@ class Operations(Rows):
         self._recount()
 
     def _recount(self):
-        """Count anew who has a place and who waits: Ctrl-C may have come between row and count."""
+        """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
         places = waiting = admitting = 0
         with self.lock:
             for op in self.rows:
@@ -355,7 +355,7 @@ class Operations(Rows):
     # --- places ---------------------------------------------------------------------------------
 
     def _enter(self, op):
-        """Give an operation a row; return whom it preempts."""
+        """Put an operation into the table; return the operation that it preempts, or None."""
         victim = None
         wait_ms = op.wait_ms
         with self.lock:
@@ -385,7 +385,7 @@ class Operations(Rows):
         return victim
 
     def _run(self, op):
-        """Make an operation that has its place ACTIVE; with the lock held."""
+        """Make an operation that has its place ACTIVE; the caller has the lock."""
         op.state = _ACTIVE
         self.end_in(op.row, op.timeout_ms or self.policy.operation_timeout_ms)
         self.mark_dirty(op.row)
@@ -407,7 +407,7 @@ class Operations(Rows):
         lease.release()  # it has been ended meanwhile
 
     def promote_waiters(self):
-        """Give free places to those that wait, the first in turn first."""
+        """Give free places to waiting operations, by priority, then by age."""
         while self.waiting and self.places < self.policy.max_operations:
             op = None
             try:
@@ -435,7 +435,7 @@ class Operations(Rows):
                         self.schedule()
 
     def _first_waiting(self):
-        """Return who is next: of the highest priority, the one that waits longest."""
+        """Return the next one to promote: of the highest priority, the one that waits longest."""
         first = None
         for op in self.rows:
             if op is not None and op.state == _WAITING and (first is None or is_weaker(first, op)):
@@ -443,14 +443,14 @@ class Operations(Rows):
         return first
 
     def _is_behind(self, priority):
-        """Tell whether somebody waits whom a newcomer of this priority must not overtake."""
+        """Tell whether one waits that a new one of this priority must not overtake."""
         first = self._first_waiting()
         return first is not None and first.priority >= priority
 
     def _victim(self, priority):
-        """Return whom to preempt: of the lowest priority below HIGH, the one begun last.
+        """Return the operation to preempt: of the lowest priority below HIGH, the newest.
 
-        None for a priority that preempts nobody, or while a place is free: that goes by turn.
+        None for a priority that preempts nobody, or while a place is free: waiting ones get that.
         """
         victim = None
         if priority >= HIGH and self.places >= self.policy.max_operations:
@@ -461,5 +461,5 @@ class Operations(Rows):
         return victim
 
     def blocks(self, op, wanted):
-        """Tell whether an operation is in the way of another: it has a place, and a time."""
+        """Tell whether an operation blocks another: it has a place that it must leave in time."""
         return op.state == _ACTIVE or op.state == _STOPPING

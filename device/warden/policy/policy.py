@@ -1,4 +1,4 @@
-"""What the board decides: leases, operations and sessions, joined with what it measures."""
+"""The policy: leases, operations, sessions and thresholds, joined with what the board measures."""
 
 from micropython import const
 
@@ -21,6 +21,7 @@ _MAX_DETAIL = const(32)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
+_SPARES = const(2)  # operations made ahead, see `deliver`
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
 # What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
@@ -35,7 +36,7 @@ _LIMITS_SET = const(
 
 
 class Policy(Table):
-    """The tables and the rules; the agent calls run_due(), evaluate() and gate.enter().
+    """Joins the tables of what was decided; the agent calls run_due(), evaluate() and gate.enter().
 
     It is a table itself, of one row: which rows of the others are in use, and the limits.
     """
@@ -62,56 +63,53 @@ class Policy(Table):
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
         self.forecast = None  # made where a threshold needs it
-        self.stored_policy = None  # made where one is stored or a host asks for it
+        self.stored_policy = None  # made where one is stored or a host requests it
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
         self.tables += [self.thresholds, self.meters, self.profile, events]
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
-        # Unless it is told otherwise: live bytes in permille of the heap for warn, critical and
+        # The default threshold: live bytes in permille of the heap for warn, critical and
         # clear, at the first sample that shows it; the action is PROTECT.
         self.thresholds.set("memory", 750, 850, 650, 0, 1)
-        note = agent.board.take_note()
+        note = agent.board.load_note()
         if note is not None:
             events.post("reset", None, note[:_MAX_DETAIL])
 
     # --- by the agent ---------------------------------------------------------------------------
 
     def run_due(self):
-        """End what is over its time; return the milliseconds until something else is."""
+        """End what is past its deadline; return the milliseconds to the next deadline."""
+        clock = self.clock
         operations = self.operations
-        left = self.left_ms()
+        left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
         if (
             left <= 0
             or operations.to_cancel
             or (operations.waiting and operations.leases_ended != self.leases.ended)
         ):
             self.end_due()
-            left = self.left_ms()
-        return left
-
-    def left_ms(self):
-        """Return the milliseconds until something ends."""
-        return max(0, self.clock.left_ms(self.clock.next_s, self.clock.next_ms))
+            left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
+        return max(0, left)
 
     def end_due(self):
-        """End what is over its time, and find what is the next."""
+        """End what is past its deadline, and find the next deadline."""
         self.leases.run_due()
         self.operations.run_due()
         self.sessions.run_due()
         try:
             with self.lock:
-                self.clock.begin_round()
+                self.clock.clear_deadline()
                 self.leases.schedule()
                 self.operations.schedule()
                 self.sessions.schedule()
-        except BaseException:  # Ctrl-C: else what was not looked at would be late by a minute
-            self.clock.next_s = 0
+        except BaseException:  # Ctrl-C: else some deadlines would be late by a minute
+            self.clock.deadline_s = 0
             raise
 
     def evaluate(self, period_ms, late_ms):
-        """Judge a new sample, which was late by so much; allocates nothing."""
+        """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
         self.profile.greatest = max(self.profile.greatest, self.memory.used)
@@ -119,34 +117,35 @@ class Policy(Table):
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
 
-    def has_news(self):
+    def can_deliver(self):
         """Tell whether deliver() has something to do."""
         events = self.events
         return (
-            self.pressure.due
+            self.pressure.pending
             or (events.callbacks and events.delivered < events.seq)
-            or len(self.operations.spares) < 2
+            or len(self.operations.spares) < _SPARES
         )
 
     def deliver(self):
-        """Do what may run the application's code, or needs memory; outside all locks."""
-        if self.pressure.due:
+        """Run the application's callbacks, and renew spares; the caller has no lock."""
+        if self.pressure.pending:
             self.pressure.act()
         self.events.deliver()
         operations = self.operations
-        if len(operations.spares) < 2:
+        if len(operations.spares) < _SPARES:
             try:
                 operations.renew_spares()
                 renew_spare_denied()
             except MemoryError:  # later
                 pass
 
-    # --- what is asked --------------------------------------------------------------------------
+    # --- limits and amounts ---------------------------------------------------------------------
 
     def available(self, kind, mount):
-        """Return what could be granted of a kind, by measurement at this moment less the reserve.
+        """Return how much of a resource is free now, less the reserve; grants are not subtracted.
 
-        Bytes, permille of a core or bytes a second; 0 for a mount that is not there.
+        kind: of lease. Bytes, permille of a core or bytes a second; 0 if no file system is mounted
+        at `mount`, or it does not say.
         """
         reserve = self.memory_reserve_permille
         if kind == MEMORY:
@@ -160,7 +159,7 @@ class Policy(Table):
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
 
-    def most_memory(self):
+    def max_memory(self):
         """Return the most memory that could ever be granted, in bytes."""
         total = self.memory.total
         return total - total // 1000 * self.memory_reserve_permille
@@ -170,7 +169,7 @@ class Policy(Table):
         return self.stored_policy is not None and self.stored_policy.overrules(what)
 
     def set_limits(self, *values):
-        """Set those that are not None, all or none; return all four, see _LIMITS_SET.
+        """Set the limits that are not None, all or none; return all four, see _LIMITS_SET.
 
         Raises ValueError or TypeError for what makes no sense.
         """
@@ -197,7 +196,7 @@ class Policy(Table):
     # --- to a host ------------------------------------------------------------------------------
 
     def encode(self, row, uplink):
-        """Put which rows are in use into the uplink, and the limits."""
+        """Put a ROWS message into the uplink: the rows in use of each table, and the limits."""
         uplink.begin(_ROWS, 7)
         for table in self.tables:
             if table is self.thresholds:  # leases, operations, sessions; then what is watched

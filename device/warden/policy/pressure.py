@@ -1,4 +1,4 @@
-"""What the board does while a metric that it protects is at warn or critical.
+"""Protects the board while a metric with action PROTECT or RESET is at warn or critical.
 
 At warn it collects garbage and calls the application's `on_trim` functions to give memory back,
 the one that gave most the last time first, until that is enough. At critical it also refuses new
@@ -14,7 +14,7 @@ from warden.policy.thresholds import METRICS
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
-_OF_MEMORY = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
+_TRIM_METRICS = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
 _LOW = const(0)  # priorities
@@ -24,7 +24,7 @@ _HIGH = const(2)
 class Pressure:
     """`evaluate()` after each sample; `act()` where the application's code may run.
 
-    `level` is the worst of what is protected: 0 clear, 1 warn, 2 critical; `due`: whether act()
+    `level` is the worst of what is protected: 0 clear, 1 warn, 2 critical; `pending`: whether act()
     has something to do.
     """
 
@@ -32,13 +32,13 @@ class Pressure:
         self.policy = policy
         self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
         self.level = 0
-        self.due = False
+        self.pending = False
         self.functions = [None] * _MAX_TRIMS
         self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
         self.worst = None  # the threshold that sets the level
-        self.trim_ms = 0  # since memory was found to lack, or not
-        self.trim_due = False
-        self.reset_step = 0  # 1: announced, with a sample, so that a host has it; then due
+        self.trim_ms = 0  # since the last check whether memory must be given back
+        self.must_trim = False
+        self.reset_count = 0  # samples since a reset was due: at 1 it is announced, then done
 
     def on_trim(self, function):
         """Call function(level) when memory is short: 1 warn, 2 critical; it returns bytes.
@@ -61,7 +61,10 @@ class Pressure:
             raise deny("pressure")
 
     def evaluate(self, period_ms):
-        """Find out what is to be done, period_ms after the last time; allocates nothing."""
+        """Set the level, and what act() has to do; period_ms: since the last call.
+
+        Allocates nothing.
+        """
         worst = None
         for entry in self.policy.thresholds.rows:
             if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
@@ -72,45 +75,45 @@ class Pressure:
             self.trim_ms += period_ms
             if level > self.level or self.trim_ms >= _TRIM_EVERY_MS:
                 self.trim_ms = 0
-                self.trim_due = self.lacks_memory()
-                self.due = True
+                self.must_trim = self.lacks_memory()
+                self.pending = True
         self.level = level
         if level < _AT_CRITICAL:
-            self.reset_step = 0
+            self.reset_count = 0
             return
-        self.due = True
+        self.pending = True
         if worst.action == _RESET and worst.level_ms >= _RESET_AFTER_MS:
-            self.reset_step += 1
-            if self.reset_step == 1:
+            self.reset_count += 1
+            if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
     def relax(self):
-        """Forget what was found: nothing is measured any more."""
-        self.level = self.reset_step = 0
+        """Return to level 0: sampling has stopped, so nothing is known any more."""
+        self.level = self.reset_count = 0
         self.worst = None
-        self.due = self.trim_due = False
+        self.pending = self.must_trim = False
 
     def lacks_memory(self):
-        """Tell whether memory is what is short, and not enough of it has come back yet."""
+        """Tell whether a threshold on memory is still beyond its clear level."""
         thresholds = self.policy.thresholds
         for entry in thresholds.rows:
-            if entry and entry.rank and _OF_MEMORY >> entry.metric & 1:
+            if entry and entry.rank and _TRIM_METRICS >> entry.metric & 1:
                 value = thresholds.read(entry.metric)
                 if value is None or entry.beyond_clear(value):
                     return True
         return False
 
     def act(self):
-        """Do what is due; with no lock held."""
-        self.due = False
+        """Preempt, trim or reset, as evaluate() found; the caller has no lock."""
+        self.pending = False
         policy = self.policy
         worst = self.worst
         if worst is None:
             return
-        if self.reset_step > 1:
+        if self.reset_count > 1:
             board = policy.agent.board
             try:
-                board.leave_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
+                board.save_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
             except (OSError, MemoryError):  # a full disk, or no memory for the words
                 pass
             board.reset()
@@ -119,12 +122,12 @@ class Pressure:
                 for entry in table.rows:
                     if entry and entry.priority == _LOW:
                         table.preempt(entry)
-        if self.trim_due:
-            self.trim_due = False
+        if self.must_trim:
+            self.must_trim = False
             self.relieve(worst.metric)
 
     def relieve(self, metric):
-        """Collect, then have memory given back until it is enough, or all were called."""
+        """Collect garbage, then call `on_trim` functions until there is enough memory."""
         memory = self.policy.memory
         events = self.policy.events
         before = memory.used_now()
@@ -151,7 +154,7 @@ class Pressure:
                 events.post("callback_failed", None, type(error).__name__)
             if memory.collect(0) and before is not None:
                 given = max(0, before - memory.live)
-            elif not isinstance(given, int):  # collections are off: by its word
+            elif not isinstance(given, int):  # collections are off: what it returned
                 given = 0
             self.given[best] = given
             name = getattr(function, "__name__", type(function).__name__)

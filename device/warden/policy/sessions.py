@@ -1,4 +1,4 @@
-"""Sessions: an owner of leases and operations, with quotas, who may be gone one day."""
+"""Sessions: owners of leases and operations, with quotas; closing one ends all that it owns."""
 
 from micropython import const
 
@@ -32,19 +32,19 @@ class Session(Row):
         self.ttl_ms = ttl_ms
 
     def is_open(self):
-        """Tell whether it is not closed."""
+        """Return True until it is closed."""
         return self.table.rows[self.row] is self
 
     def renew(self):
-        """Begin its time anew, if it is open."""
+        """Start its ttl_ms anew, if it is open."""
         with self.table.lock:
             if self.is_open():
                 self.table.end_in(self.row, self.ttl_ms)
 
     def use(self, amount):
-        """Begin its time anew, or raise Denied: what a closed one would own, nothing would end.
+        """Start its ttl_ms anew; raise Denied if it is closed: what it then owned would never end.
 
-        This and the next two: with the lock of all that is granted held.
+        For this and the next two the caller has the lock of all that is granted.
         """
         if not self.is_open():
             self.table.events.post("denied", self.id, "session", amount)
@@ -52,7 +52,7 @@ class Session(Row):
         self.table.end_in(self.row, self.ttl_ms)
 
     def admit(self, kind, amount):
-        """Raise Denied, naming the quota, if so much more of a resource exceeds it."""
+        """Raise Denied, naming the quota, if `amount` more of a resource exceeds it."""
         self.use(amount)
         quota = None
         if kind <= _QUOTA_STORAGE:
@@ -134,7 +134,7 @@ class Sessions(Rows):
         raise deny(reason, None, None, blockers)
 
     def end(self, session, expired=False):
-        """Close a session: end all it owns, whatever one of them raises."""
+        """Close a session, and end all it owns."""
         operations = self.policy.operations
         leases = self.policy.leases
         self.clock.advance()
@@ -158,7 +158,7 @@ class Sessions(Rows):
         self.events.post("session", session.id, "closed")
 
     def run_due(self):
-        """Close what is over its time; allocates nothing where nothing is."""
+        """Close sessions that are past their deadline; allocates nothing if none is."""
         ended = False
         for session in self.rows:
             if session is not None and self.is_over(session.row):
@@ -168,9 +168,9 @@ class Sessions(Rows):
             self.policy.operations.promote_waiters()
 
     def on_host(self, host_id, how):
-        """Hear of a host: "found", "alive" (its session goes on), "lost", or "gone" for good."""
+        """Note that a host is "found", "seen" (renews its session), "lost", or "gone" for good."""
         session = self.hosts.get(host_id)
-        if how == "alive":
+        if how == "seen":
             if session is not None:
                 session.renew()
             return

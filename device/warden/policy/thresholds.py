@@ -45,12 +45,12 @@ _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _OVERHEAD = const(14)
-_FORECASTS = const((1, 3))
+_FORECAST_METRICS = const((1, 3))
 _LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
-_HISTORY_MEMORY = const(0)  # as in ids.METRICS
-_HISTORY_STORAGE = const(3)
+_MEMORY_METRIC = const(0)  # as in ids.METRICS
+_STORAGE_METRIC = const(3)
 
-_THRESHOLD = const(13)  # the kind of message
+_THRESHOLD = const(13)  # a kind of message
 _MAX_THRESHOLDS = const(8)
 _MAX_LIMIT = const(0x3FFFFFFF)
 _MAX_HOLD_MS = const(600_000)
@@ -62,7 +62,7 @@ _RESET = const(2)  # an action: reset the board where nothing else helps
 
 
 class Threshold:
-    """What is watched of one metric; `level` and `value` are those of the last change.
+    """The levels of one metric; `level` and `value` are those of the last change.
 
     ValueError or TypeError for what makes no sense.
     """
@@ -98,7 +98,7 @@ class Threshold:
         self.rank = 0  # how much there is to be done about it, 0: nothing
 
     def evaluate(self, value, period_ms):
-        """Take in a value, period_ms after the last one; return whether the level changed."""
+        """Update the level for a new value, period_ms after the last; return whether it changed."""
         sign = self.sign
         bad = value is not None and value * sign >= self.first * sign
         level = self.level
@@ -132,14 +132,14 @@ class Threshold:
 
 
 def _add_ms(ms, active, period_ms):
-    """Return for how long something is so now: 0 when it begins, -1 when it is not."""
+    """Return a duration with period_ms added: 0 when `active` begins, -1 while it is False."""
     if not active:
         return -1
     return 0 if ms < 0 else min(ms + period_ms, _MAX_LIMIT)
 
 
 class Thresholds(Table):
-    """The table: one threshold for a metric at most."""
+    """The table of thresholds: one for a metric at most."""
 
     def __init__(self, policy):
         super().__init__(
@@ -151,7 +151,7 @@ class Thresholds(Table):
         self.policy = policy
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
-        """Watch a metric (its name or place), instead of how it was; without levels, no more.
+        """Set the threshold of a metric (its name or place), or remove it if no level is given.
 
         Raises ValueError or TypeError for what makes no sense, and when eight are watched.
         """
@@ -164,7 +164,7 @@ class Thresholds(Table):
             threshold = Threshold(metric, warn, critical, clear, hold_ms, action)
             if action == _RESET and policy.agent.board.reset is None:
                 raise ValueError("the port cannot reset the board")
-            if metric in _FORECASTS and policy.forecast is None:
+            if metric in _FORECAST_METRICS and policy.forecast is None:
                 with import_lock:
                     from warden.policy.forecast import Forecast
                 policy.forecast = Forecast(policy.agent.history)
@@ -176,7 +176,7 @@ class Thresholds(Table):
                 raise ValueError("no more than eight")
 
     def put(self, row, threshold):
-        """Put a threshold, or None, into a row; with the policy's lock held."""
+        """Put a threshold, or None, into a row; the caller has the policy's lock."""
         self.rows[row] = threshold
         if threshold is None:
             self.policy.mark_dirty(0)
@@ -184,11 +184,11 @@ class Thresholds(Table):
             self.mark_dirty(row)
 
     def all(self):
-        """Return those that are watched."""
+        """Return the thresholds that are set."""
         return list(filter(None, self.rows))
 
     def evaluate(self, period_ms):
-        """Evaluate all, period_ms after the last time; allocates nothing."""
+        """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
         for row in range(_MAX_THRESHOLDS):
             entry = self.rows[row]
             if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):
@@ -202,16 +202,16 @@ class Thresholds(Table):
         agent = self.policy.agent
         forecast = self.policy.forecast
         sample = agent.sample
-        memory = agent.memory  # not the sample's figures: it may have been collected since
+        memory = agent.memory  # not the sample's: garbage may have been collected since
         live = memory.live
         if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
             return None if live is None else live // (memory.total // 1000)
         if metric == _MEMORY_EXHAUSTED_IN:
-            return forecast.seconds(_HISTORY_MEMORY, agent.history.memory_limit)
+            return forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
         if metric == _STORAGE_USED:
             return sample.storage_permille
         if metric == _STORAGE_EXHAUSTED_IN:
-            return forecast.seconds(_HISTORY_STORAGE, agent.storage.limit)
+            return forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
         if metric == _CPU:
             return sample.cpu_permille
         if metric == _LOOP_LAG:

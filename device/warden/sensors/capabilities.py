@@ -1,4 +1,4 @@
-"""What the board can tell, and why it cannot tell the rest."""
+"""The board's capabilities: which metrics it can measure, and why not the others."""
 
 from micropython import const
 
@@ -46,7 +46,7 @@ def update_reasons(agent):
         reason = _IMPORTED_EARLY
     changed |= _note(reasons, _CAN_TASKS, agent.load.tasks, reason)
     changed |= _note(reasons, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
-    reason = _NOTHING_MOUNTED if agent.storage.due_s else _NO_SCAN
+    reason = _NOTHING_MOUNTED if agent.storage.deadline_s else _NO_SCAN
     changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, reason)
     reason = _NOT_REPORTED
     if not network.available:
@@ -65,7 +65,7 @@ def update_reasons(agent):
 
 
 def _note(reasons, place, value, reason):
-    """Note that a capability's value is known, or why it is None; return whether that is new."""
+    """Store 0 for a known value, else the reason why not; return whether that is a change."""
     if value is not None:
         reason = 0
     if reasons[place] == reason:

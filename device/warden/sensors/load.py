@@ -48,7 +48,7 @@ class Load:
         self.wait_hook = self.wait_io_event
         self.uncounted_create_task = None
         self.changed = False  # what can be known, since the last sample
-        self.in_task = False  # whether that was taken inside a task
+        self.in_task = False  # whether that sample was made inside a task
         self.began = 0  # when the running step began
         self.idle_us = 0
         self.worst_us = 0  # the longest step
@@ -151,7 +151,7 @@ class Load:
     # --- reading --------------------------------------------------------------------------------
 
     def read(self, sample):
-        """Put the figures of the sample's period into it; return whether what can be known changed.
+        """Put the period's metrics into the sample; return whether a capability may have changed.
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """

@@ -12,33 +12,33 @@ def allocate_lock():
 
 
 class Lock:
-    """A lock where only an interrupt's callback can find it taken.
+    """A lock that only an interrupt's callback can find occupied.
 
-    The callback runs inside the code that took it, so waiting would never end: RuntimeError.
+    The callback runs inside the code that acquired it, so waiting would never end: RuntimeError.
     """
 
     def __init__(self):
-        self.taken = False
+        self.occupied = False
 
     def acquire(self, wait=1):
-        """Take it; return whether it was free."""
-        if self.taken:
+        """Acquire it; return whether it was free."""
+        if self.occupied:
             if wait:
                 raise RuntimeError("an interrupt's callback must not wait for a lock")
             return False
-        self.taken = True
+        self.occupied = True
         return True
 
     def release(self):
-        """Give it back."""
-        self.taken = False
+        """Release it."""
+        self.occupied = False
 
     def locked(self):
-        """Tell whether it is taken."""
-        return self.taken
+        """Tell whether it is occupied."""
+        return self.occupied
 
     def __enter__(self):
         self.acquire()
 
     def __exit__(self, kind, error, trace):
-        self.taken = False
+        self.occupied = False

@@ -13,7 +13,7 @@ from micropython import const
 
 # When a collection is made here to see what is live, and how long none is made after one.
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
-_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of the core at most
+_SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of the core at most
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
@@ -54,7 +54,7 @@ class Memory:
         if self.heap is not None:
             self.slices = array("i", bytes(_HEAP_STATE_BYTES))
             self.at_once = array("i", bytes(_HEAP_STATE_BYTES))
-        self.slice_bytes = 0  # all at once, until the first sample is taken
+        self.slice_bytes = 0  # all at once, until the first sample
         self.scan()
 
     def scan(self):
@@ -95,7 +95,7 @@ class Memory:
         return True
 
     def read(self, sample):
-        """Put the figures into the sample; return whether live is known now or not any more."""
+        """Put the figures into the sample; return whether live became known or unknown."""
         self.slice_bytes = _HEAP_SLICE_BYTES
         sample.total_bytes = self.total
         sample.free_bytes = self.free
@@ -104,8 +104,8 @@ class Memory:
         sample.live_bytes = self.live
         return changed
 
-    def collect(self, pause=_COLLECT_PAUSE):
-        """Collect if allowed and not too soon, and see what is live; return whether it did.
+    def collect(self, pause=_SAMPLE_COLLECT_PAUSE):
+        """Collect garbage if allowed and not too soon, and measure what is live; return if it did.
 
         pause: after a collection of n ms, none for so many times n.
         """
@@ -123,10 +123,10 @@ class Memory:
         self.live = self.last_used = self.used_now()
         return True
 
-    def collect_in_ms(self, pause=_COLLECT_PAUSE):
+    def collect_in_ms(self, pause=_SAMPLE_COLLECT_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""
         pause_ms = (self.cost_us >> 3) * pause // 125  # in parts that do not exceed 30 bits
-        return max(0, pause_ms + self.clock.left_ms(self.ended_s, self.ended_ms))
+        return max(0, pause_ms + self.clock.until_ms(self.ended_s, self.ended_ms))
 
     def free_now(self):
         """Return the free bytes at this moment; reads the whole heap."""

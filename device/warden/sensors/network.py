@@ -12,7 +12,7 @@ _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
 
 
 def install_network():
-    """Return the one watcher of this board's network."""
+    """Return the board's one Network, which watches the module `network` from now on."""
     network = Network()
     network.early = "network" in sys.modules
     try:
@@ -34,15 +34,15 @@ class Network:
     def __init__(self):
         self.available = self.early = False
         self.wlan = self.connected = self.rssi_dbm = self.sent = self.received = None
-        self.due_s = 0
+        self.deadline_s = 0
 
     def read(self, sample):
-        """Put the figures into the sample; return whether what can be known may have changed."""
+        """Put the figures into the sample; return whether a capability may have changed."""
         sample.sent_bytes = self.sent
         sample.received_bytes = self.received
-        if sample.uptime_s < self.due_s:
+        if sample.uptime_s < self.deadline_s:
             return False
-        self.due_s = sample.uptime_s + _WLAN_PERIOD_S
+        self.deadline_s = sample.uptime_s + _WLAN_PERIOD_S
         if self.wlan is not None:
             self.connected = self.rssi_dbm = None
             try:

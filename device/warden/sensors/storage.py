@@ -1,4 +1,7 @@
-"""Measures storage by mount, seldom: to count the free blocks of a large littlefs takes seconds."""
+"""Measures storage by mount, once a minute at most.
+
+To count the free blocks of a large littlefs takes seconds.
+"""
 
 from micropython import const
 
@@ -12,7 +15,7 @@ _MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
 _SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
-_MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is taken to be wrong
+_MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is considered wrong
 _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
 _MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
 
@@ -31,7 +34,7 @@ class Storage:
     A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
 
     permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
-    in the history's scale too, and what that can reach. due_s: the uptime of the next scan.
+    in the history's scale too, and what that can reach. deadline_s: the uptime of the next scan.
     spent_us: what that read took, which has a budget of its own.
     """
 
@@ -39,7 +42,7 @@ class Storage:
         self.board = board
         self.clock = clock
         self.dirty = bytearray(_MAX_MOUNTS)
-        self.due_s = 0
+        self.deadline_s = 0
         self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
         self.spent_us = 0
@@ -51,8 +54,8 @@ class Storage:
         A scan allocates, and may take long. Return whether the figures changed.
         """
         self.spent_us = 0
-        if self.clock.s >= self.due_s:
-            self.due_s = self.clock.s + _SCAN_PERIOD_S
+        if self.clock.s >= self.deadline_s:
+            self.deadline_s = self.clock.s + _SCAN_PERIOD_S
             try:
                 self.scan()
             except Exception:  # in a full heap, say: what is known stands until the next scan
@@ -74,7 +77,7 @@ class Storage:
                 rows.append(row)
         took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
         self.spent_us = took_ms * 1000
-        self.due_s = max(self.due_s, self.clock.s + took_ms * _SCAN_PAUSE // 1000)
+        self.deadline_s = max(self.deadline_s, self.clock.s + took_ms * _SCAN_PAUSE // 1000)
         self.mounts = [
             {
                 "mount": mount,
@@ -89,7 +92,7 @@ class Storage:
         for row in range(max(1, len(rows))):
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
                 self.dirty[row] = self.dirty[row] or _CHANGED
-                self.clock.wake = self.clock.has_rows = True
+                self.clock.poll_now = self.clock.rows_dirty = True
         self.permille = self.scaled = self.limit = None
         if rows:
             _, _, blocks, free, _ = rows[0]
@@ -113,7 +116,7 @@ class Storage:
         return None
 
     def subscribe(self):
-        """Have all mounts sent, or that there is none."""
+        """Mark all mounts for sending, or one row that says that there is none."""
         for row in range(max(1, len(self.rows))):
             self.dirty[row] = _SUBSCRIBED
 

@@ -21,7 +21,7 @@ _locks = []  # that somebody may wait for
 def new_lock(wait=True):
     """Return a new lock, which `with` takes.
 
-    wait: somebody may wait for it, so that any_lock_held() looks at it.
+    wait: somebody may wait for it, so that any_locked() checks it.
     """
     lock = allocate_lock()
     if wait:
@@ -72,8 +72,8 @@ class Threads:
         """Put the count into the sample, None if not all are seen."""
         sample.threads = None if self.early else self.active
 
-    def any_lock_held(self):
-        """Tell whether some lock of the agent is held, by whomever.
+    def any_locked(self):
+        """Tell whether some lock of the agent is locked, by whichever thread.
 
         An interrupt's callback, which runs inside what the main thread does, must not wait for it.
         """

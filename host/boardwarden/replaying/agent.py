@@ -176,10 +176,10 @@ class Board:
     def reset(self) -> None:
         self.resets += 1
 
-    def leave_note(self, text: str) -> None:
+    def save_note(self, text: str) -> None:
         pass
 
-    def take_note(self) -> None:
+    def load_note(self) -> None:
         return None
 
 
@@ -250,8 +250,8 @@ class Agent:
         """Have the agent take a sample that finds these figures, and do what follows."""
         self.advance(uptime_ms)
         self._sensors.figures = figures
-        self._agent.storage.due_s = 0  # what is there is looked at with each sample
-        self._agent.due_s, self._agent.due_ms = self.clock.s, self.clock.ms
+        self._agent.storage.deadline_s = 0  # what is there is looked at with each sample
+        self._agent.deadline_s, self._agent.deadline_ms = self.clock.s, self.clock.ms
         self._agent.take_sample()
         self.deliver()
 

@@ -91,7 +91,7 @@ def skip_ms(ms):
 
 def poll_now(agent):
     """Poll without the pause between two turns that send rows."""
-    agent.clock.wake = True
+    agent.clock.poll_now = True
     return agent.poll()
 
 

@@ -67,7 +67,7 @@ longest = total = polls = quiet = 0
 while quiet < 3:
     gc.collect()
     seq = agent.uplink.seq
-    agent.clock.wake = True
+    agent.clock.poll_now = True
     began = now()
     agent.poll()
     ticks = passed(began)

@@ -25,13 +25,13 @@ walk = gc.mem_free
 
 
 def tick_in_slices():
-    s = agent.due_s
-    ms = agent.due_ms
+    s = agent.deadline_s
+    ms = agent.deadline_ms
     poll()
     for _ in range(_MAX_SLICES):
-        if agent.due_s != s or agent.due_ms != ms:
+        if agent.deadline_s != s or agent.deadline_ms != ms:
             return
-        agent.clock.wake = True
+        agent.clock.poll_now = True
         poll()
 
 
