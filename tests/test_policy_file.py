@@ -13,6 +13,7 @@ from policies import POLICIES
 from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
+from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import MEMORY_PROTECTION
 from boardwarden.policy.toml import dumps
 
@@ -146,6 +147,8 @@ def test_whatever_a_file_says_it_is_read_or_refused(text: str) -> None:
 
 def test_the_file_in_the_documents_is_one() -> None:
     text = (Path(__file__).parent.parent / "docs" / "host.md").read_text(encoding="utf-8")
-    policy = policy_file.loads(text.partition("```toml\n")[2].partition("```")[0])
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    assert example == EXAMPLE  # what `boardwarden policy --example` prints
+    policy = policy_file.loads(example)
     assert [each.metric for each in policy.thresholds or ()] == ["memory", "storage"]
     assert policy.quotas == (SessionQuota("upload", 16_384, 65_536, 2, 600.0),)
