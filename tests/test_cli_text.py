@@ -138,6 +138,7 @@ def test_help_has_every_command_under_a_head():
     assert done.exit_code == 0
     heads = re.findall(r"^╭─ (.*?) ─+╮$", done.stdout, re.MULTILINE)
     assert heads[0] == "Options"
+    assert "bool" not in done.stdout
     assert "Commands" not in heads  # those that nobody put anywhere
     shown = re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE)
     assert sorted(shown) == sorted(info.callback.__name__ for info in app.registered_commands)
@@ -151,5 +152,6 @@ def test_help_fits_80_columns_and_explains_everything(name):
     (command,) = (each for each in app.registered_commands if each.callback.__name__ == name)
     first = command.callback.__doc__.splitlines()[0]
     assert first in re.sub(r"\s+", " ", done.stdout)
+    assert "bool" not in done.stdout.lower()  # a flag takes no value
     for parameter in get_command(app).commands[name].params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name

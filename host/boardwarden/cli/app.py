@@ -6,9 +6,10 @@ import io
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from . import terminal
 from .alloc import alloc
@@ -25,7 +26,32 @@ from .serve import serve
 from .top import top
 from .watch import watch
 
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows no value for a flag, which takes none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options and arguments, `--help` among them."""
+        return _without_bool(super().get_params(ctx))
+
+
+class Group(typer.core.TyperGroup):
+    """All commands; for the options before them, as Command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, `--help` among them."""
+        return _without_bool(super().get_params(ctx))
+
+
+def _without_bool(params: list[Any]) -> list[Any]:
+    for each in params:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""  # else Typer writes <bool>
+    return params
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -77,4 +103,4 @@ PANELS = {
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel, cls=Command)(command)
