@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import doc_commands
 import pytest
 from cli_process import (
+    COMMAND,
     LIMIT_S,
     CommandOnTerminal,
     TerminalBoard,
@@ -97,6 +99,30 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
         else:
             process.stdout._transport.close()
         assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("how", ["full", "gone", "closed"])
+async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, how):
+    shell = {
+        "full": '"$@" > /dev/full',
+        "gone": 'mkfifo "$PIPE"; : < "$PIPE" & exec 3> "$PIPE"; wait; "$@" >&3',
+        "closed": '"$@" >&-',
+    }[how]
+    with tempfile.TemporaryDirectory() as folder:
+        finished = await run(
+            *words,
+            command=["sh", "-c", shell, "sh", *COMMAND],
+            BOARDWARDEN_BOARD=fake.port,
+            PIPE=f"{folder}/pipe",
+        )
+    says = {
+        "full": (2, "boardwarden: Cannot write to standard output: no space left on device.\n"),
+        "gone": (141, ""),
+        "closed": (2, "boardwarden: Standard output is closed.\n"),
+    }
+    assert (finished.status, finished.err) == says[how]
 
 
 async def test_ctrl_c_while_the_command_is_still_loading():

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from boardwarden._program import checked_output
+
 from . import terminal
 from .alloc import alloc
 from .deploy import deploy
@@ -59,12 +61,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; docs/host.md has its exit statuses."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what a board prints must not stop us
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")  # a board's name must not stop us
     # Typer would guess the shell and take no name: `--show-completion bash` is to work anywhere.
     os.environ.setdefault("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    app(prog_name="boardwarden")
+    with checked_output():
+        app(prog_name="boardwarden")
 
 
 def _version(wanted: bool) -> None:
