@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 from typer.main import get_command
@@ -128,6 +129,43 @@ def test_a_stretched_interval_says_what_was_asked_for():
     )
     last = aligned(status_rows(status, {})).splitlines()[-2:]
     assert "a sample every 1 s (not 100 ms: budget" in " ".join(" ".join(last).split())
+
+
+# --- durations ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["alloc", "memory", "8k", "--for"],
+        ["limits", "--operation-timeout"],
+        ["limits", "--overrun"],
+        ["thresholds", "cpu", "--warn", "50%", "--hold"],
+        ["trends", "--period"],
+        ["doctor", "--for"],
+        ["record", "x.sqlite", "--for"],
+        ["record", "x.sqlite", "--interval"],
+        ["record", "x.sqlite", "--rotate-age"],
+        ["plot", "x.sqlite", "--last"],
+        ["replay", "x.sqlite", "--policy", "x.toml", "--last"],
+    ],
+)
+def test_every_option_that_takes_a_duration_says_how_to_write_one(words):
+    # A board that is none: an option that was not looked at first would end with its error.
+    done = CliRunner().invoke(app, [*words, "soon"], env={"BOARDWARDEN_BOARD": "none"})
+    assert done.exit_code == 2
+    expected = f"{words[-1]} must be a duration, such as 500ms, 2s, 1m or plain seconds, not 'soon'"
+    assert expected in done.stderr
+
+
+def test_no_option_takes_a_number_of_seconds_of_its_own():
+    numbers = [
+        f"{info.callback.__name__} {name}"
+        for info in app.registered_commands
+        for name, hint in get_type_hints(info.callback).items()
+        if hint is float or float in get_args(hint)
+    ]
+    assert numbers == []
 
 
 # --- help ---------------------------------------------------------------------------------------

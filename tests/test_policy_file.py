@@ -83,7 +83,7 @@ def test_what_is_not_named_is_as_it_is_and_memory_is_protected_unless_taken_off(
         ('"1 s"', '"1 ms"', "1: interval must be a number of seconds from 0.02 to 600, not 0.001"),
         ('"1 %"', "true", "2: budget must be a fraction of a core from 0.001 to 1, not True."),
         ('"10 %"', '"95 %"', "7: limits.memory_reserve: memory_reserve must be a fraction from 0"),
-        ("5 min", "5 mints", "6: limits.operation_timeout: operation_timeout must be a time, such"),
+        ("5 min", "5 mints", "6: limits.operation_timeout: operation_timeout must be a duration, "),
         ('"75 %"', "75", "12: threshold.warn: warn of cpu must be a fraction from 0 to 1, not 75"),
         ("8k", "8 apples", "18: threshold.warn: warn must be a number of bytes, such as"),
         ("30 s", "11 min", "14: threshold.hold: hold must be a number of seconds from 0 to 600"),

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import print_json, print_line, print_rows, run
+from boardwarden._program import checked, print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.grants import Event
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, status_rows, trend_rows
 
+from . import parse
 from .follow import paced, wait_full_interval
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
 PeriodOption = Annotated[
-    float, typer.Option("--period", metavar="SECONDS", min=1, help="How far to look back.")
+    str, typer.Option("--period", metavar="DURATION", help="How far to look back, as 10m.")
 ]
 
 
@@ -28,10 +29,11 @@ def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 
 def trends(
-    board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
+    board: BoardOption = "", period: PeriodOption = "1m", as_json: JsonOption = False
 ) -> None:
     """Show where memory, storage and load are going, from the board's own history."""
-    run(_trends(given(board), period, as_json))
+    length = checked(parse.duration, "--period", period, 1)
+    run(_trends(given(board), length, as_json))
 
 
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:

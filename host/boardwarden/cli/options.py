@@ -106,7 +106,9 @@ SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help='From "2024-05-31 12:00", or 12:00 today.')
 ]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="To such a time.")]
-LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 10m, 2h, 1d.")]
+LastOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Only the last 10m, 2h, 1d.")
+]
 
 
 def window(
