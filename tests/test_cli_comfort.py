@@ -196,6 +196,38 @@ def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
     assert options.addresses("/dev") == ["/dev/ttyACM7"]
 
 
+# --- which board --------------------------------------------------------------------------------
+
+
+def only_port(*ports):
+    """Return the command where these are the serial ports that there are: (address, vid)."""
+    code = (
+        "import types, sys, serial.tools.list_ports as known; "
+        "known.comports = lambda: [types.SimpleNamespace("
+        f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
+        "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
+    )
+    return [sys.executable, "-c", code]
+
+
+async def test_the_board_at_the_only_usb_port_need_not_be_named(fake):
+    command = only_port(("/dev/ttyS0", None), (fake.port, 0x2E8A), ("/dev/ttyS1", None))
+    finished = await run("leases", command=command)
+    assert (finished.status, finished.out, finished.err) == (0, "no leases\n", "")
+
+
+async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
+    command = only_port((fake.port, 0x2E8A), ("/dev/ttyACM9", 0x2E8A))
+    for words in (["leases"], ["watch"], ["doctor"], ["deploy"]):
+        finished = await run(*words, command=command)
+        assert (finished.status, finished.out) == (2, "")
+        assert finished.err.startswith("boardwarden: Which board? Give ")
+        assert finished.err.endswith(f" Boards may be at {fake.port}, /dev/ttyACM9.\n")
+    finished = await run("leases", command=only_port((fake.port, None)))  # built in
+    assert finished.status == 2
+    assert finished.err.endswith("or tcp://host:port.\n")
+
+
 # --- what is logged -------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ def doctor(
             metavar="ADDRESS",
             envvar=ENVIRONMENT,
             show_default=False,
-            help=f"{FORMS}.",
+            help=f"{FORMS}. Else the only USB serial port.",
             autocompletion=addresses,
         ),
     ] = "",
