@@ -50,6 +50,7 @@ def test_percent(value, text):
     ("value", "text"),
     [
         *((None, DASH), (0, "0 ms"), (0.004, "4 ms"), (0.9999, "1000 ms"), (1, "1 s")),
+        *((1.04, "1 s"), (1.1, "1.1 s"), (9.94, "9.9 s"), (9.96, "10 s"), (11.4, "11 s")),
         *((59.6, "1 min"), (61, "1 min 1 s"), (7380, "2 h 3 min"), (86400 * 5 + 59, "5 d")),
     ],
 )
@@ -120,15 +121,20 @@ def test_trends():
     }
 
 
-def test_a_stretched_interval_says_what_was_asked_for():
-    status = replace(
-        FULL,
-        interval_s=1.4,
-        wanted_interval_s=0.1,
-        overhead=replace(FULL.overhead, budget=0.01),
-    )
-    last = aligned(status_rows(status, {})).splitlines()[-2:]
-    assert "a sample every 1 s (not 100 ms: budget" in " ".join(" ".join(last).split())
+@pytest.mark.parametrize(
+    ("actual", "wanted", "says"),
+    [
+        (1.1, 1.0, "every 1.1 s (1 s was asked for, and takes more than its budget of 1.0 %)"),
+        (1.4, 0.1, "every 1.4 s (100 ms was asked for, and takes more than its budget of 1.0 %)"),
+        (1.01, 1.0, "every 1 s"),
+        (0.25, 1.0, "every 250 ms"),  # near a limit the board looks more often
+    ],
+)
+def test_the_sample_interval_has_the_decimals_that_make_it_true(actual, wanted, says):
+    overhead = replace(FULL.overhead, budget=0.01)
+    status = replace(FULL, interval_s=actual, wanted_interval_s=wanted, overhead=overhead)
+    rows = dict(status_rows(status, {}))
+    assert rows["agent"].endswith(f", a sample {says}")
 
 
 # --- durations ----------------------------------------------------------------------------------

@@ -102,9 +102,11 @@ def _network(network: Network, why: Reasons) -> str:
 
 def _agent(status: Status) -> str:
     overhead = status.overhead
-    every = f"a sample every {duration(status.interval_s)}" if status.interval_s else "stopped"
-    if status.interval_s and status.interval_s > (status.wanted_interval_s or status.interval_s):
-        every += f" (not {duration(status.wanted_interval_s)}: budget {percent(overhead.budget)})"
+    actual, wanted = status.interval_s, status.wanted_interval_s
+    every = f"a sample every {duration(actual)}" if actual else "sampling stopped"
+    if actual and wanted and actual > wanted and duration(actual) != duration(wanted):
+        budget = percent(overhead.budget)
+        every += f" ({duration(wanted)} was asked for, and takes more than its budget of {budget})"
     return ", ".join(
         (
             f"{percent(overhead.cpu)} of the core",
