@@ -22,7 +22,7 @@ from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.render.status import Row
+from boardwarden.render.status import Row, policy_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
 
@@ -156,6 +156,7 @@ def _rows(found: Checkup) -> Iterator[Row]:
         yield "answers", found.problem or NOTHING
     if found.repl is not None:
         yield from _repl_rows(found.repl)
+    yield from policy_rows(found.stored_policy)
     yield from _capability_rows(found)
     if found.link is not None:
         yield from _link_rows(found.link)

@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from boardwarden.board import Board
-from boardwarden.models import Capability, Network, Status, Storage, Trend, Trends
+from boardwarden.models import Capability, Kept, Network, Status, Storage, Trend, Trends
 
 from .text import NOTHING, count, duration, percent, size
 
 WIDTH = 80
+_STORED = {
+    Kept.NOTHING: "the stored policy was deleted; after a restart the application's holds",
+    Kept.IN_FORCE: "the stored one is in force, and overrides the application's",
+    Kept.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+}
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
 
@@ -41,6 +46,12 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     yield from _storage_rows(status.storage, why)
     yield "network", _network(status.network, why)
     yield "agent", _agent(status)
+
+
+def policy_rows(stored: Kept | None) -> Iterator[Row]:
+    """Yield the row of the stored policy; none where its state is not known."""
+    if stored is not None:
+        yield "policy", _STORED[stored]
 
 
 def sample_line(status: Status) -> str:
