@@ -8,6 +8,7 @@ import re
 import signal
 import sysconfig
 import time
+from pathlib import Path
 
 import pytest
 from cli_process import (
@@ -316,11 +317,18 @@ async def test_no_such_port():
 
 
 async def test_a_port_in_use(fake):
+    fake.board.interval_s = 0.05
     holder = await start("watch", "--board", fake.port)
     await line_of(holder)
     assert "Another program has" in one_sentence(await run("status", "--board", fake.port))
+    await line_of(holder)  # the one that came first goes on
     holder.send_signal(signal.SIGINT)
-    await finish(holder)
+    assert (await finish(holder)).status == 130
+    text = (Path(__file__).parent.parent / "docs" / "host.md").read_text(encoding="utf-8")
+    section = text.partition("## One host at a time\n")[2].partition("\n## ")[0]
+    assert 'refused, with "Another program has … open" and exit status 2' in " ".join(
+        section.split()
+    )
 
 
 async def test_a_board_without_the_agent(tmp_path):
@@ -328,6 +336,18 @@ async def test_a_board_without_the_agent(tmp_path):
     application.write_text("import time\nwhile True: time.sleep(1)\n")
     sentence = one_sentence(await run("status", "--board", f"sim:{application}"))
     assert "agent" in sentence
+    assert "deploy" not in sentence  # which needs a serial port
+
+
+async def test_a_port_at_which_nothing_answers():
+    near, far = pty.openpty()
+    try:
+        port = os.ttyname(far)
+        sentence = one_sentence(await run("status", "--board", port))
+    finally:
+        os.close(near)
+        os.close(far)
+    assert f"`boardwarden deploy {port} --start main.py` installs it." in sentence
 
 
 async def test_a_board_at_its_prompt():
@@ -336,13 +356,15 @@ async def test_a_board_at_its_prompt():
         find_micropython(), stdin=board_end, stdout=board_end, stderr=board_end
     )
     try:
-        sentence = one_sentence(await run("status", "--board", os.ttyname(host_end)))
+        port = os.ttyname(host_end)
+        sentence = one_sentence(await run("status", "--board", port))
     finally:
         repl.kill()
         await repl.wait()
         os.close(board_end)
         os.close(host_end)
     assert "prompt" in sentence
+    assert f"`boardwarden deploy {port} --start main.py` installs it." in sentence
 
 
 async def test_an_agent_of_another_version(fake):

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import doc_commands
 import pytest
 from cli_process import (
+    COMMAND,
     LIMIT_S,
     CommandOnTerminal,
     TerminalBoard,
@@ -99,6 +101,30 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
         assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("how", ["full", "gone", "closed"])
+async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, how):
+    shell = {
+        "full": '"$@" > /dev/full',
+        "gone": 'mkfifo "$PIPE"; : < "$PIPE" & exec 3> "$PIPE"; wait; "$@" >&3',
+        "closed": '"$@" >&-',
+    }[how]
+    with tempfile.TemporaryDirectory() as folder:
+        finished = await run(
+            *words,
+            command=["sh", "-c", shell, "sh", *COMMAND],
+            BOARDWARDEN_BOARD=fake.port,
+            PIPE=f"{folder}/pipe",
+        )
+    says = {
+        "full": (2, "boardwarden: Cannot write to standard output: no space left on device.\n"),
+        "gone": (141, ""),
+        "closed": (2, "boardwarden: Standard output is closed.\n"),
+    }
+    assert (finished.status, finished.err) == says[how]
+
+
 async def test_ctrl_c_while_the_command_is_still_loading():
     """As soon as the package itself is imported, which a library's import may not change."""
     code = (
@@ -168,6 +194,38 @@ def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [Port()])
     assert options.addresses("") == ["sim", "/dev/ttyACM7"]
     assert options.addresses("/dev") == ["/dev/ttyACM7"]
+
+
+# --- which board --------------------------------------------------------------------------------
+
+
+def only_port(*ports):
+    """Return the command where these are the serial ports that there are: (address, vid)."""
+    code = (
+        "import types, sys, serial.tools.list_ports as known; "
+        "known.comports = lambda: [types.SimpleNamespace("
+        f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
+        "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
+    )
+    return [sys.executable, "-c", code]
+
+
+async def test_the_board_at_the_only_usb_port_need_not_be_named(fake):
+    command = only_port(("/dev/ttyS0", None), (fake.port, 0x2E8A), ("/dev/ttyS1", None))
+    finished = await run("leases", command=command)
+    assert (finished.status, finished.out, finished.err) == (0, "no leases\n", "")
+
+
+async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
+    command = only_port((fake.port, 0x2E8A), ("/dev/ttyACM9", 0x2E8A))
+    for words in (["leases"], ["watch"], ["doctor"], ["deploy"]):
+        finished = await run(*words, command=command)
+        assert (finished.status, finished.out) == (2, "")
+        assert finished.err.startswith("boardwarden: Which board? Give ")
+        assert finished.err.endswith(f" Boards may be at {fake.port}, /dev/ttyACM9.\n")
+    finished = await run("leases", command=only_port((fake.port, None)))  # built in
+    assert finished.status == 2
+    assert finished.err.endswith("or tcp://host:port.\n")
 
 
 # --- what is logged -------------------------------------------------------------------------------

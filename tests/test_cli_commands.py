@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
-from boardwarden import _program, testing
-from boardwarden.cli import follow, look, watch
+from boardwarden import Event, Kept, _program, testing
+from boardwarden._program import print_rows
+from boardwarden.cli import doctor, follow, look, watch
+from boardwarden.doctor import checkup
 from boardwarden.errors import BoardError, PortMissing
+from boardwarden.policy.stored import stored_policy
+from warden_schema import ids
 
 LIMIT_S = 10.0
 
@@ -50,6 +55,42 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
     else:
         assert "cpu      12 %" in out
         assert "period    the last 1 min" in out
+
+
+@pytest.mark.parametrize(
+    ("details", "state", "says"),
+    [
+        ([], None, None),
+        (["in force"], "in_force", "is in force"),
+        (["in force", "forgotten"], "nothing", "was deleted"),
+        (["forgotten", "kept"], "in_force", "is in force"),
+        (["limits ignored"], "in_force", "is in force"),
+        (["broken"], "broken", "is damaged"),
+    ],
+)
+async def test_status_and_doctor_show_the_stored_policy_as_events_tell_it(
+    board, capsys, details, state, says
+):
+    for detail in details:
+        board.policy.happen("policy", None, detail)
+    board.policy.happen("threshold", 0, "warn", 912)
+    transport = testing.FakeTransport(board)
+    await look._status(transport, True)
+    assert json.loads(capsys.readouterr().out)["stored_policy"] == state
+    await look._status(transport, False)
+    found = replace(await checkup.examine(transport, 0.1), address="fake")
+    print_rows(doctor._rows(found))
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("policy ")]
+    assert len(rows) == (2 if says else 0)
+    assert all(says in row for row in rows)
+    assert found.to_dict()["stored_policy"] == state
+    assert ids.KEEP not in [operation for operation, _ in board.done]  # which costs it memory
+
+
+def test_of_a_stored_policy_nothing_is_known_where_events_were_lost():
+    events = [Event(3, "policy", detail="in force"), Event(9, "lease", missed=5)]
+    assert stored_policy(events) is None
+    assert stored_policy(events[:1]) is Kept.IN_FORCE
 
 
 async def test_watch_prints_samples_as_they_come(board, capsys):

@@ -10,6 +10,7 @@ from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _progra
 from boardwarden._protocol import refusals
 from boardwarden.cli import alloc, follow, grants, limits, look, parse, top
 from boardwarden.grants import Lease, Meter, Threshold
+from boardwarden.policy import file as policy_file
 from boardwarden.render import tables
 from boardwarden.render.text import columns
 from warden_schema import ids
@@ -322,6 +323,18 @@ def test_amounts(text, value):
 def test_amounts_that_make_no_sense(text):
     with pytest.raises(ValueError, match="8k or 1M"):
         parse.amount(MEMORY, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("500ms", 0.5), ("2s", 2), ("1m", 60), ("90", 90), ("0.5", 0.5)],
+        *[("200 ms", 0.2), ("5 min", 300), ("2h", 7200), ("1d", 86400)],
+    ],
+)
+def test_durations_are_read_the_same_way_in_commands_and_policy_files(text, value):
+    assert parse.duration("--for", text) == value
+    assert policy_file.loads(f'[session.x]\nttl = "{text}"').quotas[0].ttl_s == value
 
 
 def test_cpu_time_and_levels():

@@ -56,6 +56,21 @@ def changing(board):
     ]
 
 
+async def test_an_example_is_printed_with_no_board_and_can_be_loaded(started, tmp_path):
+    printed = await run("policy", "--example")
+    assert (printed.status, printed.err) == (0, "")
+    path = tmp_path / "warden.toml"
+    path.write_text(printed.out)
+    policy = policy_file.load(path)
+    assert policy.interval_s == 1.0
+    assert policy.limits.max_operations == 2
+    assert [each.metric for each in policy.thresholds] == ["memory", "storage"]
+    settings = [line for line in printed.out.splitlines() if "=" in line]
+    assert sum("  # " in line for line in settings) >= len(settings) / 2
+    refused = await run("policy", "--example", "--json")
+    assert (refused.status, refused.out) == (2, "")
+
+
 async def test_what_would_be_changed_is_shown_and_nothing_is(board, file):
     shown = await run("apply", str(file), "--dry-run", "--board", board.port)
     assert (shown.status, shown.err) == (0, "")

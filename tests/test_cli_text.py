@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 from typer.main import get_command
@@ -49,6 +50,7 @@ def test_percent(value, text):
     ("value", "text"),
     [
         *((None, DASH), (0, "0 ms"), (0.004, "4 ms"), (0.9999, "1000 ms"), (1, "1 s")),
+        *((1.04, "1 s"), (1.1, "1.1 s"), (9.94, "9.9 s"), (9.96, "10 s"), (11.4, "11 s")),
         *((59.6, "1 min"), (61, "1 min 1 s"), (7380, "2 h 3 min"), (86400 * 5 + 59, "5 d")),
     ],
 )
@@ -119,15 +121,57 @@ def test_trends():
     }
 
 
-def test_a_stretched_interval_says_what_was_asked_for():
-    status = replace(
-        FULL,
-        interval_s=1.4,
-        wanted_interval_s=0.1,
-        overhead=replace(FULL.overhead, budget=0.01),
-    )
-    last = aligned(status_rows(status, {})).splitlines()[-2:]
-    assert "a sample every 1 s (not 100 ms: budget" in " ".join(" ".join(last).split())
+@pytest.mark.parametrize(
+    ("actual", "wanted", "says"),
+    [
+        (1.1, 1.0, "every 1.1 s (1 s was asked for, and takes more than its budget of 1.0 %)"),
+        (1.4, 0.1, "every 1.4 s (100 ms was asked for, and takes more than its budget of 1.0 %)"),
+        (1.01, 1.0, "every 1 s"),
+        (0.25, 1.0, "every 250 ms"),  # near a limit the board looks more often
+    ],
+)
+def test_the_sample_interval_has_the_decimals_that_make_it_true(actual, wanted, says):
+    overhead = replace(FULL.overhead, budget=0.01)
+    status = replace(FULL, interval_s=actual, wanted_interval_s=wanted, overhead=overhead)
+    rows = dict(status_rows(status, {}))
+    assert rows["agent"].endswith(f", a sample {says}")
+
+
+# --- durations ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["alloc", "memory", "8k", "--for"],
+        ["limits", "--operation-timeout"],
+        ["limits", "--overrun"],
+        ["thresholds", "cpu", "--warn", "50%", "--hold"],
+        ["trends", "--period"],
+        ["doctor", "--for"],
+        ["record", "x.sqlite", "--for"],
+        ["record", "x.sqlite", "--interval"],
+        ["record", "x.sqlite", "--rotate-age"],
+        ["plot", "x.sqlite", "--last"],
+        ["replay", "x.sqlite", "--policy", "x.toml", "--last"],
+    ],
+)
+def test_every_option_that_takes_a_duration_says_how_to_write_one(words):
+    # A board that is none: an option that was not looked at first would end with its error.
+    done = CliRunner().invoke(app, [*words, "soon"], env={"BOARDWARDEN_BOARD": "none"})
+    assert done.exit_code == 2
+    expected = f"{words[-1]} must be a duration, such as 500ms, 2s, 1m or plain seconds, not 'soon'"
+    assert expected in done.stderr
+
+
+def test_no_option_takes_a_number_of_seconds_of_its_own():
+    numbers = [
+        f"{info.callback.__name__} {name}"
+        for info in app.registered_commands
+        for name, hint in get_type_hints(info.callback).items()
+        if hint is float or float in get_args(hint)
+    ]
+    assert numbers == []
 
 
 # --- help ---------------------------------------------------------------------------------------
@@ -138,6 +182,7 @@ def test_help_has_every_command_under_a_head():
     assert done.exit_code == 0
     heads = re.findall(r"^╭─ (.*?) ─+╮$", done.stdout, re.MULTILINE)
     assert heads[0] == "Options"
+    assert "bool" not in done.stdout
     assert "Commands" not in heads  # those that nobody put anywhere
     shown = re.findall(r"^│ ([a-z]+) ", done.stdout, re.MULTILINE)
     assert sorted(shown) == sorted(info.callback.__name__ for info in app.registered_commands)
@@ -151,5 +196,6 @@ def test_help_fits_80_columns_and_explains_everything(name):
     (command,) = (each for each in app.registered_commands if each.callback.__name__ == name)
     first = command.callback.__doc__.splitlines()[0]
     assert first in re.sub(r"\s+", " ", done.stdout)
+    assert "bool" not in done.stdout.lower()  # a flag takes no value
     for parameter in get_command(app).commands[name].params:
         assert parameter.name == "help" or getattr(parameter, "help", None), parameter.name

@@ -165,6 +165,18 @@ def test_the_hosts_page_names_every_command_and_only_options_that_there_are():
     assert set(re.findall(r"(?<!\w)--[a-z][a-z-]+", inline)) - known - {"--base"} == set()
 
 
+def test_the_readme_begins_with_what_goes_wrong_a_picture_and_two_commands():
+    text = (REPO / "README.md").read_text(encoding="utf-8")
+    opening = text.split("\n\n")[1].replace("\n", " ")
+    wrong, does = opening.split(". ")
+    assert all(word in wrong for word in ("run out of memory", "stall", "reboot", "REPL"))
+    assert all(word in does for word in ("measures", "acts", "mirrors"))
+    marks = ["![", "`make demo`", "`make test`", "## On the board", "## On the host"]
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert text.index("`make demo`") < text.index("\n## ")
+
+
 def test_the_readme_points_at_what_there_is():
     readme = (REPO / "README.md").read_text(encoding="utf-8")
     targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", readme)]

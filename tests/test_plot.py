@@ -216,7 +216,7 @@ async def test_the_command_draws_the_last_of_it(path: Path) -> None:
         (("--since", "tomorrow"), "--since must be a moment"),
         (("--since", "13:00", "--until", "12:00"), "--since must be before --until"),
         (("--since", "13:00", "--last", "5m"), "--last goes with --until"),
-        (("--last", "-5"), "--last must be a time"),
+        (("--last", "-5"), "--last must be a duration"),
         (("--board", "x"), "There is no board x"),
         (("--out", "/none/a.png"), "/none/a.png cannot be written: No such file or directory."),
     ],

@@ -13,6 +13,7 @@ from policies import POLICIES
 from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
+from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import MEMORY_PROTECTION
 from boardwarden.policy.toml import dumps
 
@@ -82,7 +83,7 @@ def test_what_is_not_named_is_as_it_is_and_memory_is_protected_unless_taken_off(
         ('"1 s"', '"1 ms"', "1: interval must be a number of seconds from 0.02 to 600, not 0.001"),
         ('"1 %"', "true", "2: budget must be a fraction of a core from 0.001 to 1, not True."),
         ('"10 %"', '"95 %"', "7: limits.memory_reserve: memory_reserve must be a fraction from 0"),
-        ("5 min", "5 mints", "6: limits.operation_timeout: operation_timeout must be a time, such"),
+        ("5 min", "5 mints", "6: limits.operation_timeout: operation_timeout must be a duration, "),
         ('"75 %"', "75", "12: threshold.warn: warn of cpu must be a fraction from 0 to 1, not 75"),
         ("8k", "8 apples", "18: threshold.warn: warn must be a number of bytes, such as"),
         ("30 s", "11 min", "14: threshold.hold: hold must be a number of seconds from 0 to 600"),
@@ -146,6 +147,8 @@ def test_whatever_a_file_says_it_is_read_or_refused(text: str) -> None:
 
 def test_the_file_in_the_documents_is_one() -> None:
     text = (Path(__file__).parent.parent / "docs" / "host.md").read_text(encoding="utf-8")
-    policy = policy_file.loads(text.partition("```toml\n")[2].partition("```")[0])
+    example = text.partition("```toml\n")[2].partition("```")[0]
+    assert example == EXAMPLE  # what `boardwarden policy --example` prints
+    policy = policy_file.loads(example)
     assert [each.metric for each in policy.thresholds or ()] == ["memory", "storage"]
     assert policy.quotas == (SessionQuota("upload", 16_384, 65_536, 2, 600.0),)

@@ -268,7 +268,7 @@ async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) 
     [
         (("--board", "/dev/none"), "/dev/none"),
         ((), "Which board?"),
-        (("--board", "sim", "--for", "soon"), "--for must be a time"),
+        (("--board", "sim", "--for", "soon"), "--for must be a duration"),
         (("--board", "sim", "--rotate-size", "big"), "--rotate-size must be"),
         (("--board", "sim", "--interval", "0"), "--interval must be"),
         (("--board", "sim", "--keep", "2"), "--keep goes with"),

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import io
 import json
 import os
 import shutil
@@ -76,6 +78,63 @@ def _quit(number: int, frame: object) -> None:
     os._exit(INTERRUPTED)
 
 
+class OutputError(Exception):
+    """Standard output takes nothing more; `number` is the system's errno.
+
+    No OSError: Rich and Typer have exit statuses of their own for those.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        self.number = error.errno
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output that raises OutputError."""
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise OutputError(error) from error
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        try:
+            super().flush()
+        except OSError as error:
+            raise OutputError(error) from error
+
+
+@contextlib.contextmanager
+def checked_output() -> Iterator[None]:
+    """End the program with a sentence if standard output cannot be written, as on a full disk.
+
+    With PIPE_CLOSED and no word if its reader has enough (`| head`).
+    """
+    if sys.stdout is None:
+        fail("Standard output is closed.")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _Output(
+            sys.stdout.buffer,
+            sys.stdout.encoding,
+            "replace",  # what a board prints must not stop us
+            line_buffering=sys.stdout.line_buffering,
+        )
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OutputError as error:
+        # Python would complain at exit as it flushes what is left: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if error.number == errno.EPIPE:
+            sys.exit(PIPE_CLOSED)
+        fail(f"Cannot write to standard output: {str(error).lower()}.")
+
+
 def run(command: Coroutine[Any, Any, None]) -> None:
     """Run a command to its end; exit with the status that says how it went."""
     with reported():
@@ -97,11 +156,6 @@ def reported() -> Iterator[None]:
         fail(str(error), DENIED if isinstance(error, Denied) else FAILED)
     except (KeyboardInterrupt, Interrupted):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has enough (`| head`). Python would complain at exit as it
-        # flushes what is left: give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(PIPE_CLOSED)
     finally:
         if quits:  # all is in order again
             signal.signal(signal.SIGINT, _quit)

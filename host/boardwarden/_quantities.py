@@ -13,8 +13,8 @@ THRESHOLD_METRICS = tuple(ids.THRESHOLD_METRICS)  # a threshold's, by their numb
 _THOUSANDTHS = ("permille", "ms")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|h|d|)", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "": 1, "s": 1, "min": 60, "h": 3600, "d": 86400}
+_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|min|m|h|d|)", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "": 1, "s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _DBM = re.compile(r"(.*?)\s*dbm", re.IGNORECASE | re.DOTALL)
 NONE = "none"
 
@@ -47,10 +47,12 @@ def fraction(name: str, text: str) -> float:
 
 
 def seconds(name: str, text: str) -> float:
-    """Return a time in seconds: 30, 30 s, 200 ms, 5 min, 2 h, 1 d."""
+    """Return a duration in seconds: 500ms, 2s, 1m, 5 min, 2h, 1d, or plain seconds."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{name} must be a time, such as 30 s, 200 ms or 5 min, not {text!r}.")
+        raise ValueError(
+            f"{name} must be a duration, such as 500ms, 2s, 1m or plain seconds, not {text!r}."
+        )
     return float(match[1]) * _SECONDS[match[2].lower()]
 
 

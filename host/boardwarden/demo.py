@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from ._program import Failure, fail, print_line, run
+from ._program import Failure, checked_output, fail, print_line, run
 from .board import Board, connect
 from .grants import Event
 from .render.text import count, percent, size
@@ -26,7 +26,8 @@ _LEFT = 29  # columns
 
 def main() -> None:
     """Run the demo; exit status 130 after Ctrl-C."""
-    run(_demo(_seconds()))
+    with checked_output():
+        run(_demo(_seconds()))
 
 
 async def _demo(seconds: float) -> None:

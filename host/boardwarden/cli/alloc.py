@@ -41,7 +41,8 @@ def alloc(
     priority: PriorityOption = "normal",
     mount: Annotated[str | None, typer.Option(metavar="PATH", help="Where, for storage.")] = None,
     seconds: Annotated[
-        float | None, typer.Option("--for", metavar="SECONDS", help="How long; else until Ctrl-C.")
+        str | None,
+        typer.Option("--for", metavar="DURATION", help="How long, as 10s; else until Ctrl-C."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,8 +51,8 @@ def alloc(
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.priority, priority)
     checked(_arguments.allocation, kind, size, owner, rank, None, mount)
-    checked(_arguments.milliseconds, "--for", seconds)
-    wanted = Wanted(kind, size, owner, rank, mount, seconds)
+    length = None if seconds is None else checked(parse.duration, "--for", seconds)
+    wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))
 
 

@@ -6,9 +6,12 @@ import io
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
+
+from boardwarden._program import checked_output
 
 from . import terminal
 from .alloc import alloc
@@ -25,7 +28,32 @@ from .serve import serve
 from .top import top
 from .watch import watch
 
+
+class Command(typer.core.TyperCommand):
+    """A command whose help shows no value for a flag, which takes none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options and arguments, `--help` among them."""
+        return _without_bool(super().get_params(ctx))
+
+
+class Group(typer.core.TyperGroup):
+    """All commands; for the options before them, as Command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, `--help` among them."""
+        return _without_bool(super().get_params(ctx))
+
+
+def _without_bool(params: list[Any]) -> list[Any]:
+    for each in params:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""  # else Typer writes <bool>
+    return params
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -33,12 +61,12 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; docs/host.md has its exit statuses."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what a board prints must not stop us
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")  # a board's name must not stop us
     # Typer would guess the shell and take no name: `--show-completion bash` is to work anywhere.
     os.environ.setdefault("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
-    app(prog_name="boardwarden")
+    with checked_output():
+        app(prog_name="boardwarden")
 
 
 def _version(wanted: bool) -> None:
@@ -77,4 +105,4 @@ PANELS = {
 }
 for panel, commands in PANELS.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(rich_help_panel=panel, cls=Command)(command)

@@ -18,7 +18,7 @@ PortArgument = Annotated[
         metavar="PORT",
         envvar=ENVIRONMENT,
         show_default=False,
-        help="Such as /dev/ttyACM0 or COM3.",
+        help="Such as /dev/ttyACM0 or COM3. Else the only USB serial port.",
     ),
 ]
 _STARTS = ("main.py", "boot.py")
@@ -40,7 +40,7 @@ def deploy(
     The program on the board is stopped, and started again by a soft reset.
     --start shows first what it would add to the file.
     """
-    given(port, "PORT")
+    port = given(port, "PORT")
     if start and start not in _STARTS:
         fail(f"--start takes main.py or boot.py, not {start}.")
     if start and remove:

@@ -9,15 +9,24 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import FAILED, print_json, print_line, print_rows, print_table, reported
+from boardwarden._program import (
+    FAILED,
+    checked,
+    print_json,
+    print_line,
+    print_rows,
+    print_table,
+    reported,
+)
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.render.status import Row
+from boardwarden.render.status import Row, policy_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
 
+from . import parse
 from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given
 from .terminal import TerminalReporter, waiting
 
@@ -34,16 +43,14 @@ def doctor(
             metavar="ADDRESS",
             envvar=ENVIRONMENT,
             show_default=False,
-            help=f"{FORMS}.",
+            help=f"{FORMS}. Else the only USB serial port.",
             autocompletion=addresses,
         ),
     ] = "",
     seconds: Annotated[
-        float,
-        typer.Option(
-            "--for", metavar="SECONDS", min=0.5, max=60, help="How long to measure the link."
-        ),
-    ] = 3.0,
+        str,
+        typer.Option("--for", metavar="DURATION", help="How long to measure the link."),
+    ] = "3s",
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,8 +58,9 @@ def doctor(
 
     Exit status 2 if a problem was found.
     """
+    length = checked(parse.duration, "--for", seconds, 0.5, 60)
     with reported():
-        status = _doctor(given(board, "its address"), seconds, yes, as_json)
+        status = _doctor(given(board, "its address"), length, yes, as_json)
         sys.stdout.flush()
         if status:
             raise typer.Exit(status)
@@ -148,6 +156,7 @@ def _rows(found: Checkup) -> Iterator[Row]:
         yield "answers", found.problem or NOTHING
     if found.repl is not None:
         yield from _repl_rows(found.repl)
+    yield from policy_rows(found.stored_policy)
     yield from _capability_rows(found)
     if found.link is not None:
         yield from _link_rows(found.link)

@@ -40,14 +40,15 @@ def limits(
         int | None, typer.Option(metavar="N", help="How many may run at once, 1 to 8.")
     ] = None,
     operation_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="For operations that set none.")
+        str | None,
+        typer.Option(metavar="DURATION", help="For operations that set none, as 5m."),
     ] = None,
     memory_reserve: Annotated[
         str | None, typer.Option(metavar="FRACTION", help="Never granted: 0.1 or 10%.")
     ] = None,
     overrun: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="A task over its lease ends after this; 0: never."),
+        str | None,
+        typer.Option(metavar="DURATION", help="A task over its lease ends after this; 0: never."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,7 +56,11 @@ def limits(
     reserve = None
     if memory_reserve is not None:
         reserve = checked(_quantities.fraction, "--memory-reserve", memory_reserve)
-    wanted_limits = (max_operations, operation_timeout, reserve, overrun)
+    timeout, stretch = (
+        None if text is None else checked(_quantities.seconds, name, text)
+        for name, text in (("--operation-timeout", operation_timeout), ("--overrun", overrun))
+    )
+    wanted_limits = (max_operations, timeout, reserve, stretch)
     checked(_arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
 
@@ -72,7 +77,7 @@ def thresholds(
     ] = None,
     clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where either ends.")] = None,
     hold: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="How long a level must last.")
+        str | None, typer.Option(metavar="DURATION", help="How long a level must last, as 30s.")
     ] = None,
     action: Annotated[
         str | None,
@@ -101,7 +106,7 @@ def thresholds(
         key: checked(parse.level, name, key, text) for key, text in wanted.items()
     }
     if hold is not None:
-        changed["hold_s"] = hold
+        changed["hold_s"] = checked(_quantities.seconds, "--hold", hold)
     if action is not None:
         changed["action"] = checked(parse.action, action)
 

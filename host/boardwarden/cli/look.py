@@ -7,18 +7,21 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import print_json, print_line, print_rows, run
+from boardwarden._program import checked, print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.grants import Event
+from boardwarden.models import enum_name
+from boardwarden.policy.stored import stored_policy
 from boardwarden.render import tables
-from boardwarden.render.status import link_state, status_rows, trend_rows
+from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
 
+from . import parse
 from .follow import paced, wait_full_interval
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
 PeriodOption = Annotated[
-    float, typer.Option("--period", metavar="SECONDS", min=1, help="How far to look back.")
+    str, typer.Option("--period", metavar="DURATION", help="How far to look back, as 10m.")
 ]
 
 
@@ -28,10 +31,11 @@ def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 
 def trends(
-    board: BoardOption = "", period: PeriodOption = 60.0, as_json: JsonOption = False
+    board: BoardOption = "", period: PeriodOption = "1m", as_json: JsonOption = False
 ) -> None:
     """Show where memory, storage and load are going, from the board's own history."""
-    run(_trends(given(board), period, as_json))
+    length = checked(parse.duration, "--period", period, 1)
+    run(_trends(given(board), length, as_json))
 
 
 def capabilities(board: BoardOption = "", as_json: JsonOption = False) -> None:
@@ -58,10 +62,12 @@ async def _status(address: str, as_json: bool) -> None:
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
             now = await wait_full_interval(board)
+        stored = stored_policy(board.recent_events)
         if as_json:
-            print_json(now.to_dict())
+            state = None if stored is None else enum_name(stored)
+            print_json({**now.to_dict(), "stored_policy": state})
         else:
-            print_rows(status_rows(now, board.capabilities))
+            print_rows([*status_rows(now, board.capabilities), *policy_rows(stored)])
 
 
 async def _trends(address: str, period: float, as_json: bool) -> None:

@@ -43,7 +43,7 @@ BoardOption = Annotated[
         "--board",
         envvar=ENVIRONMENT,
         metavar="ADDRESS",
-        help=FORMS,
+        help=f"{FORMS}. Else the only USB serial port.",
         show_default=False,
         autocompletion=addresses,
     ),
@@ -53,7 +53,7 @@ BoardsOption = Annotated[
     typer.Option(
         "--board",
         metavar="ADDRESS",
-        help=f"{FORMS}; may be repeated. Else {ENVIRONMENT}.",
+        help=f"{FORMS}; may be repeated. Else {ENVIRONMENT}, or the only USB serial port.",
         show_default=False,
         autocompletion=addresses,
     ),
@@ -71,10 +71,19 @@ PriorityOption = Annotated[
 
 
 def given(board: str, how: str = "--board") -> str:
-    """Return the address, or exit with a sentence that says how to give one."""
-    if not board:
-        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.")
-    return board
+    """Return the address, else that of the only USB serial port, else exit with a sentence.
+
+    At a built-in port, which many machines have, there is seldom a board.
+    """
+    if board:
+        return board
+    from boardwarden.doctor.ports import listed
+
+    found = [port.address for port in listed() if port.usb_id]
+    if len(found) != 1:
+        here = f" Boards may be at {', '.join(found)}." if found else ""
+        fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.{here}")
+    return found[0]
 
 
 def all_given(boards: Sequence[str]) -> list[str]:
@@ -106,7 +115,9 @@ SinceOption = Annotated[
     str | None, typer.Option(metavar="TIME", help='From "2024-05-31 12:00", or 12:00 today.')
 ]
 UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="To such a time.")]
-LastOption = Annotated[str | None, typer.Option(metavar="TIME", help="Only the last 10m, 2h, 1d.")]
+LastOption = Annotated[
+    str | None, typer.Option(metavar="DURATION", help="Only the last 10m, 2h, 1d.")
+]
 
 
 def window(

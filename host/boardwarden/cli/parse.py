@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TypeVar
 
 from boardwarden import _quantities
+from boardwarden._arguments import MAX_SECONDS
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.models import Action, Priority, ResourceType, enum_name
 
@@ -66,12 +67,11 @@ def _enum_by_name(kind: type[E], text: str, what: str) -> E:
         raise ValueError(f"There is no {what} {text!r}; there are {names}.") from None
 
 
-def duration(name: str, text: str) -> float:
-    """Return a duration in seconds, more than none: 90, 90s, 10m, 10min, 2h, 1d."""
-    words = re.sub(r"(?<=[\d\s.])m$", "min", text.strip(), flags=re.IGNORECASE)  # no metres here
-    length = _quantities.seconds(name, words)
-    if not length > 0:
-        raise ValueError(f"{name} must be a time, as 30 s, 200 ms or 5 min, not {text!r}.")
+def duration(name: str, text: str, least: float = 0.001, most: float = MAX_SECONDS) -> float:
+    """Return a duration in seconds that lies in a range: 500ms, 2s, 1m, 2h, 1d, 90."""
+    length = _quantities.seconds(name, text)
+    if not least <= length <= most:
+        raise ValueError(f"{name} must be from {least:g} s to {most:g} s, not {text!r}.")
     return length
 
 

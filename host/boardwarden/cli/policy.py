@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from boardwarden._program import DENIED, Failure, fail, print_json, print_line, print_rows, run
+from boardwarden._program import (
+    DENIED,
+    Failure,
+    fail,
+    print_json,
+    print_line,
+    print_rows,
+    reported,
+    run,
+)
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.grants import Threshold
@@ -17,6 +26,7 @@ from boardwarden.models import Kept, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
 from boardwarden.policy.differences import Difference, Step
+from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import Policy, SessionQuota
 from boardwarden.render.status import Row
 from warden_schema import ids
@@ -35,8 +45,20 @@ _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
 _FRACTIONS = ("budget", "limits.memory_reserve")
 
 
-def policy(board: BoardOption = "", as_json: JsonOption = False) -> None:
+def policy(
+    board: BoardOption = "",
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a commented policy file; needs no board.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show the board's policy as a policy file: limits, thresholds, quotas."""
+    if example:
+        if as_json:
+            fail("--example prints a policy file, so it goes without --json.")
+        with reported():
+            print_line(EXAMPLE.rstrip("\n"))
+        return
     run(_policy(given(board), as_json))
 
 

@@ -51,10 +51,11 @@ def record(
     file: FileArgument,
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     seconds: Annotated[
-        str | None, typer.Option("--for", metavar="TIME", help="Stop after 90s, 10m, 2h.")
+        str | None, typer.Option("--for", metavar="DURATION", help="Stop after 90s, 10m, 2h.")
     ] = None,
     interval: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Have the boards sample this often.")
+        str | None,
+        typer.Option(metavar="DURATION", help="Have the boards sample this often, as 500ms."),
     ] = None,
     rotate_size: Annotated[
         str | None,
@@ -62,7 +63,7 @@ def record(
     ] = None,
     rotate_age: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Begin a new file after this time, such as 1d."),
+        typer.Option(metavar="DURATION", help="Begin a new file after this time, such as 1d."),
     ] = None,
     keep: Annotated[
         int | None, typer.Option(metavar="N", help="Keep only the newest N of the files put aside.")
@@ -84,15 +85,16 @@ def record(
         checked(_arguments.require_int, "--keep", keep, 1)
         if rotate_size is None and rotate_age is None:
             fail("--keep goes with --rotate-size or --rotate-age.")
+    every = None
     if interval is not None:
-        checked(_arguments.require_number, "--interval", interval, 0.02, 600, "seconds")
+        every = checked(parse.duration, "--interval", interval, 0.02, 600)
     rotation = Rotation(
         None if rotate_size is None else checked(_quantities.size, "--rotate-size", rotate_size),
         None if rotate_age is None else checked(parse.duration, "--rotate-age", rotate_age),
         keep,
     )
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
-    wanted = Wanted(file, addresses, rotation, interval, length)
+    wanted = Wanted(file, addresses, rotation, every, length)
     run(_record(wanted, as_json))
 
 

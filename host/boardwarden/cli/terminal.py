@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 from boardwarden import board as boards
 from boardwarden._program import Failure
 from boardwarden.board import Board
+from boardwarden.errors import AtPrompt, NoAgent
+from boardwarden.transport.address import is_serial
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -29,10 +31,19 @@ _HANDLER = logging.StreamHandler()
 
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Board]:
-    """Connect as boardwarden.connect() does, and show that if it takes long."""
+    """Connect as boardwarden.connect() does, and show that if it takes long.
+
+    Raises Failure, with the advice to deploy the agent, where none answers at a serial port.
+    """
     async with contextlib.AsyncExitStack() as stack:
         async with waiting(f"connecting to {address}"):
-            board = await stack.enter_async_context(boards.connect(address))
+            try:
+                board = await stack.enter_async_context(boards.connect(address))
+            except (NoAgent, AtPrompt) as error:
+                if not is_serial(address):
+                    raise
+                deploy = f"`boardwarden deploy {address} --start main.py`"
+                raise Failure(f"{error} Where it has no agent, {deploy} installs it.") from None
         yield board
 
 

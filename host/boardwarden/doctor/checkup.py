@@ -8,7 +8,8 @@ from typing import Any
 
 from boardwarden.board import connect
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
-from boardwarden.models import Capability, Identity, Model
+from boardwarden.models import Capability, Identity, Kept, Model, enum_name
+from boardwarden.policy.stored import stored_policy
 from boardwarden.transport.address import is_serial
 from warden_schema import ids
 
@@ -35,6 +36,7 @@ class Checkup(Model):
     answers: str = SILENT
     board: Identity | None = None
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
+    stored_policy: Kept | None = None
     link: LinkHealth | None = None
     repl: Firmware | None = None
     problem: str | None = None
@@ -65,6 +67,7 @@ class Checkup(Model):
         return {
             **super().to_dict(),
             "capabilities": capabilities,
+            "stored_policy": None if self.stored_policy is None else enum_name(self.stored_policy),
             "well": self.well,
             "next": list(self.next),
         }
@@ -80,7 +83,9 @@ async def examine(
     try:
         async with connect(address, timeout=_HELLO_S) as board:
             link = await measure(board, seconds, progress)
-            return Checkup(address, AGENT, board.status.board, dict(board.capabilities), link)
+            identity, known = board.status.board, dict(board.capabilities)
+            stored = stored_policy(board.recent_events)
+            return Checkup(address, AGENT, identity, known, stored, link)
     except PoorLink as error:
         return Checkup(address, AGENT, problem=str(error))
     except VersionMismatch as error:

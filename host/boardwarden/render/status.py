@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from boardwarden.board import Board
-from boardwarden.models import Capability, Network, Status, Storage, Trend, Trends
+from boardwarden.models import Capability, Kept, Network, Status, Storage, Trend, Trends
 
 from .text import NOTHING, count, duration, percent, size
 
 WIDTH = 80
+_STORED = {
+    Kept.NOTHING: "the stored policy was deleted; after a restart the application's holds",
+    Kept.IN_FORCE: "the stored one is in force, and overrides the application's",
+    Kept.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+}
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
 
@@ -41,6 +46,12 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     yield from _storage_rows(status.storage, why)
     yield "network", _network(status.network, why)
     yield "agent", _agent(status)
+
+
+def policy_rows(stored: Kept | None) -> Iterator[Row]:
+    """Yield the row of the stored policy; none where its state is not known."""
+    if stored is not None:
+        yield "policy", _STORED[stored]
 
 
 def sample_line(status: Status) -> str:
@@ -102,9 +113,11 @@ def _network(network: Network, why: Reasons) -> str:
 
 def _agent(status: Status) -> str:
     overhead = status.overhead
-    every = f"a sample every {duration(status.interval_s)}" if status.interval_s else "stopped"
-    if status.interval_s and status.interval_s > (status.wanted_interval_s or status.interval_s):
-        every += f" (not {duration(status.wanted_interval_s)}: budget {percent(overhead.budget)})"
+    actual, wanted = status.interval_s, status.wanted_interval_s
+    every = f"a sample every {duration(actual)}" if actual else "sampling stopped"
+    if actual and wanted and actual > wanted and duration(actual) != duration(wanted):
+        budget = percent(overhead.budget)
+        every += f" ({duration(wanted)} was asked for, and takes more than its budget of {budget})"
     return ", ".join(
         (
             f"{percent(overhead.cpu)} of the core",

@@ -37,11 +37,13 @@ def percent(fraction: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time in seconds with its two largest units: `4 ms`, `12 s`, `2 h 3 min`, `5 d`."""
+    """Write a time in seconds with its two largest units: `4 ms`, `1.1 s`, `2 h 3 min`, `5 d`."""
     if seconds is None:
         return NOTHING
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     rest = round(seconds)
     parts = []
     for unit, length in _TIME_UNITS:
