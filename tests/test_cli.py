@@ -38,7 +38,6 @@ STATUS_KEYS = {
         "agent",
     },
 }
-BUSY_S = 2.0  # what a machine that does much else may take longer
 HEAP_BLOCK_BYTES = 32  # of a 64-bit unix port
 
 
@@ -240,7 +239,7 @@ async def test_watch_ends_within_two_seconds_when_its_terminal_stops_reading(fak
             break
     full = time.monotonic()
     assert await ending == 129
-    assert time.monotonic() - full < 2.0 + BUSY_S
+    assert time.monotonic() - full < 2.0
     assert (await run("status", "--board", fake.port)).status == 0  # the port is free
 
 
@@ -251,7 +250,7 @@ async def test_watch_ends_within_two_seconds_when_its_terminal_goes_away(fake, t
     gone = time.monotonic()
     command.hang_up()
     assert await command.exit_status() == 129
-    assert time.monotonic() - gone < 2.0 + BUSY_S
+    assert time.monotonic() - gone < 2.0
     assert (await run("status", "--board", fake.port)).status == 0
 
 

@@ -23,7 +23,6 @@ async def main():
 asyncio.run(main())
 """
 LIMIT_S = 2.0
-BUSY_S = 2.0  # what a machine that does much else may take longer
 
 
 @pytest.mark.alone
@@ -38,7 +37,7 @@ def test_a_signal_ends_a_process_whose_loop_stands_still(number):
         sent = time.monotonic()
         process.send_signal(number)
         assert process.wait(30) == 128 + number
-        assert time.monotonic() - sent < LIMIT_S + BUSY_S
+        assert time.monotonic() - sent < LIMIT_S
         assert b"\x1b[?1049l\x1b[?25h" in os.read(near, 4096)
     finally:
         process.kill()

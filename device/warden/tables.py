@@ -15,11 +15,8 @@ _SUBSCRIBED = const(2)
 class Table:
     """Rows of one kind. fields: the attributes of an entry that are sent, in wire order.
 
-    One that is an entry of another table is sent as its id. used: the table that says which rows
-    are in use, or None.
+    One that is an entry of another table is sent as its id.
     """
-
-    used = None
 
     def __init__(self, clock, kind, fields, count):
         self.clock = clock

@@ -316,7 +316,7 @@ class Operations(Rows):
         freed = False
         for op in self.rows:  # none of these may get a place now
             if op is not None and op.state == _WAITING and self.is_over(op.row):
-                freed = self.end(op, False)
+                freed = self.end(op, False) or freed
         if freed:
             self.promote_waiters()
         self._recount()
