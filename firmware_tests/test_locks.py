@@ -2,6 +2,7 @@
 """Locks: whether one is held is known, also where there are no threads."""
 
 from harness import no_heap, raises
+from virtual_board import Rig
 from warden.sensors.lock import Lock
 from warden.sensors.threads import install_threads, new_lock
 
@@ -66,3 +67,22 @@ def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
     lock = new_lock()
     lock.acquire()
     assert not install_threads().any_locked()
+
+
+def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds():
+    """As by Ctrl-C on the stock unix port, which raises it in the midst of C code, too."""
+    rig = Rig(interval_ms=1000)
+    agent = rig.agent
+    rig.board.ticks.pass_ms(1000)
+    agent.poll()
+    agent.gate.acquire(0)
+    sampled = agent.sample.uptime_s
+    rig.board.ticks.pass_ms(4000)
+    agent.poll()
+    agent.poll()
+    assert agent.sample.uptime_s == sampled
+    rig.board.ticks.pass_ms(2000)
+    agent.poll()  # opens it
+    agent.poll()
+    assert agent.sample.uptime_s > sampled
+    assert agent.faults == 0
