@@ -2,6 +2,7 @@
 
 from rig import FakeTicks
 from warden.clock import Clock
+from warden.policy.events import Events
 from warden.policy.leases import Leases
 from warden.policy.operations import Operations
 from warden.policy.policy import Policy
@@ -56,6 +57,9 @@ class OnceLock:
 
 class FakeEvents:
     """Stands in for the ring: keeps what was posted, as (kind, subject, detail)."""
+
+    call = Events.call
+    report = Events.report
 
     def __init__(self):
         self.posted = []

@@ -275,7 +275,7 @@ class FullThreads:
     """Stands in for the agent's threads on a port where no more can be started."""
 
     @staticmethod
-    def start_new_thread(function, args):
+    def start_new_thread(function, args, kwargs, name):
         raise OSError("core1 in use")
 
 

@@ -15,10 +15,12 @@ from warden.runner import Runner
 from warden.running import get_runner, running_agent
 from warden.sensors.threads import import_lock
 
-_EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
+_EXTRAS = const(
+    ("TcpClient", "TcpServer", "counted", "exceptions", "guarded", "run", "trends", "use_wlan")
+)
 # Modules of this package that are loaded at their first use; a test checks that none is missing.
 _LAZY = (
-    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
+    "counted_socket crashes errors extras forecast guard metered_file requests stored_policy tcp "
     "trend_report values"
 )
 
@@ -64,6 +66,8 @@ def start(
             with import_lock:
                 from warden.policy.decisions import install
             install(sys.modules["warden"], agent)
+        if runner.crashes is not None:
+            runner.crashes.attach(agent)
         # One that is loaded later puts its name among those of `warden`. Without a GIL these must
         # not move then: another thread may be looking one up.
         package = sys.modules["warden"]

@@ -4,6 +4,7 @@ import logging
 
 from ._arguments import LEARNED
 from .board import Board, connect
+from .crashes import CaughtException, Frame
 from .errors import (
     AddressError,
     AtPrompt,
@@ -64,12 +65,14 @@ __all__ = [
     "BoardRestarted",
     "BoardSession",
     "Capability",
+    "CaughtException",
     "Column",
     "ConnectError",
     "Cpu",
     "Denied",
     "DeployError",
     "Event",
+    "Frame",
     "History",
     "Identity",
     "Kept",

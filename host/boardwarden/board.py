@@ -28,6 +28,7 @@ from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis, refusals
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
+from .crashes import CaughtException
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
 from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from .history import METRICS, History, column
@@ -143,6 +144,14 @@ class Board:
     def needs(self) -> tuple[MemoryNeed, ...]:
         """How much memory operations took, by their names."""
         return self._mirror.needs.models
+
+    @property
+    def exceptions(self) -> tuple[CaughtException, ...]:
+        """The last five exceptions that ended something, the newest last; the same one once.
+
+        Empty unless the application uses `warden.run()`, or asked for them itself.
+        """
+        return self._mirror.exceptions.models
 
     @property
     def meters(self) -> tuple[Meter, ...]:

@@ -118,6 +118,7 @@ class SyncBoard:
     thresholds = _mirrored(lambda board: board.thresholds)
     limits = _mirrored(lambda board: board.limits)
     needs = _mirrored(lambda board: board.needs)
+    exceptions = _mirrored(lambda board: board.exceptions)
     meters = _mirrored(lambda board: board.meters)
     recent_events = _mirrored(lambda board: board.recent_events)
     connected = _mirrored(lambda board: board.connected)

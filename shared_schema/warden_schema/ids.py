@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 3
+PROTOCOL_MINOR = 4
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -54,6 +54,7 @@ THRESHOLD = 13
 METER = 14
 NEED = 15
 DELTA = 16
+EXCEPTION = 18
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -85,6 +86,7 @@ FIELDS = {
     METER: _names("seq row id name kind priority cpu_permille worst_ms steps lease"),
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
+    EXCEPTION: _names("seq row id kind name count uptime_s text"),
     SUBSCRIBE: _names("major minor host_id events_from"),
     UNSUBSCRIBE: _names("host_id"),
     KEEPALIVE: _names("host_id ack_seq"),
@@ -174,6 +176,7 @@ MAX_EVENTS = 16  # that the board remembers
 MAX_THRESHOLDS = 8
 MAX_METERS = 16
 MAX_NEEDS = 8
+MAX_EXCEPTIONS = 5  # that the board keeps
 MAX_QUOTAS = 8  # that a policy has for sessions, by name
 DEFAULT_TTL_MS = 60_000  # of a lease whose request names none
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life
@@ -209,6 +212,7 @@ KEPT = ("nothing", "in_force", "broken")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
+EXCEPTION_KINDS = ("task", "thread", "callback", "application")  # what an exception ended
 # What EVENT calls what happened, and what subject, detail and value then are.
 EVENT_KINDS = {
     "lease": "id, why it ended, amount",
@@ -222,7 +226,8 @@ EVENT_KINDS = {
     "overrun": "lease's id, task's name, permille it took",
     "link": "nil, lost or found",
     "policy": "nil, what became of the kept policy",
-    "callback_failed": "id or nil, the exception's name",
+    "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
+    "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }
 

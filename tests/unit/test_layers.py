@@ -24,7 +24,7 @@ HOST_LAYERS = [
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
-    ["grants", "history"],
+    ["crashes", "grants", "history"],
     ["_quantities"],
     ["_arguments"],
     ["_mirror"],
@@ -58,6 +58,7 @@ BOARD_LAYERS = [
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["agent", "board", "runner", "running"],
+    ["crashes"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

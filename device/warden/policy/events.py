@@ -14,6 +14,7 @@ _EVENT_FIELDS = const(6)  # kind, s, ms, subject, detail, value
 _DETAIL = const(4)
 _CHANGED = const(1)
 _SUBSCRIBED = const(2)
+_CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 
 
 class Events(Table):
@@ -47,6 +48,23 @@ class Events(Table):
             self.seq += 1
         self.mark_dirty(0)
 
+    def report(self, error, kind, name, count=None):
+        """Post an event for an exception that ended something; `warden.crashes` keeps it, too.
+
+        kind: a place in ids.EXCEPTION_KINDS; name: of the task or thread, or None; of a callback
+        the subject of its event. count: how often the same one came, None where nobody counts.
+        """
+        detail = type(error).__name__
+        if kind == _CALLBACK:
+            self.post("callback_failed", name, detail, count)
+            return
+        try:
+            if name is not None:
+                detail = name + ": " + detail
+        except MemoryError:
+            pass
+        self.post("exception", kind, detail, count)
+
     def event(self, number):
         """Return an event as a tuple; the oldest in the ring, if it was overwritten."""
         with self.posting:
@@ -63,6 +81,21 @@ class Events(Table):
             raise ValueError("no more than eight callbacks")
         self.callbacks.append((kind, function))
 
+    def call(self, function, argument, name, report=True):
+        """Return what a callback of the application returns; None, and a report, if it raises.
+
+        A coroutine that it returns, being an `async def`, is reported, too: nobody would run it.
+        """
+        try:
+            result = function(argument)
+        except Exception as error:
+            if report:
+                self.report(error, _CALLBACK, name)
+            return None
+        if report and hasattr(result, "throw"):
+            self.post("callback_failed", name, "coroutine")
+        return result
+
     def deliver(self):
         """Call the callbacks for new events; one that raises is reported and stops no other.
 
@@ -74,11 +107,8 @@ class Events(Table):
             self.delivered = event[0] + 1
             for kind, function in self.callbacks:
                 if kind is None or kind == event[1]:
-                    try:
-                        function(event)
-                    except Exception as error:
-                        if event[1] != "callback_failed":  # these would never end
-                            self.post("callback_failed", event[0], type(error).__name__)
+                    # A report of one that is called with its own report would never end.
+                    self.call(function, event, event[0], event[1] != "callback_failed")
 
     # --- to a host ------------------------------------------------------------------------------
 

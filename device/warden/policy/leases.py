@@ -244,10 +244,7 @@ class Leases(Rows):
     def preempt(self, lease):
         """End a lease that has an `on_preempt` function, and call that."""
         if lease.on_preempt is not None and self.end(lease, "preempted"):
-            try:
-                lease.on_preempt(lease)
-            except Exception as error:
-                self.events.post("callback_failed", lease.id, type(error).__name__)
+            self.events.call(lease.on_preempt, lease, lease.id)
 
     def _victim(self, wanted, amount, table_full):
         """Return the lease to preempt for another: of the lowest priority below it, the newest.

@@ -51,8 +51,10 @@ class Meter:
         began = self.board.ticks_us()
         try:
             value = self.coro.send(value) if error is None else self.coro.throw(error)
-        except BaseException:  # StopIteration, too: it has ended
-            self.table.remove(self)
+        except BaseException as error:  # StopIteration, too: it has ended
+            if self.table.remove(self) and isinstance(error, Exception):
+                if not isinstance(error, StopIteration):
+                    self.table.policy.events.report(error, _TASK, self.name)
             raise
         us = self.board.ticks_diff(self.board.ticks_us(), began)
         self.count += 1
@@ -112,7 +114,7 @@ class Meters(Table):
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
             threads = self.policy.agent.threads
-            return threads.start_new_thread(self.run, (meter, function, args))
+            return threads.start_new_thread(self.run, (meter, function, args), None, meter.name)
         except BaseException:
             self.remove(meter)
             raise
@@ -192,9 +194,11 @@ class Meters(Table):
         raise deny(reason)
 
     def remove(self, meter):
-        """Free the row of a meter that has ended; harmless when that is done."""
+        """Free the row of a meter that has ended; return False if that was done before."""
         with self.policy.lock:
-            if self.rows[meter.row] is meter:
-                self.rows[meter.row] = None
-                meter.task = None
-                self.policy.mark_dirty(0)
+            if self.rows[meter.row] is not meter:
+                return False
+            self.rows[meter.row] = None
+            meter.task = None
+            self.policy.mark_dirty(0)
+            return True

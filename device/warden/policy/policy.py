@@ -49,6 +49,7 @@ class Policy(Table):
         self.gate = Gate(self.deliver)
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
         self.events = events = Events(agent.clock, agent.session)
+        agent.load.report = agent.threads.report = events.report
         self.profile = MemoryProfile(self)
         self.leases = Leases(self)
         self.operations = Operations(self)

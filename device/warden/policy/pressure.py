@@ -147,11 +147,7 @@ class Pressure:
             called |= 1 << best
             function = self.functions[best]
             before = memory.live
-            given = 0
-            try:
-                given = function(self.level)
-            except Exception as error:
-                events.post("callback_failed", None, type(error).__name__)
+            given = events.call(function, self.level, None)
             if memory.collect(0) and before is not None:
                 given = max(0, before - memory.live)
             elif not isinstance(given, int):  # collections are off: what it returned

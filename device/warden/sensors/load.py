@@ -21,6 +21,7 @@ _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below th
 _MAX_LOOP_IDLE_US = const(900_000_000)
 _MAX_WAIT_US = const(170_000_000)
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
+_TASK = const(0)  # of ids.EXCEPTION_KINDS
 
 
 def imported_asyncio():
@@ -39,6 +40,7 @@ class Load:
         self.core = None
         self.tasks = None  # how many run, None if not all were seen
         self.on_create = None  # called before each task that the application starts
+        self.report = None  # called with what ends a task that nobody awaits, see `Events.report`
         self.ident = ident  # of the calling thread
         self.thread = None  # the one that runs the event loop, as the agent's own task says
         self.ticks_us = board.ticks_us
@@ -70,6 +72,8 @@ class Load:
         elif core.cur_task is not None:
             self.tasks = 1
         self.set_create_task(self.create_task)
+        self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
+        core.Loop.call_exception_handler = self.report_exception
         self.core = core
         return True
 
@@ -80,6 +84,7 @@ class Load:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
             self.set_create_task(self.uncounted_create_task)
+            core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
     def watch_loop(self, core):
@@ -126,6 +131,13 @@ class Load:
         if hasattr(coro, "send"):
             coro = self.counted(coro)
         return self.uncounted_create_task(coro)
+
+    def report_exception(self, context):
+        """Report what ended a task that nobody awaits; then do with it what asyncio does."""
+        # A metered task has reported it.
+        if self.report is not None and not hasattr(context["future"].coro, "table"):
+            self.report(context["exception"], _TASK, None)
+        self.on_exception(context)
 
     async def counted(self, coro):
         """Await a coroutine; from its first step to its end it counts as a task."""

@@ -6,6 +6,8 @@ imports that, for `from _thread import start_new_thread` keeps the original.
 
 import sys
 
+from micropython import const
+
 try:
     import _thread
     from _thread import allocate_lock, get_ident
@@ -14,6 +16,7 @@ except ImportError:
     from warden.sensors.lock import allocate_lock, get_ident
 
 
+_THREAD = const(1)  # of ids.EXCEPTION_KINDS
 HAS_THREADS = _thread is not None
 _locks = []  # that somebody may wait for
 
@@ -58,6 +61,7 @@ class Threads:
 
     def __init__(self):
         self.active = 1
+        self.report = None  # what is called with an exception that ends one, see `Events.report`
         self.early = "_thread" in sys.modules
         self.ident = get_ident
         if HAS_THREADS:
@@ -82,21 +86,25 @@ class Threads:
                 return True
         return False
 
-    def start_new_thread(self, function, args, kwargs=None):
-        """Start a thread as `_thread` does; it is counted."""
+    def start_new_thread(self, function, args, kwargs=None, name=None):
+        """Start a thread as `_thread` does; it is counted. name: for a report of what ends it."""
         if not isinstance(args, (tuple, list)):  # else it would fail in the new thread
             raise TypeError("args must be a tuple")
         self.count(1)
         try:
-            return self.start(self.run, (function, args, kwargs or {}))
+            return self.start(self.run, (function, args, kwargs or {}, name))
         except BaseException:
             self.count(-1)
             raise
 
-    def run(self, function, args, kwargs):
+    def run(self, function, args, kwargs, name):
         """Call the function, in the new thread."""
         try:
             function(*args, **kwargs)
+        except Exception as error:
+            if self.report is not None:
+                self.report(error, _THREAD, name)
+            raise
         finally:
             self.count(-1)
 

@@ -54,6 +54,7 @@ class Mirror:
         self.thresholds = Table(tables.threshold_from_row, clock)
         self.meters = Table(tables.meter_from_row, clock)
         self.needs = Table(tables.need_from_row, clock)
+        self.exceptions = Table(tables.exception_from_row, clock)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
@@ -61,6 +62,7 @@ class Mirror:
             ids.THRESHOLD: self.thresholds,
             ids.METER: self.meters,
             ids.NEED: self.needs,
+            ids.EXCEPTION: self.exceptions,
         }
         self.limits = Limits()
         self._metered = False

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
+from boardwarden.crashes import CaughtException
 from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
 from warden_schema import ids
@@ -141,6 +142,19 @@ def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
 def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
     """Return the MemoryNeed that a NEED row describes."""
     return MemoryNeed(*row)
+
+
+def exception_from_row(row: Row, _received_at: float, _clock: Clock) -> CaughtException:
+    """Return the CaughtException that an EXCEPTION row describes."""
+    _, kind, name, count, uptime_s, text = row
+    known = 0 <= kind < len(ids.EXCEPTION_KINDS)
+    return CaughtException(
+        kind=ids.EXCEPTION_KINDS[kind] if known else str(kind),
+        name=name,
+        count=count,
+        uptime_s=uptime_s,
+        traceback=text.decode("utf-8", "replace"),
+    )
 
 
 def limits_from_row(values: list[int | None] | None) -> Limits:

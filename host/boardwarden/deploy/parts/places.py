@@ -15,6 +15,7 @@ _SELDOM = {
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
+    "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",

@@ -1,0 +1,216 @@
+"""Keeps the exceptions that ended tasks, threads, callbacks and the application, with traceback.
+
+Loaded when the application sets it up, with `warden.run()` or the first `warden.exceptions()`. What
+it needs to keep an exception when no memory is left is made then.
+"""
+
+import io
+import sys
+
+from micropython import const
+
+from warden.runner import Runner
+from warden.sensors.threads import new_lock
+from warden_schema.codec import cut
+
+_EXCEPTION = const(18)  # a kind of message
+_MAX_EXCEPTIONS = const(5)
+_MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
+_MAX_WORD = const(48)  # bytes of a function's name or an error's text
+_MAX_FILE = const(32)  # bytes of a file's name: its end
+_SHIFT = const(35)  # so many bytes go at once to make room
+_OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
+_MAX_NAME = const(24)
+_SPARE_BYTES = const(320)  # bytes: a row, its text, and what is garbage while it is written
+_MAX_ID = const(0x3FFFFFFF)
+_TASK = const(0)  # of ids.EXCEPTION_KINDS
+_CALLBACK = const(2)
+_APPLICATION = const(3)
+# As in ids: EXCEPTION_KINDS.
+_KINDS = const(("task", "thread", "callback", "application"))
+
+
+class Traceback(io.IOBase):
+    """A stream that holds the end of a traceback, shortened to `file:line function` a line."""
+
+    def __init__(self):
+        self.buf = bytearray(_MAX_TEXT)
+        self.length = 0
+        self.is_file = False  # whether a file's name comes next
+
+    def write(self, word):
+        """Add what `sys.print_exception` writes: each word by itself, as py/obj.c has it."""
+        count = len(word)
+        at = max(0, count - _MAX_FILE) if self.is_file else 0
+        self.is_file = word == b'  File "'
+        if self.is_file or word == b"Traceback (most recent call last):\n":
+            return count
+        if word == b'", line ':
+            word = b":"
+        elif word == b", in ":
+            word = b" "
+        buf = self.buf
+        length = self.length
+        for place in range(at, min(len(word), at + _MAX_WORD)):
+            if length == _MAX_TEXT:
+                length -= _SHIFT
+                for to in range(length):
+                    buf[to] = buf[to + _SHIFT]
+            buf[length] = word[place]
+            length += 1
+        self.length = length
+        return count
+
+    def read_text(self, error):
+        """Return the end of an exception's traceback as bytes; it may begin inside a line."""
+        self.length = 0
+        sys.print_exception(error, self)
+        return bytes(memoryview(self.buf)[: self.length])
+
+
+class Caught:
+    """An exception that ended something: how often, and when it did so last."""
+
+    def __init__(self, kind, name, text):
+        self.id = 0  # the order in which they came last
+        self.kind = kind  # a place in ids.EXCEPTION_KINDS
+        self.name = name
+        self.text = text  # bytes: its traceback
+        self.count = 0
+        self.uptime_s = None  # unless an agent ran
+
+
+class Crashes:
+    """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
+
+    current = None
+
+    def __init__(self):
+        self.agent = self.table = None
+        self.report = None  # posts an event: the agent's own `Events.report`
+        self.lock = new_lock()
+        self.rows = [None] * _MAX_EXCEPTIONS
+        self.next_id = 1
+        self.traceback = Traceback()
+        self.reserve = bytearray(_SPARE_BYTES)
+
+    def attach(self, agent):
+        """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
+        self.agent = agent
+        self.lock = new_lock()  # which that agent's timer heeds
+        agent.load.report = agent.threads.report = keep = self.keep
+        if agent.policy is not None:
+            from warden.tables import Table
+
+            events = agent.policy.events
+            self.report = events.report
+            events.report = keep
+            fields = ("id", "kind", "name", "count", "uptime_s", "text")
+            self.table = table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
+            table.rows = self.rows
+            if agent.session is not None:
+                agent.session.tables.append(table)
+
+    def keep(self, error, kind, name):
+        """Keep an exception that ended something, and post its event; see `Events.report`."""
+        count = None
+        subject = name
+        with self.lock:
+            self.reserve = None
+            try:
+                caught = self.find(kind, name, self.traceback.read_text(error))
+                count = caught.count
+                if kind != _CALLBACK:
+                    subject = caught.name
+                self.reserve = bytearray(_SPARE_BYTES)
+            except (MemoryError, ValueError):  # not UTF-8; there is its event
+                pass
+        if self.report is not None:
+            self.report(error, kind, subject, count)
+
+    def find(self, kind, name, text):
+        """Return the row of an exception, counted once more; the one that came first makes room."""
+        rows = self.rows
+        at = text.find(_OUTER)
+        if at >= 0:
+            text = text[at + len(_OUTER) :]
+            if kind == _TASK and name is None:  # its coroutine's
+                name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
+        elif kind == _CALLBACK:
+            name = None
+        place = 0
+        for row in range(_MAX_EXCEPTIONS):
+            caught = rows[row]
+            if caught is None:
+                place = row
+                break
+            if caught.kind == kind and caught.name == name and caught.text == text:
+                place = row
+                break
+            if caught.id < rows[place].id:
+                place = row
+        else:
+            caught = None
+        if caught is None:
+            caught = Caught(kind, name, text)
+        caught.id = self.next_id
+        self.next_id = self.next_id % _MAX_ID + 1
+        caught.count += 1
+        rows[place] = caught
+        runner = Runner.current
+        caught.uptime_s = None
+        if runner is not None:
+            runner.agent.clock.advance()
+            caught.uptime_s = runner.agent.clock.s
+        if self.table is not None:
+            self.table.mark_dirty(place)
+        return caught
+
+
+def set_up():
+    """Return the Crashes of this board, made at the first call, and joined with its agent."""
+    crashes = Crashes.current
+    if crashes is None:
+        Runner.crashes = Crashes.current = crashes = Crashes()
+    runner = Runner.current
+    if runner is not None and runner.agent is not crashes.agent:
+        crashes.attach(runner.agent)
+    return crashes
+
+
+def exceptions():
+    """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
+    found = []
+    for caught in sorted([row for row in set_up().rows if row], key=lambda caught: caught.id):
+        found.append(
+            {
+                "kind": _KINDS[caught.kind],
+                "name": caught.name,
+                "count": caught.count,
+                "uptime_s": caught.uptime_s,
+                "traceback": caught.text.decode(),
+            }
+        )
+    return found
+
+
+def run(main):
+    """Run the application, and keep the exception that ends it; return what it returns.
+
+    main: a function, async or not, a coroutine, or the name of a module to import.
+    """
+    crashes = set_up()
+    try:
+        if isinstance(main, str):
+            return __import__(main)
+        if callable(main):
+            main = main()
+        if hasattr(main, "throw"):  # a coroutine
+            return __import__("asyncio").run(main)
+        return main
+    except Exception as error:
+        crashes.keep(error, _APPLICATION, None)
+        raise
+
+
+PUBLIC = (exceptions, run)  # in the order in which `warden.extras` names them

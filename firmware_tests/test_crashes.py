@@ -1,0 +1,252 @@
+# targets: unix frozen qemu
+# heap: 400k
+"""What ends tasks, threads, callbacks and the application is kept, without memory too."""
+
+import gc
+
+import warden
+from harness import raises
+from rig import FakeLink, poll_all
+from warden.crashes import Crashes
+from warden.running import running_agent, running_policy
+
+_TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
+_HOST = 77
+_EVENT, _EXCEPTION = 11, 18
+_MAX_TEXT = 148
+
+
+def _raised(error, depth=0):
+    """Return an exception that was raised so many calls below here."""
+    try:
+        _raise(error, depth)
+    except Exception as caught:
+        return caught
+
+
+def _raise(error, depth):
+    if depth:
+        _raise(error, depth - 1)
+    raise error
+
+
+def _lines(caught):
+    return caught["traceback"].rstrip("\n").split("\n")
+
+
+def test_a_traceback_is_kept_as_file_line_and_function_of_each_frame():
+    crashes = Crashes()
+    crashes.keep(_raised(ValueError("wrong")), _APPLICATION, None)
+    lines = crashes.rows[0].text.decode().split("\n")
+    assert len(lines) == 4 and lines[-2:] == ["ValueError: wrong", ""]
+    names = [line.split(" ")[1] for line in lines[:2]]
+    assert names == ["_raised", "_raise"]
+    for line in lines[:2]:
+        assert int(line.split(" ")[0].split(":")[1]) > 0
+
+
+def test_an_exception_that_was_not_raised_has_its_text():
+    crashes = Crashes()
+    crashes.keep(OSError(5), _TASK, "sensor")
+    assert crashes.rows[0].text in (b"OSError: 5\n", b"OSError: [Errno 5] EIO\n")
+    assert crashes.rows[0].name == "sensor"
+
+
+def test_the_same_one_is_counted_and_not_kept_again():
+    crashes = Crashes()
+    for _ in range(3):
+        crashes.keep(_raised(ValueError("wrong")), _TASK, "sensor")
+    crashes.keep(_raised(ValueError("wrong")), _TASK, "other")
+    crashes.keep(_raised(ValueError("else")), _TASK, "sensor")
+    kept = [(row.name, row.count) for row in crashes.rows if row]
+    assert kept == [("sensor", 3), ("other", 1), ("sensor", 1)]
+
+
+def test_the_one_that_came_last_longest_ago_makes_room():
+    crashes = Crashes()
+    for number in (0, 1, 2, 3, 4, 0, 5):  # 0 came again: 1 goes
+        crashes.keep(ValueError(str(number)), _TASK, None)
+    texts = sorted([row.text for row in crashes.rows])
+    assert texts == [b"ValueError: %d\n" % number for number in (0, 2, 3, 4, 5)]
+
+
+def test_of_a_deep_traceback_the_innermost_frames_stay():
+    crashes = Crashes()
+    crashes.keep(_raised(ValueError("w" * 300), 20), _TASK, None)
+    text = crashes.rows[0].text
+    assert len(text) <= _MAX_TEXT
+    assert text.endswith(b" _raise\nValueError: " + b"w" * 48 + b"\n")
+    assert text.count(b" _raise\n") > 1
+
+
+class _NoMemory:
+    """`with`: no block of the heap is free; but for that the test goes on as usual."""
+
+    def __enter__(self):
+        self._large = [None] * 4000
+        self._small = [None] * 400
+        gc.collect()
+        gc.disable()
+        large = self._large
+        small = self._small
+        place = 0
+        size = 4096
+        while size > 16:
+            try:
+                large[place] = bytearray(size)
+                place += 1
+            except MemoryError:
+                size //= 2
+        place = 0
+        try:
+            while place < 400:
+                small[place] = float(place)
+                place += 1
+        except MemoryError:
+            pass
+        gc.enable()
+
+    def __exit__(self, kind, error, trace):
+        self._large = self._small = None
+        gc.collect()
+        return False
+
+
+def test_with_no_memory_left_it_is_kept_all_the_same():
+    crashes = Crashes()
+    error = _raised(ValueError("wrong"), 2)
+    full = _NoMemory()
+    denied = None
+    with full:
+        try:
+            bytearray(200)
+        except MemoryError as failed:
+            denied = failed
+        crashes.keep(error, _TASK, "sensor")
+    assert denied is not None
+    assert crashes.rows[0].text.endswith(b" _raise\nValueError: wrong\n")
+    # A second one may not find any; then there is its event, and the next one is kept.
+    crashes.reserve = None
+    with full:
+        crashes.keep(denied, _TASK, "other")
+    crashes.keep(error, _TASK, "sensor")
+    assert crashes.rows[0].count == 2
+
+
+def _fail():
+    raise ValueError("of the application")
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_what_ends_the_application_is_kept_and_raised():
+    raises(ValueError, warden.run, _fail)
+    caught = warden.exceptions()[-1]
+    assert (caught["kind"], caught["name"], caught["uptime_s"]) == ("application", None, None)
+    assert _lines(caught)[-1] == "ValueError: of the application"
+    assert _lines(caught)[-2].endswith(" _fail")
+    count = caught["count"]
+    raises(ImportError, warden.run, "no_such_module")
+    assert "no module named" in _lines(warden.exceptions()[-1])[-1]
+    raises(KeyboardInterrupt, warden.run, _interrupt)
+    raises(ValueError, warden.run, _fail)
+    assert warden.exceptions()[-1]["count"] == count + 1
+
+
+def test_what_the_application_returns_is_returned():
+    assert warden.run(lambda: 5) == 5
+
+
+class _Started:
+    """The agent, with a host that has subscribed."""
+
+    def __enter__(self):
+        self.link = FakeLink()
+        warden.start(interval_ms=600_000, budget_permille=1000, link=self.link)
+        running_agent().governor.host_us = 10**6
+        self.link.receive(64, 1, 4, _HOST)
+        poll_all(running_agent())
+        self.link.sent()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        warden.stop()
+        return False
+
+    def sent(self, kind):
+        """Return what the host was sent of this kind since the last call."""
+        running_agent().governor.host_us = 10**6
+        poll_all(running_agent())
+        assert running_agent().faults == 0
+        return [message[2:] for message in self.link.sent() if message[0] == kind]
+
+
+def test_an_event_tells_of_it_where_nothing_is_kept():
+    with _Started() as board:
+        Crashes.current, current = None, Crashes.current
+        try:
+            running_policy().events.report(ValueError(), _TASK, "sensor")
+            running_policy().events.report(ValueError(), _THREAD, None)
+        finally:
+            Crashes.current = current
+        assert [event[4:] for event in board.sent(_EVENT)][-2:] in (
+            [[_TASK, "sensor: ValueError", None], [_THREAD, "ValueError", None]],
+            [[_TASK, "sensor: ValueError", 1], [_THREAD, "ValueError", 1]],
+        )
+
+
+def test_a_host_is_sent_what_is_kept():
+    warden.exceptions()  # sets it up
+    with _Started() as board:
+        number = Crashes.current.next_id
+        Crashes.current.keep(OSError(5), _TASK, "sensor")
+        (row,) = board.sent(_EXCEPTION)
+        assert row[1:5] == [number, _TASK, "sensor", row[4]]
+        assert row[4] >= 1 and row[5] >= 0 and row[6].startswith(b"OSError: ")
+        board.link.receive(64, 1, 4, _HOST)
+        rows = board.sent(_EXCEPTION)
+        assert len(rows) == len(warden.exceptions())
+        assert row in rows
+
+
+def test_a_callback_that_raises_is_kept_under_its_own_event():
+    warden.exceptions()
+    with _Started() as board:
+        warden.on("lease", _fail_with)
+        warden.allocate(warden.MEMORY, 100, "me").release()
+        warden.poll()
+        event = [event for event in board.sent(_EVENT) if event[1] == "callback_failed"][-1]
+        assert event[5] == "ValueError" and event[6] >= 1
+        caught = warden.exceptions()[-1]
+        assert (caught["kind"], caught["name"]) == ("callback", None)
+        assert _lines(caught)[-2].endswith(" _fail_with")
+
+
+def _fail_with(event):
+    raise ValueError("of a callback")
+
+
+def _generate(event):
+    yield event
+
+
+def test_a_callback_that_returns_a_coroutine_is_an_event():
+    with _Started() as board:
+        warden.on("lease", _generate)
+        warden.on_trim(_generate)
+        warden.allocate(warden.MEMORY, 100, "me").release()
+        warden.poll()
+        running_policy().pressure.level = 1
+        assert running_policy().events.call(_generate, 1, None) is not None
+        told = [event[4:6] for event in board.sent(_EVENT) if event[1] == "callback_failed"]
+        assert [detail for _, detail in told] == ["coroutine"] * 2
+
+
+def test_an_agent_that_is_started_again_is_joined_with_what_is_kept():
+    warden.exceptions()
+    for _ in range(2):
+        with _Started() as board:
+            Crashes.current.keep(OSError(5), _TASK, "sensor")
+            assert len(board.sent(_EXCEPTION)) == 1
