@@ -5,8 +5,8 @@
 import gc
 
 import warden
-from harness import raises
-from rig import FakeLink, poll_all
+from harness import has_module, raises
+from rig import FakeLink, board, poll_all
 from warden.crashes import Crashes
 from warden.running import running_agent, running_policy
 
@@ -30,13 +30,23 @@ def _raise(error, depth):
     raise error
 
 
+def _fresh():
+    """Return a new Crashes, of a board that has kept nothing."""
+    if has_module("os") and hasattr(__import__("os"), "remove"):
+        try:
+            __import__("os").remove("warden.resets")
+        except OSError:
+            pass
+    return Crashes(board())
+
+
 def _lines(caught):
     return caught["traceback"].rstrip("\n").split("\n")
 
 
 def test_a_traceback_is_kept_as_file_line_and_function_of_each_frame():
-    crashes = Crashes()
-    crashes.keep(_raised(ValueError("wrong")), _APPLICATION, None)
+    crashes = _fresh()
+    crashes.keep(_raised(ValueError("wrong")), _THREAD, None)
     lines = crashes.rows[0].text.decode().split("\n")
     assert len(lines) == 4 and lines[-2:] == ["ValueError: wrong", ""]
     names = [line.split(" ")[1] for line in lines[:2]]
@@ -46,14 +56,14 @@ def test_a_traceback_is_kept_as_file_line_and_function_of_each_frame():
 
 
 def test_an_exception_that_was_not_raised_has_its_text():
-    crashes = Crashes()
+    crashes = _fresh()
     crashes.keep(OSError(5), _TASK, "sensor")
     assert crashes.rows[0].text in (b"OSError: 5\n", b"OSError: [Errno 5] EIO\n")
     assert crashes.rows[0].name == "sensor"
 
 
 def test_the_same_one_is_counted_and_not_kept_again():
-    crashes = Crashes()
+    crashes = _fresh()
     for _ in range(3):
         crashes.keep(_raised(ValueError("wrong")), _TASK, "sensor")
     crashes.keep(_raised(ValueError("wrong")), _TASK, "other")
@@ -63,7 +73,7 @@ def test_the_same_one_is_counted_and_not_kept_again():
 
 
 def test_the_one_that_came_last_longest_ago_makes_room():
-    crashes = Crashes()
+    crashes = _fresh()
     for number in (0, 1, 2, 3, 4, 0, 5):  # 0 came again: 1 goes
         crashes.keep(ValueError(str(number)), _TASK, None)
     texts = sorted([row.text for row in crashes.rows])
@@ -71,7 +81,7 @@ def test_the_one_that_came_last_longest_ago_makes_room():
 
 
 def test_of_a_deep_traceback_the_innermost_frames_stay():
-    crashes = Crashes()
+    crashes = _fresh()
     crashes.keep(_raised(ValueError("w" * 300), 20), _TASK, None)
     text = crashes.rows[0].text
     assert len(text) <= _MAX_TEXT
@@ -80,57 +90,45 @@ def test_of_a_deep_traceback_the_innermost_frames_stay():
 
 
 class _NoMemory:
-    """`with`: no block of the heap is free; but for that the test goes on as usual."""
+    """`with`: no block of the heap is free but what failing to get one left as garbage."""
 
     def __enter__(self):
-        self._large = [None] * 4000
-        self._small = [None] * 400
-        gc.collect()
-        gc.disable()
-        large = self._large
-        small = self._small
-        place = 0
-        size = 4096
-        while size > 16:
-            try:
-                large[place] = bytearray(size)
-                place += 1
-            except MemoryError:
-                size //= 2
-        place = 0
+        self._chain = None
+        for size in (4096, 256, 64):
+            self._fill(size)
+        for _ in range(4):  # what failed left garbage
+            gc.collect()
+            gc.disable()
+            self._fill(16)
+            gc.enable()
+
+    def _fill(self, size):
+        chain = self._chain
         try:
-            while place < 400:
-                small[place] = float(place)
-                place += 1
+            while True:
+                piece = [chain, bytearray(size) if size > 16 else 0.5]
+                chain = piece
         except MemoryError:
-            pass
-        gc.enable()
+            self._chain = chain
 
     def __exit__(self, kind, error, trace):
-        self._large = self._small = None
+        self._chain = None
         gc.collect()
         return False
 
 
 def test_with_no_memory_left_it_is_kept_all_the_same():
-    crashes = Crashes()
     error = _raised(ValueError("wrong"), 2)
-    full = _NoMemory()
-    denied = None
-    with full:
-        try:
-            bytearray(200)
-        except MemoryError as failed:
-            denied = failed
-        crashes.keep(error, _TASK, "sensor")
-    assert denied is not None
-    assert crashes.rows[0].text.endswith(b" _raise\nValueError: wrong\n")
-    # A second one may not find any; then there is its event, and the next one is kept.
-    crashes.reserve = None
-    with full:
-        crashes.keep(denied, _TASK, "other")
-    crashes.keep(error, _TASK, "sensor")
-    assert crashes.rows[0].count == 2
+    poor = _fresh()
+    rich = _fresh()
+    poor.reserve = None
+    with _NoMemory():
+        poor.keep(error, _TASK, "sensor")
+        rich.keep(error, _TASK, "sensor")
+    assert poor.rows == [None] * 5  # so there was none
+    assert rich.rows[0].text.endswith(b" _raise\nValueError: wrong\n")
+    poor.keep(error, _TASK, "sensor")
+    assert poor.rows[0].count == 1
 
 
 def _fail():

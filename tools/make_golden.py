@@ -77,6 +77,13 @@ MESSAGES: dict[str, list[Any]] = {
         *(ids.EXCEPTION, 27, 4, 9, 0, "sensor", 3, 86_402),
         b"app.py:6 sensor\nOSError: [Errno 5] EIO\n",
     ],
+    "reset": [
+        *(ids.RESTART, 28, 9, 10, "exception", 1, 3, 77, 86_402, "flash", 51_200, 30_720, 84, 1),
+        b"app.py:6 main\nOSError: [Errno 5] EIO\n",
+    ],
+    "reset of which little is known": [
+        *(ids.RESTART, 29, 0, 1, None, 2, 1, 1, None, None, None, None, None, None, None),
+    ],
     "reply that denies": [ids.REPLY, 18, 4, ids.DENIED, ["memory", 4096, None, [3, 9]]],
     "allocate": [ids.REQUEST, _HOST, 3, ids.ALLOCATE, [0, 8192, "ota", 2, 60_000, None]],
     "set limits": [ids.REQUEST, _HOST, 5, ids.SET_LIMITS, [4, None, None, None]],

@@ -16,7 +16,17 @@ from warden.running import get_runner, running_agent
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(
-    ("TcpClient", "TcpServer", "counted", "exceptions", "guarded", "run", "trends", "use_wlan")
+    (
+        "TcpClient",
+        "TcpServer",
+        "counted",
+        "exceptions",
+        "guarded",
+        "resets",
+        "run",
+        "trends",
+        "use_wlan",
+    )
 )
 # Modules of this package that are loaded at their first use; a test checks that none is missing.
 _LAZY = (

@@ -9,11 +9,21 @@ import sys
 
 from micropython import const
 
+from warden.blackbox import ENDED, RUNNING, BlackBox
+from warden.board import detect
 from warden.runner import Runner
 from warden.sensors.threads import new_lock
 from warden_schema.codec import cut
 
 _EXCEPTION = const(18)  # a kind of message
+_RESTART = const(19)
+_MAX_RESETS = const(10)
+_RESTART_FIELDS = const(
+    (
+        "id", "cause", "flags", "count", "boot", "uptime_s",
+        "who", "live", "largest", "lag_ms", "level", "text",
+    )
+)  # fmt: skip
 _MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
@@ -21,13 +31,14 @@ _MAX_FILE = const(32)  # bytes of a file's name: its end
 _SHIFT = const(35)  # so many bytes go at once to make room
 _OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
 _MAX_NAME = const(24)
-_SPARE_BYTES = const(320)  # bytes: a row, its text, and what is garbage while it is written
 _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
 _APPLICATION = const(3)
 # As in ids: EXCEPTION_KINDS.
 _KINDS = const(("task", "thread", "callback", "application"))
+# Bytes: for a row, its text, and what is garbage while it is written.
+_spare_bytes = 640 if sys.maxsize >> 32 else 320
 
 
 class Traceback(io.IOBase):
@@ -79,25 +90,48 @@ class Caught:
         self.count = 0
         self.uptime_s = None  # unless an agent ran
 
+    def values(self):
+        """Return what `Crashes.restore()` makes this of again; its time is that of another boot."""
+        return self.kind, self.name, self.count, self.text
+
 
 class Crashes:
     """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
 
     current = None
 
-    def __init__(self):
+    def __init__(self, board):
         self.agent = self.table = None
         self.report = None  # posts an event: the agent's own `Events.report`
         self.lock = new_lock()
         self.rows = [None] * _MAX_EXCEPTIONS
         self.next_id = 1
         self.traceback = Traceback()
-        self.reserve = bytearray(_SPARE_BYTES)
+        self.reserve = bytearray(_spare_bytes)
+        self.black_box = BlackBox(board, self)
+
+    def restore(self, kind, name, count, text):
+        """Put an exception of an earlier boot into the next row."""
+        caught = Caught(kind, name, text)
+        caught.id = self.next_id
+        caught.count = count
+        self.rows[(self.next_id - 1) % _MAX_EXCEPTIONS] = caught
+        self.next_id += 1
+
+    def last_of_application(self):
+        """Return the exception that ended the application last, None if there is none."""
+        last = None
+        for caught in self.rows:
+            if caught is not None and caught.kind == _APPLICATION:
+                if last is None or caught.id > last.id:
+                    last = caught
+        return last
 
     def attach(self, agent):
         """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
         self.agent = agent
         self.lock = new_lock()  # which that agent's timer heeds
+        self.black_box.attach(agent)
         agent.load.report = agent.threads.report = keep = self.keep
         if agent.policy is not None:
             from warden.tables import Table
@@ -106,10 +140,13 @@ class Crashes:
             self.report = events.report
             events.report = keep
             fields = ("id", "kind", "name", "count", "uptime_s", "text")
-            self.table = table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
-            table.rows = self.rows
+            self.table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
+            self.table.rows = self.rows
             if agent.session is not None:
-                agent.session.tables.append(table)
+                resets = Table(agent.clock, _RESTART, _RESTART_FIELDS, _MAX_RESETS)
+                for entry in self.black_box.entries:
+                    resets.rows[entry.id % _MAX_RESETS] = entry
+                agent.session.tables += [self.table, resets]
 
     def keep(self, error, kind, name):
         """Keep an exception that ended something, and post its event; see `Events.report`."""
@@ -120,9 +157,11 @@ class Crashes:
             try:
                 caught = self.find(kind, name, self.traceback.read_text(error))
                 count = caught.count
+                if kind == _APPLICATION:
+                    self.black_box.note_exception(caught)
                 if kind != _CALLBACK:
                     subject = caught.name
-                self.reserve = bytearray(_SPARE_BYTES)
+                self.reserve = bytearray(_spare_bytes)
             except (MemoryError, ValueError):  # not UTF-8; there is its event
                 pass
         if self.report is not None:
@@ -138,6 +177,10 @@ class Crashes:
                 name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
         elif kind == _CALLBACK:
             name = None
+        elif kind == _APPLICATION:  # the first frame is that of run()
+            text = text[text.find(b"\n") + 1 :] or text
+            while text.startswith(b"asyncio/"):
+                text = text[text.find(b"\n") + 1 :]
         place = 0
         for row in range(_MAX_EXCEPTIONS):
             caught = rows[row]
@@ -170,9 +213,10 @@ class Crashes:
 def set_up():
     """Return the Crashes of this board, made at the first call, and joined with its agent."""
     crashes = Crashes.current
-    if crashes is None:
-        Runner.crashes = Crashes.current = crashes = Crashes()
     runner = Runner.current
+    if crashes is None:
+        board = detect() if runner is None else runner.agent.board
+        Runner.crashes = Crashes.current = crashes = Crashes(board)
     if runner is not None and runner.agent is not crashes.agent:
         crashes.attach(runner.agent)
     return crashes
@@ -194,23 +238,51 @@ def exceptions():
     return found
 
 
+def resets():
+    """Return the last ten resets as dicts, the newest last; see docs/board.md."""
+    return [
+        {
+            "cause": entry.cause,
+            "inferred": bool(entry.flags & 1),
+            "expected": bool(entry.flags & 2),
+            "count": entry.count,
+            "boot": entry.boot,
+            "uptime_s": entry.uptime_s,
+            "who": entry.who,
+            "live_bytes": entry.live,
+            "largest_free_block_bytes": entry.largest,
+            "loop_lag_worst_ms": entry.lag_ms,
+            "level": entry.level,
+            "traceback": entry.text and entry.text.decode(),
+        }
+        for entry in set_up().black_box.entries
+    ]
+
+
 def run(main):
     """Run the application, and keep the exception that ends it; return what it returns.
 
     main: a function, async or not, a coroutine, or the name of a module to import.
     """
     crashes = set_up()
+    black_box = crashes.black_box
+    black_box.set_state(RUNNING, False)
     try:
         if isinstance(main, str):
-            return __import__(main)
-        if callable(main):
+            main = __import__(main)
+        elif callable(main):
             main = main()
         if hasattr(main, "throw"):  # a coroutine
-            return __import__("asyncio").run(main)
-        return main
+            main = __import__("asyncio").run(main)
     except Exception as error:
+        black_box.board.collect()  # most of what the application had is garbage now
         crashes.keep(error, _APPLICATION, None)
         raise
+    except BaseException:  # Ctrl-C
+        black_box.set_state(ENDED, False)
+        raise
+    black_box.set_state(ENDED, False)
+    return main
 
 
-PUBLIC = (exceptions, run)  # in the order in which `warden.extras` names them
+PUBLIC = (exceptions, resets, run)  # in the order in which `warden.extras` names them

@@ -4,7 +4,7 @@ import logging
 
 from ._arguments import LEARNED
 from .board import Board, connect
-from .crashes import CaughtException, Frame
+from .crashes import CaughtException, Frame, Reset
 from .errors import (
     AddressError,
     AtPrompt,
@@ -100,6 +100,7 @@ __all__ = [
     "RequestError",
     "RequestRefused",
     "RequestTimeout",
+    "Reset",
     "ResourceType",
     "Sample",
     "SessionQuota",

@@ -28,7 +28,7 @@ from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis, refusals
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
-from .crashes import CaughtException
+from .crashes import CaughtException, Reset
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
 from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from .history import METRICS, History, column
@@ -152,6 +152,11 @@ class Board:
         Empty unless the application uses `warden.run()`, or asked for them itself.
         """
         return self._mirror.exceptions.models
+
+    @property
+    def resets(self) -> tuple[Reset, ...]:
+        """The last ten resets, the newest last; empty under the same condition."""
+        return self._mirror.resets.models
 
     @property
     def meters(self) -> tuple[Meter, ...]:

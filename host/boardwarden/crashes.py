@@ -1,4 +1,4 @@
-"""What ended on a board and why, as values: the exceptions that it kept."""
+"""What ended on a board and why, as values: the exceptions and the resets that it kept."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .models import Model
+from .models import Level, Model
 
+# What the causes of a reset are, in words; any other is shown as it is.
+CAUSES = {
+    "exception": "an exception ended the application",
+    "threshold": "a threshold that asks for it",
+    "soft": "reset by software",
+    "wdt": "watchdog",
+    "hard": "reset button",
+    "pwron": "power on",
+    "deepsleep": "end of deep sleep",
+}
 _FRAME = re.compile(r"(?P<file>.+):(?P<line>\d+)(?: (?P<function>\S+))?")
 
 
@@ -18,6 +28,57 @@ class Frame(Model):
     file: str = ""
     line: int = 0
     function: str | None = None
+
+
+def _frames(traceback: str) -> tuple[Frame, ...]:
+    """Return the lines of a traceback that are whole."""
+    found = (_FRAME.fullmatch(line) for line in traceback.splitlines()[:-1])
+    return tuple(
+        Frame(match["file"], int(match["line"]), match["function"]) for match in found if match
+    )
+
+
+def _error(traceback: str) -> str:
+    return traceback.rstrip("\n").rpartition("\n")[2]
+
+
+@dataclass(frozen=True)
+class Reset(Model):
+    """A boot of the board that ended, and why; `count` equal ones in a row are one.
+
+    `cause` is as the board's port tells it ("wdt", "hard", "soft", "pwron" …) or, if `inferred`,
+    from what the board noted before ("exception", "threshold", "soft", "pwron"); None: nobody
+    knows. Not `expected`: something went wrong. The rest is of the last sample before it; None of
+    what was not measured, or is not kept on that board. `who` is the operation that began last.
+    """
+
+    cause: str | None = None
+    inferred: bool = False
+    expected: bool = False
+    count: int = 0
+    boot: int = 0
+    uptime_s: int | None = None
+    who: str | None = None
+    live_bytes: int | None = None
+    largest_free_block_bytes: int | None = None
+    loop_lag_worst_s: float | None = None
+    level: Level | int | None = None
+    traceback: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """The exception that ended the application, with its text; None if none did."""
+        return None if self.traceback is None else _error(self.traceback)
+
+    @property
+    def frames(self) -> tuple[Frame, ...]:
+        """Where that was raised, innermost last; empty if nobody knows."""
+        return () if self.traceback is None else _frames(self.traceback)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, with `error` and `frames`."""
+        frames = [frame.to_dict() for frame in self.frames]
+        return {**super().to_dict(), "error": self.error, "frames": frames}
 
 
 @dataclass(frozen=True)
@@ -38,15 +99,12 @@ class CaughtException(Model):
     @property
     def error(self) -> str:
         """The exception's type and text: "OSError: [Errno 5] EIO"."""
-        return self.traceback.rstrip("\n").rpartition("\n")[2]
+        return _error(self.traceback)
 
     @property
     def frames(self) -> tuple[Frame, ...]:
         """The lines of the traceback, the one that raised last; none that was cut."""
-        found = (_FRAME.fullmatch(line) for line in self.traceback.splitlines()[:-1])
-        return tuple(
-            Frame(match["file"], int(match["line"]), match["function"]) for match in found if match
-        )
+        return _frames(self.traceback)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields by name, with `error` and `frames`."""

@@ -119,6 +119,7 @@ class SyncBoard:
     limits = _mirrored(lambda board: board.limits)
     needs = _mirrored(lambda board: board.needs)
     exceptions = _mirrored(lambda board: board.exceptions)
+    resets = _mirrored(lambda board: board.resets)
     meters = _mirrored(lambda board: board.meters)
     recent_events = _mirrored(lambda board: board.recent_events)
     connected = _mirrored(lambda board: board.connected)

@@ -55,6 +55,7 @@ METER = 14
 NEED = 15
 DELTA = 16
 EXCEPTION = 18
+RESTART = 19
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -87,6 +88,9 @@ FIELDS = {
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
+    RESTART: _names(
+        "seq row id cause flags count boot uptime_s who live largest lag_ms level text"
+    ),
     SUBSCRIBE: _names("major minor host_id events_from"),
     UNSUBSCRIBE: _names("host_id"),
     KEEPALIVE: _names("host_id ack_seq"),
@@ -177,6 +181,9 @@ MAX_THRESHOLDS = 8
 MAX_METERS = 16
 MAX_NEEDS = 8
 MAX_EXCEPTIONS = 5  # that the board keeps
+MAX_RESETS = 10
+RESET_INFERRED = 1  # flags of a RESTART: the board inferred the cause from its record,
+RESET_EXPECTED = 2  # and there is nothing wrong with it
 MAX_QUOTAS = 8  # that a policy has for sessions, by name
 DEFAULT_TTL_MS = 60_000  # of a lease whose request names none
 HOST_SESSION_MS = 10_000  # a host's session ends so long after its last sign of life

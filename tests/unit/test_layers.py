@@ -58,6 +58,8 @@ BOARD_LAYERS = [
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["agent", "board", "runner", "running"],
+    ["retained"],
+    ["blackbox"],
     ["crashes"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],

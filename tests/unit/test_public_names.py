@@ -90,7 +90,7 @@ def test_the_board_has_the_names_of_the_design() -> None:
     names = """status capabilities history connected link trends wait_sample updates changes
         console ping start_monitoring stop_monitoring fetch_history collect interrupt close
         allocations operations sessions thresholds limits needs exceptions meters events
-        recent_events allocate release lease begin complete cancel operation can_execute
+        recent_events resets allocate release lease begin complete cancel operation can_execute
         set_limits set_threshold metering"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))

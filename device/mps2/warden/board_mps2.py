@@ -34,6 +34,10 @@ _RESET_REQUEST = const(0x05FA0004)
 class Mps2(Board):
     """The adapter: its own clock and link, the rest as found."""
 
+    # Address and bytes: behind all that the firmware uses of the 16 MB of PSRAM (AN385, 3.1). From
+    # MicroPython 1.29 on ROMFS begins at 0x21000000, and a file system of 15 MB would reach here.
+    spare_ram = (0x21FF0000, 64)
+
     def __init__(self):
         self.machine_module = machine
         mem = machine.mem32

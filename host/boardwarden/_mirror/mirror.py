@@ -55,6 +55,7 @@ class Mirror:
         self.meters = Table(tables.meter_from_row, clock)
         self.needs = Table(tables.need_from_row, clock)
         self.exceptions = Table(tables.exception_from_row, clock)
+        self.resets = Table(tables.reset_from_row, clock)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
@@ -63,6 +64,7 @@ class Mirror:
             ids.METER: self.meters,
             ids.NEED: self.needs,
             ids.EXCEPTION: self.exceptions,
+            ids.RESTART: self.resets,
         }
         self.limits = Limits()
         self._metered = False

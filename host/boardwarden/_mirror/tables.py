@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
-from boardwarden.crashes import CaughtException
+from boardwarden.crashes import CaughtException, Reset
 from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
 from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
 from warden_schema import ids
@@ -154,6 +154,25 @@ def exception_from_row(row: Row, _received_at: float, _clock: Clock) -> CaughtEx
         count=count,
         uptime_s=uptime_s,
         traceback=text.decode("utf-8", "replace"),
+    )
+
+
+def reset_from_row(row: Row, _received_at: float, _clock: Clock) -> Reset:
+    """Return the Reset that a RESTART row describes."""
+    _, cause, flags, count, boot, uptime_s, who, live, largest, lag_ms, level, text = row
+    return Reset(
+        cause=cause,
+        inferred=bool(flags & ids.RESET_INFERRED),
+        expected=bool(flags & ids.RESET_EXPECTED),
+        count=count,
+        boot=boot,
+        uptime_s=uptime_s,
+        who=who,
+        live_bytes=live,
+        largest_free_block_bytes=largest,
+        loop_lag_worst_s=from_thousandths(lag_ms),
+        level=None if level is None else enum_or_int(Level, level),
+        traceback=None if text is None else text.decode("utf-8", "replace"),
     )
 
 

@@ -51,12 +51,16 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
     ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
     ids.DELTA: (_NUMBER,) * 14,
+    ids.RESTART: (
+        *(*[_NUMBER] * 3, _TEXT_OR_NONE, *[_NUMBER] * 3, _FIGURE, _TEXT_OR_NONE),
+        *(*[_FIGURE] * 4, (bytes, NoneType)),  # after who
+    ),
     ids.EXCEPTION: (*[_NUMBER] * 4, _TEXT_OR_NONE, _NUMBER, _FIGURE, (bytes,)),
 }
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (
     *(ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED),
-    ids.EXCEPTION,
+    *(ids.EXCEPTION, ids.RESTART),
 )
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 _DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)

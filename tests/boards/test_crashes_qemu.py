@@ -1,0 +1,151 @@
+"""A Cortex-M3 whose processor is reset: what the black box in its spare RAM says afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from built_firmware import built
+from places import REPO
+
+sys.path.insert(0, str(REPO / "tools"))
+from rawrepl import RawRepl
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("CI") and shutil.which("qemu-system-arm") is None,
+    reason="QEMU is missing: apt-get install qemu-system-arm",
+)
+_PORT = re.compile(rb"redirected to (\S+) \(label serial([01])\)")
+_LIMIT_S = 30.0
+
+
+class Machine:
+    """QEMU with the frozen firmware, at its raw REPL."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        ports = {}
+        while len(ports) < 2:
+            line = process.stdout.readline()
+            assert line, "QEMU ended before it opened its serial ports"
+            ports.update({number: path for path, number in _PORT.findall(line)})
+        self._repl = RawRepl(ports[b"0"].decode())
+        self._repl.enter()
+
+    def run(self, program: str) -> str:
+        output, error = self._repl.execute(program, _LIMIT_S)
+        assert not error, error
+        return output
+
+    def reset(self) -> None:
+        """Reset the processor by AIRCR.SYSRESETREQ: RAM keeps what it has."""
+        with contextlib.suppress(Exception):  # the REPL goes away inside it
+            self._repl.execute("import machine\nmachine.mem32[0xE000ED0C] = 0x05FA0004", 1.0)
+        self._repl.enter(10.0)
+
+    def resets(self) -> list[dict[str, Any]]:
+        found = self.run("import warden, json\nprint(json.dumps(warden.resets()))")
+        return list(json.loads(found))
+
+    def close(self) -> None:
+        self._repl.close()
+
+
+@pytest.fixture
+def machine() -> Iterator[Machine]:
+    options = "-M mps2-an385 -nographic -monitor null -semihosting -serial pty -serial pty"
+    process = subprocess.Popen(
+        ["qemu-system-arm", *options.split(), "-kernel", built("qemu")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        started = Machine(process)
+        yield started
+        started.close()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+_SAMPLED = """
+import warden
+warden.exceptions()
+warden.start(interval_ms=20, budget_permille=1000, link=False)
+op = warden.begin("flash")
+from warden.board_mps2 import ticks_ms
+began = ticks_ms()
+while ticks_ms() - began < 1200:
+    warden.poll()
+print("ready")
+"""
+_RAISES = """
+import warden
+def measure():
+    raise OSError(5)
+def main():
+    measure()
+try:
+    warden.run(main)
+except OSError:
+    print("raised")
+"""
+_OUT_OF_MEMORY = """
+import warden
+kept = []
+def main():
+    while True:
+        kept.append(bytearray(1000))
+try:
+    warden.run(main)
+except MemoryError:
+    del kept[:]
+    print("raised")
+"""
+
+
+def test_a_reset_that_nobody_announced_has_the_figures_of_the_last_sample(machine: Machine) -> None:
+    assert machine.resets() == []
+    assert "ready" in machine.run(_SAMPLED)
+    machine.reset()
+    (reset,) = machine.resets()
+    assert (reset["cause"], reset["inferred"], reset["expected"]) == ("soft", True, False)
+    assert (reset["count"], reset["boot"], reset["who"]) == (1, 1, "flash")
+    assert reset["uptime_s"] == 1
+    assert 10_000 < reset["live_bytes"] < 140_000
+
+
+@pytest.mark.parametrize("program", [_RAISES, _OUT_OF_MEMORY], ids=["raises", "memory"])
+def test_an_application_that_an_exception_ended(machine: Machine, program: str) -> None:
+    assert "raised" in machine.run(program)
+    machine.reset()
+    (reset,) = machine.resets()
+    assert (reset["cause"], reset["expected"], reset["count"]) == ("exception", False, 1)
+
+
+def test_noise_in_the_spare_ram_is_no_record(machine: Machine) -> None:
+    machine.run(
+        "import machine\nfor at in range(64):\n"
+        "  machine.mem8[0x21FF0000 + at] = 0xB1 if at == 22 else at * 37 & 0xFF"
+    )
+    assert machine.resets() == []
+
+
+def test_a_reset_by_a_threshold_is_an_expected_one(machine: Machine) -> None:
+    machine.run(
+        "import warden\nwarden.exceptions()\nwarden.start(link=False)\n"
+        "from warden import Runner\nboard = Runner.current.agent.board\n"
+        "try:\n    board.save_note('cpu critical, 999')\nexcept OSError:\n    pass"
+    )
+    machine.reset()
+    (reset,) = machine.resets()
+    assert (reset["cause"], reset["expected"]) == ("threshold", True)
