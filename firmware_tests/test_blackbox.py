@@ -2,64 +2,47 @@
 """The record that survives a reset, and the list of resets: a boot is a BlackBox made anew."""
 
 import os
-import sys
 from array import array
 
-from harness import no_heap, raises, skip
+from harness import has_module, no_heap, skip
 from rig import board
-from warden.blackbox import ENDED, EXCEPTION, THRESHOLD, BlackBox, is_valid
+from warden.blackbox import ENDED, THRESHOLD
 from warden.crashes import Crashes
-from warden.retained import RetainedBytes, RetainedWords, find_retained
+from warden.retained import RetainedWords
 from warden.sample import Sample
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
+_CAUSE, _FLAGS, _COUNT, _UPTIME, _WHO, _LIVE, _LARGEST, _LAG = 0, 1, 2, 4, 5, 6, 7, 8
+_TEXT = 10
 _APPLICATION = 3
+_HEAD = 0xB1
+_SIZE = 42  # of a record
 
 
 class FakeMachine:
-    """Stands in for `machine` of MicroPython 1.29 on: a memory that survives, by bytes."""
-
-    class Memory:
-        """Stands in for its memoryview, of which not every firmware tells the itemsize."""
+    """Stands in for `machine` of MicroPython 1.29 on: a memory that survives, bytes or words."""
 
     def __init__(self, memory):
         self.memory = memory
 
     def mem_backup(self):
-        return self.memory
+        return memoryview(self.memory)
 
 
 class FakeBoard:
     """Stands in for a board whose memory and port's word for the reset's cause the test sets."""
 
-    def __init__(self, memory=None, cause=None):
+    def __init__(self, memory=None):
         real = board()
         self.ticks_ms = real.ticks_ms
         self.ticks_diff = real.ticks_diff
-        self.machine_module = None
         self.memory = memory
-        self.cause = cause
+        self.machine_module = None if memory is None else FakeMachine(memory)
+        self.cause = None
 
     def identity(self):
         return "fake", "fake", "fake", b"", self.cause, "0"
-
-    def boot(self, cause=None):
-        """Return the Crashes of a new boot, with its black box."""
-        self.cause = cause
-        return Crashes(self)
-
-
-class FakeMemory(FakeBoard):
-    """A FakeBoard whose memory is the application's, too."""
-
-    def __init__(self, size=64, cause=None):
-        super().__init__(bytearray(size), cause)
-
-
-def _find(fake):
-    """Stands in for what finds the memory of a real board."""
-    return None if fake.memory is None else RetainedBytes(fake.memory)
 
 
 def _forget():
@@ -81,34 +64,25 @@ def _has_files():
 
 
 class _Boots:
-    """Boots of a board, one after the other; `find_retained` gives its memory meanwhile."""
+    """Boots of a board, one after the other; size: of its memory that survives."""
 
     def __init__(self, size=64):
         _forget()
         self.board = FakeBoard(bytearray(size) if size else None)
-        self._module = sys.modules[BlackBox.__module__] if hasattr(BlackBox, "__module__") else None
+
+    def start(self, cause=None):
+        """Return the Crashes of a new boot; cause: as the port tells it."""
+        self.board.cause = cause
+        return Crashes(self.board)
 
     def boot(self, cause=None):
-        return self.board.boot(cause).black_box
-
-
-def _patch():
-    """Have all boards of this file be asked for their memory by `_find`."""
-    import warden.crashes
-
-    for name in ("warden.blackbox", "warden.crashes"):
-        module = sys.modules.get(name)
-        if module is not None and hasattr(module, "find_retained"):
-            module.find_retained = _find
-    return warden.crashes
-
-
-_patch()
+        """Return the black box of a new boot."""
+        return self.start(cause).black_box
 
 
 def _last(black_box):
     entry = black_box.entries[-1]
-    return entry.cause, entry.flags, entry.count
+    return entry[_CAUSE], entry[_FLAGS], entry[_COUNT]
 
 
 def test_the_first_boot_has_nothing_to_tell():
@@ -146,7 +120,7 @@ def test_what_was_noted_before_a_reset_is_its_cause():
 
 def test_an_exception_of_the_application_is_its_cause_with_file_and_line():
     boots = _Boots()
-    crashes = boots.board.boot()
+    crashes = boots.start()
     try:
         raise ValueError("wrong")
     except ValueError as error:
@@ -154,7 +128,7 @@ def test_an_exception_of_the_application_is_its_cause_with_file_and_line():
     box = boots.boot()
     assert _last(box) == ("exception", _INFERRED, 1)
     if _has_files():
-        assert box.entries[-1].text.endswith(b"ValueError: wrong\n")
+        assert box.entries[-1][_TEXT].endswith(b"ValueError: wrong\n")
 
 
 def test_figures_and_the_running_operation_are_those_of_the_last_sample():
@@ -168,8 +142,8 @@ def test_figures_and_the_running_operation_are_those_of_the_last_sample():
     sample.loop_lag_worst_ms = 84
     box.update(sample)
     entry = boots.boot().entries[-1]
-    assert (entry.uptime_s, entry.live, entry.largest, entry.lag_ms) == (70_000, 51_200, None, 84)
-    assert entry.who is None
+    assert (entry[_UPTIME], entry[_LIVE], entry[_LARGEST]) == (70_000, 51_200, None)
+    assert (entry[_LAG], entry[_WHO]) == (84, None)
 
 
 def _ignore(sample):
@@ -187,32 +161,38 @@ def test_to_keep_the_record_up_to_date_allocates_nothing():
 
 
 def test_noise_is_no_record_and_what_is_somebody_elses_is_left_alone():
-    for first in (0xB1, 0x17):
+    for first in (_HEAD, 0x17):
         boots = _Boots()
         memory = boots.board.memory
         for place in range(64):
             memory[place] = (place * 37 + first) & 0xFF
-        memory[-42] = first
+        memory[-_SIZE] = first
         before = bytes(memory)
         box = boots.boot()
-        assert box.store is None and box.entries == []
+        assert box.is_in_file and box.entries == []
         assert bytes(memory) == before
 
 
 def test_of_spare_memory_that_is_nobodys_noise_is_overwritten():
+    if not has_module("uctypes"):
+        skip("no uctypes")
+    from uctypes import addressof
+
     boots = _Boots()
-    boots.board.spare_ram = (0, 64)
-    boots.board.memory[-42] = 0xB1
-    assert boots.boot().entries == []
-    assert boots.boot().store is not None
-    assert is_valid(boots.board.memory[-42:])
+    memory = boots.board.memory
+    boots.board.spare_ram = (addressof(memory), 64)
+    memory[-_SIZE] = _HEAD
+    box = boots.boot()
+    assert box.entries == [] and not box.is_in_file
+    assert _last(boots.boot())[:2] == ("soft", _INFERRED)
 
 
 def test_only_the_end_of_the_memory_is_used():
     boots = _Boots(100)
     boots.board.memory[57] = 5
     boots.boot()
-    assert boots.board.memory[57] == 5 and is_valid(boots.board.memory[58:])
+    memory = boots.board.memory
+    assert memory[57] == 5 and memory[58] == _HEAD and max(memory[:57]) == 0
 
 
 def test_equal_ones_in_a_row_are_one_and_seldom_written():
@@ -228,7 +208,7 @@ def test_equal_ones_in_a_row_are_one_and_seldom_written():
             written.append(number)
     assert written == [1, 2, 3, 10, 30, 100]
     assert _last(boots.boot("deepsleep")) == ("deepsleep", _EXPECTED, 1)
-    assert [entry.count for entry in boots.boot("hard").entries] == [120, 1, 1]
+    assert [entry[_COUNT] for entry in boots.boot("hard").entries] == [120, 1, 1]
 
 
 def test_where_only_a_file_survives_they_are_counted_to_three():
@@ -252,7 +232,7 @@ def test_the_last_ten_are_kept():
         box = boots.boot("hard")
     if _has_files():
         assert len(box.entries) == 10
-        assert [entry.cause for entry in box.entries] == ["deepsleep", "hard"] * 5
+        assert [entry[_CAUSE] for entry in box.entries] == ["deepsleep", "hard"] * 5
 
 
 def test_a_file_that_is_damaged_anywhere_is_none():
@@ -263,35 +243,39 @@ def test_a_file_that_is_damaged_anywhere_is_none():
         boots.boot(cause)
     with open(_FILE, "rb") as file:
         whole = file.read()
-    box = BlackBox(boots.board, Crashes(boots.board))
-    entries = len(box.entries)
-    with open(_FILE, "rb") as file:
-        whole = file.read()
     for at in range(len(whole)):
         for damaged in (whole[:at], whole[:at] + bytes((whole[at] ^ 0x40,)) + whole[at + 1 :]):
             with open(_FILE, "wb") as file:
                 file.write(damaged)
-            fresh = BlackBox(boots.board, Crashes(boots.board))
-            assert len(fresh.entries) <= 1 < entries, at
+            assert len(boots.boot("pwron").entries) == 1, at  # that of this boot
     _forget()
 
 
 def test_registers_of_32_bits_take_three_bytes_each():
     memory = array("I", [0] * 7)
     words = RetainedWords(memory, list(range(7)))
-    record = words.record
-    for place in range(21):
-        record[place] = 255 - place
+    record = bytearray([255 - place for place in range(21)])
     with no_heap():
-        words.save(record)
+        words.copy(record)
     assert words.load() == bytes(record)
     assert max(memory) < 1 << 24
-    few = RetainedWords(memory, [1, 2, 3])
-    assert len(few.record) == 9
 
 
-def test_a_board_without_such_memory_has_none():
-    fake = FakeBoard()
-    assert find_retained(fake) is None
-    raises(AttributeError, getattr, fake, "spare_ram")
-    assert EXCEPTION == 2
+def test_in_seven_registers_all_fits_but_the_name():
+    boots = _Boots()
+    boots.board.machine_module = FakeMachine(array("I", [0] * 7))  # as an RP2040 has
+    box = boots.boot()
+    box.add_to_history = _ignore
+    sample = Sample()
+    sample.uptime_s = 200
+    sample.live_bytes = 51_200
+    box.update(sample)
+    entry = boots.boot().entries[-1]
+    assert (entry[_CAUSE], entry[_UPTIME], entry[_LIVE], entry[_WHO]) == ("soft", 200, 51_200, None)
+
+
+def test_what_is_needed_once_in_a_boot_is_let_go():
+    import sys
+
+    _Boots().boot()
+    assert "warden.last_boot" not in sys.modules

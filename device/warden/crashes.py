@@ -18,12 +18,13 @@ from warden_schema.codec import cut
 _EXCEPTION = const(18)  # a kind of message
 _RESTART = const(19)
 _MAX_RESETS = const(10)
-_RESTART_FIELDS = const(
-    (
-        "id", "cause", "flags", "count", "boot", "uptime_s",
-        "who", "live", "largest", "lag_ms", "level", "text",
-    )
-)  # fmt: skip
+_RESTART_FIELDS = const(13)  # row, id, and what an entry has
+_RESTART_KEYS = (
+    "cause flags count boot uptime_s who live_bytes largest_free_block_bytes loop_lag_worst_ms "
+    "level traceback"
+)
+_INFERRED = const(1)  # flags
+_EXPECTED = const(2)
 _MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
@@ -143,10 +144,20 @@ class Crashes:
             self.table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
             self.table.rows = self.rows
             if agent.session is not None:
-                resets = Table(agent.clock, _RESTART, _RESTART_FIELDS, _MAX_RESETS)
-                for entry in self.black_box.entries:
-                    resets.rows[entry.id % _MAX_RESETS] = entry
+                resets = Table(agent.clock, _RESTART, (), _MAX_RESETS)
+                entries = self.black_box.entries
+                resets.rows[: len(entries)] = entries
+                resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
+
+    def encode_reset(self, row, uplink):
+        """Put an entry of the list of resets into the uplink, as `Table.encode` does."""
+        uplink.begin(_RESTART, _RESTART_FIELDS)
+        uplink.put(row)
+        uplink.put(row + 1)
+        for value in self.black_box.entries[row]:
+            uplink.put(value)
+        return True
 
     def keep(self, error, kind, name):
         """Keep an exception that ended something, and post its event; see `Events.report`."""
@@ -157,11 +168,11 @@ class Crashes:
             try:
                 caught = self.find(kind, name, self.traceback.read_text(error))
                 count = caught.count
-                if kind == _APPLICATION:
-                    self.black_box.note_exception(caught)
                 if kind != _CALLBACK:
                     subject = caught.name
                 self.reserve = bytearray(_spare_bytes)
+                if kind == _APPLICATION:
+                    self.black_box.note_exception(caught)
             except (MemoryError, ValueError):  # not UTF-8; there is its event
                 pass
         if self.report is not None:
@@ -240,23 +251,16 @@ def exceptions():
 
 def resets():
     """Return the last ten resets as dicts, the newest last; see docs/board.md."""
-    return [
-        {
-            "cause": entry.cause,
-            "inferred": bool(entry.flags & 1),
-            "expected": bool(entry.flags & 2),
-            "count": entry.count,
-            "boot": entry.boot,
-            "uptime_s": entry.uptime_s,
-            "who": entry.who,
-            "live_bytes": entry.live,
-            "largest_free_block_bytes": entry.largest,
-            "loop_lag_worst_ms": entry.lag_ms,
-            "level": entry.level,
-            "traceback": entry.text and entry.text.decode(),
-        }
-        for entry in set_up().black_box.entries
-    ]
+    found = []
+    for entry in set_up().black_box.entries:
+        reset = dict(zip(_RESTART_KEYS.split(), entry))
+        flags = reset.pop("flags")
+        reset["inferred"] = bool(flags & _INFERRED)
+        reset["expected"] = bool(flags & _EXPECTED)
+        if reset["traceback"] is not None:
+            reset["traceback"] = reset["traceback"].decode()
+        found.append(reset)
+    return found
 
 
 def run(main):

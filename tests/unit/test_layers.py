@@ -59,6 +59,7 @@ BOARD_LAYERS = [
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["agent", "board", "runner", "running"],
     ["retained"],
+    ["last_boot"],
     ["blackbox"],
     ["crashes"],
     ["policy.decisions", "extras"],

@@ -21,6 +21,7 @@ def line_for(tree: ast.Module) -> str:
     counts.visit(tree)
     if len(counts.names) < _TABLE:
         return ""
+    del counts.names["<lambda>"]  # which no line can mention
     names = [name for name, _ in counts.names.most_common(_TABLE - _OTHERS)]
     return (
         f"# What is used most, so that it takes one byte.\n__name__ or __name__.{'.'.join(names)}\n"

@@ -1,0 +1,255 @@
+"""What the boot before this one left: its record becomes an entry of the list of resets.
+
+Loaded once in a boot, by the black box, which then lets go of it.
+"""
+
+import os
+import sys
+from struct import unpack_from
+
+from micropython import const
+
+from warden_schema.codec import Reader
+from warden_schema.frame import crc16
+from warden_schema.values import read_value
+
+_FILE = const("warden.resets")  # in the directory that the board starts in
+_MAX_RECORD = const(42)  # bytes
+_RP2040_SCRATCH = const(0x4005800C)  # RP2040 datasheet, 4.7.6: the first of eight registers
+_USED_BY_BOOT = const(4)  # which of them the boot ROM reads
+_MAX_RESETS = const(10)
+_MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
+_MAX_EQUAL = const(255)
+_MAX_KNOWN = const(3)  # where only a file survives, more of the same are not counted
+_MAX_STREAK = const(9)  # of bad boots, more are not counted
+_BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
+_GOOD_S = const(180)  # a boot of less is bad if it ends in one of these
+
+# As in `blackbox`: parts of the record, items of the file, states.
+_HEAD = const(0xB1)
+_CRC = const(6)
+_FIGURES = const(8)
+_LEVEL = const(20)
+_NAME = const(21)
+_RECORD_ITEM = const(0)
+_RESET_ITEM = const(1)
+_EXCEPTION_ITEM = const(2)
+_END_ITEM = const(3)
+_RUNNING = const(0)
+_HAS_ENDED = const(1)
+_BY_EXCEPTION = const(2)
+_BY_THRESHOLD = const(3)
+_SAFE = const(4)
+_CAUSES = const((None, None, "exception", "threshold", None))  # by state
+
+# An entry is a list: cause (None where nobody knows), flags, count of equal ones in a row, boot
+# (the last of them), uptime_s, who, live bytes, largest block, lag_ms, level, text.
+_INFERRED = const(1)  # flags
+_EXPECTED = const(2)
+_CAUSE = const(0)  # places
+_FLAGS = const(1)
+_EQUAL = const(2)
+_UPTIME = const(4)
+_WHO = const(5)
+_LIVE = const(6)
+_TEXT = const(10)
+
+
+class LastBoot:
+    """Reads what is left of the last boot, and puts what follows into the BlackBox of this one."""
+
+    def __init__(self, box):
+        self.box = box
+        self.board = box.board
+        box.path = _FILE
+        try:
+            box.path = os.getcwd().rstrip("/") + "/" + _FILE
+        except (AttributeError, OSError):  # nothing is mounted
+            pass
+        self.has_survived = False  # whether memory has
+        self.in_file = self.load(box.path) or self.load(box.path + ".new")
+        self.found = self.in_file  # the newer record
+        record, copy, load = find_retained(self.board)
+        if record is not None:
+            found = bytes(record) if load is None else load()
+            is_blank = found == bytes(len(found)) or found == b"\xff" * len(found)
+            if is_valid(found):
+                self.found = found
+                self.has_survived = True
+                if box.entries:
+                    box.entries[-1][_EQUAL] = found[5]  # the file has not each of them
+            elif not is_blank and not hasattr(self.board, "spare_ram"):
+                record = None  # somebody else's
+        box.is_in_file = record is None
+        box.buf = bytearray(_MAX_RECORD) if record is None else record
+        box.copy = None if record is None else copy
+        for place in range(len(box.buf)):
+            box.buf[place] = 0
+
+    def load(self, path):
+        """Read the file; return its record, None if it is not whole."""
+        record = None
+        entries = []
+        try:
+            with open(path, "rb") as file:
+                while True:
+                    size = file.read(1)[0]
+                    item = bytes((size,)) + file.read(size + 2)
+                    if crc16(item, 0, size + 1) != item[size + 1] << 8 | item[size + 2]:
+                        return None
+                    reader = Reader(item)
+                    reader.begin(1, size + 1)
+                    kind, values = read_value(reader)
+                    if kind == _END_ITEM:
+                        break
+                    if kind == _RECORD_ITEM:
+                        record = values if is_valid(values) else None
+                    elif kind == _RESET_ITEM:
+                        entries.append(values)
+                    elif kind == _EXCEPTION_ITEM:
+                        self.box.crashes.restore(*values)
+        except (OSError, IndexError, TypeError, ValueError):  # none, or none of ours
+            return None
+        self.box.entries = entries
+        return record
+
+    def note(self):
+        """Add an entry for the boot that ended, and begin the record of this one."""
+        box = self.box
+        found = self.found
+        state = _RUNNING
+        if found is not None:
+            state = found[1]
+            box.streak = found[2]
+            box.boots = found[3] | found[4] << 8
+            box.count = found[5]
+        box.boots = box.boots + 1 & 0xFFFF
+        port = self.board.identity()[4]  # the cause as it tells it, None where it does not
+        is_new = False
+        if state == _SAFE:
+            box.is_safe = True
+        elif found is not None or port is not None or box.entries:
+            is_new = self.add(self.entry(state, port))
+            box.is_safe = box.streak >= _BAD_BOOTS
+        if box.is_safe:
+            box.state = _SAFE
+        box.update_record()
+        if is_new or (_RUNNING if self.in_file is None else self.in_file[1]) != box.state:
+            box.save()
+
+    def entry(self, state, port):
+        """Return an entry for the boot that ended, and count it among the bad ones if it is one."""
+        box = self.box
+        cause = _CAUSES[state]
+        flags = 0
+        if cause is not None:
+            flags = _INFERRED if state == _BY_EXCEPTION else _INFERRED | _EXPECTED
+        elif self.has_survived and (port is None or port == "pwron"):  # it has kept its power
+            cause = "soft"
+            flags = _INFERRED
+        elif not box.is_in_file and not self.has_survived and port is None:
+            cause = "pwron"
+            flags = _INFERRED | _EXPECTED
+        else:
+            cause = port
+            if port not in ("wdt", "soft"):
+                flags = _EXPECTED
+        if state == _HAS_ENDED:
+            flags |= _EXPECTED
+        entry = [cause, flags, 1, box.boots - 1] + [None] * 7
+        if self.has_survived or state == _BY_EXCEPTION or state == _BY_THRESHOLD:
+            self.read_record(entry, state)
+        if cause is not None and not flags & _EXPECTED:
+            is_bad = entry[_UPTIME] is not None and entry[_UPTIME] < _GOOD_S
+            box.streak = min(box.streak + 1, _MAX_STREAK) if is_bad else 0
+        return entry
+
+    def read_record(self, entry, state):
+        """Put the figures of the record into an entry, and the exception if there was one."""
+        found = self.found
+        entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
+        name = found[_NAME:].rstrip(b"\x00")
+        if name:
+            entry[_WHO] = str(name, "utf-8")
+        entry[_LIVE:_TEXT] = [
+            live * 256 or None,
+            largest * 256 or None,
+            lag * 4 or None,
+            found[_LEVEL],
+        ]
+        if state == _BY_EXCEPTION:
+            caught = self.box.crashes.last_of_application()
+            if caught is not None:
+                entry[_TEXT] = caught.text[-_MAX_TOLD:]
+
+    def add(self, entry):
+        """Add an entry, or count the last one again if it is equal; tell whether to write that."""
+        box = self.box
+        last = box.entries[-1] if box.entries else None
+        for place in (_CAUSE, _FLAGS, _WHO, _TEXT):
+            if last is None or last[place] != entry[place]:
+                box.entries = box.entries[1 - _MAX_RESETS :] + [entry]
+                box.count = 1
+                return True
+        if box.is_in_file and box.count >= _MAX_KNOWN:
+            return False
+        box.count = entry[_EQUAL] = min(box.count + 1, _MAX_EQUAL)
+        box.entries[-1] = entry
+        return box.count in (2, 3, 10, 30, 100)
+
+
+def is_valid(record):
+    """Tell whether bytes are a record: magic, version and CRC are right."""
+    if len(record) < _NAME or record[0] != _HEAD:
+        return False
+    return crc16(record, 0, _CRC) == record[_CRC] << 8 | record[_CRC + 1]
+
+
+def find_retained(board):
+    """Return (record, copy, load) of memory that survives a reset; three None: none is known.
+
+    record: a bytearray or memoryview to make a record in; copy(record): what puts it where it
+    survives, None if it is there; load(): what returns as bytes what is there, None likewise.
+
+    `machine.mem_backup()` where there is one, MicroPython 1.29 on; before that what a port has. All
+    but spare RAM, which the adapter names, may be in use by the application.
+    """
+    machine = board.machine_module
+    try:
+        if hasattr(board, "spare_ram"):
+            from uctypes import bytearray_at
+
+            return _end_of(bytearray_at(*board.spare_ram)), None, None
+        if hasattr(machine, "mem_backup"):
+            memory = machine.mem_backup()
+            if len(bytes(memory)) == len(memory):  # it is of bytes, not of words
+                return _end_of(memory), None, None
+            return _words(memory, list(range(len(memory))))
+        if sys.platform in ("esp32", "esp8266"):
+            memory = machine.RTC().memory  # one value of bytes
+            return bytearray(_MAX_RECORD), memory, lambda: memory() or bytes(_MAX_RECORD)
+        if "RP2040" in sys.implementation._machine:
+            places = [_RP2040_SCRATCH + 4 * n for n in range(8) if n != _USED_BY_BOOT]
+            return _words(machine.mem32, places)
+        if sys.platform == "pyboard":  # stm32: the first and the last register are others'
+            import stm
+
+            count = 1
+            while hasattr(stm, "RTC_BKP%dR" % (count + 1)):
+                count += 1
+            places = [stm.RTC + getattr(stm, "RTC_BKP%dR" % n) for n in range(1, count)]
+            return _words(machine.mem32, places)
+    except (AttributeError, ImportError, TypeError, ValueError):  # another version's
+        pass
+    return None, None, None
+
+
+def _end_of(memory):
+    return memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
+
+
+def _words(memory, places):
+    from warden.retained import RetainedWords
+
+    words = RetainedWords(memory, places[-(_MAX_RECORD // 3) :])
+    return bytearray(3 * len(words.places)), words.copy, words.load
