@@ -6,7 +6,7 @@ from array import array
 
 from harness import has_module, no_heap, skip
 from rig import board
-from warden.blackbox import ENDED, THRESHOLD
+from warden.blackbox import ENDED, RUNNING, THRESHOLD
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
@@ -279,3 +279,55 @@ def test_what_is_needed_once_in_a_boot_is_let_go():
 
     _Boots().boot()
     assert "warden.last_boot" not in sys.modules
+
+
+def test_three_bad_boots_in_a_row_make_a_safe_one():
+    for bad in ("wdt", "soft"):
+        boots = _Boots()
+        boots.boot()
+        assert [boots.boot(bad).is_safe for _ in range(3)] == [False, False, True]
+        assert boots.boot("hard").is_safe  # until its application was tried
+
+
+def test_what_the_owner_does_neither_counts_nor_clears():
+    boots = _Boots()
+    boots.boot()
+    streaks = [boots.boot(cause).streak for cause in ("wdt", "hard", "wdt", "deepsleep", "pwron")]
+    assert streaks[:4] == [1, 1, 2, 2]
+    boots = _Boots()
+    boots.boot().set_state(ENDED)  # Ctrl-C, say, and a reset from the REPL
+    assert boots.boot("soft").streak == 0
+
+
+def test_a_boot_of_three_minutes_clears():
+    boots = _Boots()
+    boots.boot()
+    boots.boot("wdt")
+    box = boots.boot("wdt")
+    assert box.streak == 2
+    box.add_to_history = _ignore
+    sample = Sample()
+    sample.uptime_s = 180
+    box.update(sample)
+    assert box.streak == 0
+    assert not boots.boot("wdt").is_safe
+
+
+def test_a_thousand_boots_that_crash_at_once_hardly_write():
+    if not _has_files():
+        skip("no files")
+    for size, count in ((0, 1000), (64, 100)):
+        boots = _Boots(size)
+        writes = tries = 0
+        for number in range(count):
+            crashes = boots.start()
+            box = crashes.black_box
+            assert box.is_safe == (number >= 3), number
+            if not box.is_safe or number % 3 == 0:  # reset while it waits, or tried again
+                box.is_safe = False
+                box.set_state(RUNNING, False)
+                crashes.keep(OSError(5), _APPLICATION, None)
+                tries += 1
+            writes += box.writes
+        assert tries > count // 3
+        assert writes < 40, writes

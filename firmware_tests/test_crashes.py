@@ -8,6 +8,7 @@ import warden
 from harness import has_module, raises
 from rig import FakeLink, board, poll_all
 from warden.crashes import Crashes
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 
 _TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
@@ -248,3 +249,53 @@ def test_an_agent_that_is_started_again_is_joined_with_what_is_kept():
         with _Started() as board:
             Crashes.current.keep(OSError(5), _TASK, "sensor")
             assert len(board.sent(_EXCEPTION)) == 1
+
+
+def test_in_safe_mode_a_stored_policy_is_not_in_force():
+    if not has_module("os") or not hasattr(__import__("os"), "statvfs"):
+        return
+    warden.exceptions()
+    link = FakeLink()
+    warden.start(link=link)
+    try:
+        from warden.stored_policy import stored_policy_of
+
+        stored = stored_policy_of(running_agent())
+        try:
+            stored.save()
+        except OSError:  # nothing is mounted
+            return
+    finally:
+        warden.stop()
+    try:
+        for is_safe in (True, False):
+            Runner.is_safe = is_safe
+            warden.start(link=False)
+            assert (running_policy().stored_policy is None) == is_safe
+            if not is_safe:
+                running_policy().stored_policy.request(2)
+            warden.stop()
+    finally:
+        Runner.is_safe = False
+
+
+def _no_network():
+    raise OSError(118)
+
+
+def test_a_network_that_does_not_come_up_leaves_the_serial_line():
+    assert warden.run(lambda: 7, _no_network) == 7
+    try:
+        agent = running_agent()
+        assert agent.link is not None or agent.board.default_link() is None
+        caught = warden.exceptions()[-1]
+        assert caught["kind"] == "callback"
+        assert " _no_network\nOSError: " in caught["traceback"]
+    finally:
+        warden.stop()
+
+
+def test_a_link_that_comes_up_is_the_agents():
+    link = FakeLink()
+    assert warden.run(lambda: running_agent().link, lambda: link) is link
+    warden.stop()

@@ -24,6 +24,7 @@ _EXTRAS = const(
         "guarded",
         "resets",
         "run",
+        "safe_mode",
         "trends",
         "use_wlan",
     )

@@ -133,8 +133,7 @@ class BlackBox:
         if not self.is_safe:
             self.streak = 0
             self.seal()
-            if self.is_in_file:
-                self.save()
+            self.save()
 
     def update_record(self):
         """Make the record anew from what this boot knows of itself."""

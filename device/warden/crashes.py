@@ -26,6 +26,9 @@ _RESTART_KEYS = (
 _INFERRED = const(1)  # flags
 _EXPECTED = const(2)
 _MAX_EXCEPTIONS = const(5)
+_BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
+_MAX_RETRY_MS = const(3_600_000)
+_POLL_MS = const(20)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
@@ -103,6 +106,7 @@ class Crashes:
 
     def __init__(self, board):
         self.agent = self.table = None
+        self.must_wait = False  # in safe mode, until a host wants the application to be tried
         self.report = None  # posts an event: the agent's own `Events.report`
         self.lock = new_lock()
         self.rows = [None] * _MAX_EXCEPTIONS
@@ -139,6 +143,9 @@ class Crashes:
 
             events = agent.policy.events
             self.report = events.report
+            if self.black_box.is_safe:
+                agent.leave_safe_mode = self.leave_safe_mode
+                events.post("safe", None, "waiting", self.black_box.streak)
             events.report = keep
             fields = ("id", "kind", "name", "count", "uptime_s", "text")
             self.table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
@@ -149,6 +156,34 @@ class Crashes:
                 resets.rows[: len(entries)] = entries
                 resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
+
+    def start(self, bring_up):
+        """Start the agent over the link that a function of the application returns."""
+        link = None
+        if bring_up is not None:
+            try:
+                link = bring_up()
+            except Exception as error:  # then there is the serial line
+                self.keep(error, _CALLBACK, None)
+        sys.modules["warden"].start(link=link)
+
+    def wait_in_safe_mode(self, retry_s):
+        """Run the agent until the application is to be tried again, or a host asks for that."""
+        box = self.black_box
+        wait_ms = retry_s * 1000
+        for _ in range(_BAD_BOOTS, box.streak):
+            wait_ms = min(wait_ms * 2, _MAX_RETRY_MS)
+        self.must_wait = True
+        board = box.board
+        began = board.ticks_ms()
+        while self.must_wait and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
+            board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
+        box.is_safe = Runner.is_safe = False
+        self.agent.leave_safe_mode = None
+
+    def leave_safe_mode(self):
+        """Have the application tried again now."""
+        self.must_wait = False
 
     def encode_reset(self, row, uplink):
         """Put an entry of the list of resets into the uplink, as `Table.encode` does."""
@@ -228,6 +263,7 @@ def set_up():
     if crashes is None:
         board = detect() if runner is None else runner.agent.board
         Runner.crashes = Crashes.current = crashes = Crashes(board)
+        Runner.is_safe = crashes.black_box.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         crashes.attach(runner.agent)
     return crashes
@@ -263,14 +299,27 @@ def resets():
     return found
 
 
-def run(main):
+def safe_mode():
+    """Tell whether this boot is a safe one, in which the application does not run (yet)."""
+    return set_up().black_box.is_safe
+
+
+def run(main, link=None, retry_s=60):
     """Run the application, and keep the exception that ends it; return what it returns.
 
-    main: a function, async or not, a coroutine, or the name of a module to import.
+    main: a function, async or not, a coroutine, or the name of a module to import. link: a function
+    that brings up the network and returns a link for `warden.start()`, which is then called here,
+    before main; None: main starts the agent itself. After three bad boots in a row main does not
+    run before the agent has answered for retry_s seconds, twice as long after each further one, an
+    hour at most.
     """
     crashes = set_up()
-    black_box = crashes.black_box
-    black_box.set_state(RUNNING, False)
+    box = crashes.black_box
+    if Runner.current is None and (link is not None or box.is_safe):
+        crashes.start(link)
+    if box.is_safe:
+        crashes.wait_in_safe_mode(retry_s)
+    box.set_state(RUNNING, False)
     try:
         if isinstance(main, str):
             main = __import__(main)
@@ -279,14 +328,15 @@ def run(main):
         if hasattr(main, "throw"):  # a coroutine
             main = __import__("asyncio").run(main)
     except Exception as error:
-        black_box.board.collect()  # most of what the application had is garbage now
+        box.board.collect()  # most of what the application had is garbage now
         crashes.keep(error, _APPLICATION, None)
         raise
     except BaseException:  # Ctrl-C
-        black_box.set_state(ENDED, False)
+        box.set_state(ENDED, False)
         raise
-    black_box.set_state(ENDED, False)
+    box.set_state(ENDED, False)
     return main
 
 
-PUBLIC = (exceptions, resets, run)  # in the order in which `warden.extras` names them
+# In the order in which `warden.extras` names them.
+PUBLIC = (exceptions, resets, run, safe_mode)

@@ -16,7 +16,7 @@ def find_public(name):
     )
     if name in deciding.split():
         running_policy()
-    names = ("exceptions", "resets", "run")
+    names = ("exceptions", "resets", "run", "safe_mode")
     if name in names:
         with import_lock:
             from warden.crashes import PUBLIC

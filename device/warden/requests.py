@@ -77,6 +77,7 @@ class Requests:
             self._collect,
             self._quota,
             self._set_quota,
+            self._leave_safe_mode,
         )
 
     def change_host(self, host_id):
@@ -176,6 +177,12 @@ class Requests:
         if not memory.collect():
             raise deny("gc_off")
         return max(0, used - memory.live)
+
+    def _leave_safe_mode(self):
+        leave = getattr(self.agent, "leave_safe_mode", None)  # which `warden.crashes` gives it
+        if leave is None:
+            raise deny("not_safe")
+        leave()
 
     # --- what is granted ------------------------------------------------------------------------
 

@@ -556,6 +556,13 @@ class Board:
             return None
         return tuple(sorted(found, key=lambda each: each.name))
 
+    async def leave_safe_mode(self) -> None:
+        """Have a board in safe mode try its application again, now.
+
+        Raises Denied with the reason "not_safe" if the board runs its application.
+        """
+        await self._request(ids.LEAVE_SAFE_MODE)
+
     # --- monitoring and the rest ----------------------------------------------------------------
 
     async def ping(self) -> float:

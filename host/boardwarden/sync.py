@@ -153,6 +153,7 @@ class SyncBoard:
     kept_policy = _waiting(Board.kept_policy)
     keep_policy = _waiting(Board.keep_policy)
     forget_policy = _waiting(Board.forget_policy)
+    leave_safe_mode = _waiting(Board.leave_safe_mode)
 
     ping = _waiting(Board.ping)
     start_monitoring = _waiting(Board.start_monitoring)

@@ -167,6 +167,7 @@ KEEP = 14  # [what: one of KEEPING] -> [how it stands: one of KEPT, count of quo
 COLLECT = 15  # [] -> bytes that were garbage
 QUOTA = 16  # [place] -> [name, memory, storage, operations, ttl_ms], nil where there is none
 SET_QUOTA = 17  # [name, memory, storage, operations, ttl_ms], no figures: none any more -> nil
+LEAVE_SAFE_MODE = 18  # [] -> nil: have a board in safe mode try its application again
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")
@@ -234,6 +235,7 @@ EVENT_KINDS = {
     "link": "nil, lost or found",
     "policy": "nil, what became of the kept policy",
     "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
+    "safe": "nil, waiting, bad boots in a row",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }

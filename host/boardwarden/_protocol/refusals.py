@@ -24,6 +24,7 @@ _REASONS = {
     "pressure": "a protected figure is critical, so only high priorities are granted any",
     "watching": "the board's application started the agent with protect=False, to measure only",
     "collected": "garbage was collected only just now",
+    "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
     "keep:no_files": "the board has no file system to keep a policy in",
     "keep:read_only": "the board's file system is read-only, so it can keep no policy",

