@@ -10,6 +10,7 @@ from warden.blackbox import ENDED, RUNNING, THRESHOLD
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
+from warden.sensors.threads import _locks
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
@@ -73,6 +74,7 @@ class _Boots:
     def start(self, cause=None):
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
+        del _locks[1:]  # a real boot begins with none
         return Crashes(self.board)
 
     def boot(self, cause=None):

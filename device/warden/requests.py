@@ -77,7 +77,7 @@ class Requests:
             self._collect,
             self._quota,
             self._set_quota,
-            self._leave_safe_mode,
+            self._safe_mode,
         )
 
     def change_host(self, host_id):
@@ -178,11 +178,13 @@ class Requests:
             raise deny("gc_off")
         return max(0, used - memory.live)
 
-    def _leave_safe_mode(self):
+    def _safe_mode(self, must_leave=None):
         leave = getattr(self.agent, "leave_safe_mode", None)  # which `warden.crashes` gives it
-        if leave is None:
-            raise deny("not_safe")
-        leave()
+        if must_leave:
+            if leave is None:
+                raise deny("not_safe")
+            leave()
+        return leave is not None
 
     # --- what is granted ------------------------------------------------------------------------
 

@@ -561,7 +561,11 @@ class Board:
 
         Raises Denied with the reason "not_safe" if the board runs its application.
         """
-        await self._request(ids.LEAVE_SAFE_MODE)
+        await self._request(ids.SAFE_MODE, True)
+
+    async def safe_mode(self) -> bool:
+        """Return whether the board is in safe mode, where its application does not run."""
+        return bool(await self._request(ids.SAFE_MODE))
 
     # --- monitoring and the rest ----------------------------------------------------------------
 

@@ -154,6 +154,7 @@ class SyncBoard:
     keep_policy = _waiting(Board.keep_policy)
     forget_policy = _waiting(Board.forget_policy)
     leave_safe_mode = _waiting(Board.leave_safe_mode)
+    safe_mode = _waiting(Board.safe_mode)
 
     ping = _waiting(Board.ping)
     start_monitoring = _waiting(Board.start_monitoring)

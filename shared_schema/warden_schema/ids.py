@@ -167,7 +167,7 @@ KEEP = 14  # [what: one of KEEPING] -> [how it stands: one of KEPT, count of quo
 COLLECT = 15  # [] -> bytes that were garbage
 QUOTA = 16  # [place] -> [name, memory, storage, operations, ttl_ms], nil where there is none
 SET_QUOTA = 17  # [name, memory, storage, operations, ttl_ms], no figures: none any more -> nil
-LEAVE_SAFE_MODE = 18  # [] -> nil: have a board in safe mode try its application again
+SAFE_MODE = 18  # [whether to try the application again] -> whether it is in safe mode
 
 # --- what is granted ----------------------------------------------------------------------------
 RESOURCES = ("memory", "storage", "cpu_time", "network_bandwidth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli_process import run
 from places import APPS
 from virtual_time import until
 
@@ -34,5 +35,20 @@ async def test_what_ends_tasks_threads_and_callbacks_is_told_with_file_and_line(
         assert sensor.to_dict()["frames"][-1]["line"] == line_of("OSError(5)")
         assert found["thread", "reader"].frames[-1].line == line_of("int(word)")
         assert found["callback", None].frames[-1].line == line_of("event.name")
-        told = [event.detail for event in board.recent_events if event.kind == "exception"]
-        assert sorted(told) == ["reader: ValueError", "sensor: OSError", "uploader: OSError"]
+
+        def told() -> list[str | None]:
+            return [event.detail for event in board.recent_events if event.kind == "exception"]
+
+        await until(lambda: len(told()) == 3, 10)  # an event may come after the row
+        assert sorted(map(str, told())) == [
+            "reader: ValueError",
+            "sensor: OSError",
+            "uploader: OSError",
+        ]
+
+
+async def test_a_board_that_keeps_nothing_says_how_to_have_it_kept() -> None:
+    shown = await run("crashes", "--board", "sim")
+    assert "warden.run()" in shown.out
+    assert (await run("safe", "--board", "sim")).out == "not in safe mode\n"
+    assert (await run("safe", "--leave", "--board", "sim")).status != 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+from cli_process import run
 from places import REPO
 
 import boardwarden
@@ -96,6 +98,27 @@ class Board:
         return len((self.folder / "ran").read_text())
 
 
+async def check_what_crashes_shows(flash: Board) -> None:
+    """Check what the commands print; nobody else may be connected."""
+    address = f"tcp://127.0.0.1:{flash.port}"
+    shown = await run("crashes", "--board", address, "--source", str(flash.folder))
+    assert shown.status == 0, shown.err
+    lines = shown.out.splitlines()
+    assert lines[0] == (
+        "! reset after boot 3, 3 times: an exception ended the application, inferred"
+    )
+    at = lines.index("! application ended, 3 times, in an earlier boot or before the agent")
+    assert lines[at + 1 :] == [
+        "  main.py, line 9, in main",
+        "    raise OSError(5)",
+        "  OSError: [Errno 5] EIO",
+    ]
+    told = json.loads((await run("crashes", "--board", address, "--json")).out)
+    assert told["resets"][-1]["frames"] == [{"file": "main.py", "line": 9, "function": "main"}]
+    assert [each["count"] for each in told["exceptions"]] == [3]
+    assert (await run("safe", "--board", address)).out.startswith("in safe mode")
+
+
 async def test_after_three_crashes_it_waits_in_safe_mode_until_it_is_told(tmp_path: Path) -> None:
     flash = Board(tmp_path)
     for _ in range(3):
@@ -110,15 +133,19 @@ async def test_after_three_crashes_it_waits_in_safe_mode_until_it_is_told(tmp_pa
                 assert (reset.cause, reset.expected, reset.count) == ("exception", False, 3)
                 assert reset.error == "OSError: [Errno 5] EIO"
                 assert (reset.frames[-1].function, reset.frames[-1].line) == ("main", 9)
+                assert await board.safe_mode()
                 if boot == 1:
                     await board.leave_safe_mode()
                     output, _ = await asyncio.to_thread(process.communicate, timeout=_LIMIT_S)
                     assert "OSError" in output
+            if boot == 0:
+                await check_what_crashes_shows(flash)
     assert (tmp_path / "data.txt").read_text() == "the application's"
 
 
 async def test_a_board_that_runs_its_application_has_no_safe_mode_to_leave() -> None:
     async with boardwarden.connect("sim") as board:
+        assert not await board.safe_mode()
         with pytest.raises(boardwarden.Denied) as caught:
             await board.leave_safe_mode()
         assert caught.value.reason == "not_safe"

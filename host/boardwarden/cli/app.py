@@ -15,6 +15,7 @@ from boardwarden._program import checked_output
 
 from . import terminal
 from .alloc import alloc
+from .crashes import crashes, safe
 from .deploy import deploy
 from .doctor import boards, doctor
 from .grants import cancel, leases, ops, release, sessions
@@ -98,9 +99,9 @@ def options(version: VersionOption = False, verbose: VerboseOption = False) -> N
 # In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
 PANELS = {
     "Begin": (boards, doctor, deploy),
-    "Look": (watch, status, top, trends, events, console, capabilities),
+    "Look": (watch, status, top, trends, events, crashes, console, capabilities),
     "Leases and operations": (leases, ops, sessions, alloc, release, cancel),
-    "Limits and policy": (limits, thresholds, policy, apply),
+    "Limits and policy": (limits, thresholds, policy, apply, safe),
     "Record and export": (record, plot, replay, serve),
 }
 for panel, commands in PANELS.items():
