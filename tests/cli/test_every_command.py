@@ -60,7 +60,7 @@ def silent():
 # --- exit statuses --------------------------------------------------------------------------------
 
 
-def test_the_documented_exit_statuses_are_those_there_are():
+def test_the_documented_exit_statuses_are_those_of_the_code():
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     table = text.partition("| exit status |")[2].partition("\n\n")[0]
     told = [int(n) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in row.split(",")]
@@ -68,7 +68,7 @@ def test_the_documented_exit_statuses_are_those_there_are():
     assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
 
 
-def test_every_command_that_reads_has_json():
+def test_every_reading_command_has_json():
     options = doc_commands.cli()
     without = [name for name, known in options.items() if name and "--json" not in known]
     assert sorted(without) == ["deploy", "serve"]  # of which one changes, and one answers scrapes
@@ -83,12 +83,12 @@ def test_every_command_that_reads_has_json():
         (["alloc", "memory", "1M"], 3),
     ],
 )
-async def test_how_a_command_ends(fake, words, status):
+async def test_each_error_has_its_exit_status(fake, words, status):
     finished = await run(*words, BOARDWARDEN_BOARD=fake.port)
     assert finished.status == status, finished.err
 
 
-async def test_ctrl_c_and_a_reader_that_has_enough(fake):
+async def test_ctrl_c_and_a_closed_pipe_end_a_command_quietly(fake):
     fake.board.interval_s = 0.05
     for how, status in (("interrupt", 130), ("close", 141)):
         process = await start("watch", "--json", "--board", fake.port)
@@ -103,7 +103,7 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
 @pytest.mark.parametrize("how", ["full", "gone", "closed"])
-async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, how):
+async def test_a_full_or_closed_standard_output_is_one_sentence(fake, words, how):
     shell = {
         "full": '"$@" > /dev/full',
         "gone": 'mkfifo "$PIPE"; : < "$PIPE" & exec 3> "$PIPE"; wait; "$@" >&3',
@@ -124,7 +124,7 @@ async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, h
     assert (finished.status, finished.err) == says[how]
 
 
-async def test_ctrl_c_while_the_command_is_still_loading():
+async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130():
     """As soon as the package itself is imported, which a library's import may not change."""
     code = (
         "import os, signal, sys; import boardwarden.cli as cli; "
@@ -186,7 +186,7 @@ async def test_each_shell_completes_commands_options_addresses_and_words(shell, 
     assert await offers("thresholds", "loop_lag_w") == ["loop_lag_worst"]
 
 
-def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
+def test_completion_offers_the_serial_ports(monkeypatch):
     class Port:
         device = "/dev/ttyACM7"
 
@@ -209,13 +209,13 @@ def only_port(*ports):
     return [sys.executable, "-c", code]
 
 
-async def test_the_board_at_the_only_usb_port_need_not_be_named(fake):
+async def test_the_board_at_the_only_usb_port_is_the_default(fake):
     command = only_port(("/dev/ttyS0", None), (fake.port, 0x2E8A), ("/dev/ttyS1", None))
     finished = await run("leases", command=command)
     assert (finished.status, finished.out, finished.err) == (0, "no leases\n", "")
 
 
-async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
+async def test_with_several_ports_or_none_a_board_must_be_named(fake):
     command = only_port((fake.port, 0x2E8A), ("/dev/ttyACM9", 0x2E8A))
     for words in (["leases"], ["watch"], ["doctor"], ["deploy"]):
         finished = await run(*words, command=command)
@@ -230,7 +230,7 @@ async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
 # --- what is logged -------------------------------------------------------------------------------
 
 
-async def test_verbose_tells_what_happens_to_the_link(fake):
+async def test_verbose_logs_link_changes(fake):
     finished = await run("--verbose", "leases", "--board", fake.port)
     assert finished.status == 0
     assert finished.err == f"boardwarden: {fake.port}: connected\n"
@@ -238,7 +238,7 @@ async def test_verbose_tells_what_happens_to_the_link(fake):
     assert (quiet.status, quiet.err) == (0, "")
 
 
-async def test_verbose_tells_that_the_link_is_lost_and_why_it_is_not_back(fake):
+async def test_verbose_logs_a_lost_link_and_why_it_is_not_back(fake):
     process = await start("-v", "watch", "--json", "--board", fake.port)
     await line_of(process)
     fake.vanish()
@@ -255,7 +255,7 @@ async def test_verbose_tells_that_the_link_is_lost_and_why_it_is_not_back(fake):
 # --- progress -------------------------------------------------------------------------------------
 
 
-async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
+async def test_progress_is_shown_on_a_terminal_and_removed(silent):
     terminal = CommandOnTerminal("leases", "--board", silent, environment={"TERM": "xterm"})
     try:
         await terminal.until(b"connecting to")
@@ -281,7 +281,7 @@ async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
         (["trends"], ids.HISTORY_READ),
     ],
 )
-async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words, operation):
+async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation):
     def never(asked):
         fake.board.mute = True
         return ids.OK, None
@@ -301,7 +301,7 @@ async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words
 @pytest.mark.parametrize(
     ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
 )
-async def test_looking_at_ports_takes_long_too(silent, command, what):
+async def test_progress_is_shown_while_ports_are_examined(silent, command, what):
     terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
     try:
         await terminal.until(what)
@@ -313,7 +313,7 @@ async def test_looking_at_ports_takes_long_too(silent, command, what):
         await terminal.close()
 
 
-async def test_a_pipe_gets_no_progress(silent):
+async def test_no_progress_is_written_to_a_pipe(silent):
     finished = await run("leases", "--board", silent)
     assert finished.status == 2
     assert finished.err.count("\n") == 1
