@@ -1,14 +1,11 @@
-"""What holds for every command: exit statuses, completion, what is logged, progress."""
+"""What holds for every command: exit statuses, the default board, what is logged, progress."""
 
 import asyncio
 import os
 import pty
 import re
-import shutil
 import signal
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -25,7 +22,6 @@ from cli_process import (
     run,
     start,
 )
-from command_environment import of_command
 from places import REPO
 
 from boardwarden import _program, testing
@@ -136,54 +132,6 @@ async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130():
 
 
 # --- completion -----------------------------------------------------------------------------------
-
-
-# By shell: a program that prints, one a line, what is offered for the words that it is given.
-OFFERS = {
-    "bash": '''
-eval "$(boardwarden --show-completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-_boardwarden_completion boardwarden; printf '%s\\n' "${COMPREPLY[@]}"''',
-    # What _arguments and _files would show: only a line editor has them.
-    "zsh": """
-compdef() { }; _files() { }
-_arguments() { print -r -- "$1" | sed 's/^[^(]*//' | grep -o '[( ]"[^"]*"' | tr -d '(" ' }
-eval "$(boardwarden --show-completion zsh)"; words=("$@"); CURRENT=$#
-_boardwarden_completion""",
-    "fish": """
-boardwarden --show-completion fish | source
-complete --do-complete "$argv" | string replace --regex "\\t.*" ""
-true""",
-}
-
-
-@pytest.mark.parametrize("shell", OFFERS)
-async def test_each_shell_completes_commands_options_addresses_and_words(shell, tmp_path):
-    program = shutil.which(shell)
-    if program is None and os.environ.get("CI") != "true":
-        pytest.skip(f"no {shell} here (Debian: apt-get install {shell})")
-    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
-
-    async def offers(*words):
-        script = tmp_path / "offers"
-        script.write_text(OFFERS[shell])
-        command = [program, script, "boardwarden", *words]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            command,
-            capture_output=True,
-            text=True,
-            env=of_command(PATH=path, HOME=str(tmp_path)),
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.split()
-
-    assert await offers("serv") == ["serve"]
-    assert await offers("status", "--js") == ["--json"]
-    assert await offers("status", "--board", "si") == ["sim"]
-    assert await offers("serve", "--board", "si") == ["sim"]
-    assert await offers("doctor", "si") == ["sim"]
-    assert await offers("alloc", "net") == ["network-bandwidth"]
-    assert await offers("thresholds", "loop_lag_w") == ["loop_lag_worst"]
 
 
 def test_completion_offers_the_serial_ports(monkeypatch):
