@@ -31,8 +31,8 @@ _EXTRAS = const(
 )
 # Modules of this package that are loaded at their first use; a test checks that none is missing.
 _LAZY = (
-    "counted_socket crashes errors extras forecast guard last_boot metered_file requests retained "
-    "stored_policy tcp trend_report values"
+    "counted_socket crash_report crashes errors extras forecast guard last_boot metered_file "
+    "requests retained stored_policy tcp trend_report values"
 )
 
 

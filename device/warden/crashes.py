@@ -19,12 +19,6 @@ _EXCEPTION = const(18)  # a kind of message
 _RESTART = const(19)
 _MAX_RESETS = const(10)
 _RESTART_FIELDS = const(13)  # row, id, and what an entry has
-_RESTART_KEYS = (
-    "cause flags count boot uptime_s who live_bytes largest_free_block_bytes loop_lag_worst_ms "
-    "level traceback"
-)
-_INFERRED = const(1)  # flags
-_EXPECTED = const(2)
 _MAX_EXCEPTIONS = const(5)
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _MAX_RETRY_MS = const(3_600_000)
@@ -39,8 +33,6 @@ _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
 _APPLICATION = const(3)
-# As in ids: EXCEPTION_KINDS.
-_KINDS = const(("task", "thread", "callback", "application"))
 # Bytes: for a row, its text, and what is garbage while it is written.
 _spare_bytes = 640 if sys.maxsize >> 32 else 320
 
@@ -269,36 +261,6 @@ def set_up():
     return crashes
 
 
-def exceptions():
-    """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
-    found = []
-    for caught in sorted([row for row in set_up().rows if row], key=lambda caught: caught.id):
-        found.append(
-            {
-                "kind": _KINDS[caught.kind],
-                "name": caught.name,
-                "count": caught.count,
-                "uptime_s": caught.uptime_s,
-                "traceback": caught.text.decode(),
-            }
-        )
-    return found
-
-
-def resets():
-    """Return the last ten resets as dicts, the newest last; see docs/board.md."""
-    found = []
-    for entry in set_up().black_box.entries:
-        reset = dict(zip(_RESTART_KEYS.split(), entry))
-        flags = reset.pop("flags")
-        reset["inferred"] = bool(flags & _INFERRED)
-        reset["expected"] = bool(flags & _EXPECTED)
-        if reset["traceback"] is not None:
-            reset["traceback"] = reset["traceback"].decode()
-        found.append(reset)
-    return found
-
-
 def safe_mode():
     """Tell whether this boot is a safe one, in which the application does not run (yet)."""
     return set_up().black_box.is_safe
@@ -336,7 +298,3 @@ def run(main, link=None, retry_s=60):
         raise
     box.set_state(ENDED, False)
     return main
-
-
-# In the order in which `warden.extras` names them.
-PUBLIC = (exceptions, resets, run, safe_mode)

@@ -16,11 +16,16 @@ def find_public(name):
     )
     if name in deciding.split():
         running_policy()
-    names = ("exceptions", "resets", "run", "safe_mode")
+    names = ("exceptions", "resets")
     if name in names:
         with import_lock:
-            from warden.crashes import PUBLIC
-        return PUBLIC[names.index(name)]
+            from warden.crash_report import exceptions, resets
+        return exceptions if name == "exceptions" else resets
+    names = ("run", "safe_mode")
+    if name in names:
+        with import_lock:
+            from warden.crashes import run, safe_mode
+        return run if name == "run" else safe_mode
     return globals()[name] if name in _PUBLIC else None
 
 

@@ -62,6 +62,7 @@ BOARD_LAYERS = [
     ["last_boot"],
     ["blackbox"],
     ["crashes"],
+    ["crash_report"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

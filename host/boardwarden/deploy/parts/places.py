@@ -17,6 +17,7 @@ _SELDOM = {
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",
+    "warden.crash_report": "warden.crash_report",
     "warden.last_boot": "warden.last_boot",  # once in a boot
     "warden.retained": "warden.retained",  # where registers survive a reset
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast

@@ -1,0 +1,44 @@
+"""What `warden.exceptions()` and `warden.resets()` return; loaded at the first call of one."""
+
+from micropython import const
+
+from warden.crashes import set_up
+
+_RESTART_KEYS = (
+    "cause flags count boot uptime_s who live_bytes largest_free_block_bytes loop_lag_worst_ms "
+    "level traceback"
+)
+_INFERRED = const(1)  # flags
+_EXPECTED = const(2)
+# As in ids: EXCEPTION_KINDS.
+_KINDS = const(("task", "thread", "callback", "application"))
+
+
+def exceptions():
+    """Return what is kept as dicts, in the order in which they came last; see docs/board.md."""
+    found = []
+    for caught in sorted([row for row in set_up().rows if row], key=lambda caught: caught.id):
+        found.append(
+            {
+                "kind": _KINDS[caught.kind],
+                "name": caught.name,
+                "count": caught.count,
+                "uptime_s": caught.uptime_s,
+                "traceback": caught.text.decode(),
+            }
+        )
+    return found
+
+
+def resets():
+    """Return the last ten resets as dicts, the newest last; see docs/board.md."""
+    found = []
+    for entry in set_up().black_box.entries:
+        reset = dict(zip(_RESTART_KEYS.split(), entry))
+        flags = reset.pop("flags")
+        reset["inferred"] = bool(flags & _INFERRED)
+        reset["expected"] = bool(flags & _EXPECTED)
+        if reset["traceback"] is not None:
+            reset["traceback"] = reset["traceback"].decode()
+        found.append(reset)
+    return found
