@@ -23,7 +23,7 @@ from boardwarden import (
     models,
 )
 from boardwarden._mirror import event_log, tables
-from boardwarden._protocol import refusals
+from boardwarden._protocol import diagnosis
 from warden_schema import ids
 
 NAN = float("nan")
@@ -330,7 +330,7 @@ def test_no_request_is_longer_than_the_board_takes() -> None:
 
 
 def test_a_denial_says_all_that_the_board_said() -> None:
-    error = refusals.refusal(ids.DENIED, ["memory", 4096, 1500, [3, 9]])
+    error = diagnosis.refusal(ids.DENIED, ["memory", 4096, 1500, [3, 9]])
     assert isinstance(error, Denied)
     assert (error.reason, error.available, error.retry_after_s) == ("memory", 4096, 1.5)
     assert error.blockers == (3, 9)
@@ -341,7 +341,7 @@ def test_a_denial_says_all_that_the_board_said() -> None:
 
 
 def test_denied_cpu_time_is_a_fraction() -> None:
-    error = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, []])
+    error = diagnosis.refusal(ids.DENIED, ["cpu_time", 150, None, []])
     assert isinstance(error, Denied)
     assert (error.available, error.retry_after_s, error.blockers) == (0.15, None, ())
 
@@ -350,15 +350,15 @@ def test_denied_cpu_time_is_a_fraction() -> None:
     "value", [None, 5, [], [None], [5, "x", [], 7], ["a later reason"], ["x", 1, 1, ["y", 2]]]
 )
 def test_a_denial_that_makes_no_sense_is_still_one(value: Any) -> None:
-    error = refusals.refusal(ids.DENIED, value)
+    error = diagnosis.refusal(ids.DENIED, value)
     assert isinstance(error, Denied)
     assert str(error).startswith("Denied: ")
     assert all(isinstance(blocker, int) for blocker in error.blockers)
 
 
 def test_what_is_not_there_and_other_refusals() -> None:
-    assert isinstance(refusals.refusal(ids.NOT_FOUND, None), NotFound)
-    assert "newer agent" in str(refusals.refusal(ids.UNKNOWN_REQUEST, None))
-    other = refusals.refusal(77, None)
+    assert isinstance(diagnosis.refusal(ids.NOT_FOUND, None), NotFound)
+    assert "newer agent" in str(diagnosis.refusal(ids.UNKNOWN_REQUEST, None))
+    other = diagnosis.refusal(77, None)
     assert type(other) is RequestRefused
     assert (other.code, str(other)) == (77, "The board refuses the request with code 77.")

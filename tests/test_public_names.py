@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.metadata
 import inspect
 import re
 from pathlib import Path
 
+import pytest
 from doc_programs import board_names
 
 import boardwarden
@@ -19,13 +21,19 @@ REPO = Path(__file__).resolve().parent.parent
 
 
 def test_all_is_what_there_is() -> None:
-    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
-    public = {
-        name
-        for name, value in vars(boardwarden).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+    shown_to_checkers = {
+        (alias.name, node.module)
+        for node in ast.walk(ast.parse(Path(boardwarden.__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
     }
-    assert public == set(boardwarden.__all__)
+    assert shown_to_checkers == set(boardwarden._MODULES.items())  # type: ignore[attr-defined]
+    assert set(boardwarden.__all__) == {name for name, _ in shown_to_checkers}
+    assert set(boardwarden.__all__) <= set(dir(boardwarden))
+    for name in boardwarden.__all__:
+        assert getattr(boardwarden, name) is not None
+    with pytest.raises(AttributeError, match="'boardwarden' has no attribute 'nothing'"):
+        boardwarden.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_a_board_that_only_watches_knows_the_names_of_what_decides() -> None:

@@ -68,16 +68,6 @@ class Interrupted(Exception):
     """The user pressed Ctrl-C, and the command has cleaned up."""
 
 
-def quit_on_interrupt() -> None:
-    """Until a command begins, let Ctrl-C end the program: there is nothing to clean up."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _quit)
-
-
-def _quit(number: int, frame: object) -> None:
-    os._exit(INTERRUPTED)
-
-
 class OutputError(Exception):
     """Standard output takes nothing more; `number` is the system's errno.
 
@@ -144,8 +134,8 @@ def run(command: Coroutine[Any, Any, None]) -> None:
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
     """Turn an exception that ends the block into a sentence and an exit status."""
-    quits = signal.getsignal(signal.SIGINT) is _quit
-    if quits:
+    before = signal.getsignal(signal.SIGINT)
+    if callable(before):  # else Ctrl-C is ignored, as under nohup
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -157,8 +147,8 @@ def reported() -> Iterator[None]:
     except (KeyboardInterrupt, Interrupted):
         sys.exit(INTERRUPTED)
     finally:
-        if quits:  # all is in order again
-            signal.signal(signal.SIGINT, _quit)
+        if callable(before):
+            signal.signal(signal.SIGINT, before)
 
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import (
@@ -25,7 +26,7 @@ from ._mirror import tables
 from ._mirror.console import Console
 from ._mirror.mirror import Mirror
 from ._mirror.tables import enum_or_int, from_thousandths
-from ._protocol import diagnosis, refusals
+from ._protocol import diagnosis
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
@@ -47,6 +48,9 @@ from .policy.differences import Step
 from .policy.model import Policy, SessionQuota, in_order
 from .transport import transport_for
 from .transport.base import Transport
+
+# What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
+logging.getLogger(__package__).addHandler(logging.NullHandler())
 
 _CTRL_C = b"\x03"
 _MAX_UNREAD_SAMPLES = 256  # of who reads every one
@@ -397,7 +401,7 @@ class Board:
         others = [each for each in self.operations if each.state not in _NOT_ADMITTED]
         remaining = [each.remaining_s for each in others if each.remaining_s is not None]
         blockers = tuple(each.id for each in others)
-        return refusals.denied("operations", None, min(remaining, default=None), blockers)
+        return diagnosis.denied("operations", None, min(remaining, default=None), blockers)
 
     # --- limits, thresholds, meters -------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
-from .refusals import refusal
 from .waiting import wait_until
 
 _FIRST_RETRY_S = 0.3
@@ -54,7 +53,7 @@ class Requests:
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
-            raise refusal(code, value)
+            raise diagnosis.refusal(code, value)
         return value
 
     def on_reply(self, wire_id: int, code: int, value: Any) -> None:

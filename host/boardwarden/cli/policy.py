@@ -26,7 +26,6 @@ from boardwarden.models import Kept, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
 from boardwarden.policy.differences import Difference, Step
-from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import Policy, SessionQuota
 from boardwarden.render.status import Row
 from warden_schema import ids
@@ -57,7 +56,7 @@ def policy(
         if as_json:
             fail("--example prints a policy file, so it goes without --json.")
         with reported():
-            print_line(EXAMPLE.rstrip("\n"))
+            print_line(policy_toml.EXAMPLE.rstrip("\n"))
         return
     run(_policy(given(board), as_json))
 

@@ -26,7 +26,7 @@ def transport_for(address: str) -> Transport:
 
         return SerialPosix(address)
     if is_serial(address):
-        from .serial_threaded import SerialThreaded
+        from .serial_port import SerialThreaded
 
         return SerialThreaded(address)
     raise wrong_address(address, f"{address!r} is not a board address")
