@@ -82,7 +82,7 @@ async def test_operations_and_what_they_needed(link, capsys):
     assert printed[-1].split() == ["flash", "12", "4.0", "KB", "8.0", "KB"]
     found = await json_of(capsys, grants._operations(link, True))
     assert found["operations"][0]["why"] == "preempted"
-    assert found["needs"][0]["worst_bytes"] == 8192
+    assert found["memory_profiles"][0]["worst_bytes"] == 8192
 
 
 async def test_sessions(link, capsys):

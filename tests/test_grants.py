@@ -106,7 +106,7 @@ def test_a_session_a_meter_and_a_need() -> None:
     assert (meter.kind, meter.cpu, meter.worst_s, meter.steps) == ("task", 0.3, 0.025, 90)
     thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0, clock)
     assert (thread.kind, thread.cpu, thread.worst_s) == ("thread", None, None)
-    need = tables.need_from_row(("flash", 12, 4096, 8192), 0.0, clock)
+    need = tables.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0, clock)
     assert need.to_dict() == {
         "name": "flash",
         "count": 12,

@@ -30,17 +30,17 @@ from ._protocol import diagnosis
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
-from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
+from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
 from .history import METRICS, History, column
 from .models import (
     Action,
     Capability,
-    Kept,
     LinkStatus,
     OperationState,
     Priority,
     ResourceType,
     Status,
+    StoredPolicy,
     Trends,
 )
 from .policy import differences
@@ -144,9 +144,9 @@ class Board:
         return self._mirror.limits
 
     @property
-    def needs(self) -> tuple[MemoryNeed, ...]:
-        """How much memory operations took, by their names."""
-        return self._mirror.needs.models
+    def memory_profiles(self) -> tuple[MemoryProfile, ...]:
+        """How much memory operations took at most and typically, by name."""
+        return self._mirror.memory_profiles.models
 
     @property
     def meters(self) -> tuple[Meter, ...]:
@@ -499,35 +499,38 @@ class Board:
         """Send one of the requests of policy_steps()."""
         await self._request(step.operation, *step.arguments)
 
-    async def apply_policy(self, wanted: Policy, keep: bool = True) -> None:
-        """Have the board follow a policy, and keep it over a reset: see keep_policy().
+    async def apply_policy(self, wanted: Policy, save: bool = True) -> None:
+        """Have the board follow a policy; with `save` also after a restart, see save_policy().
 
-        What is None there stays as it is.
+        A value that is None is left unchanged.
         """
         for step in await self.policy_steps(wanted):
             await self.take_step(step)
-        if keep:
-            await self.keep_policy()
+        if save:
+            await self.save_policy()
 
-    async def kept_policy(self) -> Kept | int:
-        """Return whether the board has a stored policy, and whether that is in force."""
-        return await self._stored_policy("tell")
+    async def stored_policy(self) -> StoredPolicy | int:
+        """Return the state of the board's stored policy; a number if only a newer board knows it.
 
-    async def keep_policy(self) -> None:
-        """Have the board store its policy as it is now: it is in force after a reset, with no host.
+        Raises RequestRefused if the agent is too old to store one, Denied if it only measures.
+        """
+        return await self._request_stored_policy("tell")
 
-        It then replaces the application's own limits and thresholds. Raises Denied with the reason
+    async def save_policy(self) -> None:
+        """Have the board store its present policy, which is then in force with no host, too.
+
+        It overrides the application's own limits and thresholds. Raises Denied with the reason
         "keep:no_files", "keep:read_only", "keep:full" or another that begins with "keep:".
         """
-        await self._stored_policy("write")
+        await self._request_stored_policy("write")
 
     async def forget_policy(self) -> None:
-        """Have the board delete its stored policy: after a reset it follows its application."""
-        await self._stored_policy("forget")
+        """Have the board delete its stored policy: after a restart it follows its application."""
+        await self._request_stored_policy("forget")
 
-    async def _stored_policy(self, what: str) -> Kept | int:
+    async def _request_stored_policy(self, what: str) -> StoredPolicy | int:
         reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
-        return enum_or_int(Kept, reply[0])
+        return enum_or_int(StoredPolicy, reply[0])
 
     async def _quotas(self) -> tuple[SessionQuota, ...] | None:
         found = []

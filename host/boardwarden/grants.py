@@ -135,8 +135,8 @@ class Meter(Model):
 
 
 @dataclass(frozen=True)
-class MemoryNeed(Model):
-    """How much the heap grew in the `count` measured operations of one name."""
+class MemoryProfile(Model):
+    """How much the heap grew during operations of one name; `count` of them were measured."""
 
     name: str = ""
     count: int = 0

@@ -60,8 +60,8 @@ class Action(IntEnum):
     RESET = 2
 
 
-class Kept(IntEnum):
-    """The state of a board's stored policy; a BROKEN one is damaged and ignored."""
+class StoredPolicy(IntEnum):
+    """The state of a board's stored policy; a BROKEN one is damaged, and ignored."""
 
     NOTHING = 0
     IN_FORCE = 1

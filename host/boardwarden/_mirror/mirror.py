@@ -53,14 +53,14 @@ class Mirror:
         self.sessions = Table(tables.session_from_row, clock)
         self.thresholds = Table(tables.threshold_from_row, clock)
         self.meters = Table(tables.meter_from_row, clock)
-        self.needs = Table(tables.need_from_row, clock)
+        self.memory_profiles = Table(tables.memory_profile_from_row, clock)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
             ids.SESSION: self.sessions,
             ids.THRESHOLD: self.thresholds,
             ids.METER: self.meters,
-            ids.NEED: self.needs,
+            ids.NEED: self.memory_profiles,
         }
         self.limits = Limits()
         self._metered = False
@@ -137,13 +137,13 @@ class Mirror:
         self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
 
     def _on_rows(self, message: Message) -> None:
-        leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
+        leases, operations, sessions, limits, thresholds, meters, profiles = message[2:9]
         self.leases.drop_free(leases)
         self.operations.drop_free(operations)
         self.sessions.drop_free(sessions)
         self.thresholds.drop_free(thresholds)
         self.meters.drop_free(meters)
-        self.needs.drop_free(needs)
+        self.memory_profiles.drop_free(profiles)
         self.limits = tables.limits_from_row(limits)
 
     # --- what users read ------------------------------------------------------------------------

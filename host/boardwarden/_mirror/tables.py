@@ -11,7 +11,15 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
-from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
+from boardwarden.grants import (
+    BoardSession,
+    Lease,
+    Limits,
+    MemoryProfile,
+    Meter,
+    Operation,
+    Threshold,
+)
 from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
 from warden_schema import ids
 
@@ -138,9 +146,9 @@ def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
     )
 
 
-def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
-    """Return the MemoryNeed that a NEED row describes."""
-    return MemoryNeed(*row)
+def memory_profile_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryProfile:
+    """Return the MemoryProfile that a NEED row describes."""
+    return MemoryProfile(*row)
 
 
 def limits_from_row(values: list[int | None] | None) -> Limits:

@@ -44,9 +44,9 @@ _REASONS = {
     "watching": "the board's application started the agent with protect=False, to measure only",
     "collected": "garbage was collected only just now",
     "gc_off": "the application has switched collections off",
-    "keep:no_files": "the board has no file system to keep a policy in",
-    "keep:read_only": "the board's file system is read-only, so it can keep no policy",
-    "keep:full": "the board's file system is too full to keep a policy",
+    "keep:no_files": "the board has no file system to store a policy in",
+    "keep:read_only": "the board's file system is read-only, so it can store no policy",
+    "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
     "quota:storage": "the session's quota of storage is used up",
@@ -188,7 +188,7 @@ def _other(reason: str) -> str:
     """Return the text of a reason that has no sentence of its own."""
     number = reason.removeprefix("keep:")
     if number != reason:
-        return f"the board's file system refuses to keep a policy, with error {number}"
+        return f"the board's file system refuses to store a policy, with error {number}"
     return reason or "the board did not say why"
 
 

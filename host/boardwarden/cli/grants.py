@@ -27,7 +27,7 @@ def leases(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 
 def ops(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the operations, and how much memory earlier ones needed."""
+    """Show the operations, and how much memory earlier ones took."""
     run(_operations(given(board), as_json))
 
 
@@ -61,17 +61,17 @@ async def _leases(address: str, as_json: bool) -> None:
 
 
 async def _operations(address: str, as_json: bool) -> None:
-    """Print the operations, and what those of their names needed."""
+    """Print the operations, and how much memory those of each name took."""
     async with connect(address) as board:
-        found, needs = board.operations, board.needs
+        found, profiles = board.operations, board.memory_profiles
         if as_json:
-            print_json({"operations": dicts(found), "needs": dicts(needs)})
+            print_json({"operations": dicts(found), "memory_profiles": dicts(profiles)})
             return
         rows = tables.operation_rows(found)
         print_table(tables.OPERATIONS, rows, "no operations")
-        if needs:
+        if profiles:
             print_line("")
-            print_table(tables.NEEDS, tables.need_rows(needs), "")
+            print_table(tables.MEMORY_PROFILES, tables.memory_profile_rows(profiles), "")
 
 
 async def _sessions(address: str, as_json: bool) -> None:

@@ -9,9 +9,9 @@ import typer
 
 from boardwarden._program import checked, print_json, print_line, print_rows, run
 from boardwarden.board import Board
+from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
-from boardwarden.policy.stored import stored_policy
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
 
@@ -62,7 +62,7 @@ async def _status(address: str, as_json: bool) -> None:
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
             now = await wait_full_interval(board)
-        stored = stored_policy(board.recent_events)
+            stored = await find_stored_policy(board)
         if as_json:
             state = None if stored is None else enum_name(stored)
             print_json({**now.to_dict(), "stored_policy": state})

@@ -8,13 +8,13 @@ from typing import Any
 
 from boardwarden.board import connect
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
-from boardwarden.models import Capability, Identity, Kept, Model, enum_name
-from boardwarden.policy.stored import stored_policy
+from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.transport.address import is_serial
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
 from .repl_look import Firmware, probe
+from .stored_policy import find_stored_policy
 
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
@@ -36,7 +36,7 @@ class Checkup(Model):
     answers: str = SILENT
     board: Identity | None = None
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
-    stored_policy: Kept | None = None
+    stored_policy: StoredPolicy | int | None = None
     link: LinkHealth | None = None
     repl: Firmware | None = None
     problem: str | None = None
@@ -84,7 +84,7 @@ async def examine(
         async with connect(address, timeout=_HELLO_S) as board:
             link = await measure(board, seconds, progress)
             identity, known = board.status.board, dict(board.capabilities)
-            stored = stored_policy(board.recent_events)
+            stored = await find_stored_policy(board)
             return Checkup(address, AGENT, identity, known, stored, link)
     except PoorLink as error:
         return Checkup(address, AGENT, problem=str(error))

@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from boardwarden.board import Board
-from boardwarden.models import Capability, Kept, Network, Status, Storage, Trend, Trends
+from boardwarden.models import Capability, Network, Status, Storage, StoredPolicy, Trend, Trends
 
 from .text import NOTHING, count, duration, percent, size
 
 WIDTH = 80
-_STORED = {
-    Kept.NOTHING: "the stored policy was deleted; after a restart the application's holds",
-    Kept.IN_FORCE: "the stored one is in force, and overrides the application's",
-    Kept.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+_STORED: dict[int, str] = {
+    StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
+    StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
+    StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
 }
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
@@ -48,10 +48,10 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     yield "agent", _agent(status)
 
 
-def policy_rows(stored: Kept | None) -> Iterator[Row]:
+def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
     """Yield the row of the stored policy; none where its state is not known."""
     if stored is not None:
-        yield "policy", _STORED[stored]
+        yield "policy", _STORED.get(stored, f"state {stored}, which this version does not know")
 
 
 def sample_line(status: Status) -> str:

@@ -8,7 +8,7 @@ from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import Level, enum_name
 from boardwarden.render.status import Row, link_state, status_rows, trend_rows
-from boardwarden.render.tables import limit_rows, need_rows, session_rows
+from boardwarden.render.tables import limit_rows, memory_profile_rows, session_rows
 from boardwarden.render.text import NOTHING, columns, count, duration, percent, size
 
 from .feed import Feed
@@ -117,7 +117,7 @@ def about(feed: Feed) -> Iterator[Row]:
         yield "limits", ", ".join(f"{label} {text}" for label, text in limit_rows(board.limits))
     for label, rows in (
         ("session", session_rows(board.sessions)),
-        ("need", need_rows(board.needs)),
+        ("memory of", memory_profile_rows(board.memory_profiles)),
     ):
         for cells in rows:
             yield label, "  ".join(cells)
