@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 GRACE_S = 1.0  # from the request to end until the process is made to
+_STUCK_GRACE_S = 0.3  # where it cannot end by itself, as what it writes waits
 _LOOK_S = 0.1
-_STUCK_LOOKS = 8  # a terminal that takes nothing so many times in a row has stopped reading
+_STUCK_LOOKS = 12  # a terminal that takes nothing so many times in a row has stopped reading
 _STDIN, _STDERR = 0, 2  # where Textual reads and draws
 _ENDED_BY = 128  # and the signal's number, as a shell has it
 _LEAVE = (
@@ -47,6 +48,7 @@ def ends_in_time(end: Callable[[int], object]) -> Iterator[None]:
 
 
 if sys.platform != "win32":
+    import fcntl
     import termios
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,13 +91,14 @@ if sys.platform != "win32":
 
         def run(self) -> None:
             """Wait until the view is to end, and then as long as it may take."""
-            stuck = 0
+            stuck, queued = 0, 0
             while not self._status and not self._over.wait(_LOOK_S):
-                gone, takes = _look()
-                stuck = 0 if takes else stuck + 1
+                (gone, takes), before, queued = _look(), queued, _queued()
+                # On a slow line there may be no room for seconds, while what waits becomes less.
+                stuck = 0 if takes or queued != before else stuck + 1
                 if gone or stuck >= _STUCK_LOOKS:
                     self._request(_ENDED_BY + signal.SIGHUP)
-            if not self._over.wait(GRACE_S):
+            if not self._over.wait(_STUCK_GRACE_S if stuck >= _STUCK_LOOKS else GRACE_S):
                 self._leave()
                 os._exit(self._status)
 
@@ -114,3 +117,10 @@ if sys.platform != "win32":
         found = poll.poll(0)
         gone = any(events & (select.POLLHUP | select.POLLERR) for _, events in found)
         return gone, any(events & select.POLLOUT for _, events in found)
+
+    def _queued() -> int:
+        """Return how many bytes wait to be sent; 0 on a pseudo-terminal, which does not tell."""
+        try:
+            return int.from_bytes(fcntl.ioctl(_STDERR, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:
+            return 0
