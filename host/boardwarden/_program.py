@@ -40,19 +40,20 @@ def print_line(line: str) -> None:
 
 def print_rows(rows: Iterable[Row]) -> None:
     """Print rows, as wide as the terminal; 80 columns if there is none."""
-    print_line(aligned(rows, _terminal_width()))
+    print_line(aligned(rows, terminal_width()))
 
 
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, uncut: Sequence[str] = ()
 ) -> None:
     """Print a table, as wide as the terminal; `nothing` where it has no rows. See columns()."""
-    lines = columns(head, rows, _terminal_width(), uncut)
+    lines = columns(head, rows, terminal_width(), uncut)
     for line in lines if len(lines) > 1 else [nothing]:
         print_line(line)
 
 
-def _terminal_width() -> int:
+def terminal_width() -> int:
+    """Return how many columns there are to print in; 80 where there is no terminal."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.metadata
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 from doc_programs import board_names

@@ -61,7 +61,7 @@ def limits(
         for name, text in (("--operation-timeout", operation_timeout), ("--overrun", overrun))
     )
     wanted_limits = (max_operations, timeout, reserve, stretch)
-    checked(_arguments.limits, *wanted_limits)
+    checked(parse.options, _arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
 
 
@@ -149,9 +149,7 @@ async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
     """Print the thresholds, or only that of one metric."""
     async with connect(address) as board:
         async with answer():
-            await (
-                board.set_limits()
-            )  # changes none: the board makes its own thresholds at the first request
+            await board.set_limits()  # changes none, but has the board begin to decide
         _print_thresholds(
             [each for each in board.thresholds if metric in (None, each.metric)], as_json
         )

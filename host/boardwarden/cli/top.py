@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from boardwarden._program import print_json, print_line, run
+from boardwarden._program import print_json, print_line, run, terminal_width
 from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import enum_name
@@ -44,7 +45,7 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         if as_json:
             print_json(_json(board))
         elif once:
-            print_line(picture(board, WIDTH))
+            print_line(picture(board, terminal_width()))
         elif sys.stdout.isatty():
             await redraw(board, address, lambda width: picture(board, width))
         else:
@@ -60,8 +61,8 @@ def picture(board: Board, width: int) -> str:
     figures = f"cpu {percent(cpu.usage)}, loop lag {lag}, longest step {worst}"
     counts = f"{count(cpu.active_tasks, 'task')}, {count(cpu.active_threads, 'thread')}"
     meters = busiest(board.meters)
-    table = columns(_HEAD, _rows(meters), width) if meters else [_NOTHING[:width]]
-    return "\n".join([f"{figures}, {counts}"[:width], "", *table])
+    table = columns(_HEAD, _rows(meters), width) if meters else textwrap.wrap(_NOTHING, width)
+    return "\n".join([*textwrap.wrap(f"{figures}, {counts}", width), "", *table])
 
 
 def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:

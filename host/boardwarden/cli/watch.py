@@ -127,7 +127,7 @@ async def _show(addresses: Sequence[Address]) -> None:
         try:
             await _open(feeds)
             app = WatchApp(feeds)
-            ending.enter_context(ends_in_time(app.exit))
+            app.screen_file = ending.enter_context(ends_in_time(app.exit))
             result = await app.run_async()
         finally:
             await asyncio.gather(*(feed.close() for feed in feeds))

@@ -36,7 +36,9 @@ def endpoint(url: str) -> str:
     """Return the URL that metrics are posted to; raise ValueError where it is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL of an OTLP collector; one is http://localhost:4318.")
+        raise ValueError(
+            f"{url!r} is not the URL of an OTLP collector, such as http://localhost:4318."
+        )
     return urlunsplit(parts._replace(path=_PATH)) if parts.path in ("", "/") else url
 
 

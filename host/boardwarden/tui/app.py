@@ -18,6 +18,7 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.render.text import columns, duration, size
 
+from .ending import Screen
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
 from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
@@ -125,6 +126,7 @@ class WatchApp(App[int]):
         self._panel = self._panels[0]
         self._said: dict[str, str | Text] = {}
         self._small = False
+        self.screen_file: Screen | None = None
 
     def compose(self) -> ComposeResult:
         """Lay it out; the style sheet says what is where."""
@@ -149,7 +151,7 @@ class WatchApp(App[int]):
         self.query_one("#overview").display = len(self._feeds) > 1
         for feed in self._feeds:
             self.run_worker(feed.follow(), group="feeds")
-        self.set_interval(_REFRESH_S, self.show)
+        self.set_interval(_REFRESH_S, self._show_again)
         self._choose(self._panel)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -160,6 +162,11 @@ class WatchApp(App[int]):
         self.set_class(wide, "wide")
         self.set_class(not wide, "narrow")
         self.call_after_refresh(self.show)
+
+    def _show_again(self) -> None:
+        """Show the boards' present state, unless a slow terminal has not yet taken the last one."""
+        if self.screen_file is None or not self.screen_file.busy:
+            self.show()
 
     def show(self) -> None:
         """Show the boards' present state."""
