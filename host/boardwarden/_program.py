@@ -1,4 +1,4 @@
-"""What a program of this package prints, and how it ends: in one sentence, not in a traceback.
+"""Prints results, and ends programs with one sentence instead of a traceback.
 
 Aligned text for people, one JSON object a line for programs.
 """
@@ -127,7 +127,7 @@ def checked_output() -> Iterator[None]:
 
 
 def run(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end; exit with the status that says how it went."""
+    """Run a command; if it fails, exit with a sentence and a status."""
     with reported():
         asyncio.run(command)
 

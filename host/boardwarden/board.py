@@ -253,7 +253,7 @@ class Board:
                 await self._next_change.wait()
 
     def console(self) -> AsyncGenerator[str, None]:
-        """Return the text that the application printed lately, and then prints, piece by piece."""
+        """Yield the text that the application printed recently, then what it prints, in pieces."""
         return self._console.listen()
 
     # --- leases ---------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ class Board:
         memory: int | None = None,
         wait: float = 0.0,
     ) -> AsyncIterator[Operation]:
-        """Run an operation for as long as the block does, however that ends; see begin()."""
+        """Run an operation during the block; complete it however the block ends; see begin()."""
         operation = await self.begin(name, priority, timeout, memory, wait)
         async with _ended_after(self.complete, operation.id):
             yield operation
@@ -431,7 +431,7 @@ class Board:
         hold: float = 0.0,
         action: Action = Action.TELL,
     ) -> None:
-        """Have the board watch a metric, in the unit that the status has for it.
+        """Have the board watch a metric; levels are in the unit of the status.
 
         The level changes once the metric is beyond `warn` or `critical` for `hold` seconds, and
         ends at `clear`. Without `warn` and `critical` the threshold is removed.
@@ -441,7 +441,7 @@ class Board:
 
     @contextlib.asynccontextmanager
     async def metering(self) -> AsyncIterator[None]:
-        """Have the board send its `meters` with each sample inside the block."""
+        """Have the board send its `meters` with each sample while the block runs."""
         await self._request(ids.TELL_METERS, _METERS_FOR_MS)
         if not self._meter_readers:
             self._mirror.watch_meters(True)

@@ -1,4 +1,4 @@
-"""Figures over time: the samples that came, and the board's own history once it was read.
+"""Figures over time: the samples received, and the board's own history once it was read.
 
 Times are the board's uptime in seconds. Metrics are those of `warden_schema.ids.METRICS`, in the
 host's units: bytes, fractions of one, seconds.
@@ -86,7 +86,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, uptime_s: float, figures: tuple[int | None, ...]) -> None:
-        """Add a sample's figures, in the order and units of ids.METRICS; the oldest goes."""
+        """Add a sample's figures, in the order and units of ids.METRICS; drop the oldest."""
         with self._lock:
             self._recent.append((uptime_s, figures))
 

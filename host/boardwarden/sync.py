@@ -1,4 +1,4 @@
-"""The same API for programs without asyncio: the board lives in an event loop in a thread.
+"""The same API for programs without asyncio: an event loop runs in a thread.
 
 `Board` has each name once, with its signature and what it does; here it is said how one waits.
 """
@@ -218,7 +218,7 @@ def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) ->
 def _inside(
     loop: asyncio.AbstractEventLoop, manager: AbstractAsyncContextManager[T]
 ) -> Iterator[T]:
-    """Be inside an asynchronous context manager that runs in the loop's thread."""
+    """Enter an asynchronous context manager in the loop's thread, and leave it after the block."""
 
     async def enter() -> T:
         return await manager.__aenter__()

@@ -33,7 +33,7 @@ _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
 class Mirror:
-    """The state of one board, as it sent it last; `clock` gives seconds.
+    """The last state that a board sent; `clock` returns seconds.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed.
     """
@@ -99,7 +99,7 @@ class Mirror:
         self._on_change()
 
     def on_restart(self) -> None:
-        """Clear everything but the board's identity: it is of a boot that is over."""
+        """Clear everything but the board's identity, as the board restarted."""
         self._state = State(hello=self._state.hello)
         self.history.clear()
         self.events.start_boot()
@@ -114,7 +114,7 @@ class Mirror:
         self._on_change()
 
     def watch_meters(self, watched: bool) -> None:
-        """Store the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        """Store METERs from now on, or stop; those that answer a SUBSCRIBE soon are out of date."""
         self._metered = watched
         self.meters.clear()
 
@@ -188,7 +188,7 @@ class Mirror:
     # --- whether a request's changes are here ---------------------------------------------------
 
     def shows(self, operation: int, args: Sequence[Any], value: Any) -> bool:
-        """Return False while rows that a request, answered with a value, changed are missing."""
+        """Return whether the rows that a request changed have come; `value` is its reply's."""
         if operation == ids.ALLOCATE:
             return any(lease.id == value for lease in self.leases.models)
         if operation == ids.RELEASE:

@@ -1,4 +1,4 @@
-"""One of the board's tables on the host: rows as they came, and models made when somebody reads.
+"""Mirrored tables: rows as received, and the models that are made of them when they are read.
 
 Written by one thread and read by any: the rows are one dict that is replaced, never changed. A row
 is the fields of its message after `row`, in the board's integers; models have the host's units.
@@ -163,7 +163,7 @@ def limits_from_row(values: list[int | None] | None) -> Limits:
 
 
 class Table(Generic[M]):
-    """The rows of one table. `make` turns a row, when it came and the clock into a model."""
+    """The rows of one table; `make` turns a row, its time of arrival and the clock into a model."""
 
     def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
         self._make = make

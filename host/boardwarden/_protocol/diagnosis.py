@@ -1,4 +1,4 @@
-"""The errors of a connection, and those that the board's replies stand for.
+"""Makes the errors of a connection, and maps error replies to exceptions.
 
 Each says in a sentence what is wrong, what to do about it, and of a refusal who blocks, how much
 there is, and when to try again.
@@ -165,7 +165,7 @@ def denied(
     blockers: tuple[int, ...] = (),
     value: object = None,
 ) -> Denied:
-    """Return the error for a reason, with a sentence that says all of it."""
+    """Return the error for a denial; its sentence has the reason and what else is known."""
     parts = [_REASONS.get(reason) or _other(reason)]
     if available is not None:
         parts.append(f"{available:.10g} {_UNITS.get(reason, 'bytes')} are available")

@@ -74,7 +74,7 @@ class Wanted(NamedTuple):
 
 
 async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
-    """Hold a lease for its time or until interrupted, release it, and say so."""
+    """Hold a lease for its time or until Ctrl-C, release it, and print that."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)
         with _interrupts() as interrupt:

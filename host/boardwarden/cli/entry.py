@@ -1,4 +1,4 @@
-"""Where the command begins: Ctrl-C is quiet from here on, while all that is slow is imported."""
+"""Starts the command line: makes Ctrl-C quiet, then imports all that is slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people write on the command line: amounts, levels, words, times.
+"""Parses what people write on the command line: amounts, levels, words, times.
 
 Raises ValueError, with a sentence that says what is accepted.
 """
@@ -64,7 +64,7 @@ def metric(text: str) -> str:
 
 
 def options(check: Callable[..., T], *given: object) -> T:
-    """Return the result of a check; in its ValueError an argument is named as the option is."""
+    """Return the result of a check; its ValueError names the option instead of the argument."""
     try:
         return check(*given)
     except ValueError as error:

@@ -79,7 +79,7 @@ class Wanted(NamedTuple):
 
 
 async def _plot(wanted: Wanted, as_json: bool) -> None:
-    """Draw a picture, and say what is in it."""
+    """Draw a picture, and print what is in it."""
     _check_matplotlib()
     from boardwarden.plotting.picture import draw
     from boardwarden.plotting.plot import read

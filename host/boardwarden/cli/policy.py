@@ -30,7 +30,7 @@ from boardwarden.policy.model import Policy, SessionQuota
 from boardwarden.render.status import Row
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, given
+from .options import BoardOption, JsonOption, YesOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
@@ -51,7 +51,7 @@ def policy(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the board's policy as a policy file: limits, thresholds, quotas."""
+    """Print the board's policy as a policy file: limits, thresholds, quotas."""
     if example:
         if as_json:
             fail("--example prints a policy file, so it goes without --json.")
@@ -64,21 +64,25 @@ def policy(
 def apply(
     file: Annotated[
         Path | None,
-        typer.Argument(help="The policy.", show_default=str(_FILE), readable=False),
+        typer.Argument(
+            metavar="FILE", help="The policy file.", show_default=str(_FILE), readable=False
+        ),
     ] = None,
     board: BoardOption = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    yes: YesOption = False,
     backup: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="First save the board's present policy there."),
+        typer.Option(metavar="FILE", help="Save the board's present policy to FILE first."),
     ] = None,
     forget: Annotated[
         bool, typer.Option("--forget", help="Have the board delete its stored policy.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the board follow a policy file, and store it: it holds after a restart, with no host."""
+    """Have the board follow a policy file and store it, so that it outlasts restarts."""
     address = given(board)
     if as_json and not (yes or dry_run):
         fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")

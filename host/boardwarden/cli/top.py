@@ -30,10 +30,10 @@ _FIRST_S = 3.0  # at most, until there is something to show
 
 def top(
     board: BoardOption = "",
-    once: Annotated[bool, typer.Option("--once", help="Print once, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who uses the core and who blocks the loop."""
+    """Show which tasks use the core, and which block the loop."""
     run(_top(given(board), once, as_json))
 
 
@@ -79,7 +79,7 @@ def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
 
 
 async def _first(board: Board) -> None:
-    """Wait for the meters of a whole interval, but not long: there may be none."""
+    """Wait up to 3 s for the meters of a whole interval; there may be none."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(_two_samples(board), _FIRST_S)
 

@@ -27,10 +27,10 @@ Address = str | Transport
 
 
 def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
-    """Show one or several boards live, in the terminal; q ends it.
+    """Show one or several boards live in the terminal; q quits.
 
-    The keys are shown at the bottom.
-    Where standard output is no terminal, each sample is a line.
+    The keys are shown at the bottom; ? explains them.
+    If standard output is not a terminal, print a line for each sample.
     """
     run(_watch(all_given(board), as_json))
 
@@ -110,7 +110,7 @@ async def _print_objects(board: Board, name: str) -> None:
 
 
 async def _show(addresses: Sequence[Address]) -> None:
-    """Show the live view until the user has enough."""
+    """Show the live view until the user quits."""
     try:
         from boardwarden.tui.app import INTERRUPTED, WatchApp
         from boardwarden.tui.ending import ends_in_time

@@ -132,7 +132,7 @@ def _update(address: str, board: Identity | None) -> list[str]:
 
 
 def _for_poor_link(address: str) -> tuple[str, ...]:
-    """Return advice where an agent answers, but does not get its state across."""
+    """Return advice where an agent answers, but its state does not arrive whole."""
     return (
         "Look at cable and connectors; see that the application awaits something, or calls "
         "warden.poll(), several times a second.",

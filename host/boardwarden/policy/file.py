@@ -74,7 +74,7 @@ def loads(text: str, path: str = "warden.toml") -> Policy:
 
 
 class _Reader:
-    """Makes a policy of a file's values; knows the line of each key."""
+    """Makes a policy of a file's values, and finds the line of a wrong key."""
 
     def __init__(self, text: str, path: str) -> None:
         self._lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""Writes a policy as the text of a file that `policy.file` reads; has a commented one, too."""
+"""Writes a policy as a policy file; has a commented example, too."""
 
 from __future__ import annotations
 

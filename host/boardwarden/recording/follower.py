@@ -1,4 +1,4 @@
-"""The rows of one board: what it sends, as it comes, each thing once."""
+"""Turns what a board sends into rows of a recording, each change once."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Follower:
         await asyncio.gather(self._samples(), self._events(), self._changes(), self._ask())
 
     def again(self) -> None:
-        """Write the full state once more, into a new file."""
+        """Write the full state again, into a new file."""
         self._forget()
         self._write_changes()
 
@@ -80,7 +80,7 @@ class Follower:
             self._write_changes()
 
     async def _ask(self) -> None:
-        """Have each boot of the board sample as the user wants."""
+        """Set the user's interval again after each restart of the board."""
         if self._interval is None:
             return
         requested = self._boot

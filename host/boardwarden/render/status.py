@@ -129,7 +129,7 @@ def _agent(status: Status) -> str:
 
 
 def _because(value: object, capability: str, why: Reasons) -> str:
-    """Return the reason in brackets where there is no value and the board gave one."""
+    """Return the reason in brackets if there is no value and the board gave one; else ""."""
     known = why.get(capability)
     return f" ({known.reason})" if value is None and known and known.reason else ""
 

@@ -1,4 +1,4 @@
-"""Requests the recorded leases, operations and sessions again, from the replayed policy."""
+"""Repeats the recorded leases, operations and sessions against the replayed policy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Denial(NamedTuple):
 
 
 class Requests:
-    """Keeps the replayed tables as the recorded ones; `known` names the replay's own ids."""
+    """Keeps the replayed tables like the recorded ones; `known` maps to the replay's ids."""
 
     def __init__(self, policy: Any) -> None:
         self.known: dict[tuple[str, int], Subject] = {}
@@ -42,7 +42,7 @@ class Requests:
         self._granted: dict[tuple[str, int], Any] = {}
 
     def take(self, change: Change) -> None:
-        """Ask for what is new, and give back what is gone."""
+        """Request what is new, and release what is gone."""
         if change.number is None:
             return
         key = (change.what, change.number)

@@ -1,4 +1,4 @@
-"""The metrics pushed over OTLP (HTTP, protobuf): read from the mirrors when it is time to."""
+"""Pushes the metrics over OTLP (HTTP, protobuf), from the mirrors, at intervals."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _observe(meter: Meter, metric: Metric, boards: Sequence[Watched]) -> None:
 
 
 class _Exporter(OTLPMetricExporter):
-    """Says once that the collector is away, and once that it is back."""
+    """An exporter that logs once that the collector is away, and once that it is back."""
 
     def __init__(self, url: str) -> None:
         super().__init__(endpoint=url)
@@ -148,10 +148,10 @@ def _unreachable(url: str) -> str:
 
 
 class _Complaint(logging.Handler):
-    """Keeps the last that OpenTelemetry complained of."""
+    """A log handler that keeps OpenTelemetry's last complaint."""
 
     text = "nothing answers."
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the complaint."""
         self.text = record.getMessage()

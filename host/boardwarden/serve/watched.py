@@ -1,4 +1,4 @@
-"""A board that is followed for as long as this program runs, whether it is there or not."""
+"""Follows a board as long as the program runs, whether the board answers or not."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _current(status: Status) -> Status:
 
 
 class Watched:
-    """follow() in a task; snapshot() from any thread, without I/O."""
+    """A followed board: follow() in a task, snapshot() from any thread, without I/O."""
 
     def __init__(self, address: str) -> None:
         self.address = address

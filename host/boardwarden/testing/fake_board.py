@@ -1,4 +1,4 @@
-"""Boards that are none: one that speaks the protocol, and one at its REPL prompt."""
+"""Fake boards: one that speaks the protocol, and one at its REPL prompt."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class FakeBoard:
     # --- what it receives -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take what the host sent; what is damaged is dropped."""
+        """Process what the host sent; drop what is damaged."""
         at = 0
         while at < len(data):
             at = self._deframer.feed(data, at, len(data))

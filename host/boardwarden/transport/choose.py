@@ -1,4 +1,4 @@
-"""From an address to the transport it means; each kind is imported only when it is used."""
+"""Returns the transport for an address; each kind is imported only when it is used."""
 
 from __future__ import annotations
 

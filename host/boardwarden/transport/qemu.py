@@ -133,7 +133,7 @@ def _find_qemu(address: str) -> str:
 
 
 class QemuMachine:
-    """Runs `firmware`; the first port is the REPL's, the second the agent's.
+    """A QEMU process that runs `firmware`; its first port is the REPL's, its second the agent's.
 
     QEMU itself is on a terminal too: if this process dies, the hang-up ends it. `agent_port` is
     there once it has started.
@@ -161,7 +161,7 @@ class QemuMachine:
         return RawRepl(self._repl_port)
 
     def drop_prints(self) -> None:
-        """Keep the other lines drained: a full one would stop who prints there."""
+        """Keep reading the other ports: a full one would block whoever prints there."""
         for line in (self._qemu.stream, self._repl_port):
             if line:
                 self._draining.append(asyncio.create_task(_drain(line.read)))

@@ -17,7 +17,7 @@ BAUD = 115200
 
 
 def open_port(address: str, timeout: float | None) -> serial.Serial:
-    """Open the port for us alone, 115200 8N1; raise a ConnectError that says what is wrong.
+    """Open the port exclusively, 115200 8N1; raise a ConnectError that says what is wrong.
 
     `timeout` is pyserial's, for its own read(), in seconds. DTR and RTS are asserted, pyserial's
     default: USB CDC boards send nothing without DTR, and both together reset no board.

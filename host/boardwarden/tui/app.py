@@ -1,4 +1,4 @@
-"""The live view of one or several boards; everything is done with the keyboard."""
+"""The live view of one or several boards, used with the keyboard."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Question(ModalScreen[bool]):
-    """A question that yes or no answers; no, unless it is said."""
+    """A yes-or-no question; the default is no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -71,23 +71,23 @@ class Question(ModalScreen[bool]):
         yield Footer(show_command_palette=False)  # over the other one, whose keys rest
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the answer."""
+        """Close the question with the answer."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, answer: bool) -> None:
-        """Take the answer."""
+        """Close the question with the answer."""
         self.dismiss(answer)
 
 
 class Keys(ModalScreen[None]):
-    """Says what the keys do; any of those that lead here or away closes it."""
+    """A screen that explains the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter", "dismiss", "Close", key_display="esc")
     ]
 
     def compose(self) -> ComposeResult:
-        """List them."""
+        """List the keys."""
         with VerticalScroll(id="keys") as keys:
             keys.border_title = "keys"
             yield Static("\n".join(columns(("key", "what it does"), _KEYS, 72)), markup=False)
@@ -95,7 +95,7 @@ class Keys(ModalScreen[None]):
 
 
 class WatchApp(App[int]):
-    """Shows what the feeds bring; its result is 0, or 130 after Ctrl-C."""
+    """The application that shows the feeds' boards; its result is 0, or 130 after Ctrl-C."""
 
     CSS_PATH = "watch.tcss"
     TITLE = "boardwarden watch"
@@ -129,7 +129,7 @@ class WatchApp(App[int]):
         self.screen_file: Screen | None = None
 
     def compose(self) -> ComposeResult:
-        """Lay it out; the style sheet says what is where."""
+        """Make the widgets; the style sheet places them."""
         yield Static(id="small", markup=False)
         with Horizontal(id="head"):
             yield Static(id="name", markup=False)
@@ -193,7 +193,7 @@ class WatchApp(App[int]):
         return self.screen_stack[0].query_one(selector)
 
     def _say(self, selector: str, text: str | Text) -> None:
-        """Have a part say something; all is laid out anew only where it takes other room."""
+        """Set a part's text; lay the screen out anew only if the text's size changes."""
         if isinstance(text, str):
             text = harmless(text)
         before = self._said.get(selector)
@@ -211,7 +211,7 @@ class WatchApp(App[int]):
         self._say("#overview", text)
 
     def _names(self) -> Text:
-        """Return the panels' names in a line, the one that is shown in brackets."""
+        """Return a line with the panels' names, that of the shown one in brackets."""
         parts = [
             Text(f"[{panel.number} {panel.label}]", "bold reverse")
             if panel is self._panel
@@ -246,7 +246,7 @@ class WatchApp(App[int]):
         self.show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave out what makes no sense now."""
+        """Return whether an action makes sense now."""
         if self._small and action != "quit_with" and len(self.screen_stack) == 1:
             return False  # what it does could not be seen
         if action == "next_board":
@@ -256,7 +256,7 @@ class WatchApp(App[int]):
         return True
 
     def action_keys(self) -> None:
-        """Say what the keys do."""
+        """Explain the keys."""
         self.push_screen(Keys())
 
     def action_quit_with(self, result: int) -> None:
@@ -285,7 +285,7 @@ class WatchApp(App[int]):
         self._request(lambda board: board.collect(), lambda freed: f"Collected {size(freed)}.")
 
     def action_end(self) -> None:
-        """End the chosen lease, or cancel the chosen operation, if that is really meant."""
+        """End the chosen lease, or cancel the chosen operation, after asking."""
         panel, board = self._panel, self._feed.board
         chosen = panel.chosen if isinstance(panel, TablePanel) else None
         if not isinstance(panel, (Leases, Operations)) or chosen is None or board is None:
@@ -334,7 +334,7 @@ class WatchApp(App[int]):
     def _request(
         self, request: Callable[[Board], Awaitable[T]], describe: Callable[[T], str]
     ) -> None:
-        """Send the shown board a request, beside everything else, and notify of its outcome."""
+        """Send the shown board a request in the background, and show its outcome."""
         board = self._feed.board
         if board is None or not board.connected:
             self.notify("The link is lost: the board cannot be asked.", severity="error")

@@ -95,7 +95,7 @@ if sys.platform != "win32":
 
         @contextlib.contextmanager
         def signals(self) -> Iterator[None]:
-            """Have signals end the view; Python's own handlers run though the loop stands still."""
+            """Make signals end the view; their handlers run even while the loop stands still."""
             before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
             try:
                 yield
@@ -112,14 +112,14 @@ if sys.platform != "win32":
                 self._loop.call_soon_threadsafe(self._end, self._status)
 
         def stop(self) -> None:
-            """Let the process live, but for a terminal that is gone: nothing can be said there."""
+            """Stop watching; end the process at once if the terminal is gone."""
             self._over.set()
             self.join()
             if self._status and _look()[0]:
                 os._exit(self._status)
 
         def run(self) -> None:
-            """Wait until the view is to end, and then as long as it may take."""
+            """Wait for a reason to end; then end the process if the view does not in time."""
             stuck, progress = 0, (0, 0)
             while not self._status and not self._over.wait(_LOOK_S):
                 (gone, takes), before = _look(), progress
@@ -133,7 +133,7 @@ if sys.platform != "win32":
                 os._exit(self._status)
 
         def _leave(self) -> None:
-            """Give the terminal back as far as it takes anything."""
+            """Restore the terminal, if it still takes output."""
             with contextlib.suppress(OSError, termios.error):
                 termios.tcsetattr(_STDIN, termios.TCSANOW, self._modes)
                 if _look() == (False, True):
