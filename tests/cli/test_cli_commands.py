@@ -68,7 +68,7 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
         (["broken"], "broken", "is damaged"),
     ],
 )
-async def test_status_and_doctor_show_the_stored_policy_by_the_events_of_the_boot(
+async def test_status_and_doctor_show_the_stored_policy_from_the_events(
     board, capsys, details, state, says
 ):
     for detail in details:
@@ -88,7 +88,7 @@ async def test_status_and_doctor_show_the_stored_policy_by_the_events_of_the_boo
 
 
 @pytest.mark.parametrize("stored", StoredPolicy)
-async def test_a_board_that_forgot_the_event_is_asked_for_its_stored_policy(board, stored):
+async def test_the_board_is_asked_for_its_stored_policy_where_events_were_forgotten(board, stored):
     board.policy.kept = stored
     board.policy.happen("policy", None, "broken")
     for _ in range(ids.MAX_EVENTS):
@@ -106,7 +106,7 @@ async def test_a_board_that_only_measures_is_not_asked_for_its_stored_policy(boa
     assert board.done == []
 
 
-async def test_watch_prints_samples_as_they_come(board, capsys):
+async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
     board.interval_s = 0.02
     for as_json in (False, True):
         lines = await lines_of(
@@ -117,7 +117,7 @@ async def test_watch_prints_samples_as_they_come(board, capsys):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_watch_of_several_boards_says_which_one_it_is(board, capsys, as_json):
+async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsys, as_json):
     board.interval_s = 0.02
     other = testing.FakeBoard()
     other.interval_s = 0.02
@@ -141,7 +141,7 @@ def test_the_same_address_twice_gets_a_number():
     assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
-async def test_console_prints_text_as_it_comes(board, capsys):
+async def test_console_prints_text_as_it_arrives(board, capsys):
     async def chat():
         while True:
             board.print("h\u00e9 \u2699\n")
@@ -156,7 +156,7 @@ async def test_console_prints_text_as_it_comes(board, capsys):
     assert json.loads(lines[0])["text"] == "h\u00e9 \u2699\n"
 
 
-async def test_without_a_load_the_status_is_shown_all_the_same(board, capsys, monkeypatch):
+async def test_a_status_without_a_load_figure_is_shown(board, capsys, monkeypatch):
     monkeypatch.setattr(follow, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
     board.values["cpu_permille"] = None
     await look._status(testing.FakeTransport(board), True)
@@ -174,9 +174,9 @@ def outcome_of(error, capsys):
     return caught.value.code, capsys.readouterr().err
 
 
-def test_every_error_is_a_sentence_and_status_2(capsys):
+def test_every_error_is_one_sentence_and_exit_status_2(capsys):
     assert outcome_of(BoardError("It broke."), capsys) == (2, "boardwarden: It broke.\n")
 
 
-def test_an_interrupt_is_status_130(capsys):
+def test_an_interrupt_has_exit_status_130(capsys):
     assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")
