@@ -490,12 +490,12 @@ class Board:
     async def policy_steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn the board's policy into this one, none of them sent yet.
 
-        Each is for `take_step()`. Raises PolicyError if only the budget is given and the board's
+        Each is for `send_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
         return differences.steps(await self.policy(), wanted)
 
-    async def take_step(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""
         await self._request(step.operation, *step.arguments)
 
@@ -505,7 +505,7 @@ class Board:
         A value that is None is left unchanged.
         """
         for step in await self.policy_steps(wanted):
-            await self.take_step(step)
+            await self.send_step(step)
         if save:
             await self.save_policy()
 

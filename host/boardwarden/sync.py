@@ -146,7 +146,7 @@ class SyncBoard:
 
     policy = _waiting(Board.policy)
     policy_steps = _waiting(Board.policy_steps)
-    take_step = _waiting(Board.take_step)
+    send_step = _waiting(Board.send_step)
     apply_policy = _waiting(Board.apply_policy)
     stored_policy = _waiting(Board.stored_policy)
     save_policy = _waiting(Board.save_policy)

@@ -89,7 +89,7 @@ async def test_status_and_doctor_show_the_stored_policy_from_the_events(
 
 @pytest.mark.parametrize("stored", StoredPolicy)
 async def test_the_board_is_asked_for_its_stored_policy_where_events_were_forgotten(board, stored):
-    board.policy.kept = stored
+    board.policy.stored = stored
     board.policy.happen("policy", None, "broken")
     for _ in range(ids.MAX_EVENTS):
         board.policy.happen("lease", 1, "expired")

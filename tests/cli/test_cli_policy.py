@@ -102,7 +102,7 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
         ids.KEEP,
     ]
     fake = board.board.policy
-    assert (fake.kept, fake.quotas, fake.limits[0]) == (1, {"upload": [16384, None, 2, None]}, 2)
+    assert (fake.stored, fake.quotas, fake.limits[0]) == (1, {"upload": [16384, None, 2, None]}, 2)
     again = await run("apply", str(file), "--board", board.port)  # which need not ask
     assert again.out == "The board has this policy already.\nstored again\n"
     shown = await run("policy", "--board", board.port)
@@ -125,7 +125,7 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
     exists = await run("apply", str(file), "--yes", "--backup", str(backup), "--board", board.port)
     assert (exists.status, "exists; nothing was changed" in exists.err) == (2, True)
     forgotten = await run("apply", "--forget", "--yes", "--board", board.port)
-    assert (forgotten.status, fake.kept) == (0, 0)
+    assert (forgotten.status, fake.stored) == (0, 0)
     none = await run("apply", "--forget", "--board", board.port)
     assert none.out == "The board stores no policy.\n"
 
@@ -172,7 +172,7 @@ async def test_an_error_of_policy_or_apply_is_one_sentence(board, file, tmp_path
 
 
 async def test_a_board_that_cannot_store_the_policy_gives_the_reason(board, file):
-    board.board.policy.keep_refused = "keep:full"
+    board.board.policy.store_refused = "keep:full"
     full = await run("apply", str(file), "--yes", "--json", "--board", board.port)
     assert full.status == 3
     assert full.err == (
@@ -181,7 +181,7 @@ async def test_a_board_that_cannot_store_the_policy_gives_the_reason(board, file
     )
     found = json.loads(full.out)
     assert (found["applied"], found["stored_policy"]) == (True, "nothing")
-    board.board.policy.keep_refused = "keep:5"
+    board.board.policy.store_refused = "keep:5"
     failed = await run("apply", str(file), "--yes", "--board", board.port)
     assert "refuses to store a policy, with error 5" in failed.err
 
@@ -194,7 +194,7 @@ async def test_a_refused_setting_is_named_and_earlier_ones_are_rolled_back(board
     assert refused.err.endswith("Nothing was changed.\n")
     assert board.board.policy.limits[0] == 4
     assert board.board.policy.tables[ids.THRESHOLD] == {}
-    assert board.board.policy.kept == 0
+    assert board.board.policy.stored == 0
 
 
 async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file):
@@ -250,7 +250,7 @@ async def test_an_old_agent_is_one_sentence(board, file):
 
 
 async def test_a_broken_stored_policy_is_reported(board):
-    board.board.policy.kept = 2
+    board.board.policy.stored = 2
     shown = await run("policy", "--board", board.port)
     assert "is damaged, and was ignored" in shown.out
     policy_file.loads(shown.out)

@@ -161,7 +161,7 @@ async def _apply(address: str, options: Applying) -> None:
         if options.backup is not None:
             _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
-            await _take_steps(board, steps, before)
+            await _send_steps(board, steps, before)
             await _store(board, options, steps)
             now = await board.stored_policy()
         _print_done(options, steps, True, now)
@@ -184,14 +184,14 @@ def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> Non
         print_line("The board has this policy already, but has not stored it.")
 
 
-async def _take_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
+async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
     """Send all changes; if the board refuses one, undo those before it."""
     for done, step in enumerate(steps):
         try:
-            await board.take_step(step)
+            await board.send_step(step)
         except RequestRefused as error:
             for back in await board.policy_steps(before):
-                await board.take_step(back)
+                await board.send_step(back)
             key = step.differences[0].key
             status = DENIED if isinstance(error, Denied) else 2
             raise Failure(f"{key}: {error} Nothing was changed.", status) from None

@@ -249,7 +249,7 @@ class _Picture:
             self._live = Live(console=console, auto_refresh=False)
             self._live.start()
         else:
-            _say(f"recording {self._what} to {self._path}")
+            _print_note(f"recording {self._what} to {self._path}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -279,7 +279,7 @@ class _Picture:
             return
         sentence = f"{problem} It is tried again."
         if self._live is None and self._missing.get(address) != sentence:
-            _say(sentence)
+            _print_note(sentence)
         self._missing[address] = sentence
         self._connected[address] = False  # so that it is said when it is there
 
@@ -287,11 +287,11 @@ class _Picture:
         """Print that a board's link is lost or back, unless the picture shows it."""
         connected = follower.board.connected
         if self._live is None and self._connected.get(follower.address, True) != connected:
-            _say(f"{follower.address}: {link_state(follower.board)}")
+            _print_note(f"{follower.address}: {link_state(follower.board)}")
         self._connected[follower.address] = connected
 
 
-def _say(text: str) -> None:
+def _print_note(text: str) -> None:
     print(f"boardwarden: {text}", file=sys.stderr, flush=True)
 
 

@@ -22,7 +22,7 @@ from .options import BoardsOption, JsonOption, all_given
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
-_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
+_NO_TEXTUAL = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 Address = str | Transport
 
 
@@ -118,7 +118,7 @@ async def _show(addresses: Sequence[Address]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
-        raise Failure(_NEEDS) from None
+        raise Failure(_NO_TEXTUAL) from None
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
     shown = _numbered(short_names(_texts(addresses)))

@@ -194,7 +194,7 @@ class _Run:
                 self._at = change.at
                 self._uptime_s = before.uptime_s + max(0.0, change.at - before.at)
                 self._agent.advance(round(self._uptime_s * 1000))
-            self._requests.take(change)
+            self._requests.follow(change)
             self._add_denials()
         self._agent.deliver()
 

@@ -113,7 +113,7 @@ class Watched:
 
         Raises AddressError or SimulatorMissing where trying again makes no sense.
         """
-        pause, said = _RETRY_PAUSE_S[0], ""
+        pause, logged = _RETRY_PAUSE_S[0], ""
         while True:
             try:
                 async with connect(self.address) as board:
@@ -122,9 +122,9 @@ class Watched:
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
-                if str(error) != said:
-                    said = str(error)
-                    _log.warning("%s It is tried again.", said)
+                if str(error) != logged:
+                    logged = str(error)
+                    _log.warning("%s It is tried again.", logged)
             finally:
                 self._board = None
             await asyncio.sleep(pause)

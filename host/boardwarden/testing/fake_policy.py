@@ -43,12 +43,12 @@ class FakePolicy:
             ids.SET_THRESHOLD: self._set_threshold,
             ids.CANCEL: self._cancel,
             ids.TELL_METERS: self._send_meters,
-            ids.KEEP: self._keep,
+            ids.KEEP: self._store,
             ids.QUOTA: lambda args: (ids.OK, self._quota(args[0])),
             ids.SET_QUOTA: self._set_quota,
         }
-        self.kept = 0  # one of ids.KEPT, over a reset
-        self.keep_refused: str | None = None  # the reason
+        self.stored = 0  # one of ids.KEPT, over a reset
+        self.store_refused: str | None = None  # the reason
         self.reset()
 
     def reset(self) -> None:
@@ -165,14 +165,14 @@ class FakePolicy:
         self.metered.append(args[0])
         return ids.OK, None
 
-    def _keep(self, args: Row) -> Answer:
+    def _store(self, args: Row) -> Answer:
         what = args[0] or 0
-        if what and self.keep_refused:
-            return ids.DENIED, [self.keep_refused, None, None, []]
+        if what and self.store_refused:
+            return ids.DENIED, [self.store_refused, None, None, []]
         if what:
-            self.kept = 1 if what == 1 else 0
-            self.happen("policy", None, "kept" if self.kept else "forgotten")
-        return ids.OK, [self.kept, len(self.quotas)]
+            self.stored = 1 if what == 1 else 0
+            self.happen("policy", None, "kept" if self.stored else "forgotten")
+        return ids.OK, [self.stored, len(self.quotas)]
 
     def _quota(self, place: int) -> Row | None:
         names = sorted(self.quotas)

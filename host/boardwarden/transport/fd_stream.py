@@ -34,7 +34,7 @@ class FdStream:
         while self._fd >= 0:
             # Always by way of the loop: a board that floods the line must not starve it.
             await self._watch(self._loop.add_reader, self._loop.remove_reader, _wake)
-            data = self._take()
+            data = self._read_now()
             if data is not None:
                 return data
         return b""
@@ -44,7 +44,7 @@ class FdStream:
 
         def hand_over(over: asyncio.Future[None]) -> None:
             try:
-                if data := self._take():
+                if data := self._read_now():
                     received(data)
             except Exception as error:  # it is that of who awaits receive()
                 if not over.done():
@@ -53,7 +53,7 @@ class FdStream:
         if self._fd >= 0:
             await self._watch(self._loop.add_reader, self._loop.remove_reader, hand_over)
 
-    def _take(self) -> bytes | None:
+    def _read_now(self) -> bytes | None:
         """Return the bytes that have come; b"" at the end, None if there are none after all."""
         try:
             data = os.read(self._fd, _CHUNK_BYTES)

@@ -150,12 +150,12 @@ class QemuMachine:
 
     async def start(self) -> RawRepl:
         """Open both ports; return the REPL. Raises ConnectError with what QEMU said if it ended."""
-        said = b""
-        while len(ports := {n: path for path, n in _PORT.findall(said)}) < 2:
+        output = b""
+        while len(ports := {n: path for path, n in _PORT.findall(output)}) < 2:
             data = await self._qemu.stream.read()
             if not data:
-                raise ConnectError(f"QEMU did not start: {_last_line(said)}.", self._name)
-            said += data
+                raise ConnectError(f"QEMU did not start: {_last_line(output)}.", self._name)
+            output += data
         self._repl_port = _open_port(ports[b"0"], self._name)
         self.agent_port = _open_port(ports[b"1"], self._name)
         return RawRepl(self._repl_port)
@@ -188,6 +188,6 @@ async def _drain(read: Callable[[], Awaitable[bytes]]) -> None:
         pass
 
 
-def _last_line(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

@@ -124,7 +124,7 @@ class WatchApp(App[int]):
         self._feed = self._feeds[0]
         self._panels = [kind(number) for number, kind in enumerate(_PANELS, 1)]
         self._panel = self._panels[0]
-        self._said: dict[str, str | Text] = {}
+        self._texts: dict[str, str | Text] = {}
         self._small = False
         self.screen_file: Screen | None = None
 
@@ -174,41 +174,41 @@ class WatchApp(App[int]):
             return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
-        self._say("#small", too_small(self.size, _LEAST))
-        self._say("#name", name)
-        self._say("#state", state)
-        self._say("#trouble", wrong)
+        self._set_text("#small", too_small(self.size, _LEAST))
+        self._set_text("#name", name)
+        self._set_text("#state", state)
+        self._set_text("#trouble", wrong)
         self._part("#trouble").display = bool(wrong)
         self._part("#body").set_class(bool(wrong), "lost")
         if len(self._feeds) > 1:
-            self._say_overview()
+            self._show_overview()
         for figures in self.screen_stack[0].query(Figures):
             figures.show(feed)
         for panel in self._panels:
             if panel.display:
                 panel.show(feed)
-        self._say("#names", self._names())
+        self._set_text("#names", self._names())
 
     def _part(self, selector: str) -> Widget:
         return self.screen_stack[0].query_one(selector)
 
-    def _say(self, selector: str, text: str | Text) -> None:
+    def _set_text(self, selector: str, text: str | Text) -> None:
         """Set a part's text; lay the screen out anew only if the text's size changes."""
         if isinstance(text, str):
             text = harmless(text)
-        before = self._said.get(selector)
+        before = self._texts.get(selector)
         if before != text:
-            self._said[selector] = text
+            self._texts[selector] = text
             grows = before is None or _room(before) != _room(text)
             self.screen_stack[0].query_one(selector, Static).update(text, layout=grows)
 
-    def _say_overview(self) -> None:
+    def _show_overview(self) -> None:
         width = self._part("#overview").content_size.width or self.size.width
         lines = overview(self._feeds, self._feed, width)
         text = Text("\n", no_wrap=True).join(
             Text(line.ljust(width), "bold" if line.startswith("▶") else "") for line in lines
         )
-        self._say("#overview", text)
+        self._set_text("#overview", text)
 
     def _names(self) -> Text:
         """Return a line with the panels' names, that of the shown one in brackets."""

@@ -36,14 +36,14 @@ class Panel(Vertical):
     def __init__(self, number: int) -> None:
         super().__init__(id=self.label, classes="panel")
         self.number = number
-        self._said: str | None = None
+        self._titled: str | None = None
         self.titled("")
 
     def titled(self, text: str) -> None:
         """Set the text beside the panel's name."""
-        if text == self._said:  # saying it again would draw it again
+        if text == self._titled:  # setting it again would draw it again
             return
-        self._said = text
+        self._titled = text
         title = f"{self.number} {self.label}" + (f": {text}" if text else "")
         self.border_title = Text(harmless(title))  # a task's name is no markup
 

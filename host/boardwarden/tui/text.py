@@ -41,11 +41,11 @@ def old_figures(board: Board) -> str:
     return f"figures {duration(status.age_s)} old"
 
 
-def too_small(has: tuple[int, int], needs: tuple[int, int]) -> str:
+def too_small(has: tuple[int, int], least: tuple[int, int]) -> str:
     """Return the text for a terminal that is too small."""
     return (
         f"This terminal has {has[0]} columns and {has[1]} lines.\n"
-        f"The live view needs {needs[0]} and {needs[1]}: enlarge it.\n"
+        f"The live view least {least[0]} and {least[1]}: enlarge it.\n"
         "q quits."
     )
 
@@ -143,7 +143,7 @@ def _overview(feed: Feed) -> tuple[str, ...]:
     memory, cpu = board.status.memory, board.status.cpu
     levels = [each.level for each in board.thresholds]
     return (
-        _link_word(board),
+        _link_state(board),
         percent(cpu.usage),
         size(memory.used_bytes),
         size(memory.live_bytes),
@@ -153,7 +153,7 @@ def _overview(feed: Feed) -> tuple[str, ...]:
     )
 
 
-def _link_word(board: Board) -> str:
+def _link_state(board: Board) -> str:
     if board.connected:
         return old_figures(board) or "ok"
     age_s = board.status.age_s
