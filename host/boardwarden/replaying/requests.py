@@ -60,7 +60,7 @@ class Requests:
         if not all(isinstance(row.get(name), str) for name in _NAMES[what]):
             return  # a newer board's
         try:
-            granted = getattr(self, f"_ask_{what}")(row)
+            granted = getattr(self, f"_request_{what}")(row)
         except self._denied as error:
             amount = row.get("amount")
             self.denials.append(Denial(what, subject, str(error.reason), amount))

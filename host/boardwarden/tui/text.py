@@ -45,7 +45,7 @@ def too_small(has: tuple[int, int], least: tuple[int, int]) -> str:
     """Return the text for a terminal that is too small."""
     return (
         f"This terminal has {has[0]} columns and {has[1]} lines.\n"
-        f"The live view least {least[0]} and {least[1]}: enlarge it.\n"
+        f"The live view needs {least[0]} and {least[1]}: enlarge it.\n"
         "q quits."
     )
 
