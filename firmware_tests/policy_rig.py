@@ -55,17 +55,28 @@ class OnceLock:
 
 
 class FakeEvents:
-    """Stands in for the ring: keeps what was posted, as (kind, subject, detail)."""
+    """Stands in for the ring: keeps what was posted, as (kind, subject, detail).
 
-    def __init__(self):
+    As the ring does, add() requires that the caller has the lock, and post() that it does not.
+    """
+
+    def __init__(self, lock):
         self.posted = []
+        self.lock = lock
+
+    def add(self, kind, subject=None, detail=None, value=None):
+        assert self.lock.taken
+        self.posted.append((kind, subject, detail))
 
     def post(self, kind, subject=None, detail=None, value=None):
-        self.posted.append((kind, subject, detail))
+        with self.lock:
+            self.add(kind, subject, detail, value)
 
 
 class FakePressure:
-    """Stands in for what refuses while something is critical: nothing is."""
+    """Stands in for what refuses while something is critical: nothing is, but it is asked."""
+
+    level = 1
 
     def refuses(self, priority):
         return False
@@ -122,9 +133,9 @@ class PolicyRig:
         self.agent = agent = FakeAgent(self.ticks)
         self.clock = agent.clock
         self.supply = self.memory = FakeSupply()
-        self.events = FakeEvents()
-        self.posted = self.events.posted
         self.lock = OnceLock()
+        self.events = FakeEvents(self.lock)
+        self.posted = self.events.posted
         self.profile = FakeProfile()
         self.pressure = FakePressure()
         self.quotas = {}

@@ -309,14 +309,14 @@ def test_whatever_is_raised_while_it_begins_leaves_nothing():
                 if calls[0] < 0:
                     raise error
 
-            held = (rig.clock.advance, rig.profile.began, rig.events.post)
-            rig.clock.advance = rig.profile.began = rig.events.post = failing
+            held = (rig.clock.advance, rig.profile.began, rig.events.add)
+            rig.clock.advance = rig.profile.began = rig.events.add = failing
             try:
                 rig.operations.begin(op)
                 low.complete()
             except (error, Denied):
                 pass
-            rig.clock.advance, rig.profile.began, rig.events.post = held
+            rig.clock.advance, rig.profile.began, rig.events.add = held
             assert not rig.lock.taken
             for each in rig.operations.all():
                 each.complete()
@@ -364,7 +364,7 @@ def test_ctrl_c_between_a_row_and_its_count_keeps_no_place():
 
 def test_with_no_memory_left_two_more_begin_and_the_next_is_refused_on_micropython():
     rig = PolicyRig(max_operations=8)
-    rig.events.post, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
+    rig.events.add, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
     operations = rig.operations
     denied = None
     with no_heap():

@@ -215,7 +215,7 @@ class Leases(Rows):
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self.events.post("denied", None, "fragmented", amount)
+        self.events.add("denied", None, "fragmented", amount)
         raise deny("fragmented", largest, memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
 
     def end(self, lease, why="released"):
@@ -229,7 +229,7 @@ class Leases(Rows):
             if not self.remove(lease):
                 return False
             self.ended = self.ended + 1 & 0xFFFF
-            self.events.post("lease", lease.id, why, lease.amount)
+            self.events.add("lease", lease.id, why, lease.amount)
         return True
 
     def run_due(self):

@@ -60,13 +60,6 @@ class Operation(Row):
         self.permille = 0  # how far it is,
         self.text = ""  # and in words
 
-    @property
-    def left_ms(self):
-        """The milliseconds to the end of its time or its grace; None while it waits."""
-        if self.state == _WAITING or self.state == _ADMITTING:
-            return None
-        return self.table.until_ms(self.row)
-
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
         if self.why is not None:
@@ -93,7 +86,7 @@ class Operation(Row):
             agent = table.policy.agent
             table.begin(self, agent.load.current_task())
             try:
-                while not table.poll_admission(self):
+                while self.state != _ACTIVE and not table.poll_admission(self):
                     if self.task is not None:
                         raise deny("operations", None, _WAIT_POLL_MS)
                     agent.poll()
@@ -145,19 +138,23 @@ class Operations(Rows):
 
     def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
-        if not isinstance(name, str) or not name:
+        # What is usual needs no check, and most are begun again and again.
+        is_new = name is not self.last_name
+        if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
-        check_int("priority", priority, LOW, CRITICAL)
+        if priority is not NORMAL:
+            check_int("priority", priority, LOW, CRITICAL)
         if timeout_ms is not None:
             check_int("timeout_ms", timeout_ms, 1, None)
         if memory is not None:
             check_int("memory", memory, LEARNED, _MAX_MEMORY)
-        check_int("wait_ms", wait_ms, 0, None)
-        if memory == LEARNED:
-            memory = self.policy.profile.expected(name)
+            if memory == LEARNED:
+                memory = self.policy.profile.expected(name)
+        if wait_ms:
+            check_int("wait_ms", wait_ms, 0, None)
         try:
             try:
-                if name is not self.last_name:  # most are begun again and again
+                if is_new:
                     self.last_name = name = cut(name, _MAX_NAME)
                 op = Operation(self, name)
             except MemoryError:
@@ -166,7 +163,7 @@ class Operations(Rows):
                         raise
                     op = self.spares.pop()
                 op.name = name if len(name) * 4 <= _MAX_NAME else "?"
-            if priority != op.priority:
+            if priority is not NORMAL:
                 op.priority = priority
             if timeout_ms is not None:
                 op.timeout_ms = timeout_ms
@@ -218,7 +215,35 @@ class Operations(Rows):
             self.clock.advance()
             if task is not None:
                 op.task = task
-            victim = self._enter(op)
+            victim = wait_ms = None
+            with self.lock:
+                if op.session is not None:
+                    op.session.admit_operation(op.memory)
+                policy = self.policy
+                if policy.pressure.level:
+                    policy.pressure.admit(op.priority)
+                if self.places >= policy.max_operations or (
+                    self.waiting and self._is_behind(op.priority)
+                ):
+                    victim = self._victim(op.priority)
+                    wait_ms = op.wait_ms
+                    if victim is not None and wait_ms < _GRACE_MS:
+                        wait_ms = _GRACE_MS
+                    elif wait_ms <= 0:
+                        raise self.refuse("operations")
+                if None not in self.rows:
+                    raise self.refuse("table")
+                if wait_ms is not None:
+                    self.waiting += 1
+                    op.state = _WAITING
+                    self.add(op, wait_ms)
+                else:
+                    self.places += 1
+                    if op.memory:
+                        op.state = _ADMITTING
+                        self.add(op, None)
+                    else:
+                        self._run(op)
             if victim is not None:
                 self.preempt(victim)
             if op.state == _ADMITTING:
@@ -239,8 +264,15 @@ class Operations(Rows):
             self.clock.advance()
             self.run_due()
             if op.state == _ENDED or op.why is not None:
-                raise self.refuse("operations")
+                with self.lock:
+                    raise self.refuse("operations")
         return op.state == _ACTIVE
+
+    def until_ms(self, op):
+        """Return the milliseconds to the end of its time or its grace; None while it waits."""
+        if op.state == _WAITING or op.state == _ADMITTING:
+            return None
+        return super().until_ms(op)
 
     def end(self, op, promote=True, how="ended"):
         """End an operation, whatever its state; return False if it had ended before.
@@ -262,7 +294,7 @@ class Operations(Rows):
             if lease is not None:
                 op.lease = None
             self.clock.advance()
-            self.events.post("operation", op.id, how)
+            self.events.add("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
@@ -281,7 +313,7 @@ class Operations(Rows):
             op.state = _STOPPING
             self.end_in(op.row, _GRACE_MS)
             self.mark_dirty(op.row)
-            self.events.post("operation", op.id, why)
+            self.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
         self._cancel_tasks()
@@ -310,7 +342,7 @@ class Operations(Rows):
                             self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
-                            self.events.post("operation", op.id, "overdue")
+                            self.events.add("operation", op.id, "overdue")
         if freed:
             self.promote_waiters()
         freed = False
@@ -354,43 +386,18 @@ class Operations(Rows):
 
     # --- places ---------------------------------------------------------------------------------
 
-    def _enter(self, op):
-        """Put an operation into the table; return the operation that it preempts, or None."""
-        victim = None
-        wait_ms = op.wait_ms
-        with self.lock:
-            if op.session is not None:
-                op.session.admit_operation(op.memory)
-            self.policy.pressure.admit(op.priority)
-            has_place = self.places < self.policy.max_operations
-            if not has_place or (self.waiting and self._is_behind(op.priority)):
-                has_place = False
-                victim = self._victim(op.priority)
-                if victim is not None and wait_ms < _GRACE_MS:
-                    wait_ms = _GRACE_MS
-                elif wait_ms <= 0:
-                    raise self.refuse("operations")
-            if None not in self.rows:
-                raise self.refuse("table")
-            if has_place:
-                self.places += 1
-                op.state = _ADMITTING
-                self.add(op, None)
-                if not op.memory:
-                    self._run(op)
-            else:
-                self.waiting += 1
-                op.state = _WAITING
-                self.add(op, wait_ms)
-        return victim
-
     def _run(self, op):
         """Make an operation that has its place ACTIVE; the caller has the lock."""
+        policy = self.policy
+        timeout_ms = op.timeout_ms or policy.operation_timeout_ms
         op.state = _ACTIVE
-        self.end_in(op.row, op.timeout_ms or self.policy.operation_timeout_ms)
-        self.mark_dirty(op.row)
-        self.policy.profile.began(op)
-        self.events.post("operation", op.id, "began")
+        if not op.id:  # it has no row yet
+            self.add(op, timeout_ms)
+        else:
+            self.end_in(op.row, timeout_ms)
+            self.mark_dirty(op.row)
+        policy.profile.began(op)
+        self.events.add("operation", op.id, "began")
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""

@@ -48,7 +48,7 @@ class Policy(Table):
         self.memory = agent.memory
         self.gate = Gate(self.deliver)
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
-        self.events = events = Events(agent.clock, agent.session)
+        self.events = events = Events(agent.clock, agent.session, self.lock)
         self.profile = MemoryProfile(self)
         self.leases = Leases(self)
         self.operations = Operations(self)
