@@ -25,7 +25,10 @@ def public():
         "allocate allocations begin can_execute on on_trim operation operations session set_limits "
         "spawn thread threshold thresholds"
     )
-    return {name: globals()[name] for name in names.split()}
+    found = {}
+    for name in names.split():
+        found[name] = globals()[name]
+    return found
 
 
 def install(module, agent):

@@ -16,9 +16,9 @@ _SUBSCRIBED = const(2)
 
 
 class Events(Table):
-    """`post()` from anywhere, `add()` with the lock; `deliver()` where the application's code may run.
+    """`deliver()` calls the callbacks, where the application's code may run.
 
-    lock: of all that is granted; most of what happens is posted by who has it.
+    lock: of all that is granted. Who has it adds an event by `add()`, anybody else by `post()`.
     """
 
     def __init__(self, clock, session, lock):

@@ -20,6 +20,7 @@ _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _DEFAULT_TTL_MS = const(60_000)
 
+_NORMAL = const(1)  # a priority
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
 _REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
@@ -30,18 +31,18 @@ class Lease(Row):
     `active` is False once it has ended.
     """
 
-    # All attributes are here from the beginning: see Operation.
+    # What is usual, and what a lease has of its own: see Operation.
+    owner = ""
+    priority = _NORMAL
+    mount = None
+    on_preempt = None
+    buffer = None  # the memory itself, if it was allocated with backed=True
+
     def __init__(self, table, kind, amount):
         self.table = table
         self.row = self.id = self.began_s = 0
         self.kind = kind
         self.amount = amount  # bytes, permille of a core, or bytes a second
-        self.owner = ""
-        self.priority = 1
-        self.session = None  # that it belongs to
-        self.mount = None
-        self.on_preempt = None
-        self.buffer = None  # the memory itself, if it was allocated with backed=True
         self.used = 0  # bytes written (storage)
         self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
@@ -123,7 +124,7 @@ class Leases(Rows):
         kind,
         amount,
         owner="",
-        priority=1,
+        priority=_NORMAL,
         ttl_ms=_DEFAULT_TTL_MS,
         session=None,
         backed=False,
@@ -143,10 +144,11 @@ class Leases(Rows):
         try:
             check_int("kind", kind, MEMORY, NETWORK_BANDWIDTH)
             check_int("amount", amount, 1, _MAX_AMOUNT)
-            check_int("priority", priority, 0, 3)
+            if priority is not _NORMAL:
+                check_int("priority", priority, 0, 3)
             if ttl_ms is not None:
                 check_int("ttl_ms", ttl_ms, 1, None)
-            if not isinstance(owner, str):
+            if type(owner) is not str:
                 raise TypeError("owner must be a str")
             if backed and kind != MEMORY:
                 raise ValueError("only memory can be backed")
@@ -154,14 +156,21 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            self.clock.advance()
-            self.run_due()
+            clock = self.clock
+            clock.advance()
+            if clock.deadline_s <= clock.s:
+                self.run_due()
             lease = Lease(self, kind, amount)
-            lease.owner = cut(owner, _MAX_NAME)
-            lease.priority = priority
-            lease.mount = mount
-            lease.session = session
-            lease.on_preempt = on_preempt
+            if owner:
+                lease.owner = cut(owner, _MAX_NAME)
+            if priority != _NORMAL:
+                lease.priority = priority
+            if mount is not None:
+                lease.mount = mount
+            if session is not None:
+                lease.session = session
+            if on_preempt is not None:
+                lease.on_preempt = on_preempt
             victim = self._grant(lease, ttl_ms, backed, admitted)
             while victim is not None:
                 self.preempt(victim)
@@ -187,7 +196,8 @@ class Leases(Rows):
             if not admitted:
                 if lease.session is not None:
                     lease.session.admit(kind, amount)
-                policy.pressure.admit(lease.priority, amount)
+                if policy.pressure.level:
+                    policy.pressure.admit(lease.priority, amount)
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
@@ -225,7 +235,8 @@ class Leases(Rows):
             if why == "expired" and not self.is_over(lease.row):
                 return False  # it was another's row when that was over
             lease.active = False
-            lease.buffer = None
+            if lease.buffer is not None:
+                lease.buffer = None
             if not self.remove(lease):
                 return False
             self.ended = self.ended + 1 & 0xFFFF

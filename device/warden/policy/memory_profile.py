@@ -22,15 +22,14 @@ class MemoryNeed:
 
 
 class MemoryProfile(Table):
-    """The table: the first eight names. `began()` and `ended()` are called for each operation."""
+    """The table: the first eight names. began() for each operation, ended() for a measured one."""
 
     def __init__(self, policy):
         super().__init__(
             policy.clock, _NEED, ("name", "count", "typical_bytes", "worst_bytes"), _MAX_NAMES
         )
         self.policy = policy
-        self.active = 0  # operations
-        self.op = None  # the one that is measured,
+        self.op = None  # that is measured,
         self.row = 0  # and the row of its name, or for it
         self.least = 0  # bytes in use when it began,
         self.greatest = 0  # and at most since
@@ -47,9 +46,10 @@ class MemoryProfile(Table):
 
     def began(self, op):
         """Begin to measure an operation, if it is the only one; the caller has the lock."""
-        self.active += 1
         self.op = None  # whoever was measured is not alone any more
-        if self.active > 1 or self.clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
+        if self.policy.operations.places > 1:
+            return
+        if self.clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
             return
         self.row = find_row(self.rows, "name", op.name)
         if self.row is not None:
@@ -61,10 +61,7 @@ class MemoryProfile(Table):
             self.collections = self.policy.memory.collections
 
     def ended(self, op):
-        """Add what an operation took to its name's row, if it was measured; as for began()."""
-        self.active -= 1
-        if self.op is not op:
-            return
+        """Add what the measured operation took to its name's row; the caller has the lock."""
         self.op = None
         ms = self.clock.ms + self.spent_us * 2 * _PROFILE_PAUSE // 1000
         self.deadline_s = self.clock.s + ms // 1000

@@ -196,10 +196,7 @@ class Operations(Rows):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         if self.policy.pressure.refuses(priority):
             return False
-        if self.places < self.policy.max_operations:
-            if not self.waiting or not self._is_behind(priority):
-                return True
-        return self._victim(priority) is not None
+        return not self._must_wait(priority) or self._victim(priority) is not None
 
     def begin(self, op, task=None):
         """Begin a NEW operation: it is ACTIVE then, or WAITING for a place if it waits or preempts.
@@ -222,9 +219,7 @@ class Operations(Rows):
                 policy = self.policy
                 if policy.pressure.level:
                     policy.pressure.admit(op.priority)
-                if self.places >= policy.max_operations or (
-                    self.waiting and self._is_behind(op.priority)
-                ):
+                if self._must_wait(op.priority):
                     victim = self._victim(op.priority)
                     wait_ms = op.wait_ms
                     if victim is not None and wait_ms < _GRACE_MS:
@@ -288,7 +283,7 @@ class Operations(Rows):
                 self.waiting -= 1
             elif state != _OVERDUE:
                 self.places -= 1
-                if state != _ADMITTING:
+                if self.policy.profile.op is op:
                     self.policy.profile.ended(op)
             lease = op.lease
             if lease is not None:
@@ -339,7 +334,8 @@ class Operations(Rows):
                         if op.state == _STOPPING:
                             op.state = _OVERDUE
                             self.places -= 1
-                            self.policy.profile.ended(op)
+                            if self.policy.profile.op is op:
+                                self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
                             self.events.add("operation", op.id, "overdue")
@@ -355,7 +351,7 @@ class Operations(Rows):
 
     def _recount(self):
         """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
-        places = waiting = admitting = 0
+        places = waiting = 0
         with self.lock:
             for op in self.rows:
                 if op is not None:
@@ -365,10 +361,8 @@ class Operations(Rows):
                         self.remove(op)
                     elif op.state != _OVERDUE:
                         places += 1
-                        admitting += op.state == _ADMITTING
             self.places = places
             self.waiting = waiting
-            self.policy.profile.active = places - admitting
 
     def _cancel_tasks(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
@@ -449,9 +443,11 @@ class Operations(Rows):
                 first = op
         return first
 
-    def _is_behind(self, priority):
-        """Tell whether one waits that a new one of this priority must not overtake."""
-        first = self._first_waiting()
+    def _must_wait(self, priority):
+        """Tell whether no place is free, or one waits that this priority must not overtake."""
+        if self.places >= self.policy.max_operations:
+            return True
+        first = self._first_waiting() if self.waiting else None
         return first is not None and first.priority >= priority
 
     def _victim(self, priority):

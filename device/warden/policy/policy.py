@@ -91,7 +91,7 @@ class Policy(Table):
         ):
             self.end_due()
             left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
-        return max(0, left)
+        return left if left > 0 else 0
 
     def end_due(self):
         """End what is past its deadline, and find the next deadline."""
@@ -112,7 +112,8 @@ class Policy(Table):
         """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        self.profile.greatest = max(self.profile.greatest, self.memory.used)
+        if self.profile.op is not None:  # it is measured
+            self.profile.greatest = max(self.profile.greatest, self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)

@@ -68,11 +68,7 @@ class Pressure:
 
         Allocates nothing.
         """
-        worst = None
-        for entry in self.policy.thresholds.rows:
-            if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
-                worst = entry
-        self.worst = worst
+        self.worst = worst = self.policy.thresholds.worst
         level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms

@@ -149,6 +149,7 @@ class Thresholds(Table):
             _MAX_THRESHOLDS,
         )
         self.policy = policy
+        self.worst = None  # of those about which there is something to be done
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Set the threshold of a metric (its name or place), or remove it if no level is given.
@@ -189,39 +190,42 @@ class Thresholds(Table):
 
     def evaluate(self, period_ms):
         """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
+        self.worst = None
         for row in range(_MAX_THRESHOLDS):
             entry = self.rows[row]
-            if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):
-                self.mark_dirty(row)
-                self.policy.events.post(
-                    "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
-                )
+            if entry is not None:
+                if entry.evaluate(self.read(entry.metric), period_ms):
+                    self.mark_dirty(row)
+                    self.policy.events.post(
+                        "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
+                    )
+                if entry.rank and (self.worst is None or entry.rank > self.worst.rank):
+                    self.worst = entry
 
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
-        forecast = self.policy.forecast
-        sample = agent.sample
-        memory = agent.memory  # not the sample's: garbage may have been collected since
-        live = memory.live
-        if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
-            return None if live is None else live // (memory.total // 1000)
+        if metric == _MEMORY or metric == _AVAILABLE_BYTES or metric == _LIVE_BYTES:
+            memory = agent.memory  # not the sample's: garbage may have been collected since
+            live = memory.live
+            if live is None or metric == _LIVE_BYTES:
+                return live
+            if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
+                return live // (memory.total // 1000)
+            return memory.total - live
         if metric == _MEMORY_EXHAUSTED_IN:
-            return forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
+            return self.policy.forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
+        if metric == _STORAGE_EXHAUSTED_IN:
+            return self.policy.forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
+        sample = agent.sample
         if metric == _STORAGE_USED:
             return sample.storage_permille
-        if metric == _STORAGE_EXHAUSTED_IN:
-            return forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
         if metric == _CPU:
             return sample.cpu_permille
         if metric == _LOOP_LAG:
             return sample.loop_lag_ms
         if metric == _LOOP_LAG_WORST:
             return sample.loop_lag_worst_ms
-        if metric == _AVAILABLE_BYTES:
-            return None if live is None else memory.total - live
-        if metric == _LIVE_BYTES:
-            return live
         if metric == _OVERHEAD:
             return sample.overhead_permille
         return getattr(sample, METRICS[metric])
