@@ -13,6 +13,8 @@ WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an 
 class FakeSupply:
     """Stands in for what a board has, and its memory: amounts by kind, the reserve taken off."""
 
+    total = 166_600  # of memory; less the reserve, 150 000
+
     def __init__(self):
         self.amounts = [100_000, 1_000_000, 900, 50_000]
         self.largest = self.largest_clean = None  # now, and after a collection
@@ -146,9 +148,6 @@ class PolicyRig:
 
     def available(self, kind, mount):
         return self.supply.available(kind, mount)
-
-    def max_memory(self):
-        return 150_000
 
     def begin(self, name, *args, task=None, **kwargs):
         """Return an operation that has begun: ACTIVE, or WAITING."""

@@ -12,12 +12,17 @@ from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
+_NORMAL = const(1)  # a priority
 
 
 class Row:
     """A lease, operation or session: in a row of its table until it ends; `with` ends it."""
 
     # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
+    # What is usual stands in the classes once, which is 56 bytes less for each. What an entry has of
+    # its own is set before another thread can see it: where there is no GIL, an attribute that came
+    # later would move the others while that one reads them.
+    priority = _NORMAL
     session = None  # that it belongs to
 
     # With a property, MicroPython searches the class and its bases for one at each store of any

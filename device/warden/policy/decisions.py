@@ -112,7 +112,7 @@ def set_limits(
 ):
     """Set limits, see `start()`; None: as it is. A stored policy that is in force overrules it."""
     policy = running_policy()
-    if not policy.overrules("limits"):
+    if policy.stored_policy is None or not policy.stored_policy.overrules("limits"):
         policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
 
 
@@ -124,7 +124,7 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TE
     RESET. Changes nothing where a stored policy is in force.
     """
     policy = running_policy()
-    if not policy.overrules("threshold"):
+    if policy.stored_policy is None or not policy.stored_policy.overrules("threshold"):
         policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
 
 

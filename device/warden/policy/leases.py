@@ -31,9 +31,7 @@ class Lease(Row):
     `active` is False once it has ended.
     """
 
-    # What is usual, and what a lease has of its own: see Operation.
     owner = ""
-    priority = _NORMAL
     mount = None
     on_preempt = None
     buffer = None  # the memory itself, if it was allocated with backed=True
@@ -98,7 +96,7 @@ class Leases(Rows):
     """The table of leases: grants and ends them.
 
     policy: available(kind, mount), the free amount less the reserve, before what is granted;
-    max_memory(), the most that could ever be granted; memory, which collects garbage.
+    memory, which collects garbage.
     """
 
     def __init__(self, policy):
@@ -289,7 +287,9 @@ class Leases(Rows):
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
         denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
-        if kind == MEMORY and wanted.amount > policy.max_memory():
+        total = policy.memory.total
+        most = total - total // 1000 * policy.memory_reserve_permille
+        if kind == MEMORY and wanted.amount > most:
             denied.retry_after_ms = None  # whoever gives back whatever
         elif kind == MEMORY and not table_full:
             # By then it may be seen that some was garbage.

@@ -79,7 +79,6 @@ class Meters(Table):
             _MAX_METERS,
         )
         self.policy = policy
-        self.load = policy.agent.load
         self.next_id = 1
         self.send_ms = 0  # for how long a host still wants them with each sample
 
@@ -92,10 +91,11 @@ class Meters(Table):
         if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
             raise TypeError("lease must be one of CPU_TIME")
         meter = self.add(name, _TASK, priority, lease)
+        load = self.policy.agent.load
         try:
-            self.load.attach()
-            meter.coro = self.load.counted(coro)
-            meter.task = self.load.uncounted_create_task(meter)
+            load.attach()
+            meter.coro = load.counted(coro)
+            meter.task = load.uncounted_create_task(meter)
         except BaseException as error:
             self.remove(meter)
             if isinstance(error, MemoryError):
@@ -168,7 +168,7 @@ class Meters(Table):
     def preempt(self, meter):
         """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
-        if task is None or not self.load.in_loop():
+        if task is None or not self.policy.agent.load.in_loop():
             return False
         meter.task = None
         try:

@@ -40,15 +40,10 @@ _TIMED_OUT = const("timed out")
 class Operation(Row):
     """A piece of work that has, or waits for, one of the places; a context manager, async too."""
 
-    # What is usual stands here once, which is 56 bytes less for each. What an operation has of its
-    # own is set before another thread can see it: where there is no GIL, an attribute that came
-    # later would move the others while that one reads them.
-    priority = NORMAL
     timeout_ms = None  # the board's
     memory = None  # bytes that it needs
     lease = None  # of the memory
     wait_ms = 0  # for a place
-    session = None  # that it belongs to
     task = None  # asyncio's, to be cancelled when it must stop
 
     def __init__(self, table, name):
@@ -83,14 +78,13 @@ class Operation(Row):
         """
         table = self.table
         if self.state != _ACTIVE:
-            agent = table.policy.agent
-            table.begin(self, agent.load.current_task())
+            table.begin(self, table.policy.agent.load.current_task())
             try:
                 while self.state != _ACTIVE and not table.poll_admission(self):
                     if self.task is not None:
                         raise deny("operations", None, _WAIT_POLL_MS)
-                    agent.poll()
-                    agent.board.sleep_ms(_WAIT_POLL_MS)
+                    table.policy.agent.poll()
+                    table.policy.agent.board.sleep_ms(_WAIT_POLL_MS)
             except BaseException:
                 table.end(self)
                 raise
@@ -194,7 +188,8 @@ class Operations(Rows):
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        if self.policy.pressure.refuses(priority):
+        pressure = self.policy.pressure
+        if pressure.level and pressure.refuses(priority):
             return False
         return not self._must_wait(priority) or self._victim(priority) is not None
 

@@ -160,15 +160,6 @@ class Policy(Table):
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
 
-    def max_memory(self):
-        """Return the most memory that could ever be granted, in bytes."""
-        total = self.memory.total
-        return total - total // 1000 * self.memory_reserve_permille
-
-    def overrules(self, what):
-        """Tell whether a stored policy is in force, so that the application may not change it."""
-        return self.stored_policy is not None and self.stored_policy.overrules(what)
-
     def set_limits(self, *values):
         """Set the limits that are not None, all or none; return all four, see _LIMITS_SET.
 
