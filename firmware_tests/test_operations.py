@@ -270,15 +270,18 @@ def test_progress_is_bounded():
     assert (op.permille, op.text) == (0, "")
 
 
-def test_progress_of_one_that_has_ended_is_nobody_elses():
+def test_progress_and_time_of_one_that_has_ended_are_nobody_elses():
     rig = PolicyRig()
     op = rig.begin("op")
+    assert op.left_ms == 300_000
     op.progress(500, "half")
     op.complete()
-    next_one = rig.begin("next")
+    next_one = rig.begin("next", timeout_ms=5000)
     op.progress(700, "more")
     assert op.row == next_one.row
     assert (next_one.permille, next_one.text) == (0, "")
+    assert (op.left_ms, next_one.left_ms) == (None, 5000)
+    raises(AttributeError, getattr, op, "right_ms")
 
 
 def test_what_a_name_needed_is_what_it_is_granted():

@@ -19,7 +19,7 @@ class Row:
     """A lease, operation or session: in a row of its table until it ends; `with` ends it."""
 
     # table; row, id (0 until it is in the table) and began_s (the uptime then) are an entry's own.
-    # What is usual stands in the classes once, which is 56 bytes less for each. What an entry has of
+    # What is usual stands in the classes once: 56 bytes less for each entry. What an entry has of
     # its own is set before another thread can see it: where there is no GIL, an attribute that came
     # later would move the others while that one reads them.
     priority = _NORMAL

@@ -15,18 +15,18 @@ from warden.sensors.threads import import_lock
 
 _DEFAULT_TTL_MS = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
+_PUBLIC = const((
+    "Denied", "Stopped", "Preempted", "TimedOut", "MEMORY", "STORAGE", "CPU_TIME",
+    "NETWORK_BANDWIDTH", "LOW", "NORMAL", "HIGH", "CRITICAL", "LEARNED", "TELL", "PROTECT", "RESET",
+    "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
+    "session", "set_limits", "spawn", "thread", "threshold", "thresholds",
+))  # fmt: skip
 
 
 def public():
     """Return the public functions, exceptions and constants, by name."""
-    names = (
-        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
-        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
-        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-        "spawn thread threshold thresholds"
-    )
     found = {}
-    for name in names.split():
+    for name in _PUBLIC:
         found[name] = globals()[name]
     return found
 

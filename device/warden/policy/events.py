@@ -65,7 +65,7 @@ class Events(Table):
         Raises ValueError when there are eight already.
         """
         if len(self.callbacks) == _MAX_CALLBACKS:
-            raise ValueError("no more than eight callbacks")
+            raise ValueError("no more than eight")
         self.callbacks.append((kind, function))
 
     def deliver(self):

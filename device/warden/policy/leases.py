@@ -67,7 +67,7 @@ class Lease(Row):
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
         if self.kind != NETWORK_BANDWIDTH:
-            raise ValueError("not a bandwidth lease")
+            raise ValueError("a lease of another kind")
         amount = self.amount
         check_int("count", count, 0, amount)
         clock = self.table.clock
@@ -86,7 +86,7 @@ class Lease(Row):
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
         if self.kind != STORAGE:
-            raise ValueError("not a storage lease")
+            raise ValueError("a lease of another kind")
         with import_lock:
             from warden.metered_file import MeteredFile
         return MeteredFile(self, path, mode)

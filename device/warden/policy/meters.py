@@ -89,7 +89,7 @@ class Meters(Table):
         """
         check_int("priority", priority, 0, 3)
         if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
-            raise TypeError("lease must be one of CPU_TIME")
+            raise TypeError("a lease of another kind")
         meter = self.add(name, _TASK, priority, lease)
         load = self.policy.agent.load
         try:

@@ -24,15 +24,14 @@ _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _SPARES = const(2)  # operations made ahead, see `deliver`
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
-# What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
-_LIMITS_SET = const(
-    (
-        ("max_operations", 1, 8),
-        ("operation_timeout_ms", 1, _MAX_MS),
-        ("memory_reserve_permille", 0, 900),
-        ("overrun_ms", 0, 600_000),
-    )
-)
+# What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be,
+# one after the other.
+_LIMITS_SET = const((
+    "max_operations", 1, 8,
+    "operation_timeout_ms", 1, _MAX_MS,
+    "memory_reserve_permille", 0, 900,
+    "overrun_ms", 0, 600_000,
+))  # fmt: skip
 
 
 class Policy(Table):
@@ -167,11 +166,11 @@ class Policy(Table):
         """
         for place in range(4):
             if values[place] is not None:
-                name, least, most = _LIMITS_SET[place]
-                check_int(name, values[place], least, most)
+                at = 3 * place
+                check_int(_LIMITS_SET[at], values[place], _LIMITS_SET[at + 1], _LIMITS_SET[at + 2])
         for place in range(4):
             if values[place] is not None:
-                setattr(self, _LIMITS_SET[place][0], values[place])
+                setattr(self, _LIMITS_SET[3 * place], values[place])
         self.operations.promote_waiters()
         self.mark_dirty(0)
         return self.limits()
