@@ -91,7 +91,7 @@ class Threshold:
         self.level = _CLEAR
         self.value = None
         self.sign = sign  # -1 where little is bad
-        self.first = first  # from there on a value is bad
+        self.bad_from = first * sign  # from there on a value times the sign is bad
         self.over_ms = -1  # for how long it has been, -1: it is not
         self.critical_ms = -1  # the same of critical
         self.level_ms = 0  # for how long the level has been what it is
@@ -100,7 +100,7 @@ class Threshold:
     def evaluate(self, value, period_ms):
         """Update the level for a new value, period_ms after the last; return whether it changed."""
         sign = self.sign
-        bad = value is not None and value * sign >= self.first * sign
+        bad = value is not None and value * sign >= self.bad_from
         level = self.level
         if not bad and (value is None or level == _CLEAR):  # as nearly always
             self.over_ms = self.critical_ms = -1
@@ -191,11 +191,21 @@ class Thresholds(Table):
     def evaluate(self, period_ms):
         """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
         self.worst = None
-        for row in range(_MAX_THRESHOLDS):
+        row = 0
+        while row < _MAX_THRESHOLDS:
             entry = self.rows[row]
+            row += 1
             if entry is not None:
-                if entry.evaluate(self.read(entry.metric), period_ms):
-                    self.mark_dirty(row)
+                value = self.read(entry.metric)
+                # Nearly always it is clear, and the value is not bad: there is nothing to evaluate.
+                if (
+                    entry.level == _CLEAR
+                    and entry.over_ms < 0
+                    and (value is None or value * entry.sign < entry.bad_from)
+                ):
+                    continue
+                if entry.evaluate(value, period_ms):
+                    self.mark_dirty(row - 1)
                     self.policy.events.post(
                         "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
                     )
