@@ -23,7 +23,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(3)
+_MINOR = const(4)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
@@ -60,6 +60,8 @@ class HostSession:
         self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
         self.tables = [agent.storage]
+        if agent.system_heap is not None:
+            self.tables.append(agent.system_heap)
         self.next_table = 0
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one
