@@ -78,7 +78,7 @@ def test_regions_are_added_up_and_the_largest_block_is_of_one_of_them():
 
 
 def test_the_status_has_it():
-    with _On(FakeEsp32((113_840, 1200, 900, 800))) as (on, agent):
+    with _On(FakeEsp32((113_840, 1200, 900, 800))) as (_, agent):
         from warden.api import _fill_status
 
         status = _fill_status(agent, {}, True)
@@ -121,7 +121,7 @@ def test_it_is_read_every_ten_seconds():
 
 
 def test_a_tick_between_two_readings_allocates_nothing():
-    with _On(FakeEsp32((1000, 500, 400, 300))) as (on, agent):
+    with _On(FakeEsp32((1000, 500, 400, 300))) as (_, agent):
         agent.policy.thresholds.set(_NAMES[0], 400, 200)
         agent.system_heap.read()
         with no_heap():
@@ -176,7 +176,7 @@ def test_a_host_is_sent_it_before_synced_and_when_it_changes():
 
 def test_one_that_watches_sends_it_too():
     link = FakeLink()
-    with _On(FakeEsp32((1000, 500, 400, 300)), link, None) as (on, agent):
+    with _On(FakeEsp32((1000, 500, 400, 300)), link, None) as (_, agent):
         link.receive(64, 1, 0, 77)
         poll_all(agent)
         assert [message[2:] for message in _of_kind(link, _SYSTEM_HEAP)] == [[500, 400, 300]]

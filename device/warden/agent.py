@@ -84,6 +84,8 @@ class Agent:
         if link is not None:
             self.uplink = Uplink(link)
             self.session = HostSession(self)
+            if self.system_heap is not None:
+                self.session.tables.append(self.system_heap)
         if limits is not None:
             from warden.policy.policy import Policy
 

@@ -60,8 +60,6 @@ class HostSession:
         self.failed_request = -1  # the one at which that failed
         self.sample_table = SampleTable(clock, agent.sample)
         self.tables = [agent.storage]
-        if agent.system_heap is not None:
-            self.tables.append(agent.system_heap)
         self.next_table = 0
         self.sending = None  # the table of which a row is being sent, and
         self.sending_row = 0  # which one

@@ -234,6 +234,7 @@ class Thresholds(Table):
         if metric == _FRAGMENTATION:
             return fragmentation_permille(memory.free, memory.largest)
         if metric >= _SYSTEM_HEAP_METRICS:
-            heap = agent.system_heap
-            return None if heap is None else heap.values[metric - _SYSTEM_HEAP_METRICS]
+            if agent.system_heap is None:
+                return None
+            return agent.system_heap.values[metric - _SYSTEM_HEAP_METRICS]
         return getattr(sample, METRICS[metric])
