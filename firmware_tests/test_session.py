@@ -11,7 +11,7 @@ from warden.tables import Table
 from warden.uplink import Uplink
 
 _HOST = 77
-_MINOR = 3
+_MINOR = 4
 _ROW = 8  # the kind of the rig's rows
 
 

@@ -44,6 +44,7 @@ from .models import (
     ResourceType,
     Status,
     Storage,
+    SystemHeap,
     Trend,
     Trends,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Status",
     "Storage",
     "SyncBoard",
+    "SystemHeap",
     "Threshold",
     "Transport",
     "Trend",

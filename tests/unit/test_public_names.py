@@ -74,7 +74,10 @@ def test_every_model_is_frozen_with_a_default_for_each_field() -> None:
 
 def test_the_status_has_the_fields_of_the_design() -> None:
     status = Status(storage=(models.Storage(),)).to_dict()
-    memory = "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage"
+    memory = (
+        "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage "
+        "fragmentation low_water_bytes"
+    )
     assert list(status["memory"]) == memory.split()
     cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
     assert list(status["cpu"]) == cpu.split()
@@ -86,14 +89,19 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     board = "machine firmware port unique_id boot_id reset_cause protocol agent"
     assert list(status["board"]) == board.split()
     rest = (
-        "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"
+        "memory cpu storage network overhead system_heap interval_s wanted_interval_s "
+        "last_updated board age_s"
     )
+    assert status["system_heap"] is None
+    heap = Status(system_heap=models.SystemHeap()).to_dict()["system_heap"]
+    assert list(heap) == ["free_bytes", "largest_free_block_bytes", "low_water_bytes"]
     assert set(status) == set(rest.split())
 
 
 def test_the_board_has_the_names_of_the_design() -> None:
-    names = """status capabilities history connected link trends wait_sample updates changes
-        console ping start_monitoring stop_monitoring fetch_history collect interrupt close
+    names = """status capabilities fragmentation history connected link trends wait_sample
+        updates changes console ping start_monitoring stop_monitoring fetch_history collect
+        interrupt close
         allocations operations sessions thresholds limits needs meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering"""

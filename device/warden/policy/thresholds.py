@@ -9,6 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.policy.rows import find_row
+from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
 from warden.tables import Table
 
@@ -33,6 +34,10 @@ METRICS = (
     "dropped_frames",
     "bad_frames",
     "faults",
+    "fragmentation",
+    "system_heap_free_bytes",
+    "system_heap_largest_free_block_bytes",
+    "system_heap_low_water_bytes",
 )
 # Those that are not in the sample by that name.
 _MEMORY = const(0)
@@ -45,8 +50,10 @@ _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _OVERHEAD = const(14)
+_FRAGMENTATION = const(19)
+_SYSTEM_HEAP_METRICS = const(20)  # the first of three
 _FORECAST_METRICS = const((1, 3))
-_LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
+_LITTLE_IS_BAD = const(0b111_0000_0011_0010_1000_1010)  # a bit for each metric
 _MEMORY_METRIC = const(0)  # as in ids.METRICS
 _STORAGE_METRIC = const(3)
 
@@ -238,4 +245,10 @@ class Thresholds(Table):
             return sample.loop_lag_worst_ms
         if metric == _OVERHEAD:
             return sample.overhead_permille
+        if metric == _FRAGMENTATION:
+            return fragmentation_permille(memory.free, memory.largest)
+        if metric >= _SYSTEM_HEAP_METRICS:
+            if agent.system_heap is None:
+                return None
+            return agent.system_heap.values[metric - _SYSTEM_HEAP_METRICS]
         return getattr(sample, METRICS[metric])

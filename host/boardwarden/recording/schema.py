@@ -17,7 +17,8 @@ from boardwarden.grants import Event
 from boardwarden.models import Identity, Status
 
 Value = int | float | str | None
-# The columns of `sample` after span, uptime_ms and at, and where they are in a status.
+# The columns of `sample` after span, uptime_ms and at, and where they are in a status. New ones go
+# to the end, and raise VERSION: a recording of an earlier version lacks them.
 FIGURES = {
     "total_bytes": ("memory", "total_bytes"),
     "used_bytes": ("memory", "used_bytes"),
@@ -41,10 +42,15 @@ FIGURES = {
     "faults": ("overhead", "faults"),
     "interval_s": ("", "interval_s"),
     "wanted_interval_s": ("", "wanted_interval_s"),
+    "fragmentation": ("memory", "fragmentation"),
+    "low_water_bytes": ("memory", "low_water_bytes"),
+    "system_heap_free_bytes": ("system_heap", "free_bytes"),
+    "system_heap_largest_free_block_bytes": ("system_heap", "largest_free_block_bytes"),
+    "system_heap_low_water_bytes": ("system_heap", "low_water_bytes"),
 }
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
-VERSION = 1
+VERSION = 2
 BUSY_S = 5.0  # that a reader or a checkpoint of another program is waited for
 TABLES = f"""
 CREATE TABLE span(
@@ -115,7 +121,9 @@ def sample(address: str, status: Status) -> Row | None:
     uptime_s, updated = status.cpu.uptime_s, status.last_updated
     if uptime_s is None or updated is None:
         return None
-    figures = (getattr(getattr(status, part, status), name) for part, name in FIGURES.values())
+    figures = (
+        getattr(getattr(status, part, status), name, None) for part, name in FIGURES.values()
+    )
     values = (round(uptime_s * 1000), updated.timestamp(), *figures)
     return Row(boot(address, status.board), "sample", values)
 
@@ -159,6 +167,12 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     else:
         check(database, path)
         database.execute("PRAGMA journal_mode = WAL")
+        missing = set(FIGURES) - sample_columns(database)
+        added = (f"ALTER TABLE sample ADD COLUMN {name};" for name in FIGURES if name in missing)
+        if missing:
+            database.executescript(
+                f"BEGIN; {' '.join(added)} PRAGMA user_version = {VERSION}; COMMIT;"
+            )
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
@@ -170,6 +184,11 @@ def check(database: sqlite3.Connection, path: Path) -> None:
         raise RecordingError(
             f"{path} was recorded by a later boardwarden; pip install --upgrade boardwarden."
         )
+
+
+def sample_columns(database: sqlite3.Connection) -> set[str]:
+    """Return the columns that `sample` has in this file."""
+    return {name for _, name, *_ in database.execute("PRAGMA table_info(sample)")}
 
 
 def _is_empty(database: sqlite3.Connection) -> bool:
