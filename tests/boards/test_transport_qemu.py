@@ -13,7 +13,7 @@ from cli_process import run
 import boardwarden
 from boardwarden.errors import AddressError
 from boardwarden.transport import transport_for
-from boardwarden.transport.qemu_machine import QemuMachine
+from boardwarden.transport.qemu import QemuMachine
 
 LIMIT_S = 20.0
 

@@ -261,8 +261,8 @@ async def test_a_lost_link_is_shown_until_it_is_back(board):
         await until(pilot, lambda: "the board cannot be asked" in notified(pilot.app))
         assert asked(board, ids.COLLECT) == []
         transport.refuse = None
-        await until(pilot, lambda: "LINK LOST" not in text(pilot.app))
-        assert "connected" in screen(pilot.app)[0]
+        await until(pilot, lambda: screen(pilot.app)[0].rstrip().endswith(" · connected"))
+        assert "LINK LOST" not in text(pilot.app)
 
 
 async def test_a_restart_is_shown(board):

@@ -20,7 +20,7 @@ HOST_LAYERS = [
     ["errors"],
     ["transport"],
     ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
-    ["_protocol.diagnosis", "_protocol.refusals", "_protocol.link"],
+    ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],

@@ -69,7 +69,7 @@ def doctor(
 def boards(
     ports: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
+        typer.Argument(metavar="PORT", help="Only these ports.", autocompletion=addresses),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""The tables of a recording, the rows that go into them, and opening the file that has them.
+"""The tables and rows of a recording, and opening its file.
 
 Values are in the units of the host's models. The application id distinguishes a recording from
 other SQLite files before anything is written to it.

@@ -1,4 +1,4 @@
-"""The board's agent over a recording: its hardware and its sensors give what was recorded.
+"""Runs the board's agent over a recording: its hardware and sensors return what was recorded.
 
 Everything else is the agent itself (device/warden): clock, history, storage, policy. Figures are in
 the board's units: integers.
@@ -58,7 +58,7 @@ def _micropython() -> ModuleType:
 
 @contextmanager
 def modules_restored(*names: str) -> Iterator[None]:
-    """Leave these modules as they are, whatever stands in for one of them meanwhile.
+    """Restore these modules after the block, whatever stood in for them.
 
     Those that are not imported cannot be.
     """
@@ -152,7 +152,7 @@ class Board:
         return self.total_bytes - self.free_bytes
 
     def collect(self) -> bool:
-        """Leave what was live; False where that was not recorded."""
+        """Collect garbage: leave what was live; return False if that was not recorded."""
         if self.live_bytes is None:
             return False
         self.free_bytes = self.total_bytes - self.live_bytes
