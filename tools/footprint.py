@@ -354,12 +354,16 @@ def _print_objects(table: Mapping[str, tuple[int, int]]) -> None:
 
 
 def flat(target: str, found: Mapping[str, Mapping[str, Figure]]) -> dict[str, int]:
-    """The figures as they are accepted: bytes by target/way/state."""
-    return {
-        f"{target}/{way}/{state}": figure.bytes
-        for way, states in found.items()
-        for state, figure in states.items()
-    }
+    """The figures as they are accepted: bytes by target/way/state, names by target/way/state/names.
+
+    `boardwarden deploy` reads them, and says with them what the agent would take of a board.
+    """
+    table = {}
+    for way, states in found.items():
+        for state, figure in states.items():
+            table[f"{target}/{way}/{state}"] = figure.bytes
+            table[f"{target}/{way}/{state}/names"] = figure.names
+    return table
 
 
 def differences(now: Mapping[str, int], accepted: Mapping[str, int]) -> list[str]:
@@ -368,7 +372,7 @@ def differences(now: Mapping[str, int], accepted: Mapping[str, int]) -> list[str
     for name, size in now.items():
         before = accepted.get(name)
         if before is None or abs(size - before) > before * TOLERANCE:
-            lines.append(f"{name}: {size} bytes, accepted {before}")
+            lines.append(f"{name}: {size}, accepted {before}")
     return lines
 
 

@@ -131,6 +131,16 @@ class Repl:
 
         Raises FileError where it met an OSError.
         """
+        return self._answer(self._run(body, timeout))
+
+    def call_printing(self, body: str) -> tuple[Any, str]:
+        """Run the body of a function; return what it returns and what it printed before."""
+        printed = self._run(body, _PROGRAM_S)
+        before = printed.partition(ANSWER_BEGIN.encode())[0]
+        return self._answer(printed), before.decode(errors="replace")
+
+    def _run(self, body: str, timeout: float) -> bytes:
+        """Run the body of a function on the board; return all that is printed meanwhile."""
         try:
             printed, traceback = self._line.exec_raw(wrapped(body), timeout=timeout)
         except TransportExecError as error:  # cannot happen: exec_raw() does not raise it
@@ -140,7 +150,7 @@ class Repl:
         if traceback:
             last = traceback.decode(errors="replace").strip().splitlines()[-1]
             raise DeployError(f"The board cannot do what deploying takes: {last}")
-        return self._answer(printed)
+        return bytes(printed)
 
     def _answer(self, printed: bytes) -> Any:
         _, _, rest = printed.partition(ANSWER_BEGIN.encode())
