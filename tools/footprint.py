@@ -9,7 +9,8 @@ for what is counted.
 --target: unix32 (default), the unix port built for 32 bits, which keeps machine code outside of its
 heap, so it is added as an RP2040 holds it; qemu, the Cortex-M3. --rooms: each source file by
 itself, with its largest functions; that works on files that cannot be joined yet. --objects: what
-start() makes. --accept: write what `make test` holds the agent to, bench/footprint.json.
+start() makes. --accept: write what `make test` holds the agent to, bench/footprint.json, and the
+table of boards in README.md.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import board_table
 import mpy_file
 from boardwarden.deploy.compiler import Compiler
 from boardwarden.deploy.parts import JoinError, Part, join, read_rooms
@@ -407,6 +409,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
         kept.update(flat(options.target, found))
         ACCEPTED.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        board_table.write()
     if options.json:
         ways = {w: {s: f.json() for s, f in states.items()} for w, states in found.items()}
         print(json.dumps({"target": options.target, "heap": ways, "parts": table}, indent=1))

@@ -73,17 +73,6 @@ class Plan(Model):
         """Return a plan that differs in some fields."""
         return replace(self, **changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name, as JSON has them."""
-        choice = None if self.choice is None else self.choice.to_dict()
-        return {
-            **super().to_dict(),
-            "options": [option.to_dict() for option in self.options],
-            "frozen": dict(self.frozen),
-            "choice": choice,
-            "questions": list(self.questions),
-        }
-
 
 def option(
     way: str, state: str, heap: Heap, figures: Mapping[tuple[str, str], Footprint]

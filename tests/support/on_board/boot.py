@@ -6,6 +6,7 @@ two writes of a block; then boot.py and main.py run as on any board.
 
 import os
 import sys
+
 import vfs
 
 _BLOCK_BYTES = 4096
@@ -94,9 +95,7 @@ class Rom:
             start, data = given
             if start + len(data) > len(self._data) or len(data) % 16:
                 return -22
-            written = bytes(
-                old & new for old, new in zip(self._data[start : start + len(data)], data)
-            )
+            written = bytes(self._data[start + at] & data[at] for at in range(len(data)))
             self._store(start, written)
             return 0
         return self._BLOCK_BYTES if operation == 6 else -22
