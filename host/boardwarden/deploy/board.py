@@ -118,7 +118,7 @@ class BoardFiles:
     def shadow(self, in_rom: bool) -> str:
         """Return a path of another `warden` that the board finds before that in lib, or "".
 
-        in_rom: the one in the ROMFS is the agent, too.
+        in_rom: leave out the ROMFS, which is looked at by itself.
         """
         about = self.about
         before = about.path[: about.path.index(about.lib)]

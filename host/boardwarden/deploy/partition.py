@@ -18,6 +18,7 @@ from boardwarden.render.text import count, size
 from . import programs
 from .installing import NAME, AgentsFiles, Manifest, Wanted, parse, refuse_another
 from .interrupts import Interrupts
+from .parts import PACKAGES
 from .repl import FileError, Repl
 from .reporter import Reporter
 from .romfs import HEADER, Tree, UnknownImage, build, files, with_files
@@ -86,6 +87,13 @@ class RomFiles:
     def has_agent(self) -> bool:
         """Whether deploy put an agent there."""
         return bool(self.listed.files)
+
+    @property
+    def has_others_in_package(self) -> bool:
+        """Whether others have files in the agent's folder: it hides one in the file system."""
+        ours = self._ours()
+        packages = tuple(f"{package}/" for package in PACKAGES)
+        return any(n.startswith(packages) and n not in ours for n in self._in_lib())
 
     @property
     def others(self) -> int:

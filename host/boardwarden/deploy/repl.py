@@ -6,6 +6,7 @@ Blocking. The port is opened as everywhere in this package, for mpremote says on
 from __future__ import annotations
 
 import ast
+import contextlib
 import struct
 import sys
 import time
@@ -77,6 +78,7 @@ class Repl:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        _unlock(self._port)
         self._port.close()
 
     def enter(self) -> None:
@@ -171,6 +173,16 @@ class Repl:
 
     def _gone(self) -> LinkLost:
         return LinkLost(f"The board at {self.address} vanished or stopped answering")
+
+
+def _unlock(port: serial.Serial) -> None:
+    """Let others have the port at once, also if a process that just starts has inherited it."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    with contextlib.suppress(OSError):  # the board is gone
+        fcntl.flock(port.fileno(), fcntl.LOCK_UN)
 
 
 def _keep_lines(port: serial.Serial) -> None:

@@ -67,8 +67,7 @@ class Situation:
 
     def _check_what_is_there(self) -> None:
         self.work.refuse_another(self.there, self.listed)
-        in_rom = self.rom is not None and self.rom.has_agent
-        other = self._files.shadow(in_rom)
+        other = self._files.shadow(in_rom=self.rom is not None)
         if other:
             raise DeployError(
                 f"{other} on the board would be imported instead of what deploy puts into "
@@ -137,6 +136,13 @@ class Situation:
         if self.frozen:
             return [FROZEN]
         usable = self.rom is not None and not self.unusable
+        if self.rom is not None and self.rom.has_others_in_package:
+            if asked not in ("", ROMFS) or not usable:
+                raise DeployError(
+                    "/rom/lib/warden on the board, which has other files, would be imported "
+                    f"instead of what deploy puts into {self._files.about.lib}"
+                )
+            asked = ROMFS
         if asked == ROMFS and not usable:
             raise DeployError(
                 f"The ROMFS partition cannot be used: {self.unusable}"
