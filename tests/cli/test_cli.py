@@ -1,4 +1,4 @@
-"""The command line as a process of its own, with the real unix port, and boards at terminals."""
+"""The command line as a process of its own, with fake boards at terminals."""
 
 import asyncio
 import json
@@ -17,28 +17,13 @@ from cli_process import (
     finish,
     kill_started,
     line_of,
+    one_sentence,
     run,
     start,
 )
 from places import REPO
 
 from boardwarden import testing
-from boardwarden.transport.sim import find_micropython
-
-STATUS_KEYS = {
-    "memory": {
-        *("total_bytes", "used_bytes", "available_bytes"),
-        *("live_bytes", "largest_free_block_bytes", "usage"),
-    },
-    "cpu": {"usage", "active_threads", "active_tasks", "loop_lag_s", "uptime_s"},
-    "network": {"connected", "rssi_dbm", "sent_bytes", "received_bytes"},
-    "overhead": {"cpu", "bytes_per_s", "dropped_frames"},
-    "board": {
-        *("machine", "firmware", "port", "unique_id", "boot_id", "reset_cause", "protocol"),
-        "agent",
-    },
-}
-HEAP_BLOCK_BYTES = 32  # of a 64-bit unix port
 
 
 @pytest.fixture(autouse=True)
@@ -54,84 +39,6 @@ async def fake():
     terminal = TerminalBoard(testing.FakeBoard())
     yield terminal
     terminal.close()
-
-
-def one_sentence(finished):
-    """Check that a command failed with one sentence and nothing else; return it."""
-    assert (finished.status, finished.out) == (2, "")
-    assert finished.err.startswith("boardwarden: ")
-    assert finished.err.count("\n") == 1
-    return finished.err
-
-
-# --- each command, on the simulated board ---------------------------------------------------------
-
-
-async def test_status_of_the_simulated_board_in_json():
-    done = await run("status", "--board", "sim", "--json")
-    assert (done.status, done.err) == (0, "")
-    status = json.loads(done.out)
-    for part, keys in STATUS_KEYS.items():
-        assert keys <= set(status[part]), part
-    assert {"storage", "interval_s", "last_updated", "age_s"} < set(status)
-    memory = status["memory"]
-    added = memory["used_bytes"] + memory["available_bytes"]
-    assert abs(added - memory["total_bytes"]) <= HEAP_BLOCK_BYTES
-    assert memory["live_bytes"] <= memory["used_bytes"]
-    assert 0 <= status["cpu"]["usage"] <= 1
-    assert status["cpu"]["uptime_s"] > 0
-    assert 0 <= status["age_s"] < 5
-    assert status["board"]["machine"]
-
-
-async def test_status_for_people_fits_80_columns_without_colour():
-    done = await run("status", BOARDWARDEN_BOARD="sim", COLUMNS="200")
-    assert (done.status, done.err) == (0, "")
-    assert "\x1b" not in done.out
-    lines = done.out.splitlines()
-    labels = [line.split(" ")[0] for line in lines if not line.startswith(" ")]
-    assert labels == ["board", "memory", "cpu", "storage", "network", "agent"]
-    assert all(len(line) <= 80 for line in lines)
-    assert all(line == line.rstrip() for line in lines)
-    assert "largest free block \u2013 (the C module" in done.out
-
-
-async def test_capabilities_tell_yes_or_why_not():
-    done = await run("capabilities", "--board", "sim")
-    assert done.status == 0
-    assert "memory              yes\n" in done.out
-    assert "largest_free_block  no: the C module" in done.out
-    done = await run("capabilities", "--board", "sim", "--json")
-    known = json.loads(done.out)
-    assert known["memory"] == {"available": True, "reason": None}
-    assert not known["largest_free_block"]["available"]
-
-
-async def test_trends_of_the_simulated_board():
-    done = await run("trends", "--board", "sim", "--json", "--period", "30")
-    assert (done.status, done.err) == (0, "")
-    found = json.loads(done.out)
-    assert found["period_s"] == 30
-    assert found["memory"]["exhausted_in_s"] is None
-    done = await run("trends", "--board", "sim")
-    assert "too few" in done.out
-
-
-async def test_console_gives_what_the_application_prints(tmp_path):
-    application = tmp_path / "app.py"
-    application.write_text(
-        "import asyncio, warden\nwarden.start()\n"
-        "async def main():\n  for i in range(1000):\n"
-        "    print('h\u00e9llo \u2699', i)\n    await asyncio.sleep_ms(20)\n"
-        "asyncio.run(main())\n",
-        encoding="utf-8",
-    )
-    process = await start("console", "--board", f"sim:{application}", "--json")
-    seen = ""
-    while "h\u00e9llo \u2699 20\n" not in seen:
-        seen += json.loads(await line_of(process))["text"]
-    process.send_signal(signal.SIGINT)
-    assert (await finish(process)).status == 130
 
 
 # --- watching -----------------------------------------------------------------------------------
@@ -161,7 +68,7 @@ async def test_watch_in_json_prints_an_object_a_sample(fake):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "json"])
-async def test_watch_tells_that_the_link_is_lost_and_since_when(fake, options):
+async def test_watch_reports_a_lost_link_and_the_time_of_the_last_sample(fake, options):
     process = await start("watch", "--board", fake.port, *options)
     await line_of(process)
     fake.vanish()
@@ -176,7 +83,7 @@ async def test_watch_tells_that_the_link_is_lost_and_since_when(fake, options):
     assert (await finish(process)).status == 130
 
 
-async def test_a_reader_that_has_enough_ends_it_quietly(fake):
+async def test_watch_ends_quietly_when_its_pipe_is_closed(fake):
     process = await start("watch", "--board", fake.port)
     await line_of(process)
     process._transport.get_pipe_transport(1).close()
@@ -211,7 +118,7 @@ async def terminal(fake):
     [(b"q", 0), (b"\x03", 130), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
     ids=["q", "ctrl-c", "SIGINT", "SIGTERM", "SIGHUP"],
 )
-async def test_watch_shows_the_board_on_a_terminal_and_leaves_it_clean(fake, terminal, end, status):
+async def test_watch_draws_on_a_terminal_and_restores_it(fake, terminal, end, status):
     command = await terminal()
     await command.until(b"up 10 s")
     fake.board.sample()
@@ -255,7 +162,7 @@ async def test_watch_ends_within_two_seconds_when_its_terminal_goes_away(fake, t
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-async def test_a_lost_link_is_told_of_in_no_colour_too(fake, terminal, no_color):
+async def test_a_lost_link_is_shown_with_and_without_colour(fake, terminal, no_color):
     command = await terminal(NO_COLOR=no_color)
     await command.until(b"up 10 s")
     fake.vanish()
@@ -267,7 +174,7 @@ async def test_a_lost_link_is_told_of_in_no_colour_too(fake, terminal, no_color)
     assert all(red == green == blue for red, green, blue in found) == bool(no_color)
 
 
-async def test_a_dumb_terminal_gets_lines(fake, terminal):
+async def test_watch_on_a_dumb_terminal_prints_lines(fake, terminal):
     command = await terminal(TERM="dumb")
     await command.until(b"up 10 s        cpu 12 %")
     command.interrupt()
@@ -275,7 +182,7 @@ async def test_a_dumb_terminal_gets_lines(fake, terminal):
     assert b"\x1b" not in command.seen
 
 
-async def test_without_textual_one_sentence_says_what_to_install(fake, terminal, tmp_path):
+async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, tmp_path):
     (tmp_path / "textual.py").write_text("raise ModuleNotFoundError('no', name='textual')")
     command = await terminal(PYTHONPATH=str(tmp_path))
     assert await command.status() == 2
@@ -287,7 +194,7 @@ async def test_without_textual_one_sentence_says_what_to_install(fake, terminal,
     await finish(piped)
 
 
-async def test_a_port_that_is_not_there_leaves_the_terminal_alone(terminal):
+async def test_watch_of_a_missing_port_does_not_touch_the_terminal(terminal):
     command = await terminal("--board", "/dev/ttyNOPE9", TERM="xterm")
     assert await command.status() == 2
     assert b"There is no port /dev/ttyNOPE9" in command.seen
@@ -300,22 +207,22 @@ async def test_a_port_that_is_not_there_leaves_the_terminal_alone(terminal):
 @pytest.mark.parametrize(
     "address", ["nonsense", "sim:/no/such.py", "qemu:/no/such.elf", "tcp://host", "/dev/null"]
 )
-async def test_a_wrong_address(address):
+async def test_an_invalid_address_is_one_sentence(address):
     sentence = one_sentence(await run("status", "--board", address))
     assert "a board address is sim, sim:app.py, " in sentence
 
 
-async def test_no_board_given():
+async def test_without_a_board_the_error_names_the_option_and_the_variable():
     sentence = one_sentence(await run("status"))
     assert "--board" in sentence
     assert "BOARDWARDEN_BOARD" in sentence
 
 
-async def test_no_such_port():
+async def test_a_missing_port_is_one_sentence():
     assert "plugged in" in one_sentence(await run("watch", "--board", "/dev/ttyNOPE9"))
 
 
-async def test_a_port_in_use(fake):
+async def test_a_port_in_use_is_refused_and_the_first_user_goes_on(fake):
     fake.board.interval_s = 0.05
     holder = await start("watch", "--board", fake.port)
     await line_of(holder)
@@ -330,15 +237,7 @@ async def test_a_port_in_use(fake):
     )
 
 
-async def test_a_board_without_the_agent(tmp_path):
-    application = tmp_path / "app.py"
-    application.write_text("import time\nwhile True: time.sleep(1)\n")
-    sentence = one_sentence(await run("status", "--board", f"sim:{application}"))
-    assert "agent" in sentence
-    assert "deploy" not in sentence  # which needs a serial port
-
-
-async def test_a_port_at_which_nothing_answers():
+async def test_a_silent_port_advises_deploy():
     near, far = pty.openpty()
     try:
         port = os.ttyname(far)
@@ -349,24 +248,7 @@ async def test_a_port_at_which_nothing_answers():
     assert f"`boardwarden deploy {port} --start main.py` installs it." in sentence
 
 
-async def test_a_board_at_its_prompt():
-    board_end, host_end = pty.openpty()
-    repl = await asyncio.create_subprocess_exec(
-        find_micropython(), stdin=board_end, stdout=board_end, stderr=board_end
-    )
-    try:
-        port = os.ttyname(host_end)
-        sentence = one_sentence(await run("status", "--board", port))
-    finally:
-        repl.kill()
-        await repl.wait()
-        os.close(board_end)
-        os.close(host_end)
-    assert "prompt" in sentence
-    assert f"`boardwarden deploy {port} --start main.py` installs it." in sentence
-
-
-async def test_an_agent_of_another_version(fake):
+async def test_an_agent_of_another_version_is_one_sentence(fake):
     fake.board.version = (2, 0)
     sentence = one_sentence(await run("status", "--board", fake.port))
     assert "2.0" in sentence
@@ -374,32 +256,18 @@ async def test_an_agent_of_another_version(fake):
 
 
 @pytest.mark.parametrize("words", [["nope"], ["status", "--nope"], ["trends", "--period", "x"]])
-async def test_usage_errors(words):
+async def test_a_usage_error_has_exit_status_2(words):
     done = await run(*words, BOARDWARDEN_BOARD="sim")
     assert done.status == 2
     assert "Traceback" not in done.err
 
 
-async def test_ctrl_c_ends_the_simulated_board_too(tmp_path):
-    application = tmp_path / "app.py"
-    application.write_text(
-        "import asyncio, warden\nwarden.start()\n"
-        "async def main():\n  while True: await asyncio.sleep(1)\nasyncio.run(main())\n"
-    )
-    process = await start("watch", "--board", f"sim:{application}")
-    await line_of(process)
-    process.send_signal(signal.SIGINT)
-    assert (await finish(process)).status == 130
-    processes = await run(command=["ps", "-eo", "args"])
-    assert str(application) not in processes.out
-
-
-async def test_version():
+async def test_version_is_printed():
     done = await run("--version")
     assert done.status == 0
     assert done.out.startswith("boardwarden 0.")
 
 
-async def test_the_installed_command_is_the_same():
+async def test_the_installed_command_runs():
     done = await run("--version", command=[sysconfig.get_path("scripts") + "/boardwarden"])
     assert done.out.startswith("boardwarden 0.")

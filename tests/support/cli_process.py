@@ -86,6 +86,26 @@ async def line_of(process):
     return line.decode()
 
 
+def one_sentence(finished, status=2):
+    """Check that a command failed with one sentence and nothing else; return it."""
+    assert (finished.status, finished.out) == (status, "")
+    assert finished.err.startswith("boardwarden: ")
+    assert finished.err.count("\n") == 1
+    return finished.err
+
+
+@contextlib.contextmanager
+def silent_port():
+    """Give a serial port at which nothing answers."""
+    near, far = pty.openpty()
+    tty.setraw(far)
+    try:
+        yield os.ttyname(far)
+    finally:
+        os.close(near)
+        os.close(far)
+
+
 class TerminalBoard:
     """A board of boardwarden.testing at a real pseudo-terminal; `port` is the host's address."""
 

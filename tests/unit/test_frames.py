@@ -72,7 +72,7 @@ def frames(
     ("file", "names"),
     [("warden/__init__.py", _WATCH.split()), ("warden/decide.py", _DECIDE.split())],
 )
-def test_no_frame_of_the_tick_is_in_the_heap(
+def test_no_function_of_the_tick_has_its_frame_in_the_heap(
     frames: dict[str, dict[str, int]], file: str, names: list[str]
 ) -> None:
     missing = [name for name in names if name not in frames[file]]
@@ -81,7 +81,7 @@ def test_no_frame_of_the_tick_is_in_the_heap(
     assert not large
 
 
-def test_the_words_are_as_mpy_tool_has_them(mpy_file: ModuleType, tmp_path: Path) -> None:
+def test_frame_sizes_equal_those_of_mpy_tool(mpy_file: ModuleType, tmp_path: Path) -> None:
     """A frame with three variables, four arguments of a call, and one `try`."""
     source = tmp_path / "x.py"
     source.write_text(

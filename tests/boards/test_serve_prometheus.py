@@ -60,7 +60,7 @@ class PowerSwitch:
         await self._board.close()
 
 
-async def test_of_a_board_that_is_killed_prometheus_marks_the_series_stale(scraping, monkeypatch):
+async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, monkeypatch):
     switch = PowerSwitch(monkeypatch)
     await switch.on()
     try:
@@ -148,7 +148,7 @@ async def test_every_query_of_the_dashboard_has_data(scraping):
         fake.close()
 
 
-def test_the_dashboard_is_whole():
+def test_the_dashboard_file_is_complete():
     dashboard = json.loads(DASHBOARD.read_text())
     (board,) = [item for item in dashboard["templating"]["list"] if item["name"] == "board"]
     assert board["query"]["query"] == "label_values(boardwarden_up, board)"
