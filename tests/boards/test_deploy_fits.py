@@ -125,12 +125,18 @@ def measured(board, state):
     return None if taken < 0 else taken, before, after
 
 
-@pytest.mark.parametrize("rom", [False, True], ids=["files", "romfs"])
+SWEEP = [(heap, False) for heap in (64, 80, 96, 128, 512, 2048)]
+SWEEP += [(heap, True) for heap in (48, 64, 128, 2048)]
+
+
 @pytest.mark.parametrize(
-    "heap", [64 * KB, 80 * KB, 96 * KB, 128 * KB, 192 * KB, 512 * KB, 2048 * KB]
+    ("heap_kb", "rom"),
+    SWEEP,
+    ids=[f"{heap} KB, {'romfs' if rom else 'files'}" for heap, rom in SWEEP],
 )
-def test_the_plan_is_what_is_then_taken(boards, deployed, heap, rom):
+def test_the_plan_is_what_is_then_taken(boards, deployed, heap_kb, rom):
     """And what is refused leaves less than a third, or does not even start."""
+    heap = heap_kb * KB
     with boards(heap, rom) as board:
         before = board.files()
         plan = deploying.plan(board.port, Yes())
@@ -188,6 +194,24 @@ def test_watching_only_is_in_the_start_line_and_taken_out_with_it(boards):
     assert {name: data for name, data in made.files().items() if data is not None} == {
         "main.py": app
     }
+
+
+def test_one_that_boot_py_starts_is_planned_as_if_it_was_not(boards):
+    """Its names are in the pool already, which does not grow again."""
+    made = boards(256 * KB)
+    with made as board:
+        deploying.deploy(board.port, "boot.py", Yes())
+        plan = deploying.plan(board.port, Yes())
+    assert plan.choice.state == "deciding"
+    assert plan.choice.fits
+    taken, _, _ = measured(boards(256 * KB, like=clean(made)), "deciding")
+    assert abs(plan.choice.takes_bytes - taken) <= TOLERANCE * taken
+
+
+def clean(board):
+    """Return a board whose boot.py starts nothing any more."""
+    board.put({"boot.py": b""})
+    return board
 
 
 def test_a_start_line_that_decides_is_the_users_to_change(boards):

@@ -29,7 +29,10 @@ class DiskFull(DeployError):
 
 @dataclass(frozen=True)
 class About:
-    """What a board is; `lib` is the folder that the agent goes to, "" where there is none."""
+    """What a board is; `lib` is the folder that the agent goes to, "" where there is none.
+
+    loaded: boot.py, or on a desktop any program, has imported the agent before.
+    """
 
     machine: str
     firmware: str
@@ -40,6 +43,7 @@ class About:
     base64: bool
     frozen: str | None
     desktop: bool
+    loaded: bool = False
 
     @property
     def architecture(self) -> str:
@@ -93,15 +97,15 @@ class BoardFiles:
         return self.about
 
     def _ask(self) -> About:
-        platform, machine, version, mpy, root, path, hashes, base64, frozen = self.repl.call(
-            programs.PROBE
+        platform, machine, version, mpy, root, path, hashes, base64, frozen, loaded = (
+            self.repl.call(programs.PROBE)
         )
         text = ".".join(str(part) for part in version[:3])
         firmware = f"{text}-{version[3]}" if len(version) > 3 and version[3] else text
         root = root.rstrip("/")
         desktop = platform in _DESKTOP
         place = tuple(root + "/lib" if entry == "lib" else entry for entry in path)
-        return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop)
+        return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop, loaded)
 
     # --- looking --------------------------------------------------------------------------------
 

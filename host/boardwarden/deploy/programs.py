@@ -65,6 +65,7 @@ def has(name):
 hashes = hasattr(has('hashlib'), 'sha256')
 base64 = has('binascii') is not None
 agent = sys.modules.get('warden')
+loaded = agent is not None
 if hasattr(agent, 'stop'):
  agent.stop()
 for name in list(sys.modules):
@@ -88,12 +89,12 @@ what = sys.implementation
 os = has('os')
 files = hasattr(os, 'rename')
 return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr(what, '_mpy', 0),
- os.getcwd() if files else '', path, hashes, base64, frozen)
+ os.getcwd() if files else '', path, hashes, base64, frozen, loaded)
 """
 
 
-# The largest block is found by trying: what a board prints of it differs between versions. The
-# pools of names are only printed, and not on every board.
+# The largest block is found by trying, to the nearest 64th: what a board prints of it differs
+# between versions. The pools of names are only printed, and not on every board.
 HEAP = """\
 import gc, sys
 for _ in range(3):
@@ -102,7 +103,7 @@ free = gc.mem_free()
 total = free + gc.mem_alloc()
 low = 0
 high = free + 1
-while high - low > 64:
+while high - low > max(64, high >> 6):
  middle = (low + high) // 2
  try:
   bytearray(middle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from boardwarden.errors import DeployError
 from boardwarden.render.text import count, size
@@ -55,6 +56,8 @@ class Situation:
         self._compiled: dict[str, dict[str, bytes]] = {}
         self.frozen = frozen
         self.heap = survey.heap(files.repl)
+        if files.about.loaded:  # the pool has the agent's names already, for as long as it is on
+            self.heap = replace(self.heap, names=None)
         self.started = starting.start_line(files)
         self.work = Installation(files, reporter, stop)
         self.there: Found = self.work.completed() if changing else files.inspect()
