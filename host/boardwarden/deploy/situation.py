@@ -204,7 +204,14 @@ class Situation:
             assert self.rom is not None
             others = self.rom.others
             beside = f", beside {count(others, 'file')} that stay" if others else ""
-            yield f"Write the agent into the board's ROMFS partition{beside}?"
+            less = ""
+            files = [each for each in found.options if each.way != ROMFS]
+            if chosen.takes_bytes is not None and files:
+                taken = next(each for each in files if each.state == chosen.state).takes_bytes
+                less = (
+                    f" There it takes {size(chosen.takes_bytes)} of heap, as files {size(taken)}."
+                )
+            yield f"Write the agent into the board's ROMFS partition{beside}?{less}"
         if chosen.state == WATCHING and self.started is None:
             deciding = [each for each in found.options if each.state == DECIDING]
             least = smallest(deciding).takes_bytes
