@@ -61,9 +61,9 @@ format: $(VENV)/.stamp-dev
 fakes: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
-# Three at once on two cores: most of them wait for a board. By file: some share what they built.
+# Four at once on two cores: most of them wait for a board. By file: some share what they built.
 real: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone" $(REAL) $(COVERAGE)
+	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not alone" $(REAL) $(COVERAGE)
 
 alone: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -m alone $(COVERAGE)
