@@ -73,6 +73,7 @@ MESSAGES: dict[str, list[Any]] = {
     "meter of a task": [ids.METER, 23, 0, 1, "uploader", 0, 1, 300, 25, 90, 7],
     "meter of a thread": [ids.METER, 24, 15, 2, "reader", 1, 1, None, None, None, None],
     "need": [ids.NEED, 25, 7, "flash", 12, 4096, 8192],
+    "system heap": [ids.SYSTEM_HEAP, 26, 62_480, 31_744, 41_012],
     "reply that denies": [ids.REPLY, 18, 4, ids.DENIED, ["memory", 4096, None, [3, 9]]],
     "allocate": [ids.REQUEST, _HOST, 3, ids.ALLOCATE, [0, 8192, "ota", 2, 60_000, None]],
     "set limits": [ids.REQUEST, _HOST, 5, ids.SET_LIMITS, [4, None, None, None]],

@@ -7,6 +7,7 @@ whether the middle two are done.
 
 from micropython import const
 
+from warden.board import module
 from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
@@ -21,7 +22,7 @@ from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
 from warden.uplink import Uplink
 
-_CAPABILITIES = const(14)
+_CAPABILITIES = const(15)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -52,6 +53,11 @@ class Agent:
         self.load = Load(board, self.threads.ident)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
+        self.system_heap = None  # an ESP32's
+        if hasattr(module("esp32"), "idf_heap_info"):
+            from warden.sensors.system_heap import SystemHeap
+
+            self.system_heap = SystemHeap(clock)
         self.history = History(self.memory.total)
         self.boot_id = board.random_30()
         self.identity = board.identity()
@@ -78,6 +84,8 @@ class Agent:
         if link is not None:
             self.uplink = Uplink(link)
             self.session = HostSession(self)
+            if self.system_heap is not None:
+                self.session.tables.append(self.system_heap)
         if limits is not None:
             from warden.policy.policy import Policy
 
@@ -263,6 +271,8 @@ class Agent:
         changed |= self.network.read(sample)
         changed |= self.storage.read(sample)
         changed |= self.memory.read(sample)
+        if self.system_heap is not None:
+            self.system_heap.read()
         self.history.add(sample)
         if self.policy is not None:
             self.policy.evaluate(sample.period_ms, late_ms)

@@ -13,6 +13,7 @@ from warden.board import detect
 from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.running import get_runner, running_agent
+from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
 
 _EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
@@ -113,6 +114,7 @@ def _fill_status(agent, status, running):
         status["cpu"] = {}
         status["network"] = {}
         status["overhead"] = {}
+        status["system_heap"] = None if agent.system_heap is None else {}
         machine, firmware, port, unique_id, reset_cause, version = agent.identity
         status["board"] = {
             "machine": machine,
@@ -132,6 +134,10 @@ def _fill_status(agent, status, running):
     metrics["available_bytes"] = free
     metrics["live_bytes"] = sample.live_bytes
     metrics["largest_free_block_bytes"] = sample.largest_free_block_bytes
+    metrics["fragmentation_permille"] = fragmentation_permille(
+        free, sample.largest_free_block_bytes
+    )
+    metrics["low_water_bytes"] = sample.low_water_bytes
     metrics["usage_permille"] = (total - free) // (total // 1000)
     metrics = status["cpu"]
     metrics["usage_permille"] = sample.cpu_permille
@@ -151,6 +157,8 @@ def _fill_status(agent, status, running):
     metrics["budget_permille"] = agent.governor.budget_permille
     metrics["bytes_per_s"] = sample.link_bytes_per_s
     metrics["dropped_frames"] = sample.dropped_frames
+    if agent.system_heap is not None:
+        agent.system_heap.fill(status["system_heap"])
     status["storage"] = agent.storage.mounts
     status["interval_ms"] = agent.governor.interval_ms
     status["wanted_interval_ms"] = agent.governor.wanted_ms

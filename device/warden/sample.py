@@ -15,6 +15,7 @@ _MAX_CHANGES = const(10)  # in a DELTA
 _BIAS = const(48)  # added to what a DELTA sends: small values are one byte, and no control byte
 _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_DELTA_PERIOD_S = const(200_000)  # longer since the last sample, and the next is a SAMPLE
+_MAX_TIMES_1000 = const(0xFFFFF)  # more, and a product with 1000 may exceed 30 bits
 # For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
 # uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
 # 99 where a change needs a SAMPLE.
@@ -22,7 +23,7 @@ _NOT_COMPARED = const(98)
 _NEEDS_SAMPLE = const(99)
 _BITS = const(
     b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
-    b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63"
+    b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63\x63"
 )
 # For each bit its place in FIELDS.
 _PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
@@ -53,7 +54,21 @@ FIELDS = (
     "faults",
     "wanted_interval_ms",
     "budget_permille",
+    "low_water_bytes",
 )
+
+
+def fragmentation_permille(free, largest):
+    """Return how much of the free memory is outside its largest block, in permille.
+
+    0: all that is free is one block, or nothing is free. None where that block is not known.
+    """
+    if largest is None:
+        return None
+    while free > _MAX_TIMES_1000:
+        free >>= 1
+        largest >>= 1
+    return max(0, free - largest) * 1000 // free if free else 0
 
 
 class Sample:

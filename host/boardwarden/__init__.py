@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         ResourceType as ResourceType,
         Status as Status,
         Storage as Storage,
+        SystemHeap as SystemHeap,
         Trend as Trend,
         Trends as Trends,
     )
@@ -146,6 +147,7 @@ _MODULES = {
     "Status": "models",
     "Storage": "models",
     "SyncBoard": "sync",
+    "SystemHeap": "models",
     "Threshold": "grants",
     "Transport": "transport.base",
     "Trend": "models",

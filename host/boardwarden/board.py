@@ -31,7 +31,7 @@ from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
 from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
-from .history import METRICS, History, column
+from .history import BOARD_METRICS, History, column
 from .models import (
     Action,
     Capability,
@@ -112,6 +112,14 @@ class Board:
     def capabilities(self) -> Mapping[str, Capability]:
         """What the board can measure, by name, and why it cannot measure the rest."""
         return self._mirror.capabilities
+
+    @property
+    def fragmentation(self) -> float | None:
+        """The share of the board's free memory that is outside its largest free block.
+
+        None where the board cannot find that block: see `capabilities["largest_free_block"]`.
+        """
+        return self.status.memory.fragmentation
 
     @property
     def history(self) -> History:
@@ -577,7 +585,7 @@ class Board:
         return _int(await self._request(ids.COLLECT))
 
     async def fetch_history(
-        self, metrics: Sequence[str] = METRICS, statistics: Sequence[str] = ids.STATISTICS
+        self, metrics: Sequence[str] = BOARD_METRICS, statistics: Sequence[str] = ids.STATISTICS
     ) -> History:
         """Read the board's own history, 24 hours at most, into `history` and return that.
 
@@ -585,7 +593,7 @@ class Board:
         """
         columns = product(
             range(len(ids.TIERS)),
-            _arguments.places("metric", metrics, METRICS),
+            _arguments.places("metric", metrics, BOARD_METRICS),
             _arguments.places("statistic", statistics, ids.STATISTICS),
         )
         await asyncio.gather(*(self._fetch_column(*each) for each in columns))

@@ -111,6 +111,7 @@ class SyncBoard:
 
     status = _mirrored(lambda board: board.status)
     capabilities = _mirrored(lambda board: board.capabilities)
+    fragmentation = _mirrored(lambda board: board.fragmentation)
     history = _mirrored(lambda board: board.history)
     allocations = _mirrored(lambda board: board.allocations)
     operations = _mirrored(lambda board: board.operations)

@@ -95,6 +95,11 @@ async def test_every_metric_has_its_value_and_unit(scraped):
     assert value("boardwarden_memory_size_bytes", boot="1") == 240_000
     assert value("boardwarden_memory_usage_ratio") == 0.25
     assert value("boardwarden_memory_largest_free_block_bytes") == 64_000
+    assert value("boardwarden_memory_fragmentation_ratio") == pytest.approx(116 / 180)
+    assert value("boardwarden_memory_low_water_bytes") == 170_000
+    assert value("boardwarden_system_heap_free_bytes") == 62_480
+    assert value("boardwarden_system_heap_largest_free_block_bytes") == 31_744
+    assert value("boardwarden_system_heap_low_water_bytes") == 41_012
     assert value("boardwarden_cpu_usage_ratio") == 0.125
     assert value("boardwarden_loop_lag_worst_seconds") == 0.009
     assert value("boardwarden_storage_size_bytes", mount="/") == 4096 * 512
@@ -126,6 +131,9 @@ async def test_unavailable_figures_are_absent(scraped):
     names = set(one.series())
     for name in (
         "boardwarden_memory_largest_free_block_bytes",
+        "boardwarden_memory_fragmentation_ratio",
+        "boardwarden_memory_low_water_bytes",
+        "boardwarden_system_heap_free_bytes",
         "boardwarden_network_connected",
         "boardwarden_network_sent_bytes_total",
         "boardwarden_threads",

@@ -20,6 +20,18 @@ from warden_schema import ids
 _BOARD_PATH = [str(FAKES), str(REPO / "device")]
 
 
+def test_deltas_of_a_board_that_sends_fewer_values_are_applied() -> None:
+    deltas = Deltas()
+    figures = max(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES) + 1
+    deltas.remember([ids.SAMPLE, 7, [100, 0, 1000, *[5] * (figures - 3)]])
+    three_more = [1 + ids.DELTA_BIAS, 1, ids.DELTA_BIAS, 3 + ids.DELTA_BIAS]
+    changed = deltas.apply([ids.DELTA, 8, *three_more])
+    assert changed is not None
+    assert changed[2][:5] == [101, 0, 1000, 5, 8]
+    deltas.remember([ids.SAMPLE, 9, [100, 0, 1000, *[5] * (figures - 4)]])  # no board sends that
+    assert deltas.apply([ids.DELTA, 10, 1 + ids.DELTA_BIAS, 0, ids.DELTA_BIAS]) is None
+
+
 @pytest.fixture(scope="module")
 def agent() -> Iterator[SimpleNamespace]:
     """The board's sample, clock and uplink."""

@@ -50,7 +50,7 @@ BOARD_MIDDLE = [
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
-    ["sensors.lock", "sensors.threads", "sensors.wlan"],
+    ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
     ["clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],

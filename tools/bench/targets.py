@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import footprint
+from boardwarden.deploy.figures import parse as parse_footprint
 
 from .table import number
 
@@ -120,13 +121,8 @@ HOST = (
 
 def memory() -> dict[tuple[str, str], int]:
     """What was accepted of the agent's memory on 32 bits: bytes by way and state."""
-    accepted = json.loads(footprint.ACCEPTED.read_text())
-    return {
-        (way, state): size
-        for name, size in accepted.items()
-        for target, way, state in [name.split("/")]
-        if target == "unix32"
-    }
+    accepted = parse_footprint(json.loads(footprint.ACCEPTED.read_text()))
+    return {way_and_state: figure.bytes for way_and_state, figure in accepted.items()}
 
 
 def board_rows(figures: Figures) -> list[list[str]]:

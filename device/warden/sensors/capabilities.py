@@ -28,6 +28,7 @@ _CAN_NETWORK_BYTES = const(10)
 _CAN_RESET_CAUSE = const(11)
 _CAN_UNIQUE_ID = const(12)
 _CAN_TIMER = const(13)
+_CAN_SYSTEM_HEAP = const(14)
 
 
 def update_reasons(agent):
@@ -61,6 +62,7 @@ def update_reasons(agent):
     changed |= _note(reasons, _CAN_RESET_CAUSE, agent.identity[4], _NOT_REPORTED)
     changed |= _note(reasons, _CAN_UNIQUE_ID, agent.identity[3] or None, _NOT_REPORTED)
     changed |= _note(reasons, _CAN_TIMER, agent.has_timer or None, _NO_MODULE)
+    changed |= _note(reasons, _CAN_SYSTEM_HEAP, agent.system_heap, _NO_MODULE)
     return changed
 
 

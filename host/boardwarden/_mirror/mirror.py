@@ -22,13 +22,22 @@ from warden_schema import ids
 
 from . import event_log, tables
 from .event_log import EventLog
-from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
+from .state import (
+    NOTHING,
+    Figure,
+    State,
+    capabilities,
+    fragmentation,
+    status,
+    uptime_s,
+    used_bytes,
+)
 from .tables import Table
 
 _SAMPLE_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
-_figures = itemgetter(
-    *(_SAMPLE_PLACES[name] for name in ids.METRICS[:3])
-)  # the last is of the rows
+_figures = itemgetter(  # the history's; storage is of the rows, and fragmentation follows
+    *(_SAMPLE_PLACES[name] for name in (*ids.METRICS[:3], "free_bytes", "largest_free_block_bytes"))
+)
 _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
@@ -84,6 +93,8 @@ class Mirror:
             self._state = self._state._replace(hello=tuple(message))
         elif kind == ids.ROWS:
             self._on_rows(message)
+        elif kind == ids.SYSTEM_HEAP:
+            self._state = self._state._replace(system_heap=tuple(message[2:5]))
         elif kind != ids.METER or self._metered:
             self._tables[kind].put(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()
@@ -120,14 +131,18 @@ class Mirror:
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])
-        hello, old, mounts, received_at, _, used = self._state
+        _, old, _, received_at, _, used, _ = self._state
         if values[:2] == old[:2] and received_at is not None and values[0] is not None:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = State(hello, values, mounts, self.clock(), time.time(), used)
+        self._state = self._state._replace(
+            values=values, received_at=self.clock(), updated_at=time.time()
+        )
         self.samples += 1
-        self.history.add(uptime_s(values) or 0.0, (*_figures(values), used))
+        live, cpu, lag, free, largest = _figures(values)
+        remembered = (live, cpu, lag, used, fragmentation(free, largest))
+        self.history.add(uptime_s(values) or 0.0, remembered)
         self._on_sample()
 
     def _storage(self, index: int, count: int, row: tuple[Any, ...]) -> None:

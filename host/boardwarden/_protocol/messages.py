@@ -51,12 +51,13 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.METER: (*[_NUMBER] * 3, _TEXT, _NUMBER, _NUMBER, *[_FIGURE] * 4),
     ids.NEED: (_NUMBER, _NUMBER, _TEXT, _NUMBER, _FIGURE, _FIGURE),
     ids.DELTA: (_NUMBER,) * 14,
+    ids.SYSTEM_HEAP: (_NUMBER, *[_FIGURE] * 3),
 }
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (ids.LEASE, ids.OPERATION, ids.SESSION, ids.THRESHOLD, ids.METER, ids.NEED)
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 _DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
-_SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
+_LEAST_SAMPLE = max(_DELTA_PLACES) + 1  # values; an older board may not send all that we know
 
 
 def decode(payload: bytes) -> Message | None:
@@ -185,9 +186,8 @@ class Deltas:
         Raises ValueError for one that makes no sense.
         """
         _, seq, since, mask, ms, *changes = message
-        if (seq - since + ids.DELTA_BIAS) & 0xFFFF != self._seq or len(
-            self._values
-        ) < _SAMPLE_LENGTH:
+        counts_from = (seq - since + ids.DELTA_BIAS) & 0xFFFF
+        if counts_from != self._seq or len(self._values) < _LEAST_SAMPLE:
             return None
         values = self._values.copy()
         for change, place in zip(changes, _changed(mask), strict=True):

@@ -199,10 +199,13 @@ class Subscription:
             self._listener.on_refused(major, minor)
             return
         # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
-        broken = self.synced and self._sequence.evaluate(seq) is not Order.NEXT
+        had_answer = self.synced or self.confirmed
+        broken = had_answer and self._sequence.evaluate(seq) is not Order.NEXT
         self.gaps += broken
         self._sequence.restart(seq)
         self._snapshot.begin()
+        if not had_answer:  # all events come; what came before may be a late one of another boot
+            self._events.miss()
         self.confirmed = True
         if boot_id != self._boot_id:
             self._on_restart()
@@ -233,7 +236,7 @@ class Subscription:
             self._listener.on_reply(message[2], message[3], message[4])
         elif kind == ids.EVENT:
             self._on_events(self._events.admit(message[2], message, self.synced))
-        elif kind == ids.ROWS or kind in messages.ROWS_OF:
+        elif kind in (ids.ROWS, ids.SYSTEM_HEAP) or kind in messages.ROWS_OF:
             self._state.on_message(message)
         elif kind == ids.SYNCED:
             if message[2] == self.host_id:

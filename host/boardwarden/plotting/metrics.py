@@ -30,6 +30,17 @@ METRICS = {
     "largest_free_block_bytes": Metric(
         "largest free block", "bytes", {"": "largest_free_block_bytes"}
     ),
+    "fragmentation": Metric("fragmentation", "fraction", {"": "fragmentation"}),
+    "low_water_bytes": Metric("least left by live memory", "bytes", {"": "low_water_bytes"}),
+    "system_heap": Metric(
+        "system heap",
+        "bytes",
+        {
+            "free": "system_heap_free_bytes",
+            "largest block": "system_heap_largest_free_block_bytes",
+            "least free": "system_heap_low_water_bytes",
+        },
+    ),
     "tasks": Metric("tasks", "", {"": "tasks"}),
     "threads": Metric("threads", "", {"": "threads"}),
     "connected": Metric("WLAN connected", "", {"": "connected"}),

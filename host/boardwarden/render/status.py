@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from boardwarden.board import Board
-from boardwarden.models import Capability, Network, Status, Storage, StoredPolicy, Trend, Trends
+from boardwarden.models import (
+    Capability,
+    Network,
+    Status,
+    Storage,
+    StoredPolicy,
+    SystemHeap,
+    Trend,
+    Trends,
+)
 
 from .text import NOTHING, count, duration, percent, size
 
@@ -62,7 +71,7 @@ def sample_line(status: Status) -> str:
         f"cpu {percent(cpu.usage):<7}"
         f"used {size(memory.used_bytes):<8}"
         f"live {size(memory.live_bytes):<8}"
-        f"of {size(memory.total_bytes):<8}"
+        f"frag {percent(memory.fragmentation):<7}"
         f"agent {percent(overhead.cpu)}"
     )
 
@@ -73,7 +82,21 @@ def _memory_rows(status: Status, why: Reasons) -> Iterator[Row]:
     live = f"{size(memory.live_bytes)} live" + _because(memory.live_bytes, "live_memory", why)
     yield "memory", f"{used}, {live}"
     largest = memory.largest_free_block_bytes
-    yield "", f"largest free block {size(largest)}" + _because(largest, "largest_free_block", why)
+    block = f"largest free block {size(largest)}"
+    if largest is None:
+        yield "", block + _because(largest, "largest_free_block", why)
+    else:
+        yield "", f"{block}, fragmentation {percent(memory.fragmentation)}"
+    if memory.low_water_bytes is not None:
+        yield "", f"live bytes left at least {size(memory.low_water_bytes)}"
+    if status.system_heap is not None:
+        yield "system heap", system_heap_text(status.system_heap)
+
+
+def system_heap_text(heap: SystemHeap) -> str:
+    """Return the figures of an ESP32's own heap."""
+    free, largest = size(heap.free_bytes), size(heap.largest_free_block_bytes)
+    return f"{free} free, at least {size(heap.low_water_bytes)}, largest block {largest}"
 
 
 def _cpu(status: Status, why: Reasons) -> str:
@@ -141,6 +164,7 @@ def trend_rows(trends: Trends) -> Iterator[Row]:
     yield "storage", _trend_text(trends.storage, size)
     yield "cpu", _trend_text(trends.cpu, percent)
     yield "loop lag", _trend_text(trends.loop_lag, duration)
+    yield "fragmentation", _trend_text(trends.fragmentation, percent)
 
 
 def _trend_text(trend: Trend, write: Callable[[float | None], str]) -> str:

@@ -27,6 +27,7 @@ _SAMPLE_NAMES = {
     "loop_lag_worst_s": "loop_lag_worst_ms",
     "overhead": "overhead_permille",
 }
+_OF_SYSTEM_HEAP = 3  # the last columns
 _OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
 
 
@@ -93,6 +94,9 @@ class Figures(NamedTuple):
     dropped_frames: int | None = None
     bad_frames: int | None = None
     faults: int | None = None
+    system_heap_free_bytes: int | None = None
+    system_heap_largest_free_block_bytes: int | None = None
+    system_heap_low_water_bytes: int | None = None
 
 
 NOTHING = Figures()
@@ -183,11 +187,21 @@ class Board:
         return None
 
 
+class SystemHeap:
+    """Stands in for an ESP32's: `values` are what was recorded with the sample."""
+
+    values: tuple[int | None, ...] = (None,) * _OF_SYSTEM_HEAP
+
+    def read(self) -> None:
+        """Do nothing: it was read when it was recorded."""
+
+
 class Sensors:
     """Stands in for all sensors but storage's and memory's, which have the Board to read."""
 
     def __init__(self, agent: Any) -> None:
         self.figures = NOTHING
+        self.system_heap = agent.system_heap = SystemHeap()
         self._agent = agent
 
     def read(self, sample: Any) -> bool:
@@ -201,7 +215,8 @@ class Sensors:
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
         memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
-        for name, figure in zip(COLUMNS, figures, strict=True):
+        self.system_heap.values = figures[-_OF_SYSTEM_HEAP:]
+        for name, figure in zip(COLUMNS[:-_OF_SYSTEM_HEAP], figures, strict=False):
             if name not in _OF_MEMORY:
                 known = figure is not None and abs(figure) <= _MAX_FIGURE
                 setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)

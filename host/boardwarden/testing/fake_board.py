@@ -56,6 +56,7 @@ class FakeBoard:
         self.capabilities = bytes(len(ids.CAPABILITIES))
         self.values: dict[str, int | None] = dict(SAMPLE)
         self.rows: Rows = [list(ROW)]
+        self.system_heap: list[int | None] | None = None  # an ESP32's: free, largest block, least
         self.interval_s = 0.0  # of samples by itself; 0: only those that sample() sends
         self.mute = False  # receives, but sends and does nothing
         self.done: list[tuple[int, Arguments]] = []
@@ -102,6 +103,11 @@ class FakeBoard:
         """Change one row of storage."""
         self.rows[index] = row
         self._send_row(index)
+
+    def measure_system_heap(self, free: int | None, largest: int | None, least: int | None) -> None:
+        """Change the figures of the system heap."""
+        self.system_heap = [free, largest, least]
+        self._send(ids.SYSTEM_HEAP, *self.system_heap)
 
     def print(self, text: str) -> None:
         """Print, as an application does."""
@@ -160,6 +166,8 @@ class FakeBoard:
         self._send(ids.HELLO, *self.version, host_id, *identity)
         for index in range(max(1, len(self.rows))):
             self._send_row(index)
+        if self.system_heap is not None:
+            self._send(ids.SYSTEM_HEAP, *self.system_heap)
         self.policy.send_all(self.events_from)
         self._send(ids.SAMPLE, self._figures())
         self._send(ids.SYNCED, host_id)

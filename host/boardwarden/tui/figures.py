@@ -206,7 +206,9 @@ class Load(Figures):
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
         cpu, overhead = board.status.cpu, board.status.overhead
-        room, rows = width - _LABEL - _FIGURE, max(1, (height - 4) // 2)
+        heap = board.status.system_heap
+        below = 4 if heap is None else 5
+        room, rows = width - _LABEL - _FIGURE, max(1, (height - below) // 2)
         why = because(board, cpu.usage, "cpu")
         picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
         yield from _pictured("cpu", percent(cpu.usage), why, picture, width)
@@ -221,6 +223,9 @@ class Load(Figures):
             yield _line("storage", _storage(board.status.storage))
         else:
             yield from _missing("storage", because(board, None, "storage"), width)
+        if heap is not None:
+            largest = size(heap.largest_free_block_bytes)
+            yield _line("system", f"{size(heap.free_bytes)} free, largest block {largest}")
         budget = f" of {percent(overhead.budget)}" if overhead.budget is not None else ""
         rate = f", {size(overhead.bytes_per_s)}/s" if overhead.bytes_per_s is not None else ""
         yield _line("agent", f"{percent(overhead.cpu)}{budget}{rate}")
@@ -266,7 +271,7 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
         for part in textwrap.wrap(f"largest free block {NOTHING} {why}", max(1, width)):
             yield Text(part)
         return
-    text = Text(f"largest free block {size(largest)} ")
+    text = Text(f"largest free {size(largest)}, frag {percent(memory.fragmentation)} ")
     room = width - text.cell_len
     plot = Plot(room, 1, float(memory.total_bytes or 0))
     for row in plot.area(feed.track.last("largest", room), _LARGEST):

@@ -23,6 +23,7 @@ _SELDOM = {
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
+    "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
