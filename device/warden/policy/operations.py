@@ -190,9 +190,11 @@ class Operations(Rows):
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        pressure = self.policy.pressure
-        if pressure.level and pressure.refuses(priority):
+        policy = self.policy
+        if policy.pressure.level and policy.pressure.refuses(priority):
             return False
+        if self.places < policy.max_operations and not self.waiting:
+            return True
         return not self._must_wait(priority) or self._victim(priority) is not None
 
     def begin(self, op, task=None):
