@@ -58,7 +58,7 @@ class Imports:
         return False
 
 
-def test_start_loads_what_it_needs_and_no_rarely_used_module():
+def test_a_fresh_start_loads_what_it_needs_and_no_rarely_used_module():
     """The first test by its name: the others load more."""
     warden.start(link=False, protect=False)
     warden.status()
