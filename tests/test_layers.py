@@ -58,7 +58,7 @@ BOARD_LAYERS = [
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["agent", "board", "runner", "running"],
-    ["policy.decisions", "extras"],
+    ["policy.decisions", "extras", "setup"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves
 ]
