@@ -218,7 +218,8 @@ class Agent:
     """
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
-        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+        # Which the agent imports when it must.
+        for room in ("setup", "policy.policy", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
@@ -250,7 +251,7 @@ class Agent:
         self._sensors.figures = figures
         self._agent.storage.deadline_s = 0  # what is there is looked at with each sample
         self._agent.deadline_s, self._agent.deadline_ms = self.clock.s, self.clock.ms
-        self._agent.take_sample()
+        self._agent.take_sample(late_ms=0)
         self.deliver()
 
     def gap(self, uptime_ms: int) -> None:
