@@ -196,3 +196,15 @@ def test_a_full_sample_that_did_not_fit_is_sent_in_full_later(agent: SimpleNames
     assert board.tell(sent=False) == b""
     assert board.tell()[1] == ids.SAMPLE
     assert board.tell()[1] == ids.DELTA
+
+
+def test_ten_changes_are_sent_as_a_delta_and_eleven_as_a_full_sample(
+    agent: SimpleNamespace,
+) -> None:
+    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
+    for count, kind in ((10, ids.DELTA), (11, ids.SAMPLE)):
+        board = Board(agent)
+        assert board.tell()[1] == ids.SAMPLE
+        for place in places[:count]:
+            board.values[place] = 6
+        assert board.tell()[1] == kind
