@@ -50,12 +50,16 @@ def _fill(history, start, count, value):
         history.add(s, live_bytes=value(s))
 
 
-def test_a_slot_keeps_least_mean_and_greatest():
+def test_a_second_keeps_the_mean_and_a_minute_least_and_greatest_of_all_samples_too():
     history = Filed()
     for value in (10, 30, 80):
         history.add(0, cpu_permille=value)
-    history.add(1)
-    assert [history.column(0, 1, stat)[-1] for stat in range(3)] == [10, 40, 80]
+    history.add(1, cpu_permille=20)
+    history.add(60)
+    assert [history.column(0, 1, stat)[0] for stat in range(3)] == [40] * 3
+    assert [history.column(1, 1, stat)[-1] for stat in range(3)] == [10, 30, 80]
+    history.add(3600)
+    assert [history.column(2, 1, stat)[-1] for stat in range(3)] == [10, 25, 80]
 
 
 def test_columns_come_oldest_first_and_forget_what_is_older():

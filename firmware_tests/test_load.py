@@ -7,9 +7,9 @@ from asyncio import core
 
 from harness import no_heap
 from rig import FakeTicks
-from warden.board import detect
 from warden.sample import Sample
 from warden.sensors.load import Load
+from warden.setup import detect
 
 
 def _load():

@@ -435,7 +435,7 @@ def test_a_sample_waits_for_the_end_of_the_frame_before_it():
     for room in (5, 0, None):
         link.room = room
         board.ticks.pass_ms(500)
-        link.receive(66, 77, agent.uplink.seq - 1 & 0xFFFF)
+        link.receive(66, 77, agent.session.uplink.seq - 1 & 0xFFFF)
         agent.poll()
         board.ticks.pass_ms(501)
         agent.poll()

@@ -8,7 +8,6 @@ from warden.host_session import HostSession
 from warden.requests import Requests
 from warden.sample import FIELDS, Sample
 from warden.tables import Table
-from warden.uplink import Uplink
 
 _HOST = 77
 _MINOR = 4
@@ -42,7 +41,6 @@ class Rig:
         self.ticks = FakeTicks()
         self.clock = clock = Clock(self.ticks)
         self.link = FakeLink(window)
-        self.uplink = Uplink(self.link)
         self.sample = Sample()
         self.sample.uptime_s = 1
         self.sample.interval_ms = 1000
@@ -52,11 +50,13 @@ class Rig:
         self.identity = ("fake", "1.0", "fake", b"", None, "0")
         parts = FakeParts(self._on_host)
         self.storage = self.policy = self.governor = parts
+        self.board = self
         self.reasons = bytearray(3)
         self.table = Table(clock, _ROW, ("value",), 4)
         for row in range(rows):
             self.table.rows[row] = Count()
         self.session = HostSession(self)
+        self.uplink = self.session.uplink
         self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
         self.session.requests = Requests(self, 0)
         self.session.requests.functions = (self._note, self._raise, lambda: None)

@@ -57,7 +57,8 @@ BOARD_LAYERS = [
     BOARD_MIDDLE,
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["agent", "board", "runner", "running"],
+    ["board", "setup"],
+    ["agent", "runner", "running"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

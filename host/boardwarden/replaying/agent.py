@@ -171,11 +171,9 @@ class Board:
 
     # --- the rest -------------------------------------------------------------------------------
 
-    def identity(self) -> tuple[Any, ...]:
-        return ("", "", "", b"", None, "")
-
-    def random_30(self) -> int:
-        return 0
+    has_timer = False
+    identity = ("", "", "", b"", None, "")
+    boot_id = 0
 
     def reset(self) -> None:
         self.resets += 1
@@ -235,7 +233,8 @@ class Agent:
     """
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
-        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+        # Which the agent imports when it must.
+        for room in ("setup", "policy.policy", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
@@ -267,7 +266,7 @@ class Agent:
         self._sensors.figures = figures
         self._agent.storage.deadline_s = 0  # what is there is looked at with each sample
         self._agent.deadline_s, self._agent.deadline_ms = self.clock.s, self.clock.ms
-        self._agent.take_sample()
+        self._agent.take_sample(late_ms=0)
         self.deliver()
 
     def gap(self, uptime_ms: int) -> None:
