@@ -7,7 +7,6 @@ whether the middle two are done.
 
 from micropython import const
 
-from warden.board import module
 from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
@@ -39,7 +38,7 @@ class Agent:
     """
 
     def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
-        from warden.setup import take_first_sample, watch_network
+        from warden.setup import find_system_heap, take_first_sample, watch_network
 
         self.board = board
         self.ticks_ms = board.ticks_ms
@@ -53,11 +52,7 @@ class Agent:
         self.load = Load(board, self.threads.ident)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
-        self.system_heap = None  # an ESP32's
-        if hasattr(module("esp32"), "idf_heap_info"):
-            from warden.sensors.system_heap import SystemHeap
-
-            self.system_heap = SystemHeap(clock)
+        self.system_heap = find_system_heap(clock)
         self.history = History(self.memory.total)
         self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
         update_reasons(self)

@@ -116,6 +116,15 @@ def watch_network(network):
     return watch_wlan(network)
 
 
+def find_system_heap(clock):
+    """Return what reads an ESP32's own heap, beside MicroPython's; None on other boards."""
+    if not hasattr(module("esp32"), "idf_heap_info"):
+        return None
+    from warden.sensors.system_heap import SystemHeap
+
+    return SystemHeap(clock)
+
+
 def take_first_sample(agent):
     """Take an agent's first sample, and find what a poll costs that has nothing to do.
 
