@@ -14,6 +14,8 @@ WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an 
 class FakeSupply:
     """Stands in for what a board has, and its memory: amounts by kind, the reserve taken off."""
 
+    total = 166_600  # of memory; less the reserve, 150 000
+
     def __init__(self):
         self.amounts = [100_000, 1_000_000, 900, 50_000]
         self.largest = self.largest_clean = None  # now, and after a collection
@@ -56,20 +58,31 @@ class OnceLock:
 
 
 class FakeEvents:
-    """Stands in for the ring: keeps what was posted, as (kind, subject, detail)."""
+    """Stands in for the ring: keeps what was posted, as (kind, subject, detail).
+
+    As the ring does, add() requires that the caller has the lock, and post() that it does not.
+    """
 
     call = Events.call
     report = Events.report
 
-    def __init__(self):
+    def __init__(self, lock):
         self.posted = []
+        self.lock = lock
+
+    def add(self, kind, subject=None, detail=None, value=None):
+        assert self.lock.taken
+        self.posted.append((kind, subject, detail))
 
     def post(self, kind, subject=None, detail=None, value=None):
-        self.posted.append((kind, subject, detail))
+        with self.lock:
+            self.add(kind, subject, detail, value)
 
 
 class FakePressure:
-    """Stands in for what refuses while something is critical: nothing is."""
+    """Stands in for what refuses while something is critical: nothing is, but it is asked."""
+
+    level = 1
 
     def refuses(self, priority):
         return False
@@ -79,19 +92,15 @@ class FakePressure:
 
 
 class FakeProfile:
-    """Stands in for what learns how much memory operations need: counts those in place."""
+    """Stands in for what learns how much memory operations need: measures none."""
 
-    def __init__(self):
-        self.running = 0
+    op = None
 
     def expected(self, name):
         return 40_000
 
     def began(self, op):
-        self.running += 1
-
-    def ended(self, op):
-        self.running -= 1
+        pass
 
 
 class FakeAgent:
@@ -126,9 +135,9 @@ class PolicyRig:
         self.agent = agent = FakeAgent(self.ticks)
         self.clock = agent.clock
         self.supply = self.memory = FakeSupply()
-        self.events = FakeEvents()
-        self.posted = self.events.posted
         self.lock = OnceLock()
+        self.events = FakeEvents(self.lock)
+        self.posted = self.events.posted
         self.profile = FakeProfile()
         self.pressure = FakePressure()
         self.quotas = {}
@@ -143,9 +152,6 @@ class PolicyRig:
 
     def available(self, kind, mount):
         return self.supply.available(kind, mount)
-
-    def max_memory(self):
-        return 150_000
 
     def begin(self, name, *args, task=None, **kwargs):
         """Return an operation that has begun: ACTIVE, or WAITING."""

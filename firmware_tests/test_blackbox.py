@@ -39,9 +39,10 @@ class FakeBoard:
         self.ticks_ms = real.ticks_ms
         self.ticks_diff = real.ticks_diff
         self.memory = memory
-        self.machine_module = None if memory is None else FakeMachine(memory)
+        self.machine = None if memory is None else FakeMachine(memory)
         self.cause = None
 
+    @property
     def identity(self):
         return "fake", "fake", "fake", b"", self.cause, "0"
 
@@ -265,7 +266,7 @@ def test_registers_of_32_bits_take_three_bytes_each():
 
 def test_in_seven_registers_all_fits_but_the_name():
     boots = _Boots()
-    boots.board.machine_module = FakeMachine(array("I", [0] * 7))  # as an RP2040 has
+    boots.board.machine = FakeMachine(array("I", [0] * 7))  # as an RP2040 has
     box = boots.boot()
     box.add_to_history = _ignore
     sample = Sample()

@@ -5,11 +5,12 @@ from rig import FakeLink, FakeTicks, board
 from virtual_board import Rig
 from warden.clock import Clock
 from warden.policy.events import Events
+from warden.sensors.threads import new_lock
 from warden.uplink import Uplink
 
 
 def _events():
-    return Events(Clock(FakeTicks()), None)
+    return Events(Clock(FakeTicks()), None, new_lock())
 
 
 def test_an_event_says_what_when_and_how_much():
@@ -20,7 +21,7 @@ def test_an_event_says_what_when_and_how_much():
 
 
 def test_to_post_one_takes_no_memory():
-    events = Events(Clock(board()), None)  # whose clock takes no memory either
+    events = Events(Clock(board()), None, new_lock())  # whose clock takes no memory either
     with no_heap():
         for number in range(40):
             events.post("lease", number, "released", 100)

@@ -269,15 +269,15 @@ def test_whatever_is_raised_while_it_is_granted_leaves_nothing():
                     raise error
                 return 100_000
 
-            supply, advance, post = rig.supply, rig.clock.advance, rig.events.post
-            supply.available = rig.clock.advance = rig.events.post = failing
+            supply, advance, post = rig.supply, rig.clock.advance, rig.events.add
+            supply.available = rig.clock.advance = rig.events.add = failing
             options = {"priority": HIGH, "session": session, "backed": True}
             lease = None
             try:
                 lease = rig.allocate(MEMORY, 20_000, **options)
             except (error, Denied):
                 pass
-            rig.clock.advance, rig.events.post = advance, post
+            rig.clock.advance, rig.events.add = advance, post
             del supply.available
             assert not rig.lock.taken
             expected = [each for each in (old, lease) if each is not None and each.active]
@@ -292,7 +292,7 @@ def test_with_no_memory_left_the_refusal_is_denied_and_leases_end_on_micropython
     rig = PolicyRig()
     session = rig.sessions.open("s")
     lease = rig.allocate(MEMORY, 10, session=session)
-    rig.events.post, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
+    rig.events.add, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
     refusals = []
     for backed in (False, True):
         denied = None

@@ -105,6 +105,21 @@ def test_it_starts_with_a_true_figure():
     assert (memory.total, memory.live) == (_TOTAL, 20_000)
 
 
+def test_the_least_that_live_bytes_left_is_remembered():
+    heap, clock, memory = _memory(enabled=False)
+    sample = Sample()
+    memory.read(sample)
+    assert sample.low_water_bytes is None  # as long as live is not known
+    heap.enabled = True
+    for live, least in ((20_000, 80_000), (70_000, 30_000), (100_000, 0), (20_000, 0)):
+        heap.live = live
+        _read(heap, clock, memory, 100_000)  # full of garbage: that is no matter
+        memory.collect(0)
+        with no_heap():
+            memory.read(sample)
+        assert sample.low_water_bytes == least, live
+
+
 def test_a_sample_is_one_walk():
     heap, clock, memory = _memory()
     heap.walks = 0

@@ -240,6 +240,22 @@ async def test_to_evaluate_and_a_step_allocate_nothing():
         await asyncio.sleep_ms(5)
 
 
+async def test_a_task_without_a_step_has_used_nothing():
+    async with Started():
+        warden.stop_monitoring()
+        meters = _meters()
+        meter = meters.add("task", 0, 1, None)
+        figures = []
+        for count in (0, 3, 0, 0):
+            meter.count = count
+            meter.spent_us = count * 20_000
+            meter.worst_us = count * 10_000
+            meters.evaluate(1000)
+            figures.append((meter.cpu_permille, meter.worst_ms, meter.steps))
+        assert figures == [(0, 0, 0), (60, 30, 3), (0, 0, 0), (0, 0, 0)]
+        meters.remove(meter)
+
+
 async def test_a_host_gets_them_with_each_sample_for_as_long_as_it_requested():
     async with Started():
         warden.stop_monitoring()

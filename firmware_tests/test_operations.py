@@ -270,15 +270,18 @@ def test_progress_is_bounded():
     assert (op.permille, op.text) == (0, "")
 
 
-def test_progress_of_one_that_has_ended_is_nobody_elses():
+def test_progress_and_time_of_one_that_has_ended_are_nobody_elses():
     rig = PolicyRig()
     op = rig.begin("op")
+    assert op.left_ms == 300_000
     op.progress(500, "half")
     op.complete()
-    next_one = rig.begin("next")
+    next_one = rig.begin("next", timeout_ms=5000)
     op.progress(700, "more")
     assert op.row == next_one.row
     assert (next_one.permille, next_one.text) == (0, "")
+    assert (op.left_ms, next_one.left_ms) == (None, 5000)
+    raises(AttributeError, getattr, op, "right_ms")
 
 
 def test_what_a_name_needed_is_what_it_is_granted():
@@ -309,14 +312,14 @@ def test_whatever_is_raised_while_it_begins_leaves_nothing():
                 if calls[0] < 0:
                     raise error
 
-            held = (rig.clock.advance, rig.profile.began, rig.events.post)
-            rig.clock.advance = rig.profile.began = rig.events.post = failing
+            held = (rig.clock.advance, rig.profile.began, rig.events.add)
+            rig.clock.advance = rig.profile.began = rig.events.add = failing
             try:
                 rig.operations.begin(op)
                 low.complete()
             except (error, Denied):
                 pass
-            rig.clock.advance, rig.profile.began, rig.events.post = held
+            rig.clock.advance, rig.profile.began, rig.events.add = held
             assert not rig.lock.taken
             for each in rig.operations.all():
                 each.complete()
@@ -364,7 +367,7 @@ def test_ctrl_c_between_a_row_and_its_count_keeps_no_place():
 
 def test_with_no_memory_left_two_more_begin_and_the_next_is_refused_on_micropython():
     rig = PolicyRig(max_operations=8)
-    rig.events.post, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
+    rig.events.add, rig.clock.advance = _post_nothing, _pass_no_time  # the rig's take memory
     operations = rig.operations
     denied = None
     with no_heap():

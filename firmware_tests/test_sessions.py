@@ -7,19 +7,25 @@ from warden.errors import Denied, Preempted
 MEMORY, STORAGE = 0, 1
 
 
+def refused(rig, admit, *args):
+    """Return the Denied of a call that is made with the lock, as it has to be."""
+    with rig.lock:
+        return raises(Denied, admit, *args)
+
+
 def test_a_quota_is_named_when_it_is_exceeded():
     rig = PolicyRig()
     session = rig.sessions.open("s", memory=1000, storage=2000, operations=1)
     session.admit(MEMORY, 1000)
     lease = rig.allocate(MEMORY, 600, session=session)
-    error = raises(Denied, session.admit, MEMORY, 401)
+    error = refused(rig, session.admit, MEMORY, 401)
     assert (error.reason, error.available) == ("quota:memory", 400)
     assert error.blockers == (lease.id,)
     session.admit(MEMORY, 400)
-    assert raises(Denied, session.admit, STORAGE, 2001).reason == "quota:storage"
+    assert refused(rig, session.admit, STORAGE, 2001).reason == "quota:storage"
     session.admit_operation(None)
     rig.begin("op", session=session)
-    assert raises(Denied, session.admit_operation, None).reason == "quota:operations"
+    assert refused(rig, session.admit_operation, None).reason == "quota:operations"
 
 
 def test_the_memory_that_a_waiting_operation_needs_counts():
@@ -27,9 +33,9 @@ def test_the_memory_that_a_waiting_operation_needs_counts():
     session = rig.sessions.open("s", memory=1000)
     running = rig.begin("running")
     rig.begin("waiting", memory=600, wait_ms=60_000, session=session)
-    assert raises(Denied, session.admit, MEMORY, 401).available == 400
+    assert refused(rig, session.admit, MEMORY, 401).available == 400
     running.complete()
-    assert raises(Denied, session.admit, MEMORY, 401).available == 400
+    assert refused(rig, session.admit, MEMORY, 401).available == 400
 
 
 def test_an_operation_may_have_all_the_memory_of_the_quota():
@@ -85,8 +91,8 @@ def test_a_closed_session_owns_nothing_more():
     rig = PolicyRig()
     session = rig.sessions.open("s")
     session.close()
-    assert raises(Denied, session.admit, MEMORY, 1).reason == "session"
-    assert raises(Denied, session.admit_operation, None).reason == "session"
+    assert refused(rig, session.admit, MEMORY, 1).reason == "session"
+    assert refused(rig, session.admit_operation, None).reason == "session"
 
 
 def test_closing_gives_none_of_its_own_the_place_of_another():
@@ -177,7 +183,7 @@ def test_closing_needs_no_memory():
         """Post no event: the rig's takes memory."""
 
     rig.clock.advance = lambda: None  # the rig's ticks take memory, too
-    rig.events.post = nothing
+    rig.events.add = nothing
     with no_heap():
         session.close()
     assert not any(lease.active for lease in leases)

@@ -36,7 +36,8 @@ class FakeMemory:
 
     def __init__(self, total):
         self.total = total
-        self.live = total // 2
+        self.live = self.free = total // 2
+        self.largest = None
 
 
 class FakePolicy:
@@ -53,7 +54,7 @@ class FakePolicy:
         self.memory = FakeMemory(total)
         self.storage = FakeStorage()
         self.history = History(total)
-        self.forecast = None
+        self.forecast = self.system_heap = None
 
     def mark_dirty(self, row):
         """Have it sent which rows are in use."""
@@ -137,6 +138,9 @@ def test_which_way_is_bad_is_known_where_the_levels_do_not_say_it():
         "largest_free_block_bytes",
         "connected",
         "rssi_dbm",
+        "system_heap_free_bytes",
+        "system_heap_largest_free_block_bytes",
+        "system_heap_low_water_bytes",
     ]
 
 
@@ -281,6 +285,10 @@ def test_a_row_can_be_put_or_freed_and_a_host_gets_to_know():
 # --- what is read ---------------------------------------------------------------------------------
 
 
+_NOT_IN_SAMPLE = ("memory", "memory_exhausted_in", "storage_exhausted_in", "fragmentation")
+_NOT_IN_SAMPLE += ("available_bytes", "live_bytes")
+
+
 class Measured:
     """Thresholds over a sample that the test sets."""
 
@@ -320,13 +328,33 @@ def test_metrics_of_memory_are_as_it_is_now():
         assert measured.read(name) is None
 
 
+def test_fragmentation_is_what_is_free_outside_the_largest_block():
+    measured = Measured()
+    memory = measured.memory
+    for free, largest, permille in (
+        (80_000, 20_000, 750),
+        (80_000, 80_000, 0),
+        (80_000, 79_984, 0),
+        (80_000, 16, 999),
+        (1000, 999, 1),
+        (0, 0, 0),
+        ((1 << 30) - 1, 1 << 28, 749),  # and no integer that has to be allocated
+        ((1 << 30) - 1, 0, 1000),
+        (64, 128, 0),  # one was freed between the two
+        (80_000, None, None),
+    ):
+        memory.free = free
+        memory.largest = largest
+        assert measured.read("fragmentation") == permille, (free, largest)
+
+
 def test_all_others_are_those_of_the_sample():
     measured = Measured()
     sample = measured.sample
     names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
     names.update(cpu="cpu_permille", overhead="overhead_permille", storage="storage_permille")
     for name in METRICS:
-        if not name.endswith("_in") and name not in ("memory", "available_bytes", "live_bytes"):
+        if name not in _NOT_IN_SAMPLE and "system_heap" not in name:
             setattr(sample, names.get(name, name), 17)
             assert measured.read(name) == 17, name
             setattr(sample, names.get(name, name), None)
@@ -353,11 +381,11 @@ def test_a_forecast_is_made_only_when_it_is_read_and_due():
         return measured.thresholds.read(index), measured.thresholds.read(index + 2)
 
     assert read_both(10) == (5, None)  # one a second
-    assert made == [(seconds, 1, limit), (minutes, 1, limit)]
+    assert made == [(seconds, 0, limit), (minutes, 0, limit)]
     assert read_both(11) == (5, 5)
-    assert made == [(seconds, 10, 77), (minutes, 10, 77)]
+    assert made == [(seconds, 3, 77), (minutes, 3, 77)]
     assert read_both(12) == (5, 5) and made == []
-    assert read_both(15) == (5, 5) and made == [(seconds, 1, limit)]
+    assert read_both(15) == (5, 5) and made == [(seconds, 0, limit)]
     measured.storage.limit = None
     assert read_both(16) == (5, None) and made == []
 

@@ -73,6 +73,7 @@ MESSAGES: dict[str, list[Any]] = {
     "meter of a task": [ids.METER, 23, 0, 1, "uploader", 0, 1, 300, 25, 90, 7],
     "meter of a thread": [ids.METER, 24, 15, 2, "reader", 1, 1, None, None, None, None],
     "need": [ids.NEED, 25, 7, "flash", 12, 4096, 8192],
+    "system heap": [ids.SYSTEM_HEAP, 26, 62_480, 31_744, 41_012],
     "exception": [
         *(ids.EXCEPTION, 27, 4, 9, 0, "sensor", 3, 86_402),
         b"app.py:6 sensor\nOSError: [Errno 5] EIO\n",

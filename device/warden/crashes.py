@@ -10,9 +10,8 @@ import sys
 from micropython import const
 
 from warden.blackbox import ENDED, RUNNING, BlackBox
-from warden.board import detect
 from warden.runner import Runner
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock, new_lock
 from warden_schema.codec import cut
 
 _EXCEPTION = const(18)  # a kind of message
@@ -253,7 +252,12 @@ def set_up():
     crashes = Crashes.current
     runner = Runner.current
     if crashes is None:
-        board = detect() if runner is None else runner.agent.board
+        if runner is None:
+            with import_lock:
+                from warden.setup import detect
+            board = detect()
+        else:
+            board = runner.agent.board
         Runner.crashes = Crashes.current = crashes = Crashes(board)
         Runner.is_safe = crashes.black_box.is_safe
     if runner is not None and runner.agent is not crashes.agent:

@@ -1,5 +1,6 @@
 """Public functions for setting up, and those seldom used; loaded at the first use of one."""
 
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
@@ -7,15 +8,12 @@ _PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
 
 
 def find_public(name):
-    """Return what has this public name, None if nothing has; RuntimeError for what decides."""
-    deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
-        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
-        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
-        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-        "spawn thread threshold thresholds"
-    )
-    if name in deciding.split():
-        running_policy()
+    """Return what has this public name here, None if nothing has.
+
+    While an agent only watches: RuntimeError for what decides, AttributeError for other names.
+    """
+    if name in _PUBLIC:
+        return globals()[name]
     names = ("exceptions", "resets")
     if name in names:
         with import_lock:
@@ -26,7 +24,17 @@ def find_public(name):
         with import_lock:
             from warden.crashes import run, safe_mode
         return run if name == "run" else safe_mode
-    return globals()[name] if name in _PUBLIC else None
+    if Runner.current is None or Runner.current.agent.policy is not None:
+        return None
+    deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
+        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
+        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
+        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
+        "spawn thread threshold thresholds"
+    )
+    if name in deciding.split():
+        running_policy()
+    raise AttributeError(name)
 
 
 def trends(period_ms):

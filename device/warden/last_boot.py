@@ -9,6 +9,7 @@ from struct import unpack_from
 
 from micropython import const
 
+from warden.board import module
 from warden_schema.codec import Reader
 from warden_schema.frame import crc16
 from warden_schema.values import read_value
@@ -124,7 +125,7 @@ class LastBoot:
             box.boots = found[3] | found[4] << 8
             box.count = found[5]
         box.boots = box.boots + 1 & 0xFFFF
-        port = self.board.identity()[4]  # the cause as it tells it, None where it does not
+        port = self.board.identity[4]  # the cause as it tells it, None where it does not
         is_new = False
         if state == _SAFE:
             box.is_safe = True
@@ -214,7 +215,7 @@ def find_retained(board):
     `machine.mem_backup()` where there is one, MicroPython 1.29 on; before that what a port has. All
     but spare RAM, which the adapter names, may be in use by the application.
     """
-    machine = board.machine_module
+    machine = getattr(board, "machine", None) or module("machine")
     try:
         if hasattr(board, "spare_ram"):
             from uctypes import bytearray_at

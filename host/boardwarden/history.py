@@ -1,7 +1,8 @@
-"""Figures over time: the samples that came, and the board's own history once it was read.
+"""Figures over time: the samples received, and the board's own history once it was read.
 
-Times are the board's uptime in seconds. Metrics are those of `warden_schema.ids.METRICS`, in the
-host's units: bytes, fractions of one, seconds.
+Times are the board's uptime in seconds. Metrics are those of `warden_schema.ids.METRICS`, and
+fragmentation, of which the board stores no history; all in the host's units: bytes, fractions of
+one, seconds.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from warden_schema import ids, trend
 from .errors import RequestError
 from .models import Model, Trend
 
-METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
-_UNITS = (1, 1000, 1000, 1)  # permille and milliseconds become fractions and seconds
+BOARD_METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
+METRICS = (*BOARD_METRICS, "fragmentation")  # and of samples alone
+_UNITS = (1, 1000, 1000, 1, 1)  # permille and milliseconds become fractions and seconds
 _SAMPLES = 600
 _TREND_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
 _SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
@@ -35,6 +37,7 @@ class Sample(Model):
     cpu: float | None = None
     loop_lag: float | None = None
     storage: float | None = None
+    fragmentation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Column(Model):
         return self.values[-1 - int(back)] if 0 <= back < len(self.values) else None
 
 
-def _figure(value: int | None, unit: int) -> float | None:
+def _figure(value: float | None, unit: int) -> float | None:
     return value if value is None or unit == 1 else value / unit
 
 
@@ -81,12 +84,15 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, tuple[int | None, ...]]] = deque(maxlen=_SAMPLES)
+        self._recent: deque[tuple[float, Figures]] = deque(maxlen=_SAMPLES)
         self._tiers: dict[tuple[int, int, int], Column] = {}
         self._lock = threading.Lock()
 
-    def add(self, uptime_s: float, figures: tuple[int | None, ...]) -> None:
-        """Add a sample's figures, in the order and units of ids.METRICS; the oldest goes."""
+    def add(self, uptime_s: float, figures: Figures) -> None:
+        """Add a sample's figures; drop the oldest.
+
+        In the order of METRICS: those of the board's in its units, fragmentation as a fraction.
+        """
         with self._lock:
             self._recent.append((uptime_s, figures))
 

@@ -1,4 +1,4 @@
-"""What the mirror hands out: frozen values in bytes, seconds and fractions of one.
+"""The values of a mirror: frozen, in bytes, seconds and fractions of one.
 
 Attribute names are the keys of `to_dict()` and of the command line's JSON. None is a figure that
 cannot be had; `board.capabilities` has the reason. Every field has a default, so that a later
@@ -53,15 +53,15 @@ class Level(IntEnum):
 
 
 class Action(IntEnum):
-    """What a threshold does: TELL an event; PROTECT the board, too; at last RESET it, too."""
+    """What a threshold does: TELL sends an event, PROTECT also acts, RESET may also reset."""
 
     TELL = 0
     PROTECT = 1
     RESET = 2
 
 
-class Kept(IntEnum):
-    """The state of a board's stored policy; a BROKEN one is damaged and ignored."""
+class StoredPolicy(IntEnum):
+    """The state of a board's stored policy; a BROKEN one is damaged, and ignored."""
 
     NOTHING = 0
     IN_FORCE = 1
@@ -96,8 +96,10 @@ class Model:
 class Memory(Model):
     """The MicroPython heap, from `gc.mem_free()` or the C module; `usage` is used of total.
 
-    Used includes garbage; `live_bytes` is what the last collection left. The largest free block is
-    known only with the C module. docs/board.md says where each figure comes from.
+    Used includes garbage; `live_bytes` is what the last collection left, `low_water_bytes` the
+    least that these ever left free. `fragmentation` is the share of the free memory outside the
+    largest free block, which is known only with the C module. docs/board.md says where each figure
+    comes from.
     """
 
     total_bytes: int | None = None
@@ -106,6 +108,20 @@ class Memory(Model):
     live_bytes: int | None = None
     largest_free_block_bytes: int | None = None
     usage: float | None = None
+    fragmentation: float | None = None
+    low_water_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class SystemHeap(Model):
+    """ESP-IDF's own heap on ESP32, from which Wi-Fi and TLS take their memory.
+
+    `low_water_bytes` is the least that was ever free since the reset.
+    """
+
+    free_bytes: int | None = None
+    largest_free_block_bytes: int | None = None
+    low_water_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +200,10 @@ class Identity(Model):
 
 @dataclass(frozen=True)
 class Status(Model):
-    """The board's state as it sent it last; `interval_s` is 0 when monitoring is stopped."""
+    """The last state that the board sent; `interval_s` is 0 if monitoring is stopped.
+
+    `system_heap` is None but on ESP32.
+    """
 
     memory: Memory = Memory()
     cpu: Cpu = Cpu()
@@ -195,6 +214,7 @@ class Status(Model):
     wanted_interval_s: float | None = None  # shorter where the agent's budget does not allow it
     last_updated: datetime | None = None  # UTC, the host's clock
     board: Identity = Identity()
+    system_heap: SystemHeap | None = None
     _received_at: float | None = field(default=None, repr=False, compare=False)
     _clock: Callable[[], float] = field(default=time.monotonic, repr=False, compare=False)
 
@@ -245,9 +265,11 @@ class Trend(Model):
 
 @dataclass(frozen=True)
 class Trends(Model):
-    """Where the figures are going over the last `period_s` seconds.
+    """The trends of the figures over the last `period_s` seconds.
 
-    Memory is live bytes, storage the used bytes of all mounts, cpu a fraction, loop_lag seconds.
+    Memory is live bytes, storage the used bytes of the first mount, cpu and fragmentation are
+    fractions, loop_lag is seconds. The board stores no history of fragmentation: its trend is of
+    the samples received.
     """
 
     period_s: float = 0.0
@@ -255,3 +277,4 @@ class Trends(Model):
     storage: Trend = Trend()
     cpu: Trend = Trend()
     loop_lag: Trend = Trend()
+    fragmentation: Trend = Trend()

@@ -1,4 +1,4 @@
-"""The same API for programs without asyncio: the board lives in an event loop in a thread.
+"""The same API for programs without asyncio: an event loop runs in a thread.
 
 `Board` has each name once, with its signature and what it does; here it is said how one waits.
 """
@@ -111,13 +111,14 @@ class SyncBoard:
 
     status = _mirrored(lambda board: board.status)
     capabilities = _mirrored(lambda board: board.capabilities)
+    fragmentation = _mirrored(lambda board: board.fragmentation)
     history = _mirrored(lambda board: board.history)
     allocations = _mirrored(lambda board: board.allocations)
     operations = _mirrored(lambda board: board.operations)
     sessions = _mirrored(lambda board: board.sessions)
     thresholds = _mirrored(lambda board: board.thresholds)
     limits = _mirrored(lambda board: board.limits)
-    needs = _mirrored(lambda board: board.needs)
+    memory_profiles = _mirrored(lambda board: board.memory_profiles)
     exceptions = _mirrored(lambda board: board.exceptions)
     resets = _mirrored(lambda board: board.resets)
     meters = _mirrored(lambda board: board.meters)
@@ -148,10 +149,10 @@ class SyncBoard:
 
     policy = _waiting(Board.policy)
     policy_steps = _waiting(Board.policy_steps)
-    take_step = _waiting(Board.take_step)
+    send_step = _waiting(Board.send_step)
     apply_policy = _waiting(Board.apply_policy)
-    kept_policy = _waiting(Board.kept_policy)
-    keep_policy = _waiting(Board.keep_policy)
+    stored_policy = _waiting(Board.stored_policy)
+    save_policy = _waiting(Board.save_policy)
     forget_policy = _waiting(Board.forget_policy)
     leave_safe_mode = _waiting(Board.leave_safe_mode)
     safe_mode = _waiting(Board.safe_mode)
@@ -222,7 +223,7 @@ def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) ->
 def _inside(
     loop: asyncio.AbstractEventLoop, manager: AbstractAsyncContextManager[T]
 ) -> Iterator[T]:
-    """Be inside an asynchronous context manager that runs in the loop's thread."""
+    """Enter an asynchronous context manager in the loop's thread, and leave it after the block."""
 
     async def enter() -> T:
         return await manager.__aenter__()

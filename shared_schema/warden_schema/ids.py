@@ -54,6 +54,7 @@ THRESHOLD = 13
 METER = 14
 NEED = 15
 DELTA = 16
+SYSTEM_HEAP = 17
 EXCEPTION = 18
 RESTART = 19
 
@@ -87,6 +88,7 @@ FIELDS = {
     METER: _names("seq row id name kind priority cpu_permille worst_ms steps lease"),
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
+    SYSTEM_HEAP: _names("seq free_bytes largest_free_block_bytes low_water_bytes"),
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
     RESTART: _names(
         "seq row id cause flags count boot uptime_s who live largest lag_ms level text"
@@ -134,6 +136,7 @@ SAMPLE_VALUES = (
     "faults",  # exceptions inside the agent itself
     "wanted_interval_ms",  # what was asked for; interval_ms is longer where the budget needs that
     "budget_permille",  # of the core, for the agent
+    "low_water_bytes",  # the least that live bytes ever left of the heap
 )
 
 # A DELTA is a sample told by what changed since another one. Its mask has a bit for each of these
@@ -212,6 +215,10 @@ THRESHOLD_METRICS = {
     "dropped_frames": "count",
     "bad_frames": "count",
     "faults": "count",
+    "fragmentation": "permille",  # of the free memory, outside the largest free block
+    "system_heap_free_bytes": "bytes",  # of an ESP32's other heap
+    "system_heap_largest_free_block_bytes": "bytes",
+    "system_heap_low_water_bytes": "bytes",
 }
 # The threshold that a board has by default: metric, warn, critical, clear, hold_ms, action.
 DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
@@ -258,7 +265,7 @@ NO_VALUE = 0xFFFF
 # HELLO carries one byte for each, in this order: 0 is available, anything else the reason why not.
 CAPABILITIES = _names(
     "memory live_memory largest_free_block cpu loop_lag tasks threads storage wlan rssi "
-    "network_bytes reset_cause unique_id timer"
+    "network_bytes reset_cause unique_id timer system_heap"
 )
 AVAILABLE = 0
 REASONS = {

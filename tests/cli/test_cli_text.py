@@ -17,6 +17,7 @@ from boardwarden.models import (
     Overhead,
     Status,
     Storage,
+    SystemHeap,
     Trend,
     Trends,
 )
@@ -77,7 +78,7 @@ def test_a_status_without_any_figure_is_all_dashes():
 
 
 FULL = Status(
-    memory=Memory(240_000, 120_000, 120_000, 60_000, 80_000, 0.5),
+    memory=Memory(240_000, 120_000, 120_000, 60_000, 80_000, 0.5, 0.333, 170_000),
     cpu=Cpu(0.31, 2, 5, 0.004, 0.02, 7380.0),
     storage=(Storage("/", 2**20, 2**19, 2**19, 0.5), Storage("/sd", 2**30, 0, 2**30, 0.0)),
     network=Network(True, -61, 1000, 2000),
@@ -90,7 +91,8 @@ def test_a_status_with_every_figure():
     lines = aligned(status_rows(FULL, {})).splitlines()
     assert lines[1:] == [
         "memory   117 KB of 234 KB used (50 %), 59 KB live",
-        "         largest free block 78 KB",
+        "         largest free block 78 KB, fragmentation 33 %",
+        "         live bytes left at least 166 KB",
         "cpu      31 %, loop lag 4 ms, 5 tasks, 2 threads",
         "storage  / 512 KB of 1.0 MB used (50 %)",
         "         /sd 0 B of 1.0 GB used (0 %)",
@@ -98,6 +100,14 @@ def test_a_status_with_every_figure():
         "agent    0.4 % of the core, 70 B/s, 1 frame dropped, a sample every 1 s",
     ]
     assert len(sample_line(FULL)) <= 80
+    assert "frag 33 %" in sample_line(FULL)
+
+
+def test_a_system_heap_has_a_row():
+    heap = SystemHeap(62_480, 31_744, 41_012)
+    rows = dict(status_rows(replace(FULL, system_heap=heap), {}))
+    assert rows["system heap"] == "61 KB free, at least 40 KB, largest block 31 KB"
+    assert "system heap" not in dict(status_rows(FULL, {}))
 
 
 def test_each_kind_of_trend_has_its_row():

@@ -95,6 +95,11 @@ async def test_every_metric_has_its_value_and_unit(scraped):
     assert value("boardwarden_memory_size_bytes", boot="1") == 240_000
     assert value("boardwarden_memory_usage_ratio") == 0.25
     assert value("boardwarden_memory_largest_free_block_bytes") == 64_000
+    assert value("boardwarden_memory_fragmentation_ratio") == pytest.approx(116 / 180)
+    assert value("boardwarden_memory_low_water_bytes") == 170_000
+    assert value("boardwarden_system_heap_free_bytes") == 62_480
+    assert value("boardwarden_system_heap_largest_free_block_bytes") == 31_744
+    assert value("boardwarden_system_heap_low_water_bytes") == 41_012
     assert value("boardwarden_cpu_usage_ratio") == 0.125
     assert value("boardwarden_loop_lag_worst_seconds") == 0.009
     assert value("boardwarden_storage_size_bytes", mount="/") == 4096 * 512
@@ -126,6 +131,9 @@ async def test_unavailable_figures_are_absent(scraped):
     names = set(one.series())
     for name in (
         "boardwarden_memory_largest_free_block_bytes",
+        "boardwarden_memory_fragmentation_ratio",
+        "boardwarden_memory_low_water_bytes",
+        "boardwarden_system_heap_free_bytes",
         "boardwarden_network_connected",
         "boardwarden_network_sent_bytes_total",
         "boardwarden_threads",
@@ -287,9 +295,9 @@ async def test_a_board_missing_at_the_start_is_down_and_then_found():
         (["--board", "nonsense"], "'nonsense' is not a board address"),
         (["--board", "sim", "--board", "sim"], "sim is named twice"),
         (["--board", "sim:/no/such.py"], "There is no file '/no/such.py'"),
-        (["--board", "sim", "--listen", "9477"], "'9477' is no address to listen on"),
+        (["--board", "sim", "--listen", "9477"], "'9477' is not an address to listen on"),
         (["--board", "sim", "--listen", "192.0.2.1:9"], "Cannot listen on 192.0.2.1:9: "),
-        (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is no URL"),
+        (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is not the URL"),
     ],
 )
 async def test_an_error_of_serve_is_one_sentence(arguments, sentence):

@@ -20,30 +20,32 @@ from warden_schema import ids
 _BOARD_PATH = [str(FAKES), str(REPO / "device")]
 
 
+def test_deltas_of_a_board_that_sends_fewer_values_are_applied() -> None:
+    deltas = Deltas()
+    figures = max(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES) + 1
+    deltas.remember([ids.SAMPLE, 7, [100, 0, 1000, *[5] * (figures - 3)]])
+    three_more = [1 + ids.DELTA_BIAS, 1, ids.DELTA_BIAS, 3 + ids.DELTA_BIAS]
+    changed = deltas.apply([ids.DELTA, 8, *three_more])
+    assert changed is not None
+    assert changed[2][:5] == [101, 0, 1000, 5, 8]
+    deltas.remember([ids.SAMPLE, 9, [100, 0, 1000, *[5] * (figures - 4)]])  # no board sends that
+    assert deltas.apply([ids.DELTA, 10, 1 + ids.DELTA_BIAS, 0, ids.DELTA_BIAS]) is None
+
+
 @pytest.fixture(scope="module")
 def agent() -> Iterator[SimpleNamespace]:
-    """The board's sample, clock and uplink."""
+    """The board's sample and uplink."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        from warden import clock, sample, uplink
+        from warden import sample, uplink
 
-        yield SimpleNamespace(clock=clock, sample=sample, uplink=uplink)
+        yield SimpleNamespace(sample=sample, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
             if name not in before:
                 del sys.modules[name]
-
-
-class FakeTicks:
-    """Stands in for a board of which only the clock is looked at; no time passes."""
-
-    def ticks_ms(self) -> int:
-        return 0
-
-    def ticks_diff(self, end: int, start: int) -> int:
-        return end - start
 
 
 class FakeLink:
@@ -72,7 +74,7 @@ class Board:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
         self.sample = agent.sample.Sample()
-        self.table = agent.sample.SampleTable(agent.clock.Clock(FakeTicks()), self.sample)
+        self.table = agent.sample.SampleTable(self.sample)
         self.link = FakeLink()
         self.uplink = agent.uplink.Uplink(self.link)
         self.uplink.seq = seq
@@ -208,11 +210,13 @@ def test_a_full_sample_that_did_not_fit_is_sent_in_full_later(agent: SimpleNames
     assert board.tell()[1] == ids.DELTA
 
 
-def test_each_field_has_the_bit_of_the_schema(agent: SimpleNamespace) -> None:
-    bits = agent.sample._BITS
-    assert len(bits) == len(ids.SAMPLE_VALUES)
-    for name, bit in zip(ids.SAMPLE_VALUES, bits, strict=True):
-        if name in ids.DELTA_VALUES:
-            assert bit == ids.DELTA_VALUES.index(name)
-        else:
-            assert bit == (98 if name in ("uptime_s", "uptime_ms") else 99)
+def test_ten_changes_are_sent_as_a_delta_and_eleven_as_a_full_sample(
+    agent: SimpleNamespace,
+) -> None:
+    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
+    for count, kind in ((10, ids.DELTA), (11, ids.SAMPLE)):
+        board = Board(agent)
+        assert board.tell()[1] == ids.SAMPLE
+        for place in places[:count]:
+            board.values[place] = 6
+        assert board.tell()[1] == kind

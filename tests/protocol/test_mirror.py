@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import run, until
 
-from boardwarden import Board, LinkLost, RequestError, Status, connect
+from boardwarden import Board, LinkLost, RequestError, Status, SystemHeap, connect
 from boardwarden._mirror import mirror
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.state import State, status
@@ -43,6 +43,8 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "available_bytes": free,
             "live_bytes": values["live_bytes"],
             "largest_free_block_bytes": values["largest_free_block_bytes"],
+            "fragmentation": _outside(values["largest_free_block_bytes"], free),
+            "low_water_bytes": values["low_water_bytes"],
             "usage": used / total if used is not None and total else None,
         },
         "cpu": {
@@ -78,6 +80,7 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "bad_frames": values["bad_frames"],
             "faults": values["faults"],
         },
+        "system_heap": _named(peer.system_heap),
         "interval_s": thousandth("interval_ms"),
         "wanted_interval_s": thousandth("wanted_interval_ms"),
         "board": {
@@ -91,6 +94,18 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "agent": peer.identity[5],
         },
     }
+
+
+def _outside(largest: int | None, free: int | None) -> float | None:
+    """Return the fragmentation: the share of what is free that is outside the largest block."""
+    if largest is None or free is None:
+        return None
+    return max(0, free - largest) / free if free else 0.0
+
+
+def _named(heap: list[int | None] | None) -> dict[str, Any] | None:
+    names = ("free_bytes", "largest_free_block_bytes", "low_water_bytes")
+    return None if heap is None else dict(zip(names, heap, strict=True))
 
 
 def state_of(board: Board) -> dict[str, Any]:
@@ -115,7 +130,7 @@ def equals(board: Board, peer: FakeBoard) -> bool:
 def test_the_mirror_equals_the_board_after_connect_and_changes() -> None:
     async def main() -> None:
         peer = FakeBoard()
-        peer.capabilities = bytes([ids.AVAILABLE, 9, 2]) + bytes(11)
+        peer.capabilities = bytes([ids.AVAILABLE, 9, 2]) + bytes(len(ids.CAPABILITIES) - 3)
         async with connect(FakeTransport(peer)) as board:
             assert equals(board, peer)
             full = {name: place + 1 for place, name in enumerate(ids.SAMPLE_VALUES)}
@@ -434,6 +449,59 @@ def test_the_trend_of_a_leak_has_a_slope_and_a_time_of_exhaustion() -> None:
     assert trends.storage.exhausted_in_s is None
 
 
+def test_fragmentation_has_a_history_and_a_trend_of_the_samples() -> None:
+    mirror = Mirror()
+    values: list[int | None] = [None] * len(ids.SAMPLE_VALUES)
+    for second in range(60):
+        values[:7] = [second, 0, 1000, 100_000, 40_000, 50_000, 40_000 - 400 * second]
+        mirror.on_message([ids.SAMPLE, second, values.copy()])
+    trend = mirror.trends(30.0).fragmentation
+    assert trend.slope_per_s == pytest.approx(0.01)
+    assert trend.is_clear
+    assert trend.exhausted_in_s is None
+    assert mirror.history.samples[-1].fragmentation == pytest.approx(0.59)
+    assert mirror.history.points("fragmentation")[0] == (0.0, 0.0)
+    assert mirror.history.column(0, "fragmentation", "mean").values == ()  # the board has none
+
+
+@pytest.mark.parametrize(
+    ("free", "largest", "share"),
+    [
+        (80_000, 20_000, 0.75),
+        (80_000, 80_000, 0.0),
+        (0, 0, 0.0),
+        (64, 128, 0.0),  # one was freed between the two
+        (80_000, None, None),
+        (None, 16, None),
+    ],
+)
+def test_fragmentation_is_what_is_free_outside_the_largest_block(
+    free: int | None, largest: int | None, share: float | None
+) -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        peer.values.update(free_bytes=free, largest_free_block_bytes=largest)
+        async with connect(FakeTransport(peer)) as board:
+            assert board.fragmentation == board.status.memory.fragmentation == share
+
+    run(main())
+
+
+def test_the_system_heap_is_none_but_on_a_board_that_has_one() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            assert board.status.system_heap is None
+            peer.measure_system_heap(62_480, 31_744, 41_012)
+            await until(lambda: board.status.system_heap is not None)
+            assert board.status.system_heap == SystemHeap(62_480, 31_744, 41_012)
+            peer.system_heap = None
+            peer.restart()  # with another firmware, say
+            await until(lambda: board.status.system_heap is None)
+
+    run(main())
+
+
 def test_too_few_points_make_no_trend() -> None:
     mirror = Mirror()
     _leak(mirror, 5)
@@ -522,6 +590,10 @@ def _live(peer: FakeBoard, source: random.Random) -> None:
     what = source.randrange(8)
     if what < 4:
         peer.sample(live_bytes=source.randrange(2**31), connected=source.choice([None, 0, 1]))
+    elif what < 5:
+        peer.sample(largest_free_block_bytes=source.choice([None, 0, 1000, 180_000, 200_000]))
+        if not peer.capabilities[-1]:
+            peer.measure_system_heap(*(source.choice([None, 0, 5000, 2**25]) for _ in range(3)))
     elif what < 6 and peer.rows:
         peer.store(source.randrange(len(peer.rows)), ["/x", 512, 1000, source.randrange(1000), 1])
     elif what == 6:
@@ -530,6 +602,7 @@ def _live(peer: FakeBoard, source: random.Random) -> None:
         peer.restart()
         peer.rows = [["/", 4096, 100 + row, 7, 7] for row in range(source.randrange(4))]
         peer.capabilities = bytes([source.choice([0, 2])]) * len(ids.CAPABILITIES)
+        peer.system_heap = None if peer.capabilities[-1] else [60_000, 30_000, 20_000]
 
 
 @settings(max_examples=campaign.of(200, short=50))

@@ -279,9 +279,10 @@ def board_names():
         for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
             if not isinstance(node, ast.Assign):
                 continue
-            if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
-                public = ast.literal_eval(node.value)
-                names |= set(public.split() if isinstance(public, str) else public)
+            if ast.unparse(node.targets[0]) == "_PUBLIC":
+                value = node.value
+                public = value.args[0] if isinstance(value, ast.Call) else value  # const(…)
+                names |= set(ast.literal_eval(public))
     assert {"start", "allocate", "TcpServer"} <= names
     return {name for name in names if not name.startswith("_")}
 

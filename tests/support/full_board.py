@@ -1,10 +1,11 @@
-"""A fake board that can tell everything: what a WLAN and the C module bring, too."""
+"""A fake board that can tell everything: what a WLAN, the C module and an ESP32 bring, too."""
 
 from boardwarden import testing
 from warden_schema import ids
 
 FIGURES = {
     "largest_free_block_bytes": 64_000,
+    "low_water_bytes": 170_000,
     "threads": 2,
     "connected": 1,
     "rssi_dbm": -61,
@@ -18,6 +19,7 @@ def full_board():
     board = testing.FakeBoard()
     board.values.update(FIGURES)
     board.identity[4] = "power_on"
+    board.system_heap = [62_480, 31_744, 41_012]
     policy = board.policy
     policy.put(ids.LEASE, 0, [1, 0, 8192, "ota", 2, None, 5, None, True, None])
     policy.put(ids.LEASE, 1, [2, 1, 4096, "log", 1, None, 5, None, True, "/"])

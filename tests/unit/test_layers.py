@@ -20,7 +20,7 @@ HOST_LAYERS = [
     ["errors"],
     ["transport"],
     ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
-    ["_protocol.diagnosis", "_protocol.refusals", "_protocol.link"],
+    ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
@@ -50,14 +50,15 @@ BOARD_MIDDLE = [
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
-    ["sensors.lock", "sensors.threads", "sensors.wlan"],
+    ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
     ["clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["agent", "board", "runner", "running"],
+    ["board", "setup"],
+    ["agent", "runner", "running"],
     ["retained"],
     ["last_boot"],
     ["blackbox"],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.metadata
 import inspect
 import re
+from pathlib import Path
 
+import pytest
 from doc_programs import board_names
 from places import REPO
 
@@ -17,23 +20,34 @@ from boardwarden.deploy.compiler import agent_version
 
 
 def test_dunder_all_lists_exactly_the_public_names() -> None:
-    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
-    public = {
-        name
-        for name, value in vars(boardwarden).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+    shown_to_checkers = {
+        (alias.name, node.module)
+        for node in ast.walk(ast.parse(Path(boardwarden.__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
     }
-    assert public == set(boardwarden.__all__)
+    assert shown_to_checkers == set(boardwarden._MODULES.items())  # type: ignore[attr-defined]
+    assert set(boardwarden.__all__) == {name for name, _ in shown_to_checkers}
+    assert set(boardwarden.__all__) <= set(dir(boardwarden))
+    for name in boardwarden.__all__:
+        assert getattr(boardwarden, name) is not None
+    with pytest.raises(AttributeError, match="'boardwarden' has no attribute 'nothing'"):
+        boardwarden.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_both_lists_of_the_deciding_names_are_equal() -> None:
-    names = re.compile(r"^    (?:deciding|names) = \(.*\n((?:        \".*\"\n)+)    \)", re.M)
-    device = REPO / "device" / "warden"
-    found = [
-        names.findall((device / file).read_text(encoding="utf-8"))
-        for file in ("extras.py", "policy/decisions.py")
-    ]
-    assert found[0] == found[1] != []
+    lists = {
+        "extras.py": r"deciding = \(([^)]*)\)",
+        "policy/decisions.py": r"_PUBLIC = .*\(([^)]*)\)",
+    }
+    found = []
+    for file, pattern in lists.items():
+        text = (REPO / "device" / "warden" / file).read_text(encoding="utf-8")
+        listed = re.search(pattern, re.sub(r"  # .*", "", text))
+        assert listed is not None
+        found.append(re.findall(r"\w+", listed[1]))
+    assert found[0] == found[1]
+    assert len(found[0]) == len(set(found[0])) == 30
 
 
 def test_every_error_is_public_and_a_board_error() -> None:
@@ -69,7 +83,10 @@ def test_every_model_is_frozen_with_a_default_for_each_field() -> None:
 
 def test_the_status_has_the_fields_of_the_design() -> None:
     status = Status(storage=(models.Storage(),)).to_dict()
-    memory = "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage"
+    memory = (
+        "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage "
+        "fragmentation low_water_bytes"
+    )
     assert list(status["memory"]) == memory.split()
     cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
     assert list(status["cpu"]) == cpu.split()
@@ -81,17 +98,23 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     board = "machine firmware port unique_id boot_id reset_cause protocol agent"
     assert list(status["board"]) == board.split()
     rest = (
-        "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"
+        "memory cpu storage network overhead system_heap interval_s wanted_interval_s "
+        "last_updated board age_s"
     )
+    assert status["system_heap"] is None
+    heap = Status(system_heap=models.SystemHeap()).to_dict()["system_heap"]
+    assert list(heap) == ["free_bytes", "largest_free_block_bytes", "low_water_bytes"]
     assert set(status) == set(rest.split())
 
 
 def test_the_board_has_the_names_of_the_design() -> None:
-    names = """status capabilities history connected link trends wait_sample updates changes
-        console ping start_monitoring stop_monitoring fetch_history collect interrupt close
-        allocations operations sessions thresholds limits needs exceptions meters events
-        recent_events resets allocate release lease begin complete cancel operation can_execute
-        set_limits set_threshold metering"""
+    names = """status capabilities fragmentation history connected link trends wait_sample
+        updates changes console ping start_monitoring stop_monitoring fetch_history collect
+        interrupt close
+        allocations operations sessions thresholds limits meters events recent_events
+        allocate release lease begin complete cancel operation can_execute set_limits set_threshold
+        metering exceptions resets safe_mode leave_safe_mode memory_profiles stored_policy
+        save_policy forget_policy"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))
 

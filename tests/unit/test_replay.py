@@ -132,6 +132,10 @@ def test_a_gap_breaks_the_hold_and_a_restart_resets_it(path: Path) -> None:
         ("dropped_frames", "1", "dropped_frames", 1),
         ("bad_frames", "1", "bad_frames", 2),
         ("faults", "1", "faults", 1),
+        ("fragmentation", "0.9", "largest_free_block_bytes", 100),
+        ("system_heap_free_bytes", "20k", "system_heap_free_bytes", 20_000),
+        ("system_heap_largest_free_block_bytes", "16k", "system_heap_largest_free_block_bytes", 9),
+        ("system_heap_low_water_bytes", "10k", "system_heap_low_water_bytes", 9000),
     ],
 )
 def test_each_metric_is_read_from_the_recording(

@@ -39,7 +39,6 @@ class Mps2(Board):
     spare_ram = (0x21FF0000, 64)
 
     def __init__(self):
-        self.machine_module = machine
         mem = machine.mem32
         mem[_TIMER_CTRL] = 0
         mem[_TIMER_RELOAD] = _TIMER_TOP

@@ -16,17 +16,20 @@ from warden.sensors.threads import import_lock
 
 _DEFAULT_TTL_MS = const(60_000)
 TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
+_PUBLIC = const((
+    "Denied", "Stopped", "Preempted", "TimedOut", "MEMORY", "STORAGE", "CPU_TIME",
+    "NETWORK_BANDWIDTH", "LOW", "NORMAL", "HIGH", "CRITICAL", "LEARNED", "TELL", "PROTECT", "RESET",
+    "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
+    "session", "set_limits", "spawn", "thread", "threshold", "thresholds",
+))  # fmt: skip
 
 
 def public():
     """Return the public functions, exceptions and constants, by name."""
-    names = (
-        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
-        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
-        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-        "spawn thread threshold thresholds"
-    )
-    return {name: globals()[name] for name in names.split()}
+    found = {}
+    for name in _PUBLIC:
+        found[name] = globals()[name]
+    return found
 
 
 def install(module, agent):
@@ -110,7 +113,7 @@ def set_limits(
 ):
     """Set limits, see `start()`; None: as it is. A stored policy that is in force overrules it."""
     policy = running_policy()
-    if not policy.overrules("limits"):
+    if policy.stored_policy is None or not policy.stored_policy.overrules("limits"):
         policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
 
 
@@ -122,7 +125,7 @@ def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TE
     RESET. Changes nothing where a stored policy is in force.
     """
     policy = running_policy()
-    if not policy.overrules("threshold"):
+    if policy.stored_policy is None or not policy.stored_policy.overrules("threshold"):
         policy.thresholds.set(metric, warn, critical, clear, hold_ms, action)
 
 

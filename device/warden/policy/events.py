@@ -2,7 +2,6 @@
 
 from micropython import const
 
-from warden.sensors.threads import new_lock
 from warden.tables import Table
 from warden_schema.codec import cut
 
@@ -18,35 +17,41 @@ _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 
 
 class Events(Table):
-    """`post()` from anywhere; `deliver()` where the application's code may run."""
+    """`deliver()` calls the callbacks, where the application's code may run.
 
-    def __init__(self, clock, session):
+    lock: of all that is granted. Who has it adds an event by `add()`, anybody else by `post()`.
+    """
+
+    def __init__(self, clock, session, lock):
         super().__init__(clock, _EVENT, (), 1)
         self.seq = 0  # of the next event
         self.delivered = 0  # callbacks have seen those before
         self.session = session  # of the host: says from which event on it wants them
         self.ring = [None] * (_MAX_EVENTS * _EVENT_FIELDS)
         self.callbacks = []
-        self.posting = new_lock()
+        self.lock = lock
         self.next = 0  # to be sent
 
-    def post(self, kind, subject=None, detail=None, value=None):
-        """Add an event; the oldest makes room. Allocates nothing; whatever locks the caller has.
+    def add(self, kind, subject=None, detail=None, value=None):
+        """Add an event; the oldest makes room. The caller has the lock. Allocates nothing.
 
         Its time is the clock's, which the caller has brought up to now.
         """
         ring = self.ring
-        clock = self.clock
-        with self.posting:
-            place = self.seq % _MAX_EVENTS * _EVENT_FIELDS
-            ring[place] = kind
-            ring[place + 1] = clock.s
-            ring[place + 2] = clock.ms
-            ring[place + 3] = subject
-            ring[place + _DETAIL] = detail
-            ring[place + 5] = value
-            self.seq += 1
+        place = self.seq % _MAX_EVENTS * _EVENT_FIELDS
+        ring[place] = kind
+        ring[place + 1] = self.clock.s
+        ring[place + 2] = self.clock.ms
+        ring[place + 3] = subject
+        ring[place + _DETAIL] = detail
+        ring[place + 5] = value
+        self.seq += 1
         self.mark_dirty(0)
+
+    def post(self, kind, subject=None, detail=None, value=None):
+        """Add an event, as add(), for a caller that does not have the lock."""
+        with self.lock:
+            self.add(kind, subject, detail, value)
 
     def report(self, error, kind, name, count=None):
         """Post an event for an exception that ended something; `warden.crashes` keeps it, too.
@@ -67,7 +72,7 @@ class Events(Table):
 
     def event(self, number):
         """Return an event as a tuple; the oldest in the ring, if it was overwritten."""
-        with self.posting:
+        with self.lock:
             number = max(number, self.seq - _MAX_EVENTS)
             place = number % _MAX_EVENTS * _EVENT_FIELDS
             return tuple([number] + self.ring[place : place + _EVENT_FIELDS])
@@ -78,7 +83,7 @@ class Events(Table):
         Raises ValueError when there are eight already.
         """
         if len(self.callbacks) == _MAX_CALLBACKS:
-            raise ValueError("no more than eight callbacks")
+            raise ValueError("no more than eight")
         self.callbacks.append((kind, function))
 
     def call(self, function, argument, name, report=True):
@@ -121,7 +126,7 @@ class Events(Table):
 
     def encode(self, row, uplink):
         """Put the next event that the host lacks into the uplink."""
-        with self.posting:
+        with self.lock:
             self.next = number = max(self.next, self.seq - _MAX_EVENTS)
             if number >= self.seq:
                 return False

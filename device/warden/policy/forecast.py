@@ -12,8 +12,7 @@ _POINTS = const(12)
 _MIN_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
 _FORECAST_ROWS = const(8)  # two for each metric of the history
-_SLOT_VALUES = const(12)  # figures, see history
-_MEAN = const(1)
+_SLOT_VALUES = const(4)  # means, see history
 _NO_VALUE = const(0xFFFF)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
@@ -53,7 +52,7 @@ class Forecast:
         if tier.number >= self.numbers[row]:
             self.last_s = self.tiers[0].number
             self.numbers[row] = tier.number + _SLOTS_A_POINT
-            self.values[row] = self.seconds_by(tier, row // 2 * 3 + _MEAN, limit)
+            self.values[row] = self.seconds_by(tier, row // 2, limit)
 
     def seconds_by(self, tier, place, limit):
         """Return the seconds by the slots of one tier; place: of the metric's mean in a slot."""
@@ -76,35 +75,43 @@ class Forecast:
 
         They end with five slots that have no value.
         """
+        place += tier.begin
         for count in range(_POINTS):
-            mean = _mean_before(tier.number - count * _SLOTS_A_POINT, tier, place)
-            if mean is None:
+            slot = tier.number - count * _SLOTS_A_POINT
+            self.points[count] = _mean_before(slot, tier.ring, tier.slots, place)
+            if self.points[count] is None:
                 return count
-            self.points[count] = mean
         return _POINTS
 
     def is_clear(self, count):
         """Tell whether so many points rise more clearly than by chance."""
         points = self.points
-        s = 0
-        for newer in range(count):
-            older = newer + 1
-            while older < count:
-                if points[older] < points[newer]:
-                    s += 1
-                elif points[older] > points[newer]:
-                    s -= 1
-                older += 1
-        return s >= _LEAST_S[count - _MIN_POINTS]
+        lacking = _LEAST_S[count - _MIN_POINTS]
+        while count:  # the points that are left; to begin with the oldest: points[count]
+            if lacking > count * (count - 1) // 2:  # more than all pairs of these
+                return False
+            count -= 1
+            oldest = points[count]
+            newer = count
+            while newer:
+                newer -= 1
+                if oldest < points[newer]:
+                    lacking -= 1
+                elif oldest > points[newer]:
+                    lacking += 1
+        return lacking <= 0
 
 
-def _mean_before(slot, tier, place):
-    """Return the mean of the five slots before this one, None if they have no value."""
+def _mean_before(slot, ring, slots, place):
+    """Return the mean of the five slots before this one, None if they have no value.
+
+    place: of the figure in slot 0, in the ring of a tier that has so many slots.
+    """
     total = count = 0
     first = slot - _SLOTS_A_POINT
     while slot > first:
         slot -= 1
-        value = tier.ring[tier.begin + slot % tier.slots * _SLOT_VALUES + place]
+        value = ring[slot % slots * _SLOT_VALUES + place]
         if value != _NO_VALUE:
             total += value
             count += 1

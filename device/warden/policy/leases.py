@@ -20,6 +20,7 @@ _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _DEFAULT_TTL_MS = const(60_000)
 
+_NORMAL = const(1)  # a priority
 MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
 _REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
@@ -30,18 +31,16 @@ class Lease(Row):
     `active` is False once it has ended.
     """
 
-    # All attributes are here from the beginning: see Operation.
+    owner = ""
+    mount = None
+    on_preempt = None
+    buffer = None  # the memory itself, if it was allocated with backed=True
+
     def __init__(self, table, kind, amount):
         self.table = table
         self.row = self.id = self.began_s = 0
         self.kind = kind
         self.amount = amount  # bytes, permille of a core, or bytes a second
-        self.owner = ""
-        self.priority = 1
-        self.session = None  # that it belongs to
-        self.mount = None
-        self.on_preempt = None
-        self.buffer = None  # the memory itself, if it was allocated with backed=True
         self.used = 0  # bytes written (storage)
         self.bucket = None  # (tokens, s, ms): thousandths of bytes that could go then (bandwidth)
         self.committed = False
@@ -68,7 +67,7 @@ class Lease(Row):
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
         if self.kind != NETWORK_BANDWIDTH:
-            raise ValueError("not a bandwidth lease")
+            raise ValueError("a lease of another kind")
         amount = self.amount
         check_int("count", count, 0, amount)
         clock = self.table.clock
@@ -87,7 +86,7 @@ class Lease(Row):
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
         if self.kind != STORAGE:
-            raise ValueError("not a storage lease")
+            raise ValueError("a lease of another kind")
         with import_lock:
             from warden.metered_file import MeteredFile
         return MeteredFile(self, path, mode)
@@ -97,7 +96,7 @@ class Leases(Rows):
     """The table of leases: grants and ends them.
 
     policy: available(kind, mount), the free amount less the reserve, before what is granted;
-    max_memory(), the most that could ever be granted; memory, which collects garbage.
+    memory, which collects garbage.
     """
 
     def __init__(self, policy):
@@ -123,7 +122,7 @@ class Leases(Rows):
         kind,
         amount,
         owner="",
-        priority=1,
+        priority=_NORMAL,
         ttl_ms=_DEFAULT_TTL_MS,
         session=None,
         backed=False,
@@ -143,10 +142,11 @@ class Leases(Rows):
         try:
             check_int("kind", kind, MEMORY, NETWORK_BANDWIDTH)
             check_int("amount", amount, 1, _MAX_AMOUNT)
-            check_int("priority", priority, 0, 3)
+            if priority is not _NORMAL:
+                check_int("priority", priority, 0, 3)
             if ttl_ms is not None:
                 check_int("ttl_ms", ttl_ms, 1, None)
-            if not isinstance(owner, str):
+            if type(owner) is not str:
                 raise TypeError("owner must be a str")
             if backed and kind != MEMORY:
                 raise ValueError("only memory can be backed")
@@ -154,14 +154,21 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            self.clock.advance()
-            self.run_due()
+            clock = self.clock
+            clock.advance()
+            if clock.deadline_s <= clock.s:
+                self.run_due()
             lease = Lease(self, kind, amount)
-            lease.owner = cut(owner, _MAX_NAME)
-            lease.priority = priority
-            lease.mount = mount
-            lease.session = session
-            lease.on_preempt = on_preempt
+            if owner:
+                lease.owner = cut(owner, _MAX_NAME)
+            if priority != _NORMAL:
+                lease.priority = priority
+            if mount is not None:
+                lease.mount = mount
+            if session is not None:
+                lease.session = session
+            if on_preempt is not None:
+                lease.on_preempt = on_preempt
             victim = self._grant(lease, ttl_ms, backed, admitted)
             while victim is not None:
                 self.preempt(victim)
@@ -187,7 +194,8 @@ class Leases(Rows):
             if not admitted:
                 if lease.session is not None:
                     lease.session.admit(kind, amount)
-                policy.pressure.admit(lease.priority, amount)
+                if policy.pressure.level:
+                    policy.pressure.admit(lease.priority, amount)
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
@@ -215,7 +223,7 @@ class Leases(Rows):
                 return memoryview(bytearray(amount))
             except MemoryError:
                 pass
-        self.events.post("denied", None, "fragmented", amount)
+        self.events.add("denied", None, "fragmented", amount)
         raise deny("fragmented", largest, memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
 
     def end(self, lease, why="released"):
@@ -225,11 +233,12 @@ class Leases(Rows):
             if why == "expired" and not self.is_over(lease.row):
                 return False  # it was another's row when that was over
             lease.active = False
-            lease.buffer = None
+            if lease.buffer is not None:
+                lease.buffer = None
             if not self.remove(lease):
                 return False
             self.ended = self.ended + 1 & 0xFFFF
-            self.events.post("lease", lease.id, why, lease.amount)
+            self.events.add("lease", lease.id, why, lease.amount)
         return True
 
     def run_due(self):
@@ -275,7 +284,9 @@ class Leases(Rows):
         kind = wanted.kind
         reason = "table" if table_full else _REASONS[kind]
         denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
-        if kind == MEMORY and wanted.amount > policy.max_memory():
+        total = policy.memory.total
+        most = total - total // 1000 * policy.memory_reserve_permille
+        if kind == MEMORY and wanted.amount > most:
             denied.retry_after_ms = None  # whoever gives back whatever
         elif kind == MEMORY and not table_full:
             # By then it may be seen that some was garbage.

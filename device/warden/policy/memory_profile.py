@@ -22,20 +22,17 @@ class MemoryNeed:
 
 
 class MemoryProfile(Table):
-    """The table: the first eight names. `began()` and `ended()` are called for each operation."""
+    """The table: the first eight names. began() for each operation, ended() for a measured one."""
 
     def __init__(self, policy):
         super().__init__(
             policy.clock, _NEED, ("name", "count", "typical_bytes", "worst_bytes"), _MAX_NAMES
         )
         self.policy = policy
-        self.active = 0  # operations
-        self.op = None  # the one that is measured,
-        self.row = 0  # and the row of its name, or for it
+        self.op = None  # that is measured,
         self.least = 0  # bytes in use when it began,
         self.greatest = 0  # and at most since
         self.collections = 0
-        self.spent_us = 0  # what it takes to measure
         self.deadline_s = self.deadline_ms = 0  # when measuring is allowed again
 
     def expected(self, name):
@@ -47,31 +44,28 @@ class MemoryProfile(Table):
 
     def began(self, op):
         """Begin to measure an operation, if it is the only one; the caller has the lock."""
-        self.active += 1
         self.op = None  # whoever was measured is not alone any more
-        if self.active > 1 or self.clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
+        clock = self.clock
+        if clock.s < self.deadline_s or self.policy.operations.places > 1:
             return
-        self.row = find_row(self.rows, "name", op.name)
-        if self.row is not None:
+        if clock.s == self.deadline_s and clock.ms < self.deadline_ms:
+            return
+        if find_row(self.rows, "name", op.name) is not None:
             self.op = op
             board = self.policy.agent.board
             began = board.ticks_us()
             self.least = self.greatest = self.policy.memory.used_now()
-            self.spent_us = board.ticks_diff(board.ticks_us(), began)
             self.collections = self.policy.memory.collections
+            ms = board.ticks_diff(board.ticks_us(), began) * 2 * _PROFILE_PAUSE // 1000 + clock.ms
+            self.deadline_s = clock.s + ms // 1000
+            self.deadline_ms = ms % 1000
 
     def ended(self, op):
-        """Add what an operation took to its name's row, if it was measured; as for began()."""
-        self.active -= 1
-        if self.op is not op:
-            return
+        """Add what the measured operation took to its name's row; the caller has the lock."""
         self.op = None
-        ms = self.clock.ms + self.spent_us * 2 * _PROFILE_PAUSE // 1000
-        self.deadline_s = self.clock.s + ms // 1000
-        self.deadline_ms = ms % 1000
         memory = self.policy.memory
         used = memory.used_now()
-        row = self.row
+        row = find_row(self.rows, "name", op.name)
         if used < self.least or memory.collections != self.collections:
             return
         need = self.rows[row]

@@ -28,7 +28,8 @@ _THREAD = const(1)
 class Meter:
     """A task's coroutine with its steps timed, or a thread. asyncio calls send() and throw().
 
-    The figures are those of the time between the last two samples; a thread has none.
+    The figures are those of the time between the last two samples; a thread has none, and a new
+    task has 0.
     """
 
     def __init__(self, table, number, name, kind, priority, lease):
@@ -40,7 +41,7 @@ class Meter:
         self.kind = kind
         self.priority = priority
         self.lease = lease  # of CPU time, or None
-        self.cpu_permille = self.worst_ms = self.steps = None
+        self.cpu_permille = self.worst_ms = self.steps = None if kind == _THREAD else 0
         self.coro = None
         self.task = None
         self.over_ms = -1  # for how long it has taken more than its lease, -1: it does not
@@ -80,7 +81,6 @@ class Meters(Table):
             _MAX_METERS,
         )
         self.policy = policy
-        self.load = policy.agent.load
         self.next_id = 1
         self.send_ms = 0  # for how long a host still wants them with each sample
 
@@ -91,12 +91,13 @@ class Meters(Table):
         """
         check_int("priority", priority, 0, 3)
         if lease is not None and getattr(lease, "kind", None) != _CPU_TIME:
-            raise TypeError("lease must be one of CPU_TIME")
+            raise TypeError("a lease of another kind")
         meter = self.add(name, _TASK, priority, lease)
+        load = self.policy.agent.load
         try:
-            self.load.attach()
-            meter.coro = self.load.counted(coro)
-            meter.task = self.load.uncounted_create_task(meter)
+            load.attach()
+            meter.coro = load.counted(coro)
+            meter.task = load.uncounted_create_task(meter)
         except BaseException as error:
             self.remove(meter)
             if isinstance(error, MemoryError):
@@ -135,9 +136,8 @@ class Meters(Table):
         Allocates nothing.
         """
         for meter in self.rows:
-            if meter is None:
-                continue
-            if meter.kind == _TASK:
+            # A task that had no step in this period, nor in the one before, stays as it is.
+            if meter is not None and (meter.count or meter.steps):
                 if 0 < period_ms < _MAX_METER_PERIOD_MS:
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
@@ -145,9 +145,11 @@ class Meters(Table):
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.check(meter, period_ms)
-            if self.send_ms > 0:
-                self.mark_dirty(meter.row)
-        self.send_ms = max(0, self.send_ms - period_ms)
+        if self.send_ms > 0:
+            self.send_ms = max(0, self.send_ms - period_ms)
+            for meter in self.rows:
+                if meter is not None:
+                    self.mark_dirty(meter.row)
 
     def check(self, meter, period_ms):
         """Report a task that takes more than its lease, and cancel it when that lasts."""
@@ -168,7 +170,7 @@ class Meters(Table):
     def preempt(self, meter):
         """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
-        if task is None or not self.load.in_loop():
+        if task is None or not self.policy.agent.load.in_loop():
             return False
         meter.task = None
         try:

@@ -40,15 +40,10 @@ _TIMED_OUT = const("timed out")
 class Operation(Row):
     """A piece of work that has, or waits for, one of the places; a context manager, async too."""
 
-    # What is usual stands here once, which is 56 bytes less for each. What an operation has of its
-    # own is set before another thread can see it: where there is no GIL, an attribute that came
-    # later would move the others while that one reads them.
-    priority = NORMAL
     timeout_ms = None  # the board's
     memory = None  # bytes that it needs
     lease = None  # of the memory
     wait_ms = 0  # for a place
-    session = None  # that it belongs to
     task = None  # asyncio's, to be cancelled when it must stop
 
     def __init__(self, table, name):
@@ -59,13 +54,6 @@ class Operation(Row):
         self.why = None  # PREEMPTED or TIMED_OUT, once it must stop
         self.permille = 0  # how far it is,
         self.text = ""  # and in words
-
-    @property
-    def left_ms(self):
-        """The milliseconds to the end of its time or its grace; None while it waits."""
-        if self.state == _WAITING or self.state == _ADMITTING:
-            return None
-        return self.table.until_ms(self.row)
 
     def check(self):
         """Raise Preempted or TimedOut if this operation must stop; call it now and then."""
@@ -90,14 +78,13 @@ class Operation(Row):
         """
         table = self.table
         if self.state != _ACTIVE:
-            agent = table.policy.agent
-            table.begin(self, agent.load.current_task())
+            table.begin(self, table.policy.agent.load.current_task())
             try:
-                while not table.poll_admission(self):
+                while self.state != _ACTIVE and not table.poll_admission(self):
                     if self.task is not None:
                         raise deny("operations", None, _WAIT_POLL_MS)
-                    agent.poll()
-                    agent.board.sleep_ms(_WAIT_POLL_MS)
+                    table.policy.agent.poll()
+                    table.policy.agent.board.sleep_ms(_WAIT_POLL_MS)
             except BaseException:
                 table.end(self)
                 raise
@@ -145,28 +132,25 @@ class Operations(Rows):
 
     def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
-        if not isinstance(name, str) or not name:
+        # What is usual needs no check, and most are begun again and again.
+        is_new = name is not self.last_name
+        if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
-        check_int("priority", priority, LOW, CRITICAL)
+        if priority is not NORMAL:
+            check_int("priority", priority, LOW, CRITICAL)
         if timeout_ms is not None:
             check_int("timeout_ms", timeout_ms, 1, None)
         if memory is not None:
             check_int("memory", memory, LEARNED, _MAX_MEMORY)
-        check_int("wait_ms", wait_ms, 0, None)
-        if memory == LEARNED:
-            memory = self.policy.profile.expected(name)
+            if memory == LEARNED:
+                memory = self.policy.profile.expected(name)
+        if wait_ms:
+            check_int("wait_ms", wait_ms, 0, None)
         try:
-            try:
-                if name is not self.last_name:  # most are begun again and again
-                    self.last_name = name = cut(name, _MAX_NAME)
-                op = Operation(self, name)
-            except MemoryError:
-                with self.lock:
-                    if not self.spares:
-                        raise
-                    op = self.spares.pop()
-                op.name = name if len(name) * 4 <= _MAX_NAME else "?"
-            if priority != op.priority:
+            if is_new:
+                self.last_name = name = cut(name, _MAX_NAME)
+            op = Operation(self, name)
+            if priority is not NORMAL:
                 op.priority = priority
             if timeout_ms is not None:
                 op.timeout_ms = timeout_ms
@@ -178,7 +162,16 @@ class Operations(Rows):
             if session is not None:
                 op.session = session
         except MemoryError:
-            raise self._no_memory()
+            with self.lock:
+                op = self.spares.pop() if self.spares else None
+            if op is None:
+                raise self._no_memory()
+            op.name = name if len(name) * 4 <= _MAX_NAME else "?"
+            op.priority = priority
+            op.timeout_ms = timeout_ms
+            op.memory = memory
+            op.wait_ms = wait_ms
+            op.session = session
         return op
 
     def _no_memory(self):
@@ -197,12 +190,12 @@ class Operations(Rows):
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        if self.policy.pressure.refuses(priority):
+        policy = self.policy
+        if policy.pressure.level and policy.pressure.refuses(priority):
             return False
-        if self.places < self.policy.max_operations:
-            if not self.waiting or not self._is_behind(priority):
-                return True
-        return self._victim(priority) is not None
+        if self.places < policy.max_operations and not self.waiting:
+            return True
+        return not self._must_wait(priority) or self._victim(priority) is not None
 
     def begin(self, op, task=None):
         """Begin a NEW operation: it is ACTIVE then, or WAITING for a place if it waits or preempts.
@@ -218,7 +211,34 @@ class Operations(Rows):
             self.clock.advance()
             if task is not None:
                 op.task = task
-            victim = self._enter(op)
+            victim = wait_ms = None
+            with self.lock:
+                if op.session is not None:
+                    op.session.admit_operation(op.memory)
+                policy = self.policy
+                if policy.pressure.level:
+                    policy.pressure.admit(op.priority)
+                is_scarce = self.waiting or self.places >= policy.max_operations
+                if is_scarce and self._must_wait(op.priority):
+                    victim = self._victim(op.priority)
+                    wait_ms = op.wait_ms
+                    if victim is not None and wait_ms < _GRACE_MS:
+                        wait_ms = _GRACE_MS
+                    elif wait_ms <= 0:
+                        raise self.refuse("operations")
+                if None not in self.rows:
+                    raise self.refuse("table")
+                if wait_ms is not None:
+                    self.waiting += 1
+                    op.state = _WAITING
+                    self.add(op, wait_ms)
+                else:
+                    self.places += 1
+                    if op.memory:
+                        op.state = _ADMITTING
+                        self.add(op, None)
+                    else:
+                        self._run(op)
             if victim is not None:
                 self.preempt(victim)
             if op.state == _ADMITTING:
@@ -239,8 +259,15 @@ class Operations(Rows):
             self.clock.advance()
             self.run_due()
             if op.state == _ENDED or op.why is not None:
-                raise self.refuse("operations")
+                with self.lock:
+                    raise self.refuse("operations")
         return op.state == _ACTIVE
+
+    def until_ms(self, op):
+        """Return the milliseconds to the end of its time or its grace; None while it waits."""
+        if op.state == _WAITING or op.state == _ADMITTING:
+            return None
+        return super().until_ms(op)
 
     def end(self, op, promote=True, how="ended"):
         """End an operation, whatever its state; return False if it had ended before.
@@ -256,13 +283,13 @@ class Operations(Rows):
                 self.waiting -= 1
             elif state != _OVERDUE:
                 self.places -= 1
-                if state != _ADMITTING:
+                if self.policy.profile.op is op:
                     self.policy.profile.ended(op)
             lease = op.lease
             if lease is not None:
                 op.lease = None
             self.clock.advance()
-            self.events.post("operation", op.id, how)
+            self.events.add("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
@@ -281,7 +308,7 @@ class Operations(Rows):
             op.state = _STOPPING
             self.end_in(op.row, _GRACE_MS)
             self.mark_dirty(op.row)
-            self.events.post("operation", op.id, why)
+            self.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
         self._cancel_tasks()
@@ -307,10 +334,11 @@ class Operations(Rows):
                         if op.state == _STOPPING:
                             op.state = _OVERDUE
                             self.places -= 1
-                            self.policy.profile.ended(op)
+                            if self.policy.profile.op is op:
+                                self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
-                            self.events.post("operation", op.id, "overdue")
+                            self.events.add("operation", op.id, "overdue")
         if freed:
             self.promote_waiters()
         freed = False
@@ -323,7 +351,7 @@ class Operations(Rows):
 
     def _recount(self):
         """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
-        places = waiting = admitting = 0
+        places = waiting = 0
         with self.lock:
             for op in self.rows:
                 if op is not None:
@@ -333,10 +361,8 @@ class Operations(Rows):
                         self.remove(op)
                     elif op.state != _OVERDUE:
                         places += 1
-                        admitting += op.state == _ADMITTING
             self.places = places
             self.waiting = waiting
-            self.policy.profile.active = places - admitting
 
     def _cancel_tasks(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
@@ -354,43 +380,18 @@ class Operations(Rows):
 
     # --- places ---------------------------------------------------------------------------------
 
-    def _enter(self, op):
-        """Put an operation into the table; return the operation that it preempts, or None."""
-        victim = None
-        wait_ms = op.wait_ms
-        with self.lock:
-            if op.session is not None:
-                op.session.admit_operation(op.memory)
-            self.policy.pressure.admit(op.priority)
-            has_place = self.places < self.policy.max_operations
-            if not has_place or (self.waiting and self._is_behind(op.priority)):
-                has_place = False
-                victim = self._victim(op.priority)
-                if victim is not None and wait_ms < _GRACE_MS:
-                    wait_ms = _GRACE_MS
-                elif wait_ms <= 0:
-                    raise self.refuse("operations")
-            if None not in self.rows:
-                raise self.refuse("table")
-            if has_place:
-                self.places += 1
-                op.state = _ADMITTING
-                self.add(op, None)
-                if not op.memory:
-                    self._run(op)
-            else:
-                self.waiting += 1
-                op.state = _WAITING
-                self.add(op, wait_ms)
-        return victim
-
     def _run(self, op):
         """Make an operation that has its place ACTIVE; the caller has the lock."""
+        policy = self.policy
+        timeout_ms = op.timeout_ms or policy.operation_timeout_ms
         op.state = _ACTIVE
-        self.end_in(op.row, op.timeout_ms or self.policy.operation_timeout_ms)
-        self.mark_dirty(op.row)
-        self.policy.profile.began(op)
-        self.events.post("operation", op.id, "began")
+        if not op.id:  # it has no row yet
+            self.add(op, timeout_ms)
+        else:
+            self.end_in(op.row, timeout_ms)
+            self.mark_dirty(op.row)
+        policy.profile.began(op)
+        self.events.add("operation", op.id, "began")
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
@@ -442,9 +443,11 @@ class Operations(Rows):
                 first = op
         return first
 
-    def _is_behind(self, priority):
-        """Tell whether one waits that a new one of this priority must not overtake."""
-        first = self._first_waiting()
+    def _must_wait(self, priority):
+        """Tell whether no place is free, or one waits that this priority must not overtake."""
+        if self.places >= self.policy.max_operations:
+            return True
+        first = self._first_waiting() if self.waiting else None
         return first is not None and first.priority >= priority
 
     def _victim(self, priority):

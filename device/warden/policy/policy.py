@@ -24,15 +24,14 @@ _MAX_MS = const(0x3FFFFFFF)  # twelve days
 _SPARES = const(2)  # operations made ahead, see `deliver`
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
-# What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be.
-_LIMITS_SET = const(
-    (
-        ("max_operations", 1, 8),
-        ("operation_timeout_ms", 1, _MAX_MS),
-        ("memory_reserve_permille", 0, 900),
-        ("overrun_ms", 0, 600_000),
-    )
-)
+# What may be set, as in ids.LIMITS_SET: the attribute of Policy, the least and the most it may be,
+# one after the other.
+_LIMITS_SET = const((
+    "max_operations", 1, 8,
+    "operation_timeout_ms", 1, _MAX_MS,
+    "memory_reserve_permille", 0, 900,
+    "overrun_ms", 0, 600_000,
+))  # fmt: skip
 
 
 class Policy(Table):
@@ -48,7 +47,7 @@ class Policy(Table):
         self.memory = agent.memory
         self.gate = Gate(self.deliver)
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
-        self.events = events = Events(agent.clock, agent.session)
+        self.events = events = Events(agent.clock, agent.session, self.lock)
         agent.load.report = agent.threads.report = events.report
         self.profile = MemoryProfile(self)
         self.leases = Leases(self)
@@ -92,7 +91,7 @@ class Policy(Table):
         ):
             self.end_due()
             left = clock.until_ms(clock.deadline_s, clock.deadline_ms)
-        return max(0, left)
+        return left if left > 0 else 0
 
     def end_due(self):
         """End what is past its deadline, and find the next deadline."""
@@ -113,7 +112,8 @@ class Policy(Table):
         """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        self.profile.greatest = max(self.profile.greatest, self.memory.used)
+        if self.profile.op is not None:  # it is measured
+            self.profile.greatest = max(self.profile.greatest, self.memory.used)
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -160,15 +160,6 @@ class Policy(Table):
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
 
-    def max_memory(self):
-        """Return the most memory that could ever be granted, in bytes."""
-        total = self.memory.total
-        return total - total // 1000 * self.memory_reserve_permille
-
-    def overrules(self, what):
-        """Tell whether a stored policy is in force, so that the application may not change it."""
-        return self.stored_policy is not None and self.stored_policy.overrules(what)
-
     def set_limits(self, *values):
         """Set the limits that are not None, all or none; return all four, see _LIMITS_SET.
 
@@ -176,11 +167,11 @@ class Policy(Table):
         """
         for place in range(4):
             if values[place] is not None:
-                name, least, most = _LIMITS_SET[place]
-                check_int(name, values[place], least, most)
+                at = 3 * place
+                check_int(_LIMITS_SET[at], values[place], _LIMITS_SET[at + 1], _LIMITS_SET[at + 2])
         for place in range(4):
             if values[place] is not None:
-                setattr(self, _LIMITS_SET[place][0], values[place])
+                setattr(self, _LIMITS_SET[3 * place], values[place])
         self.operations.promote_waiters()
         self.mark_dirty(0)
         return self.limits()

@@ -55,9 +55,12 @@ class Pressure:
         return self.level == _AT_CRITICAL and priority < _HIGH
 
     def admit(self, priority, amount=None):
-        """Raise Denied("pressure") for what is below HIGH while something is critical."""
+        """Raise Denied("pressure") for what is below HIGH while something is critical.
+
+        The caller has the lock of all that is granted.
+        """
         if self.refuses(priority):
-            self.policy.events.post("denied", None, "pressure", amount)
+            self.policy.events.add("denied", None, "pressure", amount)
             raise deny("pressure")
 
     def evaluate(self, period_ms):
@@ -65,11 +68,7 @@ class Pressure:
 
         Allocates nothing.
         """
-        worst = None
-        for entry in self.policy.thresholds.rows:
-            if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
-                worst = entry
-        self.worst = worst
+        self.worst = worst = self.policy.thresholds.worst
         level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms

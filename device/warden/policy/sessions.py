@@ -47,7 +47,7 @@ class Session(Row):
         For this and the next two the caller has the lock of all that is granted.
         """
         if not self.is_open():
-            self.table.events.post("denied", self.id, "session", amount)
+            self.table.events.add("denied", self.id, "session", amount)
             raise deny("session")
         self.table.end_in(self.row, self.ttl_ms)
 

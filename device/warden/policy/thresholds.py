@@ -9,6 +9,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.policy.rows import find_row
+from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
 from warden.tables import Table
 
@@ -33,6 +34,10 @@ METRICS = (
     "dropped_frames",
     "bad_frames",
     "faults",
+    "fragmentation",
+    "system_heap_free_bytes",
+    "system_heap_largest_free_block_bytes",
+    "system_heap_low_water_bytes",
 )
 # Those that are not in the sample by that name.
 _MEMORY = const(0)
@@ -45,8 +50,10 @@ _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
 _OVERHEAD = const(14)
+_FRAGMENTATION = const(19)
+_SYSTEM_HEAP_METRICS = const(20)  # the first of three
 _FORECAST_METRICS = const((1, 3))
-_LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
+_LITTLE_IS_BAD = const(0b111_0000_0011_0010_1000_1010)  # a bit for each metric
 _MEMORY_METRIC = const(0)  # as in ids.METRICS
 _STORAGE_METRIC = const(3)
 
@@ -91,7 +98,7 @@ class Threshold:
         self.level = _CLEAR
         self.value = None
         self.sign = sign  # -1 where little is bad
-        self.first = first  # from there on a value is bad
+        self.bad_from = first * sign  # from there on a value times the sign is bad
         self.over_ms = -1  # for how long it has been, -1: it is not
         self.critical_ms = -1  # the same of critical
         self.level_ms = 0  # for how long the level has been what it is
@@ -100,7 +107,7 @@ class Threshold:
     def evaluate(self, value, period_ms):
         """Update the level for a new value, period_ms after the last; return whether it changed."""
         sign = self.sign
-        bad = value is not None and value * sign >= self.first * sign
+        bad = value is not None and value * sign >= self.bad_from
         level = self.level
         if not bad and (value is None or level == _CLEAR):  # as nearly always
             self.over_ms = self.critical_ms = -1
@@ -149,6 +156,7 @@ class Thresholds(Table):
             _MAX_THRESHOLDS,
         )
         self.policy = policy
+        self.worst = None  # of those about which there is something to be done
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Set the threshold of a metric (its name or place), or remove it if no level is given.
@@ -189,39 +197,58 @@ class Thresholds(Table):
 
     def evaluate(self, period_ms):
         """Evaluate all thresholds, period_ms after the last time; allocates nothing."""
-        for row in range(_MAX_THRESHOLDS):
+        self.worst = None
+        row = 0
+        while row < _MAX_THRESHOLDS:
             entry = self.rows[row]
-            if entry is not None and entry.evaluate(self.read(entry.metric), period_ms):
-                self.mark_dirty(row)
-                self.policy.events.post(
-                    "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
-                )
+            row += 1
+            if entry is not None:
+                value = self.read(entry.metric)
+                # Nearly always it is clear, and the value is not bad: there is nothing to evaluate.
+                if (
+                    entry.level == _CLEAR
+                    and entry.over_ms < 0
+                    and (value is None or value * entry.sign < entry.bad_from)
+                ):
+                    continue
+                if entry.evaluate(value, period_ms):
+                    self.mark_dirty(row - 1)
+                    self.policy.events.post(
+                        "threshold", entry.metric, _LEVEL_NAMES[entry.level], entry.value
+                    )
+                if entry.rank and (self.worst is None or entry.rank > self.worst.rank):
+                    self.worst = entry
 
     def read(self, metric):
         """Return a metric's value now, None where the board cannot tell; allocates nothing."""
         agent = self.policy.agent
-        forecast = self.policy.forecast
-        sample = agent.sample
-        memory = agent.memory  # not the sample's: garbage may have been collected since
-        live = memory.live
-        if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
-            return None if live is None else live // (memory.total // 1000)
+        if metric == _MEMORY or metric == _AVAILABLE_BYTES or metric == _LIVE_BYTES:
+            memory = agent.memory  # not the sample's: garbage may have been collected since
+            live = memory.live
+            if live is None or metric == _LIVE_BYTES:
+                return live
+            if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
+                return live // (memory.total // 1000)
+            return memory.total - live
         if metric == _MEMORY_EXHAUSTED_IN:
-            return forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
+            return self.policy.forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
+        if metric == _STORAGE_EXHAUSTED_IN:
+            return self.policy.forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
+        sample = agent.sample
         if metric == _STORAGE_USED:
             return sample.storage_permille
-        if metric == _STORAGE_EXHAUSTED_IN:
-            return forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
         if metric == _CPU:
             return sample.cpu_permille
         if metric == _LOOP_LAG:
             return sample.loop_lag_ms
         if metric == _LOOP_LAG_WORST:
             return sample.loop_lag_worst_ms
-        if metric == _AVAILABLE_BYTES:
-            return None if live is None else memory.total - live
-        if metric == _LIVE_BYTES:
-            return live
         if metric == _OVERHEAD:
             return sample.overhead_permille
+        if metric == _FRAGMENTATION:
+            return fragmentation_permille(agent.memory.free, agent.memory.largest)
+        if metric >= _SYSTEM_HEAP_METRICS:
+            if agent.system_heap is None:
+                return None
+            return agent.system_heap.values[metric - _SYSTEM_HEAP_METRICS]
         return getattr(sample, METRICS[metric])

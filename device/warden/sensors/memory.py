@@ -102,6 +102,10 @@ class Memory:
         sample.largest_free_block_bytes = self.largest
         changed = (sample.live_bytes is None) != (self.live is None)
         sample.live_bytes = self.live
+        if self.live is not None:
+            left = self.total - self.live
+            if sample.low_water_bytes is None or left < sample.low_water_bytes:
+                sample.low_water_bytes = left
         return changed
 
     def collect(self, pause=_SAMPLE_COLLECT_PAUSE):

@@ -22,18 +22,27 @@ from warden_schema import ids
 
 from . import event_log, tables
 from .event_log import EventLog
-from .state import NOTHING, Figure, State, capabilities, status, uptime_s, used_bytes
+from .state import (
+    NOTHING,
+    Figure,
+    State,
+    capabilities,
+    fragmentation,
+    status,
+    uptime_s,
+    used_bytes,
+)
 from .tables import Table
 
 _SAMPLE_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
-_figures = itemgetter(
-    *(_SAMPLE_PLACES[name] for name in ids.METRICS[:3])
-)  # the last is of the rows
+_figures = itemgetter(  # the history's; storage is of the rows, and fragmentation follows
+    *(_SAMPLE_PLACES[name] for name in (*ids.METRICS[:3], "free_bytes", "largest_free_block_bytes"))
+)
 _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
 class Mirror:
-    """The state of one board, as it sent it last; `clock` gives seconds.
+    """The last state that a board sent; `clock` returns seconds.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed.
     """
@@ -53,7 +62,7 @@ class Mirror:
         self.sessions = Table(tables.session_from_row, clock)
         self.thresholds = Table(tables.threshold_from_row, clock)
         self.meters = Table(tables.meter_from_row, clock)
-        self.needs = Table(tables.need_from_row, clock)
+        self.memory_profiles = Table(tables.memory_profile_from_row, clock)
         self.exceptions = Table(tables.exception_from_row, clock)
         self.resets = Table(tables.reset_from_row, clock)
         self._tables: dict[int, Table[Any]] = {
@@ -62,7 +71,7 @@ class Mirror:
             ids.SESSION: self.sessions,
             ids.THRESHOLD: self.thresholds,
             ids.METER: self.meters,
-            ids.NEED: self.needs,
+            ids.NEED: self.memory_profiles,
             ids.EXCEPTION: self.exceptions,
             ids.RESTART: self.resets,
         }
@@ -88,6 +97,8 @@ class Mirror:
             self._state = self._state._replace(hello=tuple(message))
         elif kind == ids.ROWS:
             self._on_rows(message)
+        elif kind == ids.SYSTEM_HEAP:
+            self._state = self._state._replace(system_heap=tuple(message[2:5]))
         elif kind != ids.METER or self._metered:
             self._tables[kind].put(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()
@@ -103,7 +114,7 @@ class Mirror:
         self._on_change()
 
     def on_restart(self) -> None:
-        """Clear everything but the board's identity: it is of a boot that is over."""
+        """Clear everything but the board's identity, as the board restarted."""
         self._state = State(hello=self._state.hello)
         self.history.clear()
         self.events.start_boot()
@@ -118,20 +129,24 @@ class Mirror:
         self._on_change()
 
     def watch_meters(self, watched: bool) -> None:
-        """Store the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        """Store METERs from now on, or stop; those that answer a SUBSCRIBE soon are out of date."""
         self._metered = watched
         self.meters.clear()
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])
-        hello, old, mounts, received_at, _, used = self._state
+        _, old, _, received_at, _, used, _ = self._state
         if values[:2] == old[:2] and received_at is not None and values[0] is not None:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = State(hello, values, mounts, self.clock(), time.time(), used)
+        self._state = self._state._replace(
+            values=values, received_at=self.clock(), updated_at=time.time()
+        )
         self.samples += 1
-        self.history.add(uptime_s(values) or 0.0, (*_figures(values), used))
+        live, cpu, lag, free, largest = _figures(values)
+        remembered = (live, cpu, lag, used, fragmentation(free, largest))
+        self.history.add(uptime_s(values) or 0.0, remembered)
         self._on_sample()
 
     def _storage(self, index: int, count: int, row: tuple[Any, ...]) -> None:
@@ -141,13 +156,13 @@ class Mirror:
         self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
 
     def _on_rows(self, message: Message) -> None:
-        leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
+        leases, operations, sessions, limits, thresholds, meters, profiles = message[2:9]
         self.leases.drop_free(leases)
         self.operations.drop_free(operations)
         self.sessions.drop_free(sessions)
         self.thresholds.drop_free(thresholds)
         self.meters.drop_free(meters)
-        self.needs.drop_free(needs)
+        self.memory_profiles.drop_free(profiles)
         self.limits = tables.limits_from_row(limits)
 
     # --- what users read ------------------------------------------------------------------------
@@ -192,7 +207,7 @@ class Mirror:
     # --- whether a request's changes are here ---------------------------------------------------
 
     def shows(self, operation: int, args: Sequence[Any], value: Any) -> bool:
-        """Return False while rows that a request, answered with a value, changed are missing."""
+        """Return whether the rows that a request changed have come; `value` is its reply's."""
         if operation == ids.ALLOCATE:
             return any(lease.id == value for lease in self.leases.models)
         if operation == ids.RELEASE:

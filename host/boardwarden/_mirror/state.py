@@ -1,4 +1,4 @@
-"""The state of a board as it came, and the models that users read, made of it.
+"""The state of a board as received, and the Status that is made of it.
 
 On the wire there are integers in a fixed order, permille and milliseconds; models have names,
 fractions and seconds.
@@ -10,7 +10,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from boardwarden.models import Capability, Cpu, Identity, Memory, Network, Overhead, Status, Storage
+from boardwarden.models import (
+    Capability,
+    Cpu,
+    Identity,
+    Memory,
+    Network,
+    Overhead,
+    Status,
+    Storage,
+    SystemHeap,
+)
 from warden_schema import ids
 
 Figure = int | None
@@ -29,6 +39,7 @@ class State(NamedTuple):
     received_at: float | None = None  # seconds of the mirror's clock
     updated_at: float | None = None  # seconds since the epoch
     used_bytes: Figure = None  # of the first row
+    system_heap: tuple[Figure, ...] | None = None  # the fields of SYSTEM_HEAP after seq
 
 
 def _per_mille(value: Figure) -> float | None:
@@ -37,6 +48,16 @@ def _per_mille(value: Figure) -> float | None:
 
 def _share(part: Figure, total: Figure) -> float | None:
     return None if part is None or not total else part / total
+
+
+def fragmentation(free: Figure, largest: Figure) -> float | None:
+    """Return the share of free bytes that are outside the largest free block; 0 if none is free.
+
+    As `warden.sample.fragmentation_permille` on the board.
+    """
+    if free is None or largest is None:
+        return None
+    return max(0, free - largest) / free if free else 0.0
 
 
 def uptime_s(values: tuple[Figure, ...]) -> float | None:
@@ -55,7 +76,7 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
 
 
 def status(state: State, clock: Callable[[], float]) -> Status:
-    """Return the Status made of the state; `clock` measures its age."""
+    """Return the Status that a state describes; `clock` measures its age."""
     values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
     connected = values["connected"]
     updated = state.updated_at
@@ -88,6 +109,7 @@ def status(state: State, clock: Callable[[], float]) -> Status:
         wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
         last_updated=None if updated is None else datetime.fromtimestamp(updated, timezone.utc),
         board=_identity(state.hello),
+        system_heap=_system_heap(state),
         _received_at=state.received_at,
         _clock=clock,
     )
@@ -95,15 +117,25 @@ def status(state: State, clock: Callable[[], float]) -> Status:
 
 def _memory(values: dict[str, Figure]) -> Memory:
     total, free = values["total_bytes"], values["free_bytes"]
+    largest = values["largest_free_block_bytes"]
     used = None if total is None or free is None else total - free
     return Memory(
         total_bytes=total,
         used_bytes=used,
         available_bytes=free,
         live_bytes=values["live_bytes"],
-        largest_free_block_bytes=values["largest_free_block_bytes"],
+        largest_free_block_bytes=largest,
         usage=_share(used, total),
+        fragmentation=fragmentation(free, largest),
+        low_water_bytes=values["low_water_bytes"],
     )
+
+
+def _system_heap(state: State) -> SystemHeap | None:
+    """Return what came, unless the board has none: then it came late, of the boot before."""
+    if state.system_heap is None or not capabilities(state.hello)["system_heap"].available:
+        return None
+    return SystemHeap(*state.system_heap)
 
 
 def _storage(

@@ -1,4 +1,4 @@
-"""What a payload says: decodes and checks the board's messages, and encodes the host's.
+"""Decodes and checks the board's messages, and encodes the host's.
 
 Fields and kinds: docs/wire.md and `warden_schema.ids`. A message is a list: the kind, then its
 fields; fields that an older board does not send are None here.
@@ -56,6 +56,7 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
         *(*[_FIGURE] * 4, (bytes, NoneType)),  # after who
     ),
     ids.EXCEPTION: (*[_NUMBER] * 4, _TEXT_OR_NONE, _NUMBER, _FIGURE, (bytes,)),
+    ids.SYSTEM_HEAP: (_NUMBER, *[_FIGURE] * 3),
 }
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (
@@ -64,7 +65,7 @@ ROWS_OF = (
 )
 _HELLO_TAIL = (_NUMBER, (list,), (list, NoneType), (bytes, NoneType))
 _DELTA_PLACES = tuple(ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES)
-_SAMPLE_LENGTH = len(ids.SAMPLE_VALUES)
+_LEAST_SAMPLE = max(_DELTA_PLACES) + 1  # values; an older board may not send all that we know
 
 
 def decode(payload: bytes) -> Message | None:
@@ -84,7 +85,7 @@ def decode(payload: bytes) -> Message | None:
 
 
 def _is_plain_sample(message: Message) -> bool:
-    """Return at once, for nearly every frame, that nothing is wrong with it."""
+    """Return whether this is a well-formed SAMPLE, by a check that is fast."""
     return (
         len(message) == 3
         and type(message[0]) is int
@@ -131,7 +132,7 @@ def _shaped(message: Message) -> Message | None:
 
 
 def _sound(kind: int, message: Message) -> bool:
-    """Check what goes beyond the types of the leading fields."""
+    """Check what the types of the leading fields leave open."""
     if kind == ids.SAMPLE:
         return set(map(type, message[2])) <= _FIGURES
     if kind == ids.STORAGE:
@@ -177,7 +178,7 @@ def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any,
 
 
 class Deltas:
-    """Makes SAMPLEs of DELTAs: remembers the last one, and adds what changed."""
+    """Turns DELTAs into SAMPLEs: remembers the last sample, and adds the changes."""
 
     def __init__(self) -> None:
         self._values: list[int | None] = []
@@ -188,14 +189,13 @@ class Deltas:
         self._seq, self._values = message[1], message[2]
 
     def apply(self, message: Message) -> Message | None:
-        """Return the SAMPLE that a DELTA makes; None if it counts from one that was lost.
+        """Return the SAMPLE that a DELTA stands for; None if the one before it was lost.
 
         Raises ValueError for one that makes no sense.
         """
         _, seq, since, mask, ms, *changes = message
-        if (seq - since + ids.DELTA_BIAS) & 0xFFFF != self._seq or len(
-            self._values
-        ) < _SAMPLE_LENGTH:
+        counts_from = (seq - since + ids.DELTA_BIAS) & 0xFFFF
+        if counts_from != self._seq or len(self._values) < _LEAST_SAMPLE:
             return None
         values = self._values.copy()
         for change, place in zip(changes, _changed(mask), strict=True):

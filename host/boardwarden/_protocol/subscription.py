@@ -1,4 +1,4 @@
-"""What a host that listens to one board must know and send: no I/O, no tasks, times are given.
+"""The protocol of a subscription, without I/O or tasks: the caller passes the time.
 
 Rules: docs/wire.md, "A session". Times are seconds of any one clock that never goes back.
 """
@@ -82,7 +82,7 @@ class Listener(Protocol):
 
 
 class Order(Enum):
-    """What a frame's sequence number says of it."""
+    """How a frame's sequence number relates to the one before."""
 
     NEXT = 1  # follows the last one
     GAP = 2  # new, but something before it was missed
@@ -199,10 +199,13 @@ class Subscription:
             self._listener.on_refused(major, minor)
             return
         # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
-        broken = self.synced and self._sequence.evaluate(seq) is not Order.NEXT
+        had_answer = self.synced or self.confirmed
+        broken = had_answer and self._sequence.evaluate(seq) is not Order.NEXT
         self.gaps += broken
         self._sequence.restart(seq)
         self._snapshot.begin()
+        if not had_answer:  # all events come; what came before may be a late one of another boot
+            self._events.miss()
         self.confirmed = True
         if boot_id != self._boot_id:
             self._on_restart()
@@ -233,7 +236,7 @@ class Subscription:
             self._listener.on_reply(message[2], message[3], message[4])
         elif kind == ids.EVENT:
             self._on_events(self._events.admit(message[2], message, self.synced))
-        elif kind == ids.ROWS or kind in messages.ROWS_OF:
+        elif kind in (ids.ROWS, ids.SYSTEM_HEAP) or kind in messages.ROWS_OF:
             self._state.on_message(message)
         elif kind == ids.SYNCED:
             if message[2] == self.host_id:
@@ -286,7 +289,7 @@ class Subscription:
     # --- what the host sends --------------------------------------------------------------------
 
     def _resubscribe(self) -> None:
-        """Have the full state sent again, but never more often than every SUBSCRIBE_S."""
+        """Request the full state again, but never more often than every SUBSCRIBE_S."""
         self._snapshot.miss()  # a SYNCED that is under way means nothing any more
         self._events.miss()
         self.synced = False

@@ -1,4 +1,4 @@
-"""What can be drawn, by name, and the scale that suits its figures."""
+"""The metrics that can be drawn, and the scale that suits their figures."""
 
 from __future__ import annotations
 
@@ -30,6 +30,17 @@ METRICS = {
     "largest_free_block_bytes": Metric(
         "largest free block", "bytes", {"": "largest_free_block_bytes"}
     ),
+    "fragmentation": Metric("fragmentation", "fraction", {"": "fragmentation"}),
+    "low_water_bytes": Metric("least left by live memory", "bytes", {"": "low_water_bytes"}),
+    "system_heap": Metric(
+        "system heap",
+        "bytes",
+        {
+            "free": "system_heap_free_bytes",
+            "largest block": "system_heap_largest_free_block_bytes",
+            "least free": "system_heap_low_water_bytes",
+        },
+    ),
     "tasks": Metric("tasks", "", {"": "tasks"}),
     "threads": Metric("threads", "", {"": "threads"}),
     "connected": Metric("WLAN connected", "", {"": "connected"}),
@@ -47,7 +58,7 @@ USUAL = ("memory", "cpu", "loop_lag", "storage")
 
 
 class Scale(NamedTuple):
-    """What figures are multiplied with, and the unit they have then."""
+    """A factor for figures, and the unit that they have then."""
 
     factor: float
     unit: str

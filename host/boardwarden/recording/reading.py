@@ -1,4 +1,4 @@
-"""A recording that is read: spans, and what is in each. Reading never waits for who records."""
+"""Reads a recording: its spans and what each contains. Never waits for the recorder."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Close the file; twice is fine."""
+        """Close the file; may be called twice."""
         database, self._database = self._database, None
         if database is not None:
             database.close()
@@ -135,7 +135,7 @@ class Recording:
         last_s: float | None,
         addresses: Sequence[str] = (),
     ) -> Window:
-        """Return the time from a moment, or `last_s` seconds long, up to a moment, or the end."""
+        """Return the window from `since`, or of `last_s` seconds, up to `until` or the end."""
         if last_s is not None:
             if until is None:
                 until = max((span.ended for span in self.spans(addresses)), default=0.0)

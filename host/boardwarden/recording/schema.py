@@ -1,4 +1,4 @@
-"""The tables of a recording, the rows that go into them, and opening the file that has them.
+"""The tables and rows of a recording, and opening its file.
 
 Values are in the units of the host's models. The application id distinguishes a recording from
 other SQLite files before anything is written to it.
@@ -41,6 +41,11 @@ FIGURES = {
     "faults": ("overhead", "faults"),
     "interval_s": ("", "interval_s"),
     "wanted_interval_s": ("", "wanted_interval_s"),
+    "fragmentation": ("memory", "fragmentation"),
+    "low_water_bytes": ("memory", "low_water_bytes"),
+    "system_heap_free_bytes": ("system_heap", "free_bytes"),
+    "system_heap_largest_free_block_bytes": ("system_heap", "largest_free_block_bytes"),
+    "system_heap_low_water_bytes": ("system_heap", "low_water_bytes"),
 }
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
@@ -115,7 +120,9 @@ def sample(address: str, status: Status) -> Row | None:
     uptime_s, updated = status.cpu.uptime_s, status.last_updated
     if uptime_s is None or updated is None:
         return None
-    figures = (getattr(getattr(status, part, status), name) for part, name in FIGURES.values())
+    figures = (
+        getattr(getattr(status, part, status), name, None) for part, name in FIGURES.values()
+    )
     values = (round(uptime_s * 1000), updated.timestamp(), *figures)
     return Row(boot(address, status.board), "sample", values)
 

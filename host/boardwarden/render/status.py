@@ -7,15 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
 from boardwarden.board import Board
-from boardwarden.models import Capability, Kept, Network, Status, Storage, Trend, Trends
+from boardwarden.models import (
+    Capability,
+    Network,
+    Status,
+    Storage,
+    StoredPolicy,
+    SystemHeap,
+    Trend,
+    Trends,
+)
 
 from .text import NOTHING, count, duration, percent, size
 
 WIDTH = 80
-_STORED = {
-    Kept.NOTHING: "the stored policy was deleted; after a restart the application's holds",
-    Kept.IN_FORCE: "the stored one is in force, and overrides the application's",
-    Kept.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+_STORED: dict[int, str] = {
+    StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
+    StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
+    StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
 }
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
@@ -48,10 +57,10 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     yield "agent", _agent(status)
 
 
-def policy_rows(stored: Kept | None) -> Iterator[Row]:
+def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
     """Yield the row of the stored policy; none where its state is not known."""
     if stored is not None:
-        yield "policy", _STORED[stored]
+        yield "policy", _STORED.get(stored, f"state {stored}, which this version does not know")
 
 
 def sample_line(status: Status) -> str:
@@ -62,7 +71,7 @@ def sample_line(status: Status) -> str:
         f"cpu {percent(cpu.usage):<7}"
         f"used {size(memory.used_bytes):<8}"
         f"live {size(memory.live_bytes):<8}"
-        f"of {size(memory.total_bytes):<8}"
+        f"frag {percent(memory.fragmentation):<7}"
         f"agent {percent(overhead.cpu)}"
     )
 
@@ -73,7 +82,21 @@ def _memory_rows(status: Status, why: Reasons) -> Iterator[Row]:
     live = f"{size(memory.live_bytes)} live" + _because(memory.live_bytes, "live_memory", why)
     yield "memory", f"{used}, {live}"
     largest = memory.largest_free_block_bytes
-    yield "", f"largest free block {size(largest)}" + _because(largest, "largest_free_block", why)
+    block = f"largest free block {size(largest)}"
+    if largest is None:
+        yield "", block + _because(largest, "largest_free_block", why)
+    else:
+        yield "", f"{block}, fragmentation {percent(memory.fragmentation)}"
+    if memory.low_water_bytes is not None:
+        yield "", f"live bytes left at least {size(memory.low_water_bytes)}"
+    if status.system_heap is not None:
+        yield "system heap", system_heap_text(status.system_heap)
+
+
+def system_heap_text(heap: SystemHeap) -> str:
+    """Return the figures of an ESP32's own heap."""
+    free, largest = size(heap.free_bytes), size(heap.largest_free_block_bytes)
+    return f"{free} free, at least {size(heap.low_water_bytes)}, largest block {largest}"
 
 
 def _cpu(status: Status, why: Reasons) -> str:
@@ -129,7 +152,7 @@ def _agent(status: Status) -> str:
 
 
 def _because(value: object, capability: str, why: Reasons) -> str:
-    """Return the reason in brackets where there is no value and the board gave one."""
+    """Return the reason in brackets if there is no value and the board gave one; else ""."""
     known = why.get(capability)
     return f" ({known.reason})" if value is None and known and known.reason else ""
 
@@ -141,6 +164,7 @@ def trend_rows(trends: Trends) -> Iterator[Row]:
     yield "storage", _trend_text(trends.storage, size)
     yield "cpu", _trend_text(trends.cpu, percent)
     yield "loop lag", _trend_text(trends.loop_lag, duration)
+    yield "fragmentation", _trend_text(trends.fragmentation, percent)
 
 
 def _trend_text(trend: Trend, write: Callable[[float | None], str]) -> str:

@@ -1,4 +1,4 @@
-"""The board's agent over a recording: its hardware and its sensors give what was recorded.
+"""Runs the board's agent over a recording: its hardware and sensors return what was recorded.
 
 Everything else is the agent itself (device/warden): clock, history, storage, policy. Figures are in
 the board's units: integers.
@@ -27,6 +27,7 @@ _SAMPLE_NAMES = {
     "loop_lag_worst_s": "loop_lag_worst_ms",
     "overhead": "overhead_permille",
 }
+_OF_SYSTEM_HEAP = 3  # the last columns
 _OF_MEMORY = ("total_bytes", "available_bytes", "live_bytes", "largest_free_block_bytes")
 
 
@@ -57,7 +58,7 @@ def _micropython() -> ModuleType:
 
 @contextmanager
 def modules_restored(*names: str) -> Iterator[None]:
-    """Leave these modules as they are, whatever stands in for one of them meanwhile.
+    """Restore these modules after the block, whatever stood in for them.
 
     Those that are not imported cannot be.
     """
@@ -93,6 +94,9 @@ class Figures(NamedTuple):
     dropped_frames: int | None = None
     bad_frames: int | None = None
     faults: int | None = None
+    system_heap_free_bytes: int | None = None
+    system_heap_largest_free_block_bytes: int | None = None
+    system_heap_low_water_bytes: int | None = None
 
 
 NOTHING = Figures()
@@ -148,7 +152,7 @@ class Board:
         return self.total_bytes - self.free_bytes
 
     def collect(self) -> bool:
-        """Leave what was live; False where that was not recorded."""
+        """Collect garbage: leave what was live; return False if that was not recorded."""
         if self.live_bytes is None:
             return False
         self.free_bytes = self.total_bytes - self.live_bytes
@@ -167,11 +171,9 @@ class Board:
 
     # --- the rest -------------------------------------------------------------------------------
 
-    def identity(self) -> tuple[Any, ...]:
-        return ("", "", "", b"", None, "")
-
-    def random_30(self) -> int:
-        return 0
+    has_timer = False
+    identity = ("", "", "", b"", None, "")
+    boot_id = 0
 
     def reset(self) -> None:
         self.resets += 1
@@ -183,11 +185,21 @@ class Board:
         return None
 
 
+class SystemHeap:
+    """Stands in for an ESP32's: `values` are what was recorded with the sample."""
+
+    values: tuple[int | None, ...] = (None,) * _OF_SYSTEM_HEAP
+
+    def read(self) -> None:
+        """Do nothing: it was read when it was recorded."""
+
+
 class Sensors:
     """Stands in for all sensors but storage's and memory's, which have the Board to read."""
 
     def __init__(self, agent: Any) -> None:
         self.figures = NOTHING
+        self.system_heap = agent.system_heap = SystemHeap()
         self._agent = agent
 
     def read(self, sample: Any) -> bool:
@@ -201,7 +213,8 @@ class Sensors:
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
         memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
-        for name, figure in zip(COLUMNS, figures, strict=True):
+        self.system_heap.values = figures[-_OF_SYSTEM_HEAP:]
+        for name, figure in zip(COLUMNS[:-_OF_SYSTEM_HEAP], figures, strict=False):
             if name not in _OF_MEMORY:
                 known = figure is not None and abs(figure) <= _MAX_FIGURE
                 setattr(sample, _SAMPLE_NAMES.get(name, name), figure if known else None)
@@ -220,7 +233,8 @@ class Agent:
     """
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
-        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+        # Which the agent imports when it must.
+        for room in ("setup", "policy.policy", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
@@ -252,7 +266,7 @@ class Agent:
         self._sensors.figures = figures
         self._agent.storage.deadline_s = 0  # what is there is looked at with each sample
         self._agent.deadline_s, self._agent.deadline_ms = self.clock.s, self.clock.ms
-        self._agent.take_sample()
+        self._agent.take_sample(late_ms=0)
         self.deliver()
 
     def gap(self, uptime_ms: int) -> None:

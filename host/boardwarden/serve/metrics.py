@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceType, Status, Storage
-from boardwarden.models import enum_name
+from boardwarden.models import SystemHeap, enum_name
 from warden_schema import ids
 
 from .watched import Snapshot
@@ -148,6 +148,14 @@ def _of_status(get: Callable[[Status], float | None]) -> Read:
     return lambda snapshot: [((), get(snapshot.status))]
 
 
+def _of_system_heap(get: Callable[[SystemHeap], float | None]) -> Read:
+    def read(snapshot: Snapshot) -> Iterable[Point]:
+        heap = snapshot.status.system_heap
+        return [] if heap is None else [((), get(heap))]
+
+    return read
+
+
 def _of_link(get: Callable[[LinkStatus], float | None]) -> Read:
     return lambda snapshot: [((), get(snapshot.link))]
 
@@ -200,8 +208,18 @@ _MEMORY = (
            _of_status(lambda s: s.memory.live_bytes)),
     Metric("memory.largest_free_block", "By", "The largest free block; needs the C module.",
            _of_status(lambda s: s.memory.largest_free_block_bytes)),
+    Metric("memory.fragmentation", "1", "Free memory outside the largest free block, as a share.",
+           _of_status(lambda s: s.memory.fragmentation)),
+    Metric("memory.low_water", "By", "The least that live bytes ever left free.",
+           _of_status(lambda s: s.memory.low_water_bytes)),
     Metric("memory.usage", "1", "Used, garbage included, as a share of the heap.",
            _of_status(lambda s: s.memory.usage)),
+    Metric("system_heap.free", "By", "Free in the system's own heap; of ESP32 only.",
+           _of_system_heap(lambda heap: heap.free_bytes)),
+    Metric("system_heap.largest_free_block", "By", "The largest free block there.",
+           _of_system_heap(lambda heap: heap.largest_free_block_bytes)),
+    Metric("system_heap.low_water", "By", "The least that was ever free there since the reset.",
+           _of_system_heap(lambda heap: heap.low_water_bytes)),
 )  # fmt: skip
 
 _LOAD = (

@@ -54,7 +54,7 @@ class Plot:
             yield [(_eighth(level - floor), style) for level in levels]
 
     def memory(self, live: Values, used: Values, styles: tuple[str, str]) -> Iterator[list[Styled]]:
-        """Yield the rows: live is solid, what else is used is shaded, in no colour, too."""
+        """Yield the rows: live memory is solid, other used memory is shaded."""
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
             yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
@@ -66,7 +66,7 @@ class Plot:
         return max(0, self._height - 1 - from_below)
 
     def _floors(self) -> Iterator[int]:
-        """Give how many eighths are below each row, from the top row down."""
+        """Return how many eighths of a character are below each row, the top row first."""
         return iter(range((self._height - 1) * 8, -1, -8))
 
     def _levels(self, figures: Values) -> list[int]:
@@ -98,13 +98,13 @@ def _eighth(level: int) -> str:
 
 
 def progress(fraction: float | None, width: int) -> str:
-    """Return a bar that is filled as far as a fraction of one says; empty for None."""
+    """Return a progress bar for a fraction of one; empty for None."""
     full = round(max(0.0, min(1.0, fraction or 0.0)) * width)
     return "█" * full + _SHADE * (width - full)
 
 
 class Figures(Widget):
-    """Draws a board's figures, in the room that it has."""
+    """A widget that draws a board's figures."""
 
     feed: Feed | None = None
     _shown: object = None
@@ -206,7 +206,9 @@ class Load(Figures):
     def lines(self, feed: Feed, board: Board, width: int, height: int) -> Iterator[Text]:
         """See Figures."""
         cpu, overhead = board.status.cpu, board.status.overhead
-        room, rows = width - _LABEL - _FIGURE, max(1, (height - 4) // 2)
+        heap = board.status.system_heap
+        below = 4 if heap is None else 5
+        room, rows = width - _LABEL - _FIGURE, max(1, (height - below) // 2)
         why = because(board, cpu.usage, "cpu")
         picture = Plot(room, rows, 1.0).area(feed.track.last("cpu", room), _CPU)
         yield from _pictured("cpu", percent(cpu.usage), why, picture, width)
@@ -221,6 +223,9 @@ class Load(Figures):
             yield _line("storage", _storage(board.status.storage))
         else:
             yield from _missing("storage", because(board, None, "storage"), width)
+        if heap is not None:
+            largest = size(heap.largest_free_block_bytes)
+            yield _line("system", f"{size(heap.free_bytes)} free, largest block {largest}")
         budget = f" of {percent(overhead.budget)}" if overhead.budget is not None else ""
         rate = f", {size(overhead.bytes_per_s)}/s" if overhead.bytes_per_s is not None else ""
         yield _line("agent", f"{percent(overhead.cpu)}{budget}{rate}")
@@ -266,7 +271,7 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
         for part in textwrap.wrap(f"largest free block {NOTHING} {why}", max(1, width)):
             yield Text(part)
         return
-    text = Text(f"largest free block {size(largest)} ")
+    text = Text(f"largest free {size(largest)}, frag {percent(memory.fragmentation)} ")
     room = width - text.cell_len
     plot = Plot(room, 1, float(memory.total_bytes or 0))
     for row in plot.area(feed.track.last("largest", room), _LARGEST):

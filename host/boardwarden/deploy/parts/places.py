@@ -11,6 +11,7 @@ DECIDE = "warden.decide"
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
+    "warden.setup": "warden.setup",  # let go when start() ends
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
@@ -28,6 +29,7 @@ _SELDOM = {
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
+    "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
     "warden.trend_report": "warden.trend_report",
     "warden_schema.trend": "warden.trend_report",
