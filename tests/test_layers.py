@@ -50,10 +50,10 @@ BOARD_MIDDLE = [
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
-    ["sensors.lock", "sensors.threads", "sensors.wlan"],
+    ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.heap_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
     ["clock", "tables", "policy.rows", "policy.lease_handle"],
-    ["sensors.storage", "policy.deadlines", "policy.forecast"],
+    ["sensors.heap_table", "sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],

@@ -11,6 +11,7 @@ import sys
 from micropython import const
 
 from warden.link.stream import StreamLink
+from warden.sensors.heap_table import find_table
 
 VERSION = "0.1.0"
 
@@ -90,9 +91,15 @@ class Board:
     mem_free = staticmethod(getattr(gc, "mem_free", None))  # free bytes
     mem_alloc = staticmethod(getattr(gc, "mem_alloc", None))  # used bytes
 
+    gc_threshold = staticmethod(getattr(gc, "threshold", lambda: -1))  # -1: none is set
+
     def native_heap(self):
         """Return heap(state, room) of the C module (docs/native.md), None without it."""
         return getattr(module("_warden"), "heap", None)
+
+    def heap_table(self):
+        """Return the heap's allocation table, or the reason why it is not known: a number."""
+        return find_table(self)
 
     def collect(self):
         """Collect garbage; return False if the application has turned collections off."""

@@ -138,6 +138,12 @@ class Board:
 
     # --- memory ---------------------------------------------------------------------------------
 
+    def gc_threshold(self) -> int:
+        return -1
+
+    def heap_table(self) -> int:
+        return 0
+
     def native_heap(self) -> None:
         return None
 

@@ -1,0 +1,343 @@
+# targets: unix unix32 frozen qemu qemu-m0 frozen-native qemu-native
+"""The heap's table is found on stock firmware, and gives what `gc` gives and an allocation shows."""
+
+import gc
+import sys
+
+from frames import MARGIN, Fenced
+from harness import has_module, needs, no_heap, skip
+from native_rig import Chance, churn
+from rig import FakeBoard
+from warden.sensors.heap_table import HEAP_RUNS, HeapTable, find_table, read_table
+
+_FREE, _LARGEST, _LONGEST, _AT, _END = 1, 2, 3, 6, 7
+_NO_MACHINE_CODE, _NO_ROOM, _NO_TABLE = 11, 12, 13
+_SHIFT = 5 if sys.maxsize >> 32 else 4
+_BLOCK = 1 << _SHIFT
+_ARMV6M = 4  # as in `sys.implementation._mpy`
+
+
+def _rounds():
+    """Return how many random heaps are looked at: 1000 in `make soak`."""
+    try:
+        import os
+
+        return 1000 if os.getenv("SOAK") == "1" else 100
+    except (ImportError, AttributeError):
+        return 100
+
+
+class _Board(FakeBoard):
+    """This board's heap."""
+
+    mem_free = staticmethod(getattr(gc, "mem_free", None))
+    mem_alloc = staticmethod(getattr(gc, "mem_alloc", None))
+
+    def __init__(self):
+        pass
+
+
+def _found():
+    """Return the table; skip the test where there is none, for a reason that is right."""
+    table = find_table(_Board())
+    if read_table is None:
+        assert table == _NO_MACHINE_CODE
+        machine = sys.implementation._mpy >> 10
+        assert machine in (0, _ARMV6M)  # frozen for ARMv6-M machine code is wrong
+        skip("no machine code is frozen here")
+    if has_module("_probe") and sys.platform == "linux":
+        assert table == _NO_TABLE
+        skip("the heap of this firmware is in four areas")
+    assert isinstance(table, HeapTable), table
+    return table
+
+
+def _check(table, state):
+    """Have a pass agree with gc's figures."""
+    with no_heap():
+        assert table(state, 0)
+        free = gc.mem_free()
+    assert state[_FREE] == free, (state, free)
+
+
+def _allocates(size):
+    try:
+        return len(bytearray(size)) == size
+    except MemoryError:
+        return False
+
+
+class _Holes:
+    """Two blocks free here and there, for the heads of arrays and for what is raised."""
+
+    def __init__(self):
+        self._pins = [bytearray(1) for _ in range(24)]
+
+    def open(self):
+        """Have them be free, between others that are not; collects garbage."""
+        for place in range(0, len(self._pins), 2):
+            self._pins[place] = None
+        gc.collect()
+
+    def close(self):
+        """Take them again."""
+        for place in range(0, len(self._pins), 2):
+            self._pins[place] = bytearray(1)
+
+
+def test_random_heaps():
+    table = _found()
+    state = table.new_state()
+    chance = Chance(11)
+    kept = [None] * 150
+    holes = _Holes()
+    gc.disable()  # else a refused allocation collects, and tries again
+    try:
+        for number in range(_rounds()):
+            largest = (40, 300, 2000, (gc.mem_free() + gc.mem_alloc()) // 20)[number & 3]
+            for _ in range(10):
+                try:
+                    churn(chance, kept, largest, 20)
+                except MemoryError:
+                    for place in range(0, len(kept), 2):
+                        kept[place] = None
+                    gc.collect()
+            _check(table, state)  # with garbage in it
+            holes.open()
+            _check(table, state)
+            assert not _allocates(state[_LARGEST] + 1), state
+            gc.collect()
+            _check(table, state)
+            assert _allocates(state[_LARGEST]), state
+            gc.collect()
+            try:
+                holes.close()
+            except MemoryError:
+                kept = [None] * 150
+                gc.collect()
+                holes.close()
+    finally:
+        gc.enable()
+
+
+def test_a_heap_full_to_the_last_block():
+    table = _found()
+    state = table.new_state()
+    gc.disable()
+    gc.collect()
+    kept = None
+    try:
+        while True:
+            kept = [kept]
+    except MemoryError:
+        pass
+    with no_heap():
+        table(state, 0)
+        free = gc.mem_free()
+    kept = None
+    gc.enable()
+    assert state[_FREE] == free
+    assert state[_LARGEST] <= free < 4 * _BLOCK, (state, free)
+
+
+def test_the_probes_are_let_go():
+    _found()
+    gc.collect()
+    before = gc.mem_alloc()
+    for _ in range(5):
+        find_table(_Board())
+    gc.collect()
+    assert gc.mem_alloc() - before < 71 * _BLOCK  # one may be on the stack still
+
+
+def test_without_room_for_the_probes_there_is_none():
+    _found()
+    gc.disable()
+    gc.collect()
+    kept = None
+    try:
+        while True:
+            kept = (kept, bytearray(40 * _BLOCK))
+    except MemoryError:
+        pass
+    found = find_table(_Board())
+    kept = None
+    gc.enable()
+    assert found == _NO_ROOM
+
+
+def test_what_looks_like_the_table_does_not_deceive():
+    """Between the probes and the table are copies of the table, with the probes in it."""
+    table = _found()
+    address = table.table
+    length = table.new_state()[_END]
+    import uctypes
+
+    true = uctypes.bytearray_at(address, length)
+    kept = []
+    for _ in range(4):
+        gc.collect()
+        if gc.mem_free() < 3 * length + 200 * _BLOCK:
+            break
+        probes = bytearray(71 * _BLOCK), bytearray(97 * _BLOCK)
+        kept.append(bytearray(length))
+        kept[-1][:] = true  # they are in it
+        probes = None
+    for tails in (15, 16, 17, 18, 24):
+        kept.append(b"\x55" + b"\xaa" * tails + b"\x95")
+    for _ in range(3):
+        assert find_table(_Board()).table == address
+        kept.append(bytearray(30))
+    assert probes is None
+
+
+# --- tables that are made up ----------------------------------------------------------------------
+
+
+def _reference(entries):
+    """Return free blocks, the longest free run and the longest object, one block after another."""
+    free = best = run = 0
+    for byte in entries:
+        for block in range(4):
+            if byte >> 2 * block & 3:
+                run = 0
+            else:
+                free += 1
+                run += 1
+                best = max(best, run)
+    return free, best
+
+
+def _read_made_up(entries, start, room):
+    """Have a pass go over these bytes of a table that begins at a whole word; return its answer."""
+    fenced = Fenced(start + len(entries))
+    fenced.fill(0)
+    fenced.buffer[start:] = entries
+    fenced.whole[: MARGIN + start] = bytes(MARGIN + start)  # free: seen if it was counted
+    fenced.whole[MARGIN + start + len(entries) :] = bytes(MARGIN)
+    state = HeapTable(0, 0, 0).new_state()
+    state[_END] = len(entries)
+    table = memoryview(fenced.whole)[MARGIN + start :]
+    slices = 1
+    while not read_table(table, state, HEAP_RUNS, room):
+        slices += 1
+    return state[_FREE], state[_LARGEST], slices
+
+
+def _needs_read():
+    if read_table is None:
+        skip("no machine code is frozen here")
+
+
+def test_each_pattern_at_each_place():
+    _needs_read()
+    for byte in range(256):
+        for place in range(9):
+            entries = bytearray(b"\x55\xaa\x95\x55\x55\xaa\xaa\xaa\x55")
+            entries[place] = byte
+            for start in (0, 4):
+                assert _read_made_up(entries, start, 10_000)[:2] == _reference(entries)
+
+
+def test_random_tables():
+    _needs_read()
+    chance = Chance(12)
+    for _ in range(300):
+        entries = bytearray()
+        for _ in range(chance.below(12)):
+            kind = (0, 0x55, 0xAA, None)[chance.below(4)]
+            for _ in range(chance.below(10)):
+                entries.append(chance.below(256) if kind is None else kind)
+        found = _read_made_up(entries, 4 * chance.below(4), (1, 5, 30, 10_000)[chance.below(4)])
+        assert found[:2] == _reference(entries), bytes(entries)
+
+
+def test_a_slice_ends_when_its_room_is_used_up():
+    _needs_read()
+    for entries in (bytes(400), b"\x55" * 400, b"\x11" * 400):
+        free, largest, slices = _read_made_up(entries, 0, 20)
+        assert (free, largest) == _reference(entries)
+        assert slices >= 5
+        assert _read_made_up(entries, 0, 10_000)[2] == 1
+
+
+def test_the_longest_object_is_found():
+    _needs_read()
+    for blocks in (40, 64, 100, 300):
+        for start in range(0, 33, 5):
+            table = bytearray(b"\x55" * 120)
+            for block in range(start + 1, start + blocks):
+                table[block >> 2] = table[block >> 2] & ~(3 << 2 * (block & 3)) | 2 << 2 * (block & 3)
+            state = HeapTable(0, 0, 0).new_state()
+            state[_END] = len(table)
+            read_table(table, state, HEAP_RUNS, 10_000)
+            assert blocks - 32 < state[_LONGEST] < blocks
+
+
+def test_a_large_heap_is_read_in_slices():
+    table = _found()
+    whole, state = table.new_state(), table.new_state()
+    for room in (40, 300, 1500):
+        with no_heap():
+            table(whole, 0)
+            while not table(state, room):
+                assert state[_AT] > 0
+        assert (state[_FREE], state[_LARGEST]) == (whole[_FREE], whole[_LARGEST])
+
+
+def test_with_the_c_module_it_is_the_same():
+    needs("_warden")
+    from _warden import heap
+    from native_rig import new_state
+
+    table = _found()
+    state, native = table.new_state(), new_state()
+    kept = [None] * 60
+    chance = Chance(13)
+    for _ in range(50):
+        churn(chance, kept, 500, 20)
+        with no_heap():
+            heap(native, 0)
+            table(state, 0)
+        assert list(native)[:3] == list(state)[:3]
+
+
+def test_threads_that_allocate_do_no_harm():
+    needs("_thread")
+    import _thread
+    import time
+
+    table = _found()
+    state = table.new_state()
+    running = [True, 0]
+
+    def work():
+        kept = [None] * 40
+        chance = Chance(14)
+        while running[0]:
+            try:
+                churn(chance, kept, 200, 20)
+            except MemoryError:
+                kept = [None] * 40
+        running[1] += 1
+
+    for _ in range(3):
+        _thread.start_new_thread(work, ())
+    began = time.ticks_ms()
+    looks = 0
+    try:
+        while time.ticks_diff(time.ticks_ms(), began) < 1500:
+            table(state, (0, 200)[looks & 1])
+            total = table.total
+            assert 0 < state[_FREE] < total
+            assert 0 < state[_LARGEST] <= state[_FREE]
+            found = find_table(_Board())
+            assert isinstance(found, int) or found.table == table.table
+            looks += 1
+    finally:
+        running[0] = False
+    while running[1] < 3:
+        time.sleep_ms(5)
+    gc.collect()
+    _check(table, state)
+    assert looks > 3
