@@ -40,12 +40,17 @@ _HEAP_FREE = const(1)
 _TABLE_END = const(7)
 _TABLE_SHIFT = const(8)
 _HEAP_PLACES = const(14)
-_WHOLE_TABLE = const(0x3FFFFFFF)
+_WHOLE_TABLE = const(0xFFFFFF)  # groups of its entries
 
-# By which of a byte's four blocks are used, lowest bit first: two bits each for how many are free
+# Of a byte's four blocks, by bits 0, 2, 4 and 6: which are used. Two bits each for how many are free
 # before the first used one, for the longest free run between two, for how many are free after the
 # last one, and for how many are free.
-HEAP_RUNS = b"\x00\xf0\xe1\xa0\xd2\x94\x91\x50\xc3\x88\x85\x44\x82\x44\x41\x00"
+FREE_RUNS = (
+    b"\x00\xf0\x00\x00\xe1\xa0\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xd2\x94\x00\x00\x91\x50"
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xc3\x88"
+    b"\x00\x00\x85\x44\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x82\x44\x00\x00\x41\x00"
+)
 
 
 class HeapTable:
@@ -66,7 +71,7 @@ class HeapTable:
 
     def __call__(self, state, room):
         """Go on with a pass, or begin one; return whether it is whole. room: see read_table(), 0: all."""
-        return read_table(self.table, state, HEAP_RUNS, room or _WHOLE_TABLE) != 0
+        return read_table(self.table, state, FREE_RUNS, room or _WHOLE_TABLE) != 0
 
     def is_true(self, state, board):
         """Tell whether it has the free bytes that `gc` finds.

@@ -11,9 +11,9 @@ from micropython import const
 # module has it;
 _FREE = const(1)
 _LARGEST = const(2)  # free run
-_LONGEST = const(3)  # object; of what is larger than two words' entries, less one word's at most
+_LONGEST = const(3)  # object, less two groups' length at most
 # the pass under way counts blocks:
-_AT = const(6)  # the byte of the table to be read next, 0: none is under way
+_AT = const(6)  # so many bytes of the table are left, 0: none is under way
 _END = const(7)  # the table's length
 _SHIFT = const(8)  # from blocks to bytes
 _FREE_BLOCKS = const(9)
@@ -21,8 +21,9 @@ _LARGEST_RUN = const(10)
 _RUN = const(11)  # the free run of which no end was seen yet
 _LONGEST_TAILS = const(12)
 _TAILS = const(13)  # the same of an object
+_PLACES = const(14)
 
-_MIXED = const(7)  # a word with free and used blocks is more work than others by so much
+_BLOCK_BY_BLOCK = const(96)  # bytes: to go through a group so is as much work as six others
 
 
 @micropython.viper
@@ -70,85 +71,110 @@ def object_length(probe: ptr8, entry: int, limit: int) -> int:
 def read_table(table: ptr8, state: ptr32, runs: ptr8, room: int) -> int:
     """Go on with a pass, or begin one; return 1 if it is whole now, else 0.
 
-    table: an address, or a buffer, which begins at a whole word; room: for so many words that are all free or all used; runs:
-    `heap_table.HEAP_RUNS`.
+    It goes from the table's end down, in groups of 64 blocks: the longest free run mostly is up
+    there, and no shorter one needs a look then. table: an address, or a buffer, which begins at a
+    whole word; runs: `heap_table.FREE_RUNS`; room: for so many groups.
     """
-    ones = 0x5555
+    ones = 0x5555  # a bit for each block
     ones |= ones << 16  # one constant of 32 bits could not be compiled on a board
-    pairs = 0x3333
-    pairs |= pairs << 16
-    words = ptr32(table)
+    twos = 0x3333
+    twos |= twos << 16
+    fours = 0x0F0F
+    fours |= fours << 16
     at = state[_AT]
     if at == 0:
-        place = _FREE_BLOCKS
-        while place <= _TAILS:
-            state[place] = 0
-            place += 1
-    end = state[_END]
+        while at < _PLACES - _FREE_BLOCKS:
+            state[_FREE_BLOCKS + at] = 0
+            at += 1
+        at = state[_END]
+    left = at - (room << 4)
+    stop = left if left > 0 else 0
     free = state[_FREE_BLOCKS]
     largest = state[_LARGEST_RUN]
     run = state[_RUN]
-    longest = state[_LONGEST_TAILS]
     tails = state[_TAILS]
-    while at < end:
-        if room <= 0:
-            state[_AT] = at
-            state[_FREE_BLOCKS] = free
-            state[_LARGEST_RUN] = largest
-            state[_RUN] = run
-            state[_LONGEST_TAILS] = longest
-            state[_TAILS] = tails
-            return 0
-        room -= 1
-        count = 4
-        if end - at >= 4:
-            word = int(words[at >> 2])
-        else:
-            word = int(table[at])
-            count = 1
-        at += count
-        if word == 0:
-            run += count << 2
-            free += count << 2
-        else:
-            used = (word | word >> 1) & ones
-            if used == ones:
+    while at > stop:
+        begin = at - 1 & -16
+        if at & 15 == 0:
+            words = ptr32(int(table) + begin)
+            kinds = words[0] | words[1] | words[2] | words[3]
+            if kinds == 0:
+                count = at
+                at = begin
+                while at > stop:
+                    words = ptr32(int(table) + at - 16)
+                    if words[0] | words[1] | words[2] | words[3] != 0:
+                        break
+                    at -= 16
+                count -= at
+                free += count << 2
+                run += count << 2
+                left -= count >> 1  # it was half the work
+                stop = left if left > 0 else 0
+                continue
+            used0 = (words[0] | words[0] >> 1) & ones
+            used1 = (words[1] | words[1] >> 1) & ones
+            used2 = (words[2] | words[2] >> 1) & ones
+            used3 = (words[3] | words[3] >> 1) & ones
+            if used0 & used1 & used2 & used3 == ones:
+                at = begin
                 if run > largest:
                     largest = run
                 run = 0
-                if word & ones == 0:
-                    tails += 16
-                    continue
+                if kinds & ones == 0:
+                    tails += 64
+                    if tails > state[_LONGEST_TAILS]:
+                        state[_LONGEST_TAILS] = tails
+                else:
+                    tails = 0
+                continue
+            tails = 0
+            if run + 63 <= largest:  # no longer one ends or lies in here
+                at = begin
+                count = used0 + used1 + used2
+                count = (count & twos) + (count >> 2 & twos) + (used3 & twos) + (used3 >> 2 & twos)
+                count = (count & fours) + (count >> 4 & fours)
+                count += count >> 16
+                count += count >> 8
+                free += 64 - (count & 127)
+                run = 0
+                while used0 == 0:
+                    run += 16
+                    used0 = used1
+                    used1 = used2
+                    used2 = used3
+                while used0 & 1 == 0:
+                    run += 1
+                    used0 >>= 2
+                continue
+        left += _BLOCK_BY_BLOCK
+        if left > stop:
+            stop = left
+        while at > begin:
+            at -= 1
+            entry = int(table[at])
+            entry = int(runs[(entry | entry >> 1) & 0x55])
+            if table[at] == 0:
+                free += 4
+                run += 4
             else:
-                room -= _MIXED
-                used = (used | used >> 1) & pairs
-                used |= used >> 2
-                while count > 0:
-                    count -= 1
-                    if used & 15 == 0:
-                        run += 4
-                        free += 4
-                    else:
-                        entry = int(runs[used & 15])
-                        run += entry & 3
-                        if run > largest:
-                            largest = run
-                        run = entry >> 2 & 3
-                        if run > largest:
-                            largest = run
-                        run = entry >> 4 & 3
-                        free += entry >> 6
-                    used >>= 8
-        if tails > longest:
-            longest = tails
-        tails = 0
-    if run > largest:
-        largest = run
-    if tails > longest:
-        longest = tails
+                free += entry >> 6
+                run += entry >> 4 & 3
+                if run > largest:
+                    largest = run
+                run = entry >> 2 & 3
+                if run > largest:
+                    largest = run
+                run = entry & 3
+    state[_AT] = at
+    state[_FREE_BLOCKS] = free
+    state[_LARGEST_RUN] = largest
+    state[_RUN] = run
+    state[_TAILS] = tails
+    if at > 0:
+        return 0
     shift = state[_SHIFT]
-    state[_AT] = 0
     state[_FREE] = free << shift
-    state[_LARGEST] = largest << shift
-    state[_LONGEST] = longest << shift
+    state[_LARGEST] = (run if run > largest else largest) << shift
+    state[_LONGEST] = state[_LONGEST_TAILS] << shift
     return 1

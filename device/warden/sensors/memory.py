@@ -37,7 +37,7 @@ _HEAP_LEFT = const(10)
 _HEAP_STATE_BYTES = const(76)
 # A slice is a pause like those of the agent's other steps.
 _NATIVE_SLICE = const(1536)  # bytes of the table
-_TABLE_SLICE = const(1500)  # words of it, see heap_viper.read_table()
+_TABLE_SLICE = const(128)  # groups of 64 blocks
 
 _NO_NATIVE = const(2)  # reasons, from ids
 _NO_TABLE = const(13)

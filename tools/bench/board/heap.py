@@ -22,7 +22,7 @@ except ImportError:
         heap = None
     else:
         _state = heap.new_state()
-    rooms = (100, 500, 1000, 1500, 2000)  # words of the table that are all free or all used
+    rooms = (32, 64, 128)  # groups of 64 blocks
 
 
 def whole():
