@@ -55,6 +55,7 @@ BOARD_LAYERS = [
     ["clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.heap_table", "sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
+    ["policy.block_watch"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["agent", "board", "runner", "running"],

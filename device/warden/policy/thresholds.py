@@ -44,6 +44,7 @@ _LOOP_LAG = const(5)
 _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
+_LARGEST_FREE_BLOCK = const(9)
 _OVERHEAD = const(14)
 _FORECAST_METRICS = const((1, 3))
 _LITTLE_IS_BAD = const(0b11_0010_1000_1010)  # a bit for each metric
@@ -222,6 +223,8 @@ class Thresholds(Table):
             return None if live is None else memory.total - live
         if metric == _LIVE_BYTES:
             return live
+        if metric == _LARGEST_FREE_BLOCK:
+            return memory.left
         if metric == _OVERHEAD:
             return sample.overhead_permille
         return getattr(sample, METRICS[metric])

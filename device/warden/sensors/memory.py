@@ -31,6 +31,7 @@ _PROVE_EVERY = const(16)  # collections: the table is compared with what `gc` fi
 _HEAP_TOTAL = const(0)
 _HEAP_FREE = const(1)
 _HEAP_LARGEST = const(2)
+_HEAP_LONGEST = const(3)  # of the table only
 _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
@@ -59,6 +60,7 @@ class Memory:
         self.total = self.free = self.used = 0
         self.live = self.largest = self.left = None
         self.live_s = self.live_ms = 0  # when that was seen
+        self.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
         self.last_used = 0  # after a collection that was made here: what it left
         self.collections = 0
         self.seen = 0  # of those that the C module counts
@@ -145,13 +147,18 @@ class Memory:
             self.collect()
             return
         new = self.used - live  # since then
-        if self.free > total >> _LOW_SHIFT:
-            if new > total >> _RENEW_SHIFT or (
-                live > total >> _HIGH_SHIFT and self.live_age_ms() >= _OLD_MS
-            ):
+        if self.free <= total >> _LOW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.is_old():
+                self.collect(_LOW_COLLECT_PAUSE)
+        elif new > total >> _RENEW_SHIFT or (live > total >> _HIGH_SHIFT and self.is_old()):
+            self.collect()
+        elif self.wanted and self.largest is not None and self.largest < self.wanted:
+            if new > total >> _LOW_RENEW_SHIFT or (self.left < self.wanted and self.is_old()):
                 self.collect()
-        elif new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
-            self.collect(_LOW_COLLECT_PAUSE)
+
+    def is_old(self):
+        """Tell whether what is live was seen long ago."""
+        return self.live_age_ms() >= _OLD_MS
 
     def live_age_ms(self):
         """Return how long ago it was seen what is live, in ms."""
@@ -220,6 +227,12 @@ class Memory:
         if self.board.heap_grows or not self.total:
             self.total = min(free + self.board.mem_alloc(), _MAX_HEAP_BYTES)
         return self.total - free
+
+    def longest(self):
+        """Return the length of the longest object as of the last scan in bytes, less 128 blocks at
+        most; None where it is not known.
+        """
+        return None if self.table is None else self.slices[_HEAP_LONGEST]
 
     def block(self):
         """Return the largest free block in bytes as of the last free_now(), None: not known."""

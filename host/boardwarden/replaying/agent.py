@@ -206,7 +206,8 @@ class Sensors:
         board.live_bytes = figures.live_bytes if total else None
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
-        memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
+        memory.live = board.live_bytes
+        memory.largest = memory.left = figures.largest_free_block_bytes
         for name, figure in zip(COLUMNS, figures, strict=True):
             if name not in _OF_MEMORY:
                 known = figure is not None and abs(figure) <= _MAX_FIGURE
