@@ -50,10 +50,11 @@ BOARD_MIDDLE = [
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
-    ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.heap_viper"],
+    ["sensors.lock", "sensors.threads", "sensors.wlan"],
+    ["sensors.heap_viper", "sensors.heap_thumb_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
-    ["clock", "tables", "policy.rows", "policy.lease_handle"],
-    ["sensors.heap_table", "sensors.storage", "policy.deadlines", "policy.forecast"],
+    ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
+    ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
     ["policy.block_watch"],
     ["policy.pressure", "trend_report", "stored_policy"],

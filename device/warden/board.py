@@ -11,7 +11,6 @@ import sys
 from micropython import const
 
 from warden.link.stream import StreamLink
-from warden.sensors.heap_table import find_table
 
 VERSION = "0.1.0"
 
@@ -98,8 +97,18 @@ class Board:
         return getattr(module("_warden"), "heap", None)
 
     def heap_table(self):
-        """Return the heap's allocation table, or the reason why it is not known: a number."""
-        return find_table(self)
+        """Return (read_table, two arrays for it, SLICE), or the reason why it cannot be had.
+
+        See `heap_viper`. What finds the table is not needed again, and let go.
+        """
+        from warden.sensors.find_table import find_table
+
+        found = find_table(self)
+        for name in list(sys.modules):
+            if name.endswith(".find_table"):
+                del sys.modules[name]
+                sys.modules[name.rsplit(".", 1)[0]].find_table = None
+        return found
 
     def collect(self):
         """Collect garbage; return False if the application has turned collections off."""

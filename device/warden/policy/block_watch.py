@@ -1,9 +1,9 @@
 """Warns before the heap has no free block as large as the application usually takes.
 
-Boards rarely die because memory is used up; they die because no free block is large enough. What is
-usual is seen in the heap: when its longest object becomes longer between two samples, a block of
-that length was taken. Once is an exception; usual is what was taken twice, or was doubled, as a list
-that grows does. At warn the heap can give that no more than once or twice, at least a 32nd of all.
+Boards rarely die because memory is used up; they die because no free block is large enough. What
+is usual is seen in the heap: when its longest object becomes longer between two samples, a block of
+that length was taken. Once is an exception; usual is what was taken twice, or was doubled, as a
+list that grows does. At warn no free block has twice that length, or a 32nd of the heap.
 """
 
 from micropython import const

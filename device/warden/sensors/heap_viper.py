@@ -2,10 +2,12 @@
 
 MicroPython keeps two bits for each block of its heap, four blocks to a byte, lowest bits first:
 0 free, 1 the head of an object, 2 its tail, 3 a head that the collector has marked (py/gc.c).
-`heap_table` finds the table and proves that it is one. Nothing here checks bounds.
+`find_table` finds the table, proves that it is one and makes the array. Nothing here checks bounds.
 """
 
 from micropython import const
+
+SLICE = 128  # groups of 64 blocks
 
 # Places in the array that a pass goes on in. The answer, in bytes of the heap, stands where the C
 # module has it;
@@ -14,67 +16,38 @@ _LARGEST = const(2)  # free run
 _LONGEST = const(3)  # object, less two groups' length at most
 # the pass under way counts blocks:
 _AT = const(6)  # so many bytes of the table are left, 0: none is under way
-_END = const(7)  # the table's length
+_END = const(7)  # the table's length,
 _SHIFT = const(8)  # from blocks to bytes
 _FREE_BLOCKS = const(9)
 _LARGEST_RUN = const(10)
 _RUN = const(11)  # the free run of which no end was seen yet
 _LONGEST_TAILS = const(12)
 _TAILS = const(13)  # the same of an object
-_PLACES = const(14)
+_BELOW = const(14)  # the table begins so many bytes below the array
 
 _BLOCK_BY_BLOCK = const(96)  # bytes: to go through a group so is as much work as six others
 
-
-@micropython.viper
-def buffer_address(buffer: ptr8) -> int:
-    """Return where a buffer's bytes are; as negative number where that has the highest bit."""
-    return int(buffer)
-
-
-@micropython.viper
-def find_object(probe: ptr8, entry: int, limit: int) -> int:
-    """Search downwards from `entry` for an object of 65 blocks and more; return its head's entry.
-
-    Entries are counted from the one whose bits are the lowest of probe[0], so those below are
-    negative; 1 if there is none down to probe[limit].
-    """
-    at = entry >> 2
-    while at > limit:
-        at -= 16  # so many bytes full of tails it has
-        if probe[at] == 0xAA:
-            while probe[at] == 0xAA:
-                at -= 1
-            kinds = int(probe[at])
-            entry = 3
-            while kinds >> (entry << 1) & 3 == 2:
-                entry -= 1
-            return at << 2 | entry
-    return 1
+# Of a byte's four blocks, by bits 0, 2, 4 and 6, which are used: two bits each for how many are
+# free before the first used one, for the longest free run between two, for how many are free after
+# the last one, and for how many are free.
+_RUNS = (
+    b"\x00\xf0\x00\x00\xe1\xa0\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xd2\x94\x00\x00\x91\x50"
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+    b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xc3\x88"
+    b"\x00\x00\x85\x44\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x82\x44\x00\x00\x41\x00"
+)
 
 
 @micropython.viper
-def object_length(probe: ptr8, entry: int, limit: int) -> int:
-    """Return the length of the object with its head at an entry, at most `limit`; 0: no head."""
-    if int(probe[entry >> 2]) >> ((entry & 3) << 1) & 1 == 0:
-        return 0
-    count = 1
-    while count < limit:
-        entry += 1
-        if int(probe[entry >> 2]) >> ((entry & 3) << 1) & 3 != 2:
-            break
-        count += 1
-    return count
-
-
-@micropython.viper
-def read_table(table: ptr8, state: ptr32, runs: ptr8, room: int) -> int:
+def read_table(state: ptr32, room: int) -> int:
     """Go on with a pass, or begin one; return 1 if it is whole now, else 0.
 
     It goes from the table's end down, in groups of 64 blocks: the longest free run mostly is up
-    there, and no shorter one needs a look then. table: an address, or a buffer, which begins at a
-    whole word; runs: `heap_table.FREE_RUNS`; room: for so many groups.
+    there, and no shorter one needs a look then. state: the array; room: for so many groups, 0: for
+    all.
     """
+    table = ptr8(int(state) - state[_BELOW])
+    runs = ptr8(_RUNS)
     ones = 0x5555  # a bit for each block
     ones |= ones << 16  # one constant of 32 bits could not be compiled on a board
     twos = 0x3333
@@ -83,11 +56,11 @@ def read_table(table: ptr8, state: ptr32, runs: ptr8, room: int) -> int:
     fours |= fours << 16
     at = state[_AT]
     if at == 0:
-        while at < _PLACES - _FREE_BLOCKS:
+        while at <= _TAILS - _FREE_BLOCKS:
             state[_FREE_BLOCKS + at] = 0
             at += 1
         at = state[_END]
-    left = at - (room << 4)
+    left = at - (room << 4) if room > 0 else -0x10000000
     stop = left if left > 0 else 0
     free = state[_FREE_BLOCKS]
     largest = state[_LARGEST_RUN]

@@ -5,7 +5,7 @@ is live; between collections that figure stands, until it is renewed. So it is w
 block that a collection left.
 
 The heap is read from its allocation table, in slices where it is large: by the C module `_warden`
-(docs/native.md), which sees each collection and what it left, or by `heap_table`. Where there is
+(docs/native.md), which sees each collection and what it left, or by `heap_viper`. Where there is
 neither, a sample is one walk of `gc`'s, and the largest block is not known.
 """
 
@@ -24,7 +24,8 @@ _HIGH_SHIFT = const(1)  # live is more than half of the heap:
 _OLD_MS = const(8000)  # then it is no older than this
 
 _MAX_HEAP_BYTES = const(0x3FFFFFFF)  # a desktop may have more
-_PROVE_EVERY = const(16)  # collections: the table is compared with what `gc` finds
+_PROVE_EVERY = const(16)  # collections the table is compared with what `gc` finds,
+_PROOF_TRIES = const(20)  # so often
 
 # Places in the array that a pass over the heap fills: heap_t in device/native/_warden/_warden.c;
 # `heap_viper` fills the first.
@@ -36,9 +37,7 @@ _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
 _HEAP_STATE_BYTES = const(76)
-# A slice is a pause like those of the agent's other steps.
-_NATIVE_SLICE = const(1536)  # bytes of the table
-_TABLE_SLICE = const(128)  # groups of 64 blocks
+_NATIVE_SLICE = const(1536)  # bytes of the table: a pause like those of the agent's other steps
 
 _NO_NATIVE = const(2)  # reasons, from ids
 _NO_TABLE = const(13)
@@ -70,20 +69,18 @@ class Memory:
         self.slice_room = 0  # all at once, until the first sample
         self.room = _NATIVE_SLICE
         self.no_largest = _NO_NATIVE
-        self.table = None
+        self.has_table = False  # which is read here
         self.heap = board.native_heap()
         if self.heap is not None:
             self.slices = array("i", bytes(_HEAP_STATE_BYTES))
             self.at_once = array("i", bytes(_HEAP_STATE_BYTES))
         else:
-            table = board.heap_table()
-            if isinstance(table, int):
-                self.no_largest = table
+            found = board.heap_table()
+            if isinstance(found, int):
+                self.no_largest = found
             else:
-                self.heap = self.table = table
-                self.room = _TABLE_SLICE
-                self.slices = table.new_state()
-                self.at_once = table.new_state()
+                self.heap, self.slices, self.at_once, self.room = found
+                self.has_table = True
         self.scan()
 
     def scan(self):
@@ -191,7 +188,7 @@ class Memory:
         self.ended_s = self.clock.s
         self.ended_ms = self.clock.ms
         self.collections += 1
-        if self.table is not None and not self.collections % _PROVE_EVERY:
+        if self.has_table and not self.collections % _PROVE_EVERY:
             self.prove()
         self.last_used = self.used_now()
         self.set_live(self.last_used, self.block())
@@ -199,9 +196,12 @@ class Memory:
 
     def prove(self):
         """Compare the table with what `gc` finds, and do without it if they differ."""
-        if self.table.is_true(self.at_once, self.board) is False:
-            self.heap = self.table = self.slices = self.at_once = self.largest = None
-            self.no_largest = _NO_TABLE
+        for _ in range(_PROOF_TRIES):  # another thread may allocate meanwhile
+            if self.free_now() == self.board.mem_free():
+                return
+        self.heap = self.slices = self.at_once = self.largest = None
+        self.has_table = False
+        self.no_largest = _NO_TABLE
 
     def collect_in_ms(self, pause=_SAMPLE_COLLECT_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""
@@ -232,7 +232,7 @@ class Memory:
         """Return the length of the longest object as of the last scan in bytes, less 128 blocks at
         most; None where it is not known.
         """
-        return None if self.table is None else self.slices[_HEAP_LONGEST]
+        return self.slices[_HEAP_LONGEST] if self.has_table else None
 
     def block(self):
         """Return the largest free block in bytes as of the last free_now(), None: not known."""

@@ -1,5 +1,5 @@
-"""What a look at the heap takes: nearly empty, with many small objects, full of holes, and with every
-other block free.
+"""What a look at the heap takes: nearly empty, with many small objects, full of holes, and with
+every other block free.
 
 Prints `= WHAT TICKS BYTES`, with _ for spaces in WHAT.
 """
@@ -17,12 +17,12 @@ try:
 except ImportError:
     from warden import detect
 
-    heap = detect().heap_table()
-    if isinstance(heap, int):  # there is no machine code
-        heap = None
-    else:
-        _state = heap.new_state()
-    rooms = (32, 64, 128)  # groups of 64 blocks
+    heap = None
+    rooms = ()
+    found = detect().heap_table()
+    if not isinstance(found, int):  # there is machine code
+        heap, _state, _, room = found
+        rooms = (room // 4, room // 2, room)
 
 
 def whole():
