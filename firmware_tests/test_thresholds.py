@@ -318,6 +318,8 @@ def test_metrics_of_memory_are_as_it_is_now():
     memory.live = None
     for name in ("memory", "available_bytes", "live_bytes"):
         assert measured.read(name) is None
+    for memory.left in (17, None):
+        assert measured.read("largest_free_block_bytes") == memory.left
 
 
 def test_all_others_are_those_of_the_sample():
@@ -325,8 +327,9 @@ def test_all_others_are_those_of_the_sample():
     sample = measured.sample
     names = {"loop_lag": "loop_lag_ms", "loop_lag_worst": "loop_lag_worst_ms"}
     names.update(cpu="cpu_permille", overhead="overhead_permille", storage="storage_permille")
+    of_memory = ("memory", "available_bytes", "live_bytes", "largest_free_block_bytes")
     for name in METRICS:
-        if not name.endswith("_in") and name not in ("memory", "available_bytes", "live_bytes"):
+        if not name.endswith("_in") and name not in of_memory:
             setattr(sample, names.get(name, name), 17)
             assert measured.read(name) == 17, name
             setattr(sample, names.get(name, name), None)

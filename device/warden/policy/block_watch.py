@@ -12,6 +12,7 @@ from warden.policy.thresholds import Threshold
 
 _LARGEST_FREE_BLOCK = const(9)  # a metric
 _PROTECT = const(1)  # an action
+_HEAP_LONGEST = const(3)  # a place in the array of a pass: the longest object, see heap_viper
 _LEAST_SHIFT = const(5)
 _MOST_SHIFT = const(1)  # warn is at half of the heap at most
 _FORGET_MS = const(60_000)  # where nothing as large is there any more, half of usual
@@ -22,7 +23,7 @@ class BlockWatch:
 
     def __init__(self, memory):
         self.memory = memory
-        self.longest = memory.longest()  # object, at the last sample; None: not known
+        self.longest = 0  # object, at the last sample
         self.taken = 0  # the last time that it became longer
         self.usual = 0
         self.forget_ms = 0
@@ -31,9 +32,8 @@ class BlockWatch:
     def evaluate(self, period_ms):
         """Evaluate the largest free block; return whether the level changed. Allocates nothing."""
         memory = self.memory
-        longest = memory.longest()
-        if longest is not None:
-            self.learn(longest, period_ms)
+        if memory.has_table:  # the C module does not tell it
+            self.learn(memory.slices[_HEAP_LONGEST], period_ms)
         total = memory.total
         threshold = self.threshold
         warn = min(max(total >> _LEAST_SHIFT, 2 * self.usual), total >> _MOST_SHIFT)
@@ -43,7 +43,7 @@ class BlockWatch:
 
     def learn(self, longest, period_ms):
         """Find what is usual, from the longest object now."""
-        if longest > self.longest:
+        if longest > self.longest > 0:
             self.usual = max(self.usual, min(longest, 2 * self.taken))
             self.taken = longest
         self.longest = longest
@@ -53,8 +53,3 @@ class BlockWatch:
         elif self.forget_ms >= _FORGET_MS:
             self.forget_ms = 0
             self.usual >>= 1
-
-    def end(self):
-        """Return to level 0: nothing asks for it."""
-        self.memory.wanted = 0
-        self.threshold.evaluate(self.threshold.clear, 0)

@@ -81,8 +81,8 @@ class Pressure:
             self.watch_blocks(period_ms)
             if entry.rank and (worst is None or entry.rank > worst.rank):
                 worst = entry
-        elif entry.level:
-            self.blocks.end()
+        else:
+            entry.level = entry.rank = self.policy.memory.wanted = 0
         self.worst = worst
         level = 0 if worst is None else worst.level
         if level:

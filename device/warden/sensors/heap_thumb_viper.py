@@ -4,7 +4,7 @@ It does the same with the same array, block by block where a word has free and u
 constants beside it, so that it is right where it is frozen for ARMv6-M, too.
 """
 
-SLICE = 2350  # words that are all free; used ones count twice, mixed ones up to sixteen times
+SLICE = 2050  # words that are all free; used ones count twice, mixed ones up to sixteen times
 
 
 @micropython.asm_thumb

@@ -32,7 +32,6 @@ _PROOF_TRIES = const(20)  # so often
 _HEAP_TOTAL = const(0)
 _HEAP_FREE = const(1)
 _HEAP_LARGEST = const(2)
-_HEAP_LONGEST = const(3)  # of the table only
 _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
@@ -70,6 +69,7 @@ class Memory:
         self.room = _NATIVE_SLICE
         self.no_largest = _NO_NATIVE
         self.has_table = False  # which is read here
+        self.sliced = self.again = False  # the pass under way: has it slices, was it begun anew
         self.heap = board.native_heap()
         if self.heap is not None:
             self.slices = array("i", bytes(_HEAP_STATE_BYTES))
@@ -95,13 +95,28 @@ class Memory:
             self.free = self.total - self.used
         else:
             if not self.heap(state, self.slice_room):
+                self.sliced = True
                 return False
+            if self.sliced and self.is_mixed(state):
+                return False
+            self.sliced = self.again = False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
             self.used = self.total - self.free
             self.largest = state[_HEAP_LARGEST]
         self.update_live(state)
         self.renew()
+        return True
+
+    def is_mixed(self, state):
+        """Tell whether garbage was collected between the slices, as it seems: a pass begins anew.
+
+        Once: whoever collects all the time gets figures that are mixed.
+        """
+        used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
+        if self.again or not self.has_table or self.last_used - used <= self.total >> _DROP_SHIFT:
+            return False
+        self.again = True
         return True
 
     def update_live(self, state):
@@ -144,18 +159,15 @@ class Memory:
             self.collect()
             return
         new = self.used - live  # since then
+        old = self.live_age_ms() >= _OLD_MS
         if self.free <= total >> _LOW_SHIFT:
-            if new > total >> _LOW_RENEW_SHIFT or self.is_old():
+            if old or new > total >> _LOW_RENEW_SHIFT:
                 self.collect(_LOW_COLLECT_PAUSE)
-        elif new > total >> _RENEW_SHIFT or (live > total >> _HIGH_SHIFT and self.is_old()):
+        elif new > total >> _RENEW_SHIFT or (old and live > total >> _HIGH_SHIFT):
             self.collect()
-        elif self.wanted and self.largest is not None and self.largest < self.wanted:
-            if new > total >> _LOW_RENEW_SHIFT or (self.left < self.wanted and self.is_old()):
+        elif self.largest is not None and self.largest < self.wanted:
+            if old or new > total >> _LOW_RENEW_SHIFT:
                 self.collect()
-
-    def is_old(self):
-        """Tell whether what is live was seen long ago."""
-        return self.live_age_ms() >= _OLD_MS
 
     def live_age_ms(self):
         """Return how long ago it was seen what is live, in ms."""
@@ -227,12 +239,6 @@ class Memory:
         if self.board.heap_grows or not self.total:
             self.total = min(free + self.board.mem_alloc(), _MAX_HEAP_BYTES)
         return self.total - free
-
-    def longest(self):
-        """Return the length of the longest object as of the last scan in bytes, less 128 blocks at
-        most; None where it is not known.
-        """
-        return self.slices[_HEAP_LONGEST] if self.has_table else None
 
     def block(self):
         """Return the largest free block in bytes as of the last free_now(), None: not known."""
