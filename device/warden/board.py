@@ -97,7 +97,7 @@ class Board:
         return getattr(module("_warden"), "heap", None)
 
     def heap_table(self):
-        """Return (read_table, two arrays for it, SLICE), or the reason why it cannot be had.
+        """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
 
         See `heap_viper`. What finds the table is not needed again, and let go.
         """

@@ -36,9 +36,14 @@ _TABLE_SHIFT = const(8)
 _TABLE_BELOW = const(14)
 _HEAP_PLACES = const(15)
 
+_PCS = ("linux", "darwin")  # they read all of it in some microseconds
+
 
 def find_table(board):
-    """Return (read_table, two arrays for it, SLICE), or the reason why it cannot be had."""
+    """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
+
+    room: for a slice, as read_table() has it.
+    """
     try:
         return _find_table(board)
     except MemoryError:
@@ -83,7 +88,7 @@ def _find_table(board):
     for _ in range(_PROOF_TRIES):
         read_table(state, 0)
         if state[_HEAP_FREE] == board.mem_free():
-            return read_table, states[0], states[1], SLICE
+            return read_table, states[0], states[1], 0 if sys.platform in _PCS else SLICE
     return _NO_TABLE
 
 
