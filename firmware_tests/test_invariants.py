@@ -106,7 +106,7 @@ def test_invariant_1_the_board_decides_the_same_with_nobody_a_stalled_and_a_lyin
 
 
 def test_invariant_5_a_request_that_is_repeated_happened_once():
-    """Over a whole session with losses: tests/test_exactly_once.py, on CPython."""
+    """Over a whole session with losses: tests/boards/test_exactly_once.py, on CPython."""
     rig = Rig()
     frames = (
         (ALLOCATE, [MEMORY, 100, "x", None, None, None]),

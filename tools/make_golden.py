@@ -2,10 +2,10 @@
 
     python tools/make_golden.py
 
-The board's own codec and framing make the bytes; tests/test_golden.py checks them with msgpack and
-binascii, firmware_tests/test_golden.py on MicroPython. Bytes are hexadecimal; a bin inside a
-message is {"bin": "…"}. Run it when the protocol grows, and look at what changed: what a released
-version says must never change.
+The board's own codec and framing make the bytes; tests/protocol/test_golden.py checks them with
+msgpack and binascii, firmware_tests/test_golden.py on MicroPython. Bytes are hexadecimal; a bin
+inside a message is {"bin": "…"}. Run it when the protocol grows, and look at what changed: what a
+released version says must never change.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Agent:
 
     # A call whose variables, and what is on its stack, are more than eleven words takes a block of
     # the heap for them (py/objfun.c, VM_MAX_STATE_ON_STACK; 9 for a `try` with its `except`, 4 for
-    # each `for`): none is that runs with each sample. tests/test_frames.py holds it.
+    # each `for`): none is that runs with each sample. tests/unit/test_frames.py holds it.
 
     def poll(self):
         """Do what is due, unless another thread does; return the milliseconds until there is more.

@@ -1,8 +1,8 @@
 """Message kinds, field orders, limits and reasons: what both sides must agree on.
 
 Board code on the hot path redeclares what it needs with `const()` (an imported constant is a
-global look-up on MicroPython); `tests/test_schema_constants.py` holds those equal to these.
-`docs/wire.md` explains them.
+global look-up on MicroPython); `tests/protocol/test_schema_constants.py` holds those equal to
+these. `docs/wire.md` explains them.
 """
 
 

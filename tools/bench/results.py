@@ -56,7 +56,7 @@ def load() -> tuple[Figures, BuiltWith]:
 def accept(figures: Mapping[str, float], built_with: BuiltWith) -> None:
     """Make these the figures that later ones are compared with."""
     kept = dict(sorted(figures.items()))
-    note = "counted; `make bench-accept` writes this, tests/test_bench.py compares with it"
+    note = "counted; `make bench-accept` writes this, tests/boards/test_bench.py compares with it"
     data = {"note": note, "tolerance_permille": TOLERANCE_PERMILLE, "built_with": built_with}
     _write(EXPECTED, {**data, "figures": kept})
 

@@ -1,7 +1,7 @@
 """Separates frames from printed text in what a board sends, at the speed of C.
 
 Takes the same decisions as `warden_schema.frame.Deframer`, which runs on the board;
-`tests/test_framing.py` holds the two equal. Rules: docs/wire.md, "A frame".
+`tests/protocol/test_framing.py` holds the two equal. Rules: docs/wire.md, "A frame".
 """
 
 from __future__ import annotations

@@ -1,0 +1,372 @@
+"""`boardwarden deploy` as its user runs it, on a real MicroPython with a file system of its own."""
+
+import asyncio
+import hashlib
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tty
+from dataclasses import replace
+
+import pytest
+import tiny_agent
+from cli_process import CommandOnTerminal
+from cli_process import run_and_wait as run
+from places import REPO
+from repl_board import ReplBoard
+
+from boardwarden.deploy import compiler, deploying
+from boardwarden.deploy.parts import room_files
+from boardwarden.errors import DeployError
+
+ASYNCIO_APP = b"""\
+import asyncio
+print("application runs")
+async def main():
+    while True:
+        await asyncio.sleep_ms(100)
+asyncio.run(main())
+"""
+pytestmark = pytest.mark.timeout(120)
+
+
+def sentence_of(done):
+    """Return the one sentence of a command that failed."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("boardwarden: ")
+    assert done.stderr.endswith(".\n") or done.stderr.endswith("?\n")
+    return done.stderr
+
+
+class Quiet:
+    """Answers with yes, and keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+    def step(self, name, done, total):
+        assert done >= 0
+
+    def confirm(self, question):
+        return True
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Have a tiny agent deployed, of which no hello is awaited."""
+    folder = tiny_agent.write(tmp_path / "tiny", 2)
+    monkeypatch.setattr(compiler, "board_files", lambda: (folder,) * 3)
+    monkeypatch.setattr(deploying, "_await_hello", lambda address, talk: None)
+    return folder
+
+
+@pytest.fixture
+def board(tmp_path):
+    """Return a board that is off."""
+    folder = tmp_path / "board"
+    folder.mkdir()
+    return ReplBoard(folder)
+
+
+# --- the agent itself -----------------------------------------------------------------------------
+
+
+def test_deploy_installs_starts_and_removes_the_agent_without_a_trace(board):
+    files = {"main.py": ASYNCIO_APP, "boot.py": b"X = 1\r\n", "lib/mine.py": b"\xff\x00"}
+    board.put(files)
+    with board:
+        done = run("deploy", board.port, "--start", "main.py", "--yes")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "  +     warden.start()" in done.stdout
+        assert "import asyncio" in done.stdout
+        assert f"answers at {board.port}" in done.stdout
+        status = run("status", "--board", board.port)
+        assert status.returncode == 0
+        again = run("deploy", board.port, "--start", "main.py")
+        assert again.returncode == 0, again.stderr
+        assert "main.py starts the agent already" in again.stdout
+        assert "nothing to copy" in again.stdout
+    on_board = board.files()
+    assert on_board["main.py"].endswith(ASYNCIO_APP)
+    assert "lib/warden/loops_viper.mpy" in on_board
+    board.put({"lib/warden/decide.mpy": b"damaged"})
+    with board:
+        done = run("deploy", board.port)
+        assert "copied 1," in done.stdout, done.stdout + done.stderr
+        done = run("deploy", board.port, "--remove")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "main.py is as it was." in done.stdout
+        again = run("deploy", board.port, "--remove")
+        assert "nothing of the agent" in again.stdout
+    assert {name: data for name, data in board.files().items() if data is not None} == files
+
+
+def test_deploy_works_on_a_plain_unix_port_without_a_start_line(tmp_path):
+    """No soft reset there; main.py is run by hand, and runs again after the look."""
+    board = ReplBoard(tmp_path, "posix")
+    board.put({"main.py": b"print('application', 6 * 7)\n"})
+    with board:
+        done = run("deploy", board.port)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "main.py runs again, without the agent" in done.stdout
+        board.wait_for(b"application 42")
+        assert run("deploy", board.port, "--remove").returncode == 0
+    assert set(board.files()) == {"main.py"}
+
+
+def test_a_board_without_an_application_runs_it_until_the_reset(board, monkeypatch):
+    with board:
+        talk = Quiet()
+        deploying.deploy(board.port, "", talk)
+        assert any("until the next reset" in said for said in talk.said)
+        assert run("status", "--board", board.port).returncode == 0
+
+
+def test_an_application_without_a_loop_is_reported(board, monkeypatch):
+    monkeypatch.setattr(deploying, "_HELLO_S", 2.0)
+    board.put({"main.py": b"print('done')\n"})
+    with board, pytest.raises(DeployError, match=r"has ended.*asyncio.*poll\(\)"):
+        deploying.deploy(board.port, "main.py", Quiet())
+
+
+def test_a_frozen_agent_takes_precedence(board, tiny, monkeypatch):
+    """The unix port that has a raw REPL has no agent in it: it is only said to."""
+    ask = deploying.BoardFiles._ask
+    monkeypatch.setattr(deploying.BoardFiles, "_ask", lambda self: replace(ask(self), frozen="0.0"))
+    board.put({"main.py": tiny_agent.APP})
+    with board:
+        talk = Quiet()
+        deploying.deploy(board.port, "main.py", talk)
+        assert any("0.0 is in the firmware: nothing to copy" in said for said in talk.said)
+        assert set(board_names(board)) == {"main.py"}
+        deploying.remove(board.port, talk)
+    assert board.files()["main.py"] == tiny_agent.APP
+
+
+def board_names(board):
+    """Return the names of the files on a board."""
+    return {name for name, data in board.files().items() if data is not None}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(
+    not os.environ.get("CI") and shutil.which("qemu-system-arm") is None,
+    reason="QEMU is missing: apt-get install qemu-system-arm",
+)
+def test_deploy_to_firmware_with_the_agent_and_no_file_system():
+    tool = REPO / "tools" / "build_firmware.py"
+    built = subprocess.run([sys.executable, tool, "qemu"], capture_output=True, text=True)
+    if built.returncode and not os.environ.get("CI"):
+        pytest.skip(f"no firmware: {built.stderr.strip().splitlines()[-1]}")
+    assert built.returncode == 0, built.stderr
+    words = [
+        "-M",
+        "mps2-an385",
+        "-nographic",
+        "-monitor",
+        "null",
+        "-semihosting",
+        "-serial",
+        "pty",
+        "-kernel",
+    ]
+    qemu = subprocess.Popen(
+        ["qemu-system-arm", *words, built.stdout.splitlines()[-1]],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        port = next(word for word in qemu.stdout.readline().split() if word.startswith("/dev/"))
+        sentence = sentence_of(run("deploy", port))
+        assert "is in this board's firmware" in sentence
+    finally:
+        qemu.kill()
+        qemu.communicate()
+
+
+# --- what is on the board already -----------------------------------------------------------------
+
+
+def test_files_installed_by_mip_are_replaced(board, tiny):
+    """A .py would be imported instead of the .mpy beside it."""
+    board.put({f"lib/{name}": file.read_bytes() for name, file in room_files(tiny).items()})
+    with board:
+        deploying.deploy(board.port, "", Quiet())
+    files = board.files()
+    assert not [name for name in files if name.startswith("lib/warden") and name.endswith(".py")]
+    assert "lib/warden/decide.mpy" in files
+
+
+def test_an_agent_of_separate_files_is_replaced(board, tiny):
+    """It had two packages, and many files that are there no more."""
+    old = {"warden/__init__.mpy": b"M\x06", "warden/hal.mpy": b"M", "warden_schema/fast.mpy": b"M"}
+    listed = "".join(f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in old.items())
+    board.put({f"lib/{name}": data for name, data in old.items()})
+    board.put({"lib/warden/deployed.txt": f"# made lib\n{listed}".encode()})
+    with board:
+        deploying.deploy(board.port, "", Quiet())
+        names = {name for name, data in board.files().items() if data is not None}
+        assert "lib/warden/decide.mpy" in names
+        assert not [name for name in names if "schema" in name or "hal" in name]
+        deploying.remove(board.port, Quiet())
+    assert not [name for name in board.files() if name.startswith("lib")]
+
+
+def test_another_package_named_warden_is_left_alone(board, tiny):
+    board.put({"lib/warden/__init__.py": b"# a game\n", "lib/warden/agent.py": b"# 007\n"})
+    before = board.files()
+    with board, pytest.raises(DeployError, match=r"another package.*as it was"):
+        deploying.deploy(board.port, "", Quiet())
+    assert board.files() == before
+
+
+def test_an_agent_earlier_in_the_path_is_named(board, tiny):
+    board.put({"warden/__init__.py": b""})
+    with board, pytest.raises(DeployError, match="/flash/warden on the board would be imported"):
+        deploying.deploy(board.port, "", Quiet())
+
+
+def test_edited_start_lines_are_left_to_the_user(board, tiny):
+    with board:
+        deploying.deploy(board.port, "main.py", Quiet())
+    changed = board.files()["main.py"].replace(b"warden.start()", b"warden.start(500)")
+    board.put({"main.py": changed})
+    before = board.files()
+    with board, pytest.raises(DeployError, match=r"main\.py on the board is not as deploy left it"):
+        deploying.remove(board.port, Quiet())
+    assert board.files() == before
+
+
+def test_files_are_read_back_where_the_board_has_no_hashlib(board, tiny, monkeypatch):
+    board.put({"boot.py": b"import sys\nclass H: pass\nsys.modules['hashlib'] = H\n"})
+    with board:
+        deploying.deploy(board.port, "boot.py", Quiet())
+    board.put({"lib/warden/decide.mpy": b"x" * len(board.files()["lib/warden/decide.mpy"])})
+    with board:
+        talk = Quiet()
+        deploying.deploy(board.port, "", talk)
+        assert any("copied 1," in said for said in talk.said), talk.said
+
+
+# --- what can go wrong ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_full_disk_leaves_the_board_as_it_was(tmp_path, tiny, monkeypatch, foreseen):
+    """Foreseen by what is free; else met while writing, as where littlefs needs more than that."""
+    board = ReplBoard(tmp_path, blocks=24)
+    board.put({"main.py": tiny_agent.APP, "big.bin": bytes(12 * 4096)})
+    before = board.files()
+    if not foreseen:
+        monkeypatch.setattr(deploying.Installation, "_check_room", lambda *_: None)
+    else:
+        (tiny / "warden" / "requests.py").write_text(f"X = '{os.urandom(30000).hex()}'\n")
+    with board, pytest.raises(DeployError, match=r"disk is full.*The board is as it was\."):
+        deploying.deploy(board.port, "main.py", Quiet())
+    assert board.files() == before
+
+
+def test_too_old_firmware_is_refused(board, tiny, monkeypatch):
+    monkeypatch.setattr(compiler.Compiler, "format", lambda self: (7, 0))
+    with (
+        board,
+        pytest.raises(DeployError, match=r"loads \.mpy version 6 .* takes 7: install Micro"),
+    ):
+        deploying.deploy(board.port, "", Quiet())
+
+
+def test_machine_code_of_another_mpy_version_is_left_out(board, tiny, monkeypatch):
+    monkeypatch.setattr(compiler.Compiler, "format", lambda self: (6, 2))
+    with board:
+        talk = Quiet()
+        deploying.deploy(board.port, "", talk)
+    assert any("bytecode only" in said for said in talk.said)
+    assert "lib/warden/loops_viper.mpy" not in board.files()
+
+
+def test_an_address_that_is_no_serial_port_is_refused():
+    assert "no port /dev/ttyNOPE9" in sentence_of(run("deploy", "/dev/ttyNOPE9"))
+    assert "no serial port" in sentence_of(run("deploy", "sim"))
+    assert "Which board? Give PORT" in sentence_of(run("deploy"))
+    assert "not a serial port" in sentence_of(run("deploy", "/etc/passwd"))
+
+
+def test_a_port_in_use_is_refused(board):
+    with board:
+        holder = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
+        try:
+            import fcntl
+
+            fcntl.flock(holder, fcntl.LOCK_EX)
+            assert "Another program has" in sentence_of(run("deploy", board.port))
+        finally:
+            os.close(holder)
+
+
+def test_a_port_without_micropython_is_refused(monkeypatch):
+    monkeypatch.setattr("boardwarden.deploy.repl._ENTER_S", 0.2)
+    near, far = pty.openpty()
+    tty.setraw(far)
+    try:
+        with pytest.raises(DeployError, match=r"^No MicroPython answers"):
+            deploying.deploy(os.ttyname(far), "", Quiet())
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+def test_without_a_terminal_a_change_needs_yes(board):
+    board.put({"main.py": ASYNCIO_APP})
+    with board:
+        assert "--yes" in sentence_of(run("deploy", board.port, "--start", "main.py"))
+        board.wait_for(b"application runs")
+    assert board_names(board) == {"main.py"}
+
+
+def test_contradictory_options_are_refused():
+    assert "main.py or boot.py" in sentence_of(run("deploy", "/dev/x", "--start", "app.py"))
+    words = ("deploy", "/dev/x", "--start", "main.py", "--remove")
+    assert "without --start" in sentence_of(run(*words))
+
+
+def test_without_its_extra_deploy_names_it():
+    """As where only the plain package is installed."""
+    program = (
+        "import sys; sys.modules['mpremote'] = sys.modules['mpremote.transport'] = None\n"
+        "sys.argv = ['boardwarden', 'deploy', '/dev/ttyNOPE9']\n"
+        "from boardwarden.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "pip install 'boardwarden[deploy]'" in sentence_of(done)
+
+
+async def answered(board, answer):
+    """Run deploy on a terminal, answer its question; return exit status and what it wrote."""
+    words = ("deploy", board.port, "--start", "main.py")
+    command = CommandOnTerminal(*words, environment={"TERM": "xterm"})
+    try:
+        await command.until(b"[y/N]")
+        if answer is None:
+            return await command.interrupted(), command.seen.decode()
+        await command.type(answer)
+        return await command.status(), command.seen.decode()
+    finally:
+        await command.close()
+
+
+@pytest.mark.parametrize(("answer", "status"), [(b"n\n", 2), (None, 130)])
+def test_the_question_can_be_answered_with_no(board, answer, status):
+    board.put({"main.py": ASYNCIO_APP})
+    with board:
+        ended, seen = asyncio.run(answered(board, answer))
+    assert ended == status, seen
+    assert "The board is as it was." in seen
+    assert board_names(board) == {"main.py"}

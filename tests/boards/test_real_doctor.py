@@ -1,0 +1,139 @@
+"""`boardwarden doctor` and `boards` with real boards: with the agent, at a prompt, stuck, gone."""
+
+import fcntl
+import json
+import os
+import pty
+
+import pytest
+from cli_process import run_and_wait as run
+from cli_process import silent_port
+from repl_board import ReplBoard
+
+from boardwarden.transport.sim import board_path
+
+LIVES = b"async def main():\n    await asyncio.sleep(1000)\nprint('on')\nasyncio.run(main())\n"
+LOOPS = b"import time\nprint('application runs')\nwhile True: time.sleep_ms(20)\n"
+
+
+@pytest.fixture
+def silent():
+    """Return a port where nothing answers."""
+    with silent_port() as port:
+        yield port
+
+
+def test_a_healthy_agent_is_reported_healthy():
+    done = run("doctor", "sim", "--for", "1", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["answers"], found["well"]) == ("agent", True)
+    assert found["board"]["agent"] == "0.1.0"
+    link = found["link"]
+    assert link["requests"] >= 3
+    assert (link["lost"], link["gaps"], link["bad_frames"], link["problems"]) == (0, 0, 0, [])
+    assert 0 < link["latency_s"] <= link["latency_worst_s"]
+    assert not found["capabilities"]["largest_free_block"]["available"]
+    assert any("boardwarden watch --board sim" in sentence for sentence in found["next"])
+    text = run("doctor", "sim", "--for", "0.5").stdout
+    assert "healthy" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_board_at_its_prompt_is_examined_without_confirmation(tmp_path):
+    with ReplBoard(tmp_path) as board:
+        done = run("doctor", board.port)
+        board.wait_for(b"raw REPL")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "not installed" in done.stdout
+    assert f"deploy {board.port} --start main.py" in " ".join(done.stdout.split())
+
+
+def test_a_program_is_stopped_only_with_yes_and_restarted(tmp_path):
+    board = ReplBoard(tmp_path)
+    board.put({"main.py": LOOPS})
+    with board:
+        board.wait_for(b"application runs")
+        done = run("doctor", board.port)
+        assert done.returncode == 2
+        assert "--yes` asks the REPL" in done.stdout
+        assert b"KeyboardInterrupt" not in board.printed
+        done = run("doctor", board.port, "--yes", "--json")
+        found = json.loads(done.stdout)
+        assert (found["answers"], found["repl"]["restarted"]) == ("nothing", True)
+        assert found["repl"]["machine"].startswith("linux")
+        assert found["repl"]["free_disk_bytes"] > 0
+        board.wait_for(b"application runs", times=2)
+
+
+def test_boards_lists_what_answers_at_each_port(tmp_path, silent):
+    """An agent, a REPL, nothing, no port; a port in use by another program."""
+    agent, prompt = tmp_path / "agent", tmp_path / "prompt"
+    for folder in (agent, prompt):
+        folder.mkdir()
+    source = ReplBoard(agent)
+    path = board_path().split(os.pathsep)
+    text = f"import sys\nsys.path[:] = {path!r}\nimport asyncio, warden\nwarden.start()\n"
+    source.put({"main.py": text.encode() + LIVES})
+    with ReplBoard(prompt) as at_prompt, source as with_agent:
+        with_agent.wait_for(b"on\n")
+        busy, far = pty.openpty()
+        fcntl.flock(far, fcntl.LOCK_EX)
+        ports = [with_agent.port, at_prompt.port, silent, "/dev/ttyNOPE9", os.ttyname(far)]
+        done = run("boards", *ports, "--json")
+        table = run("boards", *ports)
+        os.close(busy)
+        os.close(far)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [port["address"] for port in found] == ports
+    answers = [port["answers"] for port in found]
+    assert answers == ["agent", "REPL", "nothing", "no such port", "busy"]
+    assert found[0]["board"]["agent"] == "0.1.0"
+    assert table.stdout.splitlines()[0].split() == ["port", "answers", "what", "it", "is"]
+
+
+def with_agent(tmp_path, body):
+    """Return a board whose application starts the agent and then does something, over and over."""
+    path = board_path().split(os.pathsep)
+    text = (
+        f"import sys\nsys.path[:] = {path!r}\nimport asyncio, time, warden\nwarden.start()\n"
+        f"async def main():\n print('on')\n while True:\n  {body}\nasyncio.run(main())\n"
+    )
+    board = ReplBoard(tmp_path)
+    board.put({"main.py": text.encode()})
+    return board
+
+
+@pytest.mark.parametrize("blocked_ms", [300, 900])
+def test_a_blocked_event_loop_is_distinguished_from_a_bad_line(tmp_path, blocked_ms):
+    with with_agent(tmp_path, f"time.sleep_ms({blocked_ms}); await asyncio.sleep(0)") as board:
+        board.wait_for(b"on\n")
+        found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
+        shown = run("status", "--board", board.port, "--json")
+    assert (found["answers"], found["well"]) == ("agent", False)
+    assert found["link"]["problems"] == [
+        "answers are slow: something blocks the board's loop, or the line is slow"
+    ]
+    assert f"boardwarden top --board {board.port}" in " ".join(found["next"])
+    assert json.loads(shown.stdout)["memory"]["total_bytes"] > 0
+
+
+def test_a_stuck_event_loop_is_reported(tmp_path):
+    with with_agent(tmp_path, "time.sleep(1000)") as board:
+        board.wait_for(b"on\n")
+        done = run("doctor", board.port, "--yes")
+    assert done.returncode == 2
+    assert "does not answer" in done.stdout
+    assert "the application blocks its loop" in " ".join(done.stdout.split())
+
+
+def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):
+    with with_agent(tmp_path, "await asyncio.sleep(1)") as board:
+        board.wait_for(b"on\n")
+        board.at(400, board._off)
+        done = run("doctor", board.port, "--for", "4")
+    assert (done.returncode, done.stderr) == (2, "")
+    text = " ".join(done.stdout.split())
+    assert "next The board vanished during the check: look at its power and its cable." in text
+    assert "shows the board live" not in text

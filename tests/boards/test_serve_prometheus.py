@@ -1,0 +1,164 @@
+"""The real Prometheus server scrapes `boardwarden serve`; the queries of the dashboard."""
+
+import json
+import re
+import socket
+
+import pytest
+from cli_process import TerminalBoard, kill_started, line_of, start
+from full_board import full_board
+from places import APPS, REPO
+from prometheus_server import Prometheus, need
+
+from boardwarden.serve.metrics import METRICS
+from boardwarden.transport import transport_for
+
+DASHBOARD = REPO / "docs" / "grafana.json"
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+async def scraping(tmp_path):
+    """Return a function that serves boards and starts a Prometheus which scrapes that."""
+    need("prometheus")
+    started = []
+
+    async def begin(*boards, **environment):
+        options = [word for board in boards for word in ("--board", board)]
+        process = await start("serve", *options, "--listen", "127.0.0.1:0", **environment)
+        url = (await line_of(process)).split()[-1]
+        server = Prometheus(tmp_path, url)
+        server.start()
+        started.append(server)
+        return server
+
+    yield begin
+    for server in started:
+        server.close()
+    await kill_started()
+
+
+class PowerSwitch:
+    """A real board, MicroPython's unix port, that a host reaches over TCP while it is on."""
+
+    def __init__(self, monkeypatch):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        monkeypatch.setenv("PORT", str(port))
+        self.address = f"tcp://127.0.0.1:{port}"
+        self._board = transport_for(f"sim:{APPS / 'serves.py'}")
+
+    async def on(self):
+        await self._board.open()
+        said = b""
+        while b"listening\n" not in said:
+            said += await self._board.read()
+
+    async def off(self):
+        await self._board.close()
+
+
+async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, monkeypatch):
+    switch = PowerSwitch(monkeypatch)
+    await switch.on()
+    try:
+        prometheus = await scraping("sim", switch.address)
+        ((labels, size),) = await _both(prometheus, switch.address)
+        assert size > 100_000
+        assert set(labels) == {"__name__", "job", "instance", "board", "boot"}
+        await prometheus.until("boardwarden_memory_largest_free_block_bytes", _is_empty)
+
+        await switch.off()
+        mine = f'board="{switch.address}"'
+        await prometheus.until(f"boardwarden_up{{{mine}}}", lambda found: found[0][1] == 0)
+        # An instant query would go on showing a series for five minutes that is not marked stale.
+        left = await prometheus.query(f'{{__name__=~"boardwarden_.*",{mine}}}')
+        assert [(row["__name__"], value) for row, value in left] == [("boardwarden_up", 0)]
+        assert await prometheus.query('boardwarden_memory_size_bytes{board="sim"}')
+
+        await switch.on()
+        ((again, _),) = await _both(prometheus, switch.address)
+        assert again["boot"] != labels["boot"]
+        reconnects = f"boardwarden_link_reconnects_total{{{mine}}}"
+        await prometheus.until(reconnects, lambda found: found[0][1] == 1)
+    finally:
+        await switch.off()
+
+
+async def _both(prometheus, address):
+    """Wait until the simulated board and the other one are up; return the other's heap."""
+    await prometheus.until("sum(boardwarden_up)", lambda found: found and found[0][1] == 2)
+    return await prometheus.until(f'boardwarden_memory_size_bytes{{board="{address}"}}')
+
+
+def _is_empty(found):
+    return not found
+
+
+# --- the dashboard --------------------------------------------------------------------------------
+
+# What the unix port cannot tell: it has neither the C module nor a WLAN.
+NOT_OF_THE_SIMULATED_BOARD = {
+    "boardwarden_memory_largest_free_block_bytes",
+    "boardwarden_network_received_bytes_total",
+    "boardwarden_network_sent_bytes_total",
+    "boardwarden_network_signal_dbm",
+}
+
+
+def _panels():
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if "targets" in panel]
+
+
+def _queries(board):
+    """Return every query of the dashboard, as Grafana sends it for one board."""
+    values = {
+        "board": re.escape(board).replace("\\", "\\\\"),  # a regular expression in a string
+        "__rate_interval": "5s",
+        "__range": "1h",
+    }
+    queries = [target["expr"] for panel in _panels() for target in panel["targets"]]
+    for name, value in values.items():
+        queries = [query.replace(f"${name}", value) for query in queries]
+    return queries
+
+
+def _names(query):
+    return set(re.findall(r"boardwarden_\w+", query))
+
+
+async def test_every_query_of_the_dashboard_has_data(scraping):
+    fake = TerminalBoard(full_board())  # what the simulated one cannot tell, a WLAN's figures first
+    app = f"sim:{APPS / 'grants.py'}"
+    try:
+        prometheus = await scraping(fake.port, app)
+        for board, missing in ((app, NOT_OF_THE_SIMULATED_BOARD), (fake.port, set())):
+            for query in _queries(board):
+                if not missing & _names(query):
+                    await prometheus.until(query)
+        for name in NOT_OF_THE_SIMULATED_BOARD:
+            assert await prometheus.query(f'{name}{{board="{app}"}}') == []
+        denied = f'boardwarden_events_total{{board="{app}",kind="denied"}}'
+        assert [value for _, value in await prometheus.until(denied)] == [1]
+        ((_, leases),) = await prometheus.query(f'sum(boardwarden_leases{{board="{app}"}})')
+        assert leases == 1
+    finally:
+        fake.close()
+
+
+def test_the_dashboard_file_is_complete():
+    dashboard = json.loads(DASHBOARD.read_text())
+    (board,) = [item for item in dashboard["templating"]["list"] if item["name"] == "board"]
+    assert board["query"]["query"] == "label_values(boardwarden_up, board)"
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(ids) == len(set(ids))
+    suffixes = {"counter": "_total", "info": "_info", "gauge": ""}
+    known = {each.prometheus_name + suffixes[each.kind] for each in METRICS}
+    for query in _queries("x"):
+        assert _names(query) <= known
+        assert "$" not in query
+    units = {panel["title"]: panel["fieldConfig"]["defaults"].get("unit") for panel in _panels()}
+    assert units["Heap"] == "bytes"
+    assert units["CPU"] == "percentunit"

@@ -1,0 +1,169 @@
+"""The commands in this process, on fake boards: what is printed for what a board tells."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from boardwarden import Event, Kept, _program, testing
+from boardwarden._program import print_rows
+from boardwarden.cli import doctor, follow, look, watch
+from boardwarden.doctor import checkup
+from boardwarden.errors import BoardError, PortMissing
+from boardwarden.policy.stored import stored_policy
+from warden_schema import ids
+
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+def board():
+    """Return a fake board, up for 10 s."""
+    return testing.FakeBoard()
+
+
+async def lines_of(capsys, command, count):
+    """Run a command until it has printed `count` lines, then cancel it; return them."""
+    task = asyncio.ensure_future(command)
+    printed = ""
+
+    async def enough():
+        nonlocal printed
+        while printed.count("\n") < count and not task.done():
+            printed += capsys.readouterr().out
+            await asyncio.sleep(0.01)
+
+    await asyncio.wait_for(enough(), LIMIT_S)
+    task.cancel()
+    await asyncio.wait([task])
+    capsys.readouterr()  # the next command's output must not begin with the rest of this one's
+    return printed.splitlines()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, as_json):
+    for command in (look._status, look._capabilities):
+        await command(testing.FakeTransport(board), as_json)
+    await look._trends(testing.FakeTransport(board), 60.0, as_json)
+    out = capsys.readouterr().out
+    if as_json:
+        status, known, trends = map(json.loads, out.splitlines())
+        assert status["cpu"]["usage"] == 0.125
+        assert known["cpu"]["available"]
+        assert trends["period_s"] == 60
+    else:
+        assert "cpu      12 %" in out
+        assert "period    the last 1 min" in out
+
+
+@pytest.mark.parametrize(
+    ("details", "state", "says"),
+    [
+        ([], None, None),
+        (["in force"], "in_force", "is in force"),
+        (["in force", "forgotten"], "nothing", "was deleted"),
+        (["forgotten", "kept"], "in_force", "is in force"),
+        (["limits ignored"], "in_force", "is in force"),
+        (["broken"], "broken", "is damaged"),
+    ],
+)
+async def test_status_and_doctor_show_the_stored_policy_from_the_events(
+    board, capsys, details, state, says
+):
+    for detail in details:
+        board.policy.happen("policy", None, detail)
+    board.policy.happen("threshold", 0, "warn", 912)
+    transport = testing.FakeTransport(board)
+    await look._status(transport, True)
+    assert json.loads(capsys.readouterr().out)["stored_policy"] == state
+    await look._status(transport, False)
+    found = replace(await checkup.examine(transport, 0.1), address="fake")
+    print_rows(doctor._rows(found))
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("policy ")]
+    assert len(rows) == (2 if says else 0)
+    assert all(says in row for row in rows)
+    assert found.to_dict()["stored_policy"] == state
+    assert ids.KEEP not in [operation for operation, _ in board.done]  # which costs it memory
+
+
+def test_the_stored_policy_is_unknown_where_events_were_lost():
+    events = [Event(3, "policy", detail="in force"), Event(9, "lease", missed=5)]
+    assert stored_policy(events) is None
+    assert stored_policy(events[:1]) is Kept.IN_FORCE
+
+
+async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
+    board.interval_s = 0.02
+    for as_json in (False, True):
+        lines = await lines_of(
+            capsys, watch._watch([testing.FakeTransport(board)], as_json), count=3
+        )
+        assert len(lines) >= 3
+    assert all(json.loads(line)["memory"] for line in lines)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsys, as_json):
+    board.interval_s = 0.02
+    other = testing.FakeBoard()
+    other.interval_s = 0.02
+    boards = [testing.FakeTransport(board, "one"), testing.FakeTransport(other, "two")]
+    lines = await lines_of(capsys, watch._watch(boards, as_json), count=6)
+    if as_json:
+        found = {json.loads(line)["address"] for line in lines}
+    else:
+        found = {line.partition(": up ")[0] for line in lines}
+    assert found == {"one", "two"}
+
+
+async def test_watch_of_several_boards_ends_when_one_cannot_be_opened(board, capsys):
+    absent = testing.FakeTransport(testing.FakeBoard(), "two")
+    absent.refuse = PortMissing("There is no port two.")
+    with pytest.raises(PortMissing):
+        await watch._watch([testing.FakeTransport(board, "one"), absent], False)
+
+
+def test_the_same_address_twice_gets_a_number():
+    assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
+
+
+async def test_console_prints_text_as_it_arrives(board, capsys):
+    async def chat():
+        while True:
+            board.print("h\u00e9 \u2699\n")
+            await asyncio.sleep(0.02)
+
+    chatting = asyncio.create_task(chat())
+    for as_json in (False, True):
+        lines = await lines_of(
+            capsys, look._console(testing.FakeTransport(board), as_json), count=2
+        )
+    chatting.cancel()
+    assert json.loads(lines[0])["text"] == "h\u00e9 \u2699\n"
+
+
+async def test_a_status_without_a_load_figure_is_shown(board, capsys, monkeypatch):
+    monkeypatch.setattr(follow, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
+    board.values["cpu_permille"] = None
+    await look._status(testing.FakeTransport(board), True)
+    assert json.loads(capsys.readouterr().out)["cpu"]["usage"] is None
+
+
+def outcome_of(error, capsys):
+    """Return the exit status of a command that raises, and what it said."""
+
+    async def command():
+        raise error
+
+    with pytest.raises(SystemExit) as caught:
+        _program.run(command())
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_every_error_is_one_sentence_and_exit_status_2(capsys):
+    assert outcome_of(BoardError("It broke."), capsys) == (2, "boardwarden: It broke.\n")
+
+
+def test_an_interrupt_has_exit_status_130(capsys):
+    assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")

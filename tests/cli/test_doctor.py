@@ -1,0 +1,171 @@
+"""`boardwarden doctor` and `boards`: fakes, a port where nothing answers, no port at all."""
+
+import json
+import os
+import subprocess
+
+import pytest
+from cli_process import COMMAND, CommandOnTerminal, TerminalBoard, kill_started, silent_port
+from cli_process import run as run_async
+from cli_process import run_and_wait as run
+
+from boardwarden import testing
+from boardwarden.doctor import checkup
+from boardwarden.doctor.link_health import _evaluated
+from boardwarden.doctor.repl_look import Firmware
+from boardwarden.models import LinkStatus
+
+
+@pytest.fixture
+def silent():
+    """Return a port where nothing answers."""
+    with silent_port() as port:
+        yield port
+
+
+def test_a_silent_port_is_reported_as_no_micropython(silent):
+    done = run("doctor", silent, "--yes")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "No MicroPython answers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("/dev/ttyNOPE9", "no port"), ("nope", "not a board address"), ("sim:/no/x.py", "no file")],
+)
+def test_an_invalid_or_missing_address_is_one_sentence(address, words):
+    done = run("doctor", address)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --- boards that are not well ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b"counting 1\r\ncounting 2\r\n", "a program there prints; last: 'counting 2'."),
+        (b"\x8f\xfe\x13\x99\xc0\xf1\xff", "neither text nor from an agent"),
+    ],
+)
+async def test_doctor_shows_what_another_program_prints(says, words):
+    class Other:
+        def receive(self, data):
+            self.send(says)
+
+        def step(self, now):
+            pass
+
+    terminal = TerminalBoard(Other())
+    try:
+        done = await run_async("doctor", terminal.port)
+    finally:
+        await kill_started()
+        terminal.close()
+    assert (done.status, done.err) == (2, "")
+    assert words in " ".join(done.out.split())
+
+
+def test_a_port_without_permission_says_which_group_to_join(silent):
+    os.chmod(silent, 0)
+    drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    command = [*(drop if os.geteuid() == 0 else []), *COMMAND]
+    done = subprocess.run([*command, "doctor", silent], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"boardwarden: You may not open {silent}: join the group")
+    assert done.stderr.count("\n") == 1
+    table = subprocess.run([*command, "boards", silent], capture_output=True, text=True)
+    assert "no permission" in table.stdout
+    assert "join the group" in " ".join(table.stdout.split())
+
+
+def test_without_a_board_the_error_asks_which():
+    done = run("doctor")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("boardwarden: Which board? Give its address or set BOARDWARDEN_")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "answers", "words"),
+    [
+        ((1, 0), "agent", "older than this host: `boardwarden deploy {}` updates it."),
+        ((1, 99), "agent", "newer than this host: `pip install --upgrade boardwarden`."),
+        ((2, 0), "agent of another version", "`boardwarden deploy {}` puts this version's agent"),
+    ],
+)
+async def test_an_agent_of_another_version_says_which_side_to_update(version, answers, words):
+    fake = testing.FakeBoard()
+    fake.version = version
+    terminal = TerminalBoard(fake)
+    try:
+        done = await run_async("doctor", terminal.port, "--for", "0.5", "--json")
+        table = await run_async("boards", terminal.port)
+    finally:
+        await kill_started()
+        terminal.close()
+    found = json.loads(done.out)
+    assert found["answers"] == answers
+    assert words.format(terminal.port) in " ".join(found["next"])
+    assert answers in " ".join(table.out.split())
+    assert ("speaks protocol 2.0" in table.out) == (version[0] == 2)
+
+
+async def test_ctrl_c_at_the_question_restores_the_terminal(silent):
+    command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"})
+    try:
+        await command.until(b"[y/N] ")
+        assert await command.interrupted() == 130
+        assert command.seen.endswith(b"[y/N] \r\n")
+        assert command.left_as_it_was()
+    finally:
+        await command.close()
+
+
+def test_boards_without_arguments_lists_all_ports():
+    done = run("boards", "--json")
+    assert done.returncode == 0
+    for line in done.stdout.splitlines():
+        assert json.loads(line)["address"]
+
+
+def judged(latencies, **after):
+    lost, connected = after.pop("lost", 0), after.pop("connected", True)
+    return _evaluated(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
+
+
+def test_each_symptom_of_a_bad_link_is_named():
+    assert judged([0.01] * 5).problems == ()
+    slow = judged([0.4] * 5)  # each was sent again, for nothing
+    assert (slow.problems[0][:8], len(slow.problems), slow.lost) == ("answers ", 1, 0)
+    lossy = judged([0.01, 0.01, 0.4], lost=2)
+    assert (lossy.requests, lossy.lost, lossy.loss) == (5, 3, 0.6)
+    assert "lost or damaged" in lossy.problems[0]
+    assert judged([0.01], lost=2, connected=False).problems == (
+        "the board vanished during the check: look at its power and its cable",
+    )
+    assert "lost or damaged" in judged([0.01], bad_frames=2).problems[0]
+    assert "lost or damaged" in judged([0.01], gaps=1).problems[0]
+    assert "drops frames" in judged([0.01], dropped_frames=4).problems[0]
+    assert judged([0.01], dropped_frames=1).problems == ()  # overtaken by an event, say
+    assert "no request was answered" in judged([]).problems[0]
+
+
+def test_the_advice_follows_from_the_repls_answers():
+    port = "/dev/ttyACM0"
+    told = {
+        "puts the agent on the board": (Firmware(), True),
+        "nothing starts it": (Firmware(agent="0.1.0"), True),
+        "but has ended": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
+        "does not answer": (Firmware(agent="0.1.0", started_by=("main.py",)), False),
+        "no machine.Timer": (
+            Firmware(agent="0.1.0", started_by=("boot.py",), lacks=("machine.Timer",)),
+            False,
+        ),
+    }
+    for words, (firmware, at_prompt) in told.items():
+        assert words in " ".join(checkup._for_repl(port, firmware, at_prompt)), words
+    assert f"deploy {port}" in checkup._for_other_version(port)[0]
+    assert "same version" in checkup._for_other_version("tcp://x:1")[0]

@@ -1,0 +1,268 @@
+"""What holds for every command: exit statuses, the default board, what is logged, progress."""
+
+import asyncio
+import os
+import pty
+import re
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import doc_commands
+import pytest
+from cli_process import (
+    COMMAND,
+    LIMIT_S,
+    CommandOnTerminal,
+    TerminalBoard,
+    finish,
+    kill_started,
+    line_of,
+    run,
+    start,
+)
+from places import REPO
+
+from boardwarden import _program, testing
+from boardwarden.cli import options
+from warden_schema import ids
+
+
+@pytest.fixture(autouse=True)
+async def no_leftovers():
+    """End every command with its test, however that went."""
+    yield
+    await kill_started()
+
+
+@pytest.fixture
+async def fake():
+    """Return a fake board at a terminal."""
+    terminal = TerminalBoard(testing.FakeBoard())
+    yield terminal
+    terminal.close()
+
+
+@pytest.fixture
+def silent():
+    """Return a terminal at which nothing ever answers."""
+    near, far = pty.openpty()
+    yield os.ttyname(far)
+    os.close(near)
+    os.close(far)
+
+
+# --- exit statuses --------------------------------------------------------------------------------
+
+
+def test_the_documented_exit_statuses_are_those_of_the_code():
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    table = text.partition("| exit status |")[2].partition("\n\n")[0]
+    told = [int(n) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in row.split(",")]
+    there = [0, _program.FAILED, _program.DENIED, _program.INTERRUPTED, _program.PIPE_CLOSED]
+    assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
+
+
+def test_every_reading_command_has_json():
+    options = doc_commands.cli()
+    without = [name for name, known in options.items() if name and "--json" not in known]
+    assert sorted(without) == ["deploy", "serve"]  # of which one changes, and one answers scrapes
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["leases"], 0),
+        (["release", "7"], 2),
+        (["no-such-command"], 2),
+        (["alloc", "memory", "1M"], 3),
+    ],
+)
+async def test_each_error_has_its_exit_status(fake, words, status):
+    finished = await run(*words, BOARDWARDEN_BOARD=fake.port)
+    assert finished.status == status, finished.err
+
+
+async def test_ctrl_c_and_a_closed_pipe_end_a_command_quietly(fake):
+    fake.board.interval_s = 0.05
+    for how, status in (("interrupt", 130), ("close", 141)):
+        process = await start("watch", "--json", "--board", fake.port)
+        await line_of(process)
+        if how == "interrupt":
+            process.send_signal(signal.SIGINT)
+        else:
+            process.stdout._transport.close()
+        assert await asyncio.wait_for(process.wait(), LIMIT_S) == status
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("how", ["full", "gone", "closed"])
+async def test_a_full_or_closed_standard_output_is_one_sentence(fake, words, how):
+    shell = {
+        "full": '"$@" > /dev/full',
+        "gone": 'mkfifo "$PIPE"; : < "$PIPE" & exec 3> "$PIPE"; wait; "$@" >&3',
+        "closed": '"$@" >&-',
+    }[how]
+    with tempfile.TemporaryDirectory() as folder:
+        finished = await run(
+            *words,
+            command=["sh", "-c", shell, "sh", *COMMAND],
+            BOARDWARDEN_BOARD=fake.port,
+            PIPE=f"{folder}/pipe",
+        )
+    says = {
+        "full": (2, "boardwarden: Cannot write to standard output: no space left on device.\n"),
+        "gone": (141, ""),
+        "closed": (2, "boardwarden: Standard output is closed.\n"),
+    }
+    assert (finished.status, finished.err) == says[how]
+
+
+async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130():
+    """As soon as the package itself is imported, which a library's import may not change."""
+    code = (
+        "import os, signal, sys; import boardwarden.cli as cli; "
+        "sys.addaudithook(lambda name, args: name == 'import' and args[0] == 'typer' "
+        "and os.kill(os.getpid(), signal.SIGINT)); sys.argv = ['boardwarden', 'boards']; cli.main()"
+    )
+    finished = await run(command=[sys.executable, "-W", "error", "-c", code])
+    assert (finished.status, finished.out, finished.err) == (130, "", "")
+
+
+# --- completion -----------------------------------------------------------------------------------
+
+
+def test_completion_offers_the_serial_ports(monkeypatch):
+    class Port:
+        device = "/dev/ttyACM7"
+
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [Port()])
+    assert options.addresses("") == ["sim", "/dev/ttyACM7"]
+    assert options.addresses("/dev") == ["/dev/ttyACM7"]
+
+
+# --- which board --------------------------------------------------------------------------------
+
+
+def only_port(*ports):
+    """Return the command where these are the serial ports that there are: (address, vid)."""
+    code = (
+        "import types, sys, serial.tools.list_ports as known; "
+        "known.comports = lambda: [types.SimpleNamespace("
+        f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
+        "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
+    )
+    return [sys.executable, "-c", code]
+
+
+async def test_the_board_at_the_only_usb_port_is_the_default(fake):
+    command = only_port(("/dev/ttyS0", None), (fake.port, 0x2E8A), ("/dev/ttyS1", None))
+    finished = await run("leases", command=command)
+    assert (finished.status, finished.out, finished.err) == (0, "no leases\n", "")
+
+
+async def test_with_several_ports_or_none_a_board_must_be_named(fake):
+    command = only_port((fake.port, 0x2E8A), ("/dev/ttyACM9", 0x2E8A))
+    for words in (["leases"], ["watch"], ["doctor"], ["deploy"]):
+        finished = await run(*words, command=command)
+        assert (finished.status, finished.out) == (2, "")
+        assert finished.err.startswith("boardwarden: Which board? Give ")
+        assert finished.err.endswith(f" Boards may be at {fake.port}, /dev/ttyACM9.\n")
+    finished = await run("leases", command=only_port((fake.port, None)))  # built in
+    assert finished.status == 2
+    assert finished.err.endswith("or tcp://host:port.\n")
+
+
+# --- what is logged -------------------------------------------------------------------------------
+
+
+async def test_verbose_logs_link_changes(fake):
+    finished = await run("--verbose", "leases", "--board", fake.port)
+    assert finished.status == 0
+    assert finished.err == f"boardwarden: {fake.port}: connected\n"
+    quiet = await run("leases", "--board", fake.port)
+    assert (quiet.status, quiet.err) == (0, "")
+
+
+async def test_verbose_logs_a_lost_link_and_why_it_is_not_back(fake):
+    process = await start("-v", "watch", "--json", "--board", fake.port)
+    await line_of(process)
+    fake.vanish()
+    said = b""
+    while b"cannot be opened again" not in said:
+        line = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+        assert line, said
+        said += line
+    assert f"boardwarden: {fake.port}: link lost\n".encode() in said
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process)).status == 130
+
+
+# --- progress -------------------------------------------------------------------------------------
+
+
+async def test_progress_is_shown_on_a_terminal_and_removed(silent):
+    terminal = CommandOnTerminal("leases", "--board", silent, environment={"TERM": "xterm"})
+    try:
+        await terminal.until(b"connecting to")
+        assert await terminal.status() == 2
+        shown = terminal.seen.decode()
+        progress, _, rest = shown.rpartition("\x1b[2K")  # the line is wiped
+        assert "connecting to" in progress
+        assert "boardwarden: Nothing at" in rest
+        assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
+    finally:
+        await terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "operation"),
+    [
+        (["release", "7"], ids.RELEASE),
+        (["cancel", "7"], ids.CANCEL),
+        (["limits"], ids.SET_LIMITS),
+        (["thresholds"], ids.SET_LIMITS),
+        (["alloc", "memory", "8k"], ids.ALLOCATE),
+        (["policy"], ids.SET_LIMITS),
+        (["trends"], ids.HISTORY_READ),
+    ],
+)
+async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation):
+    def never(asked):
+        fake.board.mute = True
+        return ids.OK, None
+
+    fake.board.answer[operation] = never
+    terminal = CommandOnTerminal(*words, "--board", fake.port, environment={"TERM": "xterm"})
+    try:
+        await terminal.until("\N{HORIZONTAL ELLIPSIS}".encode())
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
+    finally:
+        await terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
+)
+async def test_progress_is_shown_while_ports_are_examined(silent, command, what):
+    terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
+    try:
+        await terminal.until(what)
+        terminal.interrupt()
+        assert await terminal.status() == 130
+        assert terminal.left_as_it_was()
+        assert b"Traceback" not in terminal.seen
+    finally:
+        await terminal.close()
+
+
+async def test_no_progress_is_written_to_a_pipe(silent):
+    finished = await run("leases", "--board", silent)
+    assert finished.status == 2
+    assert finished.err.count("\n") == 1
+    assert "connecting to" not in finished.err

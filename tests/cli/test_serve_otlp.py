@@ -1,0 +1,194 @@
+"""`serve --otlp` pushes to a real HTTP server, which decodes what comes as OTLP defines it."""
+
+import asyncio
+import signal
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cli_process import LIMIT_S, TerminalBoard, finish, kill_started, line_of, start
+from full_board import full_board
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+
+from boardwarden.serve.metrics import METRICS
+from boardwarden.serve.otlp import endpoint
+
+
+class Collector:
+    """Listens on loopback; `received` is a queue of (path, request)."""
+
+    def __init__(self, port=0):
+        self.received = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        received = self.received
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                request = ExportMetricsServiceRequest.FromString(body)
+                answer = ExportMetricsServiceResponse().SerializeToString()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+                loop.call_soon_threadsafe(received.put_nowait, (self.path, request))
+
+            def log_message(self, *args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    async def until(self, holds):
+        """Return the first request from now on whose points fulfil holds."""
+        while True:
+            path, request = await asyncio.wait_for(self.received.get(), LIMIT_S)
+            assert path == "/v1/metrics"
+            if holds(points(request)):
+                return request
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def metrics(request):
+    """Return the metrics of a request by name."""
+    (resource,) = request.resource_metrics
+    (scope,) = resource.scope_metrics
+    assert scope.scope.name == "boardwarden"
+    return {metric.name: metric for metric in scope.metrics}
+
+
+def points(request):
+    """Return {name: [(attributes, value)]}."""
+    found = {}
+    for name, metric in metrics(request).items():
+        data = metric.sum if metric.HasField("sum") else metric.gauge
+        for point in data.data_points:
+            attributes = {item.key: item.value.string_value for item in point.attributes}
+            value = point.as_double if point.HasField("as_double") else point.as_int
+            found.setdefault(name, []).append((attributes, value))
+    return found
+
+
+def is_up(found):
+    return found["boardwarden.up"][0][1] == 1
+
+
+@pytest.fixture
+async def fake():
+    """Return a fake board that can tell everything, at a terminal."""
+    terminal = TerminalBoard(full_board())
+    yield terminal
+    terminal.close()
+    await kill_started()
+
+
+@pytest.fixture
+async def collector():
+    """Return a collector that listens."""
+    listening = Collector()
+    yield listening
+    listening.close()
+
+
+async def push(fake, url, **environment):
+    process = await start(
+        *("serve", "--board", fake.port, "--listen", "127.0.0.1:0", "--otlp", url),
+        **{"OTEL_METRIC_EXPORT_INTERVAL": "100", **environment},
+    )
+    await line_of(process)
+    return process
+
+
+async def test_pushed_metrics_have_their_names_units_and_attributes(fake, collector):
+    await push(fake, collector.url, OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=hall")
+    request = await collector.until(
+        lambda found: any(value for _, value in found.get("boardwarden.events", ()))
+    )
+    told = metrics(request)
+    assert set(told) == {each.otel_name for each in METRICS}
+    for each in METRICS:
+        assert told[each.otel_name].unit == each.unit
+        assert told[each.otel_name].HasField("sum") == (each.kind == "counter")
+    assert told["boardwarden.events"].sum.is_monotonic
+    found = points(request)
+    whose = {"board": fake.port, "boot": "1"}
+    assert found["boardwarden.memory.size"] == [(whose, 240_000)]
+    assert found["boardwarden.cpu.usage"] == [(whose, 0.125)]
+    assert ({**whose, "kind": "threshold"}, 1) in found["boardwarden.events"]
+    assert ({**whose, "resource": "memory", "priority": "high"}, 1) in found["boardwarden.leases"]
+    resource = request.resource_metrics[0].resource
+    names = {item.key: item.value.string_value for item in resource.attributes}
+    assert names["service.name"] == "boardwarden"
+    assert names["deployment.environment.name"] == "hall"
+    assert {"service.version", "service.instance.id", "host.name"} <= set(names)
+
+
+async def test_only_up_is_pushed_for_a_lost_board(fake, collector):
+    await push(fake, collector.url)
+    await collector.until(is_up)
+    fake.vanish()
+    request = await collector.until(lambda found: not is_up(found))
+    assert points(request) == {"boardwarden.up": [({"board": fake.port}, 0)]}
+
+
+async def test_the_last_push_still_has_the_connected_boards(fake, collector):
+    process = await push(fake, collector.url)
+    await collector.until(is_up)
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process)).status == 130
+    assert collector.received.qsize()
+    while collector.received.qsize():
+        _, request = collector.received.get_nowait()
+    assert is_up(points(request))
+
+
+async def test_an_absent_collector_and_its_return_are_reported_once(fake):
+    first = Collector()
+    url, port = first.url, int(first.url.rpartition(":")[2])
+    first.close()
+    # No push is due for an hour: it is told at the start.
+    process = await push(fake, url, OTEL_METRIC_EXPORT_INTERVAL="3600000")
+    said = b""
+    while b"failed" not in said:
+        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    refused = f"boardwarden: Pushing to {url}/v1/metrics failed: Connection refused.\n".encode()
+    assert said == refused
+    process.send_signal(signal.SIGINT)
+    assert (await finish(process)).status == 130
+    process = await push(fake, url, OTEL_EXPORTER_OTLP_TIMEOUT="1")
+    said = b""
+    while b"failed" not in said:
+        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    assert said == refused
+    second = Collector(port)
+    try:
+        await second.until(is_up)
+        while b"again" not in said:
+            said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+        assert said == f"boardwarden: Pushing to {url}/v1/metrics works again.\n".encode()
+        process.send_signal(signal.SIGINT)
+        finished = await finish(process)
+        assert finished.status == 130
+        # That the board is connected is told, too, before that or after.
+        assert finished.err in ("", f"boardwarden: {fake.port}: connected\n")
+    finally:
+        second.close()
+
+
+def test_endpoints_are_parsed():
+    assert endpoint("http://host:4318") == "http://host:4318/v1/metrics"
+    assert endpoint("https://host/") == "https://host/v1/metrics"
+    assert endpoint("https://host/otlp/v1/metrics") == "https://host/otlp/v1/metrics"
+    for wrong in ("host:4318", "ftp://host", "http://", ""):
+        with pytest.raises(ValueError, match="no URL"):
+            endpoint(wrong)

@@ -1,0 +1,156 @@
+"""The board's code redeclares the schema's constants (`const` folds in its own file only).
+
+Here they are held equal: a name that both sides have must have one value. So are the lists of
+names whose places are numbers on the wire.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import REPO
+
+from warden_schema import ids
+
+_CONST = re.compile(r"^_([A-Z0-9_]+) = const\((.+)\)(?:  #.*)?$", re.MULTILINE)
+# Names of the board's own that happen to be the schema's too, with the reason.
+_OTHER_MEANING: dict[tuple[str, str], str] = {}
+
+
+def _constants(file: Path) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, value in _CONST.findall(file.read_text()):  # some are made of others
+        others = {f"_{other}": known for other, known in found.items()}
+        found[name] = eval(value, {"__builtins__": {}}, others)
+    return found
+
+
+FOLDERS = (REPO / "device/warden", REPO / "shared_schema/warden_schema")
+FILES = [file for folder in FOLDERS for file in sorted(folder.rglob("*.py"))]
+SHARED = [
+    (file.stem, name, value)
+    for file in FILES
+    for name, value in _constants(file).items()
+    if isinstance(getattr(ids, name, None), int) and (file.stem, name) not in _OTHER_MEANING
+]
+
+
+@pytest.mark.parametrize(("file", "name", "value"), SHARED)
+def test_constants_of_board_and_schema_are_equal(file: str, name: str, value: int) -> None:
+    assert value == getattr(ids, name), f"{file}: _{name}"
+
+
+def test_the_comparison_finds_shared_constants() -> None:
+    assert len(SHARED) > 40
+    assert {"host_session", "sample", "capabilities", "operations"} <= {
+        file for file, _, _ in SHARED
+    }
+
+
+def test_a_constant_has_the_same_value_in_all_files() -> None:
+    """A reader who knows a name from one file is right about it in every other."""
+    values: dict[str, set[object]] = {}
+    for file in FILES:
+        for name, value in _constants(file).items():
+            values.setdefault(name, set()).add(value)
+    assert {"DEFAULT_TTL_MS", "SPARES", "SLOT_VALUES"} <= set(values)
+    assert {name: found for name, found in values.items() if len(found) > 1} == {}
+
+
+def _value(file: str, name: str) -> Any:
+    """Return the literal that a name of the board's code is given, in a module or in a class."""
+    for node in ast.walk(ast.parse((REPO / "device/warden" / file).read_text())):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+            value = node.value  # or const(value)
+            return ast.literal_eval(value.args[0] if isinstance(value, ast.Call) else value)
+    raise AssertionError(f"{file} has no {name}")
+
+
+def test_a_sample_has_the_schemas_values() -> None:
+    assert _value("sample.py", "FIELDS") == ids.SAMPLE_VALUES
+
+
+def test_a_delta_has_the_schemas_bits() -> None:
+    bits = dict(zip(ids.SAMPLE_VALUES, _value("sample.py", "_BITS"), strict=True))
+    sample = _constants(REPO / "device/warden/sample.py")
+    for bit, name in enumerate(ids.DELTA_VALUES):
+        assert bits.pop(name) == bit
+    assert {name for name, bit in bits.items() if bit == sample["NOT_COMPARED"]} == {
+        "uptime_s",
+        "uptime_ms",
+    }
+    assert set(bits.values()) == {sample["NOT_COMPARED"], sample["NEEDS_SAMPLE"]}
+    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
+    assert list(_value("sample.py", "_PLACES")) == places
+    assert sample["BIAS"] == ids.DELTA_BIAS
+    assert sample["FULL_EVERY"] == ids.WHOLE_EVERY
+
+
+def test_hello_has_the_schemas_limits() -> None:
+    limits = (ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS)
+    session = _constants(REPO / "device/warden/host_session.py")
+    assert session["LIMITS"] == limits
+
+
+# What the board's entries call a field, where it is not the schema's word.
+_OTHER_NAMES = {
+    ("LEASE", "kind"): "resource",
+    ("LEASE", "began_s"): "granted_s",
+    ("LEASE", "is_committed"): "committed",
+    ("OPERATION", "reason"): "why",
+}
+
+
+def _tables_with_fields() -> dict[str, tuple[str, ...]]:
+    """Return what tables of the board send of an entry, by the constant of their message's kind."""
+    found = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
+                for kind, fields in zip(node.args, node.args[1:], strict=False):
+                    if isinstance(fields, ast.Tuple) and fields.elts:
+                        found[ast.unparse(kind).strip("_")] = ast.literal_eval(fields)
+    return found
+
+
+def test_tables_send_the_schemas_fields_in_its_order() -> None:
+    tables = _tables_with_fields()
+    assert set(tables) >= {"LEASE", "OPERATION", "SESSION", "THRESHOLD", "METER", "NEED"}
+    for kind, names in tables.items():
+        fields = tuple(_OTHER_NAMES.get((kind, name), name) for name in names)
+        assert ids.FIELDS[getattr(ids, kind)] == ("seq", "row", *fields), kind
+
+
+def test_each_capability_has_its_reasons() -> None:
+    constants = _constants(REPO / "device/warden/agent.py")
+    assert constants["CAPABILITIES"] == len(ids.CAPABILITIES)
+
+
+def test_history_has_the_schemas_metrics() -> None:
+    history = _constants(REPO / "device/warden/history.py")
+    assert history["METRICS"] == len(ids.METRICS)
+    assert history["SLOT_VALUES"] == len(ids.METRICS) * len(ids.STATISTICS)
+    assert history["RING"] == history["SLOT_VALUES"] * sum(slots for _, slots in ids.TIERS)
+    assert _value("trend_report.py", "_NAMES") == ids.METRICS
+
+
+def test_thresholds_have_the_schemas_metrics() -> None:
+    assert _value("policy/thresholds.py", "METRICS") == tuple(ids.THRESHOLD_METRICS)
+
+
+def test_each_kind_field_list_names_its_first_fields() -> None:
+    for kind, fields in ids.FIELDS.items():
+        assert fields[0] == ("seq" if kind < ids.FIRST_HOST_KIND else fields[0])
+        assert len(fields) <= 14  # a payload is a fixarray: at most 15 items with the kind
+
+
+def test_the_escaped_bytes_are_the_documented_ones() -> None:
+    for twin in ("plain", "viper"):
+        inner = _constants(REPO / f"shared_schema/warden_schema/loops_{twin}.py")
+        assert inner["DELIMITER"] == ids.DELIMITER
+        assert inner["ESCAPE"] == ids.ESCAPE
+        assert inner["CONTROLS"] == sum(1 << byte for byte in ids.ESCAPED_CONTROLS)

@@ -1,0 +1,104 @@
+"""TCP, against real sockets on the loopback."""
+
+import asyncio
+import socket
+
+import pytest
+
+from boardwarden.errors import ConnectError, LinkLost, PortMissing
+from boardwarden.transport import tcp, transport_for
+
+LIMIT_S = 10.0
+
+
+@pytest.fixture
+async def server():
+    """Return (port, queue of the (reader, writer) pairs that connected)."""
+    arrivals = asyncio.Queue()
+
+    async def arrived(reader, writer):
+        await arrivals.put((reader, writer))
+
+    listener = await asyncio.start_server(arrived, "127.0.0.1", 0)
+    yield listener.sockets[0].getsockname()[1], arrivals
+    listener.close()
+    while not arrivals.empty():
+        arrivals.get_nowait()[1].transport.abort()
+
+
+@pytest.fixture
+async def link(server):
+    """Return (transport, the board's reader and writer), connected."""
+    port, arrivals = server
+    transport = transport_for(f"tcp://127.0.0.1:{port}")
+    await transport.open()
+    reader, writer = await asyncio.wait_for(arrivals.get(), LIMIT_S)
+    yield transport, reader, writer
+    await transport.close()
+    writer.transport.abort()
+
+
+async def test_bytes_pass_both_ways_without_delay(link):
+    transport, reader, writer = link
+    writer.write(b"\xc0up\x00")
+    assert await asyncio.wait_for(transport.read(), LIMIT_S) == b"\xc0up\x00"
+    await transport.write(b"down")
+    assert await asyncio.wait_for(reader.readexactly(4), LIMIT_S) == b"down"
+    raw = transport._writer.get_extra_info("socket")
+    assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_a_closed_connection_ends_reads_and_fails_writes(link, how):
+    transport, _, writer = link
+    (writer.close if how == "close" else writer.transport.abort)()
+    assert await asyncio.wait_for(transport.read(), LIMIT_S) == b""
+
+    async def write_until_it_shows():
+        while True:
+            await transport.write(b"x")
+
+    with pytest.raises(LinkLost):
+        await asyncio.wait_for(write_until_it_shows(), LIMIT_S)
+
+
+async def test_close_wakes_the_reader_and_open_connects_again(link, server):
+    transport, _, _ = link
+    reading = asyncio.create_task(transport.read())
+    await asyncio.sleep(0)
+    await transport.close()
+    await transport.close()
+    assert await asyncio.wait_for(reading, LIMIT_S) == b""
+    assert await transport.read() == b""
+    with pytest.raises(LinkLost):
+        await transport.write(b"x")
+    await transport.open()
+    _, writer = await asyncio.wait_for(server[1].get(), LIMIT_S)
+    writer.write(b"again")
+    assert await asyncio.wait_for(transport.read(), LIMIT_S) == b"again"
+    writer.transport.abort()
+
+
+async def test_a_port_where_nobody_listens_is_named():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        with pytest.raises(PortMissing, match=f"Nothing listens on port {port}"):
+            await transport_for(f"tcp://127.0.0.1:{port}").open()
+
+
+async def test_an_unknown_host_is_named():
+    with pytest.raises(PortMissing, match=r"There is no host 'no-such-board\.invalid'"):
+        await transport_for("tcp://no-such-board.invalid:80").open()
+
+
+async def test_a_host_that_does_not_answer_times_out(monkeypatch):
+    monkeypatch.setattr(tcp, "_CONNECT_S", 0.05)
+    with socket.socket() as full:
+        # Nobody accepts, and the one place in the queue is taken: the next SYN gets no answer.
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address, LIMIT_S), pytest.raises(ConnectError) as caught:
+            await transport_for(f"tcp://127.0.0.1:{address[1]}").open()
+    assert "did not answer" in str(caught.value)

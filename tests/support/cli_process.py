@@ -1,0 +1,231 @@
+"""Help for tests of the command line: the command as a real process, boards at real terminals."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import tty
+
+from command_environment import of_command
+
+from boardwarden.errors import LinkLost
+from boardwarden.transport.fd_stream import FdStream
+
+LIMIT_S = 60.0
+PYTHON = [sys.executable, "-W", "error", "-m"]
+COMMAND = [*PYTHON, "boardwarden"]
+_started = []
+
+
+class Finished:
+    """How a command ended: its exit status, and what it printed."""
+
+    def __init__(self, status, out, err):
+        self.status = status
+        self.out = out.decode()
+        self.err = err.decode()
+
+
+async def start(*arguments, command=COMMAND, **more):
+    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=of_command(**more),
+    )
+    _started.append(process)
+    return process
+
+
+async def kill_started():
+    """Kill what still runs: it would look for its terminal, and find that of another test."""
+    while _started:
+        process = _started.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def finish(process):
+    """Wait for a process's end; fail after LIMIT_S."""
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
+    except asyncio.TimeoutError:
+        raise AssertionError("the command did not end") from None
+    return Finished(process.returncode, out, err)
+
+
+async def run(*arguments, command=COMMAND, **more):
+    """Run the command to its end; `more` is for its environment."""
+    return await finish(await start(*arguments, command=command, **more))
+
+
+def run_and_wait(*arguments, **more):
+    """Run the command to its end, as subprocess does; for tests that have no event loop."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=2 * LIMIT_S,
+        env=of_command(**more),
+    )
+
+
+async def line_of(process):
+    """Return the next line of the process's output."""
+    line = await asyncio.wait_for(process.stdout.readline(), LIMIT_S)
+    return line.decode()
+
+
+def one_sentence(finished, status=2):
+    """Check that a command failed with one sentence and nothing else; return it."""
+    assert (finished.status, finished.out) == (status, "")
+    assert finished.err.startswith("boardwarden: ")
+    assert finished.err.count("\n") == 1
+    return finished.err
+
+
+@contextlib.contextmanager
+def silent_port():
+    """Give a serial port at which nothing answers."""
+    near, far = pty.openpty()
+    tty.setraw(far)
+    try:
+        yield os.ttyname(far)
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+class TerminalBoard:
+    """A board of boardwarden.testing at a real pseudo-terminal; `port` is the host's address."""
+
+    def __init__(self, board):
+        self.fd, self._host_end = pty.openpty()
+        tty.setraw(self._host_end)
+        os.set_blocking(self.fd, False)
+        self.port = os.ttyname(self._host_end)
+        self.board = board
+        self.board.send = lambda data: os.write(self.fd, data)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.fd, self._receive)
+        self._life = asyncio.create_task(self._live())
+
+    def _receive(self):
+        self.board.receive(os.read(self.fd, 4096))
+
+    async def _live(self):
+        while True:
+            self.board.step(self._loop.time())
+            await asyncio.sleep(0.01)
+
+    def vanish(self):
+        """Unplug it; its name is not another's until close(), as who lost it tries again."""
+        if self.fd >= 0:
+            self._life.cancel()
+            self._loop.remove_reader(self.fd)
+            self.board.send = lambda data: None
+            os.close(self.fd)
+            self.fd = -1
+
+    def close(self):
+        """Unplug it, and give its name back."""
+        self.vanish()
+        if self._host_end >= 0:
+            os.close(self._host_end)
+            self._host_end = -1
+
+
+class CommandOnTerminal:
+    """The command on a terminal of its own; what it wrote there is in `seen`."""
+
+    def __init__(self, *arguments, environment):
+        self._terminal, end = pty.openpty()
+        self._modes = termios.tcgetattr(self._terminal)
+        self._name = os.ttyname(end)
+        self._process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            env=of_command(**environment),
+            start_new_session=True,
+        )
+        os.close(end)
+        self._stream = FdStream(self._terminal, "the command's terminal")
+        self.seen = b""
+
+    async def until(self, mark):
+        """Read until the mark comes."""
+        while mark not in self.seen:
+            data = await asyncio.wait_for(self._stream.read(), LIMIT_S)
+            assert data, f"it ended after {self.seen!r}"
+            self.seen += data
+
+    def press(self, keys):
+        """Type something."""
+        os.write(self._terminal, keys)
+
+    def interrupt(self, number=signal.SIGINT):
+        """Send a signal; SIGINT is what a terminal makes of Ctrl-C, unless it is told not to."""
+        self._process.send_signal(number)
+
+    def hang_up(self):
+        """Take the terminal away, as when its window or its connection is closed."""
+        self._stream.close()
+
+    def takes_output(self):
+        """Return whether a program could write to the terminal now."""
+        end = os.open(self._name, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return bool(select.select([], [end], [], 0)[1])
+        finally:
+            os.close(end)
+
+    async def exit_status(self):
+        """Wait for the command's end without reading its terminal; return its exit status."""
+        return await asyncio.to_thread(self._process.wait, LIMIT_S)
+
+    def left_as_it_was(self):
+        """Tell whether the terminal is as before: its modes, its cursor and what was on it."""
+        shown = self.seen.rfind(b"\x1b[?25h") > self.seen.rfind(b"\x1b[?25l")
+        back = self.seen.rfind(b"\x1b[?1049l") >= self.seen.rfind(b"\x1b[?1049h")
+        return termios.tcgetattr(self._terminal) == self._modes and shown and back
+
+    async def type(self, keys):
+        """Type these bytes."""
+        self.press(keys)
+
+    async def status(self):
+        """Wait for the command's end; return its exit status."""
+        with contextlib.suppress(LinkLost):
+            while data := await asyncio.wait_for(self._stream.read(), LIMIT_S):
+                self.seen += data
+        return await asyncio.to_thread(self._process.wait, LIMIT_S)
+
+    async def interrupted(self):
+        """Press Ctrl-C at a question until it ends; return its exit status.
+
+        One that comes just as Python begins to read a line is seen with that line only.
+        """
+        ending = asyncio.create_task(self.status())
+        while not ending.done():
+            self.interrupt()
+            await asyncio.wait([ending], timeout=5.0)
+        return ending.result()
+
+    async def close(self):
+        """Make sure that it has ended."""
+        self.hang_up()
+        if self._process.poll() is None:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)

@@ -1,0 +1,61 @@
+"""What is left out of the coverage is left out of every process that is measured, and is there."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from places import REPO
+
+coverage = pytest.importorskip("coverage")
+
+PYPROJECT = str(REPO / "pyproject.toml")
+# What coverage.py does in each process that Python starts (its pth file).
+MEASURED = "import coverage; coverage.process_startup()"
+
+
+def _config() -> coverage.Coverage:
+    return coverage.Coverage(config_file=PYPROJECT, data_file=None)
+
+
+def _left_out() -> list[Path]:
+    patterns = _config().get_option("run:omit")
+    assert isinstance(patterns, list)
+    files = [
+        file
+        for room in ("host", "shared_schema", "device")
+        for file in REPO.glob(f"{room}/**/*.py")
+    ]
+    return [file for file in files if any(fnmatch.fnmatch(str(file), each) for each in patterns)]
+
+
+def test_each_omit_pattern_matches_existing_files_from_any_folder() -> None:
+    patterns = _config().get_option("run:omit")
+    assert isinstance(patterns, list)
+    for pattern in patterns:
+        assert pattern.startswith("*")
+        assert any(fnmatch.fnmatch(str(file), pattern) for file in _left_out()), pattern
+
+
+def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> None:
+    """It counts those that nobody imported, too: so it has to leave out the same ones."""
+    data = str(tmp_path / "data")
+    config = coverage.Coverage(config_file=PYPROJECT, data_file=data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(REPO)
+        process_config = config.config.serialize()
+    environment = {**os.environ, "COVERAGE_PROCESS_CONFIG": process_config}
+    subprocess.run([sys.executable, "-c", MEASURED], cwd=tmp_path, env=environment, check=True)
+    measured = set()
+    for file in tmp_path.glob("data*"):
+        found = coverage.CoverageData(str(file))
+        found.read()
+        measured |= {Path(name) for name in found.measured_files()}
+    assert REPO / "device" / "warden" / "agent.py" in measured
+    assert REPO / "host" / "boardwarden" / "board.py" in measured
+    assert measured.isdisjoint(_left_out())
+    assert len(_left_out()) >= 6

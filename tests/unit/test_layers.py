@@ -1,0 +1,212 @@
+"""The imports run one way: no module knows who uses it, and there is no circle."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from places import REPO
+
+HOST = REPO / "host" / "boardwarden"
+BOARD = REPO / "device" / "warden"
+
+# Lowest first. A module imports from its own layer and those before it; a folder stands for all
+# that is in it. A module that no layer names is an error: say where it belongs.
+HOST_LAYERS = [
+    ["errors"],
+    ["transport"],
+    ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
+    ["_protocol.diagnosis", "_protocol.refusals", "_protocol.link"],
+    ["_protocol.subscription", "_protocol.requests"],
+    ["_protocol"],  # the session, which composes the rest
+    ["models"],
+    ["grants", "history"],
+    ["_quantities"],
+    ["_arguments"],
+    ["_mirror"],
+    ["policy"],
+    ["board"],
+    ["sync"],
+    ["__init__"],
+    ["render"],
+    ["_program"],
+    ["deploy", "doctor"],
+    ["recording"],
+    ["plotting", "replaying"],
+    ["testing"],  # knows how the host reads, so that it can answer; only tests use it
+    ["serve", "tui", "demo"],
+    ["cli"],
+    ["__main__"],
+]
+# The agent and the policy wire the modules of the middle, which do not import each other.
+BOARD_MIDDLE = [
+    *["sensors.load", "sensors.memory", "sensors.network", "sensors.capabilities", "history"],
+    *["governor", "uplink", "policy.events", "policy.leases", "policy.operations"],
+    *["policy.sessions", "policy.meters", "policy.memory_profile", "policy.thresholds"],
+]
+BOARD_LAYERS = [
+    ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
+    ["sensors.lock", "sensors.threads", "sensors.wlan"],
+    ["sensors.heap_viper", "sensors.heap_thumb_viper"],
+    ["gate", "link.stream", "link.tcp", "link.terminal"],
+    ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
+    ["sensors.storage", "policy.deadlines", "policy.forecast"],
+    BOARD_MIDDLE,
+    ["policy.block_watch"],
+    ["policy.pressure", "trend_report", "stored_policy"],
+    ["policy.policy", "requests", "host_session", "board_mps2"],
+    ["agent", "board", "runner", "running"],
+    ["policy.decisions", "extras"],
+    ["api", "__init__"],
+    ["sensors", "link", "policy"],  # folders: they hold nothing themselves
+]
+
+
+def _modules(package: Path) -> dict[str, Path]:
+    """Return the package's files by dotted name below it; a folder's __init__ is the folder."""
+    found = {}
+    for file in sorted(package.rglob("*.py")):
+        parts = file.relative_to(package).with_suffix("").parts
+        parts = parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts
+        found[".".join(parts)] = file
+    return found
+
+
+def _resolved(node: ast.ImportFrom, package: str, name: str, is_folder: bool) -> str | None:
+    """Return what a from-import names, dotted below the package; None if it is another's."""
+    if node.level:
+        inside = name.split(".") if name != "__init__" else []
+        up = node.level - (1 if is_folder or name == "__init__" else 0)
+        base = inside[: len(inside) - up] if up else inside
+        return ".".join([*base, *(node.module.split(".") if node.module else [])])
+    if node.module == package:
+        return ""
+    if node.module and node.module.startswith(package + "."):
+        return node.module.removeprefix(package + ".")
+    return None
+
+
+def _imports(package: Path, name: str, modules: dict[str, Path]) -> Iterator[str]:
+    """Yield the modules of the package that one of them imports, wherever in it that is."""
+    file = modules[name]
+    folder = file.name == "__init__.py" and name != "__init__"
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(package.name + "."):
+                    yield alias.name.removeprefix(package.name + ".")
+                elif alias.name == package.name:
+                    yield "__init__"
+        elif isinstance(node, ast.ImportFrom):
+            target = _resolved(node, package.name, name, folder)
+            if target is None:
+                continue
+            for alias in node.names:
+                inner = f"{target}.{alias.name}" if target else alias.name
+                yield inner if inner in modules else target or "__init__"
+
+
+def _graph(package: Path) -> dict[str, set[str]]:
+    modules = _modules(package)
+    return {name: set(_imports(package, name, modules)) - {name} for name in modules}
+
+
+def _layer(name: str, layers: list[list[str]]) -> int | None:
+    for number, members in enumerate(layers):
+        if name in members:
+            return number
+    folder = name.partition(".")[0]
+    return None if folder == name else _layer(folder, layers)
+
+
+def _upward(graph: dict[str, set[str]], layers: list[list[str]]) -> list[str]:
+    found = []
+    for name, targets in graph.items():
+        own = _layer(name, layers)
+        for target in targets:
+            theirs = _layer(target, layers)
+            if own is not None and theirs is not None and theirs > own:
+                found.append(f"{name} imports {target}, which is above it")
+    return found
+
+
+HOST_GRAPH = _graph(HOST)
+BOARD_GRAPH = _graph(BOARD)
+
+
+def test_every_module_of_the_host_has_its_layer() -> None:
+    assert [name for name in HOST_GRAPH if _layer(name, HOST_LAYERS) is None] == []
+
+
+def test_the_import_graph_has_known_imports() -> None:
+    """Else the tests here would hold for nothing."""
+    assert HOST_GRAPH["board"] >= {"_protocol.session", "_mirror.mirror", "transport", "models"}
+    assert HOST_GRAPH["_protocol.session"] >= {"_protocol.framing", "transport.base", "errors"}
+    assert HOST_GRAPH["__init__"] >= {"board", "sync", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("graph", "layers"),
+    [(HOST_GRAPH, HOST_LAYERS), (BOARD_GRAPH, BOARD_LAYERS)],
+    ids=["host", "board"],
+)
+def test_no_module_imports_from_a_layer_above(
+    graph: dict[str, set[str]], layers: list[list[str]]
+) -> None:
+    assert _upward(graph, layers) == []
+
+
+@pytest.mark.parametrize("graph", [HOST_GRAPH, BOARD_GRAPH], ids=["host", "board"])
+def test_no_modules_import_each_other_in_a_circle(graph: dict[str, set[str]]) -> None:
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+def test_no_other_part_imports_from_the_command_line() -> None:
+    found = {
+        name: [target for target in targets if target.partition(".")[0] == "cli"]
+        for name, targets in HOST_GRAPH.items()
+        if name.partition(".")[0] != "cli"
+    }
+    assert {name for name, targets in found.items() if targets} == {"__main__"}
+
+
+def test_documents_and_examples_name_no_private_module() -> None:
+    shown = [REPO / "README.md", *(REPO / "docs").rglob("*.md"), *(REPO / "examples").glob("*.py")]
+    imports = re.compile(r"boardwarden\._[a-z]|from boardwarden import (?:\w+, )*_[a-z]")
+    assert [file.name for file in shown if imports.search(file.read_text("utf-8"))] == []
+
+
+def test_the_middle_modules_of_the_board_do_not_import_each_other() -> None:
+    middle = set(BOARD_MIDDLE)
+    found = {name: BOARD_GRAPH[name] & middle for name in middle & set(BOARD_GRAPH)}
+    assert not any(found.values()), found
+
+
+def test_host_and_board_do_not_import_each_other() -> None:
+    for package, other in ((HOST, "warden"), (BOARD, "boardwarden")):
+        for file in package.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names = [node.module]
+                assert other not in [name.partition(".")[0] for name in names], file
+
+
+def test_the_schema_imports_neither_host_nor_board() -> None:
+    for file in (REPO / "shared_schema" / "warden_schema").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                top = (node.module or "").partition(".")[0]
+                assert top in {"micropython", "warden_schema", "array", "struct", ""}, file
+
+
+def test_the_board_imports_its_modules_by_their_full_names():
+    """Of a relative import the whole name would be made when it runs, and stay in the heap."""
+    relative = re.compile(r"^\s*from \.", re.MULTILINE)
+    files = sorted((REPO / "device").rglob("warden/**/*.py"))
+    assert len(files) > 40
+    assert [file.name for file in files if relative.search(file.read_text("utf-8"))] == []

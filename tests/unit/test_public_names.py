@@ -1,0 +1,134 @@
+"""The names that others build on, and that each says what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import inspect
+import re
+
+from doc_programs import board_names
+from places import REPO
+
+import boardwarden
+from boardwarden import Board, Status, SyncBoard, errors, grants, models
+from boardwarden.cli.app import PANELS
+from boardwarden.deploy.compiler import agent_version
+
+
+def test_dunder_all_lists_exactly_the_public_names() -> None:
+    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
+    public = {
+        name
+        for name, value in vars(boardwarden).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert public == set(boardwarden.__all__)
+
+
+def test_both_lists_of_the_deciding_names_are_equal() -> None:
+    names = re.compile(r"^    (?:deciding|names) = \(.*\n((?:        \".*\"\n)+)    \)", re.M)
+    device = REPO / "device" / "warden"
+    found = [
+        names.findall((device / file).read_text(encoding="utf-8"))
+        for file in ("extras.py", "policy/decisions.py")
+    ]
+    assert found[0] == found[1] != []
+
+
+def test_every_error_is_public_and_a_board_error() -> None:
+    kinds = {
+        name for name, kind in vars(errors).items() if inspect.isclass(kind) and "Error" not in name
+    } | {"AddressError", "BoardError", "ConnectError", "RequestError"}
+    assert kinds <= set(boardwarden.__all__)
+    assert all(issubclass(getattr(errors, name), boardwarden.BoardError) for name in kinds)
+
+
+def test_the_tree_drawn_in_errors_is_the_class_tree() -> None:
+    drawn: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        if match := re.match(r"([│├└─ ]*)(\w+)(  |$)", line):
+            depth = len(match[1])
+            above = [entry for entry in above if entry[0] < depth]
+            drawn[match[2]] = above[-1][1] if above else "Exception"
+            above.append((depth, match[2]))
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind)]
+    assert drawn == {kind.__name__: kind.__base__.__name__ for kind in kinds}
+
+
+def test_every_model_is_frozen_with_a_default_for_each_field() -> None:
+    found = {**vars(models), **vars(grants)}.values()
+    kinds = [kind for kind in found if dataclasses.is_dataclass(kind)]
+    assert len(kinds) >= 20
+    for kind in kinds:
+        assert isinstance(kind, type)
+        kind()
+        assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+
+def test_the_status_has_the_fields_of_the_design() -> None:
+    status = Status(storage=(models.Storage(),)).to_dict()
+    memory = "total_bytes used_bytes available_bytes live_bytes largest_free_block_bytes usage"
+    assert list(status["memory"]) == memory.split()
+    cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
+    assert list(status["cpu"]) == cpu.split()
+    storage = "mount total_bytes used_bytes available_bytes usage block_bytes"
+    assert list(status["storage"][0]) == storage.split()
+    assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
+    overhead = "cpu bytes_per_s dropped_frames budget bad_frames faults"
+    assert list(status["overhead"]) == overhead.split()
+    board = "machine firmware port unique_id boot_id reset_cause protocol agent"
+    assert list(status["board"]) == board.split()
+    rest = (
+        "memory cpu storage network overhead interval_s wanted_interval_s last_updated board age_s"
+    )
+    assert set(status) == set(rest.split())
+
+
+def test_the_board_has_the_names_of_the_design() -> None:
+    names = """status capabilities history connected link trends wait_sample updates changes
+        console ping start_monitoring stop_monitoring fetch_history collect interrupt close
+        allocations operations sessions thresholds limits needs meters events recent_events
+        allocate release lease begin complete cancel operation can_execute set_limits set_threshold
+        metering"""
+    assert set(names.split()) <= set(dir(Board))
+    assert set(names.split()) <= set(dir(SyncBoard))
+
+
+def test_names_in_the_documents_exist() -> None:
+    for name in ("host.md", "mapping.md"):
+        text = (REPO / "docs" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))
+        named = set(re.findall(r"`@?(?:async with )?warden\.(\w+)", text))
+        assert named - {"toml", "policy"} <= board_names()  # those two are files
+    commands = {command.__name__ for panel in PANELS.values() for command in panel}
+    text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
+    assert commands <= set(re.findall(r"\w+", text))
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    for name in boardwarden.__all__:
+        kind = getattr(boardwarden, name)
+        assert inspect.getdoc(kind), name
+        if inspect.isclass(kind) and kind.__module__.startswith("boardwarden"):
+            inherited = kind.__mro__ if kind in (Board, SyncBoard) else (kind,)
+            members = {name: value for each in inherited for name, value in vars(each).items()}
+            for attribute, value in members.items():
+                if not attribute.startswith("_") and (
+                    callable(value) or isinstance(value, property)
+                ):
+                    assert value.__doc__, f"{name}.{attribute}"
+
+
+def test_the_version_is_the_newest_in_the_changelog() -> None:
+    """Until the first release there is only what is unreleased."""
+    changelog = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert headings
+    assert released[:1] in ([], [importlib.metadata.version("boardwarden")])
+
+
+def test_agent_and_host_have_one_version() -> None:
+    assert agent_version() == importlib.metadata.version("boardwarden")
