@@ -54,6 +54,7 @@ def test_memory_adds_up_on_micropython():
     assert memory["used_bytes"] + memory["available_bytes"] == memory["total_bytes"]
     assert abs(memory["total_bytes"] - (gc.mem_free() + gc.mem_alloc())) < _BLOCK
     assert 0 < memory["live_bytes"] <= memory["used_bytes"]
+    assert 0 <= memory["live_age_ms"] < 5000
     largest = memory["largest_free_block_bytes"]
     assert (largest is not None) == (reasons[2] == 0)
     assert largest is None or 0 < largest <= memory["available_bytes"]

@@ -170,8 +170,8 @@ class Memory:
                 self.collect()
 
     def live_age_ms(self):
-        """Return how long ago it was seen what is live, in ms."""
-        return -self.clock.until_ms(self.live_s, self.live_ms)
+        """Return how long ago it was seen what is live, in ms; None if it was not."""
+        return None if self.live is None else -self.clock.until_ms(self.live_s, self.live_ms)
 
     def read(self, sample):
         """Put the figures into the sample; return whether one became known or unknown."""

@@ -198,7 +198,7 @@ _MEMORY = (
     Metric("memory.available", "By", "Free.", _of_status(lambda s: s.memory.available_bytes)),
     Metric("memory.live", "By", "What the last collection left.",
            _of_status(lambda s: s.memory.live_bytes)),
-    Metric("memory.largest_free_block", "By", "The largest free block; needs the C module.",
+    Metric("memory.largest_free_block", "By", "The largest free block.",
            _of_status(lambda s: s.memory.largest_free_block_bytes)),
     Metric("memory.usage", "1", "Used, garbage included, as a share of the heap.",
            _of_status(lambda s: s.memory.usage)),
