@@ -287,7 +287,7 @@ def test_a_row_can_be_put_or_freed_and_a_host_gets_to_know():
 
 _NOT_IN_SAMPLE = (
     *("memory", "memory_exhausted_in", "storage_exhausted_in"),
-    *("available_bytes", "live_bytes", "fragmentation"),
+    *("available_bytes", "live_bytes", "largest_free_block_bytes", "fragmentation"),
 )
 
 
@@ -328,6 +328,8 @@ def test_metrics_of_memory_are_as_it_is_now():
     memory.live = None
     for name in ("memory", "available_bytes", "live_bytes"):
         assert measured.read(name) is None
+    for memory.left in (17, None):
+        assert measured.read("largest_free_block_bytes") == memory.left
 
 
 def test_fragmentation_is_what_is_free_outside_the_largest_block():

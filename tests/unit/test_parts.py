@@ -318,7 +318,7 @@ def test_the_whole_agent_can_be_joined() -> None:
     made = parts.join(real_rooms())
     assert {"warden/__init__.py", "warden/decide.py", "warden/requests.py"} <= set(made)
     assert made["warden/__init__.py"].rooms[-2:] == ("warden.api", "warden")
-    assert len(made) <= 20
+    assert len(made) < 24
 
 
 def test_the_joiner_runs_without_the_host_package(tmp_path: Path) -> None:
