@@ -5,9 +5,10 @@ import gc
 import sys
 from array import array
 
+import harness
 from harness import has_module, needs, no_heap, skip
 from native_rig import Chance, churn
-from rig import FakeBoard
+from rig import FakeBoard, board
 from warden.sensors.find_table import find_table
 
 try:
@@ -20,19 +21,10 @@ except (ImportError, ValueError, SyntaxError):
     in_assembler = None
 
 _FREE, _LARGEST, _LONGEST, _AT, _END, _BELOW, _PLACES = 1, 2, 3, 6, 7, 14, 15
-_NO_MACHINE_CODE, _NO_ROOM, _NO_TABLE = 11, 12, 13
+_NO_ROOM, _NO_TABLE = 12, 13
 _BLOCK = 32 if sys.maxsize >> 32 else 16  # bytes
+_BOARD = board()
 _READERS = [read for read in (in_viper, in_assembler) if read is not None]
-
-
-def _rounds():
-    """Return how many random heaps are looked at: 1000 in `make soak`."""
-    try:
-        import os
-
-        return 1000 if os.getenv("SOAK") == "1" else 100
-    except (ImportError, AttributeError):
-        return 100
 
 
 class _Board(FakeBoard):
@@ -102,7 +94,7 @@ def test_random_heaps():
     holes = _Holes()
     gc.disable()  # else a refused allocation collects, and tries again
     try:
-        for number in range(_rounds()):
+        for number in range(1000 if harness.SOAK else 40):
             largest = (40, 300, 2000, (gc.mem_free() + gc.mem_alloc()) // 20)[number & 3]
             for _ in range(10):
                 try:
@@ -168,7 +160,7 @@ def test_without_room_for_the_probes_there_is_none():
             kept = (kept, bytearray(40 * _BLOCK))
     except MemoryError:
         pass
-    found = find_table(_Board())
+    found = _BOARD.heap_table()
     kept = None
     gc.enable()
     assert found == _NO_ROOM
