@@ -67,12 +67,7 @@ def test_a_heap_in_pieces_is_seen_and_what_does_not_fit_is_refused():
     assert _warned(events)
     free = agent.memory.free_now()
     wanted = agent.memory.total // 16
-    assert free - agent.memory.total // 10 > wanted > agent.memory.block(), (
-        free,
-        wanted,
-        agent.memory.block(),
-        agent.memory.total,
-    )
+    assert free - agent.memory.total // 10 > wanted > agent.memory.block()
     policy = agent.policy
     for backed in (False, True):
         denied = raises(Denied, policy.leases.allocate, _MEMORY, wanted, backed=backed)

@@ -89,26 +89,33 @@ class Pressure:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
     def watch_blocks(self, period_ms):
-        """Evaluate the largest free block, where live memory is protected.
-
-        A threshold of the application on it takes the place of that.
-        """
+        """Evaluate the largest free block, where live memory is protected."""
         memory = self.policy.memory
         threshold = self.blocks.threshold
-        watch = False
-        wanted = 0
+        wanted = self.wanted_block()
+        if wanted or memory.left is None:
+            threshold.level = threshold.rank = 0
+            memory.wanted = max(0, wanted)
+        elif self.blocks.evaluate(period_ms):
+            self.post_blocks("warn" if threshold.level else "clear", threshold.value)
+
+    def post_blocks(self, level, largest):
+        """Post an event: the level of the largest free block, and its bytes."""
+        self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, level, largest)
+
+    def wanted_block(self):
+        """Return the bytes that a threshold of the application wants in one free block.
+
+        0 if there is none, and live memory is protected; -1 if it is not.
+        """
+        wanted = -1
         for entry in self.policy.thresholds.rows:
             if entry is not None:
-                if entry.metric == _MEMORY:
-                    watch = entry.action > 0
-                elif entry.metric == _LARGEST_FREE_BLOCK:
-                    wanted = entry.first
-        if not watch or wanted or memory.left is None:
-            threshold.level = threshold.rank = 0
-            memory.wanted = wanted
-        elif self.blocks.evaluate(period_ms):
-            name = "warn" if threshold.level else "clear"
-            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, name, threshold.value)
+                if entry.metric == _LARGEST_FREE_BLOCK:
+                    return entry.first
+                if entry.metric == _MEMORY and entry.action:
+                    wanted = 0
+        return wanted
 
     def find_worst(self):
         """Return the threshold that there is most to be done about, None if there is nothing."""
