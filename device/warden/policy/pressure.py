@@ -18,8 +18,7 @@ _RESET_AFTER_MS = const(30_000)
 _TRIM_METRICS = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
-_MEMORY = const(0)  # metrics
-_LARGEST_FREE_BLOCK = const(9)
+_LARGEST_FREE_BLOCK = const(9)  # a metric
 _LOW = const(0)  # priorities
 _HIGH = const(2)
 
@@ -72,15 +71,11 @@ class Pressure:
 
         Allocates nothing.
         """
-        thresholds = self.policy.thresholds
-        worst = thresholds.worst
+        self.watch_blocks(period_ms)
+        worst = self.policy.thresholds.worst
         entry = self.blocks.threshold
-        if thresholds.protects_memory and self.policy.memory.left is not None:
-            self.watch_blocks(period_ms)
-            if entry.rank and (worst is None or entry.rank > worst.rank):
-                worst = entry
-        else:
-            entry.level = entry.rank = self.policy.memory.wanted = 0
+        if entry.rank and (worst is None or entry.rank > worst.rank):
+            worst = entry
         self.worst = worst
         level = 0 if worst is None else worst.level
         if level:
@@ -100,11 +95,30 @@ class Pressure:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
     def watch_blocks(self, period_ms):
-        """Evaluate the largest free block, beside live memory that is protected."""
-        if self.blocks.evaluate(period_ms):
-            threshold = self.blocks.threshold
-            name = "warn" if threshold.level else "clear"
-            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, name, threshold.value)
+        """Evaluate the largest free block, where live memory is protected."""
+        memory = self.policy.memory
+        threshold = self.blocks.threshold
+        wanted = self.wanted_block()
+        if wanted or memory.left is None:
+            threshold.level = threshold.rank = 0
+            memory.wanted = max(0, wanted)
+        elif self.blocks.evaluate(period_ms):
+            self.post_blocks("warn" if threshold.level else "clear", threshold.value)
+
+    def post_blocks(self, level, largest):
+        """Post an event: the level of the largest free block, and its bytes."""
+        self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, level, largest)
+
+    def wanted_block(self):
+        """Return the bytes that a threshold of the application wants in one free block.
+
+        0 if there is none, and live memory is protected; -1 if it is not.
+        """
+        thresholds = self.policy.thresholds
+        for entry in thresholds.rows:
+            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
+                return entry.bad_from * entry.sign
+        return 0 if thresholds.protects_memory else -1
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""

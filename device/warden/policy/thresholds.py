@@ -254,7 +254,7 @@ class Thresholds(Table):
         if metric == _OVERHEAD:
             return sample.overhead_permille
         if metric == _FRAGMENTATION:
-            return fragmentation_permille(memory.free, memory.largest)
+            return fragmentation_permille(agent.memory.free, agent.memory.largest)
         if metric >= _SYSTEM_HEAP_METRICS:
             if agent.system_heap is None:
                 return None

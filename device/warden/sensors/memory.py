@@ -126,7 +126,6 @@ class Memory:
         """
         total = self.total
         used = self.used
-        live = self.live
         every = self.board.gc_threshold()  # so many bytes allocated, and the runtime collects
         if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
             self.collections = state[_HEAP_COLLECTIONS]
@@ -136,8 +135,8 @@ class Memory:
             self.live = state[_HEAP_LIVE]
         elif self.last_used - used > total >> _DROP_SHIFT:
             self.set_live(used, self.largest)
-        elif 0 <= every < total >> _DROP_SHIFT and live is not None:
-            self.set_live(max(live, used - every), self.largest)
+        elif 0 <= every < total >> _DROP_SHIFT and self.live is not None:
+            self.set_live(max(self.live, used - every), self.largest)
         self.last_used = used
         if self.live is not None:
             self.live = min(self.live, used)
@@ -159,14 +158,16 @@ class Memory:
             self.collect()
             return
         new = self.used - live  # since then
-        old = self.live_age_ms() >= _OLD_MS
         if self.free <= total >> _LOW_SHIFT:
-            if old or new > total >> _LOW_RENEW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
                 self.collect(_LOW_COLLECT_PAUSE)
-        elif new > total >> _RENEW_SHIFT or (old and live > total >> _HIGH_SHIFT):
+        elif new > total >> _RENEW_SHIFT:
             self.collect()
+        elif live > total >> _HIGH_SHIFT:
+            if self.live_age_ms() >= _OLD_MS:
+                self.collect()
         elif self.largest is not None and self.largest < self.wanted:
-            if old or new > total >> _LOW_RENEW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
                 self.collect()
 
     def live_age_ms(self):
