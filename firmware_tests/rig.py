@@ -31,6 +31,12 @@ class FakeTicks:
         return ((end - start + WRAP // 2) & (WRAP - 1)) - WRAP // 2
 
 
+def skip_seconds(agent, seconds):
+    """Have an agent's clock be later, as if nothing was done for so long."""
+    agent.clock.start_ms -= seconds * 1000
+    agent.clock.advance()
+
+
 def poll_now(agent):
     """Have an agent do what is due without the pause it makes between two turns with rows."""
     agent.clock.poll_now = True
@@ -168,8 +174,10 @@ class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
 
     policy_path = "warden.policy"
-    machine_module = None
     heap_grows = False
+    has_timer = False
+    identity = ("fake", "fake", "fake", b"", None, "0")
+    boot_id = 1234
 
     def __init__(self):
         import time
@@ -189,12 +197,6 @@ class FakeBoard:
         import time
 
         time.sleep(ms / 1000)
-
-    def identity(self):
-        return "fake", "fake", "fake", b"", None, "0"
-
-    def random_30(self):
-        return 1234
 
     def mem_free(self):
         return 150_000
@@ -230,9 +232,6 @@ class FakeBoard:
 
     def has_stored_policy(self):
         return False
-
-    def default_link(self):
-        return None
 
 
 class PressedBoard(FakeBoard):
@@ -282,7 +281,7 @@ def board():
     """Return this board's adapter; on CPython, which is none, a fake one."""
     if sys.implementation.name != "micropython":
         return FakeBoard()
-    from warden.board import detect
+    from warden.setup import detect
 
     return detect()
 

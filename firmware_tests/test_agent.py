@@ -13,6 +13,7 @@ from rig import (
     in_next_sample,
     poll_all,
     poll_for_sample,
+    skip_seconds,
 )
 from warden.agent import Agent
 from warden.running import running_agent
@@ -131,11 +132,11 @@ def test_a_tick_at_the_turn_of_an_hour_allocates_nothing():
     agent = _agent(link)
     link.receive(64, 1, 0, 77)
     poll_all(agent)
-    agent.clock.s = 3599
+    skip_seconds(agent, 3599 - agent.clock.s)
     link.receive(66, 77, 2)
     _wait(1100)
     agent.poll()  # storage and network are due, and may allocate
-    agent.clock.s += 3600
+    skip_seconds(agent, 3600)
     agent.storage.deadline_s = agent.clock.s + 1000
     link.receive(66, 77, 2)
     with no_heap():
@@ -304,8 +305,8 @@ def test_the_largest_messages_fit():
     for name in list(agent.sample.__dict__):
         setattr(agent.sample, name, big)
     agent.storage.rows = [("m" * 200, big, big, big, big) for _ in range(4)]
-    agent.boot_id = big
-    agent.identity = ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0")
+    agent.board.boot_id = big
+    agent.board.identity = ("x" * 40, "x" * 24, "x" * 16, b"x" * 16, "deepsleep", "0.1.0")
     agent.link.receive(64, 1, 0, big)
     poll_all(agent)
     assert sorted([m[0] for m in agent.link.sent()]) == [1, 3, 4, 4, 4, 4, 5]

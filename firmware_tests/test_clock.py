@@ -85,20 +85,41 @@ def test_an_advance_inside_another_counts_no_time_twice():
 def test_ctrl_c_in_an_advance_loses_no_time_and_locks_nothing():
     ticks, clock = _clock(0)
     ticks.pass_ms(700)
-    diff = clock.ticks_diff
+    ticks_ms = clock.ticks_ms
 
-    def interrupted(end, start):
+    def interrupted():
         raise KeyboardInterrupt
 
-    clock.ticks_diff = interrupted
+    clock.ticks_ms = interrupted
     try:
         clock.advance()
     except KeyboardInterrupt:
         pass
-    clock.ticks_diff = diff
+    clock.ticks_ms = ticks_ms
     ticks.pass_ms(800)
     clock.advance()
     assert (clock.s, clock.ms) == (1, 500)
+
+
+def test_a_thread_that_was_held_up_inside_an_advance_spoils_no_time():
+    """Others go on meanwhile, through several spans of 2**20 ms; what it stores is mended next."""
+    for held_up_ms in (1, 999, 1000, 1 << 20, (1 << 29) + 12_345, (1 << 30) - 2000):
+        ticks, clock = _clock(WRAP - 700)
+        ticks_ms = clock.ticks_ms
+
+        def held_up(ticks=ticks, clock=clock, ticks_ms=ticks_ms, ms=held_up_ms):
+            now = ticks_ms()
+            clock.ticks_ms = ticks_ms
+            ticks.pass_ms(ms)
+            clock.advance()
+            return now
+
+        ticks.pass_ms(1500)
+        clock.ticks_ms = held_up
+        clock.advance()
+        assert (clock.s, clock.ms) == (1, 500)  # as it was when the ticks were read
+        clock.advance()
+        assert clock.s * 1000 + clock.ms == 1500 + held_up_ms, held_up_ms
 
 
 def test_the_next_deadline_is_remembered():

@@ -4,7 +4,7 @@ import gc
 from array import array
 
 from harness import no_heap, raises, skip
-from rig import SinkLink, board, poll_all, poll_for_sample, poll_now
+from rig import SinkLink, board, poll_all, poll_for_sample, poll_now, skip_seconds
 from warden.agent import Agent
 from warden.errors import Denied
 
@@ -70,7 +70,7 @@ class Full:
     def pass_second(self, number):
         """Let a second pass, at the end of which the host says that it is there."""
         agent = self.agent
-        agent.clock.s += 1
+        skip_seconds(agent, 1)
         # To ask the file system takes memory.
         agent.storage.deadline_s = agent.clock.s + 1000
         self.link.receive(66, _HOST, number & 0xFFFF)
@@ -134,7 +134,7 @@ def test_rows_are_sent_without_the_heap():
             turns += 1
             with no_heap():
                 poll_now(agent)
-            full.agent.uplink.unacked = 0
+            full.agent.session.uplink.unacked = 0
         assert turns == (rows + 1) // 2, turns
         sent += rows
     assert sent == 16 + 12 + 8 + 8 + 16

@@ -50,12 +50,16 @@ def _fill(history, start, count, value):
         history.add(s, live_bytes=value(s))
 
 
-def test_a_slot_keeps_least_mean_and_greatest():
+def test_a_second_keeps_the_mean_and_a_minute_least_and_greatest_of_all_samples_too():
     history = Filed()
     for value in (10, 30, 80):
         history.add(0, cpu_permille=value)
-    history.add(1)
-    assert [history.column(0, 1, stat)[-1] for stat in range(3)] == [10, 40, 80]
+    history.add(1, cpu_permille=20)
+    history.add(60)
+    assert [history.column(0, 1, stat)[0] for stat in range(3)] == [40] * 3
+    assert [history.column(1, 1, stat)[-1] for stat in range(3)] == [10, 30, 80]
+    history.add(3600)
+    assert [history.column(2, 1, stat)[-1] for stat in range(3)] == [10, 25, 80]
 
 
 def test_columns_come_oldest_first_and_forget_what_is_older():
@@ -95,7 +99,7 @@ def test_a_metric_that_cannot_be_had_has_no_value_in_any_tier():
         assert all(value == _NONE for value in history.column(tier, 2, 1))
 
 
-def test_figures_are_scaled_and_cut_to_16_bits():
+def test_values_are_scaled_and_limited_to_16_bits():
     history = Filed(1_000_000)
     history.add(0, live_bytes=999_999, cpu_permille=1000, loop_lag_ms=70_000, storage_used=65_534)
     history.add(1)
@@ -137,7 +141,7 @@ def test_trends_are_of_the_time_that_is_asked_for():
     assert found["storage_used_bytes"]["points"] == 0
 
 
-def test_it_allocates_nothing_whatever_the_time_does():
+def test_adding_allocates_nothing_whatever_the_clock_does():
     history = Filed()
     sample = history.sample
     sample.live_bytes = sample.cpu_permille = sample.loop_lag_ms = sample.storage_used = 65_534

@@ -10,7 +10,8 @@ from harness import no_heap
 from rig import free_port
 from warden.counted_socket import CountedSocket
 from warden.sample import Sample
-from warden.sensors.network import Network, install_network
+from warden.sensors.network import Network
+from warden.setup import watch_network
 
 
 def _read(network, s):
@@ -137,9 +138,9 @@ class FakeNetworkModule:
 
 def _with_fake_module():
     sys.modules["network"] = FakeNetworkModule()
-    network = install_network()
+    network = watch_network(Network())
     assert network.available
-    assert install_network() is network  # a second agent finds the first one's
+    assert watch_network(Network()) is network  # a second agent finds the first one's
     _sample.__init__()
     return network
 
@@ -186,7 +187,7 @@ def test_no_radio_is_started_by_looking():
 
 
 def test_without_the_module_nothing_is_claimed():
-    network = install_network()
+    network = watch_network(Network())
     assert not network.available
     _sample.__init__()
     assert _read(network, 0) == (True, (None, None))

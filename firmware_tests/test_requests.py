@@ -1,6 +1,6 @@
 """What hosts request: asked over the link, decided on the board, sent in rows and events."""
 
-from rig import FakeLink, board, poll_all
+from rig import FakeLink, board, poll_all, skip_seconds
 from warden.agent import Agent
 
 _HOST = 77
@@ -41,7 +41,7 @@ class Rig:
     def pass_seconds(self, seconds):
         """Let so much time pass on the board's clock, without a word of a host."""
         for _ in range(seconds):
-            self.agent.clock.s += 1
+            skip_seconds(self.agent, 1)
             poll_all(self.agent)
         return self.link.sent()
 

@@ -8,7 +8,6 @@ from warden.host_session import HostSession
 from warden.requests import Requests
 from warden.sample import FIELDS, Sample
 from warden.tables import Table
-from warden.uplink import Uplink
 
 _HOST = 77
 _MINOR = 4
@@ -42,7 +41,6 @@ class Rig:
         self.ticks = FakeTicks()
         self.clock = clock = Clock(self.ticks)
         self.link = FakeLink(window)
-        self.uplink = Uplink(self.link)
         self.sample = Sample()
         self.sample.uptime_s = 1
         self.sample.interval_ms = 1000
@@ -52,11 +50,13 @@ class Rig:
         self.identity = ("fake", "1.0", "fake", b"", None, "0")
         parts = FakeParts(self._on_host)
         self.storage = self.policy = self.governor = parts
+        self.board = self
         self.reasons = bytearray(3)
         self.table = Table(clock, _ROW, ("value",), 4)
         for row in range(rows):
             self.table.rows[row] = Count()
         self.session = HostSession(self)
+        self.uplink = self.session.uplink
         self.start_monitoring = self.stop_monitoring = None  # requests of an agent's own
         self.session.requests = Requests(self, 0)
         self.session.requests.functions = (self._note, self._raise, lambda: None)
@@ -113,7 +113,7 @@ def test_a_subscription_gets_hello_sample_and_synced():
     sent = Rig().subscribe()
     assert _kinds(sent) == [1, 3, 5]
     assert sent[0][2:6] == [1, _MINOR, _HOST, 5]
-    assert sent[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] * 4 + [None] * 2]
+    assert sent[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] * 4 + [None] * 3]
     assert len(sent[1][2]) == len(FIELDS)
     assert sent[2] == [5, 2, _HOST]
 
@@ -216,7 +216,7 @@ def test_a_keepalive_is_answered_when_nothing_else_was_sent():
     assert _kinds(rig.run()) == [16]
 
 
-def test_a_stranger_is_not_heard():
+def test_messages_of_another_host_are_ignored():
     rig = Rig()
     rig.subscribe()
     rig.receive(66, 5, 0)
@@ -261,7 +261,7 @@ def test_a_request_is_answered():
     assert rig.receive(67, _HOST, 0, 0, [21]) == [[7, 3, 0, 0, 42]]
 
 
-def test_errors_of_a_request_are_told_apart():
+def test_each_error_of_a_request_has_its_code():
     rig = Rig()
     rig.subscribe()
     assert rig.receive(67, _HOST, 0, 9, [])[0][2:] == [0, 1, None]
@@ -444,7 +444,7 @@ def test_a_request_may_not_crash_the_board_with_its_argument_count():
     assert raises(TypeError, rig._note) is not None
 
 
-def test_it_says_when_a_host_is_found_seen_lost_and_gone():
+def test_a_host_is_reported_found_seen_lost_and_gone():
     rig = Rig()
     rig.subscribe()
     rig.receive(66, _HOST, 0)
@@ -460,7 +460,7 @@ def test_it_says_when_a_host_is_found_seen_lost_and_gone():
     assert rig.heard[1:] == [(_HOST, "found"), (_HOST, "seen"), (_HOST, "gone")]
 
 
-def test_a_link_that_can_is_told_to_let_go_of_a_host_that_is_lost():
+def test_a_lost_hosts_connection_is_dropped():
     rig = Rig()
     dropped = []
     rig.link.drop = lambda: dropped.append(1)

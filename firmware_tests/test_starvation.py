@@ -50,7 +50,7 @@ class Working:
         self.now += self._turn_ms
         if self.now // 1000 != self._keepalive:
             self._keepalive = self.now // 1000
-            self.link.receive(KEEPALIVE, _HOST, self.agent.uplink.seq - 1 & 0xFFFF)
+            self.link.receive(KEEPALIVE, _HOST, self.agent.session.uplink.seq - 1 & 0xFFFF)
         self.agent.poll()
         sample = self.agent.sample
         uptime = sample.uptime_s * 1000 + sample.uptime_ms

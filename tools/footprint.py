@@ -9,7 +9,8 @@ for what is counted.
 --target: unix32 (default), the unix port built for 32 bits, which keeps machine code outside of its
 heap, so it is added as an RP2040 holds it; qemu, the Cortex-M3. --rooms: each source file by
 itself, with its largest functions; that works on files that cannot be joined yet. --objects: what
-start() makes. --accept: write what `make test` holds the agent to, bench/footprint.json.
+start() makes. --accept: write what `make test` holds the agent to, bench/footprint.json, and the
+table of boards in README.md.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import board_table
 import mpy_file
 from boardwarden.deploy.compiler import Compiler
 from boardwarden.deploy.parts import JoinError, Part, join, read_rooms
@@ -289,6 +291,7 @@ def by_object(parts: Mapping[str, Part], state: str) -> dict[str, tuple[int, int
         for node in ast.parse(part.text).body:
             if isinstance(node, ast.ClassDef) and not _is_exception(node):
                 classes.add(node.name)
+    classes.discard("Runner")  # which is not only called: it has the one of the board
     program = _OBJECTS.format(names=sorted(classes), start=_START[state].format(link=_STDIN))
     output = Unix32(build("unix32")).run(program, Files(parts).of("x86"))
     found = [line.split()[1:] for line in output.splitlines() if line.startswith("# ")]
@@ -356,12 +359,16 @@ def _print_objects(table: Mapping[str, tuple[int, int]]) -> None:
 
 
 def flat(target: str, found: Mapping[str, Mapping[str, Figure]]) -> dict[str, int]:
-    """The figures as they are accepted: bytes by target/way/state."""
-    return {
-        f"{target}/{way}/{state}": figure.bytes
-        for way, states in found.items()
-        for state, figure in states.items()
-    }
+    """The figures as they are accepted: bytes by target/way/state, names by target/way/state/names.
+
+    `boardwarden deploy` reads them, and says with them what the agent would take of a board.
+    """
+    table = {}
+    for way, states in found.items():
+        for state, figure in states.items():
+            table[f"{target}/{way}/{state}"] = figure.bytes
+            table[f"{target}/{way}/{state}/names"] = figure.names
+    return table
 
 
 def differences(now: Mapping[str, int], accepted: Mapping[str, int]) -> list[str]:
@@ -370,7 +377,7 @@ def differences(now: Mapping[str, int], accepted: Mapping[str, int]) -> list[str
     for name, size in now.items():
         before = accepted.get(name)
         if before is None or abs(size - before) > before * TOLERANCE:
-            lines.append(f"{name}: {size} bytes, accepted {before}")
+            lines.append(f"{name}: {size}, accepted {before}")
     return lines
 
 
@@ -405,6 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
         kept.update(flat(options.target, found))
         ACCEPTED.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        board_table.write()
     if options.json:
         ways = {w: {s: f.json() for s, f in states.items()} for w, states in found.items()}
         print(json.dumps({"target": options.target, "heap": ways, "parts": table}, indent=1))

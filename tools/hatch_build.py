@@ -1,6 +1,7 @@
 """Puts the board's sources into the wheel, where the simulated board of an installed package
-imports them from. Not into an editable install: there they would be copies that grow stale beside
-the checkout, so `force-include` in pyproject.toml, which knows no difference, will not do.
+imports them from, and what they take of a board's heap, which `deploy` looks up. Not into an
+editable install: there they would be copies that grow stale beside the checkout, so `force-include`
+in pyproject.toml, which knows no difference, will not do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ _INTO_WHEEL = {
     "device/warden": "boardwarden/_device/warden",
     "shared_schema/warden_schema": "boardwarden/_device/warden_schema",
     "examples": "boardwarden/_device/examples",
+    "bench/footprint.json": "boardwarden/_device/footprint.json",
 }
 
 

@@ -7,7 +7,6 @@ whether the middle two are done.
 
 from micropython import const
 
-from warden.board import module
 from warden.clock import Clock
 from warden.gate import Gate
 from warden.governor import Governor
@@ -17,30 +16,30 @@ from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
 from warden.sensors.memory import Memory
-from warden.sensors.network import install_network
+from warden.sensors.network import Network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
-from warden.uplink import Uplink
 
 _CAPABILITIES = const(15)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
-_IDLE_POLLS = const(16)  # that calibrate what one costs
-_MAX_IDLE_US = const(2000)  # and these: so that nothing exceeds 30 bits
-_MAX_IDLE_POLLS = const(500_000)
+_IDLE_POLLS = const(16)  # of which `idle_us` is the time
+_MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
 
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
-    board: what `board.detect()` gives; link: or None; limits: the four of ids.LIMITS_SET, None for
-    an agent that only watches.
+    board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
+    for an agent that only watches.
     """
 
     def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
+        from warden.setup import find_system_heap, take_first_sample, watch_network
+
         self.board = board
         self.ticks_ms = board.ticks_ms
         self.ticks_us = board.ticks_us
@@ -49,29 +48,20 @@ class Agent:
         self.clock = clock = Clock(board)
         self.sample = Sample()
         self.threads = install_threads()
-        self.network = install_network()
+        self.network = watch_network(Network())
         self.load = Load(board, self.threads.ident)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
-        self.system_heap = None  # an ESP32's
-        if hasattr(module("esp32"), "idf_heap_info"):
-            from warden.sensors.system_heap import SystemHeap
-
-            self.system_heap = SystemHeap(clock)
+        self.system_heap = find_system_heap(clock)
         self.history = History(self.memory.total)
-        self.boot_id = board.random_30()
-        self.identity = board.identity()
-        self.has_timer = False  # a machine.Timer runs this
         self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
         update_reasons(self)
         # Made below, where there is a link or something to decide. They come before the rest, for
         # the last attributes of an object take longest to find (py/map.c probes place after place).
-        self.policy = self.session = self.uplink = None
+        self.policy = self.session = None
         self.faults = 0  # exceptions inside the agent itself
         self.deadline_s = self.deadline_ms = 0  # of the next sample
         self.gate = Gate(self.poll_gated)
-        self.thread = None  # the thread that is in poll_gated(), or was last
-        self.polling = False  # whether one is in it
         self.polled_ms = board.ticks_ms()  # in ticks, when it ran last
         self.rest_ms = 0  # from then on nothing is due,
         self.listen_ms = 0  # and the link is not read: a host has had its share
@@ -79,10 +69,10 @@ class Agent:
         self.idle_polls = 0
         self.idle_us = 0  # what so many as _IDLE_POLLS cost
         self.link = link
-        # One of the application's may lack it: there, to see whether something has come is to read.
-        self.readable = getattr(link, "readable", lambda: True)
+        self.readable = bool  # False: no link
         if link is not None:
-            self.uplink = Uplink(link)
+            # A link of the application's may lack it: there, to see what has come is to read.
+            self.readable = getattr(link, "readable", lambda: True)
             self.session = HostSession(self)
             if self.system_heap is not None:
                 self.session.tables.append(self.system_heap)
@@ -90,24 +80,7 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        # No host is served before the application goes on: it would mirror a board on which nothing
-        # is granted yet.
-        host_us = self.governor.host_us
-        self.governor.host_us = -host_us
-        self.run_due()  # so that there are figures from the first moment
-        self.poll()  # what that marked to be sent
-        self.idle_polls = 0
-        # Polls that find nothing to do do not time themselves.
-        began = board.ticks_us()
-        for _ in range(_IDLE_POLLS):
-            self.poll()
-            if link is not None:
-                self.has_input()
-        if self.idle_polls == _IDLE_POLLS:
-            self.idle_us = min(board.ticks_diff(board.ticks_us(), began), _MAX_IDLE_US)
-        self.governor.spent_us = self.governor.sample_us = 0
-        self.governor.host_us = host_us
-        self.listen_ms = 0
+        take_first_sample(self)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -128,14 +101,15 @@ class Agent:
         """
         passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
         if passed < self.rest_ms and not self.clock.poll_now:
-            if passed < self.listen_ms or self.link is None or not self.has_input():
-                self.idle_polls += 1
-                return self.rest_ms - passed
+            try:
+                if passed < self.listen_ms or not self.readable():
+                    self.idle_polls += 1
+                    return self.rest_ms - passed
+            except Exception:  # as has_input()
+                pass
         if not self.gate.enter():
-            if passed > _STUCK_MS and not self.polling:
-                if self.thread == self.threads.ident():
-                    self.thread = None  # Ctrl-C left the gate shut in this thread
-                    self.gate.releases[1]()
+            if passed > _STUCK_MS:
+                self.gate.reopen()
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():
             try:
@@ -154,13 +128,10 @@ class Agent:
     def poll_gated(self):
         """Run what is due, in one thread at a time; count what fails, and measure the time."""
         began = self.ticks_us()
-        self.thread = self.threads.ident()
-        self.polling = True
         try:
             self.run_due()
         except Exception:
             self.note_fault()
-        self.polling = False
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
 
     def note_fault(self):
@@ -173,62 +144,67 @@ class Agent:
 
     def run_due(self):
         """Listen, enforce, sample, send, as far as due; set `rest_ms` to the time until more is."""
-        now = self.ticks_ms()
-        self.governor.refill_host(self.ticks_diff(now, self.polled_ms))
-        self.polled_ms = now
+        clock = self.clock
+        began = self.ticks_ms()
+        wait = self.ticks_diff(began, self.polled_ms)
+        self.polled_ms = began
+        self.governor.refill_host(wait)
         self.rest_ms = 0  # should Ctrl-C come
-        self.clock.poll_now = False
-        self.clock.advance()
+        clock.poll_now = False
+        clock.advance()
         left = _MAX_WAIT_MS
         if self.session is not None:
-            self.listen()
-            if self.listen_ms and self.has_input():
-                left = self.listen_ms
+            left = self.listen()
         if self.policy is not None:
             left = min(left, self.policy.run_due())
-        began = self.ticks_us()
+        began = None
         sampled = False
-        if not self.governor.interval_ms:
-            self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
-        else:
-            if self.until_sample_ms() <= 0:
+        if self.governor.interval_ms:
+            wait = self.until_sample_ms()
+            if wait <= 0:
+                began = self.ticks_us()
                 self.memory.spent_us = self.storage.spent_us = 0
-                sampled = self.memory.scan()
+                sampled = self.memory.scan()  # or a slice of the heap
                 if sampled:
-                    self.take_sample()
-                else:  # a slice of the heap
-                    self.charge_sample(began)
-            left = min(left, max(_SLICE_PAUSE_MS, self.until_sample_ms()))
+                    self.take_sample(-wait)
+                wait = max(_SLICE_PAUSE_MS, self.until_sample_ms())
+            left = min(left, wait)
+        else:
+            self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
+            if self.sample.interval_ms:  # a last sample says that monitoring is stopped
+                self.sample.interval_ms = self.sample.wanted_interval_ms = 0
+                if self.session is not None:
+                    self.session.on_sample(False)
         if self.session is not None:
             left = min(left, self.send(sampled))
-        if sampled:
-            self.charge_sample(began)
+        if began is not None:  # collections and storage scans have budgets of their own
+            began = self.ticks_diff(self.ticks_us(), began)
+            began -= self.memory.spent_us + self.storage.spent_us
+            if began > 0:
+                self.governor.sample_us += began
         self.rest_ms = left
 
-    def charge_sample(self, began):
-        """Charge the time since `began` to sampling, less collections and storage scans."""
-        us = self.ticks_diff(self.ticks_us(), began) - self.memory.spent_us - self.storage.spent_us
-        self.governor.sample_us += max(0, us)
-
     def listen(self):
-        """Read the link, unless a host has had its share of the core, or the link failed."""
-        governor = self.governor
-        self.listen_ms = 0
-        if governor.host_us > 0 and not self.rows_first and self.has_input():
-            began = self.ticks_us()
-            self.read_link()
-            governor.charge_host(self.ticks_diff(self.ticks_us(), began))
-            # Else to read what a host sends could take all of its share each time.
-            self.rows_first = self.clock.rows_dirty and governor.host_us <= 0
-        self.listen_ms = max(self.listen_ms, governor.host_wait_ms())
+        """Read the link, unless a host has had its share of the core, or the link failed.
 
-    def read_link(self):
-        """Process what a host sent; a failure is counted, and sampling and enforcing go on."""
+        Return the milliseconds until what has arrived can be read.
+        """
+        self.listen_ms = wait = self.governor.host_wait_ms()
+        if not self.has_input():
+            return _MAX_WAIT_MS
         try:
-            self.session.process_input()
-        except Exception:
+            if not wait and not self.rows_first:
+                wait = self.ticks_us()
+                self.session.process_input()
+                wait = self.ticks_diff(self.ticks_us(), wait)
+                self.governor.charge_host(wait)
+                self.listen_ms = wait = self.governor.host_wait_ms()
+                # Else to read what a host sends could take all of its share each time.
+                self.rows_first = wait > 0 and self.clock.rows_dirty
+        except Exception:  # it is counted; sampling and enforcing go on
             self.faults += 1
-            self.listen_ms = _AFTER_FAULT_MS
+            self.listen_ms = wait = _AFTER_FAULT_MS
+        return wait or _MAX_WAIT_MS
 
     def send(self, sampled):
         """Send messages that are due; return the milliseconds until there are more.
@@ -237,52 +213,59 @@ class Agent:
         is sent is charged to the host, but for a sample. To find nothing is not: that could be more
         than a host is given meanwhile.
         """
-        began = self.ticks_us()
-        seq = self.uplink.seq
-        rows = not sampled and self.governor.host_us > 0
-        left = self.session.pump(rows)
-        if rows:
-            self.rows_first = False
-        if not sampled and (seq != self.uplink.seq or (rows and self.clock.rows_dirty)):
-            us = self.ticks_diff(self.ticks_us(), began)
-            self.governor.charge_host(us)
-        return _MAX_WAIT_MS if left is None else max(left, self.governor.host_wait_ms())
+        governor = self.governor
+        if sampled:
+            left = self.session.pump(False)
+        else:
+            began = self.ticks_us()
+            seq = self.session.uplink.seq
+            rows = governor.host_us > 0
+            left = self.session.pump(rows)
+            if rows:
+                self.rows_first = False
+            if seq != self.session.uplink.seq or (rows and self.clock.rows_dirty):
+                began = self.ticks_diff(self.ticks_us(), began)
+                governor.charge_host(began)
+        return max(left, governor.host_wait_ms())
 
     def until_sample_ms(self):
         """Return the milliseconds until the next sample is due."""
         return self.clock.until_ms(self.deadline_s, self.deadline_ms)
 
-    def take_sample(self):
-        """Read every sensor; add the sample to the history, evaluate it, have it sent."""
+    def take_sample(self, late_ms):
+        """Read every sensor; add the sample to the history, evaluate it, have it sent.
+
+        late_ms: the time since it was due.
+        """
         sample = self.sample
         clock = self.clock
-        late_ms = -self.until_sample_ms()
+        governor = self.governor
         sample.period_ms = -clock.until_ms(sample.uptime_s, sample.uptime_ms)
         sample.uptime_s = clock.s
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
-        self.governor.spent_us += (
-            min(self.idle_polls, _MAX_IDLE_POLLS) * self.idle_us // _IDLE_POLLS
-        )
+        wait_ms = min(self.idle_polls, _MAX_IDLE_POLLS)
+        governor.spent_us += wait_ms * self.idle_us // _IDLE_POLLS
         self.idle_polls = 0
-        self.governor.update(sample, None if self.session is None else self.uplink.sent)
-        changed = self.load.read(sample)
+        wait_ms = None if self.session is None else self.session.uplink.sent
+        governor.update(sample, wait_ms)
         self.threads.read(sample)
+        changed = self.load.read(sample)
         changed |= self.network.read(sample)
         changed |= self.storage.read(sample)
         changed |= self.memory.read(sample)
         if self.system_heap is not None:
             self.system_heap.read()
         self.history.add(sample)
+        wait_ms = governor.interval_ms
         if self.policy is not None:
             self.policy.evaluate(sample.period_ms, late_ms)
+            if self.policy.pressure.level:
+                # While memory is short, sampling in time matters more than the budget.
+                wait_ms = min(wait_ms, governor.wanted_ms)
         if self.session is not None:
             self.session.on_sample(changed)
         # The next one is an interval after this one was due, without those that are past.
-        wait_ms = self.governor.interval_ms
-        if self.policy is not None and self.policy.pressure.level:
-            # While memory is short, sampling in time matters more than the budget.
-            wait_ms = min(wait_ms, self.governor.wanted_ms)
         wait_ms += clock.ms - late_ms % wait_ms
         self.deadline_s = clock.s + wait_ms // 1000
         self.deadline_ms = wait_ms % 1000
@@ -302,8 +285,6 @@ class Agent:
     def stop_monitoring(self):
         """Take no more samples; the link goes on, and the last sample says so."""
         self.governor.wanted_ms = self.governor.interval_ms = 0
-        self.sample.interval_ms = self.sample.wanted_interval_ms = 0
-        if self.session is not None:
-            self.session.on_sample(False)
+        self.clock.poll_now = True
         if self.policy is not None:
             self.policy.pressure.relax()

@@ -6,22 +6,11 @@ and runs it: see `running`.
 
 import sys
 
-from micropython import const
-
 from warden.agent import Agent
-from warden.board import detect
-from warden.link.stream import StreamLink
 from warden.runner import Runner
 from warden.running import get_runner, running_agent
 from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
-
-_EXTRAS = const(("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan"))
-# Modules of this package that are loaded at their first use; a test checks that none is missing.
-_LAZY = (
-    "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
-    "trend_report values"
-)
 
 
 def start(
@@ -50,27 +39,23 @@ def start(
     loop. A policy that a host had the board store is in force instead of what is given here.
     """
     if Runner.current is None:
-        board = detect()
         limits = None
         if protect:
             limits = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
-        if link is None:
-            link = board.default_link()
-        elif link and not hasattr(link, "waitable"):
-            link = StreamLink(link)
-        agent = Agent(board, interval_ms, budget_permille, link or None, limits)
+        with import_lock:
+            from warden.setup import detect, open_link, reserve_names
+        board = detect()
+        agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
         Runner.current = runner = Runner(agent)
+        package = sys.modules["warden"]
+        reserve_names(package)
+        del sys.modules["warden.setup"]  # so that it takes no memory
+        package.setup = None
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:
                 from warden.policy.decisions import install
-            install(sys.modules["warden"], agent)
-        # One that is loaded later puts its name among those of `warden`. Without a GIL these must
-        # not move then: another thread may be looking one up.
-        package = sys.modules["warden"]
-        for name in _LAZY.split():
-            if name not in package.__dict__:
-                setattr(package, name, None)
+            install(package, agent)
     Runner.current.start()
 
 
@@ -115,13 +100,13 @@ def _fill_status(agent, status, running):
         status["network"] = {}
         status["overhead"] = {}
         status["system_heap"] = None if agent.system_heap is None else {}
-        machine, firmware, port, unique_id, reset_cause, version = agent.identity
+        machine, firmware, port, unique_id, reset_cause, version = agent.board.identity
         status["board"] = {
             "machine": machine,
             "firmware": firmware,
             "port": port,
             "unique_id": unique_id,
-            "boot_id": agent.boot_id,
+            "boot_id": agent.board.boot_id,
             "reset_cause": reset_cause,
             "agent": version,
         }
@@ -181,20 +166,19 @@ def stop_monitoring():
 
 
 def __getattr__(name):
-    """Load what is public and not loaded: all that decides, or what is seldom used.
+    """Load what is public and not loaded: what is seldom used, or all that decides.
 
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """
     found = None
-    runner = Runner.current
-    if name in _EXTRAS or (name[0] != "_" and runner is not None and runner.agent.policy is None):
+    if name[0] != "_":
         with import_lock:
             from warden.extras import find_public
-        found = find_public(name)  # RuntimeError for what decides
-    elif name[0] != "_":
-        with import_lock:
-            from warden.policy.decisions import public
-        found = public().get(name)
+        found = find_public(name)  # RuntimeError for what decides where the agent only watches
+        if found is None:
+            with import_lock:
+                from warden.policy.decisions import public
+            found = public().get(name)
     if found is None:
         raise AttributeError(name)
     return found

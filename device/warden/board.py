@@ -10,11 +10,8 @@ import sys
 
 from micropython import const
 
-from warden.link.stream import StreamLink
-
 VERSION = "0.1.0"
 
-_MASK_30 = const((1 << 30) - 1)
 _NO_ROOM = const(12)  # a reason, from ids
 _NOTE = const("warden.note")  # in the directory that the board starts in
 _POLICY = const("warden.policy")  # likewise
@@ -28,68 +25,20 @@ def module(name):
         return None
 
 
-def detect():
-    """Return the adapter for this board."""
-    if module("time") is None and "mps2-an385" in sys.implementation._machine:
-        from warden.board_mps2 import Mps2
-
-        return Mps2()
-    return Board()
-
-
 class Board:
-    """The adapter for every port that has `time`; its clock is time's own functions."""
+    """Reads the firmware's memory and storage, and saves a note over a reset.
+
+    `warden.setup.detect` adds ticks_ms, ticks_us, ticks_diff and sleep_ms, which are time's own
+    functions; mem_free and mem_alloc, which are gc's and walk over the heap's table; reset, None
+    where the board cannot; identity, a tuple in the order of ids.IDENTITY; boot_id, 30 random bits.
+    """
 
     policy_path = _POLICY
-
-    def __init__(self):
-        import time
-
-        self.ticks_ms = time.ticks_ms
-        self.ticks_us = time.ticks_us
-        self.ticks_diff = time.ticks_diff
-        self.sleep_ms = time.sleep_ms
-        self.machine_module = module("machine")
-        self.reset = getattr(self.machine_module, "reset", None)  # None where it cannot
-
-    # --- identity -----------------------------------------------------------------------------
-
-    def identity(self):
-        """Return what identifies this board, in the order of ids.IDENTITY.
-
-        The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
-        version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
-        the chip's id, empty where the port has none; why the board last started, in the words of
-        `machine`'s constants, or None; the agent's version.
-        """
-        implementation = sys.implementation
-        version = implementation.version
-        firmware = ".".join([str(part) for part in version[:3]])
-        if len(version) > 3 and version[3]:
-            firmware += "-" + version[3]
-        machine = self.machine_module
-        unique_id = machine.unique_id() if hasattr(machine, "unique_id") else b""
-        reset_cause = None
-        if hasattr(machine, "reset_cause"):
-            cause = machine.reset_cause()
-            for name in dir(machine):
-                if name.endswith("_RESET") and getattr(machine, name) == cause:
-                    reset_cause = name[:-6].lower()
-        name = implementation._machine.split(" with ")[0][:40]
-        return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
-
-    def random_30(self):
-        """Return 30 bits that differ from one start to the next as far as the port can."""
-        if hasattr(os, "urandom"):
-            return int.from_bytes(os.urandom(4), "big") & _MASK_30
-        return (self.ticks_us() * 48271 ^ id(self)) & _MASK_30
+    has_timer = False  # a machine.Timer runs the agent
 
     # --- memory -------------------------------------------------------------------------------
 
     heap_grows = sys.platform == "esp32"  # total - used is not free: it takes more of the system
-    # Walks over the heap's table; `replay` imports this where there is none.
-    mem_free = staticmethod(getattr(gc, "mem_free", None))  # free bytes
-    mem_alloc = staticmethod(getattr(gc, "mem_alloc", None))  # used bytes
 
     gc_threshold = staticmethod(getattr(gc, "threshold", lambda: -1))  # -1: none is set
 
@@ -167,15 +116,3 @@ class Board:
         except OSError:  # nothing is mounted
             return False
         return _POLICY in names or _POLICY + ".new" in names
-
-    # --- link ---------------------------------------------------------------------------------
-
-    def default_link(self):
-        """Return the link over stdin and stdout, or None where they cannot be polled."""
-        if module("select") is None or not hasattr(sys.stdout, "buffer"):
-            return None
-        if sys.platform == "linux" and module("termios") is not None:
-            from warden.link.terminal import TerminalLink
-
-            return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
-        return StreamLink(sys.stdin.buffer, sys.stdout.buffer)

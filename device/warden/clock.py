@@ -7,18 +7,22 @@ milliseconds of the running one.
 
 from micropython import const
 
-from warden.gate import Gate
-from warden.sensors.threads import HAS_THREADS
-
 _NEXT_S = const(60)  # deadlines are checked this often in any case
 _MAX_S = const(536_000)  # six days: 2**29 ms
 _FAR_MS = const(0x20000000)
+_TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
+# The uptime is counted in spans of 2**20 ms, which are 1048 s and 576 ms.
+_SPAN_BITS = const(20)
+_SPAN_MASK = const(0xFFFFF)
+_SPAN_S = const(1048)
+_SPAN_MS = const(576)
+_TICK_SPANS_MASK = const(0x3FF)  # so many are in 2**30 ms
 
 
 class Clock:
     """`s` and `ms` (0 to 999) are the uptime as of the last `advance()`.
 
-    `advance()` must be called at least once in six days. `deadline_s` and `deadline_ms` are the
+    `advance()` must be called at least once in twelve days. `deadline_s` and `deadline_ms` are the
     next deadline of all, so that a poll compares one only. Two flags tell the agent of other work:
     `poll_now` is True until its next poll, `rows_dirty` until all rows are sent.
     """
@@ -31,20 +35,24 @@ class Clock:
         self.poll_now = True
         self.rows_dirty = False  # a table has rows that a host has not been sent
         self.ticks_ms = board.ticks_ms
-        self.ticks_diff = board.ticks_diff
-        self.last = board.ticks_ms()
-        # Where there are threads, one that comes while another is in it goes on.
-        self.advance = Gate(self.read_ticks).enter if HAS_THREADS else self.read_ticks
+        self.start_ms = board.ticks_ms()
+        self.spans = 0  # that are over
 
-    def read_ticks(self):
-        """Bring s and ms up to now; called as `advance()`, with threads through a gate."""
-        now = self.ticks_ms()
-        ms = self.ms + self.ticks_diff(now, self.last)
-        # No jump from here on, at which Ctrl-C could come. Another core that reads between the
-        # first two has a time that is a second past at most: nothing ends too soon.
+    def advance(self):
+        """Bring s and ms up to now.
+
+        It needs no lock: threads that are in it together, and one that Ctrl-C ends in the midst,
+        find the same time from any `spans` of the last twelve days.
+        """
+        spans = self.spans  # before the ticks, which then are later
+        ms = self.ticks_ms() - self.start_ms & _TICKS_MASK
+        ms = ms - ((spans & _TICK_SPANS_MASK) << _SPAN_BITS) & _TICKS_MASK
+        spans += ms >> _SPAN_BITS
+        self.spans = spans
+        ms = (ms & _SPAN_MASK) + spans * _SPAN_MS
+        # Another core that reads between these has a time that is a second past at most.
         self.ms = ms % 1000
-        self.s += ms // 1000
-        self.last = now
+        self.s = ms // 1000 + spans * _SPAN_S
 
     def until_ms(self, s, ms):
         """Return the milliseconds from now until (s, ms), negative if that is past.

@@ -1,5 +1,6 @@
 """Public functions for setting up, and those seldom used; loaded at the first use of one."""
 
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
@@ -7,7 +8,14 @@ _PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
 
 
 def find_public(name):
-    """Return what has this public name, None if nothing has; RuntimeError for what decides."""
+    """Return what has this public name here, None if nothing has.
+
+    While an agent only watches: RuntimeError for what decides, AttributeError for other names.
+    """
+    if name in _PUBLIC:
+        return globals()[name]
+    if Runner.current is None or Runner.current.agent.policy is not None:
+        return None
     deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
@@ -16,7 +24,7 @@ def find_public(name):
     )
     if name in deciding.split():
         running_policy()
-    return globals()[name] if name in _PUBLIC else None
+    raise AttributeError(name)
 
 
 def trends(period_ms):

@@ -1,6 +1,6 @@
 """Lets one thread at a time do something; another that comes meanwhile goes on without it."""
 
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import get_ident, new_lock
 
 
 class Gate:
@@ -11,13 +11,27 @@ class Gate:
         self.function = function
         self.acquire = lock.acquire
         self.releases = (bool, lock.release)  # by `acquired`; bool() does nothing
+        self.thread = None  # the one that is in the function, or was last
+        self.is_running = False  # whether one is in it
 
     def enter(self):
         """Call the function; return False, with nothing called, if it is being called already."""
         acquired = self.acquire(0)
         try:
             if acquired:
+                self.thread = get_ident()
+                self.is_running = True
                 self.function()
+                self.is_running = False
         finally:  # no jump comes before the release: at one, Ctrl-C may come
             self.releases[acquired]()
         return acquired
+
+    def reopen(self):
+        """Release the lock if this thread holds it, outside of the function.
+
+        So Ctrl-C may leave it on the stock unix port, which raises it in the midst of C code, too.
+        """
+        if not self.is_running and self.thread == get_ident():
+            self.thread = None
+            self.releases[1]()

@@ -90,8 +90,9 @@ class Governor:
         if period_ms > 0:
             us = min(self.spent_us, _MAX_COST_US)
             sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
-            us = max(0, us - self.sample_us - self.host_spent_us)
-            self.other_mean = _smooth(self.other_mean, (us << 6) // period_ms)
+            us -= self.sample_us + self.host_spent_us
+            us = (us << 6) // period_ms if us > 0 else 0
+            self.other_mean = _smooth(self.other_mean, us)
             if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
                 sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0

@@ -1,8 +1,7 @@
 """The history of four metrics, stored on the board: three tiers of fixed size.
 
-A slot keeps the least, the mean and the greatest of each metric. Seconds are gathered into
-minutes, and these into hours. Figures are scaled to 16 bits; 0xFFFF is no value. `trends` reads
-them.
+A second has the mean of each metric; a minute and an hour have the least and the greatest too, of
+all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_report` reads them.
 """
 
 from array import array
@@ -13,9 +12,13 @@ from warden.sensors.storage import shift_for
 
 _METRICS = const(4)
 _MEMORY_METRIC = const(0)  # the one in bytes
-_SLOT_VALUES = const(12)  # least, mean and greatest of each metric
-_RING = const(1728)  # values of 60 seconds, 60 minutes and 24 hours
 _NO_VALUE = const(0xFFFF)
+# The ring has the means of 60 seconds, 60 minutes and 24 hours, four in a slot; then, of minutes
+# and hours, least and greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
+_MINUTES = const(240)
+_HOURS = const(480)
+_RING = const(1248)
+_EXTREMES = const(96)
 # What the open slot has of a metric, one after the other.
 _LEAST = const(0)
 _GREATEST = const(1)
@@ -53,35 +56,30 @@ class Tier:
         values[place + _SUM] += mean
         values[place + _COUNT] += 1
 
-    def open(self, number):
-        """Close the open slot and open slot `number`; slots between them have no value.
+    def close(self):
+        """Put the open slot into the ring, and into the open one of the longer tier; open the next.
 
-        Return whether it is another one.
+        A metric of which nothing was added has no value.
         """
-        if self.number >= number:
-            return False
-        while self.number < number:
-            at = self.begin + self.number % self.slots * _SLOT_VALUES
-            for metric in range(_METRICS):
-                self.close(metric * _OPEN, at)
-                at += 3
-            self.number = max(self.number + 1, number - self.slots)
-        return True
-
-    def close(self, place, at):
-        """Put the open slot's values of a metric into the ring, and into the longer tier."""
         values = self.open_slot
-        mean = values[place + _COUNT]
-        if not mean:
-            self.ring[at] = self.ring[at + 1] = self.ring[at + 2] = _NO_VALUE
-            return
-        mean = values[place + _SUM] // mean
-        values[place + _SUM] = values[place + _COUNT] = 0
-        self.ring[at] = values[place + _LEAST]
-        self.ring[at + 1] = mean
-        self.ring[at + 2] = values[place + _GREATEST]
-        if self.longer is not None:
-            self.longer.add(values[place + _LEAST], values[place + _GREATEST], mean, place)
+        at = self.begin + self.number % self.slots * _METRICS
+        place = 0
+        while place < _METRICS * _OPEN:
+            mean = _NO_VALUE
+            if values[place + _COUNT]:
+                mean = values[place + _SUM] // values[place + _COUNT]
+                values[place + _SUM] = values[place + _COUNT] = 0
+                if self.longer is not None:
+                    self.longer.add(values[place], values[place + _GREATEST], mean, place)
+            else:
+                values[place] = values[place + _GREATEST] = mean
+            self.ring[at] = mean
+            if self.begin:  # not of seconds
+                self.ring[2 * at + _EXTREMES] = values[place]
+                self.ring[2 * at + _EXTREMES + 1] = values[place + _GREATEST]
+            place += _OPEN
+            at += 1
+        self.number += 1
 
 
 class History:
@@ -94,15 +92,20 @@ class History:
         self.shift = shift_for(total)
         self.memory_limit = total >> self.shift
         ring = array("H", b"\xff\xff" * _RING)
-        hours = Tier(3600, 24, ring, 120 * _SLOT_VALUES, None)
-        minutes = Tier(60, 60, ring, 60 * _SLOT_VALUES, hours)
+        hours = Tier(3600, 24, ring, _HOURS, None)
+        minutes = Tier(60, 60, ring, _MINUTES, hours)
         self.tiers = (Tier(1, 60, ring, 0, minutes), minutes, hours)
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
         for tier in self.tiers:  # shorter slots first: the longer ones gather them
-            if not tier.open(sample.uptime_s // tier.step_s):
+            number = sample.uptime_s // tier.step_s
+            if tier.number >= number:
                 break
+            while tier.number < number:
+                tier.close()
+                if tier.number < number - tier.slots:
+                    tier.number = number - tier.slots  # what is older is gone
         self.gather(_MEMORY_METRIC, sample.live_bytes)
         self.gather(1, sample.cpu_permille)
         self.gather(2, sample.loop_lag_ms)

@@ -9,6 +9,7 @@ from micropython import const
 from warden.sample import SampleTable
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
+from warden.uplink import Uplink
 from warden_schema.codec import Malformed, Reader
 from warden_schema.frame import Deframer
 
@@ -33,6 +34,7 @@ _MAX_INPUT = const(64)  # bytes that are read in a poll
 _MAX_ROWS = const(2)  # that are sent in a poll; then the application runs
 _NEXT_MS = const(2)  # until the next ones
 _FULL_MS = const(100)  # until the next try on a full link
+_NOTHING_MS = const(60_000)  # until the next look where no host listens
 
 _FAILED = const(3)
 _LIMITS = const((_MAX_PAYLOAD, _MAX_REQUEST, _MAX_PENDING, _MAX_MOUNTS))  # as ids.LIMITS
@@ -53,12 +55,11 @@ class HostSession:
         clock = agent.clock
         self.agent = agent
         self.clock = clock
-        self.uplink = agent.uplink
+        self.uplink = Uplink(agent.link)
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
         self.requests = None  # loaded at the first one
-        self.failed_request = -1  # the one at which that failed
-        self.sample_table = SampleTable(clock, agent.sample)
+        self.sample_table = SampleTable(agent.sample)
         self.tables = [agent.storage]
         self.next_table = 0
         self.sending = None  # the table of which a row is being sent, and
@@ -66,7 +67,6 @@ class HostSession:
         self.chunk = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
-        self.malformed = 0  # frames with a right CRC that made no sense
         self.seen_s = self.seen_ms = 0
         self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
@@ -82,29 +82,21 @@ class HostSession:
             at = self.deframer.feed(self.chunk, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.agent.sample.bad_frames = self.deframer.bad + self.malformed
+        self.agent.sample.bad_frames = self.deframer.bad
 
     def _on_payload(self):
         try:
             self.reader.begin(0, self.deframer.length)
             self._on_message(self.reader)
         except (Malformed, TypeError):  # TypeError: None where a number belongs
-            self.malformed += 1
+            self.deframer.bad += 1
 
     def _on_message(self, reader):
+        uplink = self.uplink
         items = reader.array()
         kind = reader.integer()
         if kind == _SUBSCRIBE:
-            major = reader.integer()
-            reader.integer()
-            host_id = reader.integer()
-            if host_id <= 0:
-                raise Malformed  # no host has that id
-            if major != _MAJOR:
-                self.refused_id = host_id
-            else:
-                self.events_from = reader.integer() if items > 4 else None
-                self.subscribe(host_id)
+            self._on_subscribe(reader, items)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.agent.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -118,13 +110,22 @@ class HostSession:
             seq = reader.integer()
             self.renew()
             if seq is not None and seq >= 0:
-                self.uplink.acknowledge(seq)
-            if self.uplink.seq == self.last_seq:
+                uplink.acknowledge(seq)
+            if uplink.seq == self.last_seq:
                 self.alive_dirty = True  # nothing else was sent meanwhile
-            self.last_seq = self.uplink.seq
+            self.last_seq = uplink.seq
 
-    def subscribe(self, host_id):
-        """Make this the host that listens, and mark everything for sending to it."""
+    def _on_subscribe(self, reader, items):
+        """Make the sender the host that listens, and mark everything for sending to it."""
+        major = reader.integer()
+        reader.integer()
+        host_id = reader.integer()
+        if host_id <= 0:
+            raise Malformed  # no host has that id
+        if major != _MAJOR:
+            self.refused_id = host_id
+            return
+        self.events_from = reader.integer() if items > 4 else None
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.unacked = 0  # nothing is under way to it
@@ -161,7 +162,12 @@ class HostSession:
                     from warden.requests import Requests
                 self.requests = Requests(self.agent, self.host_id)
             except Exception:  # there is no memory for it, say: then that is the answer
-                self.failed_request = request_id
+                uplink = self.uplink
+                uplink.begin(_REPLY, 3)
+                uplink.put(request_id)
+                uplink.put(_FAILED)
+                uplink.put(None)
+                uplink.send()
                 return
         self.requests.process(request_id, reader)
 
@@ -180,9 +186,9 @@ class HostSession:
     def pump(self, rows):
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
 
-        None: not before a host subscribes. HELLO goes first, then replies, the sample, and rows of
-        the tables in rotation, if `rows` allows it; SYNCED once all rows were sent that there were
-        when the host subscribed, whatever has changed since.
+        HELLO goes first, then replies, the sample, and rows of the tables in rotation, if `rows`
+        allows it; SYNCED once all rows were sent that there were when the host subscribed, whatever
+        has changed since.
         """
         uplink = self.uplink
         if self.refused_id:
@@ -193,65 +199,61 @@ class HostSession:
             if uplink.send():
                 self.refused_id = 0
         if not self.host_id:
-            return _FULL_MS if self.refused_id else None
+            return _FULL_MS if self.refused_id else _NOTHING_MS
         if self.sending is not None:  # there was no memory for it, or Ctrl-C came
             self.sending.dirty[self.sending_row] = _SUBSCRIBED
             self.sample_table.deltas_left = 0  # the host may have the last one, or not
             self.sending = None
             self.clock.rows_dirty = True
-        clock = self.clock
-        left = clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
+        left = self.clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
             if hasattr(self.agent.link, "drop"):
                 self.agent.link.drop()  # else one that lost its power would block the next host
-            return None
-        done = (
-            uplink.ready()
-            and self._send_hello_and_replies()
-            and self._send_row(self.sample_table, 0)
-        )
-        if done and rows and clock.rows_dirty:
-            clock.rows_dirty = False  # before they are searched: others may be marked meanwhile
-            done = self._send_rows()
-        if done and self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
-            uplink.begin(_SYNCED, 1)
-            uplink.put(self.host_id)
-            done = uplink.send()
-            self.synced_dirty = not done
+            return _NOTHING_MS
+        if not (uplink.ready() and self._send_all(rows)):
+            left = _FULL_MS
+        elif self.clock.rows_dirty:
+            left = _NEXT_MS
         if self.alive_dirty:
             uplink.begin(_ALIVE, 0)
             self.alive_dirty = not uplink.send(0)  # it goes also when the rest cannot
-        if not done:
-            return _FULL_MS
-        return _NEXT_MS if clock.rows_dirty else left
+        return left
 
-    def _send_hello_and_replies(self):
-        """Send HELLO and replies if they are due; return False where the link did not take one."""
+    def _send_all(self, rows):
+        """Send what is due in its order; return False where the link did not take all of it."""
+        if (
+            (self.hello_dirty and not self._send_hello())
+            or (self.requests is not None and not self.requests.send_replies(self.uplink))
+            or not self._send_row(self.sample_table, 0)
+        ):
+            return False
+        if rows and self.clock.rows_dirty:
+            self.clock.rows_dirty = False  # first: others may be marked while they are searched
+            if not self._send_rows():
+                return False
+        if self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
+            self.uplink.begin(_SYNCED, 1)
+            self.uplink.put(self.host_id)
+            self.synced_dirty = not self.uplink.send()
+            return not self.synced_dirty
+        return True
+
+    def _send_hello(self):
+        """Send HELLO; return False where the link did not take it."""
         uplink = self.uplink
-        if self.hello_dirty:
-            agent = self.agent
-            uplink.begin(_HELLO, 7)
-            uplink.put(_MAJOR)
-            uplink.put(_MINOR)
-            uplink.put(self.host_id)
-            uplink.put(agent.boot_id)
-            uplink.put(agent.identity)
-            uplink.put(_LIMITS)
-            uplink.put(agent.reasons)
-            if not uplink.send():
-                return False
-            self.hello_dirty = False
-        if self.failed_request >= 0:
-            uplink.begin(_REPLY, 3)
-            uplink.put(self.failed_request)
-            uplink.put(_FAILED)
-            uplink.put(None)
-            if not uplink.send():
-                return False
-            self.failed_request = -1
-        return self.requests is None or self.requests.send_replies(uplink)
+        board = self.agent.board
+        uplink.begin(_HELLO, 7)
+        uplink.put(_MAJOR)
+        uplink.put(_MINOR)
+        uplink.put(self.host_id)
+        uplink.put(board.boot_id)
+        uplink.put(board.identity)
+        uplink.put(_LIMITS)
+        uplink.put(self.agent.reasons)
+        self.hello_dirty = not uplink.send()
+        return not self.hello_dirty
 
     def _send_rows(self):
         """Send rows of the tables in rotation; return False where the link took one no more."""

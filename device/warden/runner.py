@@ -159,7 +159,7 @@ class Runner:
         self.schedule = schedule
         timer.init(period=_TIMER_MS, mode=Timer.PERIODIC, callback=self.on_timer)
         self.timer = timer
-        self.agent.has_timer = True
+        self.agent.board.has_timer = True
 
     def on_timer(self, _):
         """Have the agent polled soon; on some ports this is an interrupt's handler."""

@@ -2,7 +2,7 @@
 
 from micropython import const
 
-from warden_schema.codec import put_array
+from warden_schema.codec import put, put_array
 
 # Whether it is to be sent, as a table's row: it is new, or a host has subscribed, and waits for it.
 _CHANGED = const(1)
@@ -11,50 +11,49 @@ _SUBSCRIBED = const(2)
 _SAMPLE = const(3)
 _DELTA = const(16)
 _FULL_EVERY = const(20)  # samples
-_MAX_CHANGES = const(10)  # in a DELTA
+_MAX_HEAD = const(0x9F)  # of an array with 15 items: a DELTA has ten changes at most
 _BIAS = const(48)  # added to what a DELTA sends: small values are one byte, and no control byte
 _MAX_CHANGE = const(0x3FFFFF00)
 _MAX_DELTA_PERIOD_S = const(200_000)  # longer since the last sample, and the next is a SAMPLE
 _MAX_TIMES_1000 = const(0xFFFFF)  # more, and a product with 1000 may exceed 30 bits
-# For each of FIELDS its bit in a DELTA's mask (ids.DELTA_VALUES), or that it has none: 98 for the
-# uptime, whose seconds and milliseconds each DELTA has in a figure of its own;
-# 99 where a change needs a SAMPLE.
-_NOT_COMPARED = const(98)
-_NEEDS_SAMPLE = const(99)
-_BITS = const(
-    b"\x62\x62\x63\x63\x00\x05\x0b\x01\x04\x03\x07\x0c\x0d\x08"
-    b"\x09\x0a\x02\x06\x0e\x0f\x10\x11\x63\x63\x63"
-)
-# For each bit its place in FIELDS.
-_PLACES = const(b"\x04\x07\x10\x09\x08\x05\x11\x0a\x0d\x0e\x0f\x06\x0b\x0c\x12\x13\x14\x15")
-
-# In the order in which SAMPLE sends them: ids.SAMPLE_VALUES; a test compares them.
+_ALL = const(-1)  # the mask of a SAMPLE
+# The uptime, which each DELTA has in a figure of its own; what a DELTA has a bit for, in the order
+# of ids.DELTA_VALUES; and what is sent with a SAMPLE only. A test compares them with ids.
 FIELDS = (
     "uptime_s",
     "uptime_ms",
-    "interval_ms",
-    "total_bytes",
     "free_bytes",
-    "live_bytes",
-    "largest_free_block_bytes",
     "cpu_permille",
-    "loop_lag_ms",
+    "overhead_permille",
     "loop_lag_worst_ms",
+    "loop_lag_ms",
+    "live_bytes",
+    "link_bytes_per_s",
     "tasks",
-    "threads",
-    "connected",
     "rssi_dbm",
     "sent_bytes",
     "received_bytes",
-    "overhead_permille",
-    "link_bytes_per_s",
+    "largest_free_block_bytes",
+    "threads",
+    "connected",
     "dropped_frames",
     "skipped_frames",
     "bad_frames",
     "faults",
+    "interval_ms",
+    "total_bytes",
     "wanted_interval_ms",
     "budget_permille",
     "low_water_bytes",
+)
+_UPTIME_S = const(0)
+_UPTIME_MS = const(1)
+_FIRST_BIT = const(2)  # the places of a DELTA's bits,
+_NEEDS_SAMPLE = const(20)  # and of the others
+# For each value of a SAMPLE, ids.SAMPLE_VALUES, its place in FIELDS.
+_ORDER = const(
+    b"\x00\x01\x14\x15\x02\x07\x0d\x03\x06\x05\x09\x0e\x0f\x0a\x0b\x0c\x04\x08"
+    b"\x10\x11\x12\x13\x16\x17\x18"
 )
 
 
@@ -94,22 +93,19 @@ class SampleTable:
     one was lost. docs/wire.md has the rules. It is sent like the one row of a `tables.Table`.
     """
 
-    def __init__(self, clock, sample):
-        self.clock = clock
+    def __init__(self, sample):
         self.sample = sample
         self.dirty = bytearray(1)
         self.last = [None] * len(FIELDS)  # as the host has them
-        self.now = [None] * len(FIELDS)  # as the frame encoded last has them
-        self.mask = self.count = 0
+        self.mask = 0  # of what has changed in the message encoded last; _ALL for a SAMPLE
+        self.seq = 0  # of its frame
         self.deltas_left = 0  # until the next SAMPLE
         self.last_seq = 0  # of the frame that the host has them from
-        self.seq = 0  # of the one encoded last
 
     def subscribe(self):
         """Have the newest sample sent as a SAMPLE, with all its values."""
         self.deltas_left = 0
         self.dirty[0] = _SUBSCRIBED
-        self.clock.poll_now = True
 
     def mark_dirty(self, row):
         """Have the new sample sent; one that still waits is dropped, and counted."""
@@ -117,72 +113,74 @@ class SampleTable:
             self.sample.dropped_frames += 1
         else:
             self.dirty[0] = _CHANGED
-        self.clock.poll_now = True
 
     def encode(self, row, uplink):
         """Put the message into the uplink."""
         self.seq = uplink.seq
-        self.compare()
-        if self.count > _MAX_CHANGES or not self.deltas_left:
-            self.count = _MAX_CHANGES + 1
+        if not self.deltas_left or not self.encode_delta(uplink):
+            self.mask = _ALL
             uplink.begin(_SAMPLE, 1)
             uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
-            for value in self.now:
-                uplink.put(value)
-        else:
-            self.encode_delta(uplink)
+            place = 0
+            while place < len(_ORDER):
+                uplink.put(getattr(self.sample, FIELDS[_ORDER[place]]))
+                place += 1
         return True
 
-    def compare(self):
-        """Read the sample; `mask` is then what has changed, `count` how much."""
-        self.mask = self.count = 0
-        sample = self.sample
-        now = self.now
-        last = self.last
-        fields = FIELDS
-        place = len(fields)
-        while place:
-            place -= 1
-            now[place] = value = getattr(sample, fields[place])
-            if value != last[place]:
-                self.note_change(place, value)
-
-    def note_change(self, place, value):
-        """Add one change to the mask; one that a DELTA cannot express makes this a SAMPLE."""
-        bit = _BITS[place]
-        old = self.last[place]
-        # The milliseconds of the uptime fall as often as they rise.
-        if bit == _NOT_COMPARED and old is not None and -1000 < value - old < _MAX_DELTA_PERIOD_S:
-            return
-        self.count += 1
-        if bit >= _NOT_COMPARED or value is None or old is None:
-            self.count = _MAX_CHANGES + 1
-        elif -_MAX_CHANGE < value - old < _MAX_CHANGE:
-            self.mask |= 1 << bit
-        else:
-            self.count = _MAX_CHANGES + 1
-
     def encode_delta(self, uplink):
-        """Put what has changed into the uplink."""
-        now = self.now
-        mask = self.mask
-        uplink.begin(_DELTA, 3 + self.count)
-        uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
-        uplink.put(mask)
+        """Put a DELTA into the uplink; return False where what changed needs a SAMPLE."""
+        self.mask = mask = self.compare()
+        sample = self.sample
+        value = sample.uptime_s - self.last[_UPTIME_S]
+        if mask >> _NEEDS_SAMPLE or not 0 <= value < _MAX_DELTA_PERIOD_S:
+            return False
         # The milliseconds beyond the interval since the sample before.
-        uplink.put((now[0] - self.last[0]) * 1000 + now[1] - self.last[1] - now[2] + _BIAS)
-        bit = 0
+        value = value * 1000 + sample.uptime_ms - self.last[_UPTIME_MS] - sample.interval_ms
+        uplink.begin(_DELTA, 3)
+        uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
+        uplink.put(mask >> _FIRST_BIT)
+        uplink.put(value + _BIAS)
+        uplink.at = self.put_changes(uplink.payload, uplink.at)
+        return uplink.at > 0
+
+    def compare(self):
+        """Return a mask of what has changed, a bit for each of FIELDS."""
+        mask = place = 0
+        for name in FIELDS:
+            if getattr(self.sample, name) != self.last[place]:
+                mask |= 1 << place
+            place += 1
+        return mask
+
+    def put_changes(self, payload, at):
+        """Put each change as a field; return where the next goes, 0 if they need a SAMPLE."""
+        mask = self.mask >> _FIRST_BIT
+        place = _FIRST_BIT
         while mask:
             if mask & 1:
-                place = _PLACES[bit]
-                uplink.put(now[place] - self.last[place] + _BIAS)
+                value = getattr(self.sample, FIELDS[place])
+                old = self.last[place]
+                if value is None or old is None or payload[0] == _MAX_HEAD:
+                    return 0
+                value += _BIAS - old
+                if not -_MAX_CHANGE < value < _MAX_CHANGE:
+                    return 0
+                payload[0] += 1
+                at = put(payload, at, value)
             mask >>= 1
-            bit += 1
+            place += 1
+        return at
 
     def on_sent(self, row):
         """Make the sample that was sent the one that the next DELTA counts from."""
-        self.last, self.now = self.now, self.last
+        mask = self.mask
         self.last_seq = self.seq
-        if self.count > _MAX_CHANGES:  # it was a SAMPLE
-            self.deltas_left = _FULL_EVERY
         self.deltas_left -= 1
+        if mask == _ALL:
+            self.deltas_left = _FULL_EVERY - 1
+        place = 0
+        while mask and place < len(FIELDS):
+            if mask & 1:
+                self.last[place] = getattr(self.sample, FIELDS[place])
+            mask >>= 1
+            place += 1

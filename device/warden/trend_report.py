@@ -15,7 +15,8 @@ _STATISTICS = const(3)
 _MEAN = const(1)
 _MEMORY_METRIC = const(0)
 _STORAGE_METRIC = const(3)
-_SLOT_VALUES = const(12)  # figures of the ring
+_METRICS = const(4)
+_EXTREMES = const(96)  # see `warden.history`
 _NO_VALUE = const(0xFFFF)
 
 
@@ -53,11 +54,16 @@ def report_trends(agent, period_ms):
 
 
 def column(tier, metric, statistic):
-    """Return a tier's closed slots of one statistic, oldest first, as array("H")."""
+    """Return a tier's closed slots of one statistic, oldest first, as array("H").
+
+    Each statistic of a second is its mean.
+    """
     found = array("H", bytes(2 * tier.slots))
     for index in range(tier.slots):
-        place = (tier.number + index) % tier.slots * _SLOT_VALUES + metric * _STATISTICS + statistic
-        found[index] = tier.ring[tier.begin + place]
+        place = tier.begin + (tier.number + index) % tier.slots * _METRICS + metric
+        if tier.begin and statistic != _MEAN:
+            place = 2 * place + _EXTREMES + statistic // 2
+        found[index] = tier.ring[place]
     return found
 
 

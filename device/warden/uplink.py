@@ -68,23 +68,25 @@ class Uplink:
         if self.at > _MAX_PAYLOAD:
             raise IndexError
         length = encode(self.payload, self.at, self.wire)
+        sent = self.sent
         window = self.link.window
         if not self.unacked:
-            self.acked = self.sent
-        elif window and (self.sent - self.acked & 0xFFFF) + length > window - reserve:
+            self.acked = sent
+        elif window and (sent - self.acked & 0xFFFF) + length > window - reserve:
             return False
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
-        self.length = length
-        self.written = length  # should Ctrl-C come: a broken frame is not gone on with
+        # Should Ctrl-C come: a broken frame is not gone on with.
+        self.length = self.written = length
         self.written = self.write(0)
         if not self.written:
             self.written = length
             self.seq = seq
             return False
-        self.sent = self.sent + length & 0xFFFF
-        self.sent_at[seq & _MAX_UNACKED - 1] = self.sent
-        self.unacked = min(self.unacked + 1, _MAX_UNACKED)
+        self.sent = sent = sent + length & 0xFFFF
+        self.sent_at[seq & _MAX_UNACKED - 1] = sent
+        if self.unacked < _MAX_UNACKED:
+            self.unacked += 1
         return True
 
     def acknowledge(self, seq):

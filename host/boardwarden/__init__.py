@@ -1,116 +1,159 @@
-"""A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`."""
+"""A MicroPython board's state, mirrored on the host: `async with boardwarden.connect("sim")`.
 
-import logging
+Each name is imported at its first use, so that the command line can prepare for Ctrl-C before it
+imports anything slow.
+"""
 
-from ._arguments import LEARNED
-from .board import Board, connect
-from .errors import (
-    AddressError,
-    AtPrompt,
-    BoardError,
-    BoardRestarted,
-    ConnectError,
-    Denied,
-    DeployError,
-    LinkLost,
-    NoAgent,
-    NotFound,
-    PermissionDenied,
-    PolicyError,
-    PoorLink,
-    PortBusy,
-    PortMissing,
-    RequestError,
-    RequestRefused,
-    RequestTimeout,
-    SimulatorMissing,
-    VersionMismatch,
-)
-from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
-from .history import Column, History, Sample
-from .models import (
-    Action,
-    Capability,
-    Cpu,
-    Identity,
-    Kept,
-    Level,
-    LinkStatus,
-    Memory,
-    Network,
-    OperationState,
-    Overhead,
-    Priority,
-    ResourceType,
-    Status,
-    Storage,
-    SystemHeap,
-    Trend,
-    Trends,
-)
-from .policy.model import Policy, SessionQuota
-from .sync import SyncBoard, open
-from .transport.base import Transport
+TYPE_CHECKING = False  # as type checkers know it; importing `typing` would be slow already
+if TYPE_CHECKING:
+    from ._arguments import (
+        LEARNED as LEARNED,
+    )
+    from .board import (
+        Board as Board,
+        connect as connect,
+    )
+    from .errors import (
+        AddressError as AddressError,
+        AtPrompt as AtPrompt,
+        BoardError as BoardError,
+        BoardRestarted as BoardRestarted,
+        ConnectError as ConnectError,
+        Denied as Denied,
+        DeployError as DeployError,
+        LinkLost as LinkLost,
+        NoAgent as NoAgent,
+        NotFound as NotFound,
+        PermissionDenied as PermissionDenied,
+        PolicyError as PolicyError,
+        PoorLink as PoorLink,
+        PortBusy as PortBusy,
+        PortMissing as PortMissing,
+        RequestError as RequestError,
+        RequestRefused as RequestRefused,
+        RequestTimeout as RequestTimeout,
+        SimulatorMissing as SimulatorMissing,
+        VersionMismatch as VersionMismatch,
+    )
+    from .grants import (
+        BoardSession as BoardSession,
+        Event as Event,
+        Lease as Lease,
+        Limits as Limits,
+        MemoryProfile as MemoryProfile,
+        Meter as Meter,
+        Operation as Operation,
+        Threshold as Threshold,
+    )
+    from .history import (
+        Column as Column,
+        History as History,
+        Sample as Sample,
+    )
+    from .models import (
+        Action as Action,
+        Capability as Capability,
+        Cpu as Cpu,
+        Identity as Identity,
+        StoredPolicy as StoredPolicy,
+        Level as Level,
+        LinkStatus as LinkStatus,
+        Memory as Memory,
+        Network as Network,
+        OperationState as OperationState,
+        Overhead as Overhead,
+        Priority as Priority,
+        ResourceType as ResourceType,
+        Status as Status,
+        Storage as Storage,
+        SystemHeap as SystemHeap,
+        Trend as Trend,
+        Trends as Trends,
+    )
+    from .policy.model import (
+        Policy as Policy,
+        SessionQuota as SessionQuota,
+    )
+    from .sync import (
+        SyncBoard as SyncBoard,
+        open as open,
+    )
+    from .transport.base import (
+        Transport as Transport,
+    )
+else:
 
-# What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
-logging.getLogger(__name__).addHandler(logging.NullHandler())
+    def __getattr__(name):
+        """Import a name's module."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-__all__ = [
-    "LEARNED",
-    "Action",
-    "AddressError",
-    "AtPrompt",
-    "Board",
-    "BoardError",
-    "BoardRestarted",
-    "BoardSession",
-    "Capability",
-    "Column",
-    "ConnectError",
-    "Cpu",
-    "Denied",
-    "DeployError",
-    "Event",
-    "History",
-    "Identity",
-    "Kept",
-    "Lease",
-    "Level",
-    "Limits",
-    "LinkLost",
-    "LinkStatus",
-    "Memory",
-    "MemoryNeed",
-    "Meter",
-    "Network",
-    "NoAgent",
-    "NotFound",
-    "Operation",
-    "OperationState",
-    "Overhead",
-    "PermissionDenied",
-    "Policy",
-    "PolicyError",
-    "PoorLink",
-    "PortBusy",
-    "PortMissing",
-    "Priority",
-    "RequestError",
-    "RequestRefused",
-    "RequestTimeout",
-    "ResourceType",
-    "Sample",
-    "SessionQuota",
-    "SimulatorMissing",
-    "Status",
-    "Storage",
-    "SyncBoard",
-    "SystemHeap",
-    "Threshold",
-    "Transport",
-    "Trend",
-    "Trends",
-    "VersionMismatch",
-    "connect",
-    "open",
-]
+        value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+        return value
+
+    def __dir__():
+        """Return the names that there are, also those not imported yet."""
+        return sorted({*globals(), *_MODULES})
+
+
+_MODULES = {
+    "Action": "models",
+    "AddressError": "errors",
+    "AtPrompt": "errors",
+    "Board": "board",
+    "BoardError": "errors",
+    "BoardRestarted": "errors",
+    "BoardSession": "grants",
+    "Capability": "models",
+    "Column": "history",
+    "ConnectError": "errors",
+    "Cpu": "models",
+    "Denied": "errors",
+    "DeployError": "errors",
+    "Event": "grants",
+    "History": "history",
+    "Identity": "models",
+    "StoredPolicy": "models",
+    "LEARNED": "_arguments",
+    "Lease": "grants",
+    "Level": "models",
+    "Limits": "grants",
+    "LinkLost": "errors",
+    "LinkStatus": "models",
+    "Memory": "models",
+    "MemoryProfile": "grants",
+    "Meter": "grants",
+    "Network": "models",
+    "NoAgent": "errors",
+    "NotFound": "errors",
+    "Operation": "grants",
+    "OperationState": "models",
+    "Overhead": "models",
+    "PermissionDenied": "errors",
+    "Policy": "policy.model",
+    "PolicyError": "errors",
+    "PoorLink": "errors",
+    "PortBusy": "errors",
+    "PortMissing": "errors",
+    "Priority": "models",
+    "RequestError": "errors",
+    "RequestRefused": "errors",
+    "RequestTimeout": "errors",
+    "ResourceType": "models",
+    "Sample": "history",
+    "SessionQuota": "policy.model",
+    "SimulatorMissing": "errors",
+    "Status": "models",
+    "Storage": "models",
+    "SyncBoard": "sync",
+    "SystemHeap": "models",
+    "Threshold": "grants",
+    "Transport": "transport.base",
+    "Trend": "models",
+    "Trends": "models",
+    "VersionMismatch": "errors",
+    "connect": "board",
+    "open": "sync",
+}
+__all__ = sorted(_MODULES)  # noqa: PLE0605

@@ -1,4 +1,4 @@
-"""What a user asks for, checked and in the board's units, as the arguments of a request.
+"""Checks the arguments of each request, and converts them to the board's units.
 
 Raises ValueError, with a sentence that says what is allowed, before anything is sent.
 """
@@ -23,7 +23,7 @@ Arguments = tuple[Any, ...]
 
 
 def require_number(name: str, value: Any, least: float, most: float, what: str = "") -> float:
-    """Return a number that lies in a range; ValueError names `what` is expected."""
+    """Return a number as a float; raise ValueError if it is none or out of range."""
     sound = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not sound or math.isnan(value) or not least <= value <= most:
         what = what or "a number"
@@ -32,7 +32,7 @@ def require_number(name: str, value: Any, least: float, most: float, what: str =
 
 
 def require_int(name: str, value: Any, least: int, most: int = MAX_INT, what: str = "") -> int:
-    """Return an int that lies in a range; ValueError names `what` is expected."""
+    """Return an int; raise ValueError if it is none or out of range."""
     sound = isinstance(value, int) and not isinstance(value, bool)
     if not sound or not least <= value <= most:
         what = what or "a whole number"
@@ -57,7 +57,7 @@ def text(name: str, value: Any, may_be_empty: bool = True) -> str:
 
 
 def identifier(value: Any) -> int:
-    """Return the id of a lease or operation."""
+    """Return the id of a lease or operation; raise ValueError if it cannot be one."""
     return require_int("An id", value, 1)
 
 
@@ -127,7 +127,7 @@ def monitoring(interval: Any, budget: Any) -> tuple[int | None, int | None]:
 
 
 def places(what: str, names: Iterable[Any], known: Sequence[str]) -> list[int]:
-    """Return the indexes of names; ValueError for unknown ones."""
+    """Return the indexes of names in `known`; raise ValueError for others."""
     found = list(names)
     for name in found:
         if name not in known:

@@ -1,4 +1,4 @@
-"""What a program of this package prints, and how it ends: in one sentence, not in a traceback.
+"""Prints results, and ends programs with one sentence instead of a traceback.
 
 Aligned text for people, one JSON object a line for programs.
 """
@@ -40,19 +40,20 @@ def print_line(line: str) -> None:
 
 def print_rows(rows: Iterable[Row]) -> None:
     """Print rows, as wide as the terminal; 80 columns if there is none."""
-    print_line(aligned(rows, _terminal_width()))
+    print_line(aligned(rows, terminal_width()))
 
 
 def print_table(
     head: Sequence[str], rows: Iterable[Sequence[str]], nothing: str, uncut: Sequence[str] = ()
 ) -> None:
     """Print a table, as wide as the terminal; `nothing` where it has no rows. See columns()."""
-    lines = columns(head, rows, _terminal_width(), uncut)
+    lines = columns(head, rows, terminal_width(), uncut)
     for line in lines if len(lines) > 1 else [nothing]:
         print_line(line)
 
 
-def _terminal_width() -> int:
+def terminal_width() -> int:
+    """Return how many columns there are to print in; 80 where there is no terminal."""
     return shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
 
 
@@ -66,16 +67,6 @@ class Failure(Exception):
 
 class Interrupted(Exception):
     """The user pressed Ctrl-C, and the command has cleaned up."""
-
-
-def quit_on_interrupt() -> None:
-    """Until a command begins, let Ctrl-C end the program: there is nothing to clean up."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _quit)
-
-
-def _quit(number: int, frame: object) -> None:
-    os._exit(INTERRUPTED)
 
 
 class OutputError(Exception):
@@ -136,7 +127,7 @@ def checked_output() -> Iterator[None]:
 
 
 def run(command: Coroutine[Any, Any, None]) -> None:
-    """Run a command to its end; exit with the status that says how it went."""
+    """Run a command; if it fails, exit with a sentence and a status."""
     with reported():
         asyncio.run(command)
 
@@ -144,8 +135,8 @@ def run(command: Coroutine[Any, Any, None]) -> None:
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
     """Turn an exception that ends the block into a sentence and an exit status."""
-    quits = signal.getsignal(signal.SIGINT) is _quit
-    if quits:
+    before = signal.getsignal(signal.SIGINT)
+    if callable(before):  # else Ctrl-C is ignored, as under nohup
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -157,8 +148,8 @@ def reported() -> Iterator[None]:
     except (KeyboardInterrupt, Interrupted):
         sys.exit(INTERRUPTED)
     finally:
-        if quits:  # all is in order again
-            signal.signal(signal.SIGINT, _quit)
+        if callable(before):
+            signal.signal(signal.SIGINT, before)
 
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Quantities as people write them, in command lines and policy files: 8k, 75 %, 30 s.
+"""Parses quantities of command lines and policy files: 8k, 75 %, 30 s.
 
 Raises ValueError, with a sentence that says what is accepted.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import (
@@ -25,21 +26,21 @@ from ._mirror import tables
 from ._mirror.console import Console
 from ._mirror.mirror import Mirror
 from ._mirror.tables import enum_or_int, from_thousandths
-from ._protocol import diagnosis, refusals
+from ._protocol import diagnosis
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
-from .grants import BoardSession, Event, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
+from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
 from .history import BOARD_METRICS, History, column
 from .models import (
     Action,
     Capability,
-    Kept,
     LinkStatus,
     OperationState,
     Priority,
     ResourceType,
     Status,
+    StoredPolicy,
     Trends,
 )
 from .policy import differences
@@ -47,6 +48,9 @@ from .policy.differences import Step
 from .policy.model import Policy, SessionQuota, in_order
 from .transport import transport_for
 from .transport.base import Transport
+
+# What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
+logging.getLogger(__package__).addHandler(logging.NullHandler())
 
 _CTRL_C = b"\x03"
 _MAX_UNREAD_SAMPLES = 256  # of who reads every one
@@ -148,9 +152,9 @@ class Board:
         return self._mirror.limits
 
     @property
-    def needs(self) -> tuple[MemoryNeed, ...]:
-        """How much memory operations took, by their names."""
-        return self._mirror.needs.models
+    def memory_profiles(self) -> tuple[MemoryProfile, ...]:
+        """How much memory operations took at most and typically, by name."""
+        return self._mirror.memory_profiles.models
 
     @property
     def meters(self) -> tuple[Meter, ...]:
@@ -257,7 +261,7 @@ class Board:
                 await self._next_change.wait()
 
     def console(self) -> AsyncGenerator[str, None]:
-        """Return the text that the application printed lately, and then prints, piece by piece."""
+        """Yield the text that the application printed recently, then what it prints, in pieces."""
         return self._console.listen()
 
     # --- leases ---------------------------------------------------------------------------------
@@ -362,7 +366,7 @@ class Board:
         memory: int | None = None,
         wait: float = 0.0,
     ) -> AsyncIterator[Operation]:
-        """Run an operation for as long as the block does, however that ends; see begin()."""
+        """Run an operation during the block; complete it however the block ends; see begin()."""
         operation = await self.begin(name, priority, timeout, memory, wait)
         async with _ended_after(self.complete, operation.id):
             yield operation
@@ -405,7 +409,7 @@ class Board:
         others = [each for each in self.operations if each.state not in _NOT_ADMITTED]
         remaining = [each.remaining_s for each in others if each.remaining_s is not None]
         blockers = tuple(each.id for each in others)
-        return refusals.denied("operations", None, min(remaining, default=None), blockers)
+        return diagnosis.denied("operations", None, min(remaining, default=None), blockers)
 
     # --- limits, thresholds, meters -------------------------------------------------------------
 
@@ -435,7 +439,7 @@ class Board:
         hold: float = 0.0,
         action: Action = Action.TELL,
     ) -> None:
-        """Have the board watch a metric, in the unit that the status has for it.
+        """Have the board watch a metric; levels are in the unit of the status.
 
         The level changes once the metric is beyond `warn` or `critical` for `hold` seconds, and
         ends at `clear`. Without `warn` and `critical` the threshold is removed.
@@ -445,7 +449,7 @@ class Board:
 
     @contextlib.asynccontextmanager
     async def metering(self) -> AsyncIterator[None]:
-        """Have the board send its `meters` with each sample inside the block."""
+        """Have the board send its `meters` with each sample while the block runs."""
         await self._request(ids.TELL_METERS, _METERS_FOR_MS)
         if not self._meter_readers:
             self._mirror.watch_meters(True)
@@ -494,44 +498,47 @@ class Board:
     async def policy_steps(self, wanted: Policy) -> tuple[Step, ...]:
         """Return the requests that turn the board's policy into this one, none of them sent yet.
 
-        Each is for `take_step()`. Raises PolicyError if only the budget is given and the board's
+        Each is for `send_step()`. Raises PolicyError if only the budget is given and the board's
         monitoring is stopped.
         """
         return differences.steps(await self.policy(), wanted)
 
-    async def take_step(self, step: Step) -> None:
+    async def send_step(self, step: Step) -> None:
         """Send one of the requests of policy_steps()."""
         await self._request(step.operation, *step.arguments)
 
-    async def apply_policy(self, wanted: Policy, keep: bool = True) -> None:
-        """Have the board follow a policy, and keep it over a reset: see keep_policy().
+    async def apply_policy(self, wanted: Policy, save: bool = True) -> None:
+        """Have the board follow a policy; with `save` also after a restart, see save_policy().
 
-        What is None there stays as it is.
+        A value that is None is left unchanged.
         """
         for step in await self.policy_steps(wanted):
-            await self.take_step(step)
-        if keep:
-            await self.keep_policy()
+            await self.send_step(step)
+        if save:
+            await self.save_policy()
 
-    async def kept_policy(self) -> Kept | int:
-        """Return whether the board has a stored policy, and whether that is in force."""
-        return await self._stored_policy("tell")
+    async def stored_policy(self) -> StoredPolicy | int:
+        """Return the state of the board's stored policy; a number if only a newer board knows it.
 
-    async def keep_policy(self) -> None:
-        """Have the board store its policy as it is now: it is in force after a reset, with no host.
+        Raises RequestRefused if the agent is too old to store one, Denied if it only measures.
+        """
+        return await self._request_stored_policy("tell")
 
-        It then replaces the application's own limits and thresholds. Raises Denied with the reason
+    async def save_policy(self) -> None:
+        """Have the board store its present policy, which is then in force with no host, too.
+
+        It overrides the application's own limits and thresholds. Raises Denied with the reason
         "keep:no_files", "keep:read_only", "keep:full" or another that begins with "keep:".
         """
-        await self._stored_policy("write")
+        await self._request_stored_policy("write")
 
     async def forget_policy(self) -> None:
-        """Have the board delete its stored policy: after a reset it follows its application."""
-        await self._stored_policy("forget")
+        """Have the board delete its stored policy: after a restart it follows its application."""
+        await self._request_stored_policy("forget")
 
-    async def _stored_policy(self, what: str) -> Kept | int:
+    async def _request_stored_policy(self, what: str) -> StoredPolicy | int:
         reply = _list(await self._request(ids.KEEP, ids.KEEPING.index(what)), at_least=1)
-        return enum_or_int(Kept, reply[0])
+        return enum_or_int(StoredPolicy, reply[0])
 
     async def _quotas(self) -> tuple[SessionQuota, ...] | None:
         found = []

@@ -71,7 +71,7 @@ class BareBoard:
 
     def __init__(self, story: Story) -> None:
         self._story = story
-        self._said = "nothing"  # by the application, last
+        self._last_line = "nothing"  # by the application, last
         self._error = ""
         self._status: int | None = None
         self._ended_s = 0.0
@@ -88,7 +88,7 @@ class BareBoard:
         try:
             async for line in _lines(process):
                 if line.endswith("checks"):
-                    self._said = line
+                    self._last_line = line
                     self._story.show(left=line)
                 elif "Error" in line:
                     self._error = line.partition(":")[0]
@@ -103,10 +103,11 @@ class BareBoard:
     def outcome(self) -> str:
         """Return how it went, in a sentence or two."""
         if self._status is None:
-            return f"not dead yet after {self._story.seconds:.0f} s, give it longer; {self._said}."
+            passed = f"{self._story.seconds:.0f} s"
+            return f"not dead yet after {passed}, give it longer; {self._last_line}."
         return (
             f"died of {self._error} after {self._ended_s:.1f} s (exit status {self._status}),\n"
-            f"  after {self._said}."
+            f"  after {self._last_line}."
         )
 
 
@@ -122,7 +123,7 @@ class GuardedBoard:
     def __init__(self, story: Story) -> None:
         self.ended = False
         self._story = story
-        self._said = "nothing"
+        self._last_line = "nothing"
         self._counts: Counter[str] = Counter()
         self._given_bytes = 0
         self._refusing = ""  # the last reason shown
@@ -145,7 +146,7 @@ class GuardedBoard:
             *lines, text = (text + piece).split("\n")
             for line in map(str.strip, lines):
                 if line.endswith("checks"):
-                    self._said = line
+                    self._last_line = line
                     memory = board.status.memory
                     live = (memory.live_bytes or 0) / (memory.total_bytes or 1)
                     self._story.show(right=f"{line}, {percent(live)} live")
@@ -181,7 +182,7 @@ class GuardedBoard:
         counts = self._counts
         how = "died after" if self.ended else "still working after"
         return (
-            f"{how} {self._story.seconds:.0f} s, {self._said};\n"
+            f"{how} {self._story.seconds:.0f} s, {self._last_line};\n"
             f"  {count(counts['threshold warn'], 'warning')}, "
             f"{count(counts['threshold critical'], 'time')} critical, "
             f"{size(self._given_bytes)} given back, "

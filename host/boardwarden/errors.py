@@ -39,7 +39,7 @@ class ConnectError(BoardError):
 
 
 class AddressError(ConnectError):
-    """The address means nothing here."""
+    """The address has none of the known forms, or names what is not there."""
 
 
 class PortMissing(ConnectError):

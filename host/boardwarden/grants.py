@@ -16,7 +16,7 @@ from .models import Action, Level, Model, OperationState, Priority, ResourceType
 
 @dataclass(frozen=True)
 class Ending(Model):
-    """Something that may end by itself."""
+    """A grant that may end by itself."""
 
     _left_s: float | None = field(default=None, repr=False, compare=False, kw_only=True)
     _received_at: float = field(default=0.0, repr=False, compare=False, kw_only=True)
@@ -56,7 +56,7 @@ class Lease(Ending):
 
 @dataclass(frozen=True)
 class Operation(Ending):
-    """Something that has, or waits for, one of the board's places.
+    """An operation that runs on the board, or waits for a place.
 
     What remains is its time, or its grace once it is STOPPING; `why` it must stop is "preempted"
     or "timed out".
@@ -76,7 +76,7 @@ class Operation(Ending):
 
 @dataclass(frozen=True)
 class BoardSession(Ending):
-    """An owner of leases and operations, with its quotas; None: as the board allows."""
+    """A session on the board: an owner of leases and operations, with its quotas."""
 
     id: int = 0
     name: str = ""
@@ -135,8 +135,8 @@ class Meter(Model):
 
 
 @dataclass(frozen=True)
-class MemoryNeed(Model):
-    """How much the heap grew in the `count` measured operations of one name."""
+class MemoryProfile(Model):
+    """How much the heap grew during operations of one name; `count` of them were measured."""
 
     name: str = ""
     count: int = 0

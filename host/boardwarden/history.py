@@ -1,4 +1,4 @@
-"""Figures over time: the samples that came, and the board's own history once it was read.
+"""Figures over time: the samples received, and the board's own history once it was read.
 
 Times are the board's uptime in seconds. Metrics are those of `warden_schema.ids.METRICS`, and
 fragmentation, of which the board stores no history; all in the host's units: bytes, fractions of
@@ -89,7 +89,7 @@ class History:
         self._lock = threading.Lock()
 
     def add(self, uptime_s: float, figures: Figures) -> None:
-        """Add a sample's figures; the oldest goes.
+        """Add a sample's figures; drop the oldest.
 
         In the order of METRICS: those of the board's in its units, fragmentation as a fraction.
         """

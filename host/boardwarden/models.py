@@ -1,4 +1,4 @@
-"""What the mirror hands out: frozen values in bytes, seconds and fractions of one.
+"""The values of a mirror: frozen, in bytes, seconds and fractions of one.
 
 Attribute names are the keys of `to_dict()` and of the command line's JSON. None is a figure that
 cannot be had; `board.capabilities` has the reason. Every field has a default, so that a later
@@ -53,15 +53,15 @@ class Level(IntEnum):
 
 
 class Action(IntEnum):
-    """What a threshold does: TELL an event; PROTECT the board, too; at last RESET it, too."""
+    """What a threshold does: TELL sends an event, PROTECT also acts, RESET may also reset."""
 
     TELL = 0
     PROTECT = 1
     RESET = 2
 
 
-class Kept(IntEnum):
-    """The state of a board's stored policy; a BROKEN one is damaged and ignored."""
+class StoredPolicy(IntEnum):
+    """The state of a board's stored policy; a BROKEN one is damaged, and ignored."""
 
     NOTHING = 0
     IN_FORCE = 1
@@ -200,7 +200,7 @@ class Identity(Model):
 
 @dataclass(frozen=True)
 class Status(Model):
-    """The board's state as it sent it last; `interval_s` is 0 when monitoring is stopped.
+    """The last state that the board sent; `interval_s` is 0 if monitoring is stopped.
 
     `system_heap` is None but on ESP32.
     """
@@ -265,7 +265,7 @@ class Trend(Model):
 
 @dataclass(frozen=True)
 class Trends(Model):
-    """Where the figures are going over the last `period_s` seconds.
+    """The trends of the figures over the last `period_s` seconds.
 
     Memory is live bytes, storage the used bytes of the first mount, cpu and fragmentation are
     fractions, loop_lag is seconds. The board stores no history of fragmentation: its trend is of

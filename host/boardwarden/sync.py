@@ -1,4 +1,4 @@
-"""The same API for programs without asyncio: the board lives in an event loop in a thread.
+"""The same API for programs without asyncio: an event loop runs in a thread.
 
 `Board` has each name once, with its signature and what it does; here it is said how one waits.
 """
@@ -118,7 +118,7 @@ class SyncBoard:
     sessions = _mirrored(lambda board: board.sessions)
     thresholds = _mirrored(lambda board: board.thresholds)
     limits = _mirrored(lambda board: board.limits)
-    needs = _mirrored(lambda board: board.needs)
+    memory_profiles = _mirrored(lambda board: board.memory_profiles)
     meters = _mirrored(lambda board: board.meters)
     recent_events = _mirrored(lambda board: board.recent_events)
     connected = _mirrored(lambda board: board.connected)
@@ -147,10 +147,10 @@ class SyncBoard:
 
     policy = _waiting(Board.policy)
     policy_steps = _waiting(Board.policy_steps)
-    take_step = _waiting(Board.take_step)
+    send_step = _waiting(Board.send_step)
     apply_policy = _waiting(Board.apply_policy)
-    kept_policy = _waiting(Board.kept_policy)
-    keep_policy = _waiting(Board.keep_policy)
+    stored_policy = _waiting(Board.stored_policy)
+    save_policy = _waiting(Board.save_policy)
     forget_policy = _waiting(Board.forget_policy)
 
     ping = _waiting(Board.ping)
@@ -219,7 +219,7 @@ def _iterate(loop: asyncio.AbstractEventLoop, items: AsyncGenerator[T, None]) ->
 def _inside(
     loop: asyncio.AbstractEventLoop, manager: AbstractAsyncContextManager[T]
 ) -> Iterator[T]:
-    """Be inside an asynchronous context manager that runs in the loop's thread."""
+    """Enter an asynchronous context manager in the loop's thread, and leave it after the block."""
 
     async def enter() -> T:
         return await manager.__aenter__()

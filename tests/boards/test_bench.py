@@ -52,11 +52,11 @@ def test_no_counted_figure_gets_worse(bench, firmwares):
 
 _WORSE = """
 from warden import Clock
-_read_ticks = Clock.read_ticks
+_advance = Clock.advance
 def _worse(self):
     {what}
-    _read_ticks(self)
-Clock.read_ticks = _worse
+    _advance(self)
+Clock.advance = _worse
 """
 
 

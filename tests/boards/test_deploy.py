@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import pty
 import shutil
@@ -15,10 +16,13 @@ import tiny_agent
 from cli_process import CommandOnTerminal
 from cli_process import run_and_wait as run
 from places import REPO
+from quiet import Quiet
 from repl_board import ReplBoard
 
-from boardwarden.deploy import compiler, deploying
+from boardwarden.cli import deploy as cli_deploy
+from boardwarden.deploy import compiler, deploying, programs
 from boardwarden.deploy.parts import room_files
+from boardwarden.deploy.survey import Heap
 from boardwarden.errors import DeployError
 
 ASYNCIO_APP = b"""\
@@ -40,22 +44,6 @@ def sentence_of(done):
     assert done.stderr.startswith("boardwarden: ")
     assert done.stderr.endswith(".\n") or done.stderr.endswith("?\n")
     return done.stderr
-
-
-class Quiet:
-    """Answers with yes, and keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-    def step(self, name, done, total):
-        assert done >= 0
-
-    def confirm(self, question):
-        return True
 
 
 @pytest.fixture
@@ -335,6 +323,8 @@ def test_contradictory_options_are_refused():
     assert "main.py or boot.py" in sentence_of(run("deploy", "/dev/x", "--start", "app.py"))
     words = ("deploy", "/dev/x", "--start", "main.py", "--remove")
     assert "without --start" in sentence_of(run(*words))
+    assert "files, romfs or bytecode" in sentence_of(run("deploy", "/dev/x", "--as", "zip"))
+    assert "--remove goes without" in sentence_of(run("deploy", "/dev/x", "--remove", "--plan"))
 
 
 def test_without_its_extra_deploy_names_it():
@@ -370,3 +360,67 @@ def test_the_question_can_be_answered_with_no(board, answer, status):
     assert ended == status, seen
     assert "The board is as it was." in seen
     assert board_names(board) == {"main.py"}
+
+
+# --- what it shows before -------------------------------------------------------------------------
+
+
+def test_the_plan_is_shown_and_nothing_done(board):
+    board.put({"main.py": ASYNCIO_APP})
+    before = board.files()
+    with board:
+        done = run("deploy", board.port, "--plan")
+        assert (done.returncode, done.stderr) == (0, "")
+        board.wait_for(b"application runs", times=2)  # it was stopped, and runs again
+        found = run("deploy", board.port, "--plan", "--json")
+        assert (found.returncode, found.stderr) == (0, "")
+    assert board.files() == before
+    assert "not known: its figures are of 32 bits" in done.stdout
+    assert "It would be files, deciding." in done.stdout
+    (line,) = found.stdout.splitlines()
+    plan = json.loads(line)
+    assert plan["choice"] == plan["options"][0]
+    assert (plan["choice"]["way"], plan["choice"]["takes_bytes"]) == ("files", None)
+    assert plan["heap_largest_free_block_bytes"] <= plan["heap_free_bytes"]
+    assert 300_000 < plan["heap_free_bytes"] < plan["heap_total_bytes"]
+    assert (plan["installed"], plan["romfs_bytes"], plan["questions"]) == (None, None, [])
+    assert plan["copies_files"] > 15
+    assert plan["copies_bytes"] < plan["disk_free_bytes"]
+
+
+def test_json_is_all_that_is_printed(board):
+    board.put({"main.py": ASYNCIO_APP})
+    with board:
+        done = run("deploy", board.port, "--as", "bytecode", "--start", "main.py", "-y", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        (line,) = done.stdout.splitlines()
+        found = json.loads(line)
+        assert (found["deployed"], found["choice"]["way"]) == (True, "bytecode")
+        assert "lib/warden/loops_viper.mpy" not in board.files()
+        removed = run("deploy", board.port, "--remove", "--json")
+        assert json.loads(removed.stdout) == {"removed": True}
+    assert board_names(board) == {"main.py"}
+
+
+def test_a_board_that_is_too_small_is_refused_with_figures(board, monkeypatch, capsys):
+    """This one has 64 bits, of which nothing is known: its heap is said to be another."""
+    small = Heap(64_000, 60_000, 59_000, 32, None)
+    monkeypatch.setattr("boardwarden.deploy.survey.heap", lambda repl: small)
+    before = board.files()
+    with board:
+        with pytest.raises(DeployError, match=r"of the 59 KB .* third; frozen .* board is as it"):
+            deploying.deploy(board.port, "", Quiet())
+        plan = deploying.plan(board.port, Quiet())
+    assert board.files() == before
+    assert plan.choice is None
+    cli_deploy._print_plan(plan)
+    printed = capsys.readouterr().out
+    assert "too much" in printed
+    assert "frozen into firmware" in printed
+    assert "--force" in printed
+
+
+def test_a_read_only_file_system(board, tiny, monkeypatch):
+    monkeypatch.setattr(programs, "make_folders", lambda folders: "raise OSError(30)\n")
+    with board, pytest.raises(DeployError, match=r"is read-only: .*The board is as it was\."):
+        deploying.deploy(board.port, "", Quiet())

@@ -1,5 +1,6 @@
 """`boardwarden doctor` and `boards` with real boards: with the agent, at a prompt, stuck, gone."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -10,6 +11,7 @@ from cli_process import run_and_wait as run
 from cli_process import silent_port
 from repl_board import ReplBoard
 
+from boardwarden.doctor import checkup, repl_look, taken
 from boardwarden.transport.sim import board_path
 
 LIVES = b"async def main():\n    await asyncio.sleep(1000)\nprint('on')\nasyncio.run(main())\n"
@@ -138,3 +140,19 @@ def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):
     text = " ".join(done.stdout.split())
     assert "next The board vanished during the check: look at its power and its cable." in text
     assert "shows the board live" not in text
+
+
+def test_what_an_installed_agent_takes_is_told_by_its_start_line(tmp_path, monkeypatch):
+    """The simulated board has 64 bits, of which nothing is known: here it says that it has 32."""
+    probe = repl_look._PROBE
+    board = ReplBoard(tmp_path)
+    board.put({"lib/warden/__init__.py": b"VERSION = '0.1.0'\n"})
+    board.put({"main.py": b"import warden\nwarden.start(protect=False)\n"})
+    with board:
+        found = asyncio.run(checkup.ask_repl(checkup.Checkup(board.port, checkup.PROMPT)))
+        assert found.repl.agent == "0.1.0"
+        assert found.repl.takes is None
+        assert " >> 1)" in probe
+        monkeypatch.setattr(repl_look, "_PROBE", probe.replace(" >> 1)", " >> 1 >> 31)"))
+        found = asyncio.run(checkup.ask_repl(checkup.Checkup(board.port, checkup.PROMPT)))
+    assert found.repl.takes == taken.taken("files", watching=True)

@@ -12,7 +12,7 @@ from places import APPS
 from repl_board import ReplBoard
 
 import boardwarden
-from boardwarden import Kept
+from boardwarden import StoredPolicy
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
 from boardwarden.transport.sim import board_path, find_micropython
@@ -61,9 +61,9 @@ async def test_a_stored_policy_holds_after_a_restart_until_it_is_removed(tmp_pat
     async with boardwarden.connect(SIM) as board:
         before = await board.policy()
         assert before.limits.max_operations == 7
-        assert await board.kept_policy() == Kept.NOTHING
+        assert await board.stored_policy() == StoredPolicy.NOTHING
         await board.apply_policy(wanted)
-        assert await board.kept_policy() == Kept.IN_FORCE
+        assert await board.stored_policy() == StoredPolicy.IN_FORCE
     assert alone() == f"250 [[{THRESHOLD_METRICS.index('tasks')}, 40, 0]] (16384, None, None)"
     async with boardwarden.connect(SIM) as board:  # the board starts anew with the connection
         now = await board.policy()
@@ -89,7 +89,7 @@ async def test_a_damaged_policy_is_reported_and_the_applications_settings_hold(t
     file = tmp_path / "warden.policy"
     file.write_bytes(file.read_bytes()[:-1])
     async with boardwarden.connect(SIM) as board:
-        assert await board.kept_policy() == Kept.BROKEN
+        assert await board.stored_policy() == StoredPolicy.BROKEN
         assert (await board.policy()).limits.max_operations == 7
         assert [event.detail for event in board.recent_events if event.kind == "policy"] == [
             "broken"
@@ -98,11 +98,11 @@ async def test_a_damaged_policy_is_reported_and_the_applications_settings_hold(t
 
 def test_policies_work_with_the_synchronous_api():
     with boardwarden.open(SIM) as board:
-        board.apply_policy(policy_file.loads(FILE), keep=False)
-        assert board.kept_policy() == Kept.NOTHING
+        board.apply_policy(policy_file.loads(FILE), save=False)
+        assert board.stored_policy() == StoredPolicy.NOTHING
         assert board.policy_steps(board.policy()) == ()
-        board.keep_policy()
-        assert board.kept_policy() == Kept.IN_FORCE
+        board.save_policy()
+        assert board.stored_policy() == StoredPolicy.IN_FORCE
         board.forget_policy()
     assert alone().startswith("1000 ")
 
@@ -156,11 +156,11 @@ def test_a_policy_that_cannot_be_stored_on_a_full_disk_holds_until_the_restart(t
         shown = run("policy", "--json", "--board", board.port)
     assert done.returncode == 3
     assert done.stderr == (
-        "boardwarden: Denied: the board's file system is too full to keep a policy. "
+        "boardwarden: Denied: the board's file system is too full to store a policy. "
         "The policy is in force until the board restarts.\n"
     )
     found = json.loads(shown.stdout)
-    assert (found["kept"], found["limits"]["max_operations"]) == ("nothing", 2)
+    assert (found["stored_policy"], found["limits"]["max_operations"]) == ("nothing", 2)
     assert not [name for name in board.files() if name.startswith("warden.policy")]
 
 

@@ -13,7 +13,7 @@ from cli_process import run
 import boardwarden
 from boardwarden.errors import AddressError
 from boardwarden.transport import transport_for
-from boardwarden.transport.qemu_machine import QemuMachine
+from boardwarden.transport.qemu import QemuMachine
 
 LIMIT_S = 20.0
 
@@ -87,7 +87,8 @@ async def test_a_file_that_is_no_firmware_is_refused():
 
 # In firmware the agent's files are joined into the module `warden`.
 _CRITICAL_FOR_LONG = """
-from warden import Agent, detect
+from warden import Agent
+from warden.setup import detect
 agent = Agent(detect(), 1000, 10, None, (4, 300_000, 100, 5000))
 policy = agent.policy
 policy.thresholds.set("memory", critical=1, action=2)  # RESET

@@ -19,6 +19,7 @@ import pytest
 from places import REPO
 
 from boardwarden.deploy.compiler import parts
+from boardwarden.deploy.figures import footprint
 
 pytestmark = pytest.mark.timeout(240)  # two environments from scratch
 
@@ -63,6 +64,7 @@ def test_the_wheel_contains_host_schema_and_board_files(wheel: Path) -> None:
         "boardwarden/_device/warden/__init__.py",
         "boardwarden/_device/warden/policy/policy.py",
         "boardwarden/_device/warden_schema/__init__.py",
+        "boardwarden/_device/footprint.json",
     ):
         assert name in names
     tops = {name.split("/")[0] for name in names}
@@ -102,6 +104,12 @@ def test_the_files_that_deploy_joins_are_in_the_wheel(installed: Path, tmp_path:
     program = "from boardwarden.deploy.compiler import parts\nprint(*sorted(parts()))"
     done = _run(installed / "python", "-c", program, cwd=tmp_path)
     assert done.stdout.split() == sorted(parts())
+
+
+def test_what_the_agent_takes_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    program = "from boardwarden.deploy.figures import footprint\nprint(repr(footprint()))"
+    done = _run(installed / "python", "-c", program, cwd=tmp_path)
+    assert done.stdout.strip() == repr(footprint())
 
 
 def test_python_dash_m_runs_the_command(installed: Path, tmp_path: Path) -> None:

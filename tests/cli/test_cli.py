@@ -102,10 +102,11 @@ async def terminal(fake):
     """Return a function that starts `watch` on a terminal of its own."""
     started = []
 
-    async def start_watch(*boards, **environment):
+    async def start_watch(*boards, errors=None, **environment):
         env = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "80", "LINES": "24"}
         words = boards or ("--board", fake.port)
-        started.append(CommandOnTerminal("watch", *words, environment={**env, **environment}))
+        env |= environment
+        started.append(CommandOnTerminal("watch", *words, environment=env, errors=errors))
         return started[0]
 
     yield start_watch
@@ -192,6 +193,16 @@ async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, 
     assert "up 10 s" in await line_of(piped)
     piped.send_signal(signal.SIGINT)
     await finish(piped)
+
+
+async def test_watch_is_on_the_terminal_though_errors_go_to_a_file(terminal, tmp_path):
+    with (tmp_path / "errors").open("w") as errors:
+        command = await terminal(errors=errors)
+        await command.until(b"up 10 s")
+        command.press(b"q")
+        assert await command.status() == 0
+    assert command.left_as_it_was()
+    assert (tmp_path / "errors").read_text() == ""
 
 
 async def test_watch_of_a_missing_port_does_not_touch_the_terminal(terminal):

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from boardwarden import Event, Kept, _program, testing
+from boardwarden import StoredPolicy, _program, connect, testing
 from boardwarden._program import print_rows
 from boardwarden.cli import doctor, follow, look, watch
 from boardwarden.doctor import checkup
+from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.errors import BoardError, PortMissing
-from boardwarden.policy.stored import stored_policy
 from warden_schema import ids
 
 LIMIT_S = 10.0
@@ -60,9 +60,9 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
 @pytest.mark.parametrize(
     ("details", "state", "says"),
     [
-        ([], None, None),
+        ([], "nothing", "none is stored"),
         (["in force"], "in_force", "is in force"),
-        (["in force", "forgotten"], "nothing", "was deleted"),
+        (["in force", "forgotten"], "nothing", "none is stored"),
         (["forgotten", "kept"], "in_force", "is in force"),
         (["limits ignored"], "in_force", "is in force"),
         (["broken"], "broken", "is damaged"),
@@ -81,16 +81,29 @@ async def test_status_and_doctor_show_the_stored_policy_from_the_events(
     found = replace(await checkup.examine(transport, 0.1), address="fake")
     print_rows(doctor._rows(found))
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("policy ")]
-    assert len(rows) == (2 if says else 0)
+    assert len(rows) == 2
     assert all(says in row for row in rows)
     assert found.to_dict()["stored_policy"] == state
     assert ids.KEEP not in [operation for operation, _ in board.done]  # which costs it memory
 
 
-def test_the_stored_policy_is_unknown_where_events_were_lost():
-    events = [Event(3, "policy", detail="in force"), Event(9, "lease", missed=5)]
-    assert stored_policy(events) is None
-    assert stored_policy(events[:1]) is Kept.IN_FORCE
+@pytest.mark.parametrize("stored", StoredPolicy)
+async def test_the_board_is_asked_for_its_stored_policy_where_events_were_forgotten(board, stored):
+    board.policy.stored = stored
+    board.policy.happen("policy", None, "broken")
+    for _ in range(ids.MAX_EVENTS):
+        board.policy.happen("lease", 1, "expired")
+    async with connect(testing.FakeTransport(board)) as followed:
+        assert followed.recent_events[0].number == 1
+        assert await find_stored_policy(followed) is stored
+    assert ids.KEEP in [operation for operation, _ in board.done]
+
+
+async def test_a_board_that_only_measures_is_not_asked_for_its_stored_policy(board):
+    board.policy.limits = []
+    async with connect(testing.FakeTransport(board)) as followed:
+        assert await find_stored_policy(followed) is None
+    assert board.done == []
 
 
 async def test_watch_prints_each_sample_as_it_arrives(board, capsys):

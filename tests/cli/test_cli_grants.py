@@ -7,7 +7,7 @@ import pytest
 from virtual_time import until
 
 from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _program, testing
-from boardwarden._protocol import refusals
+from boardwarden._protocol import diagnosis
 from boardwarden.cli import alloc, follow, grants, limits, look, parse, top
 from boardwarden.grants import Lease, Meter, Threshold
 from boardwarden.policy import file as policy_file
@@ -82,7 +82,7 @@ async def test_ops_lists_operations_and_their_memory(link, capsys):
     assert printed[-1].split() == ["flash", "12", "4.0", "KB", "8.0", "KB"]
     found = await json_of(capsys, grants._operations(link, True))
     assert found["operations"][0]["why"] == "preempted"
-    assert found["needs"][0]["worst_bytes"] == 8192
+    assert found["memory_profiles"][0]["worst_bytes"] == 8192
 
 
 async def test_sessions_lists_the_sessions(link, capsys):
@@ -384,20 +384,20 @@ def test_each_kind_of_event_has_its_line():
 
 
 def test_each_reason_of_a_denial_has_its_words():
-    cpu = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, [3, 9]])
+    cpu = diagnosis.refusal(ids.DENIED, ["cpu_time", 150, None, [3, 9]])
     assert isinstance(cpu, Denied)
     holder = Lease(id=3, resource=ResourceType.CPU_TIME, amount=0.5)
     assert tables.denial(cpu, ResourceType.CPU_TIME, [holder]) == (
         "Denied: not enough of the core is free; 15 % are available; in the way: lease 3 (50 %), 9."
     )
-    pressure = refusals.refusal(ids.DENIED, ["pressure", None, None, []])
+    pressure = diagnosis.refusal(ids.DENIED, ["pressure", None, None, []])
     assert isinstance(pressure, Denied)
     assert "only high priorities" in tables.denial(pressure, MEMORY, [])
 
 
 def test_a_denial_in_any_command_has_exit_status_3(capsys):
     async def command():
-        raise refusals.denied("operations")
+        raise diagnosis.denied("operations")
 
     with pytest.raises(SystemExit) as caught:
         _program.run(command())

@@ -84,7 +84,7 @@ async def test_a_dry_run_shows_the_changes_and_makes_none(board, file):
     found = json.loads(told.out)
     assert [each["key"] for each in found["differences"]] == ROWS
     assert found["differences"][3]["after"]["warn"] == 0.75
-    assert (found["applied"], found["kept"]) == (False, "nothing")
+    assert (found["applied"], found["stored_policy"]) == (False, "nothing")
     assert changing(board) == []
 
 
@@ -102,16 +102,16 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
         ids.KEEP,
     ]
     fake = board.board.policy
-    assert (fake.kept, fake.quotas, fake.limits[0]) == (1, {"upload": [16384, None, 2, None]}, 2)
+    assert (fake.stored, fake.quotas, fake.limits[0]) == (1, {"upload": [16384, None, 2, None]}, 2)
     again = await run("apply", str(file), "--board", board.port)  # which need not ask
-    assert again.out == "The board has this policy already.\nkept again\n"
+    assert again.out == "The board has this policy already.\nstored again\n"
     shown = await run("policy", "--board", board.port)
     wanted = policy_file.loads(FILE)
     found = policy_file.loads(shown.out)
-    assert "keeps a policy" in shown.out
+    assert "has stored a policy" in shown.out
     assert (found.thresholds, found.quotas) == (wanted.thresholds, wanted.quotas)
     told = json.loads((await run("policy", "--json", "--board", board.port)).out)
-    assert (told["kept"], told["interval_s"], told["quotas"][0]["operations"]) == (
+    assert (told["stored_policy"], told["interval_s"], told["quotas"][0]["operations"]) == (
         "in_force",
         0.5,
         2,
@@ -125,9 +125,9 @@ async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
     exists = await run("apply", str(file), "--yes", "--backup", str(backup), "--board", board.port)
     assert (exists.status, "exists; nothing was changed" in exists.err) == (2, True)
     forgotten = await run("apply", "--forget", "--yes", "--board", board.port)
-    assert (forgotten.status, fake.kept) == (0, 0)
+    assert (forgotten.status, fake.stored) == (0, 0)
     none = await run("apply", "--forget", "--board", board.port)
-    assert none.out == "The board keeps no policy.\n"
+    assert none.out == "The board stores no policy.\n"
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"\n", 2), (None, 130)])
@@ -155,7 +155,7 @@ async def test_apply_on_a_terminal_asks_first(board, file, answer, status):
     [
         (("none.toml",), "Cannot read none.toml: no such file or directory."),
         (("--json",), "--json asks no question: add --yes or --dry-run."),
-        (("x.toml", "--forget"), "--forget takes the kept policy away: it takes no file"),
+        (("x.toml", "--forget"), "--forget deletes the stored policy: it takes no file"),
         (("{wrong}", "--yes"), "wrong.toml:2: limits.max_ops: unknown key 'max_ops'; did you mean"),
         (("{file}",), "There is no terminal to ask on: answer with --yes."),
     ],
@@ -172,18 +172,18 @@ async def test_an_error_of_policy_or_apply_is_one_sentence(board, file, tmp_path
 
 
 async def test_a_board_that_cannot_store_the_policy_gives_the_reason(board, file):
-    board.board.policy.keep_refused = "keep:full"
+    board.board.policy.store_refused = "keep:full"
     full = await run("apply", str(file), "--yes", "--json", "--board", board.port)
     assert full.status == 3
     assert full.err == (
-        "boardwarden: Denied: the board's file system is too full to keep a policy. "
+        "boardwarden: Denied: the board's file system is too full to store a policy. "
         "The policy is in force until the board restarts.\n"
     )
     found = json.loads(full.out)
-    assert (found["applied"], found["kept"]) == (True, "nothing")
-    board.board.policy.keep_refused = "keep:5"
+    assert (found["applied"], found["stored_policy"]) == (True, "nothing")
+    board.board.policy.store_refused = "keep:5"
     failed = await run("apply", str(file), "--yes", "--board", board.port)
-    assert "refuses to keep a policy, with error 5" in failed.err
+    assert "refuses to store a policy, with error 5" in failed.err
 
 
 async def test_a_refused_setting_is_named_and_earlier_ones_are_rolled_back(board, file):
@@ -194,7 +194,7 @@ async def test_a_refused_setting_is_named_and_earlier_ones_are_rolled_back(board
     assert refused.err.endswith("Nothing was changed.\n")
     assert board.board.policy.limits[0] == 4
     assert board.board.policy.tables[ids.THRESHOLD] == {}
-    assert board.board.policy.kept == 0
+    assert board.board.policy.stored == 0
 
 
 async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file):
@@ -205,7 +205,7 @@ async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file)
     board.board.answer[ids.SET_QUOTA] = vanish
     lost = await run("apply", str(file), "--yes", "--board", board.port)
     assert lost.status == 2
-    assert "4 of 5 changes had been made, none of them kept; apply the file again." in lost.err
+    assert "4 of 5 changes had been made, none of them stored; apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
 
 
@@ -220,7 +220,7 @@ async def test_a_board_lost_while_the_policy_is_stored_is_reported(board, file):
     board.board.answer[ids.KEEP] = vanish
     lost = await run("apply", str(file), "--yes", "--board", board.port)
     assert lost.status == 2
-    assert "in force, but perhaps not kept; apply the file again." in lost.err
+    assert "in force, but perhaps not stored; apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
 
 
@@ -245,12 +245,12 @@ async def test_an_old_agent_is_one_sentence(board, file):
     assert (old.status, "install a newer agent" in old.err) == (2, True)
     assert changing(board) == [(ids.KEEP, [0])] or changing(board) == []
     shown = await run("policy", "--board", board.port)
-    assert "Its agent is too old to keep one" in shown.out
+    assert "Its agent is too old to store one" in shown.out
     assert policy_file.loads(shown.out).quotas is None
 
 
 async def test_a_broken_stored_policy_is_reported(board):
-    board.board.policy.kept = 2
+    board.board.policy.stored = 2
     shown = await run("policy", "--board", board.port)
     assert "is damaged, and was ignored" in shown.out
     policy_file.loads(shown.out)

@@ -120,15 +120,30 @@ async def test_a_full_or_closed_standard_output_is_one_sentence(fake, words, how
     assert (finished.status, finished.err) == says[how]
 
 
-async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130():
-    """As soon as the package itself is imported, which a library's import may not change."""
+@pytest.mark.parametrize("started", ["command", "module"])
+@pytest.mark.parametrize("slow", ["boardwarden.board", "typer"])
+async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, slow):
+    begin = {
+        "command": "from boardwarden.cli import main; main()",
+        "module": "import runpy; runpy.run_module('boardwarden', None, '__main__', True)",
+    }[started]
     code = (
-        "import os, signal, sys; import boardwarden.cli as cli; "
-        "sys.addaudithook(lambda name, args: name == 'import' and args[0] == 'typer' "
-        "and os.kill(os.getpid(), signal.SIGINT)); sys.argv = ['boardwarden', 'boards']; cli.main()"
+        f"import os, signal, sys; sys.addaudithook(lambda name, args: "
+        f"name == 'import' and args[0] == {slow!r} and os.kill(os.getpid(), signal.SIGINT)); "
+        f"sys.argv = ['boardwarden', 'boards']; {begin}"
     )
     finished = await run(command=[sys.executable, "-W", "error", "-c", code])
     assert (finished.status, finished.out, finished.err) == (130, "", "")
+
+
+async def test_nothing_slow_is_imported_before_ctrl_c_is_quiet():
+    finished = await run(
+        command=[sys.executable, "-c", "import boardwarden.cli, sys; print(*sys.modules)"]
+    )
+    loaded = finished.out.split()
+    ours = {name for name in loaded if name.partition(".")[0] == "boardwarden"}
+    assert ours == {"boardwarden", "boardwarden.cli", "boardwarden.cli.entry"}
+    assert {"asyncio", "dataclasses", "logging", "typer"}.isdisjoint(loaded)
 
 
 # --- completion -----------------------------------------------------------------------------------

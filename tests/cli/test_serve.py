@@ -295,9 +295,9 @@ async def test_a_board_missing_at_the_start_is_down_and_then_found():
         (["--board", "nonsense"], "'nonsense' is not a board address"),
         (["--board", "sim", "--board", "sim"], "sim is named twice"),
         (["--board", "sim:/no/such.py"], "There is no file '/no/such.py'"),
-        (["--board", "sim", "--listen", "9477"], "'9477' is no address to listen on"),
+        (["--board", "sim", "--listen", "9477"], "'9477' is not an address to listen on"),
         (["--board", "sim", "--listen", "192.0.2.1:9"], "Cannot listen on 192.0.2.1:9: "),
-        (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is no URL"),
+        (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is not the URL"),
     ],
 )
 async def test_an_error_of_serve_is_one_sentence(arguments, sentence):

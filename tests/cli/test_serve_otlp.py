@@ -190,5 +190,5 @@ def test_endpoints_are_parsed():
     assert endpoint("https://host/") == "https://host/v1/metrics"
     assert endpoint("https://host/otlp/v1/metrics") == "https://host/otlp/v1/metrics"
     for wrong in ("host:4318", "ftp://host", "http://", ""):
-        with pytest.raises(ValueError, match="no URL"):
+        with pytest.raises(ValueError, match="not the URL"):
             endpoint(wrong)

@@ -34,28 +34,18 @@ def test_deltas_of_a_board_that_sends_fewer_values_are_applied() -> None:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[SimpleNamespace]:
-    """The board's sample, clock and uplink."""
+    """The board's sample and uplink."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        from warden import clock, sample, uplink
+        from warden import sample, uplink
 
-        yield SimpleNamespace(clock=clock, sample=sample, uplink=uplink)
+        yield SimpleNamespace(sample=sample, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
             if name not in before:
                 del sys.modules[name]
-
-
-class FakeTicks:
-    """Stands in for a board of which only the clock is looked at; no time passes."""
-
-    def ticks_ms(self) -> int:
-        return 0
-
-    def ticks_diff(self, end: int, start: int) -> int:
-        return end - start
 
 
 class FakeLink:
@@ -84,7 +74,7 @@ class Board:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
         self.sample = agent.sample.Sample()
-        self.table = agent.sample.SampleTable(agent.clock.Clock(FakeTicks()), self.sample)
+        self.table = agent.sample.SampleTable(self.sample)
         self.link = FakeLink()
         self.uplink = agent.uplink.Uplink(self.link)
         self.uplink.seq = seq
@@ -220,11 +210,13 @@ def test_a_full_sample_that_did_not_fit_is_sent_in_full_later(agent: SimpleNames
     assert board.tell()[1] == ids.DELTA
 
 
-def test_each_field_has_the_bit_of_the_schema(agent: SimpleNamespace) -> None:
-    bits = agent.sample._BITS
-    assert len(bits) == len(ids.SAMPLE_VALUES)
-    for name, bit in zip(ids.SAMPLE_VALUES, bits, strict=True):
-        if name in ids.DELTA_VALUES:
-            assert bit == ids.DELTA_VALUES.index(name)
-        else:
-            assert bit == (98 if name in ("uptime_s", "uptime_ms") else 99)
+def test_ten_changes_are_sent_as_a_delta_and_eleven_as_a_full_sample(
+    agent: SimpleNamespace,
+) -> None:
+    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
+    for count, kind in ((10, ids.DELTA), (11, ids.SAMPLE)):
+        board = Board(agent)
+        assert board.tell()[1] == ids.SAMPLE
+        for place in places[:count]:
+            board.values[place] = 6
+        assert board.tell()[1] == kind

@@ -51,7 +51,7 @@ def tables(read: Board | Mirror) -> dict[int, list[Any]]:
         ids.SESSION: [[each.id, each.name] for each in mirror.sessions.models],
         ids.THRESHOLD: [[each.metric, each.level] for each in mirror.thresholds.models],
         ids.METER: [[each.id, each.name, each.steps] for each in mirror.meters.models],
-        ids.NEED: [[each.name, each.count] for each in mirror.needs.models],
+        ids.NEED: [[each.name, each.count] for each in mirror.memory_profiles.models],
     }
 
 

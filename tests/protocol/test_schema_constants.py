@@ -71,21 +71,18 @@ def _value(file: str, name: str) -> Any:
 
 
 def test_a_sample_has_the_schemas_values() -> None:
-    assert _value("sample.py", "FIELDS") == ids.SAMPLE_VALUES
+    fields = _value("sample.py", "FIELDS")
+    order = _value("sample.py", "_ORDER")
+    assert tuple(fields[place] for place in order) == ids.SAMPLE_VALUES
+    assert sorted(order) == list(range(len(fields)))
 
 
 def test_a_delta_has_the_schemas_bits() -> None:
-    bits = dict(zip(ids.SAMPLE_VALUES, _value("sample.py", "_BITS"), strict=True))
+    fields = _value("sample.py", "FIELDS")
     sample = _constants(REPO / "device/warden/sample.py")
-    for bit, name in enumerate(ids.DELTA_VALUES):
-        assert bits.pop(name) == bit
-    assert {name for name, bit in bits.items() if bit == sample["NOT_COMPARED"]} == {
-        "uptime_s",
-        "uptime_ms",
-    }
-    assert set(bits.values()) == {sample["NOT_COMPARED"], sample["NEEDS_SAMPLE"]}
-    places = [ids.SAMPLE_VALUES.index(name) for name in ids.DELTA_VALUES]
-    assert list(_value("sample.py", "_PLACES")) == places
+    assert fields[sample["FIRST_BIT"] : sample["NEEDS_SAMPLE"]] == ids.DELTA_VALUES
+    assert (fields[sample["UPTIME_S"]], fields[sample["UPTIME_MS"]]) == ("uptime_s", "uptime_ms")
+    assert sample["FIRST_BIT"] == 2
     assert sample["BIAS"] == ids.DELTA_BIAS
     assert sample["FULL_EVERY"] == ids.WHOLE_EVERY
 

@@ -97,7 +97,7 @@ def test_requests_work_without_asyncio() -> None:
             board.ping()
             assert board.meters[0].name == "uploader"
         assert board.meters == ()
-        assert board.needs == ()
+        assert board.memory_profiles == ()
 
 
 def test_events_are_a_plain_iterator() -> None:

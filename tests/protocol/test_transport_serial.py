@@ -10,7 +10,7 @@ import pytest
 
 from boardwarden.errors import LinkLost, PortBusy
 from boardwarden.transport import transport_for
-from boardwarden.transport.serial_threaded import SerialThreaded
+from boardwarden.transport.serial_port import SerialThreaded
 
 LIMIT_S = 10.0
 

@@ -146,9 +146,12 @@ class TerminalBoard:
 
 
 class CommandOnTerminal:
-    """The command on a terminal of its own; what it wrote there is in `seen`."""
+    """The command on a terminal of its own; what it wrote there is in `seen`.
 
-    def __init__(self, *arguments, environment):
+    errors: a file for its standard error, instead of the terminal.
+    """
+
+    def __init__(self, *arguments, environment, errors=None):
         self._terminal, end = pty.openpty()
         self._modes = termios.tcgetattr(self._terminal)
         self._name = os.ttyname(end)
@@ -156,7 +159,7 @@ class CommandOnTerminal:
             [*COMMAND, *arguments],
             stdin=end,
             stdout=end,
-            stderr=end,
+            stderr=end if errors is None else errors,
             env=of_command(**environment),
             start_new_session=True,
         )

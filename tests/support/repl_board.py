@@ -30,10 +30,22 @@ class ReplBoard:
     kind: of file system: "lfs", "fat" (both in a file below `folder`, which outlives the board) or
     "posix", the folder itself, as a plain unix port. cut_after: bytes from the host after which
     the line breaks and the power is gone; cut_write: the same at this write to the flash.
+    heap: as MicroPython's -X heapsize takes it; rom_bytes: of a ROMFS partition, 0 for none.
+    own_repl: the program has no raw REPL, so it gets the one of on_board/repl.py.
     """
 
     def __init__(
-        self, folder, kind="lfs", *, blocks=256, cut_after=None, cut_write=0, program=None
+        self,
+        folder,
+        kind="lfs",
+        *,
+        blocks=256,
+        cut_after=None,
+        cut_write=0,
+        program=None,
+        heap="512k",
+        rom_bytes=0,
+        own_repl=False,
     ):
         self.folder = Path(folder)
         self.image = self.folder / f"{kind}.img"
@@ -46,6 +58,10 @@ class ReplBoard:
         self._cut_after = cut_after
         self._cut_write = cut_write
         self._program = program or find_micropython()
+        self._heap = heap
+        self._own_repl = own_repl
+        self.rom = self.folder / "rom.img"
+        self._rom_bytes = rom_bytes
         self._raw = False
         self._process = None
         self._board = -1
@@ -70,7 +86,9 @@ class ReplBoard:
 
     def _command(self, with_main):
         options = [self.kind, self.image, self._blocks, self._cut_write, int(with_main)]
-        board = [self._program, "-X", "heapsize=512k", "-i"]
+        options += [self.rom, self._rom_bytes, int(self._own_repl)]
+        board = [self._program, "-X", f"heapsize={self._heap}"]
+        board += [] if self._own_repl else ["-i"]
         program = [SUPPORT / "on_board" / "boot.py", *options] if self.kind != "posix" else []
         return [str(word) for word in [sys.executable, "-I", "-S", on_terminal.__file__,
                                        *board, *program]]  # fmt: skip

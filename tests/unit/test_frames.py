@@ -21,10 +21,10 @@ _MOST_WORDS = 11
 
 # What a poll with nothing due, a poll with a sample and a listening host, and a keepalive call.
 _WATCH = """
-Agent.poll Agent.poll_gated Agent.run_due Agent.listen Agent.send Agent.charge_sample
-Agent.read_link Agent.has_input Agent.until_sample_ms
+Agent.poll Agent.poll_gated Agent.run_due Agent.listen Agent.send
+Agent.has_input Agent.until_sample_ms
 Agent.take_sample Gate.enter
-Clock.read_ticks Clock.until_ms
+Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
@@ -32,9 +32,9 @@ Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.wait_io_event Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession.renew
-HostSession.on_sample HostSession.pump HostSession._send_hello_and_replies HostSession._find_table
-HostSession._send_row SampleTable.mark_dirty SampleTable.encode SampleTable.compare
-SampleTable.note_change SampleTable.encode_delta SampleTable.on_sent
+HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
+HostSession._find_table HostSession._send_row SampleTable.mark_dirty SampleTable.encode
+SampleTable.compare SampleTable.encode_delta SampleTable.put_changes SampleTable.on_sent
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write flags_of read_once

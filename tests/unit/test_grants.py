@@ -23,7 +23,7 @@ from boardwarden import (
     models,
 )
 from boardwarden._mirror import event_log, tables
-from boardwarden._protocol import refusals
+from boardwarden._protocol import diagnosis
 from warden_schema import ids
 
 NAN = float("nan")
@@ -106,7 +106,7 @@ def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
     assert (meter.kind, meter.cpu, meter.worst_s, meter.steps) == ("task", 0.3, 0.025, 90)
     thread = tables.meter_from_row((2, "reader", 1, 1, None, None, None, None), 0.0, clock)
     assert (thread.kind, thread.cpu, thread.worst_s) == ("thread", None, None)
-    need = tables.need_from_row(("flash", 12, 4096, 8192), 0.0, clock)
+    need = tables.memory_profile_from_row(("flash", 12, 4096, 8192), 0.0, clock)
     assert need.to_dict() == {
         "name": "flash",
         "count": 12,
@@ -330,7 +330,7 @@ def test_no_request_is_longer_than_the_boards_limit() -> None:
 
 
 def test_a_denial_has_all_fields_of_the_boards_reply() -> None:
-    error = refusals.refusal(ids.DENIED, ["memory", 4096, 1500, [3, 9]])
+    error = diagnosis.refusal(ids.DENIED, ["memory", 4096, 1500, [3, 9]])
     assert isinstance(error, Denied)
     assert (error.reason, error.available, error.retry_after_s) == ("memory", 4096, 1.5)
     assert error.blockers == (3, 9)
@@ -341,7 +341,7 @@ def test_a_denial_has_all_fields_of_the_boards_reply() -> None:
 
 
 def test_a_denial_of_cpu_time_has_its_amounts_as_fractions() -> None:
-    error = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, []])
+    error = diagnosis.refusal(ids.DENIED, ["cpu_time", 150, None, []])
     assert isinstance(error, Denied)
     assert (error.available, error.retry_after_s, error.blockers) == (0.15, None, ())
 
@@ -350,15 +350,15 @@ def test_a_denial_of_cpu_time_has_its_amounts_as_fractions() -> None:
     "value", [None, 5, [], [None], [5, "x", [], 7], ["a later reason"], ["x", 1, 1, ["y", 2]]]
 )
 def test_a_malformed_denial_is_still_a_denial(value: Any) -> None:
-    error = refusals.refusal(ids.DENIED, value)
+    error = diagnosis.refusal(ids.DENIED, value)
     assert isinstance(error, Denied)
     assert str(error).startswith("Denied: ")
     assert all(isinstance(blocker, int) for blocker in error.blockers)
 
 
 def test_refusals_other_than_denials_map_to_their_exceptions() -> None:
-    assert isinstance(refusals.refusal(ids.NOT_FOUND, None), NotFound)
-    assert "newer agent" in str(refusals.refusal(ids.UNKNOWN_REQUEST, None))
-    other = refusals.refusal(77, None)
+    assert isinstance(diagnosis.refusal(ids.NOT_FOUND, None), NotFound)
+    assert "newer agent" in str(diagnosis.refusal(ids.UNKNOWN_REQUEST, None))
+    other = diagnosis.refusal(77, None)
     assert type(other) is RequestRefused
     assert (other.code, str(other)) == (77, "The board refuses the request with code 77.")

@@ -20,7 +20,7 @@ HOST_LAYERS = [
     ["errors"],
     ["transport"],
     ["_protocol.framing", "_protocol.messages", "_protocol.snapshot", "_protocol.waiting"],
-    ["_protocol.diagnosis", "_protocol.refusals", "_protocol.link"],
+    ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
@@ -59,7 +59,8 @@ BOARD_LAYERS = [
     ["policy.block_watch"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["agent", "board", "runner", "running"],
+    ["board", "setup"],
+    ["agent", "runner", "running"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

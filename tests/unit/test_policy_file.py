@@ -14,9 +14,8 @@ from policies import POLICIES
 from boardwarden import Action, Limits, Policy, PolicyError, SessionQuota, Threshold
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.policy import file as policy_file
-from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import MEMORY_PROTECTION
-from boardwarden.policy.toml import dumps
+from boardwarden.policy.toml import EXAMPLE, dumps
 
 TEXT = """\
 interval = "1 s"

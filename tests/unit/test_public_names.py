@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib.metadata
 import inspect
 import re
+from pathlib import Path
 
+import pytest
 from doc_programs import board_names
 from places import REPO
 
@@ -17,13 +20,19 @@ from boardwarden.deploy.compiler import agent_version
 
 
 def test_dunder_all_lists_exactly_the_public_names() -> None:
-    assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
-    public = {
-        name
-        for name, value in vars(boardwarden).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+    shown_to_checkers = {
+        (alias.name, node.module)
+        for node in ast.walk(ast.parse(Path(boardwarden.__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
     }
-    assert public == set(boardwarden.__all__)
+    assert shown_to_checkers == set(boardwarden._MODULES.items())  # type: ignore[attr-defined]
+    assert set(boardwarden.__all__) == {name for name, _ in shown_to_checkers}
+    assert set(boardwarden.__all__) <= set(dir(boardwarden))
+    for name in boardwarden.__all__:
+        assert getattr(boardwarden, name) is not None
+    with pytest.raises(AttributeError, match="'boardwarden' has no attribute 'nothing'"):
+        boardwarden.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_both_lists_of_the_deciding_names_are_equal() -> None:
@@ -102,9 +111,9 @@ def test_the_board_has_the_names_of_the_design() -> None:
     names = """status capabilities fragmentation history connected link trends wait_sample
         updates changes console ping start_monitoring stop_monitoring fetch_history collect
         interrupt close
-        allocations operations sessions thresholds limits needs meters events recent_events
+        allocations operations sessions thresholds limits meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
-        metering"""
+        metering memory_profiles stored_policy save_policy forget_policy"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))
 

@@ -78,40 +78,6 @@ def test_a_resumed_recording_stores_repeats_once(path: Path) -> None:
         )
 
 
-_NEW_COLUMNS = 5  # since version 1
-
-
-def first_version(path: Path) -> None:
-    """Make a recording of version 1, with one sample in it."""
-    written(path, sample(1)).close()
-    database = sqlite3.connect(path)
-    for name in list(FIGURES)[-_NEW_COLUMNS:]:
-        database.execute(f"ALTER TABLE sample DROP COLUMN {name}")
-    database.execute("PRAGMA user_version = 1")
-    database.close()
-
-
-def test_a_recording_of_an_earlier_version_is_read_without_the_later_figures(path: Path) -> None:
-    first_version(path)
-    with Recording(path) as recording:
-        (span,) = recording.spans()
-        assert [found.figures for found in recording.samples(span)] == [NONE]
-        (found,) = recording.samples(span, ("fragmentation", "cpu"))
-        assert found.figures == (None, None)
-
-
-def test_a_recording_of_an_earlier_version_is_resumed(path: Path) -> None:
-    first_version(path)
-    figures = tuple(range(len(FIGURES)))
-    written(path, Row(boot(), "sample", (2000, 1002.0, *figures))).close()
-    with Recording(path) as recording:
-        (span,) = recording.spans()
-        assert [found.figures for found in recording.samples(span)] == [NONE, figures]
-    database = sqlite3.connect(path)
-    assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
-    database.close()
-
-
 def test_a_recording_without_samples_is_removed(path: Path) -> None:
     store = Store(path)
     store.open()

@@ -9,9 +9,9 @@ from boardwarden.deploy import starting
 TEXTS = st.one_of(st.none(), st.binary(max_size=60), st.text(max_size=60).map(str.encode))
 
 
-@given(text=TEXTS, uses_asyncio=st.booleans())
-def test_removing_the_start_lines_restores_the_file_to_the_byte(text, uses_asyncio):
-    added = starting.with_start(text, uses_asyncio)
+@given(text=TEXTS, uses_asyncio=st.booleans(), watching=st.booleans())
+def test_removing_the_start_lines_restores_the_file_to_the_byte(text, uses_asyncio, watching):
+    added = starting.with_start(text, uses_asyncio, watching)
     assert starting.starts(added)
     assert starting.without_start(added) == text
 
@@ -45,6 +45,22 @@ def test_edited_start_lines_are_left_alone():
 )
 def test_start_lines_and_calls_of_start_are_recognised(text, starts):
     assert starting.starts(text) == starts
+
+
+@pytest.mark.parametrize(
+    ("given", "watches"),
+    [
+        (b"", False),
+        (b"protect=False", True),
+        (b"link=warden.TcpServer(8765), protect=False", True),
+        (b"protect=True", False),
+        (b"\n    500,\n    protect=False,  # small\n", True),
+        (b"protect=small", False),  # nobody knows
+        (b")(", False),  # no Python
+    ],
+)
+def test_whether_it_only_watches(given, watches):
+    assert starting.watches(b"import warden\nwarden.start(" + given + b")\n") == watches
 
 
 def test_an_error_in_the_start_lines_does_not_stop_the_application():

@@ -26,8 +26,7 @@ from time import perf_counter
 
 import boardwarden
 from boardwarden.transport.pty_process import PtyProcess
-from boardwarden.transport.qemu import Qemu
-from boardwarden.transport.qemu_machine import QemuMachine
+from boardwarden.transport.qemu import Qemu, QemuMachine
 from boardwarden.transport.rawrepl import RawRepl
 from boardwarden.transport.sim import Sim, find_micropython
 

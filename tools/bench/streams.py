@@ -13,16 +13,6 @@ from warden_schema import ids
 _STEADY = {"threads": 1, "largest_free_block_bytes": 40_000, "connected": 1, "rssi_dbm": -61}
 
 
-class _Ticks:
-    """A board of which only the clock is looked at; no time passes."""
-
-    def ticks_ms(self) -> int:
-        return 0
-
-    def ticks_diff(self, end: int, start: int) -> int:
-        return end - start
-
-
 class _Wire:
     """A link that keeps what is written."""
 
@@ -44,8 +34,7 @@ class Steady:
         self._uplink = agent.load("uplink").Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
         self._sample = agent.load("sample").Sample()
-        clock = agent.load("clock").Clock(_Ticks())
-        self._table = agent.load("sample").SampleTable(clock, self._sample)
+        self._table = agent.load("sample").SampleTable(self._sample)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
         for name in ids.SAMPLE_VALUES:
             setattr(self._sample, name, figures.get(name))

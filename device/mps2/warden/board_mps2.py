@@ -35,7 +35,6 @@ class Mps2(Board):
     """The adapter: its own clock and link, the rest as found."""
 
     def __init__(self):
-        self.machine_module = machine
         mem = machine.mem32
         mem[_TIMER_CTRL] = 0
         mem[_TIMER_RELOAD] = _TIMER_TOP

@@ -26,13 +26,13 @@ def ticks_us():
 
 
 def ticks_ms():
-    """Return milliseconds, modulo 2**25; must be called once in three hours."""
+    """Return milliseconds, modulo 2**30; must be called once in three hours."""
     count = _mem[_DUAL_VALUE]
     passed = (since[0] - count) & _DUAL_MASK
     since[0] = count
     rest = since[1] + passed % 3125 * 32
     since[1] = rest % 3125
-    since[2] = ms = (since[2] + passed // 3125 * 32 + rest // 3125) & _US_MASK
+    since[2] = ms = (since[2] + passed // 3125 * 32 + rest // 3125) & _DUAL_MASK
     return ms
 
 

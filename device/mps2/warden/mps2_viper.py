@@ -34,7 +34,7 @@ def ticks_us() -> int:
 
 @micropython.viper
 def ticks_ms() -> int:
-    """Return milliseconds, modulo 2**25; must be called once in three hours."""
+    """Return milliseconds, modulo 2**30; must be called once in three hours."""
     state = ptr32(since)
     timer = ptr32(_DUAL_VALUE)
     count = timer[0]
@@ -44,7 +44,7 @@ def ticks_ms() -> int:
     rest = state[1] + (passed - steps * 3125) * 32
     more = rest // 3125
     state[1] = rest - more * 3125
-    ms = (state[2] + steps * 32 + more) & _US_MASK
+    ms = (state[2] + steps * 32 + more) & _DUAL_MASK
     state[2] = ms
     return ms
 

@@ -12,8 +12,7 @@ _POINTS = const(12)
 _MIN_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
 _FORECAST_ROWS = const(8)  # two for each metric of the history
-_SLOT_VALUES = const(12)  # figures, see history
-_MEAN = const(1)
+_SLOT_VALUES = const(4)  # means, see history
 _NO_VALUE = const(0xFFFF)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
@@ -53,7 +52,7 @@ class Forecast:
         if tier.number >= self.numbers[row]:
             self.last_s = self.tiers[0].number
             self.numbers[row] = tier.number + _SLOTS_A_POINT
-            self.values[row] = self.seconds_by(tier, row // 2 * 3 + _MEAN, limit)
+            self.values[row] = self.seconds_by(tier, row // 2, limit)
 
     def seconds_by(self, tier, place, limit):
         """Return the seconds by the slots of one tier; place: of the metric's mean in a slot."""

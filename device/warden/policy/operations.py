@@ -147,16 +147,9 @@ class Operations(Rows):
         if wait_ms:
             check_int("wait_ms", wait_ms, 0, None)
         try:
-            try:
-                if is_new:
-                    self.last_name = name = cut(name, _MAX_NAME)
-                op = Operation(self, name)
-            except MemoryError:
-                with self.lock:
-                    if not self.spares:
-                        raise
-                    op = self.spares.pop()
-                op.name = name if len(name) * 4 <= _MAX_NAME else "?"
+            if is_new:
+                self.last_name = name = cut(name, _MAX_NAME)
+            op = Operation(self, name)
             if priority is not NORMAL:
                 op.priority = priority
             if timeout_ms is not None:
@@ -169,7 +162,16 @@ class Operations(Rows):
             if session is not None:
                 op.session = session
         except MemoryError:
-            raise self._no_memory()
+            with self.lock:
+                op = self.spares.pop() if self.spares else None
+            if op is None:
+                raise self._no_memory()
+            op.name = name if len(name) * 4 <= _MAX_NAME else "?"
+            op.priority = priority
+            op.timeout_ms = timeout_ms
+            op.memory = memory
+            op.wait_ms = wait_ms
+            op.session = session
         return op
 
     def _no_memory(self):
@@ -188,9 +190,11 @@ class Operations(Rows):
 
     def can_execute(self, priority=NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
-        pressure = self.policy.pressure
-        if pressure.level and pressure.refuses(priority):
+        policy = self.policy
+        if policy.pressure.level and policy.pressure.refuses(priority):
             return False
+        if self.places < policy.max_operations and not self.waiting:
+            return True
         return not self._must_wait(priority) or self._victim(priority) is not None
 
     def begin(self, op, task=None):
@@ -214,7 +218,8 @@ class Operations(Rows):
                 policy = self.policy
                 if policy.pressure.level:
                     policy.pressure.admit(op.priority)
-                if self._must_wait(op.priority):
+                is_scarce = self.waiting or self.places >= policy.max_operations
+                if is_scarce and self._must_wait(op.priority):
                     victim = self._victim(op.priority)
                     wait_ms = op.wait_ms
                     if victim is not None and wait_ms < _GRACE_MS:

@@ -58,9 +58,9 @@ def update_reasons(agent):
         reason = _NOT_REPORTED if network.connected else _NOT_CONNECTED
     changed |= _note(reasons, _CAN_RSSI, network.rssi_dbm, reason)
     changed |= _note(reasons, _CAN_NETWORK_BYTES, network.sent, _NOT_COUNTED)
-    changed |= _note(reasons, _CAN_RESET_CAUSE, agent.identity[4], _NOT_REPORTED)
-    changed |= _note(reasons, _CAN_UNIQUE_ID, agent.identity[3] or None, _NOT_REPORTED)
-    changed |= _note(reasons, _CAN_TIMER, agent.has_timer or None, _NO_MODULE)
+    changed |= _note(reasons, _CAN_RESET_CAUSE, agent.board.identity[4], _NOT_REPORTED)
+    changed |= _note(reasons, _CAN_UNIQUE_ID, agent.board.identity[3] or None, _NOT_REPORTED)
+    changed |= _note(reasons, _CAN_TIMER, agent.board.has_timer or None, _NO_MODULE)
     changed |= _note(reasons, _CAN_SYSTEM_HEAP, agent.system_heap, _NO_MODULE)
     return changed
 

@@ -29,6 +29,14 @@ def imported_asyncio():
     return core if hasattr(core, "_io_queue") else None  # what it makes last
 
 
+def set_create_task(function):
+    """Put a create_task where applications find it."""
+    for name in ("asyncio.core", "asyncio"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.create_task = function
+
+
 class Load:
     """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched.
 
@@ -69,7 +77,7 @@ class Load:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None:
             self.tasks = 1
-        self.set_create_task(self.create_task)
+        set_create_task(self.create_task)
         self.core = core
         return True
 
@@ -79,7 +87,7 @@ class Load:
         if core is not None:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(self.uncounted_create_task)
+            set_create_task(self.uncounted_create_task)
             self.core = self.queue = None
 
     def watch_loop(self, core):
@@ -93,13 +101,6 @@ class Load:
             self.tasks = 0
             self.changed = True
             self.queue = queue
-
-    def set_create_task(self, function):
-        """Put a create_task where applications find it."""
-        for name in ("asyncio.core", "asyncio"):
-            module = sys.modules.get(name)
-            if module is not None:
-                module.create_task = function
 
     def wait_io_event(self, dt):
         """Wait as asyncio does, and note for how long."""

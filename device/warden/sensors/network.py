@@ -4,24 +4,9 @@ No interface is made here: `network.WLAN()` starts a radio and takes memory. The
 application makes is seen by standing in for the module (`wlan`), or given with `warden.use_wlan()`.
 """
 
-import sys
-
 from micropython import const
 
 _WLAN_PERIOD_S = const(10)  # some ports ask the radio for its state
-
-
-def install_network():
-    """Return the board's one Network, which watches the module `network` from now on."""
-    network = Network()
-    network.early = "network" in sys.modules
-    try:
-        __import__("network")
-    except ImportError:
-        return network
-    from warden.sensors.wlan import watch_wlan
-
-    return watch_wlan(network)
 
 
 class Network:

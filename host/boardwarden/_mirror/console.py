@@ -1,4 +1,4 @@
-"""Hands what the board prints to any number of listeners, late ones included."""
+"""Gives what the board prints to any number of listeners; late ones get recent text first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_CHARACTERS = 256 * 1024  # for late listeners and for slow ones
 
 
 class _Buffer:
-    """Text that waits to be read; the oldest goes when there is too much."""
+    """Text that waits to be read; drops the oldest when there is too much."""
 
     def __init__(self, pieces: list[str]) -> None:
         self.pieces = pieces
@@ -29,7 +29,7 @@ class _Buffer:
 
 
 class Console:
-    """put() text in, listen() to it; at most the last 256 Ki characters wait for anyone."""
+    """What the board printed; at most the last 256 Ki characters wait for a listener."""
 
     def __init__(self) -> None:
         self._recent = _Buffer([])
@@ -45,12 +45,12 @@ class Console:
         self._notify_all()
 
     def close(self) -> None:
-        """Nothing comes any more: listeners end when they have read all."""
+        """End the text: listeners end when they have read all of it."""
         self._closed = True
         self._notify_all()
 
     async def listen(self) -> AsyncGenerator[str, None]:
-        """Yield the text that was printed lately, then what is printed, until it is closed."""
+        """Yield the text printed recently, then each piece as it comes, until close()."""
         buffer = _Buffer(self._recent.pieces.copy())
         self._listeners.add(buffer)
         try:

@@ -1,4 +1,4 @@
-"""The events received, for any number of readers, late and slow ones included.
+"""The last 256 events, for any number of readers; a slow one learns how many it missed.
 
 Written by one thread and read by any: the events are one tuple that is replaced, never changed.
 """
@@ -17,7 +17,7 @@ _FIGURES = ("threshold", "reset")  # whose value is a figure of it
 
 
 class EventLog:
-    """Holds the last 256 events; their places count on over a restart of the board."""
+    """Holds the last 256 events; their places keep counting across restarts of the board."""
 
     def __init__(self) -> None:
         self._events: tuple[int, tuple[Event, ...]] = (
@@ -27,12 +27,12 @@ class EventLog:
         self._boot = 0  # the place of the first of this boot
 
     def add(self, event: Event) -> None:
-        """Add an event; the oldest goes."""
+        """Add an event; drop the oldest."""
         end, events = self._events
         self._events = (end + 1, (*events, event)[-MAX_EVENTS:])
 
     def start_boot(self) -> None:
-        """Begin another boot: earlier events are only for readers that have begun to read them."""
+        """Begin another boot: only readers that began before still get the earlier events."""
         self._boot = self.end
 
     @property

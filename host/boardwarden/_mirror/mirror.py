@@ -42,7 +42,7 @@ _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 
 
 class Mirror:
-    """The state of one board, as it sent it last; `clock` gives seconds.
+    """The last state that a board sent; `clock` returns seconds.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed.
     """
@@ -62,14 +62,14 @@ class Mirror:
         self.sessions = Table(tables.session_from_row, clock)
         self.thresholds = Table(tables.threshold_from_row, clock)
         self.meters = Table(tables.meter_from_row, clock)
-        self.needs = Table(tables.need_from_row, clock)
+        self.memory_profiles = Table(tables.memory_profile_from_row, clock)
         self._tables: dict[int, Table[Any]] = {
             ids.LEASE: self.leases,
             ids.OPERATION: self.operations,
             ids.SESSION: self.sessions,
             ids.THRESHOLD: self.thresholds,
             ids.METER: self.meters,
-            ids.NEED: self.needs,
+            ids.NEED: self.memory_profiles,
         }
         self.limits = Limits()
         self._metered = False
@@ -110,7 +110,7 @@ class Mirror:
         self._on_change()
 
     def on_restart(self) -> None:
-        """Clear everything but the board's identity: it is of a boot that is over."""
+        """Clear everything but the board's identity, as the board restarted."""
         self._state = State(hello=self._state.hello)
         self.history.clear()
         self.events.start_boot()
@@ -125,7 +125,7 @@ class Mirror:
         self._on_change()
 
     def watch_meters(self, watched: bool) -> None:
-        """Store the METERs that come from now on, or none: those of a SUBSCRIBE are old soon."""
+        """Store METERs from now on, or stop; those that answer a SUBSCRIBE soon are out of date."""
         self._metered = watched
         self.meters.clear()
 
@@ -152,13 +152,13 @@ class Mirror:
         self._state = self._state._replace(rows=tuple(mounts), used_bytes=used_bytes(mounts))
 
     def _on_rows(self, message: Message) -> None:
-        leases, operations, sessions, limits, thresholds, meters, needs = message[2:9]
+        leases, operations, sessions, limits, thresholds, meters, profiles = message[2:9]
         self.leases.drop_free(leases)
         self.operations.drop_free(operations)
         self.sessions.drop_free(sessions)
         self.thresholds.drop_free(thresholds)
         self.meters.drop_free(meters)
-        self.needs.drop_free(needs)
+        self.memory_profiles.drop_free(profiles)
         self.limits = tables.limits_from_row(limits)
 
     # --- what users read ------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class Mirror:
     # --- whether a request's changes are here ---------------------------------------------------
 
     def shows(self, operation: int, args: Sequence[Any], value: Any) -> bool:
-        """Return False while rows that a request, answered with a value, changed are missing."""
+        """Return whether the rows that a request changed have come; `value` is its reply's."""
         if operation == ids.ALLOCATE:
             return any(lease.id == value for lease in self.leases.models)
         if operation == ids.RELEASE:

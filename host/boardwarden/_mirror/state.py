@@ -1,4 +1,4 @@
-"""The state of a board as it came, and the models that users read, made of it.
+"""The state of a board as received, and the Status that is made of it.
 
 On the wire there are integers in a fixed order, permille and milliseconds; models have names,
 fractions and seconds.
@@ -76,7 +76,7 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
 
 
 def status(state: State, clock: Callable[[], float]) -> Status:
-    """Return the Status made of the state; `clock` measures its age."""
+    """Return the Status that a state describes; `clock` measures its age."""
     values = dict(zip(ids.SAMPLE_VALUES, state.values, strict=False))
     connected = values["connected"]
     updated = state.updated_at

@@ -1,4 +1,4 @@
-"""One of the board's tables on the host: rows as they came, and models made when somebody reads.
+"""Mirrored tables: rows as received, and the models that are made of them when they are read.
 
 Written by one thread and read by any: the rows are one dict that is replaced, never changed. A row
 is the fields of its message after `row`, in the board's integers; models have the host's units.
@@ -11,7 +11,15 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from boardwarden._quantities import THRESHOLD_METRICS, in_thousandths
-from boardwarden.grants import BoardSession, Lease, Limits, MemoryNeed, Meter, Operation, Threshold
+from boardwarden.grants import (
+    BoardSession,
+    Lease,
+    Limits,
+    MemoryProfile,
+    Meter,
+    Operation,
+    Threshold,
+)
 from boardwarden.models import Action, Level, Model, OperationState, Priority, ResourceType
 from warden_schema import ids
 
@@ -138,9 +146,9 @@ def meter_from_row(row: Row, _received_at: float, _clock: Clock) -> Meter:
     )
 
 
-def need_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryNeed:
-    """Return the MemoryNeed that a NEED row describes."""
-    return MemoryNeed(*row)
+def memory_profile_from_row(row: Row, _received_at: float, _clock: Clock) -> MemoryProfile:
+    """Return the MemoryProfile that a NEED row describes."""
+    return MemoryProfile(*row)
 
 
 def limits_from_row(values: list[int | None] | None) -> Limits:
@@ -155,7 +163,7 @@ def limits_from_row(values: list[int | None] | None) -> Limits:
 
 
 class Table(Generic[M]):
-    """The rows of one table. `make` turns a row, when it came and the clock into a model."""
+    """The rows of one table; `make` turns a row, its time of arrival and the clock into a model."""
 
     def __init__(self, make: Callable[[Row, float, Clock], M], clock: Clock) -> None:
         self._make = make

@@ -1,4 +1,4 @@
-"""What a payload says: decodes and checks the board's messages, and encodes the host's.
+"""Decodes and checks the board's messages, and encodes the host's.
 
 Fields and kinds: docs/wire.md and `warden_schema.ids`. A message is a list: the kind, then its
 fields; fields that an older board does not send are None here.
@@ -77,7 +77,7 @@ def decode(payload: bytes) -> Message | None:
 
 
 def _is_plain_sample(message: Message) -> bool:
-    """Return at once, for nearly every frame, that nothing is wrong with it."""
+    """Return whether this is a well-formed SAMPLE, by a check that is fast."""
     return (
         len(message) == 3
         and type(message[0]) is int
@@ -124,7 +124,7 @@ def _shaped(message: Message) -> Message | None:
 
 
 def _sound(kind: int, message: Message) -> bool:
-    """Check what goes beyond the types of the leading fields."""
+    """Check what the types of the leading fields leave open."""
     if kind == ids.SAMPLE:
         return set(map(type, message[2])) <= _FIGURES
     if kind == ids.STORAGE:
@@ -170,7 +170,7 @@ def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any,
 
 
 class Deltas:
-    """Makes SAMPLEs of DELTAs: remembers the last one, and adds what changed."""
+    """Turns DELTAs into SAMPLEs: remembers the last sample, and adds the changes."""
 
     def __init__(self) -> None:
         self._values: list[int | None] = []
@@ -181,7 +181,7 @@ class Deltas:
         self._seq, self._values = message[1], message[2]
 
     def apply(self, message: Message) -> Message | None:
-        """Return the SAMPLE that a DELTA makes; None if it counts from one that was lost.
+        """Return the SAMPLE that a DELTA stands for; None if the one before it was lost.
 
         Raises ValueError for one that makes no sense.
         """

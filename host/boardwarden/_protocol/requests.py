@@ -1,4 +1,4 @@
-"""Requests under way: ids, retries, deadlines, and who waits for which reply."""
+"""Pending requests: their ids, retries, deadlines and callers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from boardwarden.errors import BoardError
 from warden_schema import ids
 
 from . import diagnosis
-from .refusals import refusal
 from .waiting import wait_until
 
 _FIRST_RETRY_S = 0.3
@@ -54,28 +53,28 @@ class Requests:
         except asyncio.TimeoutError:
             raise diagnosis.no_reply(timeout) from None
         if code != ids.OK:
-            raise refusal(code, value)
+            raise diagnosis.refusal(code, value)
         return value
 
     def on_reply(self, wire_id: int, code: int, value: Any) -> None:
-        """Hand a REPLY to the caller that waits for it; without one it is a repeat."""
+        """Give a REPLY to its caller; ignore one that nobody waits for, which is a repeat."""
         for request_id, answer in self._pending.items():
             if self._wire_id(request_id) == wire_id and not answer.done():
                 answer.set_result((code, value))
 
     def fail(self, error: BoardError) -> None:
-        """Let all requests that were sent raise error."""
+        """Make all requests that were sent raise an error."""
         for answer in self._pending.values():
             if not answer.done():
                 answer.set_result(error)
 
     def start_session(self, error: BoardError) -> None:
-        """Begin a new session: let all requests of the last one raise error."""
+        """Begin a new session: make all requests of the last one raise an error."""
         self._first_id = self._next_id
         self.fail(error)
 
     def close(self, error: BoardError) -> None:
-        """Let all requests raise error, the later ones too."""
+        """Make all requests raise an error, later ones too."""
         self._closed = error
         self.fail(error)
 
@@ -94,7 +93,7 @@ class Requests:
         return result
 
     async def _new_id(self, deadline: float) -> int:
-        """Return a new id, once it is not too far ahead of the oldest pending one for the board."""
+        """Return a new id; wait while it would be too far ahead of the oldest pending one."""
         while self._pending and self._next_id - min(self._pending) >= ids.MAX_PENDING:
             self._id_freed.clear()
             await wait_until(self._id_freed.wait(), deadline)

@@ -29,7 +29,7 @@ _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each h
 
 
 class Session:
-    """start() once, close() once; `on_text` gets what the board's application prints."""
+    """A session from start() to close(); `on_text` gets what the board's application prints."""
 
     def __init__(
         self, transport: Transport, state: StateListener, on_text: Callable[[str], None]
@@ -120,7 +120,7 @@ class Session:
             self._started.set_exception(error)
 
     def _start_error(self, timeout: float) -> ConnectError:
-        """Return the error for a start() whose time is over."""
+        """Return the error for a start() that timed out."""
         if self.subscription.answered:
             lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
             return diagnosis.poor_link(self.link.address, _FULL_STATE * timeout, bool(lost))
@@ -137,7 +137,7 @@ class Session:
         self._send_due.set()
 
     def on_data(self, data: bytes) -> None:
-        """Bytes came: hand on the frames and the text in them."""
+        """Bytes came: process the frames, and the text between them."""
         now = asyncio.get_running_loop().time()
         for item in self.deframer.feed(data):
             if isinstance(item, bytes):
@@ -165,7 +165,7 @@ class Session:
         self._state.on_synced()
 
     def on_restart(self) -> None:
-        """What became of pending requests is unknown, and the state no longer holds."""
+        """The board restarted: fail the pending requests, and clear the state."""
         _log.info("%s: the board restarted", self.link.address)
         self._requests.fail(diagnosis.restarted())
         self._state.on_restart()
@@ -190,7 +190,7 @@ class Session:
         self._confirmed.set()  # a request that waits to be sent sees that it is over
 
     def on_reply(self, request_id: int, code: int, value: object) -> None:
-        """A reply came: hand it to the request that waits for it."""
+        """A reply came: give it to its request."""
         self._requests.on_reply(request_id, code, value)
 
     def on_echo(self) -> None:
@@ -200,7 +200,7 @@ class Session:
     # --- what is sent ---------------------------------------------------------------------------
 
     async def _send_when_due(self) -> None:
-        """Send what is due, when it is due."""
+        """Send SUBSCRIBEs and keepalives at their times."""
         loop = asyncio.get_running_loop()
         while True:
             self._send_due.clear()

@@ -1,4 +1,4 @@
-"""Whether a SUBSCRIBE brought the board's full state, and the events of a boot in their order."""
+"""Checks that a full state is complete, and puts the events of a boot in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ MAX_EARLY_EVENTS = 64  # far more than a board remembers
 
 
 class Snapshot:
-    """Whether all that a HELLO announces arrived by the time of its SYNCED.
+    """Tracks whether everything that a HELLO announces has come when SYNCED does.
 
     The rows are counted as well as the gaps: a HELLO that is sent again in the middle, because a
     capability changed, must not hide that a row before it was lost.
@@ -43,7 +43,7 @@ class Snapshot:
 
 
 class EventOrder:
-    """Gives each event of a boot once and in order, with the number of those lost before it.
+    """Returns each event of a boot once and in order, with the number lost before it.
 
     They come at least once: what was lost comes again after a SUBSCRIBE for `wanted`. An event
     that is ahead of that is only let through once nothing before it can come any more.

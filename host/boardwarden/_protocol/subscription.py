@@ -1,4 +1,4 @@
-"""What a host that listens to one board must know and send: no I/O, no tasks, times are given.
+"""The protocol of a subscription, without I/O or tasks: the caller passes the time.
 
 Rules: docs/wire.md, "A session". Times are seconds of any one clock that never goes back.
 """
@@ -82,7 +82,7 @@ class Listener(Protocol):
 
 
 class Order(Enum):
-    """What a frame's sequence number says of it."""
+    """How a frame's sequence number relates to the one before."""
 
     NEXT = 1  # follows the last one
     GAP = 2  # new, but something before it was missed
@@ -289,7 +289,7 @@ class Subscription:
     # --- what the host sends --------------------------------------------------------------------
 
     def _resubscribe(self) -> None:
-        """Have the full state sent again, but never more often than every SUBSCRIBE_S."""
+        """Request the full state again, but never more often than every SUBSCRIBE_S."""
         self._snapshot.miss()  # a SYNCED that is under way means nothing any more
         self._events.miss()
         self.synced = False

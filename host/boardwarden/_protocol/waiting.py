@@ -1,4 +1,4 @@
-"""Waiting until a deadline without losing a cancellation."""
+"""Waits until a deadline without losing a cancellation."""
 
 from __future__ import annotations
 

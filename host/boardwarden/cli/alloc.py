@@ -31,18 +31,24 @@ def alloc(
     resource: Annotated[
         str,
         typer.Argument(
+            metavar="RESOURCE",
             help="memory, storage, cpu-time or network-bandwidth.",
             autocompletion=one_of(parse.words(ResourceType)),
         ),
     ],
-    amount: Annotated[str, typer.Argument(help="Bytes: 8192, 8k or 1M; of CPU time: 0.25 or 25%.")],
+    amount: Annotated[
+        str,
+        typer.Argument(metavar="AMOUNT", help="Bytes: 8192, 8k or 1M; of CPU time: 0.25 or 25%."),
+    ],
     board: BoardOption = "",
-    owner: Annotated[str, typer.Option(help="Who it is for.")] = "boardwarden",
+    owner: Annotated[str, typer.Option(metavar="NAME", help="Who it is for.")] = "boardwarden",
     priority: PriorityOption = "normal",
-    mount: Annotated[str | None, typer.Option(metavar="PATH", help="Where, for storage.")] = None,
+    mount: Annotated[
+        str | None, typer.Option(metavar="PATH", help="The file system, for storage.")
+    ] = None,
     seconds: Annotated[
         str | None,
-        typer.Option("--for", metavar="DURATION", help="How long, as 10s; else until Ctrl-C."),
+        typer.Option("--for", metavar="DURATION", help="How long, such as 10s; else until Ctrl-C."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +56,7 @@ def alloc(
     kind = checked(parse.resource, resource)
     size = checked(parse.amount, kind, amount)
     rank = checked(parse.priority, priority)
-    checked(_arguments.allocation, kind, size, owner, rank, None, mount)
+    checked(parse.options, _arguments.allocation, kind, size, owner, rank, None, mount)
     length = None if seconds is None else checked(parse.duration, "--for", seconds)
     wanted = Wanted(kind, size, owner, rank, mount, length)
     run(_alloc(given(board), wanted, as_json))
@@ -68,7 +74,7 @@ class Wanted(NamedTuple):
 
 
 async def _alloc(address: str, wanted: Wanted, as_json: bool) -> None:
-    """Hold a lease for its time or until interrupted, release it, and say so."""
+    """Hold a lease for its time or until Ctrl-C, release it, and print that."""
     async with connect(address) as board:
         lease = await _granted(board, wanted, as_json)
         with _interrupts() as interrupt:

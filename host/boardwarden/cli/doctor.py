@@ -22,6 +22,7 @@ from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
+from boardwarden.doctor.taken import Taken
 from boardwarden.render.status import Row, policy_rows
 from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
@@ -69,7 +70,7 @@ def doctor(
 def boards(
     ports: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PORT]...", help="Only these.", autocompletion=addresses),
+        typer.Argument(metavar="PORT", help="Only these ports.", autocompletion=addresses),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -156,6 +157,8 @@ def _rows(found: Checkup) -> Iterator[Row]:
         yield "answers", found.problem or NOTHING
     if found.repl is not None:
         yield from _repl_rows(found.repl)
+    if found.takes is not None:
+        yield "takes", _takes(found.takes)
     yield from policy_rows(found.stored_policy)
     yield from _capability_rows(found)
     if found.link is not None:
@@ -177,11 +180,24 @@ def _repl_rows(repl: Firmware) -> Iterator[Row]:
         by = " and ".join(repl.started_by)
         started = f"started by {by}" if by else "not started"
         yield "agent", f"{repl.agent} at {repl.agent_place}, {started}, does not answer"
+    if repl.takes is not None:
+        yield "takes", _takes(repl.takes)
     yield "free", f"{size(repl.free_heap_bytes)} of heap, {size(repl.free_disk_bytes)} of disk"
     if repl.lacks:
         yield "lacks", ", ".join(repl.lacks)
     if repl.restarted:
         yield "program", "was stopped for this, and started again"
+
+
+def _takes(takes: Taken) -> str:
+    """Return what the agent takes, and where it could be put to take less."""
+    ways = (
+        (takes.files_bytes, "as files"),
+        (takes.romfs_bytes, "from ROMFS"),
+        (takes.frozen_bytes, "frozen"),
+    )
+    known = [f"{size(taken)} {how}" for taken, how in ways if taken is not None]
+    return f"{' or '.join(known)} of heap, {takes.state}"
 
 
 def _capability_rows(found: Checkup) -> Iterator[Row]:

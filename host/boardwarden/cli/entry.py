@@ -1,13 +1,20 @@
-"""Where the command begins: Ctrl-C is quiet from here on, also while the rest is still loading."""
+"""Starts the command line: makes Ctrl-C quiet, then imports all that is slow."""
 
 from __future__ import annotations
 
-from boardwarden._program import quit_on_interrupt
+import os
+import signal
 
 
 def main() -> None:
     """Run the command line; docs/host.md has its exit statuses."""
-    quit_on_interrupt()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _quit)
     from .app import main as run
 
     run()
+
+
+def _quit(number: int, frame: object) -> None:
+    """End at once: no command has begun, so there is nothing to clean up."""
+    os._exit(128 + number)  # as a shell reports it

@@ -1,4 +1,4 @@
-"""Following a board until somebody has seen enough: redrawn on a terminal, else line by line."""
+"""Follows a board until Ctrl-C: redraws on a terminal, else prints line by line."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _has_full_interval(board: Board) -> bool:
 
 
 async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> None:
-    """Keep what picture(width) gives on the terminal, under a title, until cancelled."""
+    """Draw picture(width) under a title at each sample, until cancelled."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

@@ -15,24 +15,26 @@ from boardwarden.render import tables
 from .options import BoardOption, JsonOption, given
 from .terminal import answer, connect
 
-LeaseArgument = Annotated[int, typer.Argument(metavar="ID", help="As boardwarden leases shows it.")]
+LeaseArgument = Annotated[
+    int, typer.Argument(metavar="ID", help="The id that `boardwarden leases` shows.")
+]
 OperationArgument = Annotated[
-    int, typer.Argument(metavar="ID", help="As boardwarden ops shows it.")
+    int, typer.Argument(metavar="ID", help="The id that `boardwarden ops` shows.")
 ]
 
 
 def leases(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show which memory, storage, CPU time and bandwidth is granted, and to whom."""
+    """Show the leases: which memory, storage, CPU time and bandwidth is granted, and to whom."""
     run(_leases(given(board), as_json))
 
 
 def ops(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the operations, and how much memory earlier ones needed."""
+    """Show the operations, and how much memory earlier ones took."""
     run(_operations(given(board), as_json))
 
 
 def sessions(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the sessions and their quotas."""
+    """Show the open sessions and their quotas."""
     run(_sessions(given(board), as_json))
 
 
@@ -45,7 +47,7 @@ def release(lease_id: LeaseArgument, board: BoardOption = "", as_json: JsonOptio
 def cancel(
     operation_id: OperationArgument, board: BoardOption = "", as_json: JsonOption = False
 ) -> None:
-    """Tell an operation to stop."""
+    """Tell an operation to stop, as a preemption does."""
     checked(_arguments.identifier, operation_id)
     run(_cancel(given(board), operation_id, as_json))
 
@@ -61,17 +63,17 @@ async def _leases(address: str, as_json: bool) -> None:
 
 
 async def _operations(address: str, as_json: bool) -> None:
-    """Print the operations, and what those of their names needed."""
+    """Print the operations, and how much memory those of each name took."""
     async with connect(address) as board:
-        found, needs = board.operations, board.needs
+        found, profiles = board.operations, board.memory_profiles
         if as_json:
-            print_json({"operations": dicts(found), "needs": dicts(needs)})
+            print_json({"operations": dicts(found), "memory_profiles": dicts(profiles)})
             return
         rows = tables.operation_rows(found)
         print_table(tables.OPERATIONS, rows, "no operations")
-        if needs:
+        if profiles:
             print_line("")
-            print_table(tables.NEEDS, tables.need_rows(needs), "")
+            print_table(tables.MEMORY_PROFILES, tables.memory_profile_rows(profiles), "")
 
 
 async def _sessions(address: str, as_json: bool) -> None:
@@ -85,7 +87,7 @@ async def _sessions(address: str, as_json: bool) -> None:
 
 
 async def _release(address: str, number: int, as_json: bool) -> None:
-    """Release a lease, and say so."""
+    """Release a lease, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.release(number)
@@ -93,7 +95,7 @@ async def _release(address: str, number: int, as_json: bool) -> None:
 
 
 async def _cancel(address: str, number: int, as_json: bool) -> None:
-    """Tell an operation to stop, and say so."""
+    """Tell an operation to stop, and print that."""
     async with connect(address) as board:
         async with answer():
             await board.cancel(number)
@@ -102,5 +104,5 @@ async def _cancel(address: str, number: int, as_json: bool) -> None:
 
 
 def dicts(models: Sequence[Model]) -> list[dict[str, object]]:
-    """Return models as json takes them."""
+    """Return models as dicts for JSON."""
     return [each.to_dict() for each in models]

@@ -41,14 +41,18 @@ def limits(
     ] = None,
     operation_timeout: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="For operations that set none, as 5m."),
+        typer.Option(metavar="DURATION", help="For operations that set none, such as 5m."),
     ] = None,
     memory_reserve: Annotated[
-        str | None, typer.Option(metavar="FRACTION", help="Never granted: 0.1 or 10%.")
+        str | None,
+        typer.Option(metavar="FRACTION", help="Share of memory that is never granted: 0.1 or 10%."),
     ] = None,
     overrun: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="A task over its lease ends after this; 0: never."),
+        typer.Option(
+            metavar="DURATION",
+            help="How long a task may exceed its lease of CPU time; 0: for ever.",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,36 +65,43 @@ def limits(
         for name, text in (("--operation-timeout", operation_timeout), ("--overrun", overrun))
     )
     wanted_limits = (max_operations, timeout, reserve, stretch)
-    checked(_arguments.limits, *wanted_limits)
+    checked(parse.options, _arguments.limits, *wanted_limits)
     run(_limits(given(board), wanted_limits, as_json))
 
 
 def thresholds(
     metric: Annotated[
         str | None,
-        typer.Argument(help="Only this one.", autocompletion=one_of(THRESHOLD_METRICS)),
+        typer.Argument(
+            metavar="METRIC", help="Only this one.", autocompletion=one_of(THRESHOLD_METRICS)
+        ),
     ] = None,
     board: BoardOption = "",
-    warn: Annotated[str | None, typer.Option(metavar="LEVEL", help='"none": no warning.')] = None,
-    critical: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help='"none": never critical.')
+    warn: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help='Where it warns, such as 80%; or "none".')
     ] = None,
-    clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where either ends.")] = None,
+    critical: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help='Where it is critical, or "none".')
+    ] = None,
+    clear: Annotated[str | None, typer.Option(metavar="LEVEL", help="Where both end.")] = None,
     hold: Annotated[
-        str | None, typer.Option(metavar="DURATION", help="How long a level must last, as 30s.")
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="How long the metric must stay beyond a level, such as 30s."
+        ),
     ] = None,
     action: Annotated[
         str | None,
         typer.Option(
             metavar="WORD",
-            help="tell, protect or reset.",
+            help="tell (send an event), protect, or reset.",
             autocompletion=one_of(parse.words(Action)),
         ),
     ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Stop watching it.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Remove the threshold.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the board watches; with options, change how it watches METRIC."""
+    """Show the thresholds that the board watches; with options, change that of METRIC."""
     name = None if metric is None else checked(parse.metric, metric)
     levels = {"warn": warn, "critical": critical, "clear": clear}
     wanted = {key: text for key, text in levels.items() if text is not None}
@@ -98,7 +109,7 @@ def thresholds(
     if name is None and (changes or off):
         fail("Which metric? Name it: boardwarden thresholds METRIC …")
     if off and changes:
-        fail("--off takes the threshold away, so it goes with no level, hold or action.")
+        fail("--off removes the threshold, so it goes with no level, hold or action.")
     if name is None or not (changes or off):
         run(_thresholds(given(board), name, as_json))
         return
@@ -149,9 +160,7 @@ async def _thresholds(address: str, metric: str | None, as_json: bool) -> None:
     """Print the thresholds, or only that of one metric."""
     async with connect(address) as board:
         async with answer():
-            await (
-                board.set_limits()
-            )  # changes none: the board makes its own thresholds at the first request
+            await board.set_limits()  # changes none, but has the board begin to decide
         _print_thresholds(
             [each for each in board.thresholds if metric in (None, each.metric)], as_json
         )

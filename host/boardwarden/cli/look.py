@@ -9,9 +9,9 @@ import typer
 
 from boardwarden._program import checked, print_json, print_line, print_rows, run
 from boardwarden.board import Board
+from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
-from boardwarden.policy.stored import stored_policy
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
 
@@ -21,19 +21,19 @@ from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
 PeriodOption = Annotated[
-    str, typer.Option("--period", metavar="DURATION", help="How far to look back, as 10m.")
+    str, typer.Option("--period", metavar="DURATION", help="How far to look back, such as 10m.")
 ]
 
 
 def status(board: BoardOption = "", as_json: JsonOption = False) -> None:
-    """Show the board's state now."""
+    """Show the board's present state."""
     run(_status(given(board), as_json))
 
 
 def trends(
     board: BoardOption = "", period: PeriodOption = "1m", as_json: JsonOption = False
 ) -> None:
-    """Show where memory, storage and load are going, from the board's own history."""
+    """Show the trends of memory, storage and load, from the board's own history."""
     length = checked(parse.duration, "--period", period, 1)
     run(_trends(given(board), length, as_json))
 
@@ -50,7 +50,9 @@ def console(board: BoardOption = "", as_json: JsonOption = False) -> None:
 
 def events(
     board: BoardOption = "",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing new events until Ctrl-C.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show recent events: refusals, preemptions, crossed thresholds."""
@@ -62,7 +64,7 @@ async def _status(address: str, as_json: bool) -> None:
     async with connect(address) as board:
         async with waiting("waiting for the load of a whole interval"):
             now = await wait_full_interval(board)
-        stored = stored_policy(board.recent_events)
+            stored = await find_stored_policy(board)
         if as_json:
             state = None if stored is None else enum_name(stored)
             print_json({**now.to_dict(), "stored_policy": state})

@@ -73,7 +73,7 @@ PriorityOption = Annotated[
 def given(board: str, how: str = "--board") -> str:
     """Return the address, else that of the only USB serial port, else exit with a sentence.
 
-    At a built-in port, which many machines have, there is seldom a board.
+    Built-in ports do not count: many machines have some, and a board is hardly ever there.
     """
     if board:
         return board
@@ -99,7 +99,7 @@ def require(command: str, module: str, library: str, extra: str) -> None:
         fail(f"{command} needs {library}: pip install 'boardwarden[{extra}]'.")
 
 
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer each question with yes.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Answer yes to every question.")]
 
 
 # readable=False: who opens the file says in our words why it cannot be read.
@@ -112,11 +112,12 @@ ChosenOption = Annotated[
     typer.Option("--board", metavar="ADDRESS", help="Only this board; may be repeated."),
 ]
 SinceOption = Annotated[
-    str | None, typer.Option(metavar="TIME", help='From "2024-05-31 12:00", or 12:00 today.')
+    str | None,
+    typer.Option(metavar="TIME", help='From this time on: "2024-05-31 12:00", or 12:00 of today.'),
 ]
-UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="To such a time.")]
+UntilOption = Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")]
 LastOption = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Only the last 10m, 2h, 1d.")
+    str | None, typer.Option(metavar="DURATION", help="Only the last 10m, 2h or 1d.")
 ]
 
 

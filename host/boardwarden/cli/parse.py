@@ -1,4 +1,4 @@
-"""What people write on the command line: amounts, levels, words, times.
+"""Parses what people write on the command line: amounts, levels, words, times.
 
 Raises ValueError, with a sentence that says what is accepted.
 """
@@ -6,6 +6,7 @@ Raises ValueError, with a sentence that says what is accepted.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import IntEnum
 from typing import TypeVar
@@ -14,8 +15,11 @@ from boardwarden import _quantities
 from boardwarden._arguments import MAX_SECONDS
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.models import Action, Priority, ResourceType, enum_name
+from boardwarden.render.text import duration as written
 
 E = TypeVar("E", bound=IntEnum)
+T = TypeVar("T")
+_ARGUMENTS = ("max_operations", "operation_timeout", "memory_reserve", "overrun", "mount", "owner")
 _CLOCK_TIME = re.compile(r"\d{1,2}:\d{2}(:\d{2})?")
 
 
@@ -59,6 +63,17 @@ def metric(text: str) -> str:
     return name
 
 
+def options(check: Callable[..., T], *given: object) -> T:
+    """Return the result of a check; its ValueError names the option instead of the argument."""
+    try:
+        return check(*given)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        if name not in _ARGUMENTS:
+            raise
+        raise ValueError(f"--{name.replace('_', '-')} {rest}") from None
+
+
 def _enum_by_name(kind: type[E], text: str, what: str) -> E:
     try:
         return kind[text.upper().replace("-", "_")]
@@ -71,7 +86,8 @@ def duration(name: str, text: str, least: float = 0.001, most: float = MAX_SECON
     """Return a duration in seconds that lies in a range: 500ms, 2s, 1m, 2h, 1d, 90."""
     length = _quantities.seconds(name, text)
     if not least <= length <= most:
-        raise ValueError(f"{name} must be from {least:g} s to {most:g} s, not {text!r}.")
+        allowed = f"from {written(least)} to {written(most)}"
+        raise ValueError(f"{name} must be {allowed}, not {text!r}.")
     return length
 
 

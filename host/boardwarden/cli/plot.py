@@ -79,7 +79,7 @@ class Wanted(NamedTuple):
 
 
 async def _plot(wanted: Wanted, as_json: bool) -> None:
-    """Draw a picture, and say what is in it."""
+    """Draw a picture, and print what is in it."""
     _check_matplotlib()
     from boardwarden.plotting.picture import draw
     from boardwarden.plotting.plot import read
@@ -95,7 +95,7 @@ async def _plot(wanted: Wanted, as_json: bool) -> None:
         _write(wanted.out, picture)
     except OSError as error:
         raise Failure(f"{wanted.out} cannot be written: {error.strerror}.") from None
-    _say(wanted, drawn, len(picture), as_json)
+    _sum_up(wanted, drawn, len(picture), as_json)
 
 
 def _write(out: Path, picture: bytes) -> None:
@@ -131,7 +131,7 @@ def _progress(doing: str) -> Iterator[None]:
         yield
 
 
-def _say(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
+def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
     begin, end = drawn.window
     if as_json:
         print_json(

@@ -1,4 +1,4 @@
-"""Commands for a board's whole policy, and for the one it stores."""
+"""`boardwarden policy` and `boardwarden apply`: a board's whole policy, and the one it stores."""
 
 from __future__ import annotations
 
@@ -22,23 +22,22 @@ from boardwarden._program import (
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
 from boardwarden.grants import Threshold
-from boardwarden.models import Kept, enum_name
+from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
 from boardwarden.policy.differences import Difference, Step
-from boardwarden.policy.example import EXAMPLE
 from boardwarden.policy.model import Policy, SessionQuota
 from boardwarden.render.status import Row
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, given
+from .options import BoardOption, JsonOption, YesOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
 _STORED: dict[int, str] = {
-    Kept.NOTHING: "The board keeps none: after a restart it follows its application.",
-    Kept.IN_FORCE: "The board keeps a policy, which holds after a restart.",
-    Kept.BROKEN: "The policy that the board stored is damaged, and was ignored: apply one again.",
+    StoredPolicy.NOTHING: "The board stores none: after a restart it follows its application.",
+    StoredPolicy.IN_FORCE: "The board has stored a policy, which holds after a restart.",
+    StoredPolicy.BROKEN: "The board's stored policy is damaged, and was ignored: apply one again.",
 }
 _ARROW = "\N{RIGHTWARDS ARROW}"
 _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
@@ -52,12 +51,12 @@ def policy(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the board's policy as a policy file: limits, thresholds, quotas."""
+    """Print the board's policy as a policy file: limits, thresholds, quotas."""
     if example:
         if as_json:
             fail("--example prints a policy file, so it goes without --json.")
         with reported():
-            print_line(EXAMPLE.rstrip("\n"))
+            print_line(policy_toml.EXAMPLE.rstrip("\n"))
         return
     run(_policy(given(board), as_json))
 
@@ -65,27 +64,31 @@ def policy(
 def apply(
     file: Annotated[
         Path | None,
-        typer.Argument(help="The policy.", show_default=str(_FILE), readable=False),
+        typer.Argument(
+            metavar="FILE", help="The policy file.", show_default=str(_FILE), readable=False
+        ),
     ] = None,
     board: BoardOption = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would change.")
+    ] = False,
+    yes: YesOption = False,
     backup: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="First save the board's present policy there."),
+        typer.Option(metavar="FILE", help="Save the board's present policy to FILE first."),
     ] = None,
     forget: Annotated[
-        bool, typer.Option("--forget", help="Have the board drop the policy that it keeps.")
+        bool, typer.Option("--forget", help="Have the board delete its stored policy.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Have the board follow a policy file, and keep it across restarts, host or no host."""
+    """Have the board follow a policy file and store it, so that it outlasts restarts."""
     address = given(board)
     if as_json and not (yes or dry_run):
         fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
     if forget:
         if file is not None or backup is not None or dry_run:
-            fail("--forget takes the kept policy away: it takes no file, --backup or --dry-run.")
+            fail("--forget deletes the stored policy: it takes no file, --backup or --dry-run.")
         run(_forget(address, yes, as_json))
         return
     from boardwarden.errors import PolicyError
@@ -117,22 +120,22 @@ async def _policy(address: str, as_json: bool) -> None:
             found, stored = await board.policy(), await _stored_or_none(board)
         if as_json:
             state = None if stored is None else enum_name(stored)
-            print_json({**found.to_dict(), "kept": state})
+            print_json({**found.to_dict(), "stored_policy": state})
             return
         print_line(_text(board, found, stored).rstrip("\n"))
 
 
-async def _stored_or_none(board: Board) -> Kept | int | None:
+async def _stored_or_none(board: Board) -> StoredPolicy | int | None:
     try:
-        return await board.kept_policy()
+        return await board.stored_policy()
     except RequestRefused as error:
         if error.code != ids.UNKNOWN_REQUEST:
             raise
         return None  # an older agent
 
 
-def _text(board: Board, found: Policy, stored: Kept | int | None) -> str:
-    whether_stored = "Its agent is too old to keep one."
+def _text(board: Board, found: Policy, stored: StoredPolicy | int | None) -> str:
+    whether_stored = "Its agent is too old to store one."
     if stored is not None:
         whether_stored = _STORED.get(stored, str(stored))
     machine = "".join(filter(str.isprintable, board.status.board.machine or "a board"))
@@ -141,10 +144,10 @@ def _text(board: Board, found: Policy, stored: Kept | int | None) -> str:
 
 
 async def _apply(address: str, options: Applying) -> None:
-    """Show what the policy changes, ask, change it, and have the board keep it."""
+    """Show what the policy changes, ask, change it, and have the board store it."""
     async with connect(address) as board:
         async with waiting("reading the board's policy"):
-            stored = await board.kept_policy()  # first: an older agent could not keep it
+            stored = await board.stored_policy()  # first: an older agent could not store it
             before = await board.policy()
         steps = differences.steps(before, options.wanted)
         if not options.as_json:
@@ -152,15 +155,15 @@ async def _apply(address: str, options: Applying) -> None:
         if options.dry_run:
             _print_done(options, steps, False, stored)
             return
-        new = bool(steps) or stored != Kept.IN_FORCE
+        new = bool(steps) or stored != StoredPolicy.IN_FORCE
         if new and not options.yes and not await _agreed(options, bool(steps)):
             raise Failure("Nothing was changed.")
         if options.backup is not None:
             _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
-            await _take_steps(board, steps, before)
+            await _send_steps(board, steps, before)
             await _store(board, options, steps)
-            now = await board.kept_policy()
+            now = await board.stored_policy()
         _print_done(options, steps, True, now)
         if not options.as_json:
             _print_undo(options.backup, stored)
@@ -169,60 +172,64 @@ async def _apply(address: str, options: Applying) -> None:
 async def _agreed(options: Applying, changes: bool) -> bool:
     if changes and options.backup is None:
         print_line("--backup FILE would save the board's present policy first")
-    return await confirm("Apply this, and have the board keep it?")
+    return await confirm("Apply this, and have the board store it?")
 
 
-def _print_differences(steps: Sequence[Step], stored: Kept | int) -> None:
+def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> None:
     if steps:
         print_rows(_difference_rows([each for step in steps for each in step.differences]))
-    elif stored == Kept.IN_FORCE:
+    elif stored == StoredPolicy.IN_FORCE:
         print_line("The board has this policy already.")
     else:
-        print_line("The board has this policy already, but does not keep it over a restart.")
+        print_line("The board has this policy already, but has not stored it.")
 
 
-async def _take_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
+async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
     """Send all changes; if the board refuses one, undo those before it."""
     for done, step in enumerate(steps):
         try:
-            await board.take_step(step)
+            await board.send_step(step)
         except RequestRefused as error:
             for back in await board.policy_steps(before):
-                await board.take_step(back)
+                await board.send_step(back)
             key = step.differences[0].key
             status = DENIED if isinstance(error, Denied) else 2
             raise Failure(f"{key}: {error} Nothing was changed.", status) from None
         except BoardError as error:
-            done_so_far = f"{done} of {len(steps)} changes had been made, none of them kept"
+            done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored"
             raise Failure(f"{error} {done_so_far}; apply the file again.") from None
 
 
 async def _store(board: Board, options: Applying, steps: Sequence[Step]) -> None:
     try:
-        await board.keep_policy()
+        await board.save_policy()
     except Denied as error:
         if options.as_json:
-            _print_done(options, steps, True, Kept.NOTHING)
+            _print_done(options, steps, True, StoredPolicy.NOTHING)
         raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
     except BoardError as error:
-        advice = "The policy is in force, but perhaps not kept; apply the file again."
+        advice = "The policy is in force, but perhaps not stored; apply the file again."
         raise Failure(f"{error} {advice}") from None
 
 
-def _print_done(options: Applying, steps: Sequence[Step], done: bool, stored: Kept | int) -> None:
+def _print_done(
+    options: Applying, steps: Sequence[Step], done: bool, stored: StoredPolicy | int
+) -> None:
     if options.as_json:
         differences = [each.to_dict() for step in steps for each in step.differences]
-        print_json({"differences": differences, "applied": done, "kept": enum_name(stored)})
+        print_json(
+            {"differences": differences, "applied": done, "stored_policy": enum_name(stored)}
+        )
     elif done:
-        print_line("applied, and kept: it holds after a restart" if steps else "kept again")
+        print_line("applied, and stored: it holds after a restart" if steps else "stored again")
     else:
         print_line("nothing was changed: --dry-run")
 
 
-def _print_undo(backup: Path | None, stored: Kept | int) -> None:
+def _print_undo(backup: Path | None, stored: StoredPolicy | int) -> None:
     if backup is not None:
         print_line(f"to undo: boardwarden apply {backup}")
-    if stored != Kept.IN_FORCE:
+    if stored != StoredPolicy.IN_FORCE:
         print_line("to follow the application again: boardwarden apply --forget")
 
 
@@ -237,19 +244,19 @@ def _save(path: Path, text: str) -> None:
 
 
 async def _forget(address: str, yes: bool, as_json: bool) -> None:
-    """Have the board keep no policy."""
+    """Have the board delete its stored policy."""
     async with connect(address) as board:
-        stored = await board.kept_policy()
-        if stored != Kept.NOTHING:
-            if not yes and not await confirm("Have the board forget the policy that it keeps?"):
+        stored = await board.stored_policy()
+        if stored != StoredPolicy.NOTHING:
+            if not yes and not await confirm("Have the board delete its stored policy?"):
                 raise Failure("Nothing was changed.")
             await board.forget_policy()
         if as_json:
-            print_json({"forgotten": stored != Kept.NOTHING})
-        elif stored == Kept.NOTHING:
-            print_line("The board keeps no policy.")
+            print_json({"forgotten": stored != StoredPolicy.NOTHING})
+        elif stored == StoredPolicy.NOTHING:
+            print_line("The board stores no policy.")
         else:
-            print_line("forgotten: from its next start on, the board follows its application")
+            print_line("deleted: after its next restart the board follows its application")
 
 
 def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:

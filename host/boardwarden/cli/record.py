@@ -51,11 +51,14 @@ def record(
     file: FileArgument,
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     seconds: Annotated[
-        str | None, typer.Option("--for", metavar="DURATION", help="Stop after 90s, 10m, 2h.")
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Stop after this time, such as 90s, 10m or 2h."
+        ),
     ] = None,
     interval: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Have the boards sample this often, as 500ms."),
+        typer.Option(metavar="DURATION", help="Have the boards sample this often, such as 500ms."),
     ] = None,
     rotate_size: Annotated[
         str | None,
@@ -66,9 +69,9 @@ def record(
         typer.Option(metavar="DURATION", help="Begin a new file after this time, such as 1d."),
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(metavar="N", help="Keep only the newest N of the files put aside.")
+        int | None, typer.Option(metavar="N", help="Keep only the N newest of the rotated files.")
     ] = None,
-    list_it: Annotated[bool, typer.Option("--list", help="Show what is in the file.")] = False,
+    list_it: Annotated[bool, typer.Option("--list", help="List what the file contains.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Record boards into an SQLite file, until Ctrl-C.
@@ -165,7 +168,7 @@ class _Opener:
     async def trying_again(
         self, missing: Mapping[str, BoardError], recorder: Recorder, picture: _Picture
     ) -> AsyncIterator[None]:
-        """Add boards that do not answer yet to the recording once they do."""
+        """Add boards that do not answer yet once they do, while the block runs."""
         trying = [
             asyncio.create_task(self._until_there(*each, recorder, picture))
             for each in missing.items()
@@ -246,7 +249,7 @@ class _Picture:
             self._live = Live(console=console, auto_refresh=False)
             self._live.start()
         else:
-            _say(f"recording {self._what} to {self._path}")
+            _print_note(f"recording {self._what} to {self._path}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -270,25 +273,25 @@ class _Picture:
         self._live.update(Text("\n").join(lines), refresh=True)
 
     def miss(self, address: str, problem: str) -> None:
-        """Show why a board is not there; "": it is."""
+        """Show why a board does not answer; "" if it does."""
         if not problem:
             del self._missing[address]
             return
         sentence = f"{problem} It is tried again."
         if self._live is None and self._missing.get(address) != sentence:
-            _say(sentence)
+            _print_note(sentence)
         self._missing[address] = sentence
         self._connected[address] = False  # so that it is said when it is there
 
     def show_link(self, follower: Follower) -> None:
-        """Print that a board's link is lost, or back, unless that is drawn anyway."""
+        """Print that a board's link is lost or back, unless the picture shows it."""
         connected = follower.board.connected
         if self._live is None and self._connected.get(follower.address, True) != connected:
-            _say(f"{follower.address}: {link_state(follower.board)}")
+            _print_note(f"{follower.address}: {link_state(follower.board)}")
         self._connected[follower.address] = connected
 
 
-def _say(text: str) -> None:
+def _print_note(text: str) -> None:
     print(f"boardwarden: {text}", file=sys.stderr, flush=True)
 
 

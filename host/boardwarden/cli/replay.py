@@ -40,7 +40,7 @@ def replay(
         Path,
         typer.Option(
             metavar="TOML",
-            help="A policy file, as `boardwarden apply` takes it.",
+            help="The policy file, as for `boardwarden apply`.",
             readable=False,
         ),
     ],
@@ -50,7 +50,7 @@ def replay(
     last: LastOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a policy file would have done over a recording."""
+    """Show what a policy would have done over a recording."""
     times = window(since, until, last)
     run(_replay(Wanted(file, policy, board or [], *times), as_json))
 

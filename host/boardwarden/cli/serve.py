@@ -20,13 +20,17 @@ from .options import BoardsOption, all_given, require
 ListenOption = Annotated[
     str,
     typer.Option(
-        "--listen", metavar="HOST:PORT", help="Where to answer scrapes of /metrics; port 0: any."
+        "--listen",
+        metavar="HOST:PORT",
+        help="Where Prometheus scrapes /metrics; port 0 picks a free one.",
     ),
 ]
 OtlpOption = Annotated[
     str | None,
     typer.Option(
-        "--otlp", metavar="URL", help="Push to this collector, too, as http://localhost:4318."
+        "--otlp",
+        metavar="URL",
+        help="Also push to this OTLP collector, such as http://localhost:4318.",
     ),
 ]
 
@@ -36,7 +40,7 @@ def serve(
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
 ) -> None:
-    """Serve figures to Prometheus, or push them over OTLP, until Ctrl-C."""
+    """Serve metrics to Prometheus, or push them over OTLP, until Ctrl-C."""
     boards = all_given(board)
     require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
     if otlp is not None:

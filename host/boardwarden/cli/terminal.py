@@ -1,4 +1,4 @@
-"""Talks with whoever is at the terminal: what is waited for, progress, questions, the log."""
+"""The terminal's side of commands: what they wait for, progress, questions, the log."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HANDLER = logging.StreamHandler()
 
 @contextlib.asynccontextmanager
 async def connect(address: str) -> AsyncIterator[Board]:
-    """Connect as boardwarden.connect() does, and show that if it takes long.
+    """Connect as boardwarden.connect() does; show on the terminal if that takes long.
 
     Raises Failure, with the advice to deploy the agent, where none answers at a serial port.
     """
@@ -189,7 +189,7 @@ _HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
 
 
 def show_logs(level: int) -> None:
-    """Print log records from a level on; a second call can only lower the level."""
+    """Print log records of a level and above; a second call can only lower the level."""
     if _HANDLER not in _LOGGER.handlers:
         _LOGGER.addHandler(_HANDLER)
         _LOGGER.setLevel(level)

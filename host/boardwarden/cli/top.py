@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from boardwarden._program import print_json, print_line, run
+from boardwarden._program import print_json, print_line, run, terminal_width
 from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import enum_name
@@ -29,10 +30,10 @@ _FIRST_S = 3.0  # at most, until there is something to show
 
 def top(
     board: BoardOption = "",
-    once: Annotated[bool, typer.Option("--once", help="Print once, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once and exit.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who uses the core and who blocks the loop."""
+    """Show which tasks use the core, and which block the loop."""
     run(_top(given(board), once, as_json))
 
 
@@ -44,7 +45,7 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         if as_json:
             print_json(_json(board))
         elif once:
-            print_line(picture(board, WIDTH))
+            print_line(picture(board, terminal_width()))
         elif sys.stdout.isatty():
             await redraw(board, address, lambda width: picture(board, width))
         else:
@@ -60,8 +61,8 @@ def picture(board: Board, width: int) -> str:
     figures = f"cpu {percent(cpu.usage)}, loop lag {lag}, longest step {worst}"
     counts = f"{count(cpu.active_tasks, 'task')}, {count(cpu.active_threads, 'thread')}"
     meters = busiest(board.meters)
-    table = columns(_HEAD, _rows(meters), width) if meters else [_NOTHING[:width]]
-    return "\n".join([f"{figures}, {counts}"[:width], "", *table])
+    table = columns(_HEAD, _rows(meters), width) if meters else textwrap.wrap(_NOTHING, width)
+    return "\n".join([*textwrap.wrap(f"{figures}, {counts}", width), "", *table])
 
 
 def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
@@ -78,7 +79,7 @@ def _rows(meters: Sequence[Meter]) -> Iterator[tuple[str, ...]]:
 
 
 async def _first(board: Board) -> None:
-    """Wait for the meters of a whole interval, but not long: there may be none."""
+    """Wait up to 3 s for the meters of a whole interval; there may be none."""
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(_two_samples(board), _FIRST_S)
 

@@ -22,15 +22,15 @@ from .options import BoardsOption, JsonOption, all_given
 if TYPE_CHECKING:
     from boardwarden.tui.feed import Feed
 
-_NEEDS = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
+_NO_TEXTUAL = "boardwarden watch needs Textual: pip install 'boardwarden[tui]'."
 Address = str | Transport
 
 
 def watch(board: BoardsOption = [], as_json: JsonOption = False) -> None:  # noqa: B006  Typer's way
-    """Show one or several boards live, in the terminal; q ends it.
+    """Show one or several boards live in the terminal; q quits.
 
-    The keys are shown at the bottom.
-    Where standard output is no terminal, each sample is a line.
+    The keys are shown at the bottom; ? explains them.
+    If standard output is not a terminal, print a line for each sample.
     """
     run(_watch(all_given(board), as_json))
 
@@ -110,7 +110,7 @@ async def _print_objects(board: Board, name: str) -> None:
 
 
 async def _show(addresses: Sequence[Address]) -> None:
-    """Show the live view until the user has enough."""
+    """Show the live view until the user quits."""
     try:
         from boardwarden.tui.app import INTERRUPTED, WatchApp
         from boardwarden.tui.ending import ends_in_time
@@ -118,7 +118,7 @@ async def _show(addresses: Sequence[Address]) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
-        raise Failure(_NEEDS) from None
+        raise Failure(_NO_TEXTUAL) from None
     if not os.environ.get("NO_COLOR"):
         os.environ.pop("NO_COLOR", None)  # empty, it says nothing; Textual takes it for a yes
     shown = _numbered(short_names(_texts(addresses)))
@@ -127,7 +127,7 @@ async def _show(addresses: Sequence[Address]) -> None:
         try:
             await _open(feeds)
             app = WatchApp(feeds)
-            ending.enter_context(ends_in_time(app.exit))
+            app.screen_file = ending.enter_context(ends_in_time(app.exit))
             result = await app.run_async()
         finally:
             await asyncio.gather(*(feed.close() for feed in feeds))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from errno import ENOSPC
+from errno import ENOSPC, EROFS
 
 from boardwarden.errors import DeployError
 
@@ -17,6 +17,7 @@ from .repl import FileError, Repl
 
 _PIECE_BYTES = 768  # of a file in one program: a small board must hold and compile it
 _FULL = (ENOSPC, 27)  # 27: EFBIG, how the unix port says it
+_READ_ONLY = (EROFS,)
 _DESKTOP = ("linux", "darwin", "win32")
 
 Advance = Callable[[int], None]
@@ -28,7 +29,10 @@ class DiskFull(DeployError):
 
 @dataclass(frozen=True)
 class About:
-    """What a board is; `lib` is the folder that the agent goes to, "" where there is none."""
+    """What a board is; `lib` is the folder that the agent goes to, "" where there is none.
+
+    loaded: boot.py, or on a desktop any program, has imported the agent before.
+    """
 
     machine: str
     firmware: str
@@ -39,6 +43,7 @@ class About:
     base64: bool
     frozen: str | None
     desktop: bool
+    loaded: bool = False
 
     @property
     def architecture(self) -> str:
@@ -77,27 +82,30 @@ class BoardFiles:
         self.repl = repl
         self.about = About("", "", 0, "", (), False, False, None, False)
 
-    def probe(self) -> About:
-        """Stop what runs, start anew without main.py, and find out what the board is."""
+    def probe(self, changing: bool = True) -> About:
+        """Stop what runs, start anew without main.py, and find out what the board is.
+
+        changing: files are going to be written, so what an interruption left is mended first.
+        """
         self.repl.enter()
         self.about = self._ask()
         if not self.about.desktop:
             self.repl.soft_reset()
             self.about = self._ask()
-        if self.about.lib:
+        if self.about.lib and changing:
             self.repl.call(programs.heal(self.about.root))
         return self.about
 
     def _ask(self) -> About:
-        platform, machine, version, mpy, root, path, hashes, base64, frozen = self.repl.call(
-            programs.PROBE
+        platform, machine, version, mpy, root, path, hashes, base64, frozen, loaded = (
+            self.repl.call(programs.PROBE)
         )
         text = ".".join(str(part) for part in version[:3])
         firmware = f"{text}-{version[3]}" if len(version) > 3 and version[3] else text
         root = root.rstrip("/")
         desktop = platform in _DESKTOP
         place = tuple(root + "/lib" if entry == "lib" else entry for entry in path)
-        return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop)
+        return About(machine, firmware, mpy, root, place, hashes, base64, frozen, desktop, loaded)
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -111,10 +119,15 @@ class BoardFiles:
             *(bool(has_lib), dict(installed), dict(staged)), bool(working), bool(switching), free
         )
 
-    def shadow(self) -> str:
-        """Return a path of another `warden` that the board finds before that in lib, or ""."""
+    def shadow(self, in_rom: bool) -> str:
+        """Return a path of another `warden` that the board finds before that in lib, or "".
+
+        in_rom: leave out the ROMFS, which is looked at by itself.
+        """
         about = self.about
         before = about.path[: about.path.index(about.lib)]
+        if in_rom:
+            before = tuple(place for place in before if place != "/rom/lib")
         folders = [place or about.root for place in before if place != ".frozen"]
         names = [
             f"{folder}/{package}{ending}"
@@ -168,6 +181,11 @@ class BoardFiles:
         except FileError as error:
             if error.number in _FULL:
                 raise DiskFull("The board's disk is full") from error
+            if error.number in _READ_ONLY:
+                raise DeployError(
+                    "The board's file system is read-only: see that no computer has it mounted as "
+                    "a drive, and that boot.py does not mount it so"
+                ) from error
             raise DeployError(
                 f"{self.about.lib or '/lib'} on the board cannot be written to (error "
                 f"{error.number})"

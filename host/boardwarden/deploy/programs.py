@@ -8,6 +8,7 @@ it was interrupted.
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Sequence
 from textwrap import indent
 
@@ -64,6 +65,7 @@ def has(name):
 hashes = hasattr(has('hashlib'), 'sha256')
 base64 = has('binascii') is not None
 agent = sys.modules.get('warden')
+loaded = agent is not None
 if hasattr(agent, 'stop'):
  agent.stop()
 for name in list(sys.modules):
@@ -87,8 +89,110 @@ what = sys.implementation
 os = has('os')
 files = hasattr(os, 'rename')
 return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr(what, '_mpy', 0),
- os.getcwd() if files else '', path, hashes, base64, frozen)
+ os.getcwd() if files else '', path, hashes, base64, frozen, loaded)
 """
+
+
+# The largest block is found by trying, to the nearest 64th: what a board prints of it differs
+# between versions. The pools of names are only printed, and not on every board.
+HEAP = """\
+import gc, sys
+for _ in range(3):
+ gc.collect()
+free = gc.mem_free()
+total = free + gc.mem_alloc()
+low = 0
+high = free + 1
+while high - low > max(64, high >> 6):
+ middle = (low + high) // 2
+ try:
+  bytearray(middle)
+  low = middle
+ except MemoryError:
+  high = middle
+ gc.collect()
+try:
+ import micropython
+ micropython.qstr_info()
+except (ImportError, AttributeError):
+ pass
+return (total, free, low, sys.maxsize >> 31 >> 1)
+"""
+# The first ROMFS partition: its size, that of a block which is erased at once, whether it is a
+# block device, and what it begins with. As `mpremote romfs` asks for it.
+PARTITION = """\
+try:
+ import vfs
+ rom = vfs.rom_ioctl(2, 0) if vfs.rom_ioctl(1) > 0 else -1
+except (ImportError, AttributeError):
+ return None
+if isinstance(rom, int):
+ return None
+device = hasattr(rom, 'ioctl')
+if device:
+ block = rom.ioctl(5, 0)
+ size = rom.ioctl(4, 0) * block
+else:
+ size = len(rom)
+ block = vfs.rom_ioctl(6, 0)
+ if block <= 0:
+  block = size
+return (size, block, device, bytes(memoryview(rom)[:12]))
+"""
+_ROM = """\
+import vfs
+def check(result):
+ if isinstance(result, int) and result < 0:
+  raise OSError(-result)
+ return result
+"""
+
+
+def read_rom(start: int, count: int) -> str:
+    """Return a piece of the ROMFS partition."""
+    return f"{_ROM}return bytes(memoryview(vfs.rom_ioctl(2, 0))[{start}:{start + count}])\n"
+
+
+def hash_rom(count: int) -> str:
+    """Return the SHA-256 of the first bytes of the ROMFS partition."""
+    return f"""{_ROM}
+import hashlib
+rom = memoryview(vfs.rom_ioctl(2, 0))
+digest = hashlib.sha256()
+for start in range(0, {count}, 512):
+ digest.update(rom[start:min(start + 512, {count})])
+return digest.digest()
+"""
+
+
+def erase_rom(start: int, count: int, block: int, whole: bool, device: bool) -> str:
+    """Erase some blocks; return how many bytes must be written at once.
+
+    whole: the partition is erased from its begin, however much it is.
+    """
+    unmount = "try:\n vfs.umount('/rom')\nexcept OSError:\n pass\n"
+    if device:
+        last = (start + count + block - 1) // block
+        return (
+            f"{_ROM}{unmount}rom = vfs.rom_ioctl(2, 0)\n"
+            f"for block in range({start // block}, {last}):\n check(rom.ioctl(6, block))\n"
+            "return 1\n"
+        )
+    place = f"{count}" if whole else f"{start}, {count}"
+    return f"{_ROM}{unmount}return check(vfs.rom_ioctl(3, 0, {place}))\n"
+
+
+def write_rom(start: int, piece: bytes, block: int, device: bool, base64: bool) -> str:
+    """Write a piece into what was erased."""
+    data = _literal(piece, base64)
+    if device:
+        place = f"{start // block}, {data}, {start % block}"
+        return f"{_ROM}check(vfs.rom_ioctl(2, 0).writeblocks({place}))\n"
+    return f"{_ROM}check(vfs.rom_ioctl(4, 0, {start}, {data}))\n"
+
+
+# Not every port knows this, and those that do not need none.
+END_ROM = f"{_ROM}vfs.rom_ioctl(5, 0)\n"
 
 
 def heal(root: str) -> str:
@@ -162,16 +266,18 @@ def make_folders(folders: Sequence[str]) -> str:
 
 def write(path: str, piece: bytes, first: bool, last: bool, base64: bool) -> str:
     """Write a piece of a file, which stays open from the first piece to the last."""
-    import binascii
-
-    if base64:
-        text = binascii.b2a_base64(piece, newline=False)
-        data = f"__import__('binascii').a2b_base64({text!r})"
-    else:
-        data = repr(piece)
+    data = _literal(piece, base64)
     opened = f"_bw_file = open({path!r}, 'wb')\n" if first else ""
     closed = "_bw_file.close()\ndel _bw_file\n" if last else ""
     return f"global _bw_file\n{opened}_bw_file.write({data})\n{closed}"
+
+
+def _literal(data: bytes, base64: bool) -> str:
+    """Return an expression for bytes, which takes less to send where the board knows base64."""
+    if not base64:
+        return repr(data)
+    text = binascii.b2a_base64(data, newline=False)
+    return f"__import__('binascii').a2b_base64({text!r})"
 
 
 def read(path: str, start: int, count: int) -> str:
@@ -295,9 +401,14 @@ for _bw in ("boot.py", "main.py"):
   import sys
   sys.print_exception(e)
 """
-RUN_AGENT = """\
+
+
+def run_agent(watching: bool) -> str:
+    """Run the agent for as long as nobody resets the board."""
+    given = "protect=False" if watching else ""
+    return f"""\
 import time, warden
-warden.start()
+warden.start({given})
 while True:
  time.sleep_ms(max(1, min(20, warden.poll())))
 """

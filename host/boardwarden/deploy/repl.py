@@ -6,6 +6,7 @@ Blocking. The port is opened as everywhere in this package, for mpremote says on
 from __future__ import annotations
 
 import ast
+import contextlib
 import struct
 import sys
 import time
@@ -77,6 +78,7 @@ class Repl:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        _unlock(self._port)
         self._port.close()
 
     def enter(self) -> None:
@@ -131,6 +133,16 @@ class Repl:
 
         Raises FileError where it met an OSError.
         """
+        return self._answer(self._run(body, timeout))
+
+    def call_printing(self, body: str) -> tuple[Any, str]:
+        """Run the body of a function; return what it returns and what it printed before."""
+        printed = self._run(body, _PROGRAM_S)
+        before = printed.partition(ANSWER_BEGIN.encode())[0]
+        return self._answer(printed), before.decode(errors="replace")
+
+    def _run(self, body: str, timeout: float) -> bytes:
+        """Run the body of a function on the board; return all that is printed meanwhile."""
         try:
             printed, traceback = self._line.exec_raw(wrapped(body), timeout=timeout)
         except TransportExecError as error:  # cannot happen: exec_raw() does not raise it
@@ -140,7 +152,7 @@ class Repl:
         if traceback:
             last = traceback.decode(errors="replace").strip().splitlines()[-1]
             raise DeployError(f"The board cannot do what deploying takes: {last}")
-        return self._answer(printed)
+        return bytes(printed)
 
     def _answer(self, printed: bytes) -> Any:
         _, _, rest = printed.partition(ANSWER_BEGIN.encode())
@@ -161,6 +173,16 @@ class Repl:
 
     def _gone(self) -> LinkLost:
         return LinkLost(f"The board at {self.address} vanished or stopped answering")
+
+
+def _unlock(port: serial.Serial) -> None:
+    """Let others have the port at once, also if a process that just starts has inherited it."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    with contextlib.suppress(OSError):  # the board is gone
+        fcntl.flock(port.fileno(), fcntl.LOCK_UN)
 
 
 def _keep_lines(port: serial.Serial) -> None:

@@ -5,7 +5,9 @@ What the user wrote in main.py or boot.py is never touched.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import itertools
 import re
 import time
 from collections.abc import Callable
@@ -29,11 +31,11 @@ _PROMPT_S = 6.0  # after that a board at its prompt has ended its start
 _RETRY_PAUSE_S = 0.2  # a port may go and come back while a board starts
 
 
-def block(uses_asyncio: bool, made: bool) -> bytes:
+def block(uses_asyncio: bool, made: bool, watching: bool) -> bytes:
     """Return the lines that start the agent, whatever happens to it.
 
     uses_asyncio: the application does, so it is imported first, and the agent runs as a task of
-    it; made: there was no such file before.
+    it; made: there was no such file before; watching: it only measures.
     """
     asyncio = "    import asyncio  # first: then the agent runs as one of its tasks\n"
     return (
@@ -42,19 +44,19 @@ def block(uses_asyncio: bool, made: bool) -> bytes:
         + "try:\n"
         + (asyncio if uses_asyncio else "")
         + "    import warden\n\n"
-        + "    warden.start()\n"
+        + f"    warden.start({'protect=False' if watching else ''})\n"
         + "except Exception as error:  # what follows runs all the same\n"
         + '    print("boardwarden:", error)\n'
         + _END
     ).encode()
 
 
-_BLOCKS = tuple(block(asyncio, made) for asyncio in (False, True) for made in (False, True))
+_BLOCKS = tuple(block(*given) for given in itertools.product((False, True), repeat=3))
 
 
-def with_start(text: bytes | None, uses_asyncio: bool) -> bytes:
+def with_start(text: bytes | None, uses_asyncio: bool, watching: bool = False) -> bytes:
     """Return a file with the start lines at its top; None stands for a file that is not there."""
-    return block(uses_asyncio, text is None) + (text or b"")
+    return block(uses_asyncio, text is None, watching) + (text or b"")
 
 
 def without_start(text: bytes) -> bytes | None:
@@ -76,6 +78,18 @@ def starts(text: bytes) -> bool:
     return _STARTS.search(text) is not None
 
 
+def watches(text: bytes) -> bool:
+    """Return whether a file that starts the agent has it watch only: start(protect=False)."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return False
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    started = [call for call in calls if ast.unparse(call.func) == "warden.start"]
+    given = [word.value for call in started for word in call.keywords if word.arg == "protect"]
+    return any(isinstance(value, ast.Constant) and not value.value for value in given)
+
+
 @dataclass(frozen=True)
 class Edit:
     """A file in the board's root and what is to be in it; None: the file is to be removed."""
@@ -84,26 +98,38 @@ class Edit:
     text: bytes | None
 
 
-def plan(files: BoardFiles, name: str, reporter: Reporter) -> Edit | None:
-    """Show the lines that would be added to a file and ask; None where the board has some already.
+@dataclass(frozen=True)
+class StartLine:
+    """The file that starts the agent, and whether it has it watch only."""
+
+    name: str
+    watching: bool
+
+
+def start_line(files: BoardFiles) -> StartLine | None:
+    """Return which of boot.py and main.py starts the agent; None if neither does."""
+    for name in FILES:
+        text = _read(files, name)
+        if text is not None and starts(text):
+            return StartLine(name, watches(text))
+    return None
+
+
+def plan(files: BoardFiles, name: str, watching: bool, reporter: Reporter) -> Edit:
+    """Show the lines that would be added to a file, and ask.
 
     Raises DeployError when the answer is no.
     """
-    texts = {file: _read(files, file) for file in FILES}
-    for file, text in texts.items():
-        if text is not None and starts(text):
-            reporter.say(f"{file} starts the agent already: it stays as it is.")
-            return None
     uses_asyncio = files.mentions(b"asyncio")
-    before = texts[name]
-    lines = block(uses_asyncio, before is None).decode().splitlines()
+    before = _read(files, name)
+    lines = block(uses_asyncio, before is None, watching).decode().splitlines()
     where = "a new file" if before is None else f"at the top, before its {len(before)} bytes"
     reporter.say(f"{name} on the board ({where}):")
     for line in lines:
         reporter.say(f"  + {line}" if line else "  +")
     if not reporter.confirm(f"Add these lines to {name}?"):
         raise DeployError("No start line was added, and nothing else done")
-    return Edit(name, with_start(before, uses_asyncio))
+    return Edit(name, with_start(before, uses_asyncio, watching))
 
 
 def find(files: BoardFiles) -> list[Edit]:
@@ -123,12 +149,6 @@ def find(files: BoardFiles) -> list[Edit]:
         if rest != text:
             edits.append(Edit(name, rest))
     return edits
-
-
-def starts_agent(files: BoardFiles) -> bool:
-    """Return whether boot.py or main.py starts the agent."""
-    texts = (_read(files, name) for name in FILES)
-    return any(text is not None and starts(text) for text in texts)
 
 
 def has_application(files: BoardFiles) -> bool:

@@ -1,1 +1,1 @@
-"""Finding out how a board and the way to it are, without changing either."""
+"""Examines a board and the link to it, without changing either."""

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from boardwarden.board import connect
+from boardwarden.board import Board, connect
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
-from boardwarden.models import Capability, Identity, Kept, Model, enum_name
-from boardwarden.policy.stored import stored_policy
+from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
 from boardwarden.transport.address import is_serial
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
 from .repl_look import Firmware, probe
+from .stored_policy import find_stored_policy
+from .taken import DESKTOP, Taken, taken
 
 AGENT, OTHER_AGENT, PROMPT, SILENT = "agent", "agent of another version", "REPL", "nothing"
 
@@ -36,7 +37,8 @@ class Checkup(Model):
     answers: str = SILENT
     board: Identity | None = None
     capabilities: Mapping[str, Capability] = field(default_factory=dict)
-    stored_policy: Kept | None = None
+    stored_policy: StoredPolicy | int | None = None
+    takes: Taken | None = None
     link: LinkHealth | None = None
     repl: Firmware | None = None
     problem: str | None = None
@@ -84,8 +86,8 @@ async def examine(
         async with connect(address, timeout=_HELLO_S) as board:
             link = await measure(board, seconds, progress)
             identity, known = board.status.board, dict(board.capabilities)
-            stored = stored_policy(board.recent_events)
-            return Checkup(address, AGENT, identity, known, stored, link)
+            stored = await find_stored_policy(board)
+            return Checkup(address, AGENT, identity, known, stored, _taken(board), link)
     except PoorLink as error:
         return Checkup(address, AGENT, problem=str(error))
     except VersionMismatch as error:
@@ -94,6 +96,14 @@ async def examine(
         return Checkup(address, PROMPT, problem=str(error))
     except NoAgent as error:
         return Checkup(address, SILENT, problem=str(error))
+
+
+def _taken(board: Board) -> Taken | None:
+    """Return what a running agent takes; the link does not tell how it is installed."""
+    identity = board.status.board
+    if identity is None or identity.port in DESKTOP:
+        return None
+    return taken("", watching=board.limits.max_operations is None)
 
 
 async def ask_repl(found: Checkup) -> Checkup:
@@ -132,7 +142,7 @@ def _update(address: str, board: Identity | None) -> list[str]:
 
 
 def _for_poor_link(address: str) -> tuple[str, ...]:
-    """Return advice where an agent answers, but does not get its state across."""
+    """Return advice where an agent answers, but its state does not arrive whole."""
     return (
         "Look at cable and connectors; see that the application awaits something, or calls "
         "warden.poll(), several times a second.",

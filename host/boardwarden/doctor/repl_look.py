@@ -11,12 +11,13 @@ from boardwarden.models import Model
 from boardwarden.transport import transport_for
 from boardwarden.transport.rawrepl import RawRepl
 
+from .taken import DESKTOP, Taken, taken, way_of
+
 _ENTER_S = 6.0
 _RUN_S = 20.0
 _BEGIN, _END = "<<<bw ", " bw>>>"
 _LEAVE = b"\r\x02"
 _SOFT_RESET = b"\x04"
-_DESKTOP = ("linux", "darwin", "win32")  # there a soft reset ends MicroPython
 
 _PROBE = f"""\
 import gc, os, sys
@@ -33,12 +34,14 @@ def look():
  except Exception:
   pass
  starts = []
+ watching = False
  for name in ('boot.py', 'main.py'):
   try:
    with open(name) as file:
     for line in file:
      if 'warden.start(' in line.split('#')[0]:
       starts.append(name)
+      watching = 'protect=False' in line
       break
   except OSError:
    pass
@@ -52,7 +55,8 @@ def look():
  hasattr(has('machine'), 'Timer') or lacks.append('machine.Timer')
  what = sys.implementation
  return (sys.platform, getattr(what, '_machine', ''), list(what.version), getattr(what, '_mpy', 0),
-  version, place, starts, gc.mem_free() if hasattr(gc, 'mem_free') else None, disk, lacks)
+  version, place, starts, gc.mem_free() if hasattr(gc, 'mem_free') else None, disk, lacks,
+  watching, sys.maxsize >> 31 >> 1)
 print({_BEGIN!r} + repr(look()) + {_END!r})
 del look
 """
@@ -72,6 +76,7 @@ class Firmware(Model):
     free_heap_bytes: int | None = None
     free_disk_bytes: int | None = None
     lacks: tuple[str, ...] = ()
+    takes: Taken | None = None  # what the agent takes of the heap once it runs
     restarted: bool = False  # its program was stopped for this, and started again
 
 
@@ -109,7 +114,9 @@ def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
     text = printed.partition(_BEGIN)[2].partition(_END)[0]
     try:
         answer = ast.literal_eval(text)
-        port, machine, version, mpy, agent, place, starts, heap, disk, lacks = answer
+        port, machine, version, mpy, agent, place, starts, heap, disk, lacks, watching, wide = (
+            answer
+        )
     except (ValueError, SyntaxError) as error:
         last = (traceback.strip().splitlines() or ["its answer is damaged"])[-1]
         raise LinkLost(f"The REPL could not say what the board is: {last}.") from error
@@ -125,5 +132,6 @@ def _firmware(printed: str, traceback: str, runs: bool) -> Firmware:
         free_heap_bytes=heap,
         free_disk_bytes=disk,
         lacks=tuple(lacks),
-        restarted=runs and port not in _DESKTOP,
+        takes=None if agent is None or wide else taken(way_of(place), bool(watching)),
+        restarted=runs and port not in DESKTOP,  # there a soft reset ends MicroPython,
     )

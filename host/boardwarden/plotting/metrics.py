@@ -1,4 +1,4 @@
-"""What can be drawn, by name, and the scale that suits its figures."""
+"""The metrics that can be drawn, and the scale that suits their figures."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ USUAL = ("memory", "cpu", "loop_lag", "storage")
 
 
 class Scale(NamedTuple):
-    """What figures are multiplied with, and the unit they have then."""
+    """A factor for figures, and the unit that they have then."""
 
     factor: float
     unit: str

@@ -1,4 +1,4 @@
-"""Reads what is to be drawn out of a recording: lines, gaps, levels, events."""
+"""Reads from a recording what is to be drawn: lines, gaps, levels, events."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Policies: what a board does by itself, in files and on boards."""
+"""Policies: what a board is to do by itself, as files and on boards."""

@@ -1,4 +1,4 @@
-"""Which requests turn a board's policy into another, and how the two differ."""
+"""Compares two policies, and returns the requests that turn one into the other."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def loads(text: str, path: str = "warden.toml") -> Policy:
 
 
 class _Reader:
-    """Makes a policy of a file's values; knows the line of each key."""
+    """Makes a policy of a file's values, and finds the line of a wrong key."""
 
     def __init__(self, text: str, path: str) -> None:
         self._lines = text.splitlines()
@@ -224,8 +224,8 @@ class _Reader:
         named = ".".join(part for part in (at, key) if part)
         where = f"{self._path}:{line}" if line else self._path
         # A sentence that begins with the key needs no second one.
-        said = sentence if key and sentence.startswith(key) and not at else f"{named}: {sentence}"
-        raise PolicyError(f"{where}: {said}", self._path, line, named)
+        text = sentence if key and sentence.startswith(key) and not at else f"{named}: {sentence}"
+        raise PolicyError(f"{where}: {text}", self._path, line, named)
 
 
 def _closest(text: str, known: Iterable[str]) -> str:

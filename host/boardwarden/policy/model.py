@@ -1,4 +1,4 @@
-"""A policy: what a board is to do by itself, as a file says it or as a board has it.
+"""The model of a policy: what a board is to do by itself.
 
 Its values are in the host's units, and exactly those that a board would hold: what a file says and
 what the board then sends are equal. None, of a value or of a whole list, is "as it is".

@@ -1,4 +1,4 @@
-"""Writes a policy as the text of a file that `policy.file` reads."""
+"""Writes a policy as a policy file; has a commented example, too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,32 @@ from boardwarden.models import Action, enum_name
 
 from .model import MEMORY_PROTECTION, Policy, SessionQuota
 
+# docs/host.md shows the same.
+EXAMPLE = """\
+# warden.toml
+interval = "1 s"              # between samples, 20 ms to 10 min
+budget = "1 %"                # of a core, for the agent
+
+[limits]
+max_operations = 2            # 1 to 8
+operation_timeout = "5 min"   # of operations that name none
+memory_reserve = "10 %"       # never granted, of the heap and of each mount
+overrun = "5 s"               # until a task over its lease ends; 0: never
+
+[[threshold]]
+metric = "storage"            # or memory, cpu, loop_lag, …: docs/board.md has all
+warn = "80 %"
+critical = "95 %"
+clear = "75 %"
+hold = "30 s"                 # that a level must last
+action = "protect"            # or tell, or reset
+
+[session.upload]              # for warden.session("upload") on the board
+memory = "16k"
+storage = "64k"
+operations = 2
+ttl = "10 min"
+"""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 

@@ -1,4 +1,4 @@
-"""The rows of one board: what it sends, as it comes, each thing once."""
+"""Turns what a board sends into rows of a recording, each change once."""
 
 from __future__ import annotations
 
@@ -49,12 +49,14 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until the board is closed."""
-        self._take_sample(self.board.status)
+        self._write_sample(self.board.status)
         self._write_changes()
-        await asyncio.gather(self._samples(), self._events(), self._changes(), self._ask())
+        await asyncio.gather(
+            self._samples(), self._events(), self._changes(), self._request_interval()
+        )
 
     def again(self) -> None:
-        """Write the full state once more, into a new file."""
+        """Write the full state again, into a new file."""
         self._forget()
         self._write_changes()
 
@@ -65,7 +67,7 @@ class Follower:
 
     async def _samples(self) -> None:
         async for status in self.board.updates(every=True):
-            self._take_sample(status)
+            self._write_sample(status)
             self._write_changes()
 
     async def _events(self) -> None:
@@ -79,8 +81,8 @@ class Follower:
         async for _ in self.board.changes():
             self._write_changes()
 
-    async def _ask(self) -> None:
-        """Have each boot of the board sample as the user wants."""
+    async def _request_interval(self) -> None:
+        """Set the user's interval again after each restart of the board."""
         if self._interval is None:
             return
         requested = self._boot
@@ -92,7 +94,7 @@ class Follower:
 
     # --- what is written ------------------------------------------------------------------------
 
-    def _take_sample(self, status: Status) -> None:
+    def _write_sample(self, status: Status) -> None:
         row = schema.sample(self.address, status)
         if row is None or status.board.boot_id is None:
             return

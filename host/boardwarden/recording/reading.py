@@ -1,4 +1,4 @@
-"""A recording that is read: spans, and what is in each. Reading never waits for who records."""
+"""Reads a recording: its spans and what each contains. Never waits for the recorder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from boardwarden.errors import RecordingError
 from boardwarden.grants import Event
 from boardwarden.models import Model
 
-from .schema import FIGURES, check, connect, explained, sample_columns
+from .schema import FIGURES, check, connect, explained
 
 _SPANS = """
 SELECT s.*,
@@ -90,7 +90,6 @@ class Recording:
         with self._explained():
             self._database = connect(path, "mode=ro")
             check(self._database, path)
-            self._columns = sample_columns(self._database)
             # One view of a file that may grow meanwhile.
             self._database.execute("BEGIN")
 
@@ -106,7 +105,7 @@ class Recording:
         self.close()
 
     def close(self) -> None:
-        """Close the file; twice is fine."""
+        """Close the file; may be called twice."""
         database, self._database = self._database, None
         if database is not None:
             database.close()
@@ -136,7 +135,7 @@ class Recording:
         last_s: float | None,
         addresses: Sequence[str] = (),
     ) -> Window:
-        """Return the time from a moment, or `last_s` seconds long, up to a moment, or the end."""
+        """Return the window from `since`, or of `last_s` seconds, up to `until` or the end."""
         if last_s is not None:
             if until is None:
                 until = max((span.ended for span in self.spans(addresses)), default=0.0)
@@ -148,7 +147,7 @@ class Recording:
         self, span: Span, columns: Sequence[str] = tuple(FIGURES), window: Window = _FOREVER
     ) -> Iterator[Sample]:
         """Yield the samples of a span in a window of time, oldest first."""
-        names = "".join(f", {name if name in self._columns else 'NULL'}" for name in columns)
+        names = "".join(f", {name}" for name in columns)
         sql = f"SELECT at, uptime_ms{names} FROM sample WHERE span = ? AND at BETWEEN ? AND ?"
         for at, uptime_ms, *figures in self._rows(sql + " ORDER BY uptime_ms", span.id, *window):
             yield Sample(at, uptime_ms / 1000, tuple(figures))

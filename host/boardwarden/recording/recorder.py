@@ -1,4 +1,4 @@
-"""Records boards: followers put rows, and twice a second those that came are committed."""
+"""Records boards: followers add rows, which are committed twice a second."""
 
 from __future__ import annotations
 

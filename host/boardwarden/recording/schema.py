@@ -1,4 +1,4 @@
-"""The tables of a recording, the rows that go into them, and opening the file that has them.
+"""The tables and rows of a recording, and opening its file.
 
 Values are in the units of the host's models. The application id distinguishes a recording from
 other SQLite files before anything is written to it.
@@ -17,8 +17,7 @@ from boardwarden.grants import Event
 from boardwarden.models import Identity, Status
 
 Value = int | float | str | None
-# The columns of `sample` after span, uptime_ms and at, and where they are in a status. New ones go
-# to the end, and raise VERSION: a recording of an earlier version lacks them.
+# The columns of `sample` after span, uptime_ms and at, and where they are in a status.
 FIGURES = {
     "total_bytes": ("memory", "total_bytes"),
     "used_bytes": ("memory", "used_bytes"),
@@ -50,7 +49,7 @@ FIGURES = {
 }
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
-VERSION = 2
+VERSION = 1
 BUSY_S = 5.0  # that a reader or a checkpoint of another program is waited for
 TABLES = f"""
 CREATE TABLE span(
@@ -167,12 +166,6 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     else:
         check(database, path)
         database.execute("PRAGMA journal_mode = WAL")
-        missing = set(FIGURES) - sample_columns(database)
-        added = (f"ALTER TABLE sample ADD COLUMN {name};" for name in FIGURES if name in missing)
-        if missing:
-            database.executescript(
-                f"BEGIN; {' '.join(added)} PRAGMA user_version = {VERSION}; COMMIT;"
-            )
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
@@ -184,11 +177,6 @@ def check(database: sqlite3.Connection, path: Path) -> None:
         raise RecordingError(
             f"{path} was recorded by a later boardwarden; pip install --upgrade boardwarden."
         )
-
-
-def sample_columns(database: sqlite3.Connection) -> set[str]:
-    """Return the columns that `sample` has in this file."""
-    return {name for _, name, *_ in database.execute("PRAGMA table_info(sample)")}
 
 
 def _is_empty(database: sqlite3.Connection) -> bool:

@@ -1,4 +1,4 @@
-"""A recording that is written: rows go in, and files are rotated.
+"""Writes a recording, and rotates its files.
 
 The journal is a write-ahead log, so that who reads never waits for who writes, nor is waited for.
 A commit there survives `kill -9` whatever `synchronous` is, since the system has the bytes.
@@ -59,7 +59,7 @@ class FileLock:
             raise RecordingError(f"{path} cannot be written: {error.strerror}.") from None
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._file is not None:
             self._path.unlink(missing_ok=True)
             self._close()
@@ -106,7 +106,7 @@ class Store:
         self._began: float | None = None  # the file's first span
 
     def open(self) -> None:
-        """Make the file, or go on with the one that is there."""
+        """Open the file, or make it."""
         if not self.path.parent.is_dir():
             raise RecordingError(f"There is no folder {self.path.parent}.")
         self._lock = FileLock(self.path)
@@ -128,7 +128,7 @@ class Store:
             self._rotate()
 
     def close(self) -> None:
-        """Close the file; twice is fine. Never raises: what could be written is.
+        """Close the file; may be called twice, never raises: what could be written is.
 
         One that was made for nothing, as no board was there, is taken away.
         """

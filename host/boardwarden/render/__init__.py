@@ -1,1 +1,1 @@
-"""Values and tables as people read them: for the command line, the live view and the demo."""
+"""Formats values and tables for the command line, the live view and the demo."""

@@ -9,10 +9,10 @@ from datetime import datetime
 from boardwarden.board import Board
 from boardwarden.models import (
     Capability,
-    Kept,
     Network,
     Status,
     Storage,
+    StoredPolicy,
     SystemHeap,
     Trend,
     Trends,
@@ -21,10 +21,10 @@ from boardwarden.models import (
 from .text import NOTHING, count, duration, percent, size
 
 WIDTH = 80
-_STORED = {
-    Kept.NOTHING: "the stored policy was deleted; after a restart the application's holds",
-    Kept.IN_FORCE: "the stored one is in force, and overrides the application's",
-    Kept.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+_STORED: dict[int, str] = {
+    StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
+    StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
+    StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
 }
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
@@ -57,10 +57,10 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     yield "agent", _agent(status)
 
 
-def policy_rows(stored: Kept | None) -> Iterator[Row]:
+def policy_rows(stored: StoredPolicy | int | None) -> Iterator[Row]:
     """Yield the row of the stored policy; none where its state is not known."""
     if stored is not None:
-        yield "policy", _STORED[stored]
+        yield "policy", _STORED.get(stored, f"state {stored}, which this version does not know")
 
 
 def sample_line(status: Status) -> str:
@@ -152,7 +152,7 @@ def _agent(status: Status) -> str:
 
 
 def _because(value: object, capability: str, why: Reasons) -> str:
-    """Return the reason in brackets where there is no value and the board gave one."""
+    """Return the reason in brackets if there is no value and the board gave one; else ""."""
     known = why.get(capability)
     return f" ({known.reason})" if value is None and known and known.reason else ""
 

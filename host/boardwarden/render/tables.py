@@ -11,7 +11,7 @@ from boardwarden.grants import (
     Event,
     Lease,
     Limits,
-    MemoryNeed,
+    MemoryProfile,
     Meter,
     Operation,
     Threshold,
@@ -25,7 +25,7 @@ Cells = Iterator[tuple[str, ...]]
 
 LEASES = ("id", "resource", "amount", "owner", "priority", "session", "left")
 OPERATIONS = ("id", "name", "state", "priority", "done", "memory", "session", "left", "what")
-NEEDS = ("operation", "runs", "typical", "worst")
+MEMORY_PROFILES = ("operation", "runs", "typical", "worst")
 SESSIONS = ("id", "name", "memory", "storage", "operations", "left")
 THRESHOLDS = ("metric", "level", "warn", "critical", "clear", "hold", "action", "figure then")
 
@@ -61,9 +61,9 @@ def operation_rows(operations: Sequence[Operation]) -> Cells:
         )
 
 
-def need_rows(needs: Sequence[MemoryNeed]) -> Cells:
-    """Yield the cells of NEEDS."""
-    for each in needs:
+def memory_profile_rows(profiles: Sequence[MemoryProfile]) -> Cells:
+    """Yield the cells of MEMORY_PROFILES."""
+    for each in profiles:
         yield each.name, str(each.count), size(each.typical_bytes), size(each.worst_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Values as people read them, and rows of cells as lines that fit a terminal.
+"""Formats values for people, and tables as lines that fit a terminal.
 
 None, a figure that cannot be had, is a dash.
 """

@@ -1,4 +1,4 @@
-"""The board's agent over a recording: its hardware and its sensors give what was recorded.
+"""Runs the board's agent over a recording: its hardware and sensors return what was recorded.
 
 Everything else is the agent itself (device/warden): clock, history, storage, policy. Figures are in
 the board's units: integers.
@@ -58,7 +58,7 @@ def _micropython() -> ModuleType:
 
 @contextmanager
 def modules_restored(*names: str) -> Iterator[None]:
-    """Leave these modules as they are, whatever stands in for one of them meanwhile.
+    """Restore these modules after the block, whatever stood in for them.
 
     Those that are not imported cannot be.
     """
@@ -158,7 +158,7 @@ class Board:
         return self.total_bytes - self.free_bytes
 
     def collect(self) -> bool:
-        """Leave what was live; False where that was not recorded."""
+        """Collect garbage: leave what was live; return False if that was not recorded."""
         if self.live_bytes is None:
             return False
         self.free_bytes = self.total_bytes - self.live_bytes
@@ -177,11 +177,9 @@ class Board:
 
     # --- the rest -------------------------------------------------------------------------------
 
-    def identity(self) -> tuple[Any, ...]:
-        return ("", "", "", b"", None, "")
-
-    def random_30(self) -> int:
-        return 0
+    has_timer = False
+    identity = ("", "", "", b"", None, "")
+    boot_id = 0
 
     def reset(self) -> None:
         self.resets += 1
@@ -242,7 +240,8 @@ class Agent:
     """
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
-        for room in ("policy.policy", "policy.forecast"):  # which the agent imports when it must
+        # Which the agent imports when it must.
+        for room in ("setup", "policy.policy", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
@@ -274,7 +273,7 @@ class Agent:
         self._sensors.figures = figures
         self._agent.storage.deadline_s = 0  # what is there is looked at with each sample
         self._agent.deadline_s, self._agent.deadline_ms = self.clock.s, self.clock.ms
-        self._agent.take_sample()
+        self._agent.take_sample(late_ms=0)
         self.deliver()
 
     def gap(self, uptime_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""Runs a policy over a recording: the board's own code decides, on the figures as they were.
+"""Runs a policy over a recording: the board's own code decides on the recorded figures.
 
 What was is not changed by what would have been done: memory that the policy would have had given
 back is still in the figures after it.
@@ -48,7 +48,7 @@ class Decision(Model):
 
 @dataclass
 class Replayed:
-    """What became of a replay: all decisions, in their order, and what they are about."""
+    """The result of a replay: all decisions, in order, and what was replayed."""
 
     decisions: list[Decision] = field(default_factory=list)
     recorded: list[Decision] = field(default_factory=list)  # what the boards did, likewise
@@ -123,7 +123,7 @@ class _Run:
         self._at = self._uptime_s = 0.0
 
     def steps(self) -> Iterator[int]:
-        """Replay it; yield how many samples are done."""
+        """Replay the boot; yield how many samples are done."""
         self._at, self._uptime_s = self.samples[0].at, self.samples[0].uptime_s
         self._begin()
         before: Sample | None = None
@@ -194,12 +194,12 @@ class _Run:
                 self._at = change.at
                 self._uptime_s = before.uptime_s + max(0.0, change.at - before.at)
                 self._agent.advance(round(self._uptime_s * 1000))
-            self._requests.take(change)
+            self._requests.follow(change)
             self._add_denials()
         self._agent.deliver()
 
     def _set_limits(self) -> None:
-        """Have the policy's limits, and where it names none, those of the board."""
+        """Set the policy's limits; where it names none, those of the board."""
         wanted = self._wanted.limits.to_dict()
         limits = self._limits.to_dict()
         both = {name: limits[name] if each is None else each for name, each in wanted.items()}
@@ -207,7 +207,7 @@ class _Run:
         self._policy.set_limits(*_arguments.limits(*both.values()))
 
     def _watch(self) -> None:
-        """Watch what the policy says, or else what the board did, and nothing else."""
+        """Set exactly the policy's thresholds; if it names none, those of the board."""
         thresholds = self._wanted.thresholds
         if thresholds is None:
             thresholds = self._thresholds

@@ -1,4 +1,4 @@
-"""Requests the recorded leases, operations and sessions again, from the replayed policy."""
+"""Repeats the recorded leases, operations and sessions against the replayed policy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Denial(NamedTuple):
 
 
 class Requests:
-    """Keeps the replayed tables as the recorded ones; `known` names the replay's own ids."""
+    """Keeps the replayed tables like the recorded ones; `known` maps to the replay's ids."""
 
     def __init__(self, policy: Any) -> None:
         self.known: dict[tuple[str, int], Subject] = {}
@@ -41,8 +41,8 @@ class Requests:
         self._denied = load("errors").Denied
         self._granted: dict[tuple[str, int], Any] = {}
 
-    def take(self, change: Change) -> None:
-        """Ask for what is new, and give back what is gone."""
+    def follow(self, change: Change) -> None:
+        """Request what is new, and release what is gone."""
         if change.number is None:
             return
         key = (change.what, change.number)
@@ -51,16 +51,16 @@ class Requests:
         elif key in self._granted:
             self._renew(change.what, self._granted[key], change.value)
         else:
-            self._ask(key, change.value)
+            self._request(key, change.value)
 
-    def _ask(self, key: tuple[str, int], row: dict[str, Any]) -> None:
+    def _request(self, key: tuple[str, int], row: dict[str, Any]) -> None:
         what, number = key
         subject = Subject(number, str(row.get("owner", row.get("name", ""))))
         self._granted[key] = None  # it is not requested again
         if not all(isinstance(row.get(name), str) for name in _NAMES[what]):
             return  # a newer board's
         try:
-            granted = getattr(self, f"_ask_{what}")(row)
+            granted = getattr(self, f"_request_{what}")(row)
         except self._denied as error:
             amount = row.get("amount")
             self.denials.append(Denial(what, subject, str(error.reason), amount))
@@ -68,7 +68,7 @@ class Requests:
         self._granted[key] = granted
         self.known[what, granted.id] = subject
 
-    def _ask_lease(self, row: dict[str, Any]) -> Any:
+    def _request_lease(self, row: dict[str, Any]) -> Any:
         kind = ResourceType[row["resource"].upper()]
         amount = row["amount"] * 1000 if kind is ResourceType.CPU_TIME else row["amount"]
         lease = self._policy.leases.allocate(
@@ -83,7 +83,7 @@ class Requests:
         self._renew("lease", lease, row)
         return lease
 
-    def _ask_operation(self, row: dict[str, Any]) -> Any:
+    def _request_operation(self, row: dict[str, Any]) -> Any:
         # Its memory is a lease of its own in the recording.
         waits = row["state"] == OperationState.WAITING.name.lower()
         operations = self._policy.operations
@@ -96,7 +96,7 @@ class Requests:
         )
         return operations.begin(op)
 
-    def _ask_session(self, row: dict[str, Any]) -> Any:
+    def _request_session(self, row: dict[str, Any]) -> Any:
         quotas = (row["memory_bytes"], row["storage_bytes"], row["operations"])
         return self._policy.sessions.open(row["name"], *quotas)
 

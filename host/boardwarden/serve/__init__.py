@@ -1,1 +1,1 @@
-"""Hands what mirrors hold to Prometheus and OpenTelemetry: `boardwarden serve`."""
+"""Exports boards' states to Prometheus and OpenTelemetry: `boardwarden serve`."""

@@ -1,4 +1,4 @@
-"""The metrics pushed over OTLP (HTTP, protobuf): read from the mirrors when it is time to."""
+"""Pushes the metrics over OTLP (HTTP, protobuf), from the mirrors, at intervals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ def endpoint(url: str) -> str:
     """Return the URL that metrics are posted to; raise ValueError where it is none."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL of an OTLP collector; one is http://localhost:4318.")
+        raise ValueError(
+            f"{url!r} is not the URL of an OTLP collector, such as http://localhost:4318."
+        )
     return urlunsplit(parts._replace(path=_PATH)) if parts.path in ("", "/") else url
 
 
@@ -90,7 +92,7 @@ def _observe(meter: Meter, metric: Metric, boards: Sequence[Watched]) -> None:
 
 
 class _Exporter(OTLPMetricExporter):
-    """Says once that the collector is away, and once that it is back."""
+    """An exporter that logs once that the collector is away, and once that it is back."""
 
     def __init__(self, url: str) -> None:
         super().__init__(endpoint=url)
@@ -146,10 +148,10 @@ def _unreachable(url: str) -> str:
 
 
 class _Complaint(logging.Handler):
-    """Keeps the last that OpenTelemetry complained of."""
+    """A log handler that keeps OpenTelemetry's last complaint."""
 
     text = "nothing answers."
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the complaint."""
         self.text = record.getMessage()

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus to scrape: read from the mirrors when it does."""
+"""Serves the metrics to Prometheus, from the mirrors, at each scrape."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     elif ":" in host:
         colon = ""  # IPv6 needs brackets: else it is unclear where the port begins
     if not (colon and digits.isascii() and digits.isdigit() and int(digits) <= 65_535):
-        raise ValueError(f"{text!r} is no address to listen on; one is 127.0.0.1:9477.")
+        raise ValueError(f"{text!r} is not an address to listen on, such as 127.0.0.1:9477.")
     return host or "0.0.0.0", int(digits)
 
 

@@ -1,4 +1,4 @@
-"""A board that is followed for as long as this program runs, whether it is there or not."""
+"""Follows a board as long as the program runs, whether the board answers or not."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _current(status: Status) -> Status:
 
 
 class Watched:
-    """follow() in a task; snapshot() from any thread, without I/O."""
+    """A followed board: follow() in a task, snapshot() from any thread, without I/O."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -113,7 +113,7 @@ class Watched:
 
         Raises AddressError or SimulatorMissing where trying again makes no sense.
         """
-        pause, said = _RETRY_PAUSE_S[0], ""
+        pause, logged = _RETRY_PAUSE_S[0], ""
         while True:
             try:
                 async with connect(self.address) as board:
@@ -122,9 +122,9 @@ class Watched:
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
-                if str(error) != said:
-                    said = str(error)
-                    _log.warning("%s It is tried again.", said)
+                if str(error) != logged:
+                    logged = str(error)
+                    _log.warning("%s It is tried again.", logged)
             finally:
                 self._board = None
             await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""Fakes for tests: a board that speaks the protocol, one at its prompt, and a way to them.
+"""Fakes for tests: a board that speaks the protocol, one at its prompt, and a transport.
 
     board = FakeBoard()
     async with boardwarden.connect(FakeTransport(board)) as mirrored: ...

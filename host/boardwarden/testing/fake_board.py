@@ -1,4 +1,4 @@
-"""Boards that are none: one that speaks the protocol, and one at its REPL prompt."""
+"""Fake boards: one that speaks the protocol, and one at its REPL prompt."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class FakeBoard:
         self._postponed: list[tuple[Any, ...]] | None = None
         self._deframer = Deframer(ids.MAX_REQUEST)
         self._now = self._received_at = self._sampled_at = 0.0
-        self._said = False
+        self._sent = False
 
     def restart(self) -> None:
         """Reset: a new boot id, uptime from zero, and silence until a host subscribes."""
@@ -128,7 +128,7 @@ class FakeBoard:
     # --- what it receives -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take what the host sent; what is damaged is dropped."""
+        """Process what the host sent; drop what is damaged."""
         at = 0
         while at < len(data):
             at = self._deframer.feed(data, at, len(data))
@@ -149,9 +149,9 @@ class FakeBoard:
                 self.policy.end_session()
             elif kind == ids.REQUEST:
                 self._request(*message[2:5])
-            elif kind == ids.KEEPALIVE and not self._said:
+            elif kind == ids.KEEPALIVE and not self._sent:
                 self._send(ids.ALIVE)
-            self._said = self._said and kind != ids.KEEPALIVE
+            self._sent = self._sent and kind != ids.KEEPALIVE
 
     def _subscribe(self, major: int, host_id: int) -> None:
         if major != self.version[0]:
@@ -227,7 +227,7 @@ class FakeBoard:
             self._postponed.append((kind, *fields))
         elif self.host_id is not None and not self.mute:
             self.seq = (self.seq + 1) & 0xFFFF
-            self._said = True
+            self._sent = True
             self._put(kind, self.seq, *fields)
 
     def _put(self, *message: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a FakeBoard grants: tables, events and the requests for them, in the plainest way."""
+"""The tables, events and requests of a FakeBoard, as plain as can be."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class FakePolicy:
             ids.SET_THRESHOLD: self._set_threshold,
             ids.CANCEL: self._cancel,
             ids.TELL_METERS: self._send_meters,
-            ids.KEEP: self._keep,
+            ids.KEEP: self._store,
             ids.QUOTA: lambda args: (ids.OK, self._quota(args[0])),
             ids.SET_QUOTA: self._set_quota,
         }
-        self.kept = 0  # one of ids.KEPT, over a reset
-        self.keep_refused: str | None = None  # the reason
+        self.stored = 0  # one of ids.KEPT, over a reset
+        self.store_refused: str | None = None  # the reason
         self.reset()
 
     def reset(self) -> None:
@@ -66,7 +66,7 @@ class FakePolicy:
     # --- what a test makes it do ----------------------------------------------------------------
 
     def put(self, kind: int, place: int, row: Row) -> None:
-        """Have a row of a table as given."""
+        """Set a row of a table."""
         self._use()
         self.tables[kind][place] = row
         self._send(kind, place, *row)
@@ -77,7 +77,7 @@ class FakePolicy:
             self._send_rows()
 
     def happen(self, kind: str, subject: Any = None, detail: Any = None, value: Any = None) -> None:
-        """Have an event."""
+        """Send an event, and remember it."""
         self._use()
         event = [self._number, kind, *self._uptime(), subject, detail, value]
         self._number += 1
@@ -85,7 +85,7 @@ class FakePolicy:
         self._send(ids.EVENT, *event)
 
     def sampled(self) -> None:
-        """A sample is taken: send the meters, if the host wants them."""
+        """Send the meters with a sample, if the host wants them."""
         if self.metered and self.metered[-1]:
             for place, row in self.tables[ids.METER].items():
                 self._send(ids.METER, place, *row)
@@ -103,7 +103,7 @@ class FakePolicy:
                 self._send(ids.EVENT, *event)
 
     def end_session(self) -> None:
-        """The host is gone: what is its, ends."""
+        """End all that the host holds."""
         mine, self._mine = self._mine, None
         if mine is None:
             return
@@ -165,14 +165,14 @@ class FakePolicy:
         self.metered.append(args[0])
         return ids.OK, None
 
-    def _keep(self, args: Row) -> Answer:
+    def _store(self, args: Row) -> Answer:
         what = args[0] or 0
-        if what and self.keep_refused:
-            return ids.DENIED, [self.keep_refused, None, None, []]
+        if what and self.store_refused:
+            return ids.DENIED, [self.store_refused, None, None, []]
         if what:
-            self.kept = 1 if what == 1 else 0
-            self.happen("policy", None, "kept" if self.kept else "forgotten")
-        return ids.OK, [self.kept, len(self.quotas)]
+            self.stored = 1 if what == 1 else 0
+            self.happen("policy", None, "kept" if self.stored else "forgotten")
+        return ids.OK, [self.stored, len(self.quotas)]
 
     def _quota(self, place: int) -> Row | None:
         names = sorted(self.quotas)

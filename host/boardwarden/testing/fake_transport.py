@@ -15,16 +15,16 @@ class Peer(Protocol):
     send: Callable[[bytes], None]
 
     def receive(self, data: bytes) -> None:
-        """Take what the host sent."""
+        """Process what the host sent."""
         ...
 
     def step(self, now: float) -> float:
-        """Do what is due at `now` (the event loop's); return in how many seconds to come again."""
+        """Do what is due at `now` (the loop's clock); return the seconds until the next step."""
         ...
 
 
 class FakeTransport:
-    """A way to a Peer in memory. `to_host` and `to_board` may damage what passes.
+    """A transport to a Peer in memory; `to_host` and `to_board` may damage what passes.
 
     cut() breaks the link; `refuse` is raised by the next open() if it is set. `opened` counts.
     """

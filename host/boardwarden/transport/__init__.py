@@ -1,4 +1,4 @@
-"""Ways to a board: `transport_for(address)` picks one. Nothing is opened or loaded before that."""
+"""Transports to a board: `transport_for(address)` picks one, and imports only that."""
 
 from .choose import transport_for
 

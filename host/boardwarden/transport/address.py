@@ -1,4 +1,4 @@
-"""What a board address may be, and the one sentence for one that is not."""
+"""The forms of a board address, and the error for anything else."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def _short(address: str) -> str:
 
 
 def wrong_address(address: str, problem: str) -> AddressError:
-    """Return the error to raise: the problem, and every form that is accepted."""
+    """Return the error for a wrong address: the problem, and every form that is accepted."""
     return AddressError(f"{problem}; a board address is {FORMS}.", address)

@@ -1,4 +1,4 @@
-"""What the session needs of a way to a board: open, read, write, close."""
+"""The interface of a transport: open, read, write, close."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Transport(Protocol):
         ...
 
     async def open(self) -> None:
-        """Open the way to the board; raise a subclass of ConnectError if there is none."""
+        """Open the connection; raise a subclass of ConnectError if that fails."""
         ...
 
     async def read(self) -> bytes:
@@ -30,16 +30,16 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the way; closing it twice is fine."""
+        """Close the connection; may be called twice."""
         ...
 
 
 @runtime_checkable
 class Direct(Transport, Protocol):
-    """A transport that also works without a turn of the event loop in between."""
+    """A transport that can also read and write without waiting for the event loop."""
 
     async def receive(self, received: Callable[[bytes], None]) -> None:
-        """Hand bytes over as soon as they are there; return when the other end is gone."""
+        """Pass bytes to received() as they come; return when the other end is gone."""
         ...
 
     def offer(self, data: bytes) -> bool:

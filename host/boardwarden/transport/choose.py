@@ -1,4 +1,4 @@
-"""From an address to the transport it means; each kind is imported only when it is used."""
+"""Returns the transport for an address; each kind is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def transport_for(address: str) -> Transport:
 
         return SerialPosix(address)
     if is_serial(address):
-        from .serial_threaded import SerialThreaded
+        from .serial_port import SerialThreaded
 
         return SerialThreaded(address)
     raise wrong_address(address, f"{address!r} is not a board address")

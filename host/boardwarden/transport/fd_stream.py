@@ -1,4 +1,4 @@
-"""Bytes in and out of a file descriptor that can be polled: a terminal. POSIX only.
+"""Reads and writes a file descriptor that can be polled, such as a terminal. POSIX only.
 
 FdStream is the descriptor; FdTransport is what transports over one have in common.
 """
@@ -34,7 +34,7 @@ class FdStream:
         while self._fd >= 0:
             # Always by way of the loop: a board that floods the line must not starve it.
             await self._watch(self._loop.add_reader, self._loop.remove_reader, _wake)
-            data = self._take()
+            data = self._read_now()
             if data is not None:
                 return data
         return b""
@@ -44,7 +44,7 @@ class FdStream:
 
         def hand_over(over: asyncio.Future[None]) -> None:
             try:
-                if data := self._take():
+                if data := self._read_now():
                     received(data)
             except Exception as error:  # it is that of who awaits receive()
                 if not over.done():
@@ -53,8 +53,8 @@ class FdStream:
         if self._fd >= 0:
             await self._watch(self._loop.add_reader, self._loop.remove_reader, hand_over)
 
-    def _take(self) -> bytes | None:
-        """Read what is there: b"" at the end, None if there was nothing after all."""
+    def _read_now(self) -> bytes | None:
+        """Return the bytes that have come; b"" at the end, None if there are none after all."""
         try:
             data = os.read(self._fd, _CHUNK_BYTES)
         except BlockingIOError:
@@ -95,7 +95,7 @@ class FdStream:
         remove: Callable[[int], bool],
         ready: Callable[[asyncio.Future[None]], None],
     ) -> None:
-        """Have ready() called whenever fd is, until it wakes the future given or fd is closed."""
+        """Call ready() whenever fd is ready, until it ends the given future or fd is closed."""
         over: asyncio.Future[None] = self._loop.create_future()
         self._waiting.add(over)
         add(self._fd, ready, over)
@@ -117,7 +117,7 @@ class FdStream:
         self._end()
 
     def _end(self) -> None:
-        """Nothing more will come or go: wake whoever waits."""
+        """Mark the other end as gone, and wake whoever waits."""
         self._gone = True
         for over in self._waiting:
             _wake(over)
@@ -160,7 +160,7 @@ class FdTransport:
         return self._stream is not None and self._stream.offer(data)
 
     async def close(self) -> None:
-        """Let go of the descriptor; twice is fine."""
+        """Close the descriptor; may be called twice."""
         stream, self._stream = self._stream, None
         if stream:
             stream.close()

@@ -28,7 +28,7 @@ class PtyProcess:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> None:
-        """Start it; raise ConnectError where the system does not."""
+        """Start it; raise ConnectError if the system cannot."""
         board_end, program_end = pty.openpty()
         try:
             make_transparent(program_end)
@@ -57,7 +57,7 @@ class PtyProcess:
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that was told to end; kill it if it does not."""
+    """Wait for a process to end; kill it after 2 s."""
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from boardwarden.errors import LinkLost, NoAgent, SimulatorMissing
+from boardwarden.errors import ConnectError, LinkLost, NoAgent, SimulatorMissing
 
 from .address import wrong_address
-from .fd_stream import FdTransport
+from .fd_stream import FdStream, FdTransport
+from .rawrepl import RawRepl
 
 if TYPE_CHECKING:
-    from .qemu_machine import QemuMachine
+    from .pty_process import PtyProcess
 
 _PROGRAM = "qemu-system-arm"
+_ARGUMENTS = (
+    *("-M", "mps2-an385", "-nographic", "-monitor", "null", "-semihosting"),
+    *("-serial", "pty", "-serial", "pty", "-kernel"),
+)
+_PORT = re.compile(rb"char device redirected to (\S+) \(label serial([01])\)")
 _START_S = 15.0  # QEMU looks for the other end of a pseudo-terminal once a second
 _FIND_AGENT = "try:\n import warden\nexcept ImportError:\n print('missing')\n"
 # Its UART takes a byte at a time, and on a busy machine its processor stands still now and then:
@@ -69,8 +78,6 @@ class Qemu(FdTransport):
         if not self._firmware.is_file():
             raise wrong_address(self._address, f"There is no file {str(self._firmware)!r}")
         program = _find_qemu(self._address)
-        from .qemu_machine import QemuMachine
-
         self._machine = QemuMachine(program, self._firmware, self._address)
         try:
             await self._boot_in_time(self._machine)
@@ -123,3 +130,64 @@ def _find_qemu(address: str) -> str:
             address,
         )
     return program
+
+
+class QemuMachine:
+    """A QEMU process that runs `firmware`; its first port is the REPL's, its second the agent's.
+
+    QEMU itself is on a terminal too: if this process dies, the hang-up ends it. `agent_port` is
+    there once it has started.
+    """
+
+    def __init__(self, program: str, firmware: Path, name: str) -> None:
+        from .pty_process import PtyProcess
+
+        self._qemu: PtyProcess = PtyProcess([program, *_ARGUMENTS, str(firmware)], os.environ, name)
+        self._name = name
+        self._repl_port: FdStream | None = None
+        self.agent_port: FdStream | None = None
+        self._draining: list[asyncio.Task[None]] = []
+
+    async def start(self) -> RawRepl:
+        """Open both ports; return the REPL. Raises ConnectError with what QEMU said if it ended."""
+        output = b""
+        while len(ports := {n: path for path, n in _PORT.findall(output)}) < 2:
+            data = await self._qemu.stream.read()
+            if not data:
+                raise ConnectError(f"QEMU did not start: {_last_line(output)}.", self._name)
+            output += data
+        self._repl_port = _open_port(ports[b"0"], self._name)
+        self.agent_port = _open_port(ports[b"1"], self._name)
+        return RawRepl(self._repl_port)
+
+    def drop_prints(self) -> None:
+        """Keep reading the other ports: a full one would block whoever prints there."""
+        for line in (self._qemu.stream, self._repl_port):
+            if line:
+                self._draining.append(asyncio.create_task(_drain(line.read)))
+
+    async def close(self) -> None:
+        """End QEMU and wait for that."""
+        for port in (self._repl_port, self.agent_port):
+            if port:
+                port.close()
+        await self._qemu.close()
+        await asyncio.gather(*self._draining)
+
+
+def _open_port(path: bytes, name: str) -> FdStream:
+    import tty
+
+    fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    tty.setraw(fd)
+    return FdStream(fd, name)
+
+
+async def _drain(read: Callable[[], Awaitable[bytes]]) -> None:
+    while await read():
+        pass
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"

@@ -1,4 +1,4 @@
-"""As much of MicroPython's raw REPL as it takes to start an application on a simulated board.
+"""The part of MicroPython's raw REPL that starts an application on a simulated board.
 
 The protocol: https://docs.micropython.org/en/latest/reference/repl.html#raw-mode
 """
@@ -12,7 +12,7 @@ from boardwarden.errors import LinkLost
 
 
 class Line(Protocol):
-    """What a REPL needs of the way to it: a transport, or a part of one."""
+    """What a REPL reads and writes: a transport, or a part of one."""
 
     async def read(self) -> bytes:
         """Wait for bytes; b"" when the other end is gone."""
@@ -44,7 +44,7 @@ class RawRepl:
         self._unread = b""
 
     async def enter(self) -> None:
-        """Get to the raw REPL's prompt, whatever the board is doing; it may still be booting."""
+        """Enter the raw REPL, whatever the board is doing; it may still be booting."""
         while True:
             await self._stream.write(_INTERRUPT_AND_ENTER)
             try:

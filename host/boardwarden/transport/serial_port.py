@@ -1,13 +1,15 @@
-"""Opening a serial port with pyserial, and what its errors mean."""
+"""`COM3`: a serial port by way of pyserial, and what pyserial's errors mean."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import sys
+import threading
 
 import serial
 
-from boardwarden.errors import ConnectError, PermissionDenied, PortBusy, PortMissing
+from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortBusy, PortMissing
 
 from .address import wrong_address
 
@@ -15,7 +17,7 @@ BAUD = 115200
 
 
 def open_port(address: str, timeout: float | None) -> serial.Serial:
-    """Open the port for us alone, 115200 8N1; raise a ConnectError that says what is wrong.
+    """Open the port exclusively, 115200 8N1; raise a ConnectError that says what is wrong.
 
     `timeout` is pyserial's, for its own read(), in seconds. DTR and RTS are asserted, pyserial's
     default: USB CDC boards send nothing without DTR, and both together reset no board.
@@ -50,3 +52,72 @@ def _explain(address: str, error: OSError) -> ConnectError:
     if number in (None, errno.EISDIR, errno.ENOTTY, errno.EINVAL) and sys.platform != "win32":
         return wrong_address(address, f"{address} is not a serial port")
     return ConnectError(f"Cannot open {address}: {error}.", address)
+
+
+class SerialThreaded:
+    """A serial port with a thread that reads, for Windows, where asyncio cannot wait for one.
+
+    The thread ends with close() or the port. Tested on POSIX pseudo-terminals only; nobody has run
+    it on Windows yet.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._port: serial.Serial | None = None
+        self._thread: threading.Thread | None = None
+        self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
+
+    @property
+    def address(self) -> str:
+        """The address, as the user gave it."""
+        return self._address
+
+    async def open(self) -> None:
+        """Open the port; raise a ConnectError that says why not."""
+        self._port = open_port(self._address, timeout=None)
+        self._chunks = asyncio.Queue()
+        self._thread = threading.Thread(
+            target=_pump,
+            args=(self._port, asyncio.get_running_loop(), self._chunks),
+            name=f"read {self._address}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    async def read(self) -> bytes:
+        """Wait for bytes; b"" when the port is gone."""
+        if self._port is None:
+            return b""
+        return await self._chunks.get()
+
+    async def write(self, data: bytes) -> None:
+        """Send all of data; raise LinkLost when the port is gone."""
+        if self._port is None:
+            raise LinkLost(f"The link to {self._address} is closed.")
+        try:
+            await asyncio.to_thread(self._port.write, data)
+        except OSError as error:  # SerialException is one
+            raise LinkLost(f"The link to {self._address} broke.") from error
+
+    async def close(self) -> None:
+        """Stop the thread and close the port."""
+        port, self._port = self._port, None
+        thread, self._thread = self._thread, None
+        if port is None or thread is None:
+            return
+        port.cancel_read()
+        await asyncio.to_thread(thread.join)
+        port.close()
+
+
+def _pump(
+    port: serial.Serial, loop: asyncio.AbstractEventLoop, chunks: asyncio.Queue[bytes]
+) -> None:
+    """Hand on what is read, and b"" at the end."""
+    data = b"."
+    while data:
+        try:
+            data = bytes(port.read(max(1, port.in_waiting)))
+        except (OSError, TypeError):  # TypeError: pyserial, when the port closes under a read
+            data = b""
+        loop.call_soon_threadsafe(chunks.put_nowait, data)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SerialPosix(FdTransport):
-    """A serial port, opened for us alone; neither opening nor closing it resets the board."""
+    """A serial port, opened exclusively; neither opening nor closing it resets the board."""
 
     def __init__(self, address: str) -> None:
         super().__init__(address)

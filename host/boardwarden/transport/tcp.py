@@ -76,7 +76,7 @@ class Tcp:
             raise LinkLost(f"The link to {self._address} broke.") from error
 
     async def close(self) -> None:
-        """Close the connection; what is still unsent is given up."""
+        """Close the connection; drop what is not sent yet."""
         writer, self._writer, self._reader = self._writer, None, None
         if writer is None:
             return

@@ -1,4 +1,4 @@
-"""The live view of one or several boards; everything is done with the keyboard."""
+"""The live view of one or several boards, used with the keyboard."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from boardwarden.board import Board
 from boardwarden.errors import BoardError
 from boardwarden.render.text import columns, duration, size
 
+from .ending import Screen
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
 from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
@@ -47,7 +48,7 @@ T = TypeVar("T")
 
 
 class Question(ModalScreen[bool]):
-    """A question that yes or no answers; no, unless it is said."""
+    """A yes-or-no question; the default is no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -70,23 +71,23 @@ class Question(ModalScreen[bool]):
         yield Footer(show_command_palette=False)  # over the other one, whose keys rest
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take the answer."""
+        """Close the question with the answer."""
         self.dismiss(event.button.id == "yes")
 
     def action_answer(self, answer: bool) -> None:
-        """Take the answer."""
+        """Close the question with the answer."""
         self.dismiss(answer)
 
 
 class Keys(ModalScreen[None]):
-    """Says what the keys do; any of those that lead here or away closes it."""
+    """A screen that explains the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter", "dismiss", "Close", key_display="esc")
     ]
 
     def compose(self) -> ComposeResult:
-        """List them."""
+        """List the keys."""
         with VerticalScroll(id="keys") as keys:
             keys.border_title = "keys"
             yield Static("\n".join(columns(("key", "what it does"), _KEYS, 72)), markup=False)
@@ -94,7 +95,7 @@ class Keys(ModalScreen[None]):
 
 
 class WatchApp(App[int]):
-    """Shows what the feeds bring; its result is 0, or 130 after Ctrl-C."""
+    """The application that shows the feeds' boards; its result is 0, or 130 after Ctrl-C."""
 
     CSS_PATH = "watch.tcss"
     TITLE = "boardwarden watch"
@@ -123,11 +124,12 @@ class WatchApp(App[int]):
         self._feed = self._feeds[0]
         self._panels = [kind(number) for number, kind in enumerate(_PANELS, 1)]
         self._panel = self._panels[0]
-        self._said: dict[str, str | Text] = {}
+        self._texts: dict[str, str | Text] = {}
         self._small = False
+        self.screen_file: Screen | None = None
 
     def compose(self) -> ComposeResult:
-        """Lay it out; the style sheet says what is where."""
+        """Make the widgets; the style sheet places them."""
         yield Static(id="small", markup=False)
         with Horizontal(id="head"):
             yield Static(id="name", markup=False)
@@ -149,7 +151,7 @@ class WatchApp(App[int]):
         self.query_one("#overview").display = len(self._feeds) > 1
         for feed in self._feeds:
             self.run_worker(feed.follow(), group="feeds")
-        self.set_interval(_REFRESH_S, self.show)
+        self.set_interval(_REFRESH_S, self._show_again)
         self._choose(self._panel)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -161,50 +163,55 @@ class WatchApp(App[int]):
         self.set_class(not wide, "narrow")
         self.call_after_refresh(self.show)
 
+    def _show_again(self) -> None:
+        """Show the boards' present state, unless a slow terminal has not yet taken the last one."""
+        if self.screen_file is None or not self.screen_file.busy:
+            self.show()
+
     def show(self) -> None:
         """Show the boards' present state."""
         if not self.screen_stack or not self.screen_stack[0].query("#trouble"):
             return  # nothing is laid out yet, or no longer
         feed, wrong = self._feed, trouble(self._feed)
         name, state = head(feed)
-        self._say("#small", too_small(self.size, _LEAST))
-        self._say("#name", name)
-        self._say("#state", state)
-        self._say("#trouble", wrong)
+        self._set_text("#small", too_small(self.size, _LEAST))
+        self._set_text("#name", name)
+        self._set_text("#state", state)
+        self._set_text("#trouble", wrong)
         self._part("#trouble").display = bool(wrong)
         self._part("#body").set_class(bool(wrong), "lost")
         if len(self._feeds) > 1:
-            self._say_overview()
+            self._show_overview()
         for figures in self.screen_stack[0].query(Figures):
             figures.show(feed)
         for panel in self._panels:
             if panel.display:
                 panel.show(feed)
-        self._say("#names", self._names())
+        self._set_text("#names", self._names())
 
     def _part(self, selector: str) -> Widget:
         return self.screen_stack[0].query_one(selector)
 
-    def _say(self, selector: str, text: str | Text) -> None:
-        """Have a part say something; all is laid out anew only where it takes other room."""
+    def _set_text(self, selector: str, text: str | Text) -> None:
+        """Set a part's text; lay the screen out anew only if the text's size changes."""
         if isinstance(text, str):
             text = harmless(text)
-        before = self._said.get(selector)
+        before = self._texts.get(selector)
         if before != text:
-            self._said[selector] = text
+            self._texts[selector] = text
             grows = before is None or _room(before) != _room(text)
             self.screen_stack[0].query_one(selector, Static).update(text, layout=grows)
 
-    def _say_overview(self) -> None:
+    def _show_overview(self) -> None:
         width = self._part("#overview").content_size.width or self.size.width
         lines = overview(self._feeds, self._feed, width)
         text = Text("\n", no_wrap=True).join(
             Text(line.ljust(width), "bold" if line.startswith("▶") else "") for line in lines
         )
-        self._say("#overview", text)
+        self._set_text("#overview", text)
 
     def _names(self) -> Text:
-        """Return the panels' names in a line, the one that is shown in brackets."""
+        """Return a line with the panels' names, that of the shown one in brackets."""
         parts = [
             Text(f"[{panel.number} {panel.label}]", "bold reverse")
             if panel is self._panel
@@ -239,7 +246,7 @@ class WatchApp(App[int]):
         self.show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave out what makes no sense now."""
+        """Return whether an action makes sense now."""
         if self._small and action != "quit_with" and len(self.screen_stack) == 1:
             return False  # what it does could not be seen
         if action == "next_board":
@@ -249,7 +256,7 @@ class WatchApp(App[int]):
         return True
 
     def action_keys(self) -> None:
-        """Say what the keys do."""
+        """Explain the keys."""
         self.push_screen(Keys())
 
     def action_quit_with(self, result: int) -> None:
@@ -278,7 +285,7 @@ class WatchApp(App[int]):
         self._request(lambda board: board.collect(), lambda freed: f"Collected {size(freed)}.")
 
     def action_end(self) -> None:
-        """End the chosen lease, or cancel the chosen operation, if that is really meant."""
+        """End the chosen lease, or cancel the chosen operation, after asking."""
         panel, board = self._panel, self._feed.board
         chosen = panel.chosen if isinstance(panel, TablePanel) else None
         if not isinstance(panel, (Leases, Operations)) or chosen is None or board is None:
@@ -327,7 +334,7 @@ class WatchApp(App[int]):
     def _request(
         self, request: Callable[[Board], Awaitable[T]], describe: Callable[[T], str]
     ) -> None:
-        """Send the shown board a request, beside everything else, and notify of its outcome."""
+        """Send the shown board a request in the background, and show its outcome."""
         board = self._feed.board
         if board is None or not board.connected:
             self.notify("The link is lost: the board cannot be asked.", severity="error")

@@ -17,7 +17,7 @@ _POLL_S = 1.0
 
 
 class Feed:
-    """open() or follow() it, then close() it. `board` is None until it was opened.
+    """A followed board: open() or follow(), then close(). `board` is None until it is open.
 
     problem: why it could not be opened, a sentence; latency_s: of the last request, None if
     unknown; unmetered: why the board sends no meters. `ping_s`: between two measurements of the
@@ -80,7 +80,7 @@ class Feed:
                 self.track.add(status)
 
     async def _recall(self, board: Board) -> None:
-        """Have the track begin with what the board remembers of the time before."""
+        """Begin the track with the board's own history of the time before."""
         boot = board.status.board.boot_id
         with contextlib.suppress(BoardError):  # an agent without a history will do
             history = await board.fetch_history(tuple(REMEMBERED.values()), ("mean",))
@@ -99,7 +99,7 @@ class Feed:
                 self.console.put(printable.feed(text))
 
     async def _follow_meters(self, board: Board) -> None:
-        """Have the meters sent, once the board decides: the request would make it begin to."""
+        """Request the meters once the board decides: the request would make it begin to."""
         while not self.unmetered:
             if board.connected and board.limits.max_operations is not None:
                 with contextlib.suppress(BoardError):

@@ -54,7 +54,7 @@ class Plot:
             yield [(_eighth(level - floor), style) for level in levels]
 
     def memory(self, live: Values, used: Values, styles: tuple[str, str]) -> Iterator[list[Styled]]:
-        """Yield the rows: live is solid, what else is used is shaded, in no colour, too."""
+        """Yield the rows: live memory is solid, other used memory is shaded."""
         columns = list(zip(self._levels(live), self._levels(used), strict=True))
         for floor in self._floors():
             yield [_memory_cell(low - floor, high - floor, styles) for low, high in columns]
@@ -66,7 +66,7 @@ class Plot:
         return max(0, self._height - 1 - from_below)
 
     def _floors(self) -> Iterator[int]:
-        """Give how many eighths are below each row, from the top row down."""
+        """Return how many eighths of a character are below each row, the top row first."""
         return iter(range((self._height - 1) * 8, -1, -8))
 
     def _levels(self, figures: Values) -> list[int]:
@@ -98,13 +98,13 @@ def _eighth(level: int) -> str:
 
 
 def progress(fraction: float | None, width: int) -> str:
-    """Return a bar that is filled as far as a fraction of one says; empty for None."""
+    """Return a progress bar for a fraction of one; empty for None."""
     full = round(max(0.0, min(1.0, fraction or 0.0)) * width)
     return "█" * full + _SHADE * (width - full)
 
 
 class Figures(Widget):
-    """Draws a board's figures, in the room that it has."""
+    """A widget that draws a board's figures."""
 
     feed: Feed | None = None
     _shown: object = None

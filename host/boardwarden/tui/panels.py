@@ -36,14 +36,14 @@ class Panel(Vertical):
     def __init__(self, number: int) -> None:
         super().__init__(id=self.label, classes="panel")
         self.number = number
-        self._said: str | None = None
+        self._titled: str | None = None
         self.titled("")
 
     def titled(self, text: str) -> None:
-        """Say something beside the panel's name."""
-        if text == self._said:  # saying it again would draw it again
+        """Set the text beside the panel's name."""
+        if text == self._titled:  # setting it again would draw it again
             return
-        self._said = text
+        self._titled = text
         title = f"{self.number} {self.label}" + (f": {text}" if text else "")
         self.border_title = Text(harmless(title))  # a task's name is no markup
 
@@ -53,7 +53,7 @@ class Panel(Vertical):
 
 
 class TablePanel(Panel):
-    """A panel with a table, of which the cursor keeps to its row as others come and go."""
+    """A panel with a table, whose cursor stays on its row while others come and go."""
 
     head: Cells = ()
     nothing = "none"
@@ -70,7 +70,7 @@ class TablePanel(Panel):
         yield self._table
 
     def on_mount(self) -> None:
-        """Give it its head."""
+        """Add the columns."""
         for name in self.head:
             self._table.add_column(name, key=name)
 
@@ -79,7 +79,7 @@ class TablePanel(Panel):
         raise NotImplementedError
 
     def title(self, feed: Feed, board: Board) -> str:
-        """Return what the panel says beside its name."""
+        """Return the text beside the panel's name."""
         return "" if self._shown else self.nothing
 
     def show(self, feed: Feed) -> None:
@@ -119,7 +119,7 @@ class TablePanel(Panel):
 
 
 class Operations(TablePanel):
-    """What has, or waits for, a place."""
+    """The operations that run or wait."""
 
     label = "operations"
     head = ("id", "name", "state", "priority", "done", "left", "memory", "what")
@@ -134,7 +134,7 @@ class Operations(TablePanel):
             )
 
     def title(self, feed: Feed, board: Board) -> str:
-        """Say how many places are occupied."""
+        """Return how many places are occupied."""
         most = board.limits.max_operations
         if most is None:
             return "none; the board has not been asked for any decision yet"
@@ -172,7 +172,7 @@ class Tasks(TablePanel):
             )
 
     def title(self, feed: Feed, board: Board) -> str:
-        """Say who blocks the loop."""
+        """Return which task blocks the loop."""
         return feed.unmetered or blocker(board.meters) or super().title(feed, board)
 
 
@@ -195,7 +195,7 @@ def _done(each: Operation) -> str:
 
 
 def _cell(text: str) -> Text:
-    """Return a cell as it is: what a board calls its tasks is no markup."""
+    """Return a cell's text unchanged: the name of a task is not markup."""
     return Text(harmless(text).replace("\n", " "), style=_LOUD.get(text, ""))
 
 
@@ -248,7 +248,7 @@ class Console(TailPanel):
 
 
 class About(Panel):
-    """All that is known of the board and its link, and why something is not."""
+    """All that is known of the board and its link, and why the rest is not known."""
 
     label = "board"
 

@@ -1,4 +1,4 @@
-"""What the live view says of a board, in lines of text."""
+"""The texts of the live view."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import Level, enum_name
 from boardwarden.render.status import Row, link_state, status_rows, trend_rows
-from boardwarden.render.tables import limit_rows, need_rows, session_rows
+from boardwarden.render.tables import limit_rows, memory_profile_rows, session_rows
 from boardwarden.render.text import NOTHING, columns, count, duration, percent, size
 
 from .feed import Feed
@@ -41,11 +41,11 @@ def old_figures(board: Board) -> str:
     return f"figures {duration(status.age_s)} old"
 
 
-def too_small(has: tuple[int, int], needs: tuple[int, int]) -> str:
-    """Return what to say instead of the view where there is no room for it."""
+def too_small(has: tuple[int, int], least: tuple[int, int]) -> str:
+    """Return the text for a terminal that is too small."""
     return (
         f"This terminal has {has[0]} columns and {has[1]} lines.\n"
-        f"The live view needs {needs[0]} and {needs[1]}: enlarge it.\n"
+        f"The live view needs {least[0]} and {least[1]}: enlarge it.\n"
         "q quits."
     )
 
@@ -61,7 +61,7 @@ def every(board: Board) -> str:
 
 
 def trouble(feed: Feed) -> str:
-    """Return what is wrong with the link, and since when; empty where nothing is."""
+    """Return what is wrong with the link, and since when; empty if nothing is."""
     if feed.board is None:
         return f"NOT CONNECTED, trying again: {feed.problem}" if feed.problem else ""
     if feed.board.connected:
@@ -70,13 +70,13 @@ def trouble(feed: Feed) -> str:
 
 
 def because(board: Board, value: object, capability: str) -> str:
-    """Return why there is no value, where the board gave a reason."""
+    """Return why there is no value, if the board gave a reason; else ""."""
     known = board.capabilities.get(capability)
     return known.reason or "" if value is None and known is not None else ""
 
 
 def blocker(meters: Sequence[Meter]) -> str:
-    """Return who keeps the loop waiting longest; empty where nobody does for long."""
+    """Return which task blocks the loop longest; empty if none does for long."""
     measured = [each for each in meters if each.worst_s is not None]
     worst = max(measured, key=lambda each: each.worst_s or 0, default=None)
     if worst is None or (worst.worst_s or 0) < _BLOCKS_S:
@@ -85,7 +85,7 @@ def blocker(meters: Sequence[Meter]) -> str:
 
 
 def link_text(feed: Feed) -> str:
-    """Return the link's health, short."""
+    """Return the link's latency and losses, in a few words."""
     if feed.board is None:
         return NOTHING
     link = feed.board.link
@@ -101,7 +101,7 @@ def overview(feeds: Sequence[Feed], shown: Feed, width: int) -> list[str]:
 
 
 def about(feed: Feed) -> Iterator[Row]:
-    """Yield all that is known of a board and its link, and why something is not."""
+    """Yield all that is known of a board and its link, and why the rest is not known."""
     board = feed.board
     if board is None:
         yield "link", feed.problem or "connecting"
@@ -117,7 +117,7 @@ def about(feed: Feed) -> Iterator[Row]:
         yield "limits", ", ".join(f"{label} {text}" for label, text in limit_rows(board.limits))
     for label, rows in (
         ("session", session_rows(board.sessions)),
-        ("need", need_rows(board.needs)),
+        ("memory of", memory_profile_rows(board.memory_profiles)),
     ):
         for cells in rows:
             yield label, "  ".join(cells)
@@ -143,7 +143,7 @@ def _overview(feed: Feed) -> tuple[str, ...]:
     memory, cpu = board.status.memory, board.status.cpu
     levels = [each.level for each in board.thresholds]
     return (
-        _link_word(board),
+        _link_state(board),
         percent(cpu.usage),
         size(memory.used_bytes),
         size(memory.live_bytes),
@@ -153,7 +153,7 @@ def _overview(feed: Feed) -> tuple[str, ...]:
     )
 
 
-def _link_word(board: Board) -> str:
+def _link_state(board: Board) -> str:
     if board.connected:
         return old_figures(board) or "ok"
     age_s = board.status.age_s
@@ -161,7 +161,7 @@ def _link_word(board: Board) -> str:
 
 
 def level_text(level: Level | int) -> str:
-    """Return a threshold's level, the louder the worse."""
+    """Return a threshold's level, in capitals unless it is clear."""
     text = enum_name(level)
     return text if level == Level.CLEAR else text.upper()
 

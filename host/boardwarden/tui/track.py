@@ -39,7 +39,7 @@ class Track:
         }
 
     def add(self, status: Status) -> None:
-        """Keep a sample's figures; the oldest go."""
+        """Add a sample's figures; drop the oldest."""
         before, now = self._last_uptime_s(), status.cpu.uptime_s
         late_s = _LATE * (status.interval_s or 0.0) + _LATE_S
         if before is not None and now is not None and now - before > late_s:
@@ -48,13 +48,13 @@ class Track:
             self._figures[name].append(read(status))
 
     def gap(self) -> None:
-        """Leave a place without figures: the board restarted, or the link was lost."""
+        """Add a gap, as the board restarted or the link was lost."""
         for figures in self._figures.values():
             if figures and figures[-1] is not None:
                 figures.append(None)
 
     def recall(self, history: History, step_s: float) -> None:
-        """Put before the first sample what the board remembers of the time before, each `step_s`.
+        """Put the board's own history before the first sample, in steps of `step_s` seconds.
 
         There it is the mean of a second, a minute or an hour, whichever is the shortest known.
         """
@@ -89,7 +89,7 @@ class Track:
 
 
 class Tail:
-    """Keeps the last 64 Ki characters; places count the pieces that were ever put."""
+    """The last 64 Ki characters of a text; places count all pieces that were ever put."""
 
     def __init__(self) -> None:
         self._pieces: deque[str] = deque()
@@ -111,7 +111,7 @@ class Tail:
 
 
 def harmless(text: str) -> str:
-    """Return whole text without what a terminal would act on."""
+    """Return text without escape sequences and control characters."""
     return _replaced(_ESCAPE.sub("", text))
 
 
@@ -126,7 +126,7 @@ class Printable:
         self._unfinished = ""  # may be the begin of something
 
     def feed(self, text: str) -> str:
-        """Return what of the text can be shown; the begin of a sequence waits for its end."""
+        """Return the text that can be shown; the beginning of a sequence waits for its end."""
         text = self._unfinished + text
         unfinished = _UNFINISHED.search(text)
         at = unfinished.start() if unfinished else len(text)

@@ -7,6 +7,8 @@ two writes of a block; then boot.py and main.py run as on any board.
 import os
 import sys
 
+import vfs
+
 _BLOCK_BYTES = 4096
 
 
@@ -50,6 +52,70 @@ class Flash:
                 os.system("kill -9 $PPID")
 
 
+class Rom:
+    """`vfs` of a board with a ROMFS partition: a file, which can be erased and written like flash.
+
+    It is in memory from the start, as a board's is in its address space. Writes count as the
+    flash's do, so that they can be the last.
+    """
+
+    _BLOCK_BYTES = 4096
+
+    def __init__(self, path, length, flash):
+        self._path = path
+        self._flash = flash
+        self._data = bytearray(length)
+        try:
+            with open(path, "rb") as file:
+                file.readinto(self._data)
+        except OSError:
+            with open(path, "wb") as file:
+                for start in range(0, length, self._BLOCK_BYTES):
+                    self._data[start : start + self._BLOCK_BYTES] = b"\xff" * self._BLOCK_BYTES
+                file.write(self._data)
+
+    def __getattr__(self, name):
+        return getattr(vfs, name)
+
+    def rom_ioctl(self, operation, number=0, *given):
+        if operation == 1:
+            return 1
+        if operation == 2:
+            return memoryview(self._data)
+        if operation == 3:
+            start, length = given if len(given) == 2 else (0, given[0])
+            if start % self._BLOCK_BYTES or start + length > len(self._data):
+                return -22
+            blocks = (length + self._BLOCK_BYTES - 1) // self._BLOCK_BYTES
+            for block in range(blocks):
+                at = start + block * self._BLOCK_BYTES
+                self._store(at, b"\xff" * self._BLOCK_BYTES)
+            return 16
+        if operation == 4:
+            start, data = given
+            if start + len(data) > len(self._data) or len(data) % 16:
+                return -22
+            written = bytes(self._data[start + at] & data[at] for at in range(len(data)))
+            self._store(start, written)
+            return 0
+        return self._BLOCK_BYTES if operation == 6 else -22
+
+    def _store(self, start, data):
+        self._flash._count()
+        self._data[start : start + len(data)] = data
+        with open(self._path, "r+b") as file:
+            file.seek(start)
+            file.write(data)
+
+    def mount(self):
+        """As MicroPython does when it starts, before it mounts its flash."""
+        try:
+            vfs.mount(vfs.VfsRom(memoryview(self._data)), "/rom")
+        except OSError:
+            return
+        sys.path[2:2] = ["/rom", "/rom/lib"]
+
+
 class Sys:
     """`sys` of a board that is not a desktop."""
 
@@ -72,6 +138,7 @@ def mount(kind, path, blocks, cut):
         os.mount(system(flash), "/flash")
     os.chdir("/flash")
     sys.path[:] = ["", ".frozen", "/flash/lib"]
+    return flash
 
 
 def run(name):
@@ -82,15 +149,25 @@ def run(name):
         return
     try:
         exec(text, {"__name__": "__main__"})
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         sys.print_exception(error)
 
 
 if __name__ == "__main__":
-    kind, path, blocks, cut, with_main = sys.argv[1:]
+    kind, path, blocks, cut, with_main, rom, rom_bytes, raw_repl = sys.argv[1:]
     if kind != "posix":
-        mount(kind, path, int(blocks), int(cut))
+        flash = mount(kind, path, int(blocks), int(cut))
+        if int(rom_bytes):
+            partition = Rom(rom, int(rom_bytes), flash)
+            partition.mount()
+            sys.modules["vfs"] = partition
     sys.modules["sys"] = Sys(sys)
     run("boot.py")
     if int(with_main):
         run("main.py")
+    if int(raw_repl):
+        sys.path.append(__file__.rsplit("/", 1)[0])
+        import repl
+
+        sys.path.pop()
+        repl.run()

@@ -80,13 +80,13 @@ def started(interval_ms=1000, budget_permille=1000, protect=True):
 
 def keepalive(line, agent):
     """Have the host say that it is there, and what it has received."""
-    line.say(66, _HOST, agent.uplink.seq - 1 & 0xFFFF)
+    line.say(66, _HOST, agent.session.uplink.seq - 1 & 0xFFFF)
 
 
 def skip_ms(ms):
     """Have the board's clock of milliseconds jump, as if so long nothing was done."""
     ticks_ms()
-    since[2] = (since[2] + ms) & 0x1FFFFFF
+    since[2] = (since[2] + ms) & 0x3FFFFFFF
 
 
 def poll_now(agent):
@@ -99,9 +99,9 @@ def settle(agent):
     """Poll until nothing is left to read or to send, and the next sample is not due."""
     quiet = 0
     for _ in range(_MAX_POLLS):
-        seq = agent.uplink.seq
+        seq = agent.session.uplink.seq
         poll_now(agent)
-        if readable() or agent.uplink.seq != seq or agent.until_sample_ms() <= 0:
+        if readable() or agent.session.uplink.seq != seq or agent.until_sample_ms() <= 0:
             quiet = 0
         else:
             quiet += 1

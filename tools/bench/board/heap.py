@@ -15,7 +15,7 @@ try:
 
     rooms = (64, 256, 512, 1024, 1536)  # bytes of the table
 except ImportError:
-    from warden import detect
+    from warden.setup import detect
 
     heap = None
     rooms = ()

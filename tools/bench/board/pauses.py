@@ -66,12 +66,12 @@ line.say(64, 1, 0, 78)  # another host
 longest = total = polls = quiet = 0
 while quiet < 3:
     gc.collect()
-    seq = agent.uplink.seq
+    seq = agent.session.uplink.seq
     agent.clock.poll_now = True
     began = now()
     agent.poll()
     ticks = passed(began)
-    if agent.uplink.seq == seq:
+    if agent.session.uplink.seq == seq:
         quiet += 1
     else:
         quiet = 0

@@ -104,7 +104,6 @@ def names_of(holder):
 def rebind():
     """Bind anew what is bound once, when it is made."""
     agent.gate.function = agent.poll_gated
-    agent.clock.advance = agent.clock.read_ticks
     if agent.policy is not None:
         agent.policy.gate.function = agent.policy.deliver
 

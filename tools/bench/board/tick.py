@@ -50,11 +50,11 @@ def quiet():
 def fails_under_heap_lock():
     """Tell whether a tick with the heap locked met MemoryError, or was none."""
     due()
-    faults, seq = agent.faults, agent.uplink.seq
+    faults, seq = agent.faults, agent.session.uplink.seq
     heap_lock()
     tick()
     heap_unlock()
-    return agent.uplink.seq == seq or agent.faults != faults
+    return agent.session.uplink.seq == seq or agent.faults != faults
 
 
 for _ in range(3):
@@ -63,12 +63,12 @@ total = walks = walked = ticks = greatest = taken = before = sent = 0
 sizes = []
 for _ in range(_TICKS):
     due()
-    sent = agent.uplink.sent
+    sent = agent.session.uplink.sent
     before = gc.mem_alloc()
     walked = ticks_of(walk) - EMPTY
     ticks = ticks_of(tick) - EMPTY
     taken = max(taken, gc.mem_alloc() - before)
-    sizes.append(agent.uplink.sent - sent & 0xFFFF)
+    sizes.append(agent.session.uplink.sent - sent & 0xFFFF)
     total += ticks
     walks += walked
     greatest = max(greatest, ticks - walked)

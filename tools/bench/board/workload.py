@@ -11,7 +11,7 @@ import machine
 from agents import keepalive, skip_ms, started
 from meter import tell
 
-import warden
+from warden.setup import detect
 
 _STEPS = 1000
 _MS_A_STEP = 10
@@ -55,7 +55,7 @@ if RATE_HZ:
         agent.poll()
         skip_ms(100)
 else:
-    warden.detect()
+    detect()
     agent = line = Nobody()
 gc.collect()
 began = _mem[_DUAL]

@@ -11,6 +11,7 @@ DECIDE = "warden.decide"
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
+    "warden.setup": "warden.setup",  # let go when start() ends
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",

@@ -1,0 +1,148 @@
+"""What is done once, as the agent starts: `start()` lets this module go when it ends."""
+
+import gc
+import os
+import sys
+
+from micropython import const
+
+from warden.board import VERSION, Board, module
+from warden.link.stream import StreamLink
+
+_MASK_30 = const((1 << 30) - 1)
+_IDLE_POLLS = const(16)
+_MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+
+
+def reserve_names(package):
+    """Give each module of the package that is loaded at its first use its name in it.
+
+    Without a GIL the names must not move then: another thread may be looking one up.
+    """
+    # A test checks that none is missing.
+    lazy = (
+        "counted_socket errors extras forecast guard metered_file requests stored_policy tcp "
+        "trend_report values"
+    )
+    for name in lazy.split():
+        if name not in package.__dict__:
+            setattr(package, name, None)
+
+
+def detect():
+    """Return the adapter for this board."""
+    if module("time") is None and "mps2-an385" in sys.implementation._machine:
+        from warden.board_mps2 import Mps2
+
+        board = Mps2()
+    else:
+        board = Board()
+        import time
+
+        board.ticks_ms = time.ticks_ms
+        board.ticks_us = time.ticks_us
+        board.ticks_diff = time.ticks_diff
+        board.sleep_ms = time.sleep_ms
+        board.reset = getattr(module("machine"), "reset", None)  # None where it cannot
+    board.mem_free = gc.mem_free
+    board.mem_alloc = gc.mem_alloc
+    board.identity = identity()
+    board.boot_id = random_30(board)
+    return board
+
+
+def identity():
+    """Return what identifies this board, in the order of ids.IDENTITY.
+
+    The board's name, as firmware reports it ("… with RP2040" is cut off); the firmware's
+    version: "1.25.0", "1.29.0-preview"; the port: "rp2", "esp32", "linux" (the unix port) …;
+    the chip's id, empty where the port has none; why the board last started, in the words of
+    `machine`'s constants, or None; the agent's version.
+    """
+    implementation = sys.implementation
+    version = implementation.version
+    firmware = ".".join([str(part) for part in version[:3]])
+    if len(version) > 3 and version[3]:
+        firmware += "-" + version[3]
+    machine = module("machine")
+    unique_id = machine.unique_id() if hasattr(machine, "unique_id") else b""
+    reset_cause = None
+    if hasattr(machine, "reset_cause"):
+        cause = machine.reset_cause()
+        for name in dir(machine):
+            if name.endswith("_RESET") and getattr(machine, name) == cause:
+                reset_cause = name[:-6].lower()
+    name = implementation._machine.split(" with ")[0][:40]
+    return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
+
+
+def random_30(board):
+    """Return 30 bits that differ from one start to the next as far as the port can."""
+    if hasattr(os, "urandom"):
+        return int.from_bytes(os.urandom(4), "big") & _MASK_30
+    return (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
+
+
+def open_link(board, link):
+    """Return the link that `start(link=link)` means, or None."""
+    if link is None:
+        return default_link(board)
+    return StreamLink(link) if link and not hasattr(link, "waitable") else link or None
+
+
+def default_link(board):
+    """Return the link over stdin and stdout, or None where they cannot be polled."""
+    if hasattr(board, "default_link"):
+        return board.default_link()
+    if module("select") is None or not hasattr(sys.stdout, "buffer"):
+        return None
+    if sys.platform == "linux" and module("termios") is not None:
+        from warden.link.terminal import TerminalLink
+
+        return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
+    return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def watch_network(network):
+    """Have a `sensors.network.Network` watch the module `network`, from now on.
+
+    Return the one of this board: if another agent was here before, it is that one's.
+    """
+    network.early = "network" in sys.modules
+    if module("network") is None:
+        return network
+    from warden.sensors.wlan import watch_wlan
+
+    return watch_wlan(network)
+
+
+def find_system_heap(clock):
+    """Return what reads an ESP32's own heap, beside MicroPython's; None on other boards."""
+    if not hasattr(module("esp32"), "idf_heap_info"):
+        return None
+    from warden.sensors.system_heap import SystemHeap
+
+    return SystemHeap(clock)
+
+
+def take_first_sample(agent):
+    """Take an agent's first sample, and find what a poll costs that has nothing to do.
+
+    Such polls do not time themselves. No host is served before the application goes on: it would
+    mirror a board on which nothing is granted yet.
+    """
+    governor = agent.governor
+    host_us = governor.host_us
+    governor.host_us = -host_us
+    agent.run_due()  # so that there are figures from the first moment
+    agent.poll()  # what that marked to be sent
+    agent.idle_polls = 0
+    began = agent.ticks_us()
+    for _ in range(_IDLE_POLLS):
+        agent.poll()
+        agent.has_input()
+    if agent.idle_polls == _IDLE_POLLS:
+        agent.idle_us = min(agent.ticks_diff(agent.ticks_us(), began), _MAX_IDLE_US)
+    governor.spent_us = governor.sample_us = 0
+    governor.host_us = host_us
+    agent.listen_ms = 0

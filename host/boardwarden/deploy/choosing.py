@@ -1,0 +1,167 @@
+"""Choosing how the agent is installed: what each way takes of a board's heap, and what fits.
+
+It fits where at least a third of the heap that is free remains for the application, and the largest
+block that it takes is there in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from boardwarden.models import Model
+from boardwarden.render.text import size
+
+from .figures import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, Footprint
+from .survey import PLACE_BYTES, Heap
+
+LEFT = 3  # one part of so many has to remain
+GUIDE = "docs/guides/firmware.md"
+_IN_WORDS = {
+    FILES: "as files",
+    BYTECODE: "as files of bytecode only",
+    ROMFS: "in the ROMFS partition",
+    FROZEN: "frozen into the firmware",
+}
+
+
+@dataclass(frozen=True)
+class Option(Model):
+    """One way of installing and what it takes, in bytes; None is not known, as on 64 bits.
+
+    largest_block_bytes: the largest that the pool of names needs; fits: None where not known.
+    """
+
+    way: str = FILES
+    state: str = DECIDING
+    takes_bytes: int | None = None
+    leaves_bytes: int | None = None
+    largest_block_bytes: int | None = None
+    fits: bool | None = None
+
+
+@dataclass(frozen=True)
+class Plan(Model):
+    """What deploy found on a board, and what it would do; None is not known or not there.
+
+    options: all ways that this board has, best first; frozen: what the agent would take as part of
+    the firmware, by state; installed: the way in which it is there already. choice: None if none
+    fits, and then `refused` says why. questions: what deploy asks before it does that.
+    """
+
+    machine: str = ""
+    firmware: str = ""
+    architecture: str = ""
+    heap_total_bytes: int = 0
+    heap_free_bytes: int = 0
+    heap_largest_free_block_bytes: int = 0
+    disk_free_bytes: int | None = None
+    romfs_bytes: int | None = None
+    romfs_image_bytes: int | None = None
+    romfs_unusable: str | None = None
+    installed: str | None = None
+    options: tuple[Option, ...] = ()
+    frozen: Mapping[str, int] = field(default_factory=dict)
+    choice: Option | None = None
+    questions: tuple[str, ...] = ()
+    refused: str | None = None
+    copies_files: int | None = None
+    copies_bytes: int | None = None
+
+    def with_(self, **changes: Any) -> Plan:
+        """Return a plan that differs in some fields."""
+        return replace(self, **changes)
+
+
+def option(
+    way: str, state: str, heap: Heap, figures: Mapping[tuple[str, str], Footprint]
+) -> Option:
+    """Return what a way takes of this heap. The figures are of 32 bits: others are not known."""
+    figure = figures.get((way, state))
+    if figure is None or heap.word_bits != 32:
+        return Option(way, state)
+    takes, block = figure.bytes, 0
+    if heap.names is not None:
+        growth, block = heap.names.growth(figure.names)
+        takes += growth - figure.names * PLACE_BYTES
+    free = heap.free_bytes
+    fits = (free - takes) * LEFT >= free and block <= heap.largest_free_block_bytes
+    return Option(way, state, takes, free - takes, block, fits)
+
+
+def in_order(
+    ways: Sequence[str],
+    states: Sequence[str],
+    heap: Heap,
+    figures: Mapping[tuple[str, str], Footprint],
+) -> tuple[Option, ...]:
+    """Return the options, best first: deciding before watching, then the ways as they are given."""
+    return tuple(option(way, state, heap, figures) for state in states for way in ways)
+
+
+def ways(machine_code: bool, romfs: bool, installed: str | None, asked: str) -> list[str]:
+    """Return the ways to install that a board has, best first.
+
+    machine_code: mpy-cross makes some for it; installed: a way that it is there in, which stays the
+    first; asked: the only one, "" for all. "files" are bytecode where there is no machine code.
+    """
+    found = ([ROMFS] if romfs else []) + ([FILES] if machine_code else []) + [BYTECODE]
+    if installed in found:
+        found.sort(key=lambda way: way != installed)
+    if asked == FILES and not machine_code:
+        asked = BYTECODE
+    return [way for way in found if asked in ("", way)]
+
+
+def states(started: str | None) -> tuple[str, ...]:
+    """Return the states to choose from: the one that the board's start line has, or both."""
+    return (started,) if started else tuple(reversed(STATES))
+
+
+def fitting(options: Iterable[Option]) -> list[Option]:
+    """Return the options that fit, and those of which nobody knows."""
+    return [option for option in options if option.fits is not False]
+
+
+def smallest(options: Iterable[Option]) -> Option:
+    """Return the option that leaves most."""
+    return max(options, key=lambda option: option.leaves_bytes or 0)
+
+
+def takes(chosen: Option, heap: Heap, frozen: int | None) -> str:
+    """Return the sentence that says what the agent takes."""
+    if chosen.takes_bytes is None:
+        return "What the agent takes of this heap is not known: its figures are of 32 bits."
+    frozen_too = ""
+    if frozen is not None and chosen.way != FROZEN:
+        frozen_too = f"; frozen into the firmware it would take {size(frozen)}"
+    only = ", only watching," if chosen.state == WATCHING else ""
+    return (
+        f"The agent{only} takes {size(chosen.takes_bytes)} of the {size(heap.free_bytes)} of heap "
+        f"that are free, {_IN_WORDS[chosen.way]}{frozen_too}."
+    )
+
+
+def refusal(best: Option, heap: Heap, frozen: int | None, started_by: str | None) -> str:
+    """Return why not even the option that leaves most fits, and what would."""
+    taken, left = best.takes_bytes or 0, best.leaves_bytes or 0
+    even = " even if it only watches" if best.state == WATCHING and started_by is None else ""
+    if left * LEFT >= heap.free_bytes:
+        why = (
+            f"The agent needs a block of {size(best.largest_block_bytes)} and the largest that is "
+            f"free has {size(heap.largest_free_block_bytes)}"
+        )
+    else:
+        rest = f"leaves {size(left)}, less than a third" if left >= 0 else "does not fit"
+        why = (
+            f"The agent takes {size(taken)} of the {size(heap.free_bytes)} of heap that are free"
+            f"{even}, {_IN_WORDS[best.way]}, and {rest}"
+        )
+    ways_out = []
+    if started_by and best.state == DECIDING:
+        ways_out.append(f"`warden.start(protect=False)` in {started_by} has it watch only")
+    if frozen is not None and best.way != FROZEN:
+        ways_out.append(f"frozen into the firmware it takes {size(frozen)} ({GUIDE})")
+    ways_out.append("`--force` goes on all the same")
+    return f"{why}; {', '.join(ways_out)}"

@@ -1,0 +1,57 @@
+"""What the agent takes of a board's heap: bytes, as counted on 32 bits by tools/footprint.py.
+
+The figures stand in bench/footprint.json and nowhere else; the wheel has a copy of that file beside
+the board's sources.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from boardwarden.transport.sim import board_files
+
+# Ways of installing: files in the board's file system with the little machine code that pays, the
+# same without it, a ROMFS image whose bytecode runs in place, and part of the firmware.
+FILES, BYTECODE, ROMFS, FROZEN = "files", "bytecode", "romfs", "frozen"
+WATCHING, DECIDING = "watching", "deciding"  # start(protect=False), start()
+STATES = (WATCHING, DECIDING)
+_TARGET = "unix32"
+_NAMES = "names"  # after way and state: how many names the agent adds to MicroPython's pool
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Heap in bytes, of one way of installing in one state, after start().
+
+    Of the pool of names the entries that `names` take are counted, and not how it grows.
+    """
+
+    bytes: int
+    names: int
+
+
+def parse(counted: Mapping[str, int]) -> dict[tuple[str, str], Footprint]:
+    """Return the figures by way and state from those by "target/way/state[/names]"."""
+    found = {}
+    for name, size in counted.items():
+        target, way, state, *more = name.split("/")
+        if target == _TARGET and not more:
+            names = counted.get(f"{name}/{_NAMES}", 0)
+            found[way, state] = Footprint(size, names)
+    return found
+
+
+@cache
+def footprint() -> Mapping[tuple[str, str], Footprint]:
+    """Return the figures of this version's agent, by way and state."""
+    return parse(json.loads(_file().read_text(encoding="utf-8")))
+
+
+def _file() -> Path:
+    agent = board_files()[0]
+    bundled = agent / "footprint.json"
+    return bundled if bundled.exists() else agent.parent / "bench" / "footprint.json"
