@@ -113,7 +113,7 @@ def test_a_subscription_gets_hello_sample_and_synced():
     sent = Rig().subscribe()
     assert _kinds(sent) == [1, 3, 5]
     assert sent[0][2:6] == [1, _MINOR, _HOST, 5]
-    assert sent[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] * 4 + [None] * 2]
+    assert sent[1] == [3, 1, [1, 0, 1000] + [None] * 15 + [0] * 4 + [None] * 3]
     assert len(sent[1][2]) == len(FIELDS)
     assert sent[2] == [5, 2, _HOST]
 
