@@ -221,6 +221,10 @@ def _unix() -> UnixBoard:
     return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema"], False)
 
 
+def _unix32() -> UnixBoard:
+    return UnixBoard(str(_build("unix32")), [REPO / "device", REPO / "shared_schema"], False)
+
+
 def _frozen(target: str) -> UnixBoard:
     return UnixBoard(str(_build(target)))
 
@@ -243,4 +247,5 @@ BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix}
 for _kind, _built in {"": "", "-native": "-probe"}.items():
     BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_built}")
     BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_built}")
+BOARDS["unix32"] = _unix32
 BOARDS["qemu-m0"] = partial(_qemu, "qemu-m0", _M0)

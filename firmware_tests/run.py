@@ -3,8 +3,9 @@
 unix: the unix port from PyPI, with the sources of this repository. frozen: the unix port with
 agent and schema frozen in. qemu: the frozen Cortex-M3 firmware. frozen-native, qemu-native: the
 same with the C module `_warden`, and a module for the tests of that one beside it. qemu-m0:
-codec, frames and loops on a Cortex-M0, for which machine code is never frozen. What this machine
-lacks is skipped with a line that says how to get it; with CI=true that is a failure.
+codec, frames and loops on a Cortex-M0, for which machine code is never frozen. unix32: the unix
+port of 32 bits, for what reads the heap's table. What this machine lacks is skipped with a line
+that says how to get it; with CI=true that is a failure.
 
 The C module changes only how the heap is read, so that of the common files only those of
 WITH_MODULE run with it; all do, and the long campaigns have their whole length, with SOAK=1 in the

@@ -90,9 +90,25 @@ class Board:
     mem_free = staticmethod(getattr(gc, "mem_free", None))  # free bytes
     mem_alloc = staticmethod(getattr(gc, "mem_alloc", None))  # used bytes
 
+    gc_threshold = staticmethod(getattr(gc, "threshold", lambda: -1))  # -1: none is set
+
     def native_heap(self):
         """Return heap(state, room) of the C module (docs/native.md), None without it."""
         return getattr(module("_warden"), "heap", None)
+
+    def heap_table(self):
+        """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
+
+        See `heap_viper`. What finds the table is not needed again, and let go.
+        """
+        from warden.sensors.find_table import find_table
+
+        found = find_table(self)
+        for name in list(sys.modules):
+            if name.endswith(".find_table"):
+                del sys.modules[name]
+                sys.modules[name.rsplit(".", 1)[0]].find_table = None
+        return found
 
     def collect(self):
         """Collect garbage; return False if the application has turned collections off."""

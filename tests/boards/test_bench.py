@@ -91,7 +91,7 @@ def _is_qemu(pid: int) -> bool:
 
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
-def test_an_interrupt_ends_qemu_and_keeps_nothing(firmwares):
+def test_an_interrupt_ends_qemu_and_writes_no_results(firmwares):
     command = [sys.executable, "-m", "bench", "--only", "count", "--variants", "stock"]
     env = {**os.environ, "PYTHONPATH": str(REPO / "tools")}
     with subprocess.Popen(
@@ -109,7 +109,7 @@ def test_an_interrupt_ends_qemu_and_keeps_nothing(firmwares):
     assert not [pid for pid in qemus if _is_qemu(pid)]
 
 
-def test_a_figure_that_is_gone_or_appears_from_nothing_is_worse(bench):
+def test_a_missing_or_new_figure_counts_as_worse(bench):
     compare = bench("results").compare
     assert [str(worse) for worse in compare({"a": 100, "b": 0, "c": 100}, {"b": 1, "c": 105})] == [
         "a: expected 100, not measured any more",
@@ -129,7 +129,7 @@ def test_the_documents_quote_the_results(bench):
     assert readme == pages.with_lines(readme, figures)
 
 
-def test_every_figure_says_what_it_is(bench):
+def test_every_figure_has_a_description(bench):
     definition = bench("catalogue").definition
     figures, _ = bench("results").load()
     assert [name for name in figures if not definition(name)] == []

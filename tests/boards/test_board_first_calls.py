@@ -48,13 +48,15 @@ def _outcomes(path: Sequence[Path]) -> Counter[str]:
 
 
 @pytest.mark.timeout(240)
-def test_from_source() -> None:
+def test_the_first_calls_from_four_threads_work_from_source() -> None:
     assert _outcomes([REPO / "device", REPO / "shared_schema"]) == {"well": _RUNS}
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="machine code for Linux x86-64")
-def test_from_mpy_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_calls_from_four_threads_work_from_mpy_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(REPO / "tools")
     build = importlib.import_module("build_mpy").build
     assert _outcomes([build(["x64"], out=tmp_path)["x64"]]) == {"well": _RUNS}

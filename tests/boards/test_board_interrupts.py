@@ -43,7 +43,7 @@ def _interrupted(micropython: str, seed: int) -> str:
             process.kill()
 
 
-def test_the_agent_goes_on() -> None:
+def test_the_agent_goes_on_after_ctrl_c_at_any_moment() -> None:
     """On a unix port where Ctrl-C comes at a jump of the bytecode, as on a board."""
     output = _interrupted(built("unix-probe"), _SEED)
     interrupts, samples, active, running, faults, left, locked = ast.literal_eval(output)

@@ -49,7 +49,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_wrong_source_is_named(tmp_path: Path) -> None:
+def test_an_invalid_source_folder_is_named(tmp_path: Path) -> None:
     done = _run("unix", "--source", tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -84,7 +84,7 @@ def test_a_failing_build_shows_the_end_of_its_log(source: Path) -> None:
     assert sorted(source.rglob("*")) == before, "the user's tree is only read"
 
 
-def test_without_apt_the_way_out_is_named(tool, tmp_path: Path, monkeypatch) -> None:
+def test_without_apt_the_error_names_the_source_option(tool, tmp_path: Path, monkeypatch) -> None:
     debian, errors = tool("debian_source"), tool("firmware_errors")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(errors.BuildError, match="--source DIR"):
@@ -107,7 +107,9 @@ def test_without_apt_the_way_out_is_named(tool, tmp_path: Path, monkeypatch) -> 
         ),
     ],
 )
-def test_the_archive_is_the_machines_own(tool, tmp_path: Path, name, text, expected) -> None:
+def test_the_archive_comes_from_the_machines_own_sources(
+    tool, tmp_path: Path, name, text, expected
+) -> None:
     folder = tmp_path / "sources.list.d"
     folder.mkdir()
     (folder / "a-security.list").write_text(
@@ -117,7 +119,7 @@ def test_the_archive_is_the_machines_own(tool, tmp_path: Path, name, text, expec
     assert tool("debian_source").find_archive(tmp_path) == expected
 
 
-def test_an_archive_that_is_not_debians_is_not_taken(tool, tmp_path: Path) -> None:
+def test_a_machine_without_a_debian_archive_is_refused(tool, tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text("deb http://m.example/ubuntu noble main\n")
     with pytest.raises(tool("firmware_errors").BuildError, match="no Debian archive"):
         tool("debian_source").find_archive(tmp_path)
@@ -134,7 +136,7 @@ def test_an_interrupted_build_is_not_continued(tool, tmp_path: Path) -> None:
         assert not (work / "whole.o").exists()
 
 
-def test_only_the_newest_builds_are_kept(tool, tmp_path: Path) -> None:
+def test_old_builds_are_deleted(tool, tmp_path: Path) -> None:
     cache = tool("firmware_cache")
     for age in range(6):
         folder = tmp_path / f"unix-{age}"
@@ -146,7 +148,7 @@ def test_only_the_newest_builds_are_kept(tool, tmp_path: Path) -> None:
     assert left == ["qemu-0", "unix-0", "unix-1", "unix-2", "unix-3"]
 
 
-def test_the_key_follows_the_frozen_files(tool, tmp_path: Path) -> None:
+def test_the_cache_key_changes_with_the_frozen_files(tool, tmp_path: Path) -> None:
     cache = tool("firmware_cache")
     agent = tmp_path / "device" / "warden"
     agent.mkdir(parents=True)
@@ -177,14 +179,14 @@ def test_targets_that_differ_in_what_is_frozen_share_their_objects(tool) -> None
     assert len({target.compiled() for target in targets.values()}) == len(targets) - 3
 
 
-def test_a_targets_results_are_told_from_anothers(tool) -> None:
+def test_each_target_has_its_own_results(tool) -> None:
     results = tool("build_firmware").results
     assert fnmatch("unix-0123456789ab", results("unix"))
     assert fnmatch("unix-native-0123456789ab", results("unix-native"))
     assert not fnmatch("unix-native-0123456789ab", results("unix"))
 
 
-def test_only_firmware_that_asks_for_a_c_module_has_it(tool) -> None:
+def test_only_firmware_with_a_c_module_in_its_target_has_it(tool) -> None:
     targets, cache = tool("build_firmware").TARGETS, tool("firmware_cache")
 
     def modules(name: str) -> set[str]:
@@ -197,7 +199,7 @@ def test_only_firmware_that_asks_for_a_c_module_has_it(tool) -> None:
         assert modules(f"{port}-probe") == {"_warden.c", "_probe.c"}
 
 
-def test_a_second_caller_waits(tool, tmp_path: Path) -> None:
+def test_a_second_build_waits_for_the_first(tool, tmp_path: Path) -> None:
     cache = tool("firmware_cache")
     with cache.lock(tmp_path), (tmp_path / "lock").open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,7 +207,7 @@ def test_a_second_caller_waits(tool, tmp_path: Path) -> None:
 
 @pytest.mark.alone
 @pytest.mark.timeout(300)  # in CI the first call may download and build
-def test_a_second_build_is_instant(tool) -> None:
+def test_a_cached_build_is_instant(tool) -> None:
     built = tool("debian_source").downloaded(REPO / "build" / "firmware" / "source") is not None
     if not built and os.environ.get("CI") != "true":
         pytest.skip("no firmware built yet: python tools/build_firmware.py unix")

@@ -40,14 +40,14 @@ async def test_the_board_with_the_agent_outlives_the_one_without():
     assert 25 < took < 40
 
 
-async def test_a_short_demo_says_that_nobody_died_yet():
+async def test_a_short_demo_reports_that_both_boards_live():
     done = await run(command=DEMO, DEMO_SECONDS="2")
     assert (done.status, done.err) == (0, "")
     assert "Without an agent: not dead yet after 2 s, give it longer" in done.out
     assert "With boardwarden: still working after 2 s" in done.out
 
 
-async def test_a_wrong_duration_is_one_sentence():
+async def test_an_invalid_duration_is_one_sentence():
     done = await run(command=DEMO, DEMO_SECONDS="long")
     assert done.status == 2
     assert done.err == "boardwarden: DEMO_SECONDS must be a number of seconds, not 'long'.\n"

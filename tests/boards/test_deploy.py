@@ -78,7 +78,7 @@ def board(tmp_path):
 # --- the agent itself -----------------------------------------------------------------------------
 
 
-def test_it_is_put_there_starts_says_hello_and_leaves_no_trace(board):
+def test_deploy_installs_starts_and_removes_the_agent_without_a_trace(board):
     files = {"main.py": ASYNCIO_APP, "boot.py": b"X = 1\r\n", "lib/mine.py": b"\xff\x00"}
     board.put(files)
     with board:
@@ -108,7 +108,7 @@ def test_it_is_put_there_starts_says_hello_and_leaves_no_trace(board):
     assert {name: data for name, data in board.files().items() if data is not None} == files
 
 
-def test_a_plain_unix_port_and_a_look_at_the_agent_without_a_start_line(tmp_path):
+def test_deploy_works_on_a_plain_unix_port_without_a_start_line(tmp_path):
     """No soft reset there; main.py is run by hand, and runs again after the look."""
     board = ReplBoard(tmp_path, "posix")
     board.put({"main.py": b"print('application', 6 * 7)\n"})
@@ -129,14 +129,14 @@ def test_a_board_without_an_application_runs_it_until_the_reset(board, monkeypat
         assert run("status", "--board", board.port).returncode == 0
 
 
-def test_an_application_that_runs_no_loop_is_told(board, monkeypatch):
+def test_an_application_without_a_loop_is_reported(board, monkeypatch):
     monkeypatch.setattr(deploying, "_HELLO_S", 2.0)
     board.put({"main.py": b"print('done')\n"})
     with board, pytest.raises(DeployError, match=r"has ended.*asyncio.*poll\(\)"):
         deploying.deploy(board.port, "main.py", Quiet())
 
 
-def test_the_agent_of_the_firmware_comes_first(board, tiny, monkeypatch):
+def test_a_frozen_agent_takes_precedence(board, tiny, monkeypatch):
     """The unix port that has a raw REPL has no agent in it: it is only said to."""
     ask = deploying.BoardFiles._ask
     monkeypatch.setattr(deploying.BoardFiles, "_ask", lambda self: replace(ask(self), frozen="0.0"))
@@ -160,7 +160,7 @@ def board_names(board):
     not os.environ.get("CI") and shutil.which("qemu-system-arm") is None,
     reason="QEMU is missing: apt-get install qemu-system-arm",
 )
-def test_firmware_that_has_the_agent_and_no_file_system():
+def test_deploy_to_firmware_with_the_agent_and_no_file_system():
     tool = REPO / "tools" / "build_firmware.py"
     built = subprocess.run([sys.executable, tool, "qemu"], capture_output=True, text=True)
     if built.returncode and not os.environ.get("CI"):
@@ -195,7 +195,7 @@ def test_firmware_that_has_the_agent_and_no_file_system():
 # --- what is on the board already -----------------------------------------------------------------
 
 
-def test_what_mip_put_there_is_replaced(board, tiny):
+def test_files_installed_by_mip_are_replaced(board, tiny):
     """A .py would be imported instead of the .mpy beside it."""
     board.put({f"lib/{name}": file.read_bytes() for name, file in room_files(tiny).items()})
     with board:
@@ -205,7 +205,7 @@ def test_what_mip_put_there_is_replaced(board, tiny):
     assert "lib/warden/decide.mpy" in files
 
 
-def test_one_of_before_the_files_were_joined_is_replaced(board, tiny):
+def test_an_agent_of_separate_files_is_replaced(board, tiny):
     """It had two packages, and many files that are there no more."""
     old = {"warden/__init__.mpy": b"M\x06", "warden/hal.mpy": b"M", "warden_schema/fast.mpy": b"M"}
     listed = "".join(f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in old.items())
@@ -220,7 +220,7 @@ def test_one_of_before_the_files_were_joined_is_replaced(board, tiny):
     assert not [name for name in board.files() if name.startswith("lib")]
 
 
-def test_another_package_of_that_name_is_left_alone(board, tiny):
+def test_another_package_named_warden_is_left_alone(board, tiny):
     board.put({"lib/warden/__init__.py": b"# a game\n", "lib/warden/agent.py": b"# 007\n"})
     before = board.files()
     with board, pytest.raises(DeployError, match=r"another package.*as it was"):
@@ -228,13 +228,13 @@ def test_another_package_of_that_name_is_left_alone(board, tiny):
     assert board.files() == before
 
 
-def test_one_that_comes_earlier_in_the_path_is_named(board, tiny):
+def test_an_agent_earlier_in_the_path_is_named(board, tiny):
     board.put({"warden/__init__.py": b""})
     with board, pytest.raises(DeployError, match="/flash/warden on the board would be imported"):
         deploying.deploy(board.port, "", Quiet())
 
 
-def test_start_lines_that_were_changed_are_the_users(board, tiny):
+def test_edited_start_lines_are_left_to_the_user(board, tiny):
     with board:
         deploying.deploy(board.port, "main.py", Quiet())
     changed = board.files()["main.py"].replace(b"warden.start()", b"warden.start(500)")
@@ -245,7 +245,7 @@ def test_start_lines_that_were_changed_are_the_users(board, tiny):
     assert board.files() == before
 
 
-def test_files_are_read_back_where_the_board_cannot_hash(board, tiny, monkeypatch):
+def test_files_are_read_back_where_the_board_has_no_hashlib(board, tiny, monkeypatch):
     board.put({"boot.py": b"import sys\nclass H: pass\nsys.modules['hashlib'] = H\n"})
     with board:
         deploying.deploy(board.port, "boot.py", Quiet())
@@ -260,7 +260,7 @@ def test_files_are_read_back_where_the_board_cannot_hash(board, tiny, monkeypatc
 
 
 @pytest.mark.parametrize("foreseen", [True, False])
-def test_a_full_disk(tmp_path, tiny, monkeypatch, foreseen):
+def test_a_full_disk_leaves_the_board_as_it_was(tmp_path, tiny, monkeypatch, foreseen):
     """Foreseen by what is free; else met while writing, as where littlefs needs more than that."""
     board = ReplBoard(tmp_path, blocks=24)
     board.put({"main.py": tiny_agent.APP, "big.bin": bytes(12 * 4096)})
@@ -274,7 +274,7 @@ def test_a_full_disk(tmp_path, tiny, monkeypatch, foreseen):
     assert board.files() == before
 
 
-def test_firmware_that_is_too_old(board, tiny, monkeypatch):
+def test_too_old_firmware_is_refused(board, tiny, monkeypatch):
     monkeypatch.setattr(compiler.Compiler, "format", lambda self: (7, 0))
     with (
         board,
@@ -283,7 +283,7 @@ def test_firmware_that_is_too_old(board, tiny, monkeypatch):
         deploying.deploy(board.port, "", Quiet())
 
 
-def test_machine_code_of_another_version_is_left_out(board, tiny, monkeypatch):
+def test_machine_code_of_another_mpy_version_is_left_out(board, tiny, monkeypatch):
     monkeypatch.setattr(compiler.Compiler, "format", lambda self: (6, 2))
     with board:
         talk = Quiet()
@@ -292,14 +292,14 @@ def test_machine_code_of_another_version_is_left_out(board, tiny, monkeypatch):
     assert "lib/warden/loops_viper.mpy" not in board.files()
 
 
-def test_ports_that_are_none():
+def test_an_address_that_is_no_serial_port_is_refused():
     assert "no port /dev/ttyNOPE9" in sentence_of(run("deploy", "/dev/ttyNOPE9"))
     assert "no serial port" in sentence_of(run("deploy", "sim"))
     assert "Which board? Give PORT" in sentence_of(run("deploy"))
     assert "not a serial port" in sentence_of(run("deploy", "/etc/passwd"))
 
 
-def test_a_port_in_use(board):
+def test_a_port_in_use_is_refused(board):
     with board:
         holder = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
         try:
@@ -311,7 +311,7 @@ def test_a_port_in_use(board):
             os.close(holder)
 
 
-def test_a_port_where_no_micropython_is(monkeypatch):
+def test_a_port_without_micropython_is_refused(monkeypatch):
     monkeypatch.setattr("boardwarden.deploy.repl._ENTER_S", 0.2)
     near, far = pty.openpty()
     tty.setraw(far)
@@ -323,7 +323,7 @@ def test_a_port_where_no_micropython_is(monkeypatch):
         os.close(far)
 
 
-def test_a_change_that_nobody_confirmed(board):
+def test_without_a_terminal_a_change_needs_yes(board):
     board.put({"main.py": ASYNCIO_APP})
     with board:
         assert "--yes" in sentence_of(run("deploy", board.port, "--start", "main.py"))
@@ -331,13 +331,13 @@ def test_a_change_that_nobody_confirmed(board):
     assert board_names(board) == {"main.py"}
 
 
-def test_options_that_make_no_sense():
+def test_contradictory_options_are_refused():
     assert "main.py or boot.py" in sentence_of(run("deploy", "/dev/x", "--start", "app.py"))
     words = ("deploy", "/dev/x", "--start", "main.py", "--remove")
     assert "without --start" in sentence_of(run(*words))
 
 
-def test_without_its_extra():
+def test_without_its_extra_deploy_names_it():
     """As where only the plain package is installed."""
     program = (
         "import sys; sys.modules['mpremote'] = sys.modules['mpremote.transport'] = None\n"

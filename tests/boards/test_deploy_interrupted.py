@@ -147,7 +147,7 @@ def cut_off(board):
 
 
 @pytest.mark.timeout(180)
-def test_power_cut_at_any_write_to_the_flash(tmp_path, use, user_files):
+def test_a_power_cut_at_any_write_leaves_a_board_that_boots(tmp_path, use, user_files):
     """Each second write, from the first to the last; the exchange itself is a dozen of them."""
     base = with_version_1(tmp_path, "lfs", use, user_files)
     use(2)
@@ -167,7 +167,7 @@ def test_power_cut_at_any_write_to_the_flash(tmp_path, use, user_files):
 
 
 @pytest.mark.timeout(120)
-def test_power_cut_while_it_is_removed(tmp_path, use, user_files):
+def test_a_power_cut_during_removal_leaves_a_board_that_boots(tmp_path, use, user_files):
     base = with_version_1(tmp_path, "lfs", use, user_files)
     cuts = 0
     for write in itertools.count(1, 5):
@@ -185,7 +185,7 @@ def test_power_cut_while_it_is_removed(tmp_path, use, user_files):
 
 
 @pytest.mark.timeout(120)
-def test_the_line_cut_after_any_number_of_bytes(tmp_path, use, user_files, kind):
+def test_a_line_cut_after_any_byte_leaves_a_board_that_boots(tmp_path, use, user_files, kind):
     base = with_version_1(tmp_path, kind, use, user_files)
     use(2)
     with copy_of(base, tmp_path / "whole") as board:
@@ -214,7 +214,9 @@ deploying.deploy({port!r}, "main.py", test.Quiet())
 
 
 @pytest.mark.timeout(120)
-def test_the_host_killed_at_any_byte_while_the_board_runs_on(tmp_path, use, user_files, versions):
+def test_a_host_killed_at_any_byte_does_not_hinder_the_next_deploy(
+    tmp_path, use, user_files, versions
+):
     """What half of a program the board has got does not matter to the next run."""
     base = with_version_1(tmp_path, "lfs", use, user_files)
     use(2)

@@ -132,7 +132,7 @@ def process() -> Iterator[VirtualBoard]:
 
 
 @pytest.mark.timeout(120)
-def test_retried_requests_took_effect_once_each(process: VirtualBoard) -> None:
+def test_a_retried_request_happens_exactly_once(process: VirtualBoard) -> None:
     board, lossy = Board(process), Lossy(seed=3)
     granted = run(_ask_all(board, lossy), at_most=3600.0)
     assert len(granted) == _WORKERS * _ROUNDS

@@ -52,14 +52,14 @@ def compiled(tmp_path: Path):
 
 
 @pytest.mark.timeout(240)  # where the interpreters are not built yet
-def test_the_agent_takes_what_was_accepted(footprint, bare) -> None:
+def test_the_agents_heap_is_within_5_percent_of_what_was_accepted(footprint, bare) -> None:
     """After a change that is meant to cost more or less: make footprint-accept."""
     accepted = json.loads(footprint.ACCEPTED.read_text())
     now = footprint.flat("unix32", footprint.figures("unix32", parts()))
     assert footprint.differences(now, accepted) == []
 
 
-def test_a_figure_that_is_missing_or_too_far_away_is_told(footprint) -> None:
+def test_a_missing_or_deviating_figure_is_reported(footprint) -> None:
     accepted = {"a": 100_000, "b": 100_000, "c": 100_000}
     now = {"a": 105_000, "b": 94_900, "c": 105_100, "d": 1}
     assert footprint.differences(now, accepted) == [
@@ -69,7 +69,7 @@ def test_a_figure_that_is_missing_or_too_far_away_is_told(footprint) -> None:
     ]
 
 
-def test_it_is_counted_to_the_byte(tool, bare) -> None:
+def test_heap_is_counted_to_the_byte(tool, bare) -> None:
     """A buffer's bytes and its object; what is garbage is not counted."""
     steps = {
         "nothing": "pass",
@@ -105,7 +105,7 @@ def test_bytecode_stays_in_romfs(tool, bare, compiled) -> None:
     assert abs(copied - in_place - code) < 100
 
 
-def test_machine_code_is_taken_from_the_file(tool, compiled) -> None:
+def test_the_size_of_machine_code_comes_from_the_mpy_file(tool, compiled) -> None:
     text = "import micropython\n\n@micropython.viper\ndef f(a: int) -> int:\n    return a + 1\n"
     mpy_file = tool("mpy_file")
     assert 16 <= mpy_file.native_bytes(compiled(text, "-march=armv6m")) <= 128
@@ -114,13 +114,13 @@ def test_machine_code_is_taken_from_the_file(tool, compiled) -> None:
         mpy_file.read(b"import this")
 
 
-def test_functions_are_told_by_name(tool, compiled) -> None:
+def test_functions_are_listed_by_name(tool, compiled) -> None:
     text = "class A:\n    def read_all(self):\n        return [x for x in self]\n"
     codes = dict(tool("mpy_file").read(compiled(text)).code.walk())
     assert set(codes) == {"<module>", "A", "A.read_all", "A.read_all.<listcomp>"}
 
 
-def test_what_a_module_has_is_counted(footprint) -> None:
+def test_objects_of_a_module_are_counted(footprint) -> None:
     text = '"""Doc."""\n\n# why\nimport sys\n\n\nclass A:\n    """Doc\n    string."""\n\n' \
         "    def f(self, a):\n        return sys.b(\n            a\n        )\n"  # fmt: skip
     found = footprint.contents(text)

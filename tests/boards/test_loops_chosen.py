@@ -39,7 +39,9 @@ _VIPER_RUNS = sys.platform == "linux"  # the wheel for it is x86-64; macOS' has 
         pytest.param("crc16 = nothing", "NameError", id="a-name-missing"),
     ],
 )
-def test_only_what_cannot_run_here_falls_back(viper: str | None, said: str, tmp_path: Path) -> None:
+def test_only_viper_that_cannot_run_here_falls_back_to_bytecode(
+    viper: str | None, said: str, tmp_path: Path
+) -> None:
     shutil.copytree(SCHEMA, tmp_path / "warden_schema")
     if viper is not None and _VIPER_RUNS:
         (tmp_path / "warden_schema" / "loops_viper.py").write_text(viper)

@@ -40,16 +40,19 @@ def frozen(monkeypatch: pytest.MonkeyPatch):
 
 
 ALL = set(parts())
-VIPER, PLAIN = {"warden/loops_viper.py"}, {"warden/loops_plain.py"}
+LOOPS, PLAIN = {"warden/loops_viper.py"}, {"warden/loops_plain.py"}
+THUMB, NOT_THUMB = {"warden/heap_thumb_viper.py"}, {"warden/heap_viper.py"}
+VIPER = LOOPS | THUMB | NOT_THUMB
 
 
-def test_all_is_frozen_where_the_port_names_its_machine(frozen) -> None:
+def test_all_files_are_frozen_where_the_port_has_an_architecture(frozen) -> None:
     assert ALL > VIPER | PLAIN
-    assert frozen("-f-march=armv7m", "manifest.py") == ALL - PLAIN
-    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == ALL - PLAIN
+    assert frozen("-f-march=armv7m", "manifest.py") == ALL - PLAIN - NOT_THUMB
+    rv32imc = frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py")
+    assert rv32imc == ALL - PLAIN - THUMB
 
 
-def test_viper_is_left_out_where_it_does_not(frozen) -> None:
+def test_viper_is_left_out_where_the_port_has_no_architecture(frozen) -> None:
     """Else mpy-cross would stop the build: it knows no machine to compile for."""
     assert frozen("manifest.py") == ALL - VIPER
     assert frozen("-f-O2", "manifest.py") == ALL - VIPER
@@ -57,11 +60,11 @@ def test_viper_is_left_out_where_it_does_not(frozen) -> None:
 
 def test_viper_is_left_out_for_armv6m(frozen) -> None:
     """MicroPython freezes it wrong for that machine: tools/check_armv6m.py."""
-    assert frozen("-f-march=armv6m", "manifest.py") == ALL - VIPER
-    assert frozen("-f", "-march=armv6m", "manifest.py") == ALL - VIPER
+    assert frozen("-f-march=armv6m", "manifest.py") == ALL - LOOPS - NOT_THUMB
+    assert frozen("-f", "-march=armv6m", "manifest.py") == ALL - LOOPS - NOT_THUMB
 
 
-def test_qemus_board_is_frozen_for_its_port_only(frozen) -> None:
+def test_the_qemu_boards_files_are_frozen_for_its_port_only(frozen) -> None:
     places = {f"warden/{file.name}" for file in (REPO / "device/mps2/warden").glob("*.py")}
     viper = frozen("-f-march=armv7m", "-v", "PORT_DIR=/micropython/ports/qemu")
     assert viper - ALL == {name for name in places if not name.endswith("_plain.py")}
@@ -73,7 +76,7 @@ def test_viper_can_be_left_out(frozen) -> None:
     assert frozen("-f-march=armv7m", viper=False) == ALL - VIPER
 
 
-def test_what_is_frozen_is_what_is_deployed(frozen) -> None:
+def test_the_frozen_files_equal_the_deployed_ones(frozen) -> None:
     files = {result.target_path: Path(result.full_path) for result in frozen.files()}
     joined = parts()
     assert all(file.read_text() == joined[name].text for name, file in files.items())

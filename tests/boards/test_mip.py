@@ -39,21 +39,21 @@ def runs_from(lib):
     return done.stdout.strip().isdigit() or done.stdout + done.stderr
 
 
-def test_it_is_up_to_date(tool, capsys):
+def test_package_json_is_up_to_date(tool, capsys):
     assert tool.main(["--check"]) == 0, capsys.readouterr().out
     urls = json.loads(PACKAGE.read_text())["urls"]
     assert len(urls) > 30
     assert all((PACKAGE.parent / address).is_file() for _, address in urls)
 
 
-def test_it_can_be_made_for_another_place(tool):
+def test_package_json_can_be_made_for_another_url(tool):
     urls = json.loads(tool.package("github:you/boardwarden"))["urls"]
     assert ["warden/api.py", "github:you/boardwarden/device/warden/api.py"] in urls
     schema = "github:you/boardwarden/shared_schema/warden_schema/codec.py"
     assert ["warden_schema/codec.py", schema] in urls
 
 
-def test_mip_on_the_board_installs_it_over_http(tmp_path):
+def test_mip_on_the_board_installs_the_agent_over_http(tmp_path):
     install_over_http(REPO, "device/package.json", tmp_path / "lib")
     assert runs_from(tmp_path / "lib") is True
 
@@ -77,7 +77,7 @@ def install_over_http(folder, file, lib):
     assert done.stdout.endswith("Done\n"), done.stdout + done.stderr
 
 
-def test_mip_on_the_board_installs_it_compiled(tmp_path):
+def test_mip_on_the_board_installs_compiled_files(tmp_path):
     """As `make mpy` leaves it: a folder for a web server, with a package.json of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(REPO / "tools")
@@ -87,7 +87,7 @@ def test_mip_on_the_board_installs_it_compiled(tmp_path):
     assert runs_from(tmp_path / "lib") is True
 
 
-def test_mpremote_installs_it_from_a_checkout(tmp_path):
+def test_mpremote_installs_the_agent_from_a_checkout(tmp_path):
     with ReplBoard(tmp_path, "posix") as board:
         done = subprocess.run(
             [sys.executable, "-m", "mpremote", "connect", board.port, "resume",

@@ -23,7 +23,7 @@ def silent():
         yield port
 
 
-def test_an_agent_that_is_well():
+def test_a_healthy_agent_is_reported_healthy():
     done = run("doctor", "sim", "--for", "1", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
@@ -33,14 +33,15 @@ def test_an_agent_that_is_well():
     assert link["requests"] >= 3
     assert (link["lost"], link["gaps"], link["bad_frames"], link["problems"]) == (0, 0, 0, [])
     assert 0 < link["latency_s"] <= link["latency_worst_s"]
-    assert not found["capabilities"]["largest_free_block"]["available"]
+    assert found["capabilities"]["largest_free_block"]["available"]
+    assert not found["capabilities"]["wlan"]["available"]
     assert any("boardwarden watch --board sim" in sentence for sentence in found["next"])
     text = run("doctor", "sim", "--for", "0.5").stdout
     assert "healthy" in text
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_a_board_at_its_prompt_is_asked_without_a_question(tmp_path):
+def test_a_board_at_its_prompt_is_examined_without_confirmation(tmp_path):
     with ReplBoard(tmp_path) as board:
         done = run("doctor", board.port)
         board.wait_for(b"raw REPL")
@@ -49,7 +50,7 @@ def test_a_board_at_its_prompt_is_asked_without_a_question(tmp_path):
     assert f"deploy {board.port} --start main.py" in " ".join(done.stdout.split())
 
 
-def test_a_program_is_stopped_only_when_allowed_and_runs_again(tmp_path):
+def test_a_program_is_stopped_only_with_yes_and_restarted(tmp_path):
     board = ReplBoard(tmp_path)
     board.put({"main.py": LOOPS})
     with board:
@@ -66,7 +67,7 @@ def test_a_program_is_stopped_only_when_allowed_and_runs_again(tmp_path):
         board.wait_for(b"application runs", times=2)
 
 
-def test_boards_tells_what_answers_at_each_port(tmp_path, silent):
+def test_boards_lists_what_answers_at_each_port(tmp_path, silent):
     """An agent, a REPL, nothing, no port; a port in use by another program."""
     agent, prompt = tmp_path / "agent", tmp_path / "prompt"
     for folder in (agent, prompt):
@@ -106,7 +107,7 @@ def with_agent(tmp_path, body):
 
 
 @pytest.mark.parametrize("blocked_ms", [300, 900])
-def test_an_application_that_blocks_the_loop_is_told_from_a_bad_line(tmp_path, blocked_ms):
+def test_a_blocked_event_loop_is_distinguished_from_a_bad_line(tmp_path, blocked_ms):
     with with_agent(tmp_path, f"time.sleep_ms({blocked_ms}); await asyncio.sleep(0)") as board:
         board.wait_for(b"on\n")
         found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
@@ -119,7 +120,7 @@ def test_an_application_that_blocks_the_loop_is_told_from_a_bad_line(tmp_path, b
     assert json.loads(shown.stdout)["memory"]["total_bytes"] > 0
 
 
-def test_a_loop_that_is_stuck(tmp_path):
+def test_a_stuck_event_loop_is_reported(tmp_path):
     with with_agent(tmp_path, "time.sleep(1000)") as board:
         board.wait_for(b"on\n")
         done = run("doctor", board.port, "--yes")
@@ -128,7 +129,7 @@ def test_a_loop_that_is_stuck(tmp_path):
     assert "the application blocks its loop" in " ".join(done.stdout.split())
 
 
-def test_a_board_that_vanishes_during_the_check(tmp_path):
+def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):
     with with_agent(tmp_path, "await asyncio.sleep(1)") as board:
         board.wait_for(b"on\n")
         board.at(400, board._off)

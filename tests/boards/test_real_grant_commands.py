@@ -16,7 +16,7 @@ async def no_leftovers():
     await kill_started()
 
 
-async def test_each_list_of_a_real_board():
+async def test_each_list_command_shows_the_applications_rows():
     for command, key, name in (
         ("leases", "leases", "owner"),
         ("ops", "operations", "name"),
@@ -33,7 +33,7 @@ async def test_each_list_of_a_real_board():
     assert "denied" in kinds
 
 
-async def test_limits_and_thresholds_of_a_real_board():
+async def test_limits_and_thresholds_are_set_with_the_command_to_undo():
     done = await run("limits", "--board", "sim", "--overrun", "2.5", "--json")
     assert json.loads(done.out)["overrun_s"] == 2.5
     done = await run("thresholds", "cpu", "--warn", "90%", "--hold", "3", "--board", "sim")
@@ -44,13 +44,13 @@ async def test_limits_and_thresholds_of_a_real_board():
     assert "to undo: boardwarden thresholds memory --warn 0." in done.out
 
 
-async def test_alloc_for_a_time():
+async def test_alloc_holds_a_lease_for_the_given_time():
     done = await run("alloc", "memory", "8k", "--board", "sim", "--owner", "x", "--for", "0.2")
     assert (done.status, done.err) == (0, "")
     assert done.out == "lease 1: 8.0 KB of memory, for 0.2 s\nreleased lease 1\n"
 
 
-async def test_alloc_that_is_denied():
+async def test_a_denied_alloc_has_exit_status_3():
     said = one_sentence(await run("alloc", "memory", "900M", "--board", "sim"), status=3)
     assert "Denied: not enough memory is free; 1." in said
     assert "are available" in said
@@ -81,12 +81,12 @@ async def test_alloc_that_is_denied():
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-async def test_what_goes_wrong_is_one_sentence(words, says):
+async def test_each_error_is_one_sentence(words, says):
     assert says in one_sentence(await run(*words, "--board", "sim"))
 
 
 @pytest.mark.alone
-async def test_top_of_a_real_board():
+async def test_top_shows_the_cpu_share_of_each_task():
     done = await run("top", "--json", "--board", GRANTS)
     meters = json.loads(done.out)["meters"]
     assert [meter["name"] for meter in meters] == ["spinner", "sleeper", "reader"]

@@ -47,7 +47,7 @@ async def test_a_lease_is_granted_seen_by_the_board_and_released():
             await board.release(lease.id)
 
 
-async def test_each_resource_in_its_unit():
+async def test_each_resource_is_granted_in_its_unit():
     async with boardwarden.connect("sim") as board:
         cpu = await board.allocate(ResourceType.CPU_TIME, 0.25)
         storage = await board.allocate(ResourceType.STORAGE, 4096, mount="/")
@@ -96,7 +96,7 @@ async def test_operations_begin_wait_preempt_and_complete():
             await board.complete(high.id)
 
 
-async def test_one_who_is_cancelled_while_it_waits_leaves_nothing():
+async def test_a_begin_cancelled_while_it_waits_leaves_nothing():
     async with boardwarden.connect("sim") as board:
         await board.set_limits(max_operations=1)
         async with board.operation("first"):
@@ -106,7 +106,7 @@ async def test_one_who_is_cancelled_while_it_waits_leaves_nothing():
         assert board.operations == ()
 
 
-async def test_cancel_is_a_preemption_of_the_applications_operation():
+async def test_cancel_preempts_an_operation_of_the_application():
     async with boardwarden.connect(GRANTS) as board:
         mine = board.operations[0]
         assert (mine.name, mine.progress, mine.text) == ("application", 0.42, "half")
@@ -114,7 +114,7 @@ async def test_cancel_is_a_preemption_of_the_applications_operation():
         await until(lambda: board.operations[0].why == "preempted", 3)
 
 
-async def test_what_the_application_granted_itself_is_all_there_at_connect():
+async def test_the_applications_own_grants_are_mirrored_at_connect():
     async with boardwarden.connect(GRANTS) as board:
         lease, session = board.allocations[0], board.sessions[0]
         assert (lease.owner, lease.session, lease.remaining_s) == ("application", session.id, None)
@@ -124,7 +124,7 @@ async def test_what_the_application_granted_itself_is_all_there_at_connect():
         assert board.recent_events[0].missed == 0
 
 
-async def test_limits_and_thresholds():
+async def test_limits_and_thresholds_are_set_and_mirrored():
     async with boardwarden.connect("sim") as board:
         limits = await board.set_limits(2, 60.0, 0.2, 2.5)
         assert list(limits.to_dict().values()) == [2, 60.0, 0.2, 2.5]
@@ -144,7 +144,7 @@ async def test_limits_and_thresholds():
             await board.set_threshold("memory", 0.5, action=Action.RESET)  # the port cannot
 
 
-async def test_a_board_that_only_measures_grants_nothing_and_says_why():
+async def test_a_watching_agent_refuses_grants_with_the_reason():
     async with boardwarden.connect(f"sim:{APPS / 'watches.py'}") as board:
         await board.wait_sample()
         assert board.status.memory.used_bytes > 0
@@ -158,7 +158,7 @@ async def test_a_board_that_only_measures_grants_nothing_and_says_why():
 
 
 @pytest.mark.alone
-async def test_meters_are_told_while_somebody_watches():
+async def test_meters_are_sent_while_somebody_watches():
     async with boardwarden.connect(GRANTS) as board:
         assert board.meters == ()
         async with board.metering():
@@ -173,7 +173,7 @@ async def test_meters_are_told_while_somebody_watches():
         assert board.meters == ()
 
 
-async def test_events_come_once_and_in_order_while_frames_are_lost():
+async def test_events_arrive_once_and_in_order_while_frames_are_lost():
     transport = DamagedTransport(transport_for("sim"), seed=5, rate=0.0)
     async with boardwarden.connect(transport) as board:
         events = board.events()
@@ -277,7 +277,7 @@ class Cable:
         await self._inner.close()
 
 
-async def test_a_host_that_comes_back_in_time_finds_it_all_as_it_was(lender):
+async def test_a_host_that_reconnects_in_time_finds_its_grants_unchanged(lender):
     cable = Cable(transport_for(lender))
     async with boardwarden.connect(cable) as board:
         lease = await board.allocate(MEMORY, 8192)
@@ -297,7 +297,7 @@ async def test_a_host_that_comes_back_in_time_finds_it_all_as_it_was(lender):
         await until(lambda: held() == "0 0", 3)
 
 
-async def test_a_host_that_crashed_leaks_nothing(lender):
+async def test_the_grants_of_a_crashed_host_end(lender):
     cable = Cable(transport_for(lender))
     async with boardwarden.connect(cable) as board:
         await board.allocate(MEMORY, 8192, ttl=1000.0)
@@ -313,7 +313,7 @@ async def test_a_host_that_crashed_leaks_nothing(lender):
         await until(lambda: {"lease", "operation", "session"} <= kinds_of_events(board), 3)
 
 
-async def test_what_is_a_hosts_ends_when_it_leaves(lender):
+async def test_the_grants_of_a_host_end_when_it_leaves(lender):
     async with boardwarden.connect(lender) as board:
         await board.allocate(MEMORY, 8192, ttl=1000.0)
         await until(lambda: held() == "1 0", 3)

@@ -54,7 +54,7 @@ def alone():
     return run.stdout.strip()
 
 
-async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(tmp_path):
+async def test_a_stored_policy_holds_after_a_restart_until_it_is_removed(tmp_path):
     wanted = policy_file.loads(FILE)
     own = f"1000 [[{THRESHOLD_METRICS.index('memory')}, 100, 0]] (None, None, None)"
     assert alone() == own
@@ -83,7 +83,7 @@ async def test_it_holds_after_a_restart_with_no_host_and_until_it_is_forgotten(t
     assert os.listdir(tmp_path) == []
 
 
-async def test_a_damaged_one_is_told_and_the_application_says_what_holds(tmp_path):
+async def test_a_damaged_policy_is_reported_and_the_applications_settings_hold(tmp_path):
     async with boardwarden.connect(SIM) as board:
         await board.apply_policy(policy_file.loads(FILE))
     file = tmp_path / "warden.policy"
@@ -96,7 +96,7 @@ async def test_a_damaged_one_is_told_and_the_application_says_what_holds(tmp_pat
         ]
 
 
-def test_without_asyncio():
+def test_policies_work_with_the_synchronous_api():
     with boardwarden.open(SIM) as board:
         board.apply_policy(policy_file.loads(FILE), keep=False)
         assert board.kept_policy() == Kept.NOTHING
@@ -147,7 +147,7 @@ def board_with(tmp_path, first=""):
     return board
 
 
-def test_a_board_whose_disk_is_full_says_so_and_has_the_policy_until_it_restarts(tmp_path):
+def test_a_policy_that_cannot_be_stored_on_a_full_disk_holds_until_the_restart(tmp_path):
     board = board_with(tmp_path, FILL)
     with board:
         board.wait_for(b"] files")
@@ -164,7 +164,7 @@ def test_a_board_whose_disk_is_full_says_so_and_has_the_policy_until_it_restarts
     assert not [name for name in board.files() if name.startswith("warden.policy")]
 
 
-def test_the_command_line_applies_what_a_restart_does_not_take_away(tmp_path):
+def test_apply_stores_a_policy_that_outlives_a_restart(tmp_path):
     """Applied over a terminal; then the power is cut, and the board runs alone."""
     board = board_with(tmp_path)
     with board:

@@ -94,7 +94,9 @@ async def watch_ages(path: Path, seconds: float) -> float:
     return oldest
 
 
-async def test_kill_9_loses_a_second_at_most_and_the_file_is_gone_on_with(path: Path) -> None:
+async def test_sigkill_loses_at_most_a_second_and_the_recording_can_be_continued(
+    path: Path,
+) -> None:
     lost_s = []
     for turn in range(3):
         before = samples(spans(path)) if turn else 0
@@ -130,7 +132,7 @@ async def test_several_boards_are_recorded_for_a_time_into_one_file(path: Path) 
     assert [row["samples"] for row in rows] == [span.samples for span in spans(path)]
 
 
-async def test_a_board_that_dies_and_comes_back_is_another_span(path: Path) -> None:
+async def test_a_restarted_board_begins_a_new_span(path: Path) -> None:
     process = await start("record", str(path), "--board", SWINGS)
     await until_recorded(path, lambda found: samples(found) > 5)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -150,7 +152,7 @@ async def test_a_board_that_dies_and_comes_back_is_another_span(path: Path) -> N
     assert list(path.parent.iterdir()) == [path]
 
 
-async def test_a_board_that_is_not_there_yet_is_recorded_once_it_is(
+async def test_a_missing_board_is_recorded_once_it_appears(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as probe:
@@ -196,7 +198,7 @@ async def drained(board: Transport) -> None:
         (("sim", "nonsense:7"), "'nonsense:7' is not a board address"),
     ],
 )
-async def test_what_is_not_worth_waiting_for_ends_it_at_once(
+async def test_an_error_that_waiting_cannot_mend_ends_record_at_once(
     path: Path, boards: tuple[str, ...], why: str
 ) -> None:
     words = [word for board in boards for word in ("--board", board)]
@@ -207,7 +209,7 @@ async def test_what_is_not_worth_waiting_for_ends_it_at_once(
     assert not path.exists()
 
 
-async def test_a_second_recorder_of_a_file_leaves_the_boards_alone(path: Path) -> None:
+async def test_a_second_recorder_of_a_file_opens_no_board(path: Path) -> None:
     board = TerminalBoard(FakeBoard())
     board.board.interval_s = 0.05
     try:
@@ -224,7 +226,7 @@ async def test_a_second_recorder_of_a_file_leaves_the_boards_alone(path: Path) -
         board.close()
 
 
-async def test_sigterm_ends_it_in_order(path: Path) -> None:
+async def test_sigterm_closes_the_recording(path: Path) -> None:
     process = await start("record", str(path), "--board", "sim", "--json")
     await line_of(process)
     process.terminate()
@@ -234,7 +236,7 @@ async def test_sigterm_ends_it_in_order(path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
-async def test_a_full_disk_gives_one_sentence_and_what_was_written_stays(path: Path) -> None:
+async def test_a_full_disk_is_one_sentence_and_keeps_what_was_written(path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", LIMITED]
     asked = ("record", str(path), "--board", SWINGS, "--interval", "0.02")
     done = await run(*asked, command=command)
@@ -248,7 +250,7 @@ async def test_a_full_disk_gives_one_sentence_and_what_was_written_stays(path: P
     assert samples(spans(path)) > kept
 
 
-async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) -> None:
+async def test_progress_is_shown_on_a_terminal_and_removed(path: Path) -> None:
     environment = {"TERM": "xterm", "COLUMNS": "40", "LINES": "24"}
     boards = ("--board", "sim", "--board", "/dev/ttyNOPE8")
     command = CommandOnTerminal("record", str(path), *boards, environment=environment)
@@ -276,7 +278,7 @@ async def test_progress_is_shown_on_a_terminal_and_it_is_left_clean(path: Path) 
         (("--list",), "There is no recording"),
     ],
 )
-async def test_what_cannot_be_recorded_is_told_in_one_sentence(
+async def test_an_error_of_record_is_one_sentence(
     path: Path, arguments: tuple[str, ...], why: str
 ) -> None:
     done = await run("record", str(path), *arguments)

@@ -60,7 +60,7 @@ class PowerSwitch:
         await self._board.close()
 
 
-async def test_of_a_board_that_is_killed_prometheus_marks_the_series_stale(scraping, monkeypatch):
+async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, monkeypatch):
     switch = PowerSwitch(monkeypatch)
     await switch.on()
     try:
@@ -68,7 +68,7 @@ async def test_of_a_board_that_is_killed_prometheus_marks_the_series_stale(scrap
         ((labels, size),) = await _both(prometheus, switch.address)
         assert size > 100_000
         assert set(labels) == {"__name__", "job", "instance", "board", "boot"}
-        await prometheus.until("boardwarden_memory_largest_free_block_bytes", _is_empty)
+        await prometheus.until("boardwarden_network_signal_dbm", _is_empty)
 
         await switch.off()
         mine = f'board="{switch.address}"'
@@ -99,9 +99,8 @@ def _is_empty(found):
 
 # --- the dashboard --------------------------------------------------------------------------------
 
-# What the unix port cannot tell: it has neither the C module nor a WLAN.
+# What the unix port cannot tell: it has no WLAN.
 NOT_OF_THE_SIMULATED_BOARD = {
-    "boardwarden_memory_largest_free_block_bytes",
     "boardwarden_network_received_bytes_total",
     "boardwarden_network_sent_bytes_total",
     "boardwarden_network_signal_dbm",
@@ -148,7 +147,7 @@ async def test_every_query_of_the_dashboard_has_data(scraping):
         fake.close()
 
 
-def test_the_dashboard_is_whole():
+def test_the_dashboard_file_is_complete():
     dashboard = json.loads(DASHBOARD.read_text())
     (board,) = [item for item in dashboard["templating"]["list"] if item["name"] == "board"]
     assert board["query"]["query"] == "label_values(boardwarden_up, board)"

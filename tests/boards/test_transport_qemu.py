@@ -31,7 +31,7 @@ def firmware():
 
 @needs_qemu
 @pytest.mark.timeout(600)
-async def test_status_of_the_small_board(firmware):
+async def test_status_of_the_cortex_m3(firmware):
     done = await run("status", "--board", f"qemu:{firmware}", "--json")
     assert (done.status, done.err) == (0, "")
     status = json.loads(done.out)
@@ -46,7 +46,7 @@ async def test_status_of_the_small_board(firmware):
 
 @needs_qemu
 @pytest.mark.timeout(600)
-async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
+async def test_close_ends_qemu_and_open_boots_again(firmware):
     board = transport_for(f"qemu:{firmware}")
     for _ in range(2):
         await asyncio.wait_for(board.open(), LIMIT_S)
@@ -62,7 +62,7 @@ async def test_closing_ends_qemu_and_opening_boots_anew(firmware):
 @needs_qemu
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the time taken in /proc")
-async def test_it_sleeps_until_there_is_something_to_do(firmware):
+async def test_an_idle_board_sleeps(firmware):
     transport = transport_for(f"qemu:{firmware}")
     async with boardwarden.connect(transport, timeout=LIMIT_S) as board:
         stat = Path(f"/proc/{transport._machine._qemu._process.pid}/stat")
@@ -80,7 +80,7 @@ def _seconds_of_core(stat):
 
 
 @needs_qemu
-async def test_what_qemu_cannot_run():
+async def test_a_file_that_is_no_firmware_is_refused():
     with pytest.raises(AddressError, match="must be built for mps2-an385"):
         await asyncio.wait_for(transport_for(f"qemu:{__file__}").open(), LIMIT_S)
 
@@ -101,7 +101,7 @@ print("not reset")
 
 @needs_qemu
 @pytest.mark.timeout(600)
-async def test_a_threshold_that_says_so_resets_the_real_processor(firmware):
+async def test_a_threshold_with_the_action_reset_resets_the_processor(firmware):
     machine = QemuMachine(str(shutil.which("qemu-system-arm")), Path(firmware), "reset")
     repl = await asyncio.wait_for(machine.start(), LIMIT_S)
     try:

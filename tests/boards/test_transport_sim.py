@@ -105,7 +105,7 @@ async def simulate(tmp_path):
         await transport.close()
 
 
-async def test_every_byte_passes_but_ctrl_c_interrupts(simulate):
+async def test_every_byte_passes_except_ctrl_c_which_interrupts(simulate):
     board = await simulate(ECHO)
     await read_until(board, b"ready")
     await board.write(b"\x00\x01\x04\r\n\x11\x13\x1a\x1c\x7f")
@@ -132,20 +132,20 @@ async def test_an_uncaught_ctrl_c_is_shown_and_ends_the_line(simulate):
     assert await board.read() == b""
 
 
-async def test_the_end_comes_after_all_that_was_written(simulate):
+async def test_all_output_is_read_before_the_end(simulate):
     board = await simulate("for i in range(20000): print(i)\n")
     lines = (await read_to_end(board)).split()
     assert lines == [str(i).encode() for i in range(20000)]
 
 
-async def test_writing_to_a_board_that_has_ended_is_a_lost_link(simulate):
+async def test_writing_to_a_board_that_has_ended_raises_link_lost(simulate):
     board = await simulate("pass\n")
     await read_to_end(board)
     with pytest.raises(LinkLost):
         await board.write(b"x")
 
 
-async def test_a_large_write_is_taken_whole_and_in_order(simulate):
+async def test_a_large_write_arrives_whole_and_in_order(simulate):
     code = "import sys\nprint('ready')\nn = 0\nfor i in range(50):\n"
     code += "    n += len(sys.stdin.buffer.read(1000))\nprint('took', n)\n"
     board = await simulate(code)
@@ -154,7 +154,7 @@ async def test_a_large_write_is_taken_whole_and_in_order(simulate):
     assert b"took 50000" in await read_to_end(board)
 
 
-async def test_the_agent_reads_at_once_what_has_arrived_and_waits_for_no_more(simulate):
+async def test_the_agent_reads_what_has_arrived_without_waiting(simulate):
     board = await simulate(AGENT_READS)
     await read_until(board, b"nothing 0\n")
     await board.write(bytes(range(65, 85)))
@@ -165,7 +165,7 @@ async def test_the_agent_reads_at_once_what_has_arrived_and_waits_for_no_more(si
     assert b"waits b'x' None\n" in await read_to_end(board)
 
 
-def test_the_agent_hears_that_its_terminal_is_gone(tmp_path):
+def test_the_agent_notices_that_its_terminal_is_gone(tmp_path):
     """In a program that no hang-up ends: the terminal is not its own."""
     application = tmp_path / "app.py"
     application.write_text(AGENT_HEARS_THE_END)
@@ -183,7 +183,7 @@ def test_the_agent_hears_that_its_terminal_is_gone(tmp_path):
             program.kill()
 
 
-async def test_closing_wakes_the_reader_and_opening_starts_anew(simulate):
+async def test_close_wakes_the_reader_and_open_starts_again(simulate):
     board = await simulate(ECHO)
     await read_until(board, b"ready")
     reading = asyncio.create_task(board.read())
@@ -197,7 +197,7 @@ async def test_closing_wakes_the_reader_and_opening_starts_anew(simulate):
     await read_until(board, b"ready")
 
 
-async def test_a_closed_board_has_ended(simulate, tmp_path):
+async def test_closing_ends_the_boards_process(simulate, tmp_path):
     # It ignores what it can: reading fails with OSError once the line is gone, and it goes on.
     stubborn = "import sys\nprint('ready')\nwhile True:\n  try: sys.stdin.read(1)\n"
     board = await simulate(stubborn + "  except OSError: pass\n")
@@ -210,7 +210,7 @@ async def test_a_closed_board_has_ended(simulate, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
-async def test_no_descriptor_is_left_behind(simulate):
+async def test_closing_leaves_no_descriptor_open(simulate):
     board = await simulate(ECHO)
     await board.close()
     before = len(os.listdir("/proc/self/fd"))
@@ -221,9 +221,7 @@ async def test_no_descriptor_is_left_behind(simulate):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-async def test_the_agent_can_be_imported_and_the_application_finds_its_neighbours(
-    simulate, tmp_path
-):
+async def test_the_agent_and_neighbouring_modules_can_be_imported(simulate, tmp_path):
     (tmp_path / "neighbour.py").write_text("NAME = 'next door'\n")
     board = await simulate("import sys, neighbour\nprint(neighbour.NAME, sys.path)\n")
     seen = (await read_to_end(board)).decode()
@@ -232,11 +230,11 @@ async def test_the_agent_can_be_imported_and_the_application_finds_its_neighbour
         assert str(folder) in seen
 
 
-def test_the_default_application_is_there():
+def test_the_default_application_runs():
     assert (board_files()[-1] / "station.py").is_file()
 
 
-async def test_two_boards_at_once(simulate, tmp_path):
+async def test_two_boards_run_at_once(simulate, tmp_path):
     first = await simulate("print('first')\nimport sys\nsys.stdin.read(1)\n")
     await read_until(first, b"first")
     other = tmp_path / "other.py"

@@ -19,7 +19,7 @@ SERVES = APPS / "serves.py"
 TRACKER = REPO / "tools" / "pictures" / "tracker.py"
 
 
-async def test_the_plots_begin_with_the_boards_own_history(monkeypatch):
+async def test_the_graphs_begin_with_the_boards_history(monkeypatch):
     """The board ran alone, at another's interval; a host that comes sees what was before it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -47,7 +47,7 @@ async def test_the_plots_begin_with_the_boards_own_history(monkeypatch):
         await program.close()
 
 
-async def test_a_board_at_work_is_seen_and_asked():
+async def test_the_live_view_shows_and_controls_a_real_board():
     feed = Feed(f"sim:{TRACKER}", ping_s=0.2)
     async with watching(feed, size=(120, 40)) as pilot:
         app = pilot.app

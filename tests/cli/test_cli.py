@@ -68,7 +68,7 @@ async def test_watch_in_json_prints_an_object_a_sample(fake):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "json"])
-async def test_watch_tells_that_the_link_is_lost_and_since_when(fake, options):
+async def test_watch_reports_a_lost_link_and_the_time_of_the_last_sample(fake, options):
     process = await start("watch", "--board", fake.port, *options)
     await line_of(process)
     fake.vanish()
@@ -83,7 +83,7 @@ async def test_watch_tells_that_the_link_is_lost_and_since_when(fake, options):
     assert (await finish(process)).status == 130
 
 
-async def test_a_reader_that_has_enough_ends_it_quietly(fake):
+async def test_watch_ends_quietly_when_its_pipe_is_closed(fake):
     process = await start("watch", "--board", fake.port)
     await line_of(process)
     process._transport.get_pipe_transport(1).close()
@@ -118,7 +118,7 @@ async def terminal(fake):
     [(b"q", 0), (b"\x03", 130), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
     ids=["q", "ctrl-c", "SIGINT", "SIGTERM", "SIGHUP"],
 )
-async def test_watch_shows_the_board_on_a_terminal_and_leaves_it_clean(fake, terminal, end, status):
+async def test_watch_draws_on_a_terminal_and_restores_it(fake, terminal, end, status):
     command = await terminal()
     await command.until(b"up 10 s")
     fake.board.sample()
@@ -162,7 +162,7 @@ async def test_watch_ends_within_two_seconds_when_its_terminal_goes_away(fake, t
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
-async def test_a_lost_link_is_told_of_in_no_colour_too(fake, terminal, no_color):
+async def test_a_lost_link_is_shown_with_and_without_colour(fake, terminal, no_color):
     command = await terminal(NO_COLOR=no_color)
     await command.until(b"up 10 s")
     fake.vanish()
@@ -174,7 +174,7 @@ async def test_a_lost_link_is_told_of_in_no_colour_too(fake, terminal, no_color)
     assert all(red == green == blue for red, green, blue in found) == bool(no_color)
 
 
-async def test_a_dumb_terminal_gets_lines(fake, terminal):
+async def test_watch_on_a_dumb_terminal_prints_lines(fake, terminal):
     command = await terminal(TERM="dumb")
     await command.until(b"up 10 s        cpu 12 %")
     command.interrupt()
@@ -182,7 +182,7 @@ async def test_a_dumb_terminal_gets_lines(fake, terminal):
     assert b"\x1b" not in command.seen
 
 
-async def test_without_textual_one_sentence_says_what_to_install(fake, terminal, tmp_path):
+async def test_watch_without_textual_names_the_extra_to_install(fake, terminal, tmp_path):
     (tmp_path / "textual.py").write_text("raise ModuleNotFoundError('no', name='textual')")
     command = await terminal(PYTHONPATH=str(tmp_path))
     assert await command.status() == 2
@@ -194,7 +194,7 @@ async def test_without_textual_one_sentence_says_what_to_install(fake, terminal,
     await finish(piped)
 
 
-async def test_a_port_that_is_not_there_leaves_the_terminal_alone(terminal):
+async def test_watch_of_a_missing_port_does_not_touch_the_terminal(terminal):
     command = await terminal("--board", "/dev/ttyNOPE9", TERM="xterm")
     assert await command.status() == 2
     assert b"There is no port /dev/ttyNOPE9" in command.seen
@@ -207,22 +207,22 @@ async def test_a_port_that_is_not_there_leaves_the_terminal_alone(terminal):
 @pytest.mark.parametrize(
     "address", ["nonsense", "sim:/no/such.py", "qemu:/no/such.elf", "tcp://host", "/dev/null"]
 )
-async def test_a_wrong_address(address):
+async def test_an_invalid_address_is_one_sentence(address):
     sentence = one_sentence(await run("status", "--board", address))
     assert "a board address is sim, sim:app.py, " in sentence
 
 
-async def test_no_board_given():
+async def test_without_a_board_the_error_names_the_option_and_the_variable():
     sentence = one_sentence(await run("status"))
     assert "--board" in sentence
     assert "BOARDWARDEN_BOARD" in sentence
 
 
-async def test_no_such_port():
+async def test_a_missing_port_is_one_sentence():
     assert "plugged in" in one_sentence(await run("watch", "--board", "/dev/ttyNOPE9"))
 
 
-async def test_a_port_in_use(fake):
+async def test_a_port_in_use_is_refused_and_the_first_user_goes_on(fake):
     fake.board.interval_s = 0.05
     holder = await start("watch", "--board", fake.port)
     await line_of(holder)
@@ -237,7 +237,7 @@ async def test_a_port_in_use(fake):
     )
 
 
-async def test_a_port_at_which_nothing_answers():
+async def test_a_silent_port_advises_deploy():
     near, far = pty.openpty()
     try:
         port = os.ttyname(far)
@@ -248,7 +248,7 @@ async def test_a_port_at_which_nothing_answers():
     assert f"`boardwarden deploy {port} --start main.py` installs it." in sentence
 
 
-async def test_an_agent_of_another_version(fake):
+async def test_an_agent_of_another_version_is_one_sentence(fake):
     fake.board.version = (2, 0)
     sentence = one_sentence(await run("status", "--board", fake.port))
     assert "2.0" in sentence
@@ -256,18 +256,18 @@ async def test_an_agent_of_another_version(fake):
 
 
 @pytest.mark.parametrize("words", [["nope"], ["status", "--nope"], ["trends", "--period", "x"]])
-async def test_usage_errors(words):
+async def test_a_usage_error_has_exit_status_2(words):
     done = await run(*words, BOARDWARDEN_BOARD="sim")
     assert done.status == 2
     assert "Traceback" not in done.err
 
 
-async def test_version():
+async def test_version_is_printed():
     done = await run("--version")
     assert done.status == 0
     assert done.out.startswith("boardwarden 0.")
 
 
-async def test_the_installed_command_is_the_same():
+async def test_the_installed_command_runs():
     done = await run("--version", command=[sysconfig.get_path("scripts") + "/boardwarden"])
     assert done.out.startswith("boardwarden 0.")

@@ -36,7 +36,7 @@ async def fake():
     terminal.close()
 
 
-async def test_ctrl_c_releases_the_lease_and_says_so(fake):
+async def test_ctrl_c_releases_the_lease_of_alloc(fake):
     process = await start("alloc", "memory", "8k", "--board", fake.port, "--json")
     lease = json.loads(await line_of(process))["lease"]
     assert fake.board.policy.tables[ids.LEASE][0][2] == lease["amount"] == 8192
@@ -47,20 +47,20 @@ async def test_ctrl_c_releases_the_lease_and_says_so(fake):
     assert (ids.RELEASE, [lease["id"]]) in fake.board.done
 
 
-async def test_without_a_board():
+async def test_each_command_without_a_board_is_one_sentence():
     for words in (["leases"], ["alloc", "memory", "8k"], ["top"], ["thresholds", "cpu", "--off"]):
         assert "--board" in one_sentence(await run(*words))
         gone = one_sentence(await run(*words, "--board", "/dev/ttyNOPE9"))
         assert "plugged in" in gone
 
 
-async def test_an_agent_that_is_too_old(fake):
+async def test_an_old_agent_is_one_sentence(fake):
     del fake.board.answer[ids.TELL_METERS], fake.board.answer[ids.SET_LIMITS]
     for words in (["top", "--once"], ["limits"], ["thresholds"]):
         assert "newer agent" in one_sentence(await run(*words, "--board", fake.port))
 
 
-async def test_a_board_that_vanishes_while_a_lease_is_held(fake):
+async def test_alloc_reports_a_lost_link_and_ends_with_status_2(fake):
     process = await start("alloc", "memory", "8k", "--board", fake.port)
     await line_of(process)
     fake.vanish()
@@ -76,7 +76,7 @@ async def test_a_board_that_vanishes_while_a_lease_is_held(fake):
     assert done.err.count("\n") == 1
 
 
-async def test_events_that_are_followed_tell_that_the_link_is_lost(fake):
+async def test_events_follow_reports_a_lost_link(fake):
     process = await start("events", "--follow", "--board", fake.port)
     await asyncio.sleep(0.5)
     fake.board.policy.happen("lease", 7, "expired", 8192)
@@ -88,7 +88,7 @@ async def test_events_that_are_followed_tell_that_the_link_is_lost(fake):
     assert (await finish(process)).status == 130
 
 
-async def test_top_redraws_on_a_terminal_of_80_by_24_and_leaves_it_clean(fake):
+async def test_top_redraws_at_80_by_24_and_restores_the_terminal(fake):
     for place in range(16):
         row = [place, "a name of twenty-four by", 0, 1, place, 5, 9, None]
         fake.board.policy.put(ids.METER, place, row)

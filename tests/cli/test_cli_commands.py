@@ -68,7 +68,7 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
         (["broken"], "broken", "is damaged"),
     ],
 )
-async def test_status_and_doctor_show_the_stored_policy_as_events_tell_it(
+async def test_status_and_doctor_show_the_stored_policy_from_the_events(
     board, capsys, details, state, says
 ):
     for detail in details:
@@ -87,13 +87,13 @@ async def test_status_and_doctor_show_the_stored_policy_as_events_tell_it(
     assert ids.KEEP not in [operation for operation, _ in board.done]  # which costs it memory
 
 
-def test_of_a_stored_policy_nothing_is_known_where_events_were_lost():
+def test_the_stored_policy_is_unknown_where_events_were_lost():
     events = [Event(3, "policy", detail="in force"), Event(9, "lease", missed=5)]
     assert stored_policy(events) is None
     assert stored_policy(events[:1]) is Kept.IN_FORCE
 
 
-async def test_watch_prints_samples_as_they_come(board, capsys):
+async def test_watch_prints_each_sample_as_it_arrives(board, capsys):
     board.interval_s = 0.02
     for as_json in (False, True):
         lines = await lines_of(
@@ -104,7 +104,7 @@ async def test_watch_prints_samples_as_they_come(board, capsys):
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_watch_of_several_boards_says_which_one_it_is(board, capsys, as_json):
+async def test_watch_of_several_boards_names_the_board_on_each_line(board, capsys, as_json):
     board.interval_s = 0.02
     other = testing.FakeBoard()
     other.interval_s = 0.02
@@ -128,7 +128,7 @@ def test_the_same_address_twice_gets_a_number():
     assert list(watch.names(["sim", "a", "sim", "sim"])) == ["sim", "a", "sim (2)", "sim (3)"]
 
 
-async def test_console_prints_text_as_it_comes(board, capsys):
+async def test_console_prints_text_as_it_arrives(board, capsys):
     async def chat():
         while True:
             board.print("h\u00e9 \u2699\n")
@@ -143,7 +143,7 @@ async def test_console_prints_text_as_it_comes(board, capsys):
     assert json.loads(lines[0])["text"] == "h\u00e9 \u2699\n"
 
 
-async def test_without_a_load_the_status_is_shown_all_the_same(board, capsys, monkeypatch):
+async def test_a_status_without_a_load_figure_is_shown(board, capsys, monkeypatch):
     monkeypatch.setattr(follow, "_FULL_INTERVAL_TIMEOUT_S", 0.05)
     board.values["cpu_permille"] = None
     await look._status(testing.FakeTransport(board), True)
@@ -161,9 +161,9 @@ def outcome_of(error, capsys):
     return caught.value.code, capsys.readouterr().err
 
 
-def test_every_error_is_a_sentence_and_status_2(capsys):
+def test_every_error_is_one_sentence_and_exit_status_2(capsys):
     assert outcome_of(BoardError("It broke."), capsys) == (2, "boardwarden: It broke.\n")
 
 
-def test_an_interrupt_is_status_130(capsys):
+def test_an_interrupt_has_exit_status_130(capsys):
     assert outcome_of(KeyboardInterrupt(), capsys) == (130, "")

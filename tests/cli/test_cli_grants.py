@@ -61,7 +61,7 @@ async def json_of(capsys, command):
 # --- lists --------------------------------------------------------------------------------------
 
 
-async def test_leases(link, capsys):
+async def test_leases_lists_the_leases(link, capsys):
     await grants._leases(link, False)
     head, first, second = lines(capsys)
     assert head.split() == ["id", "resource", "amount", "owner", "priority", "session", "left"]
@@ -74,7 +74,7 @@ async def test_leases(link, capsys):
     assert found["leases"][0]["resource"] == "memory"
 
 
-async def test_operations_and_what_they_needed(link, capsys):
+async def test_ops_lists_operations_and_their_memory(link, capsys):
     await grants._operations(link, False)
     printed = lines(capsys)
     assert "stopping" in printed[1]
@@ -85,21 +85,21 @@ async def test_operations_and_what_they_needed(link, capsys):
     assert found["needs"][0]["worst_bytes"] == 8192
 
 
-async def test_sessions(link, capsys):
+async def test_sessions_lists_the_sessions(link, capsys):
     await grants._sessions(link, False)
     assert lines(capsys)[1].split() == ["1", "host", "77", "64", "KB", "–", "2", "10", "s"]
     found = await json_of(capsys, grants._sessions(link, True))
     assert found["sessions"][0]["memory_bytes"] == 65536
 
 
-async def test_events(link, capsys):
+async def test_events_lists_the_events(link, capsys):
     await look._events(link, False, False)
     assert lines(capsys) == ["    0  up 10 s         threshold memory: critical, 91 %"]
     found = await json_of(capsys, look._events(link, False, True))
     assert (found["subject"], found["value"], found["missed"]) == ("memory", 0.912, 0)
 
 
-async def test_events_are_followed(board, link, capsys):
+async def test_events_follow_prints_each_new_event(board, link, capsys):
     task = asyncio.create_task(look._events(link, True, False))
     seen = ""
 
@@ -116,7 +116,7 @@ async def test_events_are_followed(board, link, capsys):
     await asyncio.wait([task])
 
 
-async def test_a_board_that_granted_nothing(capsys):
+async def test_each_list_of_a_board_without_grants_is_empty(capsys):
     link = testing.FakeTransport(testing.FakeBoard())
     for command in (grants._leases, grants._operations, grants._sessions):
         await command(link, False)
@@ -130,7 +130,7 @@ async def test_a_board_that_granted_nothing(capsys):
 NOTHING = (None, None, None, None)
 
 
-async def test_limits_are_shown_and_set_and_how_to_undo_it(board, link, capsys):
+async def test_limits_are_shown_and_set_with_the_command_to_undo(board, link, capsys):
     await limits._limits(link, NOTHING, False)
     assert lines(capsys)[0] == "operations         at most 4 at once"
     assert board.policy.limits == [4, 300_000, 100, 5000]
@@ -153,7 +153,7 @@ async def test_thresholds_are_shown(link, capsys):
     assert found["thresholds"][0]["warn"] == 0.75
 
 
-async def test_a_threshold_is_changed_and_what_was_before_can_be_had_back(board, link, capsys):
+async def test_changing_a_threshold_prints_the_command_to_undo(board, link, capsys):
     def change(before):
         return Threshold("memory", warn=0.5, action=before.action)
 
@@ -170,7 +170,7 @@ async def test_a_threshold_is_changed_and_what_was_before_can_be_had_back(board,
     assert capsys.readouterr().out.splitlines()[-1].endswith("thresholds cpu --off")
 
 
-async def test_a_change_that_makes_no_sense_with_what_was_before(link):
+async def test_a_threshold_change_that_contradicts_its_other_levels_is_refused(link):
     def wrong(before):
         return Threshold("memory", warn=0.99, critical=before.critical, clear=before.clear)
 
@@ -181,7 +181,7 @@ async def test_a_change_that_makes_no_sense_with_what_was_before(link):
 # --- release, cancel, alloc ---------------------------------------------------------------------
 
 
-async def test_release_and_cancel(board, link, capsys):
+async def test_release_and_cancel_end_a_lease_and_an_operation(board, link, capsys):
     await grants._release(link, 7, False)
     await grants._cancel(link, 5, False)
     assert lines(capsys) == ["released lease 7", "told operation 5 to stop"]
@@ -206,7 +206,7 @@ async def test_alloc_holds_a_lease_for_its_time(board, link, capsys):
     assert (ids.RELEASE, [number]) in board.done
 
 
-async def test_alloc_says_why_it_is_denied(board, link, capsys):
+async def test_a_denied_alloc_prints_the_reason(board, link, capsys):
     board.policy.drop(ids.LEASE, 3)
     with pytest.raises(_program.Failure) as caught:
         await alloc._alloc(link, wanted(10**6), True)
@@ -226,7 +226,7 @@ async def granted(board):
     await asyncio.sleep(0.05)
 
 
-async def test_alloc_notices_that_its_lease_ended(board, link, capsys):
+async def test_alloc_ends_when_its_lease_ends(board, link, capsys):
     task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.policy._end(ids.LEASE, board.policy._next_id - 1, "preempted")
@@ -234,7 +234,7 @@ async def test_alloc_notices_that_its_lease_ended(board, link, capsys):
         await asyncio.wait_for(task, LIMIT_S)
 
 
-async def test_alloc_notices_that_the_board_restarted(board, link, capsys):
+async def test_alloc_ends_when_the_board_restarts(board, link, capsys):
     task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await granted(board)
     board.restart()
@@ -242,7 +242,7 @@ async def test_alloc_notices_that_the_board_restarted(board, link, capsys):
         await asyncio.wait_for(task, LIMIT_S)
 
 
-async def test_alloc_says_that_the_link_is_lost(board, link, capsys):
+async def test_alloc_reports_a_lost_link(board, link, capsys):
     task = asyncio.create_task(alloc._alloc(link, wanted(seconds=60), False))
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
@@ -267,7 +267,7 @@ def metered(board, monkeypatch):
     return board
 
 
-async def test_top_once_fits_a_terminal_and_has_the_busiest_first(metered, link, capsys):
+async def test_top_once_fits_80_columns_with_the_busiest_task_first(metered, link, capsys):
     await top._top(link, True, False)
     printed = lines(capsys)
     assert len(printed) <= 24
@@ -295,7 +295,7 @@ async def test_top_in_a_pipe_prints_each_sample(metered, link, capsys):
     await asyncio.wait([task])
 
 
-async def test_top_with_nothing_metered(board, link, capsys, monkeypatch):
+async def test_top_without_meters_names_warden_spawn(board, link, capsys, monkeypatch):
     monkeypatch.setattr(top, "_FIRST_S", 0.2)
     await top._top(link, True, False)
     assert "warden.spawn()" in lines(capsys)[2]
@@ -315,12 +315,12 @@ async def test_top_with_nothing_metered(board, link, capsys, monkeypatch):
         ("1G", 2**30),
     ],
 )
-def test_amounts(text, value):
+def test_amounts_are_read_with_their_suffixes(text, value):
     assert parse.amount(MEMORY, text) == value
 
 
 @pytest.mark.parametrize("text", ["", "k", "8q", "-8", "8%", "1e3", "eight", "8k8"])
-def test_amounts_that_make_no_sense(text):
+def test_invalid_amounts_are_refused(text):
     with pytest.raises(ValueError, match="8k or 1M"):
         parse.amount(MEMORY, text)
 
@@ -337,7 +337,7 @@ def test_durations_are_read_the_same_way_in_commands_and_policy_files(text, valu
     assert policy_file.loads(f'[session.x]\nttl = "{text}"').quotas[0].ttl_s == value
 
 
-def test_cpu_time_and_levels():
+def test_cpu_time_and_levels_are_read_as_fractions_or_percent():
     assert parse.amount(ResourceType.CPU_TIME, "25%") == 0.25
     assert parse.amount(ResourceType.CPU_TIME, "0.25") == 0.25
     with pytest.raises(ValueError, match="25%"):
@@ -351,7 +351,7 @@ def test_cpu_time_and_levels():
             parse.level(metric, "warn", "much")
 
 
-def test_words():
+def test_enum_words_are_parsed_and_wrong_ones_list_the_choices():
     assert parse.resource("CPU-time") is ResourceType.CPU_TIME
     assert parse.priority("critical") is Priority.CRITICAL
     for wrong in (parse.resource, parse.priority, parse.action, parse.metric):
@@ -368,11 +368,11 @@ def test_columns_are_cut_where_the_terminal_is_narrow():
     assert all(len(line) <= 5 for line in columns(("aaaaa", "bbbbb"), [("c" * 9, "d" * 9)], 5))
 
 
-def test_what_a_terminal_would_act_on_is_not_printed():
+def test_control_characters_are_not_printed():
     assert columns(("name",), [("\x1b[31mred\n",)], 80)[1] == "\ufffd[31mred\ufffd"
 
 
-def test_lines_of_events():
+def test_each_kind_of_event_has_its_line():
     line = tables.event_line
     assert line(Event(3, "lease", 61.0, 7, "expired", 8192, 2)) == (
         "    3  up 1 min 1 s    lease 7: expired, 8192 (2 before it were lost)"
@@ -383,7 +383,7 @@ def test_lines_of_events():
     assert line(Event(7, "a later kind", 5.0)).endswith("a later kind")
 
 
-def test_denials_in_words():
+def test_each_reason_of_a_denial_has_its_words():
     cpu = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, [3, 9]])
     assert isinstance(cpu, Denied)
     holder = Lease(id=3, resource=ResourceType.CPU_TIME, amount=0.5)
@@ -395,7 +395,7 @@ def test_denials_in_words():
     assert "only high priorities" in tables.denial(pressure, MEMORY, [])
 
 
-def test_a_denial_anywhere_is_status_3(capsys):
+def test_a_denial_in_any_command_has_exit_status_3(capsys):
     async def command():
         raise refusals.denied("operations")
 
@@ -409,7 +409,7 @@ async def test_meters_without_figures_come_last():
     assert [meter.id for meter in tables.busiest(meters)] == [3, 2, 1]
 
 
-async def test_items_are_paced_and_end(monkeypatch):
+async def test_paced_yields_none_while_no_item_arrives(monkeypatch):
     monkeypatch.setattr(follow, "_POLL_S", 0.02)
 
     async def items():

@@ -56,7 +56,7 @@ def changing(board):
     ]
 
 
-async def test_an_example_is_printed_with_no_board_and_can_be_loaded(started, tmp_path):
+async def test_policy_example_needs_no_board_and_can_be_loaded(started, tmp_path):
     printed = await run("policy", "--example")
     assert (printed.status, printed.err) == (0, "")
     path = tmp_path / "warden.toml"
@@ -71,7 +71,7 @@ async def test_an_example_is_printed_with_no_board_and_can_be_loaded(started, tm
     assert (refused.status, refused.out) == (2, "")
 
 
-async def test_what_would_be_changed_is_shown_and_nothing_is(board, file):
+async def test_a_dry_run_shows_the_changes_and_makes_none(board, file):
     shown = await run("apply", str(file), "--dry-run", "--board", board.port)
     assert (shown.status, shown.err) == (0, "")
     lines = shown.out.splitlines()
@@ -88,7 +88,7 @@ async def test_what_would_be_changed_is_shown_and_nothing_is(board, file):
     assert changing(board) == []
 
 
-async def test_it_is_applied_kept_and_undone(board, file, tmp_path):
+async def test_a_policy_is_applied_stored_and_undone(board, file, tmp_path):
     backup = tmp_path / "old.toml"
     done = await run("apply", str(file), "--yes", "--backup", str(backup), "--board", board.port)
     assert (done.status, done.err) == (0, "")
@@ -131,7 +131,7 @@ async def test_it_is_applied_kept_and_undone(board, file, tmp_path):
 
 
 @pytest.mark.parametrize(("answer", "status"), [(b"y\n", 0), (b"\n", 2), (None, 130)])
-async def test_it_asks_first(board, file, answer, status):
+async def test_apply_on_a_terminal_asks_first(board, file, answer, status):
     command = CommandOnTerminal(
         *("apply", str(file), "--board", board.port), environment={"COLUMNS": "80"}
     )
@@ -160,7 +160,7 @@ async def test_it_asks_first(board, file, answer, status):
         (("{file}",), "There is no terminal to ask on: answer with --yes."),
     ],
 )
-async def test_what_cannot_be_done_is_one_sentence(board, file, tmp_path, words, sentence):
+async def test_an_error_of_policy_or_apply_is_one_sentence(board, file, tmp_path, words, sentence):
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[limits]\nmax_ops = 3\n")
     given = [word.format(wrong=wrong, file=file) for word in words]
@@ -171,7 +171,7 @@ async def test_what_cannot_be_done_is_one_sentence(board, file, tmp_path, words,
     assert changing(board) == []
 
 
-async def test_a_board_that_cannot_keep_it_says_why(board, file):
+async def test_a_board_that_cannot_store_the_policy_gives_the_reason(board, file):
     board.board.policy.keep_refused = "keep:full"
     full = await run("apply", str(file), "--yes", "--json", "--board", board.port)
     assert full.status == 3
@@ -186,7 +186,7 @@ async def test_a_board_that_cannot_keep_it_says_why(board, file):
     assert "refuses to keep a policy, with error 5" in failed.err
 
 
-async def test_what_a_board_refuses_is_named_and_what_came_before_taken_back(board, file):
+async def test_a_refused_setting_is_named_and_earlier_ones_are_rolled_back(board, file):
     board.board.answer[ids.SET_QUOTA] = lambda asked: (ids.BAD_ARGUMENTS, None)
     refused = await run("apply", str(file), "--yes", "--board", board.port)
     assert refused.status == 2
@@ -197,7 +197,7 @@ async def test_what_a_board_refuses_is_named_and_what_came_before_taken_back(boa
     assert board.board.policy.kept == 0
 
 
-async def test_a_board_that_vanishes_half_way(board, file):
+async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file):
     def vanish(asked):
         board.vanish()
         return ids.OK, None
@@ -209,7 +209,7 @@ async def test_a_board_that_vanishes_half_way(board, file):
     assert len(lost.err.splitlines()) == 1
 
 
-async def test_a_board_that_vanishes_as_it_is_to_keep_it(board, file):
+async def test_a_board_lost_while_the_policy_is_stored_is_reported(board, file):
     keep = board.board.answer[ids.KEEP]
 
     def vanish(asked):
@@ -238,7 +238,7 @@ async def test_a_slow_board_is_waited_for_with_progress(board, file):
         await command.close()
 
 
-async def test_an_older_agent(board, file):
+async def test_an_old_agent_is_one_sentence(board, file):
     for operation in (ids.KEEP, ids.QUOTA, ids.SET_QUOTA):
         del board.board.answer[operation]
     old = await run("apply", str(file), "--yes", "--board", board.port)
@@ -249,7 +249,7 @@ async def test_an_older_agent(board, file):
     assert policy_file.loads(shown.out).quotas is None
 
 
-async def test_a_broken_one_is_told(board):
+async def test_a_broken_stored_policy_is_reported(board):
     board.board.policy.kept = 2
     shown = await run("policy", "--board", board.port)
     assert "is damaged, and was ignored" in shown.out

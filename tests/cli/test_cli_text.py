@@ -35,7 +35,7 @@ DASH = "\u2013"
         (5000 * 2**40, "5000 TB"),
     ],
 )
-def test_size(value, text):
+def test_sizes_are_shown_with_a_unit(value, text):
     assert size(value) == text
 
 
@@ -43,7 +43,7 @@ def test_size(value, text):
     ("value", "text"),
     [(None, DASH), (0, "0 %"), (0.001, "0.1 %"), (0.0949, "9.5 %"), (0.0996, "10 %"), (1, "100 %")],
 )
-def test_percent(value, text):
+def test_fractions_are_shown_as_percent(value, text):
     assert percent(value) == text
 
 
@@ -55,11 +55,11 @@ def test_percent(value, text):
         *((59.6, "1 min"), (61, "1 min 1 s"), (7380, "2 h 3 min"), (86400 * 5 + 59, "5 d")),
     ],
 )
-def test_duration(value, text):
+def test_durations_are_shown_in_at_most_two_units(value, text):
     assert duration(value) == text
 
 
-def test_count():
+def test_counts_have_singular_and_plural():
     assert [count(n, "task") for n in (None, 0, 1, 2)] == [
         *(f"{DASH} tasks", "0 tasks", "1 task", "2 tasks")
     ]
@@ -110,7 +110,7 @@ def test_a_system_heap_has_a_row():
     assert "system heap" not in dict(status_rows(FULL, {}))
 
 
-def test_trends():
+def test_each_kind_of_trend_has_its_row():
     rows = dict(
         trend_rows(
             Trends(
@@ -187,7 +187,7 @@ def test_no_option_takes_a_number_of_seconds_of_its_own():
 # --- help ---------------------------------------------------------------------------------------
 
 
-def test_help_has_every_command_under_a_head():
+def test_help_lists_every_command_under_a_heading():
     done = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
     assert done.exit_code == 0
     heads = re.findall(r"^╭─ (.*?) ─+╮$", done.stdout, re.MULTILINE)

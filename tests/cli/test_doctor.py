@@ -23,7 +23,7 @@ def silent():
         yield port
 
 
-def test_nothing_answers(silent):
+def test_a_silent_port_is_reported_as_no_micropython(silent):
     done = run("doctor", silent, "--yes")
     assert (done.returncode, done.stderr) == (2, "")
     assert "No MicroPython answers" in done.stdout
@@ -33,7 +33,7 @@ def test_nothing_answers(silent):
     ("address", "words"),
     [("/dev/ttyNOPE9", "no port"), ("nope", "not a board address"), ("sim:/no/x.py", "no file")],
 )
-def test_addresses_that_are_none(address, words):
+def test_an_invalid_or_missing_address_is_one_sentence(address, words):
     done = run("doctor", address)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
@@ -50,7 +50,7 @@ def test_addresses_that_are_none(address, words):
         (b"\x8f\xfe\x13\x99\xc0\xf1\xff", "neither text nor from an agent"),
     ],
 )
-async def test_what_else_is_said_there_is_told(says, words):
+async def test_doctor_shows_what_another_program_prints(says, words):
     class Other:
         def receive(self, data):
             self.send(says)
@@ -68,7 +68,7 @@ async def test_what_else_is_said_there_is_told(says, words):
     assert words in " ".join(done.out.split())
 
 
-def test_a_port_that_this_user_may_not_open(silent):
+def test_a_port_without_permission_says_which_group_to_join(silent):
     os.chmod(silent, 0)
     drop = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
     command = [*(drop if os.geteuid() == 0 else []), *COMMAND]
@@ -81,7 +81,7 @@ def test_a_port_that_this_user_may_not_open(silent):
     assert "join the group" in " ".join(table.stdout.split())
 
 
-def test_no_board_is_given():
+def test_without_a_board_the_error_asks_which():
     done = run("doctor")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("boardwarden: Which board? Give its address or set BOARDWARDEN_")
@@ -96,7 +96,7 @@ def test_no_board_is_given():
         ((2, 0), "agent of another version", "`boardwarden deploy {}` puts this version's agent"),
     ],
 )
-async def test_an_agent_of_another_version(version, answers, words):
+async def test_an_agent_of_another_version_says_which_side_to_update(version, answers, words):
     fake = testing.FakeBoard()
     fake.version = version
     terminal = TerminalBoard(fake)
@@ -113,7 +113,7 @@ async def test_an_agent_of_another_version(version, answers, words):
     assert ("speaks protocol 2.0" in table.out) == (version[0] == 2)
 
 
-async def test_ctrl_c_at_the_question_leaves_the_terminal_as_it_was(silent):
+async def test_ctrl_c_at_the_question_restores_the_terminal(silent):
     command = CommandOnTerminal("doctor", silent, environment={"TERM": "xterm"})
     try:
         await command.until(b"[y/N] ")
@@ -124,7 +124,7 @@ async def test_ctrl_c_at_the_question_leaves_the_terminal_as_it_was(silent):
         await command.close()
 
 
-def test_boards_without_arguments_lists_what_there_is():
+def test_boards_without_arguments_lists_all_ports():
     done = run("boards", "--json")
     assert done.returncode == 0
     for line in done.stdout.splitlines():
@@ -136,7 +136,7 @@ def judged(latencies, **after):
     return _evaluated(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
 
 
-def test_what_makes_a_link_unhealthy():
+def test_each_symptom_of_a_bad_link_is_named():
     assert judged([0.01] * 5).problems == ()
     slow = judged([0.4] * 5)  # each was sent again, for nothing
     assert (slow.problems[0][:8], len(slow.problems), slow.lost) == ("answers ", 1, 0)
@@ -153,7 +153,7 @@ def test_what_makes_a_link_unhealthy():
     assert "no request was answered" in judged([]).problems[0]
 
 
-def test_what_to_do_next_follows_from_what_the_repl_told():
+def test_the_advice_follows_from_the_repls_answers():
     port = "/dev/ttyACM0"
     told = {
         "puts the agent on the board": (Firmware(), True),

@@ -1,14 +1,11 @@
-"""What holds for every command: exit statuses, completion, what is logged, progress."""
+"""What holds for every command: exit statuses, the default board, what is logged, progress."""
 
 import asyncio
 import os
 import pty
 import re
-import shutil
 import signal
-import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -25,7 +22,6 @@ from cli_process import (
     run,
     start,
 )
-from command_environment import of_command
 from places import REPO
 
 from boardwarden import _program, testing
@@ -60,7 +56,7 @@ def silent():
 # --- exit statuses --------------------------------------------------------------------------------
 
 
-def test_the_documented_exit_statuses_are_those_there_are():
+def test_the_documented_exit_statuses_are_those_of_the_code():
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     table = text.partition("| exit status |")[2].partition("\n\n")[0]
     told = [int(n) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for n in row.split(",")]
@@ -68,7 +64,7 @@ def test_the_documented_exit_statuses_are_those_there_are():
     assert sorted(told) == sorted(there) == [0, 2, 3, 130, 141]
 
 
-def test_every_command_that_reads_has_json():
+def test_every_reading_command_has_json():
     options = doc_commands.cli()
     without = [name for name, known in options.items() if name and "--json" not in known]
     assert sorted(without) == ["deploy", "serve"]  # of which one changes, and one answers scrapes
@@ -83,12 +79,12 @@ def test_every_command_that_reads_has_json():
         (["alloc", "memory", "1M"], 3),
     ],
 )
-async def test_how_a_command_ends(fake, words, status):
+async def test_each_error_has_its_exit_status(fake, words, status):
     finished = await run(*words, BOARDWARDEN_BOARD=fake.port)
     assert finished.status == status, finished.err
 
 
-async def test_ctrl_c_and_a_reader_that_has_enough(fake):
+async def test_ctrl_c_and_a_closed_pipe_end_a_command_quietly(fake):
     fake.board.interval_s = 0.05
     for how, status in (("interrupt", 130), ("close", 141)):
         process = await start("watch", "--json", "--board", fake.port)
@@ -103,7 +99,7 @@ async def test_ctrl_c_and_a_reader_that_has_enough(fake):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("words", [["leases"], ["boards"], ["--help"], ["--version"]])
 @pytest.mark.parametrize("how", ["full", "gone", "closed"])
-async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, how):
+async def test_a_full_or_closed_standard_output_is_one_sentence(fake, words, how):
     shell = {
         "full": '"$@" > /dev/full',
         "gone": 'mkfifo "$PIPE"; : < "$PIPE" & exec 3> "$PIPE"; wait; "$@" >&3',
@@ -124,7 +120,7 @@ async def test_standard_output_that_takes_nothing_is_one_sentence(fake, words, h
     assert (finished.status, finished.err) == says[how]
 
 
-async def test_ctrl_c_while_the_command_is_still_loading():
+async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130():
     """As soon as the package itself is imported, which a library's import may not change."""
     code = (
         "import os, signal, sys; import boardwarden.cli as cli; "
@@ -138,55 +134,7 @@ async def test_ctrl_c_while_the_command_is_still_loading():
 # --- completion -----------------------------------------------------------------------------------
 
 
-# By shell: a program that prints, one a line, what is offered for the words that it is given.
-OFFERS = {
-    "bash": '''
-eval "$(boardwarden --show-completion bash)"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-_boardwarden_completion boardwarden; printf '%s\\n' "${COMPREPLY[@]}"''',
-    # What _arguments and _files would show: only a line editor has them.
-    "zsh": """
-compdef() { }; _files() { }
-_arguments() { print -r -- "$1" | sed 's/^[^(]*//' | grep -o '[( ]"[^"]*"' | tr -d '(" ' }
-eval "$(boardwarden --show-completion zsh)"; words=("$@"); CURRENT=$#
-_boardwarden_completion""",
-    "fish": """
-boardwarden --show-completion fish | source
-complete --do-complete "$argv" | string replace --regex "\\t.*" ""
-true""",
-}
-
-
-@pytest.mark.parametrize("shell", OFFERS)
-async def test_each_shell_completes_commands_options_addresses_and_words(shell, tmp_path):
-    program = shutil.which(shell)
-    if program is None and os.environ.get("CI") != "true":
-        pytest.skip(f"no {shell} here (Debian: apt-get install {shell})")
-    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
-
-    async def offers(*words):
-        script = tmp_path / "offers"
-        script.write_text(OFFERS[shell])
-        command = [program, script, "boardwarden", *words]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            command,
-            capture_output=True,
-            text=True,
-            env=of_command(PATH=path, HOME=str(tmp_path)),
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return done.stdout.split()
-
-    assert await offers("serv") == ["serve"]
-    assert await offers("status", "--js") == ["--json"]
-    assert await offers("status", "--board", "si") == ["sim"]
-    assert await offers("serve", "--board", "si") == ["sim"]
-    assert await offers("doctor", "si") == ["sim"]
-    assert await offers("alloc", "net") == ["network-bandwidth"]
-    assert await offers("thresholds", "loop_lag_w") == ["loop_lag_worst"]
-
-
-def test_the_serial_ports_that_are_here_are_offered(monkeypatch):
+def test_completion_offers_the_serial_ports(monkeypatch):
     class Port:
         device = "/dev/ttyACM7"
 
@@ -209,13 +157,13 @@ def only_port(*ports):
     return [sys.executable, "-c", code]
 
 
-async def test_the_board_at_the_only_usb_port_need_not_be_named(fake):
+async def test_the_board_at_the_only_usb_port_is_the_default(fake):
     command = only_port(("/dev/ttyS0", None), (fake.port, 0x2E8A), ("/dev/ttyS1", None))
     finished = await run("leases", command=command)
     assert (finished.status, finished.out, finished.err) == (0, "no leases\n", "")
 
 
-async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
+async def test_with_several_ports_or_none_a_board_must_be_named(fake):
     command = only_port((fake.port, 0x2E8A), ("/dev/ttyACM9", 0x2E8A))
     for words in (["leases"], ["watch"], ["doctor"], ["deploy"]):
         finished = await run(*words, command=command)
@@ -230,7 +178,7 @@ async def test_of_several_ports_or_none_the_board_is_asked_for(fake):
 # --- what is logged -------------------------------------------------------------------------------
 
 
-async def test_verbose_tells_what_happens_to_the_link(fake):
+async def test_verbose_logs_link_changes(fake):
     finished = await run("--verbose", "leases", "--board", fake.port)
     assert finished.status == 0
     assert finished.err == f"boardwarden: {fake.port}: connected\n"
@@ -238,7 +186,7 @@ async def test_verbose_tells_what_happens_to_the_link(fake):
     assert (quiet.status, quiet.err) == (0, "")
 
 
-async def test_verbose_tells_that_the_link_is_lost_and_why_it_is_not_back(fake):
+async def test_verbose_logs_a_lost_link_and_why_it_is_not_back(fake):
     process = await start("-v", "watch", "--json", "--board", fake.port)
     await line_of(process)
     fake.vanish()
@@ -255,7 +203,7 @@ async def test_verbose_tells_that_the_link_is_lost_and_why_it_is_not_back(fake):
 # --- progress -------------------------------------------------------------------------------------
 
 
-async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
+async def test_progress_is_shown_on_a_terminal_and_removed(silent):
     terminal = CommandOnTerminal("leases", "--board", silent, environment={"TERM": "xterm"})
     try:
         await terminal.until(b"connecting to")
@@ -281,7 +229,7 @@ async def test_a_terminal_is_told_what_takes_long_and_left_clean(silent):
         (["trends"], ids.HISTORY_READ),
     ],
 )
-async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words, operation):
+async def test_progress_is_shown_while_an_answer_is_late(fake, words, operation):
     def never(asked):
         fake.board.mute = True
         return ids.OK, None
@@ -301,7 +249,7 @@ async def test_an_answer_that_takes_long_is_waited_for_with_progress(fake, words
 @pytest.mark.parametrize(
     ("command", "what"), [("doctor", b"connecting to"), ("boards", b"looking at the ports")]
 )
-async def test_looking_at_ports_takes_long_too(silent, command, what):
+async def test_progress_is_shown_while_ports_are_examined(silent, command, what):
     terminal = CommandOnTerminal(command, silent, environment={"TERM": "xterm"})
     try:
         await terminal.until(what)
@@ -313,7 +261,7 @@ async def test_looking_at_ports_takes_long_too(silent, command, what):
         await terminal.close()
 
 
-async def test_a_pipe_gets_no_progress(silent):
+async def test_no_progress_is_written_to_a_pipe(silent):
     finished = await run("leases", "--board", silent)
     assert finished.status == 2
     assert finished.err.count("\n") == 1

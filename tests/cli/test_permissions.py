@@ -68,7 +68,7 @@ def forbidden():
     ],
     ids=" ".join,
 )
-def test_who_may_not_open_the_port_is_told_how_to(forbidden, words, tmp_path):
+def test_a_port_without_permission_says_how_to_get_it(forbidden, words, tmp_path):
     done = run(*(word.format(port=forbidden) for word in words), cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -99,7 +99,7 @@ def test_who_may_not_open_the_port_is_told_how_to(forbidden, words, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_who_may_not_open_a_file_is_told_which(tmp_path, words, sentence):
+def test_a_file_without_permission_is_named(tmp_path, words, sentence):
     store = Store(tmp_path / "a.db")
     store.open()
     store.write([schema.sample("sim", STATUS)])

@@ -126,7 +126,7 @@ async def test_every_metric_has_its_value_and_unit(scraped):
     assert set(one.series()) == {each.prometheus_name + suffixes[each.kind] for each in METRICS}
 
 
-async def test_what_a_board_cannot_tell_is_absent(scraped):
+async def test_unavailable_figures_are_absent(scraped):
     one = await scraped(testing.FakeBoard())
     names = set(one.series())
     for name in (
@@ -148,7 +148,7 @@ async def test_what_a_board_cannot_tell_is_absent(scraped):
 
 
 @pytest.mark.parametrize("how", ["mute", "unplugged"])
-async def test_of_a_board_that_is_gone_only_up_remains(scraped, how):
+async def test_a_lost_board_has_only_the_metric_up(scraped, how):
     one = await scraped(full_board())
     if how == "mute":
         one.board.mute = True
@@ -158,7 +158,7 @@ async def test_of_a_board_that_is_gone_only_up_remains(scraped, how):
     assert one.series() == {"boardwarden_up": {(): 0.0}}
 
 
-async def test_a_board_that_was_mute_is_back_with_its_counts(scraped):
+async def test_after_a_silence_counters_continue(scraped):
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
     one.board.mute = True
@@ -170,7 +170,7 @@ async def test_a_board_that_was_mute_is_back_with_its_counts(scraped):
     await one.until(lambda: one.value("boardwarden_events_total", kind="denied") == 1)
 
 
-async def test_after_a_restart_all_is_of_the_new_boot(scraped):
+async def test_after_a_restart_every_metric_is_of_the_new_boot(scraped):
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
     one.board.restart()
@@ -188,7 +188,7 @@ async def test_after_a_restart_all_is_of_the_new_boot(scraped):
     assert one.value("boardwarden_events_total", kind="threshold") == 0
 
 
-async def test_figures_are_not_shown_while_monitoring_is_stopped(scraped):
+async def test_no_figures_are_exported_while_monitoring_is_stopped(scraped):
     one = await scraped(full_board())
     assert one.value("boardwarden_memory_size_bytes")
     one.board.sample(interval_ms=0)
@@ -200,7 +200,7 @@ async def test_figures_are_not_shown_while_monitoring_is_stopped(scraped):
     await one.until(lambda: one.value("boardwarden_memory_size_bytes") == 240_000)
 
 
-async def test_a_word_of_a_newer_board_is_shown_as_its_number(scraped):
+async def test_an_unknown_enum_value_is_exported_as_its_number(scraped):
     one = await scraped(full_board())
     one.board.policy.put(ids.LEASE, 0, [1, 9, 8192, "ota", 7, None, 5, None, True, None])
     one.board.policy.put(ids.THRESHOLD, 0, [0, 750, 850, 650, 0, 1, 5, 800])
@@ -208,7 +208,7 @@ async def test_a_word_of_a_newer_board_is_shown_as_its_number(scraped):
     await one.until(lambda: one.value("boardwarden_threshold_state", level="5") == 1)
 
 
-async def test_promtool_has_nothing_against_it(scraped):
+async def test_promtool_accepts_the_metrics(scraped):
     promtool = need("promtool")
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
@@ -238,7 +238,7 @@ async def _until_up(url, board):
 
 
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-async def test_it_serves_until_it_is_ended(how, status):
+async def test_serve_runs_until_a_signal(how, status):
     fake = TerminalBoard(testing.FakeBoard())
     try:
         process = await start("serve", "--board", fake.port, "--listen", "127.0.0.1:0")
@@ -255,7 +255,7 @@ async def test_it_serves_until_it_is_ended(how, status):
         fake.close()
 
 
-async def test_a_board_that_is_not_there_at_first_is_down_and_found_later():
+async def test_a_board_missing_at_the_start_is_down_and_then_found():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -300,7 +300,7 @@ async def test_a_board_that_is_not_there_at_first_is_down_and_found_later():
         (["--board", "sim", "--otlp", "localhost:4318"], "'localhost:4318' is no URL"),
     ],
 )
-async def test_what_is_wrong_is_one_sentence(arguments, sentence):
+async def test_an_error_of_serve_is_one_sentence(arguments, sentence):
     finished = await run("serve", *arguments)
     assert finished.status == 2
     assert finished.err.startswith(f"boardwarden: {sentence}")
@@ -326,13 +326,13 @@ async def test_a_port_that_is_in_use_is_one_sentence():
          "OpenTelemetry's SDK: pip install 'boardwarden[otel]'."),
     ],
 )  # fmt: skip
-async def test_without_its_extra_it_says_which(tmp_path, module, arguments, sentence):
+async def test_without_its_extra_serve_names_it(tmp_path, module, arguments, sentence):
     (tmp_path / f"{module}.py").write_text("raise ImportError")
     finished = await run("serve", "--board", "sim", *arguments, PYTHONPATH=str(tmp_path))
     assert (finished.status, finished.err) == (2, f"boardwarden: {sentence}\n")
 
 
-def test_where_to_listen():
+def test_listen_addresses_are_parsed():
     assert service.parse_listen("127.0.0.1:9477") == ("127.0.0.1", 9477)
     assert service.parse_listen("[::1]:80") == ("::1", 80)
     assert service.parse_listen(":80") == ("0.0.0.0", 80)
@@ -341,7 +341,7 @@ def test_where_to_listen():
             service.parse_listen(wrong)
 
 
-def test_the_names_are_by_the_conventions():
+def test_metric_names_follow_prometheus_conventions():
     names = {each.otel_name: each.prometheus_name for each in METRICS}
     assert names["boardwarden.memory.live"] == "boardwarden_memory_live_bytes"
     assert names["boardwarden.cpu.usage"] == "boardwarden_cpu_usage_ratio"

@@ -109,7 +109,7 @@ async def push(fake, url, **environment):
     return process
 
 
-async def test_the_names_units_and_attributes_of_what_is_pushed(fake, collector):
+async def test_pushed_metrics_have_their_names_units_and_attributes(fake, collector):
     await push(fake, collector.url, OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=hall")
     request = await collector.until(
         lambda found: any(value for _, value in found.get("boardwarden.events", ()))
@@ -133,7 +133,7 @@ async def test_the_names_units_and_attributes_of_what_is_pushed(fake, collector)
     assert {"service.version", "service.instance.id", "host.name"} <= set(names)
 
 
-async def test_of_a_board_that_is_gone_only_up_is_pushed(fake, collector):
+async def test_only_up_is_pushed_for_a_lost_board(fake, collector):
     await push(fake, collector.url)
     await collector.until(is_up)
     fake.vanish()
@@ -141,7 +141,7 @@ async def test_of_a_board_that_is_gone_only_up_is_pushed(fake, collector):
     assert points(request) == {"boardwarden.up": [({"board": fake.port}, 0)]}
 
 
-async def test_the_last_push_is_of_boards_that_are_still_there(fake, collector):
+async def test_the_last_push_still_has_the_connected_boards(fake, collector):
     process = await push(fake, collector.url)
     await collector.until(is_up)
     process.send_signal(signal.SIGINT)
@@ -152,7 +152,7 @@ async def test_the_last_push_is_of_boards_that_are_still_there(fake, collector):
     assert is_up(points(request))
 
 
-async def test_a_collector_that_is_away_is_told_once_and_its_return_too(fake):
+async def test_an_absent_collector_and_its_return_are_reported_once(fake):
     first = Collector()
     url, port = first.url, int(first.url.rpartition(":")[2])
     first.close()
@@ -185,7 +185,7 @@ async def test_a_collector_that_is_away_is_told_once_and_its_return_too(fake):
         second.close()
 
 
-def test_where_it_is_pushed():
+def test_endpoints_are_parsed():
     assert endpoint("http://host:4318") == "http://host:4318/v1/metrics"
     assert endpoint("https://host/") == "https://host/v1/metrics"
     assert endpoint("https://host/otlp/v1/metrics") == "https://host/otlp/v1/metrics"

@@ -43,7 +43,7 @@ async def test_figures_follow_the_board(board):
 
 
 @pytest.mark.parametrize("size", [(10, 4), (60, 15), (80, 19), (79, 24)])
-async def test_a_terminal_that_is_too_small_is_told_what_is_needed(board, size):
+async def test_a_too_small_terminal_shows_the_size_needed(board, size):
     feed, _ = feed_of(board)
     async with watching(feed, size=size) as pilot:
         await live(pilot, feed, board, 3)
@@ -63,7 +63,7 @@ async def test_a_terminal_that_is_too_small_is_told_what_is_needed(board, size):
         assert pilot.app.return_value == 0
 
 
-async def test_a_large_terminal_will_do(board):
+async def test_the_view_fills_a_large_terminal(board):
     feed, _ = feed_of(board)
     async with watching(feed, size=(200, 60)) as pilot:
         await live(pilot, feed, board, 3)
@@ -123,7 +123,7 @@ async def test_the_memory_graph_has_an_axis_and_the_thresholds_lines(board):
         assert "warn 75" not in text(pilot.app)
 
 
-async def test_old_figures_say_their_age(board):
+async def test_old_figures_show_their_age(board):
     feed, _ = feed_of(board)
     other, _ = feed_of(busy_board(), "tcp://192.0.2.7:8765")
     async with watching(feed, other) as pilot:
@@ -137,7 +137,7 @@ async def test_old_figures_say_their_age(board):
         assert any("tcp://" in line and "figures 1 min" in line for line in screen(pilot.app)[1:4])
 
 
-async def test_all_panels_are_there_when_the_terminal_grows(board):
+async def test_all_panels_are_shown_when_the_terminal_grows(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         assert "4 thresholds ─" not in text(pilot.app)
@@ -157,7 +157,7 @@ async def test_keys_choose_the_panel(board):
         await until(pilot, lambda: "[1 operations]" in text(pilot.app))
 
 
-async def test_why_a_figure_is_missing_is_told():
+async def test_the_reason_of_a_missing_figure_is_shown():
     bare = FakeBoard()
     bare.values.update(cpu_permille=None, loop_lag_worst_ms=None)
     bare.rows = []
@@ -172,7 +172,7 @@ async def test_why_a_figure_is_missing_is_told():
         assert "the board has not been asked for any decision yet" in text(pilot.app)
 
 
-async def test_looking_does_not_make_a_board_decide():
+async def test_watching_requests_no_meters():
     """Asking for meters would: a board that nobody asked for a decision is left as it is."""
     bare = FakeBoard()
     feed, _ = feed_of(bare)
@@ -183,7 +183,7 @@ async def test_looking_does_not_make_a_board_decide():
         assert not bare.policy.used
 
 
-async def test_what_comes_from_the_board_is_no_markup_and_acts_on_no_terminal(board):
+async def test_console_text_is_neither_markup_nor_control_characters(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         board.print("\x1b[31mred [bold]not[/bold]\x1b[0")
@@ -196,7 +196,7 @@ async def test_what_comes_from_the_board_is_no_markup_and_acts_on_no_terminal(bo
         assert lines[place : place + 3] == ["red [bold]not[/bold]", "next \ufffd line", "last"]
 
 
-async def test_no_name_of_the_boards_is_markup_or_reaches_the_terminal_raw():
+async def test_names_from_the_board_are_neither_markup_nor_control_characters():
     evil = "\x1b]0;a\x07[red]b[/] \x9b2J"
     board = busy_board()
     for kind, column in ((ids.LEASE, 3), (ids.OPERATION, 1), (ids.OPERATION, 5), (ids.METER, 1)):
@@ -225,7 +225,7 @@ async def test_no_name_of_the_boards_is_markup_or_reaches_the_terminal_raw():
     assert not {char for char in seen + told if not char.isprintable()} - {"\n"}
 
 
-async def test_the_cursor_keeps_to_its_row_as_others_go(board):
+async def test_the_cursor_stays_on_its_row_as_others_disappear(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await pilot.press("down", "down")
@@ -238,7 +238,7 @@ async def test_the_cursor_keeps_to_its_row_as_others_go(board):
         assert pilot.app._panels[0].chosen == "4"
 
 
-async def test_an_old_agent_without_meters_is_told_of(board):
+async def test_an_old_agent_without_meters_shows_a_message(board):
     del board.answer[ids.TELL_METERS]
     feed, _ = feed_of(board)
     async with watching(feed, size=(120, 24)) as pilot:
@@ -249,7 +249,7 @@ async def test_an_old_agent_without_meters_is_told_of(board):
 # --- the link -----------------------------------------------------------------------------------
 
 
-async def test_a_lost_link_is_told_of_until_it_is_back(board):
+async def test_a_lost_link_is_shown_until_it_is_back(board):
     feed, transport = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -265,7 +265,7 @@ async def test_a_lost_link_is_told_of_until_it_is_back(board):
         assert "connected" in screen(pilot.app)[0]
 
 
-async def test_a_restart_is_told_of(board):
+async def test_a_restart_is_shown(board):
     feed, transport = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -275,7 +275,7 @@ async def test_a_restart_is_told_of(board):
         await until(pilot, lambda: "the board restarted" in text(pilot.app))
 
 
-async def test_one_of_two_boards_that_is_not_there_is_tried_again(board, monkeypatch):
+async def test_a_missing_board_of_two_is_tried_again(board, monkeypatch):
     monkeypatch.setattr("boardwarden.tui.feed._AGAIN_S", 0.01)
     (first, _), (second, transport) = feed_of(board), feed_of(FakeBoard(), "/dev/ttyUSB7")
     transport.refuse = PortMissing("There is no port /dev/ttyUSB7.")
@@ -306,7 +306,7 @@ async def test_plus_and_minus_change_the_interval(board):
         await until(pilot, lambda: asked(board, ids.START_MONITORING) == [[500], [1000]])
 
 
-async def test_c_collects_and_a_refusal_is_told(board):
+async def test_c_collects_garbage_and_a_refusal_is_shown(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -320,7 +320,7 @@ async def test_c_collects_and_a_refusal_is_told(board):
         await until(pilot, lambda: "only just now; try again in 1.5 s" in notified(pilot.app))
 
 
-async def test_x_ends_nothing_unless_it_is_meant(board):
+async def test_x_ends_nothing_until_confirmed(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -358,7 +358,7 @@ async def test_x_cancels_the_chosen_operation(board):
         await until(pilot, lambda: "was told to stop" in notified(pilot.app))
 
 
-async def test_what_has_ended_meanwhile_is_told(board):
+async def test_confirming_for_a_lease_that_has_ended_shows_so(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -370,7 +370,9 @@ async def test_what_has_ended_meanwhile_is_told(board):
 
 
 @pytest.mark.parametrize(("panel", "what"), [("1", "Operation 3"), ("2", "Lease 7")])
-async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, what, monkeypatch):
+async def test_x_on_a_row_that_ended_since_it_was_drawn_asks_nothing(
+    board, panel, what, monkeypatch
+):
     monkeypatch.setattr("boardwarden.tui.app._REFRESH_S", 3600.0)  # it is drawn by until() only
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
@@ -387,7 +389,7 @@ async def test_what_ended_since_it_was_drawn_is_not_asked_about(board, panel, wh
         assert len(pilot.app.screen_stack) == 1
 
 
-async def test_a_question_names_its_own_keys_and_no_other_works(board):
+async def test_only_the_keys_of_a_question_work_while_it_is_open(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
@@ -403,7 +405,7 @@ async def test_a_question_names_its_own_keys_and_no_other_works(board):
         }
 
 
-async def test_x_where_there_is_nothing_to_end(board):
+async def test_x_on_another_panel_says_what_can_be_ended(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await pilot.press("4", "x")
@@ -411,7 +413,7 @@ async def test_x_where_there_is_nothing_to_end(board):
 
 
 @pytest.mark.parametrize(("key", "result"), [("q", 0), ("ctrl+q", 0), ("ctrl+c", 130)])
-async def test_the_end(board, key, result):
+async def test_each_key_that_quits_has_its_exit_status(board, key, result):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)

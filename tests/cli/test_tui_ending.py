@@ -27,7 +27,7 @@ LIMIT_S = 2.0
 
 @pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_a_process_whose_loop_stands_still(number):
+def test_a_signal_ends_the_process_while_its_event_loop_is_blocked(number):
     near, far = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM], stdin=far, stdout=subprocess.PIPE, stderr=far

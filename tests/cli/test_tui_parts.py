@@ -18,13 +18,13 @@ def test_an_area_ends_at_the_right_and_reaches_as_high_as_its_figures():
     assert rows == ["    ▄█", "▁ ▄███"]
 
 
-def test_what_is_more_than_the_top_is_drawn_at_the_top_and_no_top_is_no_crash():
+def test_figures_above_the_top_are_drawn_at_the_top_and_a_missing_top_is_allowed():
     assert drawn(Plot(3, 1, 10.0).area([99], "red")) == ["  █"]
     assert drawn(Plot(3, 1, 0.0).area([99], "red")) == ["  ▁"]
     assert drawn(Plot(0, 1, 1.0).area([1], "red")) == [""]
 
 
-def test_live_is_solid_and_garbage_shaded():
+def test_live_memory_is_solid_and_garbage_shaded():
     rows = drawn(Plot(2, 4, 32.0).memory([8, 12], [24, 16], ("green", "yellow")))
     assert rows == ["  ", "░ ", "░▄", "██"]
 
@@ -33,7 +33,7 @@ def test_only_the_newest_figures_are_drawn():
     assert drawn(Plot(2, 1, 8.0).area([8, 8, 1, 8], "red")) == ["▁█"]
 
 
-def test_progress():
+def test_a_progress_bar_shows_its_fraction():
     assert [progress(each, 4) for each in (None, 0.0, 0.5, 1.0, 7.0)] == [
         *("░░░░", "░░░░", "██░░", "████", "████"),
     ]
@@ -44,7 +44,7 @@ def sample(uptime_s, used=1):
     return Status(memory=Memory(used_bytes=used), cpu=Cpu(uptime_s=uptime_s), interval_s=1.0)
 
 
-def test_a_track_keeps_the_last_600_and_has_gaps():
+def test_a_track_keeps_the_last_600_samples_and_its_gaps():
     track = Track()
     for number in range(700):
         track.add(sample(number, number))
@@ -74,7 +74,7 @@ def remembered(newest_s, *columns):
     return history
 
 
-def test_a_track_begins_with_what_the_board_remembers():
+def test_a_track_begins_with_the_boards_history():
     track = Track()
     track.add(sample(100, 7))
     track.add(sample(101, 8))
@@ -89,14 +89,14 @@ def test_a_track_begins_with_what_the_board_remembers():
     assert track.span_s(999) == 60
 
 
-def test_what_is_remembered_is_drawn_at_the_boards_interval():
+def test_history_is_drawn_at_the_boards_interval():
     track = Track()
     track.add(sample(100))
     track.recall(remembered(100.0, (0, 0, 1.0, (97.0, 98.0, 99.0, 100.0))), 0.5)
     assert track.last("live", 9) == [97.0, 97.0, 98.0, 98.0, 99.0, 99.0, 100.0, None]
 
 
-def test_nothing_is_remembered_or_nothing_came_yet():
+def test_empty_history_or_no_samples_leave_a_track_as_it_is():
     track = Track()
     track.recall(remembered(10.0, (0, 0, 1.0, (1.0,))), 1.0)
     assert track.last("uptime", 9) == []
@@ -107,7 +107,7 @@ def test_nothing_is_remembered_or_nothing_came_yet():
     assert track.last("uptime", 9) == [10]
 
 
-def test_a_full_track_forgets_nothing_for_what_is_remembered():
+def test_a_full_track_drops_no_sample_for_history():
     track = Track()
     for number in range(600):
         track.add(sample(1000 + number, number))
@@ -116,7 +116,7 @@ def test_a_full_track_forgets_nothing_for_what_is_remembered():
     assert len(track.last("used", 9999)) == 600
 
 
-def test_a_tail_keeps_the_end_and_knows_its_places():
+def test_a_tail_keeps_its_end_and_positions():
     tail = Tail()
     tail.put("one ")
     place = tail.end
@@ -127,7 +127,7 @@ def test_a_tail_keeps_the_end_and_knows_its_places():
     assert len(tail.since(0)) <= 65_536
 
 
-def test_printed_text_becomes_harmless_however_it_is_cut():
+def test_control_sequences_are_removed_however_the_text_is_cut():
     text = "a\x1b[1;31mb\x1b[0m\r\nc\rd\x1b]0;title\x07e\x00\tf\x1b7g"
     for cut in range(len(text)):
         printable = Printable()
@@ -135,6 +135,6 @@ def test_printed_text_becomes_harmless_however_it_is_cut():
         assert found == "ab\nc\nde\ufffd\tfg"
 
 
-def test_a_sequence_that_never_ends_is_not_waited_for_for_ever():
+def test_an_unfinished_control_sequence_is_given_up():
     printable = Printable()
     assert "x" in printable.feed("\x1b]" + "x" * 500)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.mark.parametrize("page", _BLOCK_PAGES, ids=lambda page: str(page.relative_to(REPO)))
-async def test_what_the_page_says_works(page, tmp_path, monkeypatch):
+async def test_every_code_block_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = blocks(page)
     deploys = any(
@@ -131,7 +131,7 @@ def _prometheus(text, folder):
         ("```toml\n[limits]\n```\n", "saved under no name"),
     ],
 )
-async def test_no_block_is_passed_over(text, why, tmp_path, monkeypatch):
+async def test_every_block_is_of_a_known_kind(text, why, tmp_path, monkeypatch):
     page = REPO / "docs" / "no-such-page.md"
     (block,) = in_lines(page, text.split("\n"))
     async with Programs(tmp_path, monkeypatch.setenv) as programs:
@@ -143,7 +143,7 @@ async def test_no_block_is_passed_over(text, why, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-def test_the_commands_and_files_in_the_prose_exist(page):
+def test_commands_and_files_named_in_the_prose_exist(page):
     options = cli()
     for text in _INLINE.findall(page.read_text(encoding="utf-8")):
         for path in _OUR_PATH.findall(text):
@@ -155,7 +155,7 @@ def test_the_commands_and_files_in_the_prose_exist(page):
             check_options(shlex.split(words), options)
 
 
-def test_the_hosts_page_names_every_command_and_only_options_that_there_are():
+def test_the_hosts_page_has_every_command_and_no_unknown_option():
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     inline = " ".join(_INLINE.findall(text))
     options = cli()
@@ -178,7 +178,7 @@ def test_the_readme_begins_with_what_goes_wrong_a_picture_and_two_commands():
     assert text.index("`make demo`") < text.index("\n## ")
 
 
-def test_the_readme_points_at_what_there_is():
+def test_links_in_the_readme_exist():
     readme = (REPO / "README.md").read_text(encoding="utf-8")
     targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", readme)]
     assert len(targets) > 5

@@ -31,18 +31,18 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_nothing_is_fetched_when_it_is_read(site):
+def test_the_site_loads_nothing_from_the_network(site):
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 10
     assert [page.name for page in pages if _FETCHED.search(page.read_text())] == []
 
 
-def test_the_reference_has_all_public_names_of_the_host(site):
+def test_the_reference_lists_all_public_names_of_the_host(site):
     text = (site / "api/host.html").read_text()
     assert [name for name in boardwarden.__all__ if f'id="boardwarden.{name}"' not in text] == []
 
 
-def test_the_reference_has_all_functions_of_the_board(site):
+def test_the_reference_lists_all_functions_of_the_board(site):
     text = (site / "api/board.html").read_text()
     found = 0
     for module in ("api", "policy.decisions", "extras"):

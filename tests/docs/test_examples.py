@@ -78,7 +78,7 @@ async def test_station_prints_a_mean():
 
 
 @runs("logger.py")
-async def test_logger_keeps_to_its_quota_and_survives_a_full_card():
+async def test_logger_stays_within_its_quota_and_survives_a_full_card():
     async with boardwarden.connect(sim("logger.py")) as board:
         by_quota, _, by_card, after = await wait_printed(
             board,
@@ -102,7 +102,7 @@ async def test_logger_keeps_to_its_quota_and_survives_a_full_card():
 
 
 @runs("cache.py")
-async def test_cache_gives_memory_back_with_no_host():
+async def test_cache_gives_memory_back_without_a_host():
     transport = transport_for(sim("cache.py"))
     await transport.open()
     try:
@@ -130,7 +130,7 @@ async def test_cache_is_measured_by_the_board():
 
 
 @runs("uploader.py")
-async def test_uploader_gives_way_goes_on_and_is_cancelled_cleanly():
+async def test_uploader_yields_continues_and_is_cancelled_cleanly():
     async with boardwarden.connect(sim("uploader.py")) as board:
         preempted, resumed, off, again, sent = await wait_printed(
             board,
@@ -147,7 +147,7 @@ async def test_uploader_gives_way_goes_on_and_is_cancelled_cleanly():
 
 
 @runs("workers.py")
-async def test_workers_are_counted_named_and_give_way():
+async def test_workers_are_counted_named_and_preempted():
     async with boardwarden.connect(sim("workers.py")) as board:
         await wait_printed(
             board,
@@ -199,7 +199,7 @@ async def test_host_update_waits_as_long_as_the_board_says(receiver, monkeypatch
     assert not Path("update.new").exists()
 
 
-async def test_receiver_keeps_nothing_of_what_came_damaged(receiver):
+async def test_receiver_stores_nothing_that_arrived_damaged(receiver):
     Path("update.bin").write_bytes(b"old")
     address, _, port = receiver[1].partition(":")
     async with boardwarden.connect(receiver[0]) as board:
@@ -228,7 +228,7 @@ async def test_receiver_keeps_nothing_of_what_came_damaged(receiver):
     ],
     ids=["no board", "no receiver", "no file", "no port"],
 )
-async def test_host_update_says_what_is_wrong(arguments, said):
+async def test_host_update_reports_each_error(arguments, said):
     Path("new.bin").write_bytes(b"new")
     done = await run(*arguments, command=host("host_update.py"))
     assert done.status == 2

@@ -51,7 +51,7 @@ def _decoded(data: bytes) -> Any:
 
 @settings(max_examples=campaign.of(200, short=60))
 @given(_values)
-def test_the_codec_writes_what_msgpack_writes(value: Any) -> None:
+def test_the_codec_writes_the_bytes_of_msgpack(value: Any) -> None:
     assert _encoded(value) == msgpack.packb(value)
 
 
@@ -81,7 +81,7 @@ def test_a_name_is_cut_at_a_character_and_has_no_nul(text: str, limit: int) -> N
 
 @settings(max_examples=1000)
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\x93\x07\x05", b"\x92\x09\x01"]))
-def test_neither_raises_anything_else_on_any_bytes(rest: bytes, head: bytes) -> None:
+def test_random_bytes_are_decoded_alike_or_malformed(rest: bytes, head: bytes) -> None:
     """What the codec takes and has the shape of a message, the host takes too, and alike."""
     data = head + rest
     message = messages.decode(data)
@@ -95,7 +95,7 @@ def test_neither_raises_anything_else_on_any_bytes(rest: bytes, head: bytes) -> 
 
 @settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(1, 7), st.lists(_values, max_size=9))
-def test_a_message_the_host_understands_has_all_its_fields(kind: int, fields: list[Any]) -> None:
+def test_a_decoded_message_has_all_fields_of_its_kind(kind: int, fields: list[Any]) -> None:
     message = messages.decode(msgpack.packb([kind, *fields]))
     if message is not None:
         assert len(message) >= 1 + len(ids.FIELDS[kind])
@@ -133,7 +133,7 @@ def test_a_message_the_host_understands_has_all_its_fields(kind: int, fields: li
         [ids.REPLY, 1, None, 0, None],
     ],
 )
-def test_a_malformed_message_is_nothing(message: list[Any]) -> None:
+def test_a_malformed_message_decodes_to_none(message: list[Any]) -> None:
     assert messages.decode(msgpack.packb(message)) is None
 
 
@@ -141,11 +141,11 @@ def test_bytes_after_the_end_are_malformed() -> None:
     assert messages.decode(msgpack.packb([ids.ALIVE, 1]) + b"\x00") is None
 
 
-def test_trailing_fields_and_missing_ones_are_fine() -> None:
+def test_additional_and_missing_trailing_fields_are_accepted() -> None:
     assert messages.decode(msgpack.packb([ids.ALIVE, 1, "later"])) == [ids.ALIVE, 1, "later"]
     assert messages.decode(msgpack.packb([ids.REPLY, 1, 2, 0])) == [ids.REPLY, 1, 2, 0, None]
 
 
-def test_a_hello_of_another_version_is_understood_as_far_as_its_version() -> None:
+def test_a_hello_of_another_version_still_gives_its_version() -> None:
     message = [ids.HELLO, 1, 2, 7, 5, "laid out", "otherwise", 0, 0]
     assert messages.decode(msgpack.packb(message)) == message

@@ -124,7 +124,7 @@ _step = st.tuples(
 
 @given(st.lists(_step, max_size=40), st.integers(0, 0xFFFF))
 @settings(max_examples=400, deadline=None)
-def test_what_arrives_is_what_was_measured(
+def test_decoded_deltas_equal_the_measured_samples(
     agent: SimpleNamespace, steps: list[Any], seq: int
 ) -> None:
     board, deltas = Board(agent, seq), Deltas()
@@ -147,14 +147,14 @@ def test_what_arrives_is_what_was_measured(
         assert found == (board.values if certain else None)
 
 
-def test_a_whole_one_comes_at_least_every_twentieth_time(agent: SimpleNamespace) -> None:
+def test_at_least_every_twentieth_sample_is_full(agent: SimpleNamespace) -> None:
     board = Board(agent)
     kinds = [board.tell()[1] for _ in range(100)]
     whole = [at for at, kind in enumerate(kinds) if kind == ids.SAMPLE]
     assert whole == [0, 20, 40, 60, 80]
 
 
-def test_samples_that_come_a_little_early_or_late_are_no_reason_for_a_whole_one(
+def test_a_sample_slightly_early_or_late_is_still_a_delta(
     agent: SimpleNamespace,
 ) -> None:
     board = Board(agent)
@@ -195,7 +195,7 @@ def test_a_steady_sample_is_at_most_24_bytes_on_the_wire(agent: SimpleNamespace)
         [ids.DELTA, 1, 49, 1 << 7, 48, 48],  # a change of what is not known
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong: list[int]) -> None:
+def test_a_malformed_delta_raises_value_error(wrong: list[int]) -> None:
     deltas = Deltas()
     values: list[int | None] = [1] * len(ids.SAMPLE_VALUES)
     values[ids.SAMPLE_VALUES.index("tasks")] = None
@@ -204,13 +204,13 @@ def test_what_makes_no_sense_is_refused(wrong: list[int]) -> None:
         deltas.apply(wrong)
 
 
-def test_an_older_boards_samples_are_no_base() -> None:
+def test_a_sample_of_an_older_board_is_not_used_as_a_base() -> None:
     deltas = Deltas()
     deltas.remember([ids.SAMPLE, 0, [1] * 21])
     assert deltas.apply([ids.DELTA, 1, 49, 0, 48]) is None
 
 
-def test_a_sample_that_could_not_go_whole_goes_whole_later(agent: SimpleNamespace) -> None:
+def test_a_full_sample_that_did_not_fit_is_sent_in_full_later(agent: SimpleNamespace) -> None:
     """Else a host that has just subscribed would get what changed since one that it never had."""
     board = Board(agent)
     board.tell()
@@ -220,7 +220,7 @@ def test_a_sample_that_could_not_go_whole_goes_whole_later(agent: SimpleNamespac
     assert board.tell()[1] == ids.DELTA
 
 
-def test_each_value_has_its_bit_of_the_schema(agent: SimpleNamespace) -> None:
+def test_each_field_has_the_bit_of_the_schema(agent: SimpleNamespace) -> None:
     bits = agent.sample._BITS
     assert len(bits) == len(ids.SAMPLE_VALUES)
     for name, bit in zip(ids.SAMPLE_VALUES, bits, strict=True):

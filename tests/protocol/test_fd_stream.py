@@ -34,7 +34,7 @@ async def until(happened):
     raise AssertionError("it did not happen")
 
 
-async def test_what_comes_is_handed_over_in_order_until_the_end(joined):
+async def test_bytes_are_read_in_order_until_the_end(joined):
     stream, far = joined
     came = []
     receiving = asyncio.create_task(stream.receive(came.append))
@@ -47,7 +47,7 @@ async def test_what_comes_is_handed_over_in_order_until_the_end(joined):
     assert came == [b"one", b"two"]
 
 
-async def test_it_is_handed_over_in_the_turn_in_which_the_loop_sees_it(joined):
+async def test_bytes_reach_the_reader_in_the_same_loop_iteration(joined):
     stream, far = joined
     came = []
     receiving = asyncio.create_task(stream.receive(came.append))
@@ -60,7 +60,7 @@ async def test_it_is_handed_over_in_the_turn_in_which_the_loop_sees_it(joined):
     receiving.cancel()
 
 
-async def test_closing_ends_it_and_a_cancelled_one_loses_nothing(joined):
+async def test_closing_ends_a_read_and_cancelling_one_loses_no_bytes(joined):
     stream, far = joined
     came = []
     receiving = asyncio.create_task(stream.receive(came.append))
@@ -78,7 +78,7 @@ async def test_closing_ends_it_and_a_cancelled_one_loses_nothing(joined):
     assert came == []
 
 
-async def test_an_error_of_who_receives_is_raised_where_it_is_awaited(joined):
+async def test_an_exception_of_the_receiver_is_raised_at_the_await(joined):
     stream, far = joined
 
     def fail(data):
@@ -91,7 +91,7 @@ async def test_an_error_of_who_receives_is_raised_where_it_is_awaited(joined):
         await asyncio.wait_for(receiving, LIMIT_S)
 
 
-async def test_an_offer_is_taken_whole_or_refused(joined):
+async def test_offer_writes_all_bytes_or_refuses(joined):
     stream, far = joined
     assert stream.offer(b"whole")
     assert far.recv(100) == b"whole"

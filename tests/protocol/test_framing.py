@@ -59,27 +59,29 @@ def test_text_and_frames_come_in_order() -> None:
     assert split([data])[0] == ["one", PAYLOAD, "two", PAYLOAD, PAYLOAD, "three"]
 
 
-def test_text_does_not_wait_for_a_frame() -> None:
+def test_text_is_passed_on_without_waiting_for_a_frame() -> None:
     assert Deframer().feed(b">>> ") == [">>> "]
 
 
-def test_a_character_survives_reads_and_frames_that_split_it() -> None:
+def test_a_character_split_by_reads_or_frames_is_whole() -> None:
     first, second = "Ж".encode()[:1], "Ж".encode()[1:]
     assert split([b"a" + first, second + b"b"])[0] == ["aЖb"]
     assert split([first + frame(PAYLOAD) + second])[0] == [PAYLOAD, "Ж"]
 
 
-def test_bytes_that_are_no_characters_are_replaced() -> None:
+def test_invalid_utf8_is_replaced() -> None:
     assert split([b"a\xffb"])[0] == ["a\ufffdb"]
 
 
 @given(st.binary(min_size=1, max_size=ids.MAX_PAYLOAD))
-def test_a_frame_is_the_one_the_board_would_make(payload: bytes) -> None:
+def test_an_encoded_frame_equals_the_boards(payload: bytes) -> None:
     assert frame(payload) == board_frame(payload)
 
 
 @given(st.binary(max_size=ids.MAX_PAYLOAD - 1), st.integers(0x91, 0x9F), st.integers(1, 50))
-def test_what_goes_in_comes_out_however_it_is_cut(rest: bytes, first: int, size: int) -> None:
+def test_payloads_are_the_same_however_the_bytes_are_cut(
+    rest: bytes, first: int, size: int
+) -> None:
     payload = bytes([first]) + rest
     wire = b"text" + frame(payload) + b"more"
     pieces = [wire[at : at + size] for at in range(0, len(wire), size)]
@@ -115,7 +117,7 @@ def damaged_streams(draw: st.DrawFn) -> bytes:
 @example(b"\xc0\x93" + b"x" * 200 + b"\x00text" + b"\xc0", 7)
 @example(b"\xc0\x93" + b"x" * 100 + b"\x00text" + frame(b"\x93good"), 7)
 @example(frame(b"\x93}]}") + b"\xc0\x93}}^\xc0\x93}A\xc0", 1)
-def test_it_decides_as_the_boards_reader_does(data: bytes, size: int) -> None:
+def test_random_bytes_are_read_as_by_the_boards_deframer(data: bytes, size: int) -> None:
     payloads, text, bad = read(data, LIMIT)
     items, counted = split([data[at : at + size] for at in range(0, len(data), size)], LIMIT)
     assert [item for item in items if isinstance(item, bytes)] == payloads
@@ -127,7 +129,7 @@ def test_it_decides_as_the_boards_reader_does(data: bytes, size: int) -> None:
 
 
 @pytest.mark.parametrize("byte", range(1, 256))
-def test_an_escape_that_no_board_sends_is_read_as_the_board_reads_it(byte: int) -> None:
+def test_an_unusual_escape_is_read_as_the_board_reads_it(byte: int) -> None:
     """Each byte escaped, alone and before what looks like a pair then."""
     for rest in (b"", b"\x5e", b"\x21", b"]", b"\xe0", b"}"):
         payload = b"\x93" + bytes([byte]) + rest
@@ -140,7 +142,7 @@ def test_an_escape_that_no_board_sends_is_read_as_the_board_reads_it(byte: int) 
         assert split([odd], LIMIT) == ([payload], 0)
 
 
-def test_an_escape_at_the_end_is_broken_though_the_crc_is_right() -> None:
+def test_a_frame_that_ends_in_an_escape_is_bad_even_with_a_valid_crc() -> None:
     ends = (b"\x93" + bytes([a, b]) for a in range(65, 91) for b in range(256))
     payload = next(payload for payload in ends if frame(payload).endswith(b"}]\xc0"))
     odd = frame(payload)[:-2] + b"\xc0"  # the CRC's last byte is the escape, and not escaped
@@ -149,19 +151,19 @@ def test_an_escape_at_the_end_is_broken_though_the_crc_is_right() -> None:
 
 
 @pytest.mark.parametrize("extra", [0, 1])
-def test_the_limit_is_on_the_payload(extra: int) -> None:
+def test_the_size_limit_counts_payload_bytes(extra: int) -> None:
     deframer = Deframer(LIMIT)
     payload = b"\x93" + bytes(LIMIT - 1 + extra)
     assert deframer.feed(frame(payload)) == ([] if extra else [payload])
     assert (deframer.bad, deframer.oversize) == (extra, extra)
 
 
-def test_a_frame_after_a_broken_one_is_understood() -> None:
+def test_a_frame_after_a_bad_one_is_decoded() -> None:
     broken = frame(PAYLOAD)[:-2]
     assert split([broken + frame(PAYLOAD)]) == ([PAYLOAD], 1)
 
 
-def test_a_megabyte_without_an_end_takes_little_memory() -> None:
+def test_a_megabyte_without_a_delimiter_uses_little_memory() -> None:
     deframer = Deframer()
     deframer.feed(b"\xc0\x93")
     piece = b"x" * 4096
@@ -174,7 +176,7 @@ def test_a_megabyte_without_an_end_takes_little_memory() -> None:
     assert deframer.feed(b"\xc0" + frame(PAYLOAD)[1:]) == [PAYLOAD]
 
 
-def test_a_megabyte_of_random_bytes_and_then_a_frame() -> None:
+def test_a_frame_after_a_megabyte_of_random_bytes_is_decoded() -> None:
     source = random.Random(1)
     deframer = Deframer()
     tracemalloc.start()

@@ -33,7 +33,7 @@ def _value(plain: Any) -> Any:
 
 
 @_of("messages")
-def test_a_message(record: dict[str, Any]) -> None:
+def test_a_golden_message_is_read_and_written(record: dict[str, Any]) -> None:
     message, payload = _value(record["message"]), bytes.fromhex(record["payload"])
     assert msgpack.packb(message) == payload
     assert frame(payload).hex() == record["wire"]
@@ -41,7 +41,7 @@ def test_a_message(record: dict[str, Any]) -> None:
 
 
 @_of("streams")
-def test_a_stream(record: dict[str, Any]) -> None:
+def test_a_golden_stream_is_read(record: dict[str, Any]) -> None:
     deframer = Deframer()
     items = deframer.feed(bytes.fromhex(record["stream"]))
     text = "".join(item for item in items if isinstance(item, str))
@@ -52,7 +52,7 @@ def test_a_stream(record: dict[str, Any]) -> None:
     assert deframer.bad == record["bad"]
 
 
-def test_what_the_host_says_is_among_them() -> None:
+def test_golden_vectors_cover_every_kind_the_host_sends() -> None:
     records = {record["name"]: bytes.fromhex(record["payload"]) for record in _FILE["messages"]}
     host = 0x0C0D0A7D
     assert messages.subscribe(host) == records["subscribe today"]
@@ -62,7 +62,7 @@ def test_what_the_host_says_is_among_them() -> None:
     assert messages.request(host, 2, ids.HISTORY_READ, (2, 3, 1)) == records["read history"]
 
 
-def test_the_file_is_what_its_generator_makes() -> None:
+def test_the_golden_file_equals_its_generators_output() -> None:
     code = "import make_golden; print(make_golden.golden(), end='')"
     made = subprocess.run(
         [sys.executable, "-c", code],

@@ -67,7 +67,7 @@ async def test_a_lease_is_granted_mirrored_and_released(board: Board, peer: Fake
 
 
 @with_board
-async def test_a_lease_is_returned_though_its_row_has_not_come(
+async def test_allocate_returns_a_lease_before_its_row_arrives(
     board: Board, peer: FakeBoard
 ) -> None:
     peer.answer[ids.ALLOCATE] = lambda asked: (ids.OK, 77)
@@ -80,7 +80,7 @@ async def test_a_lease_is_returned_though_its_row_has_not_come(
 
 
 @with_board
-async def test_a_denial_has_all_that_the_board_said(board: Board, peer: FakeBoard) -> None:
+async def test_a_denial_has_all_fields_of_the_boards_reply(board: Board, peer: FakeBoard) -> None:
     first = await board.allocate(MEMORY, 60_000)
     with pytest.raises(boardwarden.Denied) as caught:
         await board.allocate(MEMORY, 60_000)
@@ -93,7 +93,7 @@ async def test_a_denial_has_all_that_the_board_said(board: Board, peer: FakeBoar
 
 
 @with_board
-async def test_nothing_is_sent_for_what_makes_no_sense(board: Board, peer: FakeBoard) -> None:
+async def test_invalid_arguments_send_nothing(board: Board, peer: FakeBoard) -> None:
     for asking in (
         board.allocate(MEMORY, 0),
         board.release(0),
@@ -110,7 +110,7 @@ async def test_nothing_is_sent_for_what_makes_no_sense(board: Board, peer: FakeB
 
 
 @with_board
-async def test_a_reply_that_makes_no_sense(board: Board, peer: FakeBoard) -> None:
+async def test_a_malformed_reply_raises_request_error(board: Board, peer: FakeBoard) -> None:
     for value in (None, "7", [7]):
         peer.answer[ids.ALLOCATE] = lambda asked, value=value: (ids.OK, value)
         with pytest.raises(boardwarden.RequestError, match="not understood"):
@@ -126,7 +126,7 @@ async def test_a_reply_that_makes_no_sense(board: Board, peer: FakeBoard) -> Non
 
 
 @with_board
-async def test_a_lease_ends_with_its_block_however_that_ends(board: Board, peer: FakeBoard) -> None:
+async def test_a_lease_is_released_however_its_block_ends(board: Board, peer: FakeBoard) -> None:
     async with board.lease(MEMORY, 10) as lease:
         assert board.allocations == (lease,)
     assert board.allocations == ()
@@ -139,7 +139,7 @@ async def test_a_lease_ends_with_its_block_however_that_ends(board: Board, peer:
 
 
 @with_board
-async def test_what_ends_a_block_is_not_replaced_by_what_giving_back_raises(
+async def test_an_error_of_release_does_not_replace_the_blocks_exception(
     board: Board, peer: FakeBoard
 ) -> None:
     async def fail_inside(manager: Any) -> None:
@@ -154,7 +154,7 @@ async def test_what_ends_a_block_is_not_replaced_by_what_giving_back_raises(
 
 
 @with_board
-async def test_one_who_is_cancelled_gives_back_what_was_granted(
+async def test_a_cancelled_allocate_releases_what_was_granted(
     board: Board, peer: FakeBoard
 ) -> None:
     for ask in (board.allocate(MEMORY, 10), board.begin("x")):
@@ -171,9 +171,7 @@ async def test_one_who_is_cancelled_gives_back_what_was_granted(
 
 
 @with_board
-async def test_closing_while_something_is_given_back_leaves_nothing(
-    board: Board, peer: FakeBoard
-) -> None:
+async def test_closing_during_a_release_leaves_no_lease(board: Board, peer: FakeBoard) -> None:
     transport_of(board).to_host = drop_all
     asking = asyncio.create_task(board.allocate(MEMORY, 10))
     await asyncio.sleep(0.1)
@@ -184,7 +182,9 @@ async def test_closing_while_something_is_given_back_leaves_nothing(
 
 
 @with_board
-async def test_all_that_is_a_hosts_ends_with_its_connection(board: Board, peer: FakeBoard) -> None:
+async def test_all_leases_and_operations_of_a_host_end_with_its_connection(
+    board: Board, peer: FakeBoard
+) -> None:
     await board.allocate(MEMORY, 10)
     await board.begin("x")
     await board.close()
@@ -208,7 +208,7 @@ async def test_an_operation_begins_and_completes(board: Board, peer: FakeBoard) 
 
 
 @with_board
-async def test_an_operation_is_returned_though_its_row_has_not_come(
+async def test_begin_returns_an_operation_before_its_row_arrives(
     board: Board, peer: FakeBoard
 ) -> None:
     peer.answer[ids.BEGIN] = lambda asked: (ids.OK, [7, 1])
@@ -231,7 +231,7 @@ def _move(peer: FakeBoard, name: str, state: int) -> None:
 
 
 @with_board
-async def test_begin_waits_for_its_place(board: Board, peer: FakeBoard) -> None:
+async def test_begin_waits_until_a_slot_is_free(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     beginning = asyncio.create_task(board.begin("second", wait=20.0))
     await asyncio.sleep(10)
@@ -246,7 +246,7 @@ async def test_begin_waits_for_its_place(board: Board, peer: FakeBoard) -> None:
 
 
 @with_board
-async def test_begin_is_denied_when_its_wait_is_over(board: Board, peer: FakeBoard) -> None:
+async def test_begin_is_denied_when_its_wait_times_out(board: Board, peer: FakeBoard) -> None:
     blockers = await _full(board)
     with pytest.raises(boardwarden.Denied):
         await board.begin("second")
@@ -260,9 +260,7 @@ async def test_begin_is_denied_when_its_wait_is_over(board: Board, peer: FakeBoa
 
 
 @with_board
-async def test_a_lost_row_is_not_taken_for_the_end_of_the_wait(
-    board: Board, peer: FakeBoard
-) -> None:
+async def test_a_lost_row_does_not_end_the_wait(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     seen = 0
 
@@ -286,7 +284,7 @@ async def test_a_lost_row_is_not_taken_for_the_end_of_the_wait(
 
 
 @with_board
-async def test_who_waits_learns_of_a_restart(board: Board, peer: FakeBoard) -> None:
+async def test_a_restart_ends_a_wait_with_an_error(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     beginning = asyncio.create_task(board.begin("second", wait=20.0))
     await asyncio.sleep(1)
@@ -296,7 +294,7 @@ async def test_who_waits_learns_of_a_restart(board: Board, peer: FakeBoard) -> N
 
 
 @with_board
-async def test_who_waits_learns_that_the_board_is_closed(board: Board, peer: FakeBoard) -> None:
+async def test_closing_ends_a_wait_with_an_error(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     beginning = asyncio.create_task(board.begin("second", wait=20.0))
     await asyncio.sleep(1)
@@ -306,7 +304,7 @@ async def test_who_waits_learns_that_the_board_is_closed(board: Board, peer: Fak
 
 
 @with_board
-async def test_a_wait_that_nobody_ends_is_given_up(board: Board, peer: FakeBoard) -> None:
+async def test_a_wait_without_an_answer_times_out(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -317,9 +315,7 @@ async def test_a_wait_that_nobody_ends_is_given_up(board: Board, peer: FakeBoard
 
 
 @with_board
-async def test_one_who_is_cancelled_waits_on_the_board_no_more(
-    board: Board, peer: FakeBoard
-) -> None:
+async def test_a_cancelled_begin_stops_waiting_on_the_board(board: Board, peer: FakeBoard) -> None:
     await _full(board)
     beginning = asyncio.create_task(board.begin("second", wait=20.0))
     await asyncio.sleep(1)
@@ -329,7 +325,9 @@ async def test_one_who_is_cancelled_waits_on_the_board_no_more(
 
 
 @with_board
-async def test_an_operation_completes_with_its_block(board: Board, peer: FakeBoard) -> None:
+async def test_an_operation_completes_at_the_end_of_its_block(
+    board: Board, peer: FakeBoard
+) -> None:
     async with board.operation("upload", timeout=5.0) as begun:
         assert board.operations == (begun,)
     assert board.operations == ()
@@ -343,7 +341,7 @@ async def test_an_operation_completes_with_its_block(board: Board, peer: FakeBoa
 
 
 @with_board
-async def test_can_execute_and_cancel(board: Board, peer: FakeBoard) -> None:
+async def test_can_execute_and_cancel_ask_the_board(board: Board, peer: FakeBoard) -> None:
     assert await board.can_execute(Priority.LOW)
     await _full(board)
     assert not await board.can_execute(Priority.NORMAL)
@@ -373,7 +371,7 @@ async def test_limits_are_set_returned_and_mirrored(board: Board, peer: FakeBoar
 
 
 @with_board
-async def test_thresholds_are_set_and_taken_away(board: Board, peer: FakeBoard) -> None:
+async def test_thresholds_are_set_and_removed(board: Board, peer: FakeBoard) -> None:
     await board.set_threshold("memory", 0.75, 0.9, 0.65, hold=1.0, action=Action.PROTECT)
     assert peer.done == [(ids.SET_THRESHOLD, [0, 750, 900, 650, 1000, 1])]
     await until(lambda: board.thresholds)
@@ -387,9 +385,7 @@ METER = [1, "uploader", 0, 1, 300, 25, 90, None]
 
 
 @with_board
-async def test_meters_are_asked_for_as_long_as_somebody_watches(
-    board: Board, peer: FakeBoard
-) -> None:
+async def test_meters_are_requested_while_somebody_watches(board: Board, peer: FakeBoard) -> None:
     async with board.metering():
         async with board.metering():
             peer.policy.put(ids.METER, 0, METER)
@@ -411,7 +407,7 @@ async def test_meters_come_back_after_a_restart(board: Board, peer: FakeBoard) -
 
 
 @with_board
-async def test_meters_of_a_board_that_is_gone(board: Board, peer: FakeBoard) -> None:
+async def test_metering_of_a_silent_board_times_out(board: Board, peer: FakeBoard) -> None:
     loop = asyncio.get_running_loop()
     async with board.metering():
         peer.mute = True
@@ -424,7 +420,7 @@ async def test_meters_of_a_board_that_is_gone(board: Board, peer: FakeBoard) -> 
 
 
 @with_board
-async def test_an_agent_that_has_no_meters(board: Board, peer: FakeBoard) -> None:
+async def test_metering_of_an_old_agent_is_refused(board: Board, peer: FakeBoard) -> None:
     del peer.answer[ids.TELL_METERS]
     with pytest.raises(boardwarden.RequestRefused, match="newer agent"):
         async with board.metering():
@@ -432,7 +428,7 @@ async def test_an_agent_that_has_no_meters(board: Board, peer: FakeBoard) -> Non
 
 
 @with_board
-async def test_closing_ends_the_metering(board: Board, peer: FakeBoard) -> None:
+async def test_closing_ends_the_watching_of_meters(board: Board, peer: FakeBoard) -> None:
     metering = board.metering()
     await metering.__aenter__()
     await board.close()
@@ -469,7 +465,7 @@ async def test_a_host_that_comes_back_too_late_finds_them_gone(
     await until(lambda: board.connected and not board.allocations, 3)
 
 
-def test_requests_are_done_once_though_replies_are_lost() -> None:
+def test_requests_happen_once_when_replies_are_lost() -> None:
     """Each lease, operation and limit: granted, and exactly once (invariant 5)."""
 
     async def main() -> None:

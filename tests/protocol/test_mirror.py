@@ -127,7 +127,7 @@ def equals(board: Board, peer: FakeBoard) -> bool:
 # --- what it says -------------------------------------------------------------------------------
 
 
-def test_it_says_what_the_board_says() -> None:
+def test_the_mirror_equals_the_board_after_connect_and_changes() -> None:
     async def main() -> None:
         peer = FakeBoard()
         peer.capabilities = bytes([ids.AVAILABLE, 9, 2]) + bytes(len(ids.CAPABILITIES) - 3)
@@ -145,7 +145,7 @@ def test_it_says_what_the_board_says() -> None:
     run(main())
 
 
-def test_figures_that_cannot_be_had_are_none_and_the_reason_is_told() -> None:
+def test_unavailable_figures_are_none_with_a_reason() -> None:
     async def main() -> None:
         peer = FakeBoard()
         peer.values.update(dict.fromkeys(set(ids.SAMPLE_VALUES) - {"uptime_s", "uptime_ms"}))
@@ -166,7 +166,7 @@ def test_figures_that_cannot_be_had_are_none_and_the_reason_is_told() -> None:
     run(main())
 
 
-def test_the_json_is_json() -> None:
+def test_the_status_as_json_is_valid_json() -> None:
     async def main() -> None:
         async with connect(FakeTransport(FakeBoard())) as board:
             text = json.dumps([board.status.to_dict(), board.link.to_dict()])
@@ -177,7 +177,7 @@ def test_the_json_is_json() -> None:
     run(main())
 
 
-def test_a_mirror_that_was_told_nothing_is_empty() -> None:
+def test_a_new_mirror_is_empty() -> None:
     mirror = Mirror()
     assert mirror.status.memory.total_bytes is None
     assert mirror.status.storage == ()
@@ -187,7 +187,7 @@ def test_a_mirror_that_was_told_nothing_is_empty() -> None:
     assert mirror.trends(60.0).memory.slope_per_s is None
 
 
-def test_rows_follow_the_boards_count() -> None:
+def test_rows_beyond_the_boards_count_are_dropped() -> None:
     mirror = Mirror()
     mirror.on_message([ids.STORAGE, 1, 1, 2, "/sd", 512, 10, 5, 5])
     assert [row.mount for row in mirror.status.storage] == ["/sd"]
@@ -209,7 +209,7 @@ class Clock:
         return self.now
 
 
-def test_the_age_is_that_of_the_figures_at_the_moment_it_is_read() -> None:
+def test_the_age_is_computed_when_it_is_read() -> None:
     clock = Clock()
     mirror = Mirror(clock=clock)
     mirror.on_message([ids.SAMPLE, 1, [5, 0]])
@@ -225,14 +225,14 @@ def test_the_age_is_that_of_the_figures_at_the_moment_it_is_read() -> None:
     assert mirror.samples == 2
 
 
-def test_what_changed_in_a_sample_that_is_told_again_is_taken() -> None:
+def test_a_repeated_sample_updates_changed_fields() -> None:
     mirror = Mirror()
     mirror.on_message([ids.SAMPLE, 1, [5, 0, 1000]])
     mirror.on_message([ids.SAMPLE, 2, [5, 0, 0]])
     assert mirror.status.interval_s == 0
 
 
-def test_the_mirror_says_that_the_link_is_lost_and_keeps_the_figures() -> None:
+def test_after_link_loss_the_mirror_keeps_the_figures_and_is_disconnected() -> None:
     async def main() -> None:
         transport = FakeTransport(FakeBoard())
         async with connect(transport) as board:
@@ -247,7 +247,7 @@ def test_the_mirror_says_that_the_link_is_lost_and_keeps_the_figures() -> None:
 # --- it costs little ----------------------------------------------------------------------------
 
 
-def test_status_is_made_once_and_read_for_nearly_nothing() -> None:
+def test_status_is_built_once_and_then_cheap_to_read() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -267,7 +267,7 @@ def test_status_is_made_once_and_read_for_nearly_nothing() -> None:
     run(main())
 
 
-def test_a_status_that_was_made_while_a_frame_came_is_not_kept(
+def test_a_status_built_while_a_frame_arrived_is_not_cached(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Another thread may read while frames come; what it made then is old at once."""
@@ -310,7 +310,7 @@ def test_updates_yield_each_new_sample_and_end_with_the_board() -> None:
     run(main())
 
 
-def test_every_update_is_had_by_who_wants_all_and_the_newest_by_others() -> None:
+def test_updates_yields_all_samples_or_only_the_newest_as_requested() -> None:
     async def main() -> None:
         peer = FakeBoard()
         every: list[float | None] = []
@@ -336,7 +336,7 @@ def test_every_update_is_had_by_who_wants_all_and_the_newest_by_others() -> None
     run(main())
 
 
-def test_changes_wake_once_for_what_changed_meanwhile() -> None:
+def test_changes_wakes_once_for_several_changes() -> None:
     async def main() -> None:
         peer = FakeBoard()
         looks: list[int] = []
@@ -356,7 +356,7 @@ def test_changes_wake_once_for_what_changed_meanwhile() -> None:
     run(main())
 
 
-def test_wait_sample_returns_the_next_one_and_raises_when_the_board_is_closed() -> None:
+def test_wait_sample_returns_the_next_sample_and_raises_when_the_board_is_closed() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -375,7 +375,7 @@ def test_wait_sample_returns_the_next_one_and_raises_when_the_board_is_closed() 
     run(main())
 
 
-def test_every_listener_gets_all_that_was_printed_the_late_one_too() -> None:
+def test_every_console_listener_gets_all_text_even_a_late_one() -> None:
     async def main() -> None:
         peer = FakeBoard()
         texts: list[list[str]] = [[], []]
@@ -403,7 +403,7 @@ def test_every_listener_gets_all_that_was_printed_the_late_one_too() -> None:
     run(main())
 
 
-def test_a_listener_that_does_not_read_costs_bounded_memory() -> None:
+def test_a_console_listener_that_does_not_read_uses_bounded_memory() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -434,7 +434,7 @@ def _leak(mirror: Mirror, seconds: int, begin: int = 0) -> None:
         mirror.on_message([ids.SAMPLE, second, values])
 
 
-def test_a_leak_has_a_slope_and_an_end() -> None:
+def test_the_trend_of_a_leak_has_a_slope_and_a_time_of_exhaustion() -> None:
     mirror = Mirror()
     mirror.on_message([ids.STORAGE, 1, 0, 1, "/", 512, 100, 50, 50])
     _leak(mirror, 60)
@@ -510,7 +510,7 @@ def test_too_few_points_make_no_trend() -> None:
 
 
 @pytest.mark.parametrize("period", [0, -1, float("nan")])
-def test_a_period_is_more_than_nothing(period: float) -> None:
+def test_a_trend_period_must_be_positive(period: float) -> None:
     with pytest.raises(ValueError, match="period"):
         Mirror().trends(period)
 
@@ -525,7 +525,7 @@ def test_at_most_600_samples_are_kept() -> None:
     assert samples[-1].cpu == 0.4
 
 
-def test_the_boards_own_history_reaches_back_beyond_the_connection() -> None:
+def test_history_goes_back_to_before_the_connection() -> None:
     def read(arguments: list[Any]) -> tuple[int, Any]:
         tier, metric, _ = arguments
         step_s, slots = ids.TIERS[tier]
@@ -557,7 +557,7 @@ def test_the_boards_own_history_reaches_back_beyond_the_connection() -> None:
     run(main())
 
 
-def test_a_column_is_in_the_hosts_units() -> None:
+def test_history_columns_are_in_the_hosts_units() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -569,7 +569,7 @@ def test_a_column_is_in_the_hosts_units() -> None:
             assert [history.mean("memory", at) for at in (6.9, 10.1)] == [None, None]
 
 
-def test_only_a_part_of_the_history_is_read() -> None:
+def test_only_the_requested_part_of_the_history_is_read() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -631,7 +631,7 @@ def test_after_any_damage_the_mirror_equals_the_board_again(seed: int, events: i
 
 @settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(0, 2**32), st.integers(1, 30))
-def test_under_any_damage_a_request_is_done_at_most_once(seed: int, count: int) -> None:
+def test_after_any_damage_a_request_happened_at_most_once(seed: int, count: int) -> None:
     """And exactly once if it was acknowledged (invariant 5)."""
     source = random.Random(seed)
 

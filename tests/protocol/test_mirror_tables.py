@@ -89,7 +89,7 @@ def metered() -> Mirror:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_each_table_is_told_and_forgotten(kind: int) -> None:
+def test_rows_of_each_table_appear_and_disappear(kind: int) -> None:
     mirror = metered()
     mirror.on_message([kind, 1, 3, *ROWS[kind]])
     assert sum(map(len, tables(mirror).values())) == 1
@@ -103,7 +103,7 @@ def test_each_table_is_told_and_forgotten(kind: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_a_restart_forgets_each_table(kind: int) -> None:
+def test_a_restart_empties_each_table(kind: int) -> None:
     mirror = metered()
     mirror.on_message([kind, 1, 3, *ROWS[kind]])
     mirror.on_message(taken(2, *[255] * 6))
@@ -112,7 +112,7 @@ def test_a_restart_forgets_each_table(kind: int) -> None:
     assert mirror.limits.max_operations is None
 
 
-def test_rows_are_in_the_order_of_their_ids() -> None:
+def test_rows_are_ordered_by_id() -> None:
     mirror = Mirror()
     for place, number in enumerate((9, 3, 5)):
         mirror.on_message([ids.LEASE, place, place, number, *LEASE[1:]])
@@ -121,7 +121,7 @@ def test_rows_are_in_the_order_of_their_ids() -> None:
     assert [lease.id for lease in mirror.leases.models] == [1, 3, 5]
 
 
-def test_a_row_that_is_taken_and_not_told_yet_is_absent() -> None:
+def test_an_occupied_row_is_absent_until_its_message_arrives() -> None:
     mirror = Mirror()
     mirror.on_message(taken(1, 0b11))
     assert mirror.leases.models == ()
@@ -138,7 +138,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     assert mirror.events.recent[0].value == 4
 
 
-def test_a_table_is_made_once_and_read_for_nearly_nothing() -> None:
+def test_a_table_is_built_once_and_then_cheap_to_read() -> None:
     mirror = Mirror()
     for kind, row in ROWS.items():
         mirror.on_message([kind, 1, 0, *row])
@@ -152,7 +152,7 @@ def test_a_table_is_made_once_and_read_for_nearly_nothing() -> None:
     assert mirror.leases.models is not leases
 
 
-def test_meters_that_nobody_watches_are_not_kept() -> None:
+def test_meters_are_dropped_when_nobody_watches() -> None:
     mirror = Mirror()
     mirror.on_message([ids.METER, 1, 0, *METER])
     assert mirror.meters.models == ()
@@ -163,7 +163,7 @@ def test_meters_that_nobody_watches_are_not_kept() -> None:
     assert mirror.meters.models == ()
 
 
-def test_what_remains_counts_from_the_moment_the_row_came() -> None:
+def test_remaining_time_counts_from_the_arrival_of_the_row() -> None:
     now = 100.0
     mirror = Mirror(clock=lambda: now)
     mirror.on_message([ids.LEASE, 1, 0, *LEASE[:7], 5000, False, None])
@@ -184,7 +184,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_a_wrong_type_anywhere_is_malformed_and_nothing_raises(kind: int) -> None:
+def test_a_wrong_type_in_any_field_is_malformed_and_raises_nothing(kind: int) -> None:
     assert messages.decode(msgpack.packb([kind, *WHOLE[kind]])) is not None
     mirror = metered()
     for at in range(1, len(WHOLE[kind])):
@@ -230,18 +230,18 @@ def test_a_wrong_type_anywhere_is_malformed_and_nothing_raises(kind: int) -> Non
     ],
     ids=str,
 )
-def test_malformed(message: list[Any]) -> None:
+def test_a_malformed_row_is_rejected(message: list[Any]) -> None:
     assert messages.decode(msgpack.packb(message)) is None
 
 
-def test_what_an_older_board_leaves_out_is_none() -> None:
+def test_fields_an_older_board_omits_are_none() -> None:
     rows = messages.decode(msgpack.packb([ids.ROWS, 1, 3, 0, 1, [4, 300_000, 100]]))
     assert rows == [ids.ROWS, 1, 3, 0, 1, [4, 300_000, 100], None, None, None]
     event = messages.decode(msgpack.packb([ids.EVENT, 1, 0, "lease", 60, 500, 7, "expired"]))
     assert event == [ids.EVENT, 1, 0, "lease", 60, 500, 7, "expired", None]
 
 
-def test_what_is_malformed_is_counted() -> None:
+def test_malformed_messages_are_counted() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -257,7 +257,7 @@ def test_what_is_malformed_is_counted() -> None:
 # --- events -------------------------------------------------------------------------------------
 
 
-def test_events_come_once_and_in_order() -> None:
+def test_events_arrive_once_and_in_order() -> None:
     order = EventOrder()
     assert order.admit(3, "c", False) == []  # the first ones wait until all is told
     assert order.admit(4, "d", False) == []
@@ -267,7 +267,7 @@ def test_events_come_once_and_in_order() -> None:
     assert order.wanted == 6
 
 
-def test_an_event_that_is_ahead_waits_for_what_was_lost() -> None:
+def test_an_event_ahead_of_a_gap_waits_for_the_missing_ones() -> None:
     order = EventOrder()
     order.restart()
     order.miss()
@@ -278,7 +278,7 @@ def test_an_event_that_is_ahead_waits_for_what_was_lost() -> None:
     assert order.on_synced() == []
 
 
-def test_events_that_the_board_forgot_are_counted() -> None:
+def test_events_the_board_no_longer_has_are_counted_as_lost() -> None:
     order = EventOrder()
     order.restart()
     assert order.admit(5, "f", True) == [("f", 5)]
@@ -288,7 +288,7 @@ def test_events_that_the_board_forgot_are_counted() -> None:
     assert order.on_synced() == [("i", 2), ("j", 0)]
 
 
-def test_what_came_early_is_bounded_and_dropped_at_the_next_loss() -> None:
+def test_early_events_are_bounded_and_dropped_at_the_next_loss() -> None:
     order = EventOrder()
     for number in range(1000):
         order.admit(number, number, False)
@@ -302,7 +302,7 @@ def event(number: int) -> Event:
     return Event(number=number)
 
 
-def test_the_log_serves_late_and_slow_readers() -> None:
+def test_the_event_log_serves_late_and_slow_readers() -> None:
     log = EventLog()
     for number in range(300):
         log.add(event(number))
@@ -403,7 +403,7 @@ def _check(events: list[Event]) -> None:
 
 @settings(max_examples=campaign.of(100, short=30))
 @given(st.integers(0, 2**32), st.integers(1, 16))
-def test_an_event_that_the_board_remembers_is_never_missed(seed: int, count: int) -> None:
+def test_no_event_that_the_board_still_has_is_missed(seed: int, count: int) -> None:
     source = random.Random(seed)
 
     async def main() -> None:
@@ -432,7 +432,7 @@ def test_an_event_that_the_board_remembers_is_never_missed(seed: int, count: int
 Told = Callable[[Board, FakeBoard], Any]
 
 
-def test_those_remembered_at_connect_come_first_to_every_reader() -> None:
+def test_events_from_before_the_connection_come_first_to_every_reader() -> None:
     async def main() -> None:
         peer = FakeBoard()
         for number in range(20):
@@ -453,7 +453,7 @@ def test_those_remembered_at_connect_come_first_to_every_reader() -> None:
     run(main())
 
 
-def test_a_subscribe_names_the_next_event_that_is_wanted() -> None:
+def test_subscribe_names_the_next_wanted_event() -> None:
     async def main() -> None:
         peer = FakeBoard()
         peer.policy.happen("lease", 1, "released")
@@ -471,7 +471,7 @@ def test_a_subscribe_names_the_next_event_that_is_wanted() -> None:
     run(main())
 
 
-def test_after_a_restart_the_events_of_the_new_boot_are_all_asked_for() -> None:
+def test_after_a_restart_all_events_of_the_new_boot_are_requested() -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:
@@ -497,7 +497,7 @@ def test_after_a_restart_the_events_of_the_new_boot_are_all_asked_for() -> None:
     run(main())
 
 
-def test_a_row_that_is_lost_before_a_hello_that_nobody_asked_for() -> None:
+def test_a_row_lost_before_an_unsolicited_hello_is_requested_again() -> None:
     """A HELLO that tells of a capability must not hide that a frame before it was lost."""
 
     async def main() -> None:

@@ -40,18 +40,18 @@ SHARED = [
 
 
 @pytest.mark.parametrize(("file", "name", "value"), SHARED)
-def test_a_name_that_both_have_has_one_value(file: str, name: str, value: int) -> None:
+def test_constants_of_board_and_schema_are_equal(file: str, name: str, value: int) -> None:
     assert value == getattr(ids, name), f"{file}: _{name}"
 
 
-def test_there_are_such_names() -> None:
+def test_the_comparison_finds_shared_constants() -> None:
     assert len(SHARED) > 40
     assert {"host_session", "sample", "capabilities", "operations"} <= {
         file for file, _, _ in SHARED
     }
 
 
-def test_a_name_has_one_value_in_all_files() -> None:
+def test_a_constant_has_the_same_value_in_all_files() -> None:
     """A reader who knows a name from one file is right about it in every other."""
     values: dict[str, set[object]] = {}
     for file in FILES:
@@ -125,7 +125,7 @@ def test_tables_send_the_schemas_fields_in_its_order() -> None:
         assert ids.FIELDS[getattr(ids, kind)] == ("seq", "row", *fields), kind
 
 
-def test_there_is_a_reason_for_each_capability() -> None:
+def test_each_capability_has_its_reasons() -> None:
     constants = _constants(REPO / "device/warden/agent.py")
     assert constants["CAPABILITIES"] == len(ids.CAPABILITIES)
 

@@ -18,7 +18,7 @@ def _names(kind: type) -> set[str]:
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
-def test_it_is_the_same_api() -> None:
+def test_the_synchronous_api_has_the_names_of_the_asynchronous_one() -> None:
     assert _names(SyncBoard) == _names(Board)
     for name in _names(Board):
         theirs, ours = getattr(Board, name), getattr(SyncBoard, name)
@@ -29,12 +29,12 @@ def test_it_is_the_same_api() -> None:
             assert not inspect.iscoroutinefunction(ours), name
 
 
-def test_each_name_has_the_docstring_of_board() -> None:
+def test_each_method_has_the_docstring_of_board() -> None:
     for name in _names(Board):
         assert getattr(SyncBoard, name).__doc__ == getattr(Board, name).__doc__
 
 
-def test_a_board_is_read_and_asked_without_asyncio() -> None:
+def test_status_and_monitoring_work_without_asyncio() -> None:
     peer = FakeBoard()
     with boardwarden.open(FakeTransport(peer)) as board:
         assert board.connected
@@ -72,7 +72,7 @@ def test_updates_and_console_are_plain_iterators() -> None:
         assert list(board.updates()) == []
 
 
-def test_a_board_is_asked_without_asyncio() -> None:
+def test_requests_work_without_asyncio() -> None:
     peer = FakeBoard()
     with boardwarden.open(FakeTransport(peer)) as board:
         held = board.allocate(ResourceType.MEMORY, 8192, "ota", Priority.HIGH, ttl=30.0)
@@ -114,7 +114,7 @@ def test_events_are_a_plain_iterator() -> None:
         assert list(rest) == []
 
 
-def test_errors_come_through() -> None:
+def test_errors_are_raised_in_the_calling_thread() -> None:
     with (
         pytest.raises(boardwarden.AtPrompt),
         boardwarden.open(FakeTransport(FakePrompt()), timeout=0.3),

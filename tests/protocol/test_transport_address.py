@@ -29,7 +29,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("address", WRONG)
-def test_a_wrong_address_lists_the_forms(address):
+def test_an_invalid_address_lists_the_accepted_forms(address):
     with pytest.raises(AddressError) as caught:
         transport_for(address)
     assert FORMS in str(caught.value)
@@ -37,7 +37,7 @@ def test_a_wrong_address_lists_the_forms(address):
 
 
 @pytest.mark.parametrize("address", ["sim:/no/such/app.py", "qemu:/no/such.elf", "/dev/null", "/"])
-async def test_what_shows_only_on_opening_lists_the_forms_too(address):
+async def test_an_address_that_fails_on_opening_lists_the_accepted_forms(address):
     with pytest.raises(AddressError) as caught:
         await transport_for(address).open()
     assert FORMS in str(caught.value)
@@ -48,11 +48,11 @@ async def test_what_shows_only_on_opening_lists_the_forms_too(address):
     "address",
     ["sim", "sim:app.py", "qemu:f.elf", "/dev/ttyACM0", "COM3", "com12", "tcp://[::1]:80"],
 )
-def test_an_address_is_kept_as_the_user_gave_it(address):
+def test_the_address_stays_as_the_user_wrote_it(address):
     assert transport_for(address).address == address
 
 
-async def test_a_port_that_is_not_there(tmp_path):
+async def test_a_missing_port_says_to_plug_the_board_in(tmp_path):
     with pytest.raises(PortMissing, match="plugged in"):
         await transport_for(str(tmp_path / "ttyACM0")).open()
 
@@ -82,7 +82,7 @@ def test_choosing_a_transport_loads_only_that_one():
     assert done.stdout.strip() == "[]"
 
 
-def test_short_names_differ_as_their_addresses_do():
+def test_short_names_of_different_addresses_differ():
     given = ["sim:/a/b/app.py", "sim", "tcp://h:1", "/dev/ttyACM0", "qemu:c/f.elf"]
     assert short_names(given) == ["sim:app.py", "sim", "tcp://h:1", "/dev/ttyACM0", "qemu:f.elf"]
     assert short_names(["sim:a/x.py", "sim:b/x.py"]) == ["sim:a/x.py", "sim:b/x.py"]

@@ -64,7 +64,7 @@ async def test_bytes_pass_unchanged_both_ways(board, port):
     assert await asyncio.to_thread(os.read, board.fd, 1000) == every
 
 
-async def test_silence_is_not_the_end(board, port):
+async def test_a_silent_line_does_not_end_the_read(board, port):
     reading = asyncio.create_task(port.read())
     done, _ = await asyncio.wait([reading], timeout=0.2)
     assert not done
@@ -72,7 +72,7 @@ async def test_silence_is_not_the_end(board, port):
     assert await asyncio.wait_for(reading, LIMIT_S) == b"x"
 
 
-async def test_a_board_that_vanishes_ends_the_line(board, port):
+async def test_a_vanished_board_ends_reads_and_fails_writes(board, port):
     reading = asyncio.create_task(port.read())
     await asyncio.sleep(0)  # let it start to wait
     board.vanish()
@@ -81,12 +81,12 @@ async def test_a_board_that_vanishes_ends_the_line(board, port):
         await port.write(b"x")
 
 
-async def test_a_port_in_use(board, port):
+async def test_a_port_in_use_is_refused(board, port):
     with pytest.raises(PortBusy, match="Another program has"):
         await transport_for(board.port).open()
 
 
-async def test_closing_wakes_the_reader_frees_the_port_and_may_be_repeated(board, port):
+async def test_close_wakes_the_reader_frees_the_port_and_can_be_repeated(board, port):
     reading = asyncio.create_task(port.read())
     await asyncio.sleep(0)
     await port.close()
@@ -101,7 +101,7 @@ async def test_closing_wakes_the_reader_frees_the_port_and_may_be_repeated(board
     assert await read_exactly(port, 5) == b"again"
 
 
-async def test_closing_does_not_drop_the_lines(board):
+async def test_closing_leaves_the_modem_lines_as_they_are(board):
     transport = transport_for(board.port)
     await transport.open()
     cflag = termios.tcgetattr(board.fd)[2]
@@ -109,7 +109,7 @@ async def test_closing_does_not_drop_the_lines(board):
     assert not cflag & termios.HUPCL
 
 
-async def test_a_cancelled_read_loses_nothing(board, port):
+async def test_a_cancelled_read_loses_no_bytes(board, port):
     reading = asyncio.create_task(port.read())
     await asyncio.sleep(0)
     reading.cancel()

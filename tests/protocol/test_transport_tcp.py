@@ -49,7 +49,7 @@ async def test_bytes_pass_both_ways_without_delay(link):
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-async def test_a_board_that_hangs_up_ends_the_line(link, how):
+async def test_a_closed_connection_ends_reads_and_fails_writes(link, how):
     transport, _, writer = link
     (writer.close if how == "close" else writer.transport.abort)()
     assert await asyncio.wait_for(transport.read(), LIMIT_S) == b""
@@ -62,7 +62,7 @@ async def test_a_board_that_hangs_up_ends_the_line(link, how):
         await asyncio.wait_for(write_until_it_shows(), LIMIT_S)
 
 
-async def test_closing_wakes_the_reader_and_opening_connects_anew(link, server):
+async def test_close_wakes_the_reader_and_open_connects_again(link, server):
     transport, _, _ = link
     reading = asyncio.create_task(transport.read())
     await asyncio.sleep(0)
@@ -79,7 +79,7 @@ async def test_closing_wakes_the_reader_and_opening_connects_anew(link, server):
     writer.transport.abort()
 
 
-async def test_nobody_listens():
+async def test_a_port_where_nobody_listens_is_named():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -87,12 +87,12 @@ async def test_nobody_listens():
             await transport_for(f"tcp://127.0.0.1:{port}").open()
 
 
-async def test_an_unknown_host():
+async def test_an_unknown_host_is_named():
     with pytest.raises(PortMissing, match=r"There is no host 'no-such-board\.invalid'"):
         await transport_for("tcp://no-such-board.invalid:80").open()
 
 
-async def test_a_host_that_does_not_answer(monkeypatch):
+async def test_a_host_that_does_not_answer_times_out(monkeypatch):
     monkeypatch.setattr(tcp, "_CONNECT_S", 0.05)
     with socket.socket() as full:
         # Nobody accepts, and the one place in the queue is taken: the next SYN gets no answer.

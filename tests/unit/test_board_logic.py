@@ -60,7 +60,7 @@ def _load(file: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize(("file", "name"), list(_tests()))
-def test_on_cpython(file: Path, name: str) -> None:
+def test_a_firmware_test_passes_on_cpython(file: Path, name: str) -> None:
     module = _load(file)
     import harness
 

@@ -33,7 +33,7 @@ def _left_out() -> list[Path]:
     return [file for file in files if any(fnmatch.fnmatch(str(file), each) for each in patterns)]
 
 
-def test_each_pattern_names_files_that_are_there_from_any_folder() -> None:
+def test_each_omit_pattern_matches_existing_files_from_any_folder() -> None:
     patterns = _config().get_option("run:omit")
     assert isinstance(patterns, list)
     for pattern in patterns:

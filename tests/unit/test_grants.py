@@ -36,7 +36,7 @@ def clock() -> float:
 # --- models -------------------------------------------------------------------------------------
 
 
-def test_a_lease() -> None:
+def test_a_lease_row_becomes_a_lease() -> None:
     lease = tables.lease_from_row((7, 0, 8192, "ota", 2, 3, 60, 5000, False, None), 100.0, clock)
     assert lease.resource is ResourceType.MEMORY
     assert lease.priority is Priority.HIGH
@@ -57,7 +57,7 @@ def test_a_lease() -> None:
     }
 
 
-def test_what_remains_is_never_less_than_nothing_and_none_without_an_end() -> None:
+def test_remaining_time_is_never_negative_and_none_without_an_end() -> None:
     assert (
         tables.lease_from_row((1, 0, 1, "", 0, None, 0, 2999, 1, None), 100.0, clock).remaining_s
         == 0.0
@@ -74,7 +74,7 @@ def test_cpu_time_is_a_fraction_of_a_core() -> None:
     assert (lease.resource, lease.amount, lease.committed) == (ResourceType.CPU_TIME, 0.25, True)
 
 
-def test_an_operation() -> None:
+def test_an_operation_row_becomes_an_operation() -> None:
     row = (5, "flash", 3, 2, 420, "½", None, 60, 3500, 4096, "preempted")
     found = tables.operation_from_row(row, 100.0, clock).to_dict()
     assert found == {
@@ -92,7 +92,7 @@ def test_an_operation() -> None:
     }
 
 
-def test_a_session_a_meter_and_a_need() -> None:
+def test_rows_become_a_session_a_meter_and_a_memory_profile() -> None:
     session = tables.session_from_row((9, "host 77", 65536, None, 2, 10_000), 100.0, clock)
     assert session.to_dict() == {
         "id": 9,
@@ -136,7 +136,7 @@ def test_thresholds_are_in_the_units_of_the_status() -> None:
     assert (lag.warn, lag.value) == (0.02, 0.021)
 
 
-def test_limits_and_those_of_an_older_board() -> None:
+def test_limits_of_this_and_of_an_older_board() -> None:
     limits = tables.limits_from_row([4, 300_000, 100, 5000])
     assert limits.to_dict() == {
         "max_operations": 4,
@@ -162,14 +162,14 @@ def test_limits_and_those_of_an_older_board() -> None:
         ((0, "a later kind", 10, 500, None, None, None), None, None),
     ],
 )
-def test_an_event(row: tuple[Any, ...], subject: Any, value: Any) -> None:
+def test_an_event_message_becomes_an_event(row: tuple[Any, ...], subject: Any, value: Any) -> None:
     event = event_log.event_from_row(row, 2)
     assert (event.number, event.kind, event.detail) == (0, row[1], row[5])
     assert (event.uptime_s, event.missed) == (10.5, 2)
     assert (event.subject, event.value) == (subject, value)
 
 
-def test_numbers_of_a_newer_board_stay_numbers() -> None:
+def test_unknown_enum_numbers_of_a_newer_board_stay_numbers() -> None:
     lease = tables.lease_from_row((1, 9, 5, "", 7, None, 0, None, False, None), 0.0, clock)
     assert (lease.resource, lease.priority, lease.amount) == (9, 7, 5)
     assert lease.to_dict()["resource"] == 9
@@ -192,7 +192,7 @@ def test_numbers_of_a_newer_board_stay_numbers() -> None:
         (Action, ids.ACTIONS),
     ],
 )
-def test_the_words_are_those_of_the_schema(kind: Any, words: tuple[str, ...]) -> None:
+def test_enum_names_equal_those_of_the_schema(kind: Any, words: tuple[str, ...]) -> None:
     assert [models.enum_name(each) for each in kind] == list(words)
     assert [int(each) for each in kind] == list(range(len(words)))
 
@@ -206,7 +206,7 @@ def test_priorities_have_an_order() -> None:
 MEMORY, STORAGE, CPU = ResourceType.MEMORY, ResourceType.STORAGE, ResourceType.CPU_TIME
 
 
-def test_an_allocation_in_the_boards_units() -> None:
+def test_an_allocation_is_converted_to_the_boards_units() -> None:
     asked = _arguments.allocation(MEMORY, 8192, "ota", Priority.HIGH, 60.0, None)
     assert asked == (0, 8192, "ota", 2, 60_000, None)
     asked = _arguments.allocation(CPU, 0.25, "", Priority.LOW, None, None)
@@ -215,7 +215,7 @@ def test_an_allocation_in_the_boards_units() -> None:
     assert _arguments.allocation(MEMORY, 1, "", 1, 2**30 / 1000 - 0.001, None)[4] == 2**30 - 1
 
 
-def test_a_name_is_cut_at_a_character_as_the_board_has_it() -> None:
+def test_a_long_name_is_cut_at_a_character_as_on_the_board() -> None:
     assert _arguments.text("owner", "ä" * 20) == "ä" * 12
     assert _arguments.text("owner", "日本語" * 4) == "日本語日本語日本"
     assert _arguments.text("owner", "\ud800x") == "?x"
@@ -235,13 +235,13 @@ def test_a_name_is_cut_at_a_character_as_the_board_has_it() -> None:
     ],
     ids=str,
 )
-def test_an_allocation_that_makes_no_sense(wrong: dict[str, Any]) -> None:
+def test_an_invalid_allocation_raises_value_error(wrong: dict[str, Any]) -> None:
     given = {"resource": MEMORY, "amount": 1, "owner": "", "rank": 1, "ttl": 1.0, "mount": None}
     with pytest.raises(ValueError, match=r".{20}"):
         _arguments.allocation(**{**given, **wrong})
 
 
-def test_an_operation_in_the_boards_units() -> None:
+def test_an_operation_is_converted_to_the_boards_units() -> None:
     assert _arguments.operation("flash", 2, 30.0, 4096, 0.25) == ("flash", 2, 30_000, 4096, 250)
     assert _arguments.operation("x", 0, None, None, 0) == ("x", 0, None, None, 0)
     assert _arguments.operation("x", 0, None, LEARNED, 0)[3] == -1
@@ -258,13 +258,13 @@ def test_an_operation_in_the_boards_units() -> None:
     ],
     ids=str,
 )
-def test_an_operation_that_makes_no_sense(wrong: dict[str, Any]) -> None:
+def test_an_invalid_operation_raises_value_error(wrong: dict[str, Any]) -> None:
     given = {"name": "x", "rank": 1, "timeout": None, "memory": None, "wait": 0.0}
     with pytest.raises(ValueError, match=r".{20}"):
         _arguments.operation(**{**given, **wrong})
 
 
-def test_limits_in_the_boards_units() -> None:
+def test_limits_are_converted_to_the_boards_units() -> None:
     assert _arguments.limits(None, None, None, None) == (None, None, None, None)
     assert _arguments.limits(8, 0.5, 0.25, 5) == (8, 500, 250, 5000)
     for wrong in ((0, None, None, None), (None, 0, None, None), (None, None, 0.95, None)):
@@ -275,7 +275,7 @@ def test_limits_in_the_boards_units() -> None:
             _arguments.limits(None, None, None, wrong)
 
 
-def test_a_threshold_in_the_boards_units() -> None:
+def test_a_threshold_is_converted_to_the_boards_units() -> None:
     threshold = _arguments.threshold
     assert threshold("memory", 0.75, 0.9, 0.65, 1.0, Action.PROTECT) == (
         *(0, 750, 900, 650, 1000, 1),
@@ -303,7 +303,7 @@ def test_a_threshold_in_the_boards_units() -> None:
         ("loop_lag", (2**30, None, None), "number"),
     ],
 )
-def test_a_threshold_that_makes_no_sense(metric: Any, levels: Any, says: str) -> None:
+def test_an_invalid_threshold_raises_value_error(metric: Any, levels: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         _arguments.threshold(metric, *levels, 0, Action.TELL)
     with pytest.raises(ValueError, match="hold"):
@@ -312,7 +312,7 @@ def test_a_threshold_that_makes_no_sense(metric: Any, levels: Any, says: str) ->
         _arguments.threshold("memory", 0.5, None, None, 0, 3)
 
 
-def test_no_request_is_longer_than_the_board_takes() -> None:
+def test_no_request_is_longer_than_the_boards_limit() -> None:
     from boardwarden._protocol import messages
 
     most = 2**30 - 1
@@ -329,7 +329,7 @@ def test_no_request_is_longer_than_the_board_takes() -> None:
 # --- refusals -----------------------------------------------------------------------------------
 
 
-def test_a_denial_says_all_that_the_board_said() -> None:
+def test_a_denial_has_all_fields_of_the_boards_reply() -> None:
     error = refusals.refusal(ids.DENIED, ["memory", 4096, 1500, [3, 9]])
     assert isinstance(error, Denied)
     assert (error.reason, error.available, error.retry_after_s) == ("memory", 4096, 1.5)
@@ -340,7 +340,7 @@ def test_a_denial_says_all_that_the_board_said() -> None:
     )
 
 
-def test_denied_cpu_time_is_a_fraction() -> None:
+def test_a_denial_of_cpu_time_has_its_amounts_as_fractions() -> None:
     error = refusals.refusal(ids.DENIED, ["cpu_time", 150, None, []])
     assert isinstance(error, Denied)
     assert (error.available, error.retry_after_s, error.blockers) == (0.15, None, ())
@@ -349,14 +349,14 @@ def test_denied_cpu_time_is_a_fraction() -> None:
 @pytest.mark.parametrize(
     "value", [None, 5, [], [None], [5, "x", [], 7], ["a later reason"], ["x", 1, 1, ["y", 2]]]
 )
-def test_a_denial_that_makes_no_sense_is_still_one(value: Any) -> None:
+def test_a_malformed_denial_is_still_a_denial(value: Any) -> None:
     error = refusals.refusal(ids.DENIED, value)
     assert isinstance(error, Denied)
     assert str(error).startswith("Denied: ")
     assert all(isinstance(blocker, int) for blocker in error.blockers)
 
 
-def test_what_is_not_there_and_other_refusals() -> None:
+def test_refusals_other_than_denials_map_to_their_exceptions() -> None:
     assert isinstance(refusals.refusal(ids.NOT_FOUND, None), NotFound)
     assert "newer agent" in str(refusals.refusal(ids.UNKNOWN_REQUEST, None))
     other = refusals.refusal(77, None)

@@ -16,7 +16,7 @@ HOST = REPO / "host" / "boardwarden"
 PRINTS = {"cli", "demo.py", "_program.py"}  # programs
 
 
-def test_what_happens_to_a_link_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_link_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         peer = FakeBoard()
         async with connect(FakeTransport(peer)) as board:

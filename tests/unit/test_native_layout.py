@@ -24,7 +24,7 @@ def _constants(file: str) -> dict[str, int]:
     return {name: int(value) for name, value in re.findall(r"^_(\w+) = const\((\d+)\)", text, re.M)}
 
 
-def test_the_boards_places_are_the_structs() -> None:
+def test_the_boards_indices_equal_the_structs_fields() -> None:
     memory = _constants("device/warden/sensors/memory.py")
     for name in ("TOTAL", "FREE", "LARGEST", "COLLECTIONS", "LIVE"):
         assert _fields()[memory[f"HEAP_{name}"]] == name.lower()
@@ -33,11 +33,11 @@ def test_the_boards_places_are_the_structs() -> None:
     assert memory["HEAP_STATE_BYTES"] == 4 * (len(_fields()) + len(runs[1].split(",")))
 
 
-def test_the_document_has_them_in_order() -> None:
+def test_the_document_lists_the_fields_in_order() -> None:
     text = (REPO / "docs/native.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` ", text, re.M)
     assert [(str(place), name) for place, name in enumerate(_fields()[:11])] == rows
 
 
-def test_it_is_small() -> None:
+def test_the_c_source_has_fewer_than_200_lines() -> None:
     assert len(SOURCE.splitlines()) < 200

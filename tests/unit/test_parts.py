@@ -109,7 +109,7 @@ def imports(part: parts.Part) -> list[str]:
     return [ast.unparse(n) for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))]
 
 
-def test_each_room_is_in_one_part_after_those_that_it_imports() -> None:
+def test_each_module_is_in_one_part_after_those_that_it_imports() -> None:
     made = joined()
     assert {name: part.rooms for name, part in made.items()} == {
         "warden/__init__.py": (
@@ -124,7 +124,7 @@ def test_each_room_is_in_one_part_after_those_that_it_imports() -> None:
     assert [part.twin for part in made.values() if part.machine_code] == ["warden/loops_plain.py"]
 
 
-def test_imports_in_a_part_go_and_others_name_the_part() -> None:
+def test_imports_inside_a_part_are_removed_and_others_name_the_part() -> None:
     made = joined()
     assert imports(made["warden/decide.py"]) == [
         "from warden import Clock",
@@ -140,11 +140,11 @@ def test_imports_in_a_part_go_and_others_name_the_part() -> None:
     assert "# --- warden/link/stream.py\n" in made["warden/__init__.py"].text
 
 
-def test_one_constant_with_one_value_stands_once() -> None:
+def test_a_constant_repeated_with_the_same_value_is_joined_once() -> None:
     assert joined()["warden/__init__.py"].text.count("_TURN = const(") == 1
 
 
-def test_what_is_joined_is_python_that_runs(tmp_path: Path) -> None:
+def test_the_joined_file_runs(tmp_path: Path) -> None:
     made = joined(warden_schema__loops_viper="raise ImportError\ncrc16 = 0\n")
     parts.write(made, tmp_path)
     program = (
@@ -160,7 +160,7 @@ def test_what_is_joined_is_python_that_runs(tmp_path: Path) -> None:
     assert done.stdout == "1073741824 1 5 Clock 5\n", done.stderr
 
 
-def test_only_what_differs_is_written(tmp_path: Path) -> None:
+def test_only_changed_parts_are_written(tmp_path: Path) -> None:
     files = parts.write(joined(), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
     parts.write(joined(warden__requests="def answer():\n    return 2\n"), tmp_path)
@@ -284,11 +284,13 @@ def test_only_what_differs_is_written(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_joined_is_told(changes: dict[str, str], said: str) -> None:
+def test_modules_that_cannot_be_joined_raise_with_the_reason(
+    changes: dict[str, str], said: str
+) -> None:
     assert said in refused(**changes)
 
 
-def test_a_room_that_one_machine_has_need_not_be_there() -> None:
+def test_a_module_for_one_machine_may_be_missing() -> None:
     clock = "def Clock():\n    from warden.board_mps2 import Mps2\n    return Mps2\nLATE = 1\n"
     made = joined(warden__clock=clock)
     assert "warden/board_mps2.py" not in made
@@ -297,7 +299,7 @@ def test_a_room_that_one_machine_has_need_not_be_there() -> None:
     assert "warden/board_mps2.py" in made
 
 
-def test_the_same_try_import_may_stand_in_two_rooms() -> None:
+def test_the_same_guarded_import_may_be_in_two_modules() -> None:
     found = "try:\n    import network\nexcept ImportError:\n    network = None\n"
     rest = "class Clock: pass\nLATE = 1\n"
     stream = (
@@ -312,14 +314,14 @@ def test_the_same_try_import_may_stand_in_two_rooms() -> None:
     )
 
 
-def test_the_agent_is_joined() -> None:
+def test_the_whole_agent_can_be_joined() -> None:
     made = parts.join(real_rooms())
     assert {"warden/__init__.py", "warden/decide.py", "warden/requests.py"} <= set(made)
     assert made["warden/__init__.py"].rooms[-2:] == ("warden.api", "warden")
-    assert len(made) <= 20
+    assert len(made) <= 24
 
 
-def test_it_needs_nothing_of_the_package(tmp_path: Path) -> None:
+def test_the_joiner_runs_without_the_host_package(tmp_path: Path) -> None:
     """A firmware's manifest imports it by its path, with whatever Python makes the firmware."""
     folder = REPO / "host" / "boardwarden" / "deploy"
     program = (

@@ -77,7 +77,7 @@ def some(path: Path) -> Recording:
     )
 
 
-def test_lines_are_broken_where_nothing_was_heard(path: Path) -> None:
+def test_lines_are_broken_where_samples_are_missing(path: Path) -> None:
     drawn = read(some(path), ["cpu"])
     first, second = drawn.panels["cpu"]
     assert [len(piece) for piece in first.pieces] == [10, 9]
@@ -95,13 +95,13 @@ def test_lines_are_broken_where_nothing_was_heard(path: Path) -> None:
     assert names == {"threshold memory critical (1)", "operation began (1)"}
 
 
-def test_a_gap_shows_in_time_too_but_not_a_slow_interval(path: Path) -> None:
+def test_a_time_gap_breaks_the_line_but_a_slow_interval_does_not(path: Path) -> None:
     slow = [sample(at, interval_s=10.0) for at in (100, 110, 120)]
     drawn = read(recorded(path, sample(1), sample(2), sample(9), sample(10), *slow), ["memory"])
     assert [(gap.begin - NOON, gap.end - NOON) for gap in drawn.gaps] == [(2, 9), (10, 100)]
 
 
-def test_levels_are_drawn_in_the_panels_unit(path: Path) -> None:
+def test_threshold_levels_are_drawn_in_the_panels_unit(path: Path) -> None:
     drawn = read(some(path))
     assert list(drawn.panels) == ["memory", "cpu", "storage"]  # no loop lag was told
     assert [(level.name, level.value) for level in drawn.levels["memory"]] == [
@@ -111,13 +111,13 @@ def test_levels_are_drawn_in_the_panels_unit(path: Path) -> None:
     assert [line.name for line in drawn.panels["memory"]][:3] == ["heap", "used", "live"]
 
 
-def test_storage_is_level_until_it_changes(path: Path) -> None:
+def test_storage_is_drawn_level_until_it_changes(path: Path) -> None:
     line, *_ = read(some(path), ["storage"]).panels["storage"]
     points = [(at - NOON, usage) for at, usage in line.pieces[1]]
     assert points == [(11, 0.25), (15, 0.25), (15, 0.5), (19, 0.5)]
 
 
-def test_a_window_of_time_and_boards_are_chosen(path: Path) -> None:
+def test_a_window_of_time_and_some_boards_can_be_chosen(path: Path) -> None:
     other = boot(9, "tcp://b:1")
     recording = recorded(path, *(sample(at) for at in range(10)), sample(3, other))
     drawn = read(recording, ["cpu"], window=(NOON + 2, NOON + 4))
@@ -133,7 +133,7 @@ def test_a_window_of_time_and_boards_are_chosen(path: Path) -> None:
         read(recording, ["rssi_dbm"])
 
 
-def test_a_long_line_keeps_its_least_and_greatest(path: Path) -> None:
+def test_a_thinned_line_keeps_its_minima_and_maxima(path: Path) -> None:
     spikes = {7_777: 1.0, 15_001: 0.0}
     given = (sample(at, cpu=spikes.get(at, 0.5)) for at in range(20_000))
     (line,) = read(recorded(path, *given), ["cpu"]).panels["cpu"]
@@ -143,7 +143,7 @@ def test_a_long_line_keeps_its_least_and_greatest(path: Path) -> None:
     assert piece == sorted(piece)
 
 
-def test_every_metric_can_be_drawn_and_has_a_unit_that_suits(path: Path) -> None:
+def test_every_metric_can_be_drawn_in_its_unit(path: Path) -> None:
     figures = dict.fromkeys(FIGURES, 1.0)
     recording = recorded(path, schema.change(boot(), NOON, "storage", None, [STORAGE]),
                          sample(1, **figures), sample(2, **figures))  # fmt: skip
@@ -157,7 +157,7 @@ def test_every_metric_can_be_drawn_and_has_a_unit_that_suits(path: Path) -> None
     assert scale("", []) == (1.0, "")
 
 
-def test_pictures_are_what_they_say(path: Path) -> None:
+def test_a_picture_has_the_format_of_its_suffix(path: Path) -> None:
     drawn = read(some(path))
     png = draw(drawn, "a title", "png")
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
@@ -169,7 +169,7 @@ def test_pictures_are_what_they_say(path: Path) -> None:
         assert text in svg.decode()
 
 
-def test_a_single_sample_is_seen(path: Path) -> None:
+def test_a_single_sample_is_drawn_as_a_point(path: Path) -> None:
     change = schema.change(boot(), NOON, "storage", None, [STORAGE])
     made = figure(read(recorded(path, change, sample(1))), "one")
     for panel in made.axes:
@@ -178,7 +178,7 @@ def test_a_single_sample_is_seen(path: Path) -> None:
         assert all(line.get_xdata()[0] == (NOON + 1) / 86_400 for line in dots)
 
 
-def test_levels_that_are_close_are_written_above_each_other(path: Path) -> None:
+def test_labels_of_close_levels_do_not_overlap(path: Path) -> None:
     made = figure(read(some(path), ["memory"]), "levels")
     found = {text.get_text(): text.get_va() for text in made.axes[0].texts}
     assert found == {"warn": "top", "critical": "bottom"}
@@ -187,7 +187,7 @@ def test_levels_that_are_close_are_written_above_each_other(path: Path) -> None:
 # --- the command --------------------------------------------------------------------------------
 
 
-async def test_the_command_draws_the_last_of_it(path: Path) -> None:
+async def test_the_command_draws_the_last_minutes_of_a_recording(path: Path) -> None:
     some(path).close()
     done = await run("plot", str(path), "--last", "5s", "--metric", "loop-lag-worst")
     assert (done.status, done.err) == (
@@ -221,7 +221,7 @@ async def test_the_command_draws_the_last_of_it(path: Path) -> None:
         (("--out", "/none/a.png"), "/none/a.png cannot be written: No such file or directory."),
     ],
 )
-async def test_what_cannot_be_drawn_is_told_in_one_sentence(
+async def test_an_error_of_plot_is_one_sentence(
     path: Path, arguments: tuple[str, ...], why: str
 ) -> None:
     some(path).close()
@@ -231,7 +231,7 @@ async def test_what_cannot_be_drawn_is_told_in_one_sentence(
     assert len(done.err.splitlines()) == 1
 
 
-async def test_a_picture_that_cannot_be_written_leaves_the_one_that_was_there(path: Path) -> None:
+async def test_a_failed_write_leaves_the_previous_picture(path: Path) -> None:
     some(path).close()
     out = path.with_suffix(".png")
     out.write_bytes(b"the one before")
@@ -247,14 +247,14 @@ async def test_a_picture_that_cannot_be_written_leaves_the_one_that_was_there(pa
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
-async def test_a_time_alone_is_todays_and_local(path: Path) -> None:
+async def test_a_time_without_a_date_is_local_and_of_today(path: Path) -> None:
     some(path).close()
     now = time.strftime("%Y-%m-%d 01:02:03", time.localtime())
     done = await run("plot", str(path), "--since", "1:02:03", "--until", f"{now[:10]}T23:59:59")
     assert "There are no samples in that time" in done.err
 
 
-async def test_without_matplotlib_it_says_what_to_install(path: Path, tmp_path: Path) -> None:
+async def test_without_matplotlib_the_error_names_the_extra(path: Path, tmp_path: Path) -> None:
     some(path).close()
     (tmp_path / "matplotlib.py").write_text("raise ImportError('not installed')")
     done = await run("plot", str(path), PYTHONPATH=str(tmp_path))

@@ -45,7 +45,7 @@ operations = 2
 """
 
 
-def test_a_file_is_read_in_the_units_of_the_host() -> None:
+def test_values_are_read_in_the_hosts_units() -> None:
     policy = policy_file.loads(TEXT)
     assert (policy.interval_s, policy.budget) == (1.0, 0.01)
     assert policy.limits == Limits(4, 300.0, 0.1, 5.0)
@@ -57,7 +57,7 @@ def test_a_file_is_read_in_the_units_of_the_host() -> None:
     assert policy.quotas == (SessionQuota("upload", 16_384, None, 2),)
 
 
-def test_what_is_not_named_is_as_it_is_and_memory_is_protected_unless_taken_off() -> None:
+def test_settings_left_out_are_unchanged_and_memory_stays_protected() -> None:
     assert policy_file.loads("") == Policy()
     assert policy_file.loads("[limits]\noverrun = 0").limits == Limits(overrun_s=0.0)
     assert policy_file.loads("threshold = []").thresholds == (MEMORY_PROTECTION,)
@@ -98,7 +98,7 @@ def test_what_is_not_named_is_as_it_is_and_memory_is_protected_unless_taken_off(
         ("interval", "threshold = 3\ninterval", "this is not TOML"),
     ],
 )
-def test_each_mistake_is_told_with_file_line_key_and_what_is_expected(
+def test_each_mistake_names_file_line_key_and_what_is_expected(
     old: str, new: str, message: str
 ) -> None:
     assert old in TEXT
@@ -110,7 +110,7 @@ def test_each_mistake_is_told_with_file_line_key_and_what_is_expected(
     assert f":{caught.value.line}: " in str(caught.value)
 
 
-def test_no_more_than_the_board_has_room_for() -> None:
+def test_more_rows_than_the_board_has_are_refused() -> None:
     nine = "".join(
         f'[[threshold]]\nmetric = "{name}"\nwarn = 1\n' for name in THRESHOLD_METRICS[4:13]
     )
@@ -121,7 +121,7 @@ def test_no_more_than_the_board_has_room_for() -> None:
         policy_file.loads(nine)
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_an_unreadable_file_raises_policy_error(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "none.toml", "no such file"), (tmp_path, "is a directory")):
         with pytest.raises(PolicyError, match=message):
             policy_file.load(path)
@@ -136,17 +136,17 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @given(POLICIES)
-def test_a_policy_that_is_written_is_read_as_it_was(policy: Policy) -> None:
+def test_a_written_policy_is_read_back_unchanged(policy: Policy) -> None:
     assert policy_file.loads(dumps(policy)) == policy
 
 
 @given(st.text())
-def test_whatever_a_file_says_it_is_read_or_refused(text: str) -> None:
+def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
     with contextlib.suppress(PolicyError):
         assert isinstance(policy_file.loads(text), Policy)
 
 
-def test_the_file_in_the_documents_is_one() -> None:
+def test_the_example_in_the_documents_is_a_valid_policy() -> None:
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
     example = text.partition("```toml\n")[2].partition("```")[0]
     assert example == EXAMPLE  # what `boardwarden policy --example` prints

@@ -16,7 +16,7 @@ from boardwarden.cli.app import PANELS
 from boardwarden.deploy.compiler import agent_version
 
 
-def test_all_is_what_there_is() -> None:
+def test_dunder_all_lists_exactly_the_public_names() -> None:
     assert len(boardwarden.__all__) == len(set(boardwarden.__all__))  # ruff holds it sorted
     public = {
         name
@@ -26,7 +26,7 @@ def test_all_is_what_there_is() -> None:
     assert public == set(boardwarden.__all__)
 
 
-def test_a_board_that_only_watches_knows_the_names_of_what_decides() -> None:
+def test_both_lists_of_the_deciding_names_are_equal() -> None:
     names = re.compile(r"^    (?:deciding|names) = \(.*\n((?:        \".*\"\n)+)    \)", re.M)
     device = REPO / "device" / "warden"
     found = [
@@ -36,7 +36,7 @@ def test_a_board_that_only_watches_knows_the_names_of_what_decides() -> None:
     assert found[0] == found[1] != []
 
 
-def test_every_error_is_handed_on_and_is_a_board_error() -> None:
+def test_every_error_is_public_and_a_board_error() -> None:
     kinds = {
         name for name, kind in vars(errors).items() if inspect.isclass(kind) and "Error" not in name
     } | {"AddressError", "BoardError", "ConnectError", "RequestError"}
@@ -44,7 +44,7 @@ def test_every_error_is_handed_on_and_is_a_board_error() -> None:
     assert all(issubclass(getattr(errors, name), boardwarden.BoardError) for name in kinds)
 
 
-def test_the_tree_at_the_top_of_errors_is_the_tree() -> None:
+def test_the_tree_drawn_in_errors_is_the_class_tree() -> None:
     drawn: dict[str, str] = {}
     above: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
@@ -104,7 +104,7 @@ def test_the_board_has_the_names_of_the_design() -> None:
     assert set(names.split()) <= set(dir(SyncBoard))
 
 
-def test_what_the_documents_name_is_there() -> None:
+def test_names_in_the_documents_exist() -> None:
     for name in ("host.md", "mapping.md"):
         text = (REPO / "docs" / name).read_text(encoding="utf-8")
         assert set(re.findall(r"`board\.(\w+)", text)) <= set(dir(Board))

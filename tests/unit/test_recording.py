@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 # --- the file -----------------------------------------------------------------------------------
 
 
-def test_a_recording_is_resumed_and_repeats_are_told_once(path: Path) -> None:
+def test_a_resumed_recording_stores_repeats_once(path: Path) -> None:
     written(path, sample(1), sample(2), event(0)).close()
     store = written(path, sample(2), sample(3), event(0), event(1), sample(1, boot(2)))
     assert store.written["sample"] == 2  # which were new
@@ -112,7 +112,7 @@ def test_a_recording_of_an_earlier_version_is_resumed(path: Path) -> None:
     database.close()
 
 
-def test_a_file_that_was_made_for_nothing_is_taken_away(path: Path) -> None:
+def test_a_recording_without_samples_is_removed(path: Path) -> None:
     store = Store(path)
     store.open()
     assert path.exists()
@@ -125,12 +125,12 @@ def test_a_file_that_was_made_for_nothing_is_taken_away(path: Path) -> None:
     assert uptimes(path) == {1: [1]}
 
 
-def test_a_closed_recording_is_one_file(path: Path) -> None:
+def test_closing_leaves_one_file(path: Path) -> None:
     written(path, sample(1)).close()
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_it_is_read_while_it_is_written_and_readers_see_one_moment_of_it(path: Path) -> None:
+def test_a_reader_sees_one_consistent_moment_while_it_is_written(path: Path) -> None:
     store = written(path, sample(1))
     with Recording(path) as recording:
         (span,) = recording.spans()
@@ -150,7 +150,7 @@ def test_a_batch_is_written_whole_or_not_at_all(path: Path) -> None:
     assert uptimes(path) == {1: [1, 3]}
 
 
-def test_two_do_not_record_to_one_file(path: Path) -> None:
+def test_a_second_recorder_of_a_file_is_refused(path: Path) -> None:
     store = written(path, sample(1))
     with pytest.raises(RecordingError, match="Another boardwarden is recording to"):
         Store(path).open()
@@ -183,7 +183,7 @@ def _later_version(path: Path) -> None:
         (_later_version, "later boardwarden"),
     ],
 )
-def test_what_is_no_recording_is_refused_and_left_as_it_was(path: Path, make, why: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_that_is_no_recording_is_refused_and_unchanged(path: Path, make, why: str) -> None:  # type: ignore[no-untyped-def]
     make(path)
     before = path.read_bytes()
     with pytest.raises(RecordingError, match=why):
@@ -194,7 +194,7 @@ def test_what_is_no_recording_is_refused_and_left_as_it_was(path: Path, make, wh
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_damaged_recording_is_told(path: Path) -> None:
+def test_a_damaged_recording_raises_recording_error(path: Path) -> None:
     written(path, *(sample(second) for second in range(2000))).close()
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
@@ -205,7 +205,7 @@ def test_a_damaged_recording_is_told(path: Path) -> None:
         written(path, sample(5000))
 
 
-def test_where_nothing_can_be_written_that_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_unwritable_path_raises_recording_error(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no folder"):
         Store(tmp_path / "none" / "a.db").open()
     with pytest.raises(RecordingError, match="cannot be written"):
@@ -230,7 +230,7 @@ def test_rotation_by_size_keeps_all_rows_in_files_of_their_own(path: Path) -> No
     assert sorted(path.parent.iterdir()) == sorted([*aside, path])  # no log beside any
 
 
-def test_rotation_by_age_and_only_the_newest_are_kept(path: Path) -> None:
+def test_rotation_by_age_deletes_all_but_the_newest(path: Path) -> None:
     now = [1_000_000.0]
     store = Store(path, Rotation(age_s=60, keep=2), clock=lambda: now[0])
     store.open()
@@ -244,7 +244,7 @@ def test_rotation_by_age_and_only_the_newest_are_kept(path: Path) -> None:
     assert [uptimes(file)[1][0] for file in [*rotated(path), path]] == [140, 210, 280]
 
 
-def test_a_file_that_is_read_is_put_aside_when_its_reader_has_done(path: Path) -> None:
+def test_a_file_in_use_is_rotated_after_its_reader_closes(path: Path) -> None:
     store = written(path, sample(1), rotation=Rotation(size_bytes=1_000_000))
     with Recording(path) as recording:
         (span,) = recording.spans()
@@ -296,7 +296,7 @@ def changes(path: Path, what: str) -> list[tuple[int | None, object]]:
     return [(change.number, change.value) for change in found if change.what == what]
 
 
-async def test_all_that_a_board_tells_is_recorded(path: Path) -> None:
+async def test_everything_a_board_sends_is_recorded(path: Path) -> None:
     async with Recorded(path) as recorded:
         fake = recorded.fake
         for _ in range(3):
@@ -347,7 +347,7 @@ async def test_a_link_that_is_lost_and_a_restart_are_recorded(path: Path) -> Non
         assert [link.state for link in recording.links(second)] == ["up", "stopped"]
 
 
-async def test_each_file_tells_all_about_its_board(path: Path) -> None:
+async def test_each_rotated_file_has_the_state_of_its_board(path: Path) -> None:
     async with Recorded(path, Rotation(size_bytes=1)) as recorded:
         recorded.fake.policy.put(ids.LEASE, 0, [7, 0, 8192, "ota", 2, 1, 60, 5000, False, None])
         await until(lambda: recorded.store.rotations >= 1)
@@ -358,7 +358,7 @@ async def test_each_file_tells_all_about_its_board(path: Path) -> None:
         assert [number for number, _ in changes(file, "lease")] == [7]
 
 
-async def test_an_error_of_the_file_ends_the_recording(path: Path) -> None:
+async def test_a_write_error_ends_the_recording(path: Path) -> None:
     recorded = Recorded(path)
     await recorded.__aenter__()
     recorded.store.close()

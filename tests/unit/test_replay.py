@@ -85,7 +85,7 @@ LEVELS = 'warn = 0.5\ncritical = 0.8\nclear = 0.4\nhold = "2 s"\n'
 CPU = f'{QUIET}[[threshold]]\nmetric = "cpu"\n{LEVELS}'
 
 
-def test_levels_hysteresis_and_hold_are_the_boards(path: Path) -> None:
+def test_levels_hysteresis_and_hold_work_as_on_the_board(path: Path) -> None:
     load = [0.1, 0.6, 0.6, 0.6, 0.9, 0.9, 0.9, 0.7, 0.45, 0.45, 0.4, 0.1]
     found = replayed(path, CPU, *(sample(at, cpu=share) for at, share in enumerate(load, 1)))
     assert decisions_of(found) == [
@@ -99,7 +99,7 @@ def test_levels_hysteresis_and_hold_are_the_boards(path: Path) -> None:
     assert (found.samples, found.seconds, found.boards) == (12, 11, ["sim"])
 
 
-def test_a_gap_breaks_the_hold_and_a_restart_begins_anew(path: Path) -> None:
+def test_a_gap_breaks_the_hold_and_a_restart_resets_it(path: Path) -> None:
     busy = [sample(at, cpu=0.6) for at in (1, 2)]
     later = [sample(at, cpu=0.6) for at in (9, 10)]
     assert decisions_of(replayed(path, CPU, *busy, *later)) == []
@@ -148,7 +148,7 @@ def test_each_metric_is_read_from_the_recording(
     assert found.decisions[0].event.detail == "warn"
 
 
-def test_storage_is_judged_in_blocks_as_on_the_board(path: Path) -> None:
+def test_storage_is_evaluated_in_blocks_as_on_the_board(path: Path) -> None:
     mount = {"mount": "/", "total_bytes": 4096 * 100, "used_bytes": 4096 * 10, "block_bytes": 4096,
              "available_bytes": 4096 * 90}  # fmt: skip
     policy = f'{QUIET}[[threshold]]\nmetric = "storage"\nwarn = "50 %"\n'
@@ -173,7 +173,7 @@ def test_a_forecast_comes_from_the_recorded_history(path: Path) -> None:
     assert crossed.event.value == pytest.approx(left, rel=0.15)
 
 
-def test_the_boards_own_thresholds_hold_where_the_file_names_none(path: Path) -> None:
+def test_the_boards_default_thresholds_apply_where_the_file_has_none(path: Path) -> None:
     own = {"metric": "cpu", "warn": 0.5, "critical": None, "clear": 0.5, "hold_s": 0.0,
            "action": "tell", "level": "clear", "value": None}  # fmt: skip
     found = replayed(
@@ -191,7 +191,7 @@ def test_the_boards_own_thresholds_hold_where_the_file_names_none(path: Path) ->
 PROTECT = '[[threshold]]\nmetric = "memory"\nwarn = 0.7\ncritical = 0.9\naction = "protect"\n'
 
 
-def test_at_critical_low_operations_end_and_what_is_below_high_is_refused(path: Path) -> None:
+def test_at_critical_low_operations_end_and_requests_below_high_are_refused(path: Path) -> None:
     found = replayed(
         path,
         PROTECT,
@@ -221,7 +221,7 @@ def test_at_critical_low_operations_end_and_what_is_below_high_is_refused(path: 
     assert [found.decisions[place].event.value for place in (1, 4)] == [10_000, 0]  # of garbage
 
 
-def test_half_a_minute_of_critical_resets_once_and_begins_anew(path: Path) -> None:
+def test_half_a_minute_of_critical_resets_the_board_once(path: Path) -> None:
     policy = PROTECT.replace("protect", "reset")
     found = replayed(path, policy, *(sample(at, live_bytes=95_000) for at in range(1, 36)))
     resets = [each for each in decisions_of(found) if each[1] == "reset"]
@@ -232,7 +232,7 @@ def test_half_a_minute_of_critical_resets_once_and_begins_anew(path: Path) -> No
 # --- limits -------------------------------------------------------------------------------------
 
 
-def test_a_larger_reserve_refuses_what_was_granted(path: Path) -> None:
+def test_a_larger_reserve_refuses_leases_that_were_granted(path: Path) -> None:
     granted = (sample(1), change(1.5, "lease", 4, LEASE), sample(2), change(2.5, "lease", 5, LEASE))
     assert decisions_of(replayed(path, QUIET, *granted)) == []  # 10 % of the heap, as by default
     path.unlink()
@@ -245,7 +245,7 @@ def test_a_larger_reserve_refuses_what_was_granted(path: Path) -> None:
     assert decisions_of(replayed(path, policy, *granted[:3], taken, *granted[3:])) == []
 
 
-def test_fewer_operations_at_once_and_shorter_ones(path: Path) -> None:
+def test_lower_limits_deny_preempt_and_time_out_operations(path: Path) -> None:
     given = [
         change(0, "limits", None, LIMITS),
         sample(1),
@@ -273,7 +273,7 @@ def test_fewer_operations_at_once_and_shorter_ones(path: Path) -> None:
     ]
 
 
-def test_a_sessions_quota_is_kept_to(path: Path) -> None:
+def test_a_quota_refuses_what_exceeds_it(path: Path) -> None:
     session = {"name": "upload", "memory_bytes": None, "storage_bytes": None, "operations": None}
     given = (
         change(0, "session", 1, session),
@@ -289,7 +289,7 @@ def test_a_sessions_quota_is_kept_to(path: Path) -> None:
 # --- the whole ----------------------------------------------------------------------------------
 
 
-def test_nothing_to_replay_is_told_and_time_and_boards_are_chosen(path: Path) -> None:
+def test_a_window_and_boards_are_chosen_and_an_empty_choice_is_an_error(path: Path) -> None:
     other = schema.boot("tcp://b:1", Identity(boot_id=9))
     given = [*(sample(at, cpu=0.9) for at in range(1, 20)), sample(5, other, cpu=0.9)]
     found = replayed(path, CPU, *given, window=(NOON + 4, NOON + 8))
@@ -302,7 +302,7 @@ def test_nothing_to_replay_is_told_and_time_and_boards_are_chosen(path: Path) ->
             replay(recording, policy, window=(0, 1))
 
 
-async def test_the_command_tells_and_sums_up(path: Path) -> None:
+async def test_the_command_prints_decisions_and_a_summary(path: Path) -> None:
     did = Event(0, "threshold", 5.0, "cpu", "warn", 0.6)
     given = [sample(at, cpu=0.6) for at in range(1, 9)]
     replayed(path, CPU, *given, schema.event(BOOT, NOON + 5, did))
@@ -320,7 +320,7 @@ async def test_the_command_tells_and_sums_up(path: Path) -> None:
     ]
 
 
-async def test_what_cannot_be_replayed_is_told_in_one_sentence(path: Path) -> None:
+async def test_an_error_of_replay_is_one_sentence(path: Path) -> None:
     policy = path.with_name("warden.toml")
     for text, why in (
         ("[limits]\nmax_operations = 99\n", f"{policy}:2"),
@@ -336,14 +336,14 @@ async def test_what_cannot_be_replayed_is_told_in_one_sentence(path: Path) -> No
         assert why in done.err
 
 
-def test_a_policy_that_no_board_takes_is_told(path: Path) -> None:
+def test_a_policy_too_large_for_a_board_is_refused(path: Path) -> None:
     metrics = ("cpu", "tasks", "threads", "faults", "overhead", "loop_lag", "storage", "rssi_dbm")
     many = "".join(f'[[threshold]]\nmetric = "{name}"\nwarn = "-1"\n' for name in metrics)
     with pytest.raises(PolicyError):
         replayed(path, many, sample(1))
 
 
-def test_a_board_that_was_silent_for_weeks_has_their_time_passed() -> None:
+def test_weeks_of_silence_advance_the_clock_by_weeks() -> None:
     """Its clock has to be read once in half a wrap of the ticks: see device/warden/clock.py."""
     board_agent = agent.Agent((4, 300_000, 100, 5000), 1_000, agent.NOTHING)
     board_agent.advance(30 * 86_400_000 + 1_234)

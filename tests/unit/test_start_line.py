@@ -10,24 +10,24 @@ TEXTS = st.one_of(st.none(), st.binary(max_size=60), st.text(max_size=60).map(st
 
 
 @given(text=TEXTS, uses_asyncio=st.booleans())
-def test_what_is_added_is_taken_out_exactly(text, uses_asyncio):
+def test_removing_the_start_lines_restores_the_file_to_the_byte(text, uses_asyncio):
     added = starting.with_start(text, uses_asyncio)
     assert starting.starts(added)
     assert starting.without_start(added) == text
 
 
 @given(text=st.binary(max_size=60))
-def test_a_file_without_them_stays(text):
+def test_a_file_without_start_lines_is_unchanged(text):
     assert starting.without_start(text) == text
 
 
-def test_a_file_that_deploy_made_stays_when_its_user_wrote_to_it():
+def test_a_file_made_by_deploy_is_not_deleted_once_edited():
     added = starting.with_start(None, False)
     assert starting.without_start(added + b"mine\n") == b"mine\n"
     assert starting.without_start(b"# first\n" + added) == b"# first\n"
 
 
-def test_changed_lines_are_not_guessed_at():
+def test_edited_start_lines_are_left_alone():
     added = starting.with_start(b"x\n", False)
     with pytest.raises(ValueError, match="were changed"):
         starting.without_start(added.replace(b"start()", b"start(link=False)"))
@@ -43,11 +43,11 @@ def test_changed_lines_are_not_guessed_at():
         (b"import warden\n", False),
     ],
 )
-def test_whether_a_file_starts_the_agent(text, starts):
+def test_start_lines_and_calls_of_start_are_recognised(text, starts):
     assert starting.starts(text) == starts
 
 
-def test_the_lines_never_stop_the_application():
+def test_an_error_in_the_start_lines_does_not_stop_the_application():
     """Whatever import and start raise, what follows runs."""
     text = starting.with_start(b"ran = True\n", False).decode()
     names = {"print": lambda *words: None}

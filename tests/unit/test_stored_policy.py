@@ -98,7 +98,7 @@ def expected(wanted):
 
 @_FIXTURES
 @given(wanted=POLICIES)
-def test_what_is_kept_is_in_force_after_a_restart(new_agent, wanted):
+def test_a_stored_policy_is_in_force_after_a_restart(new_agent, wanted):
     agent = new_agent(restore=False)
     assert policy_of(agent) == DEFAULT
     have(agent, wanted)
@@ -140,7 +140,7 @@ def test_a_truncated_or_damaged_file_changes_nothing(new_agent, wanted, data):
 
 @_FIXTURES
 @given(st.binary(max_size=80))
-def test_whatever_is_in_the_file_the_board_starts(new_agent, content):
+def test_the_board_starts_with_any_bytes_in_the_file(new_agent, content):
     frame = importlib.import_module("warden_schema.frame")
     body = b"\x01" + content  # with a CRC that is right
     crc = frame.crc16(body, 0, len(body))
@@ -152,7 +152,7 @@ def test_whatever_is_in_the_file_the_board_starts(new_agent, content):
         assert policy_of(agent) == DEFAULT
 
 
-def test_the_host_and_the_board_agree_on_what_protects_memory(new_agent):
+def test_the_boards_default_memory_threshold_is_the_schemas(new_agent):
     (row,) = new_agent(restore=False).policy.thresholds.all()
     found = (row.metric, row.warn, row.critical, row.clear, row.hold_ms, row.action)
     assert found == (

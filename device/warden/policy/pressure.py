@@ -9,6 +9,7 @@ minute, and the threshold says so, it leaves a note of why and resets the board.
 from micropython import const
 
 from warden.errors import deny
+from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
 
 _MAX_TRIMS = const(8)
@@ -17,6 +18,8 @@ _RESET_AFTER_MS = const(30_000)
 _TRIM_METRICS = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
+_MEMORY = const(0)  # metrics
+_LARGEST_FREE_BLOCK = const(9)
 _LOW = const(0)  # priorities
 _HIGH = const(2)
 
@@ -31,6 +34,7 @@ class Pressure:
     def __init__(self, policy):
         self.policy = policy
         self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
+        self.blocks = BlockWatch(policy.memory)
         self.level = 0
         self.pending = False
         self.functions = [None] * _MAX_TRIMS
@@ -66,9 +70,19 @@ class Pressure:
         Allocates nothing.
         """
         worst = None
+        watch = False
         for entry in self.policy.thresholds.rows:
-            if entry is not None and entry.rank and (worst is None or entry.rank > worst.rank):
+            if entry is not None:
+                if entry.rank and (worst is None or entry.rank > worst.rank):
+                    worst = entry
+                watch |= entry.metric == _MEMORY and entry.action > 0
+        entry = self.blocks.threshold
+        if watch and self.policy.memory.left is not None:
+            self.watch_blocks(period_ms)
+            if entry.rank and (worst is None or entry.rank > worst.rank):
                 worst = entry
+        else:
+            entry.level = entry.rank = self.policy.memory.wanted = 0
         self.worst = worst
         level = 0 if worst is None else worst.level
         if level:
@@ -87,6 +101,13 @@ class Pressure:
             if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
+    def watch_blocks(self, period_ms):
+        """Evaluate the largest free block, beside live memory that is protected."""
+        if self.blocks.evaluate(period_ms):
+            threshold = self.blocks.threshold
+            name = "warn" if threshold.level else "clear"
+            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, name, threshold.value)
+
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""
         self.level = self.reset_count = 0
@@ -97,11 +118,16 @@ class Pressure:
         """Tell whether a threshold on memory is still beyond its clear level."""
         thresholds = self.policy.thresholds
         for entry in thresholds.rows:
-            if entry and entry.rank and _TRIM_METRICS >> entry.metric & 1:
-                value = thresholds.read(entry.metric)
-                if value is None or entry.beyond_clear(value):
-                    return True
-        return False
+            if entry and self.is_short(entry, thresholds):
+                return True
+        return self.is_short(self.blocks.threshold, thresholds)
+
+    def is_short(self, entry, thresholds):
+        """Tell whether a threshold on memory is still beyond its clear level."""
+        if not entry.rank or not _TRIM_METRICS >> entry.metric & 1:
+            return False
+        value = thresholds.read(entry.metric)
+        return value is None or entry.beyond_clear(value)
 
     def act(self):
         """Preempt, trim or reset, as evaluate() found; the caller has no lock."""

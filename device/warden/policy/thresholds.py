@@ -49,6 +49,7 @@ _LOOP_LAG = const(5)
 _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
+_LARGEST_FREE_BLOCK = const(9)
 _OVERHEAD = const(14)
 _FRAGMENTATION = const(19)
 _SYSTEM_HEAP_METRICS = const(20)  # the first of three
@@ -229,10 +230,14 @@ class Thresholds(Table):
             return None if live is None else memory.total - live
         if metric == _LIVE_BYTES:
             return live
+        if metric == _LARGEST_FREE_BLOCK:
+            return memory.left
         if metric == _OVERHEAD:
             return sample.overhead_permille
         if metric == _FRAGMENTATION:
-            return fragmentation_permille(memory.free, memory.largest)
+            return (
+                None if live is None else fragmentation_permille(memory.total - live, memory.left)
+            )
         if metric >= _SYSTEM_HEAP_METRICS:
             if agent.system_heap is None:
                 return None
