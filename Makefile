@@ -12,7 +12,7 @@ LINTED := host shared_schema device tools tests firmware_tests examples
 .PHONY: help demo test soak coverage lint format pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
-	@echo "make demo   a leaking application on two simulated boards, one with the agent"
+	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
 	@echo "make test   lint, types, host tests, firmware tests (CI=true: nothing skipped)"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
 	@echo "make coverage  what the host's tests run of the code"
