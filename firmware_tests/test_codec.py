@@ -59,7 +59,7 @@ def _encoded(value):
     return bytes(buf[: put(buf, 0, value)])
 
 
-def test_what_is_put_is_read():
+def test_encoded_values_are_decoded_unchanged():
     for value in _VALUES:
         data = _encoded(value)
         assert decode(data) == value, value
@@ -70,7 +70,7 @@ def test_the_shortest_form_is_used():
         assert len(_encoded(value)) == length, value
 
 
-def test_every_shorter_piece_is_refused():
+def test_every_truncated_message_is_malformed():
     for value in _VALUES:
         data = _encoded(value)
         reader = Reader(data)
@@ -81,11 +81,11 @@ def test_every_shorter_piece_is_refused():
             assert reader.at <= end
 
 
-def test_what_follows_the_end_is_refused():
+def test_bytes_after_the_end_are_malformed():
     raises(Malformed, decode, b"\x01\x02")
 
 
-def test_lengths_that_lie_are_refused_before_anything_is_made():
+def test_false_lengths_are_refused_before_anything_is_allocated():
     for data in (
         b"\xdc\xff\xff",
         b"\xc5\xff\xff\x00",
@@ -106,7 +106,7 @@ def test_deep_nesting_is_refused():
             raises(Malformed, decode, data)
 
 
-def test_what_is_outside_the_subset_is_refused():
+def test_types_outside_the_subset_are_refused():
     for head in (0x80, 0xC1, 0xC6, 0xC7, 0xCA, 0xCB, 0xD4, 0xDB, 0xDD, 0xDE):
         raises(Malformed, decode, bytes([head]) + bytes(20))
     for value in (1.5, 1e9, 300.0, {}, object()):
@@ -115,7 +115,7 @@ def test_what_is_outside_the_subset_is_refused():
         raises(OverflowError, _encoded, value)
 
 
-def test_text_that_is_no_utf8_is_refused():
+def test_invalid_utf8_is_refused():
     raises(Malformed, decode, b"\xa2\xff\xff")
 
 
@@ -131,7 +131,7 @@ def test_bytes_and_texts_have_at_most_255_bytes():
         raises(IndexError, _encoded, value)
 
 
-def test_a_text_is_put_the_same_however_much_room_is_left():
+def test_a_text_is_encoded_the_same_whatever_room_is_left():
     for text in ("", "upload", "ä" * 12, "x" * 31, "x" * 32, "ä" * 20, "x" * 41, "a\x00"):
         data = text.encode()
         for spare in (0, 1, 2, 10, 40, 41, 42, 43, 44, 45, 60):
@@ -160,7 +160,7 @@ def test_a_nul_in_a_name_becomes_a_space():
     assert cut("\x00" * 30, 24) == " " * 24
 
 
-def test_a_name_that_may_be_long_enough_to_cut_is_taken_as_it_is_without_memory():
+def test_a_name_of_the_longest_length_is_returned_without_allocating():
     names = ["upload", "sensor_reading", "x" * 24]
     same = [None] * 3
     with no_heap():
@@ -207,7 +207,7 @@ def test_a_keepalive_is_read_without_allocation():
     assert reader.at == end
 
 
-def test_integer_and_array_read_nothing_else():
+def test_the_integer_and_array_readers_refuse_other_types():
     for value in (True, False, "x", b"x", [1]):
         data = _encoded(value)
         reader = Reader(data)
@@ -225,7 +225,7 @@ def test_integer_and_array_read_nothing_else():
         assert reader.integer() == value
 
 
-def test_the_depth_is_how_many_arrays_may_be_inside_each_other():
+def test_depth_limits_how_many_arrays_may_be_nested():
     data = _encoded([1, [2, [3]]])
     reader = Reader(data)
     for depth in range(6):

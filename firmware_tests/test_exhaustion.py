@@ -245,7 +245,7 @@ def _rows(agent):
     return [len([row for row in table.rows if row is not None]) for table in tables]
 
 
-def test_every_public_call_at_every_free_size():
+def test_every_public_call_works_or_fails_cleanly_at_every_free_size():
     heap = FullHeap()
     with Running() as agent, warden.session("s") as session:
         calls = Calls(session)
@@ -283,7 +283,7 @@ def test_every_public_call_at_every_free_size():
         assert agent.faults == 0
 
 
-def test_what_is_set_up_fails_for_want_of_memory_or_works():
+def test_set_up_with_little_memory_works_or_raises_memory_error():
     heap = FullHeap()
     with Running() as agent:
         calls = SetUp()
@@ -351,7 +351,7 @@ def test_with_nothing_free_two_more_operations_begin_and_a_lease_still_ends():
             other.complete()
 
 
-def test_a_refusal_says_what_it_always_says():
+def test_with_no_memory_left_a_refusal_has_all_its_fields():
     heap = FullHeap()
     with Running():
         reasons = []
@@ -370,7 +370,7 @@ def test_a_refusal_says_what_it_always_says():
         assert (error.reason, error.args[0]) == ("memory", "memory")
 
 
-def test_what_a_host_sends_to_a_full_board_breaks_nothing():
+def test_requests_to_a_board_without_free_memory_break_nothing():
     heap = FullHeap()
     link = SinkLink()
     with Running(link) as agent:

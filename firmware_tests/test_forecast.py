@@ -52,7 +52,7 @@ def test_a_steady_leak_is_forecast():
     assert 430 <= past.seconds() <= 450  # (60 000 - 16 000) / 100
 
 
-def test_it_is_seen_after_half_a_minute():
+def test_a_leak_is_forecast_after_half_a_minute():
     past = Past()
     for second in range(25):
         past.add(10_000 + 100 * second)
@@ -62,7 +62,7 @@ def test_it_is_seen_after_half_a_minute():
     assert past.seconds() is not None
 
 
-def test_a_leak_in_steps_is_seen():
+def test_a_leak_in_steps_is_forecast():
     past = Past()
     for second in range(62):  # live bytes change when garbage is collected
         past.add(10_000 + 1000 * (second // 8))
@@ -70,7 +70,7 @@ def test_a_leak_in_steps_is_seen():
     assert 280 <= found <= 450, found
 
 
-def test_what_falls_or_stays_or_only_scatters_is_no_leak():
+def test_falling_steady_or_noisy_memory_is_no_leak():
     for value in (lambda s: 30_000, lambda s: 40_000 - 100 * s):
         past = Past()
         for second in range(62):
@@ -78,7 +78,7 @@ def test_what_falls_or_stays_or_only_scatters_is_no_leak():
         assert past.seconds() is None
 
 
-def test_chance_seldom_looks_like_a_leak():
+def test_noise_is_rarely_forecast_as_a_leak():
     alarms = 0
     chance = Chance(4711)
     for _ in range(40):
@@ -90,7 +90,7 @@ def test_chance_seldom_looks_like_a_leak():
     assert alarms <= 2, alarms  # one in 200 is expected
 
 
-def test_a_slow_leak_is_seen_over_the_hour():
+def test_a_slow_leak_is_forecast_from_the_hour():
     past = Past()
     chance = Chance(99)
     for second in range(3700):  # a tenth a second, in scatter that hides it in a minute
@@ -99,7 +99,7 @@ def test_a_slow_leak_is_seen_over_the_hour():
     assert 400_000 <= found <= 600_000, found  # 49 630 / 0.1
 
 
-def test_gaps_end_what_is_looked_at():
+def test_a_gap_discards_the_points_before_it():
     past = Past()
     for second in range(40):
         past.add(10_000 + 100 * second)
@@ -109,14 +109,14 @@ def test_gaps_end_what_is_looked_at():
     assert past.seconds() is None
 
 
-def test_a_limit_that_is_passed_is_now():
+def test_a_limit_already_passed_is_zero_seconds_away():
     past = Past()
     for second in range(62):
         past.add(60_000 + 10 * second)
     assert past.seconds() == 0
 
 
-def test_nothing_is_allocated():
+def test_a_forecast_allocates_nothing():
     past = Past()
     for second in range(3700):
         past.add(100 + 10 * second // 2)
@@ -125,7 +125,7 @@ def test_nothing_is_allocated():
     assert past.forecast.seconds(MEMORY, 0xFFFE) is not None
 
 
-def test_the_least_s_are_those_of_the_exact_distribution_on_cpython():
+def test_the_critical_values_are_those_of_the_exact_distribution_on_cpython():
     from warden.policy.forecast import _LEAST_S
 
     for points in range(6, 13):
@@ -146,7 +146,7 @@ def test_the_least_s_are_those_of_the_exact_distribution_on_cpython():
                 break
 
 
-def test_it_is_looked_at_again_after_five_slots():
+def test_a_forecast_is_computed_again_after_five_slots():
     past = Past()
     forecast = past.forecast
     for second in range(31):
@@ -171,7 +171,7 @@ def test_the_sooner_of_minute_and_hour_counts():
     assert past.forecast.seconds(MEMORY, _LIMIT) < 500
 
 
-def test_a_mount_that_fills_is_told_before_it_is_full():
+def test_a_filling_mount_crosses_its_threshold_before_it_is_full():
     rig = Rig(interval_ms=20_000)
     free = [5000]
     rig.board.statvfs = lambda mount: (4096, 4096, 10_000, free[0], free[0], 0, 0, 0, 0, 255)

@@ -4,6 +4,6 @@
 import warden
 
 
-def test_frozen_code_has_no_rival_on_the_path():
+def test_the_frozen_agent_is_the_one_imported():
     # A frozen module's file is relative: it was compiled under its name within the manifest.
     assert not warden.__file__.startswith("/"), warden.__file__

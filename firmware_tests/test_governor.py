@@ -29,11 +29,11 @@ class Governed:
         return self.governor.interval_ms, moves
 
 
-def test_what_fits_is_left_as_it_was_asked_for():
+def test_an_interval_within_the_budget_is_unchanged():
     assert Governed(1000, 10).settle(7_400) == (1000, 0)
 
 
-def test_what_does_not_fit_is_stretched_until_it_does_and_not_much_further():
+def test_an_interval_over_the_budget_is_stretched_just_enough():
     governed = Governed(100, 10)
     interval, moves = governed.settle(11_200)
     assert 11_200 // interval <= 10
@@ -43,7 +43,7 @@ def test_what_does_not_fit_is_stretched_until_it_does_and_not_much_further():
     assert (governed.sample.wanted_interval_ms, governed.sample.interval_ms) == (100, interval)
 
 
-def test_it_shrinks_again_but_not_below_what_was_asked_for():
+def test_the_interval_shrinks_again_but_not_below_the_requested_one():
     governed = Governed(100, 10)
     governed.settle(11_200)
     interval, _ = governed.settle(4_000)
@@ -52,7 +52,7 @@ def test_it_shrinks_again_but_not_below_what_was_asked_for():
     assert governed.settle(100)[0] == 100
 
 
-def test_one_slow_sample_is_no_reason():
+def test_one_slow_sample_does_not_stretch_the_interval():
     governed = Governed(1000, 10)
     governed.settle(5_000)
     assert governed.settle(500_000, samples=1)[0] <= 1700
@@ -61,7 +61,7 @@ def test_one_slow_sample_is_no_reason():
     assert governed.settle(500_000)[0] > 50_000  # many are
 
 
-def test_the_first_sample_is_believed():
+def test_the_cost_of_the_first_sample_counts_at_once():
     assert Governed(20, 10).settle(50_000, samples=1)[0] >= 5_000
 
 
@@ -74,7 +74,7 @@ def test_small_changes_of_the_cost_do_not_move_it():
     assert moves == 0
 
 
-def test_what_else_the_agent_costs_is_in_the_budget():
+def test_all_costs_of_the_agent_count_in_the_budget():
     governed = Governed(1000, 10)
     interval = governed.settle(10_000, other_permille=5)[0]
     assert governed.sample.overhead_permille <= 10
@@ -121,7 +121,7 @@ def test_a_host_has_its_share_and_may_save_some_of_it():
     assert governor.host_us == saved
 
 
-def test_what_had_the_core_meanwhile_silences_no_host_for_long():
+def test_time_taken_by_others_silences_no_host_for_long():
     governor = Governor(1000, 10)
     for _ in range(3):  # a turn of a second: another thread had it, or the processor of a simulator
         governor.charge_host(1_000_000)
@@ -130,7 +130,7 @@ def test_what_had_the_core_meanwhile_silences_no_host_for_long():
     assert governor.host_us > 0
 
 
-def test_what_was_done_for_a_host_moves_no_sample():
+def test_work_for_a_host_delays_no_sample():
     governed = Governed(1000, 10)
     for _ in range(20):
         governed.governor.charge_host(15_000)
@@ -139,7 +139,7 @@ def test_what_was_done_for_a_host_moves_no_sample():
     assert governed.sample.overhead_permille == 20  # it is told as it is
 
 
-def test_it_allocates_nothing():
+def test_the_governor_allocates_nothing():
     governed = Governed(100, 10)
     with no_heap():
         for _ in range(4):

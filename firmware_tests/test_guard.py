@@ -66,7 +66,7 @@ def test_a_function_a_method_and_a_closure():
         assert _names() == []
 
 
-def test_what_it_raises_ends_the_operation_and_goes_through():
+def test_an_exception_ends_the_operation_and_propagates():
     with Started():
 
         @warden.guarded("fails")
@@ -80,7 +80,7 @@ def test_what_it_raises_ends_the_operation_and_goes_through():
         assert _names() == []
 
 
-async def test_coroutines_wait_for_their_place():
+async def test_a_guarded_coroutine_waits_for_a_free_slot():
     with Started():
         await asyncio.sleep_ms(20)
         guarded = warden.guarded("job", wait_ms=5000)

@@ -95,7 +95,7 @@ def test_a_metric_that_cannot_be_had_has_no_value_in_any_tier():
         assert all(value == _NONE for value in history.column(tier, 2, 1))
 
 
-def test_figures_are_scaled_and_cut_to_16_bits():
+def test_values_are_scaled_and_limited_to_16_bits():
     history = Filed(1_000_000)
     history.add(0, live_bytes=999_999, cpu_permille=1000, loop_lag_ms=70_000, storage_used=65_534)
     history.add(1)
@@ -137,7 +137,7 @@ def test_trends_are_of_the_time_that_is_asked_for():
     assert found["storage_used_bytes"]["points"] == 0
 
 
-def test_it_allocates_nothing_whatever_the_time_does():
+def test_adding_allocates_nothing_whatever_the_clock_does():
     history = Filed()
     sample = history.sample
     sample.live_bytes = sample.cpu_permille = sample.loop_lag_ms = sample.storage_used = 65_534

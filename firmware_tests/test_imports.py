@@ -58,7 +58,7 @@ class Imports:
         return False
 
 
-def test_a_start_loads_what_it_needs_and_nothing_that_is_seldom():
+def test_start_loads_what_it_needs_and_no_rarely_used_module():
     """The first test by its name: the others load more."""
     warden.start(link=False, protect=False)
     warden.status()
@@ -120,7 +120,7 @@ def _ignore(what):
     return 0
 
 
-def test_what_is_asked_for_seldom_is_loaded_then():
+def test_a_rarely_used_module_is_loaded_when_it_is_used():
     warden.start(link=False)
     try:
         assert isinstance(warden.trends(1000), dict)
@@ -129,7 +129,7 @@ def test_what_is_asked_for_seldom_is_loaded_then():
         warden.stop()
 
 
-def test_what_is_loaded_later_adds_no_name_to_the_package():
+def test_a_module_loaded_later_adds_no_name_to_the_package():
     """Its names, of which the joined agent's are all, would move under a reader without a GIL."""
     link = SinkLink()
     warden.start(interval_ms=600_000, budget_permille=1000, link=link)
@@ -159,7 +159,7 @@ def test_what_is_loaded_later_adds_no_name_to_the_package():
         warden.stop()
 
 
-def test_what_is_no_public_name_is_an_attribute_error():
+def test_an_unknown_name_raises_attribute_error():
     for started in (False, True):
         if started:
             warden.start(link=False)

@@ -31,7 +31,7 @@ def test_a_dropped_lease_is_given_back_on_cpython():
     assert rig.posted[-1] == ("lease", 2, "dropped")
 
 
-def test_one_that_has_ended_is_dropped_in_vain_on_cpython():
+def test_dropping_an_ended_lease_ends_no_other_on_cpython():
     rig = PolicyRig()
     lease = _handle(rig.allocate(0, 10))
     lease.release()
@@ -42,7 +42,7 @@ def test_one_that_has_ended_is_dropped_in_vain_on_cpython():
     assert rig.leases.all() == [other]
 
 
-def test_dropping_needs_no_lock_and_is_looked_at_at_once_on_cpython():
+def test_dropping_a_lease_needs_no_lock_and_is_handled_at_once_on_cpython():
     rig = PolicyRig()
     lease = _handle(rig.allocate(0, 10))
     rig.clock.clear_deadline()
@@ -55,7 +55,7 @@ def test_dropping_needs_no_lock_and_is_looked_at_at_once_on_cpython():
     assert rig.leases.all() == []
 
 
-def test_a_lease_that_another_got_the_row_of_is_not_ended_for_it_on_cpython():
+def test_dropping_a_lease_does_not_end_the_next_in_its_row_on_cpython():
     rig = PolicyRig()
     lease = _handle(rig.allocate(0, 10))
     del lease

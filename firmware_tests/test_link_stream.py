@@ -74,7 +74,7 @@ def test_more_than_there_is_room_for_and_a_uart_that_tells_only_of_one():
         assert _read_all(StreamLink(uart)) == b""
 
 
-def test_it_tells_whether_something_has_arrived_without_reading_it():
+def test_has_input_reads_nothing():
     near, far = _joined()
     link = StreamLink(near)
     assert not link.readable()  # the first look makes what the next ones use

@@ -61,7 +61,7 @@ def test_a_server_reads_and_writes():
     link.close()
 
 
-def test_a_server_tells_when_there_is_something_to_read_or_a_host_that_knocks():
+def test_has_input_is_true_for_bytes_and_for_a_new_connection():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
     received = Received(link)
@@ -137,7 +137,7 @@ def test_a_second_host_is_turned_away():
     link.close()
 
 
-def test_one_that_says_nothing_makes_room():
+def test_a_silent_host_is_dropped_for_the_next():
     port = free_port()
     link = ServerLink(port, "127.0.0.1")
     received = Received(link)
@@ -155,7 +155,7 @@ def test_one_that_says_nothing_makes_room():
     link.close()
 
 
-def test_a_client_gives_up_a_host_that_says_nothing():
+def test_a_client_drops_a_silent_host():
     port = free_port()
     listener = _listen(port)
     link = ClientLink("127.0.0.1", port)
@@ -223,7 +223,7 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
     link.close()
 
 
-def test_a_client_connects_and_talks():
+def test_a_client_connects_and_exchanges_bytes():
     port = free_port()
     listener = _listen(port)
     link = ClientLink("127.0.0.1", port)
@@ -239,7 +239,7 @@ def test_a_client_connects_and_talks():
     link.close()
 
 
-def test_a_client_whose_host_is_not_there_waits_for_nobody():
+def test_a_client_without_a_host_does_not_block():
     link = ClientLink("127.0.0.1", free_port())
     received = Received(link)
     began = time.ticks_ms()

@@ -108,7 +108,7 @@ async def test_a_busy_loop_reads_busy():
     watched.check()
 
 
-async def test_the_first_reading_says_nothing_of_a_time_it_did_not_see():
+async def test_the_first_reading_has_no_load():
     load = _load()
     assert _read(load, 1000)[:3] == [None] * 3
     load.detach()
@@ -242,7 +242,7 @@ def test_what_is_summed_up_stays_within_30_bits():
     load.detach()
 
 
-async def test_what_can_be_known_is_told_once():
+async def test_read_reports_new_knowledge_once():
     load = _load()
     sample = Sample()
     assert load.read(sample)
@@ -250,7 +250,7 @@ async def test_what_can_be_known_is_told_once():
     load.detach()
 
 
-async def test_an_application_without_asyncio_is_told_apart():
+async def test_without_asyncio_the_load_is_none():
     import sys
 
     module = sys.modules.pop("asyncio.core")
@@ -332,7 +332,7 @@ async def test_tasks_are_known_in_a_new_loop_that_were_not_before():
     await task
 
 
-async def test_a_queue_that_comes_back_is_not_waited_for_twice():
+async def test_an_event_queue_that_returns_is_wrapped_once():
     load = _load()
     load.attach()
     old = core._io_queue

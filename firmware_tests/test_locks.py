@@ -27,7 +27,7 @@ def test_a_lock_is_taken_and_given_back():
             assert not lock.locked()
 
 
-def test_it_is_given_back_whatever_happens():
+def test_a_lock_is_released_whatever_is_raised():
     def fail():
         with lock:
             raise KeyboardInterrupt

@@ -51,13 +51,13 @@ def test_typical_and_worst_are_learned_by_name():
     assert rig.learned()[0][3] == 3000
 
 
-def test_what_is_in_use_for_a_while_only_counts():
+def test_memory_used_only_during_the_operation_counts():
     rig = Rig()
     rig.run("upload", 1000, sample=4000)
     assert rig.learned() == [("upload", 1, 5000, 5000)]
 
 
-def test_who_is_not_alone_teaches_nothing():
+def test_overlapping_operations_are_not_learned():
     rig = Rig()
     first = rig.begin("first")
     rig.board.garbage += 1000
@@ -128,7 +128,7 @@ def test_the_table_has_a_fixed_size():
     assert rig.profile.expected("name 9") is None
 
 
-def test_one_that_never_had_its_place_is_not_counted():
+def test_an_operation_that_only_waited_is_not_counted():
     rig = Rig()
     rig.policy.set_limits(1, None, None, None)
     op = rig.begin("first")

@@ -81,7 +81,7 @@ def test_slices_give_what_one_look_gives():
             assert state[place] == whole[place]
 
 
-def test_it_allocates_nothing():
+def test_a_pass_allocates_nothing():
     state = new_state()
     with no_heap():
         heap(state, 0)
@@ -89,7 +89,7 @@ def test_it_allocates_nothing():
             pass
 
 
-def test_what_was_allocated_between_slices_is_told():
+def test_memory_allocated_between_slices_is_reported():
     state = new_state()
     gc.collect()
     heap(state, 0)
@@ -190,7 +190,7 @@ def test_collections_are_timed():
     assert (state[ALL_US] - everything) & 0x3FFFFFFF == state[LAST_US]
 
 
-def test_what_is_no_array_of_that_size_is_refused():
+def test_a_state_of_the_wrong_size_is_refused():
     raises(ValueError, heap, bytearray(STATE_BYTES - 1), 0)
     raises(ValueError, heap, memoryview(bytearray(STATE_BYTES + 1))[1:], 0)
     raises(TypeError, heap, None, 0)

@@ -247,7 +247,7 @@ def test_a_session_takes_all_with_it():
         assert warden.operations() == warden.allocations() == []
 
 
-def test_an_agent_that_only_watches_says_so():
+def test_a_watching_agent_refuses_with_the_reason():
     with Started(protect=False):
         assert warden.status()["memory"]["total_bytes"] > 0
         for call in (

@@ -73,7 +73,7 @@ def test_at_warn_memory_is_asked_for_until_it_is_enough():
     assert rig.kinds("threshold") == [("warn", 820), ("clear", 670)]
 
 
-def test_who_gave_most_is_asked_first_the_next_time():
+def test_the_callback_that_freed_most_runs_first_next_time():
     rig = Rig()
     asked = []
     rig.trim(0, asked, "nothing")
@@ -157,7 +157,7 @@ def test_critical_refuses_what_is_below_high():
     assert policy.operations.can_execute(NORMAL)
 
 
-def test_who_stops_monitoring_is_not_refused_for_ever():
+def test_stopping_monitoring_ends_the_refusals():
     rig = Rig()
     rig.live(950)
     raises(Denied, rig.begin, "normal")

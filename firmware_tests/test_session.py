@@ -216,7 +216,7 @@ def test_a_keepalive_is_answered_when_nothing_else_was_sent():
     assert _kinds(rig.run()) == [16]
 
 
-def test_a_stranger_is_not_heard():
+def test_messages_of_another_host_are_ignored():
     rig = Rig()
     rig.subscribe()
     rig.receive(66, 5, 0)
@@ -261,7 +261,7 @@ def test_a_request_is_answered():
     assert rig.receive(67, _HOST, 0, 0, [21]) == [[7, 3, 0, 0, 42]]
 
 
-def test_errors_of_a_request_are_told_apart():
+def test_each_error_of_a_request_has_its_code():
     rig = Rig()
     rig.subscribe()
     assert rig.receive(67, _HOST, 0, 9, [])[0][2:] == [0, 1, None]
@@ -444,7 +444,7 @@ def test_a_request_may_not_crash_the_board_with_its_argument_count():
     assert raises(TypeError, rig._note) is not None
 
 
-def test_it_says_when_a_host_is_found_seen_lost_and_gone():
+def test_a_host_is_reported_found_seen_lost_and_gone():
     rig = Rig()
     rig.subscribe()
     rig.receive(66, _HOST, 0)
@@ -460,7 +460,7 @@ def test_it_says_when_a_host_is_found_seen_lost_and_gone():
     assert rig.heard[1:] == [(_HOST, "found"), (_HOST, "seen"), (_HOST, "gone")]
 
 
-def test_a_link_that_can_is_told_to_let_go_of_a_host_that_is_lost():
+def test_a_lost_hosts_connection_is_dropped():
     rig = Rig()
     dropped = []
     rig.link.drop = lambda: dropped.append(1)

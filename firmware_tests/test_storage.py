@@ -72,7 +72,7 @@ def test_only_what_changed_is_marked():
     assert _scan(storage) == 0b01
 
 
-def test_nothing_mounted_is_one_row_that_says_so():
+def test_without_a_mount_one_row_is_sent_to_say_so():
     disks, _, storage = _storage()
     _scan(storage)
     disks.disks = {}
@@ -80,7 +80,7 @@ def test_nothing_mounted_is_one_row_that_says_so():
     assert storage.rows == []
 
 
-def test_what_tells_nothing_is_left_out():
+def test_a_mount_without_figures_is_left_out():
     disks, _, storage = _storage()
     disks.disks["/rom"] = None
     disks.disks["/empty"] = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -88,7 +88,7 @@ def test_what_tells_nothing_is_left_out():
     assert [row[0] for row in storage.rows] == ["/"]
 
 
-def test_what_makes_no_sense_is_left_out():
+def test_a_mount_with_invalid_figures_is_left_out():
     disks, _, storage = _storage()
     for number, stat in enumerate(
         (
@@ -110,7 +110,7 @@ def test_what_makes_no_sense_is_left_out():
     assert storage.rows == [("/", 4096, 100, 60, 50)]
 
 
-def test_in_a_full_heap_what_is_known_stands():
+def test_with_no_memory_left_the_last_figures_stay():
     disks, clock, storage = _storage()
     disks.disks["/sd"] = disks.disks["/"]
     sample = Sample()

@@ -166,7 +166,7 @@ def test_what_a_host_has_stored_is_in_force_at_the_next_start_with_no_host():
         _clean()
 
 
-def test_forgotten_it_is_as_the_application_says():
+def test_after_forgetting_the_applications_settings_hold():
     _need_files()
     rig = Rig()
     rig.set_all()
@@ -181,7 +181,7 @@ def test_forgotten_it_is_as_the_application_says():
     assert after.state() == NOTHING and _rows(after.policy) == _DEFAULT
 
 
-def test_any_damage_is_told_and_the_board_starts():
+def test_any_damage_is_reported_and_the_board_starts():
     _need_files()
     rig = Rig()
     rig.set_all()
@@ -216,7 +216,7 @@ def test_any_damage_is_told_and_the_board_starts():
     _clean()
 
 
-def test_what_makes_no_sense_is_broken_though_it_is_whole():
+def test_an_invalid_policy_with_a_valid_crc_is_broken():
     _need_files()
     rig = Rig()
     value = [500, 20, [3, 60_000, 200, 1000], [[CPU, 800, 900, 700, 0, 1]], [["a", 1, 1, 1, 1]]]

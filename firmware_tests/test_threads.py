@@ -117,7 +117,7 @@ def test_counting_from_many_threads_at_once_loses_nothing():
     assert threads.active == 1
 
 
-def test_an_application_that_was_first_is_told_apart():
+def test_threads_are_unknown_where_the_application_imported_first():
     import _thread
 
     before = sys.modules.get("_thread")
@@ -144,7 +144,7 @@ def test_a_sample_gets_the_count_and_allocates_nothing():
     _restore(before)
 
 
-def test_threads_are_told_apart():
+def test_each_thread_has_its_own_id():
     threads, before = _installed()
     import _thread
 

@@ -15,6 +15,7 @@ import tiny_agent
 from cli_process import CommandOnTerminal
 from cli_process import run_and_wait as run
 from places import REPO
+from quiet import Quiet
 from repl_board import ReplBoard
 
 from boardwarden.deploy import compiler, deploying
@@ -40,22 +41,6 @@ def sentence_of(done):
     assert done.stderr.startswith("boardwarden: ")
     assert done.stderr.endswith(".\n") or done.stderr.endswith("?\n")
     return done.stderr
-
-
-class Quiet:
-    """Answers with yes, and keeps what is said."""
-
-    def __init__(self):
-        self.said = []
-
-    def say(self, text):
-        self.said.append(text)
-
-    def step(self, name, done, total):
-        assert done >= 0
-
-    def confirm(self, question):
-        return True
 
 
 @pytest.fixture

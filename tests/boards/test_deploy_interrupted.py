@@ -14,29 +14,13 @@ import sys
 import pytest
 import tiny_agent
 from places import SUPPORT
+from quiet import Quiet
 from repl_board import ReplBoard
 
 from boardwarden.deploy import compiler, deploying
 from boardwarden.errors import DeployError, LinkLost
 
 LIMIT_S = 20.0
-
-
-class Quiet:
-    """Says yes, keeps what is said; `at_step` is called at each step."""
-
-    def __init__(self, at_step=lambda name, done: None):
-        self.said = []
-        self._at_step = at_step
-
-    def say(self, text):
-        self.said.append(text)
-
-    def step(self, name, done, total):
-        self._at_step(name, done)
-
-    def confirm(self, question):
-        return True
 
 
 @pytest.fixture(scope="module")
@@ -203,13 +187,13 @@ def test_a_line_cut_after_any_byte_leaves_a_board_that_boots(tmp_path, use, user
 
 PROGRAM = """
 import sys
-sys.path[:0] = {tests!r}
-import test_deploy_interrupted as test
+sys.path.insert(0, {support!r})
+from quiet import Quiet
 from boardwarden.deploy import compiler, deploying
 deploying._await_hello = lambda address, talk: None
 import pathlib
 compiler.board_files = lambda: (pathlib.Path({folder!r}),) * 3
-deploying.deploy({port!r}, "main.py", test.Quiet())
+deploying.deploy({port!r}, "main.py", Quiet())
 """
 
 
@@ -222,8 +206,7 @@ def test_a_host_killed_at_any_byte_does_not_hinder_the_next_deploy(
     use(2)
     with copy_of(base, tmp_path / "killed") as board:
         for after in (300, 3000, 6000, 9000):
-            here = [os.path.dirname(__file__), str(SUPPORT)]
-            words = {"tests": here, "folder": str(versions[2])}
+            words = {"support": str(SUPPORT), "folder": str(versions[2])}
             program = PROGRAM.format(port=board.port, **words)
             host = subprocess.Popen([sys.executable, "-c", program])
             board.at(after, lambda host=host: host.send_signal(signal.SIGKILL))

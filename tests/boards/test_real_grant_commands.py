@@ -4,9 +4,7 @@ import json
 
 import pytest
 from cli_process import kill_started, one_sentence, run
-from places import APPS
-
-GRANTS = f"sim:{APPS / 'grants.py'}"
+from tcp_board import TcpBoard
 
 
 @pytest.fixture(autouse=True)
@@ -16,19 +14,26 @@ async def no_leftovers():
     await kill_started()
 
 
-async def test_each_list_command_shows_the_applications_rows():
+@pytest.fixture
+async def granted(monkeypatch):
+    """Return the address of a board whose application has granted itself one thing of each kind."""
+    async with TcpBoard(monkeypatch, "grants.py", b"granted\n") as board:
+        yield board.address
+
+
+async def test_each_list_command_shows_the_applications_rows(granted):
     for command, key, name in (
         ("leases", "leases", "owner"),
         ("ops", "operations", "name"),
         ("sessions", "sessions", "name"),
     ):
-        done = await run(command, "--board", GRANTS, "--json")
+        done = await run(command, "--board", granted, "--json")
         assert (done.status, done.err) == (0, "")
         assert [row[name] for row in json.loads(done.out)[key]] == ["application"]
-        done = await run(command, "--board", GRANTS)
+        done = await run(command, "--board", granted)
         assert "application" in done.out
         assert all(len(line) <= 80 for line in done.out.splitlines())
-    done = await run("events", "--board", GRANTS, "--json")
+    done = await run("events", "--board", granted, "--json")
     kinds = [json.loads(line)["kind"] for line in done.out.splitlines()]
     assert "denied" in kinds
 
@@ -86,8 +91,8 @@ async def test_each_error_is_one_sentence(words, says):
 
 
 @pytest.mark.alone
-async def test_top_shows_the_cpu_share_of_each_task():
-    done = await run("top", "--json", "--board", GRANTS)
+async def test_top_shows_the_cpu_share_of_each_task(granted):
+    done = await run("top", "--json", "--board", granted)
     meters = json.loads(done.out)["meters"]
     assert [meter["name"] for meter in meters] == ["spinner", "sleeper", "reader"]
     spinner = meters[0]

@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 from damage import DamagedTransport
 from places import APPS
+from tcp_board import TcpBoard
 from virtual_time import until
 
 import boardwarden
 from boardwarden import Action, Level, OperationState, Priority, ResourceType
 from boardwarden.transport import transport_for
 
-GRANTS = f"sim:{APPS / 'grants.py'}"
 MEMORY = ResourceType.MEMORY
+
+
+@pytest.fixture
+async def granted(monkeypatch):
+    """Return the address of a board whose application has granted itself one thing of each kind."""
+    async with TcpBoard(monkeypatch, "grants.py", b"granted\n") as board:
+        yield board.address
 
 
 def kinds_of_events(board):
@@ -106,16 +113,16 @@ async def test_a_begin_cancelled_while_it_waits_leaves_nothing():
         assert board.operations == ()
 
 
-async def test_cancel_preempts_an_operation_of_the_application():
-    async with boardwarden.connect(GRANTS) as board:
+async def test_cancel_preempts_an_operation_of_the_application(granted):
+    async with boardwarden.connect(granted) as board:
         mine = board.operations[0]
         assert (mine.name, mine.progress, mine.text) == ("application", 0.42, "half")
         await board.cancel(mine.id)
         await until(lambda: board.operations[0].why == "preempted", 3)
 
 
-async def test_the_applications_own_grants_are_mirrored_at_connect():
-    async with boardwarden.connect(GRANTS) as board:
+async def test_the_applications_own_grants_are_mirrored_at_connect(granted):
+    async with boardwarden.connect(granted) as board:
         lease, session = board.allocations[0], board.sessions[0]
         assert (lease.owner, lease.session, lease.remaining_s) == ("application", session.id, None)
         assert (session.memory_bytes, session.operations) == (65_536, 2)
@@ -158,8 +165,8 @@ async def test_a_watching_agent_refuses_grants_with_the_reason():
 
 
 @pytest.mark.alone
-async def test_meters_are_sent_while_somebody_watches():
-    async with boardwarden.connect(GRANTS) as board:
+async def test_meters_are_sent_while_somebody_watches(granted):
+    async with boardwarden.connect(granted) as board:
         assert board.meters == ()
         async with board.metering():
             await until(lambda: len(board.meters) == 3, 5)

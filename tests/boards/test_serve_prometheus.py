@@ -2,16 +2,15 @@
 
 import json
 import re
-import socket
 
 import pytest
 from cli_process import TerminalBoard, kill_started, line_of, start
 from full_board import full_board
-from places import APPS, REPO
+from places import REPO
 from prometheus_server import Prometheus, need
+from tcp_board import TcpBoard
 
 from boardwarden.serve.metrics import METRICS
-from boardwarden.transport import transport_for
 
 DASHBOARD = REPO / "docs" / "grafana.json"
 
@@ -39,29 +38,8 @@ async def scraping(tmp_path):
     await kill_started()
 
 
-class PowerSwitch:
-    """A real board, MicroPython's unix port, that a host reaches over TCP while it is on."""
-
-    def __init__(self, monkeypatch):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        monkeypatch.setenv("PORT", str(port))
-        self.address = f"tcp://127.0.0.1:{port}"
-        self._board = transport_for(f"sim:{APPS / 'serves.py'}")
-
-    async def on(self):
-        await self._board.open()
-        said = b""
-        while b"listening\n" not in said:
-            said += await self._board.read()
-
-    async def off(self):
-        await self._board.close()
-
-
 async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, monkeypatch):
-    switch = PowerSwitch(monkeypatch)
+    switch = TcpBoard(monkeypatch, "serves.py", b"listening\n")
     await switch.on()
     try:
         prometheus = await scraping("sim", switch.address)
@@ -128,9 +106,11 @@ def _names(query):
     return set(re.findall(r"boardwarden_\w+", query))
 
 
-async def test_every_query_of_the_dashboard_has_data(scraping):
+async def test_every_query_of_the_dashboard_has_data(scraping, monkeypatch):
     fake = TerminalBoard(full_board())  # what the simulated one cannot tell, a WLAN's figures first
-    app = f"sim:{APPS / 'grants.py'}"
+    real = TcpBoard(monkeypatch, "grants.py", b"granted\n")
+    app = real.address
+    await real.on()
     try:
         prometheus = await scraping(fake.port, app)
         for board, missing in ((app, NOT_OF_THE_SIMULATED_BOARD), (fake.port, set())):
@@ -145,6 +125,7 @@ async def test_every_query_of_the_dashboard_has_data(scraping):
         assert leases == 1
     finally:
         fake.close()
+        await real.off()
 
 
 def test_the_dashboard_file_is_complete():

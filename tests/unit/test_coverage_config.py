@@ -41,17 +41,22 @@ def test_each_omit_pattern_matches_existing_files_from_any_folder() -> None:
         assert any(fnmatch.fnmatch(str(file), pattern) for file in _left_out()), pattern
 
 
-def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> None:
-    """It counts those that nobody imported, too: so it has to leave out the same ones."""
-    data = str(tmp_path / "data")
-    config = coverage.Coverage(config_file=PYPROJECT, data_file=data)
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return the folder in which a process of another folder, which did nothing, left its data."""
+    config = coverage.Coverage(config_file=PYPROJECT, data_file=str(tmp_path / "data"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPO)
         process_config = config.config.serialize()
     environment = {**os.environ, "COVERAGE_PROCESS_CONFIG": process_config}
     subprocess.run([sys.executable, "-c", MEASURED], cwd=tmp_path, env=environment, check=True)
+    return tmp_path
+
+
+def test_a_process_in_another_folder_measures_the_same_files(data: Path) -> None:
+    """It counts those that nobody imported, too: so it has to leave out the same ones."""
     measured = set()
-    for file in tmp_path.glob("data*"):
+    for file in data.glob("data*"):
         found = coverage.CoverageData(str(file))
         found.read()
         measured |= {Path(name) for name in found.measured_files()}
@@ -59,3 +64,13 @@ def test_a_process_in_another_folder_measures_the_same_files(tmp_path: Path) -> 
     assert REPO / "host" / "boardwarden" / "board.py" in measured
     assert measured.isdisjoint(_left_out())
     assert len(_left_out()) >= 6
+
+
+def test_the_report_fails_when_little_was_measured(data: Path) -> None:
+    run = [sys.executable, "-m", "coverage"]
+    more = {"cwd": REPO, "capture_output": True, "text": True}
+    place = [f"--rcfile={PYPROJECT}", f"--data-file={data / 'all'}"]
+    subprocess.run([*run, "combine", *place, *data.glob("data*")], check=True, **more)  # type: ignore[call-overload]
+    report = subprocess.run([*run, "report", *place], **more)  # type: ignore[call-overload]
+    assert report.returncode == 2, report.stderr
+    assert f"fail-under={_config().get_option('report:fail_under'):.0f}" in report.stdout

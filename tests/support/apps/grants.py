@@ -1,6 +1,10 @@
-"""Grants itself one thing of each kind, is denied one, and meters tasks and a thread."""
+"""Grants itself one thing of each kind, is denied one, and meters tasks and a thread.
+
+Then it prints "granted". It listens for a host on the port that the environment names.
+"""
 
 import asyncio
+import os
 import time
 
 import warden
@@ -26,7 +30,8 @@ def read():
 
 
 async def main():
-    warden.start(interval_ms=200, budget_permille=1000)
+    link = warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1")
+    warden.start(interval_ms=200, budget_permille=1000, link=link)
     session = warden.session("application", memory=65_536, operations=2)
     lease = warden.allocate(warden.MEMORY, 8192, owner="application", ttl_ms=None, session=session)
     op = warden.begin("application", session=session)
@@ -37,6 +42,7 @@ async def main():
         print("denied:", error.reason)
     tasks = [warden.spawn(spin(), name="spinner"), warden.spawn(sleep(), name="sleeper")]
     warden.thread(read, name="reader")
+    print("granted")
     await asyncio.sleep(3600)
     return lease, op, tasks
 
