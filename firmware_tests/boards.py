@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+SOAK = os.environ.get("SOAK") == "1"
 REPO = Path(__file__).resolve().parent.parent
 HERE = REPO / "firmware_tests"
 sys.path.insert(0, str(REPO / "tools"))
@@ -100,7 +101,8 @@ class UnixBoard:
         self.is_joined = is_joined
 
     def run(self, file: Path, timeout: float) -> str:
-        code = f"import sys, harness; sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
+        code = f"import sys, harness; harness.SOAK = {SOAK}; "
+        code += f"sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
         late = ""
         with (
             tempfile.TemporaryDirectory(prefix="boardwarden-") as folder,
@@ -179,7 +181,10 @@ class QemuBoard:
                 if error:
                     return f"in {name}.py:\n{error}"
             output, error = repl.execute(
-                joined(file.read_text()) + "\nimport harness\nharness.run(globals())\n", timeout
+                f"import harness\nharness.SOAK = {SOAK}\n"
+                + joined(file.read_text())
+                + "\nharness.run(globals())\n",
+                timeout,
             )
             return output + error
         finally:

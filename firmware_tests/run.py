@@ -32,7 +32,6 @@ _MARKER = re.compile(r"^# targets:(.*)$", re.MULTILINE)
 _EVERYWHERE = {"unix", "frozen", "qemu", "cpython"}
 _KNOWN = {*_EVERYWHERE, *boards.BOARDS}
 _AT_ONCE = 3  # many of them wait for most of their time
-_WHOLE = os.environ.get("SOAK") == "1"
 # What measures the heap, decides by what was measured, or sends it.
 WITH_MODULE = {
     *("agent", "exhaustion", "forecast", "full_tables", "invariants", "leases", "memory"),
@@ -46,7 +45,7 @@ def targets_of(file: Path) -> set[str]:
     named = set(match[1].split()) if match else _EVERYWHERE
     if not named <= _KNOWN:
         sys.exit(f"{file.name}: no such target: {' '.join(sorted(named - _KNOWN))}")
-    if _WHOLE or file.stem.removeprefix("test_") in WITH_MODULE:
+    if boards.SOAK or file.stem.removeprefix("test_") in WITH_MODULE:
         named |= {name for name in boards.BOARDS if name.removesuffix("-native") in named}
     return named
 
@@ -101,7 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join(boards.BOARDS))
     parser.add_argument("-k", default="", metavar="TEXT", help="only files with this in their name")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for each file")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0 if boards.SOAK else 60.0,
+        help="seconds for each file",
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.targets) - set(boards.BOARDS)
     if unknown:

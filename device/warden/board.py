@@ -15,6 +15,7 @@ from warden.link.stream import StreamLink
 VERSION = "0.1.0"
 
 _MASK_30 = const((1 << 30) - 1)
+_NO_ROOM = const(12)  # a reason, from ids
 _NOTE = const("warden.note")  # in the directory that the board starts in
 _POLICY = const("warden.policy")  # likewise
 
@@ -101,14 +102,17 @@ class Board:
 
         See `heap_viper`. What finds the table is not needed again, and let go.
         """
-        from warden.sensors.find_table import find_table
+        try:
+            from warden.sensors.find_table import find_table
 
-        found = find_table(self)
-        for name in list(sys.modules):
-            if name.endswith(".find_table"):
-                del sys.modules[name]
-                sys.modules[name.rsplit(".", 1)[0]].find_table = None
-        return found
+            found = find_table(self)
+            for name in list(sys.modules):
+                if name.endswith(".find_table"):
+                    del sys.modules[name]
+                    sys.modules[name.rsplit(".", 1)[0]].find_table = None
+            return found
+        except MemoryError:
+            return _NO_ROOM
 
     def collect(self):
         """Collect garbage; return False if the application has turned collections off."""

@@ -27,7 +27,9 @@ Agent.take_sample Gate.enter
 Clock.read_ticks Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
-Memory.collect_in_ms Memory.used_now Memory.free_now Load.read Load.wait_io_event Threads.read
+Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
+Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
+Load.read Load.wait_io_event Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession._send_hello_and_replies HostSession._find_table
@@ -40,7 +42,8 @@ StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Sessions.on_host Session.renew
+Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
+Pressure.find_worst BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
 
 

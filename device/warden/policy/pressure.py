@@ -69,21 +69,8 @@ class Pressure:
 
         Allocates nothing.
         """
-        worst = None
-        watch = False
-        for entry in self.policy.thresholds.rows:
-            if entry is not None:
-                if entry.rank and (worst is None or entry.rank > worst.rank):
-                    worst = entry
-                watch |= entry.metric == _MEMORY and entry.action > 0
-        entry = self.blocks.threshold
-        if watch and self.policy.memory.left is not None:
-            self.watch_blocks(period_ms)
-            if entry.rank and (worst is None or entry.rank > worst.rank):
-                worst = entry
-        else:
-            entry.level = entry.rank = self.policy.memory.wanted = 0
-        self.worst = worst
+        self.watch_blocks(period_ms)
+        self.worst = worst = self.find_worst()
         level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms
@@ -102,11 +89,41 @@ class Pressure:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
     def watch_blocks(self, period_ms):
-        """Evaluate the largest free block, beside live memory that is protected."""
-        if self.blocks.evaluate(period_ms):
-            threshold = self.blocks.threshold
-            name = "warn" if threshold.level else "clear"
-            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, name, threshold.value)
+        """Evaluate the largest free block, where live memory is protected."""
+        memory = self.policy.memory
+        threshold = self.blocks.threshold
+        wanted = self.wanted_block()
+        if wanted or memory.left is None:
+            threshold.level = threshold.rank = 0
+            memory.wanted = max(0, wanted)
+        elif self.blocks.evaluate(period_ms):
+            self.post_blocks("warn" if threshold.level else "clear", threshold.value)
+
+    def post_blocks(self, level, largest):
+        """Post an event: the level of the largest free block, and its bytes."""
+        self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, level, largest)
+
+    def wanted_block(self):
+        """Return the bytes that a threshold of the application wants in one free block.
+
+        0 if there is none, and live memory is protected; -1 if it is not.
+        """
+        wanted = -1
+        for entry in self.policy.thresholds.rows:
+            if entry is not None:
+                if entry.metric == _LARGEST_FREE_BLOCK:
+                    return entry.first
+                if entry.metric == _MEMORY and entry.action:
+                    wanted = 0
+        return wanted
+
+    def find_worst(self):
+        """Return the threshold that there is most to be done about, None if there is nothing."""
+        worst = self.blocks.threshold
+        for entry in self.policy.thresholds.rows:
+            if entry is not None and entry.rank > worst.rank:
+                worst = entry
+        return worst if worst.rank else None
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""

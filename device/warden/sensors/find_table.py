@@ -17,7 +17,6 @@ from micropython import const
 # Reasons, from ids.
 _NO_MODULE = const(1)
 _NO_MACHINE_CODE = const(11)
-_NO_ROOM = const(12)
 _NO_TABLE = const(13)
 
 # Lengths in blocks.
@@ -42,15 +41,8 @@ _PCS = ("linux", "darwin")  # they read all of it in some microseconds
 def find_table(board):
     """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
 
-    room: for a slice, as read_table() has it.
+    room: for a slice, as read_table() has it. MemoryError where the probes have no room.
     """
-    try:
-        return _find_table(board)
-    except MemoryError:
-        return _NO_ROOM
-
-
-def _find_table(board):
     try:
         try:
             from warden.sensors.heap_thumb_viper import SLICE, read_table
@@ -93,15 +85,12 @@ def _find_table(board):
 
 
 def _heap_bytes(board):
-    """Return the heap's size, found twice the same while nothing was allocated; 0 if it was not."""
-    last = 0
+    """Return the heap's size, 0 if other threads allocate all the time."""
     for _ in range(_PROOF_TRIES):
         used = board.mem_alloc()
-        total = used + board.mem_free()
-        if board.mem_alloc() == used:
-            if total == last:
-                return total
-            last = total
+        free = board.mem_free()
+        if board.mem_alloc() == used and board.mem_free() == free:
+            return used + free
     return 0
 
 

@@ -126,7 +126,6 @@ class Memory:
         """
         total = self.total
         used = self.used
-        live = self.live
         every = self.board.gc_threshold()  # so many bytes allocated, and the runtime collects
         if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
             self.collections = state[_HEAP_COLLECTIONS]
@@ -136,8 +135,8 @@ class Memory:
             self.live = state[_HEAP_LIVE]
         elif self.last_used - used > total >> _DROP_SHIFT:
             self.set_live(used, self.largest)
-        elif 0 <= every < total >> _DROP_SHIFT and live is not None:
-            self.set_live(max(live, used - every), self.largest)
+        elif 0 <= every < total >> _DROP_SHIFT and self.live is not None:
+            self.set_live(max(self.live, used - every), self.largest)
         self.last_used = used
         if self.live is not None:
             self.live = min(self.live, used)
