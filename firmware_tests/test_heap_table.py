@@ -171,27 +171,29 @@ def test_without_room_for_the_probes_there_is_none():
 
 
 def test_what_looks_like_the_table_does_not_deceive():
-    """Between the probes and the table are copies of the table, with the probes in it."""
+    """Below the probes are copies of the table, with probes in it at just these places."""
+    from uctypes import addressof, bytearray_at
+
     state = _found()[1]
     address, length = _address(state), state[_END]
-    import uctypes
-
-    true = uctypes.bytearray_at(address, length)
-    kept = []
-    for _ in range(4):
-        gc.collect()
-        if gc.mem_free() < 3 * length + 200 * _BLOCK:
-            break
-        probes = bytearray(71 * _BLOCK), bytearray(97 * _BLOCK)
-        kept.append(bytearray(length))
-        kept[-1][:] = true  # they are in it
-        probes = None
-    for tails in (15, 16, 17, 18, 24):
-        kept.append(b"\x55" + b"\xaa" * tails + b"\x95")
+    table = bytearray_at(address, length)
+    kept = [b"\x55" + b"\xaa" * tails + b"\x95" for tails in (15, 16, 17, 18, 24)]
     for _ in range(3):
+        gc.collect()
+        if gc.mem_free() < 3 * length + 400 * _BLOCK:
+            break
+        copy = bytearray(length)
+        while True:  # fills the holes below it in which probes would find place
+            kept.append(bytearray(71 * _BLOCK))
+            if addressof(kept[-1]) > addressof(copy):
+                break
+        probes = [bytearray(71 * _BLOCK), bytearray(97 * _BLOCK)]
+        copy[:] = table
+        kept.append(copy)
+        del probes
+        gc.collect()  # the next ones take their places
         assert _address(find_table(_Board())[1]) == address
-        kept.append(bytearray(30))
-    assert probes is None
+    assert len(kept) > 5
 
 
 # --- tables that are made up ----------------------------------------------------------------------

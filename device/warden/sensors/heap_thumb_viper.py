@@ -4,7 +4,7 @@ It does the same with the same array, block by block where a word has free and u
 constants beside it, so that it is right where it is frozen for ARMv6-M, too.
 """
 
-SLICE = 2050  # words that are all free; used ones count twice, mixed ones up to sixteen times
+SLICE = 2200  # words that are all free; used ones count twice, mixed ones up to sixteen times
 
 
 @micropython.asm_thumb
@@ -85,24 +85,29 @@ def read_table(r0, r1):
     b(NEXT)
 
     label(MIXED)
-    sub(r1, 7)
+    sub(r1, 6)
     mov(r7, 0)
     str(r7, [r0, 52])
     mov(r7, 16)
     label(BLOCK)  # the highest first
     lsr(r6, r4, 30)
-    bne(USED)
-    add(r5, 1)
-    b(BELOW)
-    label(USED)
-    cmp(r5, 0)
-    beq(BELOW)
+    beq(FREE)
     bl(END_RUN)
-    label(BELOW)
+    label(USED)
     lsl(r4, r4, 2)
     sub(r7, 1)
-    bne(BLOCK)
-    b(NEXT)
+    beq(NEXT)
+    lsr(r6, r4, 30)
+    bne(USED)
+    label(FREE)
+    add(r5, 1)
+    lsl(r4, r4, 2)
+    sub(r7, 1)
+    beq(NEXT)
+    lsr(r6, r4, 30)
+    beq(FREE)
+    bl(END_RUN)
+    b(USED)
 
     label(END_RUN)
     sub(r1, 1)

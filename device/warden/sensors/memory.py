@@ -158,14 +158,16 @@ class Memory:
             self.collect()
             return
         new = self.used - live  # since then
-        old = self.live_age_ms() >= _OLD_MS
         if self.free <= total >> _LOW_SHIFT:
-            if old or new > total >> _LOW_RENEW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
                 self.collect(_LOW_COLLECT_PAUSE)
-        elif new > total >> _RENEW_SHIFT or (old and live > total >> _HIGH_SHIFT):
+        elif new > total >> _RENEW_SHIFT:
             self.collect()
+        elif live > total >> _HIGH_SHIFT:
+            if self.live_age_ms() >= _OLD_MS:
+                self.collect()
         elif self.largest is not None and self.largest < self.wanted:
-            if old or new > total >> _LOW_RENEW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
                 self.collect()
 
     def live_age_ms(self):
