@@ -35,6 +35,7 @@ HostSession.process_input HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
 HostSession._find_table HostSession._send_row SampleTable.mark_dirty SampleTable.encode
 SampleTable.compare SampleTable.encode_delta SampleTable.put_changes SampleTable.on_sent
+fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
@@ -73,7 +74,11 @@ def frames(
 
 @pytest.mark.parametrize(
     ("file", "names"),
-    [("warden/__init__.py", _WATCH.split()), ("warden/decide.py", _DECIDE.split())],
+    [
+        ("warden/__init__.py", _WATCH.split()),
+        ("warden/decide.py", _DECIDE.split()),
+        ("warden/system_heap.py", ["SystemHeap.read"]),
+    ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(
     frames: dict[str, dict[str, int]], file: str, names: list[str]

@@ -15,7 +15,7 @@ from warden.policy.thresholds import METRICS
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
-_TRIM_METRICS = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
+_TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
 _LARGEST_FREE_BLOCK = const(9)  # a metric

@@ -254,7 +254,10 @@ class Thresholds(Table):
         if metric == _OVERHEAD:
             return sample.overhead_permille
         if metric == _FRAGMENTATION:
-            return fragmentation_permille(agent.memory.free, agent.memory.largest)
+            memory = agent.memory
+            if memory.live is None:
+                return None
+            return fragmentation_permille(memory.total - memory.live, memory.left)
         if metric >= _SYSTEM_HEAP_METRICS:
             if agent.system_heap is None:
                 return None
