@@ -15,7 +15,7 @@ REAL := tests/boards tests/docs
 .PHONY: help demo check test soak coverage lint format fakes real alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
-	@echo "make demo   a leaking application on two simulated boards, one with the agent"
+	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
 	@echo "make check  lint, types, the tests that need no board: a minute and a half"
 	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 12 minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"

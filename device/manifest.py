@@ -17,15 +17,17 @@ writes them to build/joined, where a traceback's file can be looked up.
 The loops over bytes are frozen as machine code, where the port tells mpy-cross its machine
 (`MPY_CROSS_FLAGS += -march=…`; unix, windows and nrf do not by themselves). Where the board has the
 emitter off all the same, the build stops at `mp_fun_table`: leave them out, with `viper=False` as
-with base, or with `MPY_CROSS_FLAGS=` on make's command line. For ARMv6-M (rp2 with an RP2040) they
-are always left out: MicroPython up to 1.29 aligns frozen machine code to 2 bytes, and that machine
-then reads wrong constants in it.
+with base, or with `MPY_CROSS_FLAGS=` on make's command line. For ARMv6-M (rp2 with an RP2040) what
+is written in viper is always left out: MicroPython up to 1.29 aligns frozen machine code to 2
+bytes, and that machine then reads wrong constants in it. What reads the heap is in assembler there,
+and has no such constants.
 
 Line numbers are not frozen, which are a twelfth of it: a traceback tells the agent's files and
 functions. `lines=True` has them.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -71,14 +73,21 @@ if options.base:
     _include_base()
 
 
-def _viper():
-    """Whether mpy-cross is told a machine to compile viper for, and freezes it right.
+def _machine():
+    """The machine that mpy-cross is told to compile machine code for; "" if none is wanted.
 
     What it is told is among the arguments of MicroPython's makemanifest.py, and nowhere else that
     a manifest can see.
     """
-    told = any("-march=" in argument for argument in sys.argv)
-    return options.viper and told and not any("-march=armv6m" in word for word in sys.argv)
+    told = re.search(r"-march=(\w+)", " ".join(sys.argv))
+    return told[1] if told and options.viper else ""
+
+
+def _is_right(part, machine, joining):
+    """Whether a part of machine code runs on a machine when it is frozen there."""
+    if not machine or not joining.runs_on(part.file, machine):
+        return False
+    return machine != "armv6m" or "@micropython.viper" not in part.text
 
 
 def _joining():
@@ -99,7 +108,8 @@ def _freeze():
     parts = joining.join(joining.read_rooms(*map(Path, folders)))
     for part in list(parts.values()):
         if part.machine_code:  # the board has it, or the same functions in bytecode
-            parts.pop(part.twin if _viper() else part.file, None)
+            right = _is_right(part, _machine(), joining)
+            parts.pop(part.twin if right else part.file, None)
     joining.write(parts, Path("../build/joined"))
     files = [os.path.relpath(name, "warden") for name in sorted(parts)]
     package("warden", files=files, base_path="../build/joined", opt=0 if options.lines else 3)

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+SOAK = os.environ.get("SOAK") == "1"
 REPO = Path(__file__).resolve().parent.parent
 HERE = REPO / "firmware_tests"
 sys.path.insert(0, str(REPO / "tools"))
@@ -100,7 +101,8 @@ class UnixBoard:
         self.is_joined = is_joined
 
     def run(self, file: Path, timeout: float) -> str:
-        code = f"import sys, harness; sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
+        code = f"import sys, harness; harness.SOAK = {SOAK}; "
+        code += f"sys.exit(1 if harness.run_module({file.stem!r}) else 0)"
         late = ""
         with (
             tempfile.TemporaryDirectory(prefix="boardwarden-") as folder,
@@ -179,7 +181,10 @@ class QemuBoard:
                 if error:
                     return f"in {name}.py:\n{error}"
             output, error = repl.execute(
-                joined(file.read_text()) + "\nimport harness\nharness.run(globals())\n", timeout
+                f"import harness\nharness.SOAK = {SOAK}\n"
+                + joined(file.read_text())
+                + "\nharness.run(globals())\n",
+                timeout,
             )
             return output + error
         finally:
@@ -221,6 +226,10 @@ def _unix() -> UnixBoard:
     return UnixBoard(str(program), [REPO / "device", REPO / "shared_schema"], False)
 
 
+def _unix32() -> UnixBoard:
+    return UnixBoard(str(_build("unix32")), [REPO / "device", REPO / "shared_schema"], False)
+
+
 def _frozen(target: str) -> UnixBoard:
     return UnixBoard(str(_build(target)))
 
@@ -243,4 +252,5 @@ BOARDS: dict[str, Callable[[], Board]] = {"unix": _unix}
 for _kind, _built in {"": "", "-native": "-probe"}.items():
     BOARDS[f"frozen{_kind}"] = partial(_frozen, f"unix{_built}")
     BOARDS[f"qemu{_kind}"] = partial(_qemu, f"qemu{_built}")
+BOARDS["unix32"] = _unix32
 BOARDS["qemu-m0"] = partial(_qemu, "qemu-m0", _M0)

@@ -18,6 +18,8 @@ except ImportError:  # CPython: its heap cannot be locked, and the boards check 
         return 0
 
 
+SOAK = False  # whether the campaigns have their whole length; `boards` sets it
+
 # A test whose name ends so is for the other interpreter.
 _OTHERS = "_on_cpython" if sys.implementation.name == "micropython" else "_on_micropython"
 

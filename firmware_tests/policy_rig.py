@@ -27,7 +27,7 @@ class FakeSupply:
             return 0
         return self.amounts[kind]
 
-    def largest_now(self):
+    def block(self):
         return self.largest
 
     def collect_in_ms(self, pause):

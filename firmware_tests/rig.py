@@ -207,6 +207,12 @@ class FakeBoard:
     def native_heap(self):
         return None
 
+    def heap_table(self):
+        return 13  # not found
+
+    def gc_threshold(self):
+        return -1
+
     def collect(self):
         return True
 

@@ -3,8 +3,9 @@
 unix: the unix port from PyPI, with the sources of this repository. frozen: the unix port with
 agent and schema frozen in. qemu: the frozen Cortex-M3 firmware. frozen-native, qemu-native: the
 same with the C module `_warden`, and a module for the tests of that one beside it. qemu-m0:
-codec, frames and loops on a Cortex-M0, for which machine code is never frozen. What this machine
-lacks is skipped with a line that says how to get it; with CI=true that is a failure.
+codec, frames and loops on a Cortex-M0, for which machine code is never frozen. unix32: the unix
+port of 32 bits, for what reads the heap's table. What this machine lacks is skipped with a line
+that says how to get it; with CI=true that is a failure.
 
 The C module changes only how the heap is read, so that of the common files only those of
 WITH_MODULE run with it; all do, and the long campaigns have their whole length, with SOAK=1 in the
@@ -31,7 +32,6 @@ _MARKER = re.compile(r"^# targets:(.*)$", re.MULTILINE)
 _EVERYWHERE = {"unix", "frozen", "qemu", "cpython"}
 _KNOWN = {*_EVERYWHERE, *boards.BOARDS}
 _AT_ONCE = 3  # many of them wait for most of their time
-_WHOLE = os.environ.get("SOAK") == "1"
 # What measures the heap, decides by what was measured, or sends it.
 WITH_MODULE = {
     *("agent", "exhaustion", "forecast", "full_tables", "invariants", "leases", "memory"),
@@ -45,7 +45,7 @@ def targets_of(file: Path) -> set[str]:
     named = set(match[1].split()) if match else _EVERYWHERE
     if not named <= _KNOWN:
         sys.exit(f"{file.name}: no such target: {' '.join(sorted(named - _KNOWN))}")
-    if _WHOLE or file.stem.removeprefix("test_") in WITH_MODULE:
+    if boards.SOAK or file.stem.removeprefix("test_") in WITH_MODULE:
         named |= {name for name in boards.BOARDS if name.removesuffix("-native") in named}
     return named
 
@@ -100,7 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=" ".join(boards.BOARDS))
     parser.add_argument("-k", default="", metavar="TEXT", help="only files with this in their name")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for each file")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=600.0 if boards.SOAK else 60.0,
+        help="seconds for each file",
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.targets) - set(boards.BOARDS)
     if unknown:

@@ -50,13 +50,16 @@ def test_a_backed_lease_has_its_memory():
     assert lease.buffer is None
 
 
-def test_a_backed_lease_must_fit_the_largest_block():
+def test_a_lease_of_memory_must_fit_the_largest_block():
     rig = PolicyRig()
     rig.supply.largest = 500
-    error = _denied(rig, MEMORY, 1000, backed=True)
-    assert (error.reason, error.available) == ("fragmented", 500)
-    assert rig.leases.all() == []
-    assert rig.allocate(MEMORY, 1000)
+    for backed in (True, False):
+        error = _denied(rig, MEMORY, 501, backed=backed)
+        assert (error.reason, error.available) == ("fragmented", 500)
+        assert rig.leases.all() == []
+        rig.allocate(MEMORY, 500, backed=backed).release()
+    rig.supply.largest = None  # not known
+    assert rig.allocate(MEMORY, 501)
 
 
 def test_garbage_is_collected_before_a_block_is_called_too_large():
@@ -65,7 +68,7 @@ def test_garbage_is_collected_before_a_block_is_called_too_large():
     rig.supply.largest_clean = 2000
     assert len(rig.allocate(MEMORY, 1000, backed=True).buffer) == 1000
     assert rig.supply.collections == 1
-    rig.allocate(MEMORY, 2000, backed=True)
+    rig.allocate(MEMORY, 2000)
     assert rig.supply.collections == 1
 
 

@@ -103,6 +103,26 @@ def test_garbage_is_collected_first_and_nobody_is_asked_if_that_is_enough():
     assert asked == []
 
 
+def test_a_watched_fragmentation_asks_for_memory_until_blocks_join():
+    rig = Rig()
+    memory = rig.agent.memory
+    blocks = [20_000]  # the largest free one that a collection leaves
+    memory.largest = 0
+    memory.block = lambda: blocks[0]
+    rig.policy.thresholds.set("fragmentation", 600, None, 400, 0, PROTECT)
+    asked = []
+
+    def join(level):
+        asked.append(level)
+        blocks[0] = 120_000
+        return 0
+
+    rig.policy.pressure.on_trim(join)
+    rig.live(300, 2)
+    assert asked == [1]
+    assert rig.kinds("threshold") == [("warn", 857), ("clear", 142)]
+
+
 def test_what_raises_is_reported_and_the_next_is_asked():
     rig = Rig()
     asked = []

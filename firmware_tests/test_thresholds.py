@@ -5,7 +5,7 @@ from rig import PressedBoard
 from warden.clock import Clock
 from warden.history import History
 from warden.policy.thresholds import METRICS, Thresholds
-from warden.sample import Sample
+from warden.sample import Sample, fragmentation_permille
 from warden.sensors.threads import new_lock
 
 CLEAR, WARN, CRITICAL = 0, 1, 2
@@ -36,8 +36,8 @@ class FakeMemory:
 
     def __init__(self, total):
         self.total = total
-        self.live = self.free = total // 2
-        self.largest = None
+        self.live = total // 2
+        self.left = None
 
 
 class FakePolicy:
@@ -286,7 +286,7 @@ def test_a_row_can_be_put_or_freed_and_a_host_gets_to_know():
 
 
 _NOT_IN_SAMPLE = ("memory", "memory_exhausted_in", "storage_exhausted_in", "fragmentation")
-_NOT_IN_SAMPLE += ("available_bytes", "live_bytes")
+_NOT_IN_SAMPLE += ("available_bytes", "live_bytes", "largest_free_block_bytes")
 
 
 class Measured:
@@ -326,10 +326,12 @@ def test_metrics_of_memory_are_as_it_is_now():
     memory.live = None
     for name in ("memory", "available_bytes", "live_bytes"):
         assert measured.read(name) is None
+    for memory.left in (17, None):
+        assert measured.read("largest_free_block_bytes") == memory.left
 
 
 def test_fragmentation_is_what_is_free_outside_the_largest_block():
-    measured = Measured()
+    measured = Measured((1 << 30) - 1)
     memory = measured.memory
     for free, largest, permille in (
         (80_000, 20_000, 750),
@@ -343,9 +345,12 @@ def test_fragmentation_is_what_is_free_outside_the_largest_block():
         (64, 128, 0),  # one was freed between the two
         (80_000, None, None),
     ):
-        memory.free = free
-        memory.largest = largest
+        assert fragmentation_permille(free, largest) == permille, (free, largest)
+        memory.live = memory.total - free  # as a collection left it: garbage is no matter
+        memory.left = largest
         assert measured.read("fragmentation") == permille, (free, largest)
+    memory.live = None
+    assert measured.read("fragmentation") is None
 
 
 def test_all_others_are_those_of_the_sample():

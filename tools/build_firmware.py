@@ -121,7 +121,10 @@ TARGETS["unix32"] = replace(
 TARGETS["unix32-frozen"] = replace(TARGETS["unix32"], manifest="device/manifest.py")
 # The Cortex-M0 of QEMU's microbit, with 256 KB of RAM, for machine code of ARMv6-M.
 _ARMV6M = "MPY_CROSS_FLAGS=-march=armv6m"
-_EMITTER = "CFLAGS_EXTRA=-DMICROPY_EMIT_THUMB=1 -DMICROPY_EMIT_THUMB_ARMV7M=0"
+_EMITTER = (
+    "CFLAGS_EXTRA=-DMICROPY_EMIT_THUMB=1 -DMICROPY_EMIT_THUMB_ARMV7M=0"
+    " -DMICROPY_EMIT_INLINE_THUMB=1"
+)
 TARGETS["qemu-m0"] = replace(TARGETS["qemu"], variables=("BOARD=MICROBIT", _ARMV6M, _EMITTER))
 TARGETS["qemu-bare"] = replace(TARGETS["qemu"], manifest="tools/manifests/nothing.py")
 # As on a port that does not tell mpy-cross its machine.

@@ -98,7 +98,7 @@ class Files:
         """The bytes of heap that machine code takes on a Pico."""
         names = [p.file.replace(".py", ".mpy") for p in self._parts.values() if p.machine_code]
         made = self.of(_PICO)
-        return sum(mpy_file.native_bytes(made[name]) for name in names)
+        return sum(mpy_file.native_bytes(made[name]) for name in names if name in made)
 
 
 def figures(target: str, parts: Mapping[str, Part]) -> dict[str, dict[str, Figure]]:
@@ -147,7 +147,9 @@ def by_part(parts: Mapping[str, Part]) -> dict[str, dict[str, int]]:
     }
     table = {}
     for part in parts.values():
-        made = files.of("any" if not part.machine_code else _PICO)[part.file.replace(".py", ".mpy")]
+        made = files.of("any" if not part.machine_code else _PICO).get(f"{part.file[:-3]}.mpy")
+        if made is None:  # machine code of others
+            continue
         row = {**contents(part.text), "rooms": len(part.rooms), "mpy_bytes": len(made)}
         if part.module in modules:
             row["files"] = counts["files"][part.module].bytes

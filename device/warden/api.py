@@ -151,6 +151,7 @@ def _fill_status(agent, status, running):
     status["wanted_interval_ms"] = agent.governor.wanted_ms
     status["faults"] = agent.faults
     agent.clock.advance()
+    status["memory"]["live_age_ms"] = agent.memory.live_age_ms()
     status["age_ms"] = -agent.clock.until_ms(sample.uptime_s, sample.uptime_ms)
     status["running"] = running
     return status

@@ -1,6 +1,7 @@
-"""`python -m boardwarden.demo`: one leaking application on two boards, with and without the agent.
+"""`python -m boardwarden.demo`: two applications, each on two boards, with and without the agent.
 
-It ends after 25 seconds, or DEMO_SECONDS; exit status 1 if the board with the agent did not last.
+One leaks, the other fragments its heap. Each ends after 25 seconds, or DEMO_SECONDS; exit status 1
+if a board with the agent did not last.
 """
 
 from __future__ import annotations
@@ -10,18 +11,49 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 from ._program import Failure, checked_output, fail, print_line, run
 from .board import Board, connect
 from .grants import Event
+from .models import Memory
 from .render.text import count, percent, size
 from .transport.sim import Sim, board_files, find_micropython
 
-_APPLICATION = "leaky_gateway.py"
 _HEAP_BYTES = 1 << 20
 _SECONDS = 25.0
 _LEFT = 29  # columns
+
+
+def _live(memory: Memory) -> str:
+    return f"{percent((memory.live_bytes or 0) / (memory.total_bytes or 1))} live"
+
+
+def _fragmentation(memory: Memory) -> str:
+    return f"frag {percent(memory.fragmentation)}"
+
+
+class Act(NamedTuple):
+    """An application, what is wrong with it, and the figure that shows that."""
+
+    application: str
+    trouble: str  # begins after the name
+    figure: Callable[[Memory], str]
+
+
+_ACTS = (
+    Act(
+        "leaky_gateway.py",
+        "Its\nuplink is down: what it should have sent piles up.",
+        _live,
+    ),
+    Act(
+        "fragmenting_gateway.py",
+        "It\ncuts its heap into gaps that are too small for what it needs next.",
+        _fragmentation,
+    ),
+)
 
 
 def main() -> None:
@@ -31,13 +63,20 @@ def main() -> None:
 
 
 async def _demo(seconds: float) -> None:
+    for number, act in enumerate(_ACTS):
+        if number:
+            print_line("")
+        await _play(act, seconds)
+
+
+async def _play(act: Act, seconds: float) -> None:
     story = Story()
     print_line(
-        f"Two simulated boards, each with {size(_HEAP_BYTES)} of heap, run {_APPLICATION}. Its\n"
-        "uplink is down: what it should have sent piles up.\n\n"
+        f"Two simulated boards, each with {size(_HEAP_BYTES)} of heap, run {act.application}. "
+        f"{act.trouble}\n\n"
         f"        {'without an agent':{_LEFT}}with boardwarden's"
     )
-    bare, guarded = BareBoard(story), GuardedBoard(story)
+    bare, guarded = BareBoard(act, story), GuardedBoard(act, story)
     tasks = [asyncio.create_task(board.run()) for board in (bare, guarded)]
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -69,7 +108,8 @@ class Story:
 class BareBoard:
     """The application on MicroPython, and nothing else."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, act: Act, story: Story) -> None:
+        self._application = act.application
         self._story = story
         self._last_line = "nothing"  # by the application, last
         self._error = ""
@@ -80,7 +120,7 @@ class BareBoard:
         """Show what it prints until it ends."""
         process = await asyncio.create_subprocess_exec(
             find_micropython(),
-            *("-X", f"heapsize={_HEAP_BYTES}", str(board_files()[-1] / _APPLICATION)),
+            *("-X", f"heapsize={_HEAP_BYTES}", str(board_files()[-1] / self._application)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "MICROPYPATH": ".frozen"},
@@ -120,8 +160,9 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
 class GuardedBoard:
     """The same application beside the agent; the host only mirrors what the board decides."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, act: Act, story: Story) -> None:
         self.ended = False
+        self._act = act
         self._story = story
         self._last_line = "nothing"
         self._counts: Counter[str] = Counter()
@@ -130,7 +171,7 @@ class GuardedBoard:
 
     async def run(self) -> None:
         """Show what it prints and its events, until it ends."""
-        application = str(board_files()[-1] / _APPLICATION)
+        application = str(board_files()[-1] / self._act.application)
         async with connect(Sim(f"sim:{application}", application, _HEAP_BYTES)) as board:
             showing = asyncio.create_task(self._show_events(board))
             try:
@@ -147,9 +188,8 @@ class GuardedBoard:
             for line in map(str.strip, lines):
                 if line.endswith("checks"):
                     self._last_line = line
-                    memory = board.status.memory
-                    live = (memory.live_bytes or 0) / (memory.total_bytes or 1)
-                    self._story.show(right=f"{line}, {percent(live)} live")
+                    figure = self._act.figure(board.status.memory)
+                    self._story.show(right=f"{line}, {figure}")
                 elif "Error" in line:
                     self.ended = True
                     raise Failure(f"The board with the agent died, too: {line}.", status=1)
@@ -164,7 +204,9 @@ class GuardedBoard:
     def _text_of(self, event: Event) -> str:
         if event.kind == "threshold":
             self._refusing = ""
-            return f"{event.detail}: {percent(event.value)} live"
+            if event.subject == "memory":
+                return f"{event.detail}: {percent(event.value)} live"
+            return f"{event.detail}: largest free block {size(event.value)}"
         if event.kind == "collect":
             return f"collected {size(event.value)} of garbage"
         if event.kind == "trim" and event.value:

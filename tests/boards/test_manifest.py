@@ -40,13 +40,16 @@ def frozen(monkeypatch: pytest.MonkeyPatch):
 
 
 ALL = set(parts())
-VIPER, PLAIN = {"warden/loops_viper.py"}, {"warden/loops_plain.py"}
+LOOPS, PLAIN = {"warden/loops_viper.py"}, {"warden/loops_plain.py"}
+THUMB, NOT_THUMB = {"warden/heap_thumb_viper.py"}, {"warden/heap_viper.py"}
+VIPER = LOOPS | THUMB | NOT_THUMB
 
 
 def test_all_files_are_frozen_where_the_port_has_an_architecture(frozen) -> None:
     assert ALL > VIPER | PLAIN
-    assert frozen("-f-march=armv7m", "manifest.py") == ALL - PLAIN
-    assert frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py") == ALL - PLAIN
+    assert frozen("-f-march=armv7m", "manifest.py") == ALL - PLAIN - NOT_THUMB
+    rv32imc = frozen("-f", "-march=rv32imc -march-flags=zcmp", "manifest.py")
+    assert rv32imc == ALL - PLAIN - THUMB
 
 
 def test_viper_is_left_out_where_the_port_has_no_architecture(frozen) -> None:
@@ -57,8 +60,8 @@ def test_viper_is_left_out_where_the_port_has_no_architecture(frozen) -> None:
 
 def test_viper_is_left_out_for_armv6m(frozen) -> None:
     """MicroPython freezes it wrong for that machine: tools/check_armv6m.py."""
-    assert frozen("-f-march=armv6m", "manifest.py") == ALL - VIPER
-    assert frozen("-f", "-march=armv6m", "manifest.py") == ALL - VIPER
+    assert frozen("-f-march=armv6m", "manifest.py") == ALL - LOOPS - NOT_THUMB
+    assert frozen("-f", "-march=armv6m", "manifest.py") == ALL - LOOPS - NOT_THUMB
 
 
 def test_the_qemu_boards_files_are_frozen_for_its_port_only(frozen) -> None:

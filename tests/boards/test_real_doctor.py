@@ -35,7 +35,8 @@ def test_a_healthy_agent_is_reported_healthy():
     assert link["requests"] >= 3
     assert (link["lost"], link["gaps"], link["bad_frames"], link["problems"]) == (0, 0, 0, [])
     assert 0 < link["latency_s"] <= link["latency_worst_s"]
-    assert not found["capabilities"]["largest_free_block"]["available"]
+    assert found["capabilities"]["largest_free_block"]["available"]
+    assert not found["capabilities"]["wlan"]["available"]
     assert any("boardwarden watch --board sim" in sentence for sentence in found["next"])
     text = run("doctor", "sim", "--for", "0.5").stdout
     assert "healthy" in text

@@ -46,7 +46,7 @@ async def test_prometheus_marks_the_series_of_a_killed_board_stale(scraping, mon
         ((labels, size),) = await _both(prometheus, switch.address)
         assert size > 100_000
         assert set(labels) == {"__name__", "job", "instance", "board", "boot"}
-        await prometheus.until("boardwarden_memory_largest_free_block_bytes", _is_empty)
+        await prometheus.until("boardwarden_network_signal_dbm", _is_empty)
 
         await switch.off()
         mine = f'board="{switch.address}"'
@@ -77,9 +77,8 @@ def _is_empty(found):
 
 # --- the dashboard --------------------------------------------------------------------------------
 
-# What the unix port cannot tell: it has neither the C module nor a WLAN.
+# What the unix port cannot tell: it has no WLAN.
 NOT_OF_THE_SIMULATED_BOARD = {
-    "boardwarden_memory_largest_free_block_bytes",
     "boardwarden_network_received_bytes_total",
     "boardwarden_network_sent_bytes_total",
     "boardwarden_network_signal_dbm",

@@ -502,6 +502,19 @@ def test_the_system_heap_is_none_but_on_a_board_that_has_one() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("reason", "shown"), [(ids.AVAILABLE, SystemHeap(3, 2, 1)), (ids.NO_MODULE, None)]
+)
+def test_a_system_heap_of_a_board_that_has_none_is_a_late_one(
+    reason: int, shown: SystemHeap | None
+) -> None:
+    mirror = Mirror()
+    capabilities = bytes(len(ids.CAPABILITIES) - 1) + bytes([reason])
+    mirror.on_message([ids.HELLO, 1, 1, 4, 77, 5, [], [], capabilities])
+    mirror.on_message([ids.SYSTEM_HEAP, 2, 3, 2, 1])
+    assert mirror.status.system_heap == shown
+
+
 def test_too_few_points_make_no_trend() -> None:
     mirror = Mirror()
     _leak(mirror, 5)

@@ -22,7 +22,7 @@ from boardwarden._mirror.event_log import EventLog
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._protocol import messages
 from boardwarden._protocol.snapshot import EventOrder
-from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
+from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S, Subscription
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -386,6 +386,63 @@ def test_after_any_damage_the_tables_equal_the_boards_again(seed: int, changes: 
         _check(collector.events)
 
     run(main())
+
+
+class Noting:
+    """Stands in for the mirror and the session: notes the numbers of events, ignores the rest."""
+
+    def __init__(self) -> None:
+        self.events: list[int] = []
+
+    def on_event(self, message: list[Any], missed: int) -> None:
+        self.events.append(message[2])
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_a_late_event_of_the_boot_before_is_none_of_the_new_boot(answers: int) -> None:
+    """It comes between a HELLO of the new boot and the next one, which may answer the same host."""
+    noting = Noting()
+    subscription = Subscription(noting, noting)
+    now = [0.0]
+
+    def subscribed() -> bool:
+        """Tell whether a second later it sends a SUBSCRIBE."""
+        now[0] += 1.0
+        payloads = subscription.due(now[0])
+        return any(msgpack.unpackb(payload)[0] == ids.SUBSCRIBE for payload in payloads)
+
+    def receive(kind: int, seq: int, *fields: Any) -> None:
+        subscription.receive(msgpack.packb([kind, seq, *fields]), now[0])
+
+    def hello(seq: int, boot_id: int) -> None:
+        receive(ids.HELLO, seq, 1, 3, subscription.host_id, boot_id, [], None, None)
+
+    def answer(seq: int, boot_id: int) -> None:
+        hello(seq, boot_id)
+        receive(ids.STORAGE, seq + 1, 0, 0, None, None, None, None, None)
+        receive(ids.SYNCED, seq + 2, subscription.host_id)
+
+    subscription.on_open(0.0)
+    assert subscribed()
+    answer(300, 1)
+    assert subscription.synced
+    subscription.on_lost()
+    subscription.on_open(now[0])
+    assert subscribed()
+    hello(1, 2)
+    receive(ids.EVENT, 303, 5, "lease", 0, 0, None, "expired", None)
+    if answers == 2:
+        assert subscribed()
+    answer(5, 2)
+    if answers == 1:  # two HELLOs to one SUBSCRIBE, and not in order: something was lost
+        assert not subscription.synced
+        assert subscribed()
+        answer(8, 2)
+    assert subscription.synced
+    assert noting.events == []
 
 
 def _told_all(board: Board, peer: FakeBoard) -> bool:

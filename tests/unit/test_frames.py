@@ -27,19 +27,23 @@ Agent.take_sample Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
-Memory.collect_in_ms Memory.used_now Memory.free_now Load.read Load.wait_io_event Threads.read
+Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
+Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
+Load.read Load.wait_io_event Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
 HostSession._find_table HostSession._send_row SampleTable.mark_dirty SampleTable.encode
 SampleTable.compare SampleTable.encode_delta SampleTable.put_changes SampleTable.on_sent
+fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Sessions.on_host Session.renew
+Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
+BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
 
 
@@ -70,7 +74,11 @@ def frames(
 
 @pytest.mark.parametrize(
     ("file", "names"),
-    [("warden/__init__.py", _WATCH.split()), ("warden/decide.py", _DECIDE.split())],
+    [
+        ("warden/__init__.py", _WATCH.split()),
+        ("warden/decide.py", _DECIDE.split()),
+        ("warden/system_heap.py", ["SystemHeap.read"]),
+    ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(
     frames: dict[str, dict[str, int]], file: str, names: list[str]

@@ -51,10 +51,12 @@ BOARD_MIDDLE = [
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
     ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
+    ["sensors.heap_viper", "sensors.heap_thumb_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
-    ["clock", "tables", "policy.rows", "policy.lease_handle"],
+    ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
+    ["policy.block_watch"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["board", "setup"],

@@ -22,7 +22,7 @@ _WHAT = {
     **{f"tick_{state}_greatest_beyond_instructions": "the greatest of the 20" for state in _AGENTS},
     **{f"tick_{state}_heap_bytes": "heap that a tick takes, at most" for state in _AGENTS},
     **{
-        f"heap_walk_{state}_instructions": "one gc.mem_free(), or a pass of the C module"
+        f"heap_walk_{state}_instructions": "one pass over the heap's table"
         for state in _AGENTS
     },
     **{f"poll_{state}_instructions": f"warden.poll() with nothing due; {_AGENTS[state]}"

@@ -206,25 +206,31 @@ class Leases(Rows):
                 if victim is not None:
                     return victim
                 raise self._denied(lease, left, table_full)
+            if kind == MEMORY:
+                self._check_block(amount)
             if backed:
-                lease.buffer = self._block(amount)
+                try:
+                    lease.buffer = memoryview(bytearray(amount))
+                except MemoryError:
+                    raise self._fragmented(policy.memory.block(), amount)
                 lease.committed = True
             self.add(lease, ttl_ms)
         return None
 
-    def _block(self, amount):
-        """Return a memoryview of `amount` bytes; raise Denied if no free block is that large."""
+    def _check_block(self, amount):
+        """Raise Denied if no free block is that large, not even after a collection."""
         memory = self.policy.memory
-        largest = memory.largest_now()
+        largest = memory.block()  # as available() has just read it
         if largest is not None and largest < amount and memory.collect(_GRANT_COLLECT_PAUSE):
-            largest = memory.largest_now()
-        if largest is None or largest >= amount:
-            try:
-                return memoryview(bytearray(amount))
-            except MemoryError:
-                pass
+            largest = memory.block()
+        if largest is not None and largest < amount:
+            raise self._fragmented(largest, amount)
+
+    def _fragmented(self, largest, amount):
+        """Add the event that no free block is so large; return the Denied."""
         self.events.add("denied", None, "fragmented", amount)
-        raise deny("fragmented", largest, memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
+        wait_ms = self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE)
+        return deny("fragmented", largest, wait_ms or None)
 
     def end(self, lease, why="released"):
         """End a lease; return False if it had ended before."""

@@ -9,14 +9,16 @@ minute, and the threshold says so, it leaves a note of why and resets the board.
 from micropython import const
 
 from warden.errors import deny
+from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
 
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
-_TRIM_METRICS = const(0b11_1000_0011)  # a bit for each metric that giving memory back may improve
+_TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
+_LARGEST_FREE_BLOCK = const(9)  # a metric
 _LOW = const(0)  # priorities
 _HIGH = const(2)
 
@@ -31,6 +33,7 @@ class Pressure:
     def __init__(self, policy):
         self.policy = policy
         self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
+        self.blocks = BlockWatch(policy.memory)
         self.level = 0
         self.pending = False
         self.functions = [None] * _MAX_TRIMS
@@ -68,7 +71,12 @@ class Pressure:
 
         Allocates nothing.
         """
-        self.worst = worst = self.policy.thresholds.worst
+        self.watch_blocks(period_ms)
+        worst = self.policy.thresholds.worst
+        entry = self.blocks.threshold
+        if entry.rank and (worst is None or entry.rank > worst.rank):
+            worst = entry
+        self.worst = worst
         level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms
@@ -86,6 +94,32 @@ class Pressure:
             if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
 
+    def watch_blocks(self, period_ms):
+        """Evaluate the largest free block, where live memory is protected."""
+        memory = self.policy.memory
+        threshold = self.blocks.threshold
+        wanted = self.wanted_block()
+        if wanted or memory.left is None:
+            threshold.level = threshold.rank = 0
+            memory.wanted = max(0, wanted)
+        elif self.blocks.evaluate(period_ms):
+            self.post_blocks("warn" if threshold.level else "clear", threshold.value)
+
+    def post_blocks(self, level, largest):
+        """Post an event: the level of the largest free block, and its bytes."""
+        self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, level, largest)
+
+    def wanted_block(self):
+        """Return the bytes that a threshold of the application wants in one free block.
+
+        0 if there is none, and live memory is protected; -1 if it is not.
+        """
+        thresholds = self.policy.thresholds
+        for entry in thresholds.rows:
+            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
+                return entry.bad_from * entry.sign
+        return 0 if thresholds.protects_memory else -1
+
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""
         self.level = self.reset_count = 0
@@ -96,11 +130,16 @@ class Pressure:
         """Tell whether a threshold on memory is still beyond its clear level."""
         thresholds = self.policy.thresholds
         for entry in thresholds.rows:
-            if entry and entry.rank and _TRIM_METRICS >> entry.metric & 1:
-                value = thresholds.read(entry.metric)
-                if value is None or entry.beyond_clear(value):
-                    return True
-        return False
+            if entry and self.is_short(entry, thresholds):
+                return True
+        return self.is_short(self.blocks.threshold, thresholds)
+
+    def is_short(self, entry, thresholds):
+        """Tell whether a threshold on memory is still beyond its clear level."""
+        if not entry.rank or not _TRIM_METRICS >> entry.metric & 1:
+            return False
+        value = thresholds.read(entry.metric)
+        return value is None or entry.beyond_clear(value)
 
     def act(self):
         """Preempt, trim or reset, as evaluate() found; the caller has no lock."""

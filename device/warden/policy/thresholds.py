@@ -49,6 +49,7 @@ _LOOP_LAG = const(5)
 _LOOP_LAG_WORST = const(6)
 _AVAILABLE_BYTES = const(7)
 _LIVE_BYTES = const(8)
+_LARGEST_FREE_BLOCK = const(9)
 _OVERHEAD = const(14)
 _FRAGMENTATION = const(19)
 _SYSTEM_HEAP_METRICS = const(20)  # the first of three
@@ -157,6 +158,7 @@ class Thresholds(Table):
         )
         self.policy = policy
         self.worst = None  # of those about which there is something to be done
+        self.protects_memory = False
 
     def set(self, metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
         """Set the threshold of a metric (its name or place), or remove it if no level is given.
@@ -186,6 +188,10 @@ class Thresholds(Table):
     def put(self, row, threshold):
         """Put a threshold, or None, into a row; the caller has the policy's lock."""
         self.rows[row] = threshold
+        self.protects_memory = False
+        for entry in self.rows:
+            if entry is not None and entry.metric == _MEMORY:
+                self.protects_memory = entry.action > 0
         if threshold is None:
             self.policy.mark_dirty(0)
         else:
@@ -243,10 +249,15 @@ class Thresholds(Table):
             return sample.loop_lag_ms
         if metric == _LOOP_LAG_WORST:
             return sample.loop_lag_worst_ms
+        if metric == _LARGEST_FREE_BLOCK:
+            return agent.memory.left
         if metric == _OVERHEAD:
             return sample.overhead_permille
         if metric == _FRAGMENTATION:
-            return fragmentation_permille(agent.memory.free, agent.memory.largest)
+            memory = agent.memory
+            if memory.live is None:
+                return None
+            return fragmentation_permille(memory.total - memory.live, memory.left)
         if metric >= _SYSTEM_HEAP_METRICS:
             if agent.system_heap is None:
                 return None

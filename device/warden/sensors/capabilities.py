@@ -4,7 +4,6 @@ from micropython import const
 
 # Reasons, from ids.
 _NO_MODULE = const(1)
-_NO_NATIVE = const(2)
 _NO_ASYNCIO = const(3)
 _IMPORTED_EARLY = const(4)
 _NOTHING_MOUNTED = const(5)
@@ -39,7 +38,7 @@ def update_reasons(agent):
     reasons = agent.reasons
     network = agent.network
     changed = _note(reasons, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
-    changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, _NO_NATIVE)
+    changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.no_largest)
     reason = _NO_ASYNCIO
     changed |= _note(reasons, _CAN_CPU, agent.load.core, reason)
     changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.core, reason)

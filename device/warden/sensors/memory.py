@@ -1,10 +1,12 @@
 """Measures the heap: total, free, live and the largest free block.
 
 Used is not live: a MicroPython heap fills with garbage until a collection. What a collection left
-is live; between collections that figure stands.
+is live; between collections that figure stands, until it is renewed. So it is with the largest free
+block that a collection left.
 
-The C module `_warden` (docs/native.md) sees each collection and what it left, and reads the heap in
-slices. Without it a sample is one walk of `gc`'s, and a collection shows when used falls.
+The heap is read from its allocation table, in slices where it is large: by the C module `_warden`
+(docs/native.md), which sees each collection and what it left, or by `heap_viper`. Where there is
+neither, a sample is one walk of `gc`'s, and the largest block is not known.
 """
 
 from array import array
@@ -18,43 +20,67 @@ _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anywa
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
+_HIGH_SHIFT = const(1)  # live is more than half of the heap:
+_OLD_MS = const(8000)  # then it is no older than this
 
 _MAX_HEAP_BYTES = const(0x3FFFFFFF)  # a desktop may have more
+_PROVE_EVERY = const(16)  # collections the table is compared with what `gc` finds,
+_PROOF_TRIES = const(20)  # so often
 
-# Places in the array that the C module fills: heap_t in device/native/_warden/_warden.c.
+# Places in the array that a pass over the heap fills: heap_t in device/native/_warden/_warden.c;
+# `heap_viper` fills the first.
 _HEAP_TOTAL = const(0)
 _HEAP_FREE = const(1)
 _HEAP_LARGEST = const(2)
 _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
+_HEAP_LEFT = const(10)
 _HEAP_STATE_BYTES = const(76)
-_HEAP_SLICE_BYTES = const(1536)  # of its table: a pause like those of the agent's other steps
+_NATIVE_SLICE = const(1536)  # bytes of the table: a pause like those of the agent's other steps
+
+_NO_NATIVE = const(2)  # reasons, from ids
+_NO_TABLE = const(13)
 
 
 class Memory:
     """Reads the heap; `total`, `free`, `used`, `live` and `largest` are bytes as of the last scan.
 
     live: what is not garbage, None if that is not known; largest: the largest free block, None
-    without the C module. collections: those made here or, with the C module, all. spent_us: what
-    those made here took; who charges it to the agent sets it to 0.
+    where that is not known, `no_largest` is the reason then; left: the largest free block that a
+    collection left, likewise. collections: those made here or, with the C module, all. spent_us:
+    what those made here took; who charges it to the agent sets it to 0.
     """
 
     def __init__(self, board, clock):
         self.board = board
         self.clock = clock
-        self.heap = board.native_heap()
-        self.slices = self.at_once = None  # what the C module found, in slices and at this moment
+        self.slices = self.at_once = None  # what a pass found, in slices and at this moment
         self.total = self.free = self.used = 0
-        self.live = self.largest = None
+        self.live = self.largest = self.left = None
+        self.live_s = self.live_ms = 0  # when that was seen
+        self.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
         self.last_used = 0  # after a collection that was made here: what it left
         self.collections = 0
+        self.seen = 0  # of those that the C module counts
         self.spent_us = 0
         self.cost_us = 0  # of the last collection made here, and when it ended
         self.ended_s = self.ended_ms = 0
+        self.slice_room = 0  # all at once, until the first sample
+        self.room = _NATIVE_SLICE
+        self.no_largest = _NO_NATIVE
+        self.has_table = False  # which is read here
+        self.sliced = self.again = False  # the pass under way: has it slices, was it begun anew
+        self.heap = board.native_heap()
         if self.heap is not None:
             self.slices = array("i", bytes(_HEAP_STATE_BYTES))
             self.at_once = array("i", bytes(_HEAP_STATE_BYTES))
-        self.slice_bytes = 0  # all at once, until the first sample
+        else:
+            found = board.heap_table()
+            if isinstance(found, int):
+                self.no_largest = found
+            else:
+                self.heap, self.slices, self.at_once, self.room = found
+                self.has_table = True
         self.scan()
 
     def scan(self):
@@ -68,39 +94,94 @@ class Memory:
             self.used = self.used_now()
             self.free = self.total - self.used
         else:
-            if not self.heap(state, self.slice_bytes):
+            if not self.heap(state, self.slice_room):
+                self.sliced = True
                 return False
+            if self.sliced and self.is_mixed(state):
+                return False
+            self.sliced = self.again = False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
             self.used = self.total - self.free
             self.largest = state[_HEAP_LARGEST]
-        total = self.total
-        used = self.used
-        if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
-            self.collections = state[_HEAP_COLLECTIONS]
-            self.live = state[_HEAP_LIVE]
-        elif self.last_used - used > total >> _DROP_SHIFT:
-            self.live = used
-        self.last_used = used
-        if self.live is None:
-            self.collect()
-        else:
-            self.live = min(self.live, used)
-            used -= self.live  # what is new since then
-            if self.free > total >> _LOW_SHIFT:
-                if used > total >> _RENEW_SHIFT:
-                    self.collect()
-            elif used > total >> _LOW_RENEW_SHIFT:
-                self.collect(_LOW_COLLECT_PAUSE)
+        self.update_live(state)
+        self.renew()
         return True
 
+    def is_mixed(self, state):
+        """Tell whether garbage was collected between the slices, as it seems: a pass begins anew.
+
+        Once: whoever collects all the time gets figures that are mixed.
+        """
+        used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
+        if self.again or not self.has_table or self.last_used - used <= self.total >> _DROP_SHIFT:
+            return False
+        self.again = True
+        return True
+
+    def update_live(self, state):
+        """Find what is live, from a collection that was seen, or else that it is no more than used.
+
+        state: of the pass, None where there was none.
+        """
+        total = self.total
+        used = self.used
+        every = self.board.gc_threshold()  # so many bytes allocated, and the runtime collects
+        if state is not None and state[_HEAP_COLLECTIONS]:  # 0: it does not see them
+            self.collections = state[_HEAP_COLLECTIONS]
+            if self.seen != self.collections:
+                self.seen = self.collections
+                self.set_live(state[_HEAP_LIVE], state[_HEAP_LEFT])
+            self.live = state[_HEAP_LIVE]
+        elif self.last_used - used > total >> _DROP_SHIFT:
+            self.set_live(used, self.largest)
+        elif 0 <= every < total >> _DROP_SHIFT and self.live is not None:
+            self.set_live(max(self.live, used - every), self.largest)
+        self.last_used = used
+        if self.live is not None:
+            self.live = min(self.live, used)
+        if self.left is not None:
+            self.left = max(self.left, self.largest)
+
+    def set_live(self, live, left):
+        """Set what a collection left: live bytes, and the largest free block, None: not known."""
+        self.live = live
+        self.left = left
+        self.live_s = self.clock.s
+        self.live_ms = self.clock.ms
+
+    def renew(self):
+        """Collect garbage to see what is live, where that is due."""
+        total = self.total
+        live = self.live
+        if live is None:
+            self.collect()
+            return
+        new = self.used - live  # since then
+        if self.free <= total >> _LOW_SHIFT:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
+                self.collect(_LOW_COLLECT_PAUSE)
+        elif new > total >> _RENEW_SHIFT:
+            self.collect()
+        elif live > total >> _HIGH_SHIFT:
+            if self.live_age_ms() >= _OLD_MS:
+                self.collect()
+        elif self.largest is not None and self.largest < self.wanted:
+            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
+                self.collect()
+
+    def live_age_ms(self):
+        """Return how long ago it was seen what is live, in ms; None if it was not."""
+        return None if self.live is None else -self.clock.until_ms(self.live_s, self.live_ms)
+
     def read(self, sample):
-        """Put the figures into the sample; return whether live became known or unknown."""
-        self.slice_bytes = _HEAP_SLICE_BYTES
+        """Put the figures into the sample; return whether one became known or unknown."""
+        self.slice_room = self.room
         sample.total_bytes = self.total
         sample.free_bytes = self.free
+        changed = (sample.largest_free_block_bytes is None) != (self.largest is None)
+        changed |= (sample.live_bytes is None) != (self.live is None)
         sample.largest_free_block_bytes = self.largest
-        changed = (sample.live_bytes is None) != (self.live is None)
         sample.live_bytes = self.live
         if self.live is not None:
             left = self.total - self.live
@@ -124,8 +205,20 @@ class Memory:
         self.ended_s = self.clock.s
         self.ended_ms = self.clock.ms
         self.collections += 1
-        self.live = self.last_used = self.used_now()
+        if self.has_table and not self.collections % _PROVE_EVERY:
+            self.prove()
+        self.last_used = self.used_now()
+        self.set_live(self.last_used, self.block())
         return True
+
+    def prove(self):
+        """Compare the table with what `gc` finds, and do without it if they differ."""
+        for _ in range(_PROOF_TRIES):  # another thread may allocate meanwhile
+            if self.free_now() == self.board.mem_free():
+                return
+        self.heap = self.slices = self.at_once = self.largest = None
+        self.has_table = False
+        self.no_largest = _NO_TABLE
 
     def collect_in_ms(self, pause=_SAMPLE_COLLECT_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""
@@ -138,22 +231,20 @@ class Memory:
         if state is None:
             return min(self.board.mem_free(), _MAX_HEAP_BYTES)
         self.heap(state, 0)
-        if state[_HEAP_COLLECTIONS]:
-            self.collections = state[_HEAP_COLLECTIONS]
         return state[_HEAP_FREE]
 
     def used_now(self):
         """Return the used bytes at this moment; reads the whole heap. `collections` is of now."""
         free = self.free_now()
-        if self.at_once is not None:
-            return self.at_once[_HEAP_TOTAL] - free
+        state = self.at_once
+        if state is not None:
+            if state[_HEAP_COLLECTIONS]:
+                self.collections = state[_HEAP_COLLECTIONS]
+            return state[_HEAP_TOTAL] - free
         if self.board.heap_grows or not self.total:
             self.total = min(free + self.board.mem_alloc(), _MAX_HEAP_BYTES)
         return self.total - free
 
-    def largest_now(self):
-        """Return the largest free block in bytes at this moment, None without the C module."""
-        if self.at_once is None:
-            return None
-        self.free_now()
-        return self.at_once[_HEAP_LARGEST]
+    def block(self):
+        """Return the largest free block in bytes as of the last free_now(), None: not known."""
+        return None if self.at_once is None else self.at_once[_HEAP_LARGEST]

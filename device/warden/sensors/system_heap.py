@@ -28,9 +28,12 @@ class SystemHeap:
 
     def read(self):
         """Read it, every ten seconds at most; where that fails, what is known stands."""
-        if self.clock.s < self.deadline_s:
-            return
-        self.deadline_s = self.clock.s + _PERIOD_S
+        if self.clock.s >= self.deadline_s:
+            self.deadline_s = self.clock.s + _PERIOD_S
+            self.scan()
+
+    def scan(self):
+        """Add up the regions."""
         free = largest = low_water = 0
         try:
             for _, region_free, region_largest, region_low in esp32.idf_heap_info(esp32.HEAP_DATA):

@@ -18,7 +18,7 @@ from pathlib import Path
 from boardwarden.errors import DeployError
 from boardwarden.transport.sim import board_files
 
-from .parts import Part, join, read_rooms, write
+from .parts import Part, join, read_rooms, runs_on, write
 
 # Those that mpy-cross makes machine code for, and `any`: bytecode alone, the same for every board.
 ARCHITECTURES = (
@@ -125,7 +125,7 @@ class Compiler:
         wanted = {
             file: file.replace(".py", ".mpy")
             for file, part in joined.items()
-            if architecture != "any" or not part.machine_code
+            if not part.machine_code or (architecture != "any" and runs_on(file, architecture))
         }
         with tempfile.TemporaryDirectory(prefix="boardwarden-") as place:
             files = write(joined, Path(place))

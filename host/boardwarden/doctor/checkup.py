@@ -25,7 +25,7 @@ _REMEDIES = {
     "cpu": "`import asyncio` before `warden.start()`, in an application of asyncio, gives CPU load",
     "tasks": "start the agent before other tasks: then they are counted",
     "threads": "start the agent before `_thread` is imported: then threads are counted",
-    "largest_free_block": "a firmware with the C module (docs/native.md) gives the largest block",
+    "largest_free_block": "machine code, or the C module (docs/native.md), gives the largest block",
 }
 
 

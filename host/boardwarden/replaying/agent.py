@@ -142,6 +142,12 @@ class Board:
 
     # --- memory ---------------------------------------------------------------------------------
 
+    def gc_threshold(self) -> int:
+        return -1
+
+    def heap_table(self) -> int:
+        return 0
+
     def native_heap(self) -> None:
         return None
 
@@ -212,7 +218,8 @@ class Sensors:
         board.live_bytes = figures.live_bytes if total else None
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
-        memory.live, memory.largest = board.live_bytes, figures.largest_free_block_bytes
+        memory.live = board.live_bytes
+        memory.largest = memory.left = figures.largest_free_block_bytes
         self.system_heap.values = figures[-_OF_SYSTEM_HEAP:]
         for name, figure in zip(COLUMNS[:-_OF_SYSTEM_HEAP], figures, strict=False):
             if name not in _OF_MEMORY:

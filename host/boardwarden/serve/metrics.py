@@ -206,7 +206,7 @@ _MEMORY = (
     Metric("memory.available", "By", "Free.", _of_status(lambda s: s.memory.available_bytes)),
     Metric("memory.live", "By", "What the last collection left.",
            _of_status(lambda s: s.memory.live_bytes)),
-    Metric("memory.largest_free_block", "By", "The largest free block; needs the C module.",
+    Metric("memory.largest_free_block", "By", "The largest free block.",
            _of_status(lambda s: s.memory.largest_free_block_bytes)),
     Metric("memory.fragmentation", "1", "Free memory outside the largest free block, as a share.",
            _of_status(lambda s: s.memory.fragmentation)),

@@ -1,4 +1,5 @@
-"""What a look at the heap takes, nearly empty, with many small objects, and full of holes.
+"""What a look at the heap takes: nearly empty, with many small objects, full of holes, and with
+every other block free.
 
 Prints `= WHAT TICKS BYTES`, with _ for spaces in WHAT.
 """
@@ -11,8 +12,17 @@ from meter import EMPTY, now, passed, tell, ticks_of
 _state = array("i", bytes(80))
 try:
     from _warden import heap
+
+    rooms = (64, 256, 512, 1024, 1536)  # bytes of the table
 except ImportError:
+    from warden.setup import detect
+
     heap = None
+    rooms = ()
+    found = detect().heap_table()
+    if not isinstance(found, int):  # there is machine code
+        heap, _state, _, room = found
+        rooms = (room // 4, room // 2, room)
 
 
 def whole():
@@ -40,9 +50,9 @@ def look(state):
     tell("gc.mem_free(),_" + state, ticks_of(gc.mem_free) - EMPTY)
     if heap:
         tell("heap(state,_0),_" + state, ticks_of(whole) - EMPTY)
-        for room in (64, 256, 512, 1024, 1536):
+        for room in rooms:
             worst, count = in_slices(room)
-            tell("longest_of_%d_slices_of_%d_bytes,_%s" % (count, room, state), worst)
+            tell("longest_of_%d_slices_of_%d,_%s" % (count, room, state), worst)
 
 
 gc.collect()
@@ -51,12 +61,23 @@ keep = []
 for size in range(600):
     keep.append(bytearray(size % 37 * 4))
 look("600_small_objects")
-filled = [None] * 1500
+filled = [None] * (gc.mem_free() // 110)
 try:
-    for last in range(1500):
+    for last in range(len(filled)):
         filled[last] = bytearray(40)
 except MemoryError:
     pass
 for place in range(0, last, 2):
     filled[place] = None
 look("full_of_holes")
+filled = None
+gc.collect()
+filled = [None] * ((gc.mem_free() - 20_000) // 20)  # leaves room for the words below
+try:
+    for last in range(len(filled)):
+        filled[last] = (last,)  # one block
+except MemoryError:
+    pass
+for place in range(0, last, 2):
+    filled[place] = None
+look("every_other_block_free")

@@ -2,13 +2,12 @@
 with the rest of a heap that is read in slices. In front are put PROTECT, False for an agent that
 only watches, and FULL, whether every row of every table is taken.
 
-Prints `= NAME TICKS BYTES`; of reading the heap apart, `heap_walk` is what MicroPython itself, or
-the C module, takes for it.
+Prints `= NAME TICKS BYTES`; of reading the heap apart, `heap_walk` is what the table, or
+MicroPython itself where it is not known, takes for it.
 """
 
 import gc
 import sys
-from array import array
 
 from agents import fill_tables, settle, started, until_due
 from meter import EMPTY, measure, tell, ticks_of
@@ -20,11 +19,12 @@ _TICKS = 20  # from one whole sample to the next
 _MAX_SLICES = 20  # of the heap
 agent, line = started(protect=PROTECT)
 held = fill_tables(line, agent) if FULL else None
-poll = tick = warden.poll
-walk = gc.mem_free
+poll = warden.poll
+memory = agent.memory
+walk = gc.mem_free if memory.heap is None else memory.free_now
 
 
-def tick_in_slices():
+def tick():
     s = agent.deadline_s
     ms = agent.deadline_ms
     poll()
@@ -33,19 +33,6 @@ def tick_in_slices():
             return
         agent.clock.poll_now = True
         poll()
-
-
-try:
-    from _warden import heap
-
-    _state = array("i", bytes(76))
-    tick = tick_in_slices
-
-    def walk():
-        heap(_state, 0)
-
-except ImportError:
-    pass
 
 
 def due():

@@ -7,7 +7,8 @@ together become one module, a part:
     warden           watching, and the public names (warden/__init__.py)
     warden.decide    all that refuses, grants and preempts (the rooms in warden/policy)
     warden.requests  and others: each room that is seldom needed, alone
-    warden.X_viper   machine code, alone: a board that cannot load it imports warden.X_plain
+    warden.X_viper   machine code, alone: a board that cannot load it imports warden.X_plain, or
+                     does without
 
 `part_of` is the one place that says which room goes where. `join` drops the imports between rooms
 of a part, and has those of other rooms name their part. The rooms keep to a few rules that make it
@@ -18,7 +19,7 @@ standard library only, and nothing else of boardwarden.
 """
 
 from .joining import Part, join, write
-from .places import PACKAGES, file_of, part_of, read_rooms, room_files
+from .places import PACKAGES, file_of, part_of, read_rooms, room_files, runs_on
 from .room import JoinError
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "part_of",
     "read_rooms",
     "room_files",
+    "runs_on",
     "write",
 ]

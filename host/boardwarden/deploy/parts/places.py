@@ -28,6 +28,7 @@ _SELDOM = {
     "warden.counted_socket": "warden.counted_socket",
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
+    "warden.sensors.find_table": "warden.find_table",  # let go when it has found that
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
     "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
@@ -37,6 +38,8 @@ _SELDOM = {
     "warden.board_mps2": "warden.board_mps2",
 }
 _TWINS = ("_viper", "_plain")  # the same functions as machine code and as bytecode, by their ends
+# Machine code that is written for one kind of machine, and what other machines have for it.
+_THUMB = {"warden/heap_thumb_viper.py": True, "warden/heap_viper.py": False}
 HOSTS = ("warden_schema.ids",)  # the board's code has its numbers
 SOMETIMES = ("warden.board_mps2",)  # of one machine only: imported where it is there
 
@@ -54,6 +57,11 @@ def part_of(room: str) -> str:
 def file_of(part: str) -> str:
     """Return a part's file below the board's lib."""
     return "warden/__init__.py" if part == WATCH else part.replace(".", "/") + ".py"
+
+
+def runs_on(file: str, architecture: str) -> bool:
+    """Tell whether a part of machine code is for an architecture: a file below the board's lib."""
+    return _THUMB.get(file, architecture.startswith("armv")) == architecture.startswith("armv")
 
 
 def room_files(*folders: Path) -> dict[str, Path]:

@@ -1,0 +1,150 @@
+"""Finds the heap's allocation table on stock firmware, and proves it: free and largest are in it.
+
+Loaded when the agent starts, and let go then. The table lies below the blocks that it is of, with
+smaller ones between (py/gc.c, gc_setup_area). Two probes of unusual lengths are allocated, and
+below them objects of just so many blocks are searched for in the table, as far apart as the probes
+are. What looks like that in another object's bytes is no table: a third probe does not come to be
+there. From that place and the heap's size follows where the table begins; it is the right one if it
+gives the free bytes that `gc.mem_free()` gives. The search ends at the probe's own place at the
+latest, so nothing outside of the heap is read.
+"""
+
+import sys
+from array import array
+
+from micropython import const
+
+# Reasons, from ids.
+_NO_MODULE = const(1)
+_NO_MACHINE_CODE = const(11)
+_NO_TABLE = const(13)
+
+# Lengths in blocks.
+_PROBES = (71, 97)
+_LAST_PROBE = const(83)
+_MAX_LENGTH = const(100)
+_TAILS = const(0xAA)  # four of them; 16 such bytes are in a row where the shortest probe is
+_PROOF_TRIES = const(20)  # another thread may allocate meanwhile
+_MAX_HEAP_BYTES = const(0x3FFFFFFF)
+
+# Places in the array of a pass, see heap_viper.
+_HEAP_TOTAL = const(0)
+_HEAP_FREE = const(1)
+_TABLE_END = const(7)
+_TABLE_SHIFT = const(8)
+_TABLE_BELOW = const(14)
+_HEAP_PLACES = const(15)
+
+_PCS = ("linux", "darwin")  # they read all of it in some microseconds
+
+
+def find_table(board):
+    """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
+
+    room: for a slice, as read_table() has it. MemoryError where the probes have no room.
+    """
+    try:
+        try:
+            from warden.sensors.heap_thumb_viper import SLICE, read_table
+        except (ImportError, ValueError, SyntaxError):
+            from warden.sensors.heap_viper import SLICE, read_table
+    except (ImportError, ValueError, SyntaxError, TypeError):
+        # Not there, of another machine, no emitter, or a constant too large for it.
+        return _NO_MACHINE_CODE
+    try:
+        from uctypes import addressof, bytearray_at
+    except ImportError:
+        return _NO_MODULE
+    shift = 5 if sys.maxsize >> 32 else 4  # a block has four machine words
+    total = _heap_bytes(board)
+    if board.heap_grows or not 0 < total <= _MAX_HEAP_BYTES:
+        return _NO_TABLE
+    # Of probes only the addresses are used, but they must be there.
+    probes = [bytearray(blocks << shift) for blocks in _PROBES]
+    addresses = [addressof(probe) for probe in probes]
+    length = total + (total >> 4)  # more than the heap has below it
+    base = addresses[0] - length
+    entry = _find_entry(bytearray_at(base, length), addresses, shift, addressof)
+    if entry is None:
+        return _NO_TABLE
+    block = addresses[0] - ((entry & 3) << shift)
+    table = _table_address(base + (entry >> 2), block, total >> shift, (4 << shift) - 1)
+    states = []
+    for _ in range(2):
+        state = array("i", [0] * _HEAP_PLACES)
+        state[_HEAP_TOTAL] = total
+        state[_TABLE_END] = total >> shift + 2
+        state[_TABLE_SHIFT] = shift
+        state[_TABLE_BELOW] = addressof(state) - table
+        states.append(state)
+    for _ in range(_PROOF_TRIES):
+        read_table(state, 0)
+        if state[_HEAP_FREE] == board.mem_free():
+            return read_table, states[0], states[1], 0 if sys.platform in _PCS else SLICE
+    return _NO_TABLE
+
+
+def _heap_bytes(board):
+    """Return the heap's size, 0 if other threads allocate all the time."""
+    for _ in range(_PROOF_TRIES):
+        used = board.mem_alloc()
+        free = board.mem_free()
+        if board.mem_alloc() == used and board.mem_free() == free:
+            return used + free
+    return 0
+
+
+def _find_entry(memory, addresses, shift, addressof):
+    """Return the first probe's entry in the table: four times its byte in `memory`, and which.
+
+    memory: what lies below that probe.
+    """
+    at = len(memory)
+    while at >= 16:
+        at -= 16
+        if memory[at] != _TAILS:
+            continue
+        while memory[at] == _TAILS:
+            at -= 1
+        entry = 3
+        while memory[at] >> 2 * entry & 3 == 2:
+            entry -= 1
+        entry += 4 * at
+        found = 0
+        for place in range(len(_PROBES)):
+            apart = addresses[place] - addresses[0] >> shift
+            found += _length(memory, entry + apart) == _PROBES[place]
+        if found == len(_PROBES):
+            # A copy of the table does not have what is allocated after it was made.
+            probe = bytearray(_LAST_PROBE << shift)
+            if _length(memory, entry + (addressof(probe) - addresses[0] >> shift)) == _LAST_PROBE:
+                return entry
+    return None
+
+
+def _length(memory, entry):
+    """Return the length of the object with its head at an entry, 0 if there is no head."""
+    if entry + _MAX_LENGTH >> 2 >= len(memory) or not memory[entry >> 2] >> 2 * (entry & 3) & 1:
+        return 0
+    count = 1
+    while count < _MAX_LENGTH and memory[entry + count >> 2] >> 2 * (entry + count & 3) & 3 == 2:
+        count += 1
+    return count
+
+
+def _table_address(byte, block, blocks, step):
+    """Return where the table begins that has the entry of the block at `block` first in a byte.
+
+    Between the table and the blocks there are a byte, other tables of a bit for each block, and
+    what is left over: less than the blocks of one byte need. step: what these need, but one.
+    """
+    others = 1  # of finalisers
+    try:
+        import weakref  # noqa: F401  # since 1.28: where it is, it has a table of its own
+
+        others = 2
+    except ImportError:
+        pass
+    between = (blocks >> 2) + 1 + others * (blocks + 7 >> 3)
+    behind = (block - byte - between) // step
+    return byte - behind + 3 & -4  # it begins at a whole word

@@ -1,0 +1,1 @@
+../device/warden/sensors/heap_viper.py

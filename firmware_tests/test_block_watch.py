@@ -1,0 +1,104 @@
+"""No free block is as large as the application usually takes: that is seen before it is fatal."""
+
+from array import array
+
+from harness import no_heap
+from warden.policy.block_watch import BlockWatch
+
+_TOTAL = 128_000
+_LEAST = _TOTAL // 32
+_CLEAR, _WARN = 0, 1
+
+
+class FakeMemory:
+    """Stands in for `Memory`: the longest object, and the largest free block."""
+
+    def __init__(self):
+        self.total = _TOTAL
+        self.left = 100_000
+        self.wanted = 0
+        self.has_table = True
+        self.slices = array("i", [0] * 15)
+
+    def set(self, longest, left=100_000):
+        self.slices[3] = longest
+        self.left = left
+
+
+def _watch(*lengths):
+    memory = FakeMemory()
+    watch = BlockWatch(memory)
+    for longest in lengths:
+        _sample(watch, longest)
+    return watch, memory
+
+
+def _sample(watch, longest, left=100_000, period_ms=1000):
+    """Return the level after a sample with that."""
+    watch.memory.set(longest, left)
+    with no_heap():
+        watch.evaluate(period_ms)
+    return watch.threshold.level
+
+
+def test_a_heap_in_pieces_is_seen_whatever_is_usual():
+    watch, memory = _watch(500)
+    assert _sample(watch, 500, _LEAST + 1) == _CLEAR
+    assert memory.wanted == _LEAST
+    assert _sample(watch, 500, _LEAST) == _WARN
+    assert watch.threshold.value == _LEAST
+    assert _sample(watch, 500, _LEAST * 5 // 4 - 1) == _WARN
+    assert _sample(watch, 500, _LEAST * 5 // 4) == _CLEAR
+
+
+def test_a_list_that_grows_is_seen_while_its_next_block_can_be_had():
+    watch, _ = _watch(500, 4_000, 8_000, 16_000)
+    assert _sample(watch, 16_000, 32_001) == _CLEAR
+    assert _sample(watch, 16_000, 32_000) == _WARN
+
+
+def test_one_large_block_is_an_exception():
+    watch, memory = _watch(500, 1_000, 60_000, 60_000)
+    assert memory.wanted == _LEAST  # twice as much as was usual is less
+    assert _sample(watch, 60_000, 30_000) == _CLEAR
+
+
+def test_what_is_taken_again_is_usual():
+    watch, _ = _watch(500, 20_000, 500, 20_000, 500)
+    assert _sample(watch, 500, 40_000) == _WARN
+
+
+def test_what_was_there_from_the_beginning_was_not_taken():
+    memory = _watch(60_000, 60_000)[1]
+    assert memory.wanted == _LEAST
+
+
+def test_half_of_the_heap_is_the_most_that_is_wanted():
+    memory = _watch(500, 40_000, 60_000)[1]
+    assert memory.wanted == _TOTAL // 2
+
+
+def test_what_is_not_taken_any_more_is_forgotten_by_and_by():
+    watch, memory = _watch(500, 20_000, 500, 20_000)
+    for _ in range(59):
+        _sample(watch, 500)
+    assert memory.wanted == 40_000
+    _sample(watch, 500)
+    assert memory.wanted == 20_000
+    for _ in range(120):
+        _sample(watch, 500)
+    assert memory.wanted == 5_000
+
+
+def test_where_the_longest_object_is_not_known_pieces_are_seen():
+    watch, memory = _watch()
+    memory.has_table = False
+    memory.slices = None
+    memory.left = _LEAST
+    watch.evaluate(1000)
+    assert watch.threshold.level == _WARN
+
+
+def test_where_the_largest_block_is_not_known_the_level_stays():
+    watch, _ = _watch(500)
+    assert _sample(watch, 500, None) == _CLEAR
