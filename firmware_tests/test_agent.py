@@ -61,7 +61,7 @@ def test_memory_adds_up_on_micropython():
     assert largest is None or 0 < largest <= memory["available_bytes"]
 
 
-def test_what_cannot_be_had_is_none_with_a_reason_on_micropython():
+def test_an_unavailable_figure_is_none_with_a_reason_on_micropython():
     found, reasons = _status_on_micropython()
     for value, capability in (
         (found["memory"]["live_bytes"], 1),
@@ -159,7 +159,7 @@ def test_a_keepalive_allocates_nothing():
     assert agent.faults == 0
 
 
-def test_it_does_the_same_with_nobody_with_a_stalled_and_with_a_lying_host():
+def test_sampling_is_the_same_with_no_a_stalled_and_a_lying_host():
     """Invariant 1: sampling and history do not depend on the other end."""
     stalled, lying = FakeLink(), FakeLink()
     stalled.room = 0
@@ -192,7 +192,7 @@ def test_a_fault_inside_is_counted_and_the_next_sample_comes():
     assert agent.sample.faults == 1
 
 
-def test_a_second_call_inside_the_first_does_nothing():
+def test_a_poll_inside_a_poll_does_nothing():
     agent = _agent()
     inner = []
 
@@ -205,7 +205,7 @@ def test_a_second_call_inside_the_first_does_nothing():
     assert inner == [10]
 
 
-def test_what_the_application_has_scheduled_may_take_memory_in_the_midst_of_a_turn():
+def test_scheduled_functions_may_allocate_during_a_poll():
     """Its timers' callbacks run in the main thread, wherever that is."""
     try:
         from micropython import schedule
@@ -270,7 +270,7 @@ def test_history_is_read_over_the_link_on_micropython():
         assert _of_kind(link, 7)[0][2:] == [number, 2, None], wrong
 
 
-def test_trends_of_a_young_board_claim_nothing_on_micropython():
+def test_trends_of_a_young_board_have_no_slope_on_micropython():
     warden.start(interval_ms=20, link=False)
     try:
         found = warden.trends(60_000)

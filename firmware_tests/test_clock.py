@@ -14,14 +14,14 @@ def _is_due(clock):
     return clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 0
 
 
-def test_it_counts_on_when_the_ticks_wrap():
+def test_time_goes_on_when_the_ticks_wrap():
     ticks, clock = _clock(WRAP - 700)
     ticks.pass_ms(1500)
     clock.advance()
     assert (clock.s, clock.ms) == (1, 500)
 
 
-def test_it_counts_through_many_wraps():
+def test_time_goes_on_through_many_wraps():
     ticks, clock = _clock(12345)
     step = 123_456_789  # 1.4 days
     for _ in range(100):  # 142 days, 11 wraps
@@ -31,7 +31,7 @@ def test_it_counts_through_many_wraps():
     assert clock.ms == step * 100 % 1000
 
 
-def test_it_loses_nothing_to_rounding():
+def test_no_time_is_lost_to_rounding():
     ticks, clock = _clock(WRAP - 5)
     for _ in range(10_007):
         ticks.pass_ms(7)
@@ -39,7 +39,7 @@ def test_it_loses_nothing_to_rounding():
     assert clock.s * 1000 + clock.ms == 70_049
 
 
-def test_what_is_left_counts_in_both_directions_and_stops_counting_at_six_days():
+def test_until_ms_counts_in_both_directions_up_to_six_days():
     ticks, clock = _clock(0)
     ticks.pass_ms(61_005)
     clock.advance()
@@ -53,7 +53,7 @@ def test_what_is_left_counts_in_both_directions_and_stops_counting_at_six_days()
     assert clock.until_ms(1, 10) == -(1 << 29)
 
 
-def test_it_allocates_nothing():
+def test_the_clock_allocates_nothing():
     clock = Clock(board())
     with no_heap():
         for _ in range(1000):

@@ -13,14 +13,14 @@ def _events():
     return Events(Clock(FakeTicks()), None, new_lock())
 
 
-def test_an_event_says_what_when_and_how_much():
+def test_an_event_has_kind_time_and_value():
     events = _events()
     events.clock.s = 7
     events.post("trim", 0, "cache", 4096)
     assert events.event(0) == (0, "trim", 7, 0, 0, "cache", 4096)
 
 
-def test_to_post_one_takes_no_memory():
+def test_posting_an_event_allocates_nothing():
     events = Events(Clock(board()), None, new_lock())  # whose clock takes no memory either
     with no_heap():
         for number in range(40):
@@ -36,7 +36,7 @@ def test_the_ring_holds_the_last_sixteen():
     assert [events.event(number)[4] for number in range(4, 20)] == list(range(4, 20))
 
 
-def test_callbacks_hear_what_they_asked_for_once_and_in_order():
+def test_callbacks_get_their_kind_of_event_once_and_in_order():
     events = _events()
     leases, all_of_them = [], []
     events.on("lease", leases.append)
@@ -49,7 +49,7 @@ def test_callbacks_hear_what_they_asked_for_once_and_in_order():
     assert [event[4] for event in all_of_them] == [1, 2]
 
 
-def test_one_that_comes_too_late_hears_of_the_last_sixteen():
+def test_a_late_callback_gets_the_last_sixteen_events():
     events = _events()
     heard = []
     events.on(None, heard.append)
@@ -59,7 +59,7 @@ def test_one_that_comes_too_late_hears_of_the_last_sixteen():
     assert [event[0] for event in heard] == list(range(14, 30))
 
 
-def test_a_callback_that_raises_is_reported_and_stops_nobody():
+def test_a_callback_that_raises_is_reported_and_the_others_run():
     events = _events()
     heard = []
 
@@ -102,7 +102,7 @@ def test_there_are_eight_callbacks_at_most():
     raises(ValueError, events.on, None, print)
 
 
-def test_what_waits_for_its_callbacks_is_not_delivered_twice_when_one_is_interrupted():
+def test_an_interrupted_delivery_delivers_no_event_twice():
     events = _events()
     heard = []
 
@@ -142,7 +142,7 @@ def _sent(events, events_from):
     return [message[2:] for message in link.sent()]
 
 
-def test_a_host_gets_them_from_the_one_it_wants_or_the_oldest_that_is_remembered():
+def test_a_host_gets_events_from_the_wanted_or_the_oldest_stored_one():
     events = _events()
     assert _sent(events, None) == []
     for number in range(20):

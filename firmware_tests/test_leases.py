@@ -13,7 +13,7 @@ def _denied(rig, *args, **kwargs):
     return raises(Denied, rig.allocate, *args, **kwargs)
 
 
-def test_what_was_granted_is_not_granted_again():
+def test_granted_memory_is_not_granted_twice():
     rig = PolicyRig()
     first = rig.allocate(MEMORY, 60_000)
     error = _denied(rig, MEMORY, 60_000)
@@ -22,7 +22,7 @@ def test_what_was_granted_is_not_granted_again():
     assert rig.allocate(MEMORY, 40_000).amount == 40_000
 
 
-def test_what_the_holder_has_taken_is_not_counted_twice():
+def test_committed_memory_is_not_counted_twice():
     rig = PolicyRig()
     lease = rig.allocate(MEMORY, 60_000)
     lease.commit()
@@ -92,7 +92,7 @@ def test_leases_expire_with_nobody_asking():
     assert rig.posted[-1] == ("lease", lease.id, "expired")
 
 
-def test_an_expired_lease_stands_in_nobodys_way_even_if_time_was_not_heard():
+def test_an_expired_lease_blocks_nobody_even_before_the_next_poll():
     rig = PolicyRig()
     rig.allocate(MEMORY, 100_000, ttl_ms=1500)
     rig.ticks.pass_ms(1500)
@@ -131,7 +131,7 @@ def test_a_higher_priority_takes_what_its_holder_agreed_to_give():
     assert old.active and kept.active and not new.active
 
 
-def test_nobody_is_preempted_for_what_cannot_be_granted_even_so():
+def test_nobody_is_preempted_where_it_would_not_be_enough():
     rig = PolicyRig()
     lease = rig.allocate(MEMORY, 60_000, priority=LOW, on_preempt=lambda lease: None)
     rig.allocate(MEMORY, 30_000, priority=LOW)
@@ -141,7 +141,7 @@ def test_nobody_is_preempted_for_what_cannot_be_granted_even_so():
     assert not lease.active
 
 
-def test_nobody_is_preempted_for_what_has_gone_meanwhile():
+def test_nobody_is_preempted_when_free_memory_has_shrunk_meanwhile():
     rig = PolicyRig()
     lease = rig.allocate(MEMORY, 60_000, priority=LOW, on_preempt=lambda lease: None)
     rig.supply.amounts[0] = 20_000
@@ -149,13 +149,13 @@ def test_nobody_is_preempted_for_what_has_gone_meanwhile():
     assert lease.active
 
 
-def test_one_who_did_not_agree_keeps_it():
+def test_a_lease_without_on_preempt_is_never_preempted():
     rig = PolicyRig()
     rig.allocate(MEMORY, 90_000, priority=LOW)
     assert _denied(rig, MEMORY, 90_000, priority=CRITICAL).reason == "memory"
 
 
-def test_a_holder_that_fails_when_heard_is_reported_and_stops_nobody():
+def test_a_failing_on_preempt_is_reported_and_the_grant_goes_on():
     rig = PolicyRig()
 
     def fail(lease):
@@ -214,7 +214,7 @@ def test_bandwidth_is_a_token_bucket():
     raises(ValueError, rig.allocate(MEMORY, 1).take, 1)
 
 
-def test_bandwidth_asked_for_often_is_granted_all_the_same():
+def test_frequent_requests_for_bandwidth_are_granted():
     rig = PolicyRig()
     lease = rig.allocate(BANDWIDTH, 100)
     assert lease.take(100) == 0
@@ -250,7 +250,7 @@ def test_an_unknown_id_is_a_clear_error():
     raises(KeyError, find_entry, rig.leases, lease.id)
 
 
-def test_time_that_ends_nothing_allocates_nothing():
+def test_a_poll_that_ends_nothing_allocates_nothing():
     rig = PolicyRig()
     for _ in range(16):
         rig.allocate(MEMORY, 1)

@@ -148,7 +148,7 @@ def _read(heap, clock, memory, used, pass_ms=1000):
         pass
 
 
-def test_it_starts_with_a_true_figure():
+def test_the_first_figure_is_exact():
     memory = _memory()[2]
     assert (memory.total, memory.live) == (_TOTAL, 20_000)
 
@@ -168,7 +168,7 @@ def test_the_least_that_live_bytes_left_is_remembered():
         assert sample.low_water_bytes == least, live
 
 
-def test_a_sample_is_one_walk():
+def test_a_sample_walks_the_heap_once():
     heap, clock, memory = _memory()
     heap.walks = 0
     _read(heap, clock, memory, 21_000)
@@ -191,7 +191,7 @@ def test_garbage_is_not_live():
     assert memory.collections == 1
 
 
-def test_live_that_grew_is_seen_by_collecting():
+def test_growing_live_memory_is_found_by_collecting():
     heap, clock, memory = _memory()
     heap.live = 45_000
     _read(heap, clock, memory, 50_000)
@@ -208,7 +208,7 @@ def test_collections_are_bounded_in_rate():
     assert memory.collections == 4
 
 
-def test_in_the_last_eighth_it_looks_sooner_and_for_less():
+def test_in_the_last_eighth_it_collects_sooner_and_for_less():
     heap, clock, memory = _memory(collect_ms=20)
     heap.live = 85_000
     _read(heap, clock, memory, 85_000, pass_ms=10_000)
@@ -243,7 +243,7 @@ def test_used_below_live_corrects_it():
     assert memory.live == 19_000
 
 
-def test_it_does_not_collect_where_the_application_forbids_it():
+def test_with_gc_disabled_it_does_not_collect():
     heap, clock, memory = _memory(enabled=False)
     assert memory.live is None
     _read(heap, clock, memory, 90_000)
@@ -265,7 +265,7 @@ def test_a_sample_gets_the_figures_and_says_when_live_becomes_known():
     assert not memory.read(sample)
 
 
-def test_what_is_asked_for_at_once_is_of_this_moment():
+def test_figures_requested_at_once_are_current():
     heap, _, memory = _memory()
     heap.used = 33_000
     assert (memory.free_now(), memory.used_now()) == (_TOTAL - 33_000, 33_000)
@@ -313,7 +313,7 @@ def test_figures_are_new_when_all_slices_are_read():
     assert memory.largest == (_TOTAL - 23_000) // 2
 
 
-def test_to_look_at_once_leaves_the_slices_alone():
+def test_an_immediate_reading_does_not_disturb_the_slices():
     heap, _, memory = _native()
     heap.used = 23_000
     assert not memory.scan()
@@ -351,7 +351,7 @@ def test_a_module_that_sees_no_collections_is_as_none():
     assert (memory.live, memory.collections) == (24_000, 1)
 
 
-def test_it_allocates_nothing():
+def test_reading_memory_allocates_nothing():
     for heap, _, memory in (_memory(), _native(), _memory(heap_grows=True)):
         sample = Sample()
         heap.used = 25_000

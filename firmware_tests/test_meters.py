@@ -87,7 +87,7 @@ async def test_shares_steps_and_the_longest_are_measured():
         assert board.meters() == {}
 
 
-async def test_what_a_task_returns_raises_and_is_told_goes_through():
+async def test_results_exceptions_and_cancellations_pass_through_a_meter():
     async with Started() as board:
 
         async def answer():
@@ -141,7 +141,7 @@ async def test_metered_tasks_count_among_the_others():
         assert warden.status()["cpu"]["active_tasks"] == before
 
 
-async def test_one_that_takes_more_than_its_lease_is_told_then_cancelled():
+async def test_a_task_over_its_lease_is_reported_then_cancelled():
     async with Started(overrun_ms=600) as board:
         lease = warden.allocate(warden.CPU_TIME, 100, ttl_ms=None)
         task = warden.spawn(_busy(15, 30), "hungry", lease=lease)
@@ -154,7 +154,7 @@ async def test_one_that_takes_more_than_its_lease_is_told_then_cancelled():
         lease.release()
 
 
-async def test_one_that_keeps_to_its_lease_goes_on_and_policy_may_be_never():
+async def test_a_task_within_its_lease_goes_on_and_overrun_0_cancels_nobody():
     async with Started(overrun_ms=0) as board:
         lease = warden.allocate(warden.CPU_TIME, 500, ttl_ms=None)
         task = warden.spawn(_busy(2, 30), "modest", lease=lease)
@@ -256,7 +256,7 @@ async def test_a_task_without_a_step_has_used_nothing():
         meters.remove(meter)
 
 
-async def test_a_host_gets_them_with_each_sample_for_as_long_as_it_requested():
+async def test_a_host_gets_meters_with_each_sample_for_the_requested_time():
     async with Started():
         warden.stop_monitoring()
         task = warden.spawn(_busy(0, 50))
@@ -307,7 +307,7 @@ async def test_a_thread_that_does_not_start_leaves_nothing_behind():
         assert board.meters() == {}
 
 
-async def test_without_threads_it_says_so():
+async def test_without_threads_thread_raises():
     async with Started() as board:
         module = sys.modules["_thread"]
         del sys.modules["_thread"]

@@ -12,7 +12,7 @@ def _active(rig):
     return [op.name for op in rig.operations.all() if op.state == ACTIVE]
 
 
-def test_at_most_so_many_at_once():
+def test_at_most_max_operations_run_at_once():
     rig = PolicyRig(max_operations=2)
     one = rig.begin("one")
     rig.begin("two", timeout_ms=4000)
@@ -167,7 +167,7 @@ def test_a_later_equal_does_not_overtake_one_that_waits():
     assert waiting.state == ACTIVE
 
 
-def test_who_waits_for_memory_has_it_when_a_lease_ends():
+def test_an_operation_waiting_for_memory_begins_when_a_lease_ends():
     rig = PolicyRig(max_operations=1)
     running = rig.begin("running")
     lease = rig.allocate(0, 60_000)
@@ -202,7 +202,7 @@ def test_of_those_whose_wait_is_over_none_gets_a_place():
     assert second.state == ENDED
 
 
-def test_who_lost_the_place_before_looking_is_denied():
+def test_an_operation_that_lost_its_slot_before_it_resumed_is_denied():
     rig = PolicyRig(max_operations=1)
     running = rig.begin("running")
     waiting = rig.begin("waiting", wait_ms=60_000)
@@ -284,7 +284,7 @@ def test_progress_and_time_of_one_that_has_ended_are_nobody_elses():
     raises(AttributeError, getattr, op, "right_ms")
 
 
-def test_what_a_name_needed_is_what_it_is_granted():
+def test_a_learned_need_is_granted():
     rig = PolicyRig()
     rig.begin("fits", memory=LEARNED)
     assert rig.leases.outstanding(0) == 40_000  # as the rig's profile has it

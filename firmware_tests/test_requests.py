@@ -82,7 +82,7 @@ def test_what_was_granted_before_a_host_came_is_sent_when_it_comes():
     assert agent.faults == 0
 
 
-def test_a_refusal_tells_why():
+def test_a_refusal_has_its_reason():
     rig = Rig()
     code, value, sent = rig.ask(ALLOCATE, 0, 0x3FFFFFFF, None, None, None, None)
     assert code == DENIED
@@ -211,7 +211,7 @@ def test_a_board_that_grants_nothing_sends_nothing_of_it():
     assert not [message for message in sent if message[0] in granted]
 
 
-def test_a_board_that_only_watches_refuses_and_says_so():
+def test_a_watching_board_refuses_with_the_reason():
     link = FakeLink()
     agent = Agent(board(), 600_000, 1000, link)
     link.receive(64, 1, 1, _HOST, None)
@@ -301,7 +301,7 @@ def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
         adapter.collect = collect
 
 
-def test_what_was_learned_is_sent():
+def test_learned_memory_is_sent():
     rig = Rig()
     op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
     rig.policy.profile.least -= 5000

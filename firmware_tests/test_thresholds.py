@@ -105,7 +105,7 @@ def test_it_may_go_all_the_way_at_once():
     assert watch.levels("memory", [950, 600, 950]) == [CRITICAL, CLEAR, CRITICAL]
 
 
-def test_little_may_be_bad():
+def test_a_falling_metric_can_be_watched():
     watch = Watch()
     watch.set("rssi_dbm", -70, -85, -65)
     assert watch.levels("rssi_dbm", [-60, -70, -86, -80, -69, -65, -69]) == [0, 1, 2, 2, 1, 0, 0]
@@ -158,7 +158,7 @@ def test_to_pass_through_warn_on_the_way_up_counts_for_warn():
     assert watch.levels("memory", [800, 950, 950, 950]) == [0, 0, 1, 2]
 
 
-def test_what_is_not_known_changes_nothing_and_breaks_the_hold():
+def test_an_unknown_value_keeps_the_level_and_breaks_the_hold():
     watch = Watch()
     watch.set("memory", 750, 900, 650, hold_ms=1000)
     assert watch.levels("memory", [None, 800, None, 800, 800, None]) == [0, 0, 0, 0, 1, 1]
@@ -193,7 +193,7 @@ def test_the_table_has_a_fixed_size():
     watch.set(3, 6)
 
 
-def test_what_makes_no_sense_is_refused():
+def test_invalid_thresholds_are_refused():
     watch = Watch()
     wrong = (
         ("speed", 1),
@@ -221,7 +221,7 @@ def test_what_makes_no_sense_is_refused():
     assert watch.thresholds.all() == []
 
 
-def test_only_a_board_that_can_be_reset_takes_that():
+def test_the_action_reset_needs_a_board_that_can_be_reset():
     raises(ValueError, Watch().set, "memory", 750, 900, 650, 0, RESET)
     Watch(can_reset=True).set("memory", 750, 900, 650, 0, RESET)
 
