@@ -25,7 +25,7 @@ _POLL_MS = const(20)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
-_SHIFT = const(35)  # so many bytes go at once to make room
+_ROOM_BYTES = const(35)  # so many bytes go at once to make room
 _OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
 _MAX_NAME = const(24)
 _MAX_ID = const(0x3FFFFFFF)
@@ -59,9 +59,9 @@ class Traceback(io.IOBase):
         length = self.length
         for place in range(at, min(len(word), at + _MAX_WORD)):
             if length == _MAX_TEXT:
-                length -= _SHIFT
+                length -= _ROOM_BYTES
                 for to in range(length):
-                    buf[to] = buf[to + _SHIFT]
+                    buf[to] = buf[to + _ROOM_BYTES]
             buf[length] = word[place]
             length += 1
         self.length = length

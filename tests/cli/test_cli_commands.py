@@ -54,7 +54,7 @@ async def test_status_capabilities_and_trends_end_by_themselves(board, capsys, a
         assert trends["period_s"] == 60
     else:
         assert "cpu      12 %" in out
-        assert "period    the last 1 min" in out
+        assert "period         the last 1 min" in out
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_each_kind_of_trend_has_its_row():
         "storage": "no clear trend (60 points)",
         "cpu": "falling by 6.0 % a minute (± 0.6 %, 30 points)",
         "loop lag": f"{DASH} (1 point: too few)",
+        "fragmentation": f"{DASH} (0 points: too few)",
     }
 
 

@@ -57,7 +57,7 @@ def test_a_constant_has_the_same_value_in_all_files() -> None:
     for file in FILES:
         for name, value in _constants(file).items():
             values.setdefault(name, set()).add(value)
-    assert {"DEFAULT_TTL_MS", "SPARES", "SLOT_VALUES"} <= set(values)
+    assert {"DEFAULT_TTL_MS", "SPARES", "EXTREMES"} <= set(values)
     assert {name: found for name, found in values.items() if len(found) > 1} == {}
 
 
@@ -130,8 +130,11 @@ def test_each_capability_has_its_reasons() -> None:
 def test_history_has_the_schemas_metrics() -> None:
     history = _constants(REPO / "device/warden/history.py")
     assert history["METRICS"] == len(ids.METRICS)
-    assert history["SLOT_VALUES"] == len(ids.METRICS) * len(ids.STATISTICS)
-    assert history["RING"] == history["SLOT_VALUES"] * sum(slots for _, slots in ids.TIERS)
+    seconds, minutes, hours = (slots * len(ids.METRICS) for _, slots in ids.TIERS)
+    means = seconds + minutes + hours
+    assert (history["MINUTES"], history["HOURS"]) == (seconds, seconds + minutes)
+    assert 2 * history["MINUTES"] + history["EXTREMES"] == means
+    assert history["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
     assert _value("trend_report.py", "_NAMES") == ids.METRICS
 
 

@@ -12,7 +12,7 @@ _POINTS = const(12)
 _MIN_POINTS = const(6)
 _SLOTS_A_POINT = const(5)
 _FORECAST_ROWS = const(8)  # two for each metric of the history
-_SLOT_VALUES = const(4)  # means, see history
+_METRICS = const(4)  # in a slot, see history
 _NO_VALUE = const(0xFFFF)
 
 # The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
@@ -111,7 +111,7 @@ def _mean_before(slot, ring, slots, place):
     first = slot - _SLOTS_A_POINT
     while slot > first:
         slot -= 1
-        value = ring[slot % slots * _SLOT_VALUES + place]
+        value = ring[slot % slots * _METRICS + place]
         if value != _NO_VALUE:
             total += value
             count += 1

@@ -23,7 +23,7 @@ _NO_TABLE = const(13)
 _PROBES = (71, 97)
 _LAST_PROBE = const(83)
 _MAX_LENGTH = const(100)
-_TAILS = const(0xAA)  # four of them; 16 such bytes are in a row where the shortest probe is
+_FOUR_TAILS = const(0xAA)  # in a byte; 16 such bytes are in a row where the shortest probe is
 _PROOF_TRIES = const(20)  # another thread may allocate meanwhile
 _MAX_HEAP_BYTES = const(0x3FFFFFFF)
 
@@ -102,9 +102,9 @@ def _find_entry(memory, addresses, shift, addressof):
     at = len(memory)
     while at >= 16:
         at -= 16
-        if memory[at] != _TAILS:
+        if memory[at] != _FOUR_TAILS:
             continue
-        while memory[at] == _TAILS:
+        while memory[at] == _FOUR_TAILS:
             at -= 1
         entry = 3
         while memory[at] >> 2 * entry & 3 == 2:
