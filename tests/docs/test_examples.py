@@ -22,7 +22,7 @@ import boardwarden
 from boardwarden.transport import transport_for
 
 EXAMPLES = REPO / "examples"
-_covered = {"leaky_gateway.py"}  # by tests/boards/test_demo.py
+_covered = {"leaky_gateway.py", "fragmenting_gateway.py"}  # by tests/boards/test_demo.py
 
 
 @pytest.fixture(autouse=True)

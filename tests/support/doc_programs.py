@@ -279,7 +279,7 @@ def board_names():
         for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
             if not isinstance(node, ast.Assign):
                 continue
-            if ast.unparse(node.targets[0]) == "_PUBLIC":
+            if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
                 value = node.value
                 public = value.args[0] if isinstance(value, ast.Call) else value  # const(…)
                 names |= set(ast.literal_eval(public))
