@@ -58,10 +58,12 @@ async def test_status_text_fits_80_columns_without_colour():
     assert "\x1b" not in done.out
     lines = done.out.splitlines()
     labels = [line.split(" ")[0] for line in lines if not line.startswith(" ")]
-    assert labels == ["board", "memory", "cpu", "storage", "network", "agent"]
+    assert labels == ["board", "memory", "cpu", "storage", "network", "agent", "policy"]
     assert all(len(line) <= 80 for line in lines)
     assert all(line == line.rstrip() for line in lines)
-    assert re.search(r"^ +largest free block [\d.]+ MB$", done.out, re.MULTILINE)
+    assert re.search(
+        r"^ +largest free block [\d.]+ MB, fragmentation [\d.]+ %$", done.out, re.MULTILINE
+    )
 
 
 async def test_capabilities_show_yes_or_the_reason():

@@ -77,11 +77,14 @@ def _is_empty(found):
 
 # --- the dashboard --------------------------------------------------------------------------------
 
-# What the unix port cannot tell: it has no WLAN.
+# What the unix port cannot tell: it has no WLAN, and one heap.
 NOT_OF_THE_SIMULATED_BOARD = {
     "boardwarden_network_received_bytes_total",
     "boardwarden_network_sent_bytes_total",
     "boardwarden_network_signal_dbm",
+    "boardwarden_system_heap_free_bytes",
+    "boardwarden_system_heap_largest_free_block_bytes",
+    "boardwarden_system_heap_low_water_bytes",
 }
 
 
