@@ -7,8 +7,8 @@ import gc
 import warden
 from harness import has_module, raises
 from rig import FakeLink, board, poll_all
+from warden.board import Board
 from warden.crashes import Crashes
-from warden.runner import Runner
 from warden.running import running_agent, running_policy
 
 _TASK, _THREAD, _CALLBACK, _APPLICATION = range(4)
@@ -269,14 +269,14 @@ def test_in_safe_mode_a_stored_policy_is_not_in_force():
         warden.stop()
     try:
         for is_safe in (True, False):
-            Runner.is_safe = is_safe
+            Board.is_safe = is_safe
             warden.start(link=False)
             assert (running_policy().stored_policy is None) == is_safe
             if not is_safe:
                 running_policy().stored_policy.request(2)
             warden.stop()
     finally:
-        Runner.is_safe = False
+        Board.is_safe = False
 
 
 def _no_network():

@@ -56,8 +56,8 @@ def start(
             with import_lock:
                 from warden.policy.decisions import install
             install(package, agent)
-        if runner.crashes is not None:
-            runner.crashes.attach(agent)
+        if board.crashes is not None:
+            board.crashes.attach(agent)
     Runner.current.start()
 
 

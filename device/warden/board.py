@@ -35,6 +35,8 @@ class Board:
 
     policy_path = _POLICY
     has_timer = False  # a machine.Timer runs the agent
+    crashes = None  # this board's `Crashes`, once `warden.run()` or the like is used
+    is_safe = False  # whether the application does not run, and a stored policy is not in force
 
     # --- memory -------------------------------------------------------------------------------
 

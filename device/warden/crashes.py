@@ -10,6 +10,7 @@ import sys
 from micropython import const
 
 from warden.blackbox import ENDED, RUNNING, BlackBox
+from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
 from warden_schema.codec import cut
@@ -169,7 +170,7 @@ class Crashes:
         began = board.ticks_ms()
         while self.must_wait and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
             board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
-        box.is_safe = Runner.is_safe = False
+        box.is_safe = Board.is_safe = False
         self.agent.leave_safe_mode = None
 
     def leave_safe_mode(self):
@@ -258,8 +259,8 @@ def set_up():
             board = detect()
         else:
             board = runner.agent.board
-        Runner.crashes = Crashes.current = crashes = Crashes(board)
-        Runner.is_safe = crashes.black_box.is_safe
+        Board.crashes = Crashes.current = crashes = Crashes(board)
+        Board.is_safe = crashes.black_box.is_safe
     if runner is not None and runner.agent is not crashes.agent:
         crashes.attach(runner.agent)
     return crashes

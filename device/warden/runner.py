@@ -20,8 +20,6 @@ class Runner:
     """Runs an agent until `stop()`. current: the one of this board, None before `start()`."""
 
     current = None
-    is_safe = False  # whether the application does not run, and a stored policy is not in force
-    crashes = None  # this board's `Crashes`, once `warden.run()` or the like is used
 
     def __init__(self, agent):
         self.agent = agent

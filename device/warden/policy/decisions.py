@@ -10,7 +10,6 @@ from warden.policy.leases import (  # noqa: F401, public
     STORAGE,
 )
 from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
-from warden.runner import Runner
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
@@ -36,7 +35,7 @@ def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
     for name, value in public().items():
         setattr(module, name, value)
-    if not Runner.is_safe and agent.board.has_stored_policy():
+    if not agent.board.is_safe and agent.board.has_stored_policy():
         with import_lock:
             from warden.stored_policy import stored_policy_of
         stored_policy_of(agent).load()

@@ -30,14 +30,6 @@ def imported_asyncio():
     return core if hasattr(core, "_io_queue") else None  # what it makes last
 
 
-def set_create_task(function):
-    """Put a create_task where applications find it."""
-    for name in ("asyncio.core", "asyncio"):
-        module = sys.modules.get(name)
-        if module is not None:
-            module.create_task = function
-
-
 class Load:
     """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched.
 
@@ -79,7 +71,7 @@ class Load:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None:
             self.tasks = 1
-        set_create_task(self.create_task)
+        self.set_create_task(self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.report_exception
         self.core = core
@@ -91,9 +83,16 @@ class Load:
         if core is not None:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            set_create_task(self.uncounted_create_task)
+            self.set_create_task(self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
+
+    def set_create_task(self, function):
+        """Put a create_task where applications find it."""
+        for name in ("asyncio.core", "asyncio"):
+            module = sys.modules.get(name)
+            if module is not None:
+                module.create_task = function
 
     def watch_loop(self, core):
         """Watch the event loop that there is now; none of its tasks was seen to begin."""

@@ -17,7 +17,6 @@ except ImportError:
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS
-HAS_THREADS = _thread is not None
 _locks = []  # that somebody may wait for
 
 
@@ -64,7 +63,7 @@ class Threads:
         self.report = None  # what is called with an exception that ends one, see `Events.report`
         self.early = "_thread" in sys.modules
         self.ident = get_ident
-        if HAS_THREADS:
+        if _thread is not None:
             self.lock = allocate_lock()
             module = sys.modules.get("_thread", _thread)
             self.start = module.start_new_thread
