@@ -113,6 +113,7 @@ def test_reading_allocates_nothing():
 
 def test_a_large_heap_is_read_in_slices_between_the_samples():
     agent = Agent(board(), 60_000, 1000)
+    agent.memory.room = 1024  # bytes of the table: a heap that is large beside it
     kept = _full_of_holes()
     agent.start_monitoring(60_000)
     while agent.poll() <= 2:  # ends a pass that was under way: there was a collection

@@ -44,8 +44,9 @@ def start(
             limits = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
         with import_lock:
             from warden.setup import detect, open_link, reserve_names
-        board = detect()
-        agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
+
+            board = detect()
+            agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
         reserve_names(package)

@@ -36,7 +36,7 @@ _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
 _HEAP_STATE_BYTES = const(76)
-_NATIVE_SLICE = const(1536)  # bytes of the table: a pause like those of the agent's other steps
+_NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 
 _NO_NATIVE = const(2)  # reasons, from ids
 _NO_TABLE = const(13)

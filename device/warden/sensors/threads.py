@@ -31,7 +31,29 @@ def new_lock(wait=True):
     return lock
 
 
-import_lock = new_lock()  # for a module that is loaded late: MicroPython has none of its own
+class ImportLock:
+    """The lock to load a module late with: MicroPython has none of its own.
+
+    Where there was no memory for a module, MicroPython leaves its name in `sys.modules` with
+    nothing behind it (py/objmodule.c), and the next import of it would crash the board: the name is
+    removed.
+    """
+
+    def __init__(self):
+        self.lock = new_lock()
+
+    def __enter__(self):
+        self.lock.acquire()
+
+    def __exit__(self, kind, error, trace):
+        for name in sys.modules:
+            if sys.modules.get(name) is None:
+                sys.modules.pop(name, None)
+                break
+        self.lock.release()
+
+
+import_lock = ImportLock()
 
 
 class StandIn:

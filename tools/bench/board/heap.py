@@ -13,7 +13,7 @@ _state = array("i", bytes(80))
 try:
     from _warden import heap
 
-    rooms = (64, 256, 512, 1024, 1536)  # bytes of the table
+    rooms = (64, 256, 1024, 1536, 4096)  # bytes of the table
 except ImportError:
     from warden.setup import detect
 
