@@ -412,7 +412,7 @@ def test_requests_to_a_board_without_free_memory_break_nothing():
 
 
 def test_what_could_not_be_loaded_for_want_of_memory_is_loaded_later():
-    """MicroPython leaves the name of such a module behind, and its next import crashed the board."""
+    """MicroPython leaves such a module's name behind, and its next import crashed the board."""
     full = FullHeap()
     for free in (0, 128, 256, 512, 2048):
         for call in (lambda: warden.start(link=False), lambda: warden.trends(60_000)):
