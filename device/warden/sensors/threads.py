@@ -54,6 +54,7 @@ class ImportLock:
 
 
 import_lock = ImportLock()
+del ImportLock  # one name more, and the package's map would grow by a quarter: 0.3 KB
 
 
 class StandIn:
