@@ -7,12 +7,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
-# The rooms of tests/ that start no board and build no firmware, and those that do.
+# The rooms of tests/ that start no board and build no firmware.
 FAKES := tests/unit tests/protocol tests/cli
-REAL := tests/boards tests/docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak coverage lint format fakes real alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo check test soak coverage lint format fakes pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
@@ -57,27 +56,20 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(wildcard $(LINTED))
 	$(BIN)/ruff format $(wildcard $(LINTED))
 
-# What measures time is left out of these two, and runs after them, alone.
+# What measures time is left out here; `pytest` runs it after the others, alone.
 fakes: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
-# Four at once on two cores: most of them wait for a board. By file: some share what they built.
-real: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile -m "not alone" $(REAL) $(COVERAGE)
-
-alone: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -m alone $(COVERAGE)
-
-pytest:
-	@$(MAKE) --no-print-directory fakes
-	@$(MAKE) --no-print-directory real COVERAGE="$(COVERAGE:--cov=--cov --cov-append)"
-	@$(MAKE) --no-print-directory alone COVERAGE="$(COVERAGE:--cov=--cov --cov-append)"
+# Three at once on two cores: most of them wait for a board. By file: some share what they built.
+pytest: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone" $(COVERAGE)
+	$(BIN)/python -m pytest -m alone $(COVERAGE:--cov=--cov --cov-append)
 
 check: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory -j2 lint fakes
 
 # What the host's tests run of the code; the report at the end fails under what pyproject.toml says,
-# the three runs do not. It takes half as long again.
+# the two runs do not. It takes half as long again.
 coverage: $(VENV)/.stamp-dev
 	@rm -f .coverage .coverage.*
 	@$(MAKE) --no-print-directory pytest COVERAGE="--cov --cov-report= --cov-fail-under=0"
@@ -126,12 +118,11 @@ docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
 
-# Firmware is built while pip installs and while the tests run that need none of it. The others run
-# one after the other even under -j: they share two cores, and some measure time.
+# Firmware is built while pip installs. The others run one after the other even under -j: they share
+# two cores, and some measure time.
 test: | $(BIN)/python
-	@$(MAKE) --no-print-directory -j3 lint fakes firmware
-	@$(MAKE) --no-print-directory real
-	@$(MAKE) --no-print-directory alone
+	@$(MAKE) --no-print-directory -j2 lint firmware
+	@$(MAKE) --no-print-directory pytest
 	@$(MAKE) --no-print-directory firmware-tests
 
 # The pinned versions `make` installs. From the oldest Python supported, because what runs there
