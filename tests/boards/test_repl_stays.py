@@ -88,7 +88,7 @@ async def test_mpremote_breaks_in_while_frames_flow():
     try:
         await transport.write(frame(messages.subscribe(77)))
         heard = b""
-        while heard.count(b"\xc0") < 4:  # two frames; more wait for an acknowledgement
+        while heard.count(b"\xc0") < 2:  # SUBSCRIBED; whether a SAMPLE fits the window is chance
             heard += await asyncio.wait_for(transport.read(), 10)
         asyncio.get_running_loop().add_reader(near, _forward, near, transport)
         bridge = asyncio.create_task(_backward(transport, near))

@@ -1031,6 +1031,54 @@ def test_a_malformed_history_raises_request_error(value: Any) -> None:
     run(main())
 
 
+class WindowedBoard(FakeBoard):
+    """Drops what does not fit the window of a serial link, as the agent's uplink does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._length = 0  # bytes sent
+        self._acknowledged = 0
+        self._length_at = {0: 0}  # after the frame of that number
+
+    def _put(self, *message: Any) -> None:
+        data = frame(msgpack.packb(message))
+        reserve = ids.WINDOW_BYTES - 208  # for ALIVE: docs/wire.md
+        under_way = self._length - self._acknowledged
+        if under_way and under_way + len(data) > ids.WINDOW_BYTES - reserve:
+            self.dropped += 1
+            self.seq -= 1
+            return
+        self._length += len(data)
+        self._length_at[self.seq] = self._length
+        self.send(data)
+
+    def _message(self, message: list[Any]) -> None:
+        if message[0] == ids.KEEPALIVE and message[2] is not None:
+            self._acknowledged = self._length_at[message[2]]
+        super()._message(message)
+
+
+def test_a_whole_sample_fits_the_window_however_many_deltas_came_before_it() -> None:
+    """Where it does not, no figure comes until the next keepalive."""
+
+    async def main() -> None:
+        peer = WindowedBoard()
+        choose = random.Random(16).randrange
+        async with connect(FakeTransport(peer)):
+            peer.dropped = 0
+            for _ in range(1000):
+                for _ in range(choose(20)):
+                    peer._send(ids.ALIVE, b"long as a DELTA"[: choose(4, 16)])
+                    await asyncio.sleep(0.02)
+                large = {name: choose(8 << 20) for name in ids.SAMPLE_VALUES if "_bytes" in name}
+                peer.sample(**large, interval_ms=20, loop_lag_worst_ms=choose(2000))
+                await asyncio.sleep(0.02)
+            assert peer.dropped == 0
+
+    run(main(), at_most=2000)
+
+
 @pytest.mark.alone
 def test_a_session_reads_at_least_ten_thousand_frames_a_second() -> None:
     """Loose, for a busy machine: this machine was measured at 59 000."""
