@@ -60,7 +60,7 @@ _PREFIXES = {
     "host_frame": "steady samples (DELTA) fed to a connected Board, one a read or 32; best of 5"
     " times 20 000; ratio: to crc_hqx and msgpack.unpackb alone",
     "host_status": "a read of board.status; best of 5 times 10 000, or 500 after a sample each",
-    "host_import": "python -X importtime -c 'import boardwarden', cumulative; best of 5",
+    "host_import": "python -X importtime -c 'import boardwarden.board', sums; best of 5",
     "sim_": "median of 60, taking turns: board.ping(), the raw REPL's `pass` and query on another"
     " such board, MicroPython's unix port; a read of board.status",
     "qemu_": "the same on the stock firmware in QEMU, in real time",

@@ -135,14 +135,12 @@ class Mirror:
 
     def _sample(self, figures: list[Figure]) -> None:
         values = (*figures, *NOTHING[len(figures) :])
-        _, old, _, received_at, _, used, _ = self._state
+        hello, old, rows, received_at, _, used, heap = self._state
         if values[:2] == old[:2] and received_at is not None and values[0] is not None:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = self._state._replace(
-            values=values, received_at=self.clock(), updated_at=time.time()
-        )
+        self._state = State(hello, values, rows, self.clock(), time.time(), used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
         remembered = (live, cpu, lag, used, fragmentation(free, largest))

@@ -6,6 +6,7 @@ fields; fields that an older board does not send are None here.
 
 from __future__ import annotations
 
+import functools
 from types import NoneType
 from typing import Any
 
@@ -181,7 +182,7 @@ class Deltas:
     """Turns DELTAs into SAMPLEs: remembers the last sample, and adds the changes."""
 
     def __init__(self) -> None:
-        self._values: list[int | None] = []
+        self._values: list[Any] = []  # int or None
         self._seq = -1
 
     def remember(self, message: Message) -> None:
@@ -198,24 +199,21 @@ class Deltas:
         if counts_from != self._seq or len(self._values) < _LEAST_SAMPLE:
             return None
         values = self._values.copy()
-        for change, place in zip(changes, _changed(mask), strict=True):
-            values[place] = _sum(values[place], change - ids.DELTA_BIAS)
-        seconds, milliseconds, interval = values[:3]
-        passed = _sum(milliseconds, _sum(interval, ms - ids.DELTA_BIAS))
-        values[0] = _sum(seconds, passed // 1000)
+        try:
+            for change, place in zip(changes, _changed(mask), strict=True):
+                values[place] += change - ids.DELTA_BIAS
+            passed = values[1] + values[2] + ms - ids.DELTA_BIAS
+            values[0] += passed // 1000
+        except TypeError:
+            raise ValueError("a change of an unknown value") from None
         values[1] = passed % 1000
         self._seq, self._values = seq, values
         return [ids.SAMPLE, seq, values]
 
 
-def _changed(mask: int) -> list[int]:
+@functools.lru_cache(maxsize=256)
+def _changed(mask: int) -> tuple[int, ...]:
     """Return the places of the values that a mask names; ValueError for bits that name none."""
     if not 0 <= mask < 1 << len(_DELTA_PLACES):
         raise ValueError("no such value")
-    return [place for bit, place in enumerate(_DELTA_PLACES) if mask >> bit & 1]
-
-
-def _sum(value: int | None, change: int) -> int:
-    if value is None:
-        raise ValueError("a change of an unknown value")
-    return value + change
+    return tuple(place for bit, place in enumerate(_DELTA_PLACES) if mask >> bit & 1)
