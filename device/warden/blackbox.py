@@ -76,7 +76,7 @@ class BlackBox:
         self.writes = 0  # of the file
         self.who = None
         self.culprit = None  # what goes before the running operation
-        self.state = RUNNING
+        self.state = self.running = RUNNING  # running: what it is while the application runs
         self.is_safe = False
         self.boots = self.count = 0  # count: how often the last entry came
         with import_lock:

@@ -9,7 +9,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, RUNNING, BlackBox
+from warden.blackbox import ENDED, BlackBox
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
@@ -303,7 +303,7 @@ def run(main, link=None, retry_s=60):
     must_feed = True
     try:
         while True:
-            box.set_state(RUNNING, False)
+            box.set_state(box.running, False)
             try:
                 result = main
                 if isinstance(main, str):

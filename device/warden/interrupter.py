@@ -100,7 +100,11 @@ class BySchedule:
 
 
 class BySignal(BySchedule):
-    """SIGINT, on unix, from a shell in the background: while system() runs, it is ignored."""
+    """SIGINT, on unix, from a shell in the background: while system() runs, it is ignored.
+
+    The unix port raises in the midst of C code, as for Ctrl-C: one that comes into an allocation
+    leaves the heap locked.
+    """
 
     def fire(self):
         """Have it sent soon."""

@@ -114,6 +114,7 @@ class TaskWatchdog:
         self.hanging = None  # what hangs, "" for somebody without a name
         self.late = None  # the Checkin that is
         self.tries = 0  # to interrupt a hang
+        self.hung_ms = 0  # when it is over
         self.requested_ms = None  # in ticks, when it was interrupted
         self.restarts = self.notes = 0
         self.is_saved = False  # whether the file names a culprit
@@ -291,12 +292,13 @@ class TaskWatchdog:
         Where it interrupts the main program, that is its last act.
         """
         hung = self.ticks_diff(now, self.turned_ms)
-        if not self.watches_turns or hung <= _BLOCKED_MS:
+        if self.watches_turns and hung > self.hang_ms + self.patience_ms:
+            if self.hanging is not None:
+                return self.insist(now)
+            if not self.is_announced():
+                return self.on_hang(now, hung)
+        elif hung <= _BLOCKED_MS or not self.watches_turns:
             self.check_late(now)
-        elif self.hanging is not None:
-            return self.insist(now)
-        elif hung > self.hang_ms + self.patience_ms and not self.is_announced():
-            return self.on_hang(now, hung)
         if self.late is None and self.feed_hardware is not None:
             if self.ticks_diff(now, self.fed_ms) >= self.hardware_ms // 4:
                 self.fed_ms = now
@@ -308,18 +310,20 @@ class TaskWatchdog:
         if self.critical is not None and self.agent.policy is not None:
             if self.agent.policy.pressure.level < _AT_CRITICAL:
                 self.critical.feed()
-        late = None
-        for each in self.checkins:
-            if each is not None:
-                over_ms = self.ticks_diff(now, each.fed_ms) - each.excused_ms
-                if over_ms > each.every_ms:
-                    late = each
-                    break
+        late = self.find_late(now)
         if late is not self.late:
             self.late = late
             if late is not None:
-                self.post("late", late.name, over_ms)
-            self.set_culprit(None if late is None else late.name)
+                self.post("late", late.name, self.ticks_diff(now, late.fed_ms))
+            self.set_culprit(late and late.name)
+
+    def find_late(self, now):
+        """Return the first Checkin that is late, None if none is."""
+        for each in self.checkins:
+            if each is not None:
+                if self.ticks_diff(now, each.fed_ms) > each.every_ms + each.excused_ms:
+                    return each
+        return None
 
     def is_announced(self):
         """Tell whether an operation with a timeout of its own may take this long."""
@@ -344,7 +348,7 @@ class TaskWatchdog:
             self.hanging = ""
         self.post("begun", self.hanging or None, hung)
         self.set_culprit(self.hanging)
-        self.tries = 0
+        self.tries = self.hung_ms = 0
         return self.insist(now)
 
     def insist(self, now):
@@ -364,10 +368,11 @@ class TaskWatchdog:
 
     def on_hang_over(self, now, hung):
         """Note that the loop has gone on by itself, or after an interrupt that it caught."""
+        self.hung_ms = max(self.hung_ms, hung)
         requested = self.requested_ms
         if requested is not None and self.ticks_diff(now, requested) < _AGAIN_MS:
             return  # it may still come
-        self.post("over", self.hanging or None, hung)
+        self.post("over", self.hanging or None, self.hung_ms)
         self.hanging = None
         self.release()
         self.set_culprit(None)
@@ -460,6 +465,7 @@ class TaskWatchdog:
         """Note in the black box why the hardware watchdog is not fed; None: it is."""
         if self.feed_hardware is None:
             return
+        self.box.running = WATCHED
         state = WATCHED if name is None else UNFED
         if state != self.box.state or name is not None:
             must_save = self.is_saved if name is None else self.may_save()
@@ -467,7 +473,7 @@ class TaskWatchdog:
             self.box.set_culprit(name or None, state, must_save)
 
     def may_save(self):
-        """Tell whether the file is to be written: where nothing else survives, a few times a boot."""
+        """Tell whether to write the file: where nothing else survives, a few times in a boot."""
         self.notes += 1
         return self.box.is_in_file and self.notes <= _MAX_NOTES
 
