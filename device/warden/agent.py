@@ -20,7 +20,7 @@ from warden.sensors.network import Network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
 
-_CAPABILITIES = const(15)
+_CAPABILITIES = const(18)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)

@@ -49,9 +49,9 @@ def start(
             agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
-        reserve_names(package)
         del sys.modules["warden.setup"]  # so that it takes no memory
-        package.setup = None
+        del package.setup  # so that its place is another name's
+        reserve_names(package)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:

@@ -12,6 +12,8 @@ from warden.link.stream import StreamLink
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+_CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
+_NO_WATCHDOG = const(14)  # a reason, from ids
 
 
 def reserve_names(package):
@@ -22,7 +24,7 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "counted_socket crash_report crashes errors extras forecast guard last_boot metered_file "
-        "requests retained stored_policy tcp trend_report values"
+        "requests retained stored_policy task_watchdog tcp trend_report values watchdog_ways"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -131,6 +133,8 @@ def take_first_sample(agent):
     Such polls do not time themselves. No host is served before the application goes on: it would
     mirror a board on which nothing is granted yet.
     """
+    for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
+        agent.reasons[place] = _NO_WATCHDOG
     governor = agent.governor
     host_us = governor.host_us
     governor.host_us = -host_us
