@@ -253,7 +253,7 @@ class LinkStatus(Model):
 class Trend(Model):
     """A line through one figure: its slope and standard error, in the figure's unit per second.
 
-    `exhausted_in_s` is None unless the slope is clear and leads to a limit.
+    `exhausted_in_s` is None unless the newest figures clearly rise to a limit.
     """
 
     slope_per_s: float | None = None

@@ -22,6 +22,7 @@ _SELDOM = {
     "warden.last_boot": "warden.last_boot",  # once in a boot
     "warden.retained": "warden.retained",  # where registers survive a reset
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
+    "warden_schema.rise": "warden.rise",  # of forecasts and trends
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
