@@ -137,16 +137,24 @@ def test_a_limit_already_passed_is_zero_seconds_away():
 def test_full_is_where_an_allocation_of_the_usual_size_fails():
     class Heap:
         total = _LIMIT
-        left = 50_000
+        live = 29_000
+        left = 20_000  # of 31 000 that are free
 
     past = Past()
     for second in range(20):
         past.add(10_000 + 1000 * second)
     forecast = past.forecast
+    assert forecast.memory(Heap, 0) == 31  # perhaps it fits elsewhere
+    assert forecast.memory(Heap, 5000) == 26
+    Heap.live = 32_000
+    Heap.left = 19_000
+    assert forecast.memory(Heap, 0) == 31  # most of it does
+    Heap.live = 33_000
+    Heap.left = 18_000  # it does not
+    assert forecast.memory(Heap, 5000) == 17
+    assert forecast.memory(Heap, 0) == 22
+    Heap.left = 25_000
     assert forecast.memory(Heap, 0) == 31
-    assert forecast.memory(Heap, 20_000) == 11
-    Heap.left = 19_999  # in no free block
-    assert forecast.memory(Heap, 20_000) == 0
 
 
 def test_a_forecast_allocates_nothing():

@@ -45,6 +45,7 @@ class FakeAgent:
     def __init__(self, history, rows=()):
         self.memory = FakeMemory()
         self.clock = self
+        self.policy = None
         self.history = history
         self.storage = FakeStorage(rows)
 

@@ -37,7 +37,7 @@ class Agent:
     for an agent that only watches.
     """
 
-    def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
+    def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None, storage=True):
         from warden.setup import find_system_heap, take_first_sample, watch_network
 
         self.board = board
@@ -80,7 +80,7 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        take_first_sample(self)
+        take_first_sample(self, storage)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""

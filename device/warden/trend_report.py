@@ -32,8 +32,11 @@ def report_trends(agent, period_ms):
             break
     wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
+    full = agent.memory.total
+    if agent.policy is not None and agent.policy.forecast is not None:
+        full = agent.policy.forecast.full or full
     limits = {
-        _MEMORY_METRIC: agent.memory.total,
+        _MEMORY_METRIC: full,
         _STORAGE_METRIC: rows[0][1] * rows[0][2] if rows else None,
     }
     found = {}

@@ -279,11 +279,12 @@ REASONS = {
     7: "there is no WLAN connection",
     8: "no socket is counted yet: wrap it with warden.counted()",
     9: "no collection has been seen yet",
-    10: "no scan has ended yet",
+    10: "storage was not measured yet: warden.scan_storage() does it",
     11: "this board does not run the agent's machine code, which reads the heap's table, and its "
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
     13: "the heap's table was not found: the heap grows, or is in several areas",
+    14: "the file system reports figures that cannot be",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -298,6 +299,7 @@ NO_SCAN = 10
 NO_MACHINE_CODE = 11
 NO_ROOM_FOR_PROBES = 12
 NO_HEAP_TABLE = 13
+IMPOSSIBLE = 14
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

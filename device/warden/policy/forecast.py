@@ -27,6 +27,9 @@ class Forecast:
 
     def __init__(self, history):
         self.history = history
+        self.full = None  # bytes in use with which an allocation of the usual size fails
+        self.largest = self.live = 0  # the free block and live bytes, the last time
+        self.lost = 0  # bytes that are free, in pieces too small
         self.tiers = history.tiers
         self.points = [0] * POINTS  # the newest first
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
@@ -36,12 +39,21 @@ class Forecast:
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
 
-        memory: the sensor; it measures more often from now on what is live.
+        memory: the sensor; it measures more often from now on what is live. Where the largest free
+        block becomes smaller by what is allocated, the others are too small to be used.
         """
         memory.renew_shift = _RENEW_SHIFT
-        if memory.left is not None and memory.left < usual:
-            usual = memory.total  # no free block is so large
-        return self.seconds(_MEMORY_METRIC, memory.total - usual >> self.history.shift)
+        left = memory.left
+        if left is not None:
+            fall = self.largest - left
+            if fall > 0 and fall * 2 >= memory.live - self.live:
+                self.lost = memory.total - memory.live - left
+            elif fall < 0:
+                self.lost = 0
+            self.largest = left
+            self.live = memory.live
+        self.full = max(0, memory.total - self.lost - usual)
+        return self.seconds(_MEMORY_METRIC, self.full >> self.history.shift)
 
     def storage(self, storage):
         """Return when the first mount will be full."""

@@ -152,10 +152,7 @@ class Policy(Table):
         if kind == MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
         if kind == STORAGE:
-            stat = self.agent.board.statvfs(mount)
-            if stat is None:
-                return 0
-            return (stat[4] - stat[2] * reserve // 1000) * (stat[1] or stat[0])
+            return self.agent.storage.available(mount, reserve)
         if kind == CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
