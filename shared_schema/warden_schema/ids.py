@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 4
+PROTOCOL_MINOR = 5
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -222,8 +222,9 @@ THRESHOLD_METRICS = {
 }
 # The threshold that a board has by default: metric, warn, critical, clear, hold_ms, action.
 DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
-KEEPING = ("tell", "write", "forget")
-KEPT = ("nothing", "in_force", "broken")
+# "write" is refused where the policy would act at once, "insist" is not.
+KEEPING = ("tell", "write", "forget", "insist")
+KEPT = ("nothing", "in_force", "broken", "set_aside")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")

@@ -12,13 +12,13 @@ from warden_schema.rise import POINTS, STEPS, rise_of
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
 _METRICS = const(4)  # in a slot, see history
-_ROWS = const(4)  # for each metric: tier, and slots a point
+_FORECAST_ROWS = const(4)  # for each metric: tier, and slots a point
 _SLOTS_A_POINT = const(4)
 _OPEN = const(4)  # values of the open slot, of which the third and the fourth are:
 _SUM = const(2)
 _COUNT = const(3)
 _NO_VALUE = const(0xFFFF)
-_RENEW_SHIFT = const(6)  # live memory is measured again when a 64th of the heap was used
+_LEAK_RENEW_SHIFT = const(6)  # live memory is measured again when a 64th of the heap was used
 NEVER = 0x3FFFFFFF
 
 
@@ -33,8 +33,8 @@ class Forecast:
         self.tiers = history.tiers
         self.points = [0] * POINTS  # the newest first
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
-        self.numbers = [0] * (_METRICS * _ROWS)  # the slot from which on it is made anew
-        self.rises = [None] * (_METRICS * _ROWS)
+        self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
+        self.rises = [None] * (_METRICS * _FORECAST_ROWS)
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -42,7 +42,7 @@ class Forecast:
         memory: the sensor; it measures more often from now on what is live. Where the largest free
         block becomes smaller by what is allocated, the others are too small to be used.
         """
-        memory.renew_shift = _RENEW_SHIFT
+        memory.renew_shift = _LEAK_RENEW_SHIFT
         left = memory.left
         if left is not None:
             fall = self.largest - left
@@ -70,8 +70,8 @@ class Forecast:
             return None
         limit = max(0, limit - slot[place + _SUM] // slot[place + _COUNT])  # what is left
         soonest = None
-        place = metric * _ROWS
-        while place < metric * _ROWS + _ROWS:
+        place = metric * _FORECAST_ROWS
+        while place < metric * _FORECAST_ROWS + _FORECAST_ROWS:
             rise = self.rise(place)
             if rise is not None:
                 slot = NEVER
@@ -88,9 +88,9 @@ class Forecast:
         if tier.number >= self.numbers[row]:
             width = _SLOTS_A_POINT if row & 1 else 1
             self.numbers[row] = tier.number + width
-            count = self.read_points(tier, row // _ROWS, width)
+            count = self.read_points(tier, row // _FORECAST_ROWS, width)
             count = rise_of(self.points, count)
-            if count and self.was_higher(tier, row // _ROWS, width):
+            if count and self.was_higher(tier, row // _FORECAST_ROWS, width):
                 count = 0
             self.rises[row] = count
         return self.rises[row]

@@ -58,6 +58,10 @@ _SYSTEM_HEAP_METRICS = const(20)  # the first of three
 _FORECAST_METRICS = const((1, 3))
 _LITTLE_IS_BAD = const(0b111_0000_0011_0010_1000_1010)  # a bit for each metric
 
+# Live bytes in permille of the heap for warn, critical and clear, at the first sample that shows
+# it; the action is PROTECT.
+DEFAULT_THRESHOLD = const((_MEMORY, 750, 850, 650, 0, 1))
+
 _THRESHOLD = const(13)  # a kind of message
 _MAX_THRESHOLDS = const(8)
 _MAX_LIMIT = const(0x3FFFFFFF)
@@ -112,19 +116,16 @@ class Threshold:
         sign = self.sign
         bad = value is not None and value * sign >= self.bad_from
         level = self.level
-        hold_ms = self.hold_ms
-        if self.metric in _FORECAST_METRICS:
-            hold_ms = max(hold_ms, _FORECAST_HOLD_MS)
         if not bad and (value is None or level == _CLEAR):  # as nearly always
             self.over_ms = self.critical_ms = -1
             return False
         critical = self.critical is not None and value * sign >= self.critical * sign
         self.over_ms = _add_ms(self.over_ms, bad, period_ms)
         self.critical_ms = _add_ms(self.critical_ms, critical, period_ms)
-        if self.critical_ms >= hold_ms:
+        if self.has_held(self.critical_ms):
             level = _AT_CRITICAL
         elif bad:
-            if level == _CLEAR and self.over_ms >= hold_ms:
+            if level == _CLEAR and self.has_held(self.over_ms):
                 level = _WARN
         elif not self.beyond_clear(value):
             level = _CLEAR
@@ -138,6 +139,12 @@ class Threshold:
         self.level_ms = 0
         self.rank = 4 * level + self.action if level and self.action else 0
         return True
+
+    def has_held(self, ms):
+        """Tell whether a level has been reached for long enough."""
+        if self.metric in _FORECAST_METRICS and ms < _FORECAST_HOLD_MS:
+            return False
+        return ms >= self.hold_ms
 
     def beyond_clear(self, value):
         """Tell whether a value is on the bad side of the clear level."""
