@@ -265,21 +265,29 @@ class Agent:
                 wait_ms = min(wait_ms, governor.wanted_ms)
         if self.session is not None:
             self.session.on_sample(changed)
-        # The next one is an interval after this one was due, without those that are past.
-        wait_ms += clock.ms - late_ms % wait_ms
+        # The next one is an interval after this one was due, without those that are past: no figure
+        # is of less than a tenth of the interval.
+        late_ms %= wait_ms
+        if late_ms * 10 > wait_ms * 9:
+            late_ms -= wait_ms
+        wait_ms += clock.ms - late_ms
         self.deadline_s = clock.s + wait_ms // 1000
         self.deadline_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
 
-        budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
+        The first one comes at once, or a tenth of the interval after the last. budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """
         self.governor.set(interval_ms, budget_permille)
-        self.clock.advance()
-        self.deadline_s = self.clock.s
-        self.deadline_ms = self.clock.ms
-        self.clock.poll_now = True
+        clock = self.clock
+        clock.advance()
+        sample = self.sample
+        wait_ms = max(0, interval_ms // 10 + clock.until_ms(sample.uptime_s, sample.uptime_ms))
+        wait_ms += clock.ms
+        self.deadline_s = clock.s + wait_ms // 1000
+        self.deadline_ms = wait_ms % 1000
+        clock.poll_now = True
         return interval_ms
 
     def stop_monitoring(self):
