@@ -327,6 +327,26 @@ def test_no_figure_is_of_less_than_a_tenth_of_the_interval():
     assert min(periods) >= 100, periods
 
 
+def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second():
+    for back in (900, 60_000, 1 << 28):
+        agent = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+        ticks = agent.board.ticks
+        lease = agent.policy.leases.allocate(2, 10, ttl_ms=5000)
+        for _ in range(8):
+            ticks.pass_ms(500)
+            agent.poll()
+        ticks.pass_ms(-back)
+        taken = agent.sample.uptime_s
+        for _ in range(3):
+            ticks.pass_ms(500)
+            agent.poll()
+        assert agent.sample.uptime_s - taken in (1, 2) and agent.faults == 0, back
+        assert 0 <= agent.sample.overhead_permille <= 1000
+        ticks.pass_ms(500)
+        agent.poll()
+        assert not lease.active
+
+
 def test_the_largest_messages_fit():
     big = (1 << 29) - 1
     agent = _agent(FakeLink(), 600_000)

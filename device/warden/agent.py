@@ -100,7 +100,7 @@ class Agent:
         is found out before a lock is acquired or time is measured.
         """
         passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
-        if passed < self.rest_ms and not self.clock.poll_now:
+        if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
             try:
                 if passed < self.listen_ms or not self.readable():
                     self.idle_polls += 1
