@@ -251,7 +251,7 @@ def test_an_agent_that_is_started_again_is_joined_with_what_is_kept():
             assert len(board.sent(_EXCEPTION)) == 1
 
 
-def test_in_safe_mode_a_stored_policy_is_not_in_force():
+def test_in_safe_mode_a_stored_policy_is_set_aside():
     if not has_module("os") or not hasattr(__import__("os"), "statvfs"):
         return
     warden.exceptions()
@@ -268,11 +268,11 @@ def test_in_safe_mode_a_stored_policy_is_not_in_force():
     finally:
         warden.stop()
     try:
-        for is_safe in (True, False):
+        for is_safe, state in ((False, 1), (True, 3)):  # in force; set aside
             Board.is_safe = is_safe
             warden.start(link=False)
-            assert (running_policy().stored_policy is None) == is_safe
-            if not is_safe:
+            assert running_policy().stored_policy.state == state
+            if is_safe:
                 running_policy().stored_policy.request(2)
             warden.stop()
     finally:

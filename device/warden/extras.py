@@ -1,10 +1,14 @@
 """Public functions for setting up, and those seldom used; loaded at the first use of one."""
 
+import os
+
 from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
-_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
+_MAX_SCAN_US = 20_000
+_SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
+_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "trends", "use_wlan")
 
 
 def find_public(name):
@@ -47,6 +51,25 @@ def trends(period_ms):
     with import_lock:
         from warden.trend_report import report_trends
     return report_trends(running_agent(), period_ms)
+
+
+def scan_storage():
+    """Measure storage now, however long that takes; return what `status()["storage"]` then is."""
+    storage = running_agent().storage
+    storage.scan()
+    note_slow(storage.spent_us > _MAX_SCAN_US)
+    return storage.mounts
+
+
+def note_slow(is_slow):
+    """Note for the next start whether measuring storage takes long."""
+    try:
+        if is_slow:
+            open(_SLOW_STORAGE, "a").close()  # which writes nothing where it is there
+        else:
+            os.remove(_SLOW_STORAGE)
+    except OSError:  # it is not there, or cannot be
+        pass
 
 
 def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):

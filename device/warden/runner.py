@@ -48,7 +48,8 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.polled_ms) < self.patience_ms:
+            passed = agent.ticks_diff(agent.ticks_ms(), self.polled_ms)
+            if 0 <= passed < self.patience_ms:  # less: asyncio sleeps until ticks are there again
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
@@ -70,7 +71,8 @@ class Runner:
     def revive(self):
         """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
-        if agent.ticks_diff(agent.ticks_ms(), agent.polled_ms) < agent.rest_ms + _OVERDUE_MS:
+        passed = agent.ticks_diff(agent.ticks_ms(), agent.polled_ms)
+        if 0 <= passed < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
         agent.poll()

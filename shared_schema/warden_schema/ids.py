@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 4
+PROTOCOL_MINOR = 5
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -222,8 +222,9 @@ THRESHOLD_METRICS = {
 }
 # The threshold that a board has by default: metric, warn, critical, clear, hold_ms, action.
 DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
-KEEPING = ("tell", "write", "forget")
-KEPT = ("nothing", "in_force", "broken")
+# "write" is refused where the policy would act at once, "insist" is not.
+KEEPING = ("tell", "write", "forget", "insist")
+KEPT = ("nothing", "in_force", "broken", "set_aside")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
@@ -281,7 +282,7 @@ REASONS = {
     7: "there is no WLAN connection",
     8: "no socket is counted yet: wrap it with warden.counted()",
     9: "no collection has been seen yet",
-    10: "no scan has ended yet",
+    10: "storage was not measured yet: warden.scan_storage() does it",
     11: "this board does not run the agent's machine code, which reads the heap's table, and its "
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
@@ -290,6 +291,7 @@ REASONS = {
     15: "this port has neither a virtual timer nor threads: a hang is reported when it is over",
     16: "this firmware has no way to interrupt its main program",
     17: "os.dupterm, by which the main program is interrupted, is in use",
+    18: "the file system reports figures that cannot be",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -308,6 +310,7 @@ NO_WATCHDOG = 14
 NO_TICKER = 15
 NO_INTERRUPT = 16
 NO_SLOT = 17
+IMPOSSIBLE = 18
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -47,6 +47,9 @@ _REASONS = {
     "gc_off": "the application has switched collections off",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
+    "keep:acts_now": "under this policy something is critical at this moment, or the reserve leaves "
+    "nothing to grant",
+    "keep:too_often": "the board stores no other policy so soon: its flash is to last ten years",
     "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",

@@ -25,6 +25,7 @@ _SELDOM = {
     "warden.hardware_watchdog": "warden.watchdog_ways",  # with hardware_ms,
     "warden.interrupter": "warden.watchdog_ways",  # or with another action than "tell"
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
+    "warden_schema.rise": "warden.rise",  # of forecasts and trends
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.metered_file": "warden.metered_file",
