@@ -99,11 +99,15 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
-def TcpServer(port, host="0.0.0.0"):
-    """Return a link for one host at a time that connects to this port."""
+def TcpServer(port, host="0.0.0.0", control=False):
+    """Return a link for one host at a time that connects to this port.
+
+    Whoever reaches the port is such a host, so it only looks: what changes anything is refused.
+    control=True, for a network of which all is trusted, lets it change what it likes.
+    """
     with import_lock:
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host)
+    return ServerLink(port, host, control)
 
 
 def TcpClient(host, port):

@@ -88,9 +88,14 @@ def random_30(board):
 
 
 def open_link(board, link):
-    """Return the link that `start(link=link)` means, or None."""
+    """Return the link that `start(link=link)` means, or None; opened, if it has to be.
+
+    Not before: an application that is run again makes another one, which no start() takes.
+    """
     if link is None:
         return default_link(board)
+    if hasattr(link, "waitable") and hasattr(link, "open"):
+        link.open()
     return StreamLink(link) if link and not hasattr(link, "waitable") else link or None
 
 
