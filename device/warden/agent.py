@@ -99,7 +99,8 @@ class Agent:
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is acquired or time is measured.
         """
-        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
+        polled_ms = self.polled_ms  # before the ticks: another thread may be polling
+        passed = self.ticks_diff(self.ticks_ms(), polled_ms)
         if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
             try:
                 if passed < self.listen_ms or not self.readable():

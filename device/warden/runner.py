@@ -48,7 +48,8 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.task_queue:
-            passed = agent.ticks_diff(agent.ticks_ms(), self.polled_ms)
+            polled_ms = self.polled_ms  # before the ticks, which then are later
+            passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
             if 0 <= passed < self.patience_ms:  # less: asyncio sleeps until ticks are there again
                 return
             self.cancel_tasks()  # one of them may be left
@@ -71,7 +72,8 @@ class Runner:
     def revive(self):
         """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
-        passed = agent.ticks_diff(agent.ticks_ms(), agent.polled_ms)
+        polled_ms = agent.polled_ms  # before the ticks: another thread may be polling
+        passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
         if 0 <= passed < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
