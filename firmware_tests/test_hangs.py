@@ -18,6 +18,7 @@ from warden.running import running_agent
 
 _HANG_MS = 500
 _ENOUGH_MS = 8000
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _CAN_LINE, _NO_SLOT = 16, 17
 
 
@@ -25,7 +26,7 @@ def _events():
     """Return subject and detail of the events `hang` that were posted since the start."""
     ring = running_agent().policy.events
     found = [ring.event(number) for number in range(max(0, ring.seq - 16), ring.seq)]
-    return [(event[4], event[5]) for event in found if event[1] == "hang"]
+    return [(_STEPS[event[4]], event[5]) for event in found if event[1] == "hang"]
 
 
 def _spin(until=None):

@@ -15,6 +15,7 @@ from warden.runner import Runner
 from warden.task_watchdog import TaskWatchdog
 
 _CRITICAL = 2
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _AVAILABLE, _NO_WATCHDOG, _NO_TICKER = 0, 14, 15
 _CAN_HANG = 15
 _UNFED = 6
@@ -129,7 +130,9 @@ class _Rig:
         """Return subject, detail and value of the events `hang`."""
         events = self.agent.policy.events
         found = [events.event(number) for number in range(events.seq)]
-        return [event[4:] for event in found if event[1] == "hang"]
+        return [
+            tuple([_STEPS[event[4]], event[5], event[6]]) for event in found if event[1] == "hang"
+        ]
 
 
 def _without_asyncio(test):

@@ -42,7 +42,7 @@ _BY_EXCEPTION = const(2)
 _BY_THRESHOLD = const(3)
 _SAFE = const(4)
 _WATCHED = const(5)
-_HANG = const(7)
+_HUNG = const(7)
 _NOTED = const((2, 3, 7))  # states in which the record was brought up to date, in the file, too
 _CAUSES = const((None, None, "exception", "threshold", None, None, None, "hang"))  # by state
 _APPLICATION_KIND = const(3)  # of ids.EXCEPTION_KINDS
@@ -188,7 +188,7 @@ class LastBoot:
             lag * 4 or None,
             found[_LEVEL],
         ]
-        if state == _BY_EXCEPTION or state == _HANG:
+        if state == _BY_EXCEPTION or state == _HUNG:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
             caught = self.box.crashes.last_of(kind)
             if caught is not None:

@@ -8,7 +8,7 @@ without either, that is found out at the next turn.
 
 from micropython import const
 
-from warden.blackbox import HANG, UNFED, WATCHED
+from warden.blackbox import HUNG, UNFED, WATCHED
 from warden.board import module
 from warden.checks import check_int
 from warden.crashes import set_up
@@ -46,6 +46,11 @@ _NO_TICKER = const(15)
 _TELL = const(0)  # places among _ACTIONS
 _RESET = const(2)
 _ACTIONS = const(("tell", "stop", "reset"))
+_BEGUN = const(0)  # of ids.HANG_STEPS
+_OVER = const(1)
+_STOPPED = const(2)
+_WAS_RESET = const(3)
+_LATE = const(4)
 
 
 class Checkin:
@@ -208,8 +213,8 @@ class TaskWatchdog:
 
     def begin(self):
         """Begin to watch; what was before does not count."""
+        self.turned_ms = self.ticks_ms()  # first: the ticker may be in a thread
         self.hanging = self.late = self.requested_ms = None
-        self.turned_ms = self.ticks_ms()
         for each in self.checkins:
             if each is not None:
                 each.feed()
@@ -275,7 +280,7 @@ class TaskWatchdog:
             self.on_hang_over(now, hung)
         elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
             if not self.is_announced():
-                self.post("over", None, hung)
+                self.post(_OVER, None, hung)
         self.patience_ms = 0
         self.watches_turns = True
         self.check(now)
@@ -314,7 +319,7 @@ class TaskWatchdog:
         if late is not self.late:
             self.late = late
             if late is not None:
-                self.post("late", late.name, self.ticks_diff(now, late.fed_ms))
+                self.post(_LATE, late.name, self.ticks_diff(now, late.fed_ms))
             self.set_culprit(late and late.name)
 
     def find_late(self, now):
@@ -346,7 +351,7 @@ class TaskWatchdog:
             self.hanging = self.find_culprit() or ""
         except MemoryError:
             self.hanging = ""
-        self.post("begun", self.hanging or None, hung)
+        self.post(_BEGUN, self.hanging or None, hung)
         self.set_culprit(self.hanging)
         self.tries = self.hung_ms = 0
         return self.insist(now)
@@ -355,8 +360,10 @@ class TaskWatchdog:
         """Interrupt what hangs, again where that had no effect; reset where there is no way."""
         if self.action == _TELL or self.crashes.main is None:
             return None
-        if self.requested_ms is not None and self.ticks_diff(now, self.requested_ms) < _AGAIN_MS:
-            return None
+        requested = self.requested_ms
+        if requested is not None:
+            if self.ticks_diff(now, requested) < self.interrupter.again_ms:
+                return None
         self.tries += 1
         if self.tries <= _MAX_TRIES and self.interrupter is not None:
             if self.interrupter.prepare():
@@ -372,7 +379,7 @@ class TaskWatchdog:
         requested = self.requested_ms
         if requested is not None and self.ticks_diff(now, requested) < _AGAIN_MS:
             return  # it may still come
-        self.post("over", self.hanging or None, self.hung_ms)
+        self.post(_OVER, self.hanging or None, self.hung_ms)
         self.hanging = None
         self.release()
         self.set_culprit(None)
@@ -385,6 +392,7 @@ class TaskWatchdog:
         hung = self.hanging
         if self.requested_ms is None or not self.is_on:
             return False
+        self.is_on = False  # the ticker may be in a thread
         now = self.ticks_ms()
         ms = self.ticks_diff(now, self.turned_ms)
         self.release()
@@ -398,10 +406,11 @@ class TaskWatchdog:
         can_restart = isinstance(main, str) or callable(main)
         if self.action == _RESET or self.restarts > self.max_restarts or not can_restart:
             if self.box.board.reset is not None:
-                self.post("reset", hung or None, ms)
+                self.post(_WAS_RESET, hung or None, ms)
                 self.reset(caught)
+            self.is_on = True
             return False
-        self.post("stopped", hung or None, ms)
+        self.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
             __import__("sys").modules.pop(main, None)
         self.forget_tasks()
@@ -411,9 +420,9 @@ class TaskWatchdog:
     def reset(self, caught):
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         box = self.box
-        box.set_culprit(self.hanging or None, HANG, caught is None and self.may_save())
+        box.set_culprit(self.hanging or None, HUNG, caught is None and self.may_save())
         if caught is not None:
-            box.note_exception(caught, HANG)
+            box.note_exception(caught, HUNG)
         box.board.reset()
 
     def release(self):
