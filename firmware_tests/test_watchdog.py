@@ -23,6 +23,25 @@ _TELL, _STOP, _RESET = range(3)
 _TEN_MINUTES_MS = 600_000
 
 
+class SmallTicks:
+    """Ticks that never wrap, nor take heap on 32 bits, as those of `FakeTicks` do."""
+
+    def __init__(self):
+        self.now = 0
+
+    def pass_ms(self, ms):
+        self.now += ms
+
+    def ticks_ms(self):
+        return self.now
+
+    def ticks_us(self):
+        return self.now % 1000 * 1000
+
+    def ticks_diff(self, end, start):
+        return end - start
+
+
 class FakeTimer:
     """Stands in for a virtual `machine.Timer`; `fire()` is the interrupt."""
 
@@ -82,6 +101,10 @@ class _Rig:
 
     def __init__(self, has_timer=True, is_run_by_timer=False):
         self.board = VirtualBoard()
+        self.board.ticks = ticks = SmallTicks()
+        self.board.ticks_ms = ticks.ticks_ms
+        self.board.ticks_us = ticks.ticks_us
+        self.board.ticks_diff = ticks.ticks_diff
         self.board.reset = self.on_reset
         self.board.identity = ("fake", "fake", "fake", b"", None, "0")
         self.resets = 0
@@ -96,6 +119,7 @@ class _Rig:
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
         self.crashes.attach(self.agent)
+        self.crashes.main = _nothing
         self.dog = self.crashes.watchdog = TaskWatchdog(self.crashes)
 
     def __enter__(self):
@@ -292,7 +316,6 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 @_without_asyncio
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with _Rig() as rig:
-        rig.crashes.main = _nothing
         rig.configure(action=_RESET)
         rig.dog.interrupter = None
         rig.pass_ms(3000, turns=False)
@@ -307,7 +330,9 @@ def _nothing():
 @_without_asyncio
 def test_what_makes_no_sense_raises():
     with _Rig() as rig:
-        raises(RuntimeError, rig.configure, _STOP)  # not run by warden.run()
+        rig.crashes.main = None  # not run by warden.run()
+        raises(RuntimeError, rig.configure, _STOP)
+        raises(RuntimeError, rig.configure, hardware_ms=1000)
         rig.crashes.main = _nothing
         rig.board.reset = None
         raises(ValueError, rig.configure, _RESET)

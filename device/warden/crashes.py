@@ -151,8 +151,6 @@ class Crashes:
                 resets.rows[: len(entries)] = entries
                 resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
-        if self.watchdog is not None:
-            self.watchdog.attach(agent)
 
     def start(self, bring_up):
         """Start the agent over the link that a function of the application returns."""
@@ -294,11 +292,7 @@ def run(main, link=None, retry_s=60):
     if Runner.current is None and (link is not None or box.is_safe):
         crashes.start(link)
     if box.is_safe:
-        if crashes.watchdog is not None:
-            crashes.watchdog.end(True)
         crashes.wait_in_safe_mode(retry_s)
-        if crashes.watchdog is not None:
-            crashes.watchdog.attach(crashes.agent)
     crashes.main = main
     must_feed = True
     try:

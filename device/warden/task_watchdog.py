@@ -115,7 +115,8 @@ class TaskWatchdog:
         # Turns.
         self.watches_turns = self.by_timer = False
         self.turned_ms = self.patience_ms = 0
-        self.fed_ms = self.ended_ms = 0
+        self.fed_ms = 0
+        self.ended_ms = None  # when nobody turned any more, and it was to be fed
         self.hanging = None  # what hangs, "" for somebody without a name
         self.late = None  # the Checkin that is
         self.tries = 0  # to interrupt a hang
@@ -135,8 +136,8 @@ class TaskWatchdog:
         """Set what `watchdog()` was given, and begin to watch."""
         agent = get_runner().agent
         board = agent.board
-        if action != _TELL and self.crashes.main is None:
-            raise RuntimeError("an action needs the application to be run by warden.run()")
+        if self.crashes.main is None and (action != _TELL or hardware_ms is not None):
+            raise RuntimeError("that is for an application that warden.run() runs")
         if action == _RESET and board.reset is None:
             raise ValueError("action: this port cannot reset itself")
         core = imported_asyncio()
@@ -183,9 +184,7 @@ class TaskWatchdog:
         return checkin
 
     def attach(self, agent):
-        """Watch an agent's turns from now on; again after `end()`."""
-        if not self.hang_ms:  # there are check-ins only
-            return
+        """Watch an agent's turns from now on."""
         if agent is not self.agent:
             self.agent = agent
             self.runner = runner = Runner.current
@@ -218,6 +217,7 @@ class TaskWatchdog:
         for each in self.checkins:
             if each is not None:
                 each.feed()
+        self.ended_ms = None
         self.is_on = True
         self.set_culprit(None)
 
@@ -233,12 +233,10 @@ class TaskWatchdog:
         if self.feed_hardware is None or not must_feed:
             self.stop_ticker()
             return
-        self.feed_hardware()
         self.ended_ms = self.ticks_ms()
-        if self.timer is None:
-            print("warden: nothing feeds the hardware watchdog any more, it resets the board")
-        else:
-            print("warden: the hardware watchdog is fed for ten minutes more")
+        self.feed_hardware()
+        for_ms = self.hardware_ms if self.timer is None else _CARE_MS
+        print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
 
     def close(self):
         """Close the agent, as `warden.stop()` does."""
@@ -251,11 +249,8 @@ class TaskWatchdog:
         """Poll the agent; that is a turn unless a Timer or a call from elsewhere made it."""
         left = self.agent_poll()
         if not self.by_timer:
-            core = self.agent.load.core
-            if core is None or core.cur_task is None:
-                if self.is_polled:
-                    self.on_turn(self.ticks_ms())
-            elif core.cur_task in self.runner.tasks:
+            task = self.running_task()
+            if self.is_polled if task is None else task in self.runner.tasks:
                 self.on_turn(self.ticks_ms())
         return min(left, self.turn_ms) if self.is_on else left
 
@@ -278,9 +273,8 @@ class TaskWatchdog:
             self.excuse(hung)
         if self.hanging is not None:
             self.on_hang_over(now, hung)
-        elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
-            if not self.is_announced():
-                self.post(_OVER, None, hung)
+        elif self.timer is None and hung > self.hang_ms and not self.is_announced():
+            self.post(_OVER, None, hung)
         self.patience_ms = 0
         self.watches_turns = True
         self.check(now)
@@ -332,16 +326,22 @@ class TaskWatchdog:
 
     def is_announced(self):
         """Tell whether an operation with a timeout of its own may take this long."""
-        agent = self.agent
-        if agent.policy is None:
+        if self.agent.policy is None:
             return False
-        agent.clock.advance()
-        operations = agent.policy.operations
+        self.agent.clock.advance()
+        operations = self.agent.policy.operations
         for op in operations.rows:
             if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
-                if not operations.is_over(op.row):
-                    return True
+                # Without a ticker the task that was blocked is not known.
+                if self.timer is None or op.task is self.running_task():
+                    if not operations.is_over(op.row):
+                        return True
         return False
+
+    def running_task(self):
+        """Return the task of asyncio that has the loop, None without one."""
+        core = self.agent.load.core
+        return None if core is None else core.cur_task
 
     # --- a hang ---------------------------------------------------------------------------------
 
@@ -397,7 +397,7 @@ class TaskWatchdog:
         ms = self.ticks_diff(now, self.turned_ms)
         self.release()
         self.box.board.collect()
-        caught = self.crashes.keep(error, _HANG_KIND, hung or None)
+        caught = self.crashes.keep(error, _HANG_KIND, (hung and cut(hung, _MAX_NAME)) or None)
         main = self.crashes.main
         if self.ticks_diff(now, self.hour_ms) > _HOUR_MS:
             self.hour_ms = now
@@ -455,8 +455,7 @@ class TaskWatchdog:
 
     def find_culprit(self):
         """Return the names of the task and of the operation that run, "task: operation"."""
-        core = self.agent.load.core
-        task = None if core is None else core.cur_task
+        task = self.running_task()
         name = None
         if task is not None:
             name = getattr(task.coro, "name", None) or _name_of(task.coro)
@@ -572,7 +571,7 @@ class TaskWatchdog:
 
     def care(self, now):
         """Feed the hardware watchdog for nobody, ten minutes at most."""
-        if self.feed_hardware is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
+        if self.ended_ms is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
             self.feed_hardware()
 
 
