@@ -6,7 +6,7 @@ from array import array
 
 from harness import has_module, no_heap, skip
 from rig import board
-from warden.blackbox import ENDED, RUNNING, THRESHOLD
+from warden.blackbox import ENDED, HUNG, RUNNING, THRESHOLD, UNFED, WATCHED
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
@@ -119,6 +119,35 @@ def test_what_was_noted_before_a_reset_is_its_cause():
     assert _last(box) == ("threshold", _INFERRED | _EXPECTED, 1)
     box.set_state(ENDED)
     assert _last(boots.boot("soft")) == ("soft", _EXPECTED, 1)
+
+
+def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_nothing():
+    boots = _Boots()
+    boots.boot().set_culprit("sensor", UNFED, False)
+    box = boots.boot()
+    assert _last(box) == ("wdt", _INFERRED, 1)
+    assert box.entries[-1][_WHO] == "sensor"
+    box.set_state(WATCHED, False)
+    assert _last(boots.boot("wdt"))[:2] == ("wdt", 0)
+    box.set_state(WATCHED, False)
+    for place in range(64):
+        boots.board.memory[place] = 0
+    if _has_files():
+        assert _last(boots.boot("pwron"))[:2] == ("pwron", _EXPECTED)
+
+
+def test_a_reset_for_a_hang_is_not_expected():
+    boots = _Boots()
+    boots.boot().set_culprit("sensor", HUNG, True)
+    box = boots.boot("wdt")
+    assert _last(box) == ("hang", _INFERRED, 1)
+    assert (box.entries[-1][_WHO], box.streak) == ("sensor", 1)
+
+
+def test_a_name_that_was_cut_inside_a_character_is_read_without_it():
+    boots = _Boots()
+    boots.boot().put_name("abcdefghij" + "\xe9" * 10)
+    assert boots.boot().entries[-1][_WHO] == "abcdefghij" + "\xe9" * 5
 
 
 def test_an_exception_of_the_application_is_its_cause_with_file_and_line():

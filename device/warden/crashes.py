@@ -218,7 +218,7 @@ class Crashes:
         at = text.find(_OUTER)
         if at >= 0:
             text = text[at + len(_OUTER) :]
-            if (kind == _TASK or kind == _HANG) and name is None:  # its coroutine's
+            if kind == _TASK and name is None:  # its coroutine's
                 name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
         elif kind == _CALLBACK:
             name = None

@@ -165,7 +165,7 @@ class LastBoot:
         if state == _HAS_ENDED:
             flags |= _EXPECTED
         entry = [cause, flags, 1, box.boots - 1] + [None] * 7
-        if self.has_survived or cause == "wdt" or state in _NOTED:
+        if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
             self.read_record(entry, state)
         if cause is not None and not flags & _EXPECTED:
             is_bad = entry[_UPTIME] is not None and entry[_UPTIME] < _GOOD_S
