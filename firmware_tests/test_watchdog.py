@@ -308,6 +308,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
         assert rig.machine.dog.has_bitten
     with _Rig() as rig:  # after an exception nothing feeds it
         rig.configure(hardware_ms=1000)
+        rig.dog.end(True)  # as `warden.stop()` does, inside the application
         rig.dog.end(False)
         rig.pass_ms(2000, turns=False)
         assert rig.machine.dog.has_bitten

@@ -33,6 +33,7 @@ _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
 _HOUR_MS = const(3_600_000)
 _MIN_TICK_MS = const(50)
 _MAX_TICK_MS = const(1000)
+_STACK_BYTES = const(16_384)  # of a ticker's thread
 _TASK = const(0)  # a kind of meter
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _ACTIVE = const(1)  # states of an operation
@@ -226,17 +227,17 @@ class TaskWatchdog:
 
         must_feed: or it is not, and resets the board.
         """
-        if not self.is_on:
-            return
+        was_on = self.is_on
         self.is_on = False
         self.release()
         if self.feed_hardware is None or not must_feed:
+            self.ended_ms = None
             self.stop_ticker()
-            return
-        self.ended_ms = self.ticks_ms()
-        self.feed_hardware()
-        for_ms = self.hardware_ms if self.timer is None else _CARE_MS
-        print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
+        elif was_on:
+            self.ended_ms = self.ticks_ms()
+            self.feed_hardware()
+            for_ms = self.hardware_ms if self.timer is None else _CARE_MS
+            print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
 
     def close(self):
         """Close the agent, as `warden.stop()` does."""
@@ -531,7 +532,10 @@ class TaskWatchdog:
         start = getattr(self.agent.threads, "start", None)
         if start is None:
             return _NO_TICKER
+        stack_size = module("_thread").stack_size
+        before = stack_size(_STACK_BYTES)
         start(self.run_ticks, (self.generation, period))
+        stack_size(before)
         self.timer = False
         return 0
 
@@ -549,7 +553,10 @@ class TaskWatchdog:
             sleep_ms(period)
             if generation != self.generation:
                 return
-            self.tick(0)
+            try:
+                self.tick(0)
+            except Exception:  # it is counted; watching goes on
+                self.agent.faults += 1
 
     def on_timer(self, _):
         """Have a tick soon; on some ports this is an interrupt's handler."""
