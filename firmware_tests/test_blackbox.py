@@ -11,6 +11,7 @@ from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
 from warden.sensors.threads import _locks
+from warden.task_watchdog import TaskWatchdog
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
@@ -363,3 +364,19 @@ def test_a_thousand_boots_that_crash_at_once_hardly_write():
             writes += box.writes
         assert tries > count // 3
         assert writes < 40, writes
+
+
+def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots(0)
+    writes = 0
+    for _ in range(200):
+        crashes = boots.start("wdt")
+        watchdog = TaskWatchdog(crashes)
+        watchdog.feed_hardware = bool
+        watchdog.set_culprit("sensor")
+        writes += crashes.black_box.writes
+    assert _last(crashes.black_box)[:2] == ("wdt", 0)
+    assert crashes.black_box.entries[-1][_WHO] == "sensor"
+    assert writes < 60, writes

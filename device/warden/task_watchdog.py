@@ -29,6 +29,7 @@ _UNSTARTED_MS = const(30_000)  # an event loop may begin so late
 _AGAIN_MS = const(2000)  # an interrupt is noticed by then
 _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
+_MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
 _HOUR_MS = const(3_600_000)
 _MIN_TICK_MS = const(50)
@@ -482,9 +483,10 @@ class TaskWatchdog:
             self.box.set_culprit(name or None, state, must_save)
 
     def may_save(self):
-        """Tell whether to write the file: where nothing else survives, a few times in a boot."""
+        """Tell whether to write the file: where nothing else survives, and not for ever."""
         self.notes += 1
-        return self.box.is_in_file and self.notes <= _MAX_NOTES
+        box = self.box
+        return box.is_in_file and self.notes <= _MAX_NOTES and box.streak < _MAX_STREAK
 
     def post(self, what, name, ms):
         """Post an event."""
