@@ -88,6 +88,8 @@ class NamedCoroutine:
 
 def _name_of(coro):
     """Return the name of a coroutine's function: a generator has it in its repr() only."""
+    if hasattr(coro, "name"):
+        return coro.name
     words = repr(coro).split("'")
     return words[1] if len(words) == 3 else None
 
@@ -139,7 +141,7 @@ class TaskWatchdog:
         agent = get_runner().agent
         board = agent.board
         if self.crashes.main is None and (action != _TELL or hardware_ms is not None):
-            raise RuntimeError("that is for an application that warden.run() runs")
+            raise RuntimeError("only inside warden.run()")
         if action == _RESET and board.reset is None:
             raise ValueError("action: this port cannot reset itself")
         core = imported_asyncio()
@@ -151,10 +153,7 @@ class TaskWatchdog:
             if any(self.checkins):
                 self.watches_turns = False
             elif core is None:
-                raise RuntimeError(
-                    "a Timer runs the agent, which proves nothing about the application: "
-                    "warden.checkin() first, or warden.poll() in its loop and polled=True"
-                )
+                raise RuntimeError("a Timer runs the agent: warden.checkin() first, or polled=True")
         if hardware_ms is not None and hardware_ms != self.hardware_ms:
             with import_lock:
                 from warden.hardware_watchdog import start_hardware
@@ -453,15 +452,14 @@ class TaskWatchdog:
 
     def named(self, coro):
         """Return what counts a task, as `Load.counted` does, with the name of its coroutine."""
-        return NamedCoroutine(self.count_task(coro), getattr(coro, "name", None) or _name_of(coro))
+        return NamedCoroutine(self.count_task(coro), _name_of(coro))
 
     def find_culprit(self):
         """Return the names of the task and of the operation that run, "task: operation"."""
         task = self.running_task()
-        name = None
+        name = newest = None
         if task is not None:
-            name = getattr(task.coro, "name", None) or _name_of(task.coro)
-        newest = None
+            name = _name_of(task.coro)
         if self.agent.policy is not None:
             for op in self.agent.policy.operations.rows:
                 if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
