@@ -13,11 +13,13 @@ import micropython
 
 import warden
 from harness import raises
+from rig import board
 from warden.crashes import Crashes
 from warden.running import running_agent
 
 _HANG_MS = 500
 _ENOUGH_MS = 8000
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _CAN_LINE, _NO_SLOT = 16, 17
 
 
@@ -25,7 +27,7 @@ def _events():
     """Return subject and detail of the events `hang` that were posted since the start."""
     ring = running_agent().policy.events
     found = [ring.event(number) for number in range(max(0, ring.seq - 16), ring.seq)]
-    return [(event[4], event[5]) for event in found if event[1] == "hang"]
+    return [(_STEPS[event[4]], event[5]) for event in found if event[1] == "hang"]
 
 
 def _spin(until=None):
@@ -144,6 +146,28 @@ def _run_and_look(application):
 
     application.main = run_main
     return _run(application)
+
+
+class _Reset(BaseException):
+    """Stands for a reset, which does not return."""
+
+
+def _reset():
+    raise _Reset
+
+
+def test_a_board_that_is_reset_for_a_hang_knows_it_at_the_next_boot():
+    class Resettable(_Application):
+        async def main(self):
+            warden.start(link=False)
+            running_agent().board.reset = _reset
+            await super().main()
+
+    application = Resettable(action="reset")
+    raises(_Reset, _run, application)
+    entry = Crashes(board()).black_box.entries[-1]
+    assert (entry[0], entry[1] & 2, entry[5]) == ("hang", 0, "_sensor: sample")
+    assert b" _spin\nKeyboardInterrupt" in entry[10]
 
 
 def test_a_hang_is_only_reported_unless_more_is_wanted():

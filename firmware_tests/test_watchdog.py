@@ -15,11 +15,31 @@ from warden.runner import Runner
 from warden.task_watchdog import TaskWatchdog
 
 _CRITICAL = 2
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _AVAILABLE, _NO_WATCHDOG, _NO_TICKER = 0, 14, 15
 _CAN_HANG = 15
 _UNFED = 6
 _TELL, _STOP, _RESET = range(3)
 _TEN_MINUTES_MS = 600_000
+
+
+class SmallTicks:
+    """Ticks that never wrap, nor take heap on 32 bits, as those of `FakeTicks` do."""
+
+    def __init__(self):
+        self.now = 0
+
+    def pass_ms(self, ms):
+        self.now += ms
+
+    def ticks_ms(self):
+        return self.now
+
+    def ticks_us(self):
+        return self.now % 1000 * 1000
+
+    def ticks_diff(self, end, start):
+        return end - start
 
 
 class FakeTimer:
@@ -81,6 +101,10 @@ class _Rig:
 
     def __init__(self, has_timer=True, is_run_by_timer=False):
         self.board = VirtualBoard()
+        self.board.ticks = ticks = SmallTicks()
+        self.board.ticks_ms = ticks.ticks_ms
+        self.board.ticks_us = ticks.ticks_us
+        self.board.ticks_diff = ticks.ticks_diff
         self.board.reset = self.on_reset
         self.board.identity = ("fake", "fake", "fake", b"", None, "0")
         self.resets = 0
@@ -95,6 +119,7 @@ class _Rig:
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
         self.crashes.attach(self.agent)
+        self.crashes.main = _nothing
         self.dog = self.crashes.watchdog = TaskWatchdog(self.crashes)
 
     def __enter__(self):
@@ -129,7 +154,9 @@ class _Rig:
         """Return subject, detail and value of the events `hang`."""
         events = self.agent.policy.events
         found = [events.event(number) for number in range(events.seq)]
-        return [event[4:] for event in found if event[1] == "hang"]
+        return [
+            tuple([_STEPS[event[4]], event[5], event[6]]) for event in found if event[1] == "hang"
+        ]
 
 
 def _without_asyncio(test):
@@ -281,6 +308,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
         assert rig.machine.dog.has_bitten
     with _Rig() as rig:  # after an exception nothing feeds it
         rig.configure(hardware_ms=1000)
+        rig.dog.end(True)  # as `warden.stop()` does, inside the application
         rig.dog.end(False)
         rig.pass_ms(2000, turns=False)
         assert rig.machine.dog.has_bitten
@@ -289,7 +317,6 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 @_without_asyncio
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with _Rig() as rig:
-        rig.crashes.main = _nothing
         rig.configure(action=_RESET)
         rig.dog.interrupter = None
         rig.pass_ms(3000, turns=False)
@@ -304,7 +331,9 @@ def _nothing():
 @_without_asyncio
 def test_what_makes_no_sense_raises():
     with _Rig() as rig:
-        raises(RuntimeError, rig.configure, _STOP)  # not run by warden.run()
+        rig.crashes.main = None  # not run by warden.run()
+        raises(RuntimeError, rig.configure, _STOP)
+        raises(RuntimeError, rig.configure, hardware_ms=1000)
         rig.crashes.main = _nothing
         rig.board.reset = None
         raises(ValueError, rig.configure, _RESET)

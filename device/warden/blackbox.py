@@ -53,7 +53,7 @@ THRESHOLD = 3  # the agent resets the board
 SAFE = 4  # it does not run
 WATCHED = 5  # it runs, and the hardware watchdog is on
 UNFED = 6  # the hardware watchdog is not fed any more
-HANG = 7  # the agent resets the board because the application hangs
+HUNG = 7  # the agent resets the board because the application hangs
 
 
 class BlackBox:

@@ -151,8 +151,6 @@ class Crashes:
                 resets.rows[: len(entries)] = entries
                 resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
-        if self.watchdog is not None:
-            self.watchdog.attach(agent)
 
     def start(self, bring_up):
         """Start the agent over the link that a function of the application returns."""
@@ -220,7 +218,7 @@ class Crashes:
         at = text.find(_OUTER)
         if at >= 0:
             text = text[at + len(_OUTER) :]
-            if (kind == _TASK or kind == _HANG) and name is None:  # its coroutine's
+            if kind == _TASK and name is None:  # its coroutine's
                 name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
         elif kind == _CALLBACK:
             name = None
@@ -294,11 +292,7 @@ def run(main, link=None, retry_s=60):
     if Runner.current is None and (link is not None or box.is_safe):
         crashes.start(link)
     if box.is_safe:
-        if crashes.watchdog is not None:
-            crashes.watchdog.end(True)
         crashes.wait_in_safe_mode(retry_s)
-        if crashes.watchdog is not None:
-            crashes.watchdog.attach(crashes.agent)
     crashes.main = main
     must_feed = True
     try:

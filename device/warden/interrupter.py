@@ -1,7 +1,8 @@
 """Interrupts the main program where it stands: MicroPython raises KeyboardInterrupt there.
 
 Loaded for `warden.watchdog(action="stop")` and `"reset"`. Each way has `prepare()`, which returns
-whether it can be used now, `fire()`, after which the caller only returns, and `release()`.
+whether it can be used now, `fire()`, after which the caller only returns, and `release()`;
+again_ms: after so long without effect it may be tried again.
 """
 
 import io
@@ -15,6 +16,8 @@ _MAX_SLOTS = const(2)  # of os.dupterm: two on esp8266, one elsewhere
 _CTRL_C = const(3)
 _POLL = const(3)  # a request to ioctl, and
 _READABLE = const(1)  # its answer, as in py/stream.h
+_AGAIN_MS = const(2000)  # when another try makes sense
+_AGAIN_BY_SIGNAL_MS = const(10_000)
 _NO_INTERRUPT = const(16)  # reasons, from ids
 _NO_SLOT = const(17)
 
@@ -25,6 +28,8 @@ class ByDupterm(io.IOBase):
     It is in the slot only from the interrupt to its end: what is in one receives all that is
     printed.
     """
+
+    again_ms = _AGAIN_MS
 
     def __init__(self):
         self.is_armed = False
@@ -81,6 +86,8 @@ class ByDupterm(io.IOBase):
 class BySchedule:
     """`micropython.schedule(micropython.kbd_intr, None)`, from MicroPython 1.29 on."""
 
+    again_ms = _AGAIN_MS
+
     def __init__(self, micropython):
         self.micropython = micropython
 
@@ -105,6 +112,8 @@ class BySignal(BySchedule):
     The unix port raises in the midst of C code, as for Ctrl-C: one that comes into an allocation
     leaves the heap locked.
     """
+
+    again_ms = _AGAIN_BY_SIGNAL_MS  # a second one would come into what runs anew
 
     def fire(self):
         """Have it sent soon."""

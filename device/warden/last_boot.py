@@ -42,7 +42,7 @@ _BY_EXCEPTION = const(2)
 _BY_THRESHOLD = const(3)
 _SAFE = const(4)
 _WATCHED = const(5)
-_HANG = const(7)
+_HUNG = const(7)
 _NOTED = const((2, 3, 7))  # states in which the record was brought up to date, in the file, too
 _CAUSES = const((None, None, "exception", "threshold", None, None, None, "hang"))  # by state
 _APPLICATION_KIND = const(3)  # of ids.EXCEPTION_KINDS
@@ -165,7 +165,7 @@ class LastBoot:
         if state == _HAS_ENDED:
             flags |= _EXPECTED
         entry = [cause, flags, 1, box.boots - 1] + [None] * 7
-        if self.has_survived or cause == "wdt" or state in _NOTED:
+        if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
             self.read_record(entry, state)
         if cause is not None and not flags & _EXPECTED:
             is_bad = entry[_UPTIME] is not None and entry[_UPTIME] < _GOOD_S
@@ -188,7 +188,7 @@ class LastBoot:
             lag * 4 or None,
             found[_LEVEL],
         ]
-        if state == _BY_EXCEPTION or state == _HANG:
+        if state == _BY_EXCEPTION or state == _HUNG:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
             caught = self.box.crashes.last_of(kind)
             if caught is not None:

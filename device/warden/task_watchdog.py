@@ -8,7 +8,7 @@ without either, that is found out at the next turn.
 
 from micropython import const
 
-from warden.blackbox import HANG, UNFED, WATCHED
+from warden.blackbox import HUNG, UNFED, WATCHED
 from warden.board import module
 from warden.checks import check_int
 from warden.crashes import set_up
@@ -29,10 +29,12 @@ _UNSTARTED_MS = const(30_000)  # an event loop may begin so late
 _AGAIN_MS = const(2000)  # an interrupt is noticed by then
 _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
+_MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
 _HOUR_MS = const(3_600_000)
 _MIN_TICK_MS = const(50)
 _MAX_TICK_MS = const(1000)
+_STACK_BYTES = const(16_384)  # of a ticker's thread
 _TASK = const(0)  # a kind of meter
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _ACTIVE = const(1)  # states of an operation
@@ -46,6 +48,11 @@ _NO_TICKER = const(15)
 _TELL = const(0)  # places among _ACTIONS
 _RESET = const(2)
 _ACTIONS = const(("tell", "stop", "reset"))
+_BEGUN = const(0)  # of ids.HANG_STEPS
+_OVER = const(1)
+_STOPPED = const(2)
+_WAS_RESET = const(3)
+_LATE = const(4)
 
 
 class Checkin:
@@ -81,6 +88,8 @@ class NamedCoroutine:
 
 def _name_of(coro):
     """Return the name of a coroutine's function: a generator has it in its repr() only."""
+    if hasattr(coro, "name"):
+        return coro.name
     words = repr(coro).split("'")
     return words[1] if len(words) == 3 else None
 
@@ -110,7 +119,8 @@ class TaskWatchdog:
         # Turns.
         self.watches_turns = self.by_timer = False
         self.turned_ms = self.patience_ms = 0
-        self.fed_ms = self.ended_ms = 0
+        self.fed_ms = 0
+        self.ended_ms = None  # when nobody turned any more, and it was to be fed
         self.hanging = None  # what hangs, "" for somebody without a name
         self.late = None  # the Checkin that is
         self.tries = 0  # to interrupt a hang
@@ -130,8 +140,8 @@ class TaskWatchdog:
         """Set what `watchdog()` was given, and begin to watch."""
         agent = get_runner().agent
         board = agent.board
-        if action != _TELL and self.crashes.main is None:
-            raise RuntimeError("an action needs the application to be run by warden.run()")
+        if self.crashes.main is None and (action != _TELL or hardware_ms is not None):
+            raise RuntimeError("only inside warden.run()")
         if action == _RESET and board.reset is None:
             raise ValueError("action: this port cannot reset itself")
         core = imported_asyncio()
@@ -143,10 +153,7 @@ class TaskWatchdog:
             if any(self.checkins):
                 self.watches_turns = False
             elif core is None:
-                raise RuntimeError(
-                    "a Timer runs the agent, which proves nothing about the application: "
-                    "warden.checkin() first, or warden.poll() in its loop and polled=True"
-                )
+                raise RuntimeError("a Timer runs the agent: warden.checkin() first, or polled=True")
         if hardware_ms is not None and hardware_ms != self.hardware_ms:
             with import_lock:
                 from warden.hardware_watchdog import start_hardware
@@ -178,9 +185,7 @@ class TaskWatchdog:
         return checkin
 
     def attach(self, agent):
-        """Watch an agent's turns from now on; again after `end()`."""
-        if not self.hang_ms:  # there are check-ins only
-            return
+        """Watch an agent's turns from now on."""
         if agent is not self.agent:
             self.agent = agent
             self.runner = runner = Runner.current
@@ -208,11 +213,12 @@ class TaskWatchdog:
 
     def begin(self):
         """Begin to watch; what was before does not count."""
+        self.turned_ms = self.ticks_ms()  # first: the ticker may be in a thread
         self.hanging = self.late = self.requested_ms = None
-        self.turned_ms = self.ticks_ms()
         for each in self.checkins:
             if each is not None:
                 each.feed()
+        self.ended_ms = None
         self.is_on = True
         self.set_culprit(None)
 
@@ -221,19 +227,17 @@ class TaskWatchdog:
 
         must_feed: or it is not, and resets the board.
         """
-        if not self.is_on:
-            return
+        was_on = self.is_on
         self.is_on = False
         self.release()
         if self.feed_hardware is None or not must_feed:
+            self.ended_ms = None
             self.stop_ticker()
-            return
-        self.feed_hardware()
-        self.ended_ms = self.ticks_ms()
-        if self.timer is None:
-            print("warden: nothing feeds the hardware watchdog any more, it resets the board")
-        else:
-            print("warden: the hardware watchdog is fed for ten minutes more")
+        elif was_on:
+            self.ended_ms = self.ticks_ms()
+            self.feed_hardware()
+            for_ms = self.hardware_ms if self.timer is None else _CARE_MS
+            print("warden: the hardware watchdog resets the board in", for_ms // 1000, "s")
 
     def close(self):
         """Close the agent, as `warden.stop()` does."""
@@ -246,11 +250,8 @@ class TaskWatchdog:
         """Poll the agent; that is a turn unless a Timer or a call from elsewhere made it."""
         left = self.agent_poll()
         if not self.by_timer:
-            core = self.agent.load.core
-            if core is None or core.cur_task is None:
-                if self.is_polled:
-                    self.on_turn(self.ticks_ms())
-            elif core.cur_task in self.runner.tasks:
+            task = self.running_task()
+            if self.is_polled if task is None else task in self.runner.tasks:
                 self.on_turn(self.ticks_ms())
         return min(left, self.turn_ms) if self.is_on else left
 
@@ -273,9 +274,8 @@ class TaskWatchdog:
             self.excuse(hung)
         if self.hanging is not None:
             self.on_hang_over(now, hung)
-        elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
-            if not self.is_announced():
-                self.post("over", None, hung)
+        elif self.timer is None and hung > self.hang_ms and not self.is_announced():
+            self.post(_OVER, None, hung)
         self.patience_ms = 0
         self.watches_turns = True
         self.check(now)
@@ -314,7 +314,7 @@ class TaskWatchdog:
         if late is not self.late:
             self.late = late
             if late is not None:
-                self.post("late", late.name, self.ticks_diff(now, late.fed_ms))
+                self.post(_LATE, late.name, self.ticks_diff(now, late.fed_ms))
             self.set_culprit(late and late.name)
 
     def find_late(self, now):
@@ -327,16 +327,22 @@ class TaskWatchdog:
 
     def is_announced(self):
         """Tell whether an operation with a timeout of its own may take this long."""
-        agent = self.agent
-        if agent.policy is None:
+        if self.agent.policy is None:
             return False
-        agent.clock.advance()
-        operations = agent.policy.operations
+        self.agent.clock.advance()
+        operations = self.agent.policy.operations
         for op in operations.rows:
             if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
-                if not operations.is_over(op.row):
-                    return True
+                # Without a ticker the task that was blocked is not known.
+                if self.timer is None or op.task is self.running_task():
+                    if not operations.is_over(op.row):
+                        return True
         return False
+
+    def running_task(self):
+        """Return the task of asyncio that has the loop, None without one."""
+        core = self.agent.load.core
+        return None if core is None else core.cur_task
 
     # --- a hang ---------------------------------------------------------------------------------
 
@@ -346,7 +352,7 @@ class TaskWatchdog:
             self.hanging = self.find_culprit() or ""
         except MemoryError:
             self.hanging = ""
-        self.post("begun", self.hanging or None, hung)
+        self.post(_BEGUN, self.hanging or None, hung)
         self.set_culprit(self.hanging)
         self.tries = self.hung_ms = 0
         return self.insist(now)
@@ -355,8 +361,10 @@ class TaskWatchdog:
         """Interrupt what hangs, again where that had no effect; reset where there is no way."""
         if self.action == _TELL or self.crashes.main is None:
             return None
-        if self.requested_ms is not None and self.ticks_diff(now, self.requested_ms) < _AGAIN_MS:
-            return None
+        requested = self.requested_ms
+        if requested is not None:
+            if self.ticks_diff(now, requested) < self.interrupter.again_ms:
+                return None
         self.tries += 1
         if self.tries <= _MAX_TRIES and self.interrupter is not None:
             if self.interrupter.prepare():
@@ -372,7 +380,7 @@ class TaskWatchdog:
         requested = self.requested_ms
         if requested is not None and self.ticks_diff(now, requested) < _AGAIN_MS:
             return  # it may still come
-        self.post("over", self.hanging or None, self.hung_ms)
+        self.post(_OVER, self.hanging or None, self.hung_ms)
         self.hanging = None
         self.release()
         self.set_culprit(None)
@@ -385,11 +393,12 @@ class TaskWatchdog:
         hung = self.hanging
         if self.requested_ms is None or not self.is_on:
             return False
+        self.is_on = False  # the ticker may be in a thread
         now = self.ticks_ms()
         ms = self.ticks_diff(now, self.turned_ms)
         self.release()
         self.box.board.collect()
-        caught = self.crashes.keep(error, _HANG_KIND, hung or None)
+        caught = self.crashes.keep(error, _HANG_KIND, (hung and cut(hung, _MAX_NAME)) or None)
         main = self.crashes.main
         if self.ticks_diff(now, self.hour_ms) > _HOUR_MS:
             self.hour_ms = now
@@ -398,10 +407,11 @@ class TaskWatchdog:
         can_restart = isinstance(main, str) or callable(main)
         if self.action == _RESET or self.restarts > self.max_restarts or not can_restart:
             if self.box.board.reset is not None:
-                self.post("reset", hung or None, ms)
+                self.post(_WAS_RESET, hung or None, ms)
                 self.reset(caught)
+            self.is_on = True
             return False
-        self.post("stopped", hung or None, ms)
+        self.post(_STOPPED, hung or None, ms)
         if isinstance(main, str):
             __import__("sys").modules.pop(main, None)
         self.forget_tasks()
@@ -411,9 +421,9 @@ class TaskWatchdog:
     def reset(self, caught):
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         box = self.box
-        box.set_culprit(self.hanging or None, HANG, caught is None and self.may_save())
+        box.set_culprit(self.hanging or None, HUNG, caught is None and self.may_save())
         if caught is not None:
-            box.note_exception(caught, HANG)
+            box.note_exception(caught, HUNG)
         box.board.reset()
 
     def release(self):
@@ -442,16 +452,14 @@ class TaskWatchdog:
 
     def named(self, coro):
         """Return what counts a task, as `Load.counted` does, with the name of its coroutine."""
-        return NamedCoroutine(self.count_task(coro), getattr(coro, "name", None) or _name_of(coro))
+        return NamedCoroutine(self.count_task(coro), _name_of(coro))
 
     def find_culprit(self):
         """Return the names of the task and of the operation that run, "task: operation"."""
-        core = self.agent.load.core
-        task = None if core is None else core.cur_task
-        name = None
+        task = self.running_task()
+        name = newest = None
         if task is not None:
-            name = getattr(task.coro, "name", None) or _name_of(task.coro)
-        newest = None
+            name = _name_of(task.coro)
         if self.agent.policy is not None:
             for op in self.agent.policy.operations.rows:
                 if op is not None and op.task is task and _ACTIVE <= op.state <= _STOPPING:
@@ -473,9 +481,10 @@ class TaskWatchdog:
             self.box.set_culprit(name or None, state, must_save)
 
     def may_save(self):
-        """Tell whether to write the file: where nothing else survives, a few times in a boot."""
+        """Tell whether to write the file: where nothing else survives, and not for ever."""
         self.notes += 1
-        return self.box.is_in_file and self.notes <= _MAX_NOTES
+        box = self.box
+        return box.is_in_file and self.notes <= _MAX_NOTES and box.streak < _MAX_STREAK
 
     def post(self, what, name, ms):
         """Post an event."""
@@ -523,7 +532,10 @@ class TaskWatchdog:
         start = getattr(self.agent.threads, "start", None)
         if start is None:
             return _NO_TICKER
+        stack_size = module("_thread").stack_size
+        before = stack_size(_STACK_BYTES)
         start(self.run_ticks, (self.generation, period))
+        stack_size(before)
         self.timer = False
         return 0
 
@@ -541,7 +553,10 @@ class TaskWatchdog:
             sleep_ms(period)
             if generation != self.generation:
                 return
-            self.tick(0)
+            try:
+                self.tick(0)
+            except Exception:  # it is counted; watching goes on
+                self.agent.faults += 1
 
     def on_timer(self, _):
         """Have a tick soon; on some ports this is an interrupt's handler."""
@@ -563,7 +578,7 @@ class TaskWatchdog:
 
     def care(self, now):
         """Feed the hardware watchdog for nobody, ten minutes at most."""
-        if self.feed_hardware is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
+        if self.ended_ms is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
             self.feed_hardware()
 
 

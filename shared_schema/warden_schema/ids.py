@@ -230,6 +230,7 @@ ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
 # What an exception ended; "hang": the watchdog interrupted the application, by KeyboardInterrupt.
 EXCEPTION_KINDS = ("task", "thread", "callback", "application", "hang")
+HANG_STEPS = ("begun", "over", "stopped", "reset", "late")  # the subject of the event "hang"
 # What EVENT calls what happened, and what subject, detail and value then are.
 EVENT_KINDS = {
     "lease": "id, why it ended, amount",
@@ -245,7 +246,7 @@ EVENT_KINDS = {
     "policy": "nil, what became of the kept policy",
     "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
     "safe": "nil, waiting, bad boots in a row",
-    "hang": "begun, over, stopped, reset or late; the task and the operation; for how many ms",
+    "hang": "a place in HANG_STEPS, the task and the operation or the check-in, for how many ms",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }

@@ -120,10 +120,10 @@ except MemoryError:
 _WATCHED = """
 import warden
 warden.start(interval_ms=100, budget_permille=1000, link=False)
-warden.watchdog(1000, hardware_ms=1000)
 """
 _BLOCKS = """
 def main():
+    warden.watchdog(1000, hardware_ms=1000)
     for _ in range(20):
         warden.poll()
     with warden.operation("flash"):
@@ -135,6 +135,7 @@ _STOPS_CHECKING_IN = """
 def main():
     sensor = warden.checkin("sensor", 300)
     uplink = warden.checkin("uplink", 300)
+    warden.watchdog(1000, hardware_ms=1000)
     for turn in range(1000000):
         warden.poll()
         uplink.feed()
