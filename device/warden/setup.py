@@ -24,7 +24,7 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "counted_socket crash_report crashes errors extras forecast guard last_boot metered_file "
-        "requests retained rise stored_policy tcp trend_report values"
+        "requests retained rise sleep stored_policy tcp trend_report values"
     )
     for name in lazy.split():
         if name not in package.__dict__:

@@ -66,6 +66,7 @@ BOARD_LAYERS = [
     ["blackbox"],
     ["crashes"],
     ["crash_report"],
+    ["sleep"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves
