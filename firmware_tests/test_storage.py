@@ -6,7 +6,8 @@ from warden.clock import Clock
 from warden.sample import Sample
 from warden.sensors.storage import Storage, shift_for
 
-NOTHING_MOUNTED, NO_SCAN, IMPOSSIBLE = 5, 10, 14  # reasons, of ids
+NOTHING_MOUNTED, NO_SCAN, IMPOSSIBLE = 5, 10, 18  # reasons, of ids
+
 
 class FakeDisks(FakeTicks):
     """Stands in for a board's file systems: name -> os.statvfs, a scan takes `scan_ms`."""

@@ -8,7 +8,16 @@ from warden.sensors.threads import import_lock
 
 _MAX_SCAN_US = 20_000
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
-_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "trends", "use_wlan")
+_PUBLIC = (
+    "TcpClient",
+    "TcpServer",
+    "counted",
+    "guarded",
+    "scan_storage",
+    "sleeping",
+    "trends",
+    "use_wlan",
+)
 
 
 def find_public(name):

@@ -138,8 +138,8 @@ def may_scan():
 def take_first_sample(agent, storage):
     """Take an agent's first sample, and find what a poll costs that has nothing to do.
 
-    storage: whether to measure that. Such polls do not time themselves. No host is served before the application goes on: it would
-    mirror a board on which nothing is granted yet.
+    storage: whether to measure that. Such polls do not time themselves. No host is served before
+    the application goes on: it would mirror a board on which nothing is granted yet.
     """
     if not storage:
         agent.storage.deadline_s = _NEVER_S

@@ -1,4 +1,4 @@
-"""`with warden.sleeping():` – the board sleeps, or blocks for long, as the application wants it to.
+"""`with warden.sleeping():` the board sleeps, or blocks for long, as the application wants it to.
 
 That is neither load nor lag, no host is given up for it, and a host is told first. Loaded at its
 first use.
@@ -31,21 +31,21 @@ class Sleeping:
                 agent.gate.releases[1]()
             agent.board.sleep_ms(_FLUSH_MS)
         self.began_ms = agent.ticks_ms()
-        self.began_us = agent.ticks_us()
         return self
 
     def __exit__(self, kind, error, trace):
         """Count the time as idle, and go on as if none had passed since the last poll."""
         agent = self.agent
         now = agent.ticks_ms()
-        ms = min(max(0, agent.ticks_diff(now, self.began_ms)), _MAX_ASLEEP_MS)
+        ms = min(agent.ticks_diff(now, self.began_ms), _MAX_ASLEEP_MS)
+        us = max(0, ms - 1) * 1000  # no more than it was; µs ticks may have wrapped
         load = agent.load
-        load.idle_us = min(load.idle_us + ms * 1000, _MAX_LOOP_IDLE_US)
-        load.began = agent.ticks_us() - agent.ticks_diff(self.began_us, load.began)
+        load.idle_us = min(load.idle_us + us, _MAX_LOOP_IDLE_US)
+        load.asleep_us += us
         if load.core is not None:
             coro = getattr(load.core.cur_task, "coro", None)
             if hasattr(coro, "spent_us"):  # a metered task
-                coro.spent_us -= ms * 1000
+                coro.spent_us -= us
         clock = agent.clock
         clock.advance()
         if agent.until_sample_ms() < 0:

@@ -287,7 +287,7 @@ REASONS = {
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
     13: "the heap's table was not found: the heap grows, or is in several areas",
-    14: "the file system reports figures that cannot be",
+    18: "the file system reports figures that cannot be",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -302,7 +302,7 @@ NO_SCAN = 10
 NO_MACHINE_CODE = 11
 NO_ROOM_FOR_PROBES = 12
 NO_HEAP_TABLE = 13
-IMPOSSIBLE = 14
+IMPOSSIBLE = 18
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

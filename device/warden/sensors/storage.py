@@ -22,7 +22,7 @@ _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
 _MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
 _NOTHING_MOUNTED = const(5)  # reasons, from ids
 _NO_SCAN = const(10)
-_IMPOSSIBLE = const(14)
+_IMPOSSIBLE = const(18)
 
 
 def shift_for(total):
