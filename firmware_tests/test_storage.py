@@ -225,7 +225,10 @@ def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long
     import warden
     from warden.board import Board
 
-    if not hasattr(os, "remove") or not hasattr(os, "listdir"):
+    try:
+        open("warden.slow", "a").close()
+        os.remove("warden.slow")
+    except (AttributeError, NameError, OSError):
         skip("no files")
     scans = []
 
