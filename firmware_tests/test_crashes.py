@@ -231,14 +231,18 @@ def _generate(event):
     yield event
 
 
+def _returns_coroutine(event):
+    return _generate(event)
+
+
 def test_a_callback_that_returns_a_coroutine_is_an_event():
     with _Started() as board:
-        warden.on("lease", _generate)
-        warden.on_trim(_generate)
+        warden.on("lease", _returns_coroutine)
+        warden.on_trim(_returns_coroutine)
         warden.allocate(warden.MEMORY, 100, "me").release()
         warden.poll()
         running_policy().pressure.level = 1
-        assert running_policy().events.call(_generate, 1, None) is not None
+        assert running_policy().events.call(_returns_coroutine, 1, None) is not None
         told = [event[4:6] for event in board.sent(_EVENT) if event[1] == "callback_failed"]
         assert [detail for _, detail in told] == ["coroutine"] * 2
 

@@ -79,7 +79,9 @@ def test_what_is_filled_once_and_then_full_is_told_no_longer_than_it_lasts():
             values = leak(before, 1000, count=before + 11)
             values += [values[-1] + drift * second for second in range(1, 40)]
             seconds = told(values)
-            soon = [at for at in range(len(seconds)) if seconds[at] is not None and seconds[at] < 300]
+            soon = [
+                at for at in range(len(seconds)) if seconds[at] is not None and seconds[at] < 300
+            ]
             assert len(soon) <= 3 and (not soon or soon[-1] <= before + 12), (before, drift, soon)
 
 

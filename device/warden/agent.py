@@ -34,10 +34,12 @@ class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
     board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches.
+    for an agent that only watches; storage: whether that is measured at the start.
     """
 
-    def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None, storage=True):
+    def __init__(
+        self, board, interval_ms, budget_permille=10, link=None, limits=None, storage=True
+    ):
         from warden.setup import find_system_heap, take_first_sample, watch_network
 
         self.board = board
@@ -278,7 +280,8 @@ class Agent:
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
 
-        The first one comes at once, or a tenth of the interval after the last. budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
+        The first one comes at once, or a tenth of the interval after the last. budget_permille: 1
+        to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """
         self.governor.set(interval_ms, budget_permille)
         clock = self.clock

@@ -33,9 +33,9 @@ def start(
     its lease before it is cancelled, 0 for never. link: None for stdin and stdout (UART1 on
     mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
     `select.poll` knows, such as a `machine.UART`. protect: True loads and arms all that decides,
-    now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError. storage: False leaves it to
-    `scan_storage()` to measure that, which takes seconds on a large littlefs; what took longer than
-    20 ms once is left to it, too.
+    now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
+    storage: False leaves it to `scan_storage()` to measure that, which takes seconds on a large
+    littlefs; where it took more than 20 ms once, it is left to that, too.
 
     Import `asyncio` first if the application uses it; then the agent runs as a task. Otherwise a
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's

@@ -8,7 +8,16 @@ from warden.sensors.threads import import_lock
 
 _MAX_SCAN_US = 20_000
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
-_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "trends", "use_wlan")
+_PUBLIC = (
+    "TcpClient",
+    "TcpServer",
+    "counted",
+    "guarded",
+    "scan_storage",
+    "sleeping",
+    "trends",
+    "use_wlan",
+)
 
 
 def find_public(name):
@@ -92,6 +101,16 @@ def counted(sock):
     with import_lock:
         from warden.counted_socket import CountedSocket
     return CountedSocket(sock, running_agent().network)
+
+
+def sleeping():
+    """Return a context manager for `machine.lightsleep()`, or whatever blocks for long.
+
+    Such a time is no load and no lag, and a host shows the board as asleep instead of lost.
+    """
+    with import_lock:
+        from warden.sleep import Sleeping
+    return Sleeping()
 
 
 def use_wlan(wlan):

@@ -81,7 +81,7 @@ class StoredPolicy:
     # --- requests of a host ---------------------------------------------------------------------
 
     def request(self, what):
-        """Save the policy as it is now (1; 3 if it acts at once, too), forget it (2) or neither (0).
+        """Save the policy as it is now (1; 3: even if it acts at once), forget it (2) or neither.
 
         Return [state, how many quotas there are]. Denied where the file system does not do it.
         """

@@ -25,7 +25,7 @@ def report_trends(agent, period_ms):
 
     points: slots with a value; slope_per_s and stderr_per_s: None with too few of them; clear:
     whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
-    memory or storage is full, at the rate of the newest slots, None where those do not rise clearly.
+    memory or storage is full at the rate of the newest slots, None where those do not clearly rise.
     """
     for tier in agent.history.tiers:  # the finest that reaches back, or the coarsest
         if period_ms <= tier.step_s * tier.slots * 1000:

@@ -186,6 +186,11 @@ class Board:
         return self._mirror.connected
 
     @property
+    def asleep(self) -> bool:
+        """Whether the board said that it sleeps, and nothing has come since."""
+        return self._mirror.asleep
+
+    @property
     def link(self) -> LinkStatus:
         """Counters of the link between board and host."""
         subscription, deframer = self._session.subscription, self._session.deframer

@@ -57,6 +57,7 @@ DELTA = 16
 SYSTEM_HEAP = 17
 EXCEPTION = 18
 RESTART = 19
+ASLEEP = 20
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -88,6 +89,7 @@ FIELDS = {
     METER: _names("seq row id name kind priority cpu_permille worst_ms steps lease"),
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
+    ASLEEP: _names("seq"),
     SYSTEM_HEAP: _names("seq free_bytes largest_free_block_bytes low_water_bytes"),
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
     RESTART: _names(

@@ -22,6 +22,7 @@ from boardwarden._mirror import mirror
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._mirror.state import State, status
 from boardwarden._protocol.subscription import SILENCE_S, SUBSCRIBE_S
+from boardwarden.render.status import link_state
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
@@ -242,6 +243,24 @@ def test_after_link_loss_the_mirror_keeps_the_figures_and_is_disconnected() -> N
             transport.cut()
             await until(lambda: not board.connected, 0.1)
             assert board.status.memory.live_bytes == 50_000
+
+    run(main())
+
+
+def test_a_board_that_said_so_is_asleep_and_not_lost() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.sleep()
+            await until(lambda: not board.connected, SILENCE_S + 0.5)
+            assert board.asleep
+            assert link_state(board).startswith("asleep; the last sample came at ")
+            peer.mute = False
+            await until(lambda: board.connected, 2)
+            assert (board.asleep, link_state(board)) == (False, "connected")
+            peer.mute = True
+            await until(lambda: not board.connected, SILENCE_S + 0.5)
+            assert link_state(board).startswith("link lost; ")
 
     run(main())
 

@@ -66,7 +66,7 @@ BOARD_LAYERS = [
     ["blackbox"],
     ["crashes"],
     ["crash_report", "hardware_watchdog", "interrupter"],
-    ["task_watchdog"],
+    ["sleep", "task_watchdog"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

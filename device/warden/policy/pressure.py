@@ -9,6 +9,7 @@ in a row within ten minutes of a start no sooner than ten minutes after the next
 
 from micropython import const
 
+from warden.checks import check_callback
 from warden.errors import deny
 from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
@@ -51,6 +52,7 @@ class Pressure:
 
         Raises ValueError when there are eight already.
         """
+        check_callback(function)
         with self.policy.lock:
             if None not in self.functions:
                 raise ValueError("no more than eight")

@@ -53,6 +53,7 @@ class Load:
         self.in_task = False  # whether that sample was made inside a task
         self.began = 0  # when the running step began
         self.idle_us = 0
+        self.asleep_us = 0  # of the running step, as the application announced
         self.worst_us = 0  # the longest step
         self.squares = 0  # sum of squared steps, in units of 64 µs
 
@@ -109,7 +110,8 @@ class Load:
     def wait_io_event(self, dt):
         """Wait as asyncio does, and note for how long."""
         now = self.ticks_us()
-        step = self.ticks_diff(now, self.began)
+        step = self.ticks_diff(now, self.began) - self.asleep_us
+        self.asleep_us = 0
         if step > self.worst_us:
             self.worst_us = step
         step >>= 6
@@ -173,7 +175,8 @@ class Load:
         was_in_task = self.in_task
         self.in_task = self.core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
-        step = self.ticks_diff(self.ticks_us(), self.began)  # the one that is running
+        # The one that is running.
+        step = self.ticks_diff(self.ticks_us(), self.began) - self.asleep_us
         period_ms = sample.period_ms
         is_known = was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS
         if is_known and step >= 0 and self.idle_us >= 0:  # else ticks have jumped back

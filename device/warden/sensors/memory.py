@@ -160,9 +160,10 @@ class Memory:
             return
         new = self.used - live  # since then
         if self.free <= total >> _LOW_SHIFT:
-            if new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift):
-                self.collect(_LOW_COLLECT_PAUSE)
-            elif self.live_age_ms() >= _OLD_MS:
+            if (
+                new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift)
+                or self.live_age_ms() >= _OLD_MS
+            ):
                 self.collect(_LOW_COLLECT_PAUSE)
         elif new > total >> self.renew_shift:
             self.collect()

@@ -208,9 +208,7 @@ async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> No
             raise Failure(f"{error} {done_so_far}; apply the file again.") from None
 
 
-async def _store(
-    board: Board, options: Applying, steps: Sequence[Step], before: Policy
-) -> None:
+async def _store(board: Board, options: Applying, steps: Sequence[Step], before: Policy) -> None:
     try:
         await board.save_policy(options.insist)
     except Denied as error:

@@ -190,7 +190,8 @@ def link_state(board: Board) -> str:
     last_sample = board.status.last_updated
     if last_sample is None:
         return "link lost; waiting for the board"
-    return f"link lost; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    state = "asleep" if board.asleep else "link lost"
+    return f"{state}; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
 
 
 def _local(moment: datetime) -> str:

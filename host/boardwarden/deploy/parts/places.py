@@ -28,6 +28,7 @@ _SELDOM = {
     "warden_schema.rise": "warden.rise",  # of forecasts and trends
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
+    "warden.sleep": "warden.sleep",
     "warden.metered_file": "warden.metered_file",
     "warden.counted_socket": "warden.counted_socket",
     "warden.extras": "warden.extras",
