@@ -91,7 +91,7 @@ def decode(payload: bytes) -> Message | None:
 
 def _known(message: Message) -> Message:
     """Return the fields that this version looks at."""
-    kind = message[0] if type(message[0]) is int else None
+    kind: int = message[0] if type(message[0]) is int else 0
     count = len(ids.FIELDS.get(kind, ())) + 1 if kind != ids.DELTA else len(message)
     return message[:count]
 

@@ -20,7 +20,8 @@ from .schema import FIGURES, check, connect, explained
 _SPANS = """
 SELECT s.*,
     max(s.began, coalesce((SELECT max(at) FROM sample WHERE span = s.id), 0),
-        coalesce((SELECT max(at) FROM link WHERE span = s.id), 0)),
+        coalesce((SELECT max(at) FROM link WHERE span = s.id), 0),
+        coalesce((SELECT max(at) FROM event WHERE span = s.id), 0)),
     (SELECT count(*) FROM sample WHERE span = s.id),
     (SELECT count(*) FROM event WHERE span = s.id)
 FROM span AS s ORDER BY s.began, s.id
@@ -28,8 +29,8 @@ FROM span AS s ORDER BY s.began, s.id
 _FOREVER = (float("-inf"), float("inf"))
 _LAST_AT = 253_370_764_800.0  # the year 9999, after which there are no dates
 _MAX = 2**63  # of a figure, in size: a picture of more has no scale
-_STORED = ("total_bytes", "used_bytes", "available_bytes", "usage")
-_LEVELS = ("warn", "critical", "clear", "hold_s")
+# What the rows of a change may have that is drawn: a name, and figures.
+_ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
 _COLUMNS = {
     "span": ("id", "address", "unique_id", "boot_id", "machine", "firmware", "port", "began"),
     "sample": ("span", "uptime_ms", "at", *FIGURES),
@@ -147,9 +148,9 @@ class Recording:
         found = [Span(*row) for row in self._rows(_SPANS)]
         for span in found:
             texts = (span.unique_id, span.machine, span.firmware, span.port, span.reset_cause)
-            known = all(isinstance(text, (str, NoneType)) for text in (*texts, span.protocol))
-            known = known and isinstance(span.address, str) and _is_int_or_none(span.boot_id)
-            self._check(known and _is_time(span.began) and _is_time(span.ended), "a boot")
+            sound = all(isinstance(text, (str, NoneType)) for text in (*texts, span.protocol))
+            sound = sound and isinstance(span.address, str) and _is_int_or_none(span.boot_id)
+            self._check(sound and _is_time(span.began) and _is_time(span.ended), "a boot")
         for address in addresses:
             if not any(address in (span.address, span.unique_id) for span in found):
                 known = ", ".join(sorted({span.address for span in found})) or "none"
@@ -256,16 +257,14 @@ def _is_time(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < _LAST_AT
 
 
-def _is_sound(what: object, value: Any) -> bool:
+def _is_sound(what: Any, value: Any) -> bool:
     """Return whether the value of a change has the shape that is recorded."""
-    if what in ("storage", "thresholds"):
-        rows = value if isinstance(value, list) else ()
-        wanted = ("mount", *_STORED) if what == "storage" else ("metric", *_LEVELS)
-        name, *figures = wanted
-        return isinstance(value, list) and all(
-            isinstance(row, dict)
-            and isinstance(row.get(name), (str, NoneType))
-            and all(key in row and _is_number_or_none(row[key]) for key in figures)
-            for row in rows
-        )
-    return isinstance(what, str) and isinstance(value, (dict, list, NoneType))
+    if what not in _ROWS:
+        return isinstance(what, str) and isinstance(value, (dict, list, NoneType))
+    name, *figures = _ROWS[what]
+    return isinstance(value, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get(name), (str, NoneType))
+        and all(_is_number_or_none(row.get(key)) for key in figures)
+        for row in value
+    )
