@@ -418,7 +418,7 @@ def _squat():
 
 
 def test_a_client_connects_and_connects_again():
-    """Nothing arrives over a connection that is not there: the agent has to poll the link all the same."""
+    """Nothing arrives over a connection that is not there: the agent polls it all the same."""
     _tested(_connect_twice)
 
 

@@ -25,7 +25,7 @@ HOST_LAYERS = [
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history"],
-    ["_quantities"],
+    ["_quantities", "_clock"],
     ["_arguments"],
     ["_mirror"],
     ["policy"],

@@ -83,11 +83,18 @@ def decode(payload: bytes) -> Message | None:
         return None
     if type(message) is not list or not message:
         return None
-    if any(first in payload for first in _LONG) and not _in_range(message):
+    if any(first in payload for first in _LONG) and not _in_range(_known(message)):
         return None
     if _is_plain_sample(message) or _is_plain_delta(message):
         return message
     return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
+
+
+def _known(message: Message) -> Message:
+    """Return the fields that this version looks at."""
+    kind: int = message[0] if type(message[0]) is int else 0
+    count = len(ids.FIELDS.get(kind, ())) + 1 if kind != ids.DELTA else len(message)
+    return message[:count]
 
 
 def _in_range(items: list[Any]) -> bool:
