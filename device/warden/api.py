@@ -22,6 +22,7 @@ def start(
     overrun_ms=5000,
     link=None,
     protect=True,
+    steps=True,
 ):
     """Start the agent; where there is one, have it run again if nobody runs it any more.
 
@@ -33,6 +34,7 @@ def start(
     mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
     `select.poll` knows, such as a `machine.UART`. protect: True loads and arms all that decides,
     now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
+    steps: False leaves asyncio's steps and tasks untimed and uncounted, which costs them nothing.
 
     Import `asyncio` first if the application uses it; then the agent runs as a task. Otherwise a
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
@@ -46,7 +48,7 @@ def start(
             from warden.setup import detect, open_link, reserve_names
 
             board = detect()
-            agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
+            agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits, steps)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
         reserve_names(package)

@@ -1,0 +1,122 @@
+"""What an asyncio application pays for the agent: a step, a wake-up, a task, an HTTP request.
+
+In front is put STEPS: None for no agent, else what `start(steps=…)` is given. Garbage is not
+collected meanwhile, and no sample is taken. Prints `= NAME TICKS BYTES`, of one each.
+"""
+
+import asyncio
+import gc
+
+from _asyncio_board import Connection
+from meter import now, passed, tell
+
+_REQUEST = b"GET /status HTTP/1.1\r\nHost: board\r\nAccept: */*\r\n\r\n"
+
+
+async def take_turns(times):
+    for _ in range(times):
+        await asyncio.sleep_ms(0)
+
+
+async def read(times):
+    stream = asyncio.StreamReader(Connection(bytes(times)))
+    for _ in range(times):
+        await stream.readexactly(1)
+
+
+async def wake(times):
+    """Two tasks that wake each other: so often each of them."""
+    ping, pong = asyncio.Event(), asyncio.Event()
+
+    async def answer():
+        for _ in range(times):
+            await ping.wait()
+            ping.clear()
+            pong.set()
+
+    task = asyncio.create_task(answer())
+    for _ in range(times):
+        ping.set()
+        await pong.wait()
+        pong.clear()
+    await task
+
+
+async def nothing():
+    pass
+
+
+async def make_and_await(times):
+    for _ in range(times):
+        await asyncio.create_task(nothing())
+
+
+async def answer(stream):
+    """Read a request, and answer it, as small servers do."""
+    line = await stream.readline()
+    while await stream.readline() != b"\r\n":
+        pass
+    method, path, _ = line.split()
+    body = b'{"path": "%s", "ok": true}' % path
+    stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+    stream.write(body)
+    await stream.drain()
+    await stream.wait_closed()
+
+
+async def serve(times):
+    for _ in range(times):
+        await asyncio.create_task(answer(asyncio.StreamReader(Connection(_REQUEST))))
+
+
+async def taken(work, times):
+    """Ticks and bytes of work(times), in which the agent does not poll."""
+    gc.collect()
+    await after_poll()
+    before = gc.mem_alloc()
+    began = now()
+    await work(times)
+    ticks = passed(began)
+    return ticks, gc.mem_alloc() - before
+
+
+async def after_poll():
+    """Wait until the agent has just polled: it does so four times a second."""
+    if STEPS is not None:
+        polled_ms = load.polled_ms
+        while load.polled_ms == polled_ms:
+            await asyncio.sleep_ms(1)
+
+
+async def listen():
+    await asyncio.StreamReader(Connection(None)).read(1)
+
+
+async def sleep():
+    await asyncio.sleep_ms(3_600_000)
+
+
+async def main():
+    others = asyncio.create_task(listen()), asyncio.create_task(sleep())
+    for name, work, times in ROWS:
+        await taken(work, 2)
+        few = await taken(work, 2)
+        many = await taken(work, 2 + times)
+        tell(name, (many[0] - few[0]) // times, (many[1] - few[1]) // times)
+
+
+ROWS = (
+    ("step", take_turns, 100),
+    ("read", read, 100),
+    ("wake", wake, 100),
+    ("task", make_and_await, 100),
+    ("http", serve, 20),
+)
+if STEPS is not None:
+    import warden
+
+    warden.start(600_000, link=Connection(None), protect=False, steps=STEPS)
+    load = warden.running_agent().load
+asyncio.run(main())
+if STEPS is not None:
+    tell("faults", 0, warden.running_agent().faults)
