@@ -48,7 +48,9 @@ def start(
             from warden.setup import detect, open_link, reserve_names
 
             board = detect()
-            agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits, steps)
+            agent = Agent(
+                board, interval_ms, budget_permille, open_link(board, link), limits, steps
+            )
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
         reserve_names(package)

@@ -284,6 +284,7 @@ REASONS = {
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
     13: "the heap's table was not found: the heap grows, or is in several areas",
+    18: "the application has turned it off: warden.start(steps=False)",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -298,6 +299,7 @@ NO_SCAN = 10
 NO_MACHINE_CODE = 11
 NO_ROOM_FOR_PROBES = 12
 NO_HEAP_TABLE = 13
+TURNED_OFF = 18
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -60,6 +60,7 @@ class Load:
         self.ticks_diff = board.ticks_diff
         self.names = None  # asyncio.core's
         self.queue = None  # the one that is watched: each event loop has its own
+        self.wait_hook = None  # what stands for its wait_io_event
         self.uncounted_create_task = None
         self.is_plain = False  # that is asyncio's, and nobody else's
         self.changed = False  # what can be known, since the last sample
@@ -86,7 +87,7 @@ class Load:
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
-        elif core.cur_task is not None:
+        elif core.cur_task is not None and self.steps:
             self.tasks = 1
         self.set_create_task(self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
@@ -116,12 +117,14 @@ class Load:
         queue = core._io_queue
         if queue is not self.queue:
             self.queue = queue
+            self.wait_hook = None
             self.changed = True
             self.tasks = 0 if self.steps else None
-        if self.steps and "wait_io_event" not in queue.__dict__:
+        if self.steps and self.wait_hook is None:
             if not self.wrap_us:
                 self.measure()
-            queue.wait_io_event = self.hook(queue, type(queue).wait_io_event)
+            self.wait_hook = self.hook(queue, type(queue).wait_io_event)
+            queue.wait_io_event = self.wait_hook
             self.in_task = False
 
     def hook(self, queue, wait):
@@ -169,9 +172,10 @@ class Load:
                     began = now
                 dt = yield
         except BaseException:  # Ctrl-C, say: a generator that raises has ended
-            if queue is not None:
-                queue.__dict__.pop("wait_io_event", None)
-            self.in_task = False
+            if queue is self.queue:
+                del queue.wait_io_event
+                self.wait_hook = None
+                self.in_task = False
             raise
 
     def note_step(self, us):
@@ -242,7 +246,7 @@ class Load:
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
         core = self.core
-        if core is None or core._io_queue is not self.queue or not self.in_task:
+        if core is None or core._io_queue is not self.queue or (self.steps and not self.wait_hook):
             if not self.attach():
                 return False
             core = self.core
