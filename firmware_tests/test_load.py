@@ -9,8 +9,9 @@ from asyncio import core
 import warden
 from harness import no_heap, raises
 from rig import FakeTicks
-from warden.sample import Sample
 from warden.running import running_agent
+from warden.sample import Sample
+from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
 from warden.setup import detect
 
@@ -335,6 +336,7 @@ async def test_without_steps_asyncio_is_left_as_it_is():
 async def test_without_steps_the_capabilities_say_so():
     warden.start(600_000, link=False, protect=False, steps=False)
     try:
+        update_reasons(running_agent())
         found = list(running_agent().reasons[3:6])  # cpu, loop_lag, tasks
     finally:
         warden.stop()
