@@ -128,9 +128,10 @@ _EMITTER = (
 )
 TARGETS["qemu-m0"] = replace(TARGETS["qemu"], variables=("BOARD=MICROBIT", _ARMV6M, _EMITTER))
 # With asyncio, and what it needs of a board: what its steps and tasks cost is counted there.
-_ASYNCIO_BOARD = "tools/bench/asyncio_board"
 TARGETS["qemu-asyncio"] = replace(
-    TARGETS["qemu"], modules=(_ASYNCIO_BOARD,), manifest=f"{_ASYNCIO_BOARD}/manifest.py"
+    TARGETS["qemu"],
+    modules=("tools/bench/asyncio_board",),
+    manifest="tools/manifests/agent_asyncio.py",
 )
 TARGETS["qemu-bare"] = replace(TARGETS["qemu"], manifest="tools/manifests/nothing.py")
 # As on a port that does not tell mpy-cross its machine.

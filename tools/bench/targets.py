@@ -68,6 +68,17 @@ def _percent(name: str) -> Callable[[Figures], float | None]:
     return reached
 
 
+def _more(row: str, way: str = "watched") -> Callable[[Figures], float | None]:
+    """By how many percent an asyncio application's work costs more beside the agent."""
+
+    def reached(figures: Figures) -> float | None:
+        alone = figures.get(f"asyncio_{row}_alone_instructions")
+        beside = figures.get(f"asyncio_{row}_{way}_instructions")
+        return None if not alone or beside is None else (beside / alone - 1) * 100
+
+    return reached
+
+
 _POLLS = (
     "samples, ten polls a second with nothing due and a host's sign of life each second take the"
     " budget of 1 % together; the governor stretches the interval for it"
@@ -94,6 +105,12 @@ BOARD = (
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
            "what watches 19 000, what decides 18 000, names 17 500, and what is loaded seldom: the"
            " exceptions and resets kept 7 000, requests, stored policy and links the rest"),
+    Target("an asyncio step, more", "%", 25, _more("step")),
+    Target("… that reads from a stream", "%", 25, _more("read")),
+    Target("an asyncio task made and awaited, more", "%", 30, _more("task")),
+    Target("a step, more, `start(steps=False)`", "%", 5, _more("step", "untimed")),
+    Target("… that reads from a stream", "%", 5, _more("read", "untimed")),
+    Target("a task, more, `start(steps=False)`", "%", 10, _more("task", "untimed")),
     Target("slow-down, 10 Hz", "%", 5, _percent("stock.slow_down_10_hz_permille")),
     Target("slow-down, 1 Hz", "%", 1.5, _percent("stock.slow_down_1_hz_permille")),
     Target("slow-down, 10 Hz, native", "%", 1, _percent("native.slow_down_10_hz_permille"),

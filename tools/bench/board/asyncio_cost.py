@@ -1,7 +1,9 @@
 """What an asyncio application pays for the agent: a step, a wake-up, a task, an HTTP request.
 
-In front is put STEPS: None for no agent, else what `start(steps=…)` is given. Garbage is not
-collected meanwhile, and no sample is taken. Prints `= NAME TICKS BYTES`, of one each.
+In front is put STEPS: None for no agent, else what `start(steps=…)` is given; and REQUESTS, so many
+to a server that is never without one, beside an agent that samples once a second: `http_load`. Of
+the others no garbage is collected meanwhile, and no sample taken. Prints `= NAME TICKS BYTES`, of
+one each.
 """
 
 import asyncio
@@ -66,9 +68,13 @@ async def answer(stream):
     await stream.wait_closed()
 
 
-async def http(times):
+async def http(times, handle=answer):
     for _ in range(times):
-        await asyncio.create_task(answer(asyncio.StreamReader(Connection(_REQUEST))))
+        await asyncio.create_task(handle(asyncio.StreamReader(Connection(_REQUEST))))
+
+
+async def microdot_http(times):
+    await http(times, lambda stream: app.handle_request(stream, stream))
 
 
 async def taken(work, times):
@@ -113,9 +119,23 @@ async def main():
             ticks += many[0] - few[0]
             count += many[1] - few[1]
         tell(name, ticks // (_ROUNDS * _TIMES), count // (_ROUNDS * _TIMES))
+    if REQUESTS:
+        gc.enable()
+        if STEPS is not None:
+            warden.start_monitoring(1000)
+        ticks, _ = await taken(http, REQUESTS)
+        tell("http_load", ticks // REQUESTS)
 
 
-ROWS = ("step", step), ("read", read), ("wake", wake), ("task", task), ("http", http)
+ROWS = [("step", step), ("read", read), ("wake", wake), ("task", task), ("http", http)]
+try:
+    from microdot import Microdot
+except ImportError:
+    pass
+else:
+    app = Microdot()
+    app.route("/status")(lambda request: {"path": request.path, "ok": True})
+    ROWS.append(("microdot", microdot_http))
 if STEPS is not None:
     import warden
 
