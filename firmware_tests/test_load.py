@@ -361,6 +361,15 @@ async def test_a_create_task_of_the_application_is_called():
     assert len(calls) == 1
 
 
+async def test_a_create_task_that_was_kept_works_after_detach():
+    load = _load()
+    load.attach()
+    kept = asyncio.create_task
+    load.detach()
+    assert await kept(_nap(1)) is None
+    assert load.tasks == 1
+
+
 async def test_what_is_no_coroutine_makes_no_task():
     load = _load()
     load.attach()

@@ -191,20 +191,21 @@ class Load:
     def create_task(self, coro):
         """Start a task as `asyncio.create_task` does; it counts. `asyncio.run` calls this, too."""
         core = self.core
+        if core is None or not hasattr(coro, "send"):
+            return self.uncounted_create_task(coro)
         if (
             core._task_queue is not self.task_queue
             or self.ticks_diff(self.ticks_ms(), self.polled_ms) > self.patience_ms
         ):
             self.renew(core)
-        if hasattr(coro, "send"):
-            if self.tasks is not None:
-                self.wrapped += 1
-                coro = self.counted(coro)
-            if self.is_plain:  # to do what it does saves its call
-                coro = core.Task(coro, self.names)
-                core._task_queue.push(coro)
-                return coro
-        return self.uncounted_create_task(coro)
+        if self.tasks is not None:
+            self.wrapped += 1
+            coro = self.counted(coro)
+        if not self.is_plain:
+            return self.uncounted_create_task(coro)
+        coro = core.Task(coro, self.names)  # what asyncio's own does, without its call
+        core._task_queue.push(coro)
+        return coro
 
     def renew(self, core):
         """Watch the event loop that there is now, and have the agent's own tasks in it."""
