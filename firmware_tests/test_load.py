@@ -325,7 +325,7 @@ async def test_without_steps_asyncio_is_left_as_it_is():
     load.attach()
     assert "wait_io_event" not in core._io_queue.__dict__
     await asyncio.create_task(_nap(1))
-    load.renew(core)
+    load.watch_loop(core)
     assert "wait_io_event" not in core._io_queue.__dict__
     _read(load, 10)
     found = _read(load, 10)

@@ -58,11 +58,10 @@ class Load:
         self.ticks_ms = board.ticks_ms
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
-        self.names = None  # asyncio.core's
+        self.names = None  # asyncio.core's, if create_task is its own, and nobody else's
         self.queue = None  # the one that is watched: each event loop has its own
         self.wait_hook = None  # what stands for its wait_io_event
         self.uncounted_create_task = None
-        self.is_plain = False  # that is asyncio's, and nobody else's
         self.changed = False  # what can be known, since the last sample
         self.in_task = False  # whether that sample was made inside a task
         self.idle_us = 0
@@ -81,9 +80,8 @@ class Load:
             return True
         if self.uncounted_create_task is None:
             self.uncounted_create_task = core.create_task
-            self.names = core.__dict__
-            make = self.uncounted_create_task
-            self.is_plain = getattr(make, "__globals__", None) is self.names
+            if getattr(core.create_task, "__globals__", None) is core.__dict__:
+                self.names = core.__dict__
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
@@ -122,7 +120,11 @@ class Load:
             self.tasks = 0 if self.steps else None
         if self.steps and self.wait_hook is None:
             if not self.wrap_us:
-                self.measure()
+                self.wait_hook = self.hook(0, min)  # of two that do nothing
+                self.wrap_us = self.ticks_us()
+                for _ in range(_TRIALS):
+                    self.wait_hook(1)
+                self.wrap_us = max(1, self.ticks_diff(self.ticks_us(), self.wrap_us))
             self.wait_hook = self.hook(queue, type(queue).wait_io_event)
             queue.wait_io_event = self.wait_hook
             self.in_task = False
@@ -132,15 +134,6 @@ class Load:
         watch = self.watch(queue, wait)
         next(watch)
         return watch.send
-
-    def measure(self):
-        """Measure what it takes to watch a wait."""
-        hook = self.hook(None, lambda queue, dt: None)
-        began = self.ticks_us()
-        for _ in range(_TRIALS):
-            hook(1)
-        self.wrap_us = max(1, self.ticks_diff(self.ticks_us(), began))
-        self.idle_us = self.wrapped = 0
 
     def watch(self, queue, wait):
         """Wait for each dt that this is sent, as asyncio does; note long steps and idle time.
@@ -156,8 +149,13 @@ class Load:
             dt = yield
             while True:
                 now = ticks_us()
-                if ticks_diff(now, began) > _SHORT_US:
-                    self.note_step(ticks_diff(now, began))
+                step = ticks_diff(now, began)
+                if step > _SHORT_US:
+                    if step > self.worst_us:
+                        self.worst_us = step
+                    step = min(step >> 6, _MAX_STEP)
+                    if self.squares < _MAX_SQUARES:
+                        self.squares += step * step
                 if dt:
                     wait(queue, dt)
                     began = ticks_us()
@@ -178,14 +176,6 @@ class Load:
                 self.in_task = False
             raise
 
-    def note_step(self, us):
-        """Note a step that was long."""
-        if us > self.worst_us:
-            self.worst_us = us
-        us = min(us >> 6, _MAX_STEP)
-        if self.squares < _MAX_SQUARES:
-            self.squares += us * us
-
     # --- tasks ----------------------------------------------------------------------------------
 
     def create_task(self, coro):
@@ -197,21 +187,17 @@ class Load:
             core._task_queue is not self.task_queue
             or self.ticks_diff(self.ticks_ms(), self.polled_ms) > self.patience_ms
         ):
-            self.renew(core)
+            self.watch_loop(core)
+            if self.on_create is not None:
+                self.on_create()  # has the agent's own tasks in this event loop
         if self.tasks is not None:
             self.wrapped += 1
             coro = self.counted(coro)
-        if not self.is_plain:
+        if self.names is None:
             return self.uncounted_create_task(coro)
         coro = core.Task(coro, self.names)  # what asyncio's own does, without its call
         core._task_queue.push(coro)
         return coro
-
-    def renew(self, core):
-        """Watch the event loop that there is now, and have the agent's own tasks in it."""
-        self.watch_loop(core)
-        if self.on_create is not None:
-            self.on_create()
 
     def report_exception(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
