@@ -116,15 +116,17 @@ def readme_lines(figures: Figures) -> str:
         ("a sample beyond a walk over the heap", "tick_watching_beyond_instructions",
          "{} instructions of a Cortex-M3"),
         ("heap that a sample takes", "tick_full_heap_bytes", "{} bytes"),
-        ("an asyncio step, more than without", "step", "{} %"),
-        ("an asyncio task made and awaited, more than without", "task", "{} %"),
         ("an operation, begun and completed", "begin_complete_instructions", "{} instructions"),
         ("a host's request, read and answered", "request_instructions", "{} instructions"),
         ("a steady sample on the wire", "wire_steady_sample_bytes", "{} bytes"),
     ):  # fmt: skip
-        value = figures.get(f"stock.{name}", targets.more(name)(figures))
+        value = figures.get(f"stock.{name}")
         if value is not None:
-            lines.append(f"| {what} | {text.format(number(round(value)))} |")
+            lines.append(f"| {what} | {text.format(number(value))} |")
+    beside = [targets.more(row)(figures) for row in ("step", "http_load")]
+    if None not in beside:
+        cells = " / ".join(f"{value:+.0f} %" for value in beside)
+        lines.append(f"| an asyncio step / an HTTP server under load, with the agent | {cells} |")
     return "\n".join(lines) + "\n"
 
 
