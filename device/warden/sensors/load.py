@@ -190,7 +190,7 @@ class Load:
             self.watch_loop(core)
             if self.on_create is not None:
                 self.on_create()  # has the agent's own tasks in this event loop
-        if self.tasks is not None:
+        if self.steps:
             self.wrapped += 1
             coro = self.counted(coro)
         if self.names is None:
