@@ -34,11 +34,19 @@ class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
     board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches; storage: whether that is measured at the start.
+    for an agent that only watches; storage: whether that is measured at the start; steps: whether
+    asyncio's are timed.
     """
 
     def __init__(
-        self, board, interval_ms, budget_permille=10, link=None, limits=None, storage=True
+        self,
+        board,
+        interval_ms,
+        budget_permille=10,
+        link=None,
+        limits=None,
+        storage=True,
+        steps=True,
     ):
         from warden.setup import find_system_heap, take_first_sample, watch_network
 
@@ -51,7 +59,7 @@ class Agent:
         self.sample = Sample()
         self.threads = install_threads()
         self.network = watch_network(Network())
-        self.load = Load(board, self.threads.ident)
+        self.load = Load(board, self.threads.ident, steps)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
         self.system_heap = find_system_heap(clock)

@@ -295,6 +295,7 @@ REASONS = {
     16: "this firmware has no way to interrupt its main program",
     17: "os.dupterm, by which the main program is interrupted, is in use",
     18: "the file system reports figures that cannot be",
+    19: "the application has turned it off: warden.start(steps=False)",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -314,6 +315,7 @@ NO_TICKER = 15
 NO_INTERRUPT = 16
 NO_SLOT = 17
 IMPOSSIBLE = 18
+TURNED_OFF = 19
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -29,7 +29,7 @@ Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
-Load.read Load.wait_io_event Threads.read
+Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
