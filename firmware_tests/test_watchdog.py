@@ -15,6 +15,7 @@ from warden.runner import Runner
 from warden.task_watchdog import TaskWatchdog
 
 _CRITICAL = 2
+_LIMITS = (4, 300_000, 100, 5000)
 _STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _AVAILABLE, _NO_WATCHDOG, _NO_TICKER = 0, 14, 15
 _CAN_HANG = 15
@@ -99,7 +100,7 @@ class FakeMachine:
 class _Rig:
     """A board with an agent, and a watchdog for it; `with` removes the fake `machine`."""
 
-    def __init__(self, has_timer=True, is_run_by_timer=False):
+    def __init__(self, has_timer=True, is_run_by_timer=False, limits=_LIMITS):
         self.board = VirtualBoard()
         self.board.ticks = ticks = SmallTicks()
         self.board.ticks_ms = ticks.ticks_ms
@@ -111,8 +112,9 @@ class _Rig:
         self.machine = self.board.machine = FakeMachine(self.board.ticks, has_timer)
         self.real = sys.modules.get("machine")
         sys.modules["machine"] = self.machine
-        self.agent = Agent(self.board, 600_000, 10, FakeLink(), (4, 300_000, 100, 5000))
-        self.agent.policy.thresholds.set("memory")
+        self.agent = Agent(self.board, 600_000, 10, FakeLink(), limits)
+        if limits is not None:
+            self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads
         self.crashes = Crashes(self.board)
         self.runner = Runner.current = Runner(self.agent)
@@ -294,6 +296,16 @@ def test_what_is_critical_for_too_long_is_not_fed():
         rig.pass_ms(3000)
         assert rig.machine.dog.has_bitten
         assert rig.crashes.black_box.who == "pressure"
+
+
+@_without_asyncio
+def test_an_agent_that_only_watches_is_fed_and_has_no_events():
+    with _Rig(limits=None) as rig:
+        rig.configure(hardware_ms=1000)
+        rig.pass_ms(70_000)
+        assert not rig.machine.dog.has_bitten
+        rig.pass_ms(4000, turns=False)
+        assert rig.machine.dog.has_bitten
 
 
 @_without_asyncio

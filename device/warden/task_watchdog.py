@@ -307,15 +307,19 @@ class TaskWatchdog:
 
     def check_late(self, now):
         """Look for somebody who is late to check in, and note it once."""
-        if self.critical is not None and self.agent.policy is not None:
-            if self.agent.policy.pressure.level < _AT_CRITICAL:
-                self.critical.feed()
+        if self.critical is not None and not self.is_critical():
+            self.critical.feed()
         late = self.find_late(now)
         if late is not self.late:
             self.late = late
             if late is not None:
                 self.post(_LATE, late.name, self.ticks_diff(now, late.fed_ms))
             self.set_culprit(late and late.name)
+
+    def is_critical(self):
+        """Tell whether something that is protected is critical."""
+        policy = self.agent.policy
+        return policy is not None and policy.pressure.level == _AT_CRITICAL
 
     def find_late(self, now):
         """Return the first Checkin that is late, None if none is."""

@@ -47,6 +47,7 @@ BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
+TaskWatchdog.running_task TaskWatchdog.is_critical
 TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
 TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
 """

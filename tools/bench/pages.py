@@ -125,8 +125,8 @@ def readme_lines(figures: Figures) -> str:
             lines.append(f"| {what} | {text.format(number(value))} |")
     beside = [targets.more(row)(figures) for row in ("step", "http_load")]
     if None not in beside:
-        cells = " / ".join(f"{value:+.0f} %" for value in beside)
-        lines.append(f"| an asyncio step / an HTTP server under load, with the agent | {cells} |")
+        cells = ", ".join(f"{value:+.0f} %" for value in beside)
+        lines.append(f"| an asyncio step, an HTTP server under load: with the agent | {cells} |")
     return "\n".join(lines) + "\n"
 
 
