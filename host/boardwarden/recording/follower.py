@@ -49,8 +49,6 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until the board is closed."""
-        self._write_sample(self.board.status)
-        self._write_changes()
         await asyncio.gather(
             self._samples(), self._events(), self._changes(), self._request_interval()
         )
@@ -66,6 +64,9 @@ class Follower:
             self._put(schema.link(self._boot, steady_time(), "stopped"))
 
     async def _samples(self) -> None:
+        # In one step with the first anext(), which begins to listen: no sample comes between them.
+        self._write_sample(self.board.status)
+        self._write_changes()
         async for status in self.board.updates(every=True):
             self._write_sample(status)
             self._write_changes()
