@@ -1,5 +1,7 @@
 """Mounts are scanned seldom, not by itself where it takes long; only what changed is sent."""
 
+import sys
+
 from harness import no_heap, skip
 from rig import FakeTicks
 from warden.clock import Clock
@@ -222,6 +224,8 @@ def test_figures_that_cannot_be_are_not_known_with_a_reason_and_nothing_is_grant
 def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long():
     import os
 
+    if sys.implementation.name != "micropython":
+        skip("warden.start() is for MicroPython")
     import warden
     from warden.board import Board
 

@@ -109,8 +109,8 @@ class Agent:
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is acquired or time is measured.
         """
-        polled_ms = self.polled_ms  # before the ticks: another thread may be polling
-        passed = self.ticks_diff(self.ticks_ms(), polled_ms)
+        passed = self.polled_ms  # before the ticks: another thread may be polling
+        passed = self.ticks_diff(self.ticks_ms(), passed)
         if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
             try:
                 if passed < self.listen_ms or not self.readable():

@@ -244,8 +244,9 @@ class Load:
         self.in_task = self.steps and core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
         period_ms = sample.period_ms
-        is_known = was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS
-        if is_known and self.idle_us >= 0:  # else ticks have jumped back
+        if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
+            was_in_task = False
+        if was_in_task and self.in_task:
             sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
             sample.loop_lag_worst_ms = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
