@@ -1,11 +1,12 @@
 """Events: a ring of fixed size that needs no memory, and callbacks outside all locks."""
 
+import warden
 from harness import no_heap, raises
-from rig import FakeLink, FakeTicks, PressedBoard, board
+from rig import FakeLink, FakeTicks, board
 from virtual_board import Rig
-from warden.agent import Agent
 from warden.clock import Clock
 from warden.policy.events import Events
+from warden.running import running_policy
 from warden.sensors.threads import new_lock
 from warden.uplink import Uplink
 
@@ -166,9 +167,13 @@ def test_an_async_function_is_no_callback_on_micropython():
     async def function(event):
         """Nobody would await it."""
 
-    policy = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000)).policy
-    raises(TypeError, policy.events.on, "threshold", function)
-    raises(TypeError, policy.pressure.on_trim, function)
-    raises(TypeError, policy.leases.allocate, 2, 10, on_preempt=function)
-    assert policy.events.callbacks == [] and policy.leases.all() == []
-    policy.events.on("threshold", print)
+    warden.start(link=False)
+    try:
+        raises(TypeError, warden.on, "threshold", function)
+        raises(TypeError, warden.on_trim, function)
+        raises(TypeError, warden.allocate, 2, 10, on_preempt=function)
+        assert running_policy().events.callbacks == [] and warden.allocations() == []
+        warden.on("threshold", print)
+        warden.allocate(2, 10, on_preempt=print).release()
+    finally:
+        warden.stop()

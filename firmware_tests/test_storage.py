@@ -3,7 +3,8 @@
 import sys
 
 from harness import no_heap, skip
-from rig import FakeTicks
+from rig import FakeTicks, PressedBoard
+from warden.agent import Agent
 from warden.clock import Clock
 from warden.sample import Sample
 from warden.sensors.storage import Storage, shift_for
@@ -195,15 +196,12 @@ def test_a_scan_that_took_long_is_not_made_again_by_itself():
         assert not _is_due(storage)
     disks.disks["/"] = (4096, 4096, 100, 30, 20)
     disks.scan_ms = 5
-    assert storage.available("/", 0) == 50 * 4096  # for a lease there is no scan either
     storage.scan()  # the application says when
     sample = Sample()
     assert storage.read(sample) and sample.storage_permille == 700
-    assert storage.available("/", 100) == 10 * 4096
-    assert storage.available("/sd", 0) == 0
 
 
-def test_figures_that_cannot_be_are_not_known_with_a_reason_and_nothing_is_granted():
+def test_figures_that_cannot_be_are_not_known_with_a_reason():
     disks, _, storage = _storage()
     assert storage.reason == NO_SCAN
     for free in (-96, 0xFFFFFFFF - 95):
@@ -212,13 +210,32 @@ def test_figures_that_cannot_be_are_not_known_with_a_reason_and_nothing_is_grant
         _scan(storage)
         assert (storage.permille, storage.reason) == (None, IMPOSSIBLE)  # it is not that of /sd
         assert [row[0] for row in storage.rows] == ["/sd"]
-        assert storage.available("/", 100) == 0
     disks.disks = {"/": (0,) * 10}
     _scan(storage)
-    assert (storage.rows, storage.reason, storage.available("/", 0)) == ([], IMPOSSIBLE, 0)
+    assert (storage.rows, storage.reason) == ([], IMPOSSIBLE)
     disks.disks = {"/rom": None}
     _scan(storage)
     assert storage.reason == NOTHING_MOUNTED
+
+
+def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_long():
+    rig = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+    board = rig.board
+    free = []
+
+    def statvfs(mount):
+        return (4096, 4096, 100, free[-1], free[-1])
+
+    board.statvfs = statvfs
+    for blocks, available in ((60, 50 * 4096), (-96, 0), (0xFFFFFFFF - 95, 0)):
+        free.append(blocks)
+        assert rig.policy.available(1, "/") == available, blocks
+    free.append(30)
+    rig.storage.scan()
+    free.append(90)
+    rig.storage.deadline_s = 0x3FFFFFFF  # it took long
+    assert rig.policy.available(1, "/") == 20 * 4096
+    assert rig.policy.available(1, "/sd") == 0
 
 
 def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long():

@@ -6,11 +6,15 @@ and runs it: see `running`.
 
 import sys
 
+from micropython import const
+
 from warden.agent import Agent
 from warden.runner import Runner
 from warden.running import get_runner, running_agent
 from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
+
+_NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
 
 
 def start(
@@ -54,7 +58,7 @@ def start(
             link = open_link(board, link)
             storage = storage and may_scan()
             agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
-            if storage and agent.storage.is_slow():
+            if storage and agent.storage.deadline_s == _NEVER_S:
                 from warden.extras import note_slow
 
                 note_slow(True)

@@ -36,6 +36,7 @@ _FORGET = const(2)
 _INSIST = const(3)
 
 _NORMAL = const(1)  # a priority
+_MAX_EARLY = const(3)  # boots that ended early
 _REFUSED_MS = const(600_000)
 # Flash may be written 100 000 times: once an hour for ten years, and twenty times at first.
 _WRITE_EVERY_S = const(3600)
@@ -245,8 +246,14 @@ class StoredPolicy:
     def load(self):
         """Put the stored policy in force, instead of what `start()` was given.
 
-        One that is broken makes an event, and changes nothing. Never raises for what it reads.
+        One that is broken makes an event, and changes nothing; one under which three boots ended
+        early is set aside. Never raises for what it reads.
         """
+        policy = self.agent.policy
+        if self.agent.board.is_safe or policy.early_resets >= _MAX_EARLY:
+            policy.early_resets = 0
+            self.set_aside()
+            return
         for path in (self.path, self.path + ".new"):
             try:
                 data = _read(path)

@@ -10,7 +10,6 @@ from warden.policy.leases import (  # noqa: F401, public
     STORAGE,
 )
 from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
-from warden.policy.pressure import MAX_EARLY
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
@@ -32,6 +31,14 @@ def public():
     return found
 
 
+def _check_callback(function):
+    """Raise TypeError for an `async def`, which nobody would await, as far as that can be seen."""
+    # That is the type of a generator's function, too; on CPython it is that of any function.
+    kind = type(lambda: (yield))
+    if isinstance(function, kind) and kind is not type(_check_callback):
+        raise TypeError("an async function cannot be called back")
+
+
 def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
     for name, value in public().items():
@@ -39,12 +46,7 @@ def install(module, agent):
     if agent.board.has_stored_policy():
         with import_lock:
             from warden.stored_policy import stored_policy_of
-        stored = stored_policy_of(agent)
-        if agent.board.is_safe or agent.policy.early_resets >= MAX_EARLY:
-            agent.policy.early_resets = 0
-            stored.set_aside()
-        else:
-            stored.load()
+        stored_policy_of(agent).load()
 
 
 def allocate(
@@ -64,6 +66,7 @@ def allocate(
     NETWORK_BANDWIDTH (bytes a second); ttl_ms: None for no end of its own; see
     `warden.policy.leases.Leases.allocate`.
     """
+    _check_callback(on_preempt)
     policy = running_policy()
     lease = policy.leases.allocate(
         kind, amount, owner, priority, ttl_ms, session, backed, mount, on_preempt
@@ -144,11 +147,13 @@ def on(event, function):
 
     An event is (number, kind, uptime_s, ms, subject, detail, value), see docs/board.md.
     """
+    _check_callback(function)
     running_policy().events.on(event, function)
 
 
 def on_trim(function):
     """Call function(level) when memory is short, 1 for warn, 2 for critical; it returns bytes."""
+    _check_callback(function)
     running_policy().pressure.on_trim(function)
 
 

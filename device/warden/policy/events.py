@@ -2,7 +2,6 @@
 
 from micropython import const
 
-from warden.checks import check_callback
 from warden.tables import Table
 from warden_schema.codec import cut
 
@@ -81,9 +80,8 @@ class Events(Table):
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
 
-        Raises ValueError when there are eight already, TypeError for an `async def`.
+        Raises ValueError when there are eight already.
         """
-        check_callback(function)
         if len(self.callbacks) == _MAX_CALLBACKS:
             raise ValueError("no more than eight")
         self.callbacks.append((kind, function))

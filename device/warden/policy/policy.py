@@ -21,6 +21,7 @@ _MAX_DETAIL = const(32)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
+_NEVER_S = const(0x3FFFFFFF)
 _SPARES = const(2)  # operations made ahead, see `deliver`
 _LATE_MS = const(1000)  # later than two intervals and so much, and an event says so
 
@@ -159,7 +160,15 @@ class Policy(Table):
         if kind == MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
         if kind == STORAGE:
-            return self.agent.storage.available(mount, reserve)
+            storage = self.agent.storage
+            if storage.deadline_s < _NEVER_S:
+                row = storage.measure(mount)
+            else:  # to measure takes long
+                row = [row for row in storage.rows if row[0] == mount]
+                row = row and row[0]
+            if not row:
+                return 0
+            return (row[4] - row[2] * reserve // 1000) * row[1]
         if kind == CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED

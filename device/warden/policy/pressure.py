@@ -9,7 +9,6 @@ in a row within ten minutes of a start no sooner than ten minutes after the next
 
 from micropython import const
 
-from warden.checks import check_callback
 from warden.errors import deny
 from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
@@ -18,7 +17,7 @@ _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
 _EARLY_S = const(600)  # a boot that ends sooner does so early
-MAX_EARLY = const(3)  # of those in a row
+_MAX_EARLY = const(3)  # of those in a row, and it waits
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
@@ -52,7 +51,6 @@ class Pressure:
 
         Raises ValueError when there are eight already.
         """
-        check_callback(function)
         with self.policy.lock:
             if None not in self.functions:
                 raise ValueError("no more than eight")
@@ -94,15 +92,12 @@ class Pressure:
             self.reset_count = 0
             return
         self.pending = True
-        if worst.action == _RESET and worst.level_ms >= _RESET_AFTER_MS and self.may_reset():
+        if worst.action < _RESET or worst.level_ms < _RESET_AFTER_MS:
+            return
+        if self.policy.early_resets < _MAX_EARLY or self.policy.clock.s >= _EARLY_S:
             self.reset_count += 1
             if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
-
-    def may_reset(self):
-        """Tell whether the board may be reset: not three times early, and then again."""
-        policy = self.policy
-        return policy.early_resets < MAX_EARLY or policy.clock.s >= _EARLY_S
 
     def watch_blocks(self, period_ms):
         """Evaluate the largest free block, where live memory is protected."""

@@ -129,25 +129,6 @@ class Storage:
             pass
         return False
 
-    def is_slow(self):
-        """Tell whether it is measured only when that is asked for."""
-        return self.deadline_s == _NEVER_S
-
-    def available(self, mount, reserve_permille):
-        """Return the bytes free on a mount, less a reserve, 0 where that is not known.
-
-        As of the last scan where a scan takes long.
-        """
-        row = None
-        if not self.is_slow():
-            row = self.measure(mount)
-        for known in self.rows:
-            if self.is_slow() and known[0] == mount:
-                row = known
-        if not row:
-            return 0
-        return (row[4] - row[2] * reserve_permille // 1000) * row[1]
-
     def subscribe(self):
         """Mark all mounts for sending, or one row that says that there is none."""
         for row in range(max(1, len(self.rows))):
