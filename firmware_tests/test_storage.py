@@ -10,6 +10,8 @@ from warden.sensors.storage import Storage, shift_for
 class FakeDisks(FakeTicks):
     """Stands in for a board's file systems: name -> os.statvfs, a scan takes `scan_ms`."""
 
+    policy_path = "/warden.policy"
+
     def __init__(self):
         super().__init__()
         self.disks = {"/": (4096, 4096, 100, 60, 50, 0, 0, 0, 0, 255)}
@@ -190,3 +192,14 @@ def test_a_scan_that_takes_seconds_comes_seldom():
     disks.pass_ms(100_000)
     clock.advance()
     assert _is_due(storage)
+
+
+def test_the_agents_files_are_on_the_innermost_mount_of_their_directory():
+    disks, _, storage = _storage()
+    disks.disks["/sd"] = disks.disks["/"]
+    _scan(storage)
+    assert storage.files_row == 0
+    disks.policy_path = "/sd/warden.policy"
+    _scan(storage)
+    assert storage.files_row == 1
+    assert [mount["agent_writes"] for mount in storage.mounts] == [None, None]

@@ -13,6 +13,7 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import deny
 from warden.policy.thresholds import Thresholds
+from warden.wear import wear
 from warden_schema.codec import Reader, put
 from warden_schema.frame import crc16
 from warden_schema.values import read_value
@@ -33,6 +34,7 @@ _NO_FILES = const((2, 19))  # ENOENT; ENODEV: nothing is mounted
 _READ_ONLY = const((1, 13, 30))  # EPERM, EACCES, EROFS
 _FULL = const((28, 36))  # ENOSPC; ENAMETOOLONG is what littlefs says of a new file when it is full
 _NO_SPACE = const(28)
+_POLICY_WRITE = const(1)  # a purpose of `wear`
 
 
 def stored_policy_of(agent):
@@ -77,8 +79,10 @@ class StoredPolicy:
             if what == _SAVE:
                 self.save()
             elif what == _FORGET:
+                self.spend()
                 for path in (self.path + ".new", self.path):  # else the first would be read
                     _remove(path)
+                self.on_written()
                 self.set_state(_NOTHING, "forgotten")
         except OSError as error:
             reason = str(error.errno)
@@ -121,10 +125,24 @@ class StoredPolicy:
         self.ignored = []
         self.agent.policy.events.post("policy", None, detail)
 
+    def spend(self):
+        """Count a write to flash; Denied where there were too many."""
+        wear.join(self.agent.storage)
+        s = self.agent.clock.s
+        if not wear.spend(_POLICY_WRITE, s):
+            raise deny("keep:worn", None, (wear.retry_s() - s) * 1000)
+
+    def on_written(self):
+        """Have the count survive a reset, where there is a black box."""
+        crashes = getattr(self.agent.board, "crashes", None)
+        if crashes is not None:
+            crashes.black_box.save()
+
     def save(self):
         """Write the file, unless it has this content already, for flash wears."""
         data = self.encode()
         if _read(self.path) != data:
+            self.spend()
             new = self.path + ".new"
             try:
                 with open(new, "wb") as file:
@@ -137,6 +155,7 @@ class StoredPolicy:
                     pass
                 raise
             os.rename(new, self.path)
+            self.on_written()
         self.set_state(_IN_FORCE, "kept")
 
     def encode(self):

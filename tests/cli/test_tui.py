@@ -57,7 +57,7 @@ async def test_a_too_small_terminal_shows_the_size_needed(board, size):
             assert "The live view needs 80 and 20" in text(pilot.app)
         assert "operations" not in text(pilot.app)
         await pilot.resize_terminal(80, 20)
-        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+        await until(pilot, lambda: "[1 ops]" in text(pilot.app))
         assert "This terminal has" not in text(pilot.app)
         await pilot.press("q")
         assert pilot.app.return_value == 0
@@ -158,7 +158,7 @@ async def test_keys_choose_the_panel(board):
             await pilot.press(key)
             await until(pilot, lambda w=word: w in text(pilot.app))
         await pilot.press("tab", "shift+tab", "tab")
-        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+        await until(pilot, lambda: "[1 ops]" in text(pilot.app))
 
 
 async def test_the_reason_of_a_missing_figure_is_shown():
@@ -212,7 +212,7 @@ async def test_names_from_the_board_are_neither_markup_nor_control_characters():
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected and feed.board.meters is not None)
         for key, word in (
-            *(("1", "[1 operations]"), ("x", "Cancel operation 3"), ("n", "[1 operations]")),
+            *(("1", "[1 ops]"), ("x", "Cancel operation 3"), ("n", "[1 operations]")),
             *(("2", "cpu_time"), ("x", "End lease 7"), ("y", "has ended"), ("7", "version")),
         ):
             await pilot.press(key)

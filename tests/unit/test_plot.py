@@ -84,7 +84,7 @@ def test_lines_are_broken_where_samples_are_missing(path: Path) -> None:
     assert [len(piece) for piece in second.pieces] == [10]
     gaps = [(gap.begin - NOON, gap.end - NOON) for gap in drawn.gaps]
     assert gaps == [(9, 11), (19, 40)]
-    assert [at - NOON for at in drawn.restarts] == [40]
+    assert [restart.at - NOON for restart in drawn.restarts] == [40]
     (panel, events) = figure(drawn, "").axes
     breaks = [math.isnan(y) for y in panel.lines[0].get_ydata()]
     assert breaks == [*[False] * 10, True, *[False] * 9, True]

@@ -45,6 +45,7 @@ _REASONS = {
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
+    "keep:worn": "the agent has written to the board's flash as often as it may for now",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
     "keep:full": "the board's file system is too full to store a policy",

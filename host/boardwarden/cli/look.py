@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,10 +12,11 @@ from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
+from boardwarden.render.news import News
+from boardwarden.render.status import policy_rows, status_rows, trend_rows
 
 from . import parse
-from .follow import paced, wait_full_interval
+from .follow import paced, print_news, wait_full_interval
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -100,7 +100,11 @@ async def _capabilities(address: str, as_json: bool) -> None:
 async def _console(address: str, as_json: bool) -> None:
     """Print what the application prints, until interrupted."""
     async with connect(address) as board:
-        async for text in board.console():
+        news = News(board)
+        async for text in paced(board.console()):
+            print_news(news)
+            if text is None:
+                continue
             if as_json:
                 print_json({"text": text})
             else:
@@ -120,11 +124,9 @@ async def _events(address: str, follow: bool, as_json: bool) -> None:
 
 
 async def _follow(board: Board, as_json: bool) -> None:
-    connected = True
+    news = News(board)
     async for event in paced(board.events()):
-        if board.connected != connected:
-            connected = board.connected
-            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
+        print_news(news)
         if event is not None:
             _print_event(event, as_json)
 
