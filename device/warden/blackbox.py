@@ -107,7 +107,7 @@ class BlackBox:
         save_note = board.save_note
 
         def save(text):
-            can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # it is removed at the next start
+            can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
             self.set_state(THRESHOLD)
             if can_write:
                 save_note(text)

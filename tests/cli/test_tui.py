@@ -275,9 +275,16 @@ async def test_a_restart_is_shown(board):
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("5")
+        kept = board.policy.kept[ids.RESTART]
+        kept.append([3, "exception", 1, 1, 13, 4, None, None, None, None, 0, b"KeyError: 1\n"])
         board.restart()
         transport.cut()
-        await until(pilot, lambda: "the board restarted" in text(pilot.app))
+        told = "the board restarted: KeyError: 1, after 4 s"
+        await until(pilot, lambda: told in text(pilot.app))
+        assert text(pilot.app).count("the board restarted") == 1
+        await pilot.press("8")
+        await until(pilot, lambda: "8 crashes: 2 unexpected resets" in text(pilot.app))
+        assert "! reset after boot 13" in text(pilot.app)
 
 
 async def test_a_missing_board_of_two_is_tried_again(board, monkeypatch):

@@ -65,9 +65,14 @@ class CrashCount:
 
     def _new_exceptions(self, exceptions: Sequence[CaughtException]) -> Counter[str]:
         new: Counter[str] = Counter()
-        known = {(each.kind, each.name, each.traceback): each.count for each in exceptions}
-        for key, count in known.items() if self._began else ():
-            before = self._known.get(key, 0)  # a count that fell began again: it had made room
-            new[key[0]] += count - before if count >= before else count
+        known: dict[tuple[str, str | None, str], int] = {}
+        for each in exceptions:
+            key = (each.kind, each.name, each.traceback)
+            known[key] = each.count
+            before = self._known.get(key, 0)
+            if each.count < before and each.uptime_s is None:
+                continue  # of an earlier boot: the board had not written the last ones
+            if self._began:  # a count that fell began again, for it had made room
+                new[each.kind] += each.count - (before if each.count >= before else 0)
         self._known = known
         return +new

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from rich.text import Text
@@ -299,4 +300,6 @@ class Crashes(TextPanel):
         known = f"{count(wrong, 'unexpected reset')}, {count(len(exceptions), 'exception')}"
         self.titled(known if resets or exceptions else "none kept, see warden.run()")
         lines = (*exception_lines(exceptions), *reset_lines(resets))
-        return "\n".join(map(harmless, lines))
+        return "\n".join(
+            textwrap.fill(harmless(line), width, subsequent_indent="    ") for line in lines
+        )
