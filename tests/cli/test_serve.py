@@ -178,14 +178,16 @@ async def test_unavailable_figures_are_absent(scraped):
 
 
 @pytest.mark.parametrize("how", ["mute", "unplugged"])
-async def test_a_lost_board_has_only_the_metric_up(scraped, how):
+async def test_a_lost_board_has_only_the_metric_up_and_counts_of_crashes(scraped, how):
     one = await scraped(full_board())
     if how == "mute":
         one.board.mute = True
     else:
         one.terminal.vanish()
     await one.until(lambda: one.value("boardwarden_up") == 0)
-    assert one.series() == {"boardwarden_up": {(): 0.0}}
+    series = one.series()
+    assert series.pop("boardwarden_up") == {(): 0.0}
+    assert set(series) == {"boardwarden_resets_total", "boardwarden_exceptions_total"}
 
 
 async def test_after_a_silence_counters_continue(scraped):

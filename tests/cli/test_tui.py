@@ -157,7 +157,7 @@ async def test_keys_choose_the_panel(board):
         for key, word in (("2", "cpu_time"), ("tab", "position [x]"), ("7", "fakeboard")):
             await pilot.press(key)
             await until(pilot, lambda w=word: w in text(pilot.app))
-        await pilot.press("tab", "shift+tab", "tab")
+        await pilot.press("tab", "tab", "shift+tab", "tab")
         await until(pilot, lambda: "[1 ops]" in text(pilot.app))
 
 
@@ -212,7 +212,7 @@ async def test_names_from_the_board_are_neither_markup_nor_control_characters():
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected and feed.board.meters is not None)
         for key, word in (
-            *(("1", "[1 ops]"), ("x", "Cancel operation 3"), ("n", "[1 operations]")),
+            *(("1", "[1 ops]"), ("x", "Cancel operation 3"), ("n", "[1 ops]")),
             *(("2", "cpu_time"), ("x", "End lease 7"), ("y", "has ended"), ("7", "version")),
         ):
             await pilot.press(key)
