@@ -149,6 +149,9 @@ class Crashes:
                 resets.rows[: len(entries)] = entries
                 resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
+                for table in (self.table, resets):  # a host may be there already
+                    table.subscribe()
+                agent.session.hello_dirty = agent.clock.rows_dirty = True
 
     def fill(self, board, uptime_s):
         """Put the number of boots, and how long nothing went wrong, into a part of the status."""
