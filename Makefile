@@ -9,9 +9,11 @@ LOCK := requirements.lock
 LINTED := host shared_schema device tools tests firmware_tests examples
 # The rooms of tests/ that start no board and build no firmware.
 FAKES := tests/unit tests/protocol tests/cli
+BOARDS := tests/boards tests/docs
+ALSO = $(COVERAGE:--cov=--cov --cov-append)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak coverage lint format fakes pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo check test soak coverage lint format fakes boards pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
@@ -56,14 +58,19 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(wildcard $(LINTED))
 	$(BIN)/ruff format $(wildcard $(LINTED))
 
-# What measures time is left out here; `pytest` runs it after the others, alone.
+# What measures time is left out here; `boards` runs it after the others, alone.
 fakes: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
-# Three at once on two cores: most of them wait for a board. By file: some share what they built.
-pytest: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not alone" $(COVERAGE)
-	$(BIN)/python -m pytest -m alone $(COVERAGE:--cov=--cov --cov-append)
+# Four at once on two cores: most of them wait for a board. By file: some share what they built; in
+# their own order, for xdist would have the files with the fewest tests, the longest, come last.
+boards: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(BOARDS) $(ALSO)
+	$(BIN)/python -m pytest -m alone $(ALSO)
+
+pytest:
+	@$(MAKE) --no-print-directory fakes
+	@$(MAKE) --no-print-directory boards
 
 check: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory -j2 lint fakes
@@ -118,11 +125,11 @@ docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
 
-# Firmware is built while pip installs. The others run one after the other even under -j: they share
-# two cores, and some measure time.
+# Firmware is built beside what needs none. The others run one after the other even under -j: they
+# share two cores, and some measure time.
 test: | $(BIN)/python
-	@$(MAKE) --no-print-directory -j2 lint firmware
-	@$(MAKE) --no-print-directory pytest
+	@$(MAKE) --no-print-directory -j3 lint fakes firmware
+	@$(MAKE) --no-print-directory boards
 	@$(MAKE) --no-print-directory firmware-tests
 
 # The pinned versions `make` installs. From the oldest Python supported, because what runs there

@@ -35,6 +35,9 @@ _QEMU = "qemu-system-arm"
 _QEMU_OPTIONS = "-nographic -monitor null -semihosting -serial pty -serial pty"
 _M3 = "-M mps2-an385"
 _M0 = "-M microbit -global nrf51-soc.flash-size=1048576 -global nrf51-soc.sram-size=262144"
+# Where the firmware has nothing: QEMU puts the tests' text there, which a serial port takes ten
+# seconds for. The M3's PSRAM; the end of the M0's flash.
+_TEXT_AT = {_M3: 0x2100_0000, _M0: 0xC_0000}
 
 
 class Unavailable(Exception):
@@ -142,25 +145,34 @@ def _joined_tests(folder: Path) -> Path:
 class QemuBoard:
     """A frozen Cortex-M firmware, booted for each file, driven through its raw REPL.
 
-    It has no file system, so the modules of this folder that a test imports are sent as text
-    and put into `sys.modules`.
+    It has no file system, so the modules of this folder that a test imports are put into its memory
+    as text, and from there into `sys.modules`.
     """
 
     def __init__(self, firmware: Path, machine: str = _M3) -> None:
         self.firmware = firmware
         self.options = f"{machine} {_QEMU_OPTIONS}".split()
+        self.text_at = _TEXT_AT[machine]
 
     def run(self, file: Path, timeout: float) -> str:
-        command = [_QEMU, *self.options, "-kernel", str(self.firmware)]
-        with _process(command) as process:
-            try:
-                return self._run(process, file, timeout)
-            except ReplTimeout as late:
-                return f"{late.output}\n{late}: killed\n"
-            except (ReplError, OSError) as error:
-                return f"{error}\n"
+        names = _helpers(file.read_text() + "\nimport harness\n")
+        texts = [bare(joined((HERE / f"{name}.py").read_text())) for name in names]
+        texts.append(joined(file.read_text()) + "\nharness.run(globals())\n")
+        with tempfile.NamedTemporaryFile(prefix="boardwarden-") as memory:
+            memory.write("".join(texts).encode())
+            memory.flush()
+            loader = f"loader,file={memory.name},addr={self.text_at:#x},force-raw=on"
+            command = [_QEMU, *self.options, "-kernel", str(self.firmware), "-device", loader]
+            with _process(command) as process:
+                program = _program(names, texts, self.text_at)
+                try:
+                    return self._run(process, program, timeout)
+                except ReplTimeout as late:
+                    return f"{late.output}\n{late}: killed\n"
+                except (ReplError, OSError) as error:
+                    return f"{error}\n"
 
-    def _run(self, process: subprocess.Popen[bytes], file: Path, timeout: float) -> str:
+    def _run(self, process: subprocess.Popen[bytes], program: str, timeout: float) -> str:
         assert process.stdout is not None
         pty = None
         for line in iter(process.stdout.readline, b""):
@@ -175,32 +187,36 @@ class QemuBoard:
         repl = RawRepl(pty)
         try:
             repl.enter()
-            for name in _helpers(file.read_text() + "\nimport harness\n"):
-                source = bare(joined((HERE / f"{name}.py").read_text()))
-                _, error = repl.execute(_AS_MODULE.format(name=name, source=source), timeout)
-                if error:
-                    return f"in {name}.py:\n{error}"
-            output, error = repl.execute(
-                f"import harness\nharness.SOAK = {SOAK}\n"
-                + joined(file.read_text())
-                + "\nharness.run(globals())\n",
-                timeout,
-            )
-            return output + error
+            return "".join(repl.execute(program, timeout))
         finally:
             repl.close()
 
 
 # A module object cannot be made from Python on MicroPython; a class serves `import` as well.
 # The functions keep globals of their own, apart from those of the test file.
-_AS_MODULE = """
-import sys
-class _module: pass
-_names = {{"__name__": {name!r}}}
-exec({source!r}, _names)
-for _name in _names: setattr(_module, _name, _names[_name])
-sys.modules[{name!r}] = _module
+_LOADER = """
+def _load(name, at, size):
+    import sys, uctypes
+    class module: pass
+    names = {"__name__": name}
+    exec(uctypes.bytearray_at(at, size), names)
+    for each in names: setattr(module, each, names[each])
+    sys.modules[name] = module
 """
+
+
+def _program(names: Sequence[str], texts: Sequence[str], at: int) -> str:
+    """Return what has a board run `texts`, of which all but the last are modules of these names."""
+    lines = [_LOADER]
+    for name, text in zip([*names, ""], texts, strict=True):
+        size = len(text.encode())
+        if name:
+            lines.append(f"_load({name!r}, {at}, {size})")
+        else:
+            lines += ["del _load", "import harness, uctypes", f"harness.SOAK = {SOAK}"]
+            lines.append(f"exec(uctypes.bytearray_at({at}, {size}))")
+        at += size
+    return "\n".join(lines) + "\n"
 
 
 def _helpers(source: str) -> list[str]:
