@@ -12,6 +12,7 @@ from warden.retained import RetainedWords
 from warden.sample import Sample
 from warden.sensors.threads import _locks
 from warden.task_watchdog import TaskWatchdog
+from warden.wear import wear
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
@@ -77,6 +78,7 @@ class _Boots:
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
         del _locks[1:]  # a real boot begins with none
+        wear.__init__()  # as when its module is loaded
         return Crashes(self.board)
 
     def boot(self, cause=None):

@@ -303,3 +303,16 @@ def test_a_link_that_comes_up_is_the_agents():
     link = FakeLink()
     assert warden.run(lambda: running_agent().link, lambda: link) is link
     warden.stop()
+
+
+def test_a_host_that_was_there_before_is_sent_what_is_kept():
+    """As where the start line starts the agent, and the application calls `run()` later."""
+    warden.exceptions()
+    with _Started() as board:
+        Crashes.current.keep(OSError(5), _TASK, "sensor")
+        assert len(board.sent(_EXCEPTION)) == 1
+        Crashes.current.attach(running_agent())
+        assert len(board.sent(_EXCEPTION)) == len(warden.exceptions())
+        boots, crash_free_s = running_agent().board.identity[6:]
+        assert boots >= 1 and crash_free_s >= 0
+        assert warden.status()["board"]["boots"] == boots

@@ -23,6 +23,8 @@ _SELDOM = (
     "forecast",
     "guard",
     "metered_file",
+    "budgets",
+    "wear",
     "counted_socket",
     "trend_report",
     "extras",

@@ -15,6 +15,8 @@ NOTHING_MOUNTED, NO_SCAN, IMPOSSIBLE = 5, 10, 18  # reasons, of ids
 class FakeDisks(FakeTicks):
     """Stands in for a board's file systems: name -> os.statvfs, a scan takes `scan_ms`."""
 
+    policy_path = "/warden.policy"
+
     def __init__(self):
         super().__init__()
         self.disks = {"/": (4096, 4096, 100, 60, 50, 0, 0, 0, 0, 255)}
@@ -281,3 +283,14 @@ def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long
     finally:
         warden.stop()
         Board.statvfs = real
+
+
+def test_the_agents_files_are_on_the_innermost_mount_of_their_directory():
+    disks, _, storage = _storage()
+    disks.disks["/sd"] = disks.disks["/"]
+    _scan(storage)
+    assert storage.files_row == 0
+    disks.policy_path = "/sd/warden.policy"
+    _scan(storage)
+    assert storage.files_row == 1
+    assert [mount["agent_writes"] for mount in storage.mounts] == [None, None]

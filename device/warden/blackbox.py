@@ -15,9 +15,9 @@ Bytes are in units of 256, the lag is in units of 4 ms; 0 of them: not known, or
 What is right by the CRC has survived, and the figures behind it with it: they
 have none, for that would be most of what a sample may cost.
 
-The file has an item for the record, for each entry and for each exception, and one for the end: its
-length, msgpack, and the CRC-16 of both. It is written under another name and renamed, as a stored
-policy is.
+The file has an item for the record, for each entry and for each exception, one for what was written
+and how long nothing went wrong, and one for the end: its length, msgpack, and the CRC-16 of both.
+It is written under another name and renamed, as a stored policy is.
 """
 
 import os
@@ -27,6 +27,7 @@ from struct import pack_into
 from micropython import const
 
 from warden.sensors.threads import import_lock
+from warden.wear import wear
 from warden_schema.codec import put
 from warden_schema.frame import crc16
 
@@ -38,12 +39,17 @@ _NAME = const(21)
 _MAX_KNOWN = const(3)  # of the same exception, more are not written
 _MAX_STREAK = const(9)  # of bad boots, more are not counted
 _GOOD_S = const(180)  # a boot of so long is a good one
+_BOOTS = const(6)  # a place in ids.IDENTITY
 
 # Items of the file.
 _RECORD_ITEM = const(0)
 _RESET_ITEM = const(1)
 _EXCEPTION_ITEM = const(2)
 _END_ITEM = const(3)
+_WEAR_ITEM = const(4)
+
+_RESETS_WRITE = const(0)  # purposes of `wear`
+_NOTE_WRITE = const(2)
 
 # States of the record: what it would mean if the board were reset now.
 RUNNING = 0
@@ -73,6 +79,9 @@ class BlackBox:
         self.agent = None
         self.began_ms = board.ticks_ms()
         self.entries = []
+        self.good_s = _GOOD_S  # from this uptime on the boot is a good one
+        self.retry_s = 0  # the uptime at which to write what the budget did not allow; 0: nothing
+        self.crash_free_s = 0  # of boots before this one, since one ended that should not have
         self.writes = 0  # of the file
         self.who = None
         self.culprit = None  # what goes before the running operation
@@ -97,15 +106,19 @@ class BlackBox:
         agent.history.add = self.update  # which the agent calls with each sample
         if agent.policy is not None:
             self.events = agent.policy.events
-        if self.board is not agent.board:
-            self.board = agent.board
-        save_note = agent.board.save_note
+        board = agent.board
+        self.board = board
+        board.identity = board.identity[:_BOOTS] + (self.boots, self.crash_free_s)
+        wear.join(agent.storage)
+        save_note = board.save_note
 
         def save(text):
+            can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
             self.set_state(THRESHOLD)
-            save_note(text)
+            if can_write:
+                save_note(text)
 
-        agent.board.save_note = save
+        board.save_note = save
 
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
@@ -117,8 +130,10 @@ class BlackBox:
         events = self.events
         if events is not None and events.seq != self.seq:
             self.put_decided()
-        if self.streak and sample.uptime_s >= _GOOD_S:
+        if self.streak and sample.uptime_s >= self.good_s:
             self.end_streak()
+        if self.retry_s and sample.uptime_s >= self.retry_s:
+            self.save()
         if self.copy is not None:
             self.copy(self.buf)
 
@@ -152,15 +167,21 @@ class BlackBox:
             self.seal()
             self.save()
 
-    def update_record(self):
-        """Make the record anew from what this boot knows of itself."""
+    def uptime_s(self):
+        """Return the seconds of this boot."""
         agent = self.agent
         if agent is not None:
             agent.clock.advance()
-            s = agent.clock.s
-        else:
-            s = max(0, self.board.ticks_diff(self.board.ticks_ms(), self.began_ms)) // 1000
-        pack_into("<I", self.buf, _FIGURES, s)
+            return agent.clock.s
+        return max(0, self.board.ticks_diff(self.board.ticks_ms(), self.began_ms)) // 1000
+
+    def earned_s(self):
+        """Return the uptime that has earned writes: none while the board keeps crashing."""
+        return 0 if self.streak else self.uptime_s()
+
+    def update_record(self):
+        """Make the record anew from what this boot knows of itself."""
+        pack_into("<I", self.buf, _FIGURES, self.uptime_s())
         if self.events is not None:
             self.put_decided()
         self.seal()
@@ -190,7 +211,14 @@ class BlackBox:
     # --- the file -------------------------------------------------------------------------------
 
     def save(self):
-        """Write the file; one that cannot be written changes nothing."""
+        """Write the file; one that cannot be written changes nothing.
+
+        What the budget does not allow is written once it does, if the boot lasts so long.
+        """
+        self.retry_s = 0
+        if not wear.spend(_RESETS_WRITE, self.earned_s()):
+            self.retry_s = wear.retry_s()
+            return
         new = self.path + ".new"
         try:
             with open(new, "wb") as file:
@@ -200,6 +228,8 @@ class BlackBox:
                 for caught in self.crashes.rows:
                     if caught is not None:
                         self.write_item(file, _EXCEPTION_ITEM, caught.values())
+                state = (wear.counts, wear.left, self.crash_free_s)
+                self.write_item(file, _WEAR_ITEM, state)
                 self.write_item(file, _END_ITEM, None)
             os.rename(new, self.path)
             self.writes += 1

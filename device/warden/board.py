@@ -33,7 +33,7 @@ class Board:
     where the board cannot; identity, a tuple in the order of ids.IDENTITY; boot_id, 30 random bits.
     """
 
-    policy_path = _POLICY
+    policy_path = _POLICY  # `detect` puts the directory before it, for that may change
     has_timer = False  # a machine.Timer runs the agent
     crashes = None  # this board's `Crashes`, once `warden.run()` or the like is used
     is_safe = False  # whether the application does not run, and a stored policy is not in force
@@ -111,10 +111,11 @@ class Board:
     # --- policy -------------------------------------------------------------------------------
 
     def has_stored_policy(self):
-        """Tell whether a policy is stored; note where, for the application may change directory."""
-        try:
-            self.policy_path = os.getcwd().rstrip("/") + "/" + _POLICY
-            names = os.listdir()
-        except OSError:  # nothing is mounted
-            return False
-        return _POLICY in names or _POLICY + ".new" in names
+        """Tell whether a policy is stored."""
+        for end in ("", ".new"):
+            try:
+                os.stat(self.policy_path + end)
+                return True
+            except (AttributeError, OSError):  # AttributeError: this firmware has no files
+                pass
+        return False

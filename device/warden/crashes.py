@@ -23,6 +23,7 @@ _MAX_EXCEPTIONS = const(5)
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _MAX_RETRY_MS = const(3_600_000)
 _POLL_MS = const(20)
+_GOOD_S = const(180)  # that the application runs, as in `blackbox`
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
@@ -151,6 +152,15 @@ class Crashes:
                 resets.rows[: len(entries)] = entries
                 resets.encode = self.encode_reset
                 agent.session.tables += [self.table, resets]
+                for table in (self.table, resets):  # a host may be there already
+                    table.subscribe()
+                agent.session.hello_dirty = agent.clock.rows_dirty = True
+
+    def fill(self, board, uptime_s):
+        """Put the number of boots, and how long nothing went wrong, into a part of the status."""
+        box = self.black_box
+        board["boots"] = box.boots
+        board["crash_free_s"] = box.crash_free_s + uptime_s
 
     def start(self, bring_up):
         """Start the agent over the link that a function of the application returns."""
@@ -173,6 +183,7 @@ class Crashes:
         began = board.ticks_ms()
         while self.must_wait and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
             board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
+        box.good_s = box.uptime_s() + _GOOD_S
         box.is_safe = Board.is_safe = False
         self.agent.leave_safe_mode = None
 

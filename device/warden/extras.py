@@ -42,6 +42,11 @@ def find_public(name):
         with import_lock:
             from warden.task_watchdog import checkin, watchdog
         return checkin if name == "checkin" else watchdog
+    names = ("file_budget",)
+    if name in names:
+        with import_lock:
+            from warden.budgets import file_budget
+        return file_budget
     if Runner.current is None or Runner.current.agent.policy is not None:
         return None
     deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them

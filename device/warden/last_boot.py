@@ -10,6 +10,7 @@ from struct import unpack_from
 from micropython import const
 
 from warden.board import module
+from warden.wear import wear
 from warden_schema.codec import Reader
 from warden_schema.frame import crc16
 from warden_schema.values import read_value
@@ -21,10 +22,13 @@ _USED_BY_BOOT = const(4)  # which of them the boot ROM reads
 _MAX_RESETS = const(10)
 _MAX_TOLD = const(90)  # bytes of a traceback: the innermost frames
 _MAX_EQUAL = const(255)
+_MAX_FREE_S = const(0x3FFFFFFF)
 _MAX_KNOWN = const(3)  # where only a file survives, more of the same are not counted
 _MAX_STREAK = const(9)  # of bad boots, more are not counted
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _GOOD_S = const(180)  # a boot of less is bad if it ends in one of these
+_LONG_S = const(3600)  # the crash-free time of such a boot is worth a write
+_REFILL_S = const(900)  # of uptime earn a write, as in `wear`
 
 # As in `blackbox`: parts of the record, items of the file, states.
 _HEAD = const(0xB1)
@@ -36,6 +40,7 @@ _RECORD_ITEM = const(0)
 _RESET_ITEM = const(1)
 _EXCEPTION_ITEM = const(2)
 _END_ITEM = const(3)
+_WEAR_ITEM = const(4)
 _RUNNING = const(0)
 _HAS_ENDED = const(1)
 _BY_EXCEPTION = const(2)
@@ -114,6 +119,8 @@ class LastBoot:
                         entries.append(values)
                     elif kind == _EXCEPTION_ITEM:
                         self.box.crashes.restore(*values)
+                    elif kind == _WEAR_ITEM:
+                        wear.counts[:], wear.left, self.box.crash_free_s = values
         except (OSError, IndexError, TypeError, ValueError):  # none, or none of ours
             return None
         self.box.entries = entries
@@ -132,6 +139,7 @@ class LastBoot:
         box.boots = box.boots + 1 & 0xFFFF
         port = self.board.identity[4]  # the cause as it tells it, None where it does not
         is_new = False
+        self.must_save = False
         if state == _SAFE:
             box.is_safe = True
         elif found is not None or port is not None or box.entries:
@@ -140,7 +148,11 @@ class LastBoot:
         if box.is_safe:
             box.state = _SAFE
         box.update_record()
-        if is_new or (_RUNNING if self.in_file is None else self.in_file[1]) != box.state:
+        if (
+            is_new
+            or self.must_save
+            or (_RUNNING if self.in_file is None else self.in_file[1]) != box.state
+        ):
             box.save()
 
     def entry(self, state, port):
@@ -167,9 +179,17 @@ class LastBoot:
         entry = [cause, flags, 1, box.boots - 1] + [None] * 7
         if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
             self.read_record(entry, state)
+        uptime_s = entry[_UPTIME]
+        if self.has_survived and not box.streak and uptime_s is not None:
+            wear.earn(uptime_s // _REFILL_S)
         if cause is not None and not flags & _EXPECTED:
-            is_bad = entry[_UPTIME] is not None and entry[_UPTIME] < _GOOD_S
+            # A safe one waits before the application is tried, and ends its streak itself.
+            is_bad = uptime_s is not None and (uptime_s < _GOOD_S or box.streak >= _BAD_BOOTS)
             box.streak = min(box.streak + 1, _MAX_STREAK) if is_bad else 0
+            box.crash_free_s = 0
+        elif uptime_s is not None:
+            box.crash_free_s = min(box.crash_free_s + uptime_s, _MAX_FREE_S)
+            self.must_save = uptime_s >= _LONG_S
         return entry
 
     def read_record(self, entry, state):

@@ -6,20 +6,25 @@ import os
 from micropython import const
 
 _ENOSPC = const(28)  # not in MicroPython's errno
+_EDQUOT = const(122)  # likewise
 
 
 class MeteredFile(io.IOBase):
     """Works as the file it opens, but write() raises OSError(ENOSPC) past the lease.
 
     What is written counts, also over what was there: a lease is for so many bytes written.
-    ValueError for a path that is not on the lease's mount.
+    ValueError for a path that is not on the lease's mount. budgets: by path, what a file may be
+    written a day, see `warden.budgets`; None where none has one.
     """
+
+    budgets = None
 
     def __init__(self, lease, path, mode):
         full = path if path[:1] == "/" else os.getcwd().rstrip("/") + "/" + path
         if ".." in full.split("/") or not (full + "/").startswith(lease.mount.rstrip("/") + "/"):
             raise ValueError("not on the lease's mount")
         self._lease = lease
+        self._budget = None if self.budgets is None else self.budgets.get(full)
         self._file = open(path, mode)  # noqa: SIM115, it is closed with this one
 
     def write(self, data):
@@ -28,6 +33,8 @@ class MeteredFile(io.IOBase):
         size = len(data.encode()) if isinstance(data, str) else len(data)
         if not lease.active or lease.used + size > lease.amount:
             raise OSError(_ENOSPC)
+        if self._budget is not None and not self._budget.spend(size):
+            raise OSError(_EDQUOT)
         count = self._file.write(data)
         lease.used += size
         return count

@@ -25,9 +25,9 @@ def reserve_names(package):
     """
     # A test checks that none is missing.
     lazy = (
-        "counted_socket crash_report crashes errors extras forecast guard last_boot metered_file "
-        "requests retained rise sleep stored_policy task_watchdog tcp trend_report values "
-        "watchdog_ways"
+        "budgets counted_socket crash_report crashes errors extras forecast guard last_boot "
+        "metered_file requests retained rise sleep stored_policy task_watchdog tcp trend_report "
+        "values watchdog_ways wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -51,6 +51,10 @@ def detect():
         board.reset = getattr(module("machine"), "reset", None)  # None where it cannot
     board.mem_free = gc.mem_free
     board.mem_alloc = gc.mem_alloc
+    try:
+        board.policy_path = os.getcwd().rstrip("/") + "/" + board.policy_path
+    except (AttributeError, OSError):  # nothing is mounted
+        pass
     board.identity = identity()
     board.boot_id = random_30(board)
     return board

@@ -17,6 +17,7 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import deny
 from warden.policy.thresholds import DEFAULT_THRESHOLD, Thresholds
+from warden.wear import wear
 from warden_schema.codec import Reader, put
 from warden_schema.frame import crc16
 from warden_schema.values import read_value
@@ -38,14 +39,12 @@ _INSIST = const(3)
 _NORMAL = const(1)  # a priority
 _MAX_EARLY = const(3)  # boots that ended early
 _REFUSED_MS = const(600_000)
-# Flash may be written 100 000 times: once an hour for ten years, and twenty times at first.
-_WRITE_EVERY_S = const(3600)
-_BURST_S = const(68_400)  # of nineteen more
 
 _NO_FILES = const((2, 19))  # ENOENT; ENODEV: nothing is mounted
 _READ_ONLY = const((1, 13, 30))  # EPERM, EACCES, EROFS
 _FULL = const((28, 36))  # ENOSPC; ENAMETOOLONG is what littlefs says of a new file when it is full
 _NO_SPACE = const(28)
+_POLICY_WRITE = const(1)  # a purpose of `wear`
 
 
 def stored_policy_of(agent):
@@ -65,7 +64,6 @@ class StoredPolicy:
         self.state = _NOTHING
         self.ignored = []  # what the application tried to change
         self.refused_ms = 0  # for how long it has refused all
-        self.writes_s = 0  # the uptime up to which writes are used up, one an hour
 
     def overrules(self, what):
         """Return True where a stored policy is in force: the application may not change it then.
@@ -94,8 +92,10 @@ class StoredPolicy:
             if what == _SAVE or what == _INSIST:
                 self.save()
             elif what == _FORGET:
+                self.spend()
                 for end in (".new", "", ".aside"):  # else the first would be read
                     _remove(self.path + end)
+                self.on_written()
                 self.set_state(_NOTHING, "forgotten")
         except OSError as error:
             reason = str(error.errno)
@@ -169,6 +169,8 @@ class StoredPolicy:
     def set_aside(self):
         """Follow the application again, now and after a restart; the file is renamed."""
         aside = self.path + ".aside"
+        wear.join(self.agent.storage)
+        wear.spend(_POLICY_WRITE, self.agent.clock.s)  # it protects: also where that is too often
         try:
             _remove(aside)
             if _read(self.path) is None:
@@ -195,14 +197,24 @@ class StoredPolicy:
         self.ignored = []
         self.agent.policy.events.post("policy", None, detail)
 
+    def spend(self):
+        """Count a write to flash; Denied where there were too many."""
+        wear.join(self.agent.storage)
+        s = self.agent.clock.s
+        if not wear.spend(_POLICY_WRITE, s):
+            raise deny("keep:worn", None, (wear.retry_s() - s) * 1000)
+
+    def on_written(self):
+        """Have the count survive a reset, where there is a black box."""
+        crashes = getattr(self.agent.board, "crashes", None)
+        if crashes is not None:
+            crashes.black_box.save()
+
     def save(self):
         """Write the file, unless it has this content already, for flash wears."""
         data = self.encode()
         if _read(self.path) != data:
-            s = self.agent.clock.s
-            wait_s = self.writes_s - s - _BURST_S
-            if wait_s > 0:
-                raise deny("keep:too_often", None, wait_s * 1000)
+            self.spend()
             new = self.path + ".new"
             try:
                 with open(new, "wb") as file:
@@ -215,8 +227,8 @@ class StoredPolicy:
                     pass
                 raise
             os.rename(new, self.path)
-            self.writes_s = max(self.writes_s, s) + _WRITE_EVERY_S
             _remove(self.path + ".aside")
+            self.on_written()
         self.set_state(_IN_FORCE, "kept")
 
     def encode(self):

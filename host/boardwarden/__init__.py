@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CaughtException as CaughtException,
         Frame as Frame,
         Reset as Reset,
+        Restart as Restart,
     )
     from .errors import (
         AddressError as AddressError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     )
     from .models import (
         Action as Action,
+        AgentWrites as AgentWrites,
         Capability as Capability,
         Cpu as Cpu,
         Identity as Identity,
@@ -105,6 +107,7 @@ else:
 _MODULES = {
     "Action": "models",
     "AddressError": "errors",
+    "AgentWrites": "models",
     "AtPrompt": "errors",
     "Board": "board",
     "BoardError": "errors",
@@ -148,6 +151,7 @@ _MODULES = {
     "RequestRefused": "errors",
     "RequestTimeout": "errors",
     "Reset": "crashes",
+    "Restart": "crashes",
     "ResourceType": "models",
     "Sample": "history",
     "SessionQuota": "policy.model",

@@ -29,7 +29,7 @@ from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
-from .crashes import CaughtException, Reset
+from .crashes import CaughtException, Reset, Restart
 from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
 from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
 from .history import BOARD_METRICS, History, column
@@ -52,6 +52,7 @@ from .transport.base import Transport
 
 # What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
 logging.getLogger(__package__).addHandler(logging.NullHandler())
+_log = logging.getLogger(__name__)
 
 _CTRL_C = b"\x03"
 _MAX_UNREAD_SAMPLES = 256  # of who reads every one
@@ -94,6 +95,7 @@ class Board:
         self._closed = False
         self._next_change = asyncio.Event()  # set, and replaced, at each change of the mirror
         self._change_count = 0  # of changes that are not samples
+        self._logged_restarts = 0
         self._sample_queues: list[deque[Status]] = []  # one for each reader of every sample
         self._cleanups: set[asyncio.Task[None]] = set()  # requests that nobody waits for
         self._meter_readers = 0
@@ -171,6 +173,19 @@ class Board:
         return self._mirror.resets.models
 
     @property
+    def restarts(self) -> tuple[Restart, ...]:
+        """The restarts that this connection saw, the newest last: the last 16.
+
+        One is here once the board has sent its full state again, with the reset's cause.
+        """
+        return self._mirror.restarts
+
+    @property
+    def restart_count(self) -> int:
+        """How many restarts this connection saw."""
+        return self._mirror.restart_count
+
+    @property
     def meters(self) -> tuple[Meter, ...]:
         """What each metered task and counted thread takes; empty except inside metering()."""
         return self._mirror.meters.models
@@ -179,6 +194,11 @@ class Board:
     def recent_events(self) -> tuple[Event, ...]:
         """The last events of this boot: those the board remembered at connect, and later ones."""
         return self._mirror.events.recent
+
+    @property
+    def synced(self) -> bool:
+        """Whether the mirror holds the board's full state, with nothing lost since."""
+        return self._session.subscription.synced
 
     @property
     def connected(self) -> bool:
@@ -549,7 +569,7 @@ class Board:
 
         It overrides the application's own limits and thresholds. Raises Denied with the reason
         "keep:acts_now" where something is critical under it at this moment, or nothing is left to
-        grant, unless you `insist`; "keep:too_often", "keep:no_files", "keep:read_only",
+        grant, unless you `insist`; "keep:worn", "keep:no_files", "keep:read_only",
         "keep:full" or another that begins with "keep:".
         """
         await self._request_stored_policy("insist" if insist else "write")
@@ -703,6 +723,9 @@ class Board:
         self._notify_all()
 
     def _on_change(self) -> None:
+        new, self._logged_restarts = self.restart_count - self._logged_restarts, self.restart_count
+        for restart in self.restarts[-new:] if new else ():
+            _log.info("%s: %s", self._session.link.address, restart)
         self._change_count += 1
         self._notify_all()
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from .models import Level, Model
@@ -81,6 +83,49 @@ class Reset(Model):
         """Return the fields by name, with `error` and `frames`."""
         frames = [frame.to_dict() for frame in self.frames]
         return {**super().to_dict(), "error": self.error, "frames": frames}
+
+
+@dataclass(frozen=True)
+class Restart(Model):
+    """A restart of the board that this connection saw, at about `at` (UTC, the host's clock).
+
+    `cause`, `expected`, `uptime_s`, `who` and `error` are those of the reset, see Reset. Where the
+    board keeps no list of resets, `cause` is its port's word for it, and `expected` is None. All
+    are None if the list did not change: then the agent was started anew, or the board could not
+    note why.
+    """
+
+    at: datetime | None = None
+    cause: str | None = None
+    expected: bool | None = None
+    uptime_s: int | None = None
+    who: str | None = None
+    error: str | None = None
+
+    def __str__(self) -> str:
+        """Return what a person is told: "the board restarted: watchdog, after 180 s, …"."""
+        cause = CAUSES.get(self.cause or "", self.cause) or "nobody knows why"
+        parts = [
+            cause if self.error is None else self.error,
+            "" if self.uptime_s is None else f"after {self.uptime_s} s",
+            "" if self.who is None else f"{self.who} was running",
+        ]
+        return f"the board restarted: {', '.join(filter(None, parts))}"
+
+
+def restart(
+    before: Reset | None, resets: Sequence[Reset], port_cause: str | None, at: datetime
+) -> Restart:
+    """Return the restart that ended the boot before this one.
+
+    before: the newest reset that the board's list had then; resets: its list now.
+    """
+    if not resets:
+        return Restart(at, port_cause)
+    last = resets[-1]
+    if last == before:
+        return Restart(at)
+    return Restart(at, last.cause, last.expected, last.uptime_s, last.who, last.error)
 
 
 @dataclass(frozen=True)

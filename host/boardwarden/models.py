@@ -145,10 +145,21 @@ class Cpu(Model):
 
 
 @dataclass(frozen=True)
+class AgentWrites(Model):
+    """How often the agent wrote or removed a file, by purpose: see docs/board.md."""
+
+    resets: int = 0
+    policy: int = 0
+    note: int = 0
+    budget: int = 0
+
+
+@dataclass(frozen=True)
 class Storage(Model):
     """One mounted file system, from `os.statvfs`; `usage` is used of total.
 
     Used and available may add up to less than total, by what the file system reserves.
+    `agent_writes` is None but of the mount with the agent's files, once there is one.
     """
 
     mount: str | None = None
@@ -157,6 +168,7 @@ class Storage(Model):
     available_bytes: int | None = None
     usage: float | None = None
     block_bytes: int | None = None  # what the others are multiples of
+    agent_writes: AgentWrites | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,8 @@ class Identity(Model):
     """Which board this is: `sys.implementation`, `sys.platform` and what `machine` says.
 
     `unique_id` is in hexadecimal; `boot_id` is new at each start of the agent; `protocol` is like
-    "1.3".
+    "1.3". `boots` and `crash_free_s` (uptime since the last reset that was not expected, at least)
+    are None where the board keeps no list of resets.
     """
 
     machine: str | None = None
@@ -200,6 +213,8 @@ class Identity(Model):
     reset_cause: str | None = None
     protocol: str | None = None
     agent: str | None = None  # its version
+    boots: int | None = None
+    crash_free_s: int | None = None
 
 
 @dataclass(frozen=True)

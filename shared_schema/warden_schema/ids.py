@@ -72,7 +72,7 @@ FIELDS = {
     HELLO: _names("seq major minor host_id boot_id identity limits capabilities"),
     REFUSED: _names("seq major minor host_id"),
     SAMPLE: _names("seq values"),
-    STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks"),
+    STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks writes"),
     SYNCED: _names("seq host_id"),
     ALIVE: _names("seq"),
     REPLY: _names("seq request_id code value"),
@@ -108,7 +108,11 @@ IDENTITY = (
     "unique_id",  # bytes; empty where the port has none
     "reset_cause",
     "agent",
+    "boots",  # that the board counted, this one included, and
+    "crash_free_s",  # its uptime before this boot without a crash; both only where it keeps resets
 )
+# What the agent writes to flash: the counts of STORAGE's `writes`, of the mount that has its files.
+AGENT_WRITES = ("resets", "policy", "note", "budget")
 LIMITS = ("max_payload", "max_request", "max_pending", "max_mounts")
 
 # SAMPLE values, in wire order: integers, or None where the board cannot tell (the capability of
@@ -249,6 +253,7 @@ EVENT_KINDS = {
     "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
     "safe": "nil, waiting, bad boots in a row",
     "hang": "a place in HANG_STEPS, the task and the operation or the check-in, for how many ms",
+    "budget": "nil, the file whose budget is used up, the budget",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }

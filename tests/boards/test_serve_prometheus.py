@@ -2,8 +2,10 @@
 
 import json
 import re
+import subprocess
 
 import pytest
+import yaml
 from cli_process import TerminalBoard, kill_started, line_of, start
 from full_board import full_board
 from places import REPO
@@ -152,3 +154,73 @@ def test_the_dashboard_file_is_complete():
     units = {panel["title"]: panel["fieldConfig"]["defaults"].get("unit") for panel in _panels()}
     assert units["Heap"] == "bytes"
     assert units["CPU"] == "percentunit"
+
+
+# --- the rules for alerts -------------------------------------------------------------------------
+
+RULES = REPO / "docs" / "alerts.yml"
+_TESTS = """
+rule_files: [{rules}]
+evaluation_interval: 1m
+tests:
+- interval: 1m
+  input_series:
+  - series: 'boardwarden_resets_total{{board="a", cause="wdt", expected="false"}}'
+    values: '{bad}'
+  - series: 'boardwarden_resets_total{{board="a", cause="hard", expected="true"}}'
+    values: '0+1x60'
+  - series: 'boardwarden_exceptions_total{{board="a", kind="task"}}'
+    values: '{exceptions}'
+  alert_rule_test:
+  - {{alertname: BoardCrashed, eval_time: 20m, exp_alerts: [{crashed}]}}
+  - {{alertname: BoardKeepsFailing, eval_time: 30m, exp_alerts: [{failing}]}}
+"""
+_ANNOTATED = "{{exp_labels: {{severity: {severity}, board: a}}, exp_annotations: {notes}}}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "exceptions", "crashed", "failing"),
+    [
+        ("0x60", "0x60", False, False),
+        ("0x15 1x45", "0x60", True, False),
+        ("0x4 1 2 3x55", "0x60", True, True),
+        ("0x60", "0+1x60", False, True),
+        ("57x60", "8x60", False, False),  # of before
+    ],
+)
+def test_the_rules_for_alerts_fire_when_a_board_crashes(
+    tmp_path, bad, exceptions, crashed, failing
+):
+    promtool = need("promtool")
+    checked = subprocess.run([promtool, "check", "rules", RULES], capture_output=True, text=True)
+    assert (checked.returncode, "2 rules found" in checked.stdout) == (0, True), checked.stderr
+    notes = {
+        rule["alert"]: json.dumps(
+            {
+                name: text.replace("{{ $labels.board }}", "a")
+                for name, text in rule["annotations"].items()
+            }
+        )
+        for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
+    }
+    expected = {
+        name: _ANNOTATED.format(severity=severity, notes=notes[name]) if fires else ""
+        for name, severity, fires in (
+            ("BoardCrashed", "warning", crashed),
+            ("BoardKeepsFailing", "critical", failing),
+        )
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(
+        _TESTS.format(
+            rules=RULES,
+            bad=bad,
+            exceptions=exceptions,
+            crashed=expected["BoardCrashed"],
+            failing=expected["BoardKeepsFailing"],
+        )
+    )
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = {each.prometheus_name + "_total" for each in METRICS}
+    assert _names(RULES.read_text()) <= names

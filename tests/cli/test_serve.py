@@ -126,6 +126,36 @@ async def test_every_metric_has_its_value_and_unit(scraped):
     assert set(one.series()) == {each.prometheus_name + suffixes[each.kind] for each in METRICS}
 
 
+async def test_resets_and_exceptions_are_counted_from_the_begin_of_serve_on(scraped):
+    board = full_board()
+    one = await scraped(board)
+    value = one.value
+    assert value("boardwarden_resets_total", cause="wdt", expected="false") == 0
+    assert value("boardwarden_exceptions_total", kind="application") == 0
+    assert value("boardwarden_crash_free_seconds") == 86_010
+    assert value("boardwarden_storage_agent_writes_total", mount="/", purpose="resets") == 7
+    kept = board.policy.kept
+    old = kept[ids.RESTART][0]
+    text = kept[ids.EXCEPTION][0][-1]
+    for rounds, (resets, exceptions, counts) in enumerate((
+        ([[2, "wdt", 0, 3, 13, *old[5:]]], [[2, 3, None, 4, 9, text]], (2, 0, 2)),
+        ([[2, "wdt", 0, 3, 13, *old[5:]], [3, "hard", 2, 1, 14, *old[5:]]],
+         [[3, 3, None, 3, None, text], [4, 0, "t", 1, 5, b"KeyError: 1\n"]], (2, 1, 3)),
+        ([[9, "wdt", 0, 1, 15, *old[5:]]], [[5, 3, None, 1, 4, text]], (3, 1, 4)),
+    ), 1):  # fmt: skip
+        kept[ids.RESTART], kept[ids.EXCEPTION] = resets, exceptions
+        board.restart()
+        await one.until(lambda rounds=rounds: one.watched._board.restart_count == rounds)
+        await one.until(lambda: value("boardwarden_up") == 1)
+        wdt = value("boardwarden_resets_total", cause="wdt", expected="false")
+        hard = value("boardwarden_resets_total", cause="hard", expected="true")
+        found = [sum(one.series()["boardwarden_exceptions_total"].values())]
+        assert (wdt, hard, *found) == counts
+    board.mute = True
+    await one.until(lambda: value("boardwarden_up") == 0)
+    assert value("boardwarden_resets_total", cause="wdt", expected="false") == 3
+
+
 async def test_unavailable_figures_are_absent(scraped):
     one = await scraped(testing.FakeBoard())
     names = set(one.series())
@@ -148,14 +178,16 @@ async def test_unavailable_figures_are_absent(scraped):
 
 
 @pytest.mark.parametrize("how", ["mute", "unplugged"])
-async def test_a_lost_board_has_only_the_metric_up(scraped, how):
+async def test_a_lost_board_has_only_the_metric_up_and_counts_of_crashes(scraped, how):
     one = await scraped(full_board())
     if how == "mute":
         one.board.mute = True
     else:
         one.terminal.vanish()
     await one.until(lambda: one.value("boardwarden_up") == 0)
-    assert one.series() == {"boardwarden_up": {(): 0.0}}
+    series = one.series()
+    assert series.pop("boardwarden_up") == {(): 0.0}
+    assert set(series) == {"boardwarden_resets_total", "boardwarden_exceptions_total"}
 
 
 async def test_after_a_silence_counters_continue(scraped):

@@ -57,7 +57,7 @@ async def test_a_too_small_terminal_shows_the_size_needed(board, size):
             assert "The live view needs 80 and 20" in text(pilot.app)
         assert "operations" not in text(pilot.app)
         await pilot.resize_terminal(80, 20)
-        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+        await until(pilot, lambda: "[1 ops]" in text(pilot.app))
         assert "This terminal has" not in text(pilot.app)
         await pilot.press("q")
         assert pilot.app.return_value == 0
@@ -157,8 +157,8 @@ async def test_keys_choose_the_panel(board):
         for key, word in (("2", "cpu_time"), ("tab", "position [x]"), ("7", "fakeboard")):
             await pilot.press(key)
             await until(pilot, lambda w=word: w in text(pilot.app))
-        await pilot.press("tab", "shift+tab", "tab")
-        await until(pilot, lambda: "[1 operations]" in text(pilot.app))
+        await pilot.press("tab", "tab", "shift+tab", "tab")
+        await until(pilot, lambda: "[1 ops]" in text(pilot.app))
 
 
 async def test_the_reason_of_a_missing_figure_is_shown():
@@ -212,7 +212,7 @@ async def test_names_from_the_board_are_neither_markup_nor_control_characters():
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected and feed.board.meters is not None)
         for key, word in (
-            *(("1", "[1 operations]"), ("x", "Cancel operation 3"), ("n", "[1 operations]")),
+            *(("1", "[1 ops]"), ("x", "Cancel operation 3"), ("n", "[1 ops]")),
             *(("2", "cpu_time"), ("x", "End lease 7"), ("y", "has ended"), ("7", "version")),
         ):
             await pilot.press(key)
@@ -275,9 +275,16 @@ async def test_a_restart_is_shown(board):
     async with watching(feed) as pilot:
         await until(pilot, lambda: feed.connected)
         await pilot.press("5")
+        kept = board.policy.kept[ids.RESTART]
+        kept.append([3, "exception", 1, 1, 13, 4, None, None, None, None, 0, b"KeyError: 1\n"])
         board.restart()
         transport.cut()
-        await until(pilot, lambda: "the board restarted" in text(pilot.app))
+        told = "the board restarted: KeyError: 1, after 4 s"
+        await until(pilot, lambda: told in text(pilot.app))
+        assert text(pilot.app).count("the board restarted") == 1
+        await pilot.press("8")
+        await until(pilot, lambda: "8 crashes: 2 unexpected resets" in text(pilot.app))
+        assert "! reset after boot 13" in text(pilot.app)
 
 
 async def test_a_missing_board_of_two_is_tried_again(board, monkeypatch):

@@ -34,7 +34,7 @@ def test_a_board(board, snap_compare, size):
     assert snap_compare(WatchApp([feed]), terminal_size=size, run_before=look)
 
 
-@pytest.mark.parametrize("panel", ["2", "3", "4", "5", "6"])
+@pytest.mark.parametrize("panel", ["2", "3", "4", "5", "6", "8"])
 def test_each_panel(board, snap_compare, panel):
     feed, _ = feed_of(board)
 

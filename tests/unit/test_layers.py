@@ -49,7 +49,7 @@ BOARD_MIDDLE = [
     *["policy.sessions", "policy.meters", "policy.memory_profile", "policy.thresholds"],
 ]
 BOARD_LAYERS = [
-    ["errors", "checks", "sample", "metered_file", "counted_socket", "guard"],
+    ["errors", "checks", "sample", "metered_file", "counted_socket", "guard", "wear"],
     ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
     ["sensors.heap_viper", "sensors.heap_thumb_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
@@ -65,7 +65,7 @@ BOARD_LAYERS = [
     ["last_boot"],
     ["blackbox"],
     ["crashes"],
-    ["crash_report", "hardware_watchdog", "interrupter"],
+    ["crash_report", "budgets", "hardware_watchdog", "interrupter"],
     ["sleep", "task_watchdog"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],

@@ -31,7 +31,7 @@ def test_link_changes_are_logged(caplog: pytest.LogCaptureFixture) -> None:
         run(main())
     said = [record.getMessage().partition(": ")[2] for record in caplog.records]
     assert said[:3] == ["connected", "link lost", "connected"]
-    assert "the board restarted" in said[3:]
+    assert "the board restarted: power_on" in said[3:]
     assert all(record.name.startswith("boardwarden.") for record in caplog.records)
 
 

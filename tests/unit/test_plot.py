@@ -85,7 +85,7 @@ def test_lines_are_broken_where_samples_are_missing(path: Path) -> None:
     assert [len(piece) for piece in second.pieces] == [10]
     gaps = [(gap.begin - NOON, gap.end - NOON) for gap in drawn.gaps]
     assert gaps == [(9, 11), (19, 40)]
-    assert [at - NOON for at in drawn.restarts] == [40]
+    assert [restart.at - NOON for restart in drawn.restarts] == [40]
     (panel, events) = figure(drawn, "").axes
     breaks = [math.isnan(y) for y in panel.lines[0].get_ydata()]
     assert breaks == [*[False] * 10, True, *[False] * 9, True]
@@ -200,6 +200,31 @@ def test_a_single_sample_is_drawn_as_a_point(path: Path) -> None:
         dots = [line for line in panel.get_lines() if line.get_marker() == "."]
         assert dots, panel.get_ylabel()
         assert all(line.get_xdata()[0] == (NOON + 1) / 86_400 for line in dots)
+
+
+def test_a_restart_is_marked_with_its_cause_and_red_if_it_was_not_expected(path: Path) -> None:
+    lists = [
+        [{"cause": "pwron", "expected": True, "boot": 1}],
+        [{"cause": "pwron", "expected": True, "boot": 1}, {"cause": "wdt", "expected": False}],
+    ]
+    lists += [lists[1], [{"cause": "hard", "expected": True, "boot": 9}], []]
+    rows = [
+        row
+        for number, kept in enumerate(lists)
+        for row in (
+            schema.change(boot(number), NOON + 20 * number, "resets", None, kept),
+            *(sample(at, boot(number)) for at in range(20 * number, 20 * number + 5)),
+        )
+    ]
+    drawn = read(recorded(path, *rows), ["cpu"])
+    assert [(each.at - NOON, each.cause, each.expected) for each in drawn.restarts] == [
+        *((20, "wdt", False), (40, None, None), (60, "hard", True), (80, None, None)),
+    ]
+    made = figure(drawn, "restarts")
+    assert [text.get_text() for text in made.axes[0].texts] == [" wdt", " hard"]
+    lines = [each for each in made.axes[0].lines if each.get_linestyle() == ":"]
+    assert [each.get_color() for each in lines] == ["#d62728", "black", "black", "black"]
+    assert "red: unexpected" in made.axes[0].get_xlabel()
 
 
 def test_labels_of_close_levels_do_not_overlap(path: Path) -> None:

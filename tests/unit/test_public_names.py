@@ -90,12 +90,12 @@ def test_the_status_has_the_fields_of_the_design() -> None:
     assert list(status["memory"]) == memory.split()
     cpu = "usage active_threads active_tasks loop_lag_s loop_lag_worst_s uptime_s"
     assert list(status["cpu"]) == cpu.split()
-    storage = "mount total_bytes used_bytes available_bytes usage block_bytes"
+    storage = "mount total_bytes used_bytes available_bytes usage block_bytes agent_writes"
     assert list(status["storage"][0]) == storage.split()
     assert list(status["network"]) == ["connected", "rssi_dbm", "sent_bytes", "received_bytes"]
     overhead = "cpu bytes_per_s dropped_frames budget bad_frames faults"
     assert list(status["overhead"]) == overhead.split()
-    board = "machine firmware port unique_id boot_id reset_cause protocol agent"
+    board = "machine firmware port unique_id boot_id reset_cause protocol agent boots crash_free_s"
     assert list(status["board"]) == board.split()
     rest = (
         "memory cpu storage network overhead system_heap interval_s wanted_interval_s "
@@ -113,7 +113,8 @@ def test_the_board_has_the_names_of_the_design() -> None:
         interrupt close
         allocations operations sessions thresholds limits meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
-        metering exceptions resets safe_mode leave_safe_mode memory_profiles stored_policy
+        metering exceptions resets restarts restart_count synced safe_mode leave_safe_mode
+        memory_profiles stored_policy
         save_policy forget_policy"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))

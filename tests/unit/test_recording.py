@@ -332,6 +332,29 @@ async def test_a_link_that_is_lost_and_a_restart_are_recorded(path: Path) -> Non
         assert [link.state for link in recording.links(second)] == ["up", "stopped"]
 
 
+async def test_resets_and_exceptions_are_recorded_whole_once_a_boot(path: Path) -> None:
+    first = [1, "pwron", 3, 1, 11, None, None, None, None, None, None, None]
+    crash = [2, "wdt", 0, 1, 12, 4000, "sync", 51_200, None, 4, 0, None]
+    text = b"main.py:9 main\nOSError: [Errno 5] EIO\n"
+    async with Recorded(path) as recorded:
+        assert recorded.board.resets == ()  # most boards keep none: then there is no row
+        kept = recorded.fake.policy.kept
+        kept[ids.RESTART] = [first, crash]
+        kept[ids.EXCEPTION] = [[1, 3, None, 2, None, text]]
+        for boot in (2, 3):
+            recorded.transport.cut()
+            recorded.fake.restart()
+            await until(lambda number=boot: recorded.board.status.board.boot_id == number)
+            await until(lambda number=boot: recorded.board.restart_count == number - 1)
+    with Recording(path) as recording:
+        for span in recording.spans()[1:]:
+            values = [row.value for row in recording.changes(span) if row.what == "resets"]
+            assert [[each["cause"] for each in value] for value in values] == [["pwron", "wdt"]]
+            values = [row.value for row in recording.changes(span) if row.what == "exceptions"]
+            assert [value[0]["error"] for value in values] == ["OSError: [Errno 5] EIO"]
+    assert len(changes(path, "resets")) == 2
+
+
 async def test_each_rotated_file_has_the_state_of_its_board(path: Path) -> None:
     async with Recorded(path, Rotation(size_bytes=1)) as recorded:
         recorded.fake.policy.put(ids.LEASE, 0, [7, 0, 8192, "ota", 2, 1, 60, 5000, False, None])

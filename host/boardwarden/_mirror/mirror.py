@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
 from operator import itemgetter
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +17,7 @@ from boardwarden import _arguments
 from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.crashes import Reset, Restart, restart
 from boardwarden.grants import Limits
 from boardwarden.history import METRICS, History
 from boardwarden.models import Capability, Status, Trends
@@ -40,12 +42,14 @@ _figures = itemgetter(  # the history's; storage is of the rows, and fragmentati
     *(_SAMPLE_PLACES[name] for name in (*ids.METRICS[:3], "free_bytes", "largest_free_block_bytes"))
 )
 _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
+_MAX_RESTARTS = 16
 
 
 class Mirror:
     """The last state that a board sent; `clock` returns seconds.
 
     `on_sample` is called at each new sample, `on_change` when anything else may have changed.
+    `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
 
     def __init__(
@@ -78,6 +82,10 @@ class Mirror:
             ids.RESTART: self.resets,
         }
         self.limits = Limits()
+        self.restarts: tuple[Restart, ...] = ()
+        self.restart_count = 0
+        self._restarted = False  # and why is still to come
+        self._last_reset: Reset | None = None  # that was known before
         self._metered = False
         self._on_sample = on_sample
         self._on_change = on_change
@@ -95,7 +103,7 @@ class Mirror:
             self._sample(message[2])
             return
         if kind == ids.STORAGE:
-            self._storage(message[2], message[3], tuple(message[4:9]))
+            self._storage(message[2], message[3], tuple(message[4 : _LENGTH[ids.STORAGE]]))
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
         elif kind == ids.ROWS:
@@ -116,10 +124,20 @@ class Mirror:
 
     def on_synced(self) -> None:
         """The board has sent its full state."""
+        if self._restarted:
+            self._restarted = False
+            cause = self.status.board.reset_cause
+            now = datetime.now(timezone.utc)
+            seen = restart(self._last_reset, self.resets.models, cause, now)
+            self.restarts = (*self.restarts, seen)[-_MAX_RESTARTS:]
+            self.restart_count += 1
         self._on_change()
 
     def on_restart(self) -> None:
         """Clear everything but the board's identity, as the board restarted."""
+        if not self._restarted:
+            self._last_reset = next(reversed(self.resets.models), None)
+        self._restarted = True
         self._state = State(hello=self._state.hello)
         self.history.clear()
         self.events.start_boot()

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from boardwarden.models import (
+    AgentWrites,
     Capability,
     Cpu,
     Identity,
@@ -69,7 +70,7 @@ def used_bytes(rows: Sequence[Row | None]) -> Figure:
     """Return the used bytes of the first mount, which the board's history follows, too."""
     if not rows or rows[0] is None:
         return None
-    _, block_bytes, blocks, free_blocks, _ = rows[0]
+    _, block_bytes, blocks, free_blocks, *_ = rows[0]
     if None in (block_bytes, blocks, free_blocks):
         return None
     return int(block_bytes * (blocks - free_blocks))
@@ -108,7 +109,7 @@ def status(state: State, clock: Callable[[], float]) -> Status:
         interval_s=_per_mille(values["interval_ms"]),
         wanted_interval_s=_per_mille(values["wanted_interval_ms"]),
         last_updated=None if updated is None else datetime.fromtimestamp(updated, timezone.utc),
-        board=_identity(state.hello),
+        board=_identity(state.hello, state.values[0]),
         system_heap=_system_heap(state),
         _received_at=state.received_at,
         _clock=clock,
@@ -139,7 +140,12 @@ def _system_heap(state: State) -> SystemHeap | None:
 
 
 def _storage(
-    mount: str | None, block_bytes: Figure, blocks: Figure, free: Figure, available: Figure
+    mount: str | None,
+    block_bytes: Figure,
+    blocks: Figure,
+    free: Figure,
+    available: Figure,
+    writes: Sequence[int] | None = None,
 ) -> Storage:
     def in_bytes(count: Figure) -> Figure:
         return None if count is None or block_bytes is None else count * block_bytes
@@ -152,15 +158,22 @@ def _storage(
         available_bytes=in_bytes(available),
         usage=_share(used, blocks),
         block_bytes=block_bytes,
+        agent_writes=None if writes is None else _agent_writes(writes),
     )
 
 
-def _identity(hello: tuple[Any, ...]) -> Identity:
+def _agent_writes(counts: Sequence[Any]) -> AgentWrites:
+    named = zip(ids.AGENT_WRITES, counts, strict=False)
+    return AgentWrites(**{name: count for name, count in named if type(count) is int})
+
+
+def _identity(hello: tuple[Any, ...], up_s: Figure) -> Identity:
     if not hello:
         return Identity()
     names = dict(zip(ids.IDENTITY, hello[6], strict=False))
     texts = {name: text if isinstance(text, str) else None for name, text in names.items()}
     unique_id = names.get("unique_id")
+    boots, crash_free_s = names.get("boots"), names.get("crash_free_s")
     return Identity(
         machine=texts.get("machine"),
         firmware=texts.get("firmware"),
@@ -170,6 +183,8 @@ def _identity(hello: tuple[Any, ...]) -> Identity:
         reset_cause=texts.get("reset_cause"),
         protocol=f"{hello[2]}.{hello[3]}",
         agent=texts.get("agent"),
+        boots=boots if isinstance(boots, int) else None,
+        crash_free_s=crash_free_s + (up_s or 0) if isinstance(crash_free_s, int) else None,
     )
 
 

@@ -48,11 +48,11 @@ _REASONS = {
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
+    "keep:worn": "the agent has written to the board's flash as often as it may for now",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
     "keep:acts_now": "under this policy something is critical at this moment, or the reserve "
     "leaves nothing to grant",
-    "keep:too_often": "the board stores no other policy so soon: its flash is to last ten years",
     "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",

@@ -35,7 +35,7 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
     ids.SAMPLE: (_NUMBER, (list,)),
-    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _TEXT_OR_NONE, *[_FIGURE] * 4),
+    ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _TEXT_OR_NONE, *[_FIGURE] * 4, (list, NoneType)),
     ids.SYNCED: (_NUMBER, _NUMBER),
     ids.ALIVE: (_NUMBER,),
     ids.ASLEEP: (_NUMBER,),

@@ -166,7 +166,6 @@ class Session:
 
     def on_restart(self) -> None:
         """The board restarted: fail the pending requests, and clear the state."""
-        _log.info("%s: the board restarted", self.link.address)
         self._requests.fail(diagnosis.restarted())
         self._state.on_restart()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
 from boardwarden.board import Board
 from boardwarden.models import Status
+from boardwarden.render.news import News
 from boardwarden.render.status import link_state
 
 T = TypeVar("T")
@@ -43,6 +45,12 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
         item.cancel()
 
 
+def print_news(news: News, of: str = "") -> None:
+    """Print to standard error what is new of a link and its board's restarts."""
+    for line in news.lines():
+        print(f"boardwarden: {of}{line}", file=sys.stderr, flush=True)
+
+
 async def wait_full_interval(board: Board) -> Status:
     """Wait up to 3 s for a sample that covers a full interval; load is known only then."""
     with contextlib.suppress(asyncio.TimeoutError):  # monitoring is stopped, or slow: no matter
@@ -63,13 +71,16 @@ def _has_full_interval(board: Board) -> bool:
 
 
 async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> None:
-    """Draw picture(width) under a title at each sample, until cancelled."""
+    """Draw picture(width) under a title at each sample, until cancelled; restarts stay above."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
     console = Console(highlight=False)
+    news = News(board)
     with Live(console=console, auto_refresh=False) as live:
         async for _ in ticks(board):
+            for line in news.restarts():
+                console.print(f"{title}: {line}", style="red", markup=False)
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)

@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import checked, print_json, print_line, print_note, print_rows, run
+from boardwarden._program import checked, print_json, print_line, print_rows, run
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
-from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
+from boardwarden.render.news import News
+from boardwarden.render.status import policy_rows, status_rows, trend_rows
 from boardwarden.render.text import Printable
 
 from . import parse
-from .follow import paced, wait_full_interval
+from .follow import paced, print_news, wait_full_interval
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -101,7 +102,11 @@ async def _console(address: str, as_json: bool) -> None:
     """Print what the application prints, until interrupted."""
     async with connect(address) as board:
         printed = Printable()
-        async for text in board.console():
+        news = News(board)
+        async for text in paced(board.console()):
+            print_news(news)
+            if text is None:
+                continue
             if as_json:
                 print_json({"text": text})
             else:
@@ -121,11 +126,9 @@ async def _events(address: str, follow: bool, as_json: bool) -> None:
 
 
 async def _follow(board: Board, as_json: bool) -> None:
-    connected = True
+    news = News(board)
     async for event in paced(board.events()):
-        if board.connected != connected:
-            connected = board.connected
-            print_note(link_state(board))
+        print_news(news)
         if event is not None:
             _print_event(event, as_json)
 

@@ -27,6 +27,7 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
+from boardwarden.render.news import News
 from boardwarden.render.status import link_state
 from boardwarden.render.text import count, duration, percent, printable, size
 
@@ -128,7 +129,7 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
         async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
-                recorder = Recorder(store, found, wanted.interval, picture.show, picture.show_link)
+                recorder = Recorder(store, found, wanted.interval, picture.show, picture.show_news)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, picture):
@@ -265,13 +266,14 @@ def _stops() -> Iterator[_Stop]:
 
 
 class _Picture:
-    """The progress of a recording: redrawn on a terminal; elsewhere only lost and found links."""
+    """The progress of a recording: redrawn on a terminal; elsewhere only links and restarts."""
 
     def __init__(self, path: Path, addresses: list[str]) -> None:
         self._path = path
         self._what = ", ".join(addresses)
         self._live: Live | None = None
-        self._connected: dict[str, bool] = {}
+        self._news: dict[str, News] = {}
+        self._late: set[str] = set()  # boards that did not answer at first
         self._missing: dict[str, str] = {}  # why a board is not there
         self._locked = ""  # why nothing is written
 
@@ -321,14 +323,19 @@ class _Picture:
         if self._live is None and self._missing.get(address) != sentence:
             print_note(sentence)
         self._missing[address] = sentence
-        self._connected[address] = False  # so that it is said when it is there
+        self._late.add(address)  # so that it is said when it is there
 
-    def show_link(self, follower: Follower) -> None:
-        """Print that a board's link is lost or back, unless the picture shows it."""
-        connected = follower.board.connected
-        if self._live is None and self._connected.get(follower.address, True) != connected:
-            print_note(f"{follower.address}: {link_state(follower.board)}")
-        self._connected[follower.address] = connected
+    def show_news(self, follower: Follower) -> None:
+        """Print that a board restarted, and of its link what the picture does not show."""
+        address = follower.address
+        news = self._news.get(address) or News(follower.board, address not in self._late)
+        self._news[address] = news
+        lines = news.lines() if self._live is None else news.restarts()
+        for line in lines:
+            if self._live is None:
+                print_note(f"{address}: {line}")
+            else:
+                self._live.console.print(f"{address}: {line}", style="red", markup=False)
 
 
 def _line(follower: Follower) -> str:

@@ -15,11 +15,12 @@ from boardwarden._program import print_json, print_line, run, terminal_width
 from boardwarden.board import Board
 from boardwarden.grants import Meter
 from boardwarden.models import enum_name
+from boardwarden.render.news import News
 from boardwarden.render.status import WIDTH
 from boardwarden.render.tables import busiest
 from boardwarden.render.text import NOTHING, columns, count, duration, percent
 
-from .follow import redraw, ticks
+from .follow import print_news, redraw, ticks
 from .options import BoardOption, JsonOption, given
 from .terminal import connect, waiting
 
@@ -49,7 +50,9 @@ async def _top(address: str, once: bool, as_json: bool) -> None:
         elif sys.stdout.isatty():
             await redraw(board, address, lambda width: picture(board, width))
         else:
+            news = News(board)
             async for sampled in ticks(board):
+                print_news(news)
                 if sampled:
                     print_line(picture(board, WIDTH) + "\n")
 

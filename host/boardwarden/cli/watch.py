@@ -9,14 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boardwarden._program import Failure, Interrupted, print_json, print_line, print_note, run
+from boardwarden._program import Failure, Interrupted, print_json, print_line, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
-from boardwarden.render.status import link_state, sample_line
+from boardwarden.render.news import News
+from boardwarden.render.status import sample_line
 from boardwarden.transport.address import short_names
 from boardwarden.transport.base import Transport
 
-from .follow import ticks
+from .follow import print_news, ticks
 from .options import BoardsOption, JsonOption, all_given
 
 if TYPE_CHECKING:
@@ -82,26 +83,23 @@ async def _print_all(addresses: Sequence[Address], as_json: bool) -> None:
 
 
 async def _print_lines(board: Board, name: str) -> None:
-    """Print a line for each sample, and one when the link is lost or back."""
+    """Print a line for each sample, and one when the link is lost or back, or it restarted."""
     begin = f"{name}: " if name else ""
-    connected = True
+    news = News(board)
     async for sampled in ticks(board):
-        if board.connected != connected:
-            connected = board.connected
-            print_line(begin + link_state(board))
+        for line in news.lines():
+            print_line(begin + line)
         if sampled:
             print_line(begin + sample_line(board.status))
 
 
 async def _print_objects(board: Board, name: str) -> None:
-    """Print a JSON object for each sample; lost and found links go to standard error."""
+    """Print a JSON object for each sample; links and restarts go to standard error."""
     of = f"{name}: " if name else ""
     known: dict[str, Any] = {"address": name} if name else {}
-    connected = True
+    news = News(board)
     async for sampled in ticks(board):
-        if board.connected != connected:
-            connected = board.connected
-            print_note(of + link_state(board))
+        print_news(news, of)
         if sampled:
             print_json({**known, **board.status.to_dict()})
 

@@ -11,7 +11,7 @@ from boardwarden.recording.reading import Happened
 from boardwarden.transport.address import short_names
 
 from .metrics import METRICS, scale
-from .plot import Drawn, Line
+from .plot import Drawn, Line, Restart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,8 @@ _DAY_S = 86_400.0  # matplotlib counts in days since the same epoch
 MAX_EVENT_ROWS = 10
 _LEVEL_COLORS = {"warn": "#e69f00", "critical": "#d62728", "clear": "#2ca02c"}
 _OTHER_COLOR = "#555555"
+_WRONG = ("reset", "denied", "exception", "hang")  # kinds of events
+_MAX_NAMED = 12  # restarts; more names would cover each other
 _STYLES = ("-", "--", ":", "-.")
 _FAINT = {"heap": 0.5, "used": 0.45, "worst": 0.5, "budget": 0.5}  # what is not the main line
 
@@ -54,6 +56,7 @@ def figure(drawn: Drawn, title: str) -> Figure:
         _draw_events(panels[-1], rows)
     for panel in panels:
         _mark(panel, drawn)
+    _name_restarts(panels[0], drawn)
     _draw_time(panels[-1], drawn)
     made.suptitle(title, fontsize=11)
     return made
@@ -146,7 +149,7 @@ def _color(happened: Happened) -> str:
     event = happened.event
     if event.kind == "threshold":
         return _LEVEL_COLORS.get(event.detail or "", _OTHER_COLOR)
-    return _LEVEL_COLORS["critical"] if event.kind in ("reset", "denied") else _OTHER_COLOR
+    return _LEVEL_COLORS["critical"] if event.kind in _WRONG else _OTHER_COLOR
 
 
 def _draw_events(panel: Any, rows: dict[str, list[Happened]]) -> None:
@@ -164,11 +167,26 @@ def _mark(panel: Any, drawn: Drawn) -> None:
     if len(drawn.boards) == 1:  # of several, a gap of one is no gap of another
         for gap in drawn.gaps:
             panel.axvspan(gap.begin / _DAY_S, gap.end / _DAY_S, color="#eeeeee", zorder=0)
-    for at in drawn.restarts:
-        panel.axvline(at / _DAY_S, color="black", linewidth=0.9, linestyle=":")
+    for restart in drawn.restarts:
+        color = _restart_color(restart)
+        panel.axvline(restart.at / _DAY_S, color=color, linewidth=0.9, linestyle=":")
     for happened in drawn.events:
-        if happened.event.kind in ("threshold", "reset"):
+        if happened.event.kind in ("threshold", "reset", "exception", "hang"):
             panel.axvline(happened.at / _DAY_S, color=_color(happened), linewidth=0.6, alpha=0.45)
+
+
+def _restart_color(restart: Restart) -> str:
+    return _LEVEL_COLORS["critical"] if restart.expected is False else "black"
+
+
+def _name_restarts(panel: Any, drawn: Drawn) -> None:
+    """Write the cause of each restart beside its line, where there are not too many."""
+    if len(drawn.restarts) > _MAX_NAMED:
+        return
+    for restart in (each for each in drawn.restarts if each.cause):
+        panel.text(restart.at / _DAY_S, 0.97, f" {restart.cause}", fontsize=7,
+                   color=_restart_color(restart), rotation=90, va="top",
+                   transform=panel.get_xaxis_transform())  # fmt: skip
 
 
 def _draw_time(panel: Any, drawn: Drawn) -> None:
@@ -182,7 +200,10 @@ def _draw_time(panel: Any, drawn: Drawn) -> None:
     panel.xaxis.set_major_formatter(ticks)
     panel.tick_params(axis="x", labelsize=8)
     notes = ["grey: nothing was heard"] if drawn.gaps and len(drawn.boards) == 1 else []
-    notes += ["dotted: a restart"] if drawn.restarts else []
+    wrong = any(restart.expected is False for restart in drawn.restarts)
+    notes += (
+        ["dotted: a restart" + (", red: unexpected" if wrong else "")] if drawn.restarts else []
+    )
     day = f"{begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S}, UTC{end:%z}"
     panel.set_xlabel("; ".join([day, *notes]), fontsize=8)
     margin = (drawn.window[1] - drawn.window[0]) * 0.01 + 0.01

@@ -33,6 +33,14 @@ class Gap(NamedTuple):
     end: float
 
 
+class Restart(NamedTuple):
+    """When a boot began, and why the one before it ended; None: nobody knows."""
+
+    at: float
+    cause: str | None
+    expected: bool | None
+
+
 class Seen(NamedTuple):
     """What is drawn of one board's boot: its samples in pieces, and the gaps between those."""
 
@@ -160,7 +168,7 @@ class Drawn:
     levels: dict[str, list[Level]]
     events: list[Happened]
     gaps: list[Gap]
-    restarts: list[float]
+    restarts: list[Restart]
     samples: int = field(default=0)
 
 
@@ -199,7 +207,7 @@ def read(
         levels=_levels(recording, found[-1], shown) if len(boards) == 1 else {},
         events=sorted(events, key=lambda happened: happened.at),
         gaps=[gap for each in found for gap in each.gaps] + _between(found) + silences,
-        restarts=[each.pieces[0][0].at for each in _later_boots(found)],
+        restarts=list(_restarts(recording, found)),
         samples=sum(len(piece) for each in found for piece in each.pieces),
     )
 
@@ -210,14 +218,21 @@ def _panel(recording: Recording, name: str, found: list[Seen], columns: list[str
     return [line for each in found for line in lines(METRICS[name], each, columns)]
 
 
-def _later_boots(found: list[Seen]) -> list[Seen]:
-    boards: set[str] = set()
-    later = []
+def _restarts(recording: Recording, found: list[Seen]) -> Iterable[Restart]:
+    """Yield why each boot but the first of a board began, from the list that it sent."""
+    before: dict[str, dict[str, Any] | None] = {}
     for each in found:
-        if each.span.address in boards:
-            later.append(each)
-        boards.add(each.span.address)
-    return later
+        address, at = each.span.address, each.pieces[0][0].at
+        lists = (row.value for row in recording.changes(each.span) if row.what == "resets")
+        newest: dict[str, Any] | None = next((rows[-1] for rows in lists if rows), None)
+        if address in before:
+            if newest is None:
+                yield Restart(at, each.span.reset_cause, None)
+            elif newest == before[address]:  # as in boardwarden.crashes.Restart
+                yield Restart(at, None, None)
+            else:
+                yield Restart(at, newest["cause"], newest["expected"])
+        before[address] = newest
 
 
 def _between(found: list[Seen]) -> list[Gap]:

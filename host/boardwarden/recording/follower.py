@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from boardwarden._clock import steady_time
 from boardwarden.board import Board
+from boardwarden.crashes import CaughtException, Reset
 from boardwarden.errors import LinkLost, RequestError
 from boardwarden.grants import BoardSession, Lease, Operation
 from boardwarden.models import Capability, Model, Status
@@ -23,7 +24,7 @@ class Follower:
     """Follows a board until it is closed; `put` takes each row.
 
     interval: that the board is to sample at, again after each restart; None: as it does.
-    `on_link` is called when the link is lost, or back.
+    `on_news` is called when the link is lost, or back, and when the board has restarted.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Follower:
         board: Board,
         put: Callable[[Row], None],
         interval: float | None = None,
-        on_link: Callable[[Follower], None] = lambda follower: None,
+        on_news: Callable[[Follower], None] = lambda follower: None,
     ) -> None:
         self.address = address
         self.board = board
@@ -40,7 +41,8 @@ class Follower:
         self.events = 0
         self._put = put
         self._interval = interval
-        self._on_link = on_link
+        self._on_news = on_news
+        self._restarts = board.restart_count
         self._boot: Boot | None = None
         self._uptime_s = 0.0
         self._connected: bool | None = None
@@ -119,7 +121,10 @@ class Follower:
         if self.board.connected != self._connected:
             self._connected = self.board.connected
             self._put(schema.link(boot, steady_time(), "up" if self._connected else "lost"))
-            self._on_link(self)
+            self._on_news(self)
+        if self.board.restart_count != self._restarts:
+            self._restarts = self.board.restart_count
+            self._on_news(self)
         self._write_table("capabilities", self.board.capabilities)
         self._write_table("storage", status.storage)
         self._write_table("limits", self.board.limits)
@@ -127,6 +132,9 @@ class Follower:
         self._write_rows("lease", self.board.allocations)
         self._write_rows("operation", self.board.operations)
         self._write_rows("session", self.board.sessions)
+        if self.board.synced:  # else it is a part of them, while a board that restarted sends them
+            self._write_kept("resets", self.board.resets)
+            self._write_kept("exceptions", self.board.exceptions)
 
     def _forget(self) -> None:
         self._connected = None
@@ -137,6 +145,11 @@ class Follower:
         """Write a whole table, if it changed."""
         if self._has_changed(what, value):
             self._write(what, None, _plain(value))
+
+    def _write_kept(self, what: str, value: Sequence[Reset | CaughtException]) -> None:
+        """Write a list that most boards do not keep: not while it is empty."""
+        if value or (what, None) in self._written:
+            self._write_table(what, value)
 
     def _write_rows(self, what: str, found: tuple[Lease | Operation | BoardSession, ...]) -> None:
         """Write the rows that changed, and which are gone."""

@@ -21,8 +21,9 @@ MAX_PENDING = 200_000  # rows that wait while another program has the file locke
 class Recorder:
     """Writes what these boards (by address) send into an open store.
 
-    `each_commit` is called after each commit, and each half second without one; `on_link`
-    when a board's link is lost, or there. `locked` is why nothing is written at present, else "".
+    `each_commit` is called after each commit, and each half second without one; `on_news`
+    when a board's link is lost, or there, and when a board has restarted. `locked` is why nothing
+    is written at present, else "".
     """
 
     def __init__(
@@ -31,13 +32,13 @@ class Recorder:
         boards: Mapping[str, Board],
         interval: float | None = None,
         each_commit: Callable[[Recorder], None] = lambda recorder: None,
-        on_link: Callable[[Follower], None] = lambda follower: None,
+        on_news: Callable[[Follower], None] = lambda follower: None,
     ) -> None:
         self.store = store
         self.began_at = time.monotonic()
         self._each_commit = each_commit
         self._interval = interval
-        self._on_link = on_link
+        self._on_news = on_news
         self._pending: list[Row] = []
         self._rotations = 0
         self.locked = ""
@@ -49,7 +50,7 @@ class Recorder:
     def add(self, address: str, board: Board) -> None:
         """Record another board, too."""
         self.followers.append(
-            Follower(address, board, self._pending_row, self._interval, self._on_link)
+            Follower(address, board, self._pending_row, self._interval, self._on_news)
         )
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> None:

@@ -56,6 +56,7 @@ def status_rows(status: Status, why: Reasons) -> Iterator[Row]:
     board, up = status.board, duration(status.cpu.uptime_s)
     yield "board", f"{board.machine or NOTHING}, MicroPython {board.firmware or NOTHING}, up {up}"
     yield from _memory_rows(status, why)
+    yield from _crash_rows(status)
     yield "cpu", _cpu(status, why)
     yield from _storage_rows(status.storage, why)
     yield "network", _network(status.network, why)
@@ -104,6 +105,12 @@ def system_heap_text(heap: SystemHeap) -> str:
     return f"{free} free, at least {size(heap.low_water_bytes)}, largest block {largest}"
 
 
+def _crash_rows(status: Status) -> Iterator[Row]:
+    boots, free_s = status.board.boots, status.board.crash_free_s
+    if boots is not None:
+        yield "boots", f"{boots}, for {duration(free_s)} of uptime no unexpected reset"
+
+
 def _cpu(status: Status, why: Reasons) -> str:
     cpu = status.cpu
     return ", ".join(
@@ -124,6 +131,9 @@ def _storage_rows(storage: tuple[Storage, ...], why: Reasons) -> Iterator[Row]:
         used = f"{size(row.used_bytes)} of {size(row.total_bytes)} used"
         yield label, f"{row.mount} {used} ({percent(row.usage)})"
         label = ""
+        if row.agent_writes is not None:
+            writes = sum(row.agent_writes.to_dict().values())
+            yield label, f"the agent wrote {count(writes, 'time')} to it"
 
 
 def _network(network: Network, why: Reasons) -> str:

@@ -70,6 +70,12 @@ class Metric:
 
 
 _PRIORITIES = [enum_name(priority) for priority in Priority]
+# Causes that a board infers or a port tells, and whether they are expected; each has a series from
+# the start, so that the first one is an increase.
+_RESETS = (
+    *(("exception", False), ("wdt", False), ("soft", False), ("soft", True), ("threshold", True)),
+    *(("hard", True), ("pwron", True), ("deepsleep", True)),
+)
 _STATES = [enum_name(state) for state in OperationState if state != OperationState.ENDED]
 
 
@@ -139,6 +145,29 @@ def events(snapshot: Snapshot) -> Iterable[Point]:
 def missed_events(snapshot: Snapshot) -> Iterable[Point]:
     """Yield how many events were lost for good."""
     return [((), snapshot.missed_events)] if snapshot.decides or snapshot.events else []
+
+
+def resets(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many resets there were, by cause and whether they were expected."""
+    found = snapshot.crashes.resets
+    kinds = dict.fromkeys([*_RESETS, *found]) if snapshot.crashes.kept else ()
+    return [((cause, str(expected).lower()), found.get((cause, expected), 0))
+            for cause, expected in kinds]  # fmt: skip
+
+
+def exceptions(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how many exceptions ended something, by what they ended."""
+    found = snapshot.crashes.exceptions
+    kinds = dict.fromkeys([*ids.EXCEPTION_KINDS, *found]) if snapshot.crashes.kept else ()
+    return [((kind,), found.get(kind, 0)) for kind in kinds]
+
+
+def agent_writes(snapshot: Snapshot) -> Iterable[Point]:
+    """Yield how often the agent wrote to flash, by mount and purpose."""
+    for row in snapshot.status.storage:
+        writes = {} if row.agent_writes is None else row.agent_writes.to_dict()
+        for purpose, count in writes.items():
+            yield (row.mount or "", purpose), count
 
 
 def _of_status(get: Callable[[Status], float | None]) -> Read:
@@ -277,6 +306,19 @@ _GRANTS = (
            missed_events, kind="counter"),
 )  # fmt: skip
 
+_CRASHES = (
+    Metric("resets", "{reset}", "Resets since serve began; unexpected ones are crashes.", resets,
+           ("cause", "expected"), kind="counter", when_down=True),
+    Metric("exceptions", "{exception}", "Exceptions that ended something, since serve began.",
+           exceptions, ("kind",), kind="counter", when_down=True),
+    Metric("crash_free", "s", "Uptime since the last reset that was not expected, at least.",
+           _of_status(lambda s: s.board.crash_free_s)),
+    Metric("boots", "{boot}", "Boots that the board counted.",
+           _of_status(lambda s: s.board.boots), kind="counter"),
+    Metric("storage.agent_writes", "{write}", "Files that the agent wrote or removed.",
+           agent_writes, ("mount", "purpose"), kind="counter"),
+)  # fmt: skip
+
 _AGENT = (
     Metric("agent.cpu.usage", "1", "Share of the core that the agent takes.",
            _of_status(lambda s: s.overhead.cpu)),
@@ -303,4 +345,6 @@ _LINK = (
            _of_link(lambda link: link.text_bytes), kind="counter"),
 )  # fmt: skip
 
-METRICS = (UP, *_BOARD, *_MEMORY, *_LOAD, *_STORAGE, *_NETWORK, *_GRANTS, *_AGENT, *_LINK)
+METRICS = (
+    *(UP, *_BOARD, *_MEMORY, *_LOAD, *_STORAGE, *_NETWORK, *_GRANTS, *_CRASHES, *_AGENT, *_LINK),
+)

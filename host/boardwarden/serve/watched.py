@@ -27,6 +27,8 @@ from boardwarden import (
 )
 from warden_schema import ids
 
+from .crashes import NO_CRASHES, CrashCount, Crashes
+
 OTHER = "other"  # a kind of event that this version does not know
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
@@ -34,9 +36,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One board; all but `address` is empty where it is not `up`.
+    """One board; all but `address` and `crashes` is empty where it is not `up`.
 
-    `events`: how many of each kind came in this boot; `missed_events`: how many were lost.
+    `events`: how many of each kind came in this boot; `missed_events`: how many were lost;
+    `crashes`: since `serve` began.
     """
 
     address: str
@@ -50,6 +53,7 @@ class Snapshot:
     thresholds: tuple[Threshold, ...] = ()
     events: Mapping[str, int] = field(default_factory=dict)
     missed_events: int = 0
+    crashes: Crashes = NO_CRASHES
 
     @property
     def boot(self) -> str:
@@ -64,11 +68,15 @@ class Snapshot:
 
 
 def snapshot(
-    address: str, board: Board | None, events: Mapping[str, int], missed_events: int
+    address: str,
+    board: Board | None,
+    events: Mapping[str, int],
+    missed_events: int,
+    crashes: Crashes = NO_CRASHES,
 ) -> Snapshot:
     """Return what the mirror holds now; no I/O, from any thread."""
     if board is None or not board.connected:
-        return Snapshot(address)
+        return Snapshot(address, crashes=crashes)
     return Snapshot(
         address=address,
         up=True,
@@ -81,6 +89,7 @@ def snapshot(
         thresholds=board.thresholds,
         events=events,
         missed_events=missed_events,
+        crashes=crashes,
     )
 
 
@@ -101,6 +110,7 @@ class Watched:
         self._board: Board | None = None
         # Replaced, never changed: another thread may be reading. The boot, its events, those lost.
         self._counted: tuple[int | None, Mapping[str, int], int] = (None, {}, 0)
+        self._crashes = CrashCount()
 
     def snapshot(self) -> Snapshot:
         """Return what the board's mirror holds now."""
@@ -108,7 +118,7 @@ class Watched:
         boot, events, missed = self._counted
         if board is None or board.status.board.boot_id != boot:
             events, missed = {}, 0
-        return snapshot(self.address, board, events, missed)
+        return snapshot(self.address, board, events, missed, self._crashes.crashes)
 
     async def follow(self) -> None:
         """Connect, again and again until that works, and stay connected until cancelled.
@@ -120,7 +130,7 @@ class Watched:
             try:
                 async with connect(self.address) as board:
                     self._board = board
-                    await self._count(board)
+                    await asyncio.gather(self._count(board), self._count_crashes(board))
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
@@ -131,6 +141,13 @@ class Watched:
                 self._board = None
             await asyncio.sleep(pause)
             pause = min(2 * pause, _RETRY_PAUSE_S[1])
+
+    async def _count_crashes(self, board: Board) -> None:
+        """Count resets and exceptions, those while the link was lost, too."""
+        self._crashes.update(board.resets, board.exceptions)
+        async for _ in board.changes():
+            if board.synced:
+                self._crashes.update(board.resets, board.exceptions)
 
     async def _count(self, board: Board) -> None:
         """Count the events of the boot that it is in; from the link's loss on, Board reconnects."""

@@ -21,18 +21,29 @@ from boardwarden.render.text import columns, duration, harmless, size
 from .ending import Screen
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
-from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
+from .panels import (
+    About,
+    Console,
+    Crashes,
+    Events,
+    Leases,
+    Operations,
+    Panel,
+    TablePanel,
+    Tasks,
+    Thresholds,
+)
 from .text import head, overview, too_small, trouble
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once
 _INTERVALS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _PANELS: tuple[type[Panel], ...] = (
-    *(Operations, Leases, Tasks, Thresholds, Events, Console, About),
+    *(Operations, Leases, Tasks, Thresholds, Events, Console, About, Crashes),
 )
 _LEAST = (80, 20)  # columns and lines that it needs
 _KEYS = (
-    ("1 … 7", "show a panel, by its number"),
+    ("1 … 8", "show a panel, by its number"),
     ("Tab, Shift+Tab", "show the next panel, the one before"),
     ("↑ ↓ PgUp PgDn", "choose a row, scroll"),
     ("n", "show the next board, where there are several"),
@@ -211,12 +222,11 @@ class WatchApp(App[int]):
 
     def _names(self) -> Text:
         """Return a line with the panels' names, that of the shown one in brackets."""
-        parts = [
-            Text(f"[{panel.number} {panel.label}]", "bold reverse")
-            if panel is self._panel
-            else Text(f" {panel.number} {panel.label} ")
-            for panel in self._panels
-        ]
+        parts = []
+        for panel in self._panels:
+            name = f"{panel.number} {panel.short or panel.label}"
+            chosen = panel is self._panel
+            parts.append(Text(f"[{name}]", "bold reverse") if chosen else Text(f" {name} "))
         return Text("").join(parts)
 
     # --- what is shown --------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import contextlib
 
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError, RequestRefused
+from boardwarden.render.news import News
 from boardwarden.render.tables import event_line
 from boardwarden.render.text import Printable
 from boardwarden.transport.base import Transport
@@ -60,6 +61,7 @@ class Feed:
             self._follow_samples(self.board),
             self._recall(self.board),
             self._follow_events(self.board),
+            self._follow_restarts(self.board),
             self._follow_console(self.board),
             self._follow_meters(self.board),
             self._measure(self.board),
@@ -77,7 +79,6 @@ class Feed:
                 if status.board.boot_id != boot:
                     boot = status.board.boot_id
                     self.track.gap()
-                    self.events.put("the board restarted\n")
                 self.track.add(status)
 
     async def _recall(self, board: Board) -> None:
@@ -92,6 +93,13 @@ class Feed:
         async with contextlib.aclosing(board.events()) as events:
             async for event in events:
                 self.events.put(event_line(event) + "\n")
+
+    async def _follow_restarts(self, board: Board) -> None:
+        news = News(board)
+        async with contextlib.aclosing(board.changes()) as changes:
+            async for _ in changes:
+                for line in news.restarts():
+                    self.events.put(Printable().feed(line) + "\n")
 
     async def _follow_console(self, board: Board) -> None:
         printable = Printable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from rich.text import Text
@@ -13,9 +14,10 @@ from textual.widgets import DataTable, Log, Static
 from boardwarden.board import Board
 from boardwarden.grants import Operation
 from boardwarden.models import OperationState, enum_name
+from boardwarden.render.crashes import exception_lines, reset_lines
 from boardwarden.render.status import aligned
 from boardwarden.render.tables import LEASES, THRESHOLDS, busiest, lease_rows, threshold_rows
-from boardwarden.render.text import NOTHING, duration, percent, printable, size
+from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
 from .feed import Feed
 from .figures import progress
@@ -29,9 +31,10 @@ MAX_LINES = 2000
 
 
 class Panel(Vertical):
-    """One of the numbered panels; `label` is its name."""
+    """One of the numbered panels; `label` is its name, `short` that in the line of all names."""
 
     label = ""
+    short = ""
 
     def __init__(self, number: int) -> None:
         super().__init__(id=self.label, classes="panel")
@@ -122,6 +125,7 @@ class Operations(TablePanel):
     """The operations that run or wait."""
 
     label = "operations"
+    short = "ops"
     head = ("id", "name", "state", "priority", "done", "left", "memory", "what")
 
     def rows(self, board: Board) -> Iterator[Cells]:
@@ -180,6 +184,7 @@ class Thresholds(TablePanel):
     """What the board watches."""
 
     label = "thresholds"
+    short = "levels"
     head = THRESHOLDS
 
     def rows(self, board: Board) -> Iterator[Cells]:
@@ -247,24 +252,52 @@ class Console(TailPanel):
         return feed.console
 
 
-class About(Panel):
+class TextPanel(Panel):
+    """A panel with a text that is written anew, and scrolls."""
+
+    _text = ""
+
+    def compose(self) -> ComposeResult:
+        """Make the text."""
+        with VerticalScroll():
+            yield Static(markup=False)
+
+    def text(self, feed: Feed, width: int) -> str:
+        """Return what is shown."""
+        raise NotImplementedError
+
+    def show(self, feed: Feed) -> None:
+        """See Panel."""
+        text = self.text(feed, max(20, self.content_size.width - 2))
+        if text != self._text:
+            grows = text.count("\n") != self._text.count("\n") or not self._text
+            self._text = text
+            self.query_one(Static).update(text, layout=grows)
+
+
+class About(TextPanel):
     """All that is known of the board and its link, and why the rest is not known."""
 
     label = "board"
 
-    def compose(self) -> ComposeResult:
-        """Make the text, which scrolls."""
-        with VerticalScroll():
-            yield Static(markup=False)
+    def text(self, feed: Feed, width: int) -> str:
+        """See TextPanel."""
+        return aligned(about(feed), width)
 
-    def show(self, feed: Feed) -> None:
-        """See Panel."""
-        width = max(20, self.content_size.width - 2)
-        text = aligned(about(feed), width)
-        body = self.query_one(Static)
-        if text != self._text:
-            grows = text.count("\n") != self._text.count("\n") or not self._text
-            self._text = text
-            body.update(text, layout=grows)
 
-    _text = ""
+class Crashes(TextPanel):
+    """Why the board restarted and what failed on it, the newest first."""
+
+    label = "crashes"
+
+    def text(self, feed: Feed, width: int) -> str:
+        """See TextPanel."""
+        board = feed.board
+        if board is None:
+            return ""
+        resets, exceptions = board.resets, board.exceptions
+        wrong = sum(each.count for each in resets if not each.expected)
+        known = f"{count(wrong, 'unexpected reset')}, {count(len(exceptions), 'exception')}"
+        self.titled(known if resets or exceptions else "none kept, see warden.run()")
+        lines = (*exception_lines(exceptions), *reset_lines(resets))
+        return "\n".join(textwrap.fill(line, width, subsequent_indent="    ") for line in lines)

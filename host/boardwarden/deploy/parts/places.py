@@ -30,6 +30,8 @@ _SELDOM = {
     "warden.guard": "warden.guard",
     "warden.sleep": "warden.sleep",
     "warden.metered_file": "warden.metered_file",
+    "warden.budgets": "warden.budgets",
+    "warden.wear": "warden.wear",  # at the first write to flash
     "warden.counted_socket": "warden.counted_socket",
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads

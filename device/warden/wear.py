@@ -1,0 +1,69 @@
+"""Counts what the agent writes to flash, by purpose, and holds that to a budget.
+
+Loaded at the first write. A file that is written, or removed, is a write. There are so many at
+once, and one more for each quarter of an hour that the board runs, no more than 96 a day. Where
+there is a black box its file has the counts, which so go on over boots.
+"""
+
+from micropython import const
+
+# As in ids: AGENT_WRITES.
+_PURPOSES = const(("resets", "policy", "note", "budget"))
+_MAX_WRITES = const(100)  # at once
+_REFILL_S = const(900)
+_CHANGED = const(1)  # of a row, see `warden.tables`
+
+
+class Wear:
+    """The counts and the budget of a board; `wear` is that of this one.
+
+    counts: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed.
+    """
+
+    def __init__(self):
+        self.counts = [0] * len(_PURPOSES)
+        self.left = _MAX_WRITES
+        self.refilled_s = 0  # up to this uptime
+        self.storage = None  # of the agent, which shows the counts
+
+    def join(self, storage):
+        """Have the agent's storage show the counts."""
+        self.storage = storage
+        storage.wear = self
+        self.show(storage)
+
+    def spend(self, purpose, uptime_s, count=1):
+        """Count writes that are to be made; return False, with none counted, if they are too many.
+
+        uptime_s: that has earned writes; 0 while a board crashes again and again.
+        """
+        earned = (uptime_s - self.refilled_s) // _REFILL_S
+        if earned > 0:
+            self.refilled_s += earned * _REFILL_S
+            self.earn(earned)
+        if self.left < count:
+            return False
+        self.left -= count
+        self.counts[purpose] += count
+        if self.storage is not None:
+            self.show(self.storage)
+        return True
+
+    def earn(self, count):
+        """Allow so many writes more."""
+        self.left = min(_MAX_WRITES, self.left + count)
+
+    def retry_s(self):
+        """Return the uptime at which there is a write again."""
+        return self.refilled_s + _REFILL_S
+
+    def show(self, storage):
+        """Put the counts into the row of the mount that the agent's files are on."""
+        row = storage.files_row
+        if row < len(storage.mounts):
+            storage.mounts[row]["agent_writes"] = dict(zip(_PURPOSES, self.counts))
+            storage.dirty[row] = storage.dirty[row] or _CHANGED
+            storage.clock.poll_now = storage.clock.rows_dirty = True
+
+
+wear = Wear()

@@ -1,0 +1,294 @@
+# targets: unix frozen
+"""Writes to flash are counted and have a budget, and so have the application's files."""
+
+import os
+
+import harness
+import warden
+from harness import Skip, raises
+from rig import board
+from warden.blackbox import RUNNING
+from warden.crashes import Crashes
+from warden.metered_file import MeteredFile
+from warden.sample import Sample
+from warden.sensors.threads import _locks
+from warden.wear import wear
+
+_APPLICATION = 3
+_RESETS = 0
+_BUDGETS = "warden.budgets"
+
+
+class _Machine:
+    def __init__(self, memory):
+        self.memory = memory
+
+    def mem_backup(self):
+        return memoryview(self.memory)
+
+
+class _Board:
+    """A board whose file is in a directory; memory: what survives a reset of it, or None."""
+
+    identity = ("fake", "fake", "fake", b"", None, "0")
+
+    def __init__(self, memory=None):
+        real = board()
+        self.ticks_ms = real.ticks_ms
+        self.ticks_diff = real.ticks_diff
+        self.machine = None if memory is None else _Machine(memory)
+
+
+def _boot(fake):
+    """Return the Crashes of another boot."""
+    del _locks[1:]
+    wear.__init__()
+    return Crashes(fake)
+
+
+def _forget(*names):
+    for name in names or ("warden.resets",):
+        for end in ("", ".new"):
+            try:
+                os.remove(name + end)
+            except OSError:
+                pass
+
+
+def _crash(crashes, text):
+    crashes.black_box.is_safe = False  # it is tried again, if it waited
+    crashes.black_box.set_state(RUNNING, False)
+    crashes.keep(ValueError(text), _APPLICATION, None)
+
+
+def test_boots_that_crash_each_in_another_way_write_less_than_200_times():
+    for memory in (None, bytearray(64)):
+        _forget()
+        fake = _Board(memory)
+        counted = 0
+        boots = 1000 if harness.SOAK else 250
+        for number in range(boots):
+            crashes = _boot(fake)
+            written = wear.counts[_RESETS]
+            assert written >= counted, "the counts go on over boots"
+            _crash(crashes, "reading %d" % number)
+            counted = wear.counts[_RESETS]
+        assert 20 < counted < 200, counted
+        assert crashes.black_box.streak >= 3
+    _forget()
+
+
+def test_what_the_budget_does_not_allow_is_written_when_it_does():
+    _forget()
+    box = _boot(_Board(bytearray(64))).black_box
+    box.add_to_history = lambda sample: None
+    wear.left = 0
+    before = box.writes
+    box.save()
+    sample = Sample()
+    assert (box.writes, box.retry_s) == (before, 900)
+    box.uptime_s = lambda: sample.uptime_s
+    for sample.uptime_s in (60, 899, 900, 960):
+        box.update(sample)
+        assert (box.writes > before) == (sample.uptime_s >= 900)
+    assert box.retry_s == 0 and wear.left == 0
+    _forget()
+
+
+def test_time_without_a_crash_and_boots_are_counted_over_boots():
+    _forget()
+    fake = _Board(bytearray(64))
+    fake.identity = ("fake", "fake", "fake", b"", "hard", "0")
+    box = _boot(fake).black_box
+    for number in range(2, 7):
+        box.add_to_history = lambda sample: None
+        sample = Sample()
+        sample.uptime_s = 7200
+        box.update(sample)
+        box = _boot(fake).black_box
+        assert (box.boots, box.crash_free_s) == (number, 7200 * (number - 1))
+    _crash(box.crashes, "now")
+    assert _boot(fake).black_box.crash_free_s == 0
+    _forget()
+
+
+def test_a_board_that_crashes_after_each_wait_of_safe_mode_stays_in_it():
+    _forget()
+    fake = _Board(bytearray(64))
+    for number in range(8):
+        crashes = _boot(fake)
+        box = crashes.black_box
+        assert box.is_safe == (number >= 3), number
+        assert box.streak == number
+        _crash(crashes, "at once")
+        if box.streak >= 3:  # it has waited for long before
+            box.buf[8:12] = b"\x10\x0e\x00\x00"  # an uptime of 3600 s
+            box.seal()
+    _forget()
+
+
+# --- the application's files ----------------------------------------------------------------------
+
+
+class _Files:
+    """An agent that has started, and a lease; files and budgets are gone afterwards."""
+
+    def __enter__(self):
+        _forget(_BUDGETS, "log")
+        MeteredFile.budgets = None
+        wear.__init__()
+        warden.start(link=False)
+        return warden.allocate(warden.STORAGE, 1_000_000, ttl_ms=None)
+
+    def __exit__(self, kind, error, trace):
+        warden.stop()
+        _forget(_BUDGETS, "log")
+        MeteredFile.budgets = None
+
+
+def _write(lease, size, count=1):
+    """Return how many writes of `size` bytes of `count` were refused."""
+    refused = 0
+    with lease.open("log", "a") as file:
+        for _ in range(count):
+            try:
+                file.write(bytes(size))
+            except OSError as error:
+                assert error.errno == 122
+                refused += 1
+    return refused
+
+
+def _events():
+    from warden.running import running_policy
+
+    ring = running_policy().events.ring
+    return [tuple(ring[at + 4 : at + 6]) for at in range(0, len(ring), 6) if ring[at] == "budget"]
+
+
+def test_a_file_is_refused_what_its_budget_does_not_have():
+    with _Files() as lease:
+        warden.file_budget("log", 800)
+        assert _write(lease, 100, 10) == 2
+        assert os.stat("log")[6] == 800
+        ((path, value),) = _events()
+        assert path.endswith("/log") and value == 800
+        assert wear.counts[3] == 8
+        mount = warden.status()["storage"][0]
+        assert mount["agent_writes"]["budget"] == 8
+        budget = MeteredFile.budgets[os.getcwd() + "/log"]
+        budget.earned_s -= 10_800  # three hours: an eighth of a day
+        if budget.earned_at is not None:
+            budget.earned_at -= 10_800
+        assert _write(lease, 100, 2) == 1
+        warden.file_budget("log", None)
+        assert _write(lease, 100, 2) == 0
+
+
+def test_a_budget_that_only_tells_refuses_nothing():
+    with _Files() as lease:
+        warden.file_budget("log", 800, refuse=False)
+        assert _write(lease, 500, 4) == 0
+        assert len(_events()) == 1
+
+
+def test_a_board_that_boots_again_and_again_keeps_to_the_budget_of_a_file():
+    with _Files() as lease:
+        for _ in range(30):
+            MeteredFile.budgets = None  # as after a reset
+            warden.file_budget("log", 800)
+            _write(lease, 10, 3)
+        assert os.stat("log")[6] <= 800
+        raises(ValueError, warden.file_budget, "x" * 200, 800)
+        raises(ValueError, warden.file_budget, "log", 3)
+        for name in "abc":
+            warden.file_budget(name, 800)
+        raises(ValueError, warden.file_budget, "d", 800)
+
+
+# --- loss of power --------------------------------------------------------------------------------
+
+
+class _Disk:
+    """A disk in memory; after `left` writes and erasures it has lost its power."""
+
+    def __init__(self, data, left=None):
+        self.data = data
+        self.left = left
+
+    def readblocks(self, block, buf, offset=0):
+        at = block * 512 + offset
+        buf[:] = memoryview(self.data)[at : at + len(buf)]
+
+    def writeblocks(self, block, buf, offset=None):
+        if self._has_power():
+            at = block * 512 + (offset or 0)
+            self.data[at : at + len(buf)] = buf
+
+    def _has_power(self):
+        if self.left is not None:
+            self.left -= 1
+            return self.left >= 0
+        return True
+
+    def ioctl(self, op, arg):
+        if op == 4:
+            return len(self.data) // 512
+        if op == 5:
+            return 512
+        if op == 6 and self._has_power():
+            self.data[arg * 512 : arg * 512 + 512] = b"\xff" * 512
+        return 0
+
+
+def _texts(box):
+    """Return what identifies the entries of the list of resets."""
+    return [(entry[0], entry[10]) for entry in box.entries]
+
+
+def test_whenever_the_power_is_lost_the_list_of_resets_is_the_old_or_the_new_one():
+    try:
+        from random import randint
+    except ImportError:
+        raise Skip("no random")
+    here = os.getcwd()
+    cuts = 250 if harness.SOAK else 10  # of each file system
+    for kind in (os.VfsLfs2, os.VfsFat):
+        data = bytearray(128 * 512)
+        kind.mkfs(_Disk(data))
+        fake = _Board()
+        writes = 12
+        outcomes = set()
+        number = 0
+        while number < cuts:
+            disk = _Disk(data, 1_000_000)
+            os.mount(kind(disk), "/disk")
+            os.chdir("/disk")
+            try:
+                before = _boot(fake)
+                old = _texts(before.black_box)
+                used = disk.left
+                disk.left = randint(0, writes)
+                _crash(before, "%d %s" % (number, "x" * randint(0, 30)))
+                was_cut = disk.left < 0
+                if not was_cut:
+                    writes = min(used, max(4, writes - 1))
+                os.chdir(here)
+                try:
+                    os.umount("/disk")  # what it writes now is lost, too
+                except OSError:
+                    pass
+                os.mount(kind(_Disk(data)), "/disk")
+                os.chdir("/disk")
+                found = _texts(_boot(fake).black_box)
+                if found != old:  # the boot that ended is in it
+                    assert found[-1][0] in ("exception", None), found
+                    assert found[:-1] == old or len(old) == 10, (old, found)
+                    if found[-1][0] == "exception":
+                        assert found[-1][1].endswith("x\n") or found[-1][1].endswith(" \n")
+                number += was_cut
+                outcomes.add((was_cut, found[-1][0] if found else None))
+            finally:
+                os.chdir(here)
+                os.umount("/disk")
+        assert (True, "exception") in outcomes or (False, "exception") in outcomes, outcomes
