@@ -340,7 +340,7 @@ async def test_without_steps_the_capabilities_say_so():
         found = list(running_agent().reasons[3:6])  # cpu, loop_lag, tasks
     finally:
         warden.stop()
-    assert found == [18] * 3  # ids.TURNED_OFF
+    assert found == [19] * 3  # ids.TURNED_OFF
 
 
 async def test_a_create_task_of_the_application_is_called():

@@ -45,7 +45,9 @@ class Runner:
             return
         agent = self.agent
         if core._task_queue is self.load.task_queue:
-            if agent.ticks_diff(agent.ticks_ms(), self.load.polled_ms) < self.load.patience_ms:
+            polled_ms = self.load.polled_ms  # before the ticks, which then are later
+            passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
+            if 0 <= passed < self.load.patience_ms:  # less: asyncio sleeps until they are there
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
@@ -67,7 +69,9 @@ class Runner:
     def revive(self):
         """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
-        if agent.ticks_diff(agent.ticks_ms(), agent.polled_ms) < agent.rest_ms + _OVERDUE_MS:
+        polled_ms = agent.polled_ms  # before the ticks: another thread may be polling
+        passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
+        if 0 <= passed < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
         agent.poll()

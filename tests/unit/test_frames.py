@@ -45,6 +45,12 @@ Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate T
 Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
+_WATCHDOG = """
+Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
+TaskWatchdog.running_task TaskWatchdog.is_critical
+TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
+TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +84,7 @@ def frames(
         ("warden/__init__.py", _WATCH.split()),
         ("warden/decide.py", _DECIDE.split()),
         ("warden/system_heap.py", ["SystemHeap.read"]),
+        ("warden/task_watchdog.py", _WATCHDOG.split()),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

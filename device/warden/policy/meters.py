@@ -115,7 +115,7 @@ class Meters(Table):
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
             threads = self.policy.agent.threads
-            return threads.start_new_thread(self.run, (meter, function, args), None, meter.name)
+            return threads.start_new_thread(self.run, (meter, function, args), {}, meter.name)
         except BaseException:
             self.remove(meter)
             raise

@@ -6,13 +6,11 @@ from micropython import const
 _NO_MODULE = const(1)
 _NO_ASYNCIO = const(3)
 _IMPORTED_EARLY = const(4)
-_NOTHING_MOUNTED = const(5)
 _NOT_REPORTED = const(6)
 _NOT_CONNECTED = const(7)
 _NOT_COUNTED = const(8)
 _NO_COLLECTION = const(9)
-_NO_SCAN = const(10)
-_TURNED_OFF = const(18)
+_TURNED_OFF = const(19)
 
 # Places among the reasons, in the order of ids.CAPABILITIES; the first is memory, always there.
 _CAN_LIVE = const(1)
@@ -47,8 +45,7 @@ def update_reasons(agent):
         reason = _IMPORTED_EARLY
     changed |= _note(reasons, _CAN_TASKS, agent.load.tasks, reason)
     changed |= _note(reasons, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
-    reason = _NOTHING_MOUNTED if agent.storage.deadline_s else _NO_SCAN
-    changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, reason)
+    changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, agent.storage.reason)
     reason = _NOT_REPORTED
     if not network.available:
         reason = _NO_MODULE

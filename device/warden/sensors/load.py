@@ -65,6 +65,7 @@ class Load:
         self.changed = False  # what can be known, since the last sample
         self.in_task = False  # whether that sample was made inside a task
         self.idle_us = 0
+        self.asleep_us = 0  # of the running step, as the application announced
         self.worst_us = 0  # the longest step
         self.squares = 0  # sum of squared steps, in units of 64 µs
         self.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
@@ -151,6 +152,8 @@ class Load:
                 now = ticks_us()
                 step = ticks_diff(now, began)
                 if step > _SHORT_US:
+                    step = max(0, step - self.asleep_us)
+                    self.asleep_us = 0
                     if step > self.worst_us:
                         self.worst_us = step
                     step = min(step >> 6, _MAX_STEP)
@@ -239,7 +242,9 @@ class Load:
         self.in_task = self.steps and core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
         period_ms = sample.period_ms
-        if was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS:
+        if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
+            was_in_task = False
+        if was_in_task and self.in_task:
             sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
             sample.loop_lag_worst_ms = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
