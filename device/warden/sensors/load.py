@@ -186,10 +186,8 @@ class Load:
         core = self.core
         if core is None or not hasattr(coro, "send"):
             return self.uncounted_create_task(coro)
-        if (
-            core._task_queue is not self.task_queue
-            or self.ticks_diff(self.ticks_ms(), self.polled_ms) > self.patience_ms
-        ):
+        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
+        if core._task_queue is not self.task_queue or not 0 <= passed <= self.patience_ms:
             self.watch_loop(core)
             if self.on_create is not None:
                 self.on_create()  # has the agent's own tasks in this event loop
