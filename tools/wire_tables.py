@@ -33,6 +33,7 @@ _LISTS = {
     "ACTIONS": "`action` of THRESHOLD and SET_THRESHOLD",
     "METER_KINDS": "`kind` of METER",
     "EXCEPTION_KINDS": "`kind` of EXCEPTION",
+    "HANG_STEPS": "the subject of the event `hang`",
     "METRICS": "`metric` of HISTORY_READ",
     "STATISTICS": "`statistic` of HISTORY_READ",
     "KEEPING": "`what` of KEEP",

@@ -61,11 +61,15 @@ class Action(IntEnum):
 
 
 class StoredPolicy(IntEnum):
-    """The state of a board's stored policy; a BROKEN one is damaged, and ignored."""
+    """The state of a board's stored policy; a BROKEN one is damaged, and ignored.
+
+    SET_ASIDE: it refused everything for ten minutes, or three boots ended early under it.
+    """
 
     NOTHING = 0
     IN_FORCE = 1
     BROKEN = 2
+    SET_ASIDE = 3
 
 
 def enum_name(value: object) -> str:
@@ -254,7 +258,7 @@ class LinkStatus(Model):
 class Trend(Model):
     """A line through one figure: its slope and standard error, in the figure's unit per second.
 
-    `exhausted_in_s` is None unless the slope is clear and leads to a limit.
+    `exhausted_in_s` is None unless the newest figures clearly rise to a limit.
     """
 
     slope_per_s: float | None = None

@@ -124,6 +124,7 @@ class SyncBoard:
     meters = _mirrored(lambda board: board.meters)
     recent_events = _mirrored(lambda board: board.recent_events)
     connected = _mirrored(lambda board: board.connected)
+    asleep = _mirrored(lambda board: board.asleep)
     link = _mirrored(lambda board: board.link)
     trends = _direct(Board.trends)
 

@@ -14,8 +14,9 @@ from boardwarden.deploy.figures import footprint
 from boardwarden.doctor import checkup, taken
 from boardwarden.doctor.link_health import Counters, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.models import LinkStatus
+from boardwarden.models import Capability, LinkStatus
 from boardwarden.render.text import size
+from warden_schema import ids
 
 
 @pytest.fixture
@@ -179,6 +180,14 @@ def test_a_lost_port_is_told_from_a_silent_board():
     (silent,) = judged([0.01], connected=False).problems
     assert "hangs, sleeps, or lost its power" in silent
     assert "cable" not in silent
+
+
+def test_a_hardware_watchdog_that_nothing_feeds_after_the_application_is_a_warning():
+    known = {name: Capability(True) for name in ids.CAPABILITIES}
+    words = "nothing feeds the hardware watchdog"
+    assert words not in str(checkup._for_agent("sim", None, judged([0.01]), known))
+    known["hang"] = Capability(False, ids.REASONS[ids.NO_TICKER])
+    assert words in str(checkup._for_agent("sim", None, judged([0.01]), known)).lower()
 
 
 def test_the_advice_follows_from_the_repls_answers():

@@ -65,7 +65,8 @@ BOARD_LAYERS = [
     ["last_boot"],
     ["blackbox"],
     ["crashes"],
-    ["crash_report"],
+    ["crash_report", "hardware_watchdog", "interrupter"],
+    ["sleep", "task_watchdog"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

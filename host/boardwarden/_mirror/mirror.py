@@ -55,6 +55,7 @@ class Mirror:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connected = False
+        self.asleep = False  # as the board said last
         self.samples = 0
         self.history = History()
         self.events = EventLog()
@@ -89,6 +90,7 @@ class Mirror:
     def on_message(self, message: Message) -> None:
         """Store the content of a HELLO, SAMPLE, ROWS or row of a table."""
         kind = message[0]
+        self.asleep = kind == ids.ASLEEP
         if kind == ids.SAMPLE:
             self._sample(message[2])
             return
@@ -100,6 +102,8 @@ class Mirror:
             self._on_rows(message)
         elif kind == ids.SYSTEM_HEAP:
             self._state = self._state._replace(system_heap=tuple(message[2:5]))
+        elif self.asleep:
+            pass
         elif kind != ids.METER or self._metered:
             self._tables[kind].put(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()

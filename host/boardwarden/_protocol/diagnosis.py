@@ -38,6 +38,7 @@ _REASONS = {
     "cpu_time": "not enough of the core is free",
     "bandwidth": "not enough bandwidth is free",
     "fragmented": "no free block of memory is large enough",
+    "learning": "it is not known yet how much memory such an operation needs: one runs at a time",
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "a protected figure is critical, so only high priorities are granted any",
@@ -49,6 +50,9 @@ _REASONS = {
     "gc_off": "the application has switched collections off",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
+    "keep:acts_now": "under this policy something is critical at this moment, or the reserve "
+    "leaves nothing to grant",
+    "keep:too_often": "the board stores no other policy so soon: its flash is to last ten years",
     "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",

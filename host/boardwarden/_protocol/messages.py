@@ -38,6 +38,7 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _TEXT_OR_NONE, *[_FIGURE] * 4),
     ids.SYNCED: (_NUMBER, _NUMBER),
     ids.ALIVE: (_NUMBER,),
+    ids.ASLEEP: (_NUMBER,),
     ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
     ids.LEASE: (
         *(*[_NUMBER] * 5, _TEXT, _NUMBER),  # seq, row, id, resource, amount, owner, priority

@@ -122,12 +122,25 @@ def _for_agent(
     """Return advice where the agent answers."""
     missing = [name for name, known in capabilities.items() if not known.available]
     remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
+    if _is_unattended(capabilities):
+        remedies.append(
+            "nothing feeds the hardware watchdog once the application is stopped: the board is "
+            "then reset, in a deploy, too"
+        )
     sentences = [*link.problems, *_update(address, board), *remedies]
     if link.connected:
         if link.slow or link.stalls:
             sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
         sentences.append(f"`boardwarden watch --board {address}` shows the board live")
     return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _is_unattended(capabilities: Mapping[str, Capability]) -> bool:
+    """Return whether a board has its hardware watchdog on, and no timer that could feed it."""
+    hardware, ticker = capabilities.get("hardware_watchdog"), capabilities.get("hang")
+    if hardware is None or ticker is None:
+        return False
+    return hardware.available and ticker.reason == ids.REASONS[ids.NO_TICKER]
 
 
 def _update(address: str, board: Identity | None) -> list[str]:

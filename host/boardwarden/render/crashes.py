@@ -48,7 +48,8 @@ def exception_lines(
         when = "in an earlier boot or before the agent"
         if each.uptime_s is not None:
             when = f"{each.uptime_s:.0f} s after the start"
-        yield printable(f"! {each.kind}{name} ended{times}, {when}")
+        ended = "interrupted" if each.kind == "hang" else "ended"
+        yield printable(f"! {each.kind}{name} {ended}{times}, {when}")
         yield from _traceback(each.frames, each.error, source)
 
 

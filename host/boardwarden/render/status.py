@@ -25,6 +25,8 @@ _STORED: dict[int, str] = {
     StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
     StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
     StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+    StoredPolicy.SET_ASIDE: "the board set the stored one aside: it refused everything, or boots "
+    "ended early",
 }
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
@@ -191,7 +193,8 @@ def link_state(board: Board) -> str:
     last_sample = board.status.last_updated
     if last_sample is None:
         return "link lost; waiting for the board"
-    return f"link lost; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    state = "asleep" if board.asleep else "link lost"
+    return f"{state}; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
 
 
 def _local(moment: datetime) -> str:

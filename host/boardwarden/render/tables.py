@@ -156,6 +156,8 @@ def _event_value(event: Event) -> str:
         return figure(str(event.subject), event.value)
     if event.kind in ("collect", "trim"):
         return size(event.value)
+    if event.kind == "hang":
+        return duration(event.value)
     return percent(event.value) if event.kind == "overrun" else f"{event.value:.10g}"
 
 
