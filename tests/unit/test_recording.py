@@ -382,6 +382,21 @@ async def test_a_lock_delays_what_is_recorded_and_loses_nothing(path: Path) -> N
     assert found == [10, 11, 12, 13]
 
 
+async def test_a_lock_at_the_end_is_waited_for_no_longer_than_a_second(path: Path) -> None:
+    """It says what is missing: who presses Ctrl-C does not wait for another program."""
+    recorded = Recorded(path)
+    await recorded.__aenter__()
+    await until(lambda: recorded.store.written["sample"] >= 1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    recorded.fake.sample()
+    began = time.monotonic()
+    with pytest.raises(RecordingError, match=r"is locked by another program. \d+ rows are not"):
+        await recorded.__aexit__()
+    assert time.monotonic() - began < 2.0
+    other.close()
+
+
 async def test_a_host_clock_that_jumps_moves_nothing_in_a_recording(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

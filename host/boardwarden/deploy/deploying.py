@@ -108,6 +108,7 @@ class _Run:
         self._reporter = Once(reporter)
         self._stop = stop
         self._had_lib = True
+        self._made: dict[str, dict[str, bytes]] = {}  # what was compiled, by architecture
         self._state = "The board is as it was"
 
     # --- when it is cut short -------------------------------------------------------------------
@@ -219,7 +220,8 @@ class _Run:
                 f"The agent {about.frozen} is in this board's firmware, and comes before what "
                 f"would be installed with --as {wishes.way}"
             )
-        return Situation(self.files, compiler, frozen, changing, self._reporter, self._stop)
+        given = (frozen, changing, self._reporter, self._stop, self._made)
+        return Situation(self.files, compiler, *given)
 
     def _reach(self, changing: bool = True) -> About:
         about = self.files.probe(changing)

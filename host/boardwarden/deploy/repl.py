@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import struct
 import sys
 import time
@@ -173,7 +174,8 @@ class Repl:
         """Run the body of a function on the board; return all that is printed meanwhile."""
         until = time.monotonic() + timeout
         try:
-            self._line.exec_raw_no_follow(wrapped(body))
+            with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it wonders at
+                self._line.exec_raw_no_follow(wrapped(body))
             printed = self._until_end(until)
             traceback = self._until_end(until)
         except TransportExecError as error:  # cannot happen: only exec_raw() raises it

@@ -37,7 +37,8 @@ class Situation:
     """A board as it is: its heap, its ROMFS, the agent's files that are there already.
 
     frozen: the firmware's own agent comes before any that would be copied. changing: an interrupted
-    exchange of files is finished; else nothing on the board is changed.
+    exchange of files is finished; else nothing on the board is changed. made: what has been
+    compiled, by architecture; more is put there.
     """
 
     def __init__(
@@ -48,12 +49,13 @@ class Situation:
         changing: bool,
         reporter: Reporter,
         stop: Interrupts,
+        made: dict[str, dict[str, bytes]],
     ) -> None:
         self._files = files
         self._compiler = compiler
         self._reporter = reporter
         self._stop = stop
-        self._compiled: dict[str, dict[str, bytes]] = {}
+        self._compiled = made
         self.frozen = frozen
         self.heap = survey.heap(files.repl)
         if files.about.loaded:  # the pool has the agent's names already, for as long as it is on
