@@ -8,6 +8,7 @@ from frames import framed
 from harness import no_heap, skip
 from rig import (
     FakeLink,
+    PressedBoard,
     SinkLink,
     board,
     in_next_sample,
@@ -297,6 +298,53 @@ def test_a_leak_is_seen_in_the_trend_on_micropython():
     assert 480 < trend["slope_per_s"] < 520, trend
     assert trend["clear"]
     assert trend["exhausted_in_s"] > 0
+
+
+def test_no_figure_is_of_less_than_a_tenth_of_the_interval():
+    agent = Agent(PressedBoard(), 1000)
+    board = agent.board
+    periods = []
+
+    def pass_ms(ms):
+        board.ticks.pass_ms(ms)
+        before = agent.sample.uptime_s * 1000 + agent.sample.uptime_ms
+        agent.poll()
+        taken = agent.sample.uptime_s * 1000 + agent.sample.uptime_ms - before
+        if taken:
+            assert agent.sample.period_ms == taken
+            periods.append(taken)
+
+    for _ in range(300):  # a host that wants a sample all the time
+        agent.start_monitoring(1000)
+        agent.start_monitoring(1000)
+        pass_ms(7)
+    assert len(periods) == 20 and min(periods) >= 100, periods
+    del periods[:]
+    for late in range(900, 1000, 11):  # a loop that is blocked for nearly an interval
+        pass_ms(1000 + late)
+        for _ in range(20):
+            pass_ms(100)
+    assert min(periods) >= 100, periods
+
+
+def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second():
+    for back in (900, 60_000, 1 << 28):
+        agent = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+        ticks = agent.board.ticks
+        lease = agent.policy.leases.allocate(2, 10, ttl_ms=5000)
+        for _ in range(8):
+            ticks.pass_ms(500)
+            agent.poll()
+        ticks.pass_ms(-back)
+        taken = agent.sample.uptime_s
+        for _ in range(3):
+            ticks.pass_ms(500)
+            agent.poll()
+        assert agent.sample.uptime_s - taken in (1, 2) and agent.faults == 0, back
+        assert 0 <= agent.sample.overhead_permille <= 1000
+        ticks.pass_ms(500)
+        agent.poll()
+        assert not lease.active
 
 
 def test_the_largest_messages_fit():

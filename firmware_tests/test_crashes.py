@@ -231,14 +231,18 @@ def _generate(event):
     yield event
 
 
+def _returns_coroutine(event):
+    return _generate(event)
+
+
 def test_a_callback_that_returns_a_coroutine_is_an_event():
     with _Started() as board:
-        warden.on("lease", _generate)
-        warden.on_trim(_generate)
+        warden.on("lease", _returns_coroutine)
+        warden.on_trim(_returns_coroutine)
         warden.allocate(warden.MEMORY, 100, "me").release()
         warden.poll()
         running_policy().pressure.level = 1
-        assert running_policy().events.call(_generate, 1, None) is not None
+        assert running_policy().events.call(_returns_coroutine, 1, None) is not None
         told = [event[4:6] for event in board.sent(_EVENT) if event[1] == "callback_failed"]
         assert [detail for _, detail in told] == ["coroutine"] * 2
 
@@ -251,7 +255,7 @@ def test_an_agent_that_is_started_again_is_joined_with_what_is_kept():
             assert len(board.sent(_EXCEPTION)) == 1
 
 
-def test_in_safe_mode_a_stored_policy_is_not_in_force():
+def test_in_safe_mode_a_stored_policy_is_set_aside():
     if not has_module("os") or not hasattr(__import__("os"), "statvfs"):
         return
     warden.exceptions()
@@ -268,11 +272,11 @@ def test_in_safe_mode_a_stored_policy_is_not_in_force():
     finally:
         warden.stop()
     try:
-        for is_safe in (True, False):
+        for is_safe, state in ((False, 1), (True, 3)):  # in force; set aside
             Board.is_safe = is_safe
             warden.start(link=False)
-            assert (running_policy().stored_policy is None) == is_safe
-            if not is_safe:
+            assert running_policy().stored_policy.state == state
+            if is_safe:
                 running_policy().stored_policy.request(2)
             warden.stop()
     finally:

@@ -1,8 +1,9 @@
 """Events: a ring of fixed size that needs no memory, and callbacks outside all locks."""
 
 from harness import no_heap, raises
-from rig import FakeLink, FakeTicks, board
+from rig import FakeLink, FakeTicks, PressedBoard, board
 from virtual_board import Rig
+from warden.agent import Agent
 from warden.clock import Clock
 from warden.policy.events import Events
 from warden.sensors.threads import new_lock
@@ -159,3 +160,15 @@ def test_the_longest_detail_fits_a_frame():
     events = _events()
     events.post("policy", (1 << 30) - 1, "\U0001f40d" * 50, 1 << 40)
     assert _sent(events, None)[0][5] == "\U0001f40d" * 8
+
+
+def test_an_async_function_is_no_callback_on_micropython():
+    async def function(event):
+        """Nobody would await it."""
+
+    policy = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000)).policy
+    raises(TypeError, policy.events.on, "threshold", function)
+    raises(TypeError, policy.pressure.on_trim, function)
+    raises(TypeError, policy.leases.allocate, 2, 10, on_preempt=function)
+    assert policy.events.callbacks == [] and policy.leases.all() == []
+    policy.events.on("threshold", print)

@@ -68,9 +68,9 @@ class Full:
         poll_all(self.agent)
 
     def pass_second(self, number):
-        """Let a second pass, at the end of which the host says that it is there."""
+        """Let two seconds pass, so that a sample is due, and the host say that it is there."""
         agent = self.agent
-        skip_seconds(agent, 1)
+        skip_seconds(agent, 2)
         # To ask the file system takes memory.
         agent.storage.deadline_s = agent.clock.s + 1000
         self.link.receive(66, _HOST, number & 0xFFFF)

@@ -28,6 +28,10 @@ class Filed:
 
 class FakeMemory:
     total = _TOTAL
+    live = 10_729
+
+    def live_age_ms(self):
+        return 0
 
 
 class FakeStorage:
@@ -38,11 +42,15 @@ class FakeStorage:
 class FakeAgent:
     """What trends look at of an agent."""
 
-    memory = FakeMemory
-
     def __init__(self, history, rows=()):
+        self.memory = FakeMemory()
+        self.clock = self
+        self.policy = None
         self.history = history
         self.storage = FakeStorage(rows)
+
+    def advance(self):
+        """Bring the clock up to now."""
 
 
 def _fill(history, start, count, value):
@@ -104,7 +112,6 @@ def test_values_are_scaled_and_limited_to_16_bits():
     history.add(0, live_bytes=999_999, cpu_permille=1000, loop_lag_ms=70_000, storage_used=65_534)
     history.add(1)
     assert history.history.shift == 4
-    assert history.history.memory_limit == 1_000_000 >> 4
     found = [history.column(0, metric, 1)[-1] for metric in range(4)]
     assert found == [999_999 >> 4, 1000, 65_534, 65_534]
 

@@ -1,11 +1,13 @@
 """How much memory operations take, learned from those that ran alone."""
 
-from harness import no_heap
+from harness import no_heap, raises
 from rig import PressedBoard
 from warden.agent import Agent
+from warden.errors import Denied
 from warden.policy.memory_profile import MemoryProfile
 
 LEARNED = -1
+WAITING, ACTIVE = 0, 1
 
 
 class Rig:
@@ -67,6 +69,58 @@ def test_overlapping_operations_are_not_learned():
     assert rig.learned() == []
     rig.run("alone", 10)
     assert rig.learned() == [("alone", 1, 10, 10)]
+
+
+def test_of_those_that_learn_one_runs_at_a_time_until_it_is_known():
+    rig = Rig()
+    first = rig.begin("request", LEARNED)
+    other = rig.begin("other")  # which does not learn, and is not learned meanwhile
+    denied = raises(Denied, rig.begin, "request", LEARNED)
+    assert denied.reason == "learning"
+    denied = raises(Denied, rig.begin, "another", LEARNED)  # or it would be measured with that
+    waits = [rig.begin("request", LEARNED, 5000) for _ in range(2)]
+    assert [op.state for op in waits] == [WAITING, WAITING]
+    new = rig.policy.operations.new("alarm", 2, memory=LEARNED)
+    rig.policy.operations.begin(new)  # HIGH waits for nobody
+    rig.board.garbage += 5000
+    new.complete()
+    other.complete()
+    assert rig.learned() == []
+    first.complete()
+    assert rig.learned() == [("request", 1, 5000, 5000)]
+    assert [(op.state, op.memory) for op in waits] == [(ACTIVE, 5000)] * 2
+    assert [lease.amount for lease in rig.policy.leases.all()] == [5000, 5000]
+    assert rig.begin("request", LEARNED).memory == 5000
+
+
+def test_one_that_learns_is_learned_whatever_is_collected_meanwhile():
+    rig = Rig()
+    op = rig.begin("request", LEARNED)
+    rig.board.garbage += 5000
+    rig.board.ticks.pass_ms(1000)
+    rig.agent.poll()
+    rig.agent.memory.collect(0)
+    op.complete()
+    assert rig.learned() == [("request", 1, 5000, 5000)]
+
+
+def test_one_that_runs_out_of_memory_raises_what_is_expected():
+    rig = Rig()
+    rig.run("request", 5000)
+    rig.run("empty", 0)
+    for name in ("request", "empty"):
+        for error in (ValueError, MemoryError):
+            try:
+                with rig.policy.operations.new(name, memory=LEARNED):
+                    raise error
+            except error:
+                pass
+    assert [need[3] for need in rig.learned()] == [6250, 1024]
+    with rig.policy.operations.new("request", memory=LEARNED) as op:
+        assert op.memory == 6250
+    for _ in range(20):
+        rig.profile.failed(op)
+    assert rig.learned()[0][3] == 100_000  # half of the heap at most
 
 
 def test_a_collection_meanwhile_makes_it_unknown():
@@ -153,6 +207,7 @@ def _no_ticks(end=0, start=0):
 
 class Op:
     name = "upload"
+    learns = 0
 
 
 def test_with_no_memory_left_it_is_learned_another_time_on_micropython():
@@ -163,7 +218,7 @@ def test_with_no_memory_left_it_is_learned_another_time_on_micropython():
     with no_heap():
         profile.began(op)
         profile.ended(op)
-        assert profile.expected("upload") is None
+        assert profile.expected("upload") == LEARNED  # not known yet
     profile.began(op)
     profile.ended(op)
     with no_heap():

@@ -1,5 +1,7 @@
 """What the board does when memory is short: the whole agent over a heap that the test sets."""
 
+import gc
+
 from harness import no_heap, raises
 from rig import PressedBoard
 from warden.agent import Agent
@@ -239,11 +241,36 @@ def test_half_a_minute_of_critical_resets_the_board_with_a_note_if_it_may():
     assert rig.kinds("reset") == [("about to", 950)]
     rig.live(950)
     assert rig.board.resets == 1
-    assert rig.board.note == "memory critical, 950"
+    assert rig.board.note == "1memory critical, 950"
     after = Rig(rig.board)
     after.agent.poll()
     assert after.kinds("reset") == [("memory critical, 950", None)]
     assert rig.board.note is None
+
+
+def test_after_three_early_resets_in_a_row_the_next_comes_no_sooner_than_after_ten_minutes():
+    board = None
+    for boot in range(3):
+        rig = None  # its memory is for the next one
+        gc.collect()
+        rig = Rig(board)
+        board = rig.board
+        rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+        rig.live(950, 32)
+        assert board.resets and board.note == str(boot + 1) + "memory critical, 950"
+    board.resets = 0
+    rig = None
+    gc.collect()
+    rig = Rig(board)
+    rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
+    rig.live(950, 595)
+    assert board.resets == 0
+    rig.live(950, 10)
+    assert board.resets and board.note == "0memory critical, 950"
+    board.note = "memory critical, 950"  # of an older agent
+    rig = None
+    gc.collect()
+    assert Rig(board).policy.early_resets == 0
 
 
 def test_a_board_that_recovers_is_not_reset():

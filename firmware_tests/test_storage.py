@@ -1,12 +1,16 @@
-"""Mounts are scanned seldom, more seldom where it takes long, and only what changed is told."""
+"""Mounts are scanned seldom, not by itself where it takes long; only what changed is sent."""
 
-from harness import no_heap
+import sys
+
+from harness import no_heap, skip
 from rig import FakeTicks, SinkLink
 from warden.clock import Clock
 from warden.sample import Sample
 from warden.sensors.storage import Storage, shift_for
 from warden.uplink import Uplink
 from warden.wear import wear
+
+NOTHING_MOUNTED, NO_SCAN, IMPOSSIBLE = 5, 10, 18  # reasons, of ids
 
 
 class FakeDisks(FakeTicks):
@@ -182,16 +186,86 @@ def test_a_quick_scan_comes_once_a_minute():
     assert _is_due(storage)
 
 
-def test_a_scan_that_takes_seconds_comes_seldom():
+def test_a_scan_that_took_long_is_not_made_again_by_itself():
     disks, clock, storage = _storage()
-    disks.scan_ms = 2000
-    _scan(storage)
-    disks.pass_ms(900_000)
-    clock.advance()
-    assert not _is_due(storage)
-    disks.pass_ms(100_000)
-    clock.advance()
+    disks.scan_ms = 21
     assert _is_due(storage)
+    assert storage.permille == 400  # what it found is there all the same
+    for _ in range(8):
+        disks.pass_ms(1 << 28)
+        clock.advance()
+        assert not _is_due(storage)
+    disks.disks["/"] = (4096, 4096, 100, 30, 20)
+    disks.scan_ms = 5
+    assert storage.available("/", 0) == 50 * 4096  # for a lease there is no scan either
+    storage.scan()  # the application says when
+    sample = Sample()
+    assert storage.read(sample) and sample.storage_permille == 700
+    assert storage.available("/", 100) == 10 * 4096
+    assert storage.available("/sd", 0) == 0
+
+
+def test_figures_that_cannot_be_are_not_known_with_a_reason_and_nothing_is_granted():
+    disks, _, storage = _storage()
+    assert storage.reason == NO_SCAN
+    for free in (-96, 0xFFFFFFFF - 95):
+        disks.disks["/"] = (4096, 4096, 256, free, free, 0, 0, 0, 0, 255)
+        disks.disks["/sd"] = (512, 512, 1000, 900, 900)
+        _scan(storage)
+        assert (storage.permille, storage.reason) == (None, IMPOSSIBLE)  # it is not that of /sd
+        assert [row[0] for row in storage.rows] == ["/sd"]
+        assert storage.available("/", 100) == 0
+    disks.disks = {"/": (0,) * 10}
+    _scan(storage)
+    assert (storage.rows, storage.reason, storage.available("/", 0)) == ([], IMPOSSIBLE, 0)
+    disks.disks = {"/rom": None}
+    _scan(storage)
+    assert storage.reason == NOTHING_MOUNTED
+
+
+def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long():
+    import os
+
+    if sys.implementation.name != "micropython":
+        skip("warden.start() is for MicroPython")
+    import warden
+    from warden.board import Board
+
+    try:
+        open("warden.slow", "a").close()
+        os.remove("warden.slow")
+    except (AttributeError, NameError, OSError):
+        skip("no files")
+    scans = []
+
+    def statvfs(self, mount):
+        scans.append(mount)
+        began = self.ticks_ms()
+        while self.ticks_diff(self.ticks_ms(), began) < 22:
+            pass
+        return (4096, 4096, 100, 40, 40, 0, 0, 0, 0, 255)
+
+    def start(storage=True):
+        del scans[:]
+        warden.start(link=False, protect=False, storage=storage)
+        found = [mount["usage_permille"] for mount in warden.status()["storage"]]
+        return found, len(scans)
+
+    real = Board.statvfs
+    Board.statvfs = statvfs
+    try:
+        assert start(False) == ([], 0)
+        warden.stop()
+        assert start() == ([600], 1)
+        warden.stop()
+        assert start() == ([], 0)  # the board remembers
+        Board.statvfs = lambda self, mount: (4096, 4096, 100, 40, 40)
+        assert warden.scan_storage()[0]["usage_permille"] == 600
+        warden.stop()
+        assert start()[0] == [600]
+    finally:
+        warden.stop()
+        Board.statvfs = real
 
 
 def test_the_counts_of_writes_are_shown_on_the_innermost_mount_of_the_agents_files():

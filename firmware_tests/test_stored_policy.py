@@ -13,8 +13,8 @@ from warden.stored_policy import stored_policy_of
 
 _HOST = 77
 START_MONITORING, SET_LIMITS, SET_THRESHOLD, KEEP, QUOTA, SET_QUOTA = 1, 9, 10, 14, 16, 17
-TELL, SAVE, FORGET = 0, 1, 2
-NOTHING, IN_FORCE, BROKEN = 0, 1, 2
+TELL, SAVE, FORGET, INSIST = 0, 1, 2, 3
+NOTHING, IN_FORCE, BROKEN, SET_ASIDE = 0, 1, 2, 3
 OK, BAD_ARGUMENTS, DENIED = 0, 2, 4
 CPU = 4
 
@@ -107,7 +107,7 @@ def _read(path):
 
 
 def _clean(*paths):
-    for path in paths or ("warden.policy", "warden.policy.new"):
+    for path in paths or ("warden.policy", "warden.policy.new", "warden.policy.aside"):
         try:
             os.remove(path)
         except OSError:
@@ -268,7 +268,7 @@ def test_the_largest_policy_fits():
     for number in range(8):
         name = str(number) + 23 * "n"
         assert rig.ask(SET_QUOTA, name, most, most, most, most)[0] == OK
-    assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 8])
+    assert rig.ask(KEEP, INSIST) == (OK, [IN_FORCE, 8])
     after = rig.restored()
     assert after.state() == IN_FORCE and len(after.policy.thresholds.all()) == 8
     assert after.policy.quotas == rig.policy.quotas
@@ -299,7 +299,7 @@ def test_quotas_are_set_read_and_taken_away():
     assert rig.ask(KEEP, None) == (OK, [NOTHING, 1])
     for wrong in (
         (KEEP,),
-        (KEEP, 3),
+        (KEEP, 4),
         (KEEP, "x"),
         (QUOTA, None),
         (SET_QUOTA, "x"),
@@ -456,6 +456,91 @@ def test_what_is_stored_already_is_not_written_again():
         finally:
             disk.writes = None
             os.umount("/disk")
+
+
+def test_what_acts_at_once_is_stored_only_if_the_host_insists():
+    _need_files()
+    _clean()
+    rig = Rig()
+    rig.ask(SET_THRESHOLD, METRICS.index("live_bytes"), 1, 2, 0, 0, 1)
+    assert rig.ask(KEEP, SAVE) == (DENIED, ["keep:acts_now", None, None, []])
+    assert "warden.policy" not in os.listdir() and rig.ask(KEEP, TELL) == (OK, [NOTHING, 0])
+    rig.ask(SET_THRESHOLD, METRICS.index("live_bytes"), 1, 2, 0, 0, 0)  # it only tells
+    assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
+    rig.agent.memory.live = rig.agent.memory.total // 4
+    rig.ask(SET_LIMITS, None, None, 800, None)
+    assert rig.ask(KEEP, SAVE)[1][0] == "keep:acts_now"
+    assert rig.ask(KEEP, INSIST) == (OK, [IN_FORCE, 0])
+    _clean()
+
+
+def test_what_refuses_all_for_ten_minutes_is_set_aside():
+    _need_files()
+    _clean()
+    rig = Rig()
+    rig.set_all()
+    rig.ask(SET_THRESHOLD, METRICS.index("live_bytes"), 1, 2, 0, 0, 1)
+    assert rig.ask(KEEP, INSIST) == (OK, [IN_FORCE, 1])
+    after = rig.restored()
+    policy = after.policy
+
+    def pass_ms(ms):
+        policy.pressure.pending = False
+        policy.evaluate(ms, 0)
+        if policy.can_deliver():
+            policy.deliver()
+
+    pass_ms(599_999)
+    policy.pressure.level = 0
+    policy.stored_policy.evaluate(1)  # not without a break
+    pass_ms(599_999)
+    assert after.state() == IN_FORCE and after.policy.pressure.refuses(1)
+    pass_ms(1)
+    assert after.state() == SET_ASIDE and after.events()[-1] == "set aside"
+    assert _rows(policy) == _DEFAULT and policy.limits() == [2, 300_000, 100, 5000]
+    assert policy.quotas == {} and os.listdir().count("warden.policy.aside") == 1
+    assert not after.board.has_stored_policy()  # nor at the next start
+    again = Rig()
+    assert again.ask(KEEP, TELL) == (OK, [SET_ASIDE, 0])
+    assert again.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
+    assert "warden.policy.aside" not in os.listdir()
+    _clean()
+
+
+def test_a_policy_under_which_three_boots_ended_early_is_set_aside():
+    _need_files()
+    _clean()
+    rig = Rig()
+    rig.set_all()
+    assert rig.ask(KEEP, SAVE)[0] == OK
+    for early, state in ((2, IN_FORCE), (3, SET_ASIDE)):
+        _write("warden.note", b"%dcpu critical, 999" % early)
+        warden.start(link=False)
+        try:
+            policy = running_policy()
+            assert policy.stored_policy.state == state, early
+            assert (_rows(policy) == _DEFAULT) == (state == SET_ASIDE)
+        finally:
+            warden.stop()
+    assert "warden.policy" not in os.listdir()
+    _clean()
+
+
+def test_a_host_that_stores_all_the_time_does_not_wear_out_the_flash():
+    _need_files()
+    _clean()
+    rig = Rig()
+    for seconds in range(20):
+        rig.ask(SET_LIMITS, None, None, None, 1000 + seconds)
+        assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
+        assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])  # the same: nothing is written
+    rig.ask(SET_LIMITS, None, None, None, 999)
+    code, value = rig.ask(KEEP, SAVE)
+    assert (code, value[0]) == (DENIED, "keep:too_often") and 3_500_000 < value[2] <= 3_600_000
+    stored = stored_policy_of(rig.agent)
+    stored.writes_s -= 3600  # an hour later
+    assert rig.ask(KEEP, SAVE) == (OK, [IN_FORCE, 0])
+    _clean()
 
 
 def test_it_is_stored_where_the_board_started_wherever_the_application_goes():

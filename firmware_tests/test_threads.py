@@ -4,7 +4,7 @@
 import sys
 import time
 
-from harness import no_heap
+from harness import no_heap, raises
 from warden.sample import Sample
 from warden.sensors.threads import Threads, install_threads
 
@@ -69,6 +69,17 @@ def test_a_thread_that_cannot_start_is_not_counted():
     except TypeError:
         pass
     _wait_for(lambda: threads.active == 1)
+    _restore(before)
+
+
+def test_what_the_module_refuses_is_refused():
+    threads, before = _installed()
+    import _thread
+
+    for args in ((1,), ((), ()), ((), None), ((), 5)):
+        raises(TypeError, _thread.start_new_thread, print, *args)
+        raises(TypeError, threads.start, print, *args)  # as MicroPython's own does
+    assert threads.active == 1
     _restore(before)
 
 

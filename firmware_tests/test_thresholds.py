@@ -8,6 +8,8 @@ from warden.policy.thresholds import METRICS, Thresholds
 from warden.sample import Sample, fragmentation_permille
 from warden.sensors.threads import new_lock
 
+_NEVER = 0x3FFFFFFF  # the forecast of what does not rise
+
 CLEAR, WARN, CRITICAL = 0, 1, 2
 TELL, PROTECT, RESET = 0, 1, 2
 
@@ -55,6 +57,8 @@ class FakePolicy:
         self.storage = FakeStorage()
         self.history = History(total)
         self.forecast = self.system_heap = None
+        self.pressure = self.blocks = self
+        self.usual = 0
 
     def mark_dirty(self, row):
         """Have it sent which rows are in use."""
@@ -120,7 +124,7 @@ def test_one_level_is_enough():
     assert watch.levels("tasks", [4, 5, 6, 4]) == [0, 1, 1, 0]
     watch = Watch()
     watch.set("memory_exhausted_in", warn=60)  # of this, little is bad by itself
-    assert watch.levels("memory_exhausted_in", [61, 60, 61]) == [0, 1, 0]
+    assert watch.levels("memory_exhausted_in", [61, 60, 60, 60, 60, 60, 61]) == [0] * 5 + [1, 0]
 
 
 def test_which_way_is_bad_is_known_where_the_levels_do_not_say_it():
@@ -128,9 +132,9 @@ def test_which_way_is_bad_is_known_where_the_levels_do_not_say_it():
     for metric in range(len(METRICS)):
         watch = Watch()
         watch.set(metric, 5)
-        if watch.levels(METRICS[metric], [4]) == [WARN]:
+        if watch.levels(METRICS[metric], [4] * 2, 4000)[-1] == WARN:
             falling.append(METRICS[metric])
-        assert watch.levels(METRICS[metric], [5]) == [WARN]
+        assert watch.levels(METRICS[metric], [5] * 2, 4000)[-1] == WARN
     assert falling == [
         "memory_exhausted_in",
         "storage_exhausted_in",
@@ -366,33 +370,41 @@ def test_all_others_are_those_of_the_sample():
             assert measured.read(name) is None, name
 
 
-def test_a_forecast_is_made_only_when_it_is_read_and_due():
+def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
     measured = Measured()
     made = []
 
-    def seconds_by(tier, place, limit):
-        made.append((tier, place, limit))
-        return 5
+    def read_points(tier, metric, width):
+        made.append((tier.step_s, metric, width))
+        return 0
 
-    measured.policy.forecast.seconds_by = seconds_by
-    seconds, minutes, _ = measured.history.tiers
+    measured.policy.forecast.read_points = read_points
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")
-    limit = measured.history.memory_limit
 
     def read_both(s):
         del made[:]
         measured.file(s, 1000, 50)
         return measured.thresholds.read(index), measured.thresholds.read(index + 2)
 
-    assert read_both(10) == (5, None)  # one a second
-    assert made == [(seconds, 0, limit), (minutes, 0, limit)]
-    assert read_both(11) == (5, 5)
-    assert made == [(seconds, 3, 77), (minutes, 3, 77)]
-    assert read_both(12) == (5, 5) and made == []
-    assert read_both(15) == (5, 5) and made == [(seconds, 0, limit)]
-    measured.storage.limit = None
-    assert read_both(16) == (5, None) and made == []
+    every = [(1, 1), (1, 4), (60, 1), (60, 4)]  # step, slots a point
+    assert read_both(10) == (None, None)
+    assert made == [(step, metric, width) for metric in (0, 3) for step, width in every]
+    assert read_both(10) == (None, None) and made == []
+    read_both(11)
+    assert made == [(1, 0, 1), (1, 3, 1)]
+    read_both(14)
+    assert made == [(1, 0, 1), (1, 0, 4), (1, 3, 1), (1, 3, 4)]
+
+
+def test_a_forecast_has_to_stand_for_four_samples_and_falls_when_nothing_rises():
+    watch = Watch()
+    watch.set("memory_exhausted_in", warn=300, critical=60, clear=600)
+    assert watch.levels("memory_exhausted_in", [10] * 3 + [_NEVER]) == [0] * 4
+    assert watch.levels("memory_exhausted_in", [10] * 6) == [0, 0, 0, 0, 2, 2]
+    assert watch.levels("memory_exhausted_in", [None]) == [2]  # not known
+    assert watch.levels("memory_exhausted_in", [_NEVER]) == [0]
+    assert watch.thresholds.rows[0].value is None
 
 
 def test_memory_that_fills_is_forecast():

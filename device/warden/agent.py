@@ -20,7 +20,7 @@ from warden.sensors.network import Network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
 
-_CAPABILITIES = const(15)
+_CAPABILITIES = const(18)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -34,10 +34,20 @@ class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
     board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches.
+    for an agent that only watches; storage: whether that is measured at the start; steps: whether
+    asyncio's are timed.
     """
 
-    def __init__(self, board, interval_ms, budget_permille=10, link=None, limits=None):
+    def __init__(
+        self,
+        board,
+        interval_ms,
+        budget_permille=10,
+        link=None,
+        limits=None,
+        storage=True,
+        steps=True,
+    ):
         from warden.setup import find_system_heap, take_first_sample, watch_network
 
         self.board = board
@@ -49,7 +59,7 @@ class Agent:
         self.sample = Sample()
         self.threads = install_threads()
         self.network = watch_network(Network())
-        self.load = Load(board, self.threads.ident)
+        self.load = Load(board, self.threads.ident, steps)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
         self.system_heap = find_system_heap(clock)
@@ -80,7 +90,7 @@ class Agent:
             from warden.policy.policy import Policy
 
             self.policy = Policy(self, limits)
-        take_first_sample(self)
+        take_first_sample(self, storage)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -99,8 +109,9 @@ class Agent:
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is acquired or time is measured.
         """
-        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
-        if passed < self.rest_ms and not self.clock.poll_now:
+        passed = self.polled_ms  # before the ticks: another thread may be polling
+        passed = self.ticks_diff(self.ticks_ms(), passed)
+        if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
             try:
                 if passed < self.listen_ms or not self.readable():
                     self.idle_polls += 1
@@ -265,21 +276,30 @@ class Agent:
                 wait_ms = min(wait_ms, governor.wanted_ms)
         if self.session is not None:
             self.session.on_sample(changed)
-        # The next one is an interval after this one was due, without those that are past.
-        wait_ms += clock.ms - late_ms % wait_ms
+        # The next one is an interval after this one was due, without those that are past: no figure
+        # is of less than a tenth of the interval.
+        late_ms %= wait_ms
+        if late_ms * 10 > wait_ms * 9:
+            late_ms -= wait_ms
+        wait_ms += clock.ms - late_ms
         self.deadline_s = clock.s + wait_ms // 1000
         self.deadline_ms = wait_ms % 1000
 
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
 
-        budget_permille: 1 to 1000, None: as it is. ValueError or TypeError for what makes no sense.
+        The first one comes at once, or a tenth of the interval after the last. budget_permille: 1
+        to 1000, None: as it is. ValueError or TypeError for what makes no sense.
         """
         self.governor.set(interval_ms, budget_permille)
-        self.clock.advance()
-        self.deadline_s = self.clock.s
-        self.deadline_ms = self.clock.ms
-        self.clock.poll_now = True
+        clock = self.clock
+        clock.advance()
+        sample = self.sample
+        wait_ms = max(0, interval_ms // 10 + clock.until_ms(sample.uptime_s, sample.uptime_ms))
+        wait_ms += clock.ms
+        self.deadline_s = clock.s + wait_ms // 1000
+        self.deadline_ms = wait_ms % 1000
+        clock.poll_now = True
         return interval_ms
 
     def stop_monitoring(self):

@@ -22,6 +22,8 @@ def start(
     overrun_ms=5000,
     link=None,
     protect=True,
+    storage=True,
+    steps=True,
 ):
     """Start the agent; where there is one, have it run again if nobody runs it any more.
 
@@ -33,6 +35,9 @@ def start(
     mps2-an385), False for no link, or a link: `TcpServer`, `TcpClient`, or any stream that
     `select.poll` knows, such as a `machine.UART`. protect: True loads and arms all that decides,
     now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
+    storage: False leaves it to `scan_storage()` to measure that, which takes seconds on a large
+    littlefs; where it took more than 20 ms once, it is left to that, too.
+    steps: False leaves asyncio's steps and tasks untimed and uncounted, which costs them nothing.
 
     Import `asyncio` first if the application uses it; then the agent runs as a task. Otherwise a
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
@@ -43,15 +48,21 @@ def start(
         if protect:
             limits = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
         with import_lock:
-            from warden.setup import detect, open_link, reserve_names
+            from warden.setup import detect, may_scan, open_link, reserve_names
 
             board = detect()
-            agent = Agent(board, interval_ms, budget_permille, open_link(board, link), limits)
+            link = open_link(board, link)
+            storage = storage and may_scan()
+            agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
+            if storage and agent.storage.is_slow():
+                from warden.extras import note_slow
+
+                note_slow(True)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
-        reserve_names(package)
         del sys.modules["warden.setup"]  # so that it takes no memory
-        package.setup = None
+        del package.setup  # so that its place is another name's
+        reserve_names(package)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:

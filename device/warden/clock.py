@@ -2,7 +2,8 @@
 
 `ticks_ms` wraps at 2**30 on a 32-bit board, after 12.4 days, and an integer from 2**30 up would
 have to be allocated. So a moment is two small integers: whole seconds, good for 34 years, and the
-milliseconds of the running one.
+milliseconds of the running one. Ticks that jump back, as after the sleep of some ports, do not take
+it back: it goes on from where it was.
 """
 
 from micropython import const
@@ -22,7 +23,7 @@ _TICK_SPANS_MASK = const(0x3FF)  # so many are in 2**30 ms
 class Clock:
     """`s` and `ms` (0 to 999) are the uptime as of the last `advance()`.
 
-    `advance()` must be called at least once in twelve days. `deadline_s` and `deadline_ms` are the
+    `advance()` must be called at least once in six days. `deadline_s` and `deadline_ms` are the
     next deadline of all, so that a poll compares one only. Two flags tell the agent of other work:
     `poll_now` is True until its next poll, `rows_dirty` until all rows are sent.
     """
@@ -35,17 +36,24 @@ class Clock:
         self.poll_now = True
         self.rows_dirty = False  # a table has rows that a host has not been sent
         self.ticks_ms = board.ticks_ms
-        self.start_ms = board.ticks_ms()
+        self.ticks_diff = board.ticks_diff
+        self.start_ms = self.last_ms = board.ticks_ms()
         self.spans = 0  # that are over
 
     def advance(self):
         """Bring s and ms up to now.
 
         It needs no lock: threads that are in it together, and one that Ctrl-C ends in the midst,
-        find the same time from any `spans` of the last twelve days.
+        find the same time from any `spans` of the last twelve days, and from any `last_ms`.
         """
-        spans = self.spans  # before the ticks, which then are later
-        ms = self.ticks_ms() - self.start_ms & _TICKS_MASK
+        last_ms = self.last_ms  # both before the ticks, which then are later
+        spans = self.spans
+        ms = self.ticks_ms()
+        last_ms = self.ticks_diff(ms, last_ms)
+        self.last_ms = ms
+        if last_ms < 0:
+            self.start_ms = self.start_ms + last_ms & _TICKS_MASK
+        ms = ms - self.start_ms & _TICKS_MASK
         ms = ms - ((spans & _TICK_SPANS_MASK) << _SPAN_BITS) & _TICKS_MASK
         spans += ms >> _SPAN_BITS
         self.spans = spans

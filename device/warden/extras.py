@@ -1,10 +1,23 @@
 """Public functions for setting up, and those seldom used; loaded at the first use of one."""
 
+import os
+
 from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
-_PUBLIC = ("TcpClient", "TcpServer", "counted", "guarded", "trends", "use_wlan")
+_MAX_SCAN_US = 20_000
+_SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
+_PUBLIC = (
+    "TcpClient",
+    "TcpServer",
+    "counted",
+    "guarded",
+    "scan_storage",
+    "sleeping",
+    "trends",
+    "use_wlan",
+)
 
 
 def find_public(name):
@@ -29,6 +42,11 @@ def find_public(name):
         with import_lock:
             from warden.budgets import file_budget
         return file_budget
+    names = ("checkin", "watchdog")
+    if name in names:
+        with import_lock:
+            from warden.task_watchdog import checkin, watchdog
+        return checkin if name == "checkin" else watchdog
     if Runner.current is None or Runner.current.agent.policy is not None:
         return None
     deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
@@ -47,6 +65,25 @@ def trends(period_ms):
     with import_lock:
         from warden.trend_report import report_trends
     return report_trends(running_agent(), period_ms)
+
+
+def scan_storage():
+    """Measure storage now, however long that takes; return what `status()["storage"]` then is."""
+    storage = running_agent().storage
+    storage.scan()
+    note_slow(storage.spent_us > _MAX_SCAN_US)
+    return storage.mounts
+
+
+def note_slow(is_slow):
+    """Note for the next start whether measuring storage takes long."""
+    try:
+        if is_slow:
+            open(_SLOW_STORAGE, "a").close()  # which writes nothing where it is there
+        else:
+            os.remove(_SLOW_STORAGE)
+    except OSError:  # it is not there, or cannot be
+        pass
 
 
 def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=None):
@@ -71,16 +108,30 @@ def counted(sock):
     return CountedSocket(sock, running_agent().network)
 
 
+def sleeping():
+    """Return a context manager for `machine.lightsleep()`, or whatever blocks for long.
+
+    Such a time is no load and no lag, and a host shows the board as asleep instead of lost.
+    """
+    with import_lock:
+        from warden.sleep import Sleeping
+    return Sleeping()
+
+
 def use_wlan(wlan):
     """Have this `network.WLAN` watched; one made after `start()` is found by itself."""
     running_agent().network.wlan = wlan
 
 
-def TcpServer(port, host="0.0.0.0"):
-    """Return a link for one host at a time that connects to this port."""
+def TcpServer(port, host="0.0.0.0", control=False):
+    """Return a link for one host at a time that connects to this port.
+
+    Whoever reaches the port is such a host, so it only looks: what changes anything is refused.
+    control=True, for a network of which all is trusted, lets it change what it likes.
+    """
     with import_lock:
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host)
+    return ServerLink(port, host, control)
 
 
 def TcpClient(host, port):

@@ -57,8 +57,7 @@ class Governor:
         With those that samples may take, and what it saved up, the agent stays below twice that.
         """
         budget = self.budget_permille
-        if ms > _HOST_BURST_MS:
-            ms = _HOST_BURST_MS
+        ms = max(0, min(ms, _HOST_BURST_MS))
         if self.host_us < budget * _HOST_BURST_MS:
             self.host_us = min(self.host_us + ms * budget * 3 // 4, budget * _HOST_BURST_MS)
 
@@ -88,7 +87,7 @@ class Governor:
         period_ms = sample.period_ms
         sample.link_bytes_per_s = None
         if period_ms > 0:
-            us = min(self.spent_us, _MAX_COST_US)
+            us = max(0, min(self.spent_us, _MAX_COST_US))
             sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
             us -= self.sample_us + self.host_spent_us
             us = (us << 6) // period_ms if us > 0 else 0

@@ -83,14 +83,10 @@ class Tier:
 
 
 class History:
-    """`tiers`: of seconds, minutes and hours. shift: of memory, by which its bytes are scaled.
-
-    memory_limit: all of the memory (total), in that scale.
-    """
+    """`tiers`: of seconds, minutes and hours. shift: of memory, by which its bytes are scaled."""
 
     def __init__(self, total):
         self.shift = shift_for(total)
-        self.memory_limit = total >> self.shift
         ring = array("H", b"\xff\xff" * _RING)
         hours = Tier(3600, 24, ring, _HOURS, None)
         minutes = Tier(60, 60, ring, _MINUTES, hours)

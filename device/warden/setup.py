@@ -11,7 +11,11 @@ from warden.link.stream import StreamLink
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
+_NEVER_S = const(0x3FFFFFFF)
+_SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+_CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
+_NO_WATCHDOG = const(14)  # a reason, from ids
 
 
 def reserve_names(package):
@@ -22,7 +26,8 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "budgets counted_socket crash_report crashes errors extras forecast guard last_boot "
-        "metered_file requests retained stored_policy tcp trend_report values wear"
+        "metered_file requests retained rise sleep stored_policy task_watchdog tcp trend_report "
+        "values watchdog_ways wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -92,9 +97,14 @@ def random_30(board):
 
 
 def open_link(board, link):
-    """Return the link that `start(link=link)` means, or None."""
+    """Return the link that `start(link=link)` means, or None; opened, if it has to be.
+
+    Not before: an application that is run again makes another one, which no start() takes.
+    """
     if link is None:
         return default_link(board)
+    if hasattr(link, "waitable") and hasattr(link, "open"):
+        link.open()
     return StreamLink(link) if link and not hasattr(link, "waitable") else link or None
 
 
@@ -133,12 +143,24 @@ def find_system_heap(clock):
     return SystemHeap(clock)
 
 
-def take_first_sample(agent):
+def may_scan():
+    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
+    try:
+        return _SLOW_STORAGE not in os.listdir()
+    except (AttributeError, OSError):  # nothing is mounted
+        return True
+
+
+def take_first_sample(agent, storage):
     """Take an agent's first sample, and find what a poll costs that has nothing to do.
 
-    Such polls do not time themselves. No host is served before the application goes on: it would
-    mirror a board on which nothing is granted yet.
+    storage: whether to measure that. Such polls do not time themselves. No host is served before
+    the application goes on: it would mirror a board on which nothing is granted yet.
     """
+    for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
+        agent.reasons[place] = _NO_WATCHDOG
+    if not storage:
+        agent.storage.deadline_s = _NEVER_S
     governor = agent.governor
     host_us = governor.host_us
     governor.host_us = -host_us

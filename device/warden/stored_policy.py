@@ -4,6 +4,10 @@ Imported only where one is stored or a host requests it. The file is a version b
 [interval_ms, budget_permille, limits, thresholds, quotas], and the CRC-16 of both. It is written
 under another name and renamed, so that a loss of power leaves the old one or the new one. FAT has
 to remove the old one first: where only the other name is there, that is read.
+
+It has a brake: what would refuse everything at this moment is not stored unless the host insists;
+what has refused all for ten minutes, or ended three boots early, is set aside: renamed, and not in
+force any more. And it is not written more often than flash lasts ten years.
 """
 
 import os
@@ -12,7 +16,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
-from warden.policy.thresholds import Thresholds
+from warden.policy.thresholds import DEFAULT_THRESHOLD, Thresholds
 from warden.wear import wear
 from warden_schema.codec import Reader, put
 from warden_schema.frame import crc16
@@ -27,8 +31,16 @@ _MAX_QUOTA = const(0x3FFFFFFF)
 _NOTHING = const(0)  # states: ids.KEPT
 _IN_FORCE = const(1)
 _BROKEN = const(2)
+_SET_ASIDE = const(3)
 _SAVE = const(1)  # requests: ids.KEEPING
 _FORGET = const(2)
+_INSIST = const(3)
+
+_NORMAL = const(1)  # a priority
+_REFUSED_MS = const(600_000)
+# Flash may be written 100 000 times: once an hour for ten years, and twenty times at first.
+_WRITE_EVERY_S = const(3600)
+_BURST_S = const(68_400)  # of nineteen more
 
 _NO_FILES = const((2, 19))  # ENOENT; ENODEV: nothing is mounted
 _READ_ONLY = const((1, 13, 30))  # EPERM, EACCES, EROFS
@@ -53,6 +65,8 @@ class StoredPolicy:
         self.path = agent.board.policy_path
         self.state = _NOTHING
         self.ignored = []  # what the application tried to change
+        self.refused_ms = 0  # for how long it has refused all
+        self.writes_s = 0  # the uptime up to which writes are used up, one an hour
 
     def overrules(self, what):
         """Return True where a stored policy is in force: the application may not change it then.
@@ -69,19 +83,21 @@ class StoredPolicy:
     # --- requests of a host ---------------------------------------------------------------------
 
     def request(self, what):
-        """Save the policy as it is now (1), forget it (2) or neither (0, None).
+        """Save the policy as it is now (1; 3: even if it acts at once), forget it (2) or neither.
 
         Return [state, how many quotas there are]. Denied where the file system does not do it.
         """
         if what is not None:
-            check_int("what", what, 0, _FORGET)
+            check_int("what", what, 0, _INSIST)
         try:
-            if what == _SAVE:
+            if what == _SAVE and self.acts_now():
+                raise deny("keep:acts_now")
+            if what == _SAVE or what == _INSIST:
                 self.save()
             elif what == _FORGET:
                 self.spend()
-                for path in (self.path + ".new", self.path):  # else the first would be read
-                    _remove(path)
+                for end in (".new", "", ".aside"):  # else the first would be read
+                    _remove(self.path + end)
                 self.on_written()
                 self.set_state(_NOTHING, "forgotten")
         except OSError as error:
@@ -93,6 +109,8 @@ class StoredPolicy:
             elif error.errno in _NO_FILES:
                 reason = "no_files"
             raise deny("keep:" + reason)
+        if self.state == _NOTHING and _read(self.path + ".aside") is not None:
+            self.state = _SET_ASIDE
         return [self.state, len(self.agent.policy.quotas)]
 
     def quota(self, place):
@@ -116,6 +134,63 @@ class StoredPolicy:
         quotas = dict(policy.quotas)  # a copy: another thread may read that one
         _put_quota(quotas, name, values)
         policy.quotas = quotas
+
+    # --- the brake ------------------------------------------------------------------------------
+
+    def acts_now(self):
+        """Tell whether what is in force is critical, or leaves nothing to grant, at this moment."""
+        thresholds = self.agent.policy.thresholds
+        for entry in thresholds.all():
+            value = thresholds.read(entry.metric)
+            if entry.action and None not in (value, entry.critical):
+                if value * entry.sign >= entry.critical * entry.sign:
+                    return True
+        return self.leaves_nothing()
+
+    def leaves_nothing(self):
+        """Tell whether the reserve is all that there is of memory, or more."""
+        memory = self.agent.memory
+        reserve = self.agent.policy.memory_reserve_permille
+        return memory.total - (memory.live or 0) <= memory.total // 1000 * reserve
+
+    def evaluate(self, period_ms):
+        """Note whether all that is NORMAL is refused, period_ms after the last time."""
+        policy = self.agent.policy
+        if self.state == _IN_FORCE and (policy.pressure.refuses(_NORMAL) or self.leaves_nothing()):
+            self.refused_ms += period_ms
+            if self.refused_ms >= _REFUSED_MS:
+                policy.pressure.pending = True  # deliver() is called
+        else:
+            self.refused_ms = 0
+
+    def deliver(self):
+        """Set the policy aside if it has refused all for too long; the caller has no lock."""
+        if self.refused_ms >= _REFUSED_MS:
+            self.refused_ms = 0
+            self.set_aside()
+
+    def set_aside(self):
+        """Follow the application again, now and after a restart; the file is renamed."""
+        aside = self.path + ".aside"
+        wear.join(self.agent.storage)
+        wear.spend(_POLICY_WRITE, self.agent.clock.s)  # in any case: it refuses all
+        try:
+            _remove(aside)
+            if _read(self.path) is None:
+                os.rename(self.path + ".new", aside)
+            else:
+                os.rename(self.path, aside)
+                _remove(self.path + ".new")
+        except OSError:  # it cannot be: it is not in force until the next start
+            pass
+        policy = self.agent.policy
+        if self.state == _IN_FORCE:
+            for entry in policy.thresholds.all():
+                policy.thresholds.set(entry.metric)
+            policy.thresholds.set(*DEFAULT_THRESHOLD)
+            policy.set_limits(*policy.own_limits)
+            policy.quotas = {}
+        self.set_state(_SET_ASIDE, "set aside")
 
     # --- the file -------------------------------------------------------------------------------
 
@@ -142,6 +217,10 @@ class StoredPolicy:
         """Write the file, unless it has this content already, for flash wears."""
         data = self.encode()
         if _read(self.path) != data:
+            s = self.agent.clock.s
+            wait_s = self.writes_s - s - _BURST_S
+            if wait_s > 0:
+                raise deny("keep:too_often", None, wait_s * 1000)
             self.spend()
             new = self.path + ".new"
             try:
@@ -155,6 +234,8 @@ class StoredPolicy:
                     pass
                 raise
             os.rename(new, self.path)
+            self.writes_s = max(self.writes_s, s) + _WRITE_EVERY_S
+            _remove(self.path + ".aside")
             self.on_written()
         self.set_state(_IN_FORCE, "kept")
 

@@ -25,30 +25,39 @@ def report_trends(agent, period_ms):
 
     points: slots with a value; slope_per_s and stderr_per_s: None with too few of them; clear:
     whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
-    memory or storage is full at this rate, None where that is not clear.
+    memory or storage is full at the rate of the newest slots, None where those do not clearly rise.
     """
     for tier in agent.history.tiers:  # the finest that reaches back, or the coarsest
         if period_ms <= tier.step_s * tier.slots * 1000:
             break
     wanted = max(1, period_ms // 1000 // tier.step_s)
     rows = agent.storage.rows
+    full = agent.memory.total
+    if agent.policy is not None and agent.policy.forecast is not None:
+        full = agent.policy.forecast.full or full
     limits = {
-        _MEMORY_METRIC: agent.memory.total,
+        _MEMORY_METRIC: full,
         _STORAGE_METRIC: rows[0][1] * rows[0][2] if rows else None,
     }
     found = {}
+    agent.clock.advance()
+    newest = {_MEMORY_METRIC: agent.memory.live}
+    if rows:
+        newest[_STORAGE_METRIC] = rows[0][1] * (rows[0][2] - rows[0][3])
     for metric, name in enumerate(_NAMES):
         factor = _scale(agent, metric)
         means = column(tier, metric, _MEAN)
         values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
-        points, slope, error, last = fit(values, tier.step_s)
-        limit = limits.get(metric)
+        points, slope, error = fit(values, tier.step_s)
+        left_s = seconds_to(limits.get(metric), newest.get(metric), values, tier.step_s)
+        if metric == _MEMORY_METRIC and left_s is not None:
+            left_s = max(0.0, left_s - agent.memory.live_age_ms() / 1000)
         found[name] = {
             "points": points,
             "slope_per_s": slope,
             "stderr_per_s": error,
             "clear": is_clear(slope, error),
-            "exhausted_in_s": None if limit is None else seconds_to(limit, slope, error, last),
+            "exhausted_in_s": left_s,
         }
     return found
 

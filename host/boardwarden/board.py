@@ -206,6 +206,11 @@ class Board:
         return self._mirror.connected
 
     @property
+    def asleep(self) -> bool:
+        """Whether the board said that it sleeps, and nothing has come since."""
+        return self._mirror.asleep
+
+    @property
     def link(self) -> LinkStatus:
         """Counters of the link between board and host."""
         subscription, deframer = self._session.subscription, self._session.deframer
@@ -217,6 +222,7 @@ class Board:
             dropped_frames=self._mirror.dropped_frames,
             text_bytes=deframer.text_bytes,
             reconnects=self._session.link.reconnects,
+            open=self._session.link.is_open,
         )
 
     def trends(self, period: float = 60.0) -> Trends:
@@ -558,13 +564,15 @@ class Board:
         """
         return await self._request_stored_policy("tell")
 
-    async def save_policy(self) -> None:
+    async def save_policy(self, insist: bool = False) -> None:
         """Have the board store its present policy, which is then in force with no host, too.
 
         It overrides the application's own limits and thresholds. Raises Denied with the reason
-        "keep:no_files", "keep:read_only", "keep:full" or another that begins with "keep:".
+        "keep:acts_now" where something is critical under it at this moment, or nothing is left to
+        grant, unless you `insist`; "keep:too_often", "keep:no_files", "keep:read_only",
+        "keep:full" or another that begins with "keep:".
         """
-        await self._request_stored_policy("write")
+        await self._request_stored_policy("insist" if insist else "write")
 
     async def forget_policy(self) -> None:
         """Have the board delete its stored policy: after a restart it follows its application."""

@@ -148,13 +148,14 @@ class History:
         recent = self.samples
         now = recent[-1].uptime_s if recent else points[-1][0] if points else 0.0
         step = period / _TREND_SLOTS
-        count, slope, error, last = trend.fit(_slots(points, now, step), step)
+        slots = _slots(points, now, step)
+        count, slope, error = trend.fit(slots, step)
         return Trend(
             slope,
             error,
             count,
             trend.is_clear(slope, error),
-            None if limit is None else trend.seconds_to(limit, slope, error, last),
+            trend.seconds_to(limit, points[-1][1] if points else None, slots, step),
         )
 
 

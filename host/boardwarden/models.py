@@ -61,11 +61,15 @@ class Action(IntEnum):
 
 
 class StoredPolicy(IntEnum):
-    """The state of a board's stored policy; a BROKEN one is damaged, and ignored."""
+    """The state of a board's stored policy; a BROKEN one is damaged, and ignored.
+
+    SET_ASIDE: it refused everything for ten minutes, or three boots ended early under it.
+    """
 
     NOTHING = 0
     IN_FORCE = 1
     BROKEN = 2
+    SET_ASIDE = 3
 
 
 def enum_name(value: object) -> str:
@@ -262,13 +266,14 @@ class LinkStatus(Model):
     dropped_frames: int | None = None  # by the board, because the link did not drain
     text_bytes: int = 0  # what the application printed
     reconnects: int = 0
+    open: bool = True  # the port or connection itself is there, whether the board answers or not
 
 
 @dataclass(frozen=True)
 class Trend(Model):
     """A line through one figure: its slope and standard error, in the figure's unit per second.
 
-    `exhausted_in_s` is None unless the slope is clear and leads to a limit.
+    `exhausted_in_s` is None unless the newest figures clearly rise to a limit.
     """
 
     slope_per_s: float | None = None

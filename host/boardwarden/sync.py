@@ -127,6 +127,7 @@ class SyncBoard:
     restart_count = _mirrored(lambda board: board.restart_count)
     synced = _mirrored(lambda board: board.synced)
     connected = _mirrored(lambda board: board.connected)
+    asleep = _mirrored(lambda board: board.asleep)
     link = _mirrored(lambda board: board.link)
     trends = _direct(Board.trends)
 

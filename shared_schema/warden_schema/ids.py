@@ -57,6 +57,7 @@ DELTA = 16
 SYSTEM_HEAP = 17
 EXCEPTION = 18
 RESTART = 19
+ASLEEP = 20
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
@@ -88,6 +89,7 @@ FIELDS = {
     METER: _names("seq row id name kind priority cpu_permille worst_ms steps lease"),
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
+    ASLEEP: _names("seq"),
     SYSTEM_HEAP: _names("seq free_bytes largest_free_block_bytes low_water_bytes"),
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
     RESTART: _names(
@@ -226,12 +228,15 @@ THRESHOLD_METRICS = {
 }
 # The threshold that a board has by default: metric, warn, critical, clear, hold_ms, action.
 DEFAULT_THRESHOLD = ("memory", 750, 850, 650, 0, 1)
-KEEPING = ("tell", "write", "forget")
-KEPT = ("nothing", "in_force", "broken")
+# "write" is refused where the policy would act at once, "insist" is not.
+KEEPING = ("tell", "write", "forget", "insist")
+KEPT = ("nothing", "in_force", "broken", "set_aside")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
-EXCEPTION_KINDS = ("task", "thread", "callback", "application")  # what an exception ended
+# What an exception ended; "hang": the watchdog interrupted the application, by KeyboardInterrupt.
+EXCEPTION_KINDS = ("task", "thread", "callback", "application", "hang")
+HANG_STEPS = ("begun", "over", "stopped", "reset", "late")  # the subject of the event "hang"
 # What EVENT calls what happened, and what subject, detail and value then are.
 EVENT_KINDS = {
     "lease": "id, why it ended, amount",
@@ -248,6 +253,7 @@ EVENT_KINDS = {
     "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
     "safe": "nil, waiting, bad boots in a row",
     "budget": "nil, the file whose budget is used up, the budget",
+    "hang": "a place in HANG_STEPS, the task and the operation or the check-in, for how many ms",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }
@@ -270,7 +276,7 @@ NO_VALUE = 0xFFFF
 # HELLO carries one byte for each, in this order: 0 is available, anything else the reason why not.
 CAPABILITIES = _names(
     "memory live_memory largest_free_block cpu loop_lag tasks threads storage wlan rssi "
-    "network_bytes reset_cause unique_id timer system_heap"
+    "network_bytes reset_cause unique_id timer system_heap hang hang_line hardware_watchdog"
 )
 AVAILABLE = 0
 REASONS = {
@@ -284,11 +290,17 @@ REASONS = {
     7: "there is no WLAN connection",
     8: "no socket is counted yet: wrap it with warden.counted()",
     9: "no collection has been seen yet",
-    10: "no scan has ended yet",
+    10: "storage was not measured yet: warden.scan_storage() does it",
     11: "this board does not run the agent's machine code, which reads the heap's table, and its "
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
     13: "the heap's table was not found: the heap grows, or is in several areas",
+    14: "the application has not requested it with warden.watchdog()",
+    15: "this port has neither a virtual timer nor threads: a hang is reported when it is over",
+    16: "this firmware has no way to interrupt its main program",
+    17: "os.dupterm, by which the main program is interrupted, is in use",
+    18: "the file system reports figures that cannot be",
+    19: "the application has turned it off: warden.start(steps=False)",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -303,6 +315,12 @@ NO_SCAN = 10
 NO_MACHINE_CODE = 11
 NO_ROOM_FOR_PROBES = 12
 NO_HEAP_TABLE = 13
+NO_WATCHDOG = 14
+NO_TICKER = 15
+NO_INTERRUPT = 16
+NO_SLOT = 17
+IMPOSSIBLE = 18
+TURNED_OFF = 19
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

@@ -1,4 +1,4 @@
-"""A line through evenly spaced figures: slope, how sure it is, and when it reaches a limit.
+"""A line through evenly spaced figures: slope, how sure it is; and when they reach a limit.
 
 Ordinary least squares with the slope's standard error (any statistics text; e.g. NIST/SEMATECH
 e-Handbook of Statistical Methods, 4.1.4.1). A slope counts as clear when it is at least three
@@ -6,17 +6,19 @@ standard errors from zero; with six points that is beyond the 95 % level of Stud
 four degrees of freedom).
 """
 
+from warden_schema.rise import POINTS, STEPS, rise_of
+
 MIN_POINTS = 6
 CLEAR = 3.0  # standard errors
 
 
 def fit(
     values: "list[int | None] | list[float | None]", step_s: float
-) -> "tuple[int, float | None, float | None, float | None]":
+) -> "tuple[int, float | None, float | None]":
     """Fit a line through `values`, evenly spaced by step_s seconds, None where there is none.
 
-    Returns (points, slope per second, standard error of the slope, the line's value at the last
-    place), the last three None with fewer than MIN_POINTS points.
+    Returns (points, slope per second, standard error of the slope), the last two None with fewer
+    than MIN_POINTS points.
     """
     points = 0
     sum_x = sum_y = 0.0
@@ -26,7 +28,7 @@ def fit(
             sum_x += x
             sum_y += y
     if points < MIN_POINTS:
-        return points, None, None, None
+        return points, None, None
     mean_x = sum_x / points
     mean_y = sum_y / points
     sxx = sxy = syy = 0.0
@@ -38,8 +40,7 @@ def fit(
     slope = sxy / sxx
     residual = max(0.0, syy - slope * sxy)
     error = (residual / (points - 2) / sxx) ** 0.5
-    last = mean_y + slope * (len(values) - 1 - mean_x)
-    return points, slope / step_s, error / step_s, last
+    return points, slope / step_s, error / step_s
 
 
 def is_clear(slope: float | None, error: float | None) -> bool:
@@ -50,9 +51,28 @@ def is_clear(slope: float | None, error: float | None) -> bool:
 
 
 def seconds_to(
-    limit: float, slope: float | None, error: float | None, last: float | None
+    limit: float | None,
+    newest: float | None,
+    values: "list[int | None] | list[float | None]",
+    step_s: float,
 ) -> float | None:
-    """Return in how many seconds the line reaches `limit`; None if it is not clear that it does."""
-    if slope is None or last is None or slope <= 0 or not is_clear(slope, error):
-        return None
-    return max(0.0, (limit - last) / slope)
+    """Return in how many seconds what is `newest` now reaches `limit`; None if it does not rise.
+
+    `values` came before it, oldest first, evenly spaced by step_s seconds, None where there is
+    none. Points of one of them and of four are tried, as `rise_of` does: the sooner counts.
+    """
+    soonest = None
+    for width in (1, 4):
+        points: list[float] = []
+        end = len(values)
+        while end >= width and len(points) < POINTS:
+            known = [value for value in values[end - width : end] if value is not None]
+            if not known:
+                break
+            points.append(sum(known) / len(known))
+            end -= width
+        rise = rise_of(points, len(points))
+        if rise and limit is not None and newest is not None:
+            seconds = max(0.0, (limit - newest) * STEPS * width * step_s / rise)
+            soonest = seconds if soonest is None else min(soonest, seconds)
+    return soonest

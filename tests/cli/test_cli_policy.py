@@ -254,3 +254,31 @@ async def test_a_broken_stored_policy_is_reported(board):
     shown = await run("policy", "--board", board.port)
     assert "is damaged, and was ignored" in shown.out
     policy_file.loads(shown.out)
+
+
+async def test_a_policy_that_acts_at_once_is_stored_only_if_one_insists(board, file):
+    fake = board.board.policy
+    fake.acts_now = True
+    refused = await run("apply", str(file), "--yes", "--board", board.port)
+    assert (refused.status, fake.stored, fake.limits[0], fake.quotas) == (3, 0, 4, {})
+    assert "critical at this moment" in refused.err
+    assert "Nothing was changed; --insist stores it all the same." in refused.err
+    for answer, stored in ((b"n\n", 0), (b"y\n", 1)):
+        command = CommandOnTerminal(
+            *("apply", str(file), "--board", board.port), environment={"TERM": "xterm"}
+        )
+        try:
+            await command.until(b"have the board store it?")
+            await command.type(b"y\n")
+            await command.until(b"store it all the same?")
+            await command.type(answer)
+            assert await command.status() == (0 if stored else 3)
+        finally:
+            await command.close()
+        assert (fake.stored, fake.limits[0]) == (stored, 2 if stored else 4)
+    fake.stored = 0
+    done = await run("apply", str(file), "--yes", "--insist", "--board", board.port)
+    assert (done.status, fake.stored) == (0, 1)
+    fake.stored = 3
+    shown = await run("policy", "--board", board.port)
+    assert "set its stored policy aside" in shown.out

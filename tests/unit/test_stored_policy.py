@@ -107,7 +107,7 @@ def test_a_stored_policy_is_in_force_after_a_restart(new_agent, wanted):
     have(agent, wanted)
     assert policy_of(agent) == expected(wanted)
     assert differences.steps(policy_of(agent), wanted) == ()
-    assert ask(agent, ids.KEEP, 1)[0] == 1
+    assert ask(agent, ids.KEEP, 3)[0] == 1
     again = new_agent()
     assert again.policy.stored_policy.state == 1
     assert policy_of(again) == expected(wanted)
@@ -121,7 +121,7 @@ def test_a_stored_policy_is_in_force_after_a_restart(new_agent, wanted):
 def test_a_truncated_or_damaged_file_changes_nothing(new_agent, wanted, data):
     agent = new_agent(restore=False)
     have(agent, wanted)
-    ask(agent, ids.KEEP, 1)
+    ask(agent, ids.KEEP, 3)
     file = Path(agent.board.policy_path)
     good = file.read_bytes()
     if data.draw(st.booleans(), "truncated"):

@@ -10,6 +10,7 @@ from warden.policy.leases import (  # noqa: F401, public
     STORAGE,
 )
 from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
+from warden.policy.pressure import MAX_EARLY
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
@@ -35,10 +36,15 @@ def install(module, agent):
     """Put the public names into the module that applications import; load a stored policy."""
     for name, value in public().items():
         setattr(module, name, value)
-    if not agent.board.is_safe and agent.board.has_stored_policy():
+    if agent.board.has_stored_policy():
         with import_lock:
             from warden.stored_policy import stored_policy_of
-        stored_policy_of(agent).load()
+        stored = stored_policy_of(agent)
+        if agent.board.is_safe or agent.policy.early_resets >= MAX_EARLY:
+            agent.policy.early_resets = 0
+            stored.set_aside()
+        else:
+            stored.load()
 
 
 def allocate(

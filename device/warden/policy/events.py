@@ -2,6 +2,7 @@
 
 from micropython import const
 
+from warden.checks import check_callback
 from warden.tables import Table
 from warden_schema.codec import cut
 
@@ -80,8 +81,9 @@ class Events(Table):
     def on(self, kind, function):
         """Call function(event) for each event of that kind, or of all kinds with None.
 
-        Raises ValueError when there are eight already.
+        Raises ValueError when there are eight already, TypeError for an `async def`.
         """
+        check_callback(function)
         if len(self.callbacks) == _MAX_CALLBACKS:
             raise ValueError("no more than eight")
         self.callbacks.append((kind, function))

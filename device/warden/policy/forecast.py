@@ -1,117 +1,137 @@
-"""Forecasts when a metric of the history reaches its limit. Integers only; allocates nothing.
+"""Forecasts when memory or storage is exhausted. Integers only; allocates nothing.
 
-Loaded when a threshold on a forecast is set. The last minute and the last hour are each read
-as up to twelve means of five slots. A rise counts if Kendall's S of these (the pairs that rise less
-those that fall) is so high that chance alone would give it once in 200 times (the Mann-Kendall
-test, its exact distribution); its rate is that from the first third of the points to the last.
+Loaded when a threshold on a forecast is set. The last minute and the last hour of the history are
+each read as up to fourteen points, of one slot and of four; `warden_schema.rise` tells whether they
+rise. What was as high before, and rises again and again, is no leak.
 """
 
 from micropython import const
 
-_POINTS = const(12)
-_MIN_POINTS = const(6)
-_SLOTS_A_POINT = const(5)
-_FORECAST_ROWS = const(8)  # two for each metric of the history
-_METRICS = const(4)  # in a slot, see history
-_NO_VALUE = const(0xFFFF)
+from warden_schema.rise import POINTS, STEPS, rise_of
 
-# The least S of 6, 7 … 12 points that has a probability of at most 0.005 if nothing rises.
-_LEAST_S = const(b"\x0f\x13\x16\x1a\x1d\x21\x26")
+_MEMORY_METRIC = const(0)  # of the history
+_STORAGE_METRIC = const(3)
+_METRICS = const(4)  # in a slot, see history
+_FORECAST_ROWS = const(4)  # for each metric: tier, and slots a point
+_SLOTS_A_POINT = const(4)
+_OPEN = const(4)  # values of the open slot, of which the third and the fourth are:
+_SUM = const(2)
+_COUNT = const(3)
+_NO_VALUE = const(0xFFFF)
+_LEAK_RENEW_SHIFT = const(6)  # live memory is measured again when a 64th of the heap was used
+NEVER = 0x3FFFFFFF
 
 
 class Forecast:
-    """Forecasts for each metric of the history; one is made anew after five slots have closed."""
+    """`memory()` and `storage()` return seconds: NEVER if it does not rise, None: not known yet."""
 
     def __init__(self, history):
+        self.history = history
+        self.full = None  # bytes in use with which an allocation of the usual size fails
+        self.largest = self.live = 0  # the free block and live bytes, the last time
+        self.lost = 0  # bytes that are free, in pieces too small
         self.tiers = history.tiers
-        self.points = [0] * _POINTS  # means, the newest first
-        # For each metric one of the last minute, and one of the last hour:
-        self.numbers = [0] * _FORECAST_ROWS  # the slot from which on it is made anew
-        self.values = [None] * _FORECAST_ROWS  # the seconds that were found
-        self.last_s = -1  # when one was made
+        self.points = [0] * POINTS  # the newest first
+        # Four for each metric: of one slot a point and of four, in the last minute and hour.
+        self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
+        self.rises = [None] * (_METRICS * _FORECAST_ROWS)
+
+    def memory(self, memory, usual):
+        """Return when an allocation of the usual size (bytes) will fail.
+
+        memory: the sensor; it measures more often from now on what is live. Where the largest free
+        block becomes smaller by what is allocated, the others are too small to be used.
+        """
+        memory.renew_shift = _LEAK_RENEW_SHIFT
+        left = memory.left
+        if left is not None:
+            fall = self.largest - left
+            if fall > 0 and fall * 2 >= memory.live - self.live:
+                self.lost = memory.total - memory.live - left
+            elif fall < 0:
+                self.lost = 0
+            self.largest = left
+            self.live = memory.live
+        self.full = max(0, memory.total - self.lost - usual)
+        return self.seconds(_MEMORY_METRIC, self.full >> self.history.shift)
+
+    def storage(self, storage):
+        """Return when the first mount will be full."""
+        return self.seconds(_STORAGE_METRIC, storage.limit)
 
     def seconds(self, metric, limit):
-        """Return in how many seconds a metric reaches its limit, None if it never does.
+        """Return when a metric of the history reaches a limit in its scale, None if there is none.
 
-        limit: in the history's scale, None if there is none.
+        Of several rises the one that gets there first counts.
         """
-        if limit is None:
+        place = metric * _OPEN
+        slot = self.tiers[0].open_slot
+        if limit is None or not slot[place + _COUNT]:
             return None
-        row = 2 * metric
-        if self.tiers[0].number != self.last_s:
-            self.evaluate(row, self.tiers[0], limit)
-            self.evaluate(row + 1, self.tiers[1], limit)
-        minute = self.values[row]
-        hour = self.values[row + 1]
-        if minute is None or (hour is not None and hour < minute):
-            return hour
-        return minute
-
-    def evaluate(self, row, tier, limit):
-        """Make the forecast of a row anew, if five slots have closed since the last one."""
-        if tier.number >= self.numbers[row]:
-            self.last_s = self.tiers[0].number
-            self.numbers[row] = tier.number + _SLOTS_A_POINT
-            self.values[row] = self.seconds_by(tier, row // 2, limit)
-
-    def seconds_by(self, tier, place, limit):
-        """Return the seconds by the slots of one tier; place: of the metric's mean in a slot."""
-        count = self.read_points(tier, place)
-        if count < _MIN_POINTS:
-            return None
-        third = count // 3
-        rise = place = 0
-        while place < third:  # the newest third over the oldest
-            rise += self.points[place]
+        limit = max(0, limit - slot[place + _SUM] // slot[place + _COUNT])  # what is left
+        soonest = None
+        place = metric * _FORECAST_ROWS
+        while place < metric * _FORECAST_ROWS + _FORECAST_ROWS:
+            rise = self.rise(place)
+            if rise is not None:
+                slot = NEVER
+                if rise:
+                    slot = self.tiers[place >> 1 & 1].step_s * STEPS
+                    slot = limit * slot * (_SLOTS_A_POINT if place & 1 else 1) // rise
+                soonest = slot if soonest is None else min(soonest, slot)
             place += 1
-            rise -= self.points[count - place]
-        if rise <= 0 or not self.is_clear(count):
-            return None
-        limit -= self.points[0]  # what is left
-        return max(0, limit) * third * (count - third) * (_SLOTS_A_POINT * tier.step_s) // rise
+        return soonest
 
-    def read_points(self, tier, place):
-        """Fill in the points from a tier's closed slots; return how many there are.
+    def rise(self, row):
+        """Return the rise of a row over STEPS points, made anew where a point has closed."""
+        tier = self.tiers[row >> 1 & 1]
+        if tier.number >= self.numbers[row]:
+            width = _SLOTS_A_POINT if row & 1 else 1
+            self.numbers[row] = tier.number + width
+            count = self.read_points(tier, row // _FORECAST_ROWS, width)
+            count = rise_of(self.points, count)
+            if count and self.was_higher(tier, row // _FORECAST_ROWS, width):
+                count = 0
+            self.rises[row] = count
+        return self.rises[row]
 
-        They end with five slots that have no value.
-        """
-        place += tier.begin
-        for count in range(_POINTS):
-            slot = tier.number - count * _SLOTS_A_POINT
-            self.points[count] = _mean_before(slot, tier.ring, tier.slots, place)
-            if self.points[count] is None:
-                return count
-        return _POINTS
-
-    def is_clear(self, count):
-        """Tell whether so many points rise more clearly than by chance."""
+    def read_points(self, tier, metric, width):
+        """Fill in the points, means of `width` slots; return how many there are before a gap."""
         points = self.points
-        lacking = _LEAST_S[count - _MIN_POINTS]
-        while count:  # the points that are left; to begin with the oldest: points[count]
-            if lacking > count * (count - 1) // 2:  # more than all pairs of these
-                return False
-            count -= 1
-            oldest = points[count]
-            newer = count
-            while newer:
-                newer -= 1
-                if oldest < points[newer]:
-                    lacking -= 1
-                elif oldest > points[newer]:
-                    lacking += 1
-        return lacking <= 0
+        count = 0
+        if width == 1 and not tier.begin:  # the second that runs is the newest
+            slot = tier.open_slot
+            points[0] = slot[metric * _OPEN + _SUM] // max(1, slot[metric * _OPEN + _COUNT])
+            count = 1
+        end = tier.number
+        while count < POINTS:
+            mean = _mean_before(tier, end, metric, width)
+            if mean is None:
+                break
+            points[count] = mean
+            count += 1
+            end -= width
+        return count
+
+    def was_higher(self, tier, metric, width):
+        """Tell whether a slot from before the points was as high."""
+        slot = tier.number - POINTS * width
+        while slot > tier.number - tier.slots:
+            slot -= 1
+            value = tier.ring[tier.begin + slot % tier.slots * _METRICS + metric]
+            if value != _NO_VALUE and value >= self.points[0]:
+                return True
+        return False
 
 
-def _mean_before(slot, ring, slots, place):
-    """Return the mean of the five slots before this one, None if they have no value.
-
-    place: of the figure in slot 0, in the ring of a tier that has so many slots.
-    """
+def _mean_before(tier, slot, metric, width):
+    """Return the mean of so many slots of a tier before this one, None if they have no value."""
     total = count = 0
-    first = slot - _SLOTS_A_POINT
+    metric += tier.begin
+    first = slot - width
     while slot > first:
         slot -= 1
-        value = ring[slot % slots * _METRICS + place]
+        value = tier.ring[slot % tier.slots * _METRICS + metric]
         if value != _NO_VALUE:
             total += value
             count += 1

@@ -7,7 +7,7 @@ a higher priority where its holder agreed to that.
 
 from micropython import const
 
-from warden.checks import check_int
+from warden.checks import check_callback, check_int
 from warden.errors import deny
 from warden.policy.deadlines import Row, Rows, is_weaker
 from warden.sensors.threads import import_lock
@@ -168,6 +168,7 @@ class Leases(Rows):
             if session is not None:
                 lease.session = session
             if on_preempt is not None:
+                check_callback(on_preempt)
                 lease.on_preempt = on_preempt
             victim = self._grant(lease, ttl_ms, backed, admitted)
             while victim is not None:

@@ -115,7 +115,7 @@ class Meters(Table):
         meter = self.add(name, _THREAD, _NORMAL, None)
         try:
             threads = self.policy.agent.threads
-            return threads.start_new_thread(self.run, (meter, function, args), None, meter.name)
+            return threads.start_new_thread(self.run, (meter, function, args), {}, meter.name)
         except BaseException:
             self.remove(meter)
             raise
@@ -142,6 +142,7 @@ class Meters(Table):
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
                     meter.steps = meter.count
+                self.policy.agent.load.wrapped += meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.check(meter, period_ms)

@@ -33,6 +33,7 @@ _ADMITTING = const(4)  # has a place; the lease of its memory is being allocated
 _ENDED = const(5)
 _NEW = const(6)  # has not begun
 
+_NOT_KNOWN = const(2)  # of `learns`
 _PREEMPTED = const("preempted")  # why one must stop
 _TIMED_OUT = const("timed out")
 
@@ -44,6 +45,7 @@ class Operation(Row):
     memory = None  # bytes that it needs
     lease = None  # of the memory
     wait_ms = 0  # for a place
+    learns = 0  # 1: `memory` is what others of that name needed, 2: that is not known yet
     task = None  # asyncio's, to be cancelled when it must stop
 
     def __init__(self, table, name):
@@ -104,9 +106,14 @@ class Operation(Row):
                 raise
         return self
 
-    async def __aexit__(self, kind, error, trace):
+    def __exit__(self, kind, error, trace):
         self.table.end(self)
+        if self.learns and kind is MemoryError:
+            self.table.policy.profile.failed(self)
         return False
+
+    async def __aexit__(self, kind, error, trace):
+        return self.__exit__(kind, error, trace)
 
 
 class Operations(Rows):
@@ -133,6 +140,7 @@ class Operations(Rows):
     def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
+        learns = 0
         is_new = name is not self.last_name
         if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
@@ -144,6 +152,10 @@ class Operations(Rows):
             check_int("memory", memory, LEARNED, _MAX_MEMORY)
             if memory == LEARNED:
                 memory = self.policy.profile.expected(name)
+                learns = memory is not None
+                if memory == LEARNED:
+                    memory = None
+                    learns = _NOT_KNOWN
         if wait_ms:
             check_int("wait_ms", wait_ms, 0, None)
         try:
@@ -159,6 +171,8 @@ class Operations(Rows):
                 op.lease = None
             if wait_ms:
                 op.wait_ms = wait_ms
+            if learns:
+                op.learns = learns
             if session is not None:
                 op.session = session
         except MemoryError:
@@ -172,6 +186,7 @@ class Operations(Rows):
             op.memory = memory
             op.wait_ms = wait_ms
             op.session = session
+            op.learns = learns
         return op
 
     def _no_memory(self):
@@ -185,7 +200,7 @@ class Operations(Rows):
             op = Operation(self, "")
             op.priority = NORMAL
             op.timeout_ms = op.memory = op.lease = op.session = op.task = None
-            op.wait_ms = 0
+            op.wait_ms = op.learns = 0
             self.spares.append(op)
 
     def can_execute(self, priority=NORMAL):
@@ -226,6 +241,10 @@ class Operations(Rows):
                         wait_ms = _GRACE_MS
                     elif wait_ms <= 0:
                         raise self.refuse("operations")
+                elif self._must_learn_first(op):
+                    wait_ms = op.wait_ms
+                    if wait_ms <= 0:
+                        raise self.refuse("learning")
                 if None not in self.rows:
                     raise self.refuse("table")
                 if wait_ms is not None:
@@ -419,6 +438,11 @@ class Operations(Rows):
                     op.state = _ADMITTING
                     self.waiting -= 1
                     self.places += 1
+                    if op.learns == _NOT_KNOWN:
+                        memory = self.policy.profile.expected(op.name)
+                        if memory is not None and memory >= 0:
+                            op.learns = 1
+                            op.memory = memory
                     if not op.memory:
                         self._run(op)
                 if op.memory:
@@ -440,8 +464,15 @@ class Operations(Rows):
         first = None
         for op in self.rows:
             if op is not None and op.state == _WAITING and (first is None or is_weaker(first, op)):
-                first = op
+                if not self._must_learn_first(op):
+                    first = op
         return first
+
+    def _must_learn_first(self, op):
+        """Tell whether another operation has to end first, for it is found out what these need."""
+        if op.learns < _NOT_KNOWN or op.priority >= HIGH:
+            return False
+        return self.policy.profile.is_learning()
 
     def _must_wait(self, priority):
         """Tell whether no place is free, or one waits that this priority must not overtake."""

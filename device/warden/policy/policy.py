@@ -12,7 +12,7 @@ from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
-from warden.policy.thresholds import Thresholds
+from warden.policy.thresholds import DEFAULT_THRESHOLD, Thresholds
 from warden.sensors.threads import new_lock
 from warden.tables import Table
 
@@ -63,6 +63,8 @@ class Policy(Table):
         self.lease_handle = LeaseHandle  # makes what an application gets of a lease
         self.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
         self.forecast = None  # made where a threshold needs it
+        self.own_limits = limits  # the application's
+        self.early_resets = 0  # by the agent, one boot after the other
         self.stored_policy = None  # made where one is stored or a host requests it
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
@@ -70,11 +72,12 @@ class Policy(Table):
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
-        # The default threshold: live bytes in permille of the heap for warn, critical and
-        # clear, at the first sample that shows it; the action is PROTECT.
-        self.thresholds.set("memory", 750, 850, 650, 0, 1)
+        self.thresholds.set(*DEFAULT_THRESHOLD)
         note = agent.board.load_note()
         if note is not None:
+            if note[:1].isdigit():  # not an older agent's
+                self.early_resets = int(note[0])
+                note = note[1:]
             events.post("reset", None, note[:_MAX_DETAIL])
 
     # --- by the agent ---------------------------------------------------------------------------
@@ -117,6 +120,8 @@ class Policy(Table):
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
+        if self.stored_policy is not None:
+            self.stored_policy.evaluate(period_ms)
 
     def can_deliver(self):
         """Tell whether deliver() has something to do."""
@@ -131,6 +136,8 @@ class Policy(Table):
         """Run the application's callbacks, and renew spares; the caller has no lock."""
         if self.pressure.pending:
             self.pressure.act()
+            if self.stored_policy is not None:
+                self.stored_policy.deliver()
         self.events.deliver()
         operations = self.operations
         if len(operations.spares) < _SPARES:
@@ -152,10 +159,7 @@ class Policy(Table):
         if kind == MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
         if kind == STORAGE:
-            stat = self.agent.board.statvfs(mount)
-            if stat is None:
-                return 0
-            return (stat[4] - stat[2] * reserve // 1000) * (stat[1] or stat[0])
+            return self.agent.storage.available(mount, reserve)
         if kind == CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED

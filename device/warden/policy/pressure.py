@@ -3,11 +3,13 @@
 At warn it collects garbage and calls the application's `on_trim` functions to give memory back,
 the one that gave most the last time first, until that is enough. At critical it also refuses new
 leases and operations below HIGH, and ends those that are LOW. Where that has not helped for half a
-minute, and the threshold says so, it leaves a note of why and resets the board.
+minute, and the threshold says so, it leaves a note of why and resets the board; after three times
+in a row within ten minutes of a start no sooner than ten minutes after the next.
 """
 
 from micropython import const
 
+from warden.checks import check_callback
 from warden.errors import deny
 from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
@@ -15,6 +17,8 @@ from warden.policy.thresholds import METRICS
 _MAX_TRIMS = const(8)
 _TRIM_EVERY_MS = const(10_000)  # while the pressure lasts
 _RESET_AFTER_MS = const(30_000)
+_EARLY_S = const(600)  # a boot that ends sooner does so early
+MAX_EARLY = const(3)  # of those in a row
 _TRIM_METRICS = const(0b1000_0000_0011_1000_0011)  # a bit for each that memory given back improves
 _AT_CRITICAL = const(2)  # a level
 _RESET = const(2)  # an action; 0 only tells
@@ -48,6 +52,7 @@ class Pressure:
 
         Raises ValueError when there are eight already.
         """
+        check_callback(function)
         with self.policy.lock:
             if None not in self.functions:
                 raise ValueError("no more than eight")
@@ -89,10 +94,15 @@ class Pressure:
             self.reset_count = 0
             return
         self.pending = True
-        if worst.action == _RESET and worst.level_ms >= _RESET_AFTER_MS:
+        if worst.action == _RESET and worst.level_ms >= _RESET_AFTER_MS and self.may_reset():
             self.reset_count += 1
             if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
+
+    def may_reset(self):
+        """Tell whether the board may be reset: not three times early, and then again."""
+        policy = self.policy
+        return policy.early_resets < MAX_EARLY or policy.clock.s >= _EARLY_S
 
     def watch_blocks(self, period_ms):
         """Evaluate the largest free block, where live memory is protected."""
@@ -151,7 +161,9 @@ class Pressure:
         if self.reset_count > 1:
             board = policy.agent.board
             try:
-                board.save_note("%s critical, %d" % (METRICS[worst.metric], worst.value))
+                early = min(9, policy.early_resets + 1) if policy.clock.s < _EARLY_S else 0
+                words = (early, METRICS[worst.metric], worst.value)
+                board.save_note("%d%s critical, %d" % words)
             except (OSError, MemoryError):  # a full disk, or no memory for the words
                 pass
             board.reset()

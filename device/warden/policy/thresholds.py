@@ -2,7 +2,9 @@
 
 A metric rises to a level once it has reached it for the hold time, without a break. It falls from
 critical when it is below warn, and from warn when it is back at clear, at once. Where little is
-bad, all of that is the other way round. A value that is not known changes no level.
+bad, all of that is the other way round. A value that is not known changes no level. What is filled
+for ten seconds, and then full, looks like a leak until then: a forecast rises to no level sooner
+than after four seconds.
 """
 
 from micropython import const
@@ -55,13 +57,17 @@ _FRAGMENTATION = const(19)
 _SYSTEM_HEAP_METRICS = const(20)  # the first of three
 _FORECAST_METRICS = const((1, 3))
 _LITTLE_IS_BAD = const(0b111_0000_0011_0010_1000_1010)  # a bit for each metric
-_MEMORY_METRIC = const(0)  # as in ids.METRICS
-_STORAGE_METRIC = const(3)
+
+# Live bytes in permille of the heap for warn, critical and clear, at the first sample that shows
+# it; the action is PROTECT.
+DEFAULT_THRESHOLD = const((_MEMORY, 750, 850, 650, 0, 1))
 
 _THRESHOLD = const(13)  # a kind of message
 _MAX_THRESHOLDS = const(8)
 _MAX_LIMIT = const(0x3FFFFFFF)
 _MAX_HOLD_MS = const(600_000)
+_FORECAST_HOLD_MS = const(3500)  # four samples a second apart
+_NEVER = const(0x3FFFFFFF)  # the forecast of what does not rise
 _CLEAR = const(0)  # levels
 _WARN = const(1)
 _AT_CRITICAL = const(2)
@@ -116,10 +122,10 @@ class Threshold:
         critical = self.critical is not None and value * sign >= self.critical * sign
         self.over_ms = _add_ms(self.over_ms, bad, period_ms)
         self.critical_ms = _add_ms(self.critical_ms, critical, period_ms)
-        if self.critical_ms >= self.hold_ms:
+        if self.has_held(self.critical_ms):
             level = _AT_CRITICAL
         elif bad:
-            if level == _CLEAR and self.over_ms >= self.hold_ms:
+            if level == _CLEAR and self.has_held(self.over_ms):
                 level = _WARN
         elif not self.beyond_clear(value):
             level = _CLEAR
@@ -129,10 +135,16 @@ class Threshold:
             self.level_ms = _add_ms(self.level_ms, True, period_ms)
             return False
         self.level = level
-        self.value = value
+        self.value = None if value == _NEVER else value
         self.level_ms = 0
         self.rank = 4 * level + self.action if level and self.action else 0
         return True
+
+    def has_held(self, ms):
+        """Tell whether a level has been reached for long enough."""
+        if self.metric in _FORECAST_METRICS and ms < _FORECAST_HOLD_MS:
+            return False
+        return ms >= self.hold_ms
 
     def beyond_clear(self, value):
         """Tell whether a value is on the bad side of the clear level."""
@@ -237,9 +249,9 @@ class Thresholds(Table):
                 return live // (memory.total // 1000)
             return memory.total - live
         if metric == _MEMORY_EXHAUSTED_IN:
-            return self.policy.forecast.seconds(_MEMORY_METRIC, agent.history.memory_limit)
+            return self.policy.forecast.memory(agent.memory, self.policy.pressure.blocks.usual)
         if metric == _STORAGE_EXHAUSTED_IN:
-            return self.policy.forecast.seconds(_STORAGE_METRIC, agent.storage.limit)
+            return self.policy.forecast.storage(agent.storage)
         sample = agent.sample
         if metric == _STORAGE_USED:
             return sample.storage_permille

@@ -6,12 +6,11 @@ from micropython import const
 _NO_MODULE = const(1)
 _NO_ASYNCIO = const(3)
 _IMPORTED_EARLY = const(4)
-_NOTHING_MOUNTED = const(5)
 _NOT_REPORTED = const(6)
 _NOT_CONNECTED = const(7)
 _NOT_COUNTED = const(8)
 _NO_COLLECTION = const(9)
-_NO_SCAN = const(10)
+_TURNED_OFF = const(19)
 
 # Places among the reasons, in the order of ids.CAPABILITIES; the first is memory, always there.
 _CAN_LIVE = const(1)
@@ -39,15 +38,14 @@ def update_reasons(agent):
     network = agent.network
     changed = _note(reasons, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
     changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.no_largest)
-    reason = _NO_ASYNCIO
-    changed |= _note(reasons, _CAN_CPU, agent.load.core, reason)
-    changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.core, reason)
-    if agent.load.core is not None:
+    reason = _NO_ASYNCIO if agent.load.core is None else _TURNED_OFF
+    changed |= _note(reasons, _CAN_CPU, agent.load.wait_hook, reason)
+    changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.wait_hook, reason)
+    if agent.load.wait_hook is not None:
         reason = _IMPORTED_EARLY
     changed |= _note(reasons, _CAN_TASKS, agent.load.tasks, reason)
     changed |= _note(reasons, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)
-    reason = _NOTHING_MOUNTED if agent.storage.deadline_s else _NO_SCAN
-    changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, reason)
+    changed |= _note(reasons, _CAN_STORAGE, agent.storage.permille, agent.storage.reason)
     reason = _NOT_REPORTED
     if not network.available:
         reason = _NO_MODULE

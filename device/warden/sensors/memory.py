@@ -14,7 +14,7 @@ from array import array
 from micropython import const
 
 # When a collection is made here to see what is live, and how long none is made after one.
-_RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
+_RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much,
 _SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of the core at most
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
@@ -58,6 +58,7 @@ class Memory:
         self.total = self.free = self.used = 0
         self.live = self.largest = self.left = None
         self.live_s = self.live_ms = 0  # when that was seen
+        self.renew_shift = _RENEW_SHIFT  # or by less: who forecasts sets it
         self.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
         self.last_used = 0  # after a collection that was made here: what it left
         self.collections = 0
@@ -159,9 +160,12 @@ class Memory:
             return
         new = self.used - live  # since then
         if self.free <= total >> _LOW_SHIFT:
-            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
+            if (
+                new > total >> max(_LOW_RENEW_SHIFT, self.renew_shift)
+                or self.live_age_ms() >= _OLD_MS
+            ):
                 self.collect(_LOW_COLLECT_PAUSE)
-        elif new > total >> _RENEW_SHIFT:
+        elif new > total >> self.renew_shift:
             self.collect()
         elif live > total >> _HIGH_SHIFT:
             if self.live_age_ms() >= _OLD_MS:

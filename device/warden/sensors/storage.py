@@ -1,6 +1,7 @@
-"""Measures storage by mount, once a minute at most.
+"""Measures storage by mount: at the start, and once a minute, where that takes 20 ms at most.
 
-To count the free blocks of a large littlefs takes seconds.
+To count the free blocks of a large littlefs takes seconds: then it is the application that says
+when, by `warden.scan_storage()`.
 """
 
 from micropython import const
@@ -14,10 +15,14 @@ _NO_MOUNT = const((None, None, None, None, None))
 _MAX_MOUNT_NAME = const(24)  # bytes of UTF-8
 _MAX_MOUNTS = const(4)
 _SCAN_PERIOD_S = const(60)
-_SCAN_PAUSE = const(500)  # times what a scan takes: a fifth of a percent of the core
+_MAX_SCAN_MS = const(20)  # one that took longer is not made again unless it is asked for
+_NEVER_S = const(0x3FFFFFFF)
 _MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is considered wrong
 _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
 _MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
+_NOTHING_MOUNTED = const(5)  # reasons, from ids
+_NO_SCAN = const(10)
+_IMPOSSIBLE = const(18)
 
 
 def shift_for(total):
@@ -34,8 +39,8 @@ class Storage:
     A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
 
     permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
-    in the history's scale too, and what that can reach. deadline_s: the uptime of the next scan.
-    spent_us: what that read took, which has a budget of its own.
+    in the history's scale too, and what that can reach. reason: why not, from ids. deadline_s: the
+    uptime of the next scan. spent_us: what that read took, which has a budget of its own.
     """
 
     def __init__(self, board, clock):
@@ -46,6 +51,7 @@ class Storage:
         self.rows = []  # up to that many
         self.mounts = []  # the same, as status() has them
         self.spent_us = 0
+        self.reason = _NO_SCAN
         self.permille = self.scaled = self.limit = None
 
     def read(self, sample):
@@ -67,17 +73,23 @@ class Storage:
         return True
 
     def scan(self):
-        """Measure every mount."""
+        """Measure every mount, however long it takes."""
         board = self.board
         began_ms = board.ticks_ms()
         rows = []
-        for mount in board.mounts():
+        self.reason = _NOTHING_MOUNTED
+        is_known = True  # the first mount that has figures
+        for mount in sorted(board.mounts()):  # that of the root first
             row = self.measure(mount)
-            if row is not None and len(rows) < _MAX_MOUNTS:
+            if row and len(rows) < _MAX_MOUNTS:
                 rows.append(row)
+            elif row is not None:
+                self.reason = _IMPOSSIBLE
+                is_known = bool(rows)
         took_ms = board.ticks_diff(board.ticks_ms(), began_ms)
         self.spent_us = took_ms * 1000
-        self.deadline_s = max(self.deadline_s, self.clock.s + took_ms * _SCAN_PAUSE // 1000)
+        if took_ms > _MAX_SCAN_MS:
+            self.deadline_s = _NEVER_S
         self.mounts = [
             {
                 "mount": mount,
@@ -94,7 +106,7 @@ class Storage:
                 self.dirty[row] = self.dirty[row] or _CHANGED
                 self.clock.poll_now = self.clock.rows_dirty = True
         self.permille = self.scaled = self.limit = None
-        if rows:
+        if rows and is_known:
             _, _, blocks, free, _ = rows[0]
             shift = shift_for(blocks)
             self.permille = self.mounts[0]["usage_permille"]
@@ -102,18 +114,39 @@ class Storage:
             self.limit = blocks >> shift
 
     def measure(self, mount):
-        """Return a mount's row, None where the file system does not say or makes no sense."""
+        """Return a mount's row, None where the file system does not say, False: what cannot be."""
         try:
             stat = self.board.statvfs(mount)
+            if stat is None:
+                return None
             block = stat[1] or stat[0]  # sizes count in f_frsize (POSIX statvfs)
             blocks, free, available = stat[2], stat[3], stat[4]
             if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
-                return (mount, block, blocks, free, available) if blocks else None
+                return (mount, block, blocks, free, available) if blocks else False
         except MemoryError:
             raise
         except Exception:  # a driver written in Python may do anything
             pass
-        return None
+        return False
+
+    def is_slow(self):
+        """Tell whether it is measured only when that is asked for."""
+        return self.deadline_s == _NEVER_S
+
+    def available(self, mount, reserve_permille):
+        """Return the bytes free on a mount, less a reserve, 0 where that is not known.
+
+        As of the last scan where a scan takes long.
+        """
+        row = None
+        if not self.is_slow():
+            row = self.measure(mount)
+        for known in self.rows:
+            if self.is_slow() and known[0] == mount:
+                row = known
+        if not row:
+            return 0
+        return (row[4] - row[2] * reserve_permille // 1000) * row[1]
 
     def subscribe(self):
         """Mark all mounts for sending, or one row that says that there is none."""

@@ -108,13 +108,14 @@ class Threads:
                 return True
         return False
 
-    def start_new_thread(self, function, args, kwargs=None, name=None):
+    def start_new_thread(self, function, args, kwargs={}, name=None):  # noqa: B006, as it is
         """Start a thread as `_thread` does; it is counted. name: for a report of what ends it."""
-        if not isinstance(args, (tuple, list)):  # else it would fail in the new thread
-            raise TypeError("args must be a tuple")
+        # Else it would fail in the new thread.
+        if not isinstance(args, (tuple, list)) or not isinstance(kwargs, dict):
+            raise TypeError("args must be a tuple, kwargs a dict")
         self.count(1)
         try:
-            return self.start(self.run, (function, args, kwargs or {}, name))
+            return self.start(self.run, (function, args, kwargs, name))
         except BaseException:
             self.count(-1)
             raise

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from boardwarden import _arguments
+from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
@@ -58,6 +59,7 @@ class Mirror:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connected = False
+        self.asleep = False  # as the board said last
         self.samples = 0
         self.history = History()
         self.events = EventLog()
@@ -96,6 +98,7 @@ class Mirror:
     def on_message(self, message: Message) -> None:
         """Store the content of a HELLO, SAMPLE, ROWS or row of a table."""
         kind = message[0]
+        self.asleep = kind == ids.ASLEEP
         if kind == ids.SAMPLE:
             self._sample(message[2])
             return
@@ -107,6 +110,8 @@ class Mirror:
             self._on_rows(message)
         elif kind == ids.SYSTEM_HEAP:
             self._state = self._state._replace(system_heap=tuple(message[2:5]))
+        elif self.asleep:
+            pass
         elif kind != ids.METER or self._metered:
             self._tables[kind].put(message[2], tuple(message[3 : _LENGTH[kind]]))
         self._on_change()
@@ -158,7 +163,7 @@ class Mirror:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = State(hello, values, rows, self.clock(), time.time(), used, heap)
+        self._state = State(hello, values, rows, self.clock(), steady_time(), used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
         remembered = (live, cpu, lag, used, fragmentation(free, largest))

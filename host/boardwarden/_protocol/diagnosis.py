@@ -38,16 +38,22 @@ _REASONS = {
     "cpu_time": "not enough of the core is free",
     "bandwidth": "not enough bandwidth is free",
     "fragmented": "no free block of memory is large enough",
+    "learning": "it is not known yet how much memory such an operation needs: one runs at a time",
     "operations": "no place for an operation is free",
     "table": "the board's table is full",
     "pressure": "a protected figure is critical, so only high priorities are granted any",
     "watching": "the board's application started the agent with protect=False, to measure only",
+    "look_only": "over this link hosts only look; the board's application allows more with "
+    "`warden.TcpServer(port, control=True)`",
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
     "keep:worn": "the agent has written to the board's flash as often as it may for now",
     "keep:no_files": "the board has no file system to store a policy in",
     "keep:read_only": "the board's file system is read-only, so it can store no policy",
+    "keep:acts_now": "under this policy something is critical at this moment, or the reserve "
+    "leaves nothing to grant",
+    "keep:too_often": "the board stores no other policy so soon: its flash is to last ten years",
     "keep:full": "the board's file system is too full to store a policy",
     "session": "the session is closed",
     "quota:memory": "the session's quota of memory is used up",
@@ -89,7 +95,7 @@ def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
             f"The agent at {address} answers, but did not send its full state within "
             f"{timeout:g} s; does its application block the loop?"
         )
-    return PoorLink(message, address)
+    return PoorLink(message, address, lossy)
 
 
 def closed_early(address: str, last_line: str) -> NoAgent:

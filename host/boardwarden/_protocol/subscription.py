@@ -236,7 +236,7 @@ class Subscription:
             self._listener.on_reply(message[2], message[3], message[4])
         elif kind == ids.EVENT:
             self._on_events(self._events.admit(message[2], message, self.synced))
-        elif kind in (ids.ROWS, ids.SYSTEM_HEAP) or kind in messages.ROWS_OF:
+        elif kind in (ids.ROWS, ids.SYSTEM_HEAP, ids.ASLEEP) or kind in messages.ROWS_OF:
             self._state.on_message(message)
         elif kind == ids.SYNCED:
             if message[2] == self.host_id:

@@ -14,6 +14,7 @@ from boardwarden.models import enum_name
 from boardwarden.render import tables
 from boardwarden.render.news import News
 from boardwarden.render.status import policy_rows, status_rows, trend_rows
+from boardwarden.render.text import Printable
 
 from . import parse
 from .follow import paced, print_news, wait_full_interval
@@ -101,6 +102,7 @@ async def _console(address: str, as_json: bool) -> None:
     """Print what the application prints, until interrupted."""
     async with connect(address) as board:
         news = News(board)
+        printed = Printable()
         async for text in paced(board.console()):
             print_news(news)
             if text is None:
@@ -108,7 +110,7 @@ async def _console(address: str, as_json: bool) -> None:
             if as_json:
                 print_json({"text": text})
             else:
-                print(text, end="", flush=True)
+                print(printed.feed(text), end="", flush=True)
 
 
 async def _events(address: str, follow: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ _STORED: dict[int, str] = {
     StoredPolicy.NOTHING: "The board stores none: after a restart it follows its application.",
     StoredPolicy.IN_FORCE: "The board has stored a policy, which holds after a restart.",
     StoredPolicy.BROKEN: "The board's stored policy is damaged, and was ignored: apply one again.",
+    StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused everything for ten "
+    "minutes, or three boots ended early under it.",
 }
 _ARROW = "\N{RIGHTWARDS ARROW}"
 _SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
@@ -77,6 +80,10 @@ def apply(
         Path | None,
         typer.Option(metavar="FILE", help="Save the board's present policy to FILE first."),
     ] = None,
+    insist: Annotated[
+        bool,
+        typer.Option("--insist", help="Store a policy, too, that refuses requests at this moment."),
+    ] = False,
     forget: Annotated[
         bool, typer.Option("--forget", help="Have the board delete its stored policy.")
     ] = False,
@@ -87,8 +94,8 @@ def apply(
     if as_json and not (yes or dry_run):
         fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
     if forget:
-        if file is not None or backup is not None or dry_run:
-            fail("--forget deletes the stored policy: it takes no file, --backup or --dry-run.")
+        if file is not None or backup is not None or dry_run or insist:
+            fail("--forget deletes the stored policy: it takes no file and no other option.")
         run(_forget(address, yes, as_json))
         return
     from boardwarden.errors import PolicyError
@@ -98,7 +105,7 @@ def apply(
         wanted = policy_file.load(file or _FILE)
     except PolicyError as error:
         fail(str(error))
-    options = Applying(wanted, dry_run, yes, backup, as_json)
+    options = Applying(wanted, dry_run, yes, backup, as_json, insist)
     run(_apply(address, options))
 
 
@@ -111,6 +118,7 @@ class Applying:
     yes: bool
     backup: Path | None
     as_json: bool
+    insist: bool
 
 
 async def _policy(address: str, as_json: bool) -> None:
@@ -162,8 +170,8 @@ async def _apply(address: str, options: Applying) -> None:
             _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
             await _send_steps(board, steps, before)
-            await _store(board, options, steps)
-            now = await board.stored_policy()
+        await _store(board, options, steps, before)
+        now = await board.stored_policy()
         _print_done(options, steps, True, now)
         if not options.as_json:
             _print_undo(options.backup, stored)
@@ -200,16 +208,33 @@ async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> No
             raise Failure(f"{error} {done_so_far}; apply the file again.") from None
 
 
-async def _store(board: Board, options: Applying, steps: Sequence[Step]) -> None:
+async def _store(board: Board, options: Applying, steps: Sequence[Step], before: Policy) -> None:
     try:
-        await board.save_policy()
+        await board.save_policy(options.insist)
     except Denied as error:
+        if error.reason == "keep:acts_now":
+            await _store_anyway(board, options, before, error)
+            return
         if options.as_json:
             _print_done(options, steps, True, StoredPolicy.NOTHING)
         raise Failure(f"{error} The policy is in force until the board restarts.", DENIED) from None
     except BoardError as error:
         advice = "The policy is in force, but perhaps not stored; apply the file again."
         raise Failure(f"{error} {advice}") from None
+
+
+async def _store_anyway(board: Board, options: Applying, before: Policy, error: Denied) -> None:
+    """Ask whether to store a policy that refuses requests at this moment; if not, undo it."""
+    advice = "Nothing was changed; --insist stores it all the same."
+    if not options.yes:
+        print_line(str(error))
+        with contextlib.suppress(Failure):  # no terminal
+            if await confirm("Have the board store it all the same?"):
+                await board.save_policy(insist=True)
+                return
+    for step in await board.policy_steps(before):
+        await board.send_step(step)
+    raise Failure(f"{error} {advice}", DENIED)
 
 
 def _print_done(

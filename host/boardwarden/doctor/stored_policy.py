@@ -15,6 +15,7 @@ _STATES = {
     "limits ignored": StoredPolicy.IN_FORCE,
     "forgotten": StoredPolicy.NOTHING,
     "broken": StoredPolicy.BROKEN,
+    "set aside": StoredPolicy.SET_ASIDE,
 }
 
 

@@ -18,21 +18,26 @@ from boardwarden.models import (
     Trends,
 )
 
-from .text import NOTHING, count, duration, percent, size
+from .text import NOTHING, count, duration, percent, printable, size
 
 WIDTH = 80
 _STORED: dict[int, str] = {
     StoredPolicy.NOTHING: "none is stored: after a restart the application's holds",
     StoredPolicy.IN_FORCE: "a stored one is in force, and overrides the application's",
     StoredPolicy.BROKEN: "the stored one is damaged, and was ignored: apply one again",
+    StoredPolicy.SET_ASIDE: "the board set the stored one aside: it refused everything, or boots "
+    "ended early",
 }
 Row = tuple[str, str]
 Reasons = Mapping[str, Capability]
 
 
 def aligned(rows: Iterable[Row], width: int = WIDTH) -> str:
-    """Return the rows as lines of at most `width` columns, the labels in a column of their own."""
-    rows = list(rows)
+    """Return the rows as lines of at most `width` columns, the labels in a column of their own.
+
+    Of what a board says nothing is left that a terminal acts on.
+    """
+    rows = [(printable(label), printable(text)) for label, text in rows]
     indent = max((len(label) for label, _ in rows), default=0) + 2
     return "\n".join(
         textwrap.fill(
@@ -198,7 +203,8 @@ def link_state(board: Board) -> str:
     last_sample = board.status.last_updated
     if last_sample is None:
         return "link lost; waiting for the board"
-    return f"link lost; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    state = "asleep" if board.asleep else "link lost"
+    return f"{state}; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
 
 
 def _local(moment: datetime) -> str:

@@ -217,6 +217,11 @@ class FakeBoard:
     def _figures(self) -> list[int | None]:
         return [self.values.get(name) for name in ids.SAMPLE_VALUES]
 
+    def sleep(self) -> None:
+        """Say that it sleeps, and say and do nothing more until `mute` is False again."""
+        self._send(ids.ASLEEP)
+        self.mute = True
+
     def _send_row(self, index: int) -> None:
         row = self.rows[index] if self.rows else [None] * len(ROW)
         self._send(ids.STORAGE, index, len(self.rows), *row)

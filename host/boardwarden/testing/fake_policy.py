@@ -52,6 +52,7 @@ class FakePolicy:
         self.stored = 0  # one of ids.KEPT, over a reset
         self.store_refused: str | None = None  # the reason
         self.kept: dict[int, list[Row]] = {kind: [] for kind in _KEPT}
+        self.acts_now = False  # what is to be stored is critical at this moment
         self.reset()
 
     def reset(self) -> None:
@@ -175,8 +176,10 @@ class FakePolicy:
         what = args[0] or 0
         if what and self.store_refused:
             return ids.DENIED, [self.store_refused, None, None, []]
+        if what == 1 and self.acts_now:
+            return ids.DENIED, ["keep:acts_now", None, None, []]
         if what:
-            self.stored = 1 if what == 1 else 0
+            self.stored = 0 if what == 2 else 1
             self.happen("policy", None, "kept" if self.stored else "forgotten")
         return ids.OK, [self.stored, len(self.quotas)]
 

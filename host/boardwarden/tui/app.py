@@ -16,7 +16,7 @@ from textual.widgets import Button, Footer, Static
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
-from boardwarden.render.text import columns, duration, size
+from boardwarden.render.text import columns, duration, harmless, size
 
 from .ending import Screen
 from .feed import Feed
@@ -34,7 +34,6 @@ from .panels import (
     Thresholds,
 )
 from .text import head, overview, too_small, trouble
-from .track import harmless
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once

@@ -17,12 +17,12 @@ from boardwarden.models import OperationState, enum_name
 from boardwarden.render.crashes import exception_lines, reset_lines
 from boardwarden.render.status import aligned
 from boardwarden.render.tables import LEASES, THRESHOLDS, busiest, lease_rows, threshold_rows
-from boardwarden.render.text import NOTHING, count, duration, percent, size
+from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
 from .feed import Feed
 from .figures import progress
 from .text import about, blocker, level_text
-from .track import Tail, harmless
+from .track import Tail
 
 Cells = tuple[str, ...]
 _BAR = 10
@@ -48,7 +48,7 @@ class Panel(Vertical):
             return
         self._titled = text
         title = f"{self.number} {self.label}" + (f": {text}" if text else "")
-        self.border_title = Text(harmless(title))  # a task's name is no markup
+        self.border_title = Text(printable(title))  # a task's name is no markup
 
     def show(self, feed: Feed) -> None:
         """Show the board's present state."""
@@ -201,7 +201,7 @@ def _done(each: Operation) -> str:
 
 def _cell(text: str) -> Text:
     """Return a cell's text unchanged: the name of a task is not markup."""
-    return Text(harmless(text).replace("\n", " "), style=_LOUD.get(text, ""))
+    return Text(printable(text), style=_LOUD.get(text, ""))
 
 
 class TailPanel(Panel):
@@ -282,7 +282,7 @@ class About(TextPanel):
 
     def text(self, feed: Feed, width: int) -> str:
         """See TextPanel."""
-        return aligned(((label, harmless(row)) for label, row in about(feed)), width)
+        return aligned(about(feed), width)
 
 
 class Crashes(TextPanel):
@@ -301,5 +301,5 @@ class Crashes(TextPanel):
         self.titled(known if resets or exceptions else "none kept, see warden.run()")
         lines = (*exception_lines(exceptions), *reset_lines(resets))
         return "\n".join(
-            textwrap.fill(harmless(line), width, subsequent_indent="    ") for line in lines
+            textwrap.fill(printable(line), width, subsequent_indent="    ") for line in lines
         )

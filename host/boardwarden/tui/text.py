@@ -66,7 +66,8 @@ def trouble(feed: Feed) -> str:
         return f"NOT CONNECTED, trying again: {feed.problem}" if feed.problem else ""
     if feed.board.connected:
         return ""
-    return f"LINK LOST{link_state(feed.board).removeprefix('link lost')}; figures are of then"
+    state, _, rest = link_state(feed.board).partition(";")
+    return f"{state.upper()};{rest}; figures are of then"
 
 
 def because(board: Board, value: object, capability: str) -> str:
@@ -157,7 +158,8 @@ def _link_state(board: Board) -> str:
     if board.connected:
         return old_figures(board) or "ok"
     age_s = board.status.age_s
-    return "LOST" if age_s is None else f"LOST {duration(age_s)} ago"
+    state = "ASLEEP" if board.asleep else "LOST"
+    return state if age_s is None else f"{state} {duration(age_s)} ago"
 
 
 def level_text(level: Level | int) -> str:

@@ -1,0 +1,57 @@
+"""`with warden.sleeping():` the board sleeps, or blocks for long, as the application wants it to.
+
+That is neither load nor lag, no host is given up for it, and a host is told first. Loaded at its
+first use.
+"""
+
+from micropython import const
+
+from warden.running import get_runner
+
+_ASLEEP = const(20)  # a kind of message
+_MAX_ASLEEP_MS = const(800_000)  # of which there is a figure in µs
+_MAX_LOOP_IDLE_US = const(900_000_000)
+_FLUSH_MS = const(2)  # for a frame of ten bytes to leave
+
+
+class Sleeping:
+    """A context manager: inside it the processor sleeps, or waits for something."""
+
+    def __enter__(self):
+        """Do what is due, and tell the host."""
+        self.agent = agent = get_runner().agent
+        agent.poll()
+        session = agent.session
+        if session is not None and session.host_id and agent.gate.acquire(0):
+            try:
+                session.uplink.begin(_ASLEEP, 0)
+                session.uplink.send(0)
+            finally:
+                agent.gate.releases[1]()
+            agent.board.sleep_ms(_FLUSH_MS)
+        self.began_ms = agent.ticks_ms()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        """Count the time as idle, and go on as if none had passed since the last poll."""
+        agent = self.agent
+        now = agent.ticks_ms()
+        ms = min(agent.ticks_diff(now, self.began_ms), _MAX_ASLEEP_MS)
+        us = max(0, ms - 1) * 1000  # no more than it was; µs ticks may have wrapped
+        load = agent.load
+        load.idle_us = min(load.idle_us + us, _MAX_LOOP_IDLE_US)
+        load.asleep_us += us
+        if load.core is not None:
+            coro = getattr(load.core.cur_task, "coro", None)
+            if hasattr(coro, "spent_us"):  # a metered task
+                coro.spent_us -= us
+        clock = agent.clock
+        clock.advance()
+        if agent.until_sample_ms() < 0:
+            agent.deadline_s = clock.s
+            agent.deadline_ms = clock.ms
+        if agent.session is not None and agent.session.host_id:
+            agent.session.renew()  # it could not be heard
+        clock.poll_now = True
+        agent.polled_ms = load.polled_ms = now
+        return False

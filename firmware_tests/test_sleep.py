@@ -1,0 +1,87 @@
+# targets: unix frozen
+"""`warden.sleeping()`: an announced sleep is no load and no lag, and loses no host."""
+
+import asyncio
+import time
+
+import warden
+from rig import FakeLink
+from warden.running import running_agent, running_policy
+
+_ASLEEP = 20
+_HOST = 77
+
+
+def _events():
+    events = running_policy().events
+    return [events.event(number)[1:6] for number in range(events.seq)]
+
+
+def test_an_announced_sleep_is_neither_load_nor_lag_nor_the_end_of_a_host():
+    link = FakeLink()
+    found = []
+
+    async def work():
+        for _ in range(3):
+            await asyncio.sleep_ms(30)
+            with warden.sleeping():
+                time.sleep_ms(200)
+            found.append(warden.status())
+
+    async def main():
+        warden.start(interval_ms=200, budget_permille=1000, link=link)
+        link.receive(64, 1, 1, _HOST, None)
+        await asyncio.sleep_ms(250)
+        link.sent()
+        await asyncio.create_task(work())
+        await warden.spawn(work(), "metered")
+        await asyncio.sleep_ms(250)
+        sent = [message[0] for message in link.sent()]
+        assert sent.count(_ASLEEP) == 6, sent
+        with warden.sleeping():
+            time.sleep_ms(3200)  # longer than a silent host is waited for
+        await asyncio.sleep_ms(50)
+        assert running_agent().session.host_id == _HOST
+        assert [event[4] for event in _events() if event[0] in ("agent", "link")] == ["found"]
+
+    asyncio.run(main())
+    try:
+        for status in found[1:]:
+            assert status["running"] and status["faults"] == 0
+            cpu = status["cpu"]
+            assert cpu["usage_permille"] < 400 and cpu["loop_lag_worst_ms"] < 150, cpu
+    finally:
+        warden.stop()
+
+
+def test_a_metered_task_did_not_work_while_it_slept():
+    meters = []
+
+    async def work():
+        for _ in range(3):
+            await asyncio.sleep_ms(10)
+            with warden.sleeping():
+                time.sleep_ms(200)
+            await asyncio.sleep_ms(10)
+            meters.append([meter.cpu_permille for meter in running_policy().meters.rows if meter])
+
+    async def main():
+        warden.start(interval_ms=100, budget_permille=1000, link=False)
+        await warden.spawn(work(), "metered")
+
+    try:
+        asyncio.run(main())
+        assert max([sum(each) for each in meters[1:]]) < 300, meters
+    finally:
+        warden.stop()
+
+
+def test_a_sleep_without_asyncio_is_no_late_sample():
+    warden.start(interval_ms=100, link=False)
+    try:
+        with warden.sleeping():
+            time.sleep_ms(1500)
+        warden.poll()
+        assert not _events()
+    finally:
+        warden.stop()
