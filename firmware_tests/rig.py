@@ -174,6 +174,7 @@ class FakeBoard:
     """Stands in for a board where there is none: CPython. Real time, made-up memory."""
 
     policy_path = "warden.policy"
+    facts = {}  # for the status
     heap_grows = False
     has_timer = False
     identity = ("fake", "fake", "fake", b"", None, "0")

@@ -3,19 +3,19 @@
 import sys
 
 from harness import no_heap, skip
-from rig import FakeTicks, PressedBoard
+from rig import FakeTicks, PressedBoard, SinkLink
 from warden.agent import Agent
 from warden.clock import Clock
 from warden.sample import Sample
 from warden.sensors.storage import Storage, shift_for
+from warden.uplink import Uplink
+from warden.wear import wear
 
 NOTHING_MOUNTED, NO_SCAN, IMPOSSIBLE = 5, 10, 18  # reasons, of ids
 
 
 class FakeDisks(FakeTicks):
     """Stands in for a board's file systems: name -> os.statvfs, a scan takes `scan_ms`."""
-
-    policy_path = "/warden.policy"
 
     def __init__(self):
         super().__init__()
@@ -285,12 +285,26 @@ def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long
         Board.statvfs = real
 
 
-def test_the_agents_files_are_on_the_innermost_mount_of_their_directory():
+def test_the_counts_of_writes_are_shown_on_the_innermost_mount_of_the_agents_files():
     disks, _, storage = _storage()
     disks.disks["/sd"] = disks.disks["/"]
+    uplink = Uplink(SinkLink())
     _scan(storage)
-    assert storage.files_row == 0
-    disks.policy_path = "/sd/warden.policy"
-    _scan(storage)
-    assert storage.files_row == 1
-    assert [mount["agent_writes"] for mount in storage.mounts] == [None, None]
+    assert "agent_writes" not in storage.mounts[0]  # it has written nothing
+    wear.__init__()
+    disks.policy_path = "/warden.policy"
+    wear.join(storage)
+    for path, row in (("/warden.policy", 0), ("/sd/warden.policy", 1)):
+        disks.policy_path = path
+        assert _scan(storage) >> row & 1
+        assert wear.spend(1, 0)
+        assert _marked(storage) == 1 << row
+        shown = [mount["agent_writes"] for mount in storage.mounts]
+        assert shown[row] == {"resets": 0, "policy": row + 1, "note": 0, "budget": 0}
+        assert shown[1 - row] is None
+        for place in (0, 1):
+            assert storage.encode(place, uplink)
+            expected = bytes((0x94, 0, row + 1, 0, 0)) if place == row else bytes((0xC0,))
+            assert bytes(uplink.payload[: uplink.at]).endswith(expected)
+            assert uplink.payload[0] == 0x90 + 10
+    wear.__init__()

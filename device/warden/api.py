@@ -118,18 +118,7 @@ def _fill_status(agent, status, running):
         status["network"] = {}
         status["overhead"] = {}
         status["system_heap"] = None if agent.system_heap is None else {}
-        machine, firmware, port, unique_id, reset_cause, version = agent.board.identity[:6]
-        status["board"] = {
-            "machine": machine,
-            "firmware": firmware,
-            "port": port,
-            "unique_id": unique_id,
-            "boot_id": agent.board.boot_id,
-            "reset_cause": reset_cause,
-            "agent": version,
-            "boots": None,
-            "crash_free_s": None,
-        }
+        status["board"] = agent.board.facts
     sample = agent.sample
     total = sample.total_bytes
     free = sample.free_bytes
@@ -164,8 +153,6 @@ def _fill_status(agent, status, running):
     metrics["dropped_frames"] = sample.dropped_frames
     if agent.system_heap is not None:
         agent.system_heap.fill(status["system_heap"])
-    if agent.board.crashes is not None:
-        agent.board.crashes.fill(status["board"], sample.uptime_s)
     status["storage"] = agent.storage.mounts
     status["interval_ms"] = agent.governor.interval_ms
     status["wanted_interval_ms"] = agent.governor.wanted_ms

@@ -77,6 +77,7 @@ class BlackBox:
         self.board = board
         self.crashes = crashes
         self.agent = None
+        self.facts = {"crash_free_s": 0}  # the board's, in the status
         self.began_ms = board.ticks_ms()
         self.entries = []
         self.good_s = _GOOD_S  # from this uptime on the boot is a good one
@@ -109,6 +110,9 @@ class BlackBox:
         board = agent.board
         self.board = board
         board.identity = board.identity[:_BOOTS] + (self.boots, self.crash_free_s)
+        self.facts = board.facts
+        self.facts["boots"] = self.boots
+        self.facts["crash_free_s"] = self.crash_free_s
         wear.join(agent.storage)
         save_note = board.save_note
 
@@ -123,6 +127,7 @@ class BlackBox:
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
         self.add_to_history(sample)
+        self.facts["crash_free_s"] = self.crash_free_s + sample.uptime_s
         pack_into(
             "<IHHH", self.buf, _FIGURES, sample.uptime_s, (sample.live_bytes or 0) >> 8,
             (sample.largest_free_block_bytes or 0) >> 8, (sample.loop_lag_worst_ms or 0) >> 2,

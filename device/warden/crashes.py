@@ -156,12 +156,6 @@ class Crashes:
                     table.subscribe()
                 agent.session.hello_dirty = agent.clock.rows_dirty = True
 
-    def fill(self, board, uptime_s):
-        """Put the number of boots, and how long nothing went wrong, into a part of the status."""
-        box = self.black_box
-        board["boots"] = box.boots
-        board["crash_free_s"] = box.crash_free_s + uptime_s
-
     def start(self, bring_up):
         """Start the agent over the link that a function of the application returns."""
         link = None

@@ -91,7 +91,7 @@ class Governor:
             sample.overhead_permille = min(1000, (us + (period_ms >> 1)) // period_ms)
             us -= self.sample_us + self.host_spent_us
             us = (us << 6) // period_ms if us > 0 else 0
-            self.other_mean = _smooth(self.other_mean, us)
+            self.other_mean = self.smooth(self.other_mean, us)
             if sent is not None and period_ms < _MAX_RATE_PERIOD_MS:
                 sample.link_bytes_per_s = (sent - self.sent & 0xFFFF) * 1000 // period_ms
         self.sent = sent or 0
@@ -110,7 +110,7 @@ class Governor:
         """
         if self.sample_us:
             us = min(self.sample_us, _MAX_COST_US)
-            self.sample_mean_us = _smooth(self.sample_mean_us or us, us)
+            self.sample_mean_us = self.smooth(self.sample_mean_us or us, us)
         left = self.budget_permille * 48  # three quarters, in 64ths of a permille
         left = max(left // 3, left - self.other_mean)
         needed = (self.sample_mean_us << 6) // left + 1
@@ -119,10 +119,9 @@ class Governor:
             interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
             self.interval_ms = max(interval, self.wanted_ms)
 
+    def smooth(self, mean, value):
+        """Return a moving mean with one more value, which counts a quarter and is capped.
 
-def _smooth(mean, value):
-    """Return a moving mean with one more value, which counts a quarter and is capped.
-
-    One sample during which something else took the core does not change the interval by much.
-    """
-    return mean + (min(value, 2 * mean + _MAX_RISE) - mean) // 4
+        One sample during which something else took the core does not change the interval by much.
+        """
+        return mean + (min(value, 2 * mean + _MAX_RISE) - mean) // 4

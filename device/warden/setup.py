@@ -57,6 +57,10 @@ def detect():
         pass
     board.identity = identity()
     board.boot_id = random_30(board)
+    names = ("machine", "firmware", "port", "unique_id", "reset_cause", "agent")
+    board.facts = facts = dict(zip(names, board.identity))
+    facts["boot_id"] = board.boot_id
+    facts["boots"] = facts["crash_free_s"] = None  # `warden.crashes` knows them
     return board
 
 

@@ -25,12 +25,18 @@ class Wear:
         self.left = _MAX_WRITES
         self.refilled_s = 0  # up to this uptime
         self.storage = None  # of the agent, which shows the counts
+        self.scan_mounts = self.encode_mount = None  # what it does without them
+        self.row = 0  # of the mount that the agent's files are on
 
     def join(self, storage):
-        """Have the agent's storage show the counts."""
-        self.storage = storage
-        storage.wear = self
-        self.show(storage)
+        """Have the agent's storage show the counts, in the status and to a host."""
+        if storage is not self.storage:
+            self.storage = storage
+            self.scan_mounts = storage.scan
+            self.encode_mount = storage.encode
+            storage.scan = self.scan
+            storage.encode = self.encode
+            self.show()
 
     def spend(self, purpose, uptime_s, count=1):
         """Count writes that are to be made; return False, with none counted, if they are too many.
@@ -45,8 +51,7 @@ class Wear:
             return False
         self.left -= count
         self.counts[purpose] += count
-        if self.storage is not None:
-            self.show(self.storage)
+        self.show()
         return True
 
     def earn(self, count):
@@ -57,13 +62,33 @@ class Wear:
         """Return the uptime at which there is a write again."""
         return self.refilled_s + _REFILL_S
 
-    def show(self, storage):
-        """Put the counts into the row of the mount that the agent's files are on."""
-        row = storage.files_row
-        if row < len(storage.mounts):
-            storage.mounts[row]["agent_writes"] = dict(zip(_PURPOSES, self.counts))
-            storage.dirty[row] = storage.dirty[row] or _CHANGED
+    def show(self):
+        """Put the counts into the status, and have them sent."""
+        storage = self.storage
+        if storage is None:
+            return
+        mounts = storage.mounts
+        for row in range(len(mounts)):
+            mounts[row]["agent_writes"] = None
+            if storage.board.policy_path.startswith(mounts[row]["mount"]):
+                self.row = row  # the last one: it is inside the others
+        if self.row < len(mounts):
+            mounts[self.row]["agent_writes"] = dict(zip(_PURPOSES, self.counts))
+            storage.dirty[self.row] = storage.dirty[self.row] or _CHANGED
             storage.clock.poll_now = storage.clock.rows_dirty = True
+
+    def scan(self):
+        """Measure every mount, as `Storage.scan` does, and show the counts."""
+        self.scan_mounts()
+        self.show()
+
+    def encode(self, row, uplink):
+        """Put a mount's message into the uplink, with the counts as one field more."""
+        if not self.encode_mount(row, uplink):
+            return False
+        uplink.payload[0] += 1
+        uplink.put(self.counts if row == self.row and self.storage.rows else None)
+        return True
 
 
 wear = Wear()

@@ -142,8 +142,10 @@ async def test_a_restarted_board_begins_a_new_span(path: Path) -> None:
     process.send_signal(signal.SIGINT)
     done = await finish(process)
     assert done.status == 130
-    assert "link lost" in done.err
-    assert "connected" in done.err.splitlines()[-1]
+    *_, lost, found, told = done.err.splitlines()
+    assert "link lost" in lost
+    assert "connected" in found
+    assert told.endswith(": the board restarted: nobody knows why")
     assert done.out.startswith(f"{path}: ")
     with Recording(path) as recording:
         first, second = recording.spans()

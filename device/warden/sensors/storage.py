@@ -53,8 +53,6 @@ class Storage:
         self.spent_us = 0
         self.reason = _NO_SCAN
         self.permille = self.scaled = self.limit = None
-        self.files_row = 0  # of the mount that the agent's files are on
-        self.wear = None  # the `Wear` that counts those, once one was written
 
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
@@ -84,8 +82,6 @@ class Storage:
         for mount in sorted(board.mounts()):  # that of the root first
             row = self.measure(mount)
             if row and len(rows) < _MAX_MOUNTS:
-                if board.policy_path.startswith(mount):  # the last one: it is inside the others
-                    self.files_row = len(rows)
                 rows.append(row)
             elif row is not None:
                 self.reason = _IMPOSSIBLE
@@ -101,7 +97,6 @@ class Storage:
                 "used_bytes": block * (blocks - free),
                 "available_bytes": block * available,
                 "usage_permille": (blocks - free) * 1000 // blocks,
-                "agent_writes": None,
             }
             for mount, block, blocks, free, available in rows
         ]
@@ -117,8 +112,6 @@ class Storage:
             self.permille = self.mounts[0]["usage_permille"]
             self.scaled = blocks - free >> shift
             self.limit = blocks >> shift
-            if self.wear is not None:
-                self.wear.show(self)
 
     def measure(self, mount):
         """Return a mount's row, None where the file system does not say, False: what cannot be."""
@@ -146,13 +139,11 @@ class Storage:
         mounts = self.rows
         if row and row >= len(mounts):
             return False
-        uplink.begin(_STORAGE, 8)
+        uplink.begin(_STORAGE, 7)
         uplink.put(row)
         uplink.put(len(mounts))
         for value in mounts[row] if mounts else _NO_MOUNT:
             uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
-        wear = self.wear
-        uplink.put(None if wear is None or row != self.files_row else wear.counts)
         return True
 
     def on_sent(self, row):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
+from boardwarden._program import print_note
 from boardwarden.board import Board
 from boardwarden.models import Status
 from boardwarden.render.news import News
 from boardwarden.render.status import link_state
+from boardwarden.render.text import printable
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ async def paced(items: AsyncGenerator[T, None]) -> AsyncIterator[T | None]:
 def print_news(news: News, of: str = "") -> None:
     """Print to standard error what is new of a link and its board's restarts."""
     for line in news.lines():
-        print(f"boardwarden: {of}{line}", file=sys.stderr, flush=True)
+        print_note(f"{of}{line}")
 
 
 async def wait_full_interval(board: Board) -> Status:
@@ -81,6 +82,6 @@ async def redraw(board: Board, title: str, picture: Callable[[int], str]) -> Non
     with Live(console=console, auto_refresh=False) as live:
         async for _ in ticks(board):
             for line in news.restarts():
-                console.print(f"{title}: {line}", style="red", markup=False)
+                console.print(printable(f"{title}: {line}"), style="red", markup=False)
             head = Text(f"{title}: {link_state(board)}\n", style="" if board.connected else "red")
             live.update(head.append(picture(console.width), style="default"), refresh=True)

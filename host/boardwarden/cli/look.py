@@ -103,6 +103,7 @@ async def _console(address: str, as_json: bool) -> None:
     async with connect(address) as board:
         printed = Printable()
         news = News(board)
+        printed = Printable()
         async for text in paced(board.console()):
             print_news(news)
             if text is None:
