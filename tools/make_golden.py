@@ -44,6 +44,7 @@ MESSAGES: dict[str, list[Any]] = {
     "storage with nothing mounted": [ids.STORAGE, 4, 0, 0, None, None, None, None, None],
     "synced": [ids.SYNCED, 5, _HOST],
     "alive": [ids.ALIVE, 6],
+    "asleep": [ids.ASLEEP, 7],
     "reply": [ids.REPLY, 7, 0, ids.OK, None],
     "reply that failed": [ids.REPLY, 8, 65_535, ids.FAILED, "MemoryError"],
     "reply to keep": [ids.REPLY, 10, 10, ids.OK, [1, 2]],

@@ -178,8 +178,8 @@ class Load:
         # The one that is running.
         step = self.ticks_diff(self.ticks_us(), self.began) - self.asleep_us
         period_ms = sample.period_ms
-        is_known = was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS
-        if is_known and step >= 0 and self.idle_us >= 0:  # else ticks have jumped back
+        was_in_task = was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS
+        if was_in_task and step >= 0 and self.idle_us >= 0:  # else ticks have jumped back
             sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
             sample.loop_lag_worst_ms = (max(step, self.worst_us) + 500) // 1000
             if self.squares < _MAX_SQUARES:
