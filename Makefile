@@ -96,7 +96,7 @@ mpy: $(VENV)/.stamp-dev
 # built the tool says how to get what is missing, and those tests are skipped; in CI it fails.
 # The tools that build need only Python itself: in `make test` pip works at the same time.
 firmware: | $(BIN)/python
-	@for target in unix qemu qemu-m0 unix-probe qemu-probe unix32 unix32-frozen; do \
+	@for target in unix qemu qemu-asyncio qemu-m0 unix-probe qemu-probe unix32 unix32-frozen; do \
 	  $(BIN)/python tools/build_firmware.py $$target >/dev/null || [ "$$CI" != true ] || exit 1; \
 	done
 

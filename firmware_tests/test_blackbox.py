@@ -6,11 +6,12 @@ from array import array
 
 from harness import has_module, no_heap, skip
 from rig import board
-from warden.blackbox import ENDED, RUNNING, THRESHOLD
+from warden.blackbox import ENDED, HUNG, RUNNING, THRESHOLD, UNFED, WATCHED
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
 from warden.sensors.threads import _locks
+from warden.task_watchdog import TaskWatchdog
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
@@ -119,6 +120,35 @@ def test_what_was_noted_before_a_reset_is_its_cause():
     assert _last(box) == ("threshold", _INFERRED | _EXPECTED, 1)
     box.set_state(ENDED)
     assert _last(boots.boot("soft")) == ("soft", _EXPECTED, 1)
+
+
+def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_nothing():
+    boots = _Boots()
+    boots.boot().set_culprit("sensor", UNFED, False)
+    box = boots.boot()
+    assert _last(box) == ("wdt", _INFERRED, 1)
+    assert box.entries[-1][_WHO] == "sensor"
+    box.set_state(WATCHED, False)
+    assert _last(boots.boot("wdt"))[:2] == ("wdt", 0)
+    box.set_state(WATCHED, False)
+    for place in range(64):
+        boots.board.memory[place] = 0
+    if _has_files():
+        assert _last(boots.boot("pwron"))[:2] == ("pwron", _EXPECTED)
+
+
+def test_a_reset_for_a_hang_is_not_expected():
+    boots = _Boots()
+    boots.boot().set_culprit("sensor", HUNG, True)
+    box = boots.boot("wdt")
+    assert _last(box) == ("hang", _INFERRED, 1)
+    assert (box.entries[-1][_WHO], box.streak) == ("sensor", 1)
+
+
+def test_a_name_that_was_cut_inside_a_character_is_read_without_it():
+    boots = _Boots()
+    boots.boot().put_name("abcdefghij" + "\xe9" * 10)
+    assert boots.boot().entries[-1][_WHO] == "abcdefghij" + "\xe9" * 5
 
 
 def test_an_exception_of_the_application_is_its_cause_with_file_and_line():
@@ -334,3 +364,19 @@ def test_a_thousand_boots_that_crash_at_once_hardly_write():
             writes += box.writes
         assert tries > count // 3
         assert writes < 40, writes
+
+
+def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
+    if not _has_files():
+        skip("no files")
+    boots = _Boots(0)
+    writes = 0
+    for _ in range(200):
+        crashes = boots.start("wdt")
+        watchdog = TaskWatchdog(crashes)
+        watchdog.feed_hardware = bool
+        watchdog.set_culprit("sensor")
+        writes += crashes.black_box.writes
+    assert _last(crashes.black_box)[:2] == ("wdt", 0)
+    assert crashes.black_box.entries[-1][_WHO] == "sensor"
+    assert writes < 60, writes

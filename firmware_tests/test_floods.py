@@ -92,7 +92,9 @@ async def _watch(agent, seconds):
 async def _flood(flood):
     """Have an agent flooded for a while; return what _watch() found of it."""
     port = free_port()
-    warden.start(interval_ms=_INTERVAL_MS, budget_permille=_BUDGET, link=warden.TcpServer(port))
+    warden.start(
+        interval_ms=_INTERVAL_MS, budget_permille=_BUDGET, link=warden.TcpServer(port, control=True)
+    )
     flooder = Flooder(port, flood)
     try:
         agent = get_runner().agent

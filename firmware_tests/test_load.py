@@ -2,12 +2,16 @@
 """What asyncio's own loop shows: idle time, steps, tasks. Real asyncio, real time."""
 
 import asyncio
+import io
 import time
 from asyncio import core
 
-from harness import no_heap
+import warden
+from harness import no_heap, raises
 from rig import FakeTicks
+from warden.running import running_agent
 from warden.sample import Sample
+from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
 from warden.setup import detect
 
@@ -218,27 +222,158 @@ class Microseconds(FakeTicks):
     pass_us = FakeTicks.pass_ms
 
 
+class Queue:
+    """Stands in for asyncio's, whose own waits allocate: `wait` is called for its time."""
+
+    def __init__(self, wait=lambda queue, dt: None):
+        self.poller = self
+        self.wait = wait
+
+    def ipoll(self, dt):
+        return ()
+
+
 def test_waiting_allocates_nothing():
     load = _load()
-    load.attach()
-    load.wait = lambda queue, dt: None  # asyncio's own allocates
+    queue = Queue()
+    hook = load.hook(queue, queue.wait)
     with no_heap():
-        core._io_queue.wait_io_event(0)
-    load.detach()
+        hook(0)
+        hook(1)
+    time.sleep_ms(2)
+    with no_heap():
+        hook(0)
+    assert load.worst_us > 1000
 
 
 def test_what_is_summed_up_stays_within_30_bits():
     ticks = Microseconds()
     load = Load(ticks, lambda: 7)
-    load.attach()
-    queue = core._io_queue
-    load.wait = lambda queue, dt: ticks.pass_us(dt)
+    queue = Queue(lambda queue, dt: ticks.pass_us(dt))
+    hook = load.hook(queue, queue.wait)
     for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
         for _ in range(20):
             ticks.pass_us(step)
-            queue.wait_io_event(step)
+            hook(step)
             for figure in (load.idle_us, load.worst_us, load.squares):
                 assert 0 <= figure < 1 << 30, (step, figure)
+
+
+def test_a_wait_that_is_broken_off_is_watched_again_and_tasks_are_still_counted():
+    """By Ctrl-C, say: the application may go on in the same event loop."""
+    load = _load()
+    asyncio.new_event_loop()
+    load.attach()
+
+    class Broken(io.IOBase):
+        error = KeyboardInterrupt()
+
+        def ioctl(self, request, flags):
+            if request == 3:  # MP_STREAM_POLL
+                error, self.error = self.error, None
+                if error:
+                    raise error
+                return 0
+            return -22  # EINVAL: it has no file descriptor
+
+    async def main(source):
+        task = asyncio.create_task(_nap(30))
+        _read(load, 1)
+        if source:
+            try:
+                await asyncio.wait_for_ms(asyncio.StreamReader(source).read(1), 20)
+            except asyncio.TimeoutError:
+                pass
+        await asyncio.sleep_ms(5)
+        found.append(_read(load, 10))
+        await task
+
+    found = []
+    try:
+        raises(KeyboardInterrupt, lambda: asyncio.run(main(Broken())))
+        asyncio.run(main(None))
+    finally:
+        load.detach()
+        asyncio.new_event_loop()
+    cpu, _, _, tasks = found[-1]
+    assert cpu is not None
+    assert tasks >= 2
+
+
+async def test_overhead_has_what_watching_takes():
+    """As much as the trial says, for each wait and for each task."""
+    load = _load()
+    load.attach()
+    sample = Sample()
+    sample.period_ms = 10
+    load.read(sample)
+    for _ in range(20):
+        await asyncio.create_task(_nap(0))
+    await asyncio.sleep_ms(1)
+    assert load.wrapped >= 21
+    assert load.wrap_us > 0
+    load.wrapped, load.wrap_us = 32, 16_000
+    sample.overhead_permille = 5
+    sample.period_ms = 1000
+    load.read(sample)
+    load.detach()
+    assert sample.overhead_permille == 5 + 32
+
+
+async def test_without_steps_asyncio_is_left_as_it_is():
+    load = Load(detect(), lambda: 7, False)
+    load.attach()
+    assert "wait_io_event" not in core._io_queue.__dict__
+    await asyncio.create_task(_nap(1))
+    load.watch_loop(core)
+    assert "wait_io_event" not in core._io_queue.__dict__
+    _read(load, 10)
+    found = _read(load, 10)
+    load.detach()
+    assert found == [None] * 4
+
+
+async def test_without_steps_the_capabilities_say_so():
+    warden.start(600_000, link=False, protect=False, steps=False)
+    try:
+        update_reasons(running_agent())
+        found = list(running_agent().reasons[3:6])  # cpu, loop_lag, tasks
+    finally:
+        warden.stop()
+    assert found == [19] * 3  # ids.TURNED_OFF
+
+
+async def test_a_create_task_of_the_application_is_called():
+    calls = []
+    create_task = core.create_task
+
+    def own(coro):
+        calls.append(coro)
+        return create_task(coro)
+
+    core.create_task = asyncio.create_task = own
+    load = _load()
+    load.attach()
+    await asyncio.create_task(_nap(1))
+    load.detach()
+    assert core.create_task is own
+    core.create_task = asyncio.create_task = create_task
+    assert len(calls) == 1
+
+
+async def test_a_create_task_that_was_kept_works_after_detach():
+    load = _load()
+    load.attach()
+    kept = asyncio.create_task
+    load.detach()
+    assert await kept(_nap(1)) is None
+    assert load.tasks == 1
+
+
+async def test_what_is_no_coroutine_makes_no_task():
+    load = _load()
+    load.attach()
+    raises(TypeError, lambda: asyncio.create_task(_nap))
     load.detach()
 
 

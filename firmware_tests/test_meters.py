@@ -74,8 +74,11 @@ async def test_shares_steps_and_the_longest_are_measured():
         began = time.ticks_us()
         await asyncio.sleep_ms(500)
         period_us = time.ticks_diff(time.ticks_us(), began)
+        running_agent().load.wrapped = 0
         _meters().evaluate(period_us // 1000)
         meter = meters["hungry"]
+        steps = [meter.steps for meter in meters.values()]
+        assert running_agent().load.wrapped == sum(steps) > 0  # for `overhead`
         share = sum(spent) * 1000 // period_us
         assert share - 10 <= meter.cpu_permille <= share + 30, (share, meter.cpu_permille)
         assert meter.steps == len(spent)

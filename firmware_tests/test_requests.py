@@ -13,8 +13,8 @@ DENIED, NOT_FOUND = 4, 5
 class Rig:
     """An agent with a host that has subscribed."""
 
-    def __init__(self):
-        self.link = FakeLink()
+    def __init__(self, link=None):
+        self.link = link or FakeLink()
         # The budget: what hosts may have done in this time, see test_floods.
         self.agent = Agent(board(), 600_000, 1000, self.link, (2, 300_000, 100, 5000))
         self.policy = self.agent.policy
@@ -49,6 +49,12 @@ class Rig:
         """Judge the sample as if a second had passed; return what the board sends then."""
         self.policy.evaluate(1000, 0)
         return self.poll()
+
+
+class Lookout(FakeLink):
+    """A link over which hosts only look, as that of a TcpServer is by default."""
+
+    control = False
 
 
 def _of(kind, sent):
@@ -341,3 +347,38 @@ def test_what_can_never_be_had_is_not_to_be_asked_for_again():
     rig = Rig()
     refusal = rig.ask(ALLOCATE, 0, 0x3FFFFFFF, None, None, None, None)[1]
     assert refusal[0] == "memory" and refusal[2] is None
+
+
+def test_over_a_link_without_control_nothing_can_be_changed():
+    rig = Rig(Lookout())
+    looking = (
+        (0, ()),
+        (3, (0, 0, 0)),
+        (8, (1,)),
+        (9, (None,) * 4),
+        (12, (0,)),
+        (14, (0,)),
+        (16, (0,)),
+    )
+    for number, arguments in looking + ((18, ()), (18, (None,))):
+        assert rig.ask(number, *arguments)[0] != DENIED, number
+    changing = ((1, (100, None)), (2, ()), (4, (0, 100)), (5, (1,)), (6, ("flash",)), (7, (1,)))
+    changing += ((9, (1, None, None, None)), (9, (None, None, None, 0)), (11, (1,)))
+    changing += ((10, (0, 1, 2, None, 0, 2)), (14, (1,)), (14, (2,)), (15, ()), (18, (True,)))
+    for number, arguments in changing + ((17, ("a", 1, 1, 1, 1)),):
+        assert rig.ask(number, *arguments)[:2] == (DENIED, ["look_only", None, None, []]), number
+    assert rig.agent.governor.wanted_ms == 600_000
+    assert rig.policy.leases.all() == rig.policy.operations.all() == []
+    assert rig.ask(99)[0] == 1  # the board does not know it, and says so
+
+
+def test_a_host_cannot_name_anything_with_control_characters():
+    """Other hosts show names at terminals, which act on them."""
+    rig = Rig()
+    for text in ("a\x1b[31m", "a\nb", "\r", "\x7f", "a\x9b31m", "\x00"):
+        assert rig.ask(BEGIN, text)[0] == 2, text
+        assert rig.ask(ALLOCATE, 0, 100, text)[0] == 2, text
+    for text in ("", "a b", "\xe9t\xe9", "\u6e29\u5ea6", "\xa0"):
+        code, lease_id, _ = rig.ask(ALLOCATE, 3, 100, text)
+        assert code == 0, text
+        assert rig.ask(RELEASE, lease_id)[0] == 0

@@ -7,12 +7,15 @@ late. It goes on with the next loop, and at the latest with the next public call
 
 import _thread
 import asyncio
+import select
+import socket
 import sys
 import time
 
 import warden
+from frames import framed
 from harness import has_module, raises
-from rig import FakeLink, in_next_sample
+from rig import FakeLink, free_port, in_next_sample
 from warden.running import get_runner
 
 _INTERVAL_MS = 20
@@ -341,3 +344,105 @@ def test_a_start_that_is_repeated_makes_anew_what_is_gone():
         assert warden.status()["board"]["boot_id"] == boot_id
 
     _tested(application)
+
+
+# --- over TCP -------------------------------------------------------------------------------------
+
+
+def test_a_main_that_is_run_again_starts_its_tcp_link_once_more():
+    """Each run makes a TcpServer; the first one listens on, and a host is answered."""
+    _tested(_run_main_three_times)
+
+
+def _run_main_three_times():
+    port = free_port()
+    host = socket.socket()
+
+    async def main(run):
+        _start(link=warden.TcpServer(port, "127.0.0.1"))
+        await asyncio.sleep_ms(3 * _INTERVAL_MS)
+        if run < 2:
+            raise ValueError("sensor")
+        host.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+        host.send(framed([64, 1, 4, 77]))
+        poller = select.poll()
+        poller.register(host, select.POLLIN)
+        for _ in range(500):
+            if poller.poll(0):
+                return host.recv(1)
+            await asyncio.sleep_ms(10)
+        return None
+
+    for run in range(2):
+        raises(ValueError, asyncio.run, main(run))
+    try:
+        assert asyncio.run(main(2)) == b"\xc0"
+    finally:
+        host.close()
+
+
+def test_strangers_at_the_port_keep_no_host_out():
+    """One sends a byte each second, one says nothing: a host is answered within three seconds."""
+    _tested(_squat)
+
+
+def _squat():
+    port = free_port()
+
+    def dial(first):
+        sock = socket.socket()
+        sock.connect(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+        sock.send(first)
+        return sock
+
+    async def main():
+        _start(link=warden.TcpServer(port, "127.0.0.1"))
+        strangers = [dial(b"\xc0"), dial(b"A"), dial(b"")]
+        host = dial(framed([64, 1, 4, 77]))
+        poller = select.poll()
+        poller.register(host, select.POLLIN)
+        began = time.ticks_ms()
+        while not poller.poll(0):
+            passed = time.ticks_diff(time.ticks_ms(), began)
+            assert passed < 3500, "it was kept out"
+            try:
+                strangers[0].send(b"\xc0")
+            except OSError:
+                pass
+            await asyncio.sleep_ms(100)
+        assert host.recv(1) == b"\xc0"  # b"" is the end
+        for sock in strangers + [host]:
+            sock.close()
+
+    asyncio.run(main())
+
+
+def test_a_client_connects_and_connects_again():
+    """Nothing arrives over a connection that is not there: the agent polls it all the same."""
+    _tested(_connect_twice)
+
+
+def _connect_twice():
+    port = free_port()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+    listener.listen(1)
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+
+    async def main():
+        link = warden.TcpClient("127.0.0.1", port)
+        _start(link=link)
+        for _ in range(2):
+            began = time.ticks_ms()
+            while not poller.poll(0):
+                assert time.ticks_diff(time.ticks_ms(), began) < 3000, "it does not connect"
+                await asyncio.sleep_ms(10)
+            listener.accept()[0].close()
+            link._tried_ms = time.ticks_add(time.ticks_ms(), -5001)
+
+    try:
+        asyncio.run(main())
+    finally:
+        listener.close()

@@ -5,7 +5,8 @@ unix, qemu: the unix port, and the Cortex-M3 firmware for QEMU's mps2-an385. uni
 qemu-native: the same with the C module `_warden` of device/native. unix-probe, qemu-probe: for the
 tests of that module, with a module of theirs beside it; the unix one's heap is in four areas, and
 Ctrl-C comes there as on a board.
-qemu-bytecode: without machine code from viper. qemu-m0: for the Cortex-M0 of QEMU's microbit.
+qemu-bytecode: without machine code from viper. qemu-asyncio: with time, select and asyncio, for
+tools/bench. qemu-m0: for the Cortex-M0 of QEMU's microbit.
 unix32: the unix port built for 32 bits, and qemu-bare the Cortex-M3, both without the agent, and
 unix32-frozen: where tools/footprint.py counts what the agent takes of the heap.
 
@@ -126,6 +127,12 @@ _EMITTER = (
     " -DMICROPY_EMIT_INLINE_THUMB=1"
 )
 TARGETS["qemu-m0"] = replace(TARGETS["qemu"], variables=("BOARD=MICROBIT", _ARMV6M, _EMITTER))
+# With asyncio, and what it needs of a board: what its steps and tasks cost is counted there.
+TARGETS["qemu-asyncio"] = replace(
+    TARGETS["qemu"],
+    modules=("tools/bench/asyncio_board",),
+    manifest="tools/manifests/agent_asyncio.py",
+)
 TARGETS["qemu-bare"] = replace(TARGETS["qemu"], manifest="tools/manifests/nothing.py")
 # As on a port that does not tell mpy-cross its machine.
 TARGETS["qemu-bytecode"] = replace(

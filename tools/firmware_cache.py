@@ -47,7 +47,8 @@ def lock(root: Path) -> Iterator[None]:
 def frozen_files(repo: Path, manifest: str = _AGENT, *modules: str) -> dict[str, bytes]:
     """What goes into the firmware from this repository, and its C modules: name and contents."""
     files: dict[str, bytes] = {}
-    for name in (manifest, *(_FROZEN if manifest == _AGENT else ()), *modules):
+    with_agent = manifest == _AGENT or _AGENT in (repo / manifest).read_text()
+    for name in (manifest, *((_AGENT, *_FROZEN) if with_agent else ()), *modules):
         top = repo / name
         for path in [top] if top.is_file() else sorted(top.rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:

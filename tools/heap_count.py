@@ -171,14 +171,11 @@ class Qemu:
     ) -> dict[str, Count]:
         """As of Unix32."""
         with _repl(self._firmware) as repl:
-            mount = ""
+            copied = ""
             if files:
-                data = romfs(files)
-                _store(repl, data)
-                image = _QEMU_IMAGE.format(address=_QEMU_RAM, size=len(data))
-                mount = _ROMFS.format(image=image)
-                mount += "" if in_place else _COPIED.format(image=image)
-            output, error = repl.execute(_program(mount, steps), 60)
+                image = mount_romfs(repl, files)
+                copied = "" if in_place else _COPIED.format(image=image)
+            output, error = repl.execute(_program(copied, steps), 60)
         return parse((output + error).replace("\r\n", "\n"))
 
 
@@ -187,6 +184,15 @@ def _program(mount: str, steps: Mapping[str, str]) -> str:
     for label, step in steps.items():
         text += f"{step}\n_count({label!r})\n"
     return text + "print('@done')\n"
+
+
+def mount_romfs(repl: RawRepl, files: Mapping[str, bytes]) -> str:
+    """Let programs on the board import these files in place; return what gives the image there."""
+    data = romfs(files)
+    _store(repl, data)
+    image = _QEMU_IMAGE.format(address=_QEMU_RAM, size=len(data))
+    _execute(repl, "import sys\n" + _ROMFS.format(image=image))
+    return image
 
 
 def _store(repl: RawRepl, data: bytes) -> None:

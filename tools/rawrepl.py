@@ -66,6 +66,12 @@ class RawRepl:
             raise ReplTimeout(f"still running after {timeout:g} s", text) from None
         return _text(output), _text(error)
 
+    def run_until(self, program: str, stop: bytes, timeout: float) -> str:
+        """Run a program that does not end by itself; return what comes before `stop`."""
+        end = time.monotonic() + timeout
+        self._paste(program.encode(), end)
+        return _text(self._read_until(stop, end))
+
     def _paste(self, data: bytes, end: float) -> None:
         self._port.write(_PASTE)
         try:

@@ -20,7 +20,7 @@ from warden.sensors.network import Network
 from warden.sensors.storage import Storage
 from warden.sensors.threads import install_threads
 
-_CAPABILITIES = const(15)
+_CAPABILITIES = const(18)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -34,11 +34,19 @@ class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
     board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches; storage: whether that is measured at the start.
+    for an agent that only watches; storage: whether that is measured at the start; steps: whether
+    asyncio's are timed.
     """
 
     def __init__(
-        self, board, interval_ms, budget_permille=10, link=None, limits=None, storage=True
+        self,
+        board,
+        interval_ms,
+        budget_permille=10,
+        link=None,
+        limits=None,
+        storage=True,
+        steps=True,
     ):
         from warden.setup import find_system_heap, take_first_sample, watch_network
 
@@ -51,7 +59,7 @@ class Agent:
         self.sample = Sample()
         self.threads = install_threads()
         self.network = watch_network(Network())
-        self.load = Load(board, self.threads.ident)
+        self.load = Load(board, self.threads.ident, steps)
         self.memory = Memory(board, clock)
         self.storage = Storage(board, clock)
         self.system_heap = find_system_heap(clock)
@@ -101,7 +109,8 @@ class Agent:
         Never raises, never waits, allocates nothing in steady state. Mostly nothing is due, which
         is found out before a lock is acquired or time is measured.
         """
-        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
+        passed = self.polled_ms  # before the ticks: another thread may be polling
+        passed = self.ticks_diff(self.ticks_ms(), passed)
         if 0 <= passed < self.rest_ms and not self.clock.poll_now:  # less: ticks that jumped back
             try:
                 if passed < self.listen_ms or not self.readable():

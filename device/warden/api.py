@@ -27,6 +27,7 @@ def start(
     link=None,
     protect=True,
     storage=True,
+    steps=True,
 ):
     """Start the agent; where there is one, have it run again if nobody runs it any more.
 
@@ -40,6 +41,7 @@ def start(
     now; False watches only, and takes less memory: then `allocate` and the like raise RuntimeError.
     storage: False leaves it to `scan_storage()` to measure that, which takes seconds on a large
     littlefs; where it took more than 20 ms once, it is left to that, too.
+    steps: False leaves asyncio's steps and tasks untimed and uncounted, which costs them nothing.
 
     Import `asyncio` first if the application uses it; then the agent runs as a task. Otherwise a
     `machine.Timer` runs it where the port has one; where not, call `poll()` in the application's
@@ -55,16 +57,16 @@ def start(
             board = detect()
             link = open_link(board, link)
             storage = storage and may_scan()
-            agent = Agent(board, interval_ms, budget_permille, link, limits, storage)
+            agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
             if storage and agent.storage.deadline_s == _NEVER_S:
                 from warden.extras import note_slow
 
                 note_slow(True)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
-        reserve_names(package)
         del sys.modules["warden.setup"]  # so that it takes no memory
-        package.setup = None
+        del package.setup  # so that its place is another name's
+        reserve_names(package)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
             with import_lock:

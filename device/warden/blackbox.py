@@ -8,7 +8,8 @@ it becomes an entry of the list. A record is, little-endian:
     5  how often the last entry came     6  CRC-16 of these six (2)
     8  uptime in seconds (4)            12  live bytes (2)        14  largest block (2)
     16 loop lag, worst (2)              18  number of the next event (2)
-    20 level of the pressure            21  name of the running operation, as far as there is room
+    20 level of the pressure            21  name of the running operation, or of what the watchdog
+                                            found to hang or be late, as far as there is room
 
 Bytes are in units of 256, the lag is in units of 4 ms; 0 of them: not known, or less than that.
 What is right by the CRC has survived, and the figures behind it with it: they
@@ -50,6 +51,9 @@ ENDED = 1  # the application returned, or Ctrl-C stopped it
 EXCEPTION = 2  # it was ended by one
 THRESHOLD = 3  # the agent resets the board
 SAFE = 4  # it does not run
+WATCHED = 5  # it runs, and the hardware watchdog is on
+UNFED = 6  # the hardware watchdog is not fed any more
+HUNG = 7  # the agent resets the board because the application hangs
 
 
 class BlackBox:
@@ -71,7 +75,8 @@ class BlackBox:
         self.entries = []
         self.writes = 0  # of the file
         self.who = None
-        self.state = RUNNING
+        self.culprit = None  # what goes before the running operation
+        self.state = self.running = RUNNING  # running: what it is while the application runs
         self.is_safe = False
         self.boots = self.count = 0  # count: how often the last entry came
         with import_lock:
@@ -81,6 +86,7 @@ class BlackBox:
             # Nobody needs it again in this boot: the memory is the application's.
             del sys.modules["warden.last_boot"]
             sys.modules["warden"].last_boot = None
+        self.name_format = "%ds" % (len(self.buf) - _NAME)
 
     # --- this boot ------------------------------------------------------------------------------
 
@@ -122,11 +128,22 @@ class BlackBox:
         self.seq = seq = self.events.seq
         policy = self.agent.policy
         pack_into("<HB", buf, _EVENT_NUMBER, seq & 0xFFFF, policy.pressure.level)
-        operations = policy.operations
-        name = operations.last_name if operations.places else None
+        name = self.culprit
+        if name is None and policy.operations.places:
+            name = policy.operations.last_name
+        self.put_name(name)
+
+    def put_name(self, name):
+        """Put a name into it, unless it has that already."""
         if name is not self.who:
             self.who = name
-            pack_into("%ds" % (len(buf) - _NAME), buf, _NAME, name or "")
+            pack_into(self.name_format, self.buf, _NAME, name or "")
+
+    def set_culprit(self, name, state, must_save):
+        """Note what a reset from now on would be about; name: None for nothing any more."""
+        self.culprit = name
+        self.put_name(name)
+        self.set_state(state, must_save)
 
     def end_streak(self):
         """Note that this boot is a good one."""
@@ -165,10 +182,10 @@ class BlackBox:
         if must_save:
             self.save()
 
-    def note_exception(self, caught):
+    def note_exception(self, caught, state=EXCEPTION):
         """Note that an exception ended the application; write it, unless it is an old tale."""
         is_quick = self.streak < _MAX_STREAK and self.is_in_file
-        self.set_state(EXCEPTION, caught.count <= _MAX_KNOWN or is_quick)
+        self.set_state(state, caught.count <= _MAX_KNOWN or is_quick)
 
     # --- the file -------------------------------------------------------------------------------
 

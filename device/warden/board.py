@@ -60,7 +60,7 @@ class Board:
             for name in list(sys.modules):
                 if name.endswith(".find_table"):
                     del sys.modules[name]
-                    sys.modules[name.rsplit(".", 1)[0]].find_table = None
+                    del sys.modules[name.rsplit(".", 1)[0]].find_table
             return found
         except MemoryError:
             return _NO_ROOM

@@ -11,7 +11,7 @@ _RESTART_KEYS = (
 _INFERRED = const(1)  # flags
 _EXPECTED = const(2)
 # As in ids: EXCEPTION_KINDS.
-_KINDS = const(("task", "thread", "callback", "application"))
+_KINDS = const(("task", "thread", "callback", "application", "hang"))
 
 
 def exceptions():

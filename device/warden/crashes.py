@@ -9,7 +9,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, RUNNING, BlackBox
+from warden.blackbox import ENDED, BlackBox
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
@@ -33,6 +33,7 @@ _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
 _APPLICATION = const(3)
+_HANG = const(4)
 # Bytes: for a row, its text, and what is garbage while it is written.
 _spare_bytes = 640 if sys.maxsize >> 32 else 320
 
@@ -99,6 +100,8 @@ class Crashes:
     def __init__(self, board):
         self.agent = self.table = None
         self.must_wait = False  # in safe mode, until a host wants the application to be tried
+        self.watchdog = None  # the `TaskWatchdog`, once the application uses it
+        self.main = None  # what run() runs
         self.report = None  # posts an event: the agent's own `Events.report`
         self.lock = new_lock()
         self.rows = [None] * _MAX_EXCEPTIONS
@@ -115,11 +118,11 @@ class Crashes:
         self.rows[(self.next_id - 1) % _MAX_EXCEPTIONS] = caught
         self.next_id += 1
 
-    def last_of_application(self):
-        """Return the exception that ended the application last, None if there is none."""
+    def last_of(self, kind):
+        """Return the exception of a kind that came last, None if there is none."""
         last = None
         for caught in self.rows:
-            if caught is not None and caught.kind == _APPLICATION:
+            if caught is not None and caught.kind == kind:
                 if last is None or caught.id > last.id:
                     last = caught
         return last
@@ -187,8 +190,11 @@ class Crashes:
         return True
 
     def keep(self, error, kind, name):
-        """Keep an exception that ended something, and post its event; see `Events.report`."""
-        count = None
+        """Keep an exception that ended something, and post its event; see `Events.report`.
+
+        Return its row, None if there was no memory. Of a hang the watchdog posts the event.
+        """
+        count = caught = None
         subject = name
         with self.lock:
             self.reserve = None
@@ -202,8 +208,9 @@ class Crashes:
                     self.black_box.note_exception(caught)
             except (MemoryError, ValueError):  # not UTF-8; there is its event
                 pass
-        if self.report is not None:
+        if self.report is not None and kind != _HANG:
             self.report(error, kind, subject, count)
+        return caught
 
     def find(self, kind, name, text):
         """Return the row of an exception, counted once more; the one that came first makes room."""
@@ -215,7 +222,7 @@ class Crashes:
                 name = cut(text[: text.find(b"\n")].decode().split(" ")[-1], _MAX_NAME)
         elif kind == _CALLBACK:
             name = None
-        elif kind == _APPLICATION:  # the first frame is that of run()
+        elif kind >= _APPLICATION:  # the first frame is that of run()
             text = text[text.find(b"\n") + 1 :] or text
             while text.startswith(b"asyncio/"):
                 text = text[text.find(b"\n") + 1 :]
@@ -286,20 +293,32 @@ def run(main, link=None, retry_s=60):
         crashes.start(link)
     if box.is_safe:
         crashes.wait_in_safe_mode(retry_s)
-    box.set_state(RUNNING, False)
+    crashes.main = main
+    must_feed = True
     try:
-        if isinstance(main, str):
-            main = __import__(main)
-        elif callable(main):
-            main = main()
-        if hasattr(main, "throw"):  # a coroutine
-            main = __import__("asyncio").run(main)
-    except Exception as error:
-        box.board.collect()  # most of what the application had is garbage now
-        crashes.keep(error, _APPLICATION, None)
-        raise
-    except BaseException:  # Ctrl-C
-        box.set_state(ENDED, False)
-        raise
+        while True:
+            box.set_state(box.running, False)
+            try:
+                result = main
+                if isinstance(main, str):
+                    result = __import__(main)
+                elif callable(main):
+                    result = main()
+                if hasattr(result, "throw"):  # a coroutine
+                    result = __import__("asyncio").run(result)
+                break
+            except Exception as error:
+                must_feed = False  # the hardware watchdog is what restarts the board now
+                box.board.collect()  # most of what the application had is garbage now
+                crashes.keep(error, _APPLICATION, None)
+                raise
+            except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
+                if crashes.watchdog is None or not crashes.watchdog.on_interrupt(error):
+                    box.set_state(ENDED, False)
+                    raise
+    finally:
+        crashes.main = None
+        if crashes.watchdog is not None:
+            crashes.watchdog.end(must_feed)
     box.set_state(ENDED, False)
-    return main
+    return result

@@ -37,6 +37,11 @@ def find_public(name):
         with import_lock:
             from warden.crashes import run, safe_mode
         return run if name == "run" else safe_mode
+    names = ("checkin", "watchdog")
+    if name in names:
+        with import_lock:
+            from warden.task_watchdog import checkin, watchdog
+        return checkin if name == "checkin" else watchdog
     if Runner.current is None or Runner.current.agent.policy is not None:
         return None
     deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
@@ -113,11 +118,15 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
-def TcpServer(port, host="0.0.0.0"):
-    """Return a link for one host at a time that connects to this port."""
+def TcpServer(port, host="0.0.0.0", control=False):
+    """Return a link for one host at a time that connects to this port.
+
+    Whoever reaches the port is such a host, so it only looks: what changes anything is refused.
+    control=True, for a network of which all is trusted, lets it change what it likes.
+    """
     with import_lock:
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host)
+    return ServerLink(port, host, control)
 
 
 def TcpClient(host, port):

@@ -68,6 +68,7 @@ class HostSession:
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
         self.seen_s = self.seen_ms = 0
+        self.keep_place = getattr(agent.link, "keep_place", bool)
         self.last_seq = 0  # of the next frame, when the last keepalive came
         self.refused_id = 0
         self.hello_dirty = self.synced_dirty = self.alive_dirty = False
@@ -143,6 +144,7 @@ class HostSession:
         """Begin the host's silence anew: a frame of it has arrived."""
         self.seen_s = self.clock.s
         self.seen_ms = self.clock.ms
+        self.keep_place()
         self.on_host("seen")
 
     def on_host(self, how):

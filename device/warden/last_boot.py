@@ -41,7 +41,12 @@ _HAS_ENDED = const(1)
 _BY_EXCEPTION = const(2)
 _BY_THRESHOLD = const(3)
 _SAFE = const(4)
-_CAUSES = const((None, None, "exception", "threshold", None))  # by state
+_WATCHED = const(5)
+_HUNG = const(7)
+_NOTED = const((2, 3, 7))  # states in which the record was brought up to date, in the file, too
+_CAUSES = const((None, None, "exception", "threshold", None, None, None, "hang"))  # by state
+_APPLICATION_KIND = const(3)  # of ids.EXCEPTION_KINDS
+_HANG_KIND = const(4)
 
 # An entry is a list: cause (None where nobody knows), flags, count of equal ones in a row, boot
 # (the last of them), uptime_s, who, live bytes, largest block, lag_ms, level, text.
@@ -144,9 +149,11 @@ class LastBoot:
         cause = _CAUSES[state]
         flags = 0
         if cause is not None:
-            flags = _INFERRED if state == _BY_EXCEPTION else _INFERRED | _EXPECTED
-        elif self.has_survived and (port is None or port == "pwron"):  # it has kept its power
-            cause = "soft"
+            flags = _INFERRED | _EXPECTED if state == _BY_THRESHOLD else _INFERRED
+        elif ((self.has_survived or state >= _WATCHED) and port is None) or (
+            self.has_survived and port == "pwron"  # it has kept its power
+        ):
+            cause = "wdt" if state >= _WATCHED else "soft"
             flags = _INFERRED
         elif not box.is_in_file and not self.has_survived and port is None:
             cause = "pwron"
@@ -158,7 +165,7 @@ class LastBoot:
         if state == _HAS_ENDED:
             flags |= _EXPECTED
         entry = [cause, flags, 1, box.boots - 1] + [None] * 7
-        if self.has_survived or state == _BY_EXCEPTION or state == _BY_THRESHOLD:
+        if self.found is not None and (self.has_survived or cause == "wdt" or state in _NOTED):
             self.read_record(entry, state)
         if cause is not None and not flags & _EXPECTED:
             is_bad = entry[_UPTIME] is not None and entry[_UPTIME] < _GOOD_S
@@ -170,16 +177,20 @@ class LastBoot:
         found = self.found
         entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
         name = found[_NAME:].rstrip(b"\x00")
-        if name:
-            entry[_WHO] = str(name, "utf-8")
+        while name and entry[_WHO] is None:
+            try:
+                entry[_WHO] = str(name, "utf-8")
+            except ValueError:  # UnicodeError: it was cut inside a character
+                name = name[:-1]
         entry[_LIVE:_TEXT] = [
             live * 256 or None,
             largest * 256 or None,
             lag * 4 or None,
             found[_LEVEL],
         ]
-        if state == _BY_EXCEPTION:
-            caught = self.box.crashes.last_of_application()
+        if state == _BY_EXCEPTION or state == _HUNG:
+            kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
+            caught = self.box.crashes.last_of(kind)
             if caught is not None:
                 entry[_TEXT] = caught.text[-_MAX_TOLD:]
 

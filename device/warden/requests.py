@@ -27,6 +27,12 @@ _FAILED = const(3)
 _DENIED = const(4)
 _NOT_FOUND = const(5)
 
+_SET_LIMITS = const(9)
+_KEEP = const(14)
+_SAFE_MODE = const(18)
+# PING, HISTORY_READ, CAN_EXECUTE, TELL_METERS, QUOTA
+_LOOKING = const((0, 3, 8, 12, 16))
+
 
 def find_entry(table, number):
     """Return the entry of that id; KeyError if it has ended or never was."""
@@ -34,6 +40,25 @@ def find_entry(table, number):
         if entry is not None and entry.id == number:
             return entry
     raise KeyError(number)
+
+
+def only_looks(number, args):
+    """Tell whether a request changes nothing on the board."""
+    if number == _SET_LIMITS:  # with no values it only replies
+        return args.count(None) == len(args)
+    return number in _LOOKING or (number in (_KEEP, _SAFE_MODE) and not any(args))
+
+
+def check_text(text):
+    """Raise ValueError for control characters: what a host names is shown on others' terminals."""
+    text = text.encode()
+    bad = text and (min(text) < 0x20 or text.find(b"\x7f") >= 0)
+    at = text.find(b"\xc2")  # after which those from U+0080 on have a byte below 0xa0
+    while at >= 0 and not bad:
+        bad = text[at + 1] < 0xA0
+        at = text.find(b"\xc2", at + 1)
+    if bad:
+        raise ValueError("control characters")
 
 
 class Reply:
@@ -54,6 +79,7 @@ class Requests:
 
     def __init__(self, agent, host_id):
         self.agent = agent
+        self.control = getattr(agent.link, "control", True)  # whether a host may change anything
         self.replies = [None] * _MAX_PENDING
         self.host_id = host_id  # whose they are: they outlast a silence, for its repeats
         self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
@@ -122,6 +148,11 @@ class Requests:
             elif not isinstance(args, list):
                 reply.code = _BAD_ARGUMENTS
             else:
+                if not (self.control or only_looks(number, args)):
+                    raise deny("look_only")
+                for value in args:
+                    if isinstance(value, str):
+                        check_text(value)
                 reply.value = function(*args)
                 reply.code = _OK
         except Denied as error:

@@ -26,10 +26,7 @@ class Runner:
         self.thread = agent.threads.ident()  # asyncio is not for other threads
         self.generation = 0  # of the tasks: older ones end when they find that they are
         self.tasks = []
-        self.task_queue = None  # of the event loop that has them
-        # In ticks, when a task polled last: asyncio does not say what Ctrl-C ended.
-        self.polled_ms = 0
-        self.patience_ms = 0  # how much later it polls again
+        self.load = agent.load
         self.timer = None
         self.is_scheduled = False
         self.schedule = None  # micropython's
@@ -47,15 +44,16 @@ class Runner:
             self.start_timer()
             return
         agent = self.agent
-        if core._task_queue is self.task_queue:
-            passed = agent.ticks_diff(agent.ticks_ms(), self.polled_ms)
-            if 0 <= passed < self.patience_ms:  # less: asyncio sleeps until ticks are there again
+        if core._task_queue is self.load.task_queue:
+            polled_ms = self.load.polled_ms  # before the ticks, which then are later
+            passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
+            if 0 <= passed < self.load.patience_ms:  # less: asyncio sleeps until they are there
                 return
             self.cancel_tasks()  # one of them may be left
         self.generation += 1
-        self.task_queue = core._task_queue
-        self.polled_ms = agent.ticks_ms()
-        self.patience_ms = _UNSTARTED_MS
+        self.load.task_queue = core._task_queue
+        self.load.polled_ms = agent.ticks_ms()
+        self.load.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
         self.tasks = [create_task(self.poll_in_time(self.generation))]
@@ -71,7 +69,8 @@ class Runner:
     def revive(self):
         """If the agent is overdue, make its tasks anew and poll; return whether it was."""
         agent = self.agent
-        passed = agent.ticks_diff(agent.ticks_ms(), agent.polled_ms)
+        polled_ms = agent.polled_ms  # before the ticks: another thread may be polling
+        passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
         if 0 <= passed < agent.rest_ms + _OVERDUE_MS:
             return False
         self.revive_tasks()
@@ -107,8 +106,8 @@ class Runner:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
                 left = min(max(1, agent.poll()), _MAX_SLEEP_MS)
-                self.polled_ms = agent.ticks_ms()
-                self.patience_ms = left + _OVERDUE_MS
+                self.load.polled_ms = agent.ticks_ms()
+                self.load.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
             self.note_end(generation)
@@ -143,7 +142,7 @@ class Runner:
     def note_end(self, generation):
         """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
         if generation == self.generation:
-            self.patience_ms = -_UNSTARTED_MS
+            self.load.patience_ms = -_UNSTARTED_MS
 
     # --- machine.Timer --------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
 _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+_CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
+_NO_WATCHDOG = const(14)  # a reason, from ids
 
 
 def reserve_names(package):
@@ -24,7 +26,8 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "counted_socket crash_report crashes errors extras forecast guard last_boot metered_file "
-        "requests retained rise sleep stored_policy tcp trend_report values"
+        "requests retained rise sleep stored_policy task_watchdog tcp trend_report values "
+        "watchdog_ways"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -86,9 +89,14 @@ def random_30(board):
 
 
 def open_link(board, link):
-    """Return the link that `start(link=link)` means, or None."""
+    """Return the link that `start(link=link)` means, or None; opened, if it has to be.
+
+    Not before: an application that is run again makes another one, which no start() takes.
+    """
     if link is None:
         return default_link(board)
+    if hasattr(link, "waitable") and hasattr(link, "open"):
+        link.open()
     return StreamLink(link) if link and not hasattr(link, "waitable") else link or None
 
 
@@ -141,6 +149,8 @@ def take_first_sample(agent, storage):
     storage: whether to measure that. Such polls do not time themselves. No host is served before
     the application goes on: it would mirror a board on which nothing is granted yet.
     """
+    for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
+        agent.reasons[place] = _NO_WATCHDOG
     if not storage:
         agent.storage.deadline_s = _NEVER_S
     governor = agent.governor

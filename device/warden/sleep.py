@@ -19,8 +19,7 @@ class Sleeping:
 
     def __enter__(self):
         """Do what is due, and tell the host."""
-        self.runner = runner = get_runner()
-        self.agent = agent = runner.agent
+        self.agent = agent = get_runner().agent
         agent.poll()
         session = agent.session
         if session is not None and session.host_id and agent.gate.acquire(0):
@@ -54,5 +53,5 @@ class Sleeping:
         if agent.session is not None and agent.session.host_id:
             agent.session.renew()  # it could not be heard
         clock.poll_now = True
-        agent.polled_ms = self.runner.polled_ms = now
+        agent.polled_ms = load.polled_ms = now
         return False

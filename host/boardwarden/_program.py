@@ -1,6 +1,7 @@
 """Prints results, and ends programs with one sentence instead of a traceback.
 
-Aligned text for people, one JSON object a line for programs.
+Aligned text for people, one JSON object a line for programs. Neither has anything in it on which a
+terminal acts, whatever a board says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, NoReturn, TypeVar
 
 from .errors import BoardError, Denied
 from .render.status import WIDTH, Row, aligned
-from .render.text import columns
+from .render.text import columns, harmless, printable
 
 FAILED = 2  # as for a usage error
 DENIED = 3  # the board is there and well, and says no for now
@@ -30,12 +31,20 @@ T = TypeVar("T")
 
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object as one line, at once."""
-    print_line(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():  # JSON itself escapes no more than ASCII's control characters
+        text = "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+    print(text, flush=True)
 
 
 def print_line(line: str) -> None:
-    """Print one line, at once."""
-    print(line, flush=True)
+    """Print one line, or several, at once."""
+    print(harmless(line), flush=True)
+
+
+def print_note(text: str) -> None:
+    """Print one line to standard error: what happens beside a command's results."""
+    print(f"boardwarden: {printable(text)}", file=sys.stderr, flush=True)
 
 
 def print_rows(rows: Iterable[Row]) -> None:
@@ -154,7 +163,7 @@ def reported() -> Iterator[None]:
 
 def fail(sentence: str, status: int = FAILED) -> NoReturn:
     """Print one sentence to standard error and exit."""
-    print(f"boardwarden: {sentence}", file=sys.stderr)
+    print_note(sentence)
     sys.exit(status)
 
 

@@ -202,6 +202,7 @@ class Board:
             dropped_frames=self._mirror.dropped_frames,
             text_bytes=deframer.text_bytes,
             reconnects=self._session.link.reconnects,
+            open=self._session.link.is_open,
         )
 
     def trends(self, period: float = 60.0) -> Trends:

@@ -12,6 +12,7 @@ from .models import Level, Model
 CAUSES = {
     "exception": "an exception ended the application",
     "threshold": "a threshold that asks for it",
+    "hang": "the application hung, and the agent reset the board",
     "soft": "reset by software",
     "wdt": "watchdog",
     "hard": "reset button",
@@ -47,9 +48,10 @@ class Reset(Model):
     """A boot of the board that ended, and why; `count` equal ones in a row are one.
 
     `cause` is as the board's port tells it ("wdt", "hard", "soft", "pwron" …) or, if `inferred`,
-    from what the board noted before ("exception", "threshold", "soft", "pwron"); None: nobody
-    knows. Not `expected`: something went wrong. The rest is of the last sample before it; None of
-    what was not measured, or is not kept on that board. `who` is the operation that began last.
+    from what the board noted before ("exception", "threshold", "hang", "wdt", "soft", "pwron");
+    None: nobody knows. Not `expected`: something went wrong. The rest is of the last sample before
+    it; None of what was not measured, or is not kept on that board. `who` is the operation that
+    began last, or what the watchdog found to hang ("task: operation") or to be late.
     """
 
     cause: str | None = None
@@ -85,6 +87,7 @@ class Reset(Model):
 class CaughtException(Model):
     """An exception that ended a "task", "thread", "callback" or the "application" of a board.
 
+    Of kind "hang" it is the KeyboardInterrupt by which the watchdog interrupted the application.
     The same one is kept once: `count` says how often it came, `uptime_s` when it did last, None if
     no agent ran then. `name` is that of the task or thread, None if it has none. `traceback` ends
     with the exception; the board cuts its beginning off where it has more than 148 bytes.

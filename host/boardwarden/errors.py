@@ -67,7 +67,11 @@ class AtPrompt(ConnectError):
 
 
 class PoorLink(ConnectError):
-    """An agent answers, but too slowly, or with too much lost, to send its full state."""
+    """An agent answers, but does not send its full state; `lossy`: frames were lost or damaged."""
+
+    def __init__(self, message: str, address: str = "", lossy: bool = False) -> None:
+        super().__init__(message, address)
+        self.lossy = lossy
 
 
 class VersionMismatch(ConnectError):

@@ -251,6 +251,7 @@ class LinkStatus(Model):
     dropped_frames: int | None = None  # by the board, because the link did not drain
     text_bytes: int = 0  # what the application printed
     reconnects: int = 0
+    open: bool = True  # the port or connection itself is there, whether the board answers or not
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,9 @@ KEPT = ("nothing", "in_force", "broken", "set_aside")
 LEVELS = ("clear", "warn", "critical")
 ACTIONS = ("tell", "protect", "reset")
 METER_KINDS = ("task", "thread")
-EXCEPTION_KINDS = ("task", "thread", "callback", "application")  # what an exception ended
+# What an exception ended; "hang": the watchdog interrupted the application, by KeyboardInterrupt.
+EXCEPTION_KINDS = ("task", "thread", "callback", "application", "hang")
+HANG_STEPS = ("begun", "over", "stopped", "reset", "late")  # the subject of the event "hang"
 # What EVENT calls what happened, and what subject, detail and value then are.
 EVENT_KINDS = {
     "lease": "id, why it ended, amount",
@@ -246,6 +248,7 @@ EVENT_KINDS = {
     "policy": "nil, what became of the kept policy",
     "callback_failed": "id or nil, the exception's name or coroutine, how often it came",
     "safe": "nil, waiting, bad boots in a row",
+    "hang": "a place in HANG_STEPS, the task and the operation or the check-in, for how many ms",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
 }
@@ -268,7 +271,7 @@ NO_VALUE = 0xFFFF
 # HELLO carries one byte for each, in this order: 0 is available, anything else the reason why not.
 CAPABILITIES = _names(
     "memory live_memory largest_free_block cpu loop_lag tasks threads storage wlan rssi "
-    "network_bytes reset_cause unique_id timer system_heap"
+    "network_bytes reset_cause unique_id timer system_heap hang hang_line hardware_watchdog"
 )
 AVAILABLE = 0
 REASONS = {
@@ -287,7 +290,12 @@ REASONS = {
     "firmware does not have the C module _warden",
     12: "when the agent started there was no memory to find the heap's table with",
     13: "the heap's table was not found: the heap grows, or is in several areas",
+    14: "the application has not requested it with warden.watchdog()",
+    15: "this port has neither a virtual timer nor threads: a hang is reported when it is over",
+    16: "this firmware has no way to interrupt its main program",
+    17: "os.dupterm, by which the main program is interrupted, is in use",
     18: "the file system reports figures that cannot be",
+    19: "the application has turned it off: warden.start(steps=False)",
 }
 NO_MODULE = 1
 NO_NATIVE = 2
@@ -302,7 +310,12 @@ NO_SCAN = 10
 NO_MACHINE_CODE = 11
 NO_ROOM_FOR_PROBES = 12
 NO_HEAP_TABLE = 13
+NO_WATCHDOG = 14
+NO_TICKER = 15
+NO_INTERRUPT = 16
+NO_SLOT = 17
 IMPOSSIBLE = 18
+TURNED_OFF = 19
 
 # machine.reset_cause() differs between ports; these are its documented names.
 RESET_CAUSES = ("power_on", "hard", "watchdog", "deep_sleep", "soft")

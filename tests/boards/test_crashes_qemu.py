@@ -51,6 +51,11 @@ class Machine:
             self._repl.execute("import machine\nmachine.mem32[0xE000ED0C] = 0x05FA0004", 1.0)
         self._repl.enter(10.0)
 
+    def run_until_reset(self, program: str) -> None:
+        """Run a program until the board greets anew: something has reset it."""
+        self._repl.run_until(program, b"MicroPython v", _LIMIT_S)
+        self._repl.enter(10.0)
+
     def resets(self) -> list[dict[str, Any]]:
         found = self.run("import warden, json\nprint(json.dumps(warden.resets()))")
         return list(json.loads(found))
@@ -112,6 +117,33 @@ except MemoryError:
     print("raised")
 """
 
+_WATCHED = """
+import warden
+warden.start(interval_ms=100, budget_permille=1000, link=False)
+"""
+_BLOCKS = """
+def main():
+    warden.watchdog(1000, hardware_ms=1000)
+    for _ in range(20):
+        warden.poll()
+    with warden.operation("flash"):
+        while True:
+            pass
+warden.run(main)
+"""
+_STOPS_CHECKING_IN = """
+def main():
+    sensor = warden.checkin("sensor", 300)
+    uplink = warden.checkin("uplink", 300)
+    warden.watchdog(1000, hardware_ms=1000)
+    for turn in range(1000000):
+        warden.poll()
+        uplink.feed()
+        if turn < 100:
+            sensor.feed()
+warden.run(main)
+"""
+
 
 def test_a_reset_that_nobody_announced_has_the_figures_of_the_last_sample(machine: Machine) -> None:
     assert machine.resets() == []
@@ -130,6 +162,18 @@ def test_an_application_that_an_exception_ended(machine: Machine, program: str) 
     machine.reset()
     (reset,) = machine.resets()
     assert (reset["cause"], reset["expected"], reset["count"]) == ("exception", False, 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "who"), [(_BLOCKS, "flash"), (_STOPS_CHECKING_IN, "sensor")], ids=["blocks", "late"]
+)
+def test_the_hardware_watchdog_bites_and_the_culprit_is_known(
+    machine: Machine, program: str, who: str
+) -> None:
+    machine.run_until_reset(_WATCHED + program)
+    (reset,) = machine.resets()
+    assert (reset["cause"], reset["inferred"], reset["expected"]) == ("wdt", True, False)
+    assert reset["who"] == who
 
 
 def test_noise_in_the_spare_ram_is_no_record(machine: Machine) -> None:

@@ -1,11 +1,13 @@
 """`boardwarden deploy` as its user runs it, on a real MicroPython with a file system of its own."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import tty
@@ -23,7 +25,7 @@ from boardwarden.cli import deploy as cli_deploy
 from boardwarden.deploy import compiler, deploying, programs
 from boardwarden.deploy.parts import room_files
 from boardwarden.deploy.survey import Heap
-from boardwarden.errors import DeployError
+from boardwarden.errors import DeployError, LinkLost
 
 ASYNCIO_APP = b"""\
 import asyncio
@@ -61,6 +63,19 @@ def board(tmp_path):
     folder = tmp_path / "board"
     folder.mkdir()
     return ReplBoard(folder)
+
+
+def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(board, tiny):
+    own = b"import warden\n\nwarden.start()\n"
+    board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x"})
+    talk = Quiet()
+    with board:
+        deploying.deploy(board.port, "", Quiet())
+        deploying.remove(board.port, talk)
+    assert {"main.py": own, "mine": b"x"} == {
+        name: data for name, data in board.files().items() if data is not None
+    }
+    assert any("main.py still imports warden" in said for said in talk.said), talk.said
 
 
 # --- the agent itself -----------------------------------------------------------------------------
@@ -117,11 +132,47 @@ def test_a_board_without_an_application_runs_it_until_the_reset(board, monkeypat
         assert run("status", "--board", board.port).returncode == 0
 
 
-def test_an_application_without_a_loop_is_reported(board, monkeypatch):
+def test_an_application_without_a_loop_is_a_note(board, monkeypatch):
+    """All that deploy can do is done: that main.py ends at once is no failure of it."""
     monkeypatch.setattr(deploying, "_HELLO_S", 2.0)
     board.put({"main.py": b"print('done')\n"})
-    with board, pytest.raises(DeployError, match=r"has ended.*asyncio.*poll\(\)"):
-        deploying.deploy(board.port, "main.py", Quiet())
+    talk = Quiet()
+    with board:
+        deploying.deploy(board.port, "main.py", talk)
+    assert any("at its prompt, where nothing runs it" in said for said in talk.said)
+
+
+def _restarting(board, every_bytes, times):
+    """Have a board restart by itself, as a watchdog has it, after so many bytes from the host."""
+
+    def bite(left=times):
+        if left and board._process.poll() is None:
+            board._raw = False
+            board.at(every_bytes, lambda: bite(left - 1))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(board._process.pid, signal.SIGTERM)
+
+    board.at(every_bytes, bite)
+
+
+def test_deploy_goes_on_where_a_watchdog_restarts_the_board(board, tiny):
+    board.put({"main.py": ASYNCIO_APP})
+    talk = Quiet()
+    with board:
+        _restarting(board, 6000, 2)
+        deploying.deploy(board.port, "main.py", talk)
+    assert any("restarted by itself" in said for said in talk.said)
+    assert any(said.endswith("verified.") for said in talk.said)
+    assert board.files()["lib/warden/__init__.mpy"]
+
+
+def test_a_board_that_always_restarts_ends_deploy_with_the_reason(board, tiny, monkeypatch):
+    monkeypatch.setattr(deploying, "_RESTARTS", 2)
+    board.put({"main.py": ASYNCIO_APP})
+    with board:
+        _restarting(board, 2500, 1000)
+        with pytest.raises(LinkLost, match=r"restarted 3 times.*a watchdog.*goes on from here"):
+            deploying.deploy(board.port, "main.py", Quiet())
 
 
 def test_a_frozen_agent_takes_precedence(board, tiny, monkeypatch):

@@ -115,11 +115,21 @@ def test_a_blocked_event_loop_is_distinguished_from_a_bad_line(tmp_path, blocked
         found = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)
         shown = run("status", "--board", board.port, "--json")
     assert (found["answers"], found["well"]) == ("agent", False)
-    assert found["link"]["problems"] == [
-        "answers are slow: something blocks the board's loop, or the line is slow"
-    ]
+    (problem,) = found["link"]["problems"]
+    assert problem.startswith(f"the board's loop stalls, for {str(blocked_ms)[0]}")
+    assert found["link"]["lost"] == 0
     assert f"boardwarden top --board {board.port}" in " ".join(found["next"])
     assert json.loads(shown.stdout)["memory"]["total_bytes"] > 0
+
+
+def test_a_stall_now_and_then_is_not_blamed_on_the_cable(tmp_path):
+    body = "await asyncio.sleep_ms(900); time.sleep_ms(400)"
+    with with_agent(tmp_path, body) as board:
+        board.wait_for(b"on\n")
+        link = json.loads(run("doctor", board.port, "--for", "4", "--json").stdout)["link"]
+    assert (link["late"] >= 1, link["lost"]) == (True, 0), link
+    (problem,) = link["problems"]
+    assert problem.startswith("the board's loop stalls, for 4"), link
 
 
 def test_a_stuck_event_loop_is_reported(tmp_path):
@@ -138,7 +148,7 @@ def test_a_board_that_vanishes_during_the_check_is_reported(tmp_path):
         done = run("doctor", board.port, "--for", "4")
     assert (done.returncode, done.stderr) == (2, "")
     text = " ".join(done.stdout.split())
-    assert "next The board vanished during the check: look at its power and its cable." in text
+    assert "next The port or connection was lost during the check: look at power and cable." in text
     assert "shows the board live" not in text
 
 

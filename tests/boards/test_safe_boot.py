@@ -25,7 +25,7 @@ _APP = """
 import warden
 
 def bring_up():
-    return warden.TcpServer({port}, "127.0.0.1")
+    return warden.TcpServer({port}, "127.0.0.1", control=True)
 
 def main():
     open("ran", "a").write("x")

@@ -379,6 +379,9 @@ def test_each_kind_of_event_has_its_line():
     )
     assert line(Event(4, "collect", 5.0, "memory", None, 5120)).endswith("collect memory: 5.0 KB")
     assert line(Event(5, "overrun", 5.0, 3, "uploader", 0.4)).endswith("uploader, 40 %")
+    assert line(Event(6, "hang", 5.0, "over", "sensor: upload", 5.2)).endswith(
+        "hang over: sensor: upload, 5.2 s"
+    )
     assert line(Event(6, "link", 5.0, None, "lost")).endswith("link: lost")
     assert line(Event(7, "a later kind", 5.0)).endswith("a later kind")
 

@@ -12,10 +12,11 @@ from cli_process import run_and_wait as run
 from boardwarden import testing
 from boardwarden.deploy.figures import footprint
 from boardwarden.doctor import checkup, taken
-from boardwarden.doctor.link_health import _evaluated
+from boardwarden.doctor.link_health import Counters, Samples, evaluated
 from boardwarden.doctor.repl_look import Firmware
-from boardwarden.models import LinkStatus
+from boardwarden.models import Capability, LinkStatus
 from boardwarden.render.text import size
+from warden_schema import ids
 
 
 @pytest.fixture
@@ -133,26 +134,60 @@ def test_boards_without_arguments_lists_all_ports():
         assert json.loads(line)["address"]
 
 
-def judged(latencies, **after):
-    lost, connected = after.pop("lost", 0), after.pop("connected", True)
-    return _evaluated(LinkStatus(), LinkStatus(**after), latencies, lost, 3, 3.0, connected)
+def judged(latencies, unanswered=0, stall_s=None, bad_requests=0, connected=True, **after):
+    ended = Counters(LinkStatus(**after), bad_requests, connected)
+    return evaluated(Counters(), ended, latencies, unanswered, Samples(3, stall_s), 3.0)
 
 
 def test_each_symptom_of_a_bad_link_is_named():
     assert judged([0.01] * 5).problems == ()
-    slow = judged([0.4] * 5)  # each was sent again, for nothing
-    assert (slow.problems[0][:8], len(slow.problems), slow.lost) == ("answers ", 1, 0)
-    lossy = judged([0.01, 0.01, 0.4], lost=2)
+    lossy = judged([0.01, 0.01, 0.4], unanswered=2, gaps=1)
     assert (lossy.requests, lossy.lost, lossy.loss) == (5, 3, 0.6)
     assert "lost or damaged" in lossy.problems[0]
-    assert judged([0.01], lost=2, connected=False).problems == (
-        "the board vanished during the check: look at its power and its cable",
-    )
     assert "lost or damaged" in judged([0.01], bad_frames=2).problems[0]
     assert "lost or damaged" in judged([0.01], gaps=1).problems[0]
+    assert "lost or damaged" in judged([0.01], bad_requests=1).problems[0]
     assert "drops frames" in judged([0.01], dropped_frames=4).problems[0]
     assert judged([0.01], dropped_frames=1).problems == ()  # overtaken by an event, say
-    assert "no request was answered" in judged([]).problems[0]
+    assert judged([]).problems == ("no request was answered",)
+    assert judged([0.01], unanswered=2).problems == ("2 requests got no answer in time",)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "stall_s", "words"),
+    [
+        (
+            [0.4] * 5,
+            None,
+            "answers are slow: something blocks the board's loop, or the line is slow",
+        ),
+        ([0.4] * 5, 0.42, "the board's loop stalls, for 420 ms at worst"),
+        ([0.01, 0.01, 0.4], 0.42, "the board's loop stalls, for 420 ms at worst"),
+        (
+            [0.01, 0.01, 0.4],
+            0.01,
+            "some answers are late, by 400 ms at worst: the loop or the line stalls",
+        ),
+    ],
+)
+def test_a_late_answer_is_not_blamed_on_the_cable(latencies, stall_s, words):
+    found = judged(latencies, stall_s=stall_s)
+    assert (found.problems, found.lost) == ((words,), 0)
+
+
+def test_a_lost_port_is_told_from_a_silent_board():
+    assert "port or connection was lost" in judged([0.01], connected=False, open=False).problems[0]
+    (silent,) = judged([0.01], connected=False).problems
+    assert "hangs, sleeps, or lost its power" in silent
+    assert "cable" not in silent
+
+
+def test_a_hardware_watchdog_that_nothing_feeds_after_the_application_is_a_warning():
+    known = {name: Capability(True) for name in ids.CAPABILITIES}
+    words = "nothing feeds the hardware watchdog"
+    assert words not in str(checkup._for_agent("sim", None, judged([0.01]), known))
+    known["hang"] = Capability(False, ids.REASONS[ids.NO_TICKER])
+    assert words in str(checkup._for_agent("sim", None, judged([0.01]), known)).lower()
 
 
 def test_the_advice_follows_from_the_repls_answers():
@@ -160,7 +195,7 @@ def test_the_advice_follows_from_the_repls_answers():
     told = {
         "puts the agent on the board": (Firmware(), True),
         "nothing starts it": (Firmware(agent="0.1.0"), True),
-        "but has ended": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
+        "is at its prompt": (Firmware(agent="0.1.0", started_by=("main.py",)), True),
         "does not answer": (Firmware(agent="0.1.0", started_by=("main.py",)), False),
         "no machine.Timer": (
             Firmware(agent="0.1.0", started_by=("boot.py",), lacks=("machine.Timer",)),

@@ -44,7 +44,7 @@ class Scraped:
         return generate_latest(self.registry).decode()
 
     def series(self):
-        """Return {name: {own labels: value}}, checking that board and boot are right."""
+        """Return {name: {own labels: value}}, checking that the board is right."""
         found = {}
         for family in text_string_to_metric_families(self.text()):
             for sample in family.samples:
@@ -92,7 +92,7 @@ async def test_every_metric_has_its_value_and_unit(scraped):
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
     value = one.value
-    assert value("boardwarden_memory_size_bytes", boot="1") == 240_000
+    assert value("boardwarden_memory_size_bytes") == 240_000
     assert value("boardwarden_memory_usage_ratio") == 0.25
     assert value("boardwarden_memory_largest_free_block_bytes") == 64_000
     assert value("boardwarden_memory_fragmentation_ratio") == pytest.approx(116 / 180)
@@ -174,14 +174,8 @@ async def test_after_a_restart_every_metric_is_of_the_new_boot(scraped):
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
     one.board.restart()
-    await one.until(lambda: one.value("boardwarden_uptime_seconds", boot="2") is not None)
-    boots = {
-        dict(labels)["boot"]
-        for name, series in one.series().items()
-        for labels in series
-        if "boot" in dict(labels)
-    }
-    assert boots == {"2"}
+    await one.until(lambda: one.value("boardwarden_board_info", boot="2") is not None)
+    assert len(one.series()["boardwarden_board_info"]) == 1
     assert one.value("boardwarden_events_total", kind="threshold") is None
     one.board.policy.happen("denied", None, "memory", 5)
     await one.until(lambda: one.value("boardwarden_events_total", kind="denied") == 1)
@@ -206,6 +200,22 @@ async def test_an_unknown_enum_value_is_exported_as_its_number(scraped):
     one.board.policy.put(ids.THRESHOLD, 0, [0, 750, 850, 650, 0, 1, 5, 800])
     await one.until(lambda: one.value("boardwarden_leases", resource="9", priority="7") == 1)
     await one.until(lambda: one.value("boardwarden_threshold_state", level="5") == 1)
+
+
+async def test_neither_boots_nor_unknown_events_make_series(scraped):
+    """A board that restarts again and again, and one that lies, would fill a database with them."""
+    one = await scraped(full_board())
+    for boot in range(2, 6):
+        one.board.restart()
+        await one.until(lambda boot=boot: one.value("boardwarden_board_info", boot=str(boot)))
+        one.board.policy.happen("threshold", 0, "warn", 800)
+        for kind in range(3):
+            one.board.policy.happen(f"kind {boot} {kind}", None)
+        await one.until(lambda: one.value("boardwarden_events_total", kind="other") == 3)
+    kinds = {dict(labels)["kind"] for labels in one.series()["boardwarden_events_total"]}
+    assert kinds == {*ids.EVENT_KINDS, "other"}
+    with_boot = {name for name, found in one.series().items() if "boot" in dict(next(iter(found)))}
+    assert with_boot == {"boardwarden_board_info"}
 
 
 async def test_promtool_accepts_the_metrics(scraped):

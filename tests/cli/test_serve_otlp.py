@@ -121,7 +121,7 @@ async def test_pushed_metrics_have_their_names_units_and_attributes(fake, collec
         assert told[each.otel_name].HasField("sum") == (each.kind == "counter")
     assert told["boardwarden.events"].sum.is_monotonic
     found = points(request)
-    whose = {"board": fake.port, "boot": "1"}
+    whose = {"board": fake.port}
     assert found["boardwarden.memory.size"] == [(whose, 240_000)]
     assert found["boardwarden.cpu.usage"] == [(whose, 0.125)]
     assert ({**whose, "kind": "threshold"}, 1) in found["boardwarden.events"]

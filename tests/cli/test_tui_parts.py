@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from boardwarden.history import Column, History
 from boardwarden.models import Cpu, Memory, Status
+from boardwarden.render.text import Printable
 from boardwarden.tui.figures import Plot, progress
-from boardwarden.tui.track import Printable, Tail, Track
+from boardwarden.tui.track import Tail, Track
 
 
 def drawn(rows):

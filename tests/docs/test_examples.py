@@ -146,6 +146,19 @@ async def test_uploader_yields_continues_and_is_cancelled_cleanly():
         assert "preempted" in {event.detail for event in board.recent_events}
 
 
+@runs("failing_station.py")
+async def test_failing_station_recovers_and_its_lines_are_kept():
+    async with boardwarden.connect(sim("failing_station.py")) as board:
+        await wait_printed(board, r"crashed: OSError", r"reading [57] is", r"reading (9|10) is")
+        await until(lambda: {each.kind for each in board.exceptions} == {"application", "hang"}, 5)
+        lines = (EXAMPLES / "failing_station.py").read_text().splitlines()
+        for each in board.exceptions:
+            assert [frame.function for frame in each.frames[-2:]] == ["measure", "read_sensor"]
+            assert re.search(r"OSError|readings % 4|pass", lines[each.frames[-1].line - 1])
+        told = [event.subject for event in board.recent_events if event.kind == "hang"]
+        assert told[:2] == ["begun", "stopped"]
+
+
 @runs("workers.py")
 async def test_workers_are_counted_named_and_preempted():
     async with boardwarden.connect(sim("workers.py")) as board:

@@ -26,6 +26,8 @@ from boardwarden.render.status import link_state
 from boardwarden.testing import FakeBoard, FakeTransport
 from warden_schema import ids
 
+_SYSTEM_HEAP = ids.CAPABILITIES.index("system_heap")
+
 
 def expected(peer: FakeBoard) -> dict[str, Any]:
     """Return the status that a board's own figures make, written down a second time."""
@@ -528,7 +530,7 @@ def test_a_system_heap_of_a_board_that_has_none_is_a_late_one(
     reason: int, shown: SystemHeap | None
 ) -> None:
     mirror = Mirror()
-    capabilities = bytes(len(ids.CAPABILITIES) - 1) + bytes([reason])
+    capabilities = bytes(_SYSTEM_HEAP) + bytes([reason])
     mirror.on_message([ids.HELLO, 1, 1, 4, 77, 5, [], [], capabilities])
     mirror.on_message([ids.SYSTEM_HEAP, 2, 3, 2, 1])
     assert mirror.status.system_heap == shown
@@ -624,7 +626,7 @@ def _live(peer: FakeBoard, source: random.Random) -> None:
         peer.sample(live_bytes=source.randrange(2**31), connected=source.choice([None, 0, 1]))
     elif what < 5:
         peer.sample(largest_free_block_bytes=source.choice([None, 0, 1000, 180_000, 200_000]))
-        if not peer.capabilities[-1]:
+        if not peer.capabilities[_SYSTEM_HEAP]:
             peer.measure_system_heap(*(source.choice([None, 0, 5000, 2**25]) for _ in range(3)))
     elif what < 6 and peer.rows:
         peer.store(source.randrange(len(peer.rows)), ["/x", 512, 1000, source.randrange(1000), 1])
@@ -634,7 +636,7 @@ def _live(peer: FakeBoard, source: random.Random) -> None:
         peer.restart()
         peer.rows = [["/", 4096, 100 + row, 7, 7] for row in range(source.randrange(4))]
         peer.capabilities = bytes([source.choice([0, 2])]) * len(ids.CAPABILITIES)
-        peer.system_heap = None if peer.capabilities[-1] else [60_000, 30_000, 20_000]
+        peer.system_heap = None if peer.capabilities[_SYSTEM_HEAP] else [60_000, 30_000, 20_000]
 
 
 @settings(max_examples=campaign.of(200, short=50))

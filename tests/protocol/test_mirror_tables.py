@@ -234,6 +234,26 @@ def test_a_malformed_row_is_rejected(message: list[Any]) -> None:
     assert messages.decode(msgpack.packb(message)) is None
 
 
+@pytest.mark.parametrize("wrong", [2**53 + 1, 2**63, 2**64 - 1, -(2**53) - 1, -(2**63)])
+def test_an_integer_beyond_what_sqlite_and_floats_hold_is_malformed(wrong: int) -> None:
+    """It would end the recorder of all boards, or lose its last digits in an export."""
+    figures = [0] * len(ids.SAMPLE_VALUES)
+    for message in (
+        [ids.SAMPLE, 1, [wrong, *figures[1:]]],
+        [ids.DELTA, 1, 49, 1, 48, wrong],
+        [ids.LEASE, 1, 0, *LEASE[:2], wrong, *LEASE[3:]],
+        [ids.EVENT, 1, *EVENT[:6], wrong],
+        [ids.REPLY, 1, 1, 0, [[wrong]]],
+        [ids.STORAGE, 1, 0, 1, "/", 2**30, 2**30, 1, 1],  # as a product
+    ):
+        assert messages.decode(msgpack.packb(message)) is None, message
+    assert messages.decode(msgpack.packb([ids.SAMPLE, 1, [2**53, *figures[1:]]])) is not None
+    deltas = messages.Deltas()
+    deltas.remember([ids.SAMPLE, 1, [2**53] * len(figures)])
+    with pytest.raises(ValueError, match="no board has"):
+        deltas.apply([ids.DELTA, 2, 1 + ids.DELTA_BIAS, 1, ids.DELTA_BIAS, 1 + ids.DELTA_BIAS])
+
+
 def test_fields_an_older_board_omits_are_none() -> None:
     rows = messages.decode(msgpack.packb([ids.ROWS, 1, 3, 0, 1, [4, 300_000, 100]]))
     assert rows == [ids.ROWS, 1, 3, 0, 1, [4, 300_000, 100], None, None, None]

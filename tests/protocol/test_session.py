@@ -779,6 +779,27 @@ def test_after_ten_seconds_of_silence_the_session_starts_anew() -> None:
     run(main())
 
 
+def test_a_connection_that_is_dead_with_nothing_that_says_so_is_opened_anew() -> None:
+    """As over TCP, where packets vanish in a router; a serial port is left open."""
+
+    async def main(transport: FakeTransport) -> None:
+        async with connect(transport) as board:
+            transport.to_host = transport.to_board = lambda data: ()
+            await asyncio.sleep(15)
+            assert not board.connected
+            transport.to_host = transport.to_board = lambda data: (data,)
+            await until(lambda: board.connected, 6)
+            assert board.link.reconnects == transport.opened - 1
+
+    class Mortal(FakeTransport):
+        silence_is_death = True
+
+    mortal, other = Mortal(FakeBoard()), FakeTransport(FakeBoard())
+    run(main(mortal))
+    run(main(other))
+    assert (mortal.opened, other.opened) == (2, 1)
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 

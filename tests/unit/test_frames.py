@@ -29,7 +29,7 @@ Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
 History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
-Load.read Load.wait_io_event Threads.read
+Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.process_input HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
@@ -44,6 +44,12 @@ _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
 Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
+"""
+_WATCHDOG = """
+Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
+TaskWatchdog.running_task TaskWatchdog.is_critical
+TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
+TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
 """
 
 
@@ -78,6 +84,7 @@ def frames(
         ("warden/__init__.py", _WATCH.split()),
         ("warden/decide.py", _DECIDE.split()),
         ("warden/system_heap.py", ["SystemHeap.read"]),
+        ("warden/task_watchdog.py", _WATCHDOG.split()),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

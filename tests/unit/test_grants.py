@@ -156,6 +156,8 @@ def test_limits_of_this_and_of_an_older_board() -> None:
         ((0, "threshold", 10, 500, 0, "critical", 912), "memory", 0.912),
         ((0, "collect", 10, 500, 0, None, 5000), "memory", 5000),
         ((0, "overrun", 10, 500, 3, "uploader", 400), 3, 0.4),
+        ((0, "hang", 10, 500, 0, "sensor", 5200), "begun", 5.2),
+        ((0, "hang", 10, 500, 9, "sensor", 5200), 9, 5.2),
         ((0, "denied", 10, 500, None, "cpu_time", 400), None, 0.4),
         ((0, "denied", 10, 500, None, "memory", 400), None, 400),
         ((0, "threshold", 10, 500, 99, "warn", 5), "99", 5),

@@ -25,7 +25,7 @@ HOST_LAYERS = [
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history"],
-    ["_quantities"],
+    ["_quantities", "_clock"],
     ["_arguments"],
     ["_mirror"],
     ["policy"],
@@ -65,8 +65,8 @@ BOARD_LAYERS = [
     ["last_boot"],
     ["blackbox"],
     ["crashes"],
-    ["crash_report"],
-    ["sleep"],
+    ["crash_report", "hardware_watchdog", "interrupter"],
+    ["sleep", "task_watchdog"],
     ["policy.decisions", "extras"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import struct
@@ -99,6 +100,29 @@ def test_a_time_gap_breaks_the_line_but_a_slow_interval_does_not(path: Path) -> 
     slow = [sample(at, interval_s=10.0) for at in (100, 110, 120)]
     drawn = read(recorded(path, sample(1), sample(2), sample(9), sample(10), *slow), ["memory"])
     assert [(gap.begin - NOON, gap.end - NOON) for gap in drawn.gaps] == [(2, 9), (10, 100)]
+
+
+def test_a_time_without_samples_is_a_gap_however_many_events_it_has(path: Path) -> None:
+    """At the end of a boot, and a whole boot: its sampling was stopped, or nobody had the time."""
+
+    def events(of: Boot, begin: int) -> list[Row]:
+        times = range(begin, begin + 20)
+        return [
+            schema.event(of, NOON + at, Event(at, "lease", float(at), 1, "expired")) for at in times
+        ]
+
+    began = itertools.chain([NOON], itertools.repeat(NOON + 38))
+    store = Store(path, clock=began.__next__)
+    store.open()
+    store.write([*(sample(at) for at in range(3)), *events(boot(), 3)])
+    store.write(events(boot(2), 40))
+    store.close()
+    drawn = read(Recording(path), ["cpu"])
+    gaps = [(gap.begin - NOON, gap.end - NOON) for gap in drawn.gaps]
+    assert gaps == [(2, 22), (38, 59)]
+    assert drawn.window[1] == NOON + 59
+    assert len(drawn.events) == 40
+    assert read(Recording(path), ["cpu"], window=(NOON, NOON + 2)).gaps == []
 
 
 def test_threshold_levels_are_drawn_in_the_panels_unit(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -167,8 +168,26 @@ def test_a_damaged_recording_raises_recording_error(path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(RecordingError, match="is damaged"):
         uptimes(path)
-    with pytest.raises(RecordingError, match="is damaged"):
-        written(path, sample(5000))
+    damaged = path.read_bytes()
+    store = written(path, sample(5000))  # what can be had of it is not thrown away
+    store.close()
+    assert uptimes(path) == {1: [5000]}
+    assert store.put_aside is not None
+    assert store.put_aside.read_bytes() == damaged
+    assert sorted(path.parent.iterdir()) == sorted([path, store.put_aside])
+
+
+def test_a_locked_file_is_tried_again_and_what_came_meanwhile_is_written(path: Path) -> None:
+    store = written(path, sample(1))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(schema.Locked, match="is locked by another program"):
+        store.write([sample(2)])
+    other.execute("ROLLBACK")
+    other.close()
+    store.write([sample(2), sample(3)])
+    store.close()
+    assert uptimes(path) == {1: [1, 2, 3]}
 
 
 def test_a_missing_or_unwritable_path_raises_recording_error(tmp_path: Path) -> None:
@@ -322,6 +341,43 @@ async def test_each_rotated_file_has_the_state_of_its_board(path: Path) -> None:
     for file in rotated(path)[1:]:
         assert changes(file, "capabilities")
         assert [number for number, _ in changes(file, "lease")] == [7]
+
+
+async def test_a_lock_delays_what_is_recorded_and_loses_nothing(path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    async with Recorded(path) as recorded:
+        recorded.fake.sample()
+        await until(lambda: recorded.store.written["sample"] >= 1)
+        other.execute("BEGIN IMMEDIATE")
+        recorded.fake.sample()
+        await until(lambda: recorded.recorder.locked != "")
+        recorded.fake.sample()
+        other.execute("ROLLBACK")
+        await until(lambda: recorded.recorder.locked == "")
+    other.close()
+    (found,) = uptimes(path).values()
+    assert found == [10, 11, 12, 13]
+
+
+async def test_a_host_clock_that_jumps_moves_nothing_in_a_recording(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumped = 0.0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + jumped)
+    async with Recorded(path) as recorded:
+        (follower,) = recorded.recorder.followers
+        for jump in (-3600.0, 3600.0, 0.0):
+            jumped = jump
+            before = follower.samples
+            recorded.fake.sample()
+            await until(lambda before=before: follower.samples > before)
+    with Recording(path) as recording:
+        (span,) = recording.spans()
+        times = [found.at for found in recording.samples(span)]
+        assert times == sorted(times)
+        assert span.ended - span.began < 60
+        assert all(abs(change.at - real()) < 60 for change in recording.changes(span))
 
 
 async def test_a_write_error_ends_the_recording(path: Path) -> None:

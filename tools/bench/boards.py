@@ -13,6 +13,8 @@ from firmware_errors import BuildError, say
 from . import machine
 from .catalogue import VARIANTS
 
+COMPARED = ("stock", "asyncio")  # whose figures the tests compare
+
 
 def built(names: Iterable[str]) -> dict[str, Path]:
     """The firmware of each variant that can be had here; progress and what is skipped to stderr."""

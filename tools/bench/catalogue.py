@@ -10,6 +10,7 @@ from __future__ import annotations
 VARIANTS = {  # name in the figures -> target of tools/build_firmware.py
     "stock": "qemu",
     "native": "qemu-native",
+    "asyncio": "qemu-asyncio",
 }
 
 _TICK = "the poll that takes a sample and sends it to a listening host at 1 Hz, mean of 20"
@@ -57,6 +58,24 @@ _PREFIXES = {
     "slow_down_": "how much longer 10 s of integer arithmetic take beside the agent at that rate,"
     " polled as it asks and at least 10 times a second, with a host that listens",
     "interval_": "the interval that the governor kept to in that run",
+    **{
+        f"asyncio_{row}_{way}": f"{what}; {beside}"
+        for row, what in (
+            ("step", "a task's step: await asyncio.sleep_ms(0)"),
+            ("read", "a byte read from a stream that has one"),
+            ("wake", "a task wakes another by an Event, and is woken"),
+            ("task", "a task that ends at once, made and awaited"),
+            ("http", "a request to a small server, in a task, answered"),
+            ("http_load", "of 1 000 of them, collections and a sample a second included"),
+            ("microdot", "a request to microdot, in a task, answered"),
+        )
+        for way, beside in (
+            ("alone", "no agent"),
+            ("watched", "beside the agent"),
+            ("untimed", "beside the agent, start(steps=False)"),
+        )
+    },
+    "peer_": "heap that `import` takes on a board of 32 bits, with bytecode only",
     "host_frame": "steady samples (DELTA) fed to a connected Board, one a read or 32; best of 5"
     " times 20 000; ratio: to crc_hqx and msgpack.unpackb alone",
     "host_status": "a read of board.status; best of 5 times 10 000, or 500 after a sample each",
@@ -68,7 +87,10 @@ _PREFIXES = {
     " said: memory a board, steady samples a second over all",
 }
 # Told, not judged: parts whose sum is judged.
-_INFORMATIVE = ("polls_at_subscription", "flash_part_", "heap_walk_", "first_begin", "interval_")
+_INFORMATIVE = (
+    *("polls_at_subscription", "flash_part_", "heap_walk_", "first_begin", "interval_", "peer_"),
+    *(f"asyncio_{row}_alone" for row in ("step", "read", "wake", "task", "http", "microdot")),
+)
 
 
 def definition(figure: str) -> str:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from firmware_errors import BuildError
+from heap_count import mount_romfs
 from rawrepl import RawRepl, ReplError
 
 PROGRAMS = Path(__file__).resolve().parent / "board"
@@ -108,24 +109,41 @@ def execute(repl: RawRepl, text: str) -> str:
     return output
 
 
-def load_helpers(repl: RawRepl) -> None:
-    for name in _HELPERS:
+def load_helpers(repl: RawRepl, helpers: Sequence[str] = _HELPERS) -> None:
+    for name in helpers:
         source = (PROGRAMS / f"{name}.py").read_text()
         execute(repl, AS_MODULE.format(name=name, source=source))
 
 
-def output_of(firmware: Path, program: str, before: str = "") -> str:
-    """Run one of the programs on a fresh board; `before` is a text that goes first."""
+def output_of(
+    firmware: Path,
+    program: str,
+    before: str = "",
+    helpers: Sequence[str] = _HELPERS,
+    files: Mapping[str, bytes] | None = None,
+) -> str:
+    """Run one of the programs on a fresh board; `before` is a text that goes first.
+
+    files: what it can import, in a ROMFS.
+    """
     with board(firmware) as repl:
         try:
-            load_helpers(repl)
+            if files:
+                mount_romfs(repl, files)
+            load_helpers(repl, helpers)
             return execute(repl, before + (PROGRAMS / f"{program}.py").read_text())
         except (ProgramFailed, ReplError) as error:
             raise ProgramFailed(f"{program}.py on the board: {error}") from error
 
 
-def run(firmware: Path, program: str, before: str = "") -> Rows:
+def run(
+    firmware: Path,
+    program: str,
+    before: str = "",
+    helpers: Sequence[str] = _HELPERS,
+    files: Mapping[str, bytes] | None = None,
+) -> Rows:
     """Run one of the programs, and read the figures that it prints."""
-    output = output_of(firmware, program, before)
+    output = output_of(firmware, program, before, helpers, files)
     rows = [(name, int(ticks), int(count)) for name, ticks, count in _ROW.findall(output)]
     return Rows({name: ticks for name, ticks, _ in rows}, {name: count for name, _, count in rows})

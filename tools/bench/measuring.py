@@ -9,7 +9,7 @@ from pathlib import Path
 import footprint
 from boardwarden.deploy.parts import read_rooms
 
-from . import flash, host_side, machine, many, round_trip, slowdown
+from . import asyncio_side, flash, host_side, machine, many, peers, round_trip, slowdown
 from .catalogue import is_judged
 from .results import Figures
 
@@ -17,6 +17,7 @@ Firmwares = dict[str, Path]
 REPO = Path(__file__).resolve().parents[2]
 _QEMU = "qemu-system-arm"
 _MODULE = "module:"
+_ASYNCIO = "asyncio"  # a firmware for that part alone
 _COUNTS = ("failures_under_heap_lock", "faults", "polls_at_subscription")
 
 
@@ -76,6 +77,13 @@ def count(firmwares: Firmwares) -> Figures:
     return figures | {"code_lines": sum(lines)}
 
 
+def asyncio(firmwares: Firmwares) -> Figures:
+    """An asyncio application's steps, tasks and requests, and microdot beside."""
+    if _ASYNCIO not in firmwares:
+        return {}
+    return asyncio_side.measure(firmwares[_ASYNCIO]) | peers.heap()
+
+
 def slow_down(firmwares: Firmwares) -> Figures:
     """A workload beside the agent."""
     return _each(firmwares, slowdown.beside_agent)
@@ -100,14 +108,17 @@ def grow(firmwares: Firmwares) -> Figures:
 
 
 def quick(firmwares: Firmwares) -> Figures:
-    """The counted figures that every run of the tests compares: those of the stock firmware."""
+    """The counted figures that every run of the tests compares."""
     stock = {name: firmware for name, firmware in firmwares.items() if name == "stock"}
     figures = _each(stock, watching, full, decisions)
+    if _ASYNCIO in firmwares:
+        figures |= asyncio_side.measure(firmwares[_ASYNCIO], 0, with_peers=False)
     return {name: value for name, value in figures.items() if is_judged(name)}
 
 
 PARTS: dict[str, Callable[[Firmwares], Figures]] = {
     "count": count,
+    "asyncio": asyncio,
     "slow_down": slow_down,
     "host": host,
     "ask": ask,
@@ -118,6 +129,8 @@ PARTS: dict[str, Callable[[Firmwares], Figures]] = {
 def _each(firmwares: Firmwares, *measure: Callable[[Path], Figures]) -> Figures:
     figures: Figures = {}
     for variant, firmware in firmwares.items():
+        if variant == _ASYNCIO:
+            continue
         for part in measure:
             figures |= {f"{variant}.{name}": value for name, value in part(firmware).items()}
     return figures

@@ -15,7 +15,7 @@ from boardwarden.deploy.figures import parse as parse_footprint
 from .table import number
 
 Figures = Mapping[str, float]
-_WAYS = {"files": "from files", "romfs": "from ROMFS", "frozen": "frozen"}
+WAYS = {"files": "as files, by `deploy`", "romfs": "in ROMFS", "frozen": "frozen"}
 BOARD_HEAD = ["figure", "reached", "target", "beyond", ""]
 HOST_HEAD = ["figure", "reached", "target", ""]
 
@@ -68,6 +68,17 @@ def _percent(name: str) -> Callable[[Figures], float | None]:
     return reached
 
 
+def more(row: str, way: str = "watched") -> Callable[[Figures], float | None]:
+    """By how many percent an asyncio application's work costs more beside the agent."""
+
+    def reached(figures: Figures) -> float | None:
+        alone = figures.get(f"asyncio_{row}_alone_instructions")
+        beside = figures.get(f"asyncio_{row}_{way}_instructions")
+        return None if not alone or beside is None else (beside / alone - 1) * 100
+
+    return reached
+
+
 _POLLS = (
     "samples, ten polls a second with nothing due and a host's sign of life each second take the"
     " budget of 1 % together; the governor stretches the interval for it"
@@ -94,6 +105,12 @@ BOARD = (
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
            "what watches 19 000, what decides 18 000, names 17 500, and what is loaded seldom: the"
            " exceptions and resets kept 7 000, requests, stored policy and links the rest"),
+    Target("an asyncio step, more", "%", 25, more("step")),
+    Target("… that reads from a stream", "%", 25, more("read")),
+    Target("an asyncio task made and awaited, more", "%", 30, more("task")),
+    Target("a step, more, `start(steps=False)`", "%", 5, more("step", "untimed")),
+    Target("… that reads from a stream", "%", 5, more("read", "untimed")),
+    Target("a task, more, `start(steps=False)`", "%", 10, more("task", "untimed")),
     Target("slow-down, 10 Hz", "%", 5, _percent("stock.slow_down_10_hz_permille")),
     Target("slow-down, 1 Hz", "%", 1.5, _percent("stock.slow_down_1_hz_permille")),
     Target("slow-down, 10 Hz, native", "%", 1, _percent("native.slow_down_10_hz_permille"),
@@ -127,12 +144,12 @@ def memory() -> dict[tuple[str, str], int]:
     return {way_and_state: figure.bytes for way_and_state, figure in accepted.items()}
 
 
-def board_rows(figures: Figures) -> list[list[str]]:
+def board_rows(figures: Figures, with_memory: bool = True) -> list[list[str]]:
     """What the agent takes of memory and instructions; the first row heads."""
     rows = [BOARD_HEAD]
     sizes = memory()
-    for (way, state), (limit, beyond) in footprint.TARGETS.items():
-        label = f"heap, {_WAYS[way]}, {state}"
+    for (way, state), (limit, beyond) in footprint.TARGETS.items() if with_memory else ():
+        label = f"heap, {WAYS[way]}, {state}"
         held = {"held": float(sizes[way, state])} if (way, state) in sizes else {}
         rows.append(Target(label, "bytes", limit, "held", beyond).row(held))
     return rows + [target.row(figures) for target in BOARD]

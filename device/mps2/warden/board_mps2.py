@@ -1,7 +1,8 @@
 """QEMU's mps2-an385: a Cortex-M3 whose firmware has no `time`, no `select` and no `_thread`.
 
-The clock and the second serial port are their registers: Arm CMSDK (DDI 0479), "APB timer", "APB
-dual-input timers" and "APB UART". All values read stay below 2**30, so that nothing is allocated.
+The clock, the second serial port and the watchdog are their registers: Arm CMSDK (DDI 0479), "APB
+timer", "APB dual-input timers", "APB UART" and "APB watchdog". All values read stay below 2**30, so
+that nothing is allocated.
 """
 
 import machine
@@ -27,6 +28,13 @@ _DUAL_PERIODIC_256_32BIT = const(0xCA)
 
 _UART_CTRL = const(0x40005008)
 _UART_BAUDDIV = const(0x40005010)
+_WATCHDOG_LOAD = const(0x40008000)
+_WATCHDOG_CONTROL = const(0x40008008)
+_WATCHDOG_CLEAR = const(0x4000800C)
+_WATCHDOG_LOCK = const(0x40008C00)
+_UNLOCK = const(0x1ACCE551)
+_INTERRUPT_AND_RESET = const(3)
+_HALF_MS = const(12_500)  # of its 25 MHz: the first time it ends there is an NMI, then a reset
 _AIRCR = const(0xE000ED0C)
 _RESET_REQUEST = const(0x05FA0004)
 
@@ -64,6 +72,17 @@ class Mps2(Board):
         self._mem[_AIRCR] = _RESET_REQUEST
         while True:
             pass
+
+    def start_watchdog(self, ms):
+        """Start the watchdog, which resets the board in `ms`; return the function that feeds it."""
+        mem = self._mem
+        mem[_WATCHDOG_LOCK] = _UNLOCK
+        mem[_WATCHDOG_LOAD] = ms * _HALF_MS
+        mem[_WATCHDOG_CONTROL] = _INTERRUPT_AND_RESET
+        return self._feed_watchdog
+
+    def _feed_watchdog(self):
+        self._mem[_WATCHDOG_CLEAR] = 1
 
     def save_note(self, _text):
         """Save nothing: this firmware has no file system."""

@@ -142,6 +142,7 @@ class Meters(Table):
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
                     meter.steps = meter.count
+                self.policy.agent.load.wrapped += meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.check(meter, period_ms)

@@ -10,6 +10,7 @@ _NOT_REPORTED = const(6)
 _NOT_CONNECTED = const(7)
 _NOT_COUNTED = const(8)
 _NO_COLLECTION = const(9)
+_TURNED_OFF = const(19)
 
 # Places among the reasons, in the order of ids.CAPABILITIES; the first is memory, always there.
 _CAN_LIVE = const(1)
@@ -37,10 +38,10 @@ def update_reasons(agent):
     network = agent.network
     changed = _note(reasons, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
     changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.no_largest)
-    reason = _NO_ASYNCIO
-    changed |= _note(reasons, _CAN_CPU, agent.load.core, reason)
-    changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.core, reason)
-    if agent.load.core is not None:
+    reason = _NO_ASYNCIO if agent.load.core is None else _TURNED_OFF
+    changed |= _note(reasons, _CAN_CPU, agent.load.wait_hook, reason)
+    changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.wait_hook, reason)
+    if agent.load.wait_hook is not None:
         reason = _IMPORTED_EARLY
     changed |= _note(reasons, _CAN_TASKS, agent.load.tasks, reason)
     changed |= _note(reasons, _CAN_THREADS, None if agent.threads.early else 0, _IMPORTED_EARLY)

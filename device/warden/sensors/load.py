@@ -1,14 +1,19 @@
 """Measures how busy the event loop is, where asyncio waits, and counts its tasks.
 
 asyncio spends its idle time inside `core._io_queue.wait_io_event`, and calls it between any two
-steps of tasks. A wrapper there sees all idle time and the length of every step:
+steps of tasks. What stands there sees all idle time and the length of every step:
 
 - CPU: the share of time that was not idle;
 - loop lag, worst: the longest step, which is how long an event may have had to wait;
 - loop lag, mean: what an event coming at a random moment waits for the running step to end, which
   is the sum of the steps' squares over twice the time (inspection paradox; any queueing text).
+  A step of less than a millisecond adds nothing.
 
-Tasks are counted where they are made and where they end.
+Tasks are counted where they are made and where they end. With `start(steps=False)` none of that is
+known, and asyncio runs as it is.
+
+What runs with each step of the application is written for few look-ups and calls: each is a
+twentieth of the step. docs/cost.md has what is left.
 """
 
 import sys
@@ -20,6 +25,9 @@ _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below th
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
 _MAX_LOOP_IDLE_US = const(900_000_000)
 _MAX_WAIT_US = const(170_000_000)
+_SHORT_US = const(1000)  # of a step that is not noted
+_TRIALS = const(16)  # of which `wrap_us` is the time
+_MAX_WRAPPED = const(400_000)  # so that nothing exceeds 30 bits
 _MAX_LOAD_MS = const(900_000)  # µs ticks wrap after 17.9 minutes
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 
@@ -36,26 +44,32 @@ class Load:
     uncounted_create_task: asyncio's own; the agent's tasks are none of the application's.
     """
 
-    def __init__(self, board, ident):
+    def __init__(self, board, ident, steps=True):
         self.core = None
         self.tasks = None  # how many run, None if not all were seen
-        self.on_create = None  # called before each task that the application starts
+        self.steps = steps  # whether they are timed, and tasks counted
+        self.task_queue = None  # of the event loop that has the agent's tasks,
+        self.polled_ms = 0  # of which one polled last then, in ticks: Ctrl-C may have ended it;
+        self.patience_ms = 0  # how much later it polls again
+        self.on_create = None  # called before a task of the application when they are gone
         self.report = None  # called with what ends a task that nobody awaits, see `Events.report`
         self.ident = ident  # of the calling thread
         self.thread = None  # the one that runs the event loop, as the agent's own task says
+        self.ticks_ms = board.ticks_ms
         self.ticks_us = board.ticks_us
         self.ticks_diff = board.ticks_diff
+        self.names = None  # asyncio.core's, if create_task is its own, and nobody else's
         self.queue = None  # the one that is watched: each event loop has its own
-        self.wait = None  # asyncio's own, and what stands for it: bound once
-        self.wait_hook = self.wait_io_event
+        self.wait_hook = None  # what stands for its wait_io_event
         self.uncounted_create_task = None
         self.changed = False  # what can be known, since the last sample
         self.in_task = False  # whether that sample was made inside a task
-        self.began = 0  # when the running step began
         self.idle_us = 0
         self.asleep_us = 0  # of the running step, as the application announced
         self.worst_us = 0  # the longest step
         self.squares = 0  # sum of squared steps, in units of 64 µs
+        self.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
+        self.wrap_us = 0  # which is so long for _TRIALS of them
 
     def attach(self):
         """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""
@@ -67,10 +81,12 @@ class Load:
             return True
         if self.uncounted_create_task is None:
             self.uncounted_create_task = core.create_task
+            if getattr(core.create_task, "__globals__", None) is core.__dict__:
+                self.names = core.__dict__
         self.watch_loop(core)
         if core._task_queue.peek() is not None or core._io_queue.map:
             self.tasks = None  # those that began earlier are not seen
-        elif core.cur_task is not None:
+        elif core.cur_task is not None and self.steps:
             self.tasks = 1
         self.set_create_task(self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
@@ -99,40 +115,92 @@ class Load:
         """Watch the event loop that there is now; none of its tasks was seen to begin."""
         queue = core._io_queue
         if queue is not self.queue:
-            self.wait = type(queue).wait_io_event
+            self.queue = queue
+            self.wait_hook = None
+            self.changed = True
+            self.tasks = 0 if self.steps else None
+        if self.steps and self.wait_hook is None:
+            if not self.wrap_us:
+                self.wait_hook = self.hook(0, min)  # of two that do nothing
+                self.wrap_us = self.ticks_us()
+                for _ in range(_TRIALS):
+                    self.wait_hook(1)
+                self.wrap_us = max(1, self.ticks_diff(self.ticks_us(), self.wrap_us))
+            self.wait_hook = self.hook(queue, type(queue).wait_io_event)
             queue.wait_io_event = self.wait_hook
             self.in_task = False
-            self.began = self.ticks_us()
-            self.tasks = 0
-            self.changed = True
-            self.queue = queue
 
-    def wait_io_event(self, dt):
-        """Wait as asyncio does, and note for how long."""
-        now = self.ticks_us()
-        step = self.ticks_diff(now, self.began) - self.asleep_us
-        self.asleep_us = 0
-        if step > self.worst_us:
-            self.worst_us = step
-        step >>= 6
-        if step > 0 and self.squares < _MAX_SQUARES:
-            step = min(step, _MAX_STEP)
-            self.squares += step * step
-        self.wait(self.queue, dt)
-        self.began = self.ticks_us()
-        dt = self.ticks_diff(self.began, now)
-        if dt < _MAX_WAIT_US and self.idle_us < _MAX_LOOP_IDLE_US:
-            self.idle_us += dt
+    def hook(self, queue, wait):
+        """Return what is to be called instead of wait(queue, dt)."""
+        watch = self.watch(queue, wait)
+        next(watch)
+        return watch.send
+
+    def watch(self, queue, wait):
+        """Wait for each dt that this is sent, as asyncio does; note long steps and idle time.
+
+        A generator, as its variables need no look-up. Where nothing is to be waited for, streams
+        are polled first, which saves the call of asyncio's function for those that are ready.
+        """
+        ticks_us = self.ticks_us
+        ticks_diff = self.ticks_diff
+        poll = queue and queue.poller.ipoll
+        began = ticks_us()
+        try:
+            dt = yield
+            while True:
+                now = ticks_us()
+                step = ticks_diff(now, began)
+                if step > _SHORT_US:
+                    step = max(0, step - self.asleep_us)
+                    self.asleep_us = 0
+                    if step > self.worst_us:
+                        self.worst_us = step
+                    step = min(step >> 6, _MAX_STEP)
+                    if self.squares < _MAX_SQUARES:
+                        self.squares += step * step
+                if dt:
+                    wait(queue, dt)
+                    began = ticks_us()
+                    dt = ticks_diff(began, now)
+                    if dt < _MAX_WAIT_US and self.idle_us < _MAX_LOOP_IDLE_US:
+                        self.idle_us += dt
+                    self.wrapped += 1
+                else:
+                    for _ in poll(0):
+                        wait(queue, 0)
+                        break
+                    began = now
+                dt = yield
+        except BaseException:  # Ctrl-C, say: a generator that raises has ended
+            if queue is self.queue:
+                del queue.wait_io_event
+                self.wait_hook = None
+                self.in_task = False
+            raise
 
     # --- tasks ----------------------------------------------------------------------------------
 
     def create_task(self, coro):
         """Start a task as `asyncio.create_task` does; it counts. `asyncio.run` calls this, too."""
-        if self.on_create is not None:
-            self.on_create()
-        if hasattr(coro, "send"):
+        core = self.core
+        if core is None or not hasattr(coro, "send"):
+            return self.uncounted_create_task(coro)
+        if (
+            core._task_queue is not self.task_queue
+            or self.ticks_diff(self.ticks_ms(), self.polled_ms) > self.patience_ms
+        ):
+            self.watch_loop(core)
+            if self.on_create is not None:
+                self.on_create()  # has the agent's own tasks in this event loop
+        if self.steps:
+            self.wrapped += 1
             coro = self.counted(coro)
-        return self.uncounted_create_task(coro)
+        if self.names is None:
+            return self.uncounted_create_task(coro)
+        coro = core.Task(coro, self.names)  # what asyncio's own does, without its call
+        core._task_queue.push(coro)
+        return coro
 
     def report_exception(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
@@ -143,8 +211,6 @@ class Load:
 
     async def counted(self, coro):
         """Await a coroutine; from its first step to its end it counts as a task."""
-        if self.core is not None:
-            self.watch_loop(self.core)
         queue = self.queue
         if self.tasks is not None:
             self.tasks += 1
@@ -169,23 +235,27 @@ class Load:
 
         None of them is known of a period that was not watched from end to end. Allocates nothing.
         """
-        if self.core is None or self.core._io_queue is not self.queue:
+        core = self.core
+        if core is None or core._io_queue is not self.queue or (self.steps and not self.wait_hook):
             if not self.attach():
                 return False
+            core = self.core
         was_in_task = self.in_task
-        self.in_task = self.core.cur_task is not None
+        self.in_task = self.steps and core.cur_task is not None
         sample.cpu_permille = sample.loop_lag_ms = sample.loop_lag_worst_ms = None
-        # The one that is running.
-        step = self.ticks_diff(self.ticks_us(), self.began) - self.asleep_us
         period_ms = sample.period_ms
-        was_in_task = was_in_task and self.in_task and 0 < period_ms < _MAX_LOAD_MS
-        if was_in_task and step >= 0 and self.idle_us >= 0:  # else ticks have jumped back
+        if not 0 < period_ms < _MAX_LOAD_MS or self.idle_us < 0:  # ticks have jumped back
+            was_in_task = False
+        if was_in_task and self.in_task:
             sample.cpu_permille = max(0, 1000 - self.idle_us // period_ms)
-            sample.loop_lag_worst_ms = (max(step, self.worst_us) + 500) // 1000
+            sample.loop_lag_worst_ms = (self.worst_us + 500) // 1000
             if self.squares < _MAX_SQUARES:
                 # squares * 64 µs / (2 * period); 64 / 2000 = 4 / 125
                 sample.loop_lag_ms = (self.squares // period_ms * 4 // 125 * 64 + 500) // 1000
+            if sample.overhead_permille is not None:
+                period_ms = min(self.wrapped, _MAX_WRAPPED) * self.wrap_us // _TRIALS // period_ms
+                sample.overhead_permille = min(1000, sample.overhead_permille + period_ms)
         sample.tasks = self.tasks
-        self.idle_us = self.worst_us = self.squares = 0
+        self.idle_us = self.worst_us = self.squares = self.wrapped = 0
         changed, self.changed = self.changed, False
         return changed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from boardwarden.grants import Event
+from warden_schema import ids
 
 from .tables import Row, from_thousandths, in_metric_unit, metric_name
 
@@ -64,8 +65,10 @@ def event_from_row(row: Row, missed: int) -> Event:
     """Return the Event of an EVENT; its value is in the host's unit if the kind defines one."""
     number, kind, seconds, milliseconds, subject, detail, value = row
     about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
+    if kind == "hang" and subject in range(len(ids.HANG_STEPS)):
+        about = ids.HANG_STEPS[subject]
     if kind in _FIGURES:
         value = in_metric_unit(metric_name(subject), value)
-    elif kind == "overrun" or (kind, detail) == ("denied", "cpu_time"):
+    elif kind in ("overrun", "hang") or (kind, detail) == ("denied", "cpu_time"):
         value = from_thousandths(value)
     return Event(number, kind, seconds + milliseconds / 1000, about, detail, value, missed)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from boardwarden import _arguments
+from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.grants import Limits
@@ -144,7 +145,7 @@ class Mirror:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
-        self._state = State(hello, values, rows, self.clock(), time.time(), used, heap)
+        self._state = State(hello, values, rows, self.clock(), steady_time(), used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
         remembered = (live, cpu, lag, used, fragmentation(free, largest))

@@ -43,6 +43,8 @@ _REASONS = {
     "table": "the board's table is full",
     "pressure": "a protected figure is critical, so only high priorities are granted any",
     "watching": "the board's application started the agent with protect=False, to measure only",
+    "look_only": "over this link hosts only look; the board's application allows more with "
+    "`warden.TcpServer(port, control=True)`",
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
@@ -92,7 +94,7 @@ def poor_link(address: str, timeout: float, lossy: bool) -> PoorLink:
             f"The agent at {address} answers, but did not send its full state within "
             f"{timeout:g} s; does its application block the loop?"
         )
-    return PoorLink(message, address)
+    return PoorLink(message, address, lossy)
 
 
 def closed_early(address: str, last_line: str) -> NoAgent:

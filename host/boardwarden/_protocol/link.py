@@ -8,7 +8,7 @@ import logging
 from typing import Protocol
 
 from boardwarden.errors import ConnectError, LinkLost
-from boardwarden.transport.base import Direct, Transport
+from boardwarden.transport.base import Direct, Mortal, Transport
 
 _log = logging.getLogger(__name__)
 BACKOFF_S = (0.2, 5.0)  # before the transport is opened again: at first, at most
@@ -38,6 +38,7 @@ class Link:
         self.is_open = False
         self._transport = transport
         self._direct = transport if isinstance(transport, Direct) else None
+        self._silence_is_death = isinstance(transport, Mortal)
         self._listener = listener
         self._pause_s = BACKOFF_S[0]
         self._writing = asyncio.Lock()
@@ -80,6 +81,12 @@ class Link:
         if self._direct is None or not self.is_open or self._writing.locked():
             return False
         return self._direct.offer(data)
+
+    def on_silence(self) -> None:
+        """Open a transport anew that may be dead with nothing that says so."""
+        if self._silence_is_death and self._reader is not None and self.is_open:
+            _log.info("%s: silent for long: connecting anew", self.address)
+            self._reader.cancel()
 
     async def close(self) -> None:
         """Close the transport for good; run() must have ended."""

@@ -20,6 +20,8 @@ _SCALARS = {int, bool, NoneType, str, bytes}
 _VALUES = _SCALARS | {list}
 _FIGURES = {int, NoneType}
 MAX_ROWS = 64  # of any table; far above today's, so that a later version may have more
+MAX_INT = 2**53  # of any integer: what a float has exactly, and SQLite and JSON readers hold
+_LONG = (b"\xcf", b"\xd3")  # how msgpack begins an integer of 64 bits
 
 _DELTA_FIELDS = len(ids.FIELDS[ids.DELTA]) + 1
 _NUMBER = (int,)
@@ -81,9 +83,28 @@ def decode(payload: bytes) -> Message | None:
         return None
     if type(message) is not list or not message:
         return None
+    if any(first in payload for first in _LONG) and not _in_range(_known(message)):
+        return None
     if _is_plain_sample(message) or _is_plain_delta(message):
         return message
     return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
+
+
+def _known(message: Message) -> Message:
+    """Return the fields that this version looks at."""
+    kind: int = message[0] if type(message[0]) is int else 0
+    count = len(ids.FIELDS.get(kind, ())) + 1 if kind != ids.DELTA else len(message)
+    return message[:count]
+
+
+def _in_range(items: list[Any]) -> bool:
+    """Return whether all integers, in lists too, are at most MAX_INT in size."""
+    return all(
+        -MAX_INT <= item <= MAX_INT
+        if type(item) is int
+        else type(item) is not list or _in_range(item)
+        for item in items
+    )
 
 
 def _is_plain_sample(message: Message) -> bool:
@@ -138,8 +159,9 @@ def _sound(kind: int, message: Message) -> bool:
     if kind == ids.SAMPLE:
         return set(map(type, message[2])) <= _FIGURES
     if kind == ids.STORAGE:
-        index, count = message[2:4]
-        return bool(0 <= index < max(1, count) <= MAX_ROWS)
+        index, count, _, block_bytes, *blocks = message[2:9]
+        sizes = [abs((block_bytes or 0) * (each or 0)) for each in blocks]
+        return bool(0 <= index < max(1, count) <= MAX_ROWS) and max(sizes) <= MAX_INT
     if kind in ROWS_OF:
         return bool(0 <= message[2] < MAX_ROWS)
     if kind == ids.ROWS:
@@ -203,6 +225,8 @@ class Deltas:
         try:
             for change, place in zip(changes, _changed(mask), strict=True):
                 values[place] += change - ids.DELTA_BIAS
+                if not -MAX_INT <= values[place] <= MAX_INT:
+                    raise ValueError("a value that no board has")
             passed = values[1] + values[2] + ms - ids.DELTA_BIAS
             values[0] += passed // 1000
         except TypeError:

@@ -186,6 +186,8 @@ class Session:
 
     def on_new_session(self) -> None:
         """After a long silence a new session began."""
+        if self.subscription.answered:
+            self.link.on_silence()
         self._requests.start_session(diagnosis.renewed())
         self._confirmed.set()  # a request that waits to be sent sees that it is over
 

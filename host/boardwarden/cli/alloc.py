@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
@@ -13,7 +12,16 @@ import typer
 
 from boardwarden import _arguments
 from boardwarden._arguments import MAX_SECONDS
-from boardwarden._program import DENIED, Failure, Interrupted, checked, print_json, print_line, run
+from boardwarden._program import (
+    DENIED,
+    Failure,
+    Interrupted,
+    checked,
+    print_json,
+    print_line,
+    print_note,
+    run,
+)
 from boardwarden.board import Board
 from boardwarden.errors import Denied, NotFound
 from boardwarden.grants import Lease
@@ -136,7 +144,7 @@ async def _lost(board: Board, number: int) -> str:
     async for event in paced(board.events()):
         if board.connected != connected:
             connected = board.connected
-            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
+            print_note(link_state(board))
         if event is not None and (event.kind, event.subject) == ("lease", number):
             return event.detail or "it does not say why"
         if board.status.board.boot_id != boot:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from boardwarden._program import checked, print_json, print_line, print_rows, run
+from boardwarden._program import checked, print_json, print_line, print_note, print_rows, run
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
 from boardwarden.models import enum_name
 from boardwarden.render import tables
 from boardwarden.render.status import link_state, policy_rows, status_rows, trend_rows
+from boardwarden.render.text import Printable
 
 from . import parse
 from .follow import paced, wait_full_interval
@@ -100,11 +100,12 @@ async def _capabilities(address: str, as_json: bool) -> None:
 async def _console(address: str, as_json: bool) -> None:
     """Print what the application prints, until interrupted."""
     async with connect(address) as board:
+        printed = Printable()
         async for text in board.console():
             if as_json:
                 print_json({"text": text})
             else:
-                print(text, end="", flush=True)
+                print(printed.feed(text), end="", flush=True)
 
 
 async def _events(address: str, follow: bool, as_json: bool) -> None:
@@ -124,7 +125,7 @@ async def _follow(board: Board, as_json: bool) -> None:
     async for event in paced(board.events()):
         if board.connected != connected:
             connected = board.connected
-            print(f"boardwarden: {link_state(board)}", file=sys.stderr, flush=True)
+            print_note(link_state(board))
         if event is not None:
             _print_event(event, as_json)
 

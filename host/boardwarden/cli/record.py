@@ -21,13 +21,14 @@ from boardwarden._program import (
     fail,
     print_json,
     print_line,
+    print_note,
     print_table,
     run,
 )
 from boardwarden.board import Board, connect
 from boardwarden.errors import AddressError, BoardError, SimulatorMissing
 from boardwarden.render.status import link_state
-from boardwarden.render.text import count, duration, percent, size
+from boardwarden.render.text import count, duration, percent, printable, size
 
 from . import parse
 from .options import BoardsOption, FileArgument, JsonOption, all_given
@@ -39,8 +40,11 @@ if TYPE_CHECKING:
     from boardwarden.recording.follower import Follower
     from boardwarden.recording.reading import LinkChange, Span
     from boardwarden.recording.recorder import Recorder
-    from boardwarden.recording.store import Rotation
+    from boardwarden.recording.store import Rotation, Store
 
+_LOCKED_S = 4.0  # that a locked file is tried to be opened,
+_LOCKED_PAUSE_S = 0.2  # with so long between
+_CLOSE_S = 1.0  # that boards have to end
 _AGAIN_S = 3.0  # until a board that is not there is tried again
 _NEVER = (AddressError, SimulatorMissing)
 _STOPS = ("SIGINT", "SIGTERM")  # a service manager's stop is as good as Ctrl-C
@@ -117,10 +121,11 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
     from boardwarden.recording.store import Store
 
     store = Store(wanted.path, wanted.rotation)
-    store.open()  # before the boards: connecting takes them from whoever has them
+    await _open(store)  # before the boards: connecting takes them from whoever has them
+    if store.put_aside is not None:
+        print_note(f"{wanted.path} was damaged: it is {store.put_aside} now, and a new one begins.")
     try:
-        async with contextlib.AsyncExitStack() as boards:
-            opener = _Opener(boards, wanted.interval)
+        async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
                 recorder = Recorder(store, found, wanted.interval, picture.show, picture.show_link)
@@ -135,12 +140,41 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
         raise Interrupted
 
 
-class _Opener:
-    """Connects to boards, which stay open until `boards` is left."""
+async def _open(store: Store) -> None:
+    """Open a recording; try again for some seconds where another program has locked it."""
+    from boardwarden.recording.schema import Locked
 
-    def __init__(self, boards: contextlib.AsyncExitStack, interval: float | None) -> None:
-        self._boards = boards
+    until = time.monotonic() + _LOCKED_S
+    while True:
+        try:
+            store.open()
+            return
+        except Locked:
+            if time.monotonic() > until:
+                raise
+        await asyncio.sleep(_LOCKED_PAUSE_S)
+
+
+class _Opener:
+    """Connects to boards, which stay open until the block is left.
+
+    They are closed together, within a second: none may hold up the end.
+    """
+
+    def __init__(self, interval: float | None) -> None:
+        self._boards: list[contextlib.AsyncExitStack] = []
         self._interval = interval
+
+    async def __aenter__(self) -> _Opener:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        closing = [asyncio.create_task(each.aclose()) for each in self._boards]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_S)
+            for task in closing:
+                task.cancel()
+            await asyncio.gather(*closing, return_exceptions=True)
 
     async def open_all(
         self, addresses: Sequence[str]
@@ -200,7 +234,7 @@ class _Opener:
             board = await opened.enter_async_context(connect(address))
             if self._interval is not None:
                 await board.start_monitoring(self._interval)
-            self._boards.push_async_callback(opened.pop_all().aclose)
+            self._boards.append(opened.pop_all())
         return board
 
 
@@ -239,6 +273,7 @@ class _Picture:
         self._live: Live | None = None
         self._connected: dict[str, bool] = {}
         self._missing: dict[str, str] = {}  # why a board is not there
+        self._locked = ""  # why nothing is written
 
     def __enter__(self) -> _Picture:
         if sys.stderr.isatty():
@@ -249,7 +284,7 @@ class _Picture:
             self._live = Live(console=console, auto_refresh=False)
             self._live.start()
         else:
-            _print_note(f"recording {self._what} to {self._path}")
+            print_note(f"recording {self._what} to {self._path}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -259,6 +294,10 @@ class _Picture:
     def show(self, recorder: Recorder) -> None:
         """Show the progress."""
         if self._live is None:
+            if recorder.locked != self._locked:
+                self._locked = recorder.locked
+                known = f"{self._locked} It is tried again." if self._locked else "written again"
+                print_note(known)
             return
         from rich.text import Text
 
@@ -267,7 +306,8 @@ class _Picture:
         lines = [Text(f"{head}; Ctrl-C ends it")]
         for follower in recorder.followers:
             lines.append(Text(_line(follower), "" if follower.board.connected else "red"))
-        lines += [Text(problem, "red") for problem in self._missing.values()]
+        lines += [Text(recorder.locked, "red")] if recorder.locked else []
+        lines += [Text(printable(problem), "red") for problem in self._missing.values()]
         for line in lines:  # leave room for the terminal's ^C, which else would begin a line
             line.truncate(max(1, self._live.console.width - 3), overflow="ellipsis")
         self._live.update(Text("\n").join(lines), refresh=True)
@@ -279,7 +319,7 @@ class _Picture:
             return
         sentence = f"{problem} It is tried again."
         if self._live is None and self._missing.get(address) != sentence:
-            _print_note(sentence)
+            print_note(sentence)
         self._missing[address] = sentence
         self._connected[address] = False  # so that it is said when it is there
 
@@ -287,12 +327,8 @@ class _Picture:
         """Print that a board's link is lost or back, unless the picture shows it."""
         connected = follower.board.connected
         if self._live is None and self._connected.get(follower.address, True) != connected:
-            _print_note(f"{follower.address}: {link_state(follower.board)}")
+            print_note(f"{follower.address}: {link_state(follower.board)}")
         self._connected[follower.address] = connected
-
-
-def _print_note(text: str) -> None:
-    print(f"boardwarden: {text}", file=sys.stderr, flush=True)
 
 
 def _line(follower: Follower) -> str:

@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from boardwarden import board as boards
-from boardwarden._program import Failure
+from boardwarden._program import Failure, print_line
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
+from boardwarden.render.text import harmless, printable
 from boardwarden.transport.address import is_serial
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ async def confirm(question: str) -> bool:
     """
     if not sys.stdin.isatty():
         raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[bytes] = loop.create_future()
 
@@ -134,7 +135,7 @@ class TerminalReporter:
     def say(self, text: str) -> None:
         """Print a line."""
         self._end_progress()
-        print(text, flush=True)
+        print_line(text)
 
     def step(self, name: str, done: int, total: int) -> None:
         """Show the progress of a step; it vanishes when the step is done."""
@@ -158,7 +159,7 @@ class TerminalReporter:
         if not sys.stdin.isatty():
             raise Failure(f"{question} There is no terminal to ask on: answer with --yes.")
         try:
-            print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+            print(f"{printable(question)} [y/N] ", end="", file=sys.stderr, flush=True)
             return sys.stdin.readline().strip().lower() in ("y", "yes")
         except KeyboardInterrupt:
             print(file=sys.stderr, flush=True)  # leaves the terminal at the begin of a line
@@ -185,7 +186,14 @@ class TerminalReporter:
             progress.stop()
 
 
-_HANDLER.setFormatter(logging.Formatter("boardwarden: %(message)s"))
+class _Formatter(logging.Formatter):
+    """Leaves nothing in a record that a terminal acts on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
+_HANDLER.setFormatter(_Formatter("boardwarden: %(message)s"))
 
 
 def show_logs(level: int) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from boardwarden._program import Failure, Interrupted, print_json, print_line, run
+from boardwarden._program import Failure, Interrupted, print_json, print_line, print_note, run
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError
 from boardwarden.render.status import link_state, sample_line
@@ -101,7 +101,7 @@ async def _print_objects(board: Board, name: str) -> None:
     async for sampled in ticks(board):
         if board.connected != connected:
             connected = board.connected
-            print(f"boardwarden: {of}{link_state(board)}", file=sys.stderr, flush=True)
+            print_note(of + link_state(board))
         if sampled:
             print_json({**known, **board.status.to_dict()})
 

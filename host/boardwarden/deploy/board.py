@@ -169,6 +169,12 @@ class BoardFiles:
             data += piece
         return data
 
+    def existing(self, names: Iterable[str]) -> list[str]:
+        """Return the paths of those files that are in the board's root."""
+        paths = [f"{self.about.root}/{name}" for name in names]
+        found: list[str] = self.repl.call(programs.shadows(paths))
+        return found
+
     def mentions(self, word: bytes) -> bool:
         """Return whether one of the application's files, beside main.py, has the word in it."""
         return bool(self.repl.call(programs.mentions(self.about.root or "/", word)))

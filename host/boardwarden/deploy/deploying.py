@@ -7,6 +7,8 @@ last, and goes first.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -23,13 +25,19 @@ from .installing import Installation
 from .interrupts import Interrupts
 from .programs import WORK, run_agent
 from .repl import Repl
-from .reporter import Reporter
+from .reporter import Once, Reporter
 from .situation import Situation, rom_files
 from .starting import FILES, hello
 
 T = TypeVar("T")
 
 _HELLO_S = 15.0
+_RESTARTS = 6  # of a board by itself, after which it is given up,
+_PERSIST_S = 40.0  # or after so long
+# What an agent writes into the board's root: device/warden/board.py and last_boot.py.
+_KEPT = tuple(
+    name + end for name in ("warden.policy", "warden.resets", "warden.note") for end in ("", ".new")
+)
 _LOOP = (
     "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
     "by warden.poll() in a loop"
@@ -58,7 +66,7 @@ def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes
     with Interrupts() as stop:
         with Repl(address) as repl:
             run = _Run(address, repl, reporter, stop)
-            done = run.guarded(lambda: run.put(compiler, start, wishes))
+            done = run.guarded(lambda: run.persistently(lambda: run.put(compiler, start, wishes)))
             for_a_trial = run.guarded(lambda: run.start(done))
         with stop.at_once():
             _await_hello(address, reporter)
@@ -87,7 +95,7 @@ def remove(address: str, reporter: Reporter) -> None:
     """Take from a board what deploy put there; raises as deploy() does."""
     with Interrupts() as stop, Repl(address) as repl:
         run = _Run(address, repl, reporter, stop)
-        run.guarded(run.take_away)
+        run.guarded(lambda: run.persistently(run.take_away))
         run.files.restart()
 
 
@@ -97,7 +105,7 @@ class _Run:
     def __init__(self, address: str, repl: Repl, reporter: Reporter, stop: Interrupts) -> None:
         self.files = BoardFiles(repl)
         self._command = f"boardwarden deploy {address}"
-        self._reporter = reporter
+        self._reporter = Once(reporter)
         self._stop = stop
         self._had_lib = True
         self._state = "The board is as it was"
@@ -124,6 +132,35 @@ class _Run:
         except Exception:  # of whoever talks with the user
             self._tidy()
             raise
+
+    def persistently(self, work: Callable[[], T]) -> T:
+        """Do a part of the work; go on with it, a few times, where the board restarts by itself.
+
+        A watchdog that the application armed does that: what is copied until then stays.
+        """
+        until = time.monotonic() + _PERSIST_S
+        for restarts in itertools.count(1):
+            try:
+                return work()
+            except LinkLost as error:
+                if not self._comes_back():
+                    raise
+                if restarts > _RESTARTS or time.monotonic() > until:
+                    raise LinkLost(
+                        f"The board restarted {restarts} times while it was worked on: a watchdog "
+                        "that its application arms does that. Have main.py not arm it, or rename "
+                        "main.py for so long"
+                    ) from error
+                self._reporter.say("The board restarted by itself, a watchdog perhaps: going on.")
+        raise AssertionError
+
+    def _comes_back(self) -> bool:
+        """Return whether a board whose answer was lost has a REPL."""
+        try:
+            self.files.repl.enter()
+        except (LinkLost, DeployError):
+            return False
+        return True
 
     def _after_loss(self, error: Exception) -> str:
         if not self.files.about.lib:
@@ -367,8 +404,18 @@ class _Run:
             self._reporter.say(f"Removed {in_rom} files from the ROMFS partition.")
         elif unusable:
             self._reporter.say(f"The ROMFS partition stays as it is: {unusable}.")
-        if not removed and not edits and not in_rom:
+        kept = self.files.existing(_KEPT)
+        if kept:
+            self.files.remove(kept)
+            self._reporter.say(
+                "Removed what the agent kept: its policy, or what it knew of resets."
+            )
+        if not removed and not edits and not in_rom and not kept:
             self._reporter.say("There is nothing of the agent on the board.")
+        for name in starting.importers(self.files) if not about.frozen else ():
+            self._reporter.say(
+                f"{name} still imports warden, and ends there from now on: take that out of it."
+            )
 
 
 def _check_format(about: About, compiler: Compiler) -> None:
@@ -389,6 +436,8 @@ def _check_format(about: About, compiler: Compiler) -> None:
 
 
 def _await_hello(address: str, reporter: Reporter) -> None:
+    """Wait until the agent answers; a board at its prompt has it, and nothing that runs it."""
+
     def waited(elapsed: float) -> None:
         reporter.step("waiting for the agent", round(elapsed * 10), round(_HELLO_S * 10))
 
@@ -396,10 +445,11 @@ def _await_hello(address: str, reporter: Reporter) -> None:
         identity = asyncio.run(hello(address, _HELLO_S, waited))
     except NoAgent as error:
         raise DeployError(f"The agent is on the board, but nothing runs it: {_LOOP}.") from error
-    except AtPrompt as error:
-        raise DeployError(
-            f"The agent is on the board, but its application has ended, and {_LOOP}."
-        ) from error
+    except AtPrompt:
+        reporter.say(
+            f"The agent is on the board, which is at its prompt, where nothing runs it: {_LOOP}."
+        )
+        return
     except ConnectError as error:
         raise DeployError(
             f"The agent is on the board, but does not answer: {error} "

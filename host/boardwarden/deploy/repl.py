@@ -33,7 +33,11 @@ _ENTER_S = 2.0
 _BOOT_S = 20.0  # for boot.py
 _READ_S = 1.0
 _WRITE_S = 5.0
-_PROGRAM_S = 30.0  # between two characters that a program prints
+_PROGRAM_S = 30.0  # that a program takes at most
+_PROMPT_S = 5.0  # until it takes the next one
+_END = b"\x04"  # of what a program prints, and of its traceback
+# What a board prints as it starts, where no program of ours has ended: MicroPython, ESP32's ROM.
+_RESTARTED = (b"MPY: soft reboot", b"raw REPL; CTRL-B", b"\nMicroPython v", b"rst:0x")
 
 
 class FileError(DeployError):
@@ -42,6 +46,15 @@ class FileError(DeployError):
     def __init__(self, number: int) -> None:
         super().__init__(f"The board's file system failed with error {number}.")
         self.number = number
+
+
+class BoardRestarted(LinkLost):
+    """The board restarted while it did something, though nobody told it to."""
+
+
+def _check_restart(printed: bytes, address: str) -> None:
+    if any(mark in printed for mark in _RESTARTED):
+        raise BoardRestarted(f"The board at {address} restarted by itself")
 
 
 class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
@@ -54,6 +67,21 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         self.mounted = False
         self.serial = port
         self.is_pty = self._is_pty_device(address)
+
+    def read_until(
+        self,
+        min_num_bytes: int,
+        ending: bytes,
+        timeout: float | None = 10,
+        data_consumer: Any = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        """Read as mpremote does, but not for ever: a board that restarts prints again and again."""
+        limit = timeout_overall or _PROMPT_S
+        found: bytes = super().read_until(min_num_bytes, ending, timeout, data_consumer, limit)
+        if not found.endswith(ending) and timeout_overall is None:
+            _check_restart(found, self.device_name)
+        return found
 
 
 class Repl:
@@ -143,9 +171,12 @@ class Repl:
 
     def _run(self, body: str, timeout: float) -> bytes:
         """Run the body of a function on the board; return all that is printed meanwhile."""
+        until = time.monotonic() + timeout
         try:
-            printed, traceback = self._line.exec_raw(wrapped(body), timeout=timeout)
-        except TransportExecError as error:  # cannot happen: exec_raw() does not raise it
+            self._line.exec_raw_no_follow(wrapped(body))
+            printed = self._until_end(until)
+            traceback = self._until_end(until)
+        except TransportExecError as error:  # cannot happen: only exec_raw() raises it
             raise DeployError(str(error)) from error
         except (TransportError, OSError, struct.error) as error:
             raise self._gone() from error
@@ -153,6 +184,17 @@ class Repl:
             last = traceback.decode(errors="replace").strip().splitlines()[-1]
             raise DeployError(f"The board cannot do what deploying takes: {last}")
         return bytes(printed)
+
+    def _until_end(self, until: float) -> bytes:
+        """Return what the board prints until its end; a board that restarted never gets there."""
+        printed = b""
+        while not printed.endswith(_END):
+            if printed.endswith(b"\n") and ANSWER_BEGIN.encode() not in printed:
+                _check_restart(printed, self.address)
+            if time.monotonic() > until:
+                raise self._gone()
+            printed += self._port.read(1)
+        return printed[: -len(_END)]
 
     def _answer(self, printed: bytes) -> Any:
         _, _, rest = printed.partition(ANSWER_BEGIN.encode())

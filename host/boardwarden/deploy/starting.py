@@ -25,6 +25,7 @@ _BEGIN = "# boardwarden: begin (`boardwarden deploy --remove` takes this out"
 _MADE = ", and the file with it)\n"
 _THERE = ")\n"
 _END = "# boardwarden: end\n"
+_IMPORTS = re.compile(rb"^[ \t]*(?:import|from)[ \t]+warden\b", re.MULTILINE)
 _STARTS = re.compile(rb"^[^#\n]*\bwarden\.start\(", re.MULTILINE)
 _TRY_S = 3.0
 _PROMPT_S = 6.0  # after that a board at its prompt has ended its start
@@ -149,6 +150,12 @@ def find(files: BoardFiles) -> list[Edit]:
         if rest != text:
             edits.append(Edit(name, rest))
     return edits
+
+
+def importers(files: BoardFiles) -> list[str]:
+    """Return which of main.py and boot.py import the agent by lines of their own."""
+    texts = {name: _read(files, name) for name in FILES}
+    return [name for name, text in texts.items() if text is not None and _IMPORTS.search(text)]
 
 
 def has_application(files: BoardFiles) -> bool:

@@ -42,6 +42,7 @@ class Checkup(Model):
     link: LinkHealth | None = None
     repl: Firmware | None = None
     problem: str | None = None
+    lossy: bool = False  # the state did not arrive whole, and frames were lost or damaged
 
     @property
     def well(self) -> bool:
@@ -54,7 +55,7 @@ class Checkup(Model):
         if self.answers == AGENT and self.link is not None:
             return _for_agent(self.address, self.board, self.link, self.capabilities)
         if self.answers == AGENT:
-            return _for_poor_link(self.address)
+            return _for_poor_link(self.lossy)
         if self.answers == OTHER_AGENT:
             return _for_other_version(self.address)
         if self.repl is not None:
@@ -89,7 +90,7 @@ async def examine(
             stored = await find_stored_policy(board)
             return Checkup(address, AGENT, identity, known, stored, _taken(board), link)
     except PoorLink as error:
-        return Checkup(address, AGENT, problem=str(error))
+        return Checkup(address, AGENT, problem=str(error), lossy=error.lossy)
     except VersionMismatch as error:
         return Checkup(address, OTHER_AGENT, problem=str(error))
     except AtPrompt as error:
@@ -121,12 +122,25 @@ def _for_agent(
     """Return advice where the agent answers."""
     missing = [name for name, known in capabilities.items() if not known.available]
     remedies = [_REMEDIES[name] for name in missing if name in _REMEDIES]
+    if _is_unattended(capabilities):
+        remedies.append(
+            "nothing feeds the hardware watchdog once the application is stopped: the board is "
+            "then reset, in a deploy, too"
+        )
     sentences = [*link.problems, *_update(address, board), *remedies]
     if link.connected:
-        if link.slow:
+        if link.slow or link.stalls:
             sentences.append(f"`boardwarden top --board {address}` shows what blocks the loop")
         sentences.append(f"`boardwarden watch --board {address}` shows the board live")
     return tuple(f"{sentence[:1].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _is_unattended(capabilities: Mapping[str, Capability]) -> bool:
+    """Return whether a board has its hardware watchdog on, and no timer that could feed it."""
+    hardware, ticker = capabilities.get("hardware_watchdog"), capabilities.get("hang")
+    if hardware is None or ticker is None:
+        return False
+    return hardware.available and ticker.reason == ids.REASONS[ids.NO_TICKER]
 
 
 def _update(address: str, board: Identity | None) -> list[str]:
@@ -141,11 +155,13 @@ def _update(address: str, board: Identity | None) -> list[str]:
     return ["the agent is older than this host: install this version's agent on the board"]
 
 
-def _for_poor_link(address: str) -> tuple[str, ...]:
+def _for_poor_link(lossy: bool) -> tuple[str, ...]:
     """Return advice where an agent answers, but its state does not arrive whole."""
+    if lossy:
+        return ("Look at cable and connectors: frames get lost or damaged on the line.",)
     return (
-        "Look at cable and connectors; see that the application awaits something, or calls "
-        "warden.poll(), several times a second.",
+        "See that the application awaits something, or calls warden.poll(), several times a "
+        "second.",
     )
 
 
@@ -166,8 +182,8 @@ def _for_repl(address: str, found: Firmware, at_prompt: bool) -> tuple[str, ...]
     by = " and ".join(found.started_by)
     if at_prompt:
         return (
-            f"{by} starts the agent, but has ended: the agent runs only as long as the "
-            "application's loop does.",
+            f"{by} starts the agent, but the board is at its prompt, where nothing runs: a reset "
+            "starts it again. The agent runs only as long as the application's loop does.",
         )
     ways = "asyncio.run() in the application, or warden.poll() in its loop"
     if "machine.Timer" not in found.lacks:

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, BoardRestarted, RequestTimeout
 from boardwarden.models import LinkStatus, Model
+from boardwarden.render.text import count, duration
 
 _PING_EVERY_S = 0.1
-_REPEATED_S = 0.3  # a request without a reply is sent again after that
+_LATE_S = 0.3  # a request without a reply is sent again after that
 _SLOW_S = 0.15
+_STALL_S = 0.25
 _SAMPLES_PER_DROP = 5
 
 
 @dataclass(frozen=True)
 class LinkHealth(Model):
-    """What was seen in `measured_s` seconds; `problems` is empty for a healthy link."""
+    """What was seen in `measured_s` seconds; `problems` is empty for a healthy link.
+
+    A late answer is no lost one: it is blamed on the line only where the line damaged or lost
+    frames, in either direction.
+    """
 
     measured_s: float = 0.0
     requests: int = 0
-    lost: int = 0  # of these: had to be sent again, or got no reply at all
+    lost: int = 0  # of these: got no reply, or had to be sent again over a line that loses frames
+    late: int = 0  # of the others: their answers took 0.3 s or more
     latency_s: float | None = None  # of a request and its reply: the median
     latency_worst_s: float | None = None
     samples: int = 0
     gaps: int = 0
-    bad_frames: int = 0
+    bad_frames: int = 0  # that came here damaged
+    bad_requests: int = 0  # that came to the board damaged
     dropped_frames: int = 0
     reconnects: int = 0
+    stall_s: float | None = None  # the longest step of the board's loop, as the board measured it
     connected: bool = True  # at the end
+    open: bool = True  # likewise: the port or connection itself
     problems: tuple[str, ...] = ()
 
     @property
@@ -44,13 +55,24 @@ class LinkHealth(Model):
         """Whether most answers take so long that somebody would notice."""
         return self.latency_s is not None and self.latency_s >= _SLOW_S
 
+    @property
+    def lossy(self) -> bool:
+        """Whether frames were lost or damaged on the line."""
+        return bool(self.gaps or self.bad_frames or self.bad_requests)
+
+    @property
+    def stalls(self) -> bool:
+        """Whether the board's loop stood still for so long that somebody would notice."""
+        return self.stall_s is not None and self.stall_s >= _STALL_S
+
 
 async def measure(
     board: Board, seconds: float, progress: Callable[[float], None] = lambda elapsed: None
 ) -> LinkHealth:
     """Send requests for some seconds, one after the other, and count what goes wrong."""
-    before, latencies, unanswered, samples = board.link, [], 0, 0
-    counting = asyncio.create_task(_count_samples(board))
+    before, latencies, unanswered = Counters.of(board), list[float](), 0
+    seen = Samples()
+    watching = asyncio.create_task(seen.watch(board))
     begin = time.monotonic()
     try:
         while (elapsed := time.monotonic() - begin) < seconds:
@@ -61,63 +83,98 @@ async def measure(
                 unanswered += 1
             await asyncio.sleep(_PING_EVERY_S)
     finally:
-        counting.cancel()
-        (found,) = await asyncio.gather(counting, return_exceptions=True)
-        samples = found if isinstance(found, int) else 0
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
     took = time.monotonic() - begin
-    return _evaluated(before, board.link, latencies, unanswered, samples, took, board.connected)
+    return evaluated(before, Counters.of(board), latencies, unanswered, seen, took)
 
 
-async def _count_samples(board: Board) -> int:
-    count = 0
-    try:
-        while True:
-            await board.wait_sample()
-            count += 1
-    except (asyncio.CancelledError, BoardError):
-        return count
+@dataclass(frozen=True)
+class Counters:
+    """What board and host have counted of a link until a moment, and how it is then."""
+
+    link: LinkStatus = field(default_factory=LinkStatus)
+    bad_requests: int = 0
+    connected: bool = True
+
+    @classmethod
+    def of(cls, board: Board) -> Counters:
+        """Return those of a board, now."""
+        return cls(board.link, board.status.overhead.bad_frames or 0, board.connected)
 
 
-def _evaluated(
-    before: LinkStatus,
-    after: LinkStatus,
+class Samples:
+    """The samples that came: how many, and the longest step of the loop in them."""
+
+    def __init__(self, count: int = 0, stall_s: float | None = None) -> None:
+        self.count = count
+        self.stall_s = stall_s
+
+    async def watch(self, board: Board) -> None:
+        """Count until cancelled, or until the board is closed."""
+        with contextlib.suppress(BoardError):
+            while True:
+                sample = await board.wait_sample()
+                self.count += 1
+                if sample.cpu.loop_lag_worst_s is not None:
+                    self.stall_s = max(self.stall_s or 0.0, sample.cpu.loop_lag_worst_s)
+
+
+def evaluated(
+    before: Counters,
+    after: Counters,
     latencies: list[float],
     unanswered: int,
-    samples: int,
+    seen: Samples,
     took: float,
-    connected: bool,
 ) -> LinkHealth:
+    """Return what follows from counters, the seconds of answers, and requests without one."""
     from statistics import median as median_of  # slow to import
 
-    median = median_of(latencies) if latencies else None
-    slow = median is not None and median >= _SLOW_S  # then late is not lost
-    again = 0 if slow else sum(latency >= _REPEATED_S for latency in latencies)
+    late = sum(latency >= _LATE_S for latency in latencies)
+    was, now = before.link, after.link
     found = LinkHealth(
         measured_s=took,
         requests=len(latencies) + unanswered,
-        lost=unanswered + again,
-        latency_s=median,
+        latency_s=median_of(latencies) if latencies else None,
         latency_worst_s=max(latencies, default=None),
-        samples=samples,
-        gaps=after.gaps - before.gaps,
-        bad_frames=after.bad_frames - before.bad_frames,
-        dropped_frames=(after.dropped_frames or 0) - (before.dropped_frames or 0),
-        reconnects=after.reconnects - before.reconnects,
-        connected=connected,
+        samples=seen.count,
+        gaps=now.gaps - was.gaps,
+        bad_frames=now.bad_frames - was.bad_frames,
+        bad_requests=max(0, after.bad_requests - before.bad_requests),  # it may have restarted
+        dropped_frames=(now.dropped_frames or 0) - (was.dropped_frames or 0),
+        reconnects=now.reconnects - was.reconnects,
+        stall_s=seen.stall_s,
+        connected=after.connected,
+        open=now.open,
     )
-    return LinkHealth(**{**found.__dict__, "problems": tuple(_problems(found))})
+    again = late if found.lossy and not found.slow else 0
+    found = replace(found, lost=unanswered + again, late=late - again)
+    return replace(found, problems=tuple(_problems(found)))
 
 
 def _problems(found: LinkHealth) -> list[str]:
+    if not found.connected and not found.open:
+        return ["the port or connection was lost during the check: look at power and cable"]
     if not found.connected:
-        return ["the board vanished during the check: look at its power and its cable"]
+        return [
+            "the board fell silent during the check, though the line is there: it hangs, sleeps, "
+            "or lost its power"
+        ]
     problems = []
     if not found.latency_s:
         problems.append("no request was answered")
+    elif found.stalls:
+        problems.append(f"the board's loop stalls, for {duration(found.stall_s)} at worst")
     elif found.slow:
         problems.append("answers are slow: something blocks the board's loop, or the line is slow")
-    if found.lost or found.gaps or found.bad_frames:
+    elif found.late:
+        worst = duration(found.latency_worst_s)
+        problems.append(f"some answers are late, by {worst} at worst: the loop or the line stalls")
+    if found.lossy:
         problems.append("frames get lost or damaged on the line: look at cable and connectors")
+    elif found.lost and found.latency_s:
+        problems.append(f"{count(found.lost, 'request')} got no answer in time")
     # A sample that something else overtook is no fault of the line: one, or one of five.
     if found.dropped_frames > max(1, found.samples // _SAMPLES_PER_DROP):
         problems.append("the board drops frames, because the line does not take all that it sends")

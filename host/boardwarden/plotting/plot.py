@@ -56,6 +56,17 @@ def seen(recording: Recording, span: Span, columns: list[str], window: Window) -
     return Seen(span, pieces, gaps)
 
 
+def _silence(found: Seen, window: Window) -> Gap | None:
+    """Return the time at a boot's end without samples, whatever else came in it; None if short."""
+    begin, interval = found.span.began, 0.0
+    if found.pieces:
+        last = found.pieces[-1][-1]
+        begin, interval = last.at, last.figures[0] or 0.0
+    begin, end = max(begin, window[0]), min(found.span.ended, window[1])
+    late = end - begin > _LATE * interval + _LATE_S
+    return Gap(begin, end) if late else None
+
+
 def _is_gap(before: Sample, after: Sample, breaks: list[float]) -> bool:
     interval = max(before.figures[0] or 0.0, after.figures[0] or 0.0)
     if after.at - before.at > _LATE * interval + _LATE_S:
@@ -88,8 +99,8 @@ def storage_lines(recording: Recording, found: Seen) -> list[Line]:
     by_mount: dict[str, list[Point]] = {}
     for change in recording.changes(found.span):
         for row in (change.value or ()) if change.what == "storage" else ():
-            if row["usage"] is not None:
-                by_mount.setdefault(row["mount"] or "", []).append((change.at, row["usage"]))
+            if row.get("usage") is not None:
+                by_mount.setdefault(row.get("mount") or "", []).append((change.at, row["usage"]))
     return [
         Line(found.span.address, mount, [_steps(points, begin, end) for begin, end in ends])
         for mount, points in by_mount.items()
@@ -166,8 +177,8 @@ def read(
     names = list(dict.fromkeys(metrics or USUAL))
     columns = columns_of(names)
     spans = recording.spans(addresses)
-    found = [seen(recording, span, columns, window) for span in spans]
-    found = [each for each in found if each.pieces]
+    all_seen = [seen(recording, span, columns, window) for span in spans]
+    found = [each for each in all_seen if each.pieces]
     if not found:
         raise RecordingError(_nothing(recording, spans))
     panels = {name: _panel(recording, name, found, columns) for name in names}
@@ -177,15 +188,17 @@ def read(
     boards = list(dict.fromkeys(each.span.address for each in found))
     shown = [name for name in names if panels[name]]
     begin = min(each.pieces[0][0].at for each in found)
-    end = max(each.pieces[-1][-1].at for each in found)
-    events = [happened for each in found for happened in recording.events(each.span, (begin, end))]
+    silences = [gap for each in all_seen if (gap := _silence(each, window)) is not None]
+    silences = [Gap(max(gap.begin, begin), gap.end) for gap in silences if gap.end > begin]
+    end = max(*(each.pieces[-1][-1].at for each in found), *(gap.end for gap in silences), begin)
+    events = [item for each in all_seen for item in recording.events(each.span, (begin, end))]
     return Drawn(
         window=(begin, end),
         boards=boards,
         panels={name: panels[name] for name in shown},
         levels=_levels(recording, found[-1], shown) if len(boards) == 1 else {},
         events=sorted(events, key=lambda happened: happened.at),
-        gaps=[gap for each in found for gap in each.gaps] + _between(found),
+        gaps=[gap for each in found for gap in each.gaps] + _between(found) + silences,
         restarts=[each.pieces[0][0].at for each in _later_boots(found)],
         samples=sum(len(piece) for each in found for piece in each.pieces),
     )
@@ -227,14 +240,14 @@ def _levels(recording: Recording, last: Seen, names: list[str]) -> dict[str, lis
             thresholds = change.value
     found: dict[str, list[Level]] = {}
     for threshold in thresholds:
-        metric = threshold["metric"]
+        metric = threshold.get("metric")
         factor = _heap_bytes(recording, last.span) if metric == "memory" else 1
         panel = "memory" if metric == "live_bytes" and metric not in names else metric
         if panel in names:
             found.setdefault(panel, []).extend(
                 Level(level, threshold[level] * factor)
                 for level in ("warn", "critical")
-                if threshold[level] is not None
+                if threshold.get(level) is not None
             )
     return found
 

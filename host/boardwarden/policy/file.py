@@ -21,6 +21,7 @@ from warden_schema import ids
 
 from .model import MEMORY_PROTECTION, Policy, SessionQuota, in_order, quota, threshold
 
+_MAX_BYTES = 1_000_000
 _TOP = ("interval", "budget", "limits", "threshold", "session")
 _LIMITS = ("max_operations", "operation_timeout", "memory_reserve", "overrun")
 _LEVELS = ("warn", "critical", "clear")
@@ -47,7 +48,10 @@ def load(path: str | PathLike[str]) -> Policy:
     name = fspath(path)
     try:
         with open(name, "rb") as file:
-            text = file.read().decode("utf-8-sig")  # as some editors begin it
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise PolicyError(f"{name} is no policy file: it is larger than 1 MB.", name)
+        text = data.decode("utf-8-sig")  # as some editors begin it
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise PolicyError(f"Cannot read {name}: {reason}.", name) from None
@@ -70,6 +74,9 @@ def loads(text: str, path: str = "warden.toml") -> Policy:
             what, line = match[1], int(match[2])
         place = path if line is None else f"{path}:{line}"
         raise PolicyError(f"{place}: this is not TOML: {what}.", path, line) from None
+    except (RecursionError, ValueError) as error:  # too deep, or a number of too many digits
+        what = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise PolicyError(f"{path}: this is no policy file: {what}.", path) from None
     return _Reader(text, path).policy(found)
 
 

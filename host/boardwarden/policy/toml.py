@@ -128,7 +128,7 @@ def _thresholds(thresholds: tuple[Threshold, ...]) -> Iterator[str]:
 def _quota(each: SessionQuota) -> Iterator[str]:
     name = each.name
     if not _BARE.fullmatch(name):
-        name = json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
+        name = "".join(map(_escaped, json.dumps(name, ensure_ascii=False)))
     yield from ("", f"[session.{name}]")
     if each.memory_bytes is not None:
         yield f'memory = "{size(each.memory_bytes)}"'
@@ -138,3 +138,10 @@ def _quota(each: SessionQuota) -> Iterator[str]:
         yield f"operations = {each.operations}"
     if each.ttl_s is not None:
         yield f'ttl = "{seconds(each.ttl_s)}"'
+
+
+def _escaped(char: str) -> str:
+    """Return a character of a TOML string; as an escape where a terminal might act on it."""
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"

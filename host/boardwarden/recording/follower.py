@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from boardwarden._clock import steady_time
 from boardwarden.board import Board
 from boardwarden.errors import LinkLost, RequestError
 from boardwarden.grants import BoardSession, Lease, Operation
@@ -49,8 +49,6 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until the board is closed."""
-        self._write_sample(self.board.status)
-        self._write_changes()
         await asyncio.gather(
             self._samples(), self._events(), self._changes(), self._request_interval()
         )
@@ -63,9 +61,12 @@ class Follower:
     def stop(self) -> None:
         """Write that the recording stops."""
         if self._boot is not None:
-            self._put(schema.link(self._boot, time.time(), "stopped"))
+            self._put(schema.link(self._boot, steady_time(), "stopped"))
 
     async def _samples(self) -> None:
+        # In one step with the first anext(), which begins to listen: no sample comes between them.
+        self._write_sample(self.board.status)
+        self._write_changes()
         async for status in self.board.updates(every=True):
             self._write_sample(status)
             self._write_changes()
@@ -117,7 +118,7 @@ class Follower:
             self._forget()
         if self.board.connected != self._connected:
             self._connected = self.board.connected
-            self._put(schema.link(boot, time.time(), "up" if self._connected else "lost"))
+            self._put(schema.link(boot, steady_time(), "up" if self._connected else "lost"))
             self._on_link(self)
         self._write_table("capabilities", self.board.capabilities)
         self._write_table("storage", status.storage)
@@ -161,7 +162,7 @@ class Follower:
     def _write(self, what: str, number: int | None, value: Any) -> None:
         if self._boot is None or (number is None and self._written.get((what, None)) == value):
             return
-        self._put(schema.change(self._boot, time.time(), what, number, value))
+        self._put(schema.change(self._boot, steady_time(), what, number, value))
         if number is None:
             self._written[what, None] = value
 
@@ -169,7 +170,7 @@ class Follower:
         """Return the host's time of an uptime."""
         status = self.board.status
         if status.last_updated is None or status.cpu.uptime_s is None:
-            return time.time()
+            return steady_time()
         return status.last_updated.timestamp() - status.cpu.uptime_s + uptime_s
 
 

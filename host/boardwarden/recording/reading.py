@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
@@ -20,12 +20,24 @@ from .schema import FIGURES, check, connect, explained
 _SPANS = """
 SELECT s.*,
     max(s.began, coalesce((SELECT max(at) FROM sample WHERE span = s.id), 0),
-        coalesce((SELECT max(at) FROM link WHERE span = s.id), 0)),
+        coalesce((SELECT max(at) FROM link WHERE span = s.id), 0),
+        coalesce((SELECT max(at) FROM event WHERE span = s.id), 0)),
     (SELECT count(*) FROM sample WHERE span = s.id),
     (SELECT count(*) FROM event WHERE span = s.id)
 FROM span AS s ORDER BY s.began, s.id
 """
 _FOREVER = (float("-inf"), float("inf"))
+_LAST_AT = 253_370_764_800.0  # the year 9999, after which there are no dates
+_MAX = 2**63  # of a figure, in size: a picture of more has no scale
+# What the rows of a change may have that is drawn: a name, and figures.
+_ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
+_COLUMNS = {
+    "span": ("id", "address", "unique_id", "boot_id", "machine", "firmware", "port", "began"),
+    "sample": ("span", "uptime_ms", "at", *FIGURES),
+    "event": ("span", "number", "at", "kind", "uptime_s", "subject", "detail", "value", "missed"),
+    "change": ("id", "span", "at", "what", "number", "value"),
+    "link": ("id", "span", "at", "state"),
+}
 Window = tuple[float, float]  # from, to: seconds since the epoch
 
 
@@ -90,8 +102,26 @@ class Recording:
         with self._explained():
             self._database = connect(path, "mode=ro")
             check(self._database, path)
+            self._check_tables()
             # One view of a file that may grow meanwhile.
             self._database.execute("BEGIN")
+
+    def _check_tables(self) -> None:
+        """Raise RecordingError unless each table is one, with its columns: a view may never end."""
+        sql = (
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
+        )
+        for table, columns in _COLUMNS.items():
+            found = {row[1] for row in self._rows(f"PRAGMA table_xinfo({table})") if not row[6]}
+            if list(self._rows(sql, table)) != [(1,)] or not found.issuperset(columns):
+                raise self._damaged(f"its table {table} is not as recorded")
+
+    def _damaged(self, what: str) -> RecordingError:
+        return RecordingError(f"{self.path} is damaged ({what}).")
+
+    def _check(self, sound: bool, what: str) -> None:
+        if not sound:
+            raise self._damaged(f"{what} that makes no sense")
 
     def __enter__(self) -> Recording:
         return self
@@ -116,6 +146,11 @@ class Recording:
         A board is named by its address or its unique id.
         """
         found = [Span(*row) for row in self._rows(_SPANS)]
+        for span in found:
+            texts = (span.unique_id, span.machine, span.firmware, span.port, span.reset_cause)
+            sound = all(isinstance(text, (str, NoneType)) for text in (*texts, span.protocol))
+            sound = sound and isinstance(span.address, str) and _is_int_or_none(span.boot_id)
+            self._check(sound and _is_time(span.began) and _is_time(span.ended), "a boot")
         for address in addresses:
             if not any(address in (span.address, span.unique_id) for span in found):
                 known = ", ".join(sorted({span.address for span in found})) or "none"
@@ -150,6 +185,8 @@ class Recording:
         names = "".join(f", {name}" for name in columns)
         sql = f"SELECT at, uptime_ms{names} FROM sample WHERE span = ? AND at BETWEEN ? AND ?"
         for at, uptime_ms, *figures in self._rows(sql + " ORDER BY uptime_ms", span.id, *window):
+            sound = _is_time(at) and _is_number(uptime_ms) and all(map(_is_number_or_none, figures))
+            self._check(sound, "a sample")
             yield Sample(at, uptime_ms / 1000, tuple(figures))
 
     def events(self, span: Span, window: Window = _FOREVER) -> Iterator[Happened]:
@@ -159,19 +196,30 @@ class Recording:
             "WHERE span = ? AND at BETWEEN ? AND ? ORDER BY number"
         )
         for at, *fields in self._rows(sql, span.id, *window):
+            number, kind, uptime_s, subject, detail, value, missed = fields
+            sound = _is_time(at) and _is_number(number) and isinstance(kind, str)
+            sound = sound and _is_number(uptime_s) and _is_number(missed)
+            sound = sound and isinstance(subject, (int, str, NoneType))
+            sound = sound and isinstance(detail, (str, NoneType)) and _is_number_or_none(value)
+            self._check(sound, "an event")
             yield Happened(at, Event(*fields))
 
     def changes(self, span: Span) -> Iterator[Change]:
         """Yield the changes of a span, in their order."""
         sql = "SELECT at, what, number, value FROM change WHERE span = ? ORDER BY id"
         for at, what, number, value in self._rows(sql, span.id):
-            yield Change(at, what, number, None if value is None else json.loads(value))
+            self._check(_is_time(at) and _is_int_or_none(number), "a change")
+            with self._explained():
+                found = None if value is None else json.loads(value)
+            self._check(_is_sound(what, found), f"a change of {what}")
+            yield Change(at, what, number, found)
 
     def links(self, span: Span) -> Iterator[LinkChange]:
         """Yield when the link of a span was lost and found, in their order."""
         sql = "SELECT at, state FROM link WHERE span = ? ORDER BY id"
-        for row in self._rows(sql, span.id):
-            yield LinkChange(*row)
+        for at, state in self._rows(sql, span.id):
+            self._check(_is_time(at), "a link")
+            yield LinkChange(at, state)
 
     def _rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
         if self._database is None:
@@ -186,5 +234,37 @@ class Recording:
         except sqlite3.Error as error:
             self.close()
             raise explained(error, self.path, "read") from None
-        except ValueError as error:  # json of a damaged file
-            raise RecordingError(f"{self.path} is damaged ({error}).") from None
+        except (ValueError, TypeError, RecursionError, OverflowError) as error:  # json, too
+            raise self._damaged(str(error)) from None
+
+
+# --- whether what a file says makes sense ---------------------------------------------------------
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and -_MAX <= value <= _MAX
+
+
+def _is_number_or_none(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_int_or_none(value: object) -> bool:
+    return isinstance(value, (int, NoneType))
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < _LAST_AT
+
+
+def _is_sound(what: Any, value: Any) -> bool:
+    """Return whether the value of a change has the shape that is recorded."""
+    if what not in _ROWS:
+        return isinstance(what, str) and isinstance(value, (dict, list, NoneType))
+    name, *figures = _ROWS[what]
+    return isinstance(value, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get(name), (str, NoneType))
+        and all(_is_number_or_none(row.get(key)) for key in figures)
+        for row in value
+    )

@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Mapping
 
 from boardwarden.board import Board
+from boardwarden.errors import RecordingError
 
 from .follower import Follower
-from .schema import Row
+from .schema import Locked, Row
 from .store import Store
 
 COMMIT_S = 0.5  # between two commits; with the commit itself, less than a second may be lost
+MAX_PENDING = 200_000  # rows that wait while another program has the file locked
 
 
 class Recorder:
     """Writes what these boards (by address) send into an open store.
 
     `each_commit` is called after each commit, and each half second without one; `on_link`
-    when a board's link is lost, or there.
+    when a board's link is lost, or there. `locked` is why nothing is written at present, else "".
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Recorder:
         self._on_link = on_link
         self._pending: list[Row] = []
         self._rotations = 0
+        self.locked = ""
         self._following: list[asyncio.Task[None]] = []  # as many of the followers as were begun
         self.followers: list[Follower] = []
         for address, board in boards.items():
@@ -65,6 +68,8 @@ class Recorder:
             for follower in self.followers:
                 follower.stop()
             await self._commit()
+            if self.locked:  # to end in time matters more than what a lock keeps out
+                raise RecordingError(f"{self.locked} {len(self._pending)} rows are not in it.")
         finally:
             tasks = (ending, *self._following)
             for task in tasks:
@@ -75,9 +80,17 @@ class Recorder:
         self._pending.append(row)
 
     async def _commit(self) -> None:
+        """Write what is pending; where another program has locked the file, it stays so."""
         if self._pending:
             rows, self._pending = self._pending, []
-            await _in_thread(self.store, rows)
+            try:
+                await _in_thread(self.store, rows)
+                self.locked = ""
+            except Locked as error:
+                self._pending[:0] = rows  # more came meanwhile
+                self.locked = str(error)
+                if len(self._pending) > MAX_PENDING:
+                    raise
             if self.store.rotations != self._rotations:
                 self._rotations = self.store.rotations
                 for follower in self.followers:

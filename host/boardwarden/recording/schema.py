@@ -50,7 +50,7 @@ FIGURES = {
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
 VERSION = 1
-BUSY_S = 5.0  # that a reader or a checkpoint of another program is waited for
+BUSY_S = 0.5  # that another program is waited for; a recorder then tries again, and buffers
 TABLES = f"""
 CREATE TABLE span(
     id INTEGER PRIMARY KEY, address TEXT NOT NULL, unique_id TEXT, boot_id INTEGER,
@@ -185,10 +185,18 @@ def _is_empty(database: sqlite3.Connection) -> bool:
     return not tables and owner in (0, APPLICATION_ID)
 
 
+class Locked(RecordingError):
+    """Another program has locked the file; it may be tried again."""
+
+
 def explained(error: sqlite3.Error, path: Path, doing: str) -> RecordingError:
     """Return the error for one of SQLite's while `doing`, "read" or "written"."""
     if isinstance(error, sqlite3.DatabaseError) and type(error) is sqlite3.DatabaseError:
         return RecordingError(f"{path} is damaged, or no recording of boardwarden ({error}).")
+    # Before Python 3.11 only the text tells.
+    name = getattr(error, "sqlite_errorname", None) or str(error).upper()
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "DATABASE IS LOCKED")):
+        return Locked(f"{path} is locked by another program.")
     mode = os.R_OK if doing == "read" else os.R_OK | os.W_OK
     denied = path.exists() and not os.access(path, mode)  # SQLite only says that it cannot
     return RecordingError(f"{path} cannot be {doing}: {'Permission denied' if denied else error}.")

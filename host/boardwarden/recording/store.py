@@ -18,9 +18,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from boardwarden._clock import steady_time
 from boardwarden.errors import RecordingError
 
-from .schema import BUSY_S, FIGURES, Boot, Row, connect, explained, prepare
+from .schema import (
+    APPLICATION_ID,
+    BUSY_S,
+    FIGURES,
+    Boot,
+    Locked,
+    Row,
+    connect,
+    explained,
+    prepare,
+)
 
 try:
     import fcntl
@@ -84,17 +95,19 @@ NEVER = Rotation()
 class Store:
     """The recording at `path`, from open() to close(); one thread at a time.
 
-    Raises RecordingError where the file cannot be written; what was committed stays.
+    Raises RecordingError where the file cannot be written; what was committed stays. `put_aside` is
+    where open() put a damaged recording that it found there.
     """
 
     def __init__(
         self,
         path: Path,
         rotation: Rotation = NEVER,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self.path = path
         self.rotations = 0
+        self.put_aside: Path | None = None
         self.written = dict.fromkeys(_PLACES, 0)  # rows that were new
         self._rotation = rotation
         self._clock = clock
@@ -106,12 +119,14 @@ class Store:
         self._began: float | None = None  # the file's first span
 
     def open(self) -> None:
-        """Open the file, or make it."""
+        """Open the file, or make it; a damaged recording is put aside, and a new one begun."""
         if not self.path.parent.is_dir():
             raise RecordingError(f"There is no folder {self.path.parent}.")
         self._lock = FileLock(self.path)
         self._is_new = not self.path.exists()
         try:
+            if not self._is_new and self._is_damaged():
+                self._put_aside()
             self._open()
         except BaseException:
             self.close()
@@ -121,6 +136,8 @@ class Store:
         """Write rows in one commit: all or none; rotate if it is time."""
         try:
             self._guarded(lambda database: self._write(database, list(rows)))
+        except Locked:
+            raise
         except RecordingError as error:
             raise RecordingError(f"{error}{self._what_is_in_it()}") from None
         self._written_at = self._clock()
@@ -161,6 +178,34 @@ class Store:
 
         self._spans = {}
         self._attempt(begin)
+
+    def _is_damaged(self) -> bool:
+        """Return whether the file is a recording that SQLite finds damaged."""
+        database = self._attempt(lambda: connect(self.path, "mode=rw"))
+        owner = 0
+        try:
+            owner = database.execute("PRAGMA application_id").fetchone()[0]
+            if owner != APPLICATION_ID:
+                return False  # something else's: it is refused, and stays as it is
+            return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        except sqlite3.DatabaseError as error:
+            if type(error) is sqlite3.DatabaseError:
+                return bool(owner == APPLICATION_ID)
+            raise explained(error, self.path, "written") from None
+        finally:
+            database.close()
+
+    def _put_aside(self) -> None:
+        """Give a damaged file, and its log, a name that says so."""
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        self.put_aside = self._free_name(f"damaged-{moment}")
+        try:
+            for end in ("-wal", "-shm", ""):
+                if self._beside(end).exists():
+                    self._beside(end).rename(self.put_aside.with_name(self.put_aside.name + end))
+        except OSError as error:
+            raise RecordingError(f"{self.path} cannot be put aside: {error.strerror}.") from None
+        self._is_new = True
 
     def _attempt(self, step: Callable[[], T]) -> T:
         try:
@@ -244,11 +289,13 @@ class Store:
         self.rotations += 1
 
     def _aside(self) -> Path:
-        began = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began))
+        return self._free_name(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began)))
+
+    def _free_name(self, middle: str) -> Path:
         number = 0
         while True:
             more = f"-{number}" if number else ""
-            aside = self.path.with_name(f"{self.path.stem}.{began}{more}{self.path.suffix}")
+            aside = self.path.with_name(f"{self.path.stem}.{middle}{more}{self.path.suffix}")
             if not aside.exists():
                 return aside
             number += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from boardwarden.crashes import CAUSES, CaughtException, Frame, Reset
 from boardwarden.models import enum_name
 
-from .text import duration, size
+from .text import duration, printable, size
 
 
 def reset_lines(resets: Sequence[Reset], source: Path | None = None) -> Iterator[str]:
@@ -18,7 +18,7 @@ def reset_lines(resets: Sequence[Reset], source: Path | None = None) -> Iterator
         guess = ", inferred" if each.inferred else ""
         mark = "" if each.expected else "! "
         times = f", {each.count} times" if each.count > 1 else ""
-        yield f"{mark}reset after boot {each.boot}{times}: {cause}{guess}"
+        yield printable(f"{mark}reset after boot {each.boot}{times}: {cause}{guess}")
         known = {
             "uptime": None if each.uptime_s is None else duration(each.uptime_s),
             "running": each.who,
@@ -33,7 +33,7 @@ def reset_lines(resets: Sequence[Reset], source: Path | None = None) -> Iterator
         }
         figures = ", ".join(f"{name} {value}" for name, value in known.items() if value)
         if figures:
-            yield f"  {figures}"
+            yield printable(f"  {figures}")
         if each.error:
             yield from _traceback(each.frames, each.error, source)
 
@@ -48,18 +48,19 @@ def exception_lines(
         when = "in an earlier boot or before the agent"
         if each.uptime_s is not None:
             when = f"{each.uptime_s:.0f} s after the start"
-        yield f"! {each.kind}{name} ended{times}, {when}"
+        ended = "interrupted" if each.kind == "hang" else "ended"
+        yield printable(f"! {each.kind}{name} {ended}{times}, {when}")
         yield from _traceback(each.frames, each.error, source)
 
 
 def _traceback(frames: Sequence[Frame], error: str, source: Path | None) -> Iterator[str]:
     for frame in frames:
         inside = f", in {frame.function}" if frame.function else ""
-        yield f"  {frame.file}, line {frame.line}{inside}"
+        yield printable(f"  {frame.file}, line {frame.line}{inside}")
         line = None if source is None else _source_line(source, frame)
         if line:
-            yield f"    {line}"
-    yield f"  {error}"
+            yield printable(f"    {line}")
+    yield printable(f"  {error}")
 
 
 def _source_line(source: Path, frame: Frame) -> str | None:

@@ -18,7 +18,7 @@ from boardwarden.models import (
     Trends,
 )
 
-from .text import NOTHING, count, duration, percent, size
+from .text import NOTHING, count, duration, percent, printable, size
 
 WIDTH = 80
 _STORED: dict[int, str] = {
@@ -33,8 +33,11 @@ Reasons = Mapping[str, Capability]
 
 
 def aligned(rows: Iterable[Row], width: int = WIDTH) -> str:
-    """Return the rows as lines of at most `width` columns, the labels in a column of their own."""
-    rows = list(rows)
+    """Return the rows as lines of at most `width` columns, the labels in a column of their own.
+
+    Of what a board says nothing is left that a terminal acts on.
+    """
+    rows = [(printable(label), printable(text)) for label, text in rows]
     indent = max((len(label) for label, _ in rows), default=0) + 2
     return "\n".join(
         textwrap.fill(

@@ -19,7 +19,7 @@ from boardwarden.grants import (
 from boardwarden.models import ResourceType, enum_name
 
 from .status import Row
-from .text import NOTHING, duration, percent, size
+from .text import NOTHING, duration, percent, printable, size
 
 Cells = Iterator[tuple[str, ...]]
 
@@ -113,7 +113,7 @@ def event_text(event: Event) -> str:
     """Return what happened."""
     subject = f" {event.subject}" if event.subject is not None else ""
     details = ", ".join(filter(None, (event.detail, _event_value(event))))
-    return f"{event.kind}{subject}" + (f": {details}" if details else "")
+    return printable(f"{event.kind}{subject}" + (f": {details}" if details else ""))
 
 
 def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> str:
@@ -127,7 +127,7 @@ def denial(error: Denied, resource: ResourceType, leases: Sequence[Lease]) -> st
         parts.append(f"in the way: {holders}")
     if error.retry_after_s is not None:
         parts.append(f"try again in {duration(error.retry_after_s)}")
-    return f"Denied: {'; '.join(parts)}."
+    return printable(f"Denied: {'; '.join(parts)}.")
 
 
 def amount(resource: int, value: float) -> str:
@@ -156,6 +156,8 @@ def _event_value(event: Event) -> str:
         return figure(str(event.subject), event.value)
     if event.kind in ("collect", "trim"):
         return size(event.value)
+    if event.kind == "hang":
+        return duration(event.value)
     return percent(event.value) if event.kind == "overrun" else f"{event.value:.10g}"
 
 

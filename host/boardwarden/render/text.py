@@ -1,10 +1,12 @@
 """Formats values for people, and tables as lines that fit a terminal.
 
-None, a figure that cannot be had, is a dash.
+None, a figure that cannot be had, is a dash. What a board says is data: `printable`, `harmless` and
+`Printable` leave nothing in it that a terminal acts on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 NOTHING = "\N{EN DASH}"
@@ -13,6 +15,11 @@ _TIME_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 _GAP = "  "
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _STRANGE = "\N{REPLACEMENT CHARACTER}"
+_ESCAPE = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+_UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?|\x9b[0-?]*[ -/]*)\Z")
 
 
 def size(value: float | None) -> str:
@@ -65,7 +72,7 @@ def columns(
 
     Those under the heads in `uncut` are not: half a time is none. They go over the edge before.
     """
-    cells = [list(head), *([_printable(cell) for cell in row] for row in rows)]
+    cells = [list(head), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cut = [place for place, name in enumerate(head) if name not in uncut]
     while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
@@ -85,6 +92,32 @@ def _cut(cell: str, width: int) -> str:
     return cell if len(cell) <= width else cell[: width - 1] + _ELLIPSIS
 
 
-def _printable(text: str) -> str:
-    """Return text that no terminal acts on: names come from the board."""
-    return "".join(char if char.isprintable() else _STRANGE for char in text)
+def printable(text: str) -> str:
+    """Return text as one line, without escape sequences, control and invisible characters."""
+    return _replaced(_ESCAPE.sub("", text), "")
+
+
+def harmless(text: str) -> str:
+    """Return text without escape sequences, control and invisible characters; lines stay."""
+    return _replaced(_ESCAPE.sub("", text), "\n\t")
+
+
+def _replaced(text: str, kept: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in kept else _STRANGE for char in text)
+
+
+class Printable:
+    """Makes text that comes in pieces harmless to a terminal."""
+
+    def __init__(self) -> None:
+        self._unfinished = ""  # may be the begin of something
+
+    def feed(self, text: str) -> str:
+        """Return the text that can be shown; the beginning of a sequence waits for its end."""
+        text = self._unfinished + text
+        unfinished = _UNFINISHED.search(text)
+        at = unfinished.start() if unfinished else len(text)
+        self._unfinished = text[at:]
+        return harmless(text[:at].replace("\r\n", "\n").replace("\r", "\n"))

@@ -76,8 +76,12 @@ def replay(
         run = _Run(recording, span, policy, window)
         if not run.samples:
             continue
-        for done in run.steps():
-            passed(found.samples + done, total)
+        try:
+            for done in run.steps():
+                passed(found.samples + done, total)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__}: {error}"  # a lease without an owner, say
+            raise RecordingError(f"{recording.path} is damaged ({what}).") from error
         found.decisions += run.decisions
         found.recorded += _recorded(recording, span, (run.samples[0].at, run.samples[-1].at))
         found.samples += len(run.samples)

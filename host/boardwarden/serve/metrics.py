@@ -16,7 +16,7 @@ from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceTyp
 from boardwarden.models import SystemHeap, enum_name
 from warden_schema import ids
 
-from .watched import Snapshot
+from .watched import OTHER, Snapshot
 
 Kind = Literal["gauge", "counter", "info"]
 Point = tuple[tuple[str, ...], float | None]  # values of the metric's own labels, and the figure
@@ -32,7 +32,7 @@ _SUFFIXES = {"By": "bytes", "By/s": "bytes_per_second", "s": "seconds", "1": "ra
 class Metric:
     """`name` is dotted; `unit` is UCUM's, in braces what is counted, empty for a state.
 
-    A series is `of_boot` where a restart of the board begins another one.
+    No series has the boot as a label, which each restart would make anew: `board.info` says it.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Metric:
     read: Read
     labels: tuple[str, ...] = ()
     kind: Kind = "gauge"
-    of_boot: bool = True
     when_down: bool = False  # exported of a board that is not there, too
 
     @property
@@ -58,17 +57,16 @@ class Metric:
 
     @property
     def all_labels(self) -> tuple[str, ...]:
-        """The names of its labels: which board, which boot, and its own."""
-        return ("board", "boot", *self.labels) if self.of_boot else ("board", *self.labels)
+        """The names of its labels: which board, and its own."""
+        return ("board", *self.labels)
 
     def points(self, snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], float]]:
         """Yield the values of all labels, and the figure; nothing for unknown figures."""
         if not (snapshot.up or self.when_down):
             return
-        whose = (snapshot.address, snapshot.boot) if self.of_boot else (snapshot.address,)
         for values, figure in self.read(snapshot):
             if figure is not None:
-                yield (*whose, *values), float(figure)
+                yield (snapshot.address, *values), float(figure)
 
 
 _PRIORITIES = [enum_name(priority) for priority in Priority]
@@ -135,8 +133,7 @@ def events(snapshot: Snapshot) -> Iterable[Point]:
     """Yield how many events came, by kind."""
     if not (snapshot.decides or snapshot.events):
         return []
-    kinds = dict.fromkeys([*ids.EVENT_KINDS, *snapshot.events])
-    return [((kind,), snapshot.events.get(kind, 0)) for kind in kinds]
+    return [((kind,), snapshot.events.get(kind, 0)) for kind in (*ids.EVENT_KINDS, OTHER)]
 
 
 def missed_events(snapshot: Snapshot) -> Iterable[Point]:
@@ -166,7 +163,8 @@ def _of_storage(get: Callable[[Storage], float | None]) -> Read:
 
 def _identity(snapshot: Snapshot) -> Iterable[Point]:
     identity = snapshot.status.board
-    return [(tuple(getattr(identity, name) or "" for name in _IDENTITY), 1)]
+    known = (getattr(identity, name) or "" for name in _IDENTITY)
+    return [((*known, snapshot.boot), 1)]
 
 
 def _updated(status: Status) -> float | None:
@@ -183,12 +181,12 @@ UP = Metric(
     "",
     "Whether the board answers (1) or not (0).",
     lambda snapshot: [((), snapshot.up)],
-    of_boot=False,
     when_down=True,
 )
 
 _BOARD = (
-    Metric("board.info", "", "What the board is.", _identity, _IDENTITY, kind="info"),
+    Metric("board.info", "", "What the board is, and which boot.", _identity,
+           (*_IDENTITY, "boot"), kind="info"),
     Metric("uptime", "s", "Since the agent started.", _of_status(lambda s: s.cpu.uptime_s)),
     Metric("sample.interval", "s", "Between samples; 0: monitoring is stopped.",
            _of_status(lambda s: s.interval_s)),
@@ -292,17 +290,17 @@ _AGENT = (
 
 _LINK = (
     Metric("link.frames", "{frame}", "Frames that were understood.",
-           _of_link(lambda link: link.frames), kind="counter", of_boot=False),
+           _of_link(lambda link: link.frames), kind="counter"),
     Metric("link.bad_frames", "{frame}", "Frames that came damaged.",
-           _of_link(lambda link: link.bad_frames), kind="counter", of_boot=False),
+           _of_link(lambda link: link.bad_frames), kind="counter"),
     Metric("link.skipped_frames", "{frame}", "Frames of a kind unknown to this version.",
-           _of_link(lambda link: link.skipped_frames), kind="counter", of_boot=False),
+           _of_link(lambda link: link.skipped_frames), kind="counter"),
     Metric("link.gaps", "{gap}", "Times that something was missed on the link.",
-           _of_link(lambda link: link.gaps), kind="counter", of_boot=False),
+           _of_link(lambda link: link.gaps), kind="counter"),
     Metric("link.reconnects", "{reconnect}", "Times that the link was opened again.",
-           _of_link(lambda link: link.reconnects), kind="counter", of_boot=False),
+           _of_link(lambda link: link.reconnects), kind="counter"),
     Metric("link.console", "By", "What the application printed.",
-           _of_link(lambda link: link.text_bytes), kind="counter", of_boot=False),
+           _of_link(lambda link: link.text_bytes), kind="counter"),
 )  # fmt: skip
 
 METRICS = (UP, *_BOARD, *_MEMORY, *_LOAD, *_STORAGE, *_NETWORK, *_GRANTS, *_AGENT, *_LINK)

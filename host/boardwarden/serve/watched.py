@@ -25,7 +25,9 @@ from boardwarden import (
     Threshold,
     connect,
 )
+from warden_schema import ids
 
+OTHER = "other"  # a kind of event that this version does not know
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
 
@@ -137,5 +139,7 @@ class Watched:
             now = board.status.board.boot_id
             if now != boot:
                 counts, missed = {}, 0
-            counts = {**counts, event.kind: counts.get(event.kind, 0) + 1}
+            # Else a board could make as many series as it likes.
+            kind = event.kind if event.kind in ids.EVENT_KINDS else OTHER
+            counts = {**counts, kind: counts.get(kind, 0) + 1}
             self._counted = (now, counts, missed + event.missed)

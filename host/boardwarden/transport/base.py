@@ -45,3 +45,10 @@ class Direct(Transport, Protocol):
     def offer(self, data: bytes) -> bool:
         """Send all of data at once and return True, or return False: a part of it may be sent."""
         ...
+
+
+@runtime_checkable
+class Mortal(Transport, Protocol):
+    """A transport whose other end may vanish with nothing that says so: it is opened anew then."""
+
+    silence_is_death: bool

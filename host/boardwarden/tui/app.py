@@ -16,14 +16,13 @@ from textual.widgets import Button, Footer, Static
 
 from boardwarden.board import Board
 from boardwarden.errors import BoardError
-from boardwarden.render.text import columns, duration, size
+from boardwarden.render.text import columns, duration, harmless, size
 
 from .ending import Screen
 from .feed import Feed
 from .figures import Figures, Load, MemoryPlot
 from .panels import About, Console, Events, Leases, Operations, Panel, TablePanel, Tasks, Thresholds
 from .text import head, overview, too_small, trouble
-from .track import harmless
 
 _REFRESH_S = 0.5  # drawing costs the host: a tenth of a core where all panels are busy
 _WIDE = (110, 34)  # columns and lines from which all panels are shown at once

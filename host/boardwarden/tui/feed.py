@@ -8,9 +8,10 @@ import contextlib
 from boardwarden.board import Board, connect
 from boardwarden.errors import BoardError, RequestRefused
 from boardwarden.render.tables import event_line
+from boardwarden.render.text import Printable
 from boardwarden.transport.base import Transport
 
-from .track import REMEMBERED, Printable, Tail, Track
+from .track import REMEMBERED, Tail, Track
 
 _AGAIN_S = 3.0  # until a board that could not be opened is tried again
 _POLL_S = 1.0
@@ -90,7 +91,7 @@ class Feed:
     async def _follow_events(self, board: Board) -> None:
         async with contextlib.aclosing(board.events()) as events:
             async for event in events:
-                self.events.put(Printable().feed(event_line(event)) + "\n")
+                self.events.put(event_line(event) + "\n")
 
     async def _follow_console(self, board: Board) -> None:
         printable = Printable()

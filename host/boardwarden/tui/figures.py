@@ -16,11 +16,10 @@ from textual.widget import Widget
 
 from boardwarden.board import Board
 from boardwarden.models import Storage
-from boardwarden.render.text import NOTHING, count, duration, percent, size
+from boardwarden.render.text import NOTHING, count, duration, percent, printable, size
 
 from .feed import Feed
 from .text import because, link_text
-from .track import harmless
 
 Values = Sequence[float | None]
 Styled = tuple[str, str]  # a character, and Rich's style of it
@@ -281,4 +280,4 @@ def _largest(feed: Feed, board: Board, width: int) -> Iterator[Text]:
 def _storage(mounts: Sequence[Storage]) -> str:
     first, more = mounts[0], f" +{len(mounts) - 1}" if len(mounts) > 1 else ""
     used = f"{size(first.used_bytes)} of {size(first.total_bytes)}"
-    return f"{harmless(first.mount or '')} {used} ({percent(first.usage)}){more}"
+    return f"{printable(first.mount or '')} {used} ({percent(first.usage)}){more}"

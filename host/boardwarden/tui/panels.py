@@ -15,12 +15,12 @@ from boardwarden.grants import Operation
 from boardwarden.models import OperationState, enum_name
 from boardwarden.render.status import aligned
 from boardwarden.render.tables import LEASES, THRESHOLDS, busiest, lease_rows, threshold_rows
-from boardwarden.render.text import NOTHING, duration, percent, size
+from boardwarden.render.text import NOTHING, duration, percent, printable, size
 
 from .feed import Feed
 from .figures import progress
 from .text import about, blocker, level_text
-from .track import Tail, harmless
+from .track import Tail
 
 Cells = tuple[str, ...]
 _BAR = 10
@@ -45,7 +45,7 @@ class Panel(Vertical):
             return
         self._titled = text
         title = f"{self.number} {self.label}" + (f": {text}" if text else "")
-        self.border_title = Text(harmless(title))  # a task's name is no markup
+        self.border_title = Text(printable(title))  # a task's name is no markup
 
     def show(self, feed: Feed) -> None:
         """Show the board's present state."""
@@ -196,7 +196,7 @@ def _done(each: Operation) -> str:
 
 def _cell(text: str) -> Text:
     """Return a cell's text unchanged: the name of a task is not markup."""
-    return Text(harmless(text).replace("\n", " "), style=_LOUD.get(text, ""))
+    return Text(printable(text), style=_LOUD.get(text, ""))
 
 
 class TailPanel(Panel):
@@ -260,7 +260,7 @@ class About(Panel):
     def show(self, feed: Feed) -> None:
         """See Panel."""
         width = max(20, self.content_size.width - 2)
-        text = aligned(((label, harmless(row)) for label, row in about(feed)), width)
+        text = aligned(about(feed), width)
         body = self.query_one(Static)
         if text != self._text:
             grows = text.count("\n") != self._text.count("\n") or not self._text

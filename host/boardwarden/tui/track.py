@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable
 
@@ -25,9 +24,6 @@ _READ: dict[str, Callable[[Status], Figure]] = {
 # What a board's own history has of these; it has neither garbage nor the longest steps.
 REMEMBERED = {"live": "memory", "cpu": "cpu"}
 MAX_CHARACTERS = 64 * 1024
-_STRANGE = "\N{REPLACEMENT CHARACTER}"
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~])")
-_UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?)\Z")
 
 
 class Track:
@@ -108,28 +104,3 @@ class Tail:
         """Return the text from a place on, as far as it is still there."""
         gone = self.end - len(self._pieces)
         return "".join(list(self._pieces)[max(0, place - gone) :])
-
-
-def harmless(text: str) -> str:
-    """Return text without escape sequences and control characters."""
-    return _replaced(_ESCAPE.sub("", text))
-
-
-def _replaced(text: str) -> str:
-    return "".join(char if char.isprintable() or char in "\n\t" else _STRANGE for char in text)
-
-
-class Printable:
-    """Makes printed text harmless to a terminal: no escape sequences, no control characters."""
-
-    def __init__(self) -> None:
-        self._unfinished = ""  # may be the begin of something
-
-    def feed(self, text: str) -> str:
-        """Return the text that can be shown; the beginning of a sequence waits for its end."""
-        text = self._unfinished + text
-        unfinished = _UNFINISHED.search(text)
-        at = unfinished.start() if unfinished else len(text)
-        self._unfinished = text[at:]
-        text = _ESCAPE.sub("", text[:at]).replace("\r\n", "\n").replace("\r", "\n")
-        return _replaced(text)

@@ -30,7 +30,7 @@ def read():
 
 
 async def main():
-    link = warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1")
+    link = warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1", control=True)
     warden.start(interval_ms=200, budget_permille=1000, link=link)
     session = warden.session("application", memory=65_536, operations=2)
     lease = warden.allocate(warden.MEMORY, 8192, owner="application", ttl_ms=None, session=session)

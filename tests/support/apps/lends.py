@@ -16,7 +16,7 @@ async def main():
     warden.start(
         interval_ms=100,
         budget_permille=1000,
-        link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1"),
+        link=warden.TcpServer(int(os.getenv("PORT")), "127.0.0.1", control=True),
     )
     print("listening")
     while True:

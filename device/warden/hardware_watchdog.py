@@ -1,0 +1,51 @@
+"""Starts the hardware watchdog; loaded for `warden.watchdog(hardware_ms=…)`."""
+
+import sys
+
+from micropython import const
+
+from warden.board import module
+from warden.checks import check_int
+
+_MIN_MS = const(500)
+# What a port takes at most, by its sources in MicroPython 1.25 (samd and mimxrt would take less
+# without a word). Of others, what it takes is tried.
+_MAX_MS = {"rp2": 8388, "pyboard": 32767, "samd": 16_000, "mimxrt": 128_000, "mps2-an385": 300_000}
+_RP2350_MAX_MS = const(16_777)
+
+
+def start_hardware(board, ms):
+    """Start the hardware watchdog; return the function that feeds it.
+
+    ms: it resets the board so long after it was fed last. ValueError for what the port does not
+    take, and where it has none.
+    """
+    machine = getattr(board, "machine", None) or module("machine")
+    port = sys.platform
+    name = sys.implementation._machine
+    check_int("hardware_ms", ms, _MIN_MS, None)
+    most = _MAX_MS.get(port)
+    if port == "rp2" and "RP2350" in name:
+        most = _RP2350_MAX_MS
+    if hasattr(board, "start_watchdog"):
+        most = _MAX_MS["mps2-an385"]
+        start = board.start_watchdog
+    elif port == "esp8266":
+        raise ValueError("hardware_ms: esp8266 takes none, its watchdog has a time of its own")
+    elif not hasattr(machine, "WDT"):
+        raise ValueError("hardware_ms: %s has no machine.WDT" % port)
+    else:
+        start = _start_wdt(machine)
+    if most is not None and ms > most:
+        raise ValueError("hardware_ms must be %d to %d on %s" % (_MIN_MS, most, port))
+    return start(ms)
+
+
+def _start_wdt(machine):
+    def start(ms):
+        try:
+            return machine.WDT(timeout=ms).feed
+        except ValueError as error:
+            raise ValueError("hardware_ms: %s does not take %d: %s" % (sys.platform, ms, error))
+
+    return start

@@ -1,0 +1,308 @@
+# targets: unix frozen
+# heap: 600k
+"""An application that hangs is seen, interrupted, and its blocked line kept."""
+
+import _thread
+import asyncio
+import os
+import sys
+import time
+
+import machine
+import micropython
+
+import warden
+from harness import raises
+from rig import board
+from warden.crashes import Crashes
+from warden.running import running_agent
+
+_HANG_MS = 500
+_ENOUGH_MS = 8000
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
+_CAN_LINE, _NO_SLOT = 16, 17
+
+
+def _events():
+    """Return subject and detail of the events `hang` that were posted since the start."""
+    ring = running_agent().policy.events
+    found = [ring.event(number) for number in range(max(0, ring.seq - 16), ring.seq)]
+    return [(_STEPS[event[4]], event[5]) for event in found if event[1] == "hang"]
+
+
+def _spin(until=None):
+    """Turn in circles for ever, or until a time in ticks."""
+    number = 7
+    while until is None or time.ticks_diff(until, time.ticks_ms()) > 0:
+        number = (number * 31) & 0xFFFF
+    return number
+
+
+def _checksum():
+    return _spin()
+
+
+def _measure():
+    return _checksum()
+
+
+async def _sensor():
+    await asyncio.sleep_ms(20)
+    async with warden.operation("sample"):
+        _measure()
+
+
+class _Application:
+    """A main that hangs in a task at its first run, and ends at the second one."""
+
+    def __init__(self, hang=_sensor, **options):
+        self.hang = hang
+        self.options = options
+        self.runs = 0
+        self.events = None
+
+    async def main(self):
+        self.runs += 1
+        warden.start(interval_ms=100, budget_permille=1000, link=False)
+        warden.watchdog(_HANG_MS, **self.options)
+        if self.runs == 1:
+            task = asyncio.create_task(self.hang())
+            await asyncio.wait_for(task, _ENOUGH_MS // 1000)
+        await asyncio.sleep_ms(300)
+        self.events = _events()
+        self.reasons = bytes(running_agent().reasons)
+        return self.runs
+
+
+def _line_of(word):
+    """Return the number of the line of this file that has a word."""
+    with open(__file__) as file:
+        return [word in line for line in file].index(True) + 1
+
+
+def _run(application):
+    try:
+        return warden.run(application.main)
+    finally:
+        warden.stop()
+        asyncio.new_event_loop()
+
+
+def test_a_hang_three_calls_below_asyncio_is_stopped_and_its_line_kept():
+    application = _Application(action="stop")
+    assert _run(application) == 2
+    caught = [each for each in warden.exceptions() if each["kind"] == "hang"][-1]
+    lines = caught["traceback"].rstrip("\n").split("\n")
+    functions = [line.split(" ")[1] for line in lines[:-1]]
+    assert functions[-2:] == ["_checksum", "_spin"], lines  # as many as there is room for
+    found = int(lines[-2].split(" ")[0].split(":")[1])
+    first = _line_of("while until is None")
+    assert first <= found <= first + 1, (found, first)
+    assert lines[-1].startswith("KeyboardInterrupt")
+    assert caught["name"] == "_sensor: sample"
+    assert application.events == [("begun", "_sensor: sample"), ("stopped", "_sensor: sample")]
+
+
+def test_after_too_many_restarts_in_an_hour_it_ends():
+    application = _Application(action="stop", restarts=0)
+    raises(KeyboardInterrupt, _run, application)  # this port cannot reset itself
+    assert application.runs == 1
+
+
+def test_an_application_that_catches_the_interrupt_goes_on():
+    async def stubborn():
+        try:
+            _spin()
+        except KeyboardInterrupt:
+            await asyncio.sleep_ms(2500)
+
+    application = _Application(stubborn, action="stop")
+    assert _run(application) == 1
+    assert application.events == [("begun", "stubborn"), ("over", "stubborn")]
+
+
+def test_what_the_stopped_application_held_is_free_for_the_next():
+    async def greedy():
+        warden.spawn(asyncio.sleep(1000), "sleeper")
+        async with warden.operation("first"):
+            await asyncio.sleep_ms(20)
+            warden.begin("second")
+            _spin()
+
+    application = _Application(greedy, action="stop")
+    assert _run_and_look(application) == ([], [])
+
+
+def _run_and_look(application):
+    """Return the operations, and the meters, that are left when the application has ended."""
+    main = application.main
+
+    async def run_main():
+        await main()
+        policy = running_agent().policy
+        return [op.name for op in policy.operations.all()], [
+            row for row in policy.meters.rows if row
+        ]
+
+    application.main = run_main
+    return _run(application)
+
+
+class _Reset(BaseException):
+    """Stands for a reset, which does not return."""
+
+
+def _reset():
+    raise _Reset
+
+
+def test_a_board_that_is_reset_for_a_hang_knows_it_at_the_next_boot():
+    class Resettable(_Application):
+        async def main(self):
+            warden.start(link=False)
+            running_agent().board.reset = _reset
+            await super().main()
+
+    application = Resettable(action="reset")
+    raises(_Reset, _run, application)
+    entry = Crashes(board()).black_box.entries[-1]
+    assert (entry[0], entry[1] & 2, entry[5]) == ("hang", 0, "_sensor: sample")
+    assert b" _spin\nKeyboardInterrupt" in entry[10]
+
+
+def test_a_hang_is_only_reported_unless_more_is_wanted():
+    async def slow():
+        _spin(time.ticks_add(time.ticks_ms(), 900))
+
+    application = _Application(slow)
+    assert _run(application) == 1
+    assert application.events == [("begun", "slow"), ("over", "slow")], application.events
+
+
+# --- by os.dupterm, with a fake Timer and a fake os that do what MicroPython documents ------------
+
+
+class FakeTimer:
+    """Stands in for a virtual `machine.Timer`: its callback is scheduled, in the main thread."""
+
+    PERIODIC = 1
+
+    def __init__(self, number):
+        if number != -1:
+            raise ValueError("no such timer")
+        self.callback = None
+
+    def init(self, period, mode, callback):
+        self.callback = callback
+        _thread.start_new_thread(self.run, (period,))
+
+    def run(self, period):
+        while self.callback is not None:
+            time.sleep_ms(period)
+            try:
+                micropython.schedule(self.fire, 0)
+            except RuntimeError:
+                pass
+
+    def fire(self, _):
+        if self.callback is not None:
+            self.callback(self)
+
+    def deinit(self):
+        self.callback = None
+
+
+class FakeMachine:
+    """The real module, and a Timer."""
+
+    Timer = FakeTimer
+
+
+class FakeOs:
+    """Stands in for `os` of a port with one slot for `os.dupterm` (docs, library/os.html).
+
+    What the stream's readinto gives is a Ctrl-C: KeyboardInterrupt in the main program, which on
+    this port only a signal raises.
+    """
+
+    def __init__(self, owner=None):
+        self.slot = owner
+        self.reads = 0
+
+    def dupterm(self, stream, index=0):
+        if index != 0:
+            raise ValueError("invalid dupterm index")
+        owner = self.slot
+        self.slot = stream
+        return owner
+
+    def dupterm_notify(self, _):
+        buf = bytearray(1)
+        self.reads += 1
+        if self.slot.readinto(buf) == 1 and buf[0] == 3:
+            os.system("(sleep 0.1; kill -INT $PPID) &")
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+class _ByDupterm:
+    """`with`: the watchdog has a fake Timer and interrupts by a fake os.dupterm."""
+
+    def __init__(self, owner=None):
+        self.os = FakeOs(owner)
+        self.module = None
+
+    def __enter__(self):
+        from warden.interrupter import find_interrupter
+
+        assert find_interrupter()[1] == 0
+        for name in ("warden.interrupter", "warden.watchdog_ways"):  # as the agent is joined
+            self.module = sys.modules.get(name) or self.module
+        self.module.os = self.os
+        sys.modules["machine"] = FakeMachine
+        Crashes.current.watchdog = None
+        return self.os
+
+    def __exit__(self, kind, error, trace):
+        self.module.os = os
+        sys.modules["machine"] = machine
+        Crashes.current.watchdog = None
+        return False
+
+
+def test_by_dupterm_the_line_is_found_and_the_slot_is_free_again():
+    with _ByDupterm() as fake:
+        application = _Application(action="stop")
+        assert _run(application) == 2
+        assert (fake.slot, fake.reads) == (None, 1)
+        caught = [each for each in warden.exceptions() if each["kind"] == "hang"][-1]
+        assert " _spin\n" in caught["traceback"]
+
+
+def test_a_slot_that_is_taken_stays_its_owners():
+    async def slow():
+        _spin(time.ticks_add(time.ticks_ms(), 1200))
+
+    owner = object()
+    with _ByDupterm(owner) as fake:
+        application = _Application(slow, action="stop")
+        assert _run(application) == 1
+        assert (fake.slot, fake.reads) == (owner, 0)
+        assert application.events == [("begun", "slow"), ("over", "slow")]
+        assert application.reasons[_CAN_LINE] == _NO_SLOT
+
+
+def test_the_stream_gives_one_ctrl_c_and_nothing_else():
+    with _ByDupterm() as fake:
+        from warden.interrupter import ByDupterm
+
+        stream = ByDupterm()
+        buf = bytearray(4)
+        assert (stream.readinto(buf), stream.write(b"printed")) == (None, 7)
+        assert stream.prepare() and fake.slot is stream
+        stream.is_armed = True
+        assert stream.ioctl(3, 5) == 1
+        assert (stream.readinto(buf), buf[0], stream.readinto(buf)) == (1, 3, None)
+        stream.release()
+        assert fake.slot is None

@@ -1,0 +1,380 @@
+# targets: unix frozen qemu
+# heap: 600k
+"""The watchdog's decisions, in a time that is set by hand, with a fake Timer and a fake WDT."""
+
+import sys
+
+import warden
+from harness import no_heap, raises
+from rig import FakeLink
+from virtual_board import VirtualBoard
+from warden.agent import Agent
+from warden.crashes import Crashes
+from warden.hardware_watchdog import start_hardware
+from warden.runner import Runner
+from warden.task_watchdog import TaskWatchdog
+
+_CRITICAL = 2
+_LIMITS = (4, 300_000, 100, 5000)
+_STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
+_AVAILABLE, _NO_WATCHDOG, _NO_TICKER = 0, 14, 15
+_CAN_HANG = 15
+_UNFED = 6
+_TELL, _STOP, _RESET = range(3)
+_TEN_MINUTES_MS = 600_000
+
+
+class SmallTicks:
+    """Ticks that never wrap, nor take heap on 32 bits, as those of `FakeTicks` do."""
+
+    def __init__(self):
+        self.now = 0
+
+    def pass_ms(self, ms):
+        self.now += ms
+
+    def ticks_ms(self):
+        return self.now
+
+    def ticks_us(self):
+        return self.now % 1000 * 1000
+
+    def ticks_diff(self, end, start):
+        return end - start
+
+
+class FakeTimer:
+    """Stands in for a virtual `machine.Timer`; `fire()` is the interrupt."""
+
+    PERIODIC = 1
+
+    def __init__(self, number):
+        assert number == -1
+
+    def init(self, period, mode, callback):
+        self.period = period
+        self.callback = callback
+
+    def deinit(self):
+        self.callback = None
+
+
+class FakeWDT:
+    """Stands in for `machine.WDT`: it cannot be stopped, and `has_bitten` once it was not fed."""
+
+    def __init__(self, ticks, timeout):
+        if timeout > 8388:
+            raise ValueError("timeout exceeds 8388")
+        self.ticks = ticks
+        self.timeout = timeout
+        self.fed_ms = ticks.ticks_ms()
+        self.has_bitten = False
+        self.feeds = 0
+
+    def look(self):
+        """Bite if it is time; return whether it has bitten."""
+        if self.ticks.ticks_diff(self.ticks.ticks_ms(), self.fed_ms) > self.timeout:
+            self.has_bitten = True
+        return self.has_bitten
+
+    def feed(self):
+        if not self.look():
+            self.fed_ms = self.ticks.ticks_ms()
+            self.feeds += 1
+
+
+class FakeMachine:
+    """Stands in for `machine`: with a WDT, and a Timer unless there is none."""
+
+    def __init__(self, ticks, has_timer):
+        self.ticks = ticks
+        self.dog = None
+        if has_timer:
+            self.Timer = FakeTimer
+
+    def WDT(self, timeout):
+        self.dog = FakeWDT(self.ticks, timeout)
+        return self.dog
+
+
+class _Rig:
+    """A board with an agent, and a watchdog for it; `with` removes the fake `machine`."""
+
+    def __init__(self, has_timer=True, is_run_by_timer=False, limits=_LIMITS):
+        self.board = VirtualBoard()
+        self.board.ticks = ticks = SmallTicks()
+        self.board.ticks_ms = ticks.ticks_ms
+        self.board.ticks_us = ticks.ticks_us
+        self.board.ticks_diff = ticks.ticks_diff
+        self.board.reset = self.on_reset
+        self.board.identity = ("fake", "fake", "fake", b"", None, "0")
+        self.resets = 0
+        self.machine = self.board.machine = FakeMachine(self.board.ticks, has_timer)
+        self.real = sys.modules.get("machine")
+        sys.modules["machine"] = self.machine
+        self.agent = Agent(self.board, 600_000, 10, FakeLink(), limits)
+        if limits is not None:
+            self.agent.policy.thresholds.set("memory")
+        self.agent.threads.start = None  # a port without threads
+        self.crashes = Crashes(self.board)
+        self.runner = Runner.current = Runner(self.agent)
+        if is_run_by_timer:
+            self.runner.timer = FakeTimer(-1)
+        self.crashes.attach(self.agent)
+        self.crashes.main = _nothing
+        self.dog = self.crashes.watchdog = TaskWatchdog(self.crashes)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        Runner.current = None
+        if self.real is None:
+            del sys.modules["machine"]
+        else:
+            sys.modules["machine"] = self.real
+        return False
+
+    def on_reset(self):
+        self.resets += 1
+
+    def configure(self, action=_TELL, hardware_ms=None, polled=False):
+        self.dog.configure(2000, action, hardware_ms, 60_000, 6, polled)
+
+    def pass_ms(self, ms, turns=True, ticks=True):
+        """Let time pass, with turns and ticks each 100 ms."""
+        for _ in range(ms // 100):
+            self.board.ticks.pass_ms(100)
+            if turns:
+                self.agent.poll()
+            if ticks and self.dog.timer:
+                self.dog.tick(0)
+            if self.machine.dog is not None:
+                self.machine.dog.look()
+
+    def events(self):
+        """Return subject, detail and value of the events `hang`."""
+        events = self.agent.policy.events
+        found = [events.event(number) for number in range(events.seq)]
+        return [
+            tuple([_STEPS[event[4]], event[5], event[6]]) for event in found if event[1] == "hang"
+        ]
+
+
+def _without_asyncio(test):
+    """Return a test that sees no asyncio: whether one was imported depends on the tests before."""
+
+    def run():
+        module = sys.modules.pop("asyncio.core", None)
+        try:
+            test()
+        finally:
+            if module is not None:
+                sys.modules["asyncio.core"] = module
+
+    return run
+
+
+@_without_asyncio
+def test_a_hang_is_reported_while_it_lasts_and_when_it_is_over():
+    with _Rig() as rig:
+        rig.configure()
+        rig.pass_ms(5000)
+        assert rig.events() == []
+        operation = rig.agent.policy.operations.new("upload")
+        rig.agent.policy.operations.begin(operation)
+        rig.pass_ms(3000, turns=False)
+        assert rig.events() == [("begun", "upload", 2100)]
+        rig.pass_ms(100)
+        assert rig.events()[1:] == [("over", "upload", 3100)]
+        assert rig.agent.reasons[_CAN_HANG] == _AVAILABLE
+
+
+@_without_asyncio
+def test_without_a_ticker_it_is_reported_when_it_is_over():
+    with _Rig(has_timer=False) as rig:
+        rig.configure()
+        rig.pass_ms(3000, turns=False)
+        rig.pass_ms(200)
+        assert rig.events() == [("over", None, 3100)]
+        assert rig.agent.reasons[_CAN_HANG] == _NO_TICKER
+
+
+@_without_asyncio
+def test_an_operation_with_a_timeout_of_its_own_has_that_time():
+    with _Rig() as rig:
+        rig.configure(hardware_ms=1000)
+        operations = rig.agent.policy.operations
+        for timeout_ms, hung in ((10_000, []), (None, ["begun"])):
+            operation = operations.new("flash", timeout_ms=timeout_ms)
+            operations.begin(operation)
+            rig.pass_ms(9000 if timeout_ms else 2500, turns=False)
+            assert [event[0] for event in rig.events()] == hung
+            assert not rig.machine.dog.has_bitten
+            operations.end(operation)
+            rig.pass_ms(100)
+        operation = operations.new("erase", timeout_ms=4000)
+        operations.begin(operation)
+        rig.pass_ms(4500, turns=False)
+        assert rig.events()[-1][:2] == ("begun", "erase")
+
+
+@_without_asyncio
+def test_turns_of_a_timer_prove_nothing():
+    with _Rig(is_run_by_timer=True) as rig:
+        raises(RuntimeError, rig.configure)
+        sensor = rig.dog.add("sensor", 3000)
+        rig.configure(hardware_ms=1000)
+        for _ in range(5):
+            sensor.feed()
+            rig.pass_ms(2000, turns=False)
+        assert rig.events() == []
+        rig.pass_ms(2000, turns=False)
+        assert rig.events() == [("late", "sensor", 3100)]
+        assert rig.machine.dog.has_bitten
+    with _Rig(is_run_by_timer=True) as rig:
+        rig.configure(polled=True)
+        rig.dog.by_timer = True  # as `poll_by_timer` has it
+        rig.pass_ms(3000)
+        assert [event[0] for event in rig.events()] == ["begun"]
+
+
+@_without_asyncio
+def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_who():
+    for has_timer in (True, False):
+        with _Rig(has_timer) as rig:
+            sensor = rig.dog.add("sensor", 1000)
+            uplink = rig.dog.add("uplink", 5000)
+            rig.configure(hardware_ms=1000)
+            for _ in range(20):
+                rig.pass_ms(500)
+                sensor.feed()
+                uplink.feed()
+            assert not rig.machine.dog.has_bitten
+            rig.pass_ms(1200)
+            assert (rig.crashes.black_box.state, rig.crashes.black_box.who) == (_UNFED, "sensor")
+            assert not rig.machine.dog.has_bitten  # the name is there before
+            rig.pass_ms(1000)
+            assert rig.machine.dog.has_bitten
+            assert rig.events()[0] == ("late", "sensor", 1100)
+
+
+@_without_asyncio
+def test_who_checks_in_again_before_it_bites_has_it_fed_again():
+    with _Rig() as rig:
+        sensor = rig.dog.add("sensor", 1000)
+        rig.configure(hardware_ms=1000)
+        rig.pass_ms(1500)
+        sensor.feed()
+        rig.pass_ms(900)
+        sensor.close()
+        rig.pass_ms(5000)
+        assert not rig.machine.dog.has_bitten
+        assert rig.crashes.black_box.culprit is None
+        assert rig.crashes.black_box.state != _UNFED
+
+
+@_without_asyncio
+def test_time_without_a_turn_is_not_the_check_ins():
+    with _Rig() as rig:
+        rig.dog.add("sensor", 1500)
+        rig.configure()
+        rig.pass_ms(1900, turns=False)
+        rig.pass_ms(1000)
+        assert rig.events() == []
+        rig.pass_ms(700)
+        assert rig.events()[0][:2] == ("late", "sensor")
+
+
+@_without_asyncio
+def test_what_is_critical_for_too_long_is_not_fed():
+    with _Rig() as rig:
+        rig.configure(hardware_ms=1000)
+        rig.agent.policy.pressure.level = _CRITICAL
+        rig.pass_ms(59_000)
+        assert not rig.machine.dog.has_bitten
+        rig.pass_ms(3000)
+        assert rig.machine.dog.has_bitten
+        assert rig.crashes.black_box.who == "pressure"
+
+
+@_without_asyncio
+def test_an_agent_that_only_watches_is_fed_and_has_no_events():
+    with _Rig(limits=None) as rig:
+        rig.configure(hardware_ms=1000)
+        rig.pass_ms(70_000)
+        assert not rig.machine.dog.has_bitten
+        rig.pass_ms(4000, turns=False)
+        assert rig.machine.dog.has_bitten
+
+
+@_without_asyncio
+def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
+    with _Rig() as rig:
+        rig.configure(hardware_ms=1000)
+        rig.pass_ms(2000)
+        rig.dog.end(True)
+        rig.pass_ms(_TEN_MINUTES_MS - 1000, turns=False)
+        assert not rig.machine.dog.has_bitten
+        rig.pass_ms(3000, turns=False)
+        assert rig.machine.dog.has_bitten
+    with _Rig() as rig:  # after an exception nothing feeds it
+        rig.configure(hardware_ms=1000)
+        rig.dog.end(True)  # as `warden.stop()` does, inside the application
+        rig.dog.end(False)
+        rig.pass_ms(2000, turns=False)
+        assert rig.machine.dog.has_bitten
+
+
+@_without_asyncio
+def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
+    with _Rig() as rig:
+        rig.configure(action=_RESET)
+        rig.dog.interrupter = None
+        rig.pass_ms(3000, turns=False)
+        assert rig.resets
+        assert rig.events()[0][0] == "begun"
+
+
+def _nothing():
+    """Stand for an application."""
+
+
+@_without_asyncio
+def test_what_makes_no_sense_raises():
+    with _Rig() as rig:
+        rig.crashes.main = None  # not run by warden.run()
+        raises(RuntimeError, rig.configure, _STOP)
+        raises(RuntimeError, rig.configure, hardware_ms=1000)
+        rig.crashes.main = _nothing
+        rig.board.reset = None
+        raises(ValueError, rig.configure, _RESET)
+        error = raises(ValueError, start_hardware, rig.board, 9000)
+        assert "9000" in str(error) and "8388" in str(error)
+        rig.machine.WDT = None
+        raises(ValueError, start_hardware, rig.board, 100)
+        for number in range(8):
+            rig.dog.add("n%d" % number, 1000)
+        rig.dog.add("n3", 2000)
+        raises(ValueError, rig.dog.add, "n8", 1000)
+    raises(ValueError, warden.checkin, "", 1000)
+    raises(ValueError, warden.watchdog, 100)
+    raises(ValueError, warden.watchdog, 1000, "panic")
+    raises(RuntimeError, warden.watchdog)  # there is no agent
+
+
+@_without_asyncio
+def test_turns_and_ticks_allocate_nothing():
+    with _Rig() as rig:
+        rig.dog.add("sensor", 100_000)
+        rig.configure(hardware_ms=1000)
+        rig.pass_ms(1000)
+        ticks = rig.board.ticks
+        poll = rig.agent.poll
+        tick = rig.dog.tick
+        with no_heap():
+            for _ in range(20):
+                ticks.pass_ms(100)
+                poll()
+                tick(0)
+        assert rig.machine.dog.feeds > 5

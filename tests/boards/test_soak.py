@@ -1,0 +1,204 @@
+"""Many boards behind one recorder: each is killed, frozen and flooded with noise at random.
+
+At the end each mirror equals its board, and the recording has each sample that came. Its long form,
+60 boards for 20 minutes, is run by `make soak`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import signal
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import campaign
+import pytest
+from places import APPS
+from virtual_time import until
+
+import boardwarden
+from boardwarden import Board, BoardError, Denied, Priority, ResourceType
+from boardwarden.recording.reading import Recording
+from boardwarden.recording.recorder import Recorder
+from boardwarden.recording.store import Rotation, Store
+from boardwarden.transport.sim import board_path, find_micropython
+
+BOARDS = campaign.of(60, 6)
+SECONDS = campaign.of(20 * 60, 25)
+_LIMIT_S = 30.0  # until all is in order again
+_SEED = 20
+_GROWTH_BYTES = 12_000_000  # of the host, from the half of the time to its end
+
+
+class SoakBoard:
+    """The unix port with the application `lends`, in a folder and at a TCP port of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def on(self) -> None:
+        """Switch it on; wait until it listens."""
+        self.process = await asyncio.create_subprocess_exec(
+            find_micropython(),
+            *(str(APPS / "lends.py"),),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env={**os.environ, "MICROPYPATH": board_path(), "PORT": str(self.port)},
+        )
+        assert self.process.stdout is not None
+        assert await asyncio.wait_for(self.process.stdout.readline(), _LIMIT_S) == b"listening\n"
+
+    async def off(self) -> None:
+        """Take its power away."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            await process.communicate()
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """How many leases and operations the board itself says that it has."""
+        leases, operations = (self.folder / "held").read_text().split()
+        return int(leases), int(operations)
+
+    # --- what happens to it ---------------------------------------------------------------------
+
+    async def kill(self, chance: random.Random, board: Board) -> None:
+        """It loses its power."""
+        await self.off()
+        await asyncio.sleep(chance.uniform(0, 2))
+        await self.on()
+
+    async def freeze(self, chance: random.Random, board: Board) -> None:
+        """It hangs for some seconds."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(chance.uniform(0.1, 6))
+        self.process.send_signal(signal.SIGCONT)
+
+    async def noise(self, chance: random.Random, board: Board) -> None:
+        """Something else connects to it, and sends what it likes."""
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            for _ in range(chance.randrange(20)):
+                writer.write(chance.choice([b"\xc0", b"", b"GET"]) + chance.randbytes(200))
+                await writer.drain()
+            await asyncio.sleep(chance.uniform(0, 3))
+            writer.close()
+
+    async def lend(self, chance: random.Random, board: Board) -> None:
+        """The host has it grant and take back."""
+        with contextlib.suppress(BoardError):
+            lease = await board.allocate(
+                ResourceType.MEMORY, 64, ttl=chance.uniform(0.2, 5), priority=Priority.LOW
+            )
+            if chance.random() < 0.5:
+                await board.release(lease.id)
+
+    async def work(self, chance: random.Random, board: Board) -> None:
+        """The host begins an operation."""
+        with contextlib.suppress(BoardError, Denied):
+            await board.begin("soak", timeout=chance.uniform(0.2, 5))
+
+
+async def _trouble(one: SoakBoard, board: Board, seed: int, end: float) -> None:
+    """Do one thing after the other to a board until the end."""
+    chance = random.Random(seed)
+    kinds = (one.kill, one.freeze, one.noise, one.lend, one.lend, one.work)
+    while time.monotonic() < end:
+        await chance.choice(kinds)(chance, board)
+        await asyncio.sleep(chance.uniform(0, 1))
+
+
+async def _lock(path: Path, seed: int, end: float) -> None:
+    """Another program has the recording locked, now and then for longer than is waited for."""
+    chance = random.Random(seed)
+    while time.monotonic() < end:
+        await asyncio.sleep(chance.uniform(1, 5))
+        other = sqlite3.connect(path, isolation_level=None)
+        with contextlib.suppress(sqlite3.OperationalError):
+            other.execute("BEGIN IMMEDIATE")
+            await asyncio.sleep(chance.uniform(0, 1.5))
+            other.execute("ROLLBACK")
+        other.close()
+
+
+def _resident_bytes() -> int:
+    gc.collect()
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _equals(board: Board, one: SoakBoard) -> bool:
+    return board.connected and (len(board.allocations), len(board.operations)) == one.held
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.timeout(SECONDS + 240)
+async def test_after_any_trouble_each_mirror_equals_its_board(tmp_path: Path) -> None:
+    fleet = [SoakBoard(tmp_path / f"board{number}") for number in range(BOARDS)]
+    store = Store(tmp_path / "a.db", Rotation())
+    stop = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        for one in fleet:
+            stack.push_async_callback(one.off)
+        await asyncio.gather(*(one.on() for one in fleet))
+        opening = (stack.enter_async_context(boardwarden.connect(one.address)) for one in fleet)
+        boards = list(await asyncio.gather(*opening))
+        store.open()
+        stack.callback(store.close)
+        recorder = Recorder(
+            store, {one.address: each for one, each in zip(fleet, boards, strict=True)}
+        )
+        recording = asyncio.create_task(recorder.run(stop))
+        came: set[tuple[int | None, int]] = set()
+        noting = [asyncio.create_task(_note(each, came)) for each in boards]
+        end = time.monotonic() + SECONDS
+        trouble = [
+            asyncio.create_task(_trouble(one, each, _SEED + number, end))
+            for number, (one, each) in enumerate(zip(fleet, boards, strict=True))
+        ]
+        trouble.append(asyncio.create_task(_lock(store.path, _SEED, end)))
+        await asyncio.sleep(SECONDS / 2)
+        resident = _resident_bytes()
+        await asyncio.gather(*trouble)
+        for one, each in zip(fleet, boards, strict=True):
+            await until(lambda each=each, one=one: _equals(each, one), _LIMIT_S)
+        assert not recording.done()
+        for task in noting:
+            task.cancel()
+        stop.set()
+        await recording
+        grown = _resident_bytes() - resident
+        assert grown < _GROWTH_BYTES, grown
+    with Recording(store.path) as found:
+        spans = found.spans()
+        assert {span.address for span in spans} == {one.address for one in fleet}
+        assert len(spans) > BOARDS  # some restarted
+        recorded = {
+            (span.boot_id, round(sample.uptime_s * 1000))
+            for span in spans
+            for sample in found.samples(span)
+        }
+    assert len(came) > BOARDS * SECONDS
+    assert came - recorded == set()
+
+
+async def _note(board: Board, came: set[tuple[int | None, int]]) -> None:
+    """Note each sample that comes, by its boot and uptime."""
+    async for status in board.updates(every=True):
+        if status.cpu.uptime_s is not None:
+            came.add((status.board.boot_id, round(status.cpu.uptime_s * 1000)))
