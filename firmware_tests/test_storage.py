@@ -240,7 +240,7 @@ def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_l
     assert rig.policy.available(1, "/sd") == 0
 
 
-def test_the_start_measures_no_storage_where_it_must_not_or_where_that_took_long():
+def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
     import os
 
     if sys.implementation.name != "micropython":
