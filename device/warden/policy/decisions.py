@@ -31,11 +31,13 @@ def public():
     return found
 
 
+# The type of a generator's function, too; on CPython it is that of any function.
+_async_function = type(lambda: (yield))
+
+
 def _check_callback(function):
     """Raise TypeError for an `async def`, which nobody would await, as far as that can be seen."""
-    # That is the type of a generator's function, too; on CPython it is that of any function.
-    kind = type(lambda: (yield))
-    if isinstance(function, kind) and kind is not type(_check_callback):
+    if isinstance(function, _async_function) and _async_function is not type(_check_callback):
         raise TypeError("an async function cannot be called back")
 
 
