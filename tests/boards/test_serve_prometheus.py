@@ -86,8 +86,12 @@ def _is_empty(found):
 
 # --- the dashboard --------------------------------------------------------------------------------
 
-# What the unix port cannot tell: it has no WLAN, and one heap.
+# What the unix port cannot tell: it has no WLAN, and one heap; this application keeps no resets.
 NOT_OF_THE_SIMULATED_BOARD = {
+    "boardwarden_crash_free_seconds",
+    "boardwarden_exceptions_total",
+    "boardwarden_resets_total",
+    "boardwarden_storage_agent_writes_total",
     "boardwarden_network_received_bytes_total",
     "boardwarden_network_sent_bytes_total",
     "boardwarden_network_signal_dbm",
