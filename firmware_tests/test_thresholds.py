@@ -374,11 +374,13 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
     measured = Measured()
     made = []
 
-    def read_points(tier, metric, width):
-        made.append((tier.step_s, metric, width))
+    forecast = measured.policy.forecast
+
+    def read_points():
+        made.append((forecast.tier.step_s, forecast.metric, forecast.width))
         return 0
 
-    measured.policy.forecast.read_points = read_points
+    forecast.read_points = read_points
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")
 

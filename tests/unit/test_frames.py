@@ -45,6 +45,11 @@ Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate T
 Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
+_FORECAST = """
+Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate
+Forecast.width_of Forecast.rise Forecast.read_points Forecast.read_mean Forecast.read_slot
+Forecast.was_higher
+"""
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
 TaskWatchdog.running_task TaskWatchdog.is_critical
@@ -84,6 +89,9 @@ def frames(
         ("warden/__init__.py", _WATCH.split()),
         ("warden/decide.py", _DECIDE.split()),
         ("warden/system_heap.py", ["SystemHeap.read"]),
+        ("warden/forecast.py", _FORECAST.split()),
+        ("warden/rise.py", ["rise_of"]),
+        ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
     ],
 )

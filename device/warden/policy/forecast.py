@@ -35,6 +35,9 @@ class Forecast:
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
+        # What is read at present: frames of more than eleven words would be taken from the heap.
+        self.tier = self.soonest = None
+        self.metric = self.width = self.slot = 0
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -64,75 +67,86 @@ class Forecast:
 
         Of several rises the one that gets there first counts.
         """
-        place = metric * _OPEN
+        self.soonest = None
+        self.metric = metric
+        if limit is not None and self.tiers[0].open_slot[metric * _OPEN + _COUNT]:
+            limit = max(0, limit - self.running_mean())  # what is left
+            metric *= _FORECAST_ROWS
+            for row in range(metric, metric + _FORECAST_ROWS):
+                self.evaluate(row, limit)
+        return self.soonest
+
+    def running_mean(self):
+        """Return a metric's mean in the second that runs, which has at least one value."""
         slot = self.tiers[0].open_slot
-        if limit is None or not slot[place + _COUNT]:
-            return None
-        limit = max(0, limit - slot[place + _SUM] // slot[place + _COUNT])  # what is left
-        soonest = None
-        place = metric * _FORECAST_ROWS
-        while place < metric * _FORECAST_ROWS + _FORECAST_ROWS:
-            rise = self.rise(place)
-            if rise is not None:
-                slot = NEVER
-                if rise:
-                    slot = self.tiers[place >> 1 & 1].step_s * STEPS
-                    slot = limit * slot * (_SLOTS_A_POINT if place & 1 else 1) // rise
-                soonest = slot if soonest is None else min(soonest, slot)
-            place += 1
-        return soonest
+        place = self.metric * _OPEN
+        return slot[place + _SUM] // max(1, slot[place + _COUNT])
+
+    def evaluate(self, row, left):
+        """Find when `left` more, in the history's scale, is there by the rise of a row."""
+        rise = self.rise(row)
+        if rise is not None:
+            seconds = NEVER
+            if rise:
+                seconds = self.tiers[row >> 1 & 1].step_s * STEPS
+                seconds = left * seconds * self.width_of(row) // rise
+            if self.soonest is None or seconds < self.soonest:
+                self.soonest = seconds
+
+    def width_of(self, row):
+        """Return how many slots are a point of a row."""
+        return _SLOTS_A_POINT if row & 1 else 1
 
     def rise(self, row):
         """Return the rise of a row over STEPS points, made anew where a point has closed."""
-        tier = self.tiers[row >> 1 & 1]
+        self.tier = tier = self.tiers[row >> 1 & 1]
         if tier.number >= self.numbers[row]:
-            width = _SLOTS_A_POINT if row & 1 else 1
+            self.width = width = self.width_of(row)
             self.numbers[row] = tier.number + width
-            count = self.read_points(tier, row // _FORECAST_ROWS, width)
-            count = rise_of(self.points, count)
-            if count and self.was_higher(tier, row // _FORECAST_ROWS, width):
-                count = 0
-            self.rises[row] = count
+            rise = rise_of(self.points, self.read_points())
+            if rise and self.was_higher():
+                rise = 0
+            self.rises[row] = rise
         return self.rises[row]
 
-    def read_points(self, tier, metric, width):
+    def read_points(self):
         """Fill in the points, means of `width` slots; return how many there are before a gap."""
-        points = self.points
         count = 0
-        if width == 1 and not tier.begin:  # the second that runs is the newest
-            slot = tier.open_slot
-            points[0] = slot[metric * _OPEN + _SUM] // max(1, slot[metric * _OPEN + _COUNT])
+        self.slot = self.tier.number
+        if self.width == 1 and not self.tier.begin:  # the second that runs is the newest
+            self.points[0] = self.running_mean()
             count = 1
-        end = tier.number
         while count < POINTS:
-            mean = _mean_before(tier, end, metric, width)
+            mean = self.read_mean()
             if mean is None:
                 break
-            points[count] = mean
+            self.points[count] = mean
             count += 1
-            end -= width
         return count
 
-    def was_higher(self, tier, metric, width):
+    def read_mean(self):
+        """Return the mean of the `width` slots before `slot`, None if they have no value."""
+        total = count = 0
+        for _ in range(self.width):
+            self.slot -= 1
+            value = self.read_slot()
+            if value != _NO_VALUE:
+                total += value
+                count += 1
+        return total // count if count else None
+
+    def read_slot(self):
+        """Return a metric's value in `slot`."""
+        tier = self.tier
+        return tier.ring[tier.begin + self.slot % tier.slots * _METRICS + self.metric]
+
+    def was_higher(self):
         """Tell whether a slot from before the points was as high."""
-        slot = tier.number - POINTS * width
-        while slot > tier.number - tier.slots:
-            slot -= 1
-            value = tier.ring[tier.begin + slot % tier.slots * _METRICS + metric]
+        tier = self.tier
+        self.slot = tier.number - POINTS * self.width
+        while self.slot > tier.number - tier.slots:
+            self.slot -= 1
+            value = self.read_slot()
             if value != _NO_VALUE and value >= self.points[0]:
                 return True
         return False
-
-
-def _mean_before(tier, slot, metric, width):
-    """Return the mean of so many slots of a tier before this one, None if they have no value."""
-    total = count = 0
-    metric += tier.begin
-    first = slot - width
-    while slot > first:
-        slot -= 1
-        value = tier.ring[slot % tier.slots * _METRICS + metric]
-        if value != _NO_VALUE:
-            total += value
-            count += 1
-    return total // count if count else None
