@@ -376,11 +376,10 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
 
     forecast = measured.policy.forecast
 
-    def read_points():
+    def find_rise():
         made.append((forecast.tier.step_s, forecast.metric, forecast.width))
-        return 0
 
-    forecast.read_points = read_points
+    forecast.find_rise = find_rise
     measured.storage.limit = 77
     index = METRICS.index("memory_exhausted_in")
 

@@ -103,26 +103,39 @@ class Forecast:
         if tier.number >= self.numbers[row]:
             self.width = width = self.width_of(row)
             self.numbers[row] = tier.number + width
-            rise = rise_of(self.points, self.read_points())
-            if rise and self.was_higher():
-                rise = 0
-            self.rises[row] = rise
+            self.rises[row] = self.find_rise()
         return self.rises[row]
 
+    def find_rise(self):
+        """Return the rise of the points of `width` slots; mostly there is none, as two tell."""
+        newest = self.read_point(0)
+        oldest = self.read_point(STEPS)
+        if newest is None or oldest is None:
+            return None
+        if newest <= oldest:
+            return 0
+        rise = rise_of(self.points, self.read_points())
+        return 0 if rise and self.was_higher() else rise
+
     def read_points(self):
-        """Fill in the points, means of `width` slots; return how many there are before a gap."""
+        """Fill in the points; return how many there are before a gap."""
         count = 0
-        self.slot = self.tier.number
-        if self.width == 1 and not self.tier.begin:  # the second that runs is the newest
-            self.points[0] = self.running_mean()
-            count = 1
         while count < POINTS:
-            mean = self.read_mean()
+            mean = self.read_point(count)
             if mean is None:
                 break
             self.points[count] = mean
             count += 1
         return count
+
+    def read_point(self, place):
+        """Return a point, 0 the newest: the mean of `width` slots, None if they have no value."""
+        if self.width == 1 and not self.tier.begin:  # the second that runs is the newest
+            if not place:
+                return self.running_mean()
+            place -= 1
+        self.slot = self.tier.number - place * self.width
+        return self.read_mean()
 
     def read_mean(self):
         """Return the mean of the `width` slots before `slot`, None if they have no value."""

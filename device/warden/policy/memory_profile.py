@@ -70,14 +70,14 @@ class MemoryProfile(Table):
 
     def began(self, op):
         """Begin to measure an operation, if it is the only one; the caller has the lock."""
-        if self.is_learning():
+        if self.learner is not None and self.is_learning():
             return
         self.op = None  # whoever was measured is not alone any more
         clock = self.clock
         if op.learns < _NOT_KNOWN:
-            if self.policy.operations.places > 1:
+            if clock.s < self.deadline_s or self.policy.operations.places > 1:
                 return
-            if clock.until_ms(self.deadline_s, self.deadline_ms) > 0:
+            if clock.s == self.deadline_s and clock.ms < self.deadline_ms:
                 return
         if find_row(self.rows, "name", op.name) is not None:
             self.op = op

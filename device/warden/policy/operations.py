@@ -241,7 +241,7 @@ class Operations(Rows):
                         wait_ms = _GRACE_MS
                     elif wait_ms <= 0:
                         raise self.refuse("operations")
-                elif self._must_learn_first(op):
+                elif op.learns and self._must_learn_first(op):
                     wait_ms = op.wait_ms
                     if wait_ms <= 0:
                         raise self.refuse("learning")
@@ -464,7 +464,7 @@ class Operations(Rows):
         first = None
         for op in self.rows:
             if op is not None and op.state == _WAITING and (first is None or is_weaker(first, op)):
-                if not self._must_learn_first(op):
+                if not (op.learns and self._must_learn_first(op)):
                     first = op
         return first
 
