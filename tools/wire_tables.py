@@ -34,6 +34,7 @@ _LISTS = {
     "METER_KINDS": "`kind` of METER",
     "EXCEPTION_KINDS": "`kind` of EXCEPTION",
     "HANG_STEPS": "the subject of the event `hang`",
+    "AGENT_WRITES": "`writes` of STORAGE",
     "METRICS": "`metric` of HISTORY_READ",
     "STATISTICS": "`statistic` of HISTORY_READ",
     "KEEPING": "`what` of KEEP",

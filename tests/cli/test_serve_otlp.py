@@ -133,12 +133,14 @@ async def test_pushed_metrics_have_their_names_units_and_attributes(fake, collec
     assert {"service.version", "service.instance.id", "host.name"} <= set(names)
 
 
-async def test_only_up_is_pushed_for_a_lost_board(fake, collector):
+async def test_only_up_and_crashes_are_pushed_for_a_lost_board(fake, collector):
     await push(fake, collector.url)
     await collector.until(is_up)
     fake.vanish()
     request = await collector.until(lambda found: not is_up(found))
-    assert points(request) == {"boardwarden.up": [({"board": fake.port}, 0)]}
+    found = points(request)
+    assert found.pop("boardwarden.up") == [({"board": fake.port}, 0)]
+    assert set(found) == {"boardwarden.resets", "boardwarden.exceptions"}
 
 
 async def test_the_last_push_still_has_the_connected_boards(fake, collector):

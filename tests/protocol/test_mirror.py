@@ -66,8 +66,11 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
                 "available_bytes": size * available,
                 "usage": (blocks - free_blocks) / blocks if blocks else None,
                 "block_bytes": size,
+                "agent_writes": dict(zip(ids.AGENT_WRITES, *writes, strict=True))
+                if writes
+                else None,
             }
-            for mount, size, blocks, free_blocks, available in peer.rows
+            for mount, size, blocks, free_blocks, available, *writes in peer.rows
         ],
         "network": {
             "connected": None if values["connected"] is None else values["connected"] != 0,
@@ -95,6 +98,10 @@ def expected(peer: FakeBoard) -> dict[str, Any]:
             "reset_cause": peer.identity[4],
             "protocol": f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}",
             "agent": peer.identity[5],
+            "boots": peer.identity[6] if len(peer.identity) > 6 else None,
+            "crash_free_s": peer.identity[7] + values["uptime_s"]
+            if len(peer.identity) > 6
+            else None,
         },
     }
 

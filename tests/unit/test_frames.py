@@ -47,8 +47,8 @@ BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
 """
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate
-Forecast.width_of Forecast.rise Forecast.find_rise Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot
-Forecast.was_higher
+Forecast.width_of Forecast.rise Forecast.find_rise
+Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot Forecast.was_higher
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse

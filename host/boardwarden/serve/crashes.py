@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from boardwarden import CaughtException, Reset
+from boardwarden.crashes import CAUSES
+from warden_schema import ids
 
+OTHER = "other"  # what this version does not know: else a board makes as many series as it likes
 _MAX_BOOT = 0x10000  # the boots are counted modulo so many
 
 
@@ -60,7 +63,7 @@ class CrashCount:
                 ahead = (each.boot - before) % _MAX_BOOT
                 since = min(each.count, ahead if ahead < _MAX_BOOT // 2 else 0)
             if since:
-                new[each.cause or "unknown", each.expected] += since
+                new[_cause(each.cause), each.expected] += since
         return new
 
     def _new_exceptions(self, exceptions: Sequence[CaughtException]) -> Counter[str]:
@@ -73,6 +76,13 @@ class CrashCount:
             if each.count < before and each.uptime_s is None:
                 continue  # of an earlier boot: the board had not written the last ones
             if self._began:  # a count that fell began again, for it had made room
-                new[each.kind] += each.count - (before if each.count >= before else 0)
+                kind = each.kind if each.kind in ids.EXCEPTION_KINDS else OTHER
+                new[kind] += each.count - (before if each.count >= before else 0)
         self._known = known
         return +new
+
+
+def _cause(cause: str | None) -> str:
+    if cause is None:
+        return "unknown"
+    return cause if cause in CAUSES else OTHER

@@ -16,7 +16,8 @@ from boardwarden import Level, LinkStatus, OperationState, Priority, ResourceTyp
 from boardwarden.models import SystemHeap, enum_name
 from warden_schema import ids
 
-from .watched import OTHER, Snapshot
+from .crashes import OTHER
+from .watched import Snapshot
 
 Kind = Literal["gauge", "counter", "info"]
 Point = tuple[tuple[str, ...], float | None]  # values of the metric's own labels, and the figure
@@ -73,7 +74,14 @@ _PRIORITIES = [enum_name(priority) for priority in Priority]
 # Causes that a board infers or a port tells, and whether they are expected; each has a series from
 # the start, so that the first one is an increase.
 _RESETS = (
-    *(("exception", False), ("wdt", False), ("soft", False), ("soft", True), ("threshold", True)),
+    *(
+        ("exception", False),
+        ("hang", False),
+        ("wdt", False),
+        ("soft", False),
+        ("soft", True),
+        ("threshold", True),
+    ),
     *(("hard", True), ("pwron", True), ("deepsleep", True)),
 )
 _STATES = [enum_name(state) for state in OperationState if state != OperationState.ENDED]

@@ -27,9 +27,8 @@ from boardwarden import (
 )
 from warden_schema import ids
 
-from .crashes import NO_CRASHES, CrashCount, Crashes
+from .crashes import NO_CRASHES, OTHER, CrashCount, Crashes
 
-OTHER = "other"  # a kind of event that this version does not know
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
 
@@ -156,7 +155,6 @@ class Watched:
             now = board.status.board.boot_id
             if now != boot:
                 counts, missed = {}, 0
-            # Else a board could make as many series as it likes.
             kind = event.kind if event.kind in ids.EVENT_KINDS else OTHER
             counts = {**counts, kind: counts.get(kind, 0) + 1}
             self._counted = (now, counts, missed + event.missed)
