@@ -135,7 +135,6 @@ class Meters(Table):
 
         Allocates nothing.
         """
-        steps = 0
         for meter in self.rows:
             # A task that had no step in this period, nor in the one before, stays as it is.
             if meter is not None and (meter.count or meter.steps):
@@ -143,11 +142,10 @@ class Meters(Table):
                     meter.cpu_permille = meter.spent_us // period_ms
                     meter.worst_ms = (meter.worst_us + 500) // 1000
                     meter.steps = meter.count
-                steps += meter.count
+                self.policy.agent.load.wrapped += meter.count
                 meter.spent_us = meter.worst_us = meter.count = 0
                 if meter.lease is not None:
                     self.check(meter, period_ms)
-        self.policy.agent.load.wrapped += steps
         if self.send_ms > 0:
             self.send_ms = max(0, self.send_ms - period_ms)
             for meter in self.rows:
