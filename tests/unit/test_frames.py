@@ -90,7 +90,7 @@ def frames(
         ("warden/decide.py", _DECIDE.split()),
         ("warden/system_heap.py", ["SystemHeap.read"]),
         ("warden/forecast.py", _FORECAST.split()),
-        ("warden/rise.py", ["rise_of"]),
+        ("warden/forecast.py", ["rise_of"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
     ],

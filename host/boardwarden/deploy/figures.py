@@ -51,6 +51,18 @@ def footprint() -> Mapping[tuple[str, str], Footprint]:
     return parse(json.loads(_file().read_text(encoding="utf-8")))
 
 
+def as_bytecode(
+    figures: Mapping[tuple[str, str], Footprint],
+) -> Mapping[tuple[str, str], Footprint]:
+    """Return the figures of a board for which there is no machine code, in a ROMFS image either."""
+    found = dict(figures)
+    for state in STATES:
+        image = figures[ROMFS, state]
+        code = figures[FILES, state].bytes - figures[BYTECODE, state].bytes
+        found[ROMFS, state] = Footprint(image.bytes - code, image.names)
+    return found
+
+
 def _file() -> Path:
     agent = board_files()[0]
     bundled = agent / "footprint.json"

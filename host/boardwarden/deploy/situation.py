@@ -22,7 +22,17 @@ from .choosing import (
     ways,
 )
 from .compiler import Compiler
-from .figures import BYTECODE, DECIDING, FILES, FROZEN, ROMFS, STATES, WATCHING, footprint
+from .figures import (
+    BYTECODE,
+    DECIDING,
+    FILES,
+    FROZEN,
+    ROMFS,
+    STATES,
+    WATCHING,
+    as_bytecode,
+    footprint,
+)
 from .installing import Installation, Manifest, Wanted, compiled, listed_too
 from .interrupts import Interrupts
 from .partition import RomFiles
@@ -162,6 +172,8 @@ class Situation:
         asked: the only way to consider, "" for all; force: have a choice even where none fits.
         """
         figures, heap = footprint(), self.heap
+        if self._architecture == ANY:
+            figures = as_bytecode(figures)
         started = None
         if self.started is not None:
             started = WATCHING if self.started.watching else DECIDING

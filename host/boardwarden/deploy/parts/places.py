@@ -20,12 +20,12 @@ _SELDOM = {
     "warden.blackbox": "warden.crashes",
     "warden.crash_report": "warden.crash_report",
     "warden.last_boot": "warden.last_boot",  # once in a boot
-    "warden.retained": "warden.retained",  # where registers survive a reset
+    "warden.retained": "warden.crashes",
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
     "warden.hardware_watchdog": "warden.watchdog_ways",  # with hardware_ms,
     "warden.interrupter": "warden.watchdog_ways",  # or with another action than "tell"
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
-    "warden_schema.rise": "warden.rise",  # of forecasts and trends
+    "warden_schema.rise": "warden.forecast",  # and of trends
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.sleep": "warden.sleep",
