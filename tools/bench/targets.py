@@ -91,8 +91,8 @@ BOARD = (
            " third is to compare, encode and send the sample, a third to read sensors and file it"),
     Target("a tick with all tables full, beyond reading the heap", "", 120_000,
            "stock.tick_full_beyond_instructions", 95_000,
-           "that, and 184 000 for eight thresholds, two of them forecasts whose points are read anew"
-           " each second, and 16 metered tasks that rest: one that ran takes 2 000 more"),
+           "that, and 184 000 for eight thresholds, two of them forecasts whose points are read"
+           " anew each second, and 16 metered tasks that rest: one that ran takes 2 000 more"),
     Target("bytes of heap a tick", "bytes", 0, "stock.tick_full_heap_bytes"),
     Target("a poll with nothing due", "", 4_000, "stock.poll_full_instructions", 2_000,
            "the clock is read and compared, and the link asked whether something has come"),
@@ -104,8 +104,8 @@ BOARD = (
            limited_by="to read the request takes half of it, to answer 32 000"),
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
            "what watches 20 000, what decides 18 500, names 21 000, and what is loaded seldom: the"
-           " exceptions and resets kept 7 500, the watchdog 6 300, requests, stored policy and links"
-           " the rest"),
+           " exceptions and resets kept 7 500, the watchdog 6 300, requests, stored policy and"
+           " links the rest"),
     Target("an asyncio step, more", "%", 25, more("step")),
     Target("… that reads from a stream", "%", 25, more("read")),
     Target("an asyncio task made and awaited, more", "%", 30, more("task")),
