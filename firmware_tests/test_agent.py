@@ -327,6 +327,26 @@ def test_no_figure_is_of_less_than_a_tenth_of_the_interval():
     assert min(periods) >= 100, periods
 
 
+def test_a_new_interval_is_sent_before_the_next_figure():
+    """Which is a tenth of it away: a host would show the old one for as long as a minute."""
+    uptime, interval, free, wanted, budget = 0, 2, 4, 22, 23  # places in ids.SAMPLE_VALUES
+    link = FakeLink()
+    agent = Agent(PressedBoard(), 1000, link=link)
+    link.receive(64, 1, 0, 77)
+    poll_all(agent)
+    first = _of_kind(link, 3)[-1][2]
+    assert (first[interval], first[wanted], first[budget]) == (1000, 1000, 10)
+    for _ in range(2):  # the second time nothing is new
+        agent.start_monitoring(60_000, 50)
+        poll_all(agent)
+    sent = link.sent()
+    (again,) = [message[2] for message in sent if message[0] == 3]
+    assert (again[interval], again[wanted], again[budget]) == (60_000, 60_000, 50)
+    assert again[uptime : uptime + 2] == first[uptime : uptime + 2]
+    assert again[free] == first[free]
+    assert not [message for message in sent if message[0] == 16]  # a DELTA
+
+
 def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second():
     for back in (900, 60_000, 1 << 28):
         agent = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))

@@ -270,14 +270,17 @@ def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
 
     real = Board.statvfs
     Board.statvfs = statvfs
+    notes = wear.counts[2]
     try:
         assert start(False) == ([], 0)
         warden.stop()
         assert start() == ([600], 1)
+        assert warden.status()["storage"][0]["agent_writes"]["note"] == notes + 1
         warden.stop()
         assert start() == ([], 0)  # the board remembers
         Board.statvfs = lambda self, mount: (4096, 4096, 100, 40, 40)
         assert warden.scan_storage()[0]["usage_permille"] == 600
+        assert warden.scan_storage()[0]["agent_writes"]["note"] == notes + 2  # that it is gone
         warden.stop()
         assert start()[0] == [600]
     finally:

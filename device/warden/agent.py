@@ -288,13 +288,24 @@ class Agent:
     def start_monitoring(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000) from now on, within a budget; return that.
 
-        The first one comes at once, or a tenth of the interval after the last. budget_permille: 1
-        to 1000, None: as it is. ValueError or TypeError for what makes no sense.
+        The first one comes at once, or a tenth of the interval after the last; until then a host is
+        sent that one again, with what holds now. budget_permille: 1 to 1000, None: as it is.
+        ValueError or TypeError for what makes no sense.
         """
-        self.governor.set(interval_ms, budget_permille)
+        governor = self.governor
+        governor.set(interval_ms, budget_permille)
         clock = self.clock
         clock.advance()
         sample = self.sample
+        is_new = (
+            sample.wanted_interval_ms != interval_ms
+            or sample.budget_permille != governor.budget_permille
+        )
+        if is_new:
+            sample.interval_ms = sample.wanted_interval_ms = interval_ms
+            sample.budget_permille = governor.budget_permille
+            if self.session is not None:
+                self.session.on_sample(False)
         wait_ms = max(0, interval_ms // 10 + clock.until_ms(sample.uptime_s, sample.uptime_ms))
         wait_ms += clock.ms
         self.deadline_s = clock.s + wait_ms // 1000

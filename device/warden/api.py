@@ -61,7 +61,7 @@ def start(
             if storage and agent.storage.deadline_s == _NEVER_S:
                 from warden.extras import note_slow
 
-                note_slow(True)
+                note_slow(agent, True)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
         del sys.modules["warden.setup"]  # so that it takes no memory

@@ -6,8 +6,8 @@ from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 
-_MAX_SCAN_US = 20_000
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
+_NOTE_WRITE = 2  # a purpose of `wear`
 _PUBLIC = (
     "TcpClient",
     "TcpServer",
@@ -69,20 +69,27 @@ def trends(period_ms):
 
 def scan_storage():
     """Measure storage now, however long that takes; return what `status()["storage"]` then is."""
-    storage = running_agent().storage
-    storage.scan()
-    note_slow(storage.spent_us > _MAX_SCAN_US)
-    return storage.mounts
+    agent = running_agent()
+    is_slow = agent.storage.scan()
+    with import_lock:
+        note_slow(agent, is_slow)
+    return agent.storage.mounts
 
 
-def note_slow(is_slow):
-    """Note for the next start whether measuring storage takes long."""
+def note_slow(agent, is_slow):
+    """Note for the next start whether measuring storage takes long. The caller has import_lock."""
     try:
-        if is_slow:
-            open(_SLOW_STORAGE, "a").close()  # which writes nothing where it is there
-        else:
-            os.remove(_SLOW_STORAGE)
-    except OSError:  # it is not there, or cannot be
+        if is_slow == (_SLOW_STORAGE in os.listdir()):
+            return
+        from warden.wear import wear
+
+        wear.join(agent.storage)
+        if wear.spend(_NOTE_WRITE, agent.clock.s):
+            if is_slow:
+                open(_SLOW_STORAGE, "w").close()
+            else:
+                os.remove(_SLOW_STORAGE)
+    except (AttributeError, OSError):  # there are no files, or they cannot be written
         pass
 
 

@@ -79,8 +79,9 @@ class Wear:
 
     def scan(self):
         """Measure every mount, as `Storage.scan` does, and show the counts."""
-        self.scan_mounts()
+        is_slow = self.scan_mounts()
         self.show()
+        return is_slow
 
     def encode(self, row, uplink):
         """Put a mount's message into the uplink, with the counts as one field more."""

@@ -66,7 +66,6 @@ async def test_a_stored_policy_holds_after_a_restart_until_it_is_removed(tmp_pat
         assert await board.stored_policy() == StoredPolicy.IN_FORCE
     assert alone() == f"250 [[{THRESHOLD_METRICS.index('tasks')}, 40, 0]] (16384, None, None)"
     async with boardwarden.connect(SIM) as board:  # the board starts anew with the connection
-        await board.wait_sample()  # the first one came before the policy was read
         now = await board.policy()
         assert (now.interval_s, now.budget) == (0.25, 0.05)
         assert (now.thresholds, now.quotas) == (wanted.thresholds, wanted.quotas)

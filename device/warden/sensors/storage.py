@@ -73,7 +73,7 @@ class Storage:
         return True
 
     def scan(self):
-        """Measure every mount, however long it takes."""
+        """Measure every mount, however long it takes; return whether that was long."""
         board = self.board
         began_ms = board.ticks_ms()
         rows = []
@@ -112,6 +112,7 @@ class Storage:
             self.permille = self.mounts[0]["usage_permille"]
             self.scaled = blocks - free >> shift
             self.limit = blocks >> shift
+        return took_ms > _MAX_SCAN_MS
 
     def measure(self, mount):
         """Return a mount's row, None where the file system does not say, False: what cannot be."""
