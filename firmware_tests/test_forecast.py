@@ -157,6 +157,7 @@ def test_full_is_where_an_allocation_of_the_usual_size_fails():
     assert forecast.memory(Heap, 0) == 22
     Heap.left = 25_000
     assert forecast.memory(Heap, 0) == 31
+    assert Heap.renew_shift == 6  # and what is live is measured eight times as often
 
 
 def test_a_forecast_allocates_nothing():

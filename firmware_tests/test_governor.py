@@ -121,6 +121,14 @@ def test_a_host_has_its_share_and_may_save_some_of_it():
     assert governor.host_us == saved
 
 
+def test_ticks_that_jump_back_take_nothing_from_a_host():
+    governor = Governor(1000, 10)
+    governor.charge_host(5000)
+    left = governor.host_us
+    governor.refill_host(-60_000)
+    assert governor.host_us == left
+
+
 def test_time_taken_by_others_silences_no_host_for_long():
     governor = Governor(1000, 10)
     for _ in range(3):  # a turn of a second: another thread had it, or the processor of a simulator

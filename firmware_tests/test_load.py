@@ -118,6 +118,31 @@ async def test_the_first_reading_has_no_load():
     load.detach()
 
 
+async def test_a_period_in_which_ticks_jumped_back_has_no_load():
+    load = _load()
+    load.attach()
+    await asyncio.sleep_ms(0)
+    _read(load, 1)
+    assert _read(load, 1000)[0] is not None
+    load.idle_us = -5000
+    assert _read(load, 1000)[:3] == [None] * 3
+    load.detach()
+
+
+async def test_a_new_task_finds_the_agents_own_gone_also_where_ticks_jumped_back():
+    load = _load()
+    load.attach()
+    called = []
+    load.on_create = lambda: called.append(1)
+    load.task_queue = core._task_queue
+    load.patience_ms = 10_000
+    for polled_ms, times in ((0, 0), (60_000, 1)):
+        load.polled_ms = time.ticks_add(time.ticks_ms(), polled_ms)
+        await asyncio.create_task(_nap(0))
+        assert len(called) == times
+    load.detach()
+
+
 async def test_tasks_are_counted_as_they_come_and_go():
     load = _load()
     load.attach()

@@ -200,6 +200,19 @@ def test_growing_live_memory_is_found_by_collecting():
     assert memory.collections == 2
 
 
+def test_who_forecasts_has_it_found_when_a_64th_is_used():
+    heap, clock, memory = _memory()
+    heap.live = 22_000
+    _read(heap, clock, memory, 22_000)
+    assert memory.live == 20_000  # not an eighth
+    memory.renew_shift = 6
+    _read(heap, clock, memory, 22_000)
+    assert memory.live == 22_000
+    heap.live = 23_000
+    _read(heap, clock, memory, 23_000)
+    assert memory.live == 22_000  # not a 64th
+
+
 def test_collections_are_bounded_in_rate():
     heap, clock, memory = _memory(collect_ms=20)  # none for 200 times as long: 4 s
     heap.live = 5_000

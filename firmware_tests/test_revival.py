@@ -90,6 +90,27 @@ def test_a_new_event_loop_before_the_first_and_time_and_again():
     _tested(restart)
 
 
+def test_tasks_that_sleep_since_ticks_jumped_back_are_made_anew_by_a_public_call():
+    """asyncio sleeps until the ticks that it was told are there again."""
+
+    def jump():
+        _start()
+
+        async def main():
+            await _samples_go_on()
+            runner = get_runner()
+            generation = runner.generation
+            later = time.ticks_add(time.ticks_ms(), 60_000)
+            runner.agent.polled_ms = runner.load.polled_ms = later
+            warden.can_execute()
+            assert runner.generation == generation + 1
+            await _samples_go_on()
+
+        asyncio.run(main())
+
+    _tested(jump)
+
+
 def test_a_link_is_read_in_the_new_loop_too():
     def restart():
         link = FakeLink()

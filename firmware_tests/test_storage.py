@@ -240,6 +240,15 @@ def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_l
     assert rig.policy.available(1, "/sd") == 0
 
 
+def test_the_mount_of_the_root_is_the_first_in_whatever_order_they_are_named():
+    disks, _, storage = _storage()
+    disks.disks["/sd"] = (512, 512, 1000, 900, 900)
+    disks.mounts = lambda: ["/sd", "/"]
+    _scan(storage)
+    assert [row[0] for row in storage.rows] == ["/", "/sd"]
+    assert storage.permille == 400
+
+
 def test_the_start_measures_no_storage_where_that_takes_long_on_micropython():
     import os
 
