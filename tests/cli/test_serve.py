@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_server import need
 
 from boardwarden import testing
+from boardwarden.crashes import CAUSES
 from boardwarden.serve import service
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.prometheus import MirrorCollector
@@ -234,18 +235,29 @@ async def test_an_unknown_enum_value_is_exported_as_its_number(scraped):
     await one.until(lambda: one.value("boardwarden_threshold_state", level="5") == 1)
 
 
-async def test_neither_boots_nor_unknown_events_make_series(scraped):
+async def test_neither_boots_nor_what_is_unknown_make_series(scraped):
     """A board that restarts again and again, and one that lies, would fill a database with them."""
     one = await scraped(full_board())
+    kept = one.board.policy.kept
     for boot in range(2, 6):
+        kept[ids.RESTART] = [[boot, f"cause {boot}", 0, 1, 50 + boot, *[None] * 7]]
+        kept[ids.EXCEPTION] = [[boot, 100 + boot, None, 1, 5, b"E: x\n"]]
         one.board.restart()
         await one.until(lambda boot=boot: one.value("boardwarden_board_info", boot=str(boot)))
         one.board.policy.happen("threshold", 0, "warn", 800)
         for kind in range(3):
             one.board.policy.happen(f"kind {boot} {kind}", None)
         await one.until(lambda: one.value("boardwarden_events_total", kind="other") == 3)
+        await one.until(
+            lambda boot=boot: one.value("boardwarden_exceptions_total", kind="other") == boot - 1
+        )
     kinds = {dict(labels)["kind"] for labels in one.series()["boardwarden_events_total"]}
     assert kinds == {*ids.EVENT_KINDS, "other"}
+    assert one.value("boardwarden_resets_total", cause="other", expected="false") == 4
+    found = {dict(labels)["kind"] for labels in one.series()["boardwarden_exceptions_total"]}
+    assert found == {*ids.EXCEPTION_KINDS, "other"}
+    found = {dict(labels)["cause"] for labels in one.series()["boardwarden_resets_total"]}
+    assert found == {*CAUSES, "other"}
     with_boot = {name for name, found in one.series().items() if "boot" in dict(next(iter(found)))}
     assert with_boot == {"boardwarden_board_info"}
 

@@ -43,11 +43,18 @@ def _lying_board():
     policy.put(ids.METER, 0, [7, "met" + _SHORT, 0, 1, 100, 5, 10, None])
     policy.put(ids.NEED, 0, ["need" + _SHORT, 3, 1000, 2000])
     policy.quotas["quota" + _SHORT] = [1000, None, None, None]
+    policy.kept[ids.RESTART] = _resets(1)
+    text = ("f" + _SHORT + ":3 g\nE: " + _EVIL + "\n").encode()
+    policy.kept[ids.EXCEPTION] = [[1, 3, "exc" + _SHORT, 1, 5, text]]
     for kind in ("lease", "operation", "knd" + _SHORT):
         policy.happen(kind, 1, "det" + _SHORT, 5)
     board.answer[ids.ALLOCATE] = lambda arguments: (ids.DENIED, ["rsn" + _SHORT, 5, 100, [1, 2]])
     board.answer[ids.RELEASE] = lambda arguments: (ids.FAILED, "Err" + _SHORT)
     return board
+
+
+def _resets(boot):
+    return [[boot, "cse" + _EVIL, 0, 1, boot, 9, "who" + _SHORT, 1, 1, 1, 0, None]]
 
 
 def _is_clean(text):
@@ -84,6 +91,25 @@ async def test_what_comes_live_is_clean_too(words):
         process.send_signal(signal.SIGINT)
         done = await finish(process)
         assert _is_clean(read.decode() + done.out + done.err)
+    finally:
+        terminal.close()
+
+
+async def test_a_restart_is_told_in_clean_words():
+    terminal = TerminalBoard(_lying_board())
+    try:
+        process = await start("events", "--follow", BOARDWARDEN_BOARD=terminal.port)
+        await until(lambda: terminal.board.host_id is not None)
+        terminal.board.policy.kept[ids.RESTART] = _resets(2)
+        terminal.board.restart()
+        read = b""
+        while b"running\n" not in read:
+            read += await asyncio.wait_for(process.stderr.read(4096), LIMIT_S)
+        process.send_signal(signal.SIGINT)
+        await finish(process)
+        assert _is_clean(read.decode())
+        assert b"the board restarted: cse" in read
+        assert not any(line.startswith(b"FAKE LINE") for line in read.splitlines())
     finally:
         terminal.close()
 
