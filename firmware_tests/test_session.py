@@ -366,7 +366,7 @@ def test_quick_samples_over_a_slow_link_keep_nothing_else_waiting():
     assert kinds.index(7) < 20
 
 
-def test_a_lost_window_is_found_by_the_next_keepalives():
+def test_a_lost_window_is_found_by_the_next_keepalive():
     rig = Rig(window=128)
     seen = rig.subscribe()[-1][1]
     rig.receive(66, _HOST, seen)
@@ -374,10 +374,22 @@ def test_a_lost_window_is_found_by_the_next_keepalives():
         rig.session.on_sample(False)
         if not rig.run():
             break
-    rig.receive(66, _HOST, seen)
-    sent = rig.receive(66, _HOST, seen)
+    sent = rig.receive(66, _HOST, seen)  # all else was sent since the one before
     assert _kinds(sent) == [6], sent
     assert 16 in _kinds(rig.receive(66, _HOST, sent[0][1]))
+
+
+def test_a_subscribe_finds_that_the_last_answer_was_lost_with_all_before_it():
+    rig = Rig(window=128)
+    rig.subscribe()
+    while True:  # frames leave, and all are lost
+        rig.session.on_sample(False)
+        if not rig.run():
+            break
+    assert rig.receive(64, 1, 0, _HOST) == []  # its HELLO waits
+    sent = rig.receive(64, 1, 0, _HOST)
+    assert _kinds(sent) == [6], sent
+    assert _kinds(rig.receive(66, _HOST, sent[0][1]))[0] == 1
 
 
 def test_what_makes_no_sense_is_counted_and_harmless():

@@ -69,7 +69,7 @@ class HostSession:
         self.reader = Reader(self.deframer.payload)
         self.seen_s = self.seen_ms = 0
         self.keep_place = getattr(agent.link, "keep_place", bool)
-        self.last_seq = 0  # of the next frame, when the last keepalive came
+        self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
         self.hello_dirty = self.synced_dirty = self.alive_dirty = False
 
@@ -112,9 +112,9 @@ class HostSession:
             self.renew()
             if seq is not None and seq >= 0:
                 uplink.acknowledge(seq)
-            if uplink.seq == self.last_seq:
-                self.alive_dirty = True  # nothing else was sent meanwhile
-            self.last_seq = uplink.seq
+            if seq == self.last_seq:
+                self.alive_dirty = True  # nothing was sent since, or all of it was lost
+            self.last_seq = seq
 
     def _on_subscribe(self, reader, items):
         """Make the sender the host that listens, and mark everything for sending to it."""
@@ -135,6 +135,8 @@ class HostSession:
         if self.requests is not None:
             self.requests.change_host(host_id)
         self.renew()
+        if self.hello_dirty:
+            self.alive_dirty = True  # the last one's answer waits: what is under way may be lost
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()

@@ -369,6 +369,23 @@ def test_a_row_is_acknowledged_at_once() -> None:
     run(main())
 
 
+def test_a_gap_is_acknowledged_at_once() -> None:
+    """What was lost may fill the window of a board that then sends ALIVE only."""
+
+    async def main() -> None:
+        peer = FakeBoard()
+        transport = FakeTransport(peer)
+        sent = Sent(transport)
+        async with connect(transport):
+            await asyncio.sleep(0.05)
+            before = len(sent.of(ids.KEEPALIVE))
+            peer.seq += 5
+            peer._send(ids.ALIVE)
+            await until(lambda: len(sent.of(ids.KEEPALIVE)) > before, 0.05)
+
+    run(main())
+
+
 def test_a_reply_is_acknowledged_by_the_next_keepalive_only() -> None:
     async def main() -> None:
         transport = FakeTransport(FakeBoard())

@@ -220,6 +220,7 @@ class Subscription:
         order = self._sequence.evaluate(seq)
         if order is Order.GAP:
             self.gaps += 1
+            self._ack_due = True  # what was lost may fill the board's window
             self._resubscribe()
         return order is not Order.STALE
 
