@@ -7,13 +7,12 @@ from warden.errors import renew_spare_denied
 from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
-from warden.policy.memory_profile import MemoryProfile
 from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.pressure import Pressure
 from warden.policy.sessions import Sessions
 from warden.policy.thresholds import DEFAULT_THRESHOLD, Thresholds
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock, new_lock
 from warden.tables import Table
 
 _ROWS = const(12)
@@ -50,7 +49,7 @@ class Policy(Table):
         self.lock = new_lock()  # of all that is granted, so that a decision takes one
         self.events = events = Events(agent.clock, agent.session, self.lock)
         agent.load.report = agent.threads.report = events.report
-        self.profile = MemoryProfile(self)
+        self.profile = None  # made where an operation's memory is to be learned
         self.leases = Leases(self)
         self.operations = Operations(self)
         self.sessions = Sessions(self)
@@ -69,7 +68,7 @@ class Policy(Table):
         self.stored_policy = None  # made where one is stored or a host requests it
         # What a host mirrors; which rows are in use goes first.
         self.tables = [self, self.leases, self.operations, self.sessions]
-        self.tables += [self.thresholds, self.meters, self.profile, events]
+        self.tables += [self.thresholds, self.meters, events]
         self.set_limits(*limits)
         if agent.session is not None:
             agent.session.tables += self.tables
@@ -80,6 +79,18 @@ class Policy(Table):
                 self.early_resets = int(note[0])
                 note = note[1:]
             events.post("reset", None, note[:_MAX_DETAIL])
+
+    def load_profile(self):
+        """Load and make what learns how much memory operations take, unless it is there."""
+        if self.profile is None:
+            with import_lock:
+                from warden.policy.memory_profile import MemoryProfile
+
+                if self.profile is None:
+                    profile = MemoryProfile(self)
+                    if self.agent.session is not None:
+                        self.agent.session.tables.append(profile)
+                    self.profile = profile
 
     # --- by the agent ---------------------------------------------------------------------------
 
@@ -116,8 +127,8 @@ class Policy(Table):
         """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        if self.profile.op is not None:  # it is measured
-            self.profile.greatest = max(self.profile.greatest, self.memory.used)
+        if self.profile is not None:
+            self.profile.evaluate()
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -206,10 +217,12 @@ class Policy(Table):
         for table in self.tables:
             if table is self.thresholds:  # leases, operations, sessions; then what is watched
                 uplink.put(self.limits())
-            if table is not self and table is not self.events:
+            if table is self.events:
+                table = self.profile
+            if table is not self:
                 mask = 0
                 bit = 1
-                for entry in table.rows:
+                for entry in () if table is None else table.rows:
                     if entry is not None:
                         mask |= bit
                     bit <<= 1
