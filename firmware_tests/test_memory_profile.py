@@ -181,6 +181,16 @@ def test_it_waits_for_memory_until_another_one_ends():
     assert rig.policy.leases.all() == []
 
 
+def test_one_that_waits_is_admitted_when_memory_is_given_back_and_nothing_ends():
+    rig = Rig()
+    rig.run("upload", 80_000)
+    rig.board.live += 90_000
+    op = rig.begin("upload", wait_ms=5000)
+    assert not rig.policy.operations.poll_admission(op)
+    rig.board.live -= 90_000
+    assert rig.policy.operations.poll_admission(op)
+
+
 def test_one_that_learns_is_learned_whatever_is_collected_meanwhile():
     rig = Rig()
     op = rig.begin("request")
