@@ -26,7 +26,7 @@ Agent.has_input Agent.until_sample_ms
 Agent.take_sample Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
-History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
+History.add History.gather History.close Memory.scan Memory.read Memory.collect
 Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.create_task Threads.read

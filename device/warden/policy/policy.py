@@ -6,7 +6,7 @@ from warden.checks import check_int
 from warden.errors import renew_spare_denied
 from warden.gate import Gate
 from warden.policy.events import Events
-from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
+from warden.policy.leases import Leases
 from warden.policy.memory_profile import MemoryProfile
 from warden.policy.meters import Meters
 from warden.policy.operations import Operations
@@ -17,6 +17,9 @@ from warden.sensors.threads import new_lock
 from warden.tables import Table
 
 _ROWS = const(12)
+_KIND_MEMORY = const(0)  # of a lease
+_KIND_STORAGE = const(1)
+_KIND_CPU_TIME = const(2)
 _MAX_DETAIL = const(32)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
@@ -157,9 +160,9 @@ class Policy(Table):
         at `mount`, or it does not say.
         """
         reserve = self.memory_reserve_permille
-        if kind == MEMORY:
+        if kind == _KIND_MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
-        if kind == STORAGE:
+        if kind == _KIND_STORAGE:
             storage = self.agent.storage
             if storage.deadline_s < _NEVER_S:
                 row = storage.measure(mount)
@@ -169,7 +172,7 @@ class Policy(Table):
             if not row:
                 return 0
             return (row[4] - row[2] * reserve // 1000) * row[1]
-        if kind == CPU_TIME:
+        if kind == _KIND_CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
 
