@@ -1,4 +1,4 @@
-"""The agent: makes the parts, joins them, and does their work in one order.
+"""The agent: does the work of all parts in one order; `warden.setup.assemble` joins them.
 
 `poll()` is public and cheap where nothing is due. `poll_gated()` runs in one thread at a time.
 `run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
@@ -7,20 +7,6 @@ whether the middle two are done.
 
 from micropython import const
 
-from warden.clock import Clock
-from warden.gate import Gate
-from warden.governor import Governor
-from warden.history import History
-from warden.host_session import HostSession
-from warden.sample import Sample
-from warden.sensors.capabilities import update_reasons
-from warden.sensors.load import Load
-from warden.sensors.memory import Memory
-from warden.sensors.network import Network
-from warden.sensors.storage import Storage
-from warden.sensors.threads import install_threads
-
-_CAPABILITIES = const(18)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -48,49 +34,9 @@ class Agent:
         storage=True,
         steps=True,
     ):
-        from warden.setup import find_system_heap, take_first_sample, watch_network
+        from warden.setup import assemble  # it is let go when the agent has started
 
-        self.board = board
-        self.ticks_ms = board.ticks_ms
-        self.ticks_us = board.ticks_us
-        self.ticks_diff = board.ticks_diff
-        self.governor = Governor(interval_ms, budget_permille)
-        self.clock = clock = Clock(board)
-        self.sample = Sample()
-        self.threads = install_threads()
-        self.network = watch_network(Network())
-        self.load = Load(board, self.threads.ident, steps)
-        self.memory = Memory(board, clock)
-        self.storage = Storage(board, clock)
-        self.system_heap = find_system_heap(clock)
-        self.history = History(self.memory.total)
-        self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
-        update_reasons(self)
-        # Made below, where there is a link or something to decide. They come before the rest, for
-        # the last attributes of an object take longest to find (py/map.c probes place after place).
-        self.policy = self.session = None
-        self.faults = 0  # exceptions inside the agent itself
-        self.deadline_s = self.deadline_ms = 0  # of the next sample
-        self.gate = Gate(self.poll_gated)
-        self.polled_ms = board.ticks_ms()  # in ticks, when it ran last
-        self.rest_ms = 0  # from then on nothing is due,
-        self.listen_ms = 0  # and the link is not read: a host has had its share
-        self.rows_first = False  # before the link is read again, some rows are sent
-        self.idle_polls = 0
-        self.idle_us = 0  # what so many as _IDLE_POLLS cost
-        self.link = link
-        self.readable = bool  # False: no link
-        if link is not None:
-            # A link of the application's may lack it: there, to see what has come is to read.
-            self.readable = getattr(link, "readable", lambda: True)
-            self.session = HostSession(self)
-            if self.system_heap is not None:
-                self.session.tables.append(self.system_heap)
-        if limits is not None:
-            from warden.policy.policy import Policy
-
-            self.policy = Policy(self, limits)
-        take_first_sample(self, storage)
+        assemble(self, board, interval_ms, budget_permille, link, limits, storage, steps)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -141,17 +87,13 @@ class Agent:
         began = self.ticks_us()
         try:
             self.run_due()
-        except Exception:
-            self.note_fault()
+        except Exception:  # then in a second, or at the next deadline if that is sooner
+            self.faults += 1
+            self.rest_ms = _AFTER_FAULT_MS
+            if self.policy is not None:
+                left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
+                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
-
-    def note_fault(self):
-        """Count an exception; poll again in a second, or at the next deadline if that is sooner."""
-        self.faults += 1
-        self.rest_ms = _AFTER_FAULT_MS
-        if self.policy is not None:
-            left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
-            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
 
     def run_due(self):
         """Listen, enforce, sample, send, as far as due; set `rest_ms` to the time until more is."""

@@ -7,13 +7,26 @@ import sys
 from micropython import const
 
 from warden.board import VERSION, Board, module
+from warden.clock import Clock
+from warden.gate import Gate
+from warden.governor import Governor
+from warden.history import History
+from warden.host_session import HostSession
 from warden.link.stream import StreamLink
+from warden.sample import Sample
+from warden.sensors.capabilities import update_reasons
+from warden.sensors.load import Load
+from warden.sensors.memory import Memory
+from warden.sensors.network import Network
+from warden.sensors.storage import Storage
+from warden.sensors.threads import install_threads
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
 _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+_CAPABILITIES = const(18)
 _CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
 _NO_WATCHDOG = const(14)  # a reason, from ids
 
@@ -119,6 +132,51 @@ def default_link(board):
 
         return TerminalLink(sys.stdin.buffer, sys.stdout.buffer)
     return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, steps):
+    """Make the parts of an agent, join them, and take its first sample; see `Agent`."""
+    agent.board = board
+    agent.ticks_ms = board.ticks_ms
+    agent.ticks_us = board.ticks_us
+    agent.ticks_diff = board.ticks_diff
+    agent.governor = Governor(interval_ms, budget_permille)
+    agent.clock = clock = Clock(board)
+    agent.sample = Sample()
+    agent.threads = install_threads()
+    agent.network = watch_network(Network())
+    agent.load = Load(board, agent.threads.ident, steps)
+    agent.memory = Memory(board, clock)
+    agent.storage = Storage(board, clock)
+    agent.system_heap = find_system_heap(clock)
+    agent.history = History(agent.memory.total)
+    agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
+    update_reasons(agent)
+    # Made below, where there is a link or something to decide. They come before the rest, for the
+    # last attributes of an object take longest to find (py/map.c probes place after place).
+    agent.policy = agent.session = None
+    agent.faults = 0  # exceptions inside the agent itself
+    agent.deadline_s = agent.deadline_ms = 0  # of the next sample
+    agent.gate = Gate(agent.poll_gated)
+    agent.polled_ms = board.ticks_ms()  # in ticks, when it ran last
+    agent.rest_ms = 0  # from then on nothing is due,
+    agent.listen_ms = 0  # and the link is not read: a host has had its share
+    agent.rows_first = False  # before the link is read again, some rows are sent
+    agent.idle_polls = 0
+    agent.idle_us = 0  # what so many as _IDLE_POLLS cost
+    agent.link = link
+    agent.readable = bool  # False: no link
+    if link is not None:
+        # A link of the application's may lack it: there, to see what has come is to read.
+        agent.readable = getattr(link, "readable", lambda: True)
+        agent.session = HostSession(agent)
+        if agent.system_heap is not None:
+            agent.session.tables.append(agent.system_heap)
+    if limits is not None:
+        from warden.policy.policy import Policy
+
+        agent.policy = Policy(agent, limits)
+    take_first_sample(agent, storage)
 
 
 def watch_network(network):
