@@ -9,6 +9,7 @@ from rig import board, poll_for_sample
 from warden.agent import Agent
 from warden.errors import Denied
 from warden.policy.thresholds import METRICS
+from warden.policy_setup import make_policy  # noqa: F401  # compiled now, not inside a test
 
 _LIMITS = (4, 300_000, 100, 5000)
 _MEMORY = 0

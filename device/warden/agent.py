@@ -87,13 +87,17 @@ class Agent:
         began = self.ticks_us()
         try:
             self.run_due()
-        except Exception:  # then in a second, or at the next deadline if that is sooner
-            self.faults += 1
-            self.rest_ms = _AFTER_FAULT_MS
-            if self.policy is not None:
-                left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
-                self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
+        except Exception:
+            self.note_fault()
         self.governor.spent_us += self.ticks_diff(self.ticks_us(), began)
+
+    def note_fault(self):
+        """Count an exception; poll again in a second, or at the next deadline if that is sooner."""
+        self.faults += 1
+        self.rest_ms = _AFTER_FAULT_MS
+        if self.policy is not None:
+            left = self.clock.until_ms(self.clock.deadline_s, self.clock.deadline_ms)
+            self.rest_ms = min(_AFTER_FAULT_MS, max(_BUSY_MS, left))
 
     def run_due(self):
         """Listen, enforce, sample, send, as far as due; set `rest_ms` to the time until more is."""

@@ -64,8 +64,6 @@ def start(
                 note_slow(agent, True)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
-        del sys.modules["warden.setup"]  # so that it takes no memory
-        del package.setup  # so that its place is another name's
         reserve_names(package)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)

@@ -32,10 +32,13 @@ _NO_WATCHDOG = const(14)  # a reason, from ids
 
 
 def reserve_names(package):
-    """Give each module of the package that is loaded at its first use its name in it.
+    """Let this module go; give each that is loaded at its first use its name in the package.
 
     Without a GIL the names must not move then: another thread may be looking one up.
     """
+    for name in ("setup", "policy_setup"):
+        if sys.modules.pop("warden." + name, None) is not None:
+            delattr(package, name)
     # A test checks that none is missing.
     lazy = (
         "budgets counted_socket crash_report crashes errors extras forecast guard last_boot "
@@ -173,9 +176,9 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:
-        from warden.policy.policy import Policy
+        from warden.policy_setup import make_policy
 
-        agent.policy = Policy(agent, limits)
+        agent.policy = make_policy(agent, limits)
     take_first_sample(agent, storage)
 
 
