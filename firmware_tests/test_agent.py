@@ -119,7 +119,7 @@ def test_reading_allocates_nothing_until_a_whole_valid_request_is_there():
     ):
         link.receive_bytes(data)
         with no_heap():
-            agent.session.process_input()
+            agent.session.listen()
     assert agent.sample.bad_frames >= 3
     written = link.written
     link.receive_bytes(b"\xc0\xc0" + good)
@@ -236,7 +236,7 @@ def test_monitoring_starts_stops_and_changes_over_the_link():
     link.receive(64, 1, 0, 77)
     link.receive(67, 77, 0, 1, [40])
     poll_all(agent)
-    assert agent.governor.wanted_ms == 40
+    assert agent.governor.wanted_interval_ms == 40
     assert _of_kind(link, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):
         link.receive(67, 77, number, 1, arguments)

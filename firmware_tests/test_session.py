@@ -86,7 +86,7 @@ class Rig:
     def run(self, ms=0):
         self.ticks.pass_ms(ms)
         self.clock.advance()
-        self.session.process_input()
+        self.session.listen()
         self.session.pump(True)
         return self.link.sent()
 
@@ -177,7 +177,7 @@ def test_rows_wait_where_they_are_told_to_and_the_rest_goes():
     rig.table.mark_dirty(0)
     rig.take_sample()
     rig.link.receive(67, _HOST, 0, 0, [1])
-    rig.session.process_input()
+    rig.session.listen()
     rig.session.pump(False)
     assert _kinds(rig.link.sent()) == [7, 16]
     assert _kinds(rig.run()) == [_ROW]

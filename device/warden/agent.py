@@ -66,7 +66,7 @@ class Agent:
                 pass
         if not self.gate.enter():
             if passed > _STUCK_MS:
-                self.gate.reopen()
+                self.gate.release()
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():
             try:
@@ -152,7 +152,7 @@ class Agent:
         try:
             if not wait and not self.rows_first:
                 wait = self.ticks_us()
-                self.session.process_input()
+                self.session.listen()
                 wait = self.ticks_diff(self.ticks_us(), wait)
                 self.governor.charge_host(wait)
                 self.listen_ms = wait = self.governor.host_wait_ms()
@@ -219,7 +219,7 @@ class Agent:
             self.policy.evaluate(sample.period_ms, late_ms)
             if self.policy.pressure.level:
                 # While memory is short, sampling in time matters more than the budget.
-                wait_ms = min(wait_ms, governor.wanted_ms)
+                wait_ms = min(wait_ms, governor.wanted_interval_ms)
         if self.session is not None:
             self.session.on_sample(changed)
         # The next one is an interval after this one was due, without those that are past: no figure
@@ -261,7 +261,7 @@ class Agent:
 
     def stop_monitoring(self):
         """Take no more samples; the link goes on, and the last sample says so."""
-        self.governor.wanted_ms = self.governor.interval_ms = 0
+        self.governor.wanted_interval_ms = self.governor.interval_ms = 0
         self.clock.poll_now = True
         if self.policy is not None:
             self.policy.pressure.relax()

@@ -153,7 +153,7 @@ def _fill_status(agent, status, running):
         agent.system_heap.fill(status["system_heap"])
     status["storage"] = agent.storage.mounts
     status["interval_ms"] = agent.governor.interval_ms
-    status["wanted_interval_ms"] = agent.governor.wanted_ms
+    status["wanted_interval_ms"] = agent.governor.wanted_interval_ms
     status["faults"] = agent.faults
     agent.clock.advance()
     status["memory"]["live_age_ms"] = agent.memory.live_age_ms()

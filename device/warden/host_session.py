@@ -46,7 +46,7 @@ _SUBSCRIBED = const(2)
 
 
 class HostSession:
-    """`process_input()` reads the link; `pump()` sends what is due.
+    """`listen()` reads the link; `pump()` sends what is due.
 
     tables: all that a host mirrors but the sample.
     """
@@ -61,13 +61,13 @@ class HostSession:
         self.requests = None  # loaded at the first one
         self.sample_table = SampleTable(agent.sample)
         self.tables = [agent.storage]
-        self.next_table = 0
-        self.sending = None  # the table of which a row is being sent, and
-        self.sending_row = 0  # which one
-        self.chunk = bytearray(_MAX_INPUT)
+        self.next = 0
+        self.table = None  # the table of which a row is being sent, and
+        self.row = 0  # which one
+        self.buf = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
-        self.seen_s = self.seen_ms = 0
+        self.deadline_s = self.deadline_ms = 0  # then a silent host is lost
         self.keep_place = getattr(agent.link, "keep_place", bool)
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
@@ -75,22 +75,19 @@ class HostSession:
 
     # --- from the host --------------------------------------------------------------------------
 
-    def process_input(self):
+    def listen(self):
         """Read what has arrived, up to 64 bytes, and act on each message."""
-        end = min(self.agent.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
+        end = min(self.agent.link.read(self.buf), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
-            at = self.deframer.feed(self.chunk, at, end)
+            at = self.deframer.feed(self.buf, at, end)
             if self.deframer.length:
-                self._on_payload()
+                try:
+                    self.reader.begin(0, self.deframer.length)
+                    self._on_message(self.reader)
+                except (Malformed, TypeError):  # TypeError: None where a number belongs
+                    self.deframer.bad += 1
         self.agent.sample.bad_frames = self.deframer.bad
-
-    def _on_payload(self):
-        try:
-            self.reader.begin(0, self.deframer.length)
-            self._on_message(self.reader)
-        except (Malformed, TypeError):  # TypeError: None where a number belongs
-            self.deframer.bad += 1
 
     def _on_message(self, reader):
         uplink = self.uplink
@@ -144,8 +141,8 @@ class HostSession:
 
     def renew(self):
         """Begin the host's silence anew: a frame of it has arrived."""
-        self.seen_s = self.clock.s
-        self.seen_ms = self.clock.ms
+        self.deadline_s = self.clock.s + _SILENCE_MS // 1000
+        self.deadline_ms = self.clock.ms
         self.keep_place()
         self.on_host("seen")
 
@@ -204,19 +201,19 @@ class HostSession:
                 self.refused_id = 0
         if not self.host_id:
             return _FULL_MS if self.refused_id else _NOTHING_MS
-        if self.sending is not None:  # there was no memory for it, or Ctrl-C came
-            self.sending.dirty[self.sending_row] = _SUBSCRIBED
+        if self.table is not None:  # there was no memory for it, or Ctrl-C came
+            self.table.dirty[self.row] = _SUBSCRIBED
             self.sample_table.deltas_left = 0  # the host may have the last one, or not
-            self.sending = None
+            self.table = None
             self.clock.rows_dirty = True
-        left = self.clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
+        left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
             if hasattr(self.agent.link, "drop"):
                 self.agent.link.drop()  # else one that lost its power would block the next host
             return _NOTHING_MS
-        if not (uplink.ready() and self._send_all(rows)):
+        if not (uplink.ready() and self.send(rows)):
             left = _FULL_MS
         elif self.clock.rows_dirty:
             left = _NEXT_MS
@@ -225,7 +222,7 @@ class HostSession:
             self.alive_dirty = not uplink.send(0)  # it goes also when the rest cannot
         return left
 
-    def _send_all(self, rows):
+    def send(self, rows):
         """Send what is due in its order; return False where the link did not take all of it."""
         if (
             (self.hello_dirty and not self._send_hello())
@@ -237,7 +234,7 @@ class HostSession:
             self.clock.rows_dirty = False  # first: others may be marked while they are searched
             if not self._send_rows():
                 return False
-        if self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
+        if self.synced_dirty and self.find(_SUBSCRIBED_ROW) < 0:
             self.uplink.begin(_SYNCED, 1)
             self.uplink.put(self.host_id)
             self.synced_dirty = not self.uplink.send()
@@ -263,24 +260,24 @@ class HostSession:
         """Send rows of the tables in rotation; return False where the link took one no more."""
         for _ in range(_MAX_ROWS):
             flag = _SUBSCRIBED_ROW
-            place = self._find_table(flag)
+            place = self.find(flag)
             if place < 0:
                 flag = _CHANGED_ROW
-                place = self._find_table(flag)
+                place = self.find(flag)
                 if place < 0:
                     return True
             self.clock.rows_dirty = True
-            self.next_table = place + 1
+            self.next = place + 1
             table = self.tables[place]
             if not self._send_row(table, table.dirty.find(flag)):
                 return False
         return True
 
-    def _find_table(self, flag):
+    def find(self, flag):
         """Return the place of the next table that has a row with this flag, -1 for none."""
         tables = self.tables
         count = len(tables)
-        place = self.next_table
+        place = self.next
         for _ in range(count):
             if place >= count:
                 place = 0
@@ -293,14 +290,14 @@ class HostSession:
         """Send a row if it is due; return False where the link did not take it."""
         flag = table.dirty[row]
         if flag:
-            self.sending = table
-            self.sending_row = row
+            self.table = table
+            self.row = row
             table.dirty[row] = 0  # before it is read
             if table.encode(row, self.uplink):
                 if not self.uplink.send():
                     table.dirty[row] = flag
-                    self.sending = None
+                    self.table = None
                     return False
                 table.on_sent(row)
-            self.sending = None
+            self.table = None
         return True

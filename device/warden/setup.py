@@ -72,7 +72,10 @@ def detect():
     except (AttributeError, OSError):  # nothing is mounted
         pass
     board.identity = identity()
-    board.boot_id = random_30(board)
+    if hasattr(os, "urandom"):  # 30 bits that differ from one start to the next, as far as they can
+        board.boot_id = int.from_bytes(os.urandom(4), "big") & _MASK_30
+    else:
+        board.boot_id = (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
     names = ("machine", "firmware", "port", "unique_id", "reset_cause", "agent")
     board.facts = facts = dict(zip(names, board.identity))
     facts["boot_id"] = board.boot_id
@@ -103,13 +106,6 @@ def identity():
                 reset_cause = name[:-6].lower()
     name = implementation._machine.split(" with ")[0][:40]
     return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
-
-
-def random_30(board):
-    """Return 30 bits that differ from one start to the next as far as the port can."""
-    if hasattr(os, "urandom"):
-        return int.from_bytes(os.urandom(4), "big") & _MASK_30
-    return (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
 
 
 def open_link(board, link):
@@ -151,7 +147,11 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.load = Load(board, agent.threads.ident, steps)
     agent.memory = Memory(board, clock)
     agent.storage = Storage(board, clock)
-    agent.system_heap = find_system_heap(clock)
+    agent.system_heap = None  # an ESP32's own heap, beside MicroPython's
+    if hasattr(module("esp32"), "idf_heap_info"):
+        from warden.sensors.system_heap import SystemHeap
+
+        agent.system_heap = SystemHeap(clock)
     agent.history = History(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
     update_reasons(agent)
@@ -179,45 +179,9 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         from warden.policy_setup import make_policy
 
         agent.policy = make_policy(agent, limits)
-    take_first_sample(agent, storage)
-
-
-def watch_network(network):
-    """Have a `sensors.network.Network` watch the module `network`, from now on.
-
-    Return the one of this board: if another agent was here before, it is that one's.
-    """
-    network.early = "network" in sys.modules
-    if module("network") is None:
-        return network
-    from warden.sensors.wlan import watch_wlan
-
-    return watch_wlan(network)
-
-
-def find_system_heap(clock):
-    """Return what reads an ESP32's own heap, beside MicroPython's; None on other boards."""
-    if not hasattr(module("esp32"), "idf_heap_info"):
-        return None
-    from warden.sensors.system_heap import SystemHeap
-
-    return SystemHeap(clock)
-
-
-def may_scan():
-    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
-    try:
-        return _SLOW_STORAGE not in os.listdir()
-    except (AttributeError, OSError):  # nothing is mounted
-        return True
-
-
-def take_first_sample(agent, storage):
-    """Take an agent's first sample, and find what a poll costs that has nothing to do.
-
-    storage: whether to measure that. Such polls do not time themselves. No host is served before
-    the application goes on: it would mirror a board on which nothing is granted yet.
-    """
+    # The first sample, and what a poll costs that has nothing to do. Such polls do not time
+    # themselves. No host is served before the application goes on: it would mirror a board on which
+    # nothing is granted yet.
     for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
         agent.reasons[place] = _NO_WATCHDOG
     if not storage:
@@ -237,3 +201,24 @@ def take_first_sample(agent, storage):
     governor.spent_us = governor.sample_us = 0
     governor.host_us = host_us
     agent.listen_ms = 0
+
+
+def watch_network(network):
+    """Have a `sensors.network.Network` watch the module `network`, from now on.
+
+    Return the one of this board: if another agent was here before, it is that one's.
+    """
+    network.early = "network" in sys.modules
+    if module("network") is None:
+        return network
+    from warden.sensors.wlan import watch_wlan
+
+    return watch_wlan(network)
+
+
+def may_scan():
+    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
+    try:
+        return _SLOW_STORAGE not in os.listdir()
+    except (AttributeError, OSError):  # nothing is mounted
+        return True

@@ -20,7 +20,7 @@ _NO_MACHINE_CODE = const(11)
 _NO_TABLE = const(13)
 
 # Lengths in blocks.
-_PROBES = (71, 97)
+_PROBES = const((71, 97))
 _LAST_PROBE = const(83)
 _MAX_LENGTH = const(100)
 _FOUR_TAILS = const(0xAA)  # in a byte; 16 such bytes are in a row where the shortest probe is
@@ -35,7 +35,7 @@ _TABLE_SHIFT = const(8)
 _TABLE_BELOW = const(14)
 _HEAP_PLACES = const(15)
 
-_PCS = ("linux", "darwin")  # they read all of it in some microseconds
+_PCS = const(("linux", "darwin"))  # they read all of it in some microseconds
 
 
 def find_table(board):

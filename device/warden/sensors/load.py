@@ -90,7 +90,7 @@ class Load:
             self.tasks = 1
         self.set_create_task(self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
-        core.Loop.call_exception_handler = self.report_exception
+        core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
         return True
 
@@ -200,7 +200,7 @@ class Load:
         core._task_queue.push(coro)
         return coro
 
-    def report_exception(self, context):
+    def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
         # A metered task has reported it.
         if self.report is not None and not hasattr(context["future"].coro, "table"):

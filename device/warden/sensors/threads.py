@@ -23,7 +23,7 @@ _locks = []  # that somebody may wait for
 def new_lock(wait=True, allocate=allocate_lock):
     """Return a new lock, which `with` takes.
 
-    wait: somebody may wait for it, so that any_locked() checks it.
+    wait: somebody may wait for it, so that locked() checks it.
     """
     lock = allocate()
     if wait:
@@ -98,7 +98,7 @@ class Threads:
         """Put the count into the sample, None if not all are seen."""
         sample.threads = None if self.early else self.active
 
-    def any_locked(self):
+    def locked(self):
         """Tell whether some lock of the agent is locked, by whichever thread.
 
         An interrupt's callback, which runs inside what the main thread does, must not wait for it.
