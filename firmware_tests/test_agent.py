@@ -18,6 +18,7 @@ from rig import (
 )
 from warden.agent import Agent
 from warden.running import running_agent
+from warden.sample import FIELDS
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
 
@@ -373,7 +374,7 @@ def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second()
 def test_the_largest_messages_fit():
     big = (1 << 29) - 1
     agent = _agent(FakeLink(), 600_000)
-    for name in list(agent.sample.__dict__):
+    for name in FIELDS:
         setattr(agent.sample, name, big)
     agent.storage.rows = [("m" * 200, big, big, big, big) for _ in range(4)]
     agent.board.boot_id = big

@@ -584,11 +584,11 @@ def test_the_sample_and_a_row_are_sent_without_the_heap():
     rig.clock.advance = lambda: None  # the rig's ticks would take heap
     for whole in (True, False):
         if whole:
-            rig.session.sample_table.subscribe()
+            rig.session.sample.subscribe()
         rig.table.mark_dirty(0)
         rig.take_sample()
         written = rig.uplink.link.written
         with no_heap():
             rig.session.pump(True)
         assert rig.uplink.link.written > written
-        assert not any(rig.table.dirty) and not any(rig.session.sample_table.dirty)
+        assert not any(rig.table.dirty) and not any(rig.session.sample.dirty)

@@ -6,7 +6,7 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 
 from micropython import const
 
-from warden.sample import SampleTable
+from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
 from warden.uplink import Uplink
@@ -48,7 +48,7 @@ _SUBSCRIBED = const(2)
 class HostSession:
     """`listen()` reads the link; `pump()` sends what is due.
 
-    tables: all that a host mirrors but the sample.
+    tables: all that a host mirrors but the sample, which is one by itself.
     """
 
     def __init__(self, agent):
@@ -59,7 +59,8 @@ class HostSession:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
         self.requests = None  # loaded at the first one
-        self.sample_table = SampleTable(agent.sample)
+        self.sample = agent.sample
+        self.sample.last = [None] * len(FIELDS)
         self.tables = [agent.storage]
         self.next = 0
         self.table = None  # the table of which a row is being sent, and
@@ -82,12 +83,15 @@ class HostSession:
         while at < end:
             at = self.deframer.feed(self.buf, at, end)
             if self.deframer.length:
-                try:
-                    self.reader.begin(0, self.deframer.length)
-                    self._on_message(self.reader)
-                except (Malformed, TypeError):  # TypeError: None where a number belongs
-                    self.deframer.bad += 1
-        self.agent.sample.bad_frames = self.deframer.bad
+                self._on_payload()
+        self.sample.bad_frames = self.deframer.bad
+
+    def _on_payload(self):
+        try:
+            self.reader.begin(0, self.deframer.length)
+            self._on_message(self.reader)
+        except (Malformed, TypeError):  # TypeError: None where a number belongs
+            self.deframer.bad += 1
 
     def _on_message(self, reader):
         uplink = self.uplink
@@ -96,7 +100,7 @@ class HostSession:
         if kind == _SUBSCRIBE:
             self._on_subscribe(reader, items)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.agent.sample.skipped_frames += 1
+            self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
@@ -136,7 +140,7 @@ class HostSession:
             self.alive_dirty = True  # the last one's answer waits: what is under way may be lost
         for table in self.tables:
             table.subscribe()
-        self.sample_table.subscribe()
+        self.sample.subscribe()
         self.hello_dirty = self.synced_dirty = self.clock.rows_dirty = True
 
     def renew(self):
@@ -182,7 +186,7 @@ class HostSession:
         if changed and update_reasons(self.agent):
             self.hello_dirty = True
         if self.host_id:
-            self.sample_table.mark_dirty(0)
+            self.sample.mark_dirty(0)
 
     def pump(self, rows):
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
@@ -203,7 +207,7 @@ class HostSession:
             return _FULL_MS if self.refused_id else _NOTHING_MS
         if self.table is not None:  # there was no memory for it, or Ctrl-C came
             self.table.dirty[self.row] = _SUBSCRIBED
-            self.sample_table.deltas_left = 0  # the host may have the last one, or not
+            self.sample.deltas_left = 0  # the host may have the last one, or not
             self.table = None
             self.clock.rows_dirty = True
         left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
@@ -227,7 +231,7 @@ class HostSession:
         if (
             (self.hello_dirty and not self._send_hello())
             or (self.requests is not None and not self.requests.send_replies(self.uplink))
-            or not self._send_row(self.sample_table, 0)
+            or not self._send_row(self.sample, 0)
         ):
             return False
         if rows and self.clock.rows_dirty:

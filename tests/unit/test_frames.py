@@ -33,8 +33,8 @@ Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.listen HostSession._on_message HostSession.renew
 HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
-HostSession.find HostSession._send_row SampleTable.mark_dirty SampleTable.encode
-SampleTable.compare SampleTable.encode_delta SampleTable.put_changes SampleTable.on_sent
+HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode
+Sample.compare Sample.encode_delta Sample.put_changes Sample.on_sent
 fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.begin Reader.array Reader.integer
