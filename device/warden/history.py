@@ -16,7 +16,7 @@ _NO_VALUE = const(0xFFFF)
 # By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
 _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
-_BEGIN = const((0, 240, 480))
+_TIER_BEGIN = const((0, 240, 480))
 # The ring has the means, those of four metrics in a slot; then, of minutes and hours, least and
 # greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
 _RING = const(1248)
@@ -84,7 +84,7 @@ class History:
 
         A metric of which nothing was added has no value.
         """
-        at = _BEGIN[tier] + self.numbers[tier] % _SLOTS[tier] * _METRICS
+        at = _TIER_BEGIN[tier] + self.numbers[tier] % _SLOTS[tier] * _METRICS
         slots = self.slots
         place = tier << _TIER_BITS
         while place >> _TIER_BITS == tier:

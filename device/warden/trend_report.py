@@ -19,7 +19,7 @@ _METRICS = const(4)
 # See `warden.history`.
 _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
-_BEGIN = const((0, 240, 480))
+_TIER_BEGIN = const((0, 240, 480))
 _EXTREMES = const(96)
 _NO_VALUE = const(0xFFFF)
 
@@ -75,7 +75,7 @@ def column(history, tier, metric, statistic):
     slots = _SLOTS[tier]
     found = array("H", bytes(2 * slots))
     for index in range(slots):
-        place = _BEGIN[tier] + (history.numbers[tier] + index) % slots * _METRICS + metric
+        place = _TIER_BEGIN[tier] + (history.numbers[tier] + index) % slots * _METRICS + metric
         if tier and statistic != _MEAN:
             place = 2 * place + _EXTREMES + statistic // 2
         found[index] = history.ring[place]

@@ -14,7 +14,7 @@ _STORAGE_METRIC = const(3)
 # See `warden.history`.
 _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
-_BEGIN = const((0, 240, 480))
+_TIER_BEGIN = const((0, 240, 480))
 _METRICS = const(4)  # in a slot
 _FORECAST_ROWS = const(4)  # for each metric: tier, and slots a point
 _SLOTS_A_POINT = const(4)
@@ -155,7 +155,7 @@ class Forecast:
     def read_slot(self):
         """Return a metric's value in `slot`."""
         tier = self.tier
-        place = _BEGIN[tier] + self.slot % _SLOTS[tier] * _METRICS
+        place = _TIER_BEGIN[tier] + self.slot % _SLOTS[tier] * _METRICS
         return self.history.ring[place + self.metric]
 
     def was_higher(self):
