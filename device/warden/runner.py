@@ -8,6 +8,7 @@ something is overdue, and makes anew what is gone.
 from micropython import const
 
 from warden.sensors.load import imported_asyncio
+from warden.sensors.threads import get_ident
 
 _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
@@ -23,7 +24,7 @@ class Runner:
 
     def __init__(self, agent):
         self.agent = agent
-        self.thread = agent.threads.ident()  # asyncio is not for other threads
+        self.thread = get_ident()  # asyncio is not for other threads
         self.generation = 0  # of the tasks: older ones end when they find that they are
         self.tasks = []
         self.load = agent.load
@@ -63,7 +64,7 @@ class Runner:
 
     def revive_tasks(self):
         """Make the agent's tasks anew if they are gone; called at each task of the application."""
-        if self.thread == self.agent.threads.ident():
+        if self.thread == get_ident():
             self.start()
 
     def revive(self):
@@ -101,7 +102,7 @@ class Runner:
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        agent.load.thread = agent.load.ident()
+        agent.load.thread = get_ident()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.

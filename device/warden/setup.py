@@ -144,7 +144,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.sample = Sample()
     agent.threads = install_threads()
     agent.network = watch_network(Network())
-    agent.load = Load(board, agent.threads.ident, steps)
+    agent.load = Load(board, steps)
     agent.memory = Memory(board, clock)
     agent.storage = Storage(board, clock)
     agent.system_heap = None  # an ESP32's own heap, beside MicroPython's

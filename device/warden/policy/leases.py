@@ -209,7 +209,13 @@ class Leases(Rows):
                     return victim
                 raise self._denied(lease, left, table_full)
             if kind == _KIND_MEMORY:
-                self._check_block(amount)
+                memory = policy.memory
+                largest = memory.block()  # as available() has just read it
+                if largest is not None and largest < amount:
+                    if memory.collect(_GRANT_COLLECT_PAUSE):
+                        largest = memory.block()
+                if largest is not None and largest < amount:  # None: the table was lost meanwhile
+                    raise self._fragmented(largest, amount)
             if backed:
                 try:
                     lease.buffer = memoryview(bytearray(amount))
@@ -218,15 +224,6 @@ class Leases(Rows):
                 lease.committed = True
             self.add(lease, ttl_ms)
         return None
-
-    def _check_block(self, amount):
-        """Raise Denied if no free block is that large, not even after a collection."""
-        memory = self.policy.memory
-        largest = memory.block()  # as available() has just read it
-        if largest is not None and largest < amount and memory.collect(_GRANT_COLLECT_PAUSE):
-            largest = memory.block()
-        if largest is not None and largest < amount:
-            raise self._fragmented(largest, amount)
 
     def _fragmented(self, largest, amount):
         """Add the event that no free block is so large; return the Denied."""

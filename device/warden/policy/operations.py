@@ -369,11 +369,7 @@ class Operations(Rows):
                 freed = self.end(op, False) or freed
         if freed:
             self.promote_waiters()
-        self._recount()
-
-    def _recount(self):
-        """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
-        places = waiting = 0
+        places = waiting = 0  # anew: Ctrl-C may have come between a row and its count
         with self.lock:
             for op in self.rows:
                 if op is not None:

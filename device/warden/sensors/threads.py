@@ -77,15 +77,13 @@ def install_threads():
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none.
 
-    early: the application imported `_thread` first, so that not all are seen. ident(): a number
-    that tells the calling thread from the others.
+    early: the application imported `_thread` first, so that not all are seen.
     """
 
     def __init__(self):
         self.active = 1
         self.report = None  # what is called with an exception that ends one, see `Events.report`
         self.early = "_thread" in sys.modules
-        self.ident = get_ident
         if _thread is not None:
             self.lock = new_lock(False)
             module = sys.modules.get("_thread", _thread)
