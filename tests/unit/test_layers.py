@@ -59,7 +59,7 @@ BOARD_LAYERS = [
     ["policy.block_watch"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["board", "setup"],
+    ["board", "policy_setup", "setup"],
     ["agent", "runner", "running"],
     ["retained"],
     ["last_boot"],

@@ -20,8 +20,8 @@ class StreamLink:
 
         self.source = source
         self.sink = sink or source
-        self.source_poller = select.poll()
-        self.source_poller.register(source, select.POLLIN)
+        self.poller = select.poll()
+        self.poller.register(source, select.POLLIN)
         self.sink_poller = select.poll()
         self.sink_poller.register(self.sink, select.POLLOUT)
         self.waitable = source  # what an event loop may wait on; None once it has ended
@@ -30,7 +30,7 @@ class StreamLink:
     def readable(self):
         """Tell whether something has arrived, or the stream has ended."""
         if self.waitable is not None:
-            for _ in self.source_poller.ipoll(0):
+            for _ in self.poller.ipoll(0):
                 return True
         return False
 
@@ -44,7 +44,7 @@ class StreamLink:
             count = min(source.any(), len(buf))
             count = source.readinto(buf, count) or 0 if count else 0
         else:  # readinto() would wait until the buffer is full
-            while count < len(buf) and flags_of(self.source_poller):
+            while count < len(buf) and flags_of(self.poller):
                 got = read_once(source, self.byte)
                 if not got:
                     if got is not None:

@@ -36,7 +36,7 @@ class TerminalLink(StreamLink):
         """Read what has arrived into buf; return the count."""
         if self.mode is None or self.waitable is None:
             return super().read(buf)
-        ready = flags_of(self.source_poller)
+        ready = flags_of(self.poller)
         if not ready:
             return 0
         count = read_once(self.source, buf) or 0

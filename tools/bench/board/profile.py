@@ -27,7 +27,7 @@ number = 0
 def due():
     gc.collect()
     until_due(line, agent)
-    agent.session.sample_table.deltas_left = 9  # one like the others: the next is sent whole
+    agent.session.sample.deltas_left = 9  # one like the others: the next is sent whole
     gc.collect()
 
 
