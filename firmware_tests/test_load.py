@@ -5,6 +5,7 @@ import asyncio
 import io
 import time
 from asyncio import core
+from asyncio import create_task as imported_create_task
 
 import warden
 from harness import no_heap, raises
@@ -167,6 +168,22 @@ async def test_tasks_are_counted_as_they_come_and_go():
     await asyncio.sleep_ms(80)
     assert _read(load, 10)[3] == 1
     load.detach()
+
+
+async def test_tasks_made_by_a_name_imported_before_are_counted():
+    before = imported_create_task
+    load = _load()
+    load.attach()
+    counted = imported_create_task
+    load.detach()
+    assert imported_create_task is before and counted is not before
+    load.attach()
+    task = imported_create_task(_nap(5))
+    await asyncio.sleep_ms(0)
+    found = load.tasks
+    await task
+    load.detach()
+    assert found == 2
 
 
 async def test_a_counted_task_gives_its_result_and_its_cancellation():

@@ -309,7 +309,7 @@ def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
 
 def test_learned_memory_is_sent():
     rig = Rig()
-    op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
+    op_id = rig.ask(BEGIN, "flash", None, None, -1, None)[1][0]
     rig.policy.profile.least -= 5000
     sent = rig.ask(COMPLETE, op_id)[2]
     row = _of(NEED, sent)[0]

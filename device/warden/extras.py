@@ -8,6 +8,7 @@ from warden.sensors.threads import import_lock
 
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
 _NOTE_WRITE = 2  # a purpose of `wear`
+_LEARNED = -1  # as memory
 _PUBLIC = (
     "TcpClient",
     "TcpServer",
@@ -98,6 +99,11 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
     with import_lock:
         from warden.guard import wrap
 
+        if memory == _LEARNED:  # not at the first call
+            from warden.policy.memory_profile import MemoryProfile  # noqa: F401
+    runner = Runner.current
+    if memory == _LEARNED and runner is not None and runner.agent.policy is not None:
+        runner.agent.policy.load_profile()
     def make_operation():
         new = running_policy().operations.new
         return new(name, priority, timeout_ms, memory, wait_ms, session)

@@ -5,7 +5,6 @@ from micropython import const
 from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import Leases
-from warden.policy.memory_profile import MemoryProfile
 from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.policy import Policy
@@ -28,7 +27,7 @@ def make_policy(agent, limits):
     policy.lock = new_lock()  # of all that is granted, so that a decision takes one
     policy.events = events = Events(agent.clock, agent.session, policy.lock)
     agent.load.report = agent.threads.report = events.report
-    policy.profile = MemoryProfile(policy)
+    policy.profile = None  # made where an operation's memory is to be learned
     policy.leases = Leases(policy)
     policy.operations = Operations(policy)
     policy.sessions = Sessions(policy)
@@ -47,7 +46,7 @@ def make_policy(agent, limits):
     policy.stored_policy = None  # made where one is stored or a host requests it
     # What a host mirrors; which rows are in use goes first.
     policy.tables = [policy, policy.leases, policy.operations, policy.sessions]
-    policy.tables += [policy.thresholds, policy.meters, policy.profile, events]
+    policy.tables += [policy.thresholds, policy.meters, events]
     policy.set_limits(*limits)
     if agent.session is not None:
         agent.session.tables += policy.tables

@@ -42,8 +42,8 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "budgets counted_socket crash_report crashes errors extras forecast guard last_boot "
-        "metered_file requests sleep stored_policy task_watchdog tcp trend_report values "
-        "watchdog_ways wear"
+        "memory_profile metered_file requests sleep stored_policy task_watchdog tcp trend_report "
+        "values watchdog_ways wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:

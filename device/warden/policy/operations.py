@@ -20,6 +20,7 @@ _ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_POLL_MS = const(5)  # between two polls of one that waits
+_GRANT_COLLECT_PAUSE = const(20)  # as `leases` has it
 _SPARES = const(2)  # operations made ahead, for when there is no memory
 _LOW = const(0)  # priorities
 _NORMAL = const(1)
@@ -143,7 +144,7 @@ class Operations(Rows):
     def new(self, name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
-        learns = 0
+        learns = False
         is_new = name is not self.last_name
         if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
@@ -154,11 +155,8 @@ class Operations(Rows):
         if memory is not None:
             check_int("memory", memory, LEARNED, _MAX_MEMORY)
             if memory == LEARNED:
-                memory = self.policy.profile.expected(name)
-                learns = memory is not None
-                if memory == LEARNED:
-                    memory = None
-                    learns = _NOT_KNOWN
+                memory = None
+                learns = True
         if wait_ms:
             check_int("wait_ms", wait_ms, 0, None)
         try:
@@ -174,8 +172,6 @@ class Operations(Rows):
                 op.lease = None
             if wait_ms:
                 op.wait_ms = wait_ms
-            if learns:
-                op.learns = learns
             if session is not None:
                 op.session = session
         except MemoryError:
@@ -189,8 +185,17 @@ class Operations(Rows):
             op.memory = memory
             op.wait_ms = wait_ms
             op.session = session
-            op.learns = learns
+        if learns:
+            self._look_up(op)
         return op
+
+    def _look_up(self, op):
+        """Set what an operation is expected to take; loads what learns that, at its first use."""
+        try:
+            self.policy.load_profile()
+        except MemoryError:
+            raise self._no_memory()
+        self.policy.profile.look_up(op)
 
     def _no_memory(self):
         self.clock.advance()
@@ -244,19 +249,19 @@ class Operations(Rows):
                         wait_ms = _GRACE_MS
                     elif wait_ms <= 0:
                         raise self.refuse("operations")
-                elif op.learns and self._must_learn_first(op):
-                    wait_ms = op.wait_ms
-                    if wait_ms <= 0:
-                        raise self.refuse("learning")
                 if None not in self.rows:
                     raise self.refuse("table")
+                if op.learns and wait_ms is None and not self._admit_learned(op):
+                    wait_ms = op.wait_ms
+                    if wait_ms <= 0:
+                        raise self.refuse("memory" if op.memory else "learning", None, op.memory)
                 if wait_ms is not None:
                     self.waiting += 1
                     op.state = _WAITING
                     self.add(op, wait_ms)
                 else:
                     self.places += 1
-                    if op.memory:
+                    if op.memory and op.lease is None:
                         op.state = _ADMITTING
                         self.add(op, None)
                     else:
@@ -280,6 +285,8 @@ class Operations(Rows):
         if op.state != _ACTIVE:
             self.clock.advance()
             self.run_due()
+            if op.learns and not self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE):
+                self.promote_waiters()  # a collection may find what it waits for
             if op.state == _ENDED or op.why is not None:
                 with self.lock:
                     raise self.refuse("operations")
@@ -305,7 +312,7 @@ class Operations(Rows):
                 self.waiting -= 1
             elif state != _OVERDUE:
                 self.places -= 1
-                if self.policy.profile.op is op:
+                if op.learns:
                     self.policy.profile.ended(op)
             lease = op.lease
             if lease is not None:
@@ -356,7 +363,7 @@ class Operations(Rows):
                         if op.state == _STOPPING:
                             op.state = _OVERDUE
                             self.places -= 1
-                            if self.policy.profile.op is op:
+                            if op.learns:
                                 self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
@@ -408,7 +415,8 @@ class Operations(Rows):
         else:
             self.end_in(op.row, timeout_ms)
             self.mark_dirty(op.row)
-        policy.profile.began(op)
+        if op.learns:
+            policy.profile.began(op)
         self.events.add("operation", op.id, "began")
 
     def _admit(self, op):
@@ -438,13 +446,12 @@ class Operations(Rows):
                     self.waiting -= 1
                     self.places += 1
                     if op.learns == _NOT_KNOWN:
-                        memory = self.policy.profile.expected(op.name)
-                        if memory is not None and memory >= 0:
-                            op.learns = 1
-                            op.memory = memory
-                    if not op.memory:
+                        self.policy.profile.look_up(op)
+                    if op.learns and not self._admit_learned(op):
+                        return
+                    if not op.memory or op.lease is not None:
                         self._run(op)
-                if op.memory:
+                if op.state == _ADMITTING:
                     self._admit(op)
             except (Denied, MemoryError):
                 return
@@ -472,6 +479,11 @@ class Operations(Rows):
         if op.learns < _NOT_KNOWN or op.priority >= _HIGH:
             return False
         return self.policy.profile.is_learning()
+
+    def _admit_learned(self, op):
+        """Tell whether an operation of LEARNED may run; the caller has the lock."""
+        policy = self.policy
+        return policy.profile.admit(op, op.timeout_ms or policy.operation_timeout_ms)
 
     def _must_wait(self, priority):
         """Tell whether no place is free, or one waits that this priority must not overtake."""

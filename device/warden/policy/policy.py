@@ -4,6 +4,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import renew_spare_denied
+from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 _ROWS = const(12)
@@ -33,6 +34,18 @@ class Policy(Table):
     It is a table itself, of one row: which rows of the others are in use, and the limits.
     `warden.policy_setup` makes and joins its parts.
     """
+
+    def load_profile(self):
+        """Load and make what learns how much memory operations take, unless it is there."""
+        if self.profile is None:
+            with import_lock:
+                from warden.policy.memory_profile import MemoryProfile
+
+                if self.profile is None:
+                    profile = MemoryProfile(self)
+                    if self.agent.session is not None:
+                        self.agent.session.tables.append(profile)
+                    self.profile = profile
 
     # --- by the agent ---------------------------------------------------------------------------
 
@@ -69,8 +82,8 @@ class Policy(Table):
         """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        if self.profile.op is not None:  # it is measured
-            self.profile.greatest = max(self.profile.greatest, self.memory.used)
+        if self.profile is not None:
+            self.profile.evaluate()
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -159,10 +172,12 @@ class Policy(Table):
         for table in self.tables:
             if table is self.thresholds:  # leases, operations, sessions; then what is watched
                 uplink.put(self.limits())
-            if table is not self and table is not self.events:
+            if table is self.events:
+                table = self.profile
+            if table is not self:
                 mask = 0
                 bit = 1
-                for entry in table.rows:
+                for entry in () if table is None else table.rows:
                     if entry is not None:
                         mask |= bit
                     bit <<= 1

@@ -87,7 +87,7 @@ class Load:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None and self.steps:
             self.tasks = 1
-        self.set_create_task(self.create_task)
+        self.set_create_task(core.create_task, self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
@@ -99,16 +99,20 @@ class Load:
         if core is not None:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(self.uncounted_create_task)
+            self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
-    def set_create_task(self, function):
-        """Put a create_task where applications find it."""
-        for name in ("asyncio.core", "asyncio"):
-            module = sys.modules.get(name)
-            if module is not None:
-                module.create_task = function
+    def set_create_task(self, former, function):
+        """Put a create_task where applications find it: in each module that has the former one.
+
+        Not where an object or a closure has it: the tasks that it makes are not seen.
+        """
+        for module in sys.modules.values():
+            names = getattr(module, "__dict__", ())
+            for name in names:
+                if names[name] is former:
+                    names[name] = function
 
     def watch_loop(self, core):
         """Watch the event loop that there is now; none of its tasks was seen to begin."""

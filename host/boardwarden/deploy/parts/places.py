@@ -28,6 +28,7 @@ _SELDOM = {
     "warden.interrupter": "warden.watchdog_ways",  # or with another action than "tell"
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden_schema.rise": "warden.forecast",  # and of trends
+    "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.sleep": "warden.sleep",
