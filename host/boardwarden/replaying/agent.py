@@ -257,7 +257,11 @@ class Agent:
         self._pass(start_ms)
 
     def advance(self, uptime_ms: int) -> None:
-        """Bring the clock to an uptime, if that is later, and end what is over its time."""
+        """Bring the clock to an uptime, if that is later, and end what is over its time by then."""
+        left_ms = self.policy.run_due()
+        while self.board.now_ms + left_ms < uptime_ms:
+            self._pass(self.board.now_ms + max(1, left_ms))
+            left_ms = self.policy.run_due()
         self._pass(uptime_ms)
         self.policy.run_due()
 
@@ -267,6 +271,16 @@ class Agent:
         while board.now_ms < uptime_ms:
             board.now_ms = min(uptime_ms, board.now_ms + _DAY_MS)
             self.clock.advance()
+
+    @property
+    def cpu_permille(self) -> int | None:
+        """What of the core is in use, as the last sample has it; may be set."""
+        permille: int | None = self._agent.sample.cpu_permille
+        return permille
+
+    @cpu_permille.setter
+    def cpu_permille(self, permille: int | None) -> None:
+        self._agent.sample.cpu_permille = permille
 
     def sample(self, uptime_ms: int, figures: Figures) -> None:
         """Have the agent take a sample that finds these figures, and do what follows."""
