@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from boardwarden.transport.sim import board_files
 
 _DAY_MS = 86_400_000
+_NEVER_S = 0x3FFFFFFF  # of a deadline that there is not
 _INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
 _BUDGET_PERMILLE = 1000
 _MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
@@ -259,11 +260,16 @@ class Agent:
     def advance(self, uptime_ms: int) -> None:
         """Bring the clock to an uptime, if that is later, and end what is over its time by then."""
         left_ms = self.policy.run_due()
-        while self.board.now_ms + left_ms < uptime_ms:
+        while self._has_deadline() and self.board.now_ms + left_ms < uptime_ms:
             self._pass(self.board.now_ms + max(1, left_ms))
             left_ms = self.policy.run_due()
         self._pass(uptime_ms)
         self.policy.run_due()
+
+    def _has_deadline(self) -> bool:
+        policy = self.policy
+        tables = (policy.leases, policy.operations, policy.sessions)
+        return any(second != _NEVER_S for table in tables for second in table.end_s)
 
     def _pass(self, uptime_ms: int) -> None:
         """Bring the clock there, in steps as a board's ticks allow."""

@@ -99,10 +99,10 @@ def replay(
     spans = recording.spans(addresses)
     total = sum(span.samples for span in spans)
     for span in spans:
-        run = _Run(recording, span, policy, window, found)
-        if not run.samples:
-            continue
         try:
+            run = _Run(recording, span, policy, window, found)
+            if not run.samples:
+                continue
             for done in run.steps():
                 passed(found.samples + done, total)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:

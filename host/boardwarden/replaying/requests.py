@@ -7,7 +7,7 @@ more lenient, in what decides that: figures between two samples are not in a rec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from boardwarden.grants import Event
@@ -85,8 +85,9 @@ class Requests:
                 amount = begin.row.get("amount")
                 self.denials.append(Denial(begin.what, subject, reason, amount))
                 return
-            with self._room():
-                granted = self._request(begin, row, timeout_ms)
+            granted = self._request_with_room(begin, row, timeout_ms)
+            if granted is None:  # many ends were lost
+                return
         self._granted[key] = granted
         self.known[begin.what, granted.id] = subject
         if begin.what == "operation":
@@ -177,6 +178,10 @@ class Requests:
         subject = Subject(number, name)
         if begin is not None and begin.ran:
             self.denials.append(Denial("operation", subject, "operations", None))
+
+    def _request_with_room(self, begin: Begin, row: dict[str, Any], timeout_ms: int | None) -> Any:
+        with self._room(), suppress(self._denied):
+            return self._request(begin, row, timeout_ms)
 
     @contextmanager
     def _room(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ _SESSION_ENDS = ("preempted", "ended", "released")  # of what a session owns, as
 _FIRST, _LAST = -1.0, float("inf")  # beside the numbers of events
 _HOLDERS = ("lease", "operation", "session")
 _OWNED = 2 * (12 + 16)  # events at most, of what a session owns
+_MAX_S = 2**30  # of an uptime
 _TICK_S = 0.001
 _LONG_S = 600.0  # that an operation waits which was seen to
 _LATE_S = 0.5  # at most, from a deadline to what ends by it
@@ -94,6 +95,8 @@ class Timeline:
         self._samples = samples
         self._arrivals = [sample.at for sample in samples]
         self.begin_s, self.end_s = samples[0].uptime_s, samples[-1].uptime_s
+        if not 0 <= self.begin_s <= self.end_s <= _MAX_S:
+            raise ValueError("an uptime that makes no sense")
         self.events = [
             replace(each.event, uptime_s=_ms(each.event.uptime_s) / 1000) for each in happened
         ]
@@ -125,6 +128,7 @@ class Timeline:
         moments = [*self._of_samples(), *self._of_events(), *self._of_tables(tables)]
         for (what, number), rows in self._with_short_ones():
             moments += self._of_holder(what, number, rows)
+        moments = [moment for moment in moments if moment.uptime_s <= self.end_s]
         self.moments = sorted(moments, key=lambda moment: moment[:2])
         self.early = [moment for moment in self.moments if moment.uptime_s < self.begin_s]
 
@@ -154,8 +158,7 @@ class Timeline:
 
     def _of_events(self) -> Iterable[Moment]:
         for event in self.events:
-            if event.uptime_s <= self.end_s:
-                yield Moment(event.uptime_s, event.number, event)
+            yield Moment(event.uptime_s, event.number, event)
 
     def _of_tables(self, changes: Iterable[Change]) -> Iterable[Moment]:
         """Yield changes of whole tables: the first of each is how it was at the beginning."""
@@ -204,7 +207,8 @@ class Timeline:
         told = self._about.get((what, number), [])
         values = [row for row in rows if row.value is not None]
         gone = next((row for row in rows if row.value is None), None)
-        if not values and what != "operation":
+        began = any(event.detail == "began" for event in told)
+        if not values and not (what == "operation" and began):
             return
         value = values[0].value if values else {}
         end = self._end(what, told, gone)
@@ -254,15 +258,13 @@ class Timeline:
         return first
 
     def _belongs(self, event: Event, session: object) -> bool:
-        assert isinstance(event.subject, int)
         rows = self._rows.get((event.kind, event.subject), [])
         return any(row.value is not None and row.value.get("session") == session for row in rows)
 
     def _beginning(self, what: str, told: list[Event], values: list[Change]) -> tuple[float, float]:
         """Return when it was requested, as (uptime, place)."""
         began = next((event for event in told if event.detail == "began"), None)
-        if not values:
-            assert began is not None
+        if not values and began is not None:
             return began.uptime_s, began.number - 0.5
         row = values[0].value
         seen_s = self.uptime_s(values[0].at)
