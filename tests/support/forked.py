@@ -1,7 +1,7 @@
-"""Commands that a fork server starts: processes as subprocess's and asyncio's, that begin at once.
+"""Commands that a fork server starts: used as those of subprocess and asyncio, and begun at once.
 
-Where the start of Python itself matters there is none: with another interpreter's environment, under
-coverage, on other systems than Linux, and in `make soak`, which starts each command whole.
+Python itself is started where its environment is another one, under coverage, on other systems than
+Linux, and for each command in `make soak`.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ class _Server:
 
 
 def start(words, environment, streams, session=False):
-    """Start a module with arguments; `streams` are the files or descriptors of its standard streams.
+    """Start a module with arguments, and return its process.
 
-    session: in a session of its own, without a terminal that controls it.
+    streams: the files or descriptors that become its standard streams.
+    session: it gets a session of its own, without a terminal that controls it.
     """
     global _server
     if _server is not None and _server.made_for != _at_start(environment):
@@ -180,15 +181,15 @@ class AsyncProcess:
     async def start(cls, words, environment):
         """Start a module with arguments, and nothing to read."""
         ours, theirs = zip(os.pipe(), os.pipe())  # noqa: B905
-        with open(os.devnull, "rb") as nothing:
-            process = start(words, environment, [nothing, *theirs])
-        for fd in theirs:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        process = start(words, environment, [nothing, *theirs])
+        for fd in (nothing, *theirs):
             os.close(fd)
         self = cls(process)
         loop = asyncio.get_running_loop()
         for reader, fd in zip((self.stdout, self.stderr), ours):  # noqa: B905
             protocol = asyncio.StreamReaderProtocol(reader)
-            pipe = open(fd, "rb", buffering=0)  # noqa: SIM115
+            pipe = os.fdopen(fd, "rb", buffering=0)
             await loop.connect_read_pipe(lambda protocol=protocol: protocol, pipe)
         loop.add_reader(process.fileno(), self._on_status)
         return self
