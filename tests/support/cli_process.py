@@ -11,6 +11,7 @@ import sys
 import termios
 import tty
 
+import forked
 from command_environment import of_command
 
 from boardwarden.errors import LinkLost
@@ -33,16 +34,24 @@ class Finished:
 
 async def start(*arguments, command=COMMAND, **more):
     """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=of_command(**more),
-    )
+    environment = of_command(**more)
+    if _is_module(command) and forked.can_start(environment):
+        process = await forked.AsyncProcess.start([command[-1], *arguments], environment)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
     _started.append(process)
     return process
+
+
+def _is_module(command):
+    return list(command[:-1]) == PYTHON
 
 
 async def kill_started():
@@ -70,13 +79,16 @@ async def run(*arguments, command=COMMAND, **more):
 
 def run_and_wait(*arguments, **more):
     """Run the command to its end, as subprocess does; for tests that have no event loop."""
+    environment = of_command(**more)
+    if forked.can_start(environment):
+        return forked.run([COMMAND[-1], *arguments], environment, 2 * LIMIT_S)
     return subprocess.run(
         [*COMMAND, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=2 * LIMIT_S,
-        env=of_command(**more),
+        env=environment,
     )
 
 
@@ -155,14 +167,18 @@ class CommandOnTerminal:
         self._terminal, end = pty.openpty()
         self._modes = termios.tcgetattr(self._terminal)
         self._name = os.ttyname(end)
-        self._process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdin=end,
-            stdout=end,
-            stderr=end if errors is None else errors,
-            env=of_command(**environment),
-            start_new_session=True,
-        )
+        environment = of_command(**environment)
+        streams = [end, end, end if errors is None else errors]
+        if forked.can_start(environment):
+            words = [COMMAND[-1], *arguments]
+            self._process = forked.start(words, environment, streams, session=True)
+        else:
+            self._process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                **dict(zip(("stdin", "stdout", "stderr"), streams)),  # noqa: B905
+                env=environment,
+                start_new_session=True,
+            )
         os.close(end)
         self._stream = FdStream(self._terminal, "the command's terminal")
         self.seen = b""
