@@ -64,7 +64,7 @@ def find_table(board):
     addresses = [addressof(probe) for probe in probes]
     length = total + (total >> 4)  # more than the heap has below it
     base = addresses[0] - length
-    entry = _find_entry(bytearray_at(base, length), addresses, shift, addressof)
+    entry = find(bytearray_at(base, length), addresses, shift, addressof)
     if entry is None:
         return _NO_TABLE
     block = addresses[0] - ((entry & 3) << shift)
@@ -94,7 +94,7 @@ def _heap_bytes(board):
     return 0
 
 
-def _find_entry(memory, addresses, shift, addressof):
+def find(memory, addresses, shift, addressof):
     """Return the first probe's entry in the table: four times its byte in `memory`, and which.
 
     memory: what lies below that probe.

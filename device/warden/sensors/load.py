@@ -87,7 +87,7 @@ class Load:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None and self.steps:
             self.tasks = 1
-        self.set_create_task(self.create_task)
+        self.replace(self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
         core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
@@ -99,11 +99,11 @@ class Load:
         if core is not None:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(self.uncounted_create_task)
+            self.replace(self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
-    def set_create_task(self, function):
+    def replace(self, function):
         """Put a create_task where applications find it."""
         for name in ("asyncio.core", "asyncio"):
             module = sys.modules.get(name)

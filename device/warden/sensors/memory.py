@@ -110,11 +110,11 @@ class Memory:
             self.free = state[_HEAP_FREE]
             self.used = used
             self.largest = state[_HEAP_LARGEST]
-        self.update_live(state)
+        self.update(state)
         self.renew()
         return True
 
-    def update_live(self, state):
+    def update(self, state):
         """Find what is live, from a collection that was seen, or else that it is no more than used.
 
         state: of the pass, None where there was none.
