@@ -99,7 +99,7 @@ class Memory:
                 self.sliced = True
                 return False
             used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
-            # Garbage was collected between the slices, as it seems: a pass begins anew. Once: whoever
+            # Garbage was collected between the slices, as it seems: a pass begins anew. Once: who
             # collects all the time gets figures that are mixed.
             if self.sliced and self.has_table and not self.again:
                 self.again = self.last_used - used > self.total >> _DROP_SHIFT
