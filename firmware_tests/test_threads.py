@@ -156,7 +156,7 @@ def test_a_sample_gets_the_count_and_allocates_nothing():
 
 
 def test_each_thread_has_its_own_id():
-    threads, before = _installed()
+    _, before = _installed()
     import _thread
 
     found = []

@@ -1,6 +1,6 @@
 """The agent: does the work of all parts in one order; `warden.setup.assemble` joins them.
 
-`poll()` is public and cheap where nothing is due. `poll_gated()` runs in one thread at a time.
+`poll()` is public and cheap where nothing is due. `run()` runs in one thread at a time.
 `run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
 whether the middle two are done.
 """
@@ -82,7 +82,7 @@ class Agent:
         except Exception:
             return True
 
-    def poll_gated(self):
+    def run(self):
         """Run what is due, in one thread at a time; count what fails, and measure the time."""
         began = self.ticks_us()
         try:

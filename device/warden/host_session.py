@@ -89,16 +89,16 @@ class HostSession:
     def _on_payload(self):
         try:
             self.reader.begin(0, self.deframer.length)
-            self._on_message(self.reader)
+            self.process(self.reader)
         except (Malformed, TypeError):  # TypeError: None where a number belongs
             self.deframer.bad += 1
 
-    def _on_message(self, reader):
+    def process(self, reader):
         uplink = self.uplink
         items = reader.array()
         kind = reader.integer()
         if kind == _SUBSCRIBE:
-            self._on_subscribe(reader, items)
+            self.subscribe(reader, items)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -117,7 +117,7 @@ class HostSession:
                 self.alive_dirty = True  # nothing was sent since, or all of it was lost
             self.last_seq = seq
 
-    def _on_subscribe(self, reader, items):
+    def subscribe(self, reader, items):
         """Make the sender the host that listens, and mark everything for sending to it."""
         major = reader.integer()
         reader.integer()

@@ -31,7 +31,7 @@ class Runner:
         self.timer = None
         self.is_scheduled = False
         self.schedule = None  # micropython's
-        self.scheduled_poll = self.poll_scheduled
+        self.scheduled_poll = self.callback
         self.spare_status = None  # for status() when there is no memory for another
         agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
@@ -57,9 +57,9 @@ class Runner:
         self.load.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
-        self.tasks = [create_task(self.poll_in_time(self.generation))]
+        self.tasks = [create_task(self.poll(self.generation))]
         if agent.link is not None:
-            self.tasks.append(create_task(self.poll_when_readable(self.generation)))
+            self.tasks.append(create_task(self.listen(self.generation)))
         self.start_timer()  # until the loop runs
 
     def revive_tasks(self):
@@ -96,7 +96,7 @@ class Runner:
 
     # --- asyncio --------------------------------------------------------------------------------
 
-    async def poll_in_time(self, generation):
+    async def poll(self, generation):
         """Poll whenever something is due."""
         from asyncio import sleep_ms
 
@@ -111,9 +111,9 @@ class Runner:
                 self.load.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
-            self.note_end(generation)
+            self.end(generation)
 
-    async def poll_when_readable(self, generation):
+    async def listen(self, generation):
         """Poll whenever something has arrived."""
         from asyncio import core, sleep_ms
 
@@ -134,13 +134,13 @@ class Runner:
                 if agent.listen_ms:
                     await sleep_ms(min(left, _MAX_SLEEP_MS))
         finally:
-            self.note_end(generation)
+            self.end(generation)
 
     def queue_read(self, core, source):
         """Wait until a stream has something to read, or has ended; to be awaited."""
         yield core._io_queue.queue_read(source)
 
-    def note_end(self, generation):
+    def end(self, generation):
         """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
         if generation == self.generation:
             self.load.patience_ms = -_UNSTARTED_MS
@@ -172,7 +172,7 @@ class Runner:
             except RuntimeError:  # the queue is full; at the next time
                 self.is_scheduled = False
 
-    def poll_scheduled(self, _):
+    def callback(self, _):
         """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
         self.is_scheduled = False
         if self.timer is not None and not self.agent.threads.locked():

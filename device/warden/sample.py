@@ -132,7 +132,7 @@ class Sample:
         uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
         uplink.put(mask >> _FIRST_BIT)
         uplink.put(value + _BIAS)
-        uplink.at = self.put_changes(uplink.payload, uplink.at)
+        uplink.at = self.put(uplink.payload, uplink.at)
         return uplink.at > 0
 
     def compare(self):
@@ -144,7 +144,7 @@ class Sample:
             place += 1
         return mask
 
-    def put_changes(self, payload, at):
+    def put(self, payload, at):
         """Put each change as a field; return where the next goes, 0 if they need a SAMPLE."""
         mask = self.mask >> _FIRST_BIT
         place = _FIRST_BIT

@@ -160,7 +160,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.policy = agent.session = None
     agent.faults = 0  # exceptions inside the agent itself
     agent.deadline_s = agent.deadline_ms = 0  # of the next sample
-    agent.gate = Gate(agent.poll_gated)
+    agent.gate = Gate(agent.run)
     agent.polled_ms = board.ticks_ms()  # in ticks, when it ran last
     agent.rest_ms = 0  # from then on nothing is due,
     agent.listen_ms = 0  # and the link is not read: a host has had its share

@@ -201,7 +201,11 @@ class Leases(Rows):
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
-            if left < amount and kind == _KIND_MEMORY and policy.memory.collect(_GRANT_COLLECT_PAUSE):
+            if (
+                left < amount
+                and kind == _KIND_MEMORY
+                and policy.memory.collect(_GRANT_COLLECT_PAUSE)
+            ):
                 left = policy.available(kind, mount) - granted
             if table_full or amount > left:
                 victim = self._victim(lease, amount - left, table_full)

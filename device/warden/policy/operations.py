@@ -340,13 +340,13 @@ class Operations(Rows):
             self.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
-        self._cancel_tasks()
+        self.cancel()
 
     # --- by time --------------------------------------------------------------------------------
 
     def run_due(self):
         """Stop, end or promote operations whose time has come; allocates nothing if none has."""
-        self._cancel_tasks()
+        self.cancel()
         ended = self.policy.leases.ended
         freed = self.leases_ended != ended  # memory, that somebody may wait for
         self.leases_ended = ended
@@ -389,7 +389,7 @@ class Operations(Rows):
             self.places = places
             self.waiting = waiting
 
-    def _cancel_tasks(self):
+    def cancel(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
         if not self.to_cancel or not self.policy.agent.load.in_loop():
             return

@@ -99,7 +99,7 @@ class Memory:
                 self.sliced = True
                 return False
             used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
-            # Garbage was collected between the slices, as it seems: a pass begins anew. Once: whoever
+            # Garbage was collected between the slices, as it seems: a pass begins anew. Once: who
             # collects all the time gets figures that are mixed.
             if self.sliced and self.has_table and not self.again:
                 self.again = self.last_used - used > self.total >> _DROP_SHIFT
@@ -110,11 +110,11 @@ class Memory:
             self.free = state[_HEAP_FREE]
             self.used = used
             self.largest = state[_HEAP_LARGEST]
-        self.update_live(state)
+        self.update(state)
         self.renew()
         return True
 
-    def update_live(self, state):
+    def update(self, state):
         """Find what is live, from a collection that was seen, or else that it is no more than used.
 
         state: of the pass, None where there was none.

@@ -13,7 +13,7 @@ try:
     from _thread import allocate_lock, get_ident
 except ImportError:
     _thread = None
-    from warden.sensors.lock import allocate_lock, get_ident
+    from warden.sensors.lock import allocate_lock, get_ident  # noqa: F401  # others have it from here
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS

@@ -103,7 +103,7 @@ def names_of(holder):
 
 def rebind():
     """Bind anew what is bound once, when it is made."""
-    agent.gate.function = agent.poll_gated
+    agent.gate.function = agent.run
     if agent.policy is not None:
         agent.policy.gate.function = agent.policy.deliver
 
