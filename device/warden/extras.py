@@ -104,6 +104,7 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
     runner = Runner.current
     if memory == _LEARNED and runner is not None and runner.agent.policy is not None:
         runner.agent.policy.load_profile()
+
     def make_operation():
         new = running_policy().operations.new
         return new(name, priority, timeout_ms, memory, wait_ms, session)

@@ -30,6 +30,7 @@ class Runner:
         self.load = agent.load
         self.timer = None
         self.is_scheduled = False
+        self.has_waited = False  # something to read, when the timer polled last
         self.schedule = None  # micropython's
         self.scheduled_poll = self.callback
         self.spare_status = None  # for status() when there is no memory for another
@@ -178,7 +179,12 @@ class Runner:
         if self.timer is not None and not self.agent.threads.locked():
             if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
-            self.agent.poll()
+            agent = self.agent
+            if hasattr(agent.link, "sink"):  # of stdin it may be: a REPL takes what is its own
+                waits = agent.has_input()  # at once, so read only what still waits the next time
+                agent.rows_first = waits and not self.has_waited
+                self.has_waited = waits
+            agent.poll()
 
     def stop_timer(self):
         """Stop the timer, if there is one."""

@@ -183,6 +183,8 @@ class ReplBoard:
         if died or self.kind == "posix":
             self._off()
         else:
+            if self._bites_at is None:  # a watchdog bit: whatever came meanwhile went nowhere
+                self._raw = False
             self._note(REBOOT)
             os.write(self._host, REBOOT)
             self._start()

@@ -161,9 +161,7 @@ class MemoryProfile(Table):
         row = find_row(self.rows, "name", op.name)
         if row is None:  # other names took the last one
             return
-        if not learns and (
-            used < self.least or memory.collections != self.collections
-        ):
+        if not learns and (used < self.least or memory.collections != self.collections):
             return
         need = self.rows[row]
         if need is None:
