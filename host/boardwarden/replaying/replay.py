@@ -258,10 +258,10 @@ class _Run:
         else:
             self._levels.add_times(period_s, self._total.would_s, self._total.did_s)
         lost = self._missing_s > period_s / 3
-        self._levels.begin_sample(crossed, round(period_s * 1000), lost)
-        is_known = isinstance(sample, Sample) or not is_gap
+        is_seen = isinstance(sample, Sample)
+        self._levels.begin_sample(crossed, round(period_s * 1000), lost, is_seen)
+        is_known = is_seen or not is_gap
         self._agent.sample(uptime_ms, in_board_units(figures[1:]) if is_known else NOTHING)
-        self._levels.end_sample()
         self._after_reset()
         self._before = now
 
@@ -365,6 +365,7 @@ class _Run:
     def _add(self, event: Event, subject: Subject | None = None) -> None:
         """Add a decision; one that the board took, too, is as the board's."""
         name = None if subject is None else subject.name
+        event = replace(event, uptime_s=round(event.uptime_s, 3))
         same = self._same(event)
         if same is not None:
             self.decisions.append(replace(self.recorded[same], name=name))
