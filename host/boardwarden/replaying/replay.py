@@ -232,11 +232,12 @@ class _Run:
         moments = self._line.moments
         uptime_s = moments[place].uptime_s
         found = []
-        for moment in moments[place + 1 :]:
-            if moment.uptime_s > uptime_s:
-                break
-            if isinstance(moment.what, Event) and moment.what.kind == "threshold":
-                found.append(moment.what)
+        place += 1
+        while place < len(moments) and moments[place].uptime_s <= uptime_s:
+            event = moments[place].what
+            if isinstance(event, Event) and event.kind == "threshold":
+                found.append(event)
+            place += 1
         return found
 
     def _sample(self, moment: Moment, crossed: list[Event]) -> None:
