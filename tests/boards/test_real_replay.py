@@ -52,9 +52,25 @@ def replayed(path: Path, text: str) -> Replayed:
         return replay(recording, policy_file.loads(text))
 
 
+def without(path: Path, folder: Path, rows: str) -> Path:
+    """Return a copy of a recording that lacks these rows."""
+    copy = folder / "lossy.db"
+    copy.write_bytes(path.read_bytes())
+    with sqlite3.connect(copy) as database:
+        database.execute(f"DELETE FROM {rows}")
+    database.close()
+    return copy
+
+
 def one_by_one(decisions: list[Decision]) -> list[tuple[float, str, object, object, object]]:
     return sorted(
-        (event.uptime_s, event.kind, str(event.subject), str(event.detail), str(event.value))
+        (
+            event.uptime_s,
+            event.kind,
+            str(event.subject),
+            str(event.detail),
+            str(event.value and float(event.value)),
+        )
         for event in (decision.event for decision in decisions)
     )
 
@@ -72,14 +88,18 @@ def test_its_own_policy_gives_the_same_crossings_acts_and_ends(path: Path) -> No
     assert min(counts["lease", "expired"], counts["denied", "pressure"]) >= 1
 
 
+def test_samples_alone_give_the_same_crossings(path: Path, tmp_path: Path) -> None:
+    """The board's code decides: it is not told what the board decided."""
+    own = [each for each in replayed(path, policy()).recorded if each.event.kind == "threshold"]
+    found = replayed(without(path, tmp_path, "event WHERE true"), policy())
+    crossings = [each for each in found.decisions if each.event.kind == "threshold"]
+    assert not found.recorded
+    assert one_by_one(crossings) == one_by_one(own)
+
+
 @pytest.mark.parametrize("lost", ["uptime_ms % 7 < 4", "uptime_ms BETWEEN 3000 AND 3700"])
 def test_samples_that_were_lost_do_not_change_that(path: Path, tmp_path: Path, lost: str) -> None:
-    copy = tmp_path / "lossy.db"
-    copy.write_bytes(path.read_bytes())
-    with sqlite3.connect(copy) as database:
-        database.execute(f"DELETE FROM sample WHERE {lost}")
-    database.close()
-    found = replayed(copy, policy())
+    found = replayed(without(path, tmp_path, f"sample WHERE {lost}"), policy())
     assert one_by_one(found.decisions) == one_by_one(found.recorded)
     assert len(found.recorded) > 60
 

@@ -260,7 +260,7 @@ class Agent:
     def advance(self, uptime_ms: int) -> None:
         """Bring the clock to an uptime, if that is later, and end what is over its time by then."""
         left_ms = self.policy.run_due()
-        while self._has_deadline() and self.board.now_ms + left_ms < uptime_ms:
+        while self.board.now_ms + left_ms < uptime_ms and self._has_deadline():
             self._pass(self.board.now_ms + max(1, left_ms))
             left_ms = self.policy.run_due()
         self._pass(uptime_ms)

@@ -33,7 +33,9 @@ class Levels:
     def __init__(self) -> None:
         self.followed: dict[str, Threshold] = {}
         self._found: dict[str, int] = {}  # levels that the board was at; not in it: not known
-        self._crossed: dict[str, int | None] = {}  # figures of this moment that crossed a level
+        self._crossed: dict[
+            str, int | None
+        ] = {}  # figures that crossed a level, at the last sample
         self._wanted: dict[str, Any] = {}  # the replayed policy's, likewise
         self._lost = False  # events were
         self._seen_ms = 0  # for how long no sample has been lost
@@ -61,20 +63,21 @@ class Levels:
         if event.kind == "threshold" and isinstance(event.subject, str):
             self._found[event.subject] = _level(event.detail)
 
-    def begin_sample(self, events: Iterable[Event], period_ms: int, lost: bool) -> None:
+    def begin_sample(
+        self, events: Iterable[Event], period_ms: int, lost: bool, is_seen: bool
+    ) -> None:
         """Note the figures that crossed a level at the sample that comes now.
 
-        period_ms: since the one before; lost: there was another between them.
+        period_ms: since the one before; lost: there was another between them. Where the sample is
+        not seen, but only what crossed a level, that stands until the next one that is.
         """
+        if is_seen:
+            self._crossed = {}
         self._seen_ms = 0 if lost else self._seen_ms + period_ms
         for event in events:
             self.learn(event)
             if event.kind == "threshold" and isinstance(event.subject, str):
                 self._crossed[event.subject] = _figure(event)
-
-    def end_sample(self) -> None:
-        """The sample is evaluated."""
-        self._crossed = {}
 
     def add_times(self, seconds: float, would: dict[str, float], did: dict[str, float]) -> None:
         """Add a time for which all levels stayed as they are, under `METRIC LEVEL`."""

@@ -232,11 +232,12 @@ class _Run:
         moments = self._line.moments
         uptime_s = moments[place].uptime_s
         found = []
-        for moment in moments[place + 1 :]:
-            if moment.uptime_s > uptime_s:
-                break
-            if isinstance(moment.what, Event) and moment.what.kind == "threshold":
-                found.append(moment.what)
+        place += 1
+        while place < len(moments) and moments[place].uptime_s <= uptime_s:
+            event = moments[place].what
+            if isinstance(event, Event) and event.kind == "threshold":
+                found.append(event)
+            place += 1
         return found
 
     def _sample(self, moment: Moment, crossed: list[Event]) -> None:
@@ -258,10 +259,10 @@ class _Run:
         else:
             self._levels.add_times(period_s, self._total.would_s, self._total.did_s)
         lost = self._missing_s > period_s / 3
-        self._levels.begin_sample(crossed, round(period_s * 1000), lost)
-        is_known = isinstance(sample, Sample) or not is_gap
+        is_seen = isinstance(sample, Sample)
+        self._levels.begin_sample(crossed, round(period_s * 1000), lost, is_seen)
+        is_known = is_seen or not is_gap
         self._agent.sample(uptime_ms, in_board_units(figures[1:]) if is_known else NOTHING)
-        self._levels.end_sample()
         self._after_reset()
         self._before = now
 
@@ -365,6 +366,7 @@ class _Run:
     def _add(self, event: Event, subject: Subject | None = None) -> None:
         """Add a decision; one that the board took, too, is as the board's."""
         name = None if subject is None else subject.name
+        event = replace(event, uptime_s=round(event.uptime_s, 3))
         same = self._same(event)
         if same is not None:
             self.decisions.append(replace(self.recorded[same], name=name))

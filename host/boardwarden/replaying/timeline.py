@@ -125,6 +125,8 @@ class Timeline:
                     for event in self._about.get((kind, number), ())
                     if event.detail == "began"
                 ]
+        for found in self._began.values():
+            found.sort()
         moments = [*self._of_samples(), *self._of_events(), *self._of_tables(tables)]
         for (what, number), rows in self._with_short_ones():
             moments += self._of_holder(what, number, rows)
@@ -295,9 +297,11 @@ class Timeline:
 
     def _beginning_of_lease(self, row: dict[str, Any], seen_s: float) -> tuple[float, float]:
         """Return when a lease was granted: with its operation, if it is the memory of one."""
-        for uptime_s, number in self._began[row.get("owner")]:
-            if abs(uptime_s - seen_s) < 1:
-                return uptime_s, number - 0.6
+        began = self._began[row.get("owner")]
+        place = bisect_left(began, (seen_s - 1,))
+        if place < len(began) and began[place][0] < seen_s + 1:
+            uptime_s, number = began[place]
+            return uptime_s, number - 0.6
         return seen_s, _FIRST
 
     def _with_times(

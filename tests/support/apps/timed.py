@@ -37,9 +37,9 @@ async def work(name, priority, timeout_ms, ms, stops=True):
 
 def lend(owner):
     try:
-        warden.allocate(warden.MEMORY, 1000, owner=owner, ttl_ms=30)
+        return warden.allocate(warden.MEMORY, 1000, owner=owner, ttl_ms=30)
     except warden.Denied:
-        pass
+        return None
 
 
 async def keep(chunks, ms):
