@@ -101,7 +101,7 @@ def _report_ends(status_fds: dict[int, int]) -> None:
 
 
 def become(request: dict[str, object], fds: list[int]) -> None:
-    """Make this process what Python would be after its start, and run the module."""
+    """Make this process what Python would be after its start, and run what it was started with."""
     *streams, report = fds
     if request["session"]:
         os.setsid()
@@ -114,15 +114,30 @@ def become(request: dict[str, object], fds: list[int]) -> None:
     os.chdir(request["folder"])
     sys.path[0] = request["folder"]
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115
+    at_once = os.isatty(1) or "PYTHONUNBUFFERED" in os.environ
+    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1 if at_once else -1, closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
         2, "w", buffering=1, closefd=False, errors="backslashreplace"
     )
     os.write(report, b"pid %d\n" % os.getpid())
     os.close(report)
-    module, *arguments = request["words"]
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _run(request["words"])
+
+
+def _run(words: list[str]) -> None:
+    """Do what Python does with the words of its command line: `-m module`, `-c text`, a file."""
+    option, *rest = words
+    if option == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif option == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        names = {"__name__": "__main__", "__builtins__": __builtins__}
+        exec(compile(rest[0], "<string>", "exec"), names)
+    else:
+        sys.argv = words
+        sys.path[0] = os.path.dirname(os.path.abspath(option))
+        runpy.run_path(option, run_name="__main__")
 
 
 def main() -> None:
