@@ -19,10 +19,11 @@ import socket
 import sys
 import time
 
-# What commands import when they run, beside what `boardwarden.cli` imports. What reads the
-# environment when it is imported is not among them: typer.rich_utils, matplotlib, textual.
+from boardwarden.cli.app import MODULES
+
+# What commands import when they run; and what some do, by their name, before the first of them.
 PRELOADED = (
-    "boardwarden.cli.app",
+    *(f"boardwarden.cli.{name}" for name in sorted(set(MODULES.values()))),
     "boardwarden.deploy.deploying",
     "boardwarden.plotting.metrics",
     "boardwarden.policy.file",
@@ -39,7 +40,13 @@ PRELOADED = (
     "rich.markup",
     "rich.progress",
     "rich.text",
+    "typer.rich_utils",
 )
+LATER = {
+    "plot": "boardwarden.plotting.picture",
+    "serve": "boardwarden.serve.service",
+    "watch": "boardwarden.tui.app",
+}
 MAX_REQUEST_BYTES = 1 << 17
 
 
@@ -64,6 +71,9 @@ def serve(control: socket.socket) -> tuple[dict[str, object], list[int]]:
         data, fds = _receive(control)
         if not data:
             sys.exit()
+        request = json.loads(data)
+        for name in LATER.keys() & request["words"]:
+            _load(LATER.pop(name))
         pid = os.fork()
         if pid:
             status_fds[pid] = fds.pop()
@@ -76,7 +86,15 @@ def serve(control: socket.socket) -> tuple[dict[str, object], list[int]]:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        return json.loads(data), fds
+        return request, fds
+
+
+def _load(*modules: str) -> None:
+    for name in modules:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child's collections copy nothing
 
 
 def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
@@ -143,10 +161,8 @@ def _run(words: list[str]) -> None:
 def main() -> None:
     """Serve the socket that is standard input."""
     control = socket.socket(fileno=os.dup(0))
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # a child's collections copy nothing
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy: a process with threads is not to be forked
+    _load(*PRELOADED)
     become(*serve(control))
 
 

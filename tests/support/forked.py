@@ -22,7 +22,8 @@ from pathlib import Path
 import campaign
 import command_environment
 
-_READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
+# What Python, Typer, Textual and matplotlib read of the environment only once.
+_READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON", "TERMINAL_WIDTH", "TYPER_", "TEXTUAL", "MPL")
 _server = None
 
 
