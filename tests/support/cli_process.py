@@ -32,15 +32,19 @@ class Finished:
         self.err = err.decode()
 
 
-async def start(*arguments, command=COMMAND, **more):
-    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
+async def start(*arguments, command=COMMAND, whole=False, **more):
+    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given.
+
+    whole: Python starts and imports, too; see `forked`.
+    """
     environment = of_command(**more)
-    if _is_module(command) and forked.can_start(environment):
-        process = await forked.AsyncProcess.start([command[-1], *arguments], environment)
+    command = [*command, *arguments]
+    words = None if whole else forked.words_of(command, environment)
+    if words is not None:
+        process = await forked.AsyncProcess.start(words, environment)
     else:
         process = await asyncio.create_subprocess_exec(
             *command,
-            *arguments,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -48,10 +52,6 @@ async def start(*arguments, command=COMMAND, **more):
         )
     _started.append(process)
     return process
-
-
-def _is_module(command):
-    return list(command[:-1]) == PYTHON
 
 
 async def kill_started():
@@ -72,18 +72,20 @@ async def finish(process):
     return Finished(process.returncode, out, err)
 
 
-async def run(*arguments, command=COMMAND, **more):
-    """Run the command to its end; `more` is for its environment."""
-    return await finish(await start(*arguments, command=command, **more))
+async def run(*arguments, command=COMMAND, whole=False, **more):
+    """Run the command to its end; `more` is for its environment. whole: see start()."""
+    return await finish(await start(*arguments, command=command, whole=whole, **more))
 
 
 def run_and_wait(*arguments, **more):
     """Run the command to its end, as subprocess does; for tests that have no event loop."""
     environment = of_command(**more)
-    if forked.can_start(environment):
-        return forked.run([COMMAND[-1], *arguments], environment, 2 * LIMIT_S)
+    command = [*COMMAND, *arguments]
+    words = forked.words_of(command, environment)
+    if words is not None:
+        return forked.run(words, environment, 2 * LIMIT_S)
     return subprocess.run(
-        [*COMMAND, *arguments],
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -169,12 +171,13 @@ class CommandOnTerminal:
         self._name = os.ttyname(end)
         environment = of_command(**environment)
         streams = [end, end, end if errors is None else errors]
-        if forked.can_start(environment):
-            words = [COMMAND[-1], *arguments]
+        command = [*COMMAND, *arguments]
+        words = forked.words_of(command, environment)
+        if words is not None:
             self._process = forked.start(words, environment, streams, session=True)
         else:
             self._process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                command,
                 **dict(zip(("stdin", "stdout", "stderr"), streams)),  # noqa: B905
                 env=environment,
                 start_new_session=True,

@@ -19,10 +19,11 @@ import socket
 import sys
 import time
 
-# What commands import when they run, beside what `boardwarden.cli` imports. What reads the
-# environment when it is imported is not among them: typer.rich_utils, matplotlib, textual.
+from boardwarden.cli.app import MODULES
+
+# What commands import when they run; and what some do, by their name, before the first of them.
 PRELOADED = (
-    "boardwarden.cli.app",
+    *(f"boardwarden.cli.{name}" for name in sorted(set(MODULES.values()))),
     "boardwarden.deploy.deploying",
     "boardwarden.plotting.metrics",
     "boardwarden.policy.file",
@@ -39,7 +40,13 @@ PRELOADED = (
     "rich.markup",
     "rich.progress",
     "rich.text",
+    "typer.rich_utils",
 )
+LATER = {
+    "plot": "boardwarden.plotting.picture",
+    "serve": "boardwarden.serve.service",
+    "watch": "boardwarden.tui.app",
+}
 MAX_REQUEST_BYTES = 1 << 17
 
 
@@ -64,6 +71,9 @@ def serve(control: socket.socket) -> tuple[dict[str, object], list[int]]:
         data, fds = _receive(control)
         if not data:
             sys.exit()
+        request = json.loads(data)
+        for name in LATER.keys() & request["words"]:
+            _load(LATER.pop(name))
         pid = os.fork()
         if pid:
             status_fds[pid] = fds.pop()
@@ -76,7 +86,15 @@ def serve(control: socket.socket) -> tuple[dict[str, object], list[int]]:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        return json.loads(data), fds
+        return request, fds
+
+
+def _load(*modules: str) -> None:
+    for name in modules:
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a child's collections copy nothing
 
 
 def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
@@ -101,7 +119,7 @@ def _report_ends(status_fds: dict[int, int]) -> None:
 
 
 def become(request: dict[str, object], fds: list[int]) -> None:
-    """Make this process what Python would be after its start, and run the module."""
+    """Make this process what Python would be after its start, and run what it was started with."""
     *streams, report = fds
     if request["session"]:
         os.setsid()
@@ -114,24 +132,37 @@ def become(request: dict[str, object], fds: list[int]) -> None:
     os.chdir(request["folder"])
     sys.path[0] = request["folder"]
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1 if os.isatty(1) else -1, closefd=False)  # noqa: SIM115
+    at_once = os.isatty(1) or "PYTHONUNBUFFERED" in os.environ
+    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1 if at_once else -1, closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
         2, "w", buffering=1, closefd=False, errors="backslashreplace"
     )
     os.write(report, b"pid %d\n" % os.getpid())
     os.close(report)
-    module, *arguments = request["words"]
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    _run(request["words"])
+
+
+def _run(words: list[str]) -> None:
+    """Do what Python does with the words of its command line: `-m module`, `-c text`, a file."""
+    option, *rest = words
+    if option == "-m":
+        sys.argv = rest
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif option == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        names = {"__name__": "__main__", "__builtins__": __builtins__}
+        exec(compile(rest[0], "<string>", "exec"), names)
+    else:
+        sys.argv = words
+        sys.path[0] = os.path.dirname(os.path.abspath(option))
+        runpy.run_path(option, run_name="__main__")
 
 
 def main() -> None:
     """Serve the socket that is standard input."""
     control = socket.socket(fileno=os.dup(0))
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # a child's collections copy nothing
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy: a process with threads is not to be forked
+    _load(*PRELOADED)
     become(*serve(control))
 
 

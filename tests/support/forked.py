@@ -22,19 +22,30 @@ from pathlib import Path
 import campaign
 import command_environment
 
-_READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON")
+# What Python, Typer, Textual and matplotlib read of the environment only once.
+_READ_AT_START = ("LANG", "LC_", "LD_", "PYTHON", "TERMINAL_WIDTH", "TYPER_", "TEXTUAL", "MPL")
 _server = None
 
 
-def can_start(environment):
-    """Return whether a command with this environment may be forked."""
+_PYTHON = [sys.executable, "-W", "error"]
+
+
+def words_of(command, environment):
+    """Return what follows `python -W error` in a command that may be forked, None for others."""
+    command = [os.fspath(word) for word in command]
     if sys.platform != "linux" or campaign.WHOLE or command_environment.measured():
-        return False
-    return _at_start(environment) == _at_start(os.environ)
+        return None
+    if command[:3] != _PYTHON or _at_start(environment) != _at_start(os.environ):
+        return None
+    return command[3:]
 
 
 def _at_start(environment):
-    return {name: environment[name] for name in environment if name.startswith(_READ_AT_START)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_READ_AT_START) and name != "PYTHONUNBUFFERED"
+    }
 
 
 class _Server:
@@ -42,11 +53,11 @@ class _Server:
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         program = Path(__file__).with_name("fork_server.py")
         self.made_for = _at_start(os.environ)
-        self._process = subprocess.Popen([sys.executable, "-W", "error", program], stdin=far)
+        self._process = subprocess.Popen([*_PYTHON, program], stdin=far)
         far.close()
 
     def start(self, words, environment, streams, session):
-        """Start a module with arguments; return its process."""
+        """Start what `words` stand for after `python -W error`; return its process."""
         status_fd, far = os.pipe()
         request = {
             "words": words,
@@ -68,7 +79,7 @@ class _Server:
 
 
 def start(words, environment, streams, session=False):
-    """Start a module with arguments, and return its process.
+    """Start what `words` stand for after `python -W error`, and return its process.
 
     streams: the files or descriptors that become its standard streams.
     session: it gets a session of its own, without a terminal that controls it.
@@ -82,7 +93,7 @@ def start(words, environment, streams, session=False):
 
 
 def run(words, environment, timeout):
-    """Run a module with arguments to its end; return what subprocess.run() would, as text."""
+    """Run it to its end; return what subprocess.run() would, as text."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with open(os.devnull, "rb") as nothing:
             process = start(words, environment, [nothing, out, err])
@@ -179,7 +190,7 @@ class AsyncProcess:
 
     @classmethod
     async def start(cls, words, environment):
-        """Start a module with arguments, and nothing to read."""
+        """Start it with nothing to read."""
         ours, theirs = zip(os.pipe(), os.pipe())  # noqa: B905
         nothing = os.open(os.devnull, os.O_RDONLY)
         process = start(words, environment, [nothing, *theirs])
