@@ -132,11 +132,11 @@ class HostSession:
             self.uplink.unacked = 0  # nothing is under way to it
             self.agent.governor.allow_snapshot(self.clock.s)
             self.on_host("found")
+        elif self.hello_dirty:
+            self.alive_dirty = True  # the last answer waits: what is under way may be lost
         if self.requests is not None:
             self.requests.change_host(host_id)
         self.renew()
-        if self.hello_dirty:
-            self.alive_dirty = True  # the last one's answer waits: what is under way may be lost
         for table in self.tables:
             table.subscribe()
         self.sample_table.subscribe()

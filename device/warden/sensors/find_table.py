@@ -1,12 +1,13 @@
 """Finds the heap's allocation table on stock firmware, and proves it: free and largest are in it.
 
 Loaded when the agent starts, and let go then. The table lies below the blocks that it is of, with
-smaller ones between (py/gc.c, gc_setup_area). Two probes of unusual lengths are allocated, and
-below them objects of just so many blocks are searched for in the table, as far apart as the probes
-are. What looks like that in another object's bytes is no table: a third probe does not come to be
-there. From that place and the heap's size follows where the table begins; it is the right one if it
-gives the free bytes that `gc.mem_free()` gives. The search ends at the probe's own place at the
-latest, so nothing outside of the heap is read.
+smaller ones between (py/gc.c, gc_setup_area). Two probes of unusual lengths are allocated, one
+close behind the other, so that a heap of several areas has them in one; below them objects of just
+so many blocks, as far apart, are searched for in the table. What looks like that in another
+object's bytes is no table: it does not change when a probe grows. From that place and the heap's
+size follows where the table begins; it is the right one if it gives the free bytes that
+`gc.mem_free()` gives. The search ends at the probe's own entry at the latest, so nothing outside of
+the heap is read.
 """
 
 import sys
@@ -21,8 +22,11 @@ _NO_TABLE = const(13)
 
 # Lengths in blocks.
 _PROBES = (71, 97)
-_LAST_PROBE = const(83)
-_MAX_LENGTH = const(100)
+_PROBE_TRIES = const(12)  # holes of the heap that a probe may fall into
+# Blocks between two probes, for what else is allocated. Between two areas are more: the second
+# one's table, if that area has more than 11 KB.
+_MAX_GAP = const(16)
+_MAX_LENGTH = const(160)
 _FOUR_TAILS = const(0xAA)  # in a byte; 16 such bytes are in a row where the shortest probe is
 _PROOF_TRIES = const(20)  # another thread may allocate meanwhile
 _MAX_HEAP_BYTES = const(0x3FFFFFFF)
@@ -59,15 +63,19 @@ def find_table(board):
     total = _heap_bytes(board)
     if board.heap_grows or not 0 < total <= _MAX_HEAP_BYTES:
         return _NO_TABLE
-    # Of probes only the addresses are used, but they must be there.
-    probes = [bytearray(blocks << shift) for blocks in _PROBES]
-    addresses = [addressof(probe) for probe in probes]
-    length = total + (total >> 4)  # more than the heap has below it
-    base = addresses[0] - length
-    entry = _find_entry(bytearray_at(base, length), addresses, shift, addressof)
-    if entry is None:
-        return _NO_TABLE
-    block = addresses[0] - ((entry & 3) << shift)
+    length = total + (total >> 4)  # more than the heap has below a probe
+    kept = []  # so that the next probes do not come to the same places
+    entry = None
+    while entry is None:
+        if len(kept) == _PROBE_TRIES:
+            raise MemoryError
+        probes = [bytearray(blocks << shift) for blocks in _PROBES]
+        kept.append(probes)
+        first = addressof(probes[0])
+        base = first - length
+        if 0 <= addressof(probes[1]) - first - len(probes[0]) < _MAX_GAP << shift:
+            entry = _find_entry(bytearray_at(base, length), probes, shift, addressof)
+    block = first - ((entry & 3) << shift)
     table = _table_address(base + (entry >> 2), block, total >> shift, (4 << shift) - 1)
     states = []
     for _ in range(2):
@@ -94,13 +102,17 @@ def _heap_bytes(board):
     return 0
 
 
-def _find_entry(memory, addresses, shift, addressof):
+def _find_entry(memory, probes, shift, addressof):
     """Return the first probe's entry in the table: four times its byte in `memory`, and which.
 
-    memory: what lies below that probe.
+    memory: what lies below that probe. None if the second one could not grow where it is.
     """
+    first = addressof(probes[0])
+    second = addressof(probes[1])
+    apart = second - first >> shift
+    blocks = _PROBES[1]
     at = len(memory)
-    while at >= 16:
+    while addressof(probes[1]) == second:  # else its entry is elsewhere
         at -= 16
         if memory[at] != _FOUR_TAILS:
             continue
@@ -110,15 +122,11 @@ def _find_entry(memory, addresses, shift, addressof):
         while memory[at] >> 2 * entry & 3 == 2:
             entry -= 1
         entry += 4 * at
-        found = 0
-        for place in range(len(_PROBES)):
-            apart = addresses[place] - addresses[0] >> shift
-            found += _length(memory, entry + apart) == _PROBES[place]
-        if found == len(_PROBES):
-            # A copy of the table does not have what is allocated after it was made.
-            probe = bytearray(_LAST_PROBE << shift)
-            if _length(memory, entry + (addressof(probe) - addresses[0] >> shift)) == _LAST_PROBE:
+        if _length(memory, entry) == _PROBES[0] and _length(memory, entry + apart) == blocks:
+            probes[1].extend(bytes(1 << shift))
+            if _length(memory, entry + apart) != blocks:
                 return entry
+            blocks += 1  # that was a copy of the table
     return None
 
 
