@@ -180,7 +180,7 @@ def __getattr__(name):
     found = None
     if name[0] != "_":
         with import_lock:
-            from warden.extras import find_public
+            from warden.public import find_public
         found = find_public(name)  # RuntimeError for what decides where the agent only watches
         if found is None:
             with import_lock:

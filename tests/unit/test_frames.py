@@ -52,7 +52,7 @@ Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot F
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
-TaskWatchdog.running_task TaskWatchdog.is_critical
+TaskWatchdog.running_task
 TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
 TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
 """
@@ -93,6 +93,7 @@ def frames(
         ("warden/forecast.py", ["rise_of"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
+        ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

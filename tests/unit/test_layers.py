@@ -64,10 +64,13 @@ BOARD_LAYERS = [
     ["retained"],
     ["last_boot"],
     ["blackbox"],
+    ["crash_setup"],
     ["crashes"],
-    ["crash_report", "budgets", "hardware_watchdog", "interrupter"],
+    ["crash_report", "budgets", "hardware_watchdog", "interrupter", "hang_stopper"],
     ["sleep", "task_watchdog"],
+    ["watchdog_setup"],
     ["policy.decisions", "extras"],
+    ["public"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves
 ]
