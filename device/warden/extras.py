@@ -2,6 +2,7 @@
 
 import os
 
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
