@@ -87,7 +87,7 @@ def _what_happens(link):
     low.complete()
     pass_seconds(3)
     answers.append(policy.operations.all() == [])
-    history = [list(column(rig.agent.history.tiers[0], metric, 1))[-10:] for metric in range(4)]
+    history = [list(column(rig.agent.history, 0, metric, 1))[-10:] for metric in range(4)]
     return events, answers, history
 
 

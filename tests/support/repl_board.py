@@ -194,6 +194,10 @@ class ReplBoard:
             self.printed += data
             self._news.notify_all()
 
+    def type(self, keys):
+        """Have the board receive what somebody types at its console."""
+        os.write(self._board, keys)
+
     def at(self, count, call):
         """Call something once the host has sent so many bytes more."""
         self._at.append((self.received + count, call))

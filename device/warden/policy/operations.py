@@ -22,7 +22,10 @@ _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_POLL_MS = const(5)  # between two polls of one that waits
 _GRANT_COLLECT_PAUSE = const(20)  # as `leases` has it
 _SPARES = const(2)  # operations made ahead, for when there is no memory
-LOW, NORMAL, HIGH, CRITICAL = 0, 1, 2, 3  # priorities
+_LOW = const(0)  # priorities
+_NORMAL = const(1)
+_HIGH = const(2)
+_CRITICAL = const(3)
 LEARNED = -1  # as memory: what operations of that name needed
 
 # States: ids.OPERATION_STATES, and one that no host sees.
@@ -138,15 +141,15 @@ class Operations(Rows):
 
     # --- by the application ---------------------------------------------------------------------
 
-    def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    def new(self, name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
         learns = False
         is_new = name is not self.last_name
         if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
-        if priority is not NORMAL:
-            check_int("priority", priority, LOW, CRITICAL)
+        if priority is not _NORMAL:
+            check_int("priority", priority, _LOW, _CRITICAL)
         if timeout_ms is not None:
             check_int("timeout_ms", timeout_ms, 1, None)
         if memory is not None:
@@ -160,7 +163,7 @@ class Operations(Rows):
             if is_new:
                 self.last_name = name = cut(name, _MAX_NAME)
             op = Operation(self, name)
-            if priority is not NORMAL:
+            if priority is not _NORMAL:
                 op.priority = priority
             if timeout_ms is not None:
                 op.timeout_ms = timeout_ms
@@ -203,12 +206,12 @@ class Operations(Rows):
         """Make operations for new() to use once where there is no memory for another."""
         while len(self.spares) < _SPARES:
             op = Operation(self, "")
-            op.priority = NORMAL
+            op.priority = _NORMAL
             op.timeout_ms = op.memory = op.lease = op.session = op.task = None
             op.wait_ms = op.learns = 0
             self.spares.append(op)
 
-    def can_execute(self, priority=NORMAL):
+    def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         policy = self.policy
         if policy.pressure.level and policy.pressure.refuses(priority):
@@ -337,13 +340,13 @@ class Operations(Rows):
             self.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
-        self._cancel_tasks()
+        self.cancel()
 
     # --- by time --------------------------------------------------------------------------------
 
     def run_due(self):
         """Stop, end or promote operations whose time has come; allocates nothing if none has."""
-        self._cancel_tasks()
+        self.cancel()
         ended = self.policy.leases.ended
         freed = self.leases_ended != ended  # memory, that somebody may wait for
         self.leases_ended = ended
@@ -373,11 +376,7 @@ class Operations(Rows):
                 freed = self.end(op, False) or freed
         if freed:
             self.promote_waiters()
-        self._recount()
-
-    def _recount(self):
-        """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
-        places = waiting = 0
+        places = waiting = 0  # anew: Ctrl-C may have come between a row and its count
         with self.lock:
             for op in self.rows:
                 if op is not None:
@@ -390,7 +389,7 @@ class Operations(Rows):
             self.places = places
             self.waiting = waiting
 
-    def _cancel_tasks(self):
+    def cancel(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
         if not self.to_cancel or not self.policy.agent.load.in_loop():
             return
@@ -477,7 +476,7 @@ class Operations(Rows):
 
     def _must_learn_first(self, op):
         """Tell whether another operation has to end first, for it is found out what these need."""
-        if op.learns < _NOT_KNOWN or op.priority >= HIGH:
+        if op.learns < _NOT_KNOWN or op.priority >= _HIGH:
             return False
         return self.policy.profile.is_learning()
 
@@ -499,9 +498,9 @@ class Operations(Rows):
         None for a priority that preempts nobody, or while a place is free: waiting ones get that.
         """
         victim = None
-        if priority >= HIGH and self.places >= self.policy.max_operations:
+        if priority >= _HIGH and self.places >= self.policy.max_operations:
             for op in self.rows:
-                if op is not None and op.state == _ACTIVE and op.priority < HIGH:
+                if op is not None and op.state == _ACTIVE and op.priority < _HIGH:
                     if is_weaker(op, victim):
                         victim = op
         return victim

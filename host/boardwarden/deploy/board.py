@@ -251,6 +251,10 @@ class BoardFiles:
         """Carry out a switch, or resume one."""
         self._change(programs.switch(self.about.lib))
 
+    def make_folder(self, folder: str) -> None:
+        """Make a folder, unless it is there."""
+        self._change(programs.make_folders([folder]))
+
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, and folders with all that is in them."""
         self._change(programs.remove(list(paths)))
@@ -262,7 +266,7 @@ class BoardFiles:
     def replace(self, name: str, data: bytes) -> None:
         """Replace a file in the board's root in one step."""
         lib, root = self.about.lib, self.about.root
-        made = f"{lib}/{WORK}/{name}"
+        made = f"{lib}/{WORK}/{name.replace('/', '-')}"  # not where complete_start() looks
         self._change(programs.make_folders([lib, f"{lib}/{WORK}"]))
         self.write(f"{made}.part", data)
         if self.read(f"{made}.part") != data:

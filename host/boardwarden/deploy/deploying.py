@@ -85,12 +85,12 @@ def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes
     return done
 
 
-def plan(address: str, reporter: Reporter, wishes: Wishes = Wishes()) -> Plan:
+def plan(address: str, reporter: Reporter, wishes: Wishes = Wishes(), start: str = "") -> Plan:
     """Return what deploy() would do; nothing on the board is changed, but its program restarts."""
     compiler = Compiler()
     with Interrupts() as stop, Repl(address) as repl:
         run = _Run(address, repl, reporter, stop)
-        found = run.guarded(lambda: run.look(compiler, wishes))
+        found = run.guarded(lambda: run.look(compiler, start, wishes))
         run.files.restart()
     return found
 
@@ -205,14 +205,16 @@ class _Run:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def look(self, compiler: Compiler, wishes: Wishes) -> Plan:
+    def look(self, compiler: Compiler, start: str, wishes: Wishes) -> Plan:
         """Find out what would be done, and say so."""
         about = self._reach(changing=False)
         found = self._examine(about, compiler, wishes, changing=False)
-        plan = found.plan(wishes.way, wishes.force)
+        plan = found.plan(wishes.way, wishes.force, start)
         if plan.choice is None:
             return plan
         self._say_what_it_takes(plan, found)
+        if start and found.started is None:
+            starting.show(self.files, start, plan.choice.state == WATCHING, self._reporter)
         if found.frozen:
             return plan
         copies = found.copies(plan.choice.way)
@@ -272,10 +274,10 @@ class _Run:
         about = self._reach()
         self.files.complete_start(FILES)
         found = self._examine(about, compiler, wishes)
-        plan = self._agreed(found, found.plan(wishes.way, wishes.force), wishes.way)
+        plan = self._agreed(found, found.plan(wishes.way, wishes.force, start), wishes.way)
         assert plan.choice is not None
         self._say_what_it_takes(plan, found)
-        edit = None
+        edits: list[starting.Edit] = []
         if found.started is not None:
             if start:
                 self._reporter.say(
@@ -284,12 +286,13 @@ class _Run:
         elif start:
             watching = plan.choice.state == WATCHING
             with self._stop.at_once():
-                edit = starting.plan(self.files, start, watching, self._reporter)
+                edits = starting.plan(self.files, start, watching, self._reporter)
         if not found.frozen:
             self._install(plan.choice.way, found)
-        if edit is not None:
+        if edits:
             self._stop.check()
-            starting.carry_out(self.files, edit)
+            for edit in edits:
+                starting.carry_out(self.files, edit)
             self.files.drop_work()
             self._state = f"The agent is on the board and {start} starts it"
             self._reporter.say(f"{start} starts the agent from now on.")
@@ -401,10 +404,10 @@ class _Run:
         self._stop.check()
         for edit in edits:
             starting.carry_out(self.files, edit)
-            self._state = f"The agent is still there, but {edit.name} does not start it any more"
-            self._reporter.say(
-                f"{edit.name} is as it was." if edit.text is not None else f"{edit.name} is gone."
-            )
+            if edit.said is not None:
+                self._reporter.say(edit.said)
+            if edit.name in FILES:
+                self._state = f"The agent is still there; {edit.name} does not start it any more"
             self._stop.check()
         removed = work.take_away(found, listed)
         if removed:
