@@ -201,8 +201,7 @@ class TaskWatchdog:
     def check_late(self, now):
         """Look for somebody who is late to check in, and note it once."""
         if self.critical is not None:
-            policy = self.agent.policy
-            if policy is None or policy.pressure.level != _AT_CRITICAL:
+            if self.agent.policy is None or self.agent.policy.pressure.level != _AT_CRITICAL:
                 self.critical.feed()
         late = self.find_late(now)
         if late is not self.late:
