@@ -24,6 +24,8 @@ _SELDOM = (
     "guard",
     "metered_file",
     "budgets",
+    "policy.memory_profile",
+    "memory_profile",
     "wear",
     "counted_socket",
     "trend_report",
@@ -96,7 +98,7 @@ def _decide():
         with warden.operation("op", priority=warden.HIGH, memory=100, session=session) as op:
             op.check()
             op.progress(500, "half")
-        warden.begin("other", memory=warden.LEARNED).complete()
+        warden.begin("other").complete()
         lease = warden.allocate(warden.MEMORY, 100, "me", session=session, backed=True)
         lease.commit()
         lease.release()
@@ -128,6 +130,10 @@ def test_a_rarely_used_module_is_loaded_when_it_is_used():
     try:
         assert isinstance(warden.trends(1000), dict)
         assert warden.guarded("name")(_ignore)(1) == 0
+        learned = warden.guarded("other", memory=warden.LEARNED)(_ignore)
+        with Imports() as names:
+            assert learned(1) == 0
+        assert not [name for name in names if "profile" in name]  # it was loaded before
     finally:
         warden.stop()
 

@@ -2,12 +2,14 @@
 
 import os
 
+from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
 from warden.sleep import Sleeping
 
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
 _NOTE_WRITE = 2  # a purpose of `wear`
+_LEARNED = -1  # as memory
 
 
 def find_extra(name):
@@ -52,6 +54,12 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
     """Return a decorator: each call of a function, plain or async, is then an `operation()`."""
     with import_lock:
         from warden.guard import wrap
+
+        if memory == _LEARNED:  # not at the first call
+            from warden.policy.memory_profile import MemoryProfile  # noqa: F401
+    runner = Runner.current
+    if memory == _LEARNED and runner is not None and runner.agent.policy is not None:
+        runner.agent.policy.load_profile()
 
     def make_operation():
         new = running_policy().operations.new

@@ -362,7 +362,7 @@ class TaskWatchdog:
     def tick(self, _):
         """Check, unless a lock of the agent is locked: the code below may be inside it."""
         self.is_scheduled = False
-        if self.agent.threads.any_locked():
+        if self.agent.threads.locked():
             return None
         if not self.is_on:
             return self.care(self.ticks_ms())

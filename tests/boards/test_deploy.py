@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def board(tmp_path):
 
 def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(board, tiny):
     own = b"import warden\n\nwarden.start()\n"
-    board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x"})
+    board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x",
+               "warden.policy.aside": b"x", "warden.slow": b""})  # fmt: skip
     talk = Quiet()
     with board:
         deploying.deploy(board.port, "", Quiet())
@@ -201,15 +203,18 @@ def _restarting(board, every_bytes, times):
     board.at(every_bytes, bite)
 
 
-def test_deploy_goes_on_where_a_watchdog_restarts_the_board(board, tiny):
+def test_deploy_comes_to_its_end_where_no_file_fits_between_two_restarts(board, tiny):
+    """The board restarts each 22 KB from the host, of which looking takes 8, and one file 25."""
+    large = random.Random(1).randbytes(14_000)
+    (tiny / "warden" / "clock.py").write_text(f"X = {large!r}\n")
     board.put({"main.py": ASYNCIO_APP})
     talk = Quiet()
     with board:
-        _restarting(board, 6000, 2)
+        _restarting(board, 22_000, 1000)
         deploying.deploy(board.port, "main.py", talk)
     assert any("restarted by itself" in said for said in talk.said)
     assert any(said.endswith("verified.") for said in talk.said)
-    assert board.files()["lib/warden/__init__.mpy"]
+    assert large in board.files()["lib/warden/__init__.mpy"]
 
 
 def test_a_board_that_always_restarts_ends_deploy_with_the_reason(board, tiny, monkeypatch):

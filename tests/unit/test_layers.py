@@ -46,7 +46,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["sensors.load", "sensors.memory", "sensors.network", "sensors.capabilities", "history"],
     *["governor", "uplink", "policy.events", "policy.leases", "policy.operations"],
-    *["policy.sessions", "policy.meters", "policy.memory_profile", "policy.thresholds"],
+    *["policy.sessions", "policy.meters", "policy.thresholds"],
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard", "wear"],
@@ -56,10 +56,10 @@ BOARD_LAYERS = [
     ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
-    ["policy.block_watch"],
+    ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["board", "setup"],
+    ["board", "policy_setup", "setup"],
     ["agent", "runner", "running"],
     ["retained"],
     ["last_boot"],

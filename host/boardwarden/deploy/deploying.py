@@ -32,9 +32,10 @@ from .starting import FILES, hello
 T = TypeVar("T")
 
 _HELLO_S = 15.0
-_RESTARTS = 6  # of a board by itself, after which it is given up,
-_PERSIST_S = 40.0  # or after so long
-# What an agent writes into the board's root: device/warden/board.py and last_boot.py.
+_RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
+_PERSIST_S = 600.0  # or after so long
+# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py
+# and extras.py.
 _KEPT = (
     *(name + end for name in ("warden.policy", "warden.resets", "warden.note")
       for end in ("", ".new")),
@@ -138,22 +139,27 @@ class _Run:
             raise
 
     def persistently(self, work: Callable[[], T]) -> T:
-        """Do a part of the work; go on with it, a few times, where the board restarts by itself.
+        """Do a part of the work; go on with it where the board restarts by itself.
 
-        A watchdog that the application armed does that: what is copied until then stays.
+        A watchdog that the application armed does that: what is copied until then stays, and files
+        are copied in parts from then on. Ends where nothing more is copied from restart to restart.
         """
         until = time.monotonic() + _PERSIST_S
+        in_vain = 0
         for restarts in itertools.count(1):
+            steps = self.files.steps
             try:
                 return work()
             except LinkLost as error:
                 if not self._comes_back():
                     raise
-                if restarts > _RESTARTS or time.monotonic() > until:
+                in_vain = 0 if self.files.steps > steps else in_vain + 1
+                self.files.in_steps = True
+                if in_vain > _RESTARTS or time.monotonic() > until:
                     raise LinkLost(
                         f"The board restarted {restarts} times while it was worked on: a watchdog "
                         "that its application arms does that. Have main.py not arm it, or rename "
-                        "main.py for so long"
+                        "main.py meanwhile"
                     ) from error
                 self._reporter.say("The board restarted by itself, a watchdog perhaps: going on.")
         raise AssertionError

@@ -8,10 +8,12 @@ from pathlib import Path
 PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the first
 WATCH = "warden"
 DECIDE = "warden.decide"
+SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
-    "warden.setup": "warden.setup",  # let go when start() ends
+    "warden.setup": SETUP,
+    "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
@@ -30,6 +32,7 @@ _SELDOM = {
     "warden.public": "warden.public",  # for a name that is not loaded
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden_schema.rise": "warden.forecast",  # and of trends
+    "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
     "warden.sleep": "warden.extras",
