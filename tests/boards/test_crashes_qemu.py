@@ -201,7 +201,7 @@ def test_a_reset_that_nobody_announced_has_the_figures_of_the_last_sample(machin
             _BLOCKS,
             """\
 ! reset after boot 1: watchdog, inferred
-  uptime …, running flash""",
+  uptime …, running flash…""",
         ),
         (
             _STOPS_CHECKING_IN,

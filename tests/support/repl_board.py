@@ -194,6 +194,12 @@ class ReplBoard:
             self.printed += data
             self._news.notify_all()
 
+    def wait_for_prompt(self, mark):
+        """Wait until the board has printed a prompt after the last such mark."""
+        with self._news:
+            came = self._news.wait_for(lambda: b">>> " in self.printed.rpartition(mark)[2], 20)
+        assert came, self.printed
+
     def type(self, keys):
         """Have the board receive what somebody types at its console."""
         os.write(self._board, keys)
