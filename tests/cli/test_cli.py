@@ -86,7 +86,7 @@ async def test_watch_reports_a_lost_link_and_the_time_of_the_last_sample(fake, o
 async def test_watch_ends_quietly_when_its_pipe_is_closed(fake):
     process = await start("watch", "--board", fake.port)
     await line_of(process)
-    process._transport.get_pipe_transport(1).close()
+    process.stdout._transport.close()
     err = asyncio.create_task(process.stderr.read())
     deadline = time.monotonic() + LIMIT_S
     while not err.done():  # one sample may come before it waits for the next

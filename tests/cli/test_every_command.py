@@ -132,7 +132,7 @@ async def test_ctrl_c_while_the_command_is_loading_has_exit_status_130(started, 
         f"name == 'import' and args[0] == {slow!r} and os.kill(os.getpid(), signal.SIGINT)); "
         f"sys.argv = ['boardwarden', 'boards']; {begin}"
     )
-    finished = await run(command=[sys.executable, "-W", "error", "-c", code])
+    finished = await run(command=[sys.executable, "-W", "error", "-c", code], whole=True)
     assert (finished.status, finished.out, finished.err) == (130, "", "")
 
 
@@ -169,7 +169,7 @@ def only_port(*ports):
         f"device=device, vid=vid, pid=vid, description='n/a') for device, vid in {ports!r}]; "
         "from boardwarden.cli import main; sys.argv[0] = 'boardwarden'; main()"
     )
-    return [sys.executable, "-c", code]
+    return [sys.executable, "-W", "error", "-c", code]
 
 
 async def test_the_board_at_the_only_usb_port_is_the_default(fake):

@@ -11,6 +11,7 @@ import sys
 import termios
 import tty
 
+import forked
 from command_environment import of_command
 
 from boardwarden.errors import LinkLost
@@ -31,16 +32,24 @@ class Finished:
         self.err = err.decode()
 
 
-async def start(*arguments, command=COMMAND, **more):
-    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=of_command(**more),
-    )
+async def start(*arguments, command=COMMAND, whole=False, **more):
+    """Start the command with pipes; BOARDWARDEN_BOARD is only what is given.
+
+    whole: Python starts and imports, too; see `forked`.
+    """
+    environment = of_command(**more)
+    command = [*command, *arguments]
+    words = None if whole else forked.words_of(command, environment)
+    if words is not None:
+        process = await forked.AsyncProcess.start(words, environment)
+    else:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment,
+        )
     _started.append(process)
     return process
 
@@ -63,20 +72,25 @@ async def finish(process):
     return Finished(process.returncode, out, err)
 
 
-async def run(*arguments, command=COMMAND, **more):
-    """Run the command to its end; `more` is for its environment."""
-    return await finish(await start(*arguments, command=command, **more))
+async def run(*arguments, command=COMMAND, whole=False, **more):
+    """Run the command to its end; `more` is for its environment. whole: see start()."""
+    return await finish(await start(*arguments, command=command, whole=whole, **more))
 
 
 def run_and_wait(*arguments, **more):
     """Run the command to its end, as subprocess does; for tests that have no event loop."""
+    environment = of_command(**more)
+    command = [*COMMAND, *arguments]
+    words = forked.words_of(command, environment)
+    if words is not None:
+        return forked.run(words, environment, 2 * LIMIT_S)
     return subprocess.run(
-        [*COMMAND, *arguments],
+        command,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=2 * LIMIT_S,
-        env=of_command(**more),
+        env=environment,
     )
 
 
@@ -155,14 +169,19 @@ class CommandOnTerminal:
         self._terminal, end = pty.openpty()
         self._modes = termios.tcgetattr(self._terminal)
         self._name = os.ttyname(end)
-        self._process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdin=end,
-            stdout=end,
-            stderr=end if errors is None else errors,
-            env=of_command(**environment),
-            start_new_session=True,
-        )
+        environment = of_command(**environment)
+        streams = [end, end, end if errors is None else errors]
+        command = [*COMMAND, *arguments]
+        words = forked.words_of(command, environment)
+        if words is not None:
+            self._process = forked.start(words, environment, streams, session=True)
+        else:
+            self._process = subprocess.Popen(
+                command,
+                **dict(zip(("stdin", "stdout", "stderr"), streams)),  # noqa: B905
+                env=environment,
+                start_new_session=True,
+            )
         os.close(end)
         self._stream = FdStream(self._terminal, "the command's terminal")
         self.seen = b""

@@ -14,6 +14,11 @@ def measure_commands_only():
         _measured["PYTHONPATH"] = str(Path(__file__).with_name("measured"))
 
 
+def measured():
+    """Return whether coverage measures the commands."""
+    return bool(_measured)
+
+
 def of_command(**more):
     """Return the environment of a command: BOARDWARDEN_BOARD is only what is given."""
     env = {name: value for name, value in os.environ.items() if name != "BOARDWARDEN_BOARD"}

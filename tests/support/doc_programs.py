@@ -12,7 +12,7 @@ import sys
 import tty
 from pathlib import Path
 
-from cli_process import LIMIT_S, kill_started
+from cli_process import LIMIT_S, kill_started, start
 from doc_blocks import prints
 from places import REPO, SUPPORT
 
@@ -174,13 +174,7 @@ class Programs:
         for address, simulated in self.addresses.items():
             text = text.replace(f'"{address}"', f'"{simulated}"')
         file.write_text(text)
-        process = await asyncio.create_subprocess_exec(
-            *_PYTHON,
-            "-u",
-            str(file),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await start(command=[*_PYTHON, file], PYTHONUNBUFFERED="1")
         self._open.push_async_callback(_end, process)
         if "async for" not in text:
             out, err = await asyncio.wait_for(process.communicate(), LIMIT_S)
@@ -275,12 +269,14 @@ def board_names():
     for node in ast.parse((REPO / "device/warden/__init__.py").read_text()).body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names}
-    for file in ("policy/decisions", "extras"):
+    for file in ("policy/decisions", "public"):
         for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
             if not isinstance(node, ast.Assign):
                 continue
+            value = node.value
+            if isinstance(value, ast.Dict):
+                names |= {key.value for key in value.keys if isinstance(key, ast.Constant)}
             if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
-                value = node.value
                 public = value.args[0] if isinstance(value, ast.Call) else value  # const(…)
                 names |= set(ast.literal_eval(public))
     assert {"start", "allocate", "TcpServer"} <= names

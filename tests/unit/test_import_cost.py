@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+from boardwarden.cli.app import MODULES
+
 # Of the package's own dependencies and the standard library: what only some commands need.
 HEAVY = {
     "hypothesis",
@@ -26,13 +28,33 @@ import boardwarden
 print(json.dumps([sorted(sys.modules), threading.active_count()]))
 """
 
+COMMAND = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules))
+sys.argv = ["boardwarden", "leases", "--board", "/none"]
+from boardwarden.cli import main
+main()
+"""
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python, not measured for coverage, which would load modules of its own."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+
+
+def test_a_command_loads_its_own_module_and_nothing_heavy() -> None:
+    run = python(COMMAND)
+    assert run.returncode == 2
+    modules = run.stdout.split()
+    assert (HEAVY - {"serial", "typer"}).isdisjoint(module.partition(".")[0] for module in modules)
+    commands = {f"boardwarden.cli.{module}" for module in MODULES.values()}
+    assert commands & {*modules} == {"boardwarden.cli.grants"}
+
 
 def test_importing_boardwarden_loads_nothing_heavy() -> None:
-    # Not measured for coverage, which would load modules of its own.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
-    run = subprocess.run(
-        [sys.executable, "-c", CODE], capture_output=True, check=True, text=True, env=env
-    )
+    run = python(CODE)
+    assert run.returncode == 0, run.stderr
     modules, threads = json.loads(run.stdout)
     assert HEAVY.isdisjoint(module.partition(".")[0] for module in modules)
     assert "boardwarden.testing" not in modules

