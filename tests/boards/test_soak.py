@@ -220,8 +220,8 @@ async def test_after_any_trouble_each_mirror_equals_its_board(
         for one in fleet:
             stack.push_async_callback(one.off)
         await asyncio.gather(*(one.on() for one in fleet))
-        opening = (stack.enter_async_context(boardwarden.connect(one.address)) for one in fleet)
-        boards = list(await asyncio.gather(*opening))
+        opening = (boardwarden.connect(one.address, timeout=_LIMIT_S) for one in fleet)
+        boards = list(await asyncio.gather(*map(stack.enter_async_context, opening)))
         store.open()
         stack.callback(store.close)
         recorder = Recorder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
@@ -815,6 +816,29 @@ def test_a_connection_that_is_dead_with_nothing_that_says_so_is_opened_anew() ->
     run(main(mortal))
     run(main(other))
     assert (mortal.opened, other.opened) == (2, 1)
+
+
+def test_closing_ends_though_a_cancellation_is_lost() -> None:
+    """Before Python 3.12 wait_for() swallows one that comes as what it waits for ends."""
+
+    async def main() -> None:
+        transport = Swallows(FakeBoard())
+        async with connect(transport):
+            transport.cut()
+            await until(lambda: transport.opening)
+        assert transport.opened == 2
+
+    class Swallows(FakeTransport):
+        opening = False
+
+        async def open(self) -> None:
+            if self.opened:
+                self.opening = True
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(3600)
+            await super().open()
+
+    run(asyncio.wait_for(main(), 60))
 
 
 # --- requests -----------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from .waiting import wait_until
 
 _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
+_CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
@@ -105,8 +106,11 @@ class Session:
 
     async def _end_tasks(self) -> None:
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
+        pending = set(tasks)
+        while pending:  # before Python 3.12 wait_for() may swallow a cancellation
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=_CANCEL_S)
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
