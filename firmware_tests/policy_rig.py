@@ -91,18 +91,6 @@ class FakePressure:
         pass
 
 
-class FakeProfile:
-    """Stands in for what learns how much memory operations need: measures none."""
-
-    op = None
-
-    def expected(self, name):
-        return 40_000
-
-    def began(self, op):
-        pass
-
-
 class FakeAgent:
     """What operations need of an agent: the clock, asyncio's tasks, and waiting."""
 
@@ -138,7 +126,7 @@ class PolicyRig:
         self.lock = OnceLock()
         self.events = FakeEvents(self.lock)
         self.posted = self.events.posted
-        self.profile = FakeProfile()
+        self.profile = None  # nothing is learned
         self.pressure = FakePressure()
         self.quotas = {}
         self.leases = Leases(self)

@@ -18,6 +18,7 @@ from rig import (
 )
 from warden.agent import Agent
 from warden.running import running_agent
+from warden.sample import FIELDS
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
 
@@ -119,7 +120,7 @@ def test_reading_allocates_nothing_until_a_whole_valid_request_is_there():
     ):
         link.receive_bytes(data)
         with no_heap():
-            agent.session.process_input()
+            agent.session.listen()
     assert agent.sample.bad_frames >= 3
     written = link.written
     link.receive_bytes(b"\xc0\xc0" + good)
@@ -236,7 +237,7 @@ def test_monitoring_starts_stops_and_changes_over_the_link():
     link.receive(64, 1, 0, 77)
     link.receive(67, 77, 0, 1, [40])
     poll_all(agent)
-    assert agent.governor.wanted_ms == 40
+    assert agent.governor.wanted_interval_ms == 40
     assert _of_kind(link, 7)[0][2:] == [0, 0, 40]
     for number, arguments in enumerate(([0], [19], [600_001], ["x"], [None], [True], []), 1):
         link.receive(67, 77, number, 1, arguments)
@@ -373,7 +374,7 @@ def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second()
 def test_the_largest_messages_fit():
     big = (1 << 29) - 1
     agent = _agent(FakeLink(), 600_000)
-    for name in list(agent.sample.__dict__):
+    for name in FIELDS:
         setattr(agent.sample, name, big)
     agent.storage.rows = [("m" * 200, big, big, big, big) for _ in range(4)]
     agent.board.boot_id = big

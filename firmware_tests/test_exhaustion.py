@@ -266,7 +266,7 @@ def test_every_public_call_works_or_fails_cleanly_at_every_free_size():
                         outcomes[place] = _outcome(functions[place])
                         undo()
                         refused[place] |= outcomes[place] == _DENIED
-                        assert not agent.threads.any_locked(), (run, free, place)
+                        assert not agent.threads.locked(), (run, free, place)
                     heap.empty()
                     for place, outcome in enumerate(outcomes):
                         name = names.split()[place]
@@ -298,7 +298,7 @@ def test_set_up_with_little_memory_works_or_raises_memory_error():
                 for place in range(len(functions)):
                     heap.fill(free, 1)
                     outcomes[place] = _outcome(functions[place])
-                    assert not agent.threads.any_locked(), (free, place)
+                    assert not agent.threads.locked(), (free, place)
                 heap.empty()
                 for place, outcome in enumerate(outcomes):
                     name = names.split()[place]
@@ -392,7 +392,7 @@ def test_requests_to_a_board_without_free_memory_break_nothing():
                         agent.clock.poll_now = True
                         warden.poll()
                     assert not link.readable()
-                    assert not agent.threads.any_locked()
+                    assert not agent.threads.locked()
                 heap.empty()
                 for each in agent.policy.leases.all():
                     each.release()

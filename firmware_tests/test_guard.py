@@ -5,6 +5,7 @@ import asyncio
 
 import warden
 from harness import raises
+from warden.running import running_agent
 
 
 class Started:
@@ -134,3 +135,31 @@ async def test_an_async_closure_that_raises_or_is_cancelled_leaves_nothing():
             await asyncio.sleep_ms(5)
             assert _names() == []
         assert started == [True, False] * 2
+
+
+def test_one_that_runs_out_of_memory_raises_what_its_name_is_granted():
+    with Started():
+        guarded = warden.guarded("upload", memory=warden.LEARNED)
+
+        @guarded
+        def plain(error):
+            if error:
+                raise MemoryError
+
+        for error in (False, True):
+            try:
+                plain(error)
+            except MemoryError:
+                assert error
+        worst = running_agent().policy.profile.rows[0].worst_bytes
+        assert worst >= 1024
+
+        def later():  # as an async closure: it is seen at the call only
+            return _fails()
+
+        raises(MemoryError, asyncio.run, guarded(later)())
+        assert running_agent().policy.profile.rows[0].worst_bytes > worst
+
+
+async def _fails():
+    raise MemoryError

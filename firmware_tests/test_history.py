@@ -23,7 +23,7 @@ class Filed:
         self.history.add(self.sample)
 
     def column(self, tier, metric, stat):
-        return column(self.history.tiers[tier], metric, stat)
+        return column(self.history, tier, metric, stat)
 
 
 class FakeMemory:
@@ -75,7 +75,7 @@ def test_columns_come_oldest_first_and_forget_what_is_older():
     _fill(history, 0, 75, lambda s: s)
     column = history.column(0, 0, 1)
     assert list(column) == list(range(14, 74))
-    assert history.history.tiers[0].number == 74
+    assert history.history.numbers[0] == 74
 
 
 def test_seconds_become_minutes_and_these_hours():
@@ -85,7 +85,7 @@ def test_seconds_become_minutes_and_these_hours():
     assert list(minutes) == list(range(60, 120))
     hours = [history.column(2, 0, stat)[-1] for stat in range(3)]
     assert hours == [60, 89, 119]  # the mean of 60 to 119 is 89.5: floored
-    assert history.history.tiers[2].number == 2
+    assert history.history.numbers[2] == 2
 
 
 def test_a_gap_has_no_value_and_old_values_do_not_come_back():

@@ -87,7 +87,7 @@ def _what_happens(link):
     low.complete()
     pass_seconds(3)
     answers.append(policy.operations.all() == [])
-    history = [list(column(rig.agent.history.tiers[0], metric, 1))[-10:] for metric in range(4)]
+    history = [list(column(rig.agent.history, 0, metric, 1))[-10:] for metric in range(4)]
     return events, answers, history
 
 
@@ -282,7 +282,7 @@ def test_invariant_9_what_hosts_and_names_come_and_go_leaves_no_more_than_fits()
     for host in range(1, 41):
         rig.link.receive(SUBSCRIBE, 1, 2, host, None)
         rig.link.receive(REQUEST, host, 0, ALLOCATE, [BANDWIDTH, 1, "x", 1, 60_000, None])
-        rig.link.receive(REQUEST, host, 1, BEGIN, ["name " + str(host), 1, 1000, None, None])
+        rig.link.receive(REQUEST, host, 1, BEGIN, ["name " + str(host), 1, 1000, -1, None])
         rig.pass_ms(500)
         rig.link.sent()
         assert len(policy.sessions.hosts) <= 8

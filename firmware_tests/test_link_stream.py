@@ -5,10 +5,11 @@ import io
 import socket
 import time
 
-from frames import framed
+from frames import decode, deframed, framed
 from harness import no_heap
 from rig import free_port
 from warden.link.stream import StreamLink
+from warden.uplink import Uplink
 
 _POLL = 3  # of a stream's ioctl
 
@@ -142,3 +143,68 @@ def test_another_stream_is_read_as_far_as_it_goes_until_its_end():
         assert link.read(buf) == 0
     assert link.read(buf) == 0
     near.close()
+
+
+class UsbCdc(io.IOBase):
+    """Stands in for stdout of a port with TinyUSB, as shared/tinyusb/mp_usbd_cdc.c has it.
+
+    It takes 64 bytes at a time, waits half a second for room for them, and gives up where there is
+    none then. The host holds the port open, and reads when the test says so.
+    """
+
+    def __init__(self):
+        self.buffered = b""
+        self.waited_ms = 0
+
+    def room(self):
+        return 256 - len(self.buffered)
+
+    def ioctl(self, request, arg):
+        if request != _POLL:
+            return -1  # it has no file's number, say
+        return arg if self.room() else 0
+
+    def write(self, buf, start, count):
+        done = 0
+        while done < count:
+            part = min(64, count - done)
+            if part > self.room():
+                self.waited_ms += 500
+                part = min(part, self.room())
+                if not part:
+                    break
+            self.buffered += bytes(buf[start + done : start + done + part])
+            done += part
+        return done
+
+    def read(self):
+        found, self.buffered = self.buffered, b""
+        return found
+
+
+def _send(uplink, count):
+    uplink.begin(7, 1)
+    uplink.put(b"x" * count)
+    return uplink.send()
+
+
+def test_a_host_that_holds_a_usb_port_open_and_does_not_read_stops_nothing():
+    for printed in (0, 100, 128):  # by the application: in the same buffer
+        for count in (5, 60):
+            usb = UsbCdc()
+            uplink = Uplink(StreamLink(usb))
+            usb.write(b"p" * printed, 0, printed)
+            sent = 0
+            for _ in range(20):
+                sent += _send(uplink, count)
+                uplink.begin(6, 0)
+                sent += uplink.send(0)
+            assert usb.waited_ms == 0, (printed, count)
+            found = usb.read()[printed:]
+            while not uplink.ready():  # the rest of the last one
+                pass
+            uplink.acknowledge(sent - 1)
+            assert _send(uplink, count)
+            payloads = deframed(found + usb.read(), 200)[0]
+            assert [decode(each)[1] for each in payloads] == list(range(sent + 1))
+            assert usb.waited_ms == 0

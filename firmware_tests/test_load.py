@@ -5,6 +5,7 @@ import asyncio
 import io
 import time
 from asyncio import core
+from asyncio import create_task as imported_create_task
 
 import warden
 from harness import no_heap, raises
@@ -13,11 +14,12 @@ from warden.running import running_agent
 from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
+from warden.sensors.threads import get_ident
 from warden.setup import detect
 
 
 def _load():
-    return Load(detect(), lambda: 7)
+    return Load(detect())
 
 
 def _read(load, period_ms):
@@ -168,6 +170,22 @@ async def test_tasks_are_counted_as_they_come_and_go():
     load.detach()
 
 
+async def test_tasks_made_by_a_name_imported_before_are_counted():
+    before = imported_create_task
+    load = _load()
+    load.attach()
+    counted = imported_create_task
+    load.detach()
+    assert imported_create_task is before and counted is not before
+    load.attach()
+    task = imported_create_task(_nap(5))
+    await asyncio.sleep_ms(0)
+    found = load.tasks
+    await task
+    load.detach()
+    assert found == 2
+
+
 async def test_a_counted_task_gives_its_result_and_its_cancellation():
     load = _load()
     load.attach()
@@ -273,7 +291,7 @@ def test_waiting_allocates_nothing():
 
 def test_what_is_summed_up_stays_within_30_bits():
     ticks = Microseconds()
-    load = Load(ticks, lambda: 7)
+    load = Load(ticks)
     queue = Queue(lambda queue, dt: ticks.pass_us(dt))
     hook = load.hook(queue, queue.wait)
     for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
@@ -346,7 +364,7 @@ async def test_overhead_has_what_watching_takes():
 
 
 async def test_without_steps_asyncio_is_left_as_it_is():
-    load = Load(detect(), lambda: 7, False)
+    load = Load(detect(), False)
     load.attach()
     assert "wait_io_event" not in core._io_queue.__dict__
     await asyncio.create_task(_nap(1))
@@ -524,9 +542,9 @@ async def test_the_task_that_calls_is_known_in_its_thread_only():
     assert load.current_task() is None
     load.attach()
     assert load.current_task() is None
-    load.thread = load.ident()
+    load.thread = get_ident()
     assert load.in_loop()
     assert load.current_task() is core.cur_task
-    load.ident = lambda: 8
+    load.thread += 1
     assert load.current_task() is None
     load.detach()

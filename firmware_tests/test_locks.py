@@ -54,19 +54,19 @@ def test_it_is_known_whether_any_is_held():
     threads = install_threads()
     first, second = new_lock(), new_lock()
     with no_heap():
-        assert not threads.any_locked()
+        assert not threads.locked()
         with first:
-            assert threads.any_locked()
+            assert threads.locked()
             with second:
-                assert threads.any_locked()
-            assert threads.any_locked()
-        assert not threads.any_locked()
+                assert threads.locked()
+            assert threads.locked()
+        assert not threads.locked()
 
 
 def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
     lock = new_lock()
     lock.acquire()
-    assert not install_threads().any_locked()
+    assert not install_threads().locked()
 
 
 def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds():

@@ -388,7 +388,7 @@ def test_the_table_gives_the_figures_without_a_walk():
     assert (memory.used, memory.free, memory.largest) == (23_000, _TOTAL - 23_000, 38_500)
     assert (memory.free_now(), memory.used_now(), memory.block()) == (77_000, 23_000, 38_500)
     assert heap.walks == 0
-    assert memory.no_largest is not None
+    assert memory.reason is not None
 
 
 def test_the_largest_block_that_a_collection_left_stands_while_garbage_fills_the_heap():
@@ -441,7 +441,7 @@ def test_a_table_that_does_not_agree_with_gc_is_read_no_more():
     table.lies = 16
     assert memory.collect(0)
     assert (memory.largest, memory.left, memory.block()) == (None, None, None)
-    assert memory.no_largest == 13
+    assert memory.reason == 13
     _read(heap, clock, memory, 25_000)
     assert (memory.used, memory.free) == (25_000, 75_000)
     assert memory.read(sample)  # the capabilities changed

@@ -3,7 +3,6 @@
 from harness import no_heap, raises
 from policy_rig import ACTIVE, ENDED, OVERDUE, STOPPING, WAITING, PolicyRig, WatchedRows
 from warden.errors import Denied, Preempted, TimedOut
-from warden.policy.operations import LEARNED
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
 
@@ -284,12 +283,6 @@ def test_progress_and_time_of_one_that_has_ended_are_nobody_elses():
     raises(AttributeError, getattr, op, "right_ms")
 
 
-def test_a_learned_need_is_granted():
-    rig = PolicyRig()
-    rig.begin("fits", memory=LEARNED)
-    assert rig.leases.outstanding(0) == 40_000  # as the rig's profile has it
-
-
 def test_its_memory_is_granted_for_its_time():
     rig = PolicyRig()
     op = rig.begin("stubborn", timeout_ms=1000, memory=90_000)
@@ -312,14 +305,14 @@ def test_whatever_is_raised_while_it_begins_leaves_nothing():
                 if calls[0] < 0:
                     raise error
 
-            held = (rig.clock.advance, rig.profile.began, rig.events.add)
-            rig.clock.advance = rig.profile.began = rig.events.add = failing
+            held = (rig.clock.advance, rig.events.add)
+            rig.clock.advance = rig.events.add = failing
             try:
                 rig.operations.begin(op)
                 low.complete()
             except (error, Denied):
                 pass
-            rig.clock.advance, rig.profile.began, rig.events.add = held
+            rig.clock.advance, rig.events.add = held
             assert not rig.lock.taken
             for each in rig.operations.all():
                 each.complete()

@@ -309,7 +309,7 @@ def test_a_collection_is_made_when_asked_for_but_not_time_and_again():
 
 def test_learned_memory_is_sent():
     rig = Rig()
-    op_id = rig.ask(BEGIN, "flash", None, None, None, None)[1][0]
+    op_id = rig.ask(BEGIN, "flash", None, None, -1, None)[1][0]
     rig.policy.profile.least -= 5000
     sent = rig.ask(COMPLETE, op_id)[2]
     row = _of(NEED, sent)[0]
@@ -367,7 +367,7 @@ def test_over_a_link_without_control_nothing_can_be_changed():
     changing += ((10, (0, 1, 2, None, 0, 2)), (14, (1,)), (14, (2,)), (15, ()), (18, (True,)))
     for number, arguments in changing + ((17, ("a", 1, 1, 1, 1)),):
         assert rig.ask(number, *arguments)[:2] == (DENIED, ["look_only", None, None, []]), number
-    assert rig.agent.governor.wanted_ms == 600_000
+    assert rig.agent.governor.wanted_interval_ms == 600_000
     assert rig.policy.leases.all() == rig.policy.operations.all() == []
     assert rig.ask(99)[0] == 1  # the board does not know it, and says so
 

@@ -421,7 +421,7 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
             agent.ticks_us = ticks_us
             assert made.did_something(1000), (due, after)
             assert agent.faults == 0
-            assert not agent.threads.any_locked()
+            assert not agent.threads.locked()
     assert stopped >= 4, stopped
 
 

@@ -47,6 +47,17 @@ async def _samples_go_on(most_ms=3000):
             await asyncio.sleep_ms(2)
 
 
+def _samples_go_on_in_its_own_loop(most_ms=3000):
+    """Poll until there are three more samples; a busy machine may give no time for as long."""
+    for _ in range(3):
+        before = _uptime_ms()
+        began = time.ticks_ms()
+        while _uptime_ms() == before:
+            assert time.ticks_diff(time.ticks_ms(), began) < most_ms, "no sample was taken"
+            warden.poll()
+            time.sleep_ms(2)
+
+
 async def _sleep(ms):
     await asyncio.sleep_ms(ms)
 
@@ -136,12 +147,7 @@ def test_asyncio_and_plain_loops_in_turn():
         _start()
         for _ in range(4):
             asyncio.run(_samples_go_on())
-            before = _uptime_ms()
-            began = time.ticks_ms()
-            while time.ticks_diff(time.ticks_ms(), began) < 100:  # its own loop
-                warden.poll()
-                time.sleep_ms(2)
-            assert _uptime_ms() >= before + 60
+            _samples_go_on_in_its_own_loop()
             assert warden.status()["running"]
         assert warden.status()["faults"] == 0
 
@@ -299,7 +305,7 @@ def test_ctrl_c_inside_the_task_of_the_agent():
                 await asyncio.sleep_ms(3000)
 
             raises(KeyboardInterrupt, asyncio.run, main())
-            assert not agent.threads.any_locked()
+            assert not agent.threads.locked()
             asyncio.run(_samples_go_on())  # the application's main, again
             lease = warden.allocate(warden.MEMORY, 1, ttl_ms=30)
             asyncio.run(_sleep(80))

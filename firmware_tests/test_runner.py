@@ -2,6 +2,7 @@
 """Three ways to run: asyncio, a timer (a fake: this port has none) with the real schedule, poll."""
 
 import asyncio
+import io
 import sys
 import time
 from asyncio import core
@@ -181,6 +182,51 @@ def test_what_the_timer_runs_does_not_wait_for_a_lock_of_whom_it_came_into():
         assert warden.status()["faults"] == 0
 
     _without_asyncio(lambda: _with_timer(application))
+
+
+def test_by_a_timer_only_what_a_repl_leaves_is_read():
+    """A prompt takes a typed byte at once; what an application does not read still waits then."""
+
+    def application():
+        stream = Typed()
+        warden.start(interval_ms=50, budget_permille=1000, link=stream)
+
+        def fire():
+            FakeTimer.made.fire()
+            time.sleep_ms(2)  # where it runs
+
+        for byte in b"print(6 * 7)\r":
+            stream.arrived = bytes([byte])
+            fire()
+            assert stream.arrived == bytes([byte])
+            stream.arrived = b""  # the prompt takes it
+            fire()
+        stream.arrived = b"\xc0noise\xc0"
+        fire()
+        fire()
+        assert stream.arrived == b""
+
+    _without_asyncio(lambda: _with_timer(application))
+
+
+class Typed(io.IOBase):
+    """Stands in for a stream at which somebody types."""
+
+    arrived = b""
+
+    def any(self):
+        return len(self.arrived)
+
+    def readinto(self, buf, count):
+        buf[:count] = self.arrived[:count]
+        self.arrived = self.arrived[count:]
+        return count
+
+    def write(self, buf, start, count):
+        return count
+
+    def ioctl(self, request, arg):
+        return arg & (5 if self.arrived else 4) if request == 3 else -1
 
 
 def test_a_timer_that_finds_the_queue_of_what_is_scheduled_full_tries_again():

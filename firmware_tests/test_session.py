@@ -86,7 +86,7 @@ class Rig:
     def run(self, ms=0):
         self.ticks.pass_ms(ms)
         self.clock.advance()
-        self.session.process_input()
+        self.session.listen()
         self.session.pump(True)
         return self.link.sent()
 
@@ -177,7 +177,7 @@ def test_rows_wait_where_they_are_told_to_and_the_rest_goes():
     rig.table.mark_dirty(0)
     rig.take_sample()
     rig.link.receive(67, _HOST, 0, 0, [1])
-    rig.session.process_input()
+    rig.session.listen()
     rig.session.pump(False)
     assert _kinds(rig.link.sent()) == [7, 16]
     assert _kinds(rig.run()) == [_ROW]
@@ -584,11 +584,11 @@ def test_the_sample_and_a_row_are_sent_without_the_heap():
     rig.clock.advance = lambda: None  # the rig's ticks would take heap
     for whole in (True, False):
         if whole:
-            rig.session.sample_table.subscribe()
+            rig.session.sample.subscribe()
         rig.table.mark_dirty(0)
         rig.take_sample()
         written = rig.uplink.link.written
         with no_heap():
             rig.session.pump(True)
         assert rig.uplink.link.written > written
-        assert not any(rig.table.dirty) and not any(rig.session.sample_table.dirty)
+        assert not any(rig.table.dirty) and not any(rig.session.sample.dirty)

@@ -282,7 +282,7 @@ def test_a_board_that_was_told_to_stop_looking_does_not_come_back_blind():
     rig = Rig()
     rig.agent.stop_monitoring()
     rig.ask(KEEP, SAVE)
-    assert rig.restored().agent.governor.wanted_ms == 600_000  # as its own start() says
+    assert rig.restored().agent.governor.wanted_interval_ms == 600_000  # as its own start() says
     _clean()
 
 

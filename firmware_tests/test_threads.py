@@ -6,7 +6,7 @@ import time
 
 from harness import no_heap, raises
 from warden.sample import Sample
-from warden.sensors.threads import Threads, install_threads
+from warden.sensors.threads import Threads, get_ident, install_threads
 
 
 def _wait_for(condition):
@@ -156,11 +156,11 @@ def test_a_sample_gets_the_count_and_allocates_nothing():
 
 
 def test_each_thread_has_its_own_id():
-    threads, before = _installed()
+    _, before = _installed()
     import _thread
 
     found = []
-    _thread.start_new_thread(lambda: found.append(threads.ident()), ())
+    _thread.start_new_thread(lambda: found.append(get_ident()), ())
     _wait_for(lambda: found)
-    assert found[0] != threads.ident() == _thread.get_ident()
+    assert found[0] != get_ident() == _thread.get_ident()
     _restore(before)

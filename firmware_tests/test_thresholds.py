@@ -377,7 +377,7 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
     forecast = measured.policy.forecast
 
     def find_rise():
-        made.append((forecast.tier.step_s, forecast.metric, forecast.width))
+        made.append((forecast.tier, forecast.metric, forecast.width))
 
     forecast.find_rise = find_rise
     measured.storage.limit = 77
@@ -388,14 +388,14 @@ def test_a_forecast_is_made_only_when_it_is_read_and_a_point_has_closed():
         measured.file(s, 1000, 50)
         return measured.thresholds.read(index), measured.thresholds.read(index + 2)
 
-    every = [(1, 1), (1, 4), (60, 1), (60, 4)]  # step, slots a point
+    every = [(0, 1), (0, 4), (1, 1), (1, 4)]  # tier, slots a point
     assert read_both(10) == (None, None)
-    assert made == [(step, metric, width) for metric in (0, 3) for step, width in every]
+    assert made == [(tier, metric, width) for metric in (0, 3) for tier, width in every]
     assert read_both(10) == (None, None) and made == []
     read_both(11)
-    assert made == [(1, 0, 1), (1, 3, 1)]
+    assert made == [(0, 0, 1), (0, 3, 1)]
     read_both(14)
-    assert made == [(1, 0, 1), (1, 0, 4), (1, 3, 1), (1, 3, 4)]
+    assert made == [(0, 0, 1), (0, 0, 4), (0, 3, 1), (0, 3, 4)]
 
 
 def test_a_forecast_has_to_stand_for_four_samples_and_falls_when_nothing_rises():

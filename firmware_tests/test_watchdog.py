@@ -13,6 +13,7 @@ from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
 from warden.task_watchdog import TaskWatchdog
+from warden.watchdog_setup import add_checkin, configure
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)
@@ -20,7 +21,7 @@ _STEPS = ("begun", "over", "stopped", "reset", "late")  # ids.HANG_STEPS
 _AVAILABLE, _NO_WATCHDOG, _NO_TICKER = 0, 14, 15
 _CAN_HANG = 15
 _UNFED = 6
-_TELL, _STOP, _RESET = range(3)
+_TELL, _STOP, _RESET = "tell", "stop", "reset"
 _TEN_MINUTES_MS = 600_000
 
 
@@ -139,7 +140,7 @@ class _Rig:
         self.resets += 1
 
     def configure(self, action=_TELL, hardware_ms=None, polled=False):
-        self.dog.configure(2000, action, hardware_ms, 60_000, 6, polled)
+        configure(self.dog, 2000, action, hardware_ms, 60_000, 6, polled)
 
     def pass_ms(self, ms, turns=True, ticks=True):
         """Let time pass, with turns and ticks each 100 ms."""
@@ -223,7 +224,7 @@ def test_an_operation_with_a_timeout_of_its_own_has_that_time():
 def test_turns_of_a_timer_prove_nothing():
     with _Rig(is_run_by_timer=True) as rig:
         raises(RuntimeError, rig.configure)
-        sensor = rig.dog.add("sensor", 3000)
+        sensor = add_checkin(rig.dog, "sensor", 3000)
         rig.configure(hardware_ms=1000)
         for _ in range(5):
             sensor.feed()
@@ -243,8 +244,8 @@ def test_turns_of_a_timer_prove_nothing():
 def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_who():
     for has_timer in (True, False):
         with _Rig(has_timer) as rig:
-            sensor = rig.dog.add("sensor", 1000)
-            uplink = rig.dog.add("uplink", 5000)
+            sensor = add_checkin(rig.dog, "sensor", 1000)
+            uplink = add_checkin(rig.dog, "uplink", 5000)
             rig.configure(hardware_ms=1000)
             for _ in range(20):
                 rig.pass_ms(500)
@@ -262,7 +263,7 @@ def test_the_hardware_watchdog_bites_when_somebody_does_not_check_in_and_knows_w
 @_without_asyncio
 def test_who_checks_in_again_before_it_bites_has_it_fed_again():
     with _Rig() as rig:
-        sensor = rig.dog.add("sensor", 1000)
+        sensor = add_checkin(rig.dog, "sensor", 1000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1500)
         sensor.feed()
@@ -277,7 +278,7 @@ def test_who_checks_in_again_before_it_bites_has_it_fed_again():
 @_without_asyncio
 def test_time_without_a_turn_is_not_the_check_ins():
     with _Rig() as rig:
-        rig.dog.add("sensor", 1500)
+        add_checkin(rig.dog, "sensor", 1500)
         rig.configure()
         rig.pass_ms(1900, turns=False)
         rig.pass_ms(1000)
@@ -330,7 +331,7 @@ def test_after_the_end_a_timer_feeds_it_for_ten_minutes():
 def test_a_board_that_cannot_interrupt_is_reset_for_a_hang():
     with _Rig() as rig:
         rig.configure(action=_RESET)
-        rig.dog.interrupter = None
+        rig.dog.stopper.interrupter = None
         rig.pass_ms(3000, turns=False)
         assert rig.resets
         assert rig.events()[0][0] == "begun"
@@ -354,9 +355,9 @@ def test_what_makes_no_sense_raises():
         rig.machine.WDT = None
         raises(ValueError, start_hardware, rig.board, 100)
         for number in range(8):
-            rig.dog.add("n%d" % number, 1000)
-        rig.dog.add("n3", 2000)
-        raises(ValueError, rig.dog.add, "n8", 1000)
+            add_checkin(rig.dog, "n%d" % number, 1000)
+        add_checkin(rig.dog, "n3", 2000)
+        raises(ValueError, add_checkin, rig.dog, "n8", 1000)
     raises(ValueError, warden.checkin, "", 1000)
     raises(ValueError, warden.watchdog, 100)
     raises(ValueError, warden.watchdog, 1000, "panic")
@@ -366,7 +367,7 @@ def test_what_makes_no_sense_raises():
 @_without_asyncio
 def test_turns_and_ticks_allocate_nothing():
     with _Rig() as rig:
-        rig.dog.add("sensor", 100_000)
+        add_checkin(rig.dog, "sensor", 100_000)
         rig.configure(hardware_ms=1000)
         rig.pass_ms(1000)
         ticks = rig.board.ticks

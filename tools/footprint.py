@@ -48,6 +48,8 @@ TARGETS = {
     ("frozen", "watching"): (15_000, 12_000),
     ("frozen", "deciding"): (27_000, 22_000),
 }
+# What `warden.run()` and `warden.watchdog()` together may take beside that.
+_MORE_TARGETS = {"files": 8000, "frozen": 3000}
 _WAYS = {
     "files": "files, machine code",
     "bytecode": "files, bytecode only",
@@ -58,6 +60,18 @@ _STATES = ("watching", "deciding")
 _START = {
     "watching": "warden.start(link={link}, protect=False)",
     "deciding": "warden.start(link={link})",
+}
+# What was on the C stack is taken for pointers: so modules that were let go would be counted.
+_SWEEP = """
+def _sweep(depth):
+    return depth and _sweep(depth - 1)
+_sweep(40)"""
+# Beside deciding, one after the other: an application that `warden.run()` runs, the watchdog that
+# only tells, and one that interrupts what hangs.
+_MORE = {
+    "run": "warden.run(lambda: None)" + _SWEEP,
+    "watchdog": "warden.watchdog()" + _SWEEP,
+    "stop": "warden.crashes.Crashes.current.main = 1\nwarden.watchdog(action='stop')" + _SWEEP,
 }
 _STDIN = "sys.stdin.buffer"  # unix32: by itself it would take it for a terminal, as no board does
 
@@ -119,9 +133,14 @@ def figures(target: str, parts: Mapping[str, Part]) -> dict[str, dict[str, Figur
         found[way] = {}
         for state in _STATES:
             steps = {"import": "import warden", "start": _START[state].format(link=link)}
+            if state == "deciding":
+                steps.update(_MORE)
             counts = board.count(steps, shown, in_place=way == "romfs")
             more = added if way in ("files", "romfs") else 0
-            found[way][state] = _figure(counts, more)
+            found[way][state] = figure = _figure(counts, more)
+        for name in _MORE:
+            figure = _added(figure, counts[name])
+            found[way][name] = figure
     return found
 
 
@@ -130,6 +149,14 @@ def _figure(counts: Mapping[str, Count], machine_code: int) -> Figure:
     return Figure(
         total.bytes + machine_code, machine_code, counts["start"].bytes, total.names,
         total.name_bytes,
+    )  # fmt: skip
+
+
+def _added(figure: Figure, count: Count) -> Figure:
+    """A figure with what a further step takes."""
+    return Figure(
+        figure.bytes + count.bytes, figure.machine_code, figure.made, figure.names + count.names,
+        figure.name_bytes + count.name_bytes,
     )  # fmt: skip
 
 
@@ -318,12 +345,17 @@ def _print_figures(target: str, found: Mapping[str, Mapping[str, Figure]]) -> No
             wanted = TARGETS.get((way, state), ("", ""))
             line += f"{states[state].bytes:{width}}{wanted[0]:>8}{wanted[1]:>8}"
         print(line)
+    print(f"\n{'beside deciding':22}{'run':>9}{'+ watchdog':>16}{'target':>8}{'stops':>10}")
+    for way, states in found.items():
+        run, dog, stops = (states[name].bytes - states["deciding"].bytes for name in _MORE)
+        print(f"{_WAYS[way]:22}{run:9}{dog:16}{_MORE_TARGETS.get(way, ''):>8}{stops:10}")
     print()
     print(
         f"{'of which':22}{'made by start()':>16}{'machine code':>14}{'names':>7}{'their bytes':>12}"
     )
     for way, states in found.items():
-        for state, figure in states.items():
+        for state in _STATES:
+            figure = states[state]
             print(f"{_WAYS[way]:21} {state:9}{figure.made:6}{figure.machine_code:14}"
                   f"{figure.names:7}{figure.name_bytes:12}")  # fmt: skip
 

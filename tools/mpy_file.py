@@ -19,6 +19,7 @@ _STATIC = {
     14: "__getattr__",
     17: "__init__",
     71: "close",
+    83: "find",
     125: "read",
     138: "send",
     159: "update",

@@ -1,26 +1,12 @@
-"""The agent: makes the parts, joins them, and does their work in one order.
+"""The agent: does the work of all parts in one order; `warden.setup.assemble` joins them.
 
-`poll()` is public and cheap where nothing is due. `poll_gated()` runs in one thread at a time.
+`poll()` is public and cheap where nothing is due. `run()` runs in one thread at a time.
 `run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
 whether the middle two are done.
 """
 
 from micropython import const
 
-from warden.clock import Clock
-from warden.gate import Gate
-from warden.governor import Governor
-from warden.history import History
-from warden.host_session import HostSession
-from warden.sample import Sample
-from warden.sensors.capabilities import update_reasons
-from warden.sensors.load import Load
-from warden.sensors.memory import Memory
-from warden.sensors.network import Network
-from warden.sensors.storage import Storage
-from warden.sensors.threads import install_threads
-
-_CAPABILITIES = const(18)
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -48,49 +34,9 @@ class Agent:
         storage=True,
         steps=True,
     ):
-        from warden.setup import find_system_heap, take_first_sample, watch_network
+        from warden.setup import assemble  # it is let go when the agent has started
 
-        self.board = board
-        self.ticks_ms = board.ticks_ms
-        self.ticks_us = board.ticks_us
-        self.ticks_diff = board.ticks_diff
-        self.governor = Governor(interval_ms, budget_permille)
-        self.clock = clock = Clock(board)
-        self.sample = Sample()
-        self.threads = install_threads()
-        self.network = watch_network(Network())
-        self.load = Load(board, self.threads.ident, steps)
-        self.memory = Memory(board, clock)
-        self.storage = Storage(board, clock)
-        self.system_heap = find_system_heap(clock)
-        self.history = History(self.memory.total)
-        self.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
-        update_reasons(self)
-        # Made below, where there is a link or something to decide. They come before the rest, for
-        # the last attributes of an object take longest to find (py/map.c probes place after place).
-        self.policy = self.session = None
-        self.faults = 0  # exceptions inside the agent itself
-        self.deadline_s = self.deadline_ms = 0  # of the next sample
-        self.gate = Gate(self.poll_gated)
-        self.polled_ms = board.ticks_ms()  # in ticks, when it ran last
-        self.rest_ms = 0  # from then on nothing is due,
-        self.listen_ms = 0  # and the link is not read: a host has had its share
-        self.rows_first = False  # before the link is read again, some rows are sent
-        self.idle_polls = 0
-        self.idle_us = 0  # what so many as _IDLE_POLLS cost
-        self.link = link
-        self.readable = bool  # False: no link
-        if link is not None:
-            # A link of the application's may lack it: there, to see what has come is to read.
-            self.readable = getattr(link, "readable", lambda: True)
-            self.session = HostSession(self)
-            if self.system_heap is not None:
-                self.session.tables.append(self.system_heap)
-        if limits is not None:
-            from warden.policy.policy import Policy
-
-            self.policy = Policy(self, limits)
-        take_first_sample(self, storage)
+        assemble(self, board, interval_ms, budget_permille, link, limits, storage, steps)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -120,7 +66,7 @@ class Agent:
                 pass
         if not self.gate.enter():
             if passed > _STUCK_MS:
-                self.gate.reopen()
+                self.gate.release()
             return _BUSY_MS
         if self.policy is not None and self.policy.can_deliver():
             try:
@@ -136,7 +82,7 @@ class Agent:
         except Exception:
             return True
 
-    def poll_gated(self):
+    def run(self):
         """Run what is due, in one thread at a time; count what fails, and measure the time."""
         began = self.ticks_us()
         try:
@@ -206,7 +152,7 @@ class Agent:
         try:
             if not wait and not self.rows_first:
                 wait = self.ticks_us()
-                self.session.process_input()
+                self.session.listen()
                 wait = self.ticks_diff(self.ticks_us(), wait)
                 self.governor.charge_host(wait)
                 self.listen_ms = wait = self.governor.host_wait_ms()
@@ -273,7 +219,7 @@ class Agent:
             self.policy.evaluate(sample.period_ms, late_ms)
             if self.policy.pressure.level:
                 # While memory is short, sampling in time matters more than the budget.
-                wait_ms = min(wait_ms, governor.wanted_ms)
+                wait_ms = min(wait_ms, governor.wanted_interval_ms)
         if self.session is not None:
             self.session.on_sample(changed)
         # The next one is an interval after this one was due, without those that are past: no figure
@@ -315,7 +261,7 @@ class Agent:
 
     def stop_monitoring(self):
         """Take no more samples; the link goes on, and the last sample says so."""
-        self.governor.wanted_ms = self.governor.interval_ms = 0
+        self.governor.wanted_interval_ms = self.governor.interval_ms = 0
         self.clock.poll_now = True
         if self.policy is not None:
             self.policy.pressure.relax()

@@ -64,8 +64,6 @@ def start(
                 note_slow(agent, True)
         Runner.current = runner = Runner(agent)
         package = sys.modules["warden"]
-        del sys.modules["warden.setup"]  # so that it takes no memory
-        del package.setup  # so that its place is another name's
         reserve_names(package)
         if protect:
             runner.spare_status = _fill_status(agent, {}, True)
@@ -155,7 +153,7 @@ def _fill_status(agent, status, running):
         agent.system_heap.fill(status["system_heap"])
     status["storage"] = agent.storage.mounts
     status["interval_ms"] = agent.governor.interval_ms
-    status["wanted_interval_ms"] = agent.governor.wanted_ms
+    status["wanted_interval_ms"] = agent.governor.wanted_interval_ms
     status["faults"] = agent.faults
     agent.clock.advance()
     status["memory"]["live_age_ms"] = agent.memory.live_age_ms()
@@ -182,7 +180,7 @@ def __getattr__(name):
     found = None
     if name[0] != "_":
         with import_lock:
-            from warden.extras import find_public
+            from warden.public import find_public
         found = find_public(name)  # RuntimeError for what decides where the agent only watches
         if found is None:
             with import_lock:

@@ -10,6 +10,7 @@ it becomes an entry of the list. A record is, little-endian:
     16 loop lag, worst (2)              18  number of the next event (2)
     20 level of the pressure            21  name of the running operation, or of what the watchdog
                                             found to hang or be late, as far as there is room
+    42  in spare RAM: traceback of the exception that ended the application (148)
 
 Bytes are in units of 256, the lag is in units of 4 ms; 0 of them: not known, or less than that.
 What is right by the CRC has survived, and the figures behind it with it: they
@@ -36,10 +37,10 @@ _CRC = const(6)  # where parts of the record begin
 _FIGURES = const(8)
 _EVENT_NUMBER = const(18)
 _NAME = const(21)
+_TRACEBACK = const(42)
 _MAX_KNOWN = const(3)  # of the same exception, more are not written
 _MAX_STREAK = const(9)  # of bad boots, more are not counted
 _GOOD_S = const(180)  # a boot of so long is a good one
-_BOOTS = const(6)  # a place in ids.IDENTITY
 
 # Items of the file.
 _RECORD_ITEM = const(0)
@@ -60,6 +61,12 @@ SAFE = 4  # it does not run
 WATCHED = 5  # it runs, and the hardware watchdog is on
 UNFED = 6  # the hardware watchdog is not fed any more
 HUNG = 7  # the agent resets the board because the application hangs
+
+
+def let_go(name):
+    """Let go of a module of the agent that is not needed again: its memory is the application's."""
+    sys.modules.pop("warden." + name, None)
+    setattr(sys.modules["warden"], name, None)
 
 
 class BlackBox:
@@ -93,36 +100,11 @@ class BlackBox:
             from warden.last_boot import LastBoot
 
             LastBoot(self).note()
-            # Nobody needs it again in this boot: the memory is the application's.
-            del sys.modules["warden.last_boot"]
-            sys.modules["warden"].last_boot = None
-        self.name_format = "%ds" % (len(self.buf) - _NAME)
+        let_go("last_boot")
+        let_go("values")  # which it has read the file with
+        self.name_format = "%ds" % (min(len(self.buf), _TRACEBACK) - _NAME)
 
     # --- this boot ------------------------------------------------------------------------------
-
-    def attach(self, agent):
-        """Keep the record up to date with each sample of an agent, and write it before a reset."""
-        self.agent = agent
-        self.add_to_history = agent.history.add
-        agent.history.add = self.update  # which the agent calls with each sample
-        if agent.policy is not None:
-            self.events = agent.policy.events
-        board = agent.board
-        self.board = board
-        board.identity = board.identity[:_BOOTS] + (self.boots, self.crash_free_s)
-        self.facts = board.facts
-        self.facts["boots"] = self.boots
-        self.facts["crash_free_s"] = self.crash_free_s
-        wear.join(agent.storage)
-        save_note = board.save_note
-
-        def save(text):
-            can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
-            self.set_state(THRESHOLD)
-            if can_write:
-                save_note(text)
-
-        board.save_note = save
 
     def update(self, sample):
         """Add a sample to the history, then bring the record up to it; allocates nothing."""
@@ -141,6 +123,13 @@ class BlackBox:
             self.save()
         if self.copy is not None:
             self.copy(self.buf)
+
+    def save_note(self, text):
+        """Save a note over a reset, which the agent is about to make, and that in the record."""
+        can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
+        self.set_state(THRESHOLD)
+        if can_write:
+            self.write_note(text)
 
     def put_decided(self):
         """Put the last event's number, the level and the operation that began last into it."""
@@ -210,6 +199,8 @@ class BlackBox:
 
     def note_exception(self, caught, state=EXCEPTION):
         """Note that an exception ended the application; write it, unless it is an old tale."""
+        if len(self.buf) > _TRACEBACK:
+            pack_into("148s", self.buf, _TRACEBACK, caught.text)
         is_quick = self.streak < _MAX_STREAK and self.is_in_file
         self.set_state(state, caught.count <= _MAX_KNOWN or is_quick)
 

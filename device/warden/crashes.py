@@ -4,26 +4,21 @@ Loaded when the application sets it up, with `warden.run()` or the first `warden
 it needs to keep an exception when no memory is left is made then.
 """
 
+import builtins
 import io
 import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, BlackBox
+from warden.blackbox import ENDED, BlackBox, let_go
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
 from warden_schema.codec import cut
 
-_EXCEPTION = const(18)  # a kind of message
-_RESTART = const(19)
-_MAX_RESETS = const(10)
+_RESTART = const(19)  # a kind of message
 _RESTART_FIELDS = const(13)  # row, id, and what an entry has
 _MAX_EXCEPTIONS = const(5)
-_BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
-_MAX_RETRY_MS = const(3_600_000)
-_POLL_MS = const(20)
-_GOOD_S = const(180)  # that the application runs, as in `blackbox`
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
@@ -97,6 +92,7 @@ class Crashes:
     """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
 
     current = None
+    new_row = Caught
 
     def __init__(self, board):
         self.agent = self.table = None
@@ -111,75 +107,14 @@ class Crashes:
         self.reserve = bytearray(_spare_bytes)
         self.black_box = BlackBox(board, self)
 
-    def restore(self, kind, name, count, text):
-        """Put an exception of an earlier boot into the next row."""
-        caught = Caught(kind, name, text)
-        caught.id = self.next_id
-        caught.count = count
-        self.rows[(self.next_id - 1) % _MAX_EXCEPTIONS] = caught
-        self.next_id += 1
-
-    def last_of(self, kind):
-        """Return the exception of a kind that came last, None if there is none."""
-        last = None
-        for caught in self.rows:
-            if caught is not None and caught.kind == kind:
-                if last is None or caught.id > last.id:
-                    last = caught
-        return last
-
     def attach(self, agent):
         """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
         self.agent = agent
         self.lock = new_lock()  # which that agent's timer heeds
-        self.black_box.attach(agent)
-        agent.load.report = agent.threads.report = keep = self.keep
-        if agent.policy is not None:
-            from warden.tables import Table
-
-            events = agent.policy.events
-            self.report = events.report
-            if self.black_box.is_safe:
-                agent.leave_safe_mode = self.leave_safe_mode
-                events.post("safe", None, "waiting", self.black_box.streak)
-            events.report = keep
-            fields = ("id", "kind", "name", "count", "uptime_s", "text")
-            self.table = Table(agent.clock, _EXCEPTION, fields, _MAX_EXCEPTIONS)
-            self.table.rows = self.rows
-            if agent.session is not None:
-                resets = Table(agent.clock, _RESTART, (), _MAX_RESETS)
-                entries = self.black_box.entries
-                resets.rows[: len(entries)] = entries
-                resets.encode = self.encode_reset
-                agent.session.tables += [self.table, resets]
-                for table in (self.table, resets):  # a host may be there already
-                    table.subscribe()
-                agent.session.hello_dirty = agent.clock.rows_dirty = True
-
-    def start(self, bring_up):
-        """Start the agent over the link that a function of the application returns."""
-        link = None
-        if bring_up is not None:
-            try:
-                link = bring_up()
-            except Exception as error:  # then there is the serial line
-                self.keep(error, _CALLBACK, None)
-        sys.modules["warden"].start(link=link)
-
-    def wait_in_safe_mode(self, retry_s):
-        """Run the agent until the application is to be tried again, or a host asks for that."""
-        box = self.black_box
-        wait_ms = retry_s * 1000
-        for _ in range(_BAD_BOOTS, box.streak):
-            wait_ms = min(wait_ms * 2, _MAX_RETRY_MS)
-        self.must_wait = True
-        board = box.board
-        began = board.ticks_ms()
-        while self.must_wait and board.ticks_diff(board.ticks_ms(), began) < wait_ms:
-            board.sleep_ms(min(sys.modules["warden"].poll(), _POLL_MS))
-        box.good_s = box.uptime_s() + _GOOD_S
-        box.is_safe = Board.is_safe = False
-        self.agent.leave_safe_mode = None
+        with import_lock:
+            from warden.crash_setup import attach
+        attach(self, agent)
+        let_go("last_boot")
 
     def leave_safe_mode(self):
         """Have the application tried again now."""
@@ -286,18 +221,20 @@ def safe_mode():
 def run(main, link=None, retry_s=60):
     """Run the application, and keep the exception that ends it; return what it returns.
 
-    main: a function, async or not, a coroutine, or the name of a module to import. link: a function
-    that brings up the network and returns a link for `warden.start()`, which is then called here,
-    before main; None: main starts the agent itself. After three bad boots in a row main does not
+    main: a function, async or not, a coroutine, the name of a module to import, or that of a file,
+    "….py", which is run as MicroPython runs main.py. link: a function that brings up the network
+    and returns a link for `warden.start()`, which is then called here, before main; None: main
+    starts the agent itself. After three bad boots in a row main does not
     run before the agent has answered for retry_s seconds, twice as long after each further one, an
     hour at most.
     """
     crashes = set_up()
     box = crashes.black_box
-    if Runner.current is None and (link is not None or box.is_safe):
-        crashes.start(link)
-    if box.is_safe:
-        crashes.wait_in_safe_mode(retry_s)
+    if box.is_safe or (link is not None and Runner.current is None):
+        with import_lock:
+            from warden.crash_setup import begin
+        begin(crashes, link, retry_s)
+        let_go("last_boot")
     crashes.main = main
     must_feed = True
     try:
@@ -306,7 +243,14 @@ def run(main, link=None, retry_s=60):
             try:
                 result = main
                 if isinstance(main, str):
-                    result = __import__(main)
+                    if not main.endswith(".py"):
+                        result = __import__(main)
+                    elif hasattr(builtins, "execfile"):
+                        result = builtins.execfile(main, __import__("__main__").__dict__)
+                    else:  # esp8266; a traceback then has no file's name
+                        with open(main) as file:
+                            result = file.read()
+                        result = exec(result, __import__("__main__").__dict__)
                 elif callable(main):
                     result = main()
                 if hasattr(result, "throw"):  # a coroutine
@@ -318,7 +262,8 @@ def run(main, link=None, retry_s=60):
                 crashes.keep(error, _APPLICATION, None)
                 raise
             except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
-                if crashes.watchdog is None or not crashes.watchdog.on_interrupt(error):
+                stopper = crashes.watchdog and crashes.watchdog.stopper
+                if stopper is None or not stopper.on_interrupt(error):
                     box.set_state(ENDED, False)
                     raise
     finally:

@@ -1,63 +1,20 @@
-"""Public functions for setting up, and those seldom used; loaded at the first use of one."""
+"""Public functions that are seldom used; loaded at the first use of one."""
 
 import os
 
 from warden.runner import Runner
 from warden.running import running_agent, running_policy
 from warden.sensors.threads import import_lock
+from warden.sleep import Sleeping
 
 _SLOW_STORAGE = "warden.slow"  # a file in the directory that the board starts in
 _NOTE_WRITE = 2  # a purpose of `wear`
-_PUBLIC = (
-    "TcpClient",
-    "TcpServer",
-    "counted",
-    "guarded",
-    "scan_storage",
-    "sleeping",
-    "trends",
-    "use_wlan",
-)
+_LEARNED = -1  # as memory
 
 
-def find_public(name):
-    """Return what has this public name here, None if nothing has.
-
-    While an agent only watches: RuntimeError for what decides, AttributeError for other names.
-    """
-    if name in _PUBLIC:
-        return globals()[name]
-    names = ("exceptions", "resets")
-    if name in names:
-        with import_lock:
-            from warden.crash_report import exceptions, resets
-        return exceptions if name == "exceptions" else resets
-    names = ("run", "safe_mode")
-    if name in names:
-        with import_lock:
-            from warden.crashes import run, safe_mode
-        return run if name == "run" else safe_mode
-    names = ("checkin", "watchdog")
-    if name in names:
-        with import_lock:
-            from warden.task_watchdog import checkin, watchdog
-        return checkin if name == "checkin" else watchdog
-    names = ("file_budget",)
-    if name in names:
-        with import_lock:
-            from warden.budgets import file_budget
-        return file_budget
-    if Runner.current is None or Runner.current.agent.policy is not None:
-        return None
-    deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
-        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
-        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
-        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
-        "spawn thread threshold thresholds"
-    )
-    if name in deciding.split():
-        running_policy()
-    raise AttributeError(name)
+def find_extra(name):
+    """Return the function of this name."""
+    return globals()[name]
 
 
 def trends(period_ms):
@@ -98,6 +55,12 @@ def guarded(name, priority=1, timeout_ms=None, memory=None, wait_ms=0, session=N
     with import_lock:
         from warden.guard import wrap
 
+        if memory == _LEARNED:  # not at the first call
+            from warden.policy.memory_profile import MemoryProfile  # noqa: F401
+    runner = Runner.current
+    if memory == _LEARNED and runner is not None and runner.agent.policy is not None:
+        runner.agent.policy.load_profile()
+
     def make_operation():
         new = running_policy().operations.new
         return new(name, priority, timeout_ms, memory, wait_ms, session)
@@ -120,8 +83,6 @@ def sleeping():
 
     Such a time is no load and no lag, and a host shows the board as asleep instead of lost.
     """
-    with import_lock:
-        from warden.sleep import Sleeping
     return Sleeping()
 
 

@@ -12,7 +12,7 @@ class Gate:
         self.acquire = lock.acquire
         self.releases = (bool, lock.release)  # by `acquired`; bool() does nothing
         self.thread = None  # the one that is in the function, or was last
-        self.is_running = False  # whether one is in it
+        self.running = False  # whether one is in it
 
     def enter(self):
         """Call the function; return False, with nothing called, if it is being called already."""
@@ -20,18 +20,18 @@ class Gate:
         try:
             if acquired:
                 self.thread = get_ident()
-                self.is_running = True
+                self.running = True
                 self.function()
-                self.is_running = False
+                self.running = False
         finally:  # no jump comes before the release: at one, Ctrl-C may come
             self.releases[acquired]()
         return acquired
 
-    def reopen(self):
+    def release(self):
         """Release the lock if this thread holds it, outside of the function.
 
         So Ctrl-C may leave it on the stock unix port, which raises it in the midst of C code, too.
         """
-        if not self.is_running and self.thread == get_ident():
+        if not self.running and self.thread == get_ident():
             self.thread = None
             self.releases[1]()

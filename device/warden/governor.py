@@ -24,7 +24,7 @@ _MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 class Governor:
     """Sets `interval_ms` before each sample; `host_us`: time that may be spent for a host.
 
-    interval_ms: 0 while monitoring is stopped; wanted_ms: what was requested.
+    interval_ms: 0 while monitoring is stopped; wanted_interval_ms: what was requested.
     """
 
     def __init__(self, interval_ms, budget_permille):
@@ -49,7 +49,7 @@ class Governor:
         check_int("interval_ms", interval_ms, _MIN_INTERVAL_MS, _MAX_INTERVAL_MS)
         check_int("budget_permille", budget_permille, 1, 1000)
         self.budget_permille = budget_permille
-        self.wanted_ms = self.interval_ms = interval_ms
+        self.wanted_interval_ms = self.interval_ms = interval_ms
 
     def refill_host(self, ms):
         """Add a host's share of the last `ms` milliseconds: three quarters of the budget.
@@ -99,7 +99,7 @@ class Governor:
             self._stretch()
         self.spent_us = self.sample_us = self.host_spent_us = 0
         sample.interval_ms = self.interval_ms
-        sample.wanted_interval_ms = self.wanted_ms
+        sample.wanted_interval_ms = self.wanted_interval_ms
         sample.budget_permille = self.budget_permille
 
     def _stretch(self):
@@ -117,7 +117,7 @@ class Governor:
         interval = self.interval_ms
         if needed > interval or needed < interval - (interval >> 2):
             interval = min(needed + (needed >> 3), _MAX_STRETCHED_MS)
-            self.interval_ms = max(interval, self.wanted_ms)
+            self.interval_ms = max(interval, self.wanted_interval_ms)
 
     def smooth(self, mean, value):
         """Return a moving mean with one more value, which counts a quarter and is capped.

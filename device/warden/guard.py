@@ -7,9 +7,12 @@ async def _async_function():
 
 async def _complete_after(operation, coro):
     try:
-        return await coro
-    finally:
-        operation.complete()
+        result = await coro
+    except BaseException as error:
+        operation.__exit__(type(error), error, None)
+        raise
+    operation.complete()
+    return result
 
 
 def wrap(function, make_operation):
@@ -36,10 +39,11 @@ def wrap(function, make_operation):
         result = None
         try:
             result = function(*args, **kwargs)
-        finally:
-            if not hasattr(result, "throw"):
-                operation.complete()
+        except BaseException as error:
+            operation.__exit__(type(error), error, None)
+            raise
         if not hasattr(result, "throw"):
+            operation.complete()
             return result
         found_async.append(True)
         return _complete_after(operation, result)

@@ -13,96 +13,53 @@ from warden.sensors.storage import shift_for
 _METRICS = const(4)
 _MEMORY_METRIC = const(0)  # the one in bytes
 _NO_VALUE = const(0xFFFF)
-# The ring has the means of 60 seconds, 60 minutes and 24 hours, four in a slot; then, of minutes
-# and hours, least and greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
-_MINUTES = const(240)
-_HOURS = const(480)
+# By tier: how long a slot is, how many there are that are closed, and where they begin in the ring.
+_STEP_S = const((1, 60, 3600))
+_SLOTS = const((60, 60, 24))
+_TIER_BEGIN = const((0, 240, 480))
+# The ring has the means, those of four metrics in a slot; then, of minutes and hours, least and
+# greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
 _RING = const(1248)
 _EXTREMES = const(96)
-# What the open slot has of a metric, one after the other.
+# What the open slot of a tier has of a metric, one after the other.
 _LEAST = const(0)
 _GREATEST = const(1)
 _SUM = const(2)
 _COUNT = const(3)
 _OPEN = const(4)  # values
-
-
-class Tier:
-    """Slots of equal length: `slots` that are closed, from ring[begin] on, and the open one.
-
-    number: of the open slot, its uptime // step_s; its place in the ring is that of the oldest.
-    open_slot: least, greatest, sum and count of each metric in it.
-    """
-
-    def __init__(self, step_s, slots, ring, begin, longer):
-        self.step_s = step_s
-        self.slots = slots
-        self.ring = ring
-        self.begin = begin
-        self.longer = longer  # the tier of longer slots, None for the last
-        self.number = 0
-        self.open_slot = [0] * (_METRICS * _OPEN)
-
-    def add(self, least, greatest, mean, place):
-        """Add one value to the open slot, or the least, greatest and mean of a shorter slot.
-
-        place: in `open_slot`, of what there is of its metric.
-        """
-        values = self.open_slot
-        if not values[place + _COUNT] or least < values[place + _LEAST]:
-            values[place + _LEAST] = least
-        if not values[place + _COUNT] or greatest > values[place + _GREATEST]:
-            values[place + _GREATEST] = greatest
-        values[place + _SUM] += mean
-        values[place + _COUNT] += 1
-
-    def close(self):
-        """Put the open slot into the ring, and into the open one of the longer tier; open the next.
-
-        A metric of which nothing was added has no value.
-        """
-        values = self.open_slot
-        at = self.begin + self.number % self.slots * _METRICS
-        place = 0
-        while place < _METRICS * _OPEN:
-            mean = _NO_VALUE
-            if values[place + _COUNT]:
-                mean = values[place + _SUM] // values[place + _COUNT]
-                values[place + _SUM] = values[place + _COUNT] = 0
-                if self.longer is not None:
-                    self.longer.add(values[place], values[place + _GREATEST], mean, place)
-            else:
-                values[place] = values[place + _GREATEST] = mean
-            self.ring[at] = mean
-            if self.begin:  # not of seconds
-                self.ring[2 * at + _EXTREMES] = values[place]
-                self.ring[2 * at + _EXTREMES + 1] = values[place + _GREATEST]
-            place += _OPEN
-            at += 1
-        self.number += 1
+_HOURS = const(2)  # the last tier
+_TIER_BITS = const(4)  # those of four metrics are 16
+# The same of the next tier, which has longer slots.
+_LONGER_LEAST = const(16)
+_LONGER_GREATEST = const(17)
+_LONGER_SUM = const(18)
+_LONGER_COUNT = const(19)
 
 
 class History:
-    """`tiers`: of seconds, minutes and hours. shift: of memory, by which its bytes are scaled."""
+    """`ring`: the closed slots of seconds, minutes and hours; `slots`: what the open ones have.
+
+    numbers: of the open slots, each its uptime // its length; its place in the ring is that of the
+    oldest. shift: of memory, by which its bytes are scaled.
+    """
 
     def __init__(self, total):
         self.shift = shift_for(total)
-        ring = array("H", b"\xff\xff" * _RING)
-        hours = Tier(3600, 24, ring, _HOURS, None)
-        minutes = Tier(60, 60, ring, _MINUTES, hours)
-        self.tiers = (Tier(1, 60, ring, 0, minutes), minutes, hours)
+        self.ring = array("H", b"\xff\xff" * _RING)
+        self.slots = [0] * (len(_SLOTS) << _TIER_BITS)
+        self.numbers = [0] * len(_SLOTS)
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
-        for tier in self.tiers:  # shorter slots first: the longer ones gather them
-            number = sample.uptime_s // tier.step_s
-            if tier.number >= number:
+        for tier in range(len(_SLOTS)):  # shorter slots first: the longer ones gather them
+            number = sample.uptime_s // _STEP_S[tier]
+            if self.numbers[tier] >= number:
                 break
-            while tier.number < number:
-                tier.close()
-                if tier.number < number - tier.slots:
-                    tier.number = number - tier.slots  # what is older is gone
-        self.gather(_MEMORY_METRIC, sample.live_bytes)
+            while self.numbers[tier] < number:
+                self.close(tier)
+                if self.numbers[tier] < number - _SLOTS[tier]:
+                    self.numbers[tier] = number - _SLOTS[tier]  # what is older is gone
+        self.gather(0, sample.live_bytes)
         self.gather(1, sample.cpu_permille)
         self.gather(2, sample.loop_lag_ms)
         self.gather(3, sample.storage_used)
@@ -113,4 +70,44 @@ class History:
             if metric == _MEMORY_METRIC:
                 value >>= self.shift
             value = min(value, _NO_VALUE - 1)
-            self.tiers[0].add(value, value, value, metric * _OPEN)
+            slots = self.slots
+            metric *= _OPEN
+            if not slots[metric + _COUNT] or value < slots[metric + _LEAST]:
+                slots[metric + _LEAST] = value
+            if not slots[metric + _COUNT] or value > slots[metric + _GREATEST]:
+                slots[metric + _GREATEST] = value
+            slots[metric + _SUM] += value
+            slots[metric + _COUNT] += 1
+
+    def close(self, tier):
+        """Put a tier's open slot into the ring, and into the open one of the next; open another.
+
+        A metric of which nothing was added has no value.
+        """
+        at = _TIER_BEGIN[tier] + self.numbers[tier] % _SLOTS[tier] * _METRICS
+        slots = self.slots
+        place = tier << _TIER_BITS
+        while place >> _TIER_BITS == tier:
+            mean = _NO_VALUE
+            if slots[place + _COUNT]:
+                mean = slots[place + _SUM] // slots[place + _COUNT]
+                slots[place + _SUM] = slots[place + _COUNT] = 0
+                if tier != _HOURS:
+                    if not slots[place + _LONGER_COUNT]:
+                        slots[place + _LONGER_LEAST] = slots[place]
+                        slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
+                    if slots[place] < slots[place + _LONGER_LEAST]:
+                        slots[place + _LONGER_LEAST] = slots[place]
+                    if slots[place + _GREATEST] > slots[place + _LONGER_GREATEST]:
+                        slots[place + _LONGER_GREATEST] = slots[place + _GREATEST]
+                    slots[place + _LONGER_SUM] += mean
+                    slots[place + _LONGER_COUNT] += 1
+            else:
+                slots[place] = slots[place + _GREATEST] = mean
+            self.ring[at] = mean
+            if tier:  # not of seconds
+                self.ring[2 * at + _EXTREMES] = slots[place]
+                self.ring[2 * at + _EXTREMES + 1] = slots[place + _GREATEST]
+            place += _OPEN
+            at += 1
+        self.numbers[tier] += 1

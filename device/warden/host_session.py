@@ -6,7 +6,7 @@ arrives, nothing is raised: damage and unknown kinds are counted.
 
 from micropython import const
 
-from warden.sample import SampleTable
+from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
 from warden.uplink import Uplink
@@ -46,9 +46,9 @@ _SUBSCRIBED = const(2)
 
 
 class HostSession:
-    """`process_input()` reads the link; `pump()` sends what is due.
+    """`listen()` reads the link; `pump()` sends what is due.
 
-    tables: all that a host mirrors but the sample.
+    tables: all that a host mirrors but the sample, which is one by itself.
     """
 
     def __init__(self, agent):
@@ -59,15 +59,16 @@ class HostSession:
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
         self.requests = None  # loaded at the first one
-        self.sample_table = SampleTable(agent.sample)
+        self.sample = agent.sample
+        self.sample.last = [None] * len(FIELDS)
         self.tables = [agent.storage]
-        self.next_table = 0
-        self.sending = None  # the table of which a row is being sent, and
-        self.sending_row = 0  # which one
-        self.chunk = bytearray(_MAX_INPUT)
+        self.next = 0
+        self.table = None  # the table of which a row is being sent, and
+        self.row = 0  # which one
+        self.buf = bytearray(_MAX_INPUT)
         self.deframer = Deframer(_MAX_REQUEST)
         self.reader = Reader(self.deframer.payload)
-        self.seen_s = self.seen_ms = 0
+        self.deadline_s = self.deadline_ms = 0  # then a silent host is lost
         self.keep_place = getattr(agent.link, "keep_place", bool)
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
@@ -75,31 +76,31 @@ class HostSession:
 
     # --- from the host --------------------------------------------------------------------------
 
-    def process_input(self):
+    def listen(self):
         """Read what has arrived, up to 64 bytes, and act on each message."""
-        end = min(self.agent.link.read(self.chunk), _MAX_INPUT)  # more: a link that lies
+        end = min(self.agent.link.read(self.buf), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
-            at = self.deframer.feed(self.chunk, at, end)
+            at = self.deframer.feed(self.buf, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.agent.sample.bad_frames = self.deframer.bad
+        self.sample.bad_frames = self.deframer.bad
 
     def _on_payload(self):
         try:
             self.reader.begin(0, self.deframer.length)
-            self._on_message(self.reader)
+            self.process(self.reader)
         except (Malformed, TypeError):  # TypeError: None where a number belongs
             self.deframer.bad += 1
 
-    def _on_message(self, reader):
+    def process(self, reader):
         uplink = self.uplink
         items = reader.array()
         kind = reader.integer()
         if kind == _SUBSCRIBE:
-            self._on_subscribe(reader, items)
+            self.subscribe(reader, items)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
-            self.agent.sample.skipped_frames += 1
+            self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
             pass  # of another host
         elif kind == _UNSUBSCRIBE:
@@ -116,7 +117,7 @@ class HostSession:
                 self.alive_dirty = True  # nothing was sent since, or all of it was lost
             self.last_seq = seq
 
-    def _on_subscribe(self, reader, items):
+    def subscribe(self, reader, items):
         """Make the sender the host that listens, and mark everything for sending to it."""
         major = reader.integer()
         reader.integer()
@@ -139,13 +140,13 @@ class HostSession:
         self.renew()
         for table in self.tables:
             table.subscribe()
-        self.sample_table.subscribe()
+        self.sample.subscribe()
         self.hello_dirty = self.synced_dirty = self.clock.rows_dirty = True
 
     def renew(self):
         """Begin the host's silence anew: a frame of it has arrived."""
-        self.seen_s = self.clock.s
-        self.seen_ms = self.clock.ms
+        self.deadline_s = self.clock.s + _SILENCE_MS // 1000
+        self.deadline_ms = self.clock.ms
         self.keep_place()
         self.on_host("seen")
 
@@ -185,7 +186,7 @@ class HostSession:
         if changed and update_reasons(self.agent):
             self.hello_dirty = True
         if self.host_id:
-            self.sample_table.mark_dirty(0)
+            self.sample.mark_dirty(0)
 
     def pump(self, rows):
         """Send what is due, as far as the link takes it; return the ms until there is more to do.
@@ -204,19 +205,19 @@ class HostSession:
                 self.refused_id = 0
         if not self.host_id:
             return _FULL_MS if self.refused_id else _NOTHING_MS
-        if self.sending is not None:  # there was no memory for it, or Ctrl-C came
-            self.sending.dirty[self.sending_row] = _SUBSCRIBED
-            self.sample_table.deltas_left = 0  # the host may have the last one, or not
-            self.sending = None
+        if self.table is not None:  # there was no memory for it, or Ctrl-C came
+            self.table.dirty[self.row] = _SUBSCRIBED
+            self.sample.deltas_left = 0  # the host may have the last one, or not
+            self.table = None
             self.clock.rows_dirty = True
-        left = self.clock.until_ms(self.seen_s, self.seen_ms) + _SILENCE_MS + 1
+        left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
             if hasattr(self.agent.link, "drop"):
                 self.agent.link.drop()  # else one that lost its power would block the next host
             return _NOTHING_MS
-        if not (uplink.ready() and self._send_all(rows)):
+        if not (uplink.ready() and self.send(rows)):
             left = _FULL_MS
         elif self.clock.rows_dirty:
             left = _NEXT_MS
@@ -225,19 +226,19 @@ class HostSession:
             self.alive_dirty = not uplink.send(0)  # it goes also when the rest cannot
         return left
 
-    def _send_all(self, rows):
+    def send(self, rows):
         """Send what is due in its order; return False where the link did not take all of it."""
         if (
             (self.hello_dirty and not self._send_hello())
             or (self.requests is not None and not self.requests.send_replies(self.uplink))
-            or not self._send_row(self.sample_table, 0)
+            or not self._send_row(self.sample, 0)
         ):
             return False
         if rows and self.clock.rows_dirty:
             self.clock.rows_dirty = False  # first: others may be marked while they are searched
             if not self._send_rows():
                 return False
-        if self.synced_dirty and self._find_table(_SUBSCRIBED_ROW) < 0:
+        if self.synced_dirty and self.find(_SUBSCRIBED_ROW) < 0:
             self.uplink.begin(_SYNCED, 1)
             self.uplink.put(self.host_id)
             self.synced_dirty = not self.uplink.send()
@@ -263,24 +264,24 @@ class HostSession:
         """Send rows of the tables in rotation; return False where the link took one no more."""
         for _ in range(_MAX_ROWS):
             flag = _SUBSCRIBED_ROW
-            place = self._find_table(flag)
+            place = self.find(flag)
             if place < 0:
                 flag = _CHANGED_ROW
-                place = self._find_table(flag)
+                place = self.find(flag)
                 if place < 0:
                     return True
             self.clock.rows_dirty = True
-            self.next_table = place + 1
+            self.next = place + 1
             table = self.tables[place]
             if not self._send_row(table, table.dirty.find(flag)):
                 return False
         return True
 
-    def _find_table(self, flag):
+    def find(self, flag):
         """Return the place of the next table that has a row with this flag, -1 for none."""
         tables = self.tables
         count = len(tables)
-        place = self.next_table
+        place = self.next
         for _ in range(count):
             if place >= count:
                 place = 0
@@ -293,14 +294,14 @@ class HostSession:
         """Send a row if it is due; return False where the link did not take it."""
         flag = table.dirty[row]
         if flag:
-            self.sending = table
-            self.sending_row = row
+            self.table = table
+            self.row = row
             table.dirty[row] = 0  # before it is read
             if table.encode(row, self.uplink):
                 if not self.uplink.send():
                     table.dirty[row] = flag
-                    self.sending = None
+                    self.table = None
                     return False
                 table.on_sent(row)
-            self.sending = None
+            self.table = None
         return True

@@ -17,6 +17,7 @@ from warden_schema.values import read_value
 
 _FILE = const("warden.resets")  # in the directory that the board starts in
 _MAX_RECORD = const(42)  # bytes
+_MAX_TRACEBACK = const(148)  # which follow it in spare RAM
 _RP2040_SCRATCH = const(0x4005800C)  # RP2040 datasheet, 4.7.6: the first of eight registers
 _USED_BY_BOOT = const(4)  # which of them the boot ROM reads
 _MAX_RESETS = const(10)
@@ -118,7 +119,7 @@ class LastBoot:
                     elif kind == _RESET_ITEM:
                         entries.append(values)
                     elif kind == _EXCEPTION_ITEM:
-                        self.box.crashes.restore(*values)
+                        restore(self.box.crashes, *values)
                     elif kind == _WEAR_ITEM:
                         wear.counts[:], wear.left, self.box.crash_free_s = values
         except (OSError, IndexError, TypeError, ValueError):  # none, or none of ours
@@ -196,7 +197,7 @@ class LastBoot:
         """Put the figures of the record into an entry, and the exception if there was one."""
         found = self.found
         entry[_UPTIME], live, largest, lag = unpack_from("<IHHH", found, _FIGURES)
-        name = found[_NAME:].rstrip(b"\x00")
+        name = found[_NAME:_MAX_RECORD].rstrip(b"\x00")
         while name and entry[_WHO] is None:
             try:
                 entry[_WHO] = str(name, "utf-8")
@@ -210,7 +211,10 @@ class LastBoot:
         ]
         if state == _BY_EXCEPTION or state == _HUNG:
             kind = _APPLICATION_KIND if state == _BY_EXCEPTION else _HANG_KIND
-            caught = self.box.crashes.last_of(kind)
+            text = found[_MAX_RECORD:].rstrip(b"\x00")
+            if text and self.in_file is None:  # which would have it, too
+                restore(self.box.crashes, kind, None, 1, text)
+            caught = last_of(self.box.crashes, kind)
             if caught is not None:
                 entry[_TEXT] = caught.text[-_MAX_TOLD:]
 
@@ -228,6 +232,25 @@ class LastBoot:
         box.count = entry[_EQUAL] = min(box.count + 1, _MAX_EQUAL)
         box.entries[-1] = entry
         return box.count in (2, 3, 10, 30, 100)
+
+
+def restore(crashes, kind, name, count, text):
+    """Put an exception of an earlier boot into the next row."""
+    rows = crashes.rows
+    rows[(crashes.next_id - 1) % len(rows)] = caught = crashes.new_row(kind, name, text)
+    caught.id = crashes.next_id
+    caught.count = count
+    crashes.next_id += 1
+
+
+def last_of(crashes, kind):
+    """Return the exception of a kind that came last, None if there is none."""
+    last = None
+    for caught in crashes.rows:
+        if caught is not None and caught.kind == kind:
+            if last is None or caught.id > last.id:
+                last = caught
+    return last
 
 
 def is_valid(record):
@@ -251,11 +274,11 @@ def find_retained(board):
         if hasattr(board, "spare_ram"):
             from uctypes import bytearray_at
 
-            return _end_of(bytearray_at(*board.spare_ram)), None, None
+            return _end_of(bytearray_at(*board.spare_ram), _MAX_RECORD + _MAX_TRACEBACK), None, None
         if hasattr(machine, "mem_backup"):
             memory = machine.mem_backup()
             if len(bytes(memory)) == len(memory):  # it is of bytes, not of words
-                return _end_of(memory), None, None
+                return _end_of(memory, _MAX_RECORD), None, None
             return _words(memory, list(range(len(memory))))
         if sys.platform in ("esp32", "esp8266"):
             memory = machine.RTC().memory  # one value of bytes
@@ -276,8 +299,8 @@ def find_retained(board):
     return None, None, None
 
 
-def _end_of(memory):
-    return memoryview(memory)[-min(len(memory), _MAX_RECORD) :]
+def _end_of(memory, size):
+    return memoryview(memory)[-min(len(memory), size) :]
 
 
 def _words(memory, places):

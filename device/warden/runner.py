@@ -8,6 +8,7 @@ something is overdue, and makes anew what is gone.
 from micropython import const
 
 from warden.sensors.load import imported_asyncio
+from warden.sensors.threads import get_ident
 
 _TIMER_MS = const(100)
 _MAX_SLEEP_MS = const(250)  # so that what the application begins meanwhile ends in time
@@ -23,14 +24,15 @@ class Runner:
 
     def __init__(self, agent):
         self.agent = agent
-        self.thread = agent.threads.ident()  # asyncio is not for other threads
+        self.thread = get_ident()  # asyncio is not for other threads
         self.generation = 0  # of the tasks: older ones end when they find that they are
         self.tasks = []
         self.load = agent.load
         self.timer = None
         self.is_scheduled = False
+        self.has_waited = False  # something to read, when the timer polled last
         self.schedule = None  # micropython's
-        self.scheduled_poll = self.poll_scheduled
+        self.scheduled_poll = self.callback
         self.spare_status = None  # for status() when there is no memory for another
         agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
@@ -49,21 +51,21 @@ class Runner:
             passed = agent.ticks_diff(agent.ticks_ms(), polled_ms)
             if 0 <= passed < self.load.patience_ms:  # less: asyncio sleeps until they are there
                 return
-            self.cancel_tasks()  # one of them may be left
+            self.cancel()  # one of them may be left
         self.generation += 1
         self.load.task_queue = core._task_queue
         self.load.polled_ms = agent.ticks_ms()
         self.load.patience_ms = _UNSTARTED_MS
         agent.load.attach()
         create_task = agent.load.uncounted_create_task
-        self.tasks = [create_task(self.poll_in_time(self.generation))]
+        self.tasks = [create_task(self.poll(self.generation))]
         if agent.link is not None:
-            self.tasks.append(create_task(self.poll_when_readable(self.generation)))
+            self.tasks.append(create_task(self.listen(self.generation)))
         self.start_timer()  # until the loop runs
 
     def revive_tasks(self):
         """Make the agent's tasks anew if they are gone; called at each task of the application."""
-        if self.thread == self.agent.threads.ident():
+        if self.thread == get_ident():
             self.start()
 
     def revive(self):
@@ -82,9 +84,9 @@ class Runner:
         self.generation = -1
         self.agent.load.on_create = None
         self.stop_timer()
-        self.cancel_tasks()
+        self.cancel()
 
-    def cancel_tasks(self):
+    def cancel(self):
         """Cancel the tasks; others may wait for the link then."""
         for task in self.tasks:
             try:
@@ -95,13 +97,13 @@ class Runner:
 
     # --- asyncio --------------------------------------------------------------------------------
 
-    async def poll_in_time(self, generation):
+    async def poll(self, generation):
         """Poll whenever something is due."""
         from asyncio import sleep_ms
 
         agent = self.agent
         self.stop_timer()  # the loop runs
-        agent.load.thread = agent.load.ident()
+        agent.load.thread = get_ident()
         try:
             while generation == self.generation:
                 # It listens too: what the other task waits on may be the connection of a dead host.
@@ -110,9 +112,9 @@ class Runner:
                 self.load.patience_ms = left + _OVERDUE_MS
                 await sleep_ms(left)
         finally:
-            self.note_end(generation)
+            self.end(generation)
 
-    async def poll_when_readable(self, generation):
+    async def listen(self, generation):
         """Poll whenever something has arrived."""
         from asyncio import core, sleep_ms
 
@@ -123,7 +125,7 @@ class Runner:
                 if link.waitable is None:
                     await sleep_ms(_MAX_SLEEP_MS)
                 else:
-                    await self.until_readable(core, link.waitable)
+                    await self.queue_read(core, link.waitable)
                 # What a host requested may take several polls to send; while it has had its share,
                 # its bytes stay where they are.
                 left = agent.poll()
@@ -133,13 +135,13 @@ class Runner:
                 if agent.listen_ms:
                     await sleep_ms(min(left, _MAX_SLEEP_MS))
         finally:
-            self.note_end(generation)
+            self.end(generation)
 
-    def until_readable(self, core, source):
+    def queue_read(self, core, source):
         """Wait until a stream has something to read, or has ended; to be awaited."""
         yield core._io_queue.queue_read(source)
 
-    def note_end(self, generation):
+    def end(self, generation):
         """Note that one of the tasks has ended, by Ctrl-C in it, unless it was meant to."""
         if generation == self.generation:
             self.load.patience_ms = -_UNSTARTED_MS
@@ -171,13 +173,18 @@ class Runner:
             except RuntimeError:  # the queue is full; at the next time
                 self.is_scheduled = False
 
-    def poll_scheduled(self, _):
+    def callback(self, _):
         """Poll, inside whatever the main thread does, unless some lock of the agent is locked."""
         self.is_scheduled = False
-        if self.timer is not None and not self.agent.threads.any_locked():
+        if self.timer is not None and not self.agent.threads.locked():
             if imported_asyncio() is not None:
                 self.start()  # it may have been imported late
-            self.agent.poll()
+            agent = self.agent
+            if hasattr(agent.link, "sink"):  # of stdin it may be: a REPL takes what is its own
+                waits = agent.has_input()  # at once, so read only what still waits the next time
+                agent.rows_first = waits and not self.has_waited
+                self.has_waited = waits
+            agent.poll()
 
     def stop_timer(self):
         """Stop the timer, if there is one."""

@@ -75,6 +75,10 @@ class Sample:
 
     Not sent: period_ms, the time since the sample before; storage_permille, of the first mount in
     use, and storage_used, the same in the scale of the history.
+
+    Sent like the one row of a `tables.Table`: a SAMPLE, or a DELTA of what changed since the last
+    one that was sent. Frames are numbered, so a host knows which sample a DELTA counts from, and
+    asks anew where that one was lost. docs/wire.md has the rules.
     """
 
     def __init__(self):
@@ -84,19 +88,8 @@ class Sample:
         self.dropped_frames = self.skipped_frames = self.bad_frames = self.faults = 0
         self.period_ms = 0
         self.storage_permille = self.storage_used = None
-
-
-class SampleTable:
-    """The newest sample: a SAMPLE, or a DELTA of what changed since the last one that was sent.
-
-    Frames are numbered, so a host knows which sample a DELTA counts from, and asks anew where that
-    one was lost. docs/wire.md has the rules. It is sent like the one row of a `tables.Table`.
-    """
-
-    def __init__(self, sample):
-        self.sample = sample
         self.dirty = bytearray(1)
-        self.last = [None] * len(FIELDS)  # as the host has them
+        self.last = None  # a list of FIELDS as the host has them, once there is a link
         self.mask = 0  # of what has changed in the message encoded last; _ALL for a SAMPLE
         self.seq = 0  # of its frame
         self.deltas_left = 0  # until the next SAMPLE
@@ -110,7 +103,7 @@ class SampleTable:
     def mark_dirty(self, row):
         """Have the new sample sent; one that still waits is dropped, and counted."""
         if self.dirty[0]:
-            self.sample.dropped_frames += 1
+            self.dropped_frames += 1
         else:
             self.dirty[0] = _CHANGED
 
@@ -123,42 +116,41 @@ class SampleTable:
             uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
             place = 0
             while place < len(_ORDER):
-                uplink.put(getattr(self.sample, FIELDS[_ORDER[place]]))
+                uplink.put(getattr(self, FIELDS[_ORDER[place]]))
                 place += 1
         return True
 
     def encode_delta(self, uplink):
         """Put a DELTA into the uplink; return False where what changed needs a SAMPLE."""
         self.mask = mask = self.compare()
-        sample = self.sample
-        value = sample.uptime_s - self.last[_UPTIME_S]
+        value = self.uptime_s - self.last[_UPTIME_S]
         if mask >> _NEEDS_SAMPLE or not 0 <= value < _MAX_DELTA_PERIOD_S:
             return False
         # The milliseconds beyond the interval since the sample before.
-        value = value * 1000 + sample.uptime_ms - self.last[_UPTIME_MS] - sample.interval_ms
+        value = value * 1000 + self.uptime_ms - self.last[_UPTIME_MS] - self.interval_ms
         uplink.begin(_DELTA, 3)
         uplink.put((self.seq - self.last_seq & 0xFFFF) + _BIAS)
         uplink.put(mask >> _FIRST_BIT)
         uplink.put(value + _BIAS)
-        uplink.at = self.put_changes(uplink.payload, uplink.at)
+        uplink.at = self.put(uplink.payload, uplink.at)
         return uplink.at > 0
 
     def compare(self):
         """Return a mask of what has changed, a bit for each of FIELDS."""
         mask = place = 0
         for name in FIELDS:
-            if getattr(self.sample, name) != self.last[place]:
+            if getattr(self, name) != self.last[place]:
                 mask |= 1 << place
             place += 1
         return mask
 
-    def put_changes(self, payload, at):
+    def put(self, payload, at):
         """Put each change as a field; return where the next goes, 0 if they need a SAMPLE."""
         mask = self.mask >> _FIRST_BIT
         place = _FIRST_BIT
         while mask:
             if mask & 1:
-                value = getattr(self.sample, FIELDS[place])
+                value = getattr(self, FIELDS[place])
                 old = self.last[place]
                 if value is None or old is None or payload[0] == _MAX_HEAD:
                     return 0
@@ -181,6 +173,6 @@ class SampleTable:
         place = 0
         while mask and place < len(FIELDS):
             if mask & 1:
-                self.last[place] = getattr(self.sample, FIELDS[place])
+                self.last[place] = getattr(self, FIELDS[place])
             mask >>= 1
             place += 1

@@ -7,27 +7,43 @@ import sys
 from micropython import const
 
 from warden.board import VERSION, Board, module
+from warden.clock import Clock
+from warden.gate import Gate
+from warden.governor import Governor
+from warden.history import History
+from warden.host_session import HostSession
 from warden.link.stream import StreamLink
+from warden.sample import Sample
+from warden.sensors.capabilities import update_reasons
+from warden.sensors.load import Load
+from warden.sensors.memory import Memory
+from warden.sensors.network import Network
+from warden.sensors.storage import Storage
+from warden.sensors.threads import install_threads
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
 _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
+_CAPABILITIES = const(18)
 _CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
 _NO_WATCHDOG = const(14)  # a reason, from ids
 
 
 def reserve_names(package):
-    """Give each module of the package that is loaded at its first use its name in it.
+    """Let this module go; give each that is loaded at its first use its name in the package.
 
     Without a GIL the names must not move then: another thread may be looking one up.
     """
+    for name in ("setup", "policy_setup"):
+        if sys.modules.pop("warden." + name, None) is not None:
+            delattr(package, name)
     # A test checks that none is missing.
     lazy = (
-        "budgets counted_socket crash_report crashes errors extras forecast guard last_boot "
-        "metered_file requests sleep stored_policy task_watchdog tcp trend_report values "
-        "watchdog_ways wear"
+        "budgets counted_socket crashes errors extras forecast guard hang_stopper last_boot "
+        "memory_profile metered_file public requests stored_policy task_watchdog tcp trend_report "
+        "values watchdog_setup wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -56,7 +72,10 @@ def detect():
     except (AttributeError, OSError):  # nothing is mounted
         pass
     board.identity = identity()
-    board.boot_id = random_30(board)
+    if hasattr(os, "urandom"):  # 30 bits that differ from one start to the next, as far as they can
+        board.boot_id = int.from_bytes(os.urandom(4), "big") & _MASK_30
+    else:
+        board.boot_id = (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
     names = ("machine", "firmware", "port", "unique_id", "reset_cause", "agent")
     board.facts = facts = dict(zip(names, board.identity))
     facts["boot_id"] = board.boot_id
@@ -89,13 +108,6 @@ def identity():
     return name, firmware[:24], sys.platform[:16], unique_id, reset_cause, VERSION
 
 
-def random_30(board):
-    """Return 30 bits that differ from one start to the next as far as the port can."""
-    if hasattr(os, "urandom"):
-        return int.from_bytes(os.urandom(4), "big") & _MASK_30
-    return (board.ticks_us() * 48271 ^ id(board)) & _MASK_30
-
-
 def open_link(board, link):
     """Return the link that `start(link=link)` means, or None; opened, if it has to be.
 
@@ -121,42 +133,55 @@ def default_link(board):
     return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def watch_network(network):
-    """Have a `sensors.network.Network` watch the module `network`, from now on.
+def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, steps):
+    """Make the parts of an agent, join them, and take its first sample; see `Agent`."""
+    agent.board = board
+    agent.ticks_ms = board.ticks_ms
+    agent.ticks_us = board.ticks_us
+    agent.ticks_diff = board.ticks_diff
+    agent.governor = Governor(interval_ms, budget_permille)
+    agent.clock = clock = Clock(board)
+    agent.sample = Sample()
+    agent.threads = install_threads()
+    agent.network = watch_network(Network())
+    agent.load = Load(board, steps)
+    agent.memory = Memory(board, clock)
+    agent.storage = Storage(board, clock)
+    agent.system_heap = None  # an ESP32's own heap, beside MicroPython's
+    if hasattr(module("esp32"), "idf_heap_info"):
+        from warden.sensors.system_heap import SystemHeap
 
-    Return the one of this board: if another agent was here before, it is that one's.
-    """
-    network.early = "network" in sys.modules
-    if module("network") is None:
-        return network
-    from warden.sensors.wlan import watch_wlan
+        agent.system_heap = SystemHeap(clock)
+    agent.history = History(agent.memory.total)
+    agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
+    update_reasons(agent)
+    # Made below, where there is a link or something to decide. They come before the rest, for the
+    # last attributes of an object take longest to find (py/map.c probes place after place).
+    agent.policy = agent.session = None
+    agent.faults = 0  # exceptions inside the agent itself
+    agent.deadline_s = agent.deadline_ms = 0  # of the next sample
+    agent.gate = Gate(agent.run)
+    agent.polled_ms = board.ticks_ms()  # in ticks, when it ran last
+    agent.rest_ms = 0  # from then on nothing is due,
+    agent.listen_ms = 0  # and the link is not read: a host has had its share
+    agent.rows_first = False  # before the link is read again, some rows are sent
+    agent.idle_polls = 0
+    agent.idle_us = 0  # what so many as _IDLE_POLLS cost
+    agent.link = link
+    agent.readable = bool  # False: no link
+    if link is not None:
+        # A link of the application's may lack it: there, to see what has come is to read.
+        agent.readable = getattr(link, "readable", lambda: True)
+        agent.session = HostSession(agent)
+        if agent.system_heap is not None:
+            agent.session.tables.append(agent.system_heap)
+    if limits is not None:
+        from warden.policy_setup import make_policy
 
-    return watch_wlan(network)
-
-
-def find_system_heap(clock):
-    """Return what reads an ESP32's own heap, beside MicroPython's; None on other boards."""
-    if not hasattr(module("esp32"), "idf_heap_info"):
-        return None
-    from warden.sensors.system_heap import SystemHeap
-
-    return SystemHeap(clock)
-
-
-def may_scan():
-    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
-    try:
-        return _SLOW_STORAGE not in os.listdir()
-    except (AttributeError, OSError):  # nothing is mounted
-        return True
-
-
-def take_first_sample(agent, storage):
-    """Take an agent's first sample, and find what a poll costs that has nothing to do.
-
-    storage: whether to measure that. Such polls do not time themselves. No host is served before
-    the application goes on: it would mirror a board on which nothing is granted yet.
-    """
+        agent.policy = make_policy(agent, limits)
+    # The first sample, and what a poll costs that has nothing to do. Such polls do not time
+    # themselves. No host is served before the application goes on: it would mirror a board on which
+    # nothing is granted yet.
     for place in range(_CAN_HANG, len(agent.reasons)):  # until `warden.watchdog()`
         agent.reasons[place] = _NO_WATCHDOG
     if not storage:
@@ -176,3 +201,24 @@ def take_first_sample(agent, storage):
     governor.spent_us = governor.sample_us = 0
     governor.host_us = host_us
     agent.listen_ms = 0
+
+
+def watch_network(network):
+    """Have a `sensors.network.Network` watch the module `network`, from now on.
+
+    Return the one of this board: if another agent was here before, it is that one's.
+    """
+    network.early = "network" in sys.modules
+    if module("network") is None:
+        return network
+    from warden.sensors.wlan import watch_wlan
+
+    return watch_wlan(network)
+
+
+def may_scan():
+    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
+    try:
+        return _SLOW_STORAGE not in os.listdir()
+    except (AttributeError, OSError):  # nothing is mounted
+        return True

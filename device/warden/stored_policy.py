@@ -241,7 +241,8 @@ class StoredPolicy:
         ]
         quotas = policy.quotas
         value = (
-            governor.wanted_ms or None,  # one that was stopped must not come back without samples
+            governor.wanted_interval_ms
+            or None,  # one that was stopped must not come back without samples
             governor.budget_permille,
             policy.limits(),
             thresholds,
@@ -298,7 +299,9 @@ class StoredPolicy:
         before = policy.limits()
         policy.set_limits(*limits)
         try:
-            agent.start_monitoring(interval_ms or agent.governor.wanted_ms, budget_permille)
+            agent.start_monitoring(
+                interval_ms or agent.governor.wanted_interval_ms, budget_permille
+            )
         except BaseException:
             policy.set_limits(*before)
             raise

@@ -1,57 +1,28 @@
 """The watchdog: finds out that the application hangs, or that a part of it has stopped, and acts.
 
-Loaded when the application calls `warden.watchdog()` or `warden.checkin()`. A turn is a step of the
-agent's task in the event loop, or a call of `warden.poll()`; one that a machine.Timer makes is
-none. A ticker, a machine.Timer or where the port has none a thread, looks whether there are turns;
-without either, that is found out at the next turn.
+Loaded when the application calls `warden.watchdog()` or `warden.checkin()`, which
+`watchdog_setup` has. A turn is a step of the agent's task in the event loop, or a call of
+`warden.poll()`; one that a machine.Timer makes is none. A ticker, a machine.Timer or where the port
+has none a thread, looks whether there are turns; without either, that is found out at the next
+turn.
 """
 
 from micropython import const
 
-from warden.blackbox import HUNG, UNFED, WATCHED
-from warden.board import module
-from warden.checks import check_int
-from warden.crashes import set_up
-from warden.runner import Runner
-from warden.running import get_runner
-from warden.sensors.load import imported_asyncio
-from warden.sensors.threads import import_lock
+from warden.blackbox import UNFED, WATCHED
 from warden_schema.codec import cut
 
 _MAX_CHECKINS = const(8)
-_MAX_NAME = const(24)
 _MAX_CULPRIT = const(32)
-_MIN_HANG_MS = const(500)  # the agent's task has a turn each 250 ms
-_MAX_HANG_MS = const(3_600_000)
-_MAX_EVERY_MS = const(86_400_000)
 _BLOCKED_MS = const(1000)  # the time of a longer turn is nobody's who has to check in
-_UNSTARTED_MS = const(30_000)  # an event loop may begin so late
-_AGAIN_MS = const(2000)  # an interrupt is noticed by then
-_MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
 _MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
-_HOUR_MS = const(3_600_000)
-_MIN_TICK_MS = const(50)
-_MAX_TICK_MS = const(1000)
-_STACK_BYTES = const(16_384)  # of a ticker's thread
-_TASK = const(0)  # a kind of meter
-_HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _ACTIVE = const(1)  # states of an operation
 _STOPPING = const(2)
 _AT_CRITICAL = const(2)  # a level
-_CAN_HANG = const(15)  # places among the capabilities
-_CAN_LINE = const(16)
-_CAN_HARDWARE = const(17)
-_NO_WATCHDOG = const(14)  # reasons, from ids
-_NO_TICKER = const(15)
-_TELL = const(0)  # places among _ACTIONS
-_RESET = const(2)
-_ACTIONS = const(("tell", "stop", "reset"))
 _BEGUN = const(0)  # of ids.HANG_STEPS
 _OVER = const(1)
-_STOPPED = const(2)
-_WAS_RESET = const(3)
 _LATE = const(4)
 
 
@@ -108,10 +79,9 @@ class TaskWatchdog:
         self.checkins = [None] * _MAX_CHECKINS
         self.agent = self.runner = None
         self.is_on = False
-        # What is set by configure().
-        self.hang_ms = self.turn_ms = self.max_restarts = self.action = 0
-        self.interrupter = None
-        self.no_line = _NO_WATCHDOG  # why a blocked line cannot be found, a reason
+        # What `watchdog_setup` sets.
+        self.hang_ms = self.turn_ms = 0
+        self.stopper = None  # stops what hangs, or resets the board for it, see `hang_stopper`
         self.is_polled = False  # by the application itself
         self.feed_hardware = None
         self.hardware_ms = None
@@ -123,12 +93,9 @@ class TaskWatchdog:
         self.ended_ms = None  # when nobody turned any more, and it was to be fed
         self.hanging = None  # what hangs, "" for somebody without a name
         self.late = None  # the Checkin that is
-        self.tries = 0  # to interrupt a hang
         self.hung_ms = 0  # when it is over
-        self.requested_ms = None  # in ticks, when it was interrupted
-        self.restarts = self.notes = 0
+        self.notes = 0
         self.is_saved = False  # whether the file names a culprit
-        self.hour_ms = self.ticks_ms()  # in which those restarts were
         # The ticker.
         self.timer = None
         self.generation = 0  # of its threads
@@ -136,85 +103,10 @@ class TaskWatchdog:
 
     # --- setting up -----------------------------------------------------------------------------
 
-    def configure(self, hang_ms, action, hardware_ms, critical_ms, max_restarts, polled):
-        """Set what `watchdog()` was given, and begin to watch."""
-        agent = get_runner().agent
-        board = agent.board
-        if self.crashes.main is None and (action != _TELL or hardware_ms is not None):
-            raise RuntimeError("only inside warden.run()")
-        if action == _RESET and board.reset is None:
-            raise ValueError("action: this port cannot reset itself")
-        core = imported_asyncio()
-        self.is_polled = polled or Runner.current.timer is None
-        self.watches_turns = True
-        self.patience_ms = 0
-        if not self.is_polled and (core is None or core.cur_task is None):
-            self.patience_ms = _UNSTARTED_MS  # the event loop may still begin
-            if any(self.checkins):
-                self.watches_turns = False
-            elif core is None:
-                raise RuntimeError("a Timer runs the agent: warden.checkin() first, or polled=True")
-        if hardware_ms is not None and hardware_ms != self.hardware_ms:
-            with import_lock:
-                from warden.hardware_watchdog import start_hardware
-            self.feed_hardware = start_hardware(board, hardware_ms)
-            self.hardware_ms = hardware_ms
-        if self.feed_hardware is not None and critical_ms is not None and self.critical is None:
-            self.critical = self.add("pressure", critical_ms)
-        if action != _TELL and self.interrupter is None:
-            with import_lock:
-                from warden.interrupter import find_interrupter
-            self.interrupter, self.no_line = find_interrupter()
-        self.hang_ms = hang_ms
-        self.action = action
-        self.max_restarts = max_restarts
-        self.turn_ms = min(hang_ms, self.hardware_ms or hang_ms) // 4
-        self.attach(agent)
-
-    def add(self, name, every_ms):
-        """Return a new Checkin; ValueError if there are eight. One of the same name ends."""
-        name = cut(name, _MAX_NAME)
-        rows = self.checkins
-        for each in rows:
-            if each is not None and each.name == name:
-                each.close()
-        if None not in rows:
-            raise ValueError("no more than eight")
-        checkin = Checkin(self.ticks_ms, rows, name, every_ms)
-        rows[rows.index(None)] = checkin
-        return checkin
-
-    def attach(self, agent):
-        """Watch an agent's turns from now on."""
-        if agent is not self.agent:
-            self.agent = agent
-            self.runner = runner = Runner.current
-            self.agent_poll = agent.poll
-            agent.poll = self.poll
-            self.agent_close = agent.close
-            agent.close = self.close
-            self.timer_poll = runner.scheduled_poll
-            runner.scheduled_poll = self.poll_by_timer
-            self.count_task = agent.load.counted
-            agent.load.counted = self.named
-            if agent.policy is not None:
-                operations = agent.policy.operations
-                self.begin_operation = operations.begin
-                operations.begin = self.on_begin
-                self.end_operation = operations.end
-                operations.end = self.on_end
-        self.begin()
-        agent.reasons[_CAN_HANG] = self.start_ticker()
-        agent.reasons[_CAN_LINE] = self.no_line
-        agent.reasons[_CAN_HARDWARE] = _NO_WATCHDOG if self.feed_hardware is None else 0
-        if agent.session is not None:
-            agent.session.hello_dirty = True
-        agent.clock.poll_now = True
-
     def begin(self):
         """Begin to watch; what was before does not count."""
         self.turned_ms = self.ticks_ms()  # first: the ticker may be in a thread
-        self.hanging = self.late = self.requested_ms = None
+        self.hanging = self.late = None
         for each in self.checkins:
             if each is not None:
                 each.feed()
@@ -229,7 +121,8 @@ class TaskWatchdog:
         """
         was_on = self.is_on
         self.is_on = False
-        self.release()
+        if self.stopper is not None:
+            self.stopper.release()
         if self.feed_hardware is None or not must_feed:
             self.ended_ms = None
             self.stop_ticker()
@@ -293,10 +186,10 @@ class TaskWatchdog:
         """
         hung = self.ticks_diff(now, self.turned_ms)
         if self.watches_turns and hung > self.hang_ms + self.patience_ms:
+            if self.hanging is None and not self.is_announced():
+                self.on_hang(now, hung)
             if self.hanging is not None:
-                return self.insist(now)
-            if not self.is_announced():
-                return self.on_hang(now, hung)
+                return None if self.stopper is None else self.stopper.insist(now)
         elif hung <= _BLOCKED_MS or not self.watches_turns:
             self.check_late(now)
         if self.late is None and self.feed_hardware is not None:
@@ -307,19 +200,15 @@ class TaskWatchdog:
 
     def check_late(self, now):
         """Look for somebody who is late to check in, and note it once."""
-        if self.critical is not None and not self.is_critical():
-            self.critical.feed()
+        if self.critical is not None:
+            if self.agent.policy is None or self.agent.policy.pressure.level != _AT_CRITICAL:
+                self.critical.feed()
         late = self.find_late(now)
         if late is not self.late:
             self.late = late
             if late is not None:
                 self.post(_LATE, late.name, self.ticks_diff(now, late.fed_ms))
             self.set_culprit(late and late.name)
-
-    def is_critical(self):
-        """Tell whether something that is protected is critical."""
-        policy = self.agent.policy
-        return policy is not None and policy.pressure.level == _AT_CRITICAL
 
     def find_late(self, now):
         """Return the first Checkin that is late, None if none is."""
@@ -351,106 +240,23 @@ class TaskWatchdog:
     # --- a hang ---------------------------------------------------------------------------------
 
     def on_hang(self, now, hung):
-        """Post the event, note in the black box who hangs, and interrupt it if that is wanted."""
+        """Post the event, and note in the black box who hangs."""
         try:
             self.hanging = self.find_culprit() or ""
         except MemoryError:
             self.hanging = ""
         self.post(_BEGUN, self.hanging or None, hung)
         self.set_culprit(self.hanging)
-        self.tries = self.hung_ms = 0
-        return self.insist(now)
-
-    def insist(self, now):
-        """Interrupt what hangs, again where that had no effect; reset where there is no way."""
-        if self.action == _TELL or self.crashes.main is None:
-            return None
-        requested = self.requested_ms
-        if requested is not None:
-            if self.ticks_diff(now, requested) < self.interrupter.again_ms:
-                return None
-        self.tries += 1
-        if self.tries <= _MAX_TRIES and self.interrupter is not None:
-            if self.interrupter.prepare():
-                self.requested_ms = now
-                return self.interrupter.fire()
-        elif self.action == _RESET:
-            self.reset(None)
-        return None
+        self.hung_ms = 0
 
     def on_hang_over(self, now, hung):
         """Note that the loop has gone on by itself, or after an interrupt that it caught."""
         self.hung_ms = max(self.hung_ms, hung)
-        requested = self.requested_ms
-        if requested is not None and self.ticks_diff(now, requested) < _AGAIN_MS:
-            return  # it may still come
+        if self.stopper is not None and not self.stopper.release(now):
+            return  # an interrupt may still come
         self.post(_OVER, self.hanging or None, self.hung_ms)
         self.hanging = None
-        self.release()
         self.set_culprit(None)
-
-    def on_interrupt(self, error):
-        """Tell whether it was the watchdog that ended the application, which then is to run anew.
-
-        Its traceback is kept. Does not return where the board is reset.
-        """
-        hung = self.hanging
-        if self.requested_ms is None or not self.is_on:
-            return False
-        self.is_on = False  # the ticker may be in a thread
-        now = self.ticks_ms()
-        ms = self.ticks_diff(now, self.turned_ms)
-        self.release()
-        self.box.board.collect()
-        caught = self.crashes.keep(error, _HANG_KIND, (hung and cut(hung, _MAX_NAME)) or None)
-        main = self.crashes.main
-        if self.ticks_diff(now, self.hour_ms) > _HOUR_MS:
-            self.hour_ms = now
-            self.restarts = 0
-        self.restarts += 1
-        can_restart = isinstance(main, str) or callable(main)
-        if self.action == _RESET or self.restarts > self.max_restarts or not can_restart:
-            if self.box.board.reset is not None:
-                self.post(_WAS_RESET, hung or None, ms)
-                self.reset(caught)
-            self.is_on = True
-            return False
-        self.post(_STOPPED, hung or None, ms)
-        if isinstance(main, str):
-            __import__("sys").modules.pop(main, None)
-        self.forget_tasks()
-        self.begin()
-        return True
-
-    def reset(self, caught):
-        """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
-        box = self.box
-        box.set_culprit(self.hanging or None, HUNG, caught is None and self.may_save())
-        if caught is not None:
-            box.note_exception(caught, HUNG)
-        box.board.reset()
-
-    def release(self):
-        """Forget an interrupt that was requested."""
-        self.requested_ms = None
-        if self.interrupter is not None:
-            self.interrupter.release()
-
-    def forget_tasks(self):
-        """Forget the tasks of the application that was stopped, and end what they had begun."""
-        core = imported_asyncio()
-        if core is not None:
-            core.new_event_loop()
-            core.cur_task = None
-        policy = self.agent.policy
-        if policy is None:
-            return
-        for op in policy.operations.rows:
-            if op is not None and op.task is not None:
-                policy.operations.end(op)
-        for meter in policy.meters.rows:
-            if meter is not None and meter.kind == _TASK:
-                policy.meters.remove(meter)
 
     # --- who it is ------------------------------------------------------------------------------
 
@@ -521,34 +327,16 @@ class TaskWatchdog:
 
     # --- the ticker -----------------------------------------------------------------------------
 
-    def start_ticker(self):
-        """Start the ticker; return 0, or the reason why there is none."""
-        period = max(_MIN_TICK_MS, min(_MAX_TICK_MS, self.turn_ms // 2))
-        self.stop_ticker()
-        machine = module("machine")
-        if hasattr(machine, "Timer"):
-            try:
-                self.timer = timer = machine.Timer(-1)
-                timer.init(period=period, mode=timer.PERIODIC, callback=self.on_timer)
-                return 0
-            except ValueError:  # this port has no virtual timers
-                self.timer = None
-        start = getattr(self.agent.threads, "start", None)
-        if start is None:
-            return _NO_TICKER
-        stack_size = module("_thread").stack_size
-        before = stack_size(_STACK_BYTES)
-        start(self.run_ticks, (self.generation, period))
-        stack_size(before)
-        self.timer = False
-        return 0
-
     def stop_ticker(self):
         """Stop the ticker."""
         self.generation += 1
         if self.timer:
             self.timer.deinit()
         self.timer = None
+
+    def start_thread(self, start, period):
+        """Tick in a thread of its own, which keeps the globals of the module that starts it."""
+        start(self.run_ticks, (self.generation, period))
 
     def run_ticks(self, generation, period):
         """Tick, in a thread."""
@@ -574,7 +362,7 @@ class TaskWatchdog:
     def tick(self, _):
         """Check, unless a lock of the agent is locked: the code below may be inside it."""
         self.is_scheduled = False
-        if self.agent.threads.any_locked():
+        if self.agent.threads.locked():
             return None
         if not self.is_on:
             return self.care(self.ticks_ms())
@@ -584,49 +372,3 @@ class TaskWatchdog:
         """Feed the hardware watchdog for nobody, ten minutes at most."""
         if self.ended_ms is not None and self.ticks_diff(now, self.ended_ms) < _CARE_MS:
             self.feed_hardware()
-
-
-def _watchdog_of(crashes):
-    """Return the TaskWatchdog of this board, made at the first call."""
-    if crashes.watchdog is None:
-        crashes.watchdog = TaskWatchdog(crashes)
-    return crashes.watchdog
-
-
-def watchdog(
-    hang_ms=5000, action="tell", hardware_ms=None, critical_ms=60_000, restarts=6, polled=False
-):
-    """Watch that the application turns: that its event loop, or its calls of `poll()`, go on.
-
-    hang_ms: without a turn for so long it hangs; an operation with a `timeout_ms` of its own has
-    that time. action: "tell" posts the event `hang`; "stop" interrupts it too, keeps the traceback,
-    and has `warden.run()` run it anew, so many times an hour as `restarts`, then resets the board;
-    "reset" keeps the traceback and resets the board. hardware_ms: starts the hardware watchdog, and
-    feeds it only while there are turns, each `checkin()` is in time, and nothing that is protected
-    has been critical for critical_ms (None: for ever). polled: the application calls `poll()`
-    itself, on a port where a Timer would do that, too.
-
-    RuntimeError before `start()`, for an action outside of `warden.run()`, and where only a Timer
-    makes turns. ValueError for what the port does not take.
-    """
-    check_int("hang_ms", hang_ms, _MIN_HANG_MS, _MAX_HANG_MS)
-    check_int("restarts", restarts, 0, 1000)
-    if critical_ms is not None:
-        check_int("critical_ms", critical_ms, 0, _MAX_EVERY_MS)
-    if action not in _ACTIONS:
-        raise ValueError("action must be tell, stop or reset")
-    action = _ACTIONS.index(action)
-    get_runner()
-    dog = _watchdog_of(set_up())
-    dog.configure(hang_ms, action, hardware_ms, critical_ms, restarts, polled)
-
-
-def checkin(name, every_ms):
-    """Return a `Checkin`: `feed()` must be called every every_ms (1 to 86 400 000), from now on.
-
-    One of the same name ends. Before `watchdog()` nobody looks. ValueError beyond eight.
-    """
-    if not isinstance(name, str) or not name:
-        raise ValueError("a check-in has a name")
-    check_int("every_ms", every_ms, 1, _MAX_EVERY_MS)
-    return _watchdog_of(set_up()).add(name, every_ms)

@@ -16,7 +16,11 @@ _MEAN = const(1)
 _MEMORY_METRIC = const(0)
 _STORAGE_METRIC = const(3)
 _METRICS = const(4)
-_EXTREMES = const(96)  # see `warden.history`
+# See `warden.history`.
+_STEP_S = const((1, 60, 3600))
+_SLOTS = const((60, 60, 24))
+_TIER_BEGIN = const((0, 240, 480))
+_EXTREMES = const(96)
 _NO_VALUE = const(0xFFFF)
 
 
@@ -27,10 +31,11 @@ def report_trends(agent, period_ms):
     whether the slope stands out from its scatter (`warden_schema.trend`); exhausted_in_s: when
     memory or storage is full at the rate of the newest slots, None where those do not clearly rise.
     """
-    for tier in agent.history.tiers:  # the finest that reaches back, or the coarsest
-        if period_ms <= tier.step_s * tier.slots * 1000:
+    for tier in range(len(_SLOTS)):  # the finest that reaches back, or the coarsest
+        step_s = _STEP_S[tier]
+        if period_ms <= step_s * _SLOTS[tier] * 1000:
             break
-    wanted = max(1, period_ms // 1000 // tier.step_s)
+    wanted = max(1, period_ms // 1000 // step_s)
     rows = agent.storage.rows
     full = agent.memory.total
     if agent.policy is not None and agent.policy.forecast is not None:
@@ -46,10 +51,10 @@ def report_trends(agent, period_ms):
         newest[_STORAGE_METRIC] = rows[0][1] * (rows[0][2] - rows[0][3])
     for metric, name in enumerate(_NAMES):
         factor = _scale(agent, metric)
-        means = column(tier, metric, _MEAN)
+        means = column(agent.history, tier, metric, _MEAN)
         values = [None if mean == _NO_VALUE else mean * factor for mean in means][-wanted:]
-        points, slope, error = fit(values, tier.step_s)
-        left_s = seconds_to(limits.get(metric), newest.get(metric), values, tier.step_s)
+        points, slope, error = fit(values, step_s)
+        left_s = seconds_to(limits.get(metric), newest.get(metric), values, step_s)
         if metric == _MEMORY_METRIC and left_s is not None:
             left_s = max(0.0, left_s - agent.memory.live_age_ms() / 1000)
         found[name] = {
@@ -62,29 +67,30 @@ def report_trends(agent, period_ms):
     return found
 
 
-def column(tier, metric, statistic):
+def column(history, tier, metric, statistic):
     """Return a tier's closed slots of one statistic, oldest first, as array("H").
 
     Each statistic of a second is its mean.
     """
-    found = array("H", bytes(2 * tier.slots))
-    for index in range(tier.slots):
-        place = tier.begin + (tier.number + index) % tier.slots * _METRICS + metric
-        if tier.begin and statistic != _MEAN:
+    slots = _SLOTS[tier]
+    found = array("H", bytes(2 * slots))
+    for index in range(slots):
+        place = _TIER_BEGIN[tier] + (history.numbers[tier] + index) % slots * _METRICS + metric
+        if tier and statistic != _MEAN:
             place = 2 * place + _EXTREMES + statistic // 2
-        found[index] = tier.ring[place]
+        found[index] = history.ring[place]
     return found
 
 
 def read_column(agent, tier, metric, statistic):
     """Return [newest_s, step_s, scale, bytes] of a column, see docs/wire.md."""
-    tiers = agent.history.tiers
-    for value, end in ((tier, len(tiers)), (metric, len(_NAMES)), (statistic, _STATISTICS)):
+    history = agent.history
+    for value, end in ((tier, len(_SLOTS)), (metric, len(_NAMES)), (statistic, _STATISTICS)):
         if not isinstance(value, int) or not 0 <= value < end:
             raise ValueError("no such column")
-    tier = tiers[tier]
-    data = bytes(column(tier, metric, statistic))  # all ports are little-endian
-    return [tier.number * tier.step_s, tier.step_s, _scale(agent, metric), data]
+    data = bytes(column(history, tier, metric, statistic))  # all ports are little-endian
+    step_s = _STEP_S[tier]
+    return [history.numbers[tier] * step_s, step_s, _scale(agent, metric), data]
 
 
 def _scale(agent, metric):

@@ -27,8 +27,8 @@ class Uplink:
         self.at = 0  # where the next field goes
         self.seq = 0  # of the next frame
         self.sent = 0  # bytes on the wire, modulo 2**16
-        self.wire = bytearray(_MAX_WIRE)
-        self.written = 0  # of the frame in `wire`,
+        self.buf = bytearray(_MAX_WIRE)
+        self.written = 0  # of the frame in `buf`,
         self.length = 0  # which has so many bytes
         self.sent_at = array("H", [0] * _MAX_UNACKED)  # `sent` after the frame with this seq
         self.acked = 0  # `sent` as far as the host has it
@@ -43,7 +43,7 @@ class Uplink:
     def write(self, start):
         """Write what the link takes of the frame; return the count, 0 where it is broken."""
         try:
-            return self.link.write(self.wire, start, self.length)
+            return self.link.write(self.buf, start, self.length)
         except OSError:
             return 0
 
@@ -67,13 +67,15 @@ class Uplink:
             return False
         if self.at > _MAX_PAYLOAD:
             raise IndexError
-        length = encode(self.payload, self.at, self.wire)
+        length = encode(self.payload, self.at, self.buf)
         sent = self.sent
         window = self.link.window
         if not self.unacked:
             self.acked = sent
         elif window and (sent - self.acked & 0xFFFF) + length > window - reserve:
             return False
+        if window:
+            self.link.may_fill = (sent - self.acked & 0xFFFF) + length > window >> 1
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
         # Should Ctrl-C come: a broken frame is not gone on with.

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from built_firmware import built
+from cli_process import run_and_wait
 from places import REPO
 
 sys.path.insert(0, str(REPO / "tools"))
@@ -38,6 +39,7 @@ class Machine:
             assert line, "QEMU ended before it opened its serial ports"
             ports.update({number: path for path, number in _PORT.findall(line)})
         self._repl = RawRepl(ports[b"0"].decode())
+        self.link = ports[b"1"].decode()
         self._repl.enter()
 
     def run(self, program: str) -> str:
@@ -59,6 +61,10 @@ class Machine:
     def resets(self) -> list[dict[str, Any]]:
         found = self.run("import warden, json\nprint(json.dumps(warden.resets()))")
         return list(json.loads(found))
+
+    def serve(self) -> None:
+        """Have the agent answer at `link`."""
+        self._repl.run_until(_SERVES, b"serves", _LIMIT_S)
 
     def close(self) -> None:
         self._repl.close()
@@ -82,6 +88,14 @@ def machine() -> Iterator[Machine]:
         process.communicate()
 
 
+_SERVES = """
+import warden
+warden.exceptions()
+warden.start(interval_ms=200, budget_permille=1000)
+print("serves")
+while True:
+    warden.poll()
+"""
 _SAMPLED = """
 import warden
 warden.exceptions()
@@ -156,30 +170,67 @@ def test_a_reset_that_nobody_announced_has_the_figures_of_the_last_sample(machin
     assert 10_000 < reset["live_bytes"] < 140_000
 
 
-@pytest.mark.parametrize("program", [_RAISES, _OUT_OF_MEMORY], ids=["raises", "memory"])
-def test_an_application_that_an_exception_ended(machine: Machine, program: str) -> None:
-    assert "raised" in machine.run(program)
-    machine.reset()
-    (reset,) = machine.resets()
-    assert (reset["cause"], reset["expected"], reset["count"]) == ("exception", False, 1)
-
-
 @pytest.mark.parametrize(
-    ("program", "who"), [(_BLOCKS, "flash"), (_STOPS_CHECKING_IN, "sensor")], ids=["blocks", "late"]
+    ("program", "told"),
+    [
+        (
+            _RAISES,
+            """\
+! reset after boot 1: an exception ended the application, inferred
+  uptime …
+  <stdin>, line 6, in main
+  <stdin>, line 4, in measure
+  OSError: …
+! application ended, in an earlier boot or before the agent
+  <stdin>, line 6, in main
+  <stdin>, line 4, in measure
+  OSError: …""",
+        ),
+        (
+            _OUT_OF_MEMORY,
+            """\
+! reset after boot 1: an exception ended the application, inferred
+  uptime …
+  <stdin>, line 6, in main
+  MemoryError: …
+! application ended, in an earlier boot or before the agent
+  <stdin>, line 6, in main
+  MemoryError: …""",
+        ),
+        (
+            _BLOCKS,
+            """\
+! reset after boot 1: watchdog, inferred
+  uptime …, running flash""",
+        ),
+        (
+            _STOPS_CHECKING_IN,
+            """\
+! reset after boot 1: watchdog, inferred
+  uptime …, running sensor, live …""",
+        ),
+    ],
+    ids=["raises", "memory", "blocks", "late"],
 )
-def test_the_hardware_watchdog_bites_and_the_culprit_is_known(
-    machine: Machine, program: str, who: str
+def test_after_the_reset_crashes_names_cause_culprit_file_and_line(
+    machine: Machine, program: str, told: str
 ) -> None:
-    machine.run_until_reset(_WATCHED + program)
-    (reset,) = machine.resets()
-    assert (reset["cause"], reset["inferred"], reset["expected"]) == ("wdt", True, False)
-    assert reset["who"] == who
+    if program in (_RAISES, _OUT_OF_MEMORY):
+        assert "raised" in machine.run(program)
+        machine.reset()
+    else:
+        machine.run_until_reset(_WATCHED + program)
+    machine.serve()
+    shown = run_and_wait("crashes", "--board", machine.link)
+    assert shown.returncode == 0, shown.stderr
+    pattern = re.escape(told).replace("…", "[^\\n]*")
+    assert re.fullmatch(pattern, shown.stdout.rstrip()), shown.stdout
 
 
 def test_noise_in_the_spare_ram_is_no_record(machine: Machine) -> None:
     machine.run(
-        "import machine\nfor at in range(64):\n"
-        "  machine.mem8[0x21FF0000 + at] = 0xB1 if at == 22 else at * 37 & 0xFF"
+        "import machine\nfor at in range(256):\n"
+        "  machine.mem8[0x21FF0000 + at] = 0xB1 if at == 66 else at * 37 & 0xFF"
     )
     assert machine.resets() == []
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pty
+import random
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,8 @@ def board(tmp_path):
 
 def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(board, tiny):
     own = b"import warden\n\nwarden.start()\n"
-    board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x"})
+    board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x",
+               "warden.policy.aside": b"x", "warden.slow": b""})  # fmt: skip
     talk = Quiet()
     with board:
         deploying.deploy(board.port, "", Quiet())
@@ -88,6 +90,7 @@ def test_deploy_installs_starts_and_removes_the_agent_without_a_trace(board):
         done = run("deploy", board.port, "--start", "main.py", "--yes")
         assert (done.returncode, done.stderr) == (0, "")
         assert "  +     warden.start()" in done.stdout
+        assert "main.py on the board becomes own/main.py" in done.stdout
         assert "import asyncio" in done.stdout
         assert f"answers at {board.port}" in done.stdout
         status = run("status", "--board", board.port)
@@ -97,7 +100,7 @@ def test_deploy_installs_starts_and_removes_the_agent_without_a_trace(board):
         assert "main.py starts the agent already" in again.stdout
         assert "nothing to copy" in again.stdout
     on_board = board.files()
-    assert on_board["main.py"].endswith(ASYNCIO_APP)
+    assert on_board["own/main.py"] == ASYNCIO_APP
     assert "lib/warden/loops_viper.mpy" in on_board
     board.put({"lib/warden/decide.mpy": b"damaged"})
     with board:
@@ -109,6 +112,51 @@ def test_deploy_installs_starts_and_removes_the_agent_without_a_trace(board):
         again = run("deploy", board.port, "--remove")
         assert "nothing of the agent" in again.stdout
     assert {name: data for name, data in board.files().items() if data is not None} == files
+
+
+CRASHES = b"""\
+import json
+def measure():
+    raise OSError(5)
+if __name__ == "__main__":
+    print("application", "runs")
+    measure()
+"""
+
+
+def test_an_unchanged_main_that_raises_at_each_boot_ends_in_safe_mode(board, tmp_path, monkeypatch):
+    monkeypatch.setattr(deploying, "_HELLO_S", 1.0)
+    board.put({"main.py": CRASHES})
+    (tmp_path / "main.py").write_bytes(CRASHES)
+    ended = b"OSError: [Errno 5] EIO"
+    with board:
+        deploying.deploy(board.port, "main.py", Quiet())
+        for boot in (1, 2, 3):  # and one before there was an agent
+            board.wait_for(ended, 1 + boot)
+            board.type(b"\x03\x04")  # a reset at its prompt
+        told = run("safe", "--board", board.port)
+        assert told.stdout.startswith("in safe mode"), told.stdout + told.stderr
+        assert board.printed.count(b"application runs") == 1 + 3
+        told = run("crashes", "--board", board.port, "--source", str(tmp_path))
+        lines = told.stdout.splitlines()
+        assert lines[0].startswith("! reset after boot 3, 3 times: an exception ended the appl")
+        at = lines.index("! application ended, 3 times, in an earlier boot or before the agent")
+        assert lines[at + 1 :] == [
+            "  own/main.py, line 6, in <module>",
+            "    measure()",
+            "  own/main.py, line 3, in measure",
+            "    raise OSError(5)",
+            "  OSError: [Errno 5] EIO",
+        ]
+        assert run("safe", "--leave", "--board", board.port).returncode == 0
+        board.wait_for(ended, 1 + 4)
+        board.type(b"\x03json.loads('6') * 7\r")  # the REPL has main.py's names
+        board.wait_for(b"\n42")
+        deploying.remove(board.port, Quiet())
+        board.wait_for(ended, 1 + 5)
+    assert {n: data for n, data in board.files().items() if data is not None} == {
+        "main.py": CRASHES
+    }
 
 
 def test_deploy_works_on_a_plain_unix_port_without_a_start_line(tmp_path):
@@ -155,15 +203,18 @@ def _restarting(board, every_bytes, times):
     board.at(every_bytes, bite)
 
 
-def test_deploy_goes_on_where_a_watchdog_restarts_the_board(board, tiny):
+def test_deploy_comes_to_its_end_where_no_file_fits_between_two_restarts(board, tiny):
+    """The board restarts each 22 KB from the host, of which looking takes 8, and one file 25."""
+    large = random.Random(1).randbytes(14_000)
+    (tiny / "warden" / "clock.py").write_text(f"X = {large!r}\n")
     board.put({"main.py": ASYNCIO_APP})
     talk = Quiet()
     with board:
-        _restarting(board, 6000, 2)
+        _restarting(board, 22_000, 1000)
         deploying.deploy(board.port, "main.py", talk)
     assert any("restarted by itself" in said for said in talk.said)
     assert any(said.endswith("verified.") for said in talk.said)
-    assert board.files()["lib/warden/__init__.mpy"]
+    assert large in board.files()["lib/warden/__init__.mpy"]
 
 
 def test_a_board_that_always_restarts_ends_deploy_with_the_reason(board, tiny, monkeypatch):
@@ -184,7 +235,7 @@ def test_a_frozen_agent_takes_precedence(board, tiny, monkeypatch):
         talk = Quiet()
         deploying.deploy(board.port, "main.py", talk)
         assert any("0.0 is in the firmware: nothing to copy" in said for said in talk.said)
-        assert set(board_names(board)) == {"main.py"}
+        assert set(board_names(board)) == {"main.py", "own/main.py"}
         deploying.remove(board.port, talk)
     assert board.files()["main.py"] == tiny_agent.APP
 
@@ -420,7 +471,7 @@ def test_the_plan_is_shown_and_nothing_done(board):
     board.put({"main.py": ASYNCIO_APP})
     before = board.files()
     with board:
-        done = run("deploy", board.port, "--plan")
+        done = run("deploy", board.port, "--plan", "--start", "main.py")
         assert (done.returncode, done.stderr) == (0, "")
         board.wait_for(b"application runs", times=2)  # it was stopped, and runs again
         found = run("deploy", board.port, "--plan", "--json")
@@ -428,6 +479,7 @@ def test_the_plan_is_shown_and_nothing_done(board):
     assert board.files() == before
     assert "not known: its figures are of 32 bits" in done.stdout
     assert "It would be files, deciding." in done.stdout
+    assert '  +     warden.run("own/main.py")' in done.stdout
     (line,) = found.stdout.splitlines()
     plan = json.loads(line)
     assert plan["choice"] == plan["options"][0]

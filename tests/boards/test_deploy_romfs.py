@@ -108,7 +108,7 @@ def test_a_blank_partition_is_used_if_the_user_agrees_and_blank_again_after_remo
         deploying.deploy(board.port, "main.py", again)
         assert not again.asked
         assert any("nothing to write" in said for said in again.said)
-        assert names(board) == {"main.py"}
+        assert names(board) == {"main.py", "own/main.py"}
         deploying.remove(board.port, Talk())
     assert board.rom.read_bytes() == BLANK * ROM_BYTES
     assert board.files()["main.py"] == APP

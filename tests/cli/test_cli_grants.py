@@ -247,7 +247,8 @@ async def test_alloc_reports_a_lost_link(board, link, capsys):
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
     link.cut()
-    await until(lambda: "link lost" in capsys.readouterr().err, LIMIT_S)
+    gone = "the port or connection is gone, so look at cable and power"
+    await until(lambda: gone in capsys.readouterr().err, LIMIT_S)
     task.cancel()
     await asyncio.wait([task])
 

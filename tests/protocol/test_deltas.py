@@ -74,7 +74,8 @@ class Board:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
         self.sample = agent.sample.Sample()
-        self.table = agent.sample.SampleTable(self.sample)
+        self.sample.last = [None] * len(ids.SAMPLE_VALUES)
+        self.table = self.sample
         self.link = FakeLink()
         self.uplink = agent.uplink.Uplink(self.link)
         self.uplink.seq = seq

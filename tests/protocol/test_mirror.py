@@ -267,7 +267,8 @@ def test_a_board_that_said_so_is_asleep_and_not_lost() -> None:
             assert (board.asleep, link_state(board)) == (False, "connected")
             peer.mute = True
             await until(lambda: not board.connected, SILENCE_S + 0.5)
-            assert link_state(board).startswith("link lost; ")
+            assert link_state(board).startswith("link lost; the last sample came at ")
+            assert link_state(board).endswith(": the line is there, so it hangs or has no power")
 
     run(main())
 

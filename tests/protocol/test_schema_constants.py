@@ -123,7 +123,7 @@ def test_tables_send_the_schemas_fields_in_its_order() -> None:
 
 
 def test_each_capability_has_its_reasons() -> None:
-    constants = _constants(REPO / "device/warden/agent.py")
+    constants = _constants(REPO / "device/warden/setup.py")
     assert constants["CAPABILITIES"] == len(ids.CAPABILITIES)
 
 
@@ -132,8 +132,9 @@ def test_history_has_the_schemas_metrics() -> None:
     assert history["METRICS"] == len(ids.METRICS)
     seconds, minutes, hours = (slots * len(ids.METRICS) for _, slots in ids.TIERS)
     means = seconds + minutes + hours
-    assert (history["MINUTES"], history["HOURS"]) == (seconds, seconds + minutes)
-    assert 2 * history["MINUTES"] + history["EXTREMES"] == means
+    assert tuple(zip(history["STEP_S"], history["SLOTS"], strict=True)) == ids.TIERS
+    assert history["TIER_BEGIN"] == (0, seconds, seconds + minutes)
+    assert 2 * seconds + history["EXTREMES"] == means
     assert history["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
     assert _value("trend_report.py", "_NAMES") == ids.METRICS
 

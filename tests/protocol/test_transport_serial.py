@@ -5,10 +5,11 @@ import os
 import pty
 import termios
 import tty
+from types import SimpleNamespace
 
 import pytest
 
-from boardwarden.errors import LinkLost, PortBusy
+from boardwarden.errors import LinkLost, PortBusy, PortMissing
 from boardwarden.transport import transport_for
 from boardwarden.transport.serial_port import SerialThreaded
 
@@ -116,3 +117,66 @@ async def test_a_cancelled_read_loses_no_bytes(board, port):
     await asyncio.wait([reading], timeout=LIMIT_S)
     os.write(board.fd, b"kept")
     assert await read_exactly(port, 4) == b"kept"
+
+
+# --- a board that comes back under another name ---------------------------------------------------
+
+
+class FakePorts:
+    """What pyserial's list_ports would say; pseudo-terminals have no serial number."""
+
+    def __init__(self, monkeypatch):
+        self.ports = []
+        monkeypatch.setattr("serial.tools.list_ports.comports", lambda: list(self.ports))
+
+    def plug(self, port, serial_number, location="1-1:1.0"):
+        self.ports.append(
+            SimpleNamespace(
+                device=port, vid=0x2E8A, pid=5, serial_number=serial_number, location=location
+            )
+        )
+
+
+@pytest.fixture(params=[transport_for, SerialThreaded], ids=["posix", "threaded"])
+async def moved(request, board, monkeypatch):
+    """Return (transport, fake ports): it was open to `board` with the serial number E66."""
+    ports = FakePorts(monkeypatch)
+    ports.plug(board.port, "E66")
+    transport = request.param(board.port)
+    await transport.open()
+    yield transport, ports
+    await transport.close()
+
+
+async def test_a_board_that_came_back_under_another_name_is_found(board, moved):
+    transport, ports = moved
+    elsewhere, other = Board(), Board()
+    try:
+        await transport.close()
+        ports.ports.clear()
+        ports.plug(board.port, "E77")  # another board took its name
+        ports.plug(other.port, "E66", "1-1:1.2")  # another port of the same board
+        ports.plug(elsewhere.port, "E66", "1-4:1.0")
+        await transport.open()
+        os.write(elsewhere.fd, b"here")
+        assert await read_exactly(transport, 4) == b"here"
+        assert transport.address == board.port
+    finally:
+        elsewhere.vanish()
+        other.vanish()
+
+
+async def test_another_board_under_its_name_is_not_taken_for_it(board, moved):
+    transport, ports = moved
+    await transport.close()
+    ports.ports.clear()
+    ports.plug(board.port, "E77")
+    with pytest.raises(PortMissing, match=r"Another board is at .* the serial number E66"):
+        await transport.open()
+    ports.ports.clear()  # as while the list is being made anew
+    await transport.open()
+
+
+async def test_a_port_that_is_not_there_is_named_with_what_lasts():
+    with pytest.raises(PortMissing, match=r"plugged in.*/dev/serial/by-id"):
+        await transport_for("/dev/ttyACM99").open()

@@ -46,6 +46,9 @@ async def test_bytes_pass_both_ways_without_delay(link):
     assert await asyncio.wait_for(reader.readexactly(4), LIMIT_S) == b"down"
     raw = transport._writer.get_extra_info("socket")
     assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    for name, value in tcp._DEAD_AFTER.items():
+        if hasattr(socket, name):
+            assert raw.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])

@@ -269,12 +269,14 @@ def board_names():
     for node in ast.parse((REPO / "device/warden/__init__.py").read_text()).body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names}
-    for file in ("policy/decisions", "extras"):
+    for file in ("policy/decisions", "public"):
         for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
             if not isinstance(node, ast.Assign):
                 continue
+            value = node.value
+            if isinstance(value, ast.Dict):
+                names |= {key.value for key in value.keys if isinstance(key, ast.Constant)}
             if ast.unparse(node.targets[0]) in ("_PUBLIC", "names"):
-                value = node.value
                 public = value.args[0] if isinstance(value, ast.Call) else value  # const(…)
                 names |= set(ast.literal_eval(public))
     assert {"start", "allocate", "TcpServer"} <= names

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tty
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class ReplBoard:
     kind: of file system: "lfs", "fat" (both in a file below `folder`, which outlives the board) or
     "posix", the folder itself, as a plain unix port. cut_after: bytes from the host after which
     the line breaks and the power is gone; cut_write: the same at this write to the flash.
+    baud: of the line, both ways together; 0: as fast as it goes. watchdog_s: so long after main.py
+    began the board starts anew, as by a watchdog that nobody feeds; 0: never.
     heap: as MicroPython's -X heapsize takes it; rom_bytes: of a ROMFS partition, 0 for none.
     own_repl: the program has no raw REPL, so it gets the one of on_board/repl.py.
     """
@@ -46,6 +49,8 @@ class ReplBoard:
         heap="512k",
         rom_bytes=0,
         own_repl=False,
+        baud=0,
+        watchdog_s=0.0,
     ):
         self.folder = Path(folder)
         self.image = self.folder / f"{kind}.img"
@@ -62,6 +67,10 @@ class ReplBoard:
         self._own_repl = own_repl
         self.rom = self.folder / "rom.img"
         self._rom_bytes = rom_bytes
+        self._baud = baud
+        self._watchdog_s = watchdog_s
+        self._bites_at = None
+        self.bites = 0
         self._raw = False
         self._process = None
         self._board = -1
@@ -109,17 +118,40 @@ class ReplBoard:
         os.close(end)
         if self._raw:
             os.write(self._board, b"\x01")
+        elif self._watchdog_s and self._bites_at is None:
+            self._bites_at = time.monotonic() + self._watchdog_s
 
     def _carry(self):
         """Carry bytes until the test ends or the power is gone."""
         while self._host >= 0:
-            ready, _, _ = select.select([self._wake, self._host, self._board], [], [])
+            left = None
+            if self._bites_at is not None:
+                left = self._bites_at - time.monotonic()
+                if left <= 0:
+                    self._bite()
+                    continue
+            ready, _, _ = select.select([self._wake, self._host, self._board], [], [], left)
             if self._wake in ready:
                 return
             if self._host in ready:
-                self._to_board(os.read(self._host, 4096))
+                data = os.read(self._host, 64 if self._baud else 4096)
+                self._take_time(len(data))
+                self._to_board(data)
             if self._board in ready:
                 self._to_host()
+
+    def _take_time(self, count):
+        """Take as long as a line of that rate does for so many bytes: ten bits each."""
+        if self._baud:
+            time.sleep(count * 10 / self._baud)
+
+    def _bite(self):
+        """Start anew, with main.py, as a watchdog has it: no soft reset ends that."""
+        self.bites += 1
+        self._bites_at = None
+        self._raw = False
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     def _to_board(self, data):
         for byte in data:
@@ -141,6 +173,7 @@ class ReplBoard:
         except OSError:  # it has ended
             data = b""
         if data:
+            self._take_time(len(data))
             self._note(data)
             os.write(self._host, data)
             return
@@ -150,6 +183,8 @@ class ReplBoard:
         if died or self.kind == "posix":
             self._off()
         else:
+            if self._bites_at is None:  # a watchdog bit: whatever came meanwhile went nowhere
+                self._raw = False
             self._note(REBOOT)
             os.write(self._host, REBOOT)
             self._start()
@@ -158,6 +193,10 @@ class ReplBoard:
         with self._news:
             self.printed += data
             self._news.notify_all()
+
+    def type(self, keys):
+        """Have the board receive what somebody types at its console."""
+        os.write(self._board, keys)
 
     def at(self, count, call):
         """Call something once the host has sent so many bytes more."""

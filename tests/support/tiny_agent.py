@@ -15,7 +15,7 @@ print("application runs")
 def write(folder, version):
     """Write the sources below a folder, as they are in a checkout's `device`."""
     files = {
-        "warden/__init__.py": "from warden.api import VERSIONS, start\n",
+        "warden/__init__.py": "from warden.api import VERSIONS, run, safe_mode, start\n",
         "warden/agent.py": f'VERSION = "{version}"\n',
         "warden/clock.py": STAYS,
         "warden/api.py": "from warden.agent import VERSION\nfrom warden.clock import X\n"
@@ -25,6 +25,8 @@ def write(folder, version):
         "from warden_schema.loops import L\n"
         f"VERSIONS = ({version}, V)\n"
         "def start():\n print('started', VERSION, VERSIONS, X, L)\n"
+        "def safe_mode():\n pass\n"
+        "def run(name):\n exec(open(name).read(), {'__name__': '__main__'})\n"
         "def seldom():\n from warden.requests import X\n"
         f" from warden.only_in_{version}_plain import Y\n",
         "warden/policy/policy.py": f"V = {version}\n" + "Z = 'some text to be copied'\n" * 60,

@@ -114,3 +114,11 @@ def test_the_figures_are_those_that_were_counted():
     for (way, state), figure in found.items():
         assert figure.bytes == counted[f"unix32/{way}/{state}"]
         assert figure.names == counted[f"unix32/{way}/{state}/names"] > 0
+
+
+def test_an_agent_that_runs_the_application_takes_more_where_it_decides():
+    counted = {"deciding": 80_000, "watching": 45_000, "run": 91_000}
+    found = figures.parse({f"unix32/files/{name}": size for name, size in counted.items()})
+    runs = figures.with_run(found)
+    assert runs["files", "deciding"].bytes == 91_000
+    assert runs["files", "watching"].bytes == 45_000

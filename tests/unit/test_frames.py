@@ -21,24 +21,24 @@ _MOST_WORDS = 11
 
 # What a poll with nothing due, a poll with a sample and a listening host, and a keepalive call.
 _WATCH = """
-Agent.poll Agent.poll_gated Agent.run_due Agent.listen Agent.send
+Agent.poll Agent.run Agent.run_due Agent.listen Agent.send
 Agent.has_input Agent.until_sample_ms
 Agent.take_sample Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update
-History.add History.gather Tier.add Tier.close Memory.scan Memory.read Memory.collect
-Memory.collect_in_ms Memory.used_now Memory.free_now Memory.is_mixed Memory.update_live
+History.add History.gather History.close Memory.scan Memory.read Memory.collect
+Memory.collect_in_ms Memory.used_now Memory.free_now  Memory.update
 Memory.set_live Memory.renew Memory.live_age_ms Memory.prove Memory.block
 Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
-HostSession.process_input HostSession._on_message HostSession.renew
-HostSession.on_sample HostSession.pump HostSession._send_all HostSession._send_hello
-HostSession._find_table HostSession._send_row SampleTable.mark_dirty SampleTable.encode
-SampleTable.compare SampleTable.encode_delta SampleTable.put_changes SampleTable.on_sent
+HostSession.listen HostSession.process HostSession.renew
+HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
+HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode
+Sample.compare Sample.encode_delta Sample.put Sample.on_sent
 fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
 Deframer.feed encode put Reader.begin Reader.array Reader.integer
-StreamLink.readable StreamLink.read StreamLink.write flags_of read_once
+StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
@@ -52,7 +52,7 @@ Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot F
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
-TaskWatchdog.running_task TaskWatchdog.is_critical
+TaskWatchdog.running_task
 TaskWatchdog.check TaskWatchdog.check_late TaskWatchdog.find_late TaskWatchdog.is_announced
 TaskWatchdog.on_timer TaskWatchdog.tick TaskWatchdog.care
 """
@@ -93,6 +93,7 @@ def frames(
         ("warden/forecast.py", ["rise_of"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
+        ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

@@ -46,7 +46,7 @@ HOST_LAYERS = [
 BOARD_MIDDLE = [
     *["sensors.load", "sensors.memory", "sensors.network", "sensors.capabilities", "history"],
     *["governor", "uplink", "policy.events", "policy.leases", "policy.operations"],
-    *["policy.sessions", "policy.meters", "policy.memory_profile", "policy.thresholds"],
+    *["policy.sessions", "policy.meters", "policy.thresholds"],
 ]
 BOARD_LAYERS = [
     ["errors", "checks", "sample", "metered_file", "counted_socket", "guard", "wear"],
@@ -56,18 +56,21 @@ BOARD_LAYERS = [
     ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,
-    ["policy.block_watch"],
+    ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
-    ["board", "setup"],
+    ["board", "policy_setup", "setup"],
     ["agent", "runner", "running"],
     ["retained"],
     ["last_boot"],
     ["blackbox"],
+    ["crash_setup"],
     ["crashes"],
-    ["crash_report", "budgets", "hardware_watchdog", "interrupter"],
+    ["crash_report", "budgets", "hardware_watchdog", "interrupter", "hang_stopper"],
     ["sleep", "task_watchdog"],
+    ["watchdog_setup"],
     ["policy.decisions", "extras"],
+    ["public"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves
 ]

@@ -332,6 +332,23 @@ async def test_a_link_that_is_lost_and_a_restart_are_recorded(path: Path) -> Non
         assert [link.state for link in recording.links(second)] == ["up", "stopped"]
 
 
+async def test_samples_that_come_before_the_id_of_a_new_boot_are_recorded_as_of_that(
+    path: Path,
+) -> None:
+    """As where another host subscribes at once: a board sends all hosts the same stream."""
+    async with Recorded(path) as recorded:
+        fake, seq = recorded.fake, recorded.fake.seq
+        fake.sample()
+        fake.restart()
+        fake.host_id, fake.seq = 77, seq + 5
+        fake.sample()
+        fake.values.update(uptime_s=0, uptime_ms=500)
+        fake.sample()
+        await until(lambda: recorded.board.status.board.boot_id == 2)
+        await until(lambda: recorded.store.written["sample"] == 4)
+    assert uptimes(path) == {1: [10, 11], 2: [1, 1.5]}
+
+
 async def test_resets_and_exceptions_are_recorded_whole_once_a_boot(path: Path) -> None:
     first = [1, "pwron", 3, 1, 11, None, None, None, None, None, None, None]
     crash = [2, "wdt", 0, 1, 12, 4000, "sync", 51_200, None, 4, 0, None]

@@ -64,7 +64,7 @@ def policy_of(agent):
     ]
     quotas = [ask(agent, ids.QUOTA, place) for place in range(len(policy.quotas))]
     return Policy(
-        agent.governor.wanted_ms / 1000,
+        agent.governor.wanted_interval_ms / 1000,
         agent.governor.budget_permille / 1000,
         tables.limits_from_row(policy.limits()),
         in_order(thresholds),

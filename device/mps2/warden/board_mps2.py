@@ -44,7 +44,7 @@ class Mps2(Board):
 
     # Address and bytes: behind all that the firmware uses of the 16 MB of PSRAM (AN385, 3.1). From
     # MicroPython 1.29 on ROMFS begins at 0x21000000, and a file system of 15 MB would reach here.
-    spare_ram = (0x21FF0000, 64)
+    spare_ram = (0x21FF0000, 256)
 
     def __init__(self):
         mem = machine.mem32

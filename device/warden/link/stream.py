@@ -1,38 +1,46 @@
 """A link over streams that `select.poll` knows: stdin and stdout, a UART, a USB serial port.
 
-`poll` says that a stream takes something, not how much; a longer write may wait for up to half a
-second where nobody reads (USB CDC on rp2, stm32, samd). `window` therefore bounds what may be
-under way unacknowledged: as much as the smallest buffer of these ports holds.
+`poll` says that a stream takes something, not how much; a longer write may wait where nobody reads:
+for half a second with each 64 bytes, on ports with TinyUSB (shared/tinyusb/mp_usbd_cdc.c: rp2,
+samd, mimxrt, …). `window` therefore bounds what may be under way unacknowledged: as much as the
+smallest buffer of these ports holds. As what the application prints goes into that buffer, too,
+bytes go one by one, each after a `poll`, as long as half of the window is under way.
 """
 
 from micropython import const
 
 _WINDOW_BYTES = const(256)
+_POLLIN = const(1)  # as `select` has them
+_POLLOUT = const(4)
 
 
 class StreamLink:
     """Reads from `source`, writes to `sink`, both without waiting; they may be the same."""
 
     window = _WINDOW_BYTES
+    may_fill = False  # set by whoever sends: so much is under way that the next write may not fit
 
     def __init__(self, source, sink=None):
         import select  # not every port has it
 
         self.source = source
         self.sink = sink or source
-        self.source_poller = select.poll()
-        self.source_poller.register(source, select.POLLIN)
-        self.sink_poller = select.poll()
-        self.sink_poller.register(self.sink, select.POLLOUT)
+        self.poller = select.poll()
+        self.poller.register(self.sink, _POLLOUT)
+        self.poller.register(source, _POLLIN | _POLLOUT if self.sink is source else _POLLIN)
         self.waitable = source  # what an event loop may wait on; None once it has ended
         self.byte = bytearray(1)
 
     def readable(self):
         """Tell whether something has arrived, or the stream has ended."""
-        if self.waitable is not None:
-            for _ in self.source_poller.ipoll(0):
-                return True
-        return False
+        return self.waitable is not None and self.flags(self.source) & ~_POLLOUT != 0
+
+    def flags(self, stream):
+        """Return what one of the streams is ready for, an error of it included."""
+        for entry in self.poller.ipoll(0):
+            if entry[0] is stream:
+                return entry[1]
+        return 0
 
     def read(self, buf):
         """Read what has arrived into buf; return the count."""
@@ -44,7 +52,7 @@ class StreamLink:
             count = min(source.any(), len(buf))
             count = source.readinto(buf, count) or 0 if count else 0
         else:  # readinto() would wait until the buffer is full
-            while count < len(buf) and flags_of(self.source_poller):
+            while count < len(buf) and self.flags(source) & ~_POLLOUT:
                 got = read_once(source, self.byte)
                 if not got:
                     if got is not None:
@@ -55,21 +63,19 @@ class StreamLink:
         return count
 
     def write(self, buf, start, end):
-        """Write buf[start:end] if the stream takes it now; return the count."""
-        if flags_of(self.sink_poller):
-            return self.sink.write(buf, start, end - start) or 0
-        return 0
+        """Write buf[start:end], as far as the stream takes it now; return the count."""
+        if not self.may_fill:
+            if self.flags(self.sink) & ~_POLLIN:
+                return self.sink.write(buf, start, end - start) or 0
+            return 0
+        at = start
+        while at < end and self.flags(self.sink) & ~_POLLIN and self.sink.write(buf, at, 1):
+            at += 1
+        return at - start
 
     def close(self):
         """Leave the streams to their owner."""
         self.waitable = None
-
-
-def flags_of(poller):
-    """Return what the one stream of a poller is ready for."""
-    for entry in poller.ipoll(0):
-        return entry[1]
-    return 0
 
 
 def read_once(source, buf):

@@ -4,7 +4,7 @@ from termios import tcgetattr, tcsetattr
 
 from micropython import const
 
-from warden.link.stream import StreamLink, flags_of, read_once
+from warden.link.stream import StreamLink, read_once
 
 _POLLHUP = const(16)  # as `select` has it
 _ICANON = const(2)  # as Linux has it, and the two places in what tcgetattr() returns
@@ -36,7 +36,7 @@ class TerminalLink(StreamLink):
         """Read what has arrived into buf; return the count."""
         if self.mode is None or self.waitable is None:
             return super().read(buf)
-        ready = flags_of(self.source_poller)
+        ready = self.flags(self.source)
         if not ready:
             return 0
         count = read_once(self.source, buf) or 0

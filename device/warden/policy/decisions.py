@@ -3,21 +3,14 @@
 from micropython import const
 
 from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
-from warden.policy.leases import (  # noqa: F401, public
-    CPU_TIME,
-    MEMORY,
-    NETWORK_BANDWIDTH,
-    STORAGE,
-)
-from warden.policy.operations import CRITICAL, HIGH, LEARNED, LOW, NORMAL  # noqa: F401, public
+from warden.policy.operations import LEARNED
 from warden.running import running_policy
 from warden.sensors.threads import import_lock
 
 _DEFAULT_TTL_MS = const(60_000)
-TELL, PROTECT, RESET = 0, 1, 2  # what a threshold does
+_NORMAL = const(1)  # a priority
 _PUBLIC = const((
-    "Denied", "Stopped", "Preempted", "TimedOut", "MEMORY", "STORAGE", "CPU_TIME",
-    "NETWORK_BANDWIDTH", "LOW", "NORMAL", "HIGH", "CRITICAL", "LEARNED", "TELL", "PROTECT", "RESET",
+    "Denied", "Stopped", "Preempted", "TimedOut",
     "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
     "session", "set_limits", "spawn", "thread", "threshold", "thresholds",
 ))  # fmt: skip
@@ -25,7 +18,12 @@ _PUBLIC = const((
 
 def public():
     """Return the public functions, exceptions and constants, by name."""
-    found = {}
+    found = {
+        "MEMORY": 0, "STORAGE": 1, "CPU_TIME": 2, "NETWORK_BANDWIDTH": 3,
+        "LOW": 0, "NORMAL": 1, "HIGH": 2, "CRITICAL": 3,
+        "LEARNED": LEARNED,
+        "TELL": 0, "PROTECT": 1, "RESET": 2,
+    }  # fmt: skip
     for name in _PUBLIC:
         found[name] = globals()[name]
     return found
@@ -55,7 +53,7 @@ def allocate(
     kind,
     amount,
     owner="",
-    priority=NORMAL,
+    priority=_NORMAL,
     ttl_ms=_DEFAULT_TTL_MS,
     session=None,
     backed=False,
@@ -84,7 +82,7 @@ def allocations():
     return leases.all()
 
 
-def operation(name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+def operation(name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return an operation that begins with `with` or `async with`, and ends with it.
 
     timeout_ms: None for the board's; memory: bytes, None, or LEARNED: what this name needed at most
@@ -94,13 +92,13 @@ def operation(name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, se
     return running_policy().operations.new(name, priority, timeout_ms, memory, wait_ms, session)
 
 
-def begin(name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+def begin(name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
     """Return an operation, see `operation()`, that has its place; end it with `complete()`."""
     op = running_policy().operations.new(name, priority, timeout_ms, memory, wait_ms, session)
     return op.__enter__()
 
 
-def can_execute(priority=NORMAL):
+def can_execute(priority=_NORMAL):
     """Tell whether an operation of this priority would get a place, now or by preemption."""
     return running_policy().operations.can_execute(priority)
 
@@ -127,7 +125,7 @@ def set_limits(
         policy.set_limits(max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
 
 
-def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=TELL):
+def threshold(metric, warn=None, critical=None, clear=None, hold_ms=0, action=0):
     """Set the threshold of a metric, or remove it if no level is given.
 
     metric: a name of `warden.policy.thresholds.METRICS`; warn, critical: its levels; clear: where
@@ -159,7 +157,7 @@ def on_trim(function):
     running_policy().pressure.on_trim(function)
 
 
-def spawn(coro, name=None, priority=NORMAL, lease=None):
+def spawn(coro, name=None, priority=_NORMAL, lease=None):
     """Return a new task of asyncio that runs the coroutine, with each of its steps timed.
 
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that

@@ -86,13 +86,13 @@ class Events(Table):
             raise ValueError("no more than eight")
         self.callbacks.append((kind, function))
 
-    def call(self, function, argument, name, report=True):
+    def call(self, function, value, name, report=True):
         """Return what a callback of the application returns; None, and a report, if it raises.
 
         A coroutine that it returns, being an `async def`, is reported, too: nobody would run it.
         """
         try:
-            result = function(argument)
+            result = function(value)
         except Exception as error:
             if report:
                 self.report(error, _CALLBACK, name)

@@ -11,7 +11,11 @@ from warden_schema.rise import POINTS, STEPS, rise_of
 
 _MEMORY_METRIC = const(0)  # of the history
 _STORAGE_METRIC = const(3)
-_METRICS = const(4)  # in a slot, see history
+# See `warden.history`.
+_STEP_S = const((1, 60, 3600))
+_SLOTS = const((60, 60, 24))
+_TIER_BEGIN = const((0, 240, 480))
+_METRICS = const(4)  # in a slot
 _FORECAST_ROWS = const(4)  # for each metric: tier, and slots a point
 _SLOTS_A_POINT = const(4)
 _OPEN = const(4)  # values of the open slot, of which the third and the fourth are:
@@ -30,14 +34,13 @@ class Forecast:
         self.full = None  # bytes in use with which an allocation of the usual size fails
         self.largest = self.live = 0  # the free block and live bytes, the last time
         self.lost = 0  # bytes that are free, in pieces too small
-        self.tiers = history.tiers
         self.points = [0] * POINTS  # the newest first
         # Four for each metric: of one slot a point and of four, in the last minute and hour.
         self.numbers = [0] * (_METRICS * _FORECAST_ROWS)  # the slot from which on it is made anew
         self.rises = [None] * (_METRICS * _FORECAST_ROWS)
         # What is read at present: frames of more than eleven words would be taken from the heap.
-        self.tier = self.soonest = None
-        self.metric = self.width = self.slot = 0
+        self.soonest = None
+        self.tier = self.metric = self.width = self.slot = 0
 
     def memory(self, memory, usual):
         """Return when an allocation of the usual size (bytes) will fail.
@@ -69,7 +72,7 @@ class Forecast:
         """
         self.soonest = None
         self.metric = metric
-        if limit is not None and self.tiers[0].open_slot[metric * _OPEN + _COUNT]:
+        if limit is not None and self.history.slots[metric * _OPEN + _COUNT]:
             limit = max(0, limit - self.running_mean())  # what is left
             metric *= _FORECAST_ROWS
             for row in range(metric, metric + _FORECAST_ROWS):
@@ -78,9 +81,9 @@ class Forecast:
 
     def running_mean(self):
         """Return a metric's mean in the second that runs, which has at least one value."""
-        slot = self.tiers[0].open_slot
+        slots = self.history.slots
         place = self.metric * _OPEN
-        return slot[place + _SUM] // max(1, slot[place + _COUNT])
+        return slots[place + _SUM] // max(1, slots[place + _COUNT])
 
     def evaluate(self, row, left):
         """Find when `left` more, in the history's scale, is there by the rise of a row."""
@@ -88,7 +91,7 @@ class Forecast:
         if rise is not None:
             seconds = NEVER
             if rise:
-                seconds = self.tiers[row >> 1 & 1].step_s * STEPS
+                seconds = _STEP_S[row >> 1 & 1] * STEPS
                 seconds = left * seconds * self.width_of(row) // rise
             if self.soonest is None or seconds < self.soonest:
                 self.soonest = seconds
@@ -99,10 +102,11 @@ class Forecast:
 
     def rise(self, row):
         """Return the rise of a row over STEPS points, made anew where a point has closed."""
-        self.tier = tier = self.tiers[row >> 1 & 1]
-        if tier.number >= self.numbers[row]:
+        self.tier = row >> 1 & 1
+        number = self.history.numbers[self.tier]
+        if number >= self.numbers[row]:
             self.width = width = self.width_of(row)
-            self.numbers[row] = tier.number + width
+            self.numbers[row] = number + width
             self.rises[row] = self.find_rise()
         return self.rises[row]
 
@@ -130,11 +134,11 @@ class Forecast:
 
     def read_point(self, place):
         """Return a point, 0 the newest: the mean of `width` slots, None if they have no value."""
-        if self.width == 1 and not self.tier.begin:  # the second that runs is the newest
+        if self.width == 1 and not self.tier:  # the second that runs is the newest
             if not place:
                 return self.running_mean()
             place -= 1
-        self.slot = self.tier.number - place * self.width
+        self.slot = self.history.numbers[self.tier] - place * self.width
         return self.read_mean()
 
     def read_mean(self):
@@ -151,13 +155,14 @@ class Forecast:
     def read_slot(self):
         """Return a metric's value in `slot`."""
         tier = self.tier
-        return tier.ring[tier.begin + self.slot % tier.slots * _METRICS + self.metric]
+        place = _TIER_BEGIN[tier] + self.slot % _SLOTS[tier] * _METRICS
+        return self.history.ring[place + self.metric]
 
     def was_higher(self):
         """Tell whether a slot from before the points was as high."""
-        tier = self.tier
-        self.slot = tier.number - POINTS * self.width
-        while self.slot > tier.number - tier.slots:
+        number = self.history.numbers[self.tier]
+        self.slot = number - POINTS * self.width
+        while self.slot > number - _SLOTS[self.tier]:
             self.slot -= 1
             value = self.read_slot()
             if value != _NO_VALUE and value >= self.points[0]:

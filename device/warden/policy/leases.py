@@ -21,7 +21,9 @@ _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _DEFAULT_TTL_MS = const(60_000)
 
 _NORMAL = const(1)  # a priority
-MEMORY, STORAGE, CPU_TIME, NETWORK_BANDWIDTH = 0, 1, 2, 3
+_KIND_MEMORY = const(0)  # kinds, by their places in ids.RESOURCES
+_KIND_STORAGE = const(1)
+_KIND_BANDWIDTH = const(3)
 _REASONS = const(("memory", "storage", "cpu_time", "bandwidth"))  # by kind
 
 
@@ -66,7 +68,7 @@ class Lease(Row):
 
         The bucket holds a second's worth. ValueError for more than it ever holds.
         """
-        if self.kind != NETWORK_BANDWIDTH:
+        if self.kind != _KIND_BANDWIDTH:
             raise ValueError("a lease of another kind")
         amount = self.amount
         check_int("count", count, 0, amount)
@@ -85,7 +87,7 @@ class Lease(Row):
 
     def open(self, path, mode="r"):
         """Open a file on the lease's mount; writing past the lease raises OSError(ENOSPC)."""
-        if self.kind != STORAGE:
+        if self.kind != _KIND_STORAGE:
             raise ValueError("a lease of another kind")
         with import_lock:
             from warden.metered_file import MeteredFile
@@ -140,7 +142,7 @@ class Leases(Rows):
         """
         lease = None
         try:
-            check_int("kind", kind, MEMORY, NETWORK_BANDWIDTH)
+            check_int("kind", kind, _KIND_MEMORY, _KIND_BANDWIDTH)
             check_int("amount", amount, 1, _MAX_AMOUNT)
             if priority is not _NORMAL:
                 check_int("priority", priority, 0, 3)
@@ -148,9 +150,9 @@ class Leases(Rows):
                 check_int("ttl_ms", ttl_ms, 1, None)
             if type(owner) is not str:
                 raise TypeError("owner must be a str")
-            if backed and kind != MEMORY:
+            if backed and kind != _KIND_MEMORY:
                 raise ValueError("only memory can be backed")
-            if kind != STORAGE:
+            if kind != _KIND_STORAGE:
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
@@ -199,15 +201,25 @@ class Leases(Rows):
             table_full = None not in self.rows
             granted = self.outstanding(kind, mount)
             left = policy.available(kind, mount) - granted
-            if left < amount and kind == MEMORY and policy.memory.collect(_GRANT_COLLECT_PAUSE):
+            if (
+                left < amount
+                and kind == _KIND_MEMORY
+                and policy.memory.collect(_GRANT_COLLECT_PAUSE)
+            ):
                 left = policy.available(kind, mount) - granted
             if table_full or amount > left:
                 victim = self._victim(lease, amount - left, table_full)
                 if victim is not None:
                     return victim
                 raise self._denied(lease, left, table_full)
-            if kind == MEMORY:
-                self._check_block(amount)
+            if kind == _KIND_MEMORY:
+                memory = policy.memory
+                largest = memory.block()  # as available() has just read it
+                if largest is not None and largest < amount:
+                    if memory.collect(_GRANT_COLLECT_PAUSE):
+                        largest = memory.block()
+                if largest is not None and largest < amount:  # None: the table was lost meanwhile
+                    raise self._fragmented(largest, amount)
             if backed:
                 try:
                     lease.buffer = memoryview(bytearray(amount))
@@ -216,15 +228,6 @@ class Leases(Rows):
                 lease.committed = True
             self.add(lease, ttl_ms)
         return None
-
-    def _check_block(self, amount):
-        """Raise Denied if no free block is that large, not even after a collection."""
-        memory = self.policy.memory
-        largest = memory.block()  # as available() has just read it
-        if largest is not None and largest < amount and memory.collect(_GRANT_COLLECT_PAUSE):
-            largest = memory.block()
-        if largest is not None and largest < amount:
-            raise self._fragmented(largest, amount)
 
     def _fragmented(self, largest, amount):
         """Add the event that no free block is so large; return the Denied."""
@@ -292,9 +295,9 @@ class Leases(Rows):
         denied = self.refuse(reason, max(0, available), wanted.amount, wanted)
         total = policy.memory.total
         most = total - total // 1000 * policy.memory_reserve_permille
-        if kind == MEMORY and wanted.amount > most:
+        if kind == _KIND_MEMORY and wanted.amount > most:
             denied.retry_after_ms = None  # whoever gives back whatever
-        elif kind == MEMORY and not table_full:
+        elif kind == _KIND_MEMORY and not table_full:
             # By then it may be seen that some was garbage.
             left = policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE)
             if left:

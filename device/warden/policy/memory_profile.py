@@ -1,16 +1,18 @@
-"""How much memory operations take: learned by name, from those that ran alone.
+"""How much memory operations take: learned by name, for `memory=LEARNED`; loaded at its first use.
 
-Of those that want the figure before it is known (`LEARNED`) one runs at a time, and is measured
-whatever runs beside it: the figure is at most too high. One that runs out of memory raises it.
+Of those whose name is not known one runs at a time: the heap's growth meanwhile is what it takes.
+The application's other tasks may add to that, so the figure is at most too high. Afterwards it is
+measured again each time that an operation of it runs alone: it rises to what is found at once, and
+falls towards it. One that runs out of memory raises it, too. A measurement takes two heap walks,
+so there are none for 200 times as long after it.
 
-The heap's growth while an operation runs is its own if no other operation runs meanwhile and no
-garbage is collected; others are not counted. It is what the operation allocated, garbage included,
-and that of the application's other tasks with it: what has to be free for it to run without a
-collection. A measurement takes two heap walks, so there are none for 200 times as long after it.
+One that is known is granted a lease of that. It is an estimate, of many blocks, and most of a heap
+may be garbage: where it is too soon for another collection, what the last one left is believed.
 """
 
 from micropython import const
 
+from warden.policy.leases import Lease
 from warden.policy.rows import find_row
 from warden.tables import Table
 
@@ -18,11 +20,13 @@ _NEED = const(15)  # the kind of message
 _MAX_NAMES = const(8)
 _MAX_COUNT = const(0x3FFFFFFF)
 _PROFILE_PAUSE = const(200)
-_LEARN_COLLECT_PAUSE = const(20)  # before one that learns: a twentieth of the core at most
-_LEARNED = const(-1)
+_GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
 _NOT_KNOWN = const(2)  # of `learns`, see Operation
 _ENDED = const(5)  # a state of an operation
+_HIGH = const(2)  # a priority
 _LEAST_RAISE = const(1024)  # bytes
+_FALL_SHIFT = const(5)  # by a 32nd of what it is too high
+_REFUSED_SHIFT = const(4)  # by a 16th of it each second, where it is more than there is
 
 
 class MemoryNeed:
@@ -30,7 +34,7 @@ class MemoryNeed:
 
 
 class MemoryProfile(Table):
-    """The table: the first eight names. began() for each operation, ended() for a measured one."""
+    """The table: the first eight names that were to be learned."""
 
     def __init__(self, policy):
         super().__init__(
@@ -44,61 +48,119 @@ class MemoryProfile(Table):
         self.collections = 0
         self.deadline_s = self.deadline_ms = 0  # when measuring is allowed again
 
-    def expected(self, name):
-        """Return the bytes that operations of that name took at worst.
-
-        LEARNED if that is not known yet, None if it never will be, as the table is full.
-        """
-        row = find_row(self.rows, "name", name)
-        if row is None:
-            return None
-        return _LEARNED if self.rows[row] is None else self.rows[row].worst_bytes
-
-    def failed(self, op):
-        """Raise the figure of an operation that ran out of memory."""
-        with self.policy.lock:
-            row = find_row(self.rows, "name", op.name)
-            if row is not None and self.rows[row] is not None:
-                need = self.rows[row]
-                worst = need.worst_bytes + max(_LEAST_RAISE, need.worst_bytes >> 2)
-                need.worst_bytes = min(worst, self.policy.memory.total >> 1)
-                self.mark_dirty(row)
+    def look_up(self, op):
+        """Set what an operation learns, and the bytes that it is expected to take, if known."""
+        row = find_row(self.rows, "name", op.name)
+        op.memory = op.lease = None
+        op.learns = 0  # it never will be known, as the table is full
+        if row is not None:
+            need = self.rows[row]
+            op.learns = _NOT_KNOWN
+            if need is not None:
+                op.learns = 1
+                op.memory = need.worst_bytes
 
     def is_learning(self):
         """Tell whether an operation runs of which the figure is wanted and not known."""
         return self.learner is not None and self.learner.state != _ENDED
 
+    def admit(self, op, ms):
+        """Tell whether an operation may run; one that is known is granted a lease, for `ms`.
+
+        The caller has the lock, and a place for it.
+        """
+        if op.learns == _NOT_KNOWN:
+            return op.priority >= _HIGH or not self.is_learning()
+        amount = op.memory
+        if not amount:
+            return True
+        leases = self.policy.leases
+        granted = leases.outstanding(0)
+        if None not in leases.rows:
+            return False
+        policy = self.policy
+        memory = policy.memory
+        left = policy.available(0, None)
+        if left - granted < amount:
+            if memory.collect(_GRANT_COLLECT_PAUSE):
+                left = policy.available(0, None)
+            elif memory.collect_in_ms(_GRANT_COLLECT_PAUSE):  # else the application forbids it
+                left += memory.used_now() - memory.live
+        if left - granted < amount:
+            clock = self.clock
+            if not granted and clock.until_ms(self.deadline_s, self.deadline_ms) <= 0:
+                # Else one that is too high would refuse for ever.
+                self.deadline_s = clock.s + 1
+                row = find_row(self.rows, "name", op.name)
+                need = self.rows[row]
+                need.worst_bytes -= need.worst_bytes >> _REFUSED_SHIFT
+                self.mark_dirty(row)
+            return False
+        lease = Lease(leases, 0, amount)
+        lease.owner = op.name
+        lease.priority = op.priority
+        lease.session = op.session
+        leases.add(lease, ms)
+        op.lease = lease
+        return True
+
+    def failed(self, op):
+        """Raise the figure of an operation that ran out of memory, above what it was granted."""
+        with self.policy.lock:
+            row = find_row(self.rows, "name", op.name)
+            need = None if row is None else self.rows[row]
+            if need is not None:
+                granted = op.memory or need.worst_bytes
+                granted += max(_LEAST_RAISE, granted >> 2)
+                granted = min(granted, self.policy.memory.total >> 1)
+                need.worst_bytes = max(need.worst_bytes, granted)
+                self.mark_dirty(row)
+
+    def evaluate(self):
+        """Note a sample: what is in use then may be the most that is."""
+        if self.op is not None:
+            self.greatest = max(self.greatest, self.policy.memory.used)
+
     def began(self, op):
-        """Begin to measure an operation, if it is the only one; the caller has the lock."""
-        if self.learner is not None and self.is_learning():
+        """Begin to measure an operation, if it runs alone or learns; the caller has the lock."""
+        if self.is_learning():
             return
         self.op = None  # whoever was measured is not alone any more
+        policy = self.policy
         clock = self.clock
-        if op.learns < _NOT_KNOWN:
-            if clock.s < self.deadline_s or self.policy.operations.places > 1:
-                return
-            if clock.s == self.deadline_s and clock.ms < self.deadline_ms:
-                return
-        if find_row(self.rows, "name", op.name) is not None:
-            self.op = op
-            if op.learns == _NOT_KNOWN:
-                self.learner = op
-                self.policy.memory.collect(_LEARN_COLLECT_PAUSE)  # rather than meanwhile
-            board = self.policy.agent.board
-            began = board.ticks_us()
-            self.least = self.greatest = self.policy.memory.used_now()
-            self.collections = self.policy.memory.collections
-            ms = board.ticks_diff(board.ticks_us(), began) * 2 * _PROFILE_PAUSE // 1000 + clock.ms
-            self.deadline_s = clock.s + ms // 1000
-            self.deadline_ms = ms % 1000
+        memory = policy.memory
+        board = policy.agent.board
+        began = board.ticks_us()
+        if op.learns == _NOT_KNOWN:
+            self.learner = op
+            memory.collect(_GRANT_COLLECT_PAUSE)  # rather than meanwhile
+        elif (
+            policy.operations.places > 1
+            or clock.until_ms(self.deadline_s, self.deadline_ms) > 0
+            or not memory.collect(_GRANT_COLLECT_PAUSE)
+        ):
+            return
+        self.op = op
+        self.least = self.greatest = memory.used_now()
+        self.collections = memory.collections
+        ms = board.ticks_diff(board.ticks_us(), began) * 2 * _PROFILE_PAUSE // 1000 + clock.ms
+        self.deadline_s = clock.s + ms // 1000
+        self.deadline_ms = ms % 1000
 
     def ended(self, op):
-        """Add what the measured operation took to its name's row; the caller has the lock."""
-        learns = self.op is self.learner
+        """Add what an operation took to its name's row, if it is measured; the caller has the lock.
+
+        Unless it was known and another one began meanwhile, or garbage was collected.
+        """
+        if self.op is not op:
+            return
+        learns = op is self.learner
         self.op = self.learner = None
         memory = self.policy.memory
         used = memory.used_now()
         row = find_row(self.rows, "name", op.name)
+        if row is None:  # other names took the last one
+            return
         if not learns and (used < self.least or memory.collections != self.collections):
             return
         need = self.rows[row]
@@ -114,5 +176,6 @@ class MemoryProfile(Table):
         need.count = min(need.count + 1, _MAX_COUNT)
         # The mean of all at first, then each counts a quarter.
         need.typical_bytes += (grown - need.typical_bytes) // min(need.count, 4)
+        need.worst_bytes -= max(0, need.worst_bytes - grown) >> _FALL_SHIFT
         need.worst_bytes = max(need.worst_bytes, grown)
         self.mark_dirty(row)

@@ -20,8 +20,12 @@ _ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_MEMORY = const(0x3FFFFFFF)
 _WAIT_POLL_MS = const(5)  # between two polls of one that waits
+_GRANT_COLLECT_PAUSE = const(20)  # as `leases` has it
 _SPARES = const(2)  # operations made ahead, for when there is no memory
-LOW, NORMAL, HIGH, CRITICAL = 0, 1, 2, 3  # priorities
+_LOW = const(0)  # priorities
+_NORMAL = const(1)
+_HIGH = const(2)
+_CRITICAL = const(3)
 LEARNED = -1  # as memory: what operations of that name needed
 
 # States: ids.OPERATION_STATES, and one that no host sees.
@@ -137,32 +141,29 @@ class Operations(Rows):
 
     # --- by the application ---------------------------------------------------------------------
 
-    def new(self, name, priority=NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
+    def new(self, name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
         """Return an operation that has not begun; ValueError or TypeError for bad arguments."""
         # What is usual needs no check, and most are begun again and again.
-        learns = 0
+        learns = False
         is_new = name is not self.last_name
         if is_new and (not isinstance(name, str) or not name):
             raise ValueError("an operation has a name")
-        if priority is not NORMAL:
-            check_int("priority", priority, LOW, CRITICAL)
+        if priority is not _NORMAL:
+            check_int("priority", priority, _LOW, _CRITICAL)
         if timeout_ms is not None:
             check_int("timeout_ms", timeout_ms, 1, None)
         if memory is not None:
             check_int("memory", memory, LEARNED, _MAX_MEMORY)
             if memory == LEARNED:
-                memory = self.policy.profile.expected(name)
-                learns = memory is not None
-                if memory == LEARNED:
-                    memory = None
-                    learns = _NOT_KNOWN
+                memory = None
+                learns = True
         if wait_ms:
             check_int("wait_ms", wait_ms, 0, None)
         try:
             if is_new:
                 self.last_name = name = cut(name, _MAX_NAME)
             op = Operation(self, name)
-            if priority is not NORMAL:
+            if priority is not _NORMAL:
                 op.priority = priority
             if timeout_ms is not None:
                 op.timeout_ms = timeout_ms
@@ -171,8 +172,6 @@ class Operations(Rows):
                 op.lease = None
             if wait_ms:
                 op.wait_ms = wait_ms
-            if learns:
-                op.learns = learns
             if session is not None:
                 op.session = session
         except MemoryError:
@@ -186,8 +185,17 @@ class Operations(Rows):
             op.memory = memory
             op.wait_ms = wait_ms
             op.session = session
-            op.learns = learns
+        if learns:
+            self._look_up(op)
         return op
+
+    def _look_up(self, op):
+        """Set what an operation is expected to take; loads what learns that, at its first use."""
+        try:
+            self.policy.load_profile()
+        except MemoryError:
+            raise self._no_memory()
+        self.policy.profile.look_up(op)
 
     def _no_memory(self):
         self.clock.advance()
@@ -198,12 +206,12 @@ class Operations(Rows):
         """Make operations for new() to use once where there is no memory for another."""
         while len(self.spares) < _SPARES:
             op = Operation(self, "")
-            op.priority = NORMAL
+            op.priority = _NORMAL
             op.timeout_ms = op.memory = op.lease = op.session = op.task = None
             op.wait_ms = op.learns = 0
             self.spares.append(op)
 
-    def can_execute(self, priority=NORMAL):
+    def can_execute(self, priority=_NORMAL):
         """Tell whether begin() with this priority would get a place, now or by preemption."""
         policy = self.policy
         if policy.pressure.level and policy.pressure.refuses(priority):
@@ -241,19 +249,19 @@ class Operations(Rows):
                         wait_ms = _GRACE_MS
                     elif wait_ms <= 0:
                         raise self.refuse("operations")
-                elif op.learns and self._must_learn_first(op):
-                    wait_ms = op.wait_ms
-                    if wait_ms <= 0:
-                        raise self.refuse("learning")
                 if None not in self.rows:
                     raise self.refuse("table")
+                if op.learns and wait_ms is None and not self._admit_learned(op):
+                    wait_ms = op.wait_ms
+                    if wait_ms <= 0:
+                        raise self.refuse("memory" if op.memory else "learning", None, op.memory)
                 if wait_ms is not None:
                     self.waiting += 1
                     op.state = _WAITING
                     self.add(op, wait_ms)
                 else:
                     self.places += 1
-                    if op.memory:
+                    if op.memory and op.lease is None:
                         op.state = _ADMITTING
                         self.add(op, None)
                     else:
@@ -277,6 +285,8 @@ class Operations(Rows):
         if op.state != _ACTIVE:
             self.clock.advance()
             self.run_due()
+            if op.learns and not self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE):
+                self.promote_waiters()  # a collection may find what it waits for
             if op.state == _ENDED or op.why is not None:
                 with self.lock:
                     raise self.refuse("operations")
@@ -302,7 +312,7 @@ class Operations(Rows):
                 self.waiting -= 1
             elif state != _OVERDUE:
                 self.places -= 1
-                if self.policy.profile.op is op:
+                if op.learns:
                     self.policy.profile.ended(op)
             lease = op.lease
             if lease is not None:
@@ -330,13 +340,13 @@ class Operations(Rows):
             self.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
-        self._cancel_tasks()
+        self.cancel()
 
     # --- by time --------------------------------------------------------------------------------
 
     def run_due(self):
         """Stop, end or promote operations whose time has come; allocates nothing if none has."""
-        self._cancel_tasks()
+        self.cancel()
         ended = self.policy.leases.ended
         freed = self.leases_ended != ended  # memory, that somebody may wait for
         self.leases_ended = ended
@@ -353,7 +363,7 @@ class Operations(Rows):
                         if op.state == _STOPPING:
                             op.state = _OVERDUE
                             self.places -= 1
-                            if self.policy.profile.op is op:
+                            if op.learns:
                                 self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
@@ -366,11 +376,7 @@ class Operations(Rows):
                 freed = self.end(op, False) or freed
         if freed:
             self.promote_waiters()
-        self._recount()
-
-    def _recount(self):
-        """Count places and waiting operations anew: Ctrl-C may have come between row and count."""
-        places = waiting = 0
+        places = waiting = 0  # anew: Ctrl-C may have come between a row and its count
         with self.lock:
             for op in self.rows:
                 if op is not None:
@@ -383,7 +389,7 @@ class Operations(Rows):
             self.places = places
             self.waiting = waiting
 
-    def _cancel_tasks(self):
+    def cancel(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
         if not self.to_cancel or not self.policy.agent.load.in_loop():
             return
@@ -409,7 +415,8 @@ class Operations(Rows):
         else:
             self.end_in(op.row, timeout_ms)
             self.mark_dirty(op.row)
-        policy.profile.began(op)
+        if op.learns:
+            policy.profile.began(op)
         self.events.add("operation", op.id, "began")
 
     def _admit(self, op):
@@ -439,13 +446,12 @@ class Operations(Rows):
                     self.waiting -= 1
                     self.places += 1
                     if op.learns == _NOT_KNOWN:
-                        memory = self.policy.profile.expected(op.name)
-                        if memory is not None and memory >= 0:
-                            op.learns = 1
-                            op.memory = memory
-                    if not op.memory:
+                        self.policy.profile.look_up(op)
+                    if op.learns and not self._admit_learned(op):
+                        return
+                    if not op.memory or op.lease is not None:
                         self._run(op)
-                if op.memory:
+                if op.state == _ADMITTING:
                     self._admit(op)
             except (Denied, MemoryError):
                 return
@@ -470,9 +476,14 @@ class Operations(Rows):
 
     def _must_learn_first(self, op):
         """Tell whether another operation has to end first, for it is found out what these need."""
-        if op.learns < _NOT_KNOWN or op.priority >= HIGH:
+        if op.learns < _NOT_KNOWN or op.priority >= _HIGH:
             return False
         return self.policy.profile.is_learning()
+
+    def _admit_learned(self, op):
+        """Tell whether an operation of LEARNED may run; the caller has the lock."""
+        policy = self.policy
+        return policy.profile.admit(op, op.timeout_ms or policy.operation_timeout_ms)
 
     def _must_wait(self, priority):
         """Tell whether no place is free, or one waits that this priority must not overtake."""
@@ -487,9 +498,9 @@ class Operations(Rows):
         None for a priority that preempts nobody, or while a place is free: waiting ones get that.
         """
         victim = None
-        if priority >= HIGH and self.places >= self.policy.max_operations:
+        if priority >= _HIGH and self.places >= self.policy.max_operations:
             for op in self.rows:
-                if op is not None and op.state == _ACTIVE and op.priority < HIGH:
+                if op is not None and op.state == _ACTIVE and op.priority < _HIGH:
                     if is_weaker(op, victim):
                         victim = op
         return victim

@@ -4,20 +4,13 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import renew_spare_denied
-from warden.gate import Gate
-from warden.policy.events import Events
-from warden.policy.leases import CPU_TIME, MEMORY, STORAGE, Leases
-from warden.policy.memory_profile import MemoryProfile
-from warden.policy.meters import Meters
-from warden.policy.operations import Operations
-from warden.policy.pressure import Pressure
-from warden.policy.sessions import Sessions
-from warden.policy.thresholds import DEFAULT_THRESHOLD, Thresholds
-from warden.sensors.threads import new_lock
+from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 _ROWS = const(12)
-_MAX_DETAIL = const(32)
+_KIND_MEMORY = const(0)  # of a lease
+_KIND_STORAGE = const(1)
+_KIND_CPU_TIME = const(2)
 _CPU_LIMIT_PERMILLE = const(900)
 _UNLIMITED = const(0x3FFFFFFF)
 _MAX_MS = const(0x3FFFFFFF)  # twelve days
@@ -39,47 +32,20 @@ class Policy(Table):
     """Joins the tables of what was decided; the agent calls run_due(), evaluate() and gate.enter().
 
     It is a table itself, of one row: which rows of the others are in use, and the limits.
+    `warden.policy_setup` makes and joins its parts.
     """
 
-    def __init__(self, agent, limits):
-        super().__init__(agent.clock, _ROWS, (), 1)
-        self.rows[0] = self
-        self.agent = agent
-        self.memory = agent.memory
-        self.gate = Gate(self.deliver)
-        self.lock = new_lock()  # of all that is granted, so that a decision takes one
-        self.events = events = Events(agent.clock, agent.session, self.lock)
-        agent.load.report = agent.threads.report = events.report
-        self.profile = MemoryProfile(self)
-        self.leases = Leases(self)
-        self.operations = Operations(self)
-        self.sessions = Sessions(self)
-        self.thresholds = Thresholds(self)
-        self.meters = Meters(self)
-        self.pressure = Pressure(self)
-        try:
-            from warden.policy.lease_handle import LeaseHandle
-        except ImportError:  # no weakref: there a dropped lease ends with its time
-            LeaseHandle = None
-        self.lease_handle = LeaseHandle  # makes what an application gets of a lease
-        self.quotas = {}  # session's name -> (memory, storage, operations, ttl_ms) unless it says
-        self.forecast = None  # made where a threshold needs it
-        self.own_limits = limits  # the application's
-        self.early_resets = 0  # by the agent, one boot after the other
-        self.stored_policy = None  # made where one is stored or a host requests it
-        # What a host mirrors; which rows are in use goes first.
-        self.tables = [self, self.leases, self.operations, self.sessions]
-        self.tables += [self.thresholds, self.meters, self.profile, events]
-        self.set_limits(*limits)
-        if agent.session is not None:
-            agent.session.tables += self.tables
-        self.thresholds.set(*DEFAULT_THRESHOLD)
-        note = agent.board.load_note()
-        if note is not None:
-            if note[:1].isdigit():  # not an older agent's
-                self.early_resets = int(note[0])
-                note = note[1:]
-            events.post("reset", None, note[:_MAX_DETAIL])
+    def load_profile(self):
+        """Load and make what learns how much memory operations take, unless it is there."""
+        if self.profile is None:
+            with import_lock:
+                from warden.policy.memory_profile import MemoryProfile
+
+                if self.profile is None:
+                    profile = MemoryProfile(self)
+                    if self.agent.session is not None:
+                        self.agent.session.tables.append(profile)
+                    self.profile = profile
 
     # --- by the agent ---------------------------------------------------------------------------
 
@@ -116,8 +82,8 @@ class Policy(Table):
         """Evaluate a new sample, which was late_ms late; allocates nothing."""
         if late_ms > self.agent.governor.interval_ms + _LATE_MS:
             self.events.post("agent", None, "late", late_ms)
-        if self.profile.op is not None:  # it is measured
-            self.profile.greatest = max(self.profile.greatest, self.memory.used)
+        if self.profile is not None:
+            self.profile.evaluate()
         self.meters.evaluate(period_ms)
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -157,9 +123,9 @@ class Policy(Table):
         at `mount`, or it does not say.
         """
         reserve = self.memory_reserve_permille
-        if kind == MEMORY:
+        if kind == _KIND_MEMORY:
             return self.memory.free_now() - self.memory.total // 1000 * reserve
-        if kind == STORAGE:
+        if kind == _KIND_STORAGE:
             storage = self.agent.storage
             if storage.deadline_s < _NEVER_S:
                 row = storage.measure(mount)
@@ -169,7 +135,7 @@ class Policy(Table):
             if not row:
                 return 0
             return (row[4] - row[2] * reserve // 1000) * row[1]
-        if kind == CPU_TIME:
+        if kind == _KIND_CPU_TIME:
             return _CPU_LIMIT_PERMILLE - (self.agent.sample.cpu_permille or 0)
         return _UNLIMITED
 
@@ -206,10 +172,12 @@ class Policy(Table):
         for table in self.tables:
             if table is self.thresholds:  # leases, operations, sessions; then what is watched
                 uplink.put(self.limits())
-            if table is not self and table is not self.events:
+            if table is self.events:
+                table = self.profile
+            if table is not self:
                 mask = 0
                 bit = 1
-                for entry in table.rows:
+                for entry in () if table is None else table.rows:
                     if entry is not None:
                         mask |= bit
                     bit <<= 1

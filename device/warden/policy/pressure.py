@@ -108,11 +108,8 @@ class Pressure:
             threshold.level = threshold.rank = 0
             memory.wanted = max(0, wanted)
         elif self.blocks.evaluate(period_ms):
-            self.post_blocks("warn" if threshold.level else "clear", threshold.value)
-
-    def post_blocks(self, level, largest):
-        """Post an event: the level of the largest free block, and its bytes."""
-        self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, level, largest)
+            wanted = "warn" if threshold.level else "clear"
+            self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, wanted, threshold.value)
 
     def wanted_block(self):
         """Return the bytes that a threshold of the application wants in one free block.
@@ -169,9 +166,9 @@ class Pressure:
                         table.preempt(entry)
         if self.must_trim:
             self.must_trim = False
-            self.relieve(worst.metric)
+            self.trim(worst.metric)
 
-    def relieve(self, metric):
+    def trim(self, metric):
         """Collect garbage, then call `on_trim` functions until there is enough memory."""
         memory = self.policy.memory
         events = self.policy.events

@@ -37,7 +37,7 @@ def update_reasons(agent):
     reasons = agent.reasons
     network = agent.network
     changed = _note(reasons, _CAN_LIVE, agent.memory.live, _NO_COLLECTION)
-    changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.no_largest)
+    changed |= _note(reasons, _CAN_LARGEST, agent.memory.largest, agent.memory.reason)
     reason = _NO_ASYNCIO if agent.load.core is None else _TURNED_OFF
     changed |= _note(reasons, _CAN_CPU, agent.load.wait_hook, reason)
     changed |= _note(reasons, _CAN_LOOP_LAG, agent.load.wait_hook, reason)

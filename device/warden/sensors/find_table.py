@@ -21,7 +21,7 @@ _NO_MACHINE_CODE = const(11)
 _NO_TABLE = const(13)
 
 # Lengths in blocks.
-_PROBES = (71, 97)
+_PROBES = const((71, 97))
 _PROBE_TRIES = const(12)  # holes of the heap that a probe may fall into
 # Blocks between two probes, for what else is allocated. Between two areas are more: the second
 # one's table, if that area has more than 11 KB.
@@ -39,7 +39,7 @@ _TABLE_SHIFT = const(8)
 _TABLE_BELOW = const(14)
 _HEAP_PLACES = const(15)
 
-_PCS = ("linux", "darwin")  # they read all of it in some microseconds
+_PCS = const(("linux", "darwin"))  # they read all of it in some microseconds
 
 
 def find_table(board):

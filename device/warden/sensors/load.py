@@ -20,6 +20,8 @@ import sys
 
 from micropython import const
 
+from warden.sensors.threads import get_ident
+
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
@@ -44,7 +46,7 @@ class Load:
     uncounted_create_task: asyncio's own; the agent's tasks are none of the application's.
     """
 
-    def __init__(self, board, ident, steps=True):
+    def __init__(self, board, steps=True):
         self.core = None
         self.tasks = None  # how many run, None if not all were seen
         self.steps = steps  # whether they are timed, and tasks counted
@@ -53,11 +55,8 @@ class Load:
         self.patience_ms = 0  # how much later it polls again
         self.on_create = None  # called before a task of the application when they are gone
         self.report = None  # called with what ends a task that nobody awaits, see `Events.report`
-        self.ident = ident  # of the calling thread
         self.thread = None  # the one that runs the event loop, as the agent's own task says
-        self.ticks_ms = board.ticks_ms
-        self.ticks_us = board.ticks_us
-        self.ticks_diff = board.ticks_diff
+        self.board = board
         self.names = None  # asyncio.core's, if create_task is its own, and nobody else's
         self.queue = None  # the one that is watched: each event loop has its own
         self.wait_hook = None  # what stands for its wait_io_event
@@ -88,9 +87,9 @@ class Load:
             self.tasks = None  # those that began earlier are not seen
         elif core.cur_task is not None and self.steps:
             self.tasks = 1
-        self.set_create_task(self.create_task)
+        self.set_create_task(core.create_task, self.create_task)
         self.on_exception = core.Loop.call_exception_handler  # of the application, or asyncio's
-        core.Loop.call_exception_handler = self.report_exception
+        core.Loop.call_exception_handler = self.call_exception_handler
         self.core = core
         return True
 
@@ -100,16 +99,20 @@ class Load:
         if core is not None:
             if core._io_queue is self.queue and "wait_io_event" in self.queue.__dict__:
                 del self.queue.wait_io_event
-            self.set_create_task(self.uncounted_create_task)
+            self.set_create_task(core.create_task, self.uncounted_create_task)
             core.Loop.call_exception_handler = self.on_exception
             self.core = self.queue = None
 
-    def set_create_task(self, function):
-        """Put a create_task where applications find it."""
-        for name in ("asyncio.core", "asyncio"):
-            module = sys.modules.get(name)
-            if module is not None:
-                module.create_task = function
+    def set_create_task(self, former, function):
+        """Put a create_task where applications find it: in each module that has the former one.
+
+        Not where an object or a closure has it: the tasks that it makes are not seen.
+        """
+        for module in sys.modules.values():
+            names = getattr(module, "__dict__", ())
+            for name in names:
+                if names[name] is former:
+                    names[name] = function
 
     def watch_loop(self, core):
         """Watch the event loop that there is now; none of its tasks was seen to begin."""
@@ -122,10 +125,10 @@ class Load:
         if self.steps and self.wait_hook is None:
             if not self.wrap_us:
                 self.wait_hook = self.hook(0, min)  # of two that do nothing
-                self.wrap_us = self.ticks_us()
+                self.wrap_us = self.board.ticks_us()
                 for _ in range(_TRIALS):
                     self.wait_hook(1)
-                self.wrap_us = max(1, self.ticks_diff(self.ticks_us(), self.wrap_us))
+                self.wrap_us = max(1, self.board.ticks_diff(self.board.ticks_us(), self.wrap_us))
             self.wait_hook = self.hook(queue, type(queue).wait_io_event)
             queue.wait_io_event = self.wait_hook
             self.in_task = False
@@ -142,8 +145,8 @@ class Load:
         A generator, as its variables need no look-up. Where nothing is to be waited for, streams
         are polled first, which saves the call of asyncio's function for those that are ready.
         """
-        ticks_us = self.ticks_us
-        ticks_diff = self.ticks_diff
+        ticks_us = self.board.ticks_us
+        ticks_diff = self.board.ticks_diff
         poll = queue and queue.poller.ipoll
         began = ticks_us()
         try:
@@ -186,7 +189,7 @@ class Load:
         core = self.core
         if core is None or not hasattr(coro, "send"):
             return self.uncounted_create_task(coro)
-        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
+        passed = self.board.ticks_diff(self.board.ticks_ms(), self.polled_ms)
         if core._task_queue is not self.task_queue or not 0 <= passed <= self.patience_ms:
             self.watch_loop(core)
             if self.on_create is not None:
@@ -200,7 +203,7 @@ class Load:
         core._task_queue.push(coro)
         return coro
 
-    def report_exception(self, context):
+    def call_exception_handler(self, context):
         """Report what ended a task that nobody awaits; then do with it what asyncio does."""
         # A metered task has reported it.
         if self.report is not None and not hasattr(context["future"].coro, "table"):
@@ -220,7 +223,7 @@ class Load:
 
     def in_loop(self):
         """Tell whether the caller is in the thread that runs the event loop."""
-        return self.ident() == self.thread
+        return get_ident() == self.thread
 
     def current_task(self):
         """Return the task of asyncio that calls, None for a thread or plain code."""

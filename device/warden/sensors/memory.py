@@ -46,7 +46,7 @@ class Memory:
     """Reads the heap; `total`, `free`, `used`, `live` and `largest` are bytes as of the last scan.
 
     live: what is not garbage, None if that is not known; largest: the largest free block, None
-    where that is not known, `no_largest` is the reason then; left: the largest free block that a
+    where that is not known, `reason` is the reason then; left: the largest free block that a
     collection left, likewise. collections: those made here or, with the C module, all. spent_us:
     what those made here took; who charges it to the agent sets it to 0.
     """
@@ -68,7 +68,7 @@ class Memory:
         self.ended_s = self.ended_ms = 0
         self.slice_room = 0  # all at once, until the first sample
         self.room = _NATIVE_SLICE
-        self.no_largest = _NO_NATIVE
+        self.reason = _NO_NATIVE
         self.has_table = False  # which is read here
         self.sliced = self.again = False  # the pass under way: has it slices, was it begun anew
         self.heap = board.native_heap()
@@ -78,7 +78,7 @@ class Memory:
         else:
             found = board.heap_table()
             if isinstance(found, int):
-                self.no_largest = found
+                self.reason = found
             else:
                 self.heap, self.slices, self.at_once, self.room = found
                 self.has_table = True
@@ -98,29 +98,23 @@ class Memory:
             if not self.heap(state, self.slice_room):
                 self.sliced = True
                 return False
-            if self.sliced and self.is_mixed(state):
-                return False
+            used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
+            # Garbage was collected between the slices, as it seems: a pass begins anew. Once: who
+            # collects all the time gets figures that are mixed.
+            if self.sliced and self.has_table and not self.again:
+                self.again = self.last_used - used > self.total >> _DROP_SHIFT
+                if self.again:
+                    return False
             self.sliced = self.again = False
             self.total = state[_HEAP_TOTAL]
             self.free = state[_HEAP_FREE]
-            self.used = self.total - self.free
+            self.used = used
             self.largest = state[_HEAP_LARGEST]
-        self.update_live(state)
+        self.update(state)
         self.renew()
         return True
 
-    def is_mixed(self, state):
-        """Tell whether garbage was collected between the slices, as it seems: a pass begins anew.
-
-        Once: whoever collects all the time gets figures that are mixed.
-        """
-        used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
-        if self.again or not self.has_table or self.last_used - used <= self.total >> _DROP_SHIFT:
-            return False
-        self.again = True
-        return True
-
-    def update_live(self, state):
+    def update(self, state):
         """Find what is live, from a collection that was seen, or else that it is no more than used.
 
         state: of the pass, None where there was none.
@@ -222,7 +216,7 @@ class Memory:
                 return
         self.heap = self.slices = self.at_once = self.largest = None
         self.has_table = False
-        self.no_largest = _NO_TABLE
+        self.reason = _NO_TABLE
 
     def collect_in_ms(self, pause=_SAMPLE_COLLECT_PAUSE):
         """Return the ms until a collection is not too soon, 0 if it is not now."""

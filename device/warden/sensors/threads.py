@@ -13,7 +13,7 @@ try:
     from _thread import allocate_lock, get_ident
 except ImportError:
     _thread = None
-    from warden.sensors.lock import allocate_lock, get_ident
+    from warden.sensors.lock import allocate_lock, get_ident  # noqa: F401  # others have it from here
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS
@@ -23,7 +23,7 @@ _locks = []  # that somebody may wait for
 def new_lock(wait=True, allocate=allocate_lock):
     """Return a new lock, which `with` takes.
 
-    wait: somebody may wait for it, so that any_locked() checks it.
+    wait: somebody may wait for it, so that locked() checks it.
     """
     lock = allocate()
     if wait:
@@ -77,15 +77,13 @@ def install_threads():
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none.
 
-    early: the application imported `_thread` first, so that not all are seen. ident(): a number
-    that tells the calling thread from the others.
+    early: the application imported `_thread` first, so that not all are seen.
     """
 
     def __init__(self):
         self.active = 1
         self.report = None  # what is called with an exception that ends one, see `Events.report`
         self.early = "_thread" in sys.modules
-        self.ident = get_ident
         if _thread is not None:
             self.lock = new_lock(False)
             module = sys.modules.get("_thread", _thread)
@@ -98,7 +96,7 @@ class Threads:
         """Put the count into the sample, None if not all are seen."""
         sample.threads = None if self.early else self.active
 
-    def any_locked(self):
+    def locked(self):
         """Tell whether some lock of the agent is locked, by whichever thread.
 
         An interrupt's callback, which runs inside what the main thread does, must not wait for it.

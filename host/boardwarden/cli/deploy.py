@@ -76,7 +76,8 @@ def deploy(
     Its heap comes first: what the agent takes of it is said before it is copied.
     It is compiled for the board, copied where it differs, and verified.
     The program on the board is stopped, and started again by a soft reset.
-    --start shows first what it would add to the file.
+    --start shows first what it would add to the file. With main.py the agent runs what that
+    is now, from own/main.py: so what ends it is kept, and three crashes in a row end in safe mode.
     """
     port = given(port, "PORT")
     if start and start not in _STARTS:
@@ -103,7 +104,7 @@ def deploy(
             deploying.remove(port, reporter)
             done: dict[str, Any] = {"removed": True}
         elif plan:
-            found = deploying.plan(port, reporter, wishes)
+            found = deploying.plan(port, reporter, wishes, start)
             done = found.to_dict()
             if not as_json:
                 _print_plan(found)

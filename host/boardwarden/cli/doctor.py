@@ -133,6 +133,9 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
     for port in ports:
         if port.problem and port.answers not in QUIET:
             print_line(port.problem)
+    for port in ports:
+        if port.lasting_name is not None:
+            print_line(f"{port.lasting_name} stays the board that is at {port.address} now.")
 
 
 async def _examined(ports: Sequence[Port]) -> list[Port]:

@@ -19,9 +19,9 @@ from . import parse
 
 def addresses(incomplete: str) -> list[str]:
     """Return "sim" and this machine's serial ports that begin with what was typed."""
-    from serial.tools.list_ports import comports
+    from boardwarden.transport.serial_search import listed
 
-    known = ["sim", *(str(port.device) for port in comports())]
+    known = ["sim", *(str(port.device) for port in listed())]
     return [address for address in known if address.startswith(incomplete)]
 
 
@@ -79,11 +79,12 @@ def given(board: str, how: str = "--board") -> str:
         return board
     from boardwarden.doctor.ports import listed
 
-    found = [port.address for port in listed() if port.usb_id]
+    found = [port for port in listed() if port.usb_id]
     if len(found) != 1:
-        here = f" Boards may be at {', '.join(found)}." if found else ""
+        names = ", ".join(port.lasting_name or port.address for port in found)
+        here = f" Boards may be at {names}." if found else ""
         fail(f"Which board? Give {how} or set {ENVIRONMENT}: {FORMS}.{here}")
-    return found[0]
+    return found[0].address
 
 
 def all_given(boards: Sequence[str]) -> list[str]:

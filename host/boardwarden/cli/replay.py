@@ -107,13 +107,19 @@ def _print(policy: Policy, found: Replayed) -> None:
     would, did = _counts(found.decisions), _counts(found.recorded)
     if found.decisions:
         print_line("")
+    rows = [(what, str(would[what]), str(did[what])) for what in sorted({*would, *did})]
+    for what in sorted({*found.would_s, *found.did_s}):
+        would_s, did_s = (times.get(what, 0.0) for times in (found.would_s, found.did_s))
+        rows.append((f"time at {what}", duration(would_s), duration(did_s)))
     print_table(
         ("WHAT", "WOULD", "DID"),
-        [(what, str(would[what]), str(did[what])) for what in sorted({*would, *did})],
+        rows,
         "The policy would have done nothing, and the boards did nothing.",
     )
     boards, samples = count(len(found.boards), "board"), count(found.samples, "sample")
     print_line(f"{samples} of {boards} over {duration(found.seconds)}")
+    if found.decisions:
+        print_line(_sureness(found))
     for note in _notes(policy):
         print_line(note)
 
@@ -122,7 +128,17 @@ def _line(decision: Decision, named: bool) -> str:
     when = datetime.fromtimestamp(decision.at).strftime("%Y-%m-%d %H:%M:%S")
     board = f"  {decision.address}" if named else ""
     whose = f" ({decision.name})" if decision.name else ""
-    return f"{when}{board}  {event_text(decision.event)}{whose}"
+    about = f" ± {duration(decision.within_s)}" if decision.within_s else ""
+    return f"{when}{about}{board}  {event_text(decision.event)}{whose}"
+
+
+def _sureness(found: Replayed) -> str:
+    """Return how many decisions are known to be right, and how exactly the others' times are."""
+    text = f"{found.happened} of {count(len(found.decisions), 'decision')} also happened"
+    if found.happened == len(found.decisions):
+        return f"{text}."
+    within = duration(found.within_s) if found.within_s else "a millisecond"
+    return f"{text}; the times of the others are known to within {within}."
 
 
 def _counts(decisions: list[Decision]) -> Counter[str]:
@@ -152,7 +168,15 @@ def _print_json(wanted: Wanted, policy: Policy, found: Replayed) -> None:
             "boards": found.boards,
             "samples": found.samples,
             "seconds": round(found.seconds, 3),
+            "happened": found.happened,
+            "within_s": found.within_s,
             "would": dict(sorted(_counts(found.decisions).items())),
             "did": dict(sorted(_counts(found.recorded).items())),
+            "would_s": _rounded(found.would_s),
+            "did_s": _rounded(found.did_s),
         }
     )
+
+
+def _rounded(times: dict[str, float]) -> dict[str, float]:
+    return {what: round(seconds, 3) for what, seconds in sorted(times.items())}

@@ -16,6 +16,7 @@ from .programs import OLD, WORK
 from .repl import FileError, Repl
 
 _PIECE_BYTES = 768  # of a file in one program: a small board must hold and compile it
+_STEP_BYTES = 4 * _PIECE_BYTES  # after which a file is closed on a board that restarts by itself
 _FULL = (ENOSPC, 27)  # 27: EFBIG, how the unix port says it
 _READ_ONLY = (EROFS,)
 _DESKTOP = ("linux", "darwin", "win32")
@@ -76,10 +77,16 @@ class Found:
 
 
 class BoardFiles:
-    """A board's files, through its raw REPL. Raises LinkLost and DeployError."""
+    """A board's files, through its raw REPL. Raises LinkLost and DeployError.
+
+    in_steps: what is written outlasts a restart after each 3 KB, and is continued; it takes longer.
+    steps: how many such parts, or whole files, were written.
+    """
 
     def __init__(self, repl: Repl) -> None:
         self.repl = repl
+        self.in_steps = False
+        self.steps = 0
         self.about = About("", "", 0, "", (), False, False, None, False)
 
     def probe(self, changing: bool = True) -> About:
@@ -215,12 +222,25 @@ class BoardFiles:
 
         Raises DeployError when the board's disk is full.
         """
-        starts = range(0, max(1, len(data)), _PIECE_BYTES)
-        for start in starts:
-            piece = data[start : start + _PIECE_BYTES]
-            first, last = start == 0, start == starts[-1]
-            self._change(programs.write(path, piece, first, last, self.about.base64))
-            done(min(start + _PIECE_BYTES, len(data)))
+        begin = self._written(path, data) if self.in_steps else 0
+        mode = "ab" if begin else "wb"
+        for start in range(begin, max(1, len(data)), _PIECE_BYTES):
+            end = min(start + _PIECE_BYTES, len(data))
+            close = end == len(data) or (self.in_steps and (end - begin) % _STEP_BYTES == 0)
+            piece = data[start:end]
+            self._change(programs.write(path, piece, mode, close, self.about.base64))
+            mode = "ab" if close else ""
+            self.steps += close
+            done(end)
+
+    def _written(self, path: str, data: bytes) -> int:
+        """Return how many bytes of a file are there, as they should be, but not all of them."""
+        folder, _, name = path.rpartition("/")
+        count = self.repl.call(programs.size(path)) or 0
+        if not 0 < count < len(data):
+            return 0
+        digest = self.hashes(folder, [name])[name]
+        return count if digest == hashlib.sha256(data[:count]).digest() else 0
 
     def switch(self, keep: Iterable[str]) -> None:
         """Replace the old files by the staged ones and those of the old to keep."""
@@ -230,6 +250,10 @@ class BoardFiles:
     def finish_switch(self) -> None:
         """Carry out a switch, or resume one."""
         self._change(programs.switch(self.about.lib))
+
+    def make_folder(self, folder: str) -> None:
+        """Make a folder, unless it is there."""
+        self._change(programs.make_folders([folder]))
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, and folders with all that is in them."""
@@ -242,7 +266,7 @@ class BoardFiles:
     def replace(self, name: str, data: bytes) -> None:
         """Replace a file in the board's root in one step."""
         lib, root = self.about.lib, self.about.root
-        made = f"{lib}/{WORK}/{name}"
+        made = f"{lib}/{WORK}/{name.replace('/', '-')}"  # not where complete_start() looks
         self._change(programs.make_folders([lib, f"{lib}/{WORK}"]))
         self.write(f"{made}.part", data)
         if self.read(f"{made}.part") != data:

@@ -32,12 +32,16 @@ from .starting import FILES, hello
 T = TypeVar("T")
 
 _HELLO_S = 15.0
-_RESTARTS = 6  # of a board by itself, after which it is given up,
-_PERSIST_S = 40.0  # or after so long
-# What an agent writes into the board's root: device/warden/board.py and last_boot.py.
-_KEPT = tuple(
-    name + end for name in ("warden.policy", "warden.resets", "warden.note") for end in ("", ".new")
-)
+_RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
+_PERSIST_S = 600.0  # or after so long
+# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py
+# and extras.py.
+_KEPT = (
+    *(name + end for name in ("warden.policy", "warden.resets", "warden.note")
+      for end in ("", ".new")),
+    "warden.policy.aside",
+    "warden.slow",
+)  # fmt: skip
 _LOOP = (
     "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
     "by warden.poll() in a loop"
@@ -81,12 +85,12 @@ def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes
     return done
 
 
-def plan(address: str, reporter: Reporter, wishes: Wishes = Wishes()) -> Plan:
+def plan(address: str, reporter: Reporter, wishes: Wishes = Wishes(), start: str = "") -> Plan:
     """Return what deploy() would do; nothing on the board is changed, but its program restarts."""
     compiler = Compiler()
     with Interrupts() as stop, Repl(address) as repl:
         run = _Run(address, repl, reporter, stop)
-        found = run.guarded(lambda: run.look(compiler, wishes))
+        found = run.guarded(lambda: run.look(compiler, start, wishes))
         run.files.restart()
     return found
 
@@ -135,22 +139,27 @@ class _Run:
             raise
 
     def persistently(self, work: Callable[[], T]) -> T:
-        """Do a part of the work; go on with it, a few times, where the board restarts by itself.
+        """Do a part of the work; go on with it where the board restarts by itself.
 
-        A watchdog that the application armed does that: what is copied until then stays.
+        A watchdog that the application armed does that: what is copied until then stays, and files
+        are copied in parts from then on. Ends where nothing more is copied from restart to restart.
         """
         until = time.monotonic() + _PERSIST_S
+        in_vain = 0
         for restarts in itertools.count(1):
+            steps = self.files.steps
             try:
                 return work()
             except LinkLost as error:
                 if not self._comes_back():
                     raise
-                if restarts > _RESTARTS or time.monotonic() > until:
+                in_vain = 0 if self.files.steps > steps else in_vain + 1
+                self.files.in_steps = True
+                if in_vain > _RESTARTS or time.monotonic() > until:
                     raise LinkLost(
                         f"The board restarted {restarts} times while it was worked on: a watchdog "
                         "that its application arms does that. Have main.py not arm it, or rename "
-                        "main.py for so long"
+                        "main.py meanwhile"
                     ) from error
                 self._reporter.say("The board restarted by itself, a watchdog perhaps: going on.")
         raise AssertionError
@@ -196,14 +205,16 @@ class _Run:
 
     # --- looking --------------------------------------------------------------------------------
 
-    def look(self, compiler: Compiler, wishes: Wishes) -> Plan:
+    def look(self, compiler: Compiler, start: str, wishes: Wishes) -> Plan:
         """Find out what would be done, and say so."""
         about = self._reach(changing=False)
         found = self._examine(about, compiler, wishes, changing=False)
-        plan = found.plan(wishes.way, wishes.force)
+        plan = found.plan(wishes.way, wishes.force, start)
         if plan.choice is None:
             return plan
         self._say_what_it_takes(plan, found)
+        if start and found.started is None:
+            starting.show(self.files, start, plan.choice.state == WATCHING, self._reporter)
         if found.frozen:
             return plan
         copies = found.copies(plan.choice.way)
@@ -263,10 +274,10 @@ class _Run:
         about = self._reach()
         self.files.complete_start(FILES)
         found = self._examine(about, compiler, wishes)
-        plan = self._agreed(found, found.plan(wishes.way, wishes.force), wishes.way)
+        plan = self._agreed(found, found.plan(wishes.way, wishes.force, start), wishes.way)
         assert plan.choice is not None
         self._say_what_it_takes(plan, found)
-        edit = None
+        edits: list[starting.Edit] = []
         if found.started is not None:
             if start:
                 self._reporter.say(
@@ -275,12 +286,13 @@ class _Run:
         elif start:
             watching = plan.choice.state == WATCHING
             with self._stop.at_once():
-                edit = starting.plan(self.files, start, watching, self._reporter)
+                edits = starting.plan(self.files, start, watching, self._reporter)
         if not found.frozen:
             self._install(plan.choice.way, found)
-        if edit is not None:
+        if edits:
             self._stop.check()
-            starting.carry_out(self.files, edit)
+            for edit in edits:
+                starting.carry_out(self.files, edit)
             self.files.drop_work()
             self._state = f"The agent is on the board and {start} starts it"
             self._reporter.say(f"{start} starts the agent from now on.")
@@ -392,10 +404,10 @@ class _Run:
         self._stop.check()
         for edit in edits:
             starting.carry_out(self.files, edit)
-            self._state = f"The agent is still there, but {edit.name} does not start it any more"
-            self._reporter.say(
-                f"{edit.name} is as it was." if edit.text is not None else f"{edit.name} is gone."
-            )
+            if edit.said is not None:
+                self._reporter.say(edit.said)
+            if edit.name in FILES:
+                self._state = f"The agent is still there; {edit.name} does not start it any more"
             self._stop.check()
         removed = work.take_away(found, listed)
         if removed:
@@ -410,7 +422,7 @@ class _Run:
         if kept:
             self.files.remove(kept)
             self._reporter.say(
-                "Removed what the agent kept: its policy, or what it knew of resets."
+                "Removed what the agent kept: its policy, or what it knew of resets and storage."
             )
         if not removed and not edits and not in_rom and not kept:
             self._reporter.say("There is nothing of the agent on the board.")

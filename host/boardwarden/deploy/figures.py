@@ -19,6 +19,7 @@ from boardwarden.transport.sim import board_files
 FILES, BYTECODE, ROMFS, FROZEN = "files", "bytecode", "romfs", "frozen"
 WATCHING, DECIDING = "watching", "deciding"  # start(protect=False), start()
 STATES = (WATCHING, DECIDING)
+RUN = "run"  # deciding, and warden.run() beside it
 _TARGET = "unix32"
 _NAMES = "names"  # after way and state: how many names the agent adds to MicroPython's pool
 
@@ -51,12 +52,23 @@ def footprint() -> Mapping[tuple[str, str], Footprint]:
     return parse(json.loads(_file().read_text(encoding="utf-8")))
 
 
+def with_run(
+    figures: Mapping[tuple[str, str], Footprint],
+) -> Mapping[tuple[str, str], Footprint]:
+    """Return the figures of an agent that runs the application, too, where it decides."""
+    ways = {way for way, _ in figures}
+    runs = {(way, DECIDING): figures[way, RUN] for way in ways if (way, RUN) in figures}
+    return {**figures, **runs}
+
+
 def as_bytecode(
     figures: Mapping[tuple[str, str], Footprint],
 ) -> Mapping[tuple[str, str], Footprint]:
     """Return the figures of a board for which there is no machine code, in a ROMFS image either."""
     found = dict(figures)
-    for state in STATES:
+    for state in (*STATES, RUN):
+        if (ROMFS, state) not in figures:
+            continue
         image = figures[ROMFS, state]
         code = figures[FILES, state].bytes - figures[BYTECODE, state].bytes
         found[ROMFS, state] = Footprint(image.bytes - code, image.names)

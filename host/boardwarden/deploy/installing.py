@@ -197,7 +197,7 @@ class Installation:
         self._check_room(total, found)
         self._files.make_work()
         new = f"{self._lib}/{WORK}/new"
-        stale = [name for name in found.staged if name not in change.staged]
+        stale = [name for name in found.staged if name not in (*change.staged, *change.copy)]
         if stale:
             self._files.remove(f"{new}/{name}" for name in stale)
         self._copy(change.copy, wanted, new, total)

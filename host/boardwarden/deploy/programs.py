@@ -264,11 +264,11 @@ def make_folders(folders: Sequence[str]) -> str:
     return f"{_KIND}\nfor folder in {list(folders)!r}:\n kind(folder) or os.mkdir(folder)\n"
 
 
-def write(path: str, piece: bytes, first: bool, last: bool, base64: bool) -> str:
-    """Write a piece of a file, which stays open from the first piece to the last."""
+def write(path: str, piece: bytes, mode: str, close: bool, base64: bool) -> str:
+    """Write a piece of a file. mode: to open it with, "" where it is open; else it stays so."""
     data = _literal(piece, base64)
-    opened = f"_bw_file = open({path!r}, 'wb')\n" if first else ""
-    closed = "_bw_file.close()\ndel _bw_file\n" if last else ""
+    opened = f"_bw_file = open({path!r}, {mode!r})\n" if mode else ""
+    closed = "_bw_file.close()\ndel _bw_file\n" if close else ""
     return f"global _bw_file\n{opened}_bw_file.write({data})\n{closed}"
 
 

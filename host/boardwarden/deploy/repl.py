@@ -35,7 +35,7 @@ _BOOT_S = 20.0  # for boot.py
 _READ_S = 1.0
 _WRITE_S = 5.0
 _PROGRAM_S = 30.0  # that a program takes at most
-_PROMPT_S = 5.0  # until it takes the next one
+_PROMPT_S = 2.0  # until it takes the next one
 _END = b"\x04"  # of what a program prints, and of its traceback
 # What a board prints as it starts, where no program of ours has ended: MicroPython, ESP32's ROM.
 _RESTARTED = (b"MPY: soft reboot", b"raw REPL; CTRL-B", b"\nMicroPython v", b"rst:0x")
@@ -78,10 +78,15 @@ class _Line(SerialTransport):  # type: ignore[misc]  # mpremote has no types
         timeout_overall: float | None = None,
     ) -> bytes:
         """Read as mpremote does, but not for ever: a board that restarts prints again and again."""
-        limit = timeout_overall or _PROMPT_S
-        found: bytes = super().read_until(min_num_bytes, ending, timeout, data_consumer, limit)
-        if not found.endswith(ending) and timeout_overall is None:
-            _check_restart(found, self.device_name)
+        until = time.monotonic() + (timeout_overall or _PROMPT_S)
+        found = b""
+        while not found.endswith(ending) and time.monotonic() < until:
+            data: bytes = self.serial.read(1)
+            found += data
+            if data_consumer is not None:
+                data_consumer(data)
+            if timeout_overall is None:
+                _check_restart(found, self.device_name)  # a watchdog leaves no time to wait
         return found
 
 

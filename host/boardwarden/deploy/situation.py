@@ -32,6 +32,7 @@ from .figures import (
     WATCHING,
     as_bytecode,
     footprint,
+    with_run,
 )
 from .installing import Installation, Manifest, Wanted, compiled, listed_too
 from .interrupts import Interrupts
@@ -166,12 +167,19 @@ class Situation:
             )
         return ways(self._architecture != ANY, usable, self.installed, asked)
 
-    def plan(self, asked: str, force: bool) -> Plan:
+    def plan(self, asked: str, force: bool, start: str = "") -> Plan:
         """Return what there is to choose from, and what is best.
 
-        asked: the only way to consider, "" for all; force: have a choice even where none fits.
+        asked: the only way to consider, "" for all; force: have a choice even where none fits;
+        start: the file that is to start the agent, "" for none.
         """
         figures, heap = footprint(), self.heap
+        if self.started is None:
+            runs = starting.runs(self._files, start, False)
+        else:
+            runs = self.started.runs
+        if runs:
+            figures = with_run(figures)
         if self._architecture == ANY:
             figures = as_bytecode(figures)
         started = None

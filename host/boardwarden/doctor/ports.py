@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from boardwarden.board import connect
 from boardwarden.errors import (
@@ -17,6 +17,7 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from boardwarden.models import Identity, Model
+from boardwarden.transport import serial_search
 
 _ANSWER_TIMEOUT_S = 2.0
 QUIET = ("agent", "REPL", "nothing")  # which need no sentence that says why
@@ -34,7 +35,8 @@ _ANSWERS = (
 class Port(Model):
     """A serial port: `answers` is agent, agent of another version, REPL, nothing, busy, …
 
-    `description` is what the system knows of the device; `problem` the sentence that says why.
+    `description` is what the system knows of the device, `lasting_name` the path that leads to it
+    wherever it is plugged in; `problem` the sentence that says why.
     """
 
     address: str = ""
@@ -43,17 +45,17 @@ class Port(Model):
     answers: str = "nothing"
     board: Identity | None = None
     problem: str | None = None
+    lasting_name: str | None = None
 
 
 def listed() -> list[Port]:
     """Return the ports that the system lists, not examined yet."""
-    from serial.tools.list_ports import comports
-
     ports = []
-    for port in sorted(comports(), key=lambda port: str(port.device)):
+    for port in serial_search.listed():
         usb = f"{port.vid:04x}:{port.pid:04x}" if port.vid is not None else None
         text = port.description if port.description not in (None, "n/a") else None
-        ports.append(Port(str(port.device), text, usb))
+        address = str(port.device)
+        ports.append(Port(address, text, usb, lasting_name=serial_search.lasting_name(address)))
     return ports
 
 
@@ -63,10 +65,9 @@ async def examined(ports: Iterable[Port]) -> list[Port]:
 
 
 async def _examine(port: Port) -> Port:
-    known = (port.address, port.description, port.usb_id)
     try:
         async with connect(port.address, timeout=_ANSWER_TIMEOUT_S) as board:
-            return Port(*known, "agent", board.status.board)
+            return replace(port, answers="agent", board=board.status.board)
     except BoardError as error:
         answer = next((answer for kind, answer in _ANSWERS if isinstance(error, kind)), "error")
-        return Port(*known, answer, None, str(error))
+        return replace(port, answers=answer, problem=str(error))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from boardwarden._clock import steady_time
@@ -17,6 +19,9 @@ from boardwarden.models import Capability, Model, Status
 from . import schema
 from .schema import Boot, Row
 
+_MAX_EARLY = 64
+_APART_S = 1.0  # between two estimates of when one boot began
+_NEVER = datetime.fromtimestamp(0, timezone.utc)
 Table = Model | Iterable[Model] | Mapping[str, Capability]  # what is recorded as one value
 
 
@@ -45,6 +50,8 @@ class Follower:
         self._restarts = board.restart_count
         self._boot: Boot | None = None
         self._uptime_s = 0.0
+        # Samples of a boot whose id is not known, and when it began.
+        self._early: deque[tuple[float, Row]] = deque(maxlen=_MAX_EARLY)
         self._connected: bool | None = None
         self._seen: dict[str, object] = {}  # of the mirror; what is the same has not changed
         self._written: dict[tuple[str, int | None], Any] = {}  # what was written last
@@ -102,8 +109,16 @@ class Follower:
         if row is None or status.board.boot_id is None:
             return
         uptime_s = status.cpu.uptime_s or 0.0
+        booted_at = (status.last_updated or _NEVER).timestamp() - uptime_s
         if row.boot == self._boot and uptime_s < self._uptime_s:
-            return  # it restarted, and its new boot id is still to come
+            # It restarted, and its new boot id is still to come: another host had this one sent.
+            self._early.append((booted_at, row))
+            return
+        for early_at, early in self._early:  # of that boot, unless it restarted once more
+            if early.boot != row.boot and abs(early_at - booted_at) < _APART_S:
+                self._put(early._replace(boot=row.boot))
+                self.samples += 1
+        self._early.clear()
         self._uptime_s = uptime_s
         self._put(row)
         self.samples += 1

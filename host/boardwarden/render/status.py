@@ -197,14 +197,21 @@ def _trend_text(trend: Trend, write: Callable[[float | None], str]) -> str:
 
 
 def link_state(board: Board) -> str:
-    """Return whether the board is there, and if not, when its last sample came."""
+    """Return whether the board is there, and if not, when its last sample came, and why perhaps."""
     if board.connected:
         return "connected"
     last_sample = board.status.last_updated
     if last_sample is None:
-        return "link lost; waiting for the board"
-    state = "asleep" if board.asleep else "link lost"
-    return f"{state}; the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+        return f"link lost; waiting for the board: {_loss(board)}"
+    since = f"the last sample came at {_local(last_sample)}, {_ago(board)} ago"
+    return f"asleep; {since}" if board.asleep else f"link lost; {since}: {_loss(board)}"
+
+
+def _loss(board: Board) -> str:
+    """Return what may have happened to a board that is silent and did not say that it sleeps."""
+    if board.link.open:
+        return "the line is there, so it hangs or has no power"
+    return "the port or connection is gone, so look at cable and power"
 
 
 def _local(moment: datetime) -> str:

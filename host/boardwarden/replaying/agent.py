@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from boardwarden.transport.sim import board_files
 
 _DAY_MS = 86_400_000
+_NEVER_S = 0x3FFFFFFF  # of a deadline that there is not
 _INTERVAL_MS = 600_000  # nobody waits for a sample: see Agent.sample
 _BUDGET_PERMILLE = 1000
 _MAX_FIGURE = 0x3FFFFFFF  # of 31 bits
@@ -242,7 +243,7 @@ class Agent:
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
         # Which the agent imports when it must.
-        for room in ("setup", "policy.policy", "policy.forecast"):
+        for room in ("setup", "policy_setup", "policy.forecast"):
             load(room)
         make = load("agent").Agent
         self.board = Board(first.total_bytes or 0)
@@ -257,9 +258,18 @@ class Agent:
         self._pass(start_ms)
 
     def advance(self, uptime_ms: int) -> None:
-        """Bring the clock to an uptime, if that is later, and end what is over its time."""
+        """Bring the clock to an uptime, if that is later, and end what is over its time by then."""
+        left_ms = self.policy.run_due()
+        while self.board.now_ms + left_ms < uptime_ms and self._has_deadline():
+            self._pass(self.board.now_ms + max(1, left_ms))
+            left_ms = self.policy.run_due()
         self._pass(uptime_ms)
         self.policy.run_due()
+
+    def _has_deadline(self) -> bool:
+        policy = self.policy
+        tables = (policy.leases, policy.operations, policy.sessions)
+        return any(second != _NEVER_S for table in tables for second in table.end_s)
 
     def _pass(self, uptime_ms: int) -> None:
         """Bring the clock there, in steps as a board's ticks allow."""
@@ -267,6 +277,16 @@ class Agent:
         while board.now_ms < uptime_ms:
             board.now_ms = min(uptime_ms, board.now_ms + _DAY_MS)
             self.clock.advance()
+
+    @property
+    def cpu_permille(self) -> int | None:
+        """What of the core is in use, as the last sample has it; may be set."""
+        permille: int | None = self._agent.sample.cpu_permille
+        return permille
+
+    @cpu_permille.setter
+    def cpu_permille(self, permille: int | None) -> None:
+        self._agent.sample.cpu_permille = permille
 
     def sample(self, uptime_ms: int, figures: Figures) -> None:
         """Have the agent take a sample that finds these figures, and do what follows."""

@@ -6,44 +6,57 @@ back is still in the figures after it.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from heapq import merge
 from typing import Any
 
 from boardwarden import _arguments
 from boardwarden._mirror import event_log
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import PolicyError, RecordingError
-from boardwarden.grants import Event, Limits, Threshold
-from boardwarden.models import Action, Model
+from boardwarden.grants import Event, Limits
+from boardwarden.models import Model
 from boardwarden.policy.model import Policy
-from boardwarden.recording.reading import Change, Recording, Sample, Span, Window
+from boardwarden.recording.reading import Change, Happened, Recording, Sample, Span, Window
 
-from .agent import COLUMNS, Agent, in_board_units
+from .agent import COLUMNS, NOTHING, Agent, in_board_units
+from .levels import Levels, arguments
 from .requests import Denial, Requests, Subject
+from .timeline import Begin, Committed, End, Lost, Moment, Preempted, Timeline
 
 _DEFAULT_LIMITS = (4, 300_000, 100, 5000)  # device/warden/api.py
-_STORAGE_DELAY_S = 0.1  # at most, from a sample to the storage that it found
 _LATE = 3  # intervals without a sample, and
 _LATE_S = 1.0  # so much more: what happened meanwhile is not known
+_SAME_SAMPLE_S = 0.02  # at most, between what the board and the replay find at one sample, and
+_SAME_S = 0.5  # between what they do then
+_TRIM_S = 2.0  # at most, from a collection to the functions called after it
 _ENDS = {  # what ends by a decision; that it ended at its holder's wish was recorded anyway
-    "operation": ("preempted", "timed out", "overdue"),
-    "lease": ("preempted",),
+    "operation": ("preempted", "timed out", "overdue", "abandoned"),
+    "lease": ("preempted", "expired"),
 }
+_BY_TIME = ("timed out", "overdue", "abandoned")
 _SIZES = ("total_bytes", "used_bytes", "available_bytes")
 _DECISIONS = ("threshold", "collect", "reset")
+_DEFAULT_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Decision(Model):
-    """What the policy would have done; `name` is whose lease or operation `event.subject` is."""
+    """What the policy would have done; `name` is whose lease or operation `event.subject` is.
+
+    happened: the board did it, then: its time and value are the board's. Else its time is known to
+    within_s, as far as samples and the times of operations are.
+    """
 
     address: str = ""
     boot_id: int | None = None
     at: float = 0.0  # seconds since the epoch
     event: Event = field(default_factory=Event)
     name: str | None = None
+    happened: bool = False
+    within_s: float = 0.0
 
 
 @dataclass
@@ -55,6 +68,19 @@ class Replayed:
     boards: list[str] = field(default_factory=list)
     samples: int = 0
     seconds: float = 0.0
+    # Seconds that a metric was at warn or beyond, and at critical: would have been, and was.
+    would_s: dict[str, float] = field(default_factory=dict)
+    did_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def happened(self) -> int:
+        """How many of the decisions the boards took, too, at that time."""
+        return sum(decision.happened for decision in self.decisions)
+
+    @property
+    def within_s(self) -> float:
+        """How exactly the times of the others are known."""
+        return max((decision.within_s for decision in self.decisions), default=0.0)
 
 
 def replay(
@@ -73,17 +99,17 @@ def replay(
     spans = recording.spans(addresses)
     total = sum(span.samples for span in spans)
     for span in spans:
-        run = _Run(recording, span, policy, window)
-        if not run.samples:
-            continue
         try:
+            run = _Run(recording, span, policy, window, found)
+            if not run.samples:
+                continue
             for done in run.steps():
                 passed(found.samples + done, total)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             what = f"{type(error).__name__}: {error}"  # a lease without an owner, say
             raise RecordingError(f"{recording.path} is damaged ({what}).") from error
         found.decisions += run.decisions
-        found.recorded += _recorded(recording, span, (run.samples[0].at, run.samples[-1].at))
+        found.recorded += run.recorded
         found.samples += len(run.samples)
         found.seconds += run.samples[-1].at - run.samples[0].at
         if span.address not in found.boards:
@@ -95,14 +121,6 @@ def replay(
     return found
 
 
-def _recorded(recording: Recording, span: Span, window: Window) -> list[Decision]:
-    return [
-        Decision(span.address, span.boot_id, happened.at, happened.event)
-        for happened in recording.events(span, window)
-        if _is_decision(happened.event) or happened.event.kind in ("denied", "trim")
-    ]
-
-
 def _is_decision(event: Event) -> bool:
     return event.kind in _DECISIONS or event.detail in _ENDS.get(event.kind, ())
 
@@ -111,39 +129,79 @@ class _Run:
     """One boot of one board, from the first sample to the last."""
 
     _agent: Agent
-    _decide: Any  # the board's Policy
+    _policy: Any  # the board's
     _requests: Requests
 
-    def __init__(self, recording: Recording, span: Span, policy: Policy, window: Window) -> None:
+    def __init__(
+        self, recording: Recording, span: Span, policy: Policy, window: Window, total: Replayed
+    ) -> None:
         self.samples = list(recording.samples(span, ("interval_s", *COLUMNS), window))
         self.decisions: list[Decision] = []
+        self.recorded: list[Decision] = []  # what the board did
+        if not self.samples:
+            return
+        self._total = total
         self._span = span
         self._wanted = policy
-        self._breaks = [link.at for link in recording.links(span) if link.state != "up"]
-        self._changes = list(recording.changes(span)) if self.samples else []
+        events = list(recording.events(span))
+        changes, links = recording.changes(span), recording.links(span)
+        self._line = Timeline(self.samples, events, changes, links)
+        self._note_recorded(events)
         self._limits = Limits()  # of the board, as recorded
-        self._thresholds: tuple[Threshold, ...] = ()  # likewise
+        self._levels = Levels()
         self._watched: dict[str, tuple[Any, ...]] = {}
-        self._at = self._uptime_s = 0.0
+        self._before: Sample | None = None
+        self._at = self._uptime_s = self._missing_s = 0.0
+
+    def _note_recorded(self, events: Sequence[Happened]) -> None:
+        """Keep what the board did, to compare it with what the policy would have done."""
+        self._alike: defaultdict[tuple[object, ...], list[tuple[float, int]]] = defaultdict(list)
+        for happened in events:
+            event = replace(happened.event, uptime_s=round(happened.event.uptime_s, 3))
+            if not self._line.begin_s <= event.uptime_s <= self._line.end_s:
+                continue
+            if _is_decision(event) or event.kind in ("denied", "trim"):
+                self._alike[_key(event)].append((event.uptime_s, len(self.recorded)))
+                span = self._span
+                self.recorded.append(
+                    Decision(span.address, span.boot_id, happened.at, event, happened=True)
+                )
 
     def steps(self) -> Iterator[int]:
         """Replay the boot; yield how many samples are done."""
         self._at, self._uptime_s = self.samples[0].at, self.samples[0].uptime_s
+        early = self._line.early
+        for moment in early:
+            self._learn(moment.what)
         self._begin()
-        before: Sample | None = None
         done = 0
-        for _, moment in self._in_order():
-            if isinstance(moment, Change):
-                self._change(moment, before)
+        for place, moment in enumerate(self._line.moments):
+            what = moment.what
+            if place >= len(early):
+                self._pass(moment.uptime_s)
+            elif isinstance(what, Event):
                 continue
-            if before is not None and self._is_gap(before, moment):
-                self._agent.gap(round(moment.uptime_s * 1000) - 1)
-            self._at, self._uptime_s = moment.at, moment.uptime_s
-            self._agent.sample(round(moment.uptime_s * 1000), in_board_units(moment.figures[1:]))
-            self._after_reset()
-            before = moment
-            done += 1
-            yield done
+            if isinstance(what, (Sample, Lost)):
+                self._sample(moment, self._crossings(place))
+                if isinstance(what, Sample):
+                    done += 1
+                    yield done
+            elif isinstance(what, Change):
+                self._change(what)
+            elif isinstance(what, Event):
+                self._recorded(what)
+            else:
+                self._request(what)
+            self._agent.deliver()
+
+    def _learn(self, what: object) -> None:
+        """Note how the board was when the first sample came."""
+        if isinstance(what, Event):
+            self._levels.learn(what)
+        elif isinstance(what, Change) and what.what == "thresholds":
+            self._levels.follow(what.value)
+        elif isinstance(what, Change) and what.what == "limits":
+            self._limits = Limits(**what.value)
 
     def _begin(self) -> None:
         """Make a board that has the policy, and knows nothing of what was before."""
@@ -151,7 +209,7 @@ class _Run:
         start_ms = round(self.samples[0].uptime_s * 1000)
         self._agent = Agent(_DEFAULT_LIMITS, start_ms, first)
         self._policy = self._agent.policy
-        self._requests = Requests(self._policy)
+        self._requests = Requests(self._agent, self._compare)
         self._policy.events.on(None, self._happened)
         for quota in self._wanted.quotas or ():
             name, *figures = _arguments.quota(*quota.to_dict().values())
@@ -160,47 +218,102 @@ class _Run:
         self._set_limits()
         self._watch()
 
-    def _in_order(self) -> Iterator[tuple[float, Sample | Change]]:
-        """Yield samples and changes as they came; those of storage before the sample they are of.
+    def _pass(self, uptime_s: float) -> None:
+        """Bring the clock there; what is over its time ends when it is."""
+        self._at += uptime_s - self._uptime_s
+        self._uptime_s = uptime_s
+        self._agent.advance(round(uptime_s * 1000))
+        self._agent.deliver()
 
-        What was recorded before the first sample is how it was then.
-        """
-        first = self.samples[0].at
-        changes = [(self._moment(each, first), each) for each in self._changes]
-        changes.sort(key=lambda pair: pair[0])
-        samples = ((sample.at, sample) for sample in self.samples)
-        return merge(changes, samples, key=lambda pair: pair[0])
+    # --- samples --------------------------------------------------------------------------------
 
-    def _moment(self, change: Change, first: float) -> float:
-        if change.at <= first:
-            return first - _STORAGE_DELAY_S
-        return change.at - _STORAGE_DELAY_S if change.what == "storage" else change.at
+    def _crossings(self, place: int) -> list[Event]:
+        """Return the thresholds that the board found crossed at the sample at this place."""
+        moments = self._line.moments
+        uptime_s = moments[place].uptime_s
+        found = []
+        place += 1
+        while place < len(moments) and moments[place].uptime_s <= uptime_s:
+            event = moments[place].what
+            if isinstance(event, Event) and event.kind == "threshold":
+                found.append(event)
+            place += 1
+        return found
+
+    def _sample(self, moment: Moment, crossed: list[Event]) -> None:
+        """Take a sample; of one that was lost, only what crossed a level is known."""
+        before, sample = self._before, moment.what
+        figures = before.figures if before else self.samples[0].figures
+        if isinstance(sample, Sample):
+            figures, self._at = sample.figures, sample.at
+        now = Sample(self._at, moment.uptime_s, figures)
+        uptime_ms = round(moment.uptime_s * 1000)
+        period_s, is_gap = 0.0, False
+        if before is not None:
+            period_s = now.uptime_s - before.uptime_s
+            interval_s = max(before.figures[0] or 0.0, figures[0] or 0.0)
+            self._missing_s = round(max(0.0, period_s - interval_s), 3)
+            is_gap = self._is_gap(before, now)
+        if is_gap:
+            self._agent.gap(uptime_ms - 1)
+        else:
+            self._levels.add_times(period_s, self._total.would_s, self._total.did_s)
+        lost = self._missing_s > period_s / 3
+        is_seen = isinstance(sample, Sample)
+        self._levels.begin_sample(crossed, round(period_s * 1000), lost, is_seen)
+        is_known = is_seen or not is_gap
+        self._agent.sample(uptime_ms, in_board_units(figures[1:]) if is_known else NOTHING)
+        self._after_reset()
+        self._before = now
 
     def _is_gap(self, before: Sample, after: Sample) -> bool:
         interval = max(before.figures[0] or 0.0, after.figures[0] or 0.0)
         if after.uptime_s - before.uptime_s > _LATE * interval + _LATE_S:
             return True
-        return any(before.at <= at <= after.at for at in self._breaks)
+        return any(before.uptime_s <= at <= after.uptime_s for at in self._line.breaks)
 
     # --- what was recorded ------------------------------------------------------------------------
 
-    def _change(self, change: Change, before: Sample | None) -> None:
+    def _change(self, change: Change) -> None:
         if change.what == "storage":
             self._agent.board.mount_rows = [_mount(row) for row in change.value]
         elif change.what == "limits":
             self._limits = Limits(**change.value)
             self._set_limits()
         elif change.what == "thresholds":
-            self._thresholds = tuple(_threshold(row) for row in change.value)
+            self._levels.follow(change.value)
             self._watch()
-        elif change.what in ("lease", "operation", "session"):
-            if before is not None:
-                self._at = change.at
-                self._uptime_s = before.uptime_s + max(0.0, change.at - before.at)
-                self._agent.advance(round(self._uptime_s * 1000))
-            self._requests.follow(change)
-            self._add_denials()
-        self._agent.deliver()
+
+    def _request(self, what: Begin | End | Preempted | Committed) -> None:
+        if isinstance(what, Begin):
+            self._requests.begin(what)
+        elif isinstance(what, End):
+            self._requests.end(what)
+        elif isinstance(what, Preempted):
+            self._requests.preempt(what)
+        else:
+            self._requests.commit(what)
+        self._add_denials()
+
+    def _recorded(self, event: Event) -> None:
+        """An event of the board: what it refused, the policy may refuse, too."""
+        self._levels.learn(event)
+        if event.kind == "denied" and self._requests.denies(event):
+            self._add(event)
+        if event.detail == "expired" and self._line.was_short(event):
+            self._add(event)
+
+    def _compare(self, reason: str) -> int:
+        """Return 1 if the policy is stricter than the board in what refuses, -1 more lenient."""
+        limits, values = self._policy.limits(), _arguments.limits(*self._limits.to_dict().values())
+        of_board = [d if v is None else v for d, v in zip(_DEFAULT_LIMITS, values, strict=True)]
+        if reason == "pressure":
+            return self._levels.compare_pressure()
+        if reason in ("operations", "table", "learning"):
+            return _sign(of_board[0] - limits[0])
+        if reason.startswith("quota") or reason == "session":
+            return 1 if self._wanted.quotas else 0
+        return _sign(limits[2] - of_board[2])
 
     def _set_limits(self) -> None:
         """Set the policy's limits; where it names none, those of the board."""
@@ -214,9 +327,10 @@ class _Run:
         """Set exactly the policy's thresholds; if it names none, those of the board."""
         thresholds = self._wanted.thresholds
         if thresholds is None:
-            thresholds = self._thresholds
-        wanted = {each.metric: _threshold_args(each) for each in thresholds}
+            thresholds = tuple(self._levels.followed.values())
+        wanted = {each.metric: arguments(each) for each in thresholds}
         table = self._policy.thresholds
+        begins = self._before is None
         try:
             for threshold in table.all():
                 if THRESHOLD_METRICS[threshold.metric] not in wanted:
@@ -227,29 +341,65 @@ class _Run:
         except ValueError as error:
             raise PolicyError(f"A board would not take this policy: {error}.") from None
         self._watched = wanted
+        self._levels.watch(self._policy, begins)
 
     # --- what follows ---------------------------------------------------------------------------
 
     def _happened(self, row: tuple[Any, ...]) -> None:
         event = event_log.event_from_row(row, 0)
-        if not _is_decision(event):
-            return
         subject: Subject | None = None
         if isinstance(event.subject, int):
+            if (event.kind, event.detail) == ("operation", "began"):
+                self._requests.on_began(event.subject)
             subject = self._requests.known.get((event.kind, event.subject))
+        if not _is_decision(event):
+            return
         if subject is not None:
             event = replace(event, subject=subject.number)
-        self._add(event, subject.name if subject else None)
+        self._add(event, subject)
 
     def _add_denials(self) -> None:
         denials, self._requests.denials = self._requests.denials, []
         for denial in denials:
-            self._add(_denied(denial, self._uptime_s), denial.subject.name)
+            self._add(_denied(denial, self._uptime_s), denial.subject)
 
-    def _add(self, event: Event, name: str | None = None) -> None:
+    def _add(self, event: Event, subject: Subject | None = None) -> None:
+        """Add a decision; one that the board took, too, is as the board's."""
+        name = None if subject is None else subject.name
+        event = replace(event, uptime_s=round(event.uptime_s, 3))
+        same = self._same(event)
+        if same is not None:
+            self.decisions.append(replace(self.recorded[same], name=name))
+            if event.kind == "collect":
+                self.decisions += self._trims_after(same)
+            return
         at = self._at + event.uptime_s - self._uptime_s
         span = self._span
-        self.decisions.append(Decision(span.address, span.boot_id, at, event, name))
+        within_s = self._missing_s if event.kind in _DECISIONS else 0.0
+        if event.detail in _BY_TIME and subject is not None:
+            within_s = subject.within_s
+        decision = Decision(span.address, span.boot_id, at, event, name, within_s=within_s)
+        self.decisions.append(decision)
+
+    def _same(self, event: Event) -> int | None:
+        """Return the place of what the board did that is the same, which is then done."""
+        alike = self._alike.get(_key(event), [])
+        near_s = _SAME_SAMPLE_S if event.kind == "threshold" else _SAME_S
+        begin = bisect_left(alike, (event.uptime_s - near_s,))
+        end = bisect_right(alike, (event.uptime_s + near_s,))
+        near = range(begin, end)
+        best = min(near, key=lambda place: abs(alike[place][0] - event.uptime_s), default=None)
+        return None if best is None else alike.pop(best)[1]
+
+    def _trims_after(self, collected: int) -> Iterator[Decision]:
+        """Yield what the application's functions gave back then: the policy calls them as well."""
+        begin = self.recorded[collected].event
+        for place in range(collected + 1, len(self.recorded)):
+            event = self.recorded[place].event
+            if event.kind == "collect" or event.uptime_s > begin.uptime_s + _TRIM_S:
+                return
+            if event.kind == "trim":
+                yield self.recorded[place]
 
     def _after_reset(self) -> None:
         """A board that was reset begins anew, with nothing granted and nothing crossed."""
@@ -262,6 +412,14 @@ class _Run:
         self._agent.advance(round(self._uptime_s * 1000))
 
 
+def _key(event: Event) -> tuple[object, ...]:
+    return (event.kind, event.subject, event.detail)
+
+
+def _sign(number: int) -> int:
+    return (number > 0) - (number < 0)
+
+
 def _denied(denial: Denial, uptime_s: float) -> Event:
     """Return the refusal as an event; its subject is the id of what the board granted."""
     return Event(0, "denied", uptime_s, denial.subject.number, denial.reason, denial.amount)
@@ -272,14 +430,3 @@ def _mount(row: dict[str, Any]) -> tuple[Any, ...]:
     block = row["block_bytes"] or 1
     total, used, available = (row[name] or 0 for name in _SIZES)
     return (row["mount"], block, total // block, (total - used) // block, available // block)
-
-
-def _threshold(row: dict[str, Any]) -> Threshold:
-    names = ("metric", "warn", "critical", "clear", "hold_s")
-    return Threshold(**{name: row[name] for name in names}, action=Action[row["action"].upper()])
-
-
-def _threshold_args(threshold: Threshold) -> tuple[Any, ...]:
-    """Return what the board is asked for a threshold."""
-    levels = (threshold.warn, threshold.critical, threshold.clear)
-    return _arguments.threshold(threshold.metric, *levels, threshold.hold_s, threshold.action)

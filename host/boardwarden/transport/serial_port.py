@@ -12,31 +12,41 @@ import serial
 from boardwarden.errors import ConnectError, LinkLost, PermissionDenied, PortBusy, PortMissing
 
 from .address import wrong_address
+from .serial_search import SerialSearch
 
 BAUD = 115200
 
 
-def open_port(address: str, timeout: float | None) -> serial.Serial:
+def open_port(
+    address: str, timeout: float | None, search: SerialSearch | None = None
+) -> serial.Serial:
     """Open the port exclusively, 115200 8N1; raise a ConnectError that says what is wrong.
+
+    `search` finds the port of a board that was at this address, and is now at another.
 
     `timeout` is pyserial's, for its own read(), in seconds. DTR and RTS are asserted, pyserial's
     default: USB CDC boards send nothing without DTR, and both together reset no board.
     """
+    device = address if search is None else search.find()
     try:
-        return serial.Serial(
-            address,
+        port = serial.Serial(
+            device,
             BAUD,
             timeout=timeout,
             exclusive=True if sys.platform != "win32" else None,  # Windows knows no other way
         )
     except (serial.SerialException, OSError) as error:
-        raise _explain(address, error) from error
+        raise _explain(device, error) from error
+    if search is not None:
+        search.note()
+    return port
 
 
 def _explain(address: str, error: OSError) -> ConnectError:
     number = error.errno
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
-        return PortMissing(f"There is no port {address}: is the board plugged in?", address)
+        stays = "" if _lasts(address) else " Paths under /dev/serial/by-id stay the same."
+        return PortMissing(f"There is no port {address}: is the board plugged in?{stays}", address)
     if number in (errno.EACCES, errno.EPERM):
         return PermissionDenied(
             f"You may not open {address}: join the group that owns it "
@@ -54,6 +64,11 @@ def _explain(address: str, error: OSError) -> ConnectError:
     return ConnectError(f"Cannot open {address}: {error}.", address)
 
 
+def _lasts(address: str) -> bool:
+    """Return whether an address stays the board's, or there is no better one."""
+    return sys.platform != "linux" or not address.startswith("/dev/tty")
+
+
 class SerialThreaded:
     """A serial port with a thread that reads, for Windows, where asyncio cannot wait for one.
 
@@ -63,6 +78,7 @@ class SerialThreaded:
 
     def __init__(self, address: str) -> None:
         self._address = address
+        self._search = SerialSearch(address)
         self._port: serial.Serial | None = None
         self._thread: threading.Thread | None = None
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
@@ -74,7 +90,7 @@ class SerialThreaded:
 
     async def open(self) -> None:
         """Open the port; raise a ConnectError that says why not."""
-        self._port = open_port(self._address, timeout=None)
+        self._port = open_port(self._address, timeout=None, search=self._search)
         self._chunks = asyncio.Queue()
         self._thread = threading.Thread(
             target=_pump,

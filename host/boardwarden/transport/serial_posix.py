@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 from boardwarden.errors import PortMissing
 
 from .fd_stream import FdStream, FdTransport
+from .serial_search import SerialSearch
 
 if TYPE_CHECKING:
     import serial
 
 
 class SerialPosix(FdTransport):
-    """A serial port, opened exclusively; neither opening nor closing it resets the board."""
+    """A serial port, opened exclusively; neither opening nor closing it resets the board.
+
+    Opened again, it is the port of the same board, which may have another name then.
+    """
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
+        self._search = SerialSearch(address)
         self._port: serial.Serial | None = None
 
     async def open(self) -> None:
@@ -26,7 +31,7 @@ class SerialPosix(FdTransport):
         from .serial_port import open_port
         from .terminal import keep_lines
 
-        port = open_port(self._address, timeout=0)
+        port = open_port(self._address, timeout=0, search=self._search)
         try:
             keep_lines(port.fileno())
         except termios.error as error:  # unplugged in between

@@ -12,13 +12,20 @@ from .address import wrong_address
 
 _CONNECT_S = 5.0
 _CHUNK_BYTES = 4096
+# Half a minute without an answer of the other end's system; its own limits are hours.
+_DEAD_AFTER = {
+    "TCP_KEEPIDLE": 15,  # seconds
+    "TCP_KEEPINTVL": 5,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,  # milliseconds, of what was sent
+}
 
 
 class Tcp:
     """A TCP connection without Nagle's delay: requests are small and awaited.
 
-    Where packets vanish, nothing ends it for a quarter of an hour: after ten seconds of silence the
-    session opens it anew.
+    Where packets vanish, nothing says so: after ten seconds of silence the session opens it anew,
+    and where no agent has answered yet, the system ends it after half a minute.
     """
 
     silence_is_death = True
@@ -44,6 +51,9 @@ class Tcp:
         link: socket.socket = writer.get_extra_info("socket")
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _DEAD_AFTER.items():
+            if hasattr(socket, name):  # not all systems have all
+                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._writer = writer
 
     def _explain(self, error: Exception) -> ConnectError:

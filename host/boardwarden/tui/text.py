@@ -26,7 +26,7 @@ def head(feed: Feed) -> tuple[str, str]:
     if board is None:
         return feed.name, "not connected" if feed.problem else "connecting"
     if not board.connected:
-        return feed.name, "LINK LOST"
+        return feed.name, "ASLEEP" if board.asleep else "LINK LOST"
     if old := old_figures(board):
         return feed.name, f"{every(board)} · {old}"
     up = duration(board.status.cpu.uptime_s)
@@ -158,7 +158,7 @@ def _link_state(board: Board) -> str:
     if board.connected:
         return old_figures(board) or "ok"
     age_s = board.status.age_s
-    state = "ASLEEP" if board.asleep else "LOST"
+    state = "ASLEEP" if board.asleep else "SILENT" if board.link.open else "LOST"
     return state if age_s is None else f"{state} {duration(age_s)} ago"
 
 

@@ -62,6 +62,6 @@ samples, active = asyncio.run(look())
 status = warden.status()
 # Ctrl-C may have come before the application had its handle. What it stands for ends in its time.
 left = [agent.policy.operations.places, len(warden.allocations())]
-locked = agent.threads.any_locked()
+locked = agent.threads.locked()
 print()
 print([interrupts, samples, active, status["running"], status["faults"], left, locked])

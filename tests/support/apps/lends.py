@@ -7,9 +7,12 @@ import warden
 
 
 def note():
-    with open("held.tmp", "w") as file:
-        file.write(f"{len(warden.allocations())} {len(warden.operations())}")
-    os.rename("held.tmp", "held")
+    try:
+        with open("held.tmp", "w") as file:
+            file.write(f"{len(warden.allocations())} {len(warden.operations())}")
+        os.rename("held.tmp", "held")
+    except OSError:  # the disk is full
+        pass
 
 
 async def main():

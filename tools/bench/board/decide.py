@@ -52,7 +52,6 @@ def heard():
 settled()
 gc.collect()
 tell("first_begin_complete", ticks_of(begin_complete) - EMPTY)
-agent.policy.profile.deadline_s = agent.clock.s + 100_000  # the first of a name looks at the heap
 measure("begin_complete", begin_complete, settled)
 measure("allocate_release", allocate_release, settled)
 measure("can_execute", warden.can_execute, settled)

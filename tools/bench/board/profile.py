@@ -27,7 +27,7 @@ number = 0
 def due():
     gc.collect()
     until_due(line, agent)
-    agent.session.sample_table.deltas_left = 9  # one like the others: the next is sent whole
+    agent.session.sample.deltas_left = 9  # one like the others: the next is sent whole
     gc.collect()
 
 
@@ -103,7 +103,7 @@ def names_of(holder):
 
 def rebind():
     """Bind anew what is bound once, when it is made."""
-    agent.gate.function = agent.poll_gated
+    agent.gate.function = agent.run
     if agent.policy is not None:
         agent.policy.gate.function = agent.policy.deliver
 

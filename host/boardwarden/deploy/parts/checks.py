@@ -6,7 +6,7 @@ import ast
 import builtins
 from collections.abc import Mapping
 
-from .places import HOSTS, SOMETIMES, WATCH, part_of
+from .places import HOSTS, SETUP, SOMETIMES, WATCH, part_of
 from .room import Name, Room
 
 
@@ -17,7 +17,7 @@ class Checks:
       What is imported is there, and is no `_X = const(…)`, which has no value outside its file.
     - At the top of a room, unless it is in a part that is loaded when needed.
     - Somebody imports each room, and no two rooms or parts import each other in a circle. What is
-      always loaded is imported by more than one part that is not.
+      always loaded is imported by more than one part that is not, or by that which makes the agent.
     - In a part a name of the top level is bound in one room only. The same import, the same
       `try: import …` and a `const(…)` of the same value may stand in several.
     - No such name hides a builtin that another room of the part uses, and no name of `warden` is
@@ -80,7 +80,7 @@ class Checks:
             importers.pop(WATCH, None)
             self._visit(WATCH, inside, [], order)
             for name, others in importers.items():
-                if name not in order and len(others) == 1:
+                if name not in order and len(others) == 1 and SETUP not in others:
                     (other,) = others
                     self.problems.append(
                         f"{self.rooms[name].file}: only {other} imports it, so it belongs there"

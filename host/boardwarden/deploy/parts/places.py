@@ -8,27 +8,34 @@ from pathlib import Path
 PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the first
 WATCH = "warden"
 DECIDE = "warden.decide"
+SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
-    "warden.setup": "warden.setup",  # let go when start() ends
+    "warden.setup": SETUP,
+    "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",
-    "warden.crash_report": "warden.crash_report",
-    "warden.last_boot": "warden.last_boot",  # once in a boot
+    "warden.last_boot": "warden.last_boot",  # once in a boot,
+    "warden.crash_setup": "warden.last_boot",
+    "warden.crash_report": "warden.last_boot",  # and when somebody asks
     "warden.retained": "warden.crashes",
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
-    "warden.hardware_watchdog": "warden.watchdog_ways",  # with hardware_ms,
-    "warden.interrupter": "warden.watchdog_ways",  # or with another action than "tell"
+    "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
+    "warden.hardware_watchdog": "warden.watchdog_setup",
+    "warden.hang_stopper": "warden.hang_stopper",  # with another action than "tell"
+    "warden.interrupter": "warden.hang_stopper",
+    "warden.public": "warden.public",  # for a name that is not loaded
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden_schema.rise": "warden.forecast",  # and of trends
+    "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
-    "warden.sleep": "warden.sleep",
+    "warden.sleep": "warden.extras",
     "warden.metered_file": "warden.metered_file",
     "warden.budgets": "warden.budgets",
     "warden.wear": "warden.wear",  # at the first write to flash

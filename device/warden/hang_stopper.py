@@ -1,0 +1,127 @@
+"""Stops what hangs, or resets the board for it; loaded for the watchdog's actions that do."""
+
+import sys
+
+from micropython import const
+
+from warden.blackbox import HUNG
+from warden.sensors.load import imported_asyncio
+from warden_schema.codec import cut
+
+_AGAIN_MS = const(2000)  # an interrupt is noticed by then
+_MAX_TRIES = const(3)  # to interrupt the same hang
+_MAX_NAME = const(24)
+_HOUR_MS = const(3_600_000)
+_TASK = const(0)  # a kind of meter
+_HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
+_STOPPED = const(2)  # of ids.HANG_STEPS
+_WAS_RESET = const(3)
+
+
+class HangStopper:
+    """Interrupts the main program; `on_interrupt()` tells `warden.run()` what follows.
+
+    interrupter: how it does that, None if the port has no way; resets: reset the board then;
+    max_restarts: of the application in an hour, else.
+    """
+
+    def __init__(self, watchdog):
+        self.watchdog = watchdog
+        self.interrupter = None
+        self.resets = False
+        self.max_restarts = 0
+        self.tries = 0  # to interrupt this hang
+        self.requested_ms = None  # in ticks, when it was interrupted
+        self.restarts = 0
+        self.hour_ms = watchdog.ticks_ms()  # in which those were
+
+    def insist(self, now):
+        """Interrupt what hangs, again where that had no effect; reset where there is no way."""
+        watchdog = self.watchdog
+        if watchdog.crashes.main is None:
+            return None
+        requested = self.requested_ms
+        if requested is not None:
+            if watchdog.ticks_diff(now, requested) < self.interrupter.again_ms:
+                return None
+        self.tries += 1
+        if self.tries <= _MAX_TRIES and self.interrupter is not None:
+            if self.interrupter.prepare():
+                self.requested_ms = now
+                return self.interrupter.fire()
+        elif self.resets:
+            self.reset(None)
+        return None
+
+    def release(self, now=None):
+        """Forget this hang; return False, with nothing forgotten, if an interrupt may come yet."""
+        requested = self.requested_ms
+        if now is not None and requested is not None:
+            if self.watchdog.ticks_diff(now, requested) < _AGAIN_MS:
+                return False
+        self.requested_ms = None
+        self.tries = 0
+        if self.interrupter is not None:
+            self.interrupter.release()
+        return True
+
+    def on_interrupt(self, error):
+        """Tell whether it was the watchdog that ended the application, which then is to run anew.
+
+        Its traceback is kept. Does not return where the board is reset.
+        """
+        watchdog = self.watchdog
+        hung = watchdog.hanging
+        if self.requested_ms is None or not watchdog.is_on:
+            return False
+        watchdog.is_on = False  # the ticker may be in a thread
+        now = watchdog.ticks_ms()
+        ms = watchdog.ticks_diff(now, watchdog.turned_ms)
+        self.release()
+        board = watchdog.box.board
+        board.collect()
+        name = (hung and cut(hung, _MAX_NAME)) or None
+        caught = watchdog.crashes.keep(error, _HANG_KIND, name)
+        main = watchdog.crashes.main
+        if watchdog.ticks_diff(now, self.hour_ms) > _HOUR_MS:
+            self.hour_ms = now
+            self.restarts = 0
+        self.restarts += 1
+        can_restart = isinstance(main, str) or callable(main)
+        if self.resets or self.restarts > self.max_restarts or not can_restart:
+            if board.reset is not None:
+                watchdog.post(_WAS_RESET, hung or None, ms)
+                self.reset(caught)
+            watchdog.is_on = True
+            return False
+        watchdog.post(_STOPPED, hung or None, ms)
+        if isinstance(main, str):
+            sys.modules.pop(main, None)
+        self.forget_tasks()
+        watchdog.begin()
+        return True
+
+    def reset(self, caught):
+        """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
+        watchdog = self.watchdog
+        box = watchdog.box
+        box.set_culprit(watchdog.hanging or None, HUNG, caught is None and watchdog.may_save())
+        if caught is not None:
+            box.note_exception(caught, HUNG)
+        box.board.reset()
+
+    def forget_tasks(self):
+        """Forget the tasks of the application that was stopped, and end what they had begun."""
+        core = imported_asyncio()
+        if core is not None:
+            core.new_event_loop()
+            core.cur_task = None
+        policy = self.watchdog.agent.policy
+        if policy is None:
+            return
+        for op in policy.operations.rows:
+            if op is not None and op.task is not None:
+                policy.operations.end(op)
+        for meter in policy.meters.rows:
+            if meter is not None and meter.kind == _TASK:
+                policy.meters.remove(meter)

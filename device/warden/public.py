@@ -1,0 +1,60 @@
+"""Finds what is public and not loaded yet, by its name."""
+
+from warden.runner import Runner
+from warden.running import running_policy
+from warden.sensors.threads import import_lock
+
+
+def find_public(name):
+    """Return what has this public name here, None if nothing has.
+
+    While an agent only watches: RuntimeError for what decides, AttributeError for other names.
+    """
+    names = (
+        "TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "trends",
+        "use_wlan",
+    )  # fmt: skip
+    if name in names:
+        with import_lock:
+            from warden.extras import find_extra
+        return find_extra(name)
+    names = ("exceptions", "resets", "run", "safe_mode", "checkin", "watchdog")
+    if name in names:
+        return find_once(name)
+    names = ("file_budget",)
+    if name in names:
+        with import_lock:
+            from warden.budgets import file_budget
+        return file_budget
+    if Runner.current is None or Runner.current.agent.policy is not None:
+        return None
+    deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
+        "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
+        "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
+        "allocate allocations begin can_execute on on_trim operation operations session set_limits "
+        "spawn thread threshold thresholds"
+    )
+    if name in deciding.split():
+        running_policy()
+    raise AttributeError(name)
+
+
+def find_once(name):
+    """Return what is called once or seldom: it is loaded for as long as the caller has it."""
+    with import_lock:
+        from warden.blackbox import let_go
+        from warden.crashes import run, safe_mode
+
+        found = run if name == "run" else safe_mode
+        if name == "exceptions" or name == "resets":
+            from warden.crash_report import exceptions, resets
+
+            found = exceptions if name == "exceptions" else resets
+            let_go("last_boot")
+        elif name == "checkin" or name == "watchdog":
+            from warden.watchdog_setup import checkin, watchdog
+
+            found = checkin if name == "checkin" else watchdog
+            let_go("watchdog_setup")
+        let_go("public")
+    return found
