@@ -282,3 +282,14 @@ async def test_version_is_printed():
 async def test_the_installed_command_runs():
     done = await run("--version", command=[sysconfig.get_path("scripts") + "/boardwarden"])
     assert done.out.startswith("boardwarden 0.")
+
+
+async def test_a_forked_command_ends_and_prints_as_one_that_python_starts():
+    for words in (["--version"], ["no-such-command"], ["leases", "--board", "/dev/ttyNOPE9"]):
+        forked = await run(*words)
+        started = await run(*words, whole=True)
+        assert (forked.status, forked.out, forked.err) == (
+            started.status,
+            started.out,
+            started.err,
+        )

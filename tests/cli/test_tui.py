@@ -70,20 +70,20 @@ async def test_the_view_fills_a_large_terminal(board):
         assert len(screen(pilot.app)) == 60
 
 
-@pytest.mark.parametrize("close", ["escape", "question_mark", "q"])
-async def test_a_question_mark_shows_the_keys(board, close):
+async def test_a_question_mark_shows_the_keys_until_one_closes_them(board):
     feed, _ = feed_of(board)
     async with watching(feed) as pilot:
         await until(pilot, lambda: "? Keys" in screen(pilot.app)[-1])
-        await pilot.press("question_mark")
-        await until(pilot, lambda: "what it does" in text(pilot.app))
-        assert "sample more or less often, also after you leave" in text(pilot.app)
-        assert "leave, with exit status 0 or 130" in text(pilot.app)
-        await pilot.press("c", "x")
-        assert asked(board, ids.COLLECT) == []
-        await pilot.press(close)
-        await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
-        assert pilot.app.is_running
+        for close in ("escape", "question_mark", "q"):
+            await pilot.press("question_mark")
+            await until(pilot, lambda: "what it does" in text(pilot.app))
+            assert "sample more or less often, also after you leave" in text(pilot.app)
+            assert "leave, with exit status 0 or 130" in text(pilot.app)
+            await pilot.press("c", "x")
+            assert asked(board, ids.COLLECT) == []
+            await pilot.press(close)
+            await until(pilot, lambda: len(pilot.app.screen_stack) == 1)
+            assert pilot.app.is_running
 
 
 async def test_at_80_by_24_no_reason_and_no_key_is_cut_off():
