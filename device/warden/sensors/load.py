@@ -57,6 +57,8 @@ class Load:
         self.report = None  # called with what ends a task that nobody awaits, see `Events.report`
         self.thread = None  # the one that runs the event loop, as the agent's own task says
         self.board = board
+        self.ticks_ms = board.ticks_ms  # for each task that is made
+        self.ticks_diff = board.ticks_diff
         self.names = None  # asyncio.core's, if create_task is its own, and nobody else's
         self.queue = None  # the one that is watched: each event loop has its own
         self.wait_hook = None  # what stands for its wait_io_event
@@ -189,7 +191,7 @@ class Load:
         core = self.core
         if core is None or not hasattr(coro, "send"):
             return self.uncounted_create_task(coro)
-        passed = self.board.ticks_diff(self.board.ticks_ms(), self.polled_ms)
+        passed = self.ticks_diff(self.ticks_ms(), self.polled_ms)
         if core._task_queue is not self.task_queue or not 0 <= passed <= self.patience_ms:
             self.watch_loop(core)
             if self.on_create is not None:
