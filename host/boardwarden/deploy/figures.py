@@ -40,7 +40,7 @@ def parse(counted: Mapping[str, int]) -> dict[tuple[str, str], Footprint]:
     found = {}
     for name, size in counted.items():
         target, way, state, *more = name.split("/")
-        if target == _TARGET and not more:
+        if target == _TARGET and state in (*STATES, RUN) and not more:
             names = counted.get(f"{name}/{_NAMES}", 0)
             found[way, state] = Footprint(size, names)
     return found
