@@ -40,7 +40,9 @@ class Counted:
     def readinto(self, buf):
         reads.append(len(buf))
         return sys.stdin.buffer.readinto(buf)
+stream, flags = link.source, link.flags
 link.source = Counted()
+link.flags = lambda asked: flags(stream if asked is link.source else asked)
 line = select.poll()
 line.register(sys.stdin, select.POLLIN)
 buf = bytearray(32)

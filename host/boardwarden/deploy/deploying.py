@@ -71,7 +71,7 @@ def deploy(address: str, start: str, reporter: Reporter, wishes: Wishes = Wishes
         with Repl(address) as repl:
             run = _Run(address, repl, reporter, stop)
             done = run.guarded(lambda: run.persistently(lambda: run.put(compiler, start, wishes)))
-            for_a_trial = run.guarded(lambda: run.start(done))
+            for_a_trial = run.guarded(lambda: run.persistently(lambda: run.start(done)))
         with stop.at_once():
             _await_hello(address, reporter)
         if for_a_trial:
