@@ -74,8 +74,6 @@ class Uplink:
             self.acked = sent
         elif window and (sent - self.acked & 0xFFFF) + length > window - reserve:
             return False
-        if window:
-            self.link.may_fill = (sent - self.acked & 0xFFFF) + length > window >> 1
         seq = self.seq
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
         # Should Ctrl-C come: a broken frame is not gone on with.

@@ -3,8 +3,7 @@
 `poll` says that a stream takes something, not how much; a longer write may wait where nobody reads:
 for half a second with each 64 bytes, on ports with TinyUSB (shared/tinyusb/mp_usbd_cdc.c: rp2,
 samd, mimxrt, …). `window` therefore bounds what may be under way unacknowledged: as much as the
-smallest buffer of these ports holds. As what the application prints goes into that buffer, too,
-bytes go one by one, each after a `poll`, as long as half of the window is under way.
+smallest buffer of these ports holds. What the application prints goes into that buffer, too.
 """
 
 from micropython import const
@@ -18,7 +17,6 @@ class StreamLink:
     """Reads from `source`, writes to `sink`, both without waiting; they may be the same."""
 
     window = _WINDOW_BYTES
-    may_fill = False  # set by whoever sends: so much is under way that the next write may not fit
 
     def __init__(self, source, sink=None):
         import select  # not every port has it
@@ -64,14 +62,9 @@ class StreamLink:
 
     def write(self, buf, start, end):
         """Write buf[start:end], as far as the stream takes it now; return the count."""
-        if not self.may_fill:
-            if self.flags(self.sink) & ~_POLLIN:
-                return self.sink.write(buf, start, end - start) or 0
-            return 0
-        at = start
-        while at < end and self.flags(self.sink) & ~_POLLIN and self.sink.write(buf, at, 1):
-            at += 1
-        return at - start
+        if self.flags(self.sink) & ~_POLLIN:
+            return self.sink.write(buf, start, end - start) or 0
+        return 0
 
     def close(self):
         """Leave the streams to their owner."""
