@@ -104,7 +104,7 @@ def test_a_read_outside_ends_the_process(guarded):
     assert (outside.returncode, outside.stdout) == (-signal.SIGSEGV, "")
 
 
-@pytest.mark.parametrize("heap", [400, 1024])  # KB
+@pytest.mark.parametrize("heap", [1024])  # KB
 @pytest.mark.parametrize("name", _TESTS)
 def test_nothing_is_read_outside(guarded, name, heap):
     result = run_file(guarded.board(heap), FIRMWARE_TESTS / f"{name}.py", 100)
