@@ -17,8 +17,8 @@ ALSO = $(COVERAGE:--cov=--cov --cov-append)
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
-	@echo "make check  lint, types, the tests that need no board: a minute and a half"
-	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 12 minutes"
+	@echo "make check  lint, types, the tests that need no board: seven minutes"
+	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 20 minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
 	@echo "make coverage  what the host's tests run of the code"
 	@echo "make lint   ruff and mypy only"
