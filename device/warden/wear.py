@@ -78,7 +78,7 @@ class Wear:
             storage.clock.poll_now = storage.clock.rows_dirty = True
 
     def scan(self):
-        """Measure every mount, as `Storage.scan` does, and show the counts."""
+        """Measure every mount, and return what `Storage.scan` does; show the counts."""
         is_slow = self.scan_mounts()
         self.show()
         return is_slow

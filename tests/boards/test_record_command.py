@@ -21,6 +21,7 @@ from cli_process import (
     finish,
     kill_started,
     line_of,
+    notice_of,
     run,
     start,
 )
@@ -139,10 +140,10 @@ async def test_a_restarted_board_begins_a_new_span(path: Path) -> None:
     assert len(children) == 1
     os.kill(int(children[0]), signal.SIGKILL)
     await until_recorded(path, lambda found: len(found) == 2 and found[1].samples > 5)
+    _, lost, found, told = [await notice_of(process) for _ in range(4)]
     process.send_signal(signal.SIGINT)
     done = await finish(process)
     assert done.status == 130
-    *_, lost, found, told = done.err.splitlines()
     assert "link lost" in lost
     assert "connected" in found
     assert told.endswith(": the board restarted: nobody knows why")

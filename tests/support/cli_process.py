@@ -100,6 +100,12 @@ async def line_of(process):
     return line.decode()
 
 
+async def notice_of(process):
+    """Return the next line that the process told beside its output."""
+    line = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    return line.decode().rstrip("\n")
+
+
 def one_sentence(finished, status=2):
     """Check that a command failed with one sentence and nothing else; return it."""
     assert (finished.status, finished.out) == (status, "")

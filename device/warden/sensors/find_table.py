@@ -107,12 +107,11 @@ def _find_entry(memory, probes, shift, addressof):
 
     memory: what lies below that probe. None if the second one could not grow where it is.
     """
-    first = addressof(probes[0])
     second = addressof(probes[1])
-    apart = second - first >> shift
+    apart = second - addressof(probes[0]) >> shift
     blocks = _PROBES[1]
     at = len(memory)
-    while addressof(probes[1]) == second:  # else its entry is elsewhere
+    while blocks < _MAX_LENGTH:
         at -= 16
         if memory[at] != _FOUR_TAILS:
             continue
@@ -126,6 +125,8 @@ def _find_entry(memory, probes, shift, addressof):
             probes[1].extend(bytes(1 << shift))
             if _length(memory, entry + apart) != blocks:
                 return entry
+            if addressof(probes[1]) != second:
+                return None
             blocks += 1  # that was a copy of the table
     return None
 
