@@ -413,6 +413,21 @@ def test_where_a_larger_block_is_wanted_a_collection_shows_whether_it_can_be_had
     assert (memory.collections, memory.left) == (2, 9_750)
 
 
+def test_a_block_that_shrinks_is_seen_in_time_however_much_is_live():
+    """Once 8 s passed instead: the heap was in pieces by then, and the application dead."""
+    for live in (30_000, 60_000):
+        heap, table, clock, memory = _table()
+        memory.wanted = 20_000
+        heap.live = live
+        _read(heap, clock, memory, live + 15_000)
+        assert memory.collections == 2
+        table.fits = (_TOTAL - live) // 2000
+        _read(heap, clock, memory, live + 1500)  # all of it in the largest block, as it may be
+        assert memory.collections == 2
+        _read(heap, clock, memory, live + 2900)  # less than a 32nd, but more than what is left
+        assert memory.collections == 3
+
+
 def test_a_pass_begins_anew_after_a_collection_between_its_slices():
     heap, _, clock, memory = _table(slices=3)
     _read(heap, clock, memory, 31_000)

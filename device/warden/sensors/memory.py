@@ -159,13 +159,14 @@ class Memory:
                 or self.live_age_ms() >= _OLD_MS
             ):
                 self.collect(_LOW_COLLECT_PAUSE)
-        elif new > total >> self.renew_shift:
-            self.collect()
-        elif live > total >> _HIGH_SHIFT:
-            if self.live_age_ms() >= _OLD_MS:
-                self.collect()
-        elif self.largest is not None and self.largest < self.wanted:
-            if new > total >> _LOW_RENEW_SHIFT or self.live_age_ms() >= _OLD_MS:
+        else:
+            every = total >> self.renew_shift
+            short = self.largest is not None and self.largest < self.wanted
+            if short:  # all that is left of it may have been taken meanwhile
+                every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
+            if new > every or (
+                (short or live > total >> _HIGH_SHIFT) and self.live_age_ms() >= _OLD_MS
+            ):
                 self.collect()
 
     def live_age_ms(self):
