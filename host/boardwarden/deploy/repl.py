@@ -35,7 +35,7 @@ _BOOT_S = 20.0  # for boot.py
 _READ_S = 1.0
 _WRITE_S = 5.0
 _PROGRAM_S = 30.0  # that a program takes at most
-_PROMPT_S = 2.0  # until it takes the next one
+_PROMPT_S = 10.0  # until it takes the next one: as long as mpremote waits
 _END = b"\x04"  # of what a program prints, and of its traceback
 # What a board prints as it starts, where no program of ours has ended: MicroPython, ESP32's ROM.
 _RESTARTED = (b"MPY: soft reboot", b"raw REPL; CTRL-B", b"\nMicroPython v", b"rst:0x")
