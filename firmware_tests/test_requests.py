@@ -54,7 +54,7 @@ class Rig:
 class Lookout(FakeLink):
     """A link over which hosts only look, as that of a TcpServer is by default."""
 
-    control = False
+    right = 1
 
 
 def _of(kind, sent):
@@ -366,7 +366,9 @@ def test_over_a_link_without_control_nothing_can_be_changed():
     changing += ((9, (1, None, None, None)), (9, (None, None, None, 0)), (11, (1,)))
     changing += ((10, (0, 1, 2, None, 0, 2)), (14, (1,)), (14, (2,)), (15, ()), (18, (True,)))
     for number, arguments in changing + ((17, ("a", 1, 1, 1, 1)),):
-        assert rig.ask(number, *arguments)[:2] == (DENIED, ["look_only", None, None, []]), number
+        assert rig.ask(number, *arguments)[:2] == (DENIED, ["needs_control", None, None, []]), (
+            number
+        )
     assert rig.agent.governor.wanted_interval_ms == 600_000
     assert rig.policy.leases.all() == rig.policy.operations.all() == []
     assert rig.ask(99)[0] == 1  # the board does not know it, and says so

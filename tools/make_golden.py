@@ -10,6 +10,8 @@ released version says must never change.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ sys.path.insert(0, str(REPO / "shared_schema"))
 from warden_schema import codec, frame, ids  # noqa: E402
 
 GOLDEN = REPO / "shared_schema" / "golden.json"
+KEYS = REPO / "shared_schema" / "keys.json"
 
 _IDENTITY = ["Раздвижная плата", "1.28.0", "rp2", bytes(range(8)), "power_on", "0.1.0"]
 _LIMITS = [ids.MAX_PAYLOAD, ids.MAX_REQUEST, ids.MAX_PENDING, ids.MAX_MOUNTS]
@@ -28,6 +31,11 @@ _CAPABILITIES = bytes([0, 9, 2, 3, 3, 3, 4, 0, 7, 7, 8, 0, 0, 1])
 _HOST = 0x0C0D0A7D  # each byte of it is escaped on the wire
 _FULL = [86_400, 999, 1000, 240_000, 100_000, 90_000, 65_535, 1000, 2, 30, 7, 2, 1, -71]
 _FULL += [2**32, 2**32 - 1, 10, 80, 3, 0, 1]
+
+_NONCES = (bytes(range(16)), bytes(range(16, 32)))  # of the host, of the board
+_SECRET = hashlib.sha256(b"boardwarden: a secret for vectors only").digest()
+_UNIQUE_ID = bytes.fromhex("e660583883724a32")
+_BOOT_ID = 123_456_789
 
 MESSAGES: dict[str, list[Any]] = {
     "hello": [ids.HELLO, 1, 1, 0, _HOST, 2**30 - 1, _IDENTITY, _LIMITS, _CAPABILITIES],
@@ -46,6 +54,12 @@ MESSAGES: dict[str, list[Any]] = {
     "synced": [ids.SYNCED, 5, _HOST],
     "alive": [ids.ALIVE, 6],
     "asleep": [ids.ASLEEP, 7],
+    "challenge": [ids.CHALLENGE, 8, ids.KEYS_VERSION, _UNIQUE_ID, _BOOT_ID, _NONCES[1]],
+    "proved": [ids.PROVED, 9, bytes(range(100, 132))],
+    "key refused": [ids.KEY_REFUSED, 10, ids.NEEDED],
+    "greeting": [ids.GREETING, ids.KEYS_VERSION, ids.CONTROL, _NONCES[0]],
+    "proof": [ids.PROOF, bytes(range(200, 232))],
+    "proof of two generations": [ids.PROOF, bytes(range(32)), bytes(range(32, 64))],
     "reply": [ids.REPLY, 7, 0, ids.OK, None],
     "reply that failed": [ids.REPLY, 8, 65_535, ids.FAILED, "MemoryError"],
     "reply to keep": [ids.REPLY, 10, 10, ids.OK, [1, 2]],
@@ -188,6 +202,42 @@ def golden() -> str:
     return f'{{"messages": [\n{parts[0]}\n],\n"streams": [\n{parts[1]}\n]}}\n'
 
 
+def _hmac(key: bytes, text: bytes) -> bytes:
+    return hmac.new(key, text, hashlib.sha256).digest()
+
+
+def _signed(key: bytes, direction: bytes, counter: int, message: list[Any]) -> str:
+    text = payload_of(message) + counter.to_bytes(ids.COUNTER_BYTES, "big")
+    return (text + _hmac(key, direction + text)[: ids.MAC_BYTES]).hex()
+
+
+def key_vectors() -> dict[str, dict[str, str]]:
+    """Return what docs/security.md computes, by right, with Python's own HMAC, in hexadecimal."""
+    found = {}
+    for right in (ids.OBSERVE, ids.CONTROL):
+        name = ids.RIGHTS[right]
+        key = _hmac(_SECRET, name.encode() + _UNIQUE_ID)
+        head = bytes((ids.KEYS_VERSION, right, len(_UNIQUE_ID))) + _UNIQUE_ID
+        transcript = head + _BOOT_ID.to_bytes(4, "big") + b"".join(_NONCES)
+        session = _hmac(key, b"session" + transcript)
+        found[name] = {
+            "secret": _SECRET.hex(),
+            "unique_id": _UNIQUE_ID.hex(),
+            "key": key.hex(),
+            "boot_id": str(_BOOT_ID),
+            "host_nonce": _NONCES[0].hex(),
+            "board_nonce": _NONCES[1].hex(),
+            "transcript": transcript.hex(),
+            "host_proof": _hmac(key, b"host" + transcript).hex(),
+            "board_proof": _hmac(key, b"board" + transcript).hex(),
+            "session_key": session.hex(),
+            "request": _signed(session, b"h", 1, [ids.REQUEST, 77, 0, ids.PING, []]),
+            "reply": _signed(session, b"b", 1, [ids.REPLY, 9, 0, ids.OK, None]),
+        }
+    return found
+
+
 if __name__ == "__main__":
     GOLDEN.write_text(golden(), encoding="utf-8")
-    print(GOLDEN)
+    KEYS.write_text(json.dumps(key_vectors(), indent=1) + "\n", encoding="utf-8")
+    print(GOLDEN, KEYS)

@@ -37,6 +37,7 @@ _LISTS = {
     "AGENT_WRITES": "`writes` of STORAGE",
     "METRICS": "`metric` of HISTORY_READ",
     "STATISTICS": "`statistic` of HISTORY_READ",
+    "RIGHTS": "`right` of GREETING",
     "KEEPING": "`what` of KEEP",
     "KEPT": "the state in KEEP's value",
 }

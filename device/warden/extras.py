@@ -91,15 +91,33 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
-def TcpServer(port, host="0.0.0.0", control=False):
+def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, open=False):
     """Return a link for one host at a time that connects to this port.
 
-    Whoever reaches the port is such a host, so it only looks: what changes anything is refused.
-    control=True, for a network of which all is trusted, lets it change what it likes.
+    key, control_key: of 32 bytes, or what `stored_key` returns; a host that proves one looks, and
+    one that proves the other changes what it likes. open=True: who proves none sees figures only.
+    Without all three, whoever reaches the port looks, and changes nothing; control=True, for a
+    network of which all is trusted, lets it.
     """
     with import_lock:
+        if key is not None or control_key is not None or open:
+            if control:
+                raise ValueError("control=True is without keys")
+            from warden.link.keyed_tcp import KeyedServer
+
+            return KeyedServer(port, host, key, control_key, open)
         from warden.link.tcp import ServerLink
     return ServerLink(port, host, control)
+
+
+def stored_key(right):
+    """Return the key for "observe" or "control" that `boardwarden key put` stored on this board.
+
+    A tuple of one generation or two; empty where none is stored: a link with it lets nobody in.
+    """
+    with import_lock:
+        from warden.link.stored_keys import stored_key
+    return stored_key(right)
 
 
 def TcpClient(host, port):

@@ -24,7 +24,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(5)
+_MINOR = const(6)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)
@@ -73,6 +73,8 @@ class HostSession:
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
         self.hello_dirty = self.synced_dirty = self.alive_dirty = False
+        if hasattr(agent.link, "join"):  # a link with keys: they come between it and the session
+            agent.link.join(self)
 
     # --- from the host --------------------------------------------------------------------------
 

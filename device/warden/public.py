@@ -11,8 +11,8 @@ def find_public(name):
     While an agent only watches: RuntimeError for what decides, AttributeError for other names.
     """
     names = (
-        "TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "trends",
-        "use_wlan",
+        "TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "stored_key",
+        "trends", "use_wlan",
     )  # fmt: skip
     if name in names:
         with import_lock:

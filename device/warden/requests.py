@@ -32,6 +32,9 @@ _KEEP = const(14)
 _SAFE_MODE = const(18)
 # PING, HISTORY_READ, CAN_EXECUTE, TELL_METERS, QUOTA
 _LOOKING = const((0, 3, 8, 12, 16))
+_NAMELESS = const((0, 3, 8))  # of those, what names nothing
+_OBSERVE = const(1)  # rights
+_CONTROL = const(2)
 
 
 def find_entry(table, number):
@@ -47,6 +50,15 @@ def only_looks(number, args):
     if number == _SET_LIMITS:  # with no values it only replies
         return args.count(None) == len(args)
     return number in _LOOKING or (number in (_KEEP, _SAFE_MODE) and not any(args))
+
+
+def missing_right(right, number, args):
+    """Return the reason to refuse a request to a host that has this right, or None."""
+    if right < _CONTROL and not only_looks(number, args):
+        return "needs_control"
+    if right < _OBSERVE and number not in _NAMELESS:
+        return "needs_observe"
+    return None
 
 
 def check_text(text):
@@ -79,7 +91,6 @@ class Requests:
 
     def __init__(self, agent, host_id):
         self.agent = agent
-        self.control = getattr(agent.link, "control", True)  # whether a host may change anything
         self.replies = [None] * _MAX_PENDING
         self.host_id = host_id  # whose they are: they outlast a silence, for its repeats
         self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
@@ -148,8 +159,9 @@ class Requests:
             elif not isinstance(args, list):
                 reply.code = _BAD_ARGUMENTS
             else:
-                if not (self.control or only_looks(number, args)):
-                    raise deny("look_only")
+                missing = missing_right(getattr(self.agent.link, "right", _CONTROL), number, args)
+                if missing:
+                    raise deny(missing)
                 for value in args:
                     if isinstance(value, str):
                         check_text(value)

@@ -17,16 +17,18 @@ from collections.abc import (
     Sequence,
 )
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from warden_schema import ids
 
-from . import _arguments
+from . import _arguments, keys
 from ._mirror import tables
 from ._mirror.console import Console
 from ._mirror.mirror import Mirror
 from ._mirror.tables import enum_or_int, from_thousandths
 from ._protocol import diagnosis
+from ._protocol.keys import Secret
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .crashes import CaughtException, Reset, Restart
@@ -48,6 +50,7 @@ from .policy import differences
 from .policy.differences import Step
 from .policy.model import Policy, SessionQuota, in_order
 from .transport import transport_for
+from .transport.address import is_network
 from .transport.base import Transport
 
 # What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
@@ -67,16 +70,26 @@ _ALREADY_ENDED = (NotFound, BoardRestarted, LinkLost)  # there is nothing left t
 
 
 @contextlib.asynccontextmanager
-async def connect(address: str | Transport, *, timeout: float = 5.0) -> AsyncIterator[Board]:
+async def connect(
+    address: str | Transport, *, timeout: float = 5.0, key: str | Path | None = None
+) -> AsyncIterator[Board]:
     """Connect to the board at an address, such as "/dev/ttyACM0", "tcp://host:port" or "sim".
 
     When the block begins, the mirror holds the board's full state; it follows the board until the
     block ends. Raises a ConnectError if the address cannot be opened, if no agent answers within
     `timeout` seconds, or if the state is not complete after three times that. Never resets the
     board.
+
+    key: the file with the fleet's secret, of which the board has to prove that it has its part;
+    else BOARDWARDEN_KEY names it, for a board on the network. Raises KeyRefused or KeyFileError.
     """
     transport = transport_for(address) if isinstance(address, str) else address
-    board = Board(transport)
+    secret = None
+    if key is not None:
+        secret = keys.load(key)
+    elif is_network(transport.address):
+        secret = keys.from_environment()
+    board = Board(transport, secret)
     try:
         await board._session.start(timeout)
         yield board
@@ -91,7 +104,7 @@ class Board:
     refuses, BoardRestarted if the board restarted before it replied, LinkLost once it is closed.
     """
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, secret: Secret | None = None) -> None:
         self._closed = False
         self._next_change = asyncio.Event()  # set, and replaced, at each change of the mirror
         self._change_count = 0  # of changes that are not samples
@@ -102,7 +115,7 @@ class Board:
         self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
         self._mirror = Mirror(on_sample=self._on_sample, on_change=self._on_change)
-        self._session = Session(transport, self._mirror, self._console.put)
+        self._session = Session(transport, self._mirror, self._console.put, secret)
 
     # --- the mirror: no I/O ---------------------------------------------------------------------
 

@@ -10,7 +10,9 @@ BoardError
 │   ├── NoAgent             connected, and nothing there speaks the protocol
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   ├── PoorLink            connected, and the agent's state does not arrive whole
-│   └── VersionMismatch     the board's agent speaks another major version; .board_version
+│   ├── VersionMismatch     the board's agent speaks another major version; .board_version
+│   └── KeyRefused          the board demands another key, or has not proved ours
+├── KeyFileError            a key file cannot be used; .path
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
 ├── RecordingError          a recording cannot be read or written
 ├── LinkLost                the link broke, or the board is closed
@@ -80,6 +82,18 @@ class VersionMismatch(ConnectError):
     def __init__(self, message: str, address: str = "", board_version: str = "") -> None:
         super().__init__(message, address)
         self.board_version = board_version
+
+
+class KeyRefused(ConnectError):
+    """The board demands a key that was not given, or did not prove that it has the one given."""
+
+
+class KeyFileError(BoardError):
+    """A key file cannot be read or written, or holds no key."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class PolicyError(BoardError):

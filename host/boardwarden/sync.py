@@ -11,6 +11,7 @@ import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from ._protocol import diagnosis
@@ -22,9 +23,12 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def open(address: str | Transport, *, timeout: float = 5.0) -> Iterator[SyncBoard]:
+def open(
+    address: str | Transport, *, timeout: float = 5.0, key: str | Path | None = None
+) -> Iterator[SyncBoard]:
     """Connect to the board at an address, as `connect()` does; the block may be in any thread."""
-    with _loop_in_thread() as loop, _inside(loop, connect(address, timeout=timeout)) as board:
+    opened = connect(address, timeout=timeout, key=key)
+    with _loop_in_thread() as loop, _inside(loop, opened) as board:
         yield SyncBoard(board, loop)
 
 

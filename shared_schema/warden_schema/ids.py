@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 5
+PROTOCOL_MINOR = 6
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -58,14 +58,35 @@ SYSTEM_HEAP = 17
 EXCEPTION = 18
 RESTART = 19
 ASLEEP = 20
+CHALLENGE = 22
+PROVED = 23
+KEY_REFUSED = 24
 
 # --- kinds, host to board: 64 to 127 --------------------------------------------------------------
 SUBSCRIBE = 64
 UNSUBSCRIBE = 65
 KEEPALIVE = 66
 REQUEST = 67
+GREETING = 68
+PROOF = 69
 
 FIRST_HOST_KIND = 64
+
+# --- keys: docs/security.md -----------------------------------------------------------------------
+KEYS_VERSION = 1  # of the handshake
+NO_KEY = 0  # what a host without a key has: figures only, where the board allows it
+OBSERVE = 1
+CONTROL = 2
+RIGHTS = ("no key", "observe", "control")
+KEY_BYTES = 32
+NONCE_BYTES = 16
+COUNTER_BYTES = 4  # of 30 bits, big-endian; behind the array of a signed payload,
+MAC_BYTES = 8  # and the first bytes of the HMAC behind it
+NEEDED = 1  # reasons of KEY_REFUSED: no key was proved,
+WRONG = 2  # the proof is wrong,
+OTHER_VERSION = 3
+NO_RIGHT = 4  # the board has no key of that right,
+NO_NONCE = 5  # or nothing to make a nonce of
 
 # The fields after the kind, in wire order. New ones are only ever added at the end.
 FIELDS = {
@@ -90,6 +111,9 @@ FIELDS = {
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
     ASLEEP: _names("seq"),
+    CHALLENGE: _names("seq version unique_id boot_id nonce"),
+    PROVED: _names("seq proof"),
+    KEY_REFUSED: _names("seq reason"),
     SYSTEM_HEAP: _names("seq free_bytes largest_free_block_bytes low_water_bytes"),
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
     RESTART: _names(
@@ -99,6 +123,8 @@ FIELDS = {
     UNSUBSCRIBE: _names("host_id"),
     KEEPALIVE: _names("host_id ack_seq"),
     REQUEST: _names("host_id request_id operation arguments"),
+    GREETING: _names("version right nonce"),
+    PROOF: _names("proof former_proof"),
 }
 
 IDENTITY = (
@@ -256,6 +282,7 @@ EVENT_KINDS = {
     "budget": "nil, the file whose budget is used up, the budget",
     "exception": "what it ended, the task's or thread's name and the exception's, how often",
     "agent": "nil, late, ms without a sample",
+    "key": "nil, the last address with a wrong key, how many there were since the last such event",
 }
 
 # --- reply codes ----------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def test_the_documented_exit_statuses_are_those_of_the_code():
 def test_every_reading_command_has_json():
     options = doc_commands.cli()
     without = [name for name, known in options.items() if name and "--json" not in known]
-    assert sorted(without) == ["serve"]  # which answers scrapes
+    assert sorted(without) == ["key", "serve"]  # which say it by status, and answer scrapes
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ _UNPROVEN_MS = const(1000)  # one that has not subscribed, while another one wai
 _GIVEN_UP_MS = const(30_000)
 _BACKLOG = const(4)  # connections that wait
 _DELIMITER = const(0xC0)
+_OBSERVE = const(1)  # rights of a host, see docs/security.md
+_CONTROL = const(2)
 
 
 class _Tcp:
@@ -111,16 +113,19 @@ class _Tcp:
 class ServerLink(_Tcp):
     """Listens on a port for one host at a time, from `open()` on.
 
-    control: whether a host may change anything; without, it only looks. While a host is there, a
+    control: whether hosts may change anything; without, they only look. While a host is there, a
     second connection is closed at once. A host loses its place after three seconds without a frame:
     one that lost its power or its network never says that it is gone. A connection that begins with
     something else than a frame is closed, and one that has not subscribed gives way to the next
     after a second.
     """
 
+    right = _OBSERVE  # of its hosts
+
     def __init__(self, port, host="0.0.0.0", control=False):
         super().__init__()
-        self.control = control
+        if control:
+            self.right = _CONTROL
         self._address = (host, port)
         self._listener = None
 

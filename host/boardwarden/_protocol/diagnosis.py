@@ -12,6 +12,7 @@ from boardwarden.errors import (
     AtPrompt,
     BoardRestarted,
     Denied,
+    KeyRefused,
     LinkLost,
     NoAgent,
     NotFound,
@@ -22,6 +23,8 @@ from boardwarden.errors import (
     VersionMismatch,
 )
 from warden_schema import ids
+
+from .keys import NOT_PROVED, OTHER_BOARD
 
 _MAX_SHOWN = 60  # characters of a line
 _PROMPT = ">>> "
@@ -43,8 +46,10 @@ _REASONS = {
     "table": "the board's table is full",
     "pressure": "a protected figure is critical, so only high priorities are granted any",
     "watching": "the board's application started the agent with protect=False, to measure only",
-    "look_only": "over this link hosts only look; the board's application allows more with "
-    "`warden.TcpServer(port, control=True)`",
+    "look_only": "over this link hosts only look; the board's application allows more",
+    "needs_control": "over this link that takes the right to control: give a key for it, or have "
+    "the board's application allow it to all with `warden.TcpServer(port, control=True)`",
+    "needs_observe": "over this link that takes the right to observe: give a key for it",
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",
     "gc_off": "the application has switched collections off",
@@ -150,6 +155,36 @@ def not_understood() -> RequestError:
 def closed() -> LinkLost:
     """Return the error if the board is closed."""
     return LinkLost("The board is closed; connect to it again.")
+
+
+_KEY_SENTENCES = {
+    ids.NEEDED: "The board at {address} demands a key: give --key-file, or set BOARDWARDEN_KEY.",
+    ids.WRONG: "The board at {address} refuses this key: it is another fleet's or an old one; "
+    "`boardwarden key put` writes the right one over USB.",
+    ids.OTHER_VERSION: "The board at {address} proves keys in another version; "
+    "install boardwarden and the agent in the same version.",
+    ids.NO_RIGHT: "The board at {address} has no key for this right; "
+    "`boardwarden key put` writes one over USB.",
+    ids.NO_NONCE: "The board at {address} can prove no key: it has neither random numbers nor a "
+    "file to count in.",
+    NOT_PROVED: "What answers at {address} does not have this key, so nothing was sent to it.",
+    OTHER_BOARD: "Another board than before answers at {address}, so nothing was sent to it.",
+}
+
+
+def key_refused(address: str, reason: int) -> KeyRefused:
+    """Return the error if a key was refused, or not proved; reason: of `ids` or `keys`."""
+    sentence = _KEY_SENTENCES.get(reason, "The board at {address} refuses with reason {reason}.")
+    return KeyRefused(sentence.format(address=address, reason=reason), address)
+
+
+def no_proof(address: str, timeout: float) -> KeyRefused:
+    """Return the error if nothing answered the handshake."""
+    message = (
+        f"Nothing at {address} proved the key within {timeout:g} s, so nothing was sent to it: its "
+        "agent has no keys, is older than they are, or serves somebody else."
+    )
+    return KeyRefused(message, address)
 
 
 # --- error replies -------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ),
     ids.EXCEPTION: (*[_NUMBER] * 4, _TEXT_OR_NONE, _NUMBER, _FIGURE, (bytes,)),
     ids.SYSTEM_HEAP: (_NUMBER, *[_FIGURE] * 3),
+    ids.CHALLENGE: (_NUMBER, _NUMBER, (bytes,), _NUMBER, (bytes,)),
+    ids.PROVED: (_NUMBER, (bytes,)),
+    ids.KEY_REFUSED: (_NUMBER, _NUMBER),
 }
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (
@@ -199,6 +202,16 @@ def keepalive(host_id: int, seq: int) -> bytes:
 def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any, ...]) -> bytes:
     """Return the payload that asks for an operation; its reply carries the same id."""
     return _packed(ids.REQUEST, host_id, request_id, operation, arguments)
+
+
+def greeting(version: int, right: int, nonce: bytes) -> bytes:
+    """Return the payload that begins the proof of a key."""
+    return _packed(ids.GREETING, version, right, nonce)
+
+
+def proof(*proofs: bytes) -> bytes:
+    """Return the payload that proves a key; the former one, too, if there is one."""
+    return _packed(ids.PROOF, *proofs)
 
 
 class Deltas:

@@ -11,12 +11,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from boardwarden.errors import ConnectError, LinkLost, VersionMismatch
+from boardwarden.errors import ConnectError, KeyRefused, LinkLost, VersionMismatch
 from boardwarden.transport.base import Transport
 
 from . import diagnosis, messages
 from .diagnosis import PromptWatch
 from .framing import Deframer, frame
+from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
 from .subscription import StateListener, Subscription
@@ -30,19 +31,27 @@ _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each h
 
 
 class Session:
-    """A session from start() to close(); `on_text` gets what the board's application prints."""
+    """A session from start() to close(); `on_text` gets what the board's application prints.
+
+    secret: what the board has to prove that it has of it, before anything else is sent.
+    """
 
     def __init__(
-        self, transport: Transport, state: StateListener, on_text: Callable[[str], None]
+        self,
+        transport: Transport,
+        state: StateListener,
+        on_text: Callable[[str], None],
+        secret: Secret | None = None,
     ) -> None:
         self._state = state
         self._on_text = on_text
         self.deframer = Deframer()
         self.link = Link(transport, self)
+        self.keys = Keys(secret, self)
         self.subscription = Subscription(state, self)
         self._requests = Requests(self._until_confirmed, self._send_request)
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
-        self._refusal: VersionMismatch | None = None
+        self._refusal: VersionMismatch | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
         self._confirmed = asyncio.Event()  # look at subscription.confirmed again
         self._send_due = asyncio.Event()  # something may be due to be sent
@@ -83,7 +92,7 @@ class Session:
         """Have the board do an operation once; return the reply's value.
 
         Raises a RequestError, LinkLost when the session is closed, VersionMismatch when an agent
-        of another version has taken the board's place.
+        of another version has taken the board's place, KeyRefused when the board refuses the key.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -128,6 +137,8 @@ class Session:
         if self.subscription.answered:
             lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
             return diagnosis.poor_link(self.link.address, _FULL_STATE * timeout, bool(lost))
+        if self.keys.secret is not None and not self.keys.proved:
+            return diagnosis.no_proof(self.link.address, timeout)
         if self._prompt.seen:
             return diagnosis.at_prompt(self.link.address)
         return diagnosis.no_answer(self.link.address, timeout, self._prompt.last_line)
@@ -135,9 +146,12 @@ class Session:
     # --- from the link --------------------------------------------------------------------------
 
     def on_open(self) -> None:
-        """The transport is open: subscribe."""
+        """The transport is open: prove the key, if there is one, and subscribe."""
         self.deframer.reset()
-        self.subscription.on_open(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.keys.on_open(now)
+        if self.keys.proved:
+            self.subscription.on_open(now)
         self._send_due.set()
 
     def on_data(self, data: bytes) -> None:
@@ -145,20 +159,34 @@ class Session:
         now = asyncio.get_running_loop().time()
         for item in self.deframer.feed(data):
             if isinstance(item, bytes):
-                self.subscription.receive(item, now)
+                if (payload := self.keys.receive(item, now)) is not None:
+                    self.subscription.receive(payload, now)
             else:
                 if not self.subscription.answered:
                     self._prompt.on_text(item)
                 self._on_text(item)
         if self.subscription.confirmed:
             self._confirmed.set()
-        if self.subscription.due_at(now) <= now:
+        if self._due_at(now) <= now:
             self._send_due.set()
 
     def on_lost(self) -> None:
         """The transport is gone; the link opens it again, but not before start() returned."""
         self.subscription.on_lost()
-        self._end_start(diagnosis.closed_early(self.link.address, self._prompt.last_line))
+        if self.keys.secret is None:  # else a stranger may have been in the way
+            self._end_start(diagnosis.closed_early(self.link.address, self._prompt.last_line))
+
+    # --- from the keys --------------------------------------------------------------------------
+
+    def on_proved(self) -> None:
+        """The board has proved the key: subscribe."""
+        self.subscription.on_open(asyncio.get_running_loop().time())
+
+    def on_key_refused(self, reason: int) -> None:
+        """The board refuses the key: requests raise that until it accepts one."""
+        self._refusal = diagnosis.key_refused(self.link.address, reason)
+        _log.warning("%s", self._refusal)
+        self._end_start(self._refusal)
 
     # --- from the subscription ------------------------------------------------------------------
 
@@ -212,13 +240,21 @@ class Session:
             if not self.link.is_open:
                 await self._send_due.wait()
                 continue
-            for payload in self.subscription.due(loop.time()):
+            now = loop.time()
+            if not self.keys.proved and now >= self.keys.give_up_at:
+                self.keys.on_open(now)
+                self.link.on_silence()
+            for payload in (self.subscription if self.keys.proved else self.keys).due(now):
                 await self._send(payload)
-            timer = loop.call_at(self.subscription.due_at(loop.time()), self._send_due.set)
+            timer = loop.call_at(self._due_at(loop.time()), self._send_due.set)
             try:
                 await self._send_due.wait()
             finally:
                 timer.cancel()
+
+    def _due_at(self, now: float) -> float:
+        """Return when something is next to be sent, if nothing is received before."""
+        return self.subscription.due_at(now) if self.keys.proved else self.keys.due_at()
 
     async def _until_confirmed(self, over: Callable[[], bool], deadline: float) -> None:
         """Wait until it is certain that the board is the one that a request is meant for.
@@ -233,15 +269,14 @@ class Session:
     async def _send_request(
         self, request_id: int, operation: int, arguments: tuple[Any, ...], deadline: float
     ) -> None:
+        if not self.keys.proved:  # the link was lost just now: it is sent later
+            return
         host_id = self.subscription.host_id
-        data = frame(messages.request(host_id, request_id, operation, arguments))
-        if not self.link.offer(data):
-            await wait_until(self._write(data), deadline)
+        payload = messages.request(host_id, request_id, operation, arguments)
+        if not self.link.offer(frame(self.keys.sign(payload))):
+            await wait_until(self._send(payload), deadline)
 
     async def _send(self, payload: bytes) -> None:
-        await self._write(frame(payload))
-
-    async def _write(self, data: bytes) -> None:
-        """Send a frame; the reader notices when the link is lost."""
+        """Send a payload in a frame; the reader notices when the link is lost."""
         with contextlib.suppress(LinkLost):
-            await self.link.write(data)
+            await self.link.write(frame(self.keys.sign(payload)))

@@ -15,13 +15,14 @@ import typer.core
 import typer.main
 
 from boardwarden._program import checked_output
+from boardwarden._protocol.keys import KEY_ENVIRONMENT
 
 from . import terminal
 
 # In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
 # A command is the function of its name in the module beside it, which is imported when it is run.
 PANELS = {
-    "Begin": {"boards": "doctor", "doctor": "doctor", "deploy": "deploy"},
+    "Begin": {"boards": "doctor", "doctor": "doctor", "deploy": "deploy", "key": "key"},
     "Look": {
         "watch": "watch",
         "status": "look",
@@ -71,6 +72,23 @@ class Command(typer.core.TyperCommand):
         return _without_bool(super().get_params(ctx))
 
 
+def _key_file() -> Any:
+    """Return the option by which a command that has a board is given a key file."""
+    return typer.core.TyperOption(
+        param_decls=["--key-file"],
+        metavar="FILE",
+        help=f"The key for boards on a network. Else {KEY_ENVIRONMENT} names the file.",
+        expose_value=False,
+        callback=_use_key_file,
+    )
+
+
+def _use_key_file(context: Any, param: Any, place: str | None) -> None:
+    """Have the connections of this command find the file where they look for it."""
+    if place:
+        os.environ[KEY_ENVIRONMENT] = place
+
+
 class _Commands(Mapping[str, Any]):
     """Typer's commands by name, each made when it is asked for: a run needs one."""
 
@@ -84,7 +102,9 @@ class _Commands(Mapping[str, Any]):
                 raise KeyError(name)
             alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
             alone.command(rich_help_panel=panel, cls=Command)(function(name))
-            self._made[name] = typer.main.get_command(alone)
+            made = self._made[name] = typer.main.get_command(alone)
+            if name != "key" and any("--board" in each.opts for each in made.params):
+                made.params.append(_key_file())
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:

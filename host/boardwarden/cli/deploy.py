@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,14 +92,7 @@ def deploy(
     if not is_serial(port):
         fail(f"{port} is no serial port: deploy goes through the REPL on one.")
     with reported(), _Reporter(yes, silent=as_json) as reporter:
-        try:
-            from boardwarden.deploy import deploying
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != "mpremote":
-                raise
-            raise Failure(
-                "boardwarden deploy needs mpremote: pip install 'boardwarden[deploy]'."
-            ) from error
+        deploying = deploying_module("deploy", "deploying")
         wishes = deploying.Wishes(way, force)
         if remove:
             deploying.remove(port, reporter)
@@ -115,6 +109,18 @@ def deploy(
         if plan and found.choice is None:
             sys.stdout.flush()
             raise typer.Exit(FAILED)
+
+
+def deploying_module(command: str, name: str) -> Any:
+    """Import a module of boardwarden.deploy; a Failure says which extra a command needs."""
+    try:
+        return importlib.import_module(f"boardwarden.deploy.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "mpremote":
+            raise
+        raise Failure(
+            f"boardwarden {command} needs mpremote: pip install 'boardwarden[deploy]'."
+        ) from error
 
 
 class _Reporter(TerminalReporter):

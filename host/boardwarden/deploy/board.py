@@ -274,6 +274,10 @@ class BoardFiles:
         self._change(programs.rename(f"{made}.part", made))
         self._change(programs.rename(made, f"{root}/{name}"))
 
+    def rename(self, old: str, new: str) -> None:
+        """Rename a file; one that has the new name is replaced."""
+        self._change(programs.rename(old, new))
+
     def complete_start(self, names: Iterable[str]) -> None:
         """Finish what an interruption left of replace()."""
         self._change(programs.complete_start(self.about.lib, self.about.root, list(names)))

@@ -34,10 +34,11 @@ T = TypeVar("T")
 _HELLO_S = 15.0
 _RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
 _PERSIST_S = 600.0  # or after so long
-# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py
-# and extras.py.
+# What an agent writes into the root: device/warden/board.py, stored_policy.py, last_boot.py,
+# extras.py and link/keys.py; and the keys that `boardwarden key put` writes for it.
 _KEPT = (
-    *(name + end for name in ("warden.policy", "warden.resets", "warden.note")
+    *(name + end for name in ("warden.policy", "warden.resets", "warden.note",
+                                "warden.keys", "warden.nonce")
       for end in ("", ".new")),
     "warden.policy.aside",
     "warden.slow",

@@ -17,6 +17,11 @@ def is_serial(address: str) -> bool:
     return address.startswith("/") or _WINDOWS_PORT.fullmatch(address) is not None
 
 
+def is_network(address: str) -> bool:
+    """Return whether an address is one that others on the network may reach, too."""
+    return address.startswith("tcp://")
+
+
 def short_names(addresses: Sequence[str]) -> list[str]:
     """Return addresses without the folders of an application's path, where they differ so, too."""
     short = [_short(address) for address in addresses]

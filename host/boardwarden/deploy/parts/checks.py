@@ -80,7 +80,10 @@ class Checks:
             importers.pop(WATCH, None)
             self._visit(WATCH, inside, [], order)
             for name, others in importers.items():
-                if name not in order and len(others) == 1 and SETUP not in others:
+                if SETUP in others:
+                    self._visit(name, inside, [], order)
+            for name, others in importers.items():
+                if name not in order and len(others) == 1:
                     (other,) = others
                     self.problems.append(
                         f"{self.rooms[name].file}: only {other} imports it, so it belongs there"

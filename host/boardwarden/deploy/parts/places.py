@@ -17,6 +17,10 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
+    "warden.link.keyed_tcp": "warden.keyed_tcp",  # where the application gives a key
+    "warden.link.keys": "warden.keys",
+    "warden.link.brakes": "warden.keys",
+    "warden.link.stored_keys": "warden.keyed_tcp",
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",

@@ -1,0 +1,390 @@
+"""Proves by keys who is at the other end of a link, and signs what commands and what answers it.
+
+A layer between a link and the session, which knows nothing of it; loaded only for a link that was
+given keys. docs/security.md has the handshake, docs/wire.md its frames.
+"""
+
+import os
+from hashlib import sha256
+from struct import pack_into, unpack_from
+
+from micropython import const
+
+from warden.uplink import Uplink
+from warden_schema.codec import Malformed
+
+_REPLY = const(7)
+_CHALLENGE = const(22)
+_PROVED = const(23)
+_KEY_REFUSED = const(24)
+_SUBSCRIBE = const(64)
+_REQUEST = const(67)
+_GREETING = const(68)
+_PROOF = const(69)
+
+_KEYS_VERSION = const(1)
+_NEEDED = const(1)  # reasons of KEY_REFUSED, from ids
+_WRONG = const(2)
+_OTHER_VERSION = const(3)
+_NO_RIGHT = const(4)
+_NO_NONCE = const(5)
+
+_NOBODY = const(-1)  # rights: nothing is proved
+_NO_KEY = const(0)
+_OBSERVE = const(1)
+_CONTROL = const(2)
+
+_KEY_BYTES = const(32)
+_BLOCK_BYTES = const(64)  # of SHA-256
+_NONCE_BYTES = const(16)
+_COUNTER_BYTES = const(4)
+_MAC_BYTES = const(8)
+_TRAILER_BYTES = const(12)  # counter and MAC, behind the array
+_MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
+_MAX_OWNERS = const(4)
+_TELL_S = const(60)  # between two events that tell of wrong keys
+_NONCE_FILE = "warden.nonce"
+_RESERVE = const(48)  # as in uplink
+# What has names or texts in it: LEASE, OPERATION, SESSION, EVENT, METER, NEED, EXCEPTION, RESTART.
+_HIDDEN = const((8, 9, 10, 11, 14, 15, 18, 19))
+
+
+def check_keys(keys):
+    """Return the generations of a key, newest first; ValueError for what is no key of 32 bytes.
+
+    keys: bytes, or a list or tuple of two at most. Text, and bytes that are all printable, are
+    refused: somebody may have typed them.
+    """
+    if isinstance(keys, bytes):
+        keys = (keys,)
+    if not isinstance(keys, (tuple, list)) or len(keys) > 2:
+        raise ValueError("a key is bytes, or two of them")
+    for key in keys:
+        if not isinstance(key, bytes) or len(key) != _KEY_BYTES:
+            raise ValueError("a key has 32 bytes")
+        if min(key) >= 0x20 and max(key) < 0x7F:
+            raise ValueError("a key is not typed by hand")
+    return tuple(keys)
+
+
+class Hmac:
+    """HMAC-SHA256 (RFC 2104) with one key of 32 bytes: MicroPython has none."""
+
+    def __init__(self, key):
+        self.inner = bytearray(b"\x36" * _BLOCK_BYTES)
+        self.outer = bytearray(b"\x5c" * _BLOCK_BYTES)
+        for at in range(_KEY_BYTES):
+            self.inner[at] ^= key[at]
+            self.outer[at] ^= key[at]
+
+    def digest(self, label, text):
+        """Return the 32 bytes for label and text, one after the other."""
+        inner = sha256(self.inner)
+        inner.update(label)
+        inner.update(text)
+        outer = sha256(self.outer)
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def signer(self, label):
+        """Return a function that does as digest() for one label, faster: text -> 32 bytes."""
+        inner_pad = bytes(self.inner) + label
+        outer_pad = self.outer
+
+        def sign(text):
+            inner = sha256(inner_pad)
+            inner.update(text)
+            outer = sha256(outer_pad)
+            outer.update(inner.digest())
+            return outer.digest()
+
+        return sign
+
+
+def differ(a, at, b, count):
+    """Return 0 if a[at:at + count] equals b[:count]; takes the same time whatever differs."""
+    bits = 0
+    for place in range(count):
+        bits |= a[at + place] ^ b[place]
+    return bits
+
+
+def next_boot_number(path):
+    """Return a number that this file never gave before: it is written before it is used.
+
+    OSError where it cannot be written, ValueError where the file holds something else.
+    """
+    number = 0
+    try:
+        with open(path) as file:
+            number = int(file.read(16))
+    except OSError:  # the first one
+        pass
+    with open(path + ".new", "w") as file:
+        file.write(str(number + 1))
+    os.rename(path + ".new", path)
+    return number + 1
+
+
+class Peer:
+    """One connection, and what was proved over it."""
+
+    def __init__(self, must_prove=False):
+        self.right = _NOBODY
+        self.must_prove = must_prove  # it may not become an open host
+        self.has_failed = False
+        self.has_subscribed = False
+        self.transcript = None  # of the handshake, as soon as it began
+        self.proof = None  # the board's, for a PROOF that comes again
+        self.check = self.sign = None  # of what comes and goes, once it was proved: text -> MAC
+        self.received = 0  # the highest counter that came
+        self.sent = 0  # the last one that went
+
+
+class KeyedUplink(Uplink):
+    """Sends to a peer what its right covers, and signs replies."""
+
+    def __init__(self, link, keys):
+        super().__init__(link)
+        self.keys = keys
+
+    def send(self, reserve=_RESERVE):
+        """Send as Uplink does; what the peer may not see counts as sent, and takes no number."""
+        peer = self.keys.peer
+        kind = self.payload[1]
+        if peer.right < _OBSERVE:
+            if peer.right == _NOBODY and not _CHALLENGE <= kind <= _KEY_REFUSED:
+                return False
+            if kind in _HIDDEN:
+                return True
+        if kind == _REPLY and peer.sign is not None:
+            self.sign(peer)
+        return Uplink.send(self, reserve)
+
+    def sign(self, peer):
+        """Put the next counter and the MAC behind the message."""
+        peer.sent = counter = peer.sent + 1
+        if counter >> 24 > _MAX_COUNTER_HEAD:
+            raise OverflowError
+        at = self.at
+        payload = self.payload
+        pack_into(">I", payload, at, counter)
+        at += _COUNTER_BYTES
+        # All of it, of which the first bytes are sent: cutting them off would take memory.
+        payload[at : at + _KEY_BYTES] = peer.sign(memoryview(payload)[:at])
+        self.at = at + _MAC_BYTES
+
+
+class Keys:
+    """The keys of a link, by right, and the peer that is at its other end now.
+
+    key, control_key: see `check_keys`, or None; open_hosts: whether hosts without one see figures.
+    on_proved, on_wrong: called when a peer has proved a key, and when it had a wrong one.
+    """
+
+    def __init__(self, key, control_key, open_hosts, on_proved=bool, on_wrong=bool):
+        self.generations = ((), check_keys(key or ()), check_keys(control_key or ()))
+        self.open_hosts = open_hosts
+        self.on_proved = on_proved
+        self.on_wrong = on_wrong
+        self.peer = Peer()
+        self.owners = []  # (host id, right) of those that subscribed last
+        self.boot_number = None  # where the port has no random numbers
+        self.nonces = 0
+        self.wrong = 0  # wrong keys that no event has told of
+        self.told_s = None  # when the last event did
+
+    def join(self, session):
+        """Take the place between a session and its link."""
+        self.session = session
+        self.board = session.agent.board
+        self.pass_on = session.process
+        session.process = self.process
+        session.uplink = self.uplink = KeyedUplink(session.agent.link, self)
+
+    def begin(self, must_prove=False):
+        """Begin with a new connection: nothing is proved over it."""
+        self.peer = Peer(must_prove)
+        uplink = self.uplink
+        uplink.written = uplink.length = uplink.unacked = 0  # the rest of a frame is not for it
+        deframer = self.session.deframer
+        deframer.in_frame = deframer.opened = False
+
+    # --- from the peer --------------------------------------------------------------------------
+
+    def process(self, reader):
+        """Act on a payload of the handshake; pass another one on if its peer may send it."""
+        peer = self.peer
+        end = reader.end
+        kind = reader.buf[1] if end > 1 else 0
+        if kind == _GREETING:
+            self.on_greeting(peer, reader)
+        elif kind == _PROOF:
+            self.on_proof(peer, reader)
+        elif not _SUBSCRIBE <= kind <= _REQUEST:
+            self.pass_on(reader)  # which skips it
+        elif self.may_send(peer, kind, reader):
+            self.pass_on(reader)
+
+    def may_send(self, peer, kind, reader):
+        """Tell whether a SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE or REQUEST is to be acted on.
+
+        Malformed where it lacks what its peer's right demands.
+        """
+        if peer.check is not None:
+            self.check_trailer(peer, reader)
+        elif kind == _SUBSCRIBE and peer.right == _NOBODY:
+            if not self.open_hosts or peer.must_prove or peer.transcript is not None:
+                self.refuse(_NEEDED)
+                return False
+            peer.right = _NO_KEY
+        if kind == _SUBSCRIBE:
+            self.check_owner(peer.right, reader)
+            peer.has_subscribed = True
+        elif not peer.has_subscribed:
+            raise Malformed
+        return True
+
+    def check_trailer(self, peer, reader):
+        """Check counter and MAC at the end, and take them off; Malformed if they are not right."""
+        payload = reader.buf
+        at = reader.end - _TRAILER_BYTES
+        if at < 2 or payload[at] > _MAX_COUNTER_HEAD:
+            raise Malformed
+        counter, a, b, c, d = unpack_from(">IHHHH", payload, at)
+        mac = peer.check(memoryview(payload)[: at + _COUNTER_BYTES])
+        e, f, g, h = unpack_from(">HHHH", mac)
+        if a ^ e | b ^ f | c ^ g | d ^ h or counter <= peer.received:
+            raise Malformed
+        peer.received = counter
+        reader.end = at
+
+    def check_owner(self, right, reader):
+        """Let nobody take over the session of a host that had another right; Malformed."""
+        reader.array()
+        for _ in range(3):  # kind, major, minor
+            reader.integer()
+        host_id = reader.integer()
+        reader.begin(0, reader.end)
+        owners = self.owners
+        for owner in owners:
+            if owner[0] == host_id:
+                if owner[1] > right:
+                    raise Malformed
+                owners.remove(owner)
+                break
+        if len(owners) == _MAX_OWNERS:
+            owners.pop(0)
+        owners.append((host_id, right))
+
+    # --- the handshake --------------------------------------------------------------------------
+
+    def refuse(self, reason):
+        """Tell the peer why it gets nothing, and listen to it no more, or to another GREETING."""
+        peer = self.peer
+        if peer.has_failed:
+            return
+        peer.has_failed = reason != _NO_RIGHT
+        uplink = self.uplink
+        uplink.begin(_KEY_REFUSED, 1)
+        uplink.put(reason)
+        uplink.send()
+
+    def on_greeting(self, peer, reader):
+        """Answer a GREETING by a CHALLENGE."""
+        if peer.has_failed or peer.right != _NOBODY:
+            return
+        reader.array()
+        reader.integer()
+        version = reader.integer()
+        right = reader.integer()
+        if version != _KEYS_VERSION:
+            self.refuse(_OTHER_VERSION)
+            return
+        nonce = self.read_bytes(reader, _NONCE_BYTES)
+        if (right != _OBSERVE and right != _CONTROL) or not self.generations[right]:
+            self.refuse(_NO_RIGHT)
+            return
+        unique_id = self.board.identity[3]
+        head = bytes((version, right, len(unique_id))) + unique_id
+        head += self.board.boot_id.to_bytes(4, "big") + nonce
+        if peer.transcript is None or peer.transcript[: len(head)] != head:
+            try:
+                peer.transcript = head + self.make_nonce()
+            except (OSError, ValueError):
+                self.refuse(_NO_NONCE)
+                return
+        uplink = self.uplink
+        uplink.begin(_CHALLENGE, 4)
+        uplink.put(_KEYS_VERSION)
+        uplink.put(unique_id)
+        uplink.put(self.board.boot_id)
+        uplink.put(peer.transcript[-_NONCE_BYTES:])
+        uplink.send()
+
+    def on_proof(self, peer, reader):
+        """Compare a PROOF, with both generations of the key, and answer it by PROVED."""
+        if peer.has_failed or peer.transcript is None:
+            return
+        if peer.check is None:
+            offered = reader.array() - 1
+            reader.integer()
+            proofs = []
+            for _ in range(min(offered, 2)):
+                proofs.append(self.read_bytes(reader, _KEY_BYTES))
+            right = peer.transcript[1]
+            found = None
+            for key in self.generations[right]:
+                hmac = Hmac(key)
+                expected = hmac.digest(b"host", peer.transcript)
+                for proof in proofs:
+                    if not differ(proof, 0, expected, _KEY_BYTES):
+                        found = hmac
+            if found is None:
+                self.refuse(_WRONG)
+                self.on_wrong()
+                return
+            peer.proof = found.digest(b"board", peer.transcript)
+            session = Hmac(found.digest(b"session", peer.transcript))
+            peer.check = session.signer(b"h")
+            peer.sign = session.signer(b"b")
+            peer.right = right
+            self.on_proved()
+        uplink = self.uplink
+        uplink.begin(_PROVED, 1)
+        uplink.put(peer.proof)
+        uplink.send()
+
+    def read_bytes(self, reader, count):
+        """Return the next item, bytes of that length; Malformed for anything else."""
+        at = reader.skip(2 + count)
+        if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
+            raise Malformed
+        return bytes(reader.buf[at + 2 : reader.at])
+
+    def make_nonce(self):
+        """Return 16 bytes that this board never used: random, or made of a number in flash."""
+        if hasattr(os, "urandom"):
+            return os.urandom(_NONCE_BYTES)
+        if self.boot_number is None:
+            path = self.board.policy_path
+            path = path[: path.rfind("/") + 1] + _NONCE_FILE
+            self.boot_number = next_boot_number(path)
+        self.nonces += 1
+        count = self.boot_number.to_bytes(4, "big") + self.nonces.to_bytes(4, "big")
+        key = (self.generations[_CONTROL] or self.generations[_OBSERVE])[0]
+        return Hmac(key).digest(b"nonce", count)[:_NONCE_BYTES]
+
+    # --- wrong keys -----------------------------------------------------------------------------
+
+    def tell_wrong(self, address):
+        """Tell of a wrong key from this address by an event, once a minute at most."""
+        self.wrong += 1
+        agent = self.session.agent
+        now_s = agent.clock.s
+        if self.told_s is not None and now_s - self.told_s < _TELL_S:
+            return
+        self.told_s = now_s
+        if agent.policy is not None:
+            agent.policy.events.post("key", None, address, self.wrong)
+        self.wrong = 0

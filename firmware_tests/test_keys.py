@@ -1,0 +1,473 @@
+# targets: unix frozen qemu cpython
+"""Keys on a link: who proves one is served as its right says, and nobody else, whatever is sent."""
+
+import hashlib
+import json
+import os
+from binascii import unhexlify
+
+import harness
+from frames import Chance, decode, deframed, framed
+from harness import raises
+from rig import FakeLink, board, poll_all
+from warden.agent import Agent
+from warden.link.brakes import Brakes
+from warden.link.keys import Hmac, Keys, Peer, check_keys, differ, next_boot_number
+from warden_schema.codec import put
+from warden_schema.frame import encode
+
+_HOST = 77
+_UNIQUE_ID = bytes(range(8))
+HELLO, SAMPLE, STORAGE, SYNCED, REPLY, LEASE, EVENT, ROWS = 1, 3, 4, 5, 7, 8, 11, 12
+CHALLENGE, PROVED, KEY_REFUSED = 22, 23, 24
+SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST, GREETING, PROOF = 64, 65, 66, 67, 68, 69
+PING, START, ALLOCATE, QUOTA, METERS = 0, 1, 4, 16, 12
+OBSERVE, CONTROL = 1, 2
+NEEDED, WRONG, OTHER_VERSION, NO_RIGHT, NO_NONCE = 1, 2, 3, 4, 5
+KEY = bytes(range(128, 160))
+CONTROL_KEY = bytes(range(160, 192))
+OTHER_KEY = bytes(range(192, 224))
+boots = [0]  # of all boards here
+_ROUNDS = 10_000 if harness.SOAK else 100
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def hmac(key, text):
+    """HMAC-SHA256, written anew from RFC 2104: what the board's is compared with."""
+    key = key + bytes(64 - len(key))
+    inner = bytes([byte ^ 0x36 for byte in key])
+    return sha(bytes([byte ^ 0x5C for byte in key]), sha(inner, text))
+
+
+class KeyedLink(FakeLink):
+    """A link in memory with keys, as a `KeyedServer` is over TCP."""
+
+    def __init__(self, key=KEY, control_key=CONTROL_KEY, open_hosts=False):
+        super().__init__()
+        self.wrong = 0
+        self.keys = Keys(key, control_key, open_hosts, bool, self._on_wrong)
+        boots[0] += 1
+        if not hasattr(os, "urandom"):  # nor has the Cortex-M3 files
+            self.keys.boot_number = boots[0]
+
+    def _on_wrong(self):
+        self.wrong += 1
+        self.keys.tell_wrong("10.0.0.9")
+
+    @property
+    def right(self):
+        return self.keys.peer.right
+
+    def join(self, session):
+        self.keys.join(session)
+
+
+class Rig:
+    """A board with keys, and a host made of few lines, from docs/security.md and docs/wire.md."""
+
+    def __init__(self, link=None, unique_id=_UNIQUE_ID, boot_id=1234, events=True):
+        self.link = link or KeyedLink()
+        fake = board()
+        fake.identity = ("fake", "fake", "fake", unique_id, None, "0")
+        fake.boot_id = boot_id
+        limits = (2, 300_000, 100, 5000)
+        self.agent = Agent(fake, 600_000, 1000, self.link, limits)
+        self.agent.policy.thresholds.set("memory")
+        self.connect()
+
+    def connect(self):
+        """Begin a new connection."""
+        self.link.keys.begin()
+        self.link.inbox = bytearray()
+        self.link.outbox = bytearray()
+        self.key = None  # of the session
+        self.counter = 0
+        self.next = 0
+        self.sent_frames = []
+
+    def send(self, payload):
+        """Send a payload in a frame; return what the board sends: messages, and their payloads."""
+        data = bytearray(payload) + bytearray(2)
+        wire = bytearray(600)
+        frame = bytes(wire[: encode(data, len(payload), wire)])
+        self.sent_frames.append(frame)
+        return self.receive(frame)
+
+    def receive(self, data):
+        self.link.inbox.extend(data)
+        poll_all(self.agent)
+        assert self.agent.faults == 0
+        payloads = deframed(self.link.outbox)[0]
+        self.link.outbox = bytearray()
+        self.replies = [payload for payload in payloads if payload[1] == REPLY]
+        return [
+            decode(payload[:-12] if self.is_signed(payload) else payload) for payload in payloads
+        ]
+
+    def is_signed(self, payload):
+        if self.key is None or payload[1] != REPLY:
+            return False
+        mac = hmac(self.key, b"b" + payload[:-8])
+        return mac[:8] == payload[-8:]
+
+    def plain(self, *message):
+        return self.send(packed(message))
+
+    def greet(self, right=OBSERVE, nonce=bytes(16), version=1):
+        """Send a GREETING; make the transcript of what comes back, which is returned."""
+        sent = self.plain(GREETING, version, right, nonce)
+        if sent and sent[0][0] == CHALLENGE:
+            _, _, _, unique_id, boot_id, board_nonce = sent[0]
+            head = bytes([version, right, len(unique_id)]) + unique_id
+            self.transcript = head + boot_id.to_bytes(4, "big") + nonce + board_nonce
+        return sent
+
+    def prove(self, key=KEY, right=OBSERVE, nonce=bytes(16)):
+        """Do the whole handshake; return what the board answers to the proof."""
+        self.greet(right, nonce)
+        sent = self.plain(PROOF, hmac(key, b"host" + self.transcript))
+        if sent and sent[0][0] == PROVED:
+            assert sent[0][2] == hmac(key, b"board" + self.transcript)
+            self.key = hmac(key, b"session" + self.transcript)
+        return sent
+
+    def signed(self, *message):
+        self.counter += 1
+        return self.send(self.sealed(self.counter, message))
+
+    def sealed(self, counter, message, direction=b"h"):
+        text = packed(message) + counter.to_bytes(4, "big")
+        return text + hmac(self.key, direction + text)[:8]
+
+    def ask(self, operation, *arguments):
+        sent = self.signed(REQUEST, _HOST, self.next, operation, list(arguments))
+        self.next += 1
+        return [message[3:] for message in sent if message[0] == REPLY]
+
+    def leases(self):
+        return [lease.owner for lease in self.agent.policy.leases.all()]
+
+
+def packed(message):
+    buf = bytearray(300)
+    return bytes(buf[: put(buf, 0, list(message))])
+
+
+def subscribed(key=CONTROL_KEY, right=CONTROL, link=None):
+    rig = Rig(link)
+    assert rig.prove(key, right)[0][0] == PROVED
+    assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST, None))
+    return rig
+
+
+def kinds(sent):
+    return [message[0] for message in sent]
+
+
+def test_hmac_is_that_of_rfc_4231():
+    # Its cases 1 and 2 with the key filled up by zeros, as HMAC itself does, to 32 bytes.
+    mac = Hmac(b"\x0b" * 20 + bytes(12)).digest(b"Hi ", b"There")
+    assert mac.hex() == "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+    mac = Hmac(b"Jefe" + bytes(28)).digest(b"what do ya want ", b"for nothing?")
+    assert mac.hex() == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert hmac(KEY, b"abc") == Hmac(KEY).digest(b"a", b"bc")
+    assert not differ(b"xabc", 1, b"abc", 3)
+    assert differ(b"xabd", 1, b"abc", 3) and differ(b"xbbc", 1, b"abc", 3)
+
+
+def test_the_vectors_are_what_the_board_computes():
+    try:
+        path = __file__.rsplit("/", 1)[0] + "/../shared_schema/keys.json"
+        with open(path) as file:
+            vectors = json.load(file)
+    except (NameError, OSError):
+        harness.skip("this firmware has no files")
+    for number, right in ((1, "observe"), (2, "control")):
+        vector = {
+            name: unhexlify(text) for name, text in vectors[right].items() if name != "boot_id"
+        }
+        assert Hmac(vector["secret"]).digest(right.encode(), vector["unique_id"]) == vector["key"]
+        rig = Rig(KeyedLink(vector["key"], vector["key"]), vector["unique_id"], 123_456_789)
+        rig.link.keys.make_nonce = lambda vector=vector: vector["board_nonce"]
+        challenge = [1, vector["unique_id"], int(vectors[right]["boot_id"]), vector["board_nonce"]]
+        assert rig.greet(number, vector["host_nonce"])[0][2:] == challenge
+        peer = rig.link.keys.peer
+        assert bytes(peer.transcript) == vector["transcript"]
+        assert rig.plain(PROOF, vector["host_proof"])[0][2] == vector["board_proof"]
+        assert peer.check(b"x") == hmac(vector["session_key"], b"hx")
+        rig.key = vector["session_key"]
+        assert rig.sealed(1, (REQUEST, 77, 0, PING, [])) == vector["request"]
+        uplink = rig.link.keys.uplink
+        uplink.seq = 9
+        uplink.begin(REPLY, 3)
+        for value in (0, 0, None):
+            uplink.put(value)
+        uplink.sign(peer)
+        assert uplink.payload[: uplink.at] == vector["reply"]
+
+
+def test_a_key_is_32_bytes_that_nobody_typed():
+    for wrong in (b"", KEY[:31], KEY + b"x", "x" * 32, b"correct horse battery staple 123", 5):
+        raises(ValueError, check_keys, wrong)
+    raises(ValueError, check_keys, (KEY, OTHER_KEY, CONTROL_KEY))
+    assert check_keys(KEY) == (KEY,)
+    assert check_keys(()) == ()
+
+
+def test_who_proves_the_control_key_commands():
+    rig = subscribed()
+    assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
+    assert rig.leases() == ["ota"]
+    assert len(rig.replies[0]) > 12 and rig.is_signed(rig.replies[0])
+
+
+def test_who_proves_the_other_key_looks():
+    rig = subscribed(KEY, OBSERVE)
+    assert rig.ask(PING) == [[0, None]]
+    assert rig.ask(METERS, 0) == [[0, None]]
+    assert rig.ask(START, 100) == [[4, ["needs_control", None, None, []]]]
+    assert rig.ask(ALLOCATE, 0, 1000, "ota")[0][1][0] == "needs_control"
+    rig.agent.policy.leases.allocate(0, 100, owner="mine")
+    assert LEASE in kinds(rig.signed(KEEPALIVE, _HOST, 0))
+
+
+def test_a_host_without_a_key_gets_nothing():
+    rig = Rig()
+    assert rig.plain(SUBSCRIBE, 1, 6, _HOST, None) == [[KEY_REFUSED, 0, NEEDED]]
+    for message in ((KEEPALIVE, _HOST, 0), (REQUEST, _HOST, 0, PING, [])):
+        assert rig.plain(*message) == []
+    assert rig.greet() == []  # one try for each connection
+
+
+def test_an_open_host_sees_figures_only():
+    rig = Rig(KeyedLink(open_hosts=True))
+    rig.agent.policy.leases.allocate(0, 100, owner="secret")
+    rig.agent.policy.events.post("key", None, "10.0.0.9", 1)
+    sent = kinds(rig.plain(SUBSCRIBE, 1, 6, _HOST, None))
+    assert HELLO in sent and SAMPLE in sent and STORAGE in sent and SYNCED in sent
+    assert LEASE not in sent and EVENT not in sent
+    for number, (operation, arguments, reason) in enumerate(
+        (
+            (PING, [], None),
+            (QUOTA, [0], "needs_observe"),
+            (METERS, [1000], "needs_observe"),
+            (ALLOCATE, [0, 1000, "ota"], "needs_control"),
+        )
+    ):
+        reply = rig.plain(REQUEST, _HOST, number, operation, arguments)[0]
+        assert reply[0] == REPLY and (reply[4] and reply[4][0]) == reason
+    assert rig.leases() == ["secret"]
+
+
+def test_an_open_host_does_not_get_the_replies_to_another():
+    rig = subscribed(link=KeyedLink(open_hosts=True))
+    assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
+    rig.connect()
+    assert rig.plain(SUBSCRIBE, 1, 6, _HOST, None) == []
+    assert rig.plain(REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"]) == []
+
+
+def test_a_wrong_key_is_refused_and_told_once_a_minute():
+    rig = Rig()
+    assert rig.prove(OTHER_KEY) == [[KEY_REFUSED, 1, WRONG]]
+    rig.connect()
+    rig.prove(CONTROL_KEY)  # which is for another right
+    for _ in range(5):
+        rig.connect()
+        rig.prove(OTHER_KEY)
+        assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript)) == []  # one try
+    assert rig.link.wrong == 7
+    events = rig.agent.policy.events
+    assert events.event(0)[-3:] == (None, "10.0.0.9", 1)
+    assert events.seq == 1
+    rig.agent.clock.start_ms -= 61_000
+    rig.agent.clock.advance()
+    rig.connect()
+    rig.prove(OTHER_KEY)
+    assert (events.seq, events.event(1)[-2:]) == (2, ("10.0.0.9", 7))
+
+
+def test_the_former_generation_is_valid_too_and_a_proof_may_come_twice():
+    rig = Rig(KeyedLink((OTHER_KEY, KEY), None))
+    assert rig.prove(KEY)[0][0] == PROVED
+    assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
+    assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST, None))
+    rig.connect()
+    assert rig.prove(OTHER_KEY)[0][0] == PROVED
+    rig.connect()  # a host that has two generations itself
+    rig.greet()
+    proofs = [hmac(key, b"host" + rig.transcript) for key in (CONTROL_KEY, KEY)]
+    assert rig.plain(PROOF, *proofs)[0][0] == PROVED
+
+
+def test_a_right_without_a_key_and_another_version_are_refused():
+    rig = Rig(KeyedLink(KEY, None))
+    assert rig.greet(CONTROL) == [[KEY_REFUSED, 0, NO_RIGHT]]
+    assert rig.prove(KEY)[0][0] == PROVED  # the other one may be tried
+    for version in (0, 2):
+        rig.connect()
+        assert rig.greet(version=version)[0][2:] == [OTHER_VERSION]
+    for right in (0, 3, -1, None):
+        rig.connect()
+        assert rig.greet(right)[0][2:] == [NO_RIGHT]
+    rig = Rig(KeyedLink((), ()))  # none is stored on the board
+    assert rig.greet(OBSERVE)[0][2:] == [NO_RIGHT]
+
+
+def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
+    rig = subscribed()
+    request = (REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"])
+    good = rig.sealed(10, request)
+    other = rig.sealed(11, (REQUEST, _HOST, 1, ALLOCATE, [0, 1000, "two"]))
+    for at in range(len(good)):
+        changed = bytearray(good)
+        changed[at] ^= 1 << at % 8
+        if changed[0] >> 4 == 9:
+            assert REPLY not in kinds(rig.send(changed))
+    for wrong in (
+        packed(request),  # not signed
+        good[:-1],
+        good + b"x",
+        rig.sealed(10, request, b"b"),  # of the other direction
+        rig.sealed(0, request),
+        rig.sealed(1, request),  # a counter that was
+        rig.sealed(1 << 30, request),
+    ):
+        assert REPLY not in kinds(rig.send(wrong))
+    assert rig.leases() == []
+    assert REPLY in kinds(rig.send(other))
+    assert REPLY not in kinds(rig.send(good))  # it comes too late
+    assert REPLY not in kinds(rig.send(other))
+    assert rig.leases() == ["two"]
+    assert rig.agent.sample.bad_frames > 0
+
+
+def test_a_request_that_comes_again_with_a_new_counter_is_done_once():
+    rig = subscribed()
+    for _ in range(3):
+        rig.next = 0
+        assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
+    assert rig.leases() == ["ota"]
+
+
+def test_a_recorded_session_commands_nothing():
+    rig = subscribed()
+    rig.ask(ALLOCATE, 0, 1000, "ota")
+    frames = rig.sent_frames
+    rig.agent.policy.leases.all()[0].release()
+    boards = (
+        rig,  # the same boot
+        Rig(boot_id=1235),  # after a reboot
+        Rig(KeyedLink(OTHER_KEY, KEY), unique_id=b"another"),
+    )
+    for other in boards:
+        other.connect()
+        sent = []
+        for frame in frames:
+            sent += other.receive(frame)
+        assert [message[0] for message in sent] == [CHALLENGE, KEY_REFUSED]
+        assert other.leases() == []
+
+
+def test_what_the_board_proves_is_no_proof_of_a_host():
+    rig = subscribed()
+    boards_proof = rig.link.keys.peer.proof
+    rig.connect()
+    rig.greet(CONTROL)
+    assert rig.plain(PROOF, boards_proof)[0][2:] == [WRONG]
+    # Nor is the nonce of the board when it is sent back as the host's.
+    rig.connect()
+    nonce = rig.greet(CONTROL)[0][5]
+    rig.connect()
+    assert rig.greet(CONTROL, nonce)[0][5] != nonce
+
+
+def test_a_new_connection_is_sent_nothing_until_it_has_proved_a_key():
+    rig = subscribed()
+    rig.connect()
+    rig.agent.session.on_sample(False)
+    rig.agent.session.hello_dirty = True
+    assert rig.receive(b"") == []
+    assert rig.prove(KEY)[0][0] == PROVED
+    assert rig.signed(KEEPALIVE, _HOST, 0) == []  # it has to subscribe
+    assert rig.signed(SUBSCRIBE, 1, 6, _HOST, None) == []  # nor is it the host that was here
+    assert HELLO in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST + 1, None))
+
+
+def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
+    chance = Chance(21)
+    rig = subscribed(link=KeyedLink(open_hosts=True))
+    rig.ask(ALLOCATE, 0, 1000, "ota")
+    frames = [deframed(frame)[0][0] for frame in rig.sent_frames]
+    rig.agent.policy.leases.all()[0].release()
+    for _ in range(_ROUNDS):
+        rig.connect()
+        for payload in frames:
+            payload = bytearray(payload)
+            for _ in range(chance.below(4)):
+                at = chance.below(len(payload))
+                what = chance.below(3)
+                if what == 0:
+                    payload[at] = chance.below(256)
+                elif what == 1:
+                    payload = payload[:at] + chance.bytes(chance.below(5)) + payload[at:]
+                elif len(payload) > 2:
+                    payload = payload[:at] + payload[at + 1 :]
+            if payload and payload[0] >> 4 == 9 and len(payload) <= 128:
+                rig.send(payload)
+        assert rig.leases() == []
+        assert rig.link.right < OBSERVE
+    rig.connect()
+    assert rig.prove(KEY)[0][0] == PROVED
+
+
+def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
+    path = "test_keys.nonce"
+    for name in (path, path + ".new"):
+        try:
+            os.remove(name)
+        except (AttributeError, OSError):
+            pass
+    try:
+        assert next_boot_number(path) == 1
+    except (AttributeError, NameError, OSError):
+        return  # this firmware has no files
+    assert next_boot_number(path) == 2
+    with open(path, "w") as file:
+        file.write("rubbish")
+    raises(ValueError, next_boot_number, path)
+    os.remove(path)
+    keys = Keys(KEY, None, False)
+    keys.boot_number = 7
+    if hasattr(os, "urandom"):
+        return
+    nonces = [keys.make_nonce() for _ in range(3)]
+    assert len(set(nonces)) == 3
+    assert nonces[0] == hmac(KEY, b"nonce" + b"\x00\x00\x00\x07\x00\x00\x00\x01")[:16]
+
+
+def test_an_address_that_failed_waits_up_to_five_seconds_and_others_do_not():
+    now = [1000]
+    brakes = Brakes(lambda: now[0], lambda end, start: end - start)
+    for pause in (500, 1000, 2000, 4000, 5000, 5000):
+        brakes.fail("a")
+        assert brakes.is_paused("a") and not brakes.is_paused("b")
+        now[0] += pause - 1
+        assert brakes.is_paused("a")
+        now[0] += 1
+        assert not brakes.is_paused("a")
+    now[0] += 60_000
+    brakes.fail("a")
+    assert brakes.find("a")[2] == 500
+    for address in "bcde":
+        brakes.fail(address)
+    assert len(brakes.rows) == 4 and not brakes.is_paused("a")
+    brakes.clear("e")
+    assert not brakes.is_paused("e")
+
+
+def test_a_peer_has_no_right_at_first():
+    assert Peer().right == -1 and framed([1])[0] == 0xC0

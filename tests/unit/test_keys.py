@@ -1,0 +1,263 @@
+"""Key files, what of them goes to a board, and the host's side of the handshake."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import stat
+
+import campaign
+import pytest
+from places import REPO
+
+from boardwarden import KeyFileError, keys
+from boardwarden._protocol import messages
+from boardwarden._protocol.keys import (
+    KEY_ENVIRONMENT,
+    NOT_PROVED,
+    OTHER_BOARD,
+    Keys,
+    Secret,
+    board_key,
+    hmac_of,
+)
+from warden_schema import ids
+
+VECTORS = json.loads((REPO / "shared_schema" / "keys.json").read_text())
+SECRET = Secret(ids.CONTROL, (bytes(range(200, 232)),))
+UNIQUE_ID = b"board"
+
+
+class Outcome:
+    """Stands in for the session."""
+
+    def __init__(self) -> None:
+        self.proved = 0
+        self.refused: list[int] = []
+
+    def on_proved(self) -> None:
+        self.proved += 1
+
+    def on_key_refused(self, reason: int) -> None:
+        self.refused.append(reason)
+
+
+class Board:
+    """A board of few lines, from docs/security.md: answers payloads with payloads."""
+
+    def __init__(self, secret=SECRET, unique_id=UNIQUE_ID, rights=(1, 2)):
+        self.secret, self.unique_id, self.rights = secret, unique_id, rights
+        self.session = b""
+        self.sent = 0
+
+    def receive(self, payload: bytes) -> list[bytes]:
+        kind, *fields = messages.msgpack.unpackb(payload)
+        if kind == ids.GREETING:
+            version, right, nonce = fields
+            if right not in self.rights:
+                return [messages._packed(ids.KEY_REFUSED, 0, ids.NO_RIGHT)]
+            own = bytes(range(16))
+            self.key = board_key(self.secret.generations[0], right, self.unique_id)
+            head = bytes((version, right, len(self.unique_id))) + self.unique_id
+            self.transcript = head + (7).to_bytes(4, "big") + nonce + own
+            return [messages._packed(ids.CHALLENGE, 0, 1, self.unique_id, 7, own)]
+        if hmac_of(self.key, b"host", self.transcript) not in fields:
+            return [messages._packed(ids.KEY_REFUSED, 0, ids.WRONG)]
+        self.session = hmac_of(self.key, b"session", self.transcript)
+        return [messages._packed(ids.PROVED, 1, hmac_of(self.key, b"board", self.transcript))]
+
+    def reply(self, request_id: int = 0) -> bytes:
+        self.sent += 1
+        text = messages._packed(ids.REPLY, 9, request_id, 0, None) + self.sent.to_bytes(4, "big")
+        return text + hmac_of(self.session, b"b", text)[:8]
+
+
+def shake(host: Keys, board: Board, now: float = 0.0) -> None:
+    """Pass payloads between both until nothing is due any more."""
+    for _ in range(6):
+        for payload in host.due(now):
+            for answer in board.receive(payload):
+                assert host.receive(answer, now) is None
+
+
+def met(secret=SECRET, board=None) -> tuple[Keys, Outcome, Board]:
+    outcome, board = Outcome(), board or Board()
+    host = Keys(secret, outcome)
+    host.on_open(0.0)
+    shake(host, board)
+    return host, outcome, board
+
+
+@pytest.mark.parametrize("right", [ids.OBSERVE, ids.CONTROL])
+def test_the_vectors_are_what_the_host_computes(right, monkeypatch):
+    text = dict(VECTORS[ids.RIGHTS[right]])
+    boot_id = int(text.pop("boot_id"))
+    vector = {name: bytes.fromhex(value) for name, value in text.items()}
+    assert board_key(vector["secret"], right, vector["unique_id"]) == vector["key"]
+    outcome = Outcome()
+    host = Keys(Secret(right, (vector["secret"],)), outcome)
+    host.on_open(0.0)
+    host._nonce = vector["host_nonce"]
+    challenge = [ids.CHALLENGE, 0, 1, vector["unique_id"], boot_id, vector["board_nonce"]]
+    host.receive(messages._packed(*challenge), 0.0)
+    assert host.due(0.0) == [messages.proof(vector["host_proof"])]
+    host.receive(messages._packed(ids.PROVED, 1, vector["board_proof"]), 0.0)
+    assert outcome.proved == 1
+    assert host._session_key == vector["session_key"]
+    assert host.sign(messages.request(77, 0, ids.PING, ())) == vector["request"]
+    assert host.receive(vector["reply"], 0.0) == vector["reply"][:-12]
+
+
+def test_the_page_has_the_vectors():
+    page = (REPO / "docs" / "security.md").read_text()
+    for vector in VECTORS.values():
+        for value in vector.values():
+            assert f"`{value}`" in page
+    secret = hashlib.sha256(b"boardwarden: a secret for vectors only").digest()
+    assert VECTORS["control"]["secret"] == secret.hex()
+
+
+def test_both_sides_prove_a_key_of_either_generation():
+    former = bytes(range(100, 132))
+    for secret in (SECRET, Secret(ids.CONTROL, (former, SECRET.generations[0]))):
+        host, outcome, board = met(secret)
+        assert (host.proved, outcome.refused) == (True, [])
+        assert host._session_key == board.session
+    host, outcome, _ = met(Secret(ids.CONTROL, (former,)))
+    assert (host.proved, outcome.refused) == (False, [ids.WRONG])
+
+
+def test_a_right_that_the_board_has_no_key_for_is_done_without():
+    host, _outcome, _ = met(board=Board(rights=(1,)))
+    assert host.proved
+    assert host._right == ids.OBSERVE
+    assert met(board=Board(rights=()))[1].refused == [ids.NO_RIGHT]
+
+
+def test_who_does_not_prove_the_key_gets_and_says_nothing():
+    outcome = Outcome()
+    host = Keys(SECRET, outcome)
+    host.on_open(0.0)
+    hello = messages._packed(ids.HELLO, 0, 1, 6, 77, 1, [], [], b"")
+    assert host.receive(hello, 0.0) is None
+    greeting = host.due(0.0)
+    assert greeting[0][1] == ids.GREETING
+    assert host.due(0.1) == []
+    assert host.due(0.5) == greeting
+    host.receive(messages._packed(ids.CHALLENGE, 0, 1, b"x", 7, bytes(16)), 0.5)
+    proof = messages.msgpack.unpackb(host.due(0.5)[0])[1]
+    host.receive(messages._packed(ids.PROVED, 1, proof), 0.5)  # reflected
+    assert not host.proved
+    assert outcome.refused == [NOT_PROVED]
+    assert host.due(9.0) == []
+
+
+def test_another_board_is_not_taken_for_the_one_that_was_proved():
+    host, outcome, _ = met()
+    host.on_open(1.0)
+    shake(host, Board(unique_id=b"other"), 1.0)
+    assert not host.proved
+    assert outcome.refused == [OTHER_BOARD]
+
+
+def test_replies_are_believed_once_and_unchanged():
+    host, _, board = met()
+    reply, other = board.reply(), board.reply()
+    for at in range(len(reply)):
+        changed = bytearray(reply)
+        changed[at] ^= 1
+        if changed[1] == ids.REPLY:
+            assert host.receive(bytes(changed), 0.0) is None
+    assert host.receive(reply[:-12], 0.0) is None
+    assert host.receive(other, 0.0) == other[:-12]
+    assert host.receive(other, 0.0) is None
+    assert host.receive(reply, 0.0) is None
+    sample = messages._packed(ids.SAMPLE, 1, [1])
+    assert host.receive(sample, 0.0) == sample
+    assert host.sign(messages.proof(b"x")) == messages.proof(b"x")
+
+
+def test_mutants_of_a_boards_handshake_prove_nothing_and_raise_nothing():
+    chance = random.Random(21)
+    for _ in range(campaign.of(10_000, 300)):
+        outcome, board = Outcome(), Board(Secret(ids.CONTROL, (bytes(range(1, 33)),)))
+        host = Keys(SECRET, outcome)
+        host.on_open(0.0)
+        for _ in range(4):
+            for payload in host.due(0.0) or [messages.greeting(1, 2, bytes(16))]:
+                for answer in board.receive(payload):
+                    mutant = bytearray(answer)
+                    for _ in range(chance.randrange(4)):
+                        mutant[chance.randrange(len(mutant))] = chance.randrange(256)
+                    assert host.receive(bytes(mutant), 0.0) is None
+        assert not host.proved
+        assert outcome.proved == 0
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_a_key_file_is_written_once_for_its_owner_and_read_again(tmp_path):
+    file = tmp_path / "fleet.key"
+    secret = keys.new_secret("observe")
+    keys.save(file, secret)
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert keys.load(file) == secret
+    with pytest.raises(KeyFileError, match="there already"):
+        keys.save(file, secret)
+    newer = keys.renewed(secret)
+    keys.save(file, newer, replace=True)
+    assert keys.load(file).generations == (newer.generations[0], secret.generations[0])
+    assert keys.without_former(newer).generations == newer.generations[:1]
+    assert os.listdir(tmp_path) == ["fleet.key"]
+    assert secret.generations[0].hex() not in repr(secret)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "boardwarden key 1 control\n",
+        "boardwarden key 1 all\n" + "c3" * 32,
+        "boardwarden key 1 control\n" + "c3" * 31,
+        "boardwarden key 1 control\ncorrect horse",
+        "boardwarden key 1 control\n" + b"correct horse battery staple 123".hex(),
+        "boardwarden key 1 control\n" + "00" * 32,
+        "boardwarden key 1 control\n" + ("c3" * 32 + "\n") * 3,
+        "\xff",
+    ],
+)
+def test_what_is_no_key_is_refused_in_a_sentence(tmp_path, text):
+    file = tmp_path / "fleet.key"
+    file.write_text(text)
+    file.chmod(0o600)
+    with pytest.raises(KeyFileError, match="is no key file"):
+        keys.load(file)
+
+
+def test_a_file_that_others_may_read_and_a_key_instead_of_a_file_are_refused(tmp_path, monkeypatch):
+    file = tmp_path / "fleet.key"
+    keys.save(file, keys.new_secret("control"))
+    file.chmod(0o640)
+    with pytest.raises(KeyFileError, match="Others may read"):
+        keys.load(file)
+    monkeypatch.setenv(KEY_ENVIRONMENT, "c3" * 32)
+    with pytest.raises(KeyFileError, match="take the name of a file") as error:
+        keys.from_environment()
+    assert "c3c3" not in str(error.value)
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        keys.load(tmp_path / "none")
+    with pytest.raises(KeyFileError, match=r"boardwarden\[keyring\]"):
+        keys.load("keyring:fleet")
+
+
+def test_a_board_gets_what_is_derived_for_it_and_keeps_other_rights():
+    secret = Secret(ids.OBSERVE, SECRET.generations)
+    before = b"control " + b"aa" * 32 + b"\nobserve " + b"bb" * 32 + b"\n"
+    lines = keys.board_file(secret, UNIQUE_ID, before).decode().splitlines()
+    expected = hmac.new(SECRET.generations[0], b"observe" + UNIQUE_ID, "sha256").hexdigest()
+    assert lines == ["observe " + expected, "control " + "aa" * 32]
+    assert SECRET.generations[0].hex() not in "".join(lines)
