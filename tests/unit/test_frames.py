@@ -94,6 +94,7 @@ def frames(
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
         ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
+        ("warden/keys.py", ["KeyedUplink.send"]),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(
