@@ -449,6 +449,16 @@ def test_where_there_are_no_random_numbers_a_nonce_never_comes_twice():
     assert nonces[0] == hmac(KEY, b"nonce" + b"\x00\x00\x00\x07\x00\x00\x00\x01")[:16]
 
 
+def test_a_board_that_can_make_no_nonce_says_so():
+    rig = Rig()
+
+    def make_nonce():
+        raise OSError(30)
+
+    rig.link.keys.make_nonce = make_nonce
+    assert rig.greet() == [[KEY_REFUSED, 0, NO_NONCE]]
+
+
 def test_an_address_that_failed_waits_up_to_five_seconds_and_others_do_not():
     now = [1000]
     brakes = Brakes(lambda: now[0], lambda end, start: end - start)

@@ -311,7 +311,7 @@ class Keys:
         if peer.transcript is None or peer.transcript[: len(head)] != head:
             try:
                 peer.transcript = head + self.make_nonce()
-            except (OSError, ValueError):
+            except (AttributeError, NameError, OSError, ValueError):  # no files, or not a number
                 self.refuse(_NO_NONCE)
                 return
         uplink = self.uplink
