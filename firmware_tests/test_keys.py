@@ -7,12 +7,12 @@ import os
 from binascii import unhexlify
 
 import harness
-from frames import Chance, decode, deframed, framed
+from frames import Chance, decode, deframed
 from harness import raises
 from rig import FakeLink, board, poll_all
 from warden.agent import Agent
 from warden.link.brakes import Brakes
-from warden.link.keys import Hmac, Keys, Peer, check_keys, differ, next_boot_number
+from warden.link.keys import Hmac, Keys, check_keys, differ, next_boot_number
 from warden_schema.codec import put
 from warden_schema.frame import encode
 
@@ -205,7 +205,7 @@ def test_the_vectors_are_what_the_board_computes():
         uplink.begin(REPLY, 3)
         for value in (0, 0, None):
             uplink.put(value)
-        uplink.sign(peer)
+        uplink.at = peer.seal(uplink.payload, 0, uplink.at)
         assert uplink.payload[: uplink.at] == vector["reply"]
 
 
@@ -477,7 +477,3 @@ def test_an_address_that_failed_waits_up_to_five_seconds_and_others_do_not():
     assert len(brakes.rows) == 4 and not brakes.is_paused("a")
     brakes.clear("e")
     assert not brakes.is_paused("e")
-
-
-def test_a_peer_has_no_right_at_first():
-    assert Peer().right == -1 and framed([1])[0] == 0xC0

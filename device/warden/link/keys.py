@@ -40,6 +40,7 @@ _NONCE_BYTES = const(16)
 _COUNTER_BYTES = const(4)
 _MAC_BYTES = const(8)
 _TRAILER_BYTES = const(12)  # counter and MAC, behind the array
+_MAX_ARRAY = const(188)  # bytes, so that the trailer fits behind it
 _MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
 _MAX_OWNERS = const(4)
 _TELL_S = const(60)  # between two events that tell of wrong keys
@@ -127,11 +128,18 @@ def next_boot_number(path):
 
 
 class Peer:
-    """One connection, and what was proved over it."""
+    """One connection, and what was proved over it: `process()` stands before that of its session.
 
-    def __init__(self, must_prove=False):
+    uplink: takes answers, as an `Uplink` does; pass_on: the session's process(). must_prove: it may
+    not become an open host.
+    """
+
+    def __init__(self, keys, uplink, pass_on, must_prove=False):
+        self.keys = keys
+        self.uplink = uplink
+        self.pass_on = pass_on
         self.right = _NOBODY
-        self.must_prove = must_prove  # it may not become an open host
+        self.must_prove = must_prove
         self.has_failed = False
         self.has_subscribed = False
         self.transcript = None  # of the handshake, as soon as it began
@@ -139,6 +147,177 @@ class Peer:
         self.check = self.sign = None  # of what comes and goes, once it was proved: text -> MAC
         self.received = 0  # the highest counter that came
         self.sent = 0  # the last one that went
+
+    # --- to it ----------------------------------------------------------------------------------
+
+    def may_have(self, kind):
+        """Tell whether it may be sent this kind of message: 1, 0 for not yet, -1 for never."""
+        right = self.right
+        if right == _NOBODY:
+            return 1 if _CHALLENGE <= kind <= _KEY_REFUSED else 0
+        return -1 if right == _NO_KEY and kind in _HIDDEN else 1
+
+    def seal(self, payload, start, end):
+        """Put the next counter and the MAC behind payload[start:end]; return the new end.
+
+        IndexError for a message that is too long, as that of `Uplink.send`.
+        """
+        self.sent = counter = self.sent + 1
+        if counter >> 24 > _MAX_COUNTER_HEAD or end - start > _MAX_ARRAY:
+            raise IndexError
+        pack_into(">I", payload, end, counter)
+        end += _COUNTER_BYTES
+        # All of it, of which the first bytes are sent: cutting them off would take memory.
+        payload[end : end + _KEY_BYTES] = self.sign(memoryview(payload)[start:end])
+        return end + _MAC_BYTES
+
+    # --- from it --------------------------------------------------------------------------------
+
+    def process(self, reader):
+        """Act on a payload of the handshake; pass another one on if the peer may send it."""
+        end = reader.end
+        kind = reader.buf[1] if end > 1 else 0
+        if kind == _GREETING:
+            self.on_greeting(reader)
+        elif kind == _PROOF:
+            self.on_proof(reader)
+        elif not _SUBSCRIBE <= kind <= _REQUEST or self.may_send(kind, reader):
+            self.pass_on(reader)  # which skips what it does not know
+
+    def may_send(self, kind, reader):
+        """Tell whether a SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE or REQUEST is to be acted on.
+
+        Malformed where it lacks what its peer's right demands.
+        """
+        if self.check is not None:
+            self.check_trailer(reader)
+        elif kind == _SUBSCRIBE and self.right == _NOBODY:
+            if not self.keys.open_hosts or self.must_prove or self.transcript is not None:
+                self.refuse(_NEEDED)
+                return False
+            self.right = _NO_KEY
+        if kind == _SUBSCRIBE:
+            self.check_owner(reader)
+            self.has_subscribed = True
+        elif not self.has_subscribed:
+            raise Malformed
+        return True
+
+    def check_trailer(self, reader):
+        """Check counter and MAC at the end, and take them off; Malformed if they are not right."""
+        payload = reader.buf
+        at = reader.end - _TRAILER_BYTES
+        if at < 2 or payload[at] > _MAX_COUNTER_HEAD:
+            raise Malformed
+        counter, a, b, c, d = unpack_from(">IHHHH", payload, at)
+        mac = self.check(memoryview(payload)[: at + _COUNTER_BYTES])
+        e, f, g, h = unpack_from(">HHHH", mac)
+        if a ^ e | b ^ f | c ^ g | d ^ h or counter <= self.received:
+            raise Malformed
+        self.received = counter
+        reader.end = at
+
+    def check_owner(self, reader):
+        """Let nobody take over the session of a host that had another right; Malformed."""
+        reader.array()
+        for _ in range(3):  # kind, major, minor
+            reader.integer()
+        host_id = reader.integer()
+        reader.begin(0, reader.end)
+        owners = self.keys.owners
+        for owner in owners:
+            if owner[0] == host_id:
+                if owner[1] > self.right:
+                    raise Malformed
+                owners.remove(owner)
+                break
+        if len(owners) == _MAX_OWNERS:
+            owners.pop(0)
+        owners.append((host_id, self.right))
+
+    # --- the handshake --------------------------------------------------------------------------
+
+    def refuse(self, reason):
+        """Tell the peer why it gets nothing, and listen to it no more, or to another GREETING."""
+        if self.has_failed:
+            return
+        self.has_failed = reason != _NO_RIGHT
+        uplink = self.uplink
+        uplink.begin(_KEY_REFUSED, 1)
+        uplink.put(reason)
+        uplink.send()
+
+    def on_greeting(self, reader):
+        """Answer a GREETING by a CHALLENGE."""
+        if self.has_failed or self.right != _NOBODY:
+            return
+        reader.array()
+        reader.integer()
+        version = reader.integer()
+        right = reader.integer()
+        if version != _KEYS_VERSION:
+            self.refuse(_OTHER_VERSION)
+            return
+        nonce = self.read_bytes(reader, _NONCE_BYTES)
+        if (right != _OBSERVE and right != _CONTROL) or not self.keys.generations[right]:
+            self.refuse(_NO_RIGHT)
+            return
+        unique_id = self.keys.board.identity[3]
+        head = bytes((version, right, len(unique_id))) + unique_id
+        head += self.keys.board.boot_id.to_bytes(4, "big") + nonce
+        if self.transcript is None or self.transcript[: len(head)] != head:
+            try:
+                self.transcript = head + self.keys.make_nonce()
+            except (AttributeError, NameError, OSError, ValueError):  # no files, or not a number
+                self.refuse(_NO_NONCE)
+                return
+        uplink = self.uplink
+        uplink.begin(_CHALLENGE, 4)
+        uplink.put(_KEYS_VERSION)
+        uplink.put(unique_id)
+        uplink.put(self.keys.board.boot_id)
+        uplink.put(self.transcript[-_NONCE_BYTES:])
+        uplink.send()
+
+    def on_proof(self, reader):
+        """Compare a PROOF, with both generations of the key, and answer it by PROVED."""
+        if self.has_failed or self.transcript is None:
+            return
+        if self.check is None:
+            offered = reader.array() - 1
+            reader.integer()
+            proofs = []
+            for _ in range(min(offered, 2)):
+                proofs.append(self.read_bytes(reader, _KEY_BYTES))
+            right = self.transcript[1]
+            found = None
+            for key in self.keys.generations[right]:
+                hmac = Hmac(key)
+                expected = hmac.digest(b"host", self.transcript)
+                for proof in proofs:
+                    if not differ(proof, 0, expected, _KEY_BYTES):
+                        found = hmac
+            if found is None:
+                self.refuse(_WRONG)
+                self.keys.on_wrong()
+                return
+            self.proof = found.digest(b"board", self.transcript)
+            session = Hmac(found.digest(b"session", self.transcript))
+            self.check = session.signer(b"h")
+            self.sign = session.signer(b"b")
+            self.right = right
+            self.keys.on_proved()
+        uplink = self.uplink
+        uplink.begin(_PROVED, 1)
+        uplink.put(self.proof)
+        uplink.send()
+
+    def read_bytes(self, reader, count):
+        """Return the next item, bytes of that length; Malformed for anything else."""
+        at = reader.skip(2 + count)
+        if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
+            raise Malformed
+        return bytes(reader.buf[at + 2 : reader.at])
 
 
 class KeyedUplink(Uplink):
@@ -152,27 +331,12 @@ class KeyedUplink(Uplink):
         """Send as Uplink does; what the peer may not see counts as sent, and takes no number."""
         peer = self.keys.peer
         kind = self.payload[1]
-        if peer.right < _OBSERVE:
-            if peer.right == _NOBODY and not _CHALLENGE <= kind <= _KEY_REFUSED:
-                return False
-            if kind in _HIDDEN:
-                return True
+        may = peer.may_have(kind)
+        if may <= 0:
+            return may < 0
         if kind == _REPLY and peer.sign is not None:
-            self.sign(peer)
+            self.at = peer.seal(self.payload, 0, self.at)
         return Uplink.send(self, reserve)
-
-    def sign(self, peer):
-        """Put the next counter and the MAC behind the message."""
-        peer.sent = counter = peer.sent + 1
-        if counter >> 24 > _MAX_COUNTER_HEAD:
-            raise OverflowError
-        at = self.at
-        payload = self.payload
-        pack_into(">I", payload, at, counter)
-        at += _COUNTER_BYTES
-        # All of it, of which the first bytes are sent: cutting them off would take memory.
-        payload[at : at + _KEY_BYTES] = peer.sign(memoryview(payload)[:at])
-        self.at = at + _MAC_BYTES
 
 
 class Keys:
@@ -187,7 +351,7 @@ class Keys:
         self.open_hosts = open_hosts
         self.on_proved = on_proved
         self.on_wrong = on_wrong
-        self.peer = Peer()
+        self.peer = Peer(self, None, None)
         self.owners = []  # (host id, right) of those that subscribed last
         self.boot_number = None  # where the port has no random numbers
         self.nonces = 0
@@ -201,166 +365,19 @@ class Keys:
         self.pass_on = session.process
         session.process = self.process
         session.uplink = self.uplink = KeyedUplink(session.agent.link, self)
+        self.peer = Peer(self, self.uplink, self.pass_on)
+
+    def process(self, reader):
+        """Have the present peer process a payload."""
+        self.peer.process(reader)
 
     def begin(self, must_prove=False):
         """Begin with a new connection: nothing is proved over it."""
-        self.peer = Peer(must_prove)
         uplink = self.uplink
+        self.peer = Peer(self, uplink, self.pass_on, must_prove)
         uplink.written = uplink.length = uplink.unacked = 0  # the rest of a frame is not for it
         deframer = self.session.deframer
         deframer.in_frame = deframer.opened = False
-
-    # --- from the peer --------------------------------------------------------------------------
-
-    def process(self, reader):
-        """Act on a payload of the handshake; pass another one on if its peer may send it."""
-        peer = self.peer
-        end = reader.end
-        kind = reader.buf[1] if end > 1 else 0
-        if kind == _GREETING:
-            self.on_greeting(peer, reader)
-        elif kind == _PROOF:
-            self.on_proof(peer, reader)
-        elif not _SUBSCRIBE <= kind <= _REQUEST:
-            self.pass_on(reader)  # which skips it
-        elif self.may_send(peer, kind, reader):
-            self.pass_on(reader)
-
-    def may_send(self, peer, kind, reader):
-        """Tell whether a SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE or REQUEST is to be acted on.
-
-        Malformed where it lacks what its peer's right demands.
-        """
-        if peer.check is not None:
-            self.check_trailer(peer, reader)
-        elif kind == _SUBSCRIBE and peer.right == _NOBODY:
-            if not self.open_hosts or peer.must_prove or peer.transcript is not None:
-                self.refuse(_NEEDED)
-                return False
-            peer.right = _NO_KEY
-        if kind == _SUBSCRIBE:
-            self.check_owner(peer.right, reader)
-            peer.has_subscribed = True
-        elif not peer.has_subscribed:
-            raise Malformed
-        return True
-
-    def check_trailer(self, peer, reader):
-        """Check counter and MAC at the end, and take them off; Malformed if they are not right."""
-        payload = reader.buf
-        at = reader.end - _TRAILER_BYTES
-        if at < 2 or payload[at] > _MAX_COUNTER_HEAD:
-            raise Malformed
-        counter, a, b, c, d = unpack_from(">IHHHH", payload, at)
-        mac = peer.check(memoryview(payload)[: at + _COUNTER_BYTES])
-        e, f, g, h = unpack_from(">HHHH", mac)
-        if a ^ e | b ^ f | c ^ g | d ^ h or counter <= peer.received:
-            raise Malformed
-        peer.received = counter
-        reader.end = at
-
-    def check_owner(self, right, reader):
-        """Let nobody take over the session of a host that had another right; Malformed."""
-        reader.array()
-        for _ in range(3):  # kind, major, minor
-            reader.integer()
-        host_id = reader.integer()
-        reader.begin(0, reader.end)
-        owners = self.owners
-        for owner in owners:
-            if owner[0] == host_id:
-                if owner[1] > right:
-                    raise Malformed
-                owners.remove(owner)
-                break
-        if len(owners) == _MAX_OWNERS:
-            owners.pop(0)
-        owners.append((host_id, right))
-
-    # --- the handshake --------------------------------------------------------------------------
-
-    def refuse(self, reason):
-        """Tell the peer why it gets nothing, and listen to it no more, or to another GREETING."""
-        peer = self.peer
-        if peer.has_failed:
-            return
-        peer.has_failed = reason != _NO_RIGHT
-        uplink = self.uplink
-        uplink.begin(_KEY_REFUSED, 1)
-        uplink.put(reason)
-        uplink.send()
-
-    def on_greeting(self, peer, reader):
-        """Answer a GREETING by a CHALLENGE."""
-        if peer.has_failed or peer.right != _NOBODY:
-            return
-        reader.array()
-        reader.integer()
-        version = reader.integer()
-        right = reader.integer()
-        if version != _KEYS_VERSION:
-            self.refuse(_OTHER_VERSION)
-            return
-        nonce = self.read_bytes(reader, _NONCE_BYTES)
-        if (right != _OBSERVE and right != _CONTROL) or not self.generations[right]:
-            self.refuse(_NO_RIGHT)
-            return
-        unique_id = self.board.identity[3]
-        head = bytes((version, right, len(unique_id))) + unique_id
-        head += self.board.boot_id.to_bytes(4, "big") + nonce
-        if peer.transcript is None or peer.transcript[: len(head)] != head:
-            try:
-                peer.transcript = head + self.make_nonce()
-            except (AttributeError, NameError, OSError, ValueError):  # no files, or not a number
-                self.refuse(_NO_NONCE)
-                return
-        uplink = self.uplink
-        uplink.begin(_CHALLENGE, 4)
-        uplink.put(_KEYS_VERSION)
-        uplink.put(unique_id)
-        uplink.put(self.board.boot_id)
-        uplink.put(peer.transcript[-_NONCE_BYTES:])
-        uplink.send()
-
-    def on_proof(self, peer, reader):
-        """Compare a PROOF, with both generations of the key, and answer it by PROVED."""
-        if peer.has_failed or peer.transcript is None:
-            return
-        if peer.check is None:
-            offered = reader.array() - 1
-            reader.integer()
-            proofs = []
-            for _ in range(min(offered, 2)):
-                proofs.append(self.read_bytes(reader, _KEY_BYTES))
-            right = peer.transcript[1]
-            found = None
-            for key in self.generations[right]:
-                hmac = Hmac(key)
-                expected = hmac.digest(b"host", peer.transcript)
-                for proof in proofs:
-                    if not differ(proof, 0, expected, _KEY_BYTES):
-                        found = hmac
-            if found is None:
-                self.refuse(_WRONG)
-                self.on_wrong()
-                return
-            peer.proof = found.digest(b"board", peer.transcript)
-            session = Hmac(found.digest(b"session", peer.transcript))
-            peer.check = session.signer(b"h")
-            peer.sign = session.signer(b"b")
-            peer.right = right
-            self.on_proved()
-        uplink = self.uplink
-        uplink.begin(_PROVED, 1)
-        uplink.put(peer.proof)
-        uplink.send()
-
-    def read_bytes(self, reader, count):
-        """Return the next item, bytes of that length; Malformed for anything else."""
-        at = reader.skip(2 + count)
-        if reader.buf[at] != 0xC4 or reader.buf[at + 1] != count:
-            raise Malformed
-        return bytes(reader.buf[at + 2 : reader.at])
 
     def make_nonce(self):
         """Return 16 bytes that this board never used: random, or made of a number in flash."""
@@ -374,8 +391,6 @@ class Keys:
         count = self.boot_number.to_bytes(4, "big") + self.nonces.to_bytes(4, "big")
         key = (self.generations[_CONTROL] or self.generations[_OBSERVE])[0]
         return Hmac(key).digest(b"nonce", count)[:_NONCE_BYTES]
-
-    # --- wrong keys -----------------------------------------------------------------------------
 
     def tell_wrong(self, address):
         """Tell of a wrong key from this address by an event, once a minute at most."""
