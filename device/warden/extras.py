@@ -92,14 +92,15 @@ def use_wlan(wlan):
 
 
 def TcpServer(port, host="0.0.0.0", control=False):
-    """Return a link for one host at a time that connects to this port.
+    """Return a link for hosts that connect to this port, three at once.
 
     Whoever reaches the port is such a host, so it only looks: what changes anything is refused.
     control=True, for a network of which all is trusted, lets it change what it likes.
     """
     with import_lock:
+        from warden.hosts import Hosts
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host, control)
+    return ServerLink(port, host, control, Hosts)
 
 
 def TcpClient(host, port):

@@ -223,7 +223,7 @@ class Requests:
         """Return the session of the host; it is opened when the host first has something."""
         sessions = self._policy.sessions
         hosts = sessions.hosts
-        host_id = self.agent.session.host_id
+        host_id = self.host_id
         session = hosts.get(host_id)
         if session is None or not session.is_open():
             session = sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)

@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 5
+PROTOCOL_MINOR = 6
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -70,7 +70,7 @@ FIRST_HOST_KIND = 64
 # The fields after the kind, in wire order. New ones are only ever added at the end.
 FIELDS = {
     HELLO: _names("seq major minor host_id boot_id identity limits capabilities"),
-    REFUSED: _names("seq major minor host_id"),
+    REFUSED: _names("seq major minor host_id places"),
     SAMPLE: _names("seq values"),
     STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks writes"),
     SYNCED: _names("seq host_id"),

@@ -59,6 +59,7 @@ BOARD_LAYERS = [
     ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
+    ["hosts"],
     ["board", "policy_setup", "setup"],
     ["agent", "runner", "running"],
     ["retained"],

@@ -17,6 +17,7 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
+    "warden.hosts": "warden.hosts",  # of TcpServer
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",

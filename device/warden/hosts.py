@@ -1,0 +1,626 @@
+"""Several hosts at once on one board, each over a connection of its own; loaded for `TcpServer`.
+
+What is sent to all is encoded once, and framed for each: frames are numbered for each host. A host
+that is owed a row is sent it when its connection takes it, which no other host waits for.
+"""
+
+from micropython import const
+
+from warden.host_session import HostSession
+from warden.sample import FIELDS
+from warden.sensors.capabilities import update_reasons
+from warden_schema.codec import Reader, put
+from warden_schema.frame import Deframer, encode
+
+_REFUSED = const(2)
+_SYNCED = const(5)
+_ALIVE = const(6)
+_DELTA = const(16)
+_MAJOR = const(1)
+_MINOR = const(6)
+_MAX_HOSTS = const(3)
+_MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
+_MAX_PENDING = const(4)
+_MAX_PAYLOAD = const(200)
+_SLACK = const(48)  # behind it: a text is put with zeros behind it
+_MAX_WIRE = const(406)
+_MAX_REST = const(192)  # of a frame that was taken in part
+_MAX_INPUT = const(64)
+_MAX_LOOKS = const(8)  # at rows, of which some are not in use any more,
+_MAX_ROWS = const(2)  # that are sent in a poll; then the application runs
+_NEXT_MS = const(2)  # until the next ones
+_FULL_MS = const(100)  # until the next try on a full connection
+_NOTHING_MS = const(60_000)
+_HEARD_MS = const(1500)  # a host that lives says so every second
+_SILENCE_MS = const(3000)
+_CLOSE_MS = const(1000)  # for a refused host to read why, and go
+_NO_BASE = const(-1)
+
+# A host is owed a row: it has changed, or the host subscribed, and waits for it, and for SYNCED.
+_CHANGED = const(1)
+_SUBSCRIBED = const(2)
+_CHANGED_ROW = const(b"\x01")
+_SUBSCRIBED_ROW = const(b"\x02")
+
+# The payload: an array's head and the kind, room for the longest head of a frame (those two, and
+# seq and `since` with three bytes each), the body.
+_HEAD = const(2)
+_BODY = const(10)
+
+
+class Message:
+    """A message to several hosts: encoded once as into an `Uplink`, sent to `host`, None: to all.
+
+    seq: of the newest sample, from which a DELTA counts; a frame has its host's numbers instead.
+    sent: bytes to all, modulo 2**16.
+    """
+
+    def __init__(self, hosts):
+        self.hosts = hosts
+        self.host = None
+        self.payload = bytearray(_BODY + _MAX_PAYLOAD + _SLACK)
+        view = memoryview(self.payload)
+        self.views = [view[at:] for at in range(_HEAD, _BODY)]  # where a frame's payload begins
+        self.buf = bytearray(_MAX_WIRE)
+        self.at = 0
+        self.seq = 0
+        self.sent = 0
+
+    def begin(self, kind, fields):
+        """Start a message with `fields` fields after kind and seq."""
+        self.payload[0] = 0x92 + fields
+        self.payload[1] = kind
+        self.at = _BODY
+
+    def put(self, value):
+        """Put one field."""
+        self.at = put(self.payload, self.at, value)
+
+    def acknowledge(self, seq):
+        """Do nothing: a connection itself tells how much it takes."""
+
+    def send(self, reserve=0):
+        """Send it; return False where the host's connection does not take it now."""
+        if self.host is not None:
+            return self.host.transmit()
+        for host in self.hosts:
+            if host.host_id:
+                host.transmit()
+        return True
+
+
+class Host(HostSession):
+    """One host, or a connection that may become one (host_id 0).
+
+    Each payload from it passes `_on_payload()`, each frame to it `transmit()`. What it may do is
+    `link.control`.
+    """
+
+    def __init__(self, server, link):
+        agent = server.agent
+        self.server = server
+        self.agent = agent
+        self.clock = agent.clock
+        self.sample = agent.sample
+        self.uplink = server.uplink
+        self.buf = server.buf
+        self.reader = server.reader
+        self.link = link
+        self.deframer = Deframer(server.max_request)
+        self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part:
+        self.rest_at = self.rest_end = 0  # so much of it is left
+        self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
+        self.next = 0
+        self.next_event = 0
+        self.host_id = self.seq = 0
+        self.base = _NO_BASE  # the `Message.seq` of the sample that it has, and
+        self.base_seq = 0  # of which frame
+        self.events_from = self.requests = self.replies = self.last_seq = None
+        self.deadline_s = self.deadline_ms = self.refused_id = 0
+        self.can_take = False  # its connection takes frames, as far as is known
+        self.is_full = False  # the refusal is for want of a place
+        self.hello_dirty = self.sample_dirty = self.synced_dirty = self.alive_dirty = False
+
+    # --- from the host --------------------------------------------------------------------------
+
+    def _on_payload(self):
+        self.reader.buf = self.deframer.payload
+        super()._on_payload()
+
+    def keep_place(self):
+        """Note that a frame of a host came over the connection."""
+        self.link.keep_place()
+
+    def start(self, host_id):
+        """Begin the subscription of a host, if there is a place for it."""
+        server = self.server
+        if host_id != self.host_id:
+            was_here = server.replace(self, host_id)
+            if not self.host_id and not server.has_place(self):
+                if server.all_heard():
+                    self.refused_id = host_id
+                    self.is_full = True
+                return  # else one of them may have gone: the host asks again
+            self.host_id = host_id
+            self.replies = None
+            self.agent.governor.allow_snapshot(self.clock.s)
+            if not was_here:
+                self.on_host("found")
+        elif self.hello_dirty:
+            self.alive_dirty = True
+        self.refused_id = 0
+        self.is_full = False
+        self.renew()
+        self.mark_all()
+
+    def mark_all(self):
+        """Mark everything for sending to this host."""
+        server = self.server
+        policy = self.agent.policy
+        if policy is not None:
+            server.events = policy.events
+            self.next_event = min(max(self.events_from or 0, 0), policy.events.seq)
+        count = 0
+        for table in server.tables:
+            count += len(table.dirty)
+        self.owed = bytearray(count)
+        place = 0
+        for table in server.tables:
+            rows = None if table is server.events else getattr(table, "rows", None)
+            for row in range(len(table.dirty)):
+                # Meters are requested apart; of what is neither used nor free encode() decides.
+                if not (hasattr(table, "send_ms") or (rows and rows[row : row + 1] == [None])):
+                    self.owed[place] = _SUBSCRIBED
+                place += 1
+        if not server.has_another(self):
+            server.is_sample_new = True  # nobody had the last one
+        self.base = _NO_BASE
+        self.hello_dirty = self.sample_dirty = self.synced_dirty = True
+        self.clock.rows_dirty = self.clock.poll_now = True
+
+    def find_requests(self):
+        """Return what carries out requests, with the replies to this host."""
+        server = self.server
+        self.requests = server.requests
+        requests = server.requests = super().find_requests()
+        try:
+            if self.replies is None:
+                self.replies = server.replies_to(self.host_id)
+        except MemoryError:
+            return None
+        if requests is not None:
+            requests.replies = self.replies
+            requests.host_id = self.host_id
+            requests.control = self.link.control
+        return requests
+
+    # --- to the host ----------------------------------------------------------------------------
+
+    def ready(self):
+        """Tell whether a frame may be begun; finishes the last one first, if it must."""
+        if self.rest_at < self.rest_end:
+            self.rest_at += self.link.write(self.rest, self.rest_at, self.rest_end)
+        return self.rest_at >= self.rest_end
+
+    def transmit(self):
+        """Frame the message for this host; return False where the connection takes nothing."""
+        if self.rest_at < self.rest_end:
+            return False
+        message = self.uplink
+        payload = message.payload
+        seq = self.seq
+        at = _BODY
+        if payload[1] == _DELTA:  # its first byte stands for `since`
+            size = (seq - self.base_seq & 0xFFFF) + 48
+            at = _BODY - (0 if size < 0x80 else 1 if size < 0x100 else 2)
+            put(payload, at, size)
+        at -= 3 if seq < 0x80 else 4 if seq < 0x100 else 5
+        put(payload, at + 2, seq)
+        payload[at] = payload[0]
+        payload[at + 1] = payload[1]
+        size = message.at - at
+        if size > _MAX_PAYLOAD:
+            raise IndexError
+        size = encode(message.views[at - _HEAD], size, message.buf)
+        self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
+        at = self.link.write(message.buf, 0, size)
+        if not at:
+            self.seq = seq
+            self.can_take = False
+            return False
+        message.sent = message.sent + size & 0xFFFF
+        if at < size:
+            self.store_rest(message.buf, at, size)
+        return True
+
+    def store_rest(self, buf, at, end):
+        """Keep what was not taken of a frame for the next time.
+
+        What is too long for that is lost: the host finds a damaged frame, and subscribes again.
+        """
+        self.can_take = False
+        if end - at <= _MAX_REST:
+            self.rest_at = self.rest_end = 0
+            for place in range(at, end):
+                self.rest[place - at] = buf[place]
+            self.rest_end = end - at
+
+    def send_first(self):
+        """Send a refusal, or HELLO and replies; return the ms until there is more to do."""
+        self.uplink.host = self
+        self.can_take = self.ready()
+        left = self.clock.until_ms(self.deadline_s, self.deadline_ms) + 1
+        if self.refused_id:
+            self.send_refusal()
+            return _FULL_MS
+        if not self.host_id:
+            if self.is_full and left <= 0:
+                self.link.drop()
+            return left if self.is_full else _NOTHING_MS
+        if left <= 0:
+            self.on_host("lost")
+            self.host_id = 0
+            self.link.drop()
+            return _NOTHING_MS
+        if self.can_take and self.hello_dirty:
+            self._send_hello()
+        if self.can_take and self.replies is not None:
+            requests = self.server.requests
+            requests.replies = self.replies
+            requests.send_replies(self.uplink)
+        return left
+
+    def send_refusal(self):
+        """Send REFUSED; where there is no place, with those who have them, and close soon."""
+        uplink = self.uplink
+        uplink.begin(_REFUSED, 4 if self.is_full else 3)
+        uplink.put(_MAJOR)
+        uplink.put(_MINOR)
+        uplink.put(self.refused_id)
+        if self.is_full:
+            uplink.put([(host.host_id, host.link.address) for host in self.server.subscribed()])
+        if uplink.send():
+            self.refused_id = 0
+            self.deadline_s = self.clock.s + _CLOSE_MS // 1000
+            self.deadline_ms = self.clock.ms
+
+    def send_sample(self):
+        """Send the sample that the message has."""
+        seq = self.seq
+        if self.transmit():
+            self.base = self.uplink.seq
+            self.base_seq = seq
+            self.sample_dirty = False
+
+    def mark(self, place):
+        """Mark a row for sending: it has changed."""
+        owed = self.owed
+        if place >= len(owed):  # of a table that was made since
+            owed.extend(bytes(place + 1 - len(owed)))
+        if not owed[place]:
+            owed[place] = _CHANGED
+
+    def send_last(self):
+        """Send SYNCED where all rows were sent, and ALIVE; return False where more is owed."""
+        uplink = self.uplink
+        uplink.host = self
+        if self.synced_dirty and self.can_take and self.owed.find(_SUBSCRIBED_ROW) < 0:
+            uplink.begin(_SYNCED, 1)
+            uplink.put(self.host_id)
+            self.synced_dirty = not uplink.send()
+        if self.alive_dirty and self.can_take:
+            uplink.begin(_ALIVE, 0)
+            self.alive_dirty = not uplink.send()
+        return not (self.hello_dirty or self.sample_dirty or self.alive_dirty or self.is_owed())
+
+    def is_owed(self):
+        """Tell whether the host is owed a row."""
+        return self.owed.find(_SUBSCRIBED_ROW) >= 0 or self.owed.find(_CHANGED_ROW) >= 0
+
+    def next_owed(self):
+        """Return the place of the next row that it is owed, in rotation; -1 for none."""
+        owed = self.owed
+        at = owed.find(_SUBSCRIBED_ROW, self.next)
+        if at < 0:
+            at = owed.find(_SUBSCRIBED_ROW)
+        if at < 0:
+            at = owed.find(_CHANGED_ROW, self.next)
+        if at < 0:
+            at = owed.find(_CHANGED_ROW)
+        self.next = at + 1
+        return at
+
+
+class Hosts:
+    """Stands where the `HostSession` does, for a link that has several connections.
+
+    hosts: connections, of which three at most have subscribed. tables: all that they mirror but the
+    sample.
+    """
+
+    def __init__(self, agent):
+        self.agent = agent
+        self.clock = agent.clock
+        self.hosts = []
+        self.uplink = Message(self.hosts)
+        self.tables = [agent.storage]
+        self.events = None  # of these each host has a place of its own
+        self.requests = None  # loaded at the first one
+        self.answered = []  # [host_id, its last replies], the last one who asked at the end
+        self.sample = agent.sample
+        self.sample.last = [None] * len(FIELDS)
+        self.is_sample_new = False
+        self.hello_dirty = False
+        self.turn = self.row_turn = 0  # whose line was read, and who was sent a row, last
+        self.buf = bytearray(_MAX_INPUT)
+        self.max_request = 128
+        self.reader = Reader(self.buf)
+
+    @property
+    def host_id(self):
+        """The id of one that listens, 0 where nobody does."""
+        for host in self.hosts:
+            if host.host_id:
+                return host.host_id
+        return 0
+
+    def subscribed(self):
+        """Return the hosts that listen."""
+        return [host for host in self.hosts if host.host_id]
+
+    def renew(self):
+        """Begin the silence of all hosts anew: none of them could be heard."""
+        for host in self.hosts:
+            if host.host_id:
+                host.renew()
+
+    def has_another(self, host):
+        """Tell whether another host listens."""
+        for other in self.hosts:
+            if other.host_id and other is not host:
+                return True
+        return False
+
+    def has_place(self, host):
+        """Tell whether one more host may listen."""
+        return len(self.subscribed()) < _MAX_HOSTS
+
+    def all_heard(self):
+        """Tell whether each host that listens said something within the last 1.5 s."""
+        for host in self.hosts:
+            left = self.clock.until_ms(host.deadline_s, host.deadline_ms)
+            if host.host_id and left < _SILENCE_MS - _HEARD_MS:
+                return False
+        return True
+
+    def replace(self, host, host_id):
+        """End the connection that a host had before, from the same address; tell if it had one."""
+        for other in self.hosts:
+            if other is not host and other.host_id == host_id:
+                if other.link.address == host.link.address:
+                    other.host_id = 0
+                    other.link.drop()
+                    return True
+        return False
+
+    def replies_to(self, host_id):
+        """Return the last replies to a host: it may have been here before, by another connection.
+
+        Four hosts are remembered, those that listen among them.
+        """
+        answered = self.answered
+        for place in range(len(answered)):
+            if answered[place][0] == host_id:
+                answered.append(answered.pop(place))
+                for reply in answered[-1][1]:
+                    if reply is not None:
+                        reply.pending = False
+                return answered[-1][1]
+        replies = [None] * _MAX_PENDING
+        if len(answered) >= _MAX_ANSWERED:
+            ids = [host.host_id for host in self.hosts]
+            for place in range(len(answered)):
+                if answered[place][0] not in ids:
+                    answered.pop(place)
+                    break
+        answered.append([host_id, replies])
+        return replies
+
+    # --- from the hosts -------------------------------------------------------------------------
+
+    def listen(self):
+        """Let a host in, and read what one of them has sent, in rotation, up to 64 bytes."""
+        hosts = self.hosts
+        if self.agent.link.has_caller():
+            self.let_in()
+        for _ in range(len(hosts)):
+            self.turn += 1
+            if self.turn >= len(hosts):
+                self.turn = 0
+            if hosts[self.turn].listen():
+                break
+        self.purge()
+
+    def let_in(self):
+        """Accept a connection, unless another one is not subscribed, and has a second for it."""
+        for host in self.hosts:
+            if not host.host_id:
+                if host.link.is_fresh():
+                    return
+                host.link.drop()
+        self.purge()
+        link = self.agent.link.accept()
+        if link is not None:
+            self.add(link)
+
+    def add(self, link):
+        """Begin with a connection."""
+        try:
+            self.hosts.append(Host(self, link))
+        except MemoryError:
+            link.drop()
+            raise
+
+    def purge(self):
+        """Forget the connections that have ended."""
+        hosts = self.hosts
+        at = len(hosts)
+        while at:
+            at -= 1
+            host = hosts[at]
+            if host.link.is_closed():
+                if host.host_id:
+                    host.on_host("lost")
+                hosts.pop(at)
+
+    # --- to the hosts ---------------------------------------------------------------------------
+
+    def on_sample(self, changed):
+        """Mark the new sample for sending, and HELLO if a capability has changed.
+
+        A sample that no host was sent in time is counted as dropped.
+        """
+        if changed and update_reasons(self.agent):
+            self.hello_dirty = True
+        missed = None
+        for host in self.hosts:
+            if host.host_id:
+                missed = host.sample_dirty and missed is not False
+                host.sample_dirty = True
+        if missed is not None:
+            self.is_sample_new = True
+            if missed:
+                self.sample.dropped_frames += 1
+
+    def pump(self, rows):
+        """Send what is due, as far as each connection takes it; return the ms until there is more.
+
+        The order is that of a `HostSession`, for each host by itself; a row is encoded once for all
+        that are owed it. What one does not take costs the others nothing.
+        """
+        clock = self.clock
+        if clock.rows_dirty:
+            clock.rows_dirty = False  # first: others may be marked while they are searched
+            self.spread()
+        left = self.send_first()
+        if self.is_sample_new:
+            self.send_sample()
+        self.send_last_sample()
+        if rows:
+            self.send_rows()
+        for host in self.hosts:
+            if host.host_id and not host.send_last():
+                if host.can_take:
+                    clock.rows_dirty = True
+                left = min(left, _NEXT_MS if host.can_take else _FULL_MS)
+        self.uplink.host = None
+        self.purge()
+        return left
+
+    def send_first(self):
+        """Send refusals, HELLO and replies to each; return the ms until there is more to do."""
+        left = _NOTHING_MS
+        for host in self.hosts:
+            if self.hello_dirty and host.host_id:
+                host.hello_dirty = True
+            left = min(left, host.send_first())
+        self.hello_dirty = False
+        return left
+
+    def spread(self):
+        """Owe each host the rows that have changed."""
+        place = 0
+        for table in self.tables:
+            dirty = table.dirty
+            if dirty.find(_CHANGED_ROW) >= 0 or dirty.find(_SUBSCRIBED_ROW) >= 0:
+                self.spread_table(dirty, place)
+            place += len(dirty)
+
+    def spread_table(self, dirty, place):
+        """Owe each host the rows of a table that have changed; place: of its first one."""
+        row = 0
+        while row < len(dirty):
+            if dirty[row]:
+                dirty[row] = 0  # before it is read
+                for host in self.hosts:
+                    if host.host_id:
+                        host.mark(place + row)
+            row += 1
+
+    def send_sample(self):
+        """Encode the new sample, and send it to those that have what it counts from."""
+        sample = self.sample
+        uplink = self.uplink
+        base = sample.last_seq
+        uplink.seq = uplink.seq + 1 & 0xFFFF
+        sample.encode(0, uplink)
+        sample.on_sent(0)  # of those that do not take it, each gets a SAMPLE later
+        self.is_sample_new = False
+        if uplink.payload[1] != _DELTA:
+            return  # all get that one
+        for host in self.hosts:
+            if host.sample_dirty and host.can_take and host.base == base:
+                host.send_sample()
+
+    def send_last_sample(self):
+        """Send a SAMPLE to those that lack the newest one."""
+        is_encoded = False
+        for host in self.hosts:
+            if host.sample_dirty and host.can_take and host.host_id:
+                if not is_encoded:
+                    self.sample.encode_last(self.uplink)
+                    is_encoded = True
+                host.send_sample()
+
+    def send_rows(self):
+        """Send a few rows, to one host after the other and all that are owed the same."""
+        looked = sent = 0
+        while sent < _MAX_ROWS and looked < _MAX_LOOKS:
+            host = self.next_host()
+            if host is None:
+                return
+            sent += self.send_row(host, host.next - 1)
+            looked += 1
+
+    def next_host(self):
+        """Return the next host that takes frames and is owed a row, which `next` is behind."""
+        hosts = self.hosts
+        for _ in range(len(hosts)):
+            self.row_turn += 1
+            if self.row_turn >= len(hosts):
+                self.row_turn = 0
+            host = hosts[self.row_turn]
+            if host.host_id and host.can_take and host.next_owed() >= 0:
+                return host
+        return None
+
+    def send_row(self, host, place):
+        """Send a row to a host, and to all that are owed it; return whether it was in use."""
+        row = place
+        for table in self.tables:
+            if row < len(table.dirty):
+                break
+            row -= len(table.dirty)
+        is_events = table is self.events
+        number = host.next_event
+        if is_events:
+            table.next = number
+        in_use = table.encode(row, self.uplink)
+        for other in self.hosts:
+            if place < len(other.owed) and other.owed[place] and other.can_take:
+                if is_events:
+                    self.send_event(other, place, number, in_use)
+                elif not in_use or other.transmit():
+                    other.owed[place] = 0
+        return in_use
+
+    def send_event(self, host, place, number, in_use):
+        """Send the event that was encoded to a host, if it is the one that comes next for it."""
+        if host.next_event != number:
+            return
+        if not in_use:
+            host.owed[place] = 0
+        elif host.transmit():
+            events = self.events
+            host.next_event = events.next + 1
+            host.owed[place] = _CHANGED if host.next_event < events.seq else 0
