@@ -60,7 +60,7 @@ class FakeServer:
 
     window = 0
     waitable = None
-    make_session = Hosts
+    session = Hosts
 
     def __init__(self):
         self.callers = []

@@ -55,7 +55,6 @@ class HostSession:
         clock = agent.clock
         self.agent = agent
         self.clock = clock
-        self.link = agent.link
         self.uplink = Uplink(agent.link)
         self.host_id = 0  # 0: nobody listens
         self.events_from = None  # the number of the first event that the host wants
@@ -78,16 +77,14 @@ class HostSession:
     # --- from the host --------------------------------------------------------------------------
 
     def listen(self):
-        """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
-        bad = self.deframer.bad
-        end = min(self.link.read(self.buf), _MAX_INPUT)  # more: a link that lies
+        """Read what has arrived, up to 64 bytes, and act on each message."""
+        end = min(self.agent.link.read(self.buf), _MAX_INPUT)  # more: a link that lies
         at = 0
         while at < end:
             at = self.deframer.feed(self.buf, at, end)
             if self.deframer.length:
                 self._on_payload()
-        self.sample.bad_frames += self.deframer.bad - bad
-        return end
+        self.sample.bad_frames = self.deframer.bad
 
     def _on_payload(self):
         try:
@@ -131,10 +128,6 @@ class HostSession:
             self.refused_id = host_id
             return
         self.events_from = reader.integer() if items > 4 else None
-        self.start(host_id)
-
-    def start(self, host_id):
-        """Begin the subscription of a host."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.unacked = 0  # nothing is under way to it
@@ -168,27 +161,20 @@ class HostSession:
         if not 0 <= request_id <= 0xFFFF:
             raise Malformed  # no request has that id
         self.renew()
-        requests = self.find_requests()
-        if requests is not None:
-            requests.process(request_id, reader)
-            return
-        uplink = self.uplink
-        uplink.begin(_REPLY, 3)
-        uplink.put(request_id)
-        uplink.put(_FAILED)
-        uplink.put(None)
-        uplink.send()
-
-    def find_requests(self):
-        """Return what carries out requests, loaded at the first one; None without memory for it."""
         if self.requests is None:
             try:
                 with import_lock:
                     from warden.requests import Requests
                 self.requests = Requests(self.agent, self.host_id)
-            except Exception:
-                return None
-        return self.requests
+            except Exception:  # there is no memory for it, say: then that is the answer
+                uplink = self.uplink
+                uplink.begin(_REPLY, 3)
+                uplink.put(request_id)
+                uplink.put(_FAILED)
+                uplink.put(None)
+                uplink.send()
+                return
+        self.requests.process(request_id, reader)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -228,8 +214,8 @@ class HostSession:
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
-            if hasattr(self.link, "drop"):
-                self.link.drop()  # else one that lost its power would block the next host
+            if hasattr(self.agent.link, "drop"):
+                self.agent.link.drop()  # else one that lost its power would block the next host
             return _NOTHING_MS
         if not (uplink.ready() and self.send(rows)):
             left = _FULL_MS

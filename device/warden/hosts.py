@@ -9,19 +9,29 @@ from micropython import const
 from warden.host_session import HostSession
 from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
-from warden_schema.codec import Reader, put
+from warden.sensors.threads import import_lock
+from warden_schema.codec import Malformed, Reader, put, put_array
 from warden_schema.frame import Deframer, encode
 
 _REFUSED = const(2)
+_SAMPLE = const(3)
 _SYNCED = const(5)
 _ALIVE = const(6)
+_REPLY = const(7)
 _DELTA = const(16)
+_FAILED = const(3)
+# As in `sample`: for each value of a SAMPLE its place in FIELDS.
+_ORDER = const(
+    b"\x00\x01\x14\x15\x02\x07\x0d\x03\x06\x05\x09\x0e\x0f\x0a\x0b\x0c\x04\x08"
+    b"\x10\x11\x12\x13\x16\x17\x18"
+)
 _MAJOR = const(1)
 _MINOR = const(6)
 _MAX_HOSTS = const(3)
 _MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
 _MAX_PENDING = const(4)
 _MAX_PAYLOAD = const(200)
+_MAX_REQUEST = const(128)
 _SLACK = const(48)  # behind it: a text is put with zeros behind it
 _MAX_WIRE = const(406)
 _MAX_REST = const(192)  # of a frame that was taken in part
@@ -106,7 +116,7 @@ class Host(HostSession):
         self.buf = server.buf
         self.reader = server.reader
         self.link = link
-        self.deframer = Deframer(server.max_request)
+        self.deframer = Deframer(_MAX_REQUEST)
         self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part:
         self.rest_at = self.rest_end = 0  # so much of it is left
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
@@ -115,13 +125,26 @@ class Host(HostSession):
         self.host_id = self.seq = 0
         self.base = _NO_BASE  # the `Message.seq` of the sample that it has, and
         self.base_seq = 0  # of which frame
-        self.events_from = self.requests = self.replies = self.last_seq = None
+        self.events_from = self.replies = self.last_seq = None
         self.deadline_s = self.deadline_ms = self.refused_id = 0
         self.can_take = False  # its connection takes frames, as far as is known
         self.is_full = False  # the refusal is for want of a place
         self.hello_dirty = self.sample_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
+
+    def listen(self):
+        """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
+        deframer = self.deframer
+        bad = deframer.bad
+        end = self.link.read(self.buf)
+        at = 0
+        while at < end:
+            at = deframer.feed(self.buf, at, end)
+            if deframer.length:
+                self._on_payload()
+        self.sample.bad_frames += deframer.bad - bad
+        return end
 
     def _on_payload(self):
         self.reader.buf = self.deframer.payload
@@ -131,12 +154,23 @@ class Host(HostSession):
         """Note that a frame of a host came over the connection."""
         self.link.keep_place()
 
-    def start(self, host_id):
+    def subscribe(self, reader, items):
         """Begin the subscription of a host, if there is a place for it."""
+        major = reader.integer()
+        reader.integer()
+        host_id = reader.integer()
+        if host_id <= 0:
+            raise Malformed  # no host has that id
+        self.is_full = False
+        if major != _MAJOR:
+            self.refused_id = host_id
+            return
+        self.events_from = reader.integer() if items > 4 else None
+        self.refused_id = 0
         server = self.server
         if host_id != self.host_id:
             was_here = server.replace(self, host_id)
-            if not self.host_id and not server.has_place(self):
+            if not self.host_id and len(server.subscribed()) >= _MAX_HOSTS:
                 if server.all_heard():
                     self.refused_id = host_id
                     self.is_full = True
@@ -148,8 +182,6 @@ class Host(HostSession):
                 self.on_host("found")
         elif self.hello_dirty:
             self.alive_dirty = True
-        self.refused_id = 0
-        self.is_full = False
         self.renew()
         self.mark_all()
 
@@ -178,21 +210,22 @@ class Host(HostSession):
         self.hello_dirty = self.sample_dirty = self.synced_dirty = True
         self.clock.rows_dirty = self.clock.poll_now = True
 
-    def find_requests(self):
-        """Return what carries out requests, with the replies to this host."""
-        server = self.server
-        self.requests = server.requests
-        requests = server.requests = super().find_requests()
+    def _on_request(self, reader):
+        request_id = reader.integer()
+        if not 0 <= request_id <= 0xFFFF:
+            raise Malformed  # no request has that id
+        self.renew()
         try:
-            if self.replies is None:
-                self.replies = server.replies_to(self.host_id)
-        except MemoryError:
-            return None
-        if requests is not None:
-            requests.replies = self.replies
-            requests.host_id = self.host_id
-            requests.control = self.link.control
-        return requests
+            requests = self.server.find_requests(self)
+        except Exception:  # there is no memory for it, say: then that is the answer
+            uplink = self.uplink
+            uplink.begin(_REPLY, 3)
+            uplink.put(request_id)
+            uplink.put(_FAILED)
+            uplink.put(None)
+            self.transmit()
+            return
+        requests.process(request_id, reader)
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -265,9 +298,7 @@ class Host(HostSession):
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
-            requests = self.server.requests
-            requests.replies = self.replies
-            requests.send_replies(self.uplink)
+            self.server.find_requests(self).send_replies(self.uplink)
         return left
 
     def send_refusal(self):
@@ -299,6 +330,19 @@ class Host(HostSession):
             owed.extend(bytes(place + 1 - len(owed)))
         if not owed[place]:
             owed[place] = _CHANGED
+
+    def is_due(self, place):
+        """Tell whether a row can go to this host, which is owed it."""
+        return self.can_take and place < len(self.owed) and self.owed[place] > 0
+
+    def send_event(self, place):
+        """Send the event that the message has, if there is one, and go on to the next."""
+        events = self.server.events
+        if not self.server.has_event:
+            self.owed[place] = 0
+        elif self.transmit():
+            self.next_event = events.next + 1
+            self.owed[place] = _CHANGED if self.next_event < events.seq else 0
 
     def send_last(self):
         """Send SYNCED where all rows were sent, and ALIVE; return False where more is owed."""
@@ -351,9 +395,10 @@ class Hosts:
         self.sample.last = [None] * len(FIELDS)
         self.is_sample_new = False
         self.hello_dirty = False
+        self.row = 0  # in its table, see find_table
+        self.has_event = False
         self.turn = self.row_turn = 0  # whose line was read, and who was sent a row, last
         self.buf = bytearray(_MAX_INPUT)
-        self.max_request = 128
         self.reader = Reader(self.buf)
 
     @property
@@ -381,10 +426,6 @@ class Hosts:
                 return True
         return False
 
-    def has_place(self, host):
-        """Tell whether one more host may listen."""
-        return len(self.subscribed()) < _MAX_HOSTS
-
     def all_heard(self):
         """Tell whether each host that listens said something within the last 1.5 s."""
         for host in self.hosts:
@@ -402,6 +443,23 @@ class Hosts:
                     other.link.drop()
                     return True
         return False
+
+    def find_requests(self, host):
+        """Return what carries out requests, with the replies to a host, and what it may do."""
+        requests = self.requests or self.load_requests()
+        if host.replies is None:
+            host.replies = self.replies_to(host.host_id)
+        requests.replies = host.replies
+        requests.host_id = host.host_id
+        requests.control = host.link.control
+        return requests
+
+    def load_requests(self):
+        """Load and make what carries out requests, at the first one."""
+        with import_lock:
+            from warden.requests import Requests
+        self.requests = Requests(self.agent, 0)
+        return self.requests
 
     def replies_to(self, host_id):
         """Return the last replies to a host: it may have been here before, by another connection.
@@ -498,9 +556,8 @@ class Hosts:
         The order is that of a `HostSession`, for each host by itself; a row is encoded once for all
         that are owed it. What one does not take costs the others nothing.
         """
-        clock = self.clock
-        if clock.rows_dirty:
-            clock.rows_dirty = False  # first: others may be marked while they are searched
+        if self.clock.rows_dirty:
+            self.clock.rows_dirty = False  # first: others may be marked while they are searched
             self.spread()
         left = self.send_first()
         if self.is_sample_new:
@@ -510,9 +567,9 @@ class Hosts:
             self.send_rows()
         for host in self.hosts:
             if host.host_id and not host.send_last():
-                if host.can_take:
-                    clock.rows_dirty = True
                 left = min(left, _NEXT_MS if host.can_take else _FULL_MS)
+        if left == _NEXT_MS:
+            self.clock.rows_dirty = True
         self.uplink.host = None
         self.purge()
         return left
@@ -529,23 +586,26 @@ class Hosts:
 
     def spread(self):
         """Owe each host the rows that have changed."""
-        place = 0
+        first = 0
         for table in self.tables:
-            dirty = table.dirty
-            if dirty.find(_CHANGED_ROW) >= 0 or dirty.find(_SUBSCRIBED_ROW) >= 0:
-                self.spread_table(dirty, place)
-            place += len(dirty)
+            self.spread_table(table.dirty, first)
+            first += len(table.dirty)
 
-    def spread_table(self, dirty, place):
-        """Owe each host the rows of a table that have changed; place: of its first one."""
-        row = 0
-        while row < len(dirty):
-            if dirty[row]:
-                dirty[row] = 0  # before it is read
-                for host in self.hosts:
-                    if host.host_id:
-                        host.mark(place + row)
-            row += 1
+    def spread_table(self, dirty, first):
+        """Owe each host the rows of a table that have changed; first: the place of its first."""
+        if dirty.find(_CHANGED_ROW) >= 0 or dirty.find(_SUBSCRIBED_ROW) >= 0:
+            row = 0
+            while row < len(dirty):
+                if dirty[row]:
+                    dirty[row] = 0  # before it is read
+                    self.mark(first + row)
+                row += 1
+
+    def mark(self, place):
+        """Owe each host a row."""
+        for host in self.hosts:
+            if host.host_id:
+                host.mark(place)
 
     def send_sample(self):
         """Encode the new sample, and send it to those that have what it counts from."""
@@ -568,9 +628,19 @@ class Hosts:
         for host in self.hosts:
             if host.sample_dirty and host.can_take and host.host_id:
                 if not is_encoded:
-                    self.sample.encode_last(self.uplink)
+                    self.encode_last()
                     is_encoded = True
                 host.send_sample()
+
+    def encode_last(self):
+        """Put a SAMPLE with what the newest one had when it was encoded: what DELTAs count from."""
+        uplink = self.uplink
+        uplink.begin(_SAMPLE, 1)
+        uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
+        place = 0
+        while place < len(_ORDER):
+            uplink.put(self.sample.last[_ORDER[place]])
+            place += 1
 
     def send_rows(self):
         """Send a few rows, to one host after the other and all that are owed the same."""
@@ -596,31 +666,32 @@ class Hosts:
 
     def send_row(self, host, place):
         """Send a row to a host, and to all that are owed it; return whether it was in use."""
-        row = place
-        for table in self.tables:
-            if row < len(table.dirty):
-                break
-            row -= len(table.dirty)
-        is_events = table is self.events
-        number = host.next_event
-        if is_events:
-            table.next = number
-        in_use = table.encode(row, self.uplink)
-        for other in self.hosts:
-            if place < len(other.owed) and other.owed[place] and other.can_take:
-                if is_events:
-                    self.send_event(other, place, number, in_use)
-                elif not in_use or other.transmit():
-                    other.owed[place] = 0
-        return in_use
+        table = self.find_table(place)
+        if table is self.events:
+            return self.send_event(place, host.next_event)
+        table = table.encode(self.row, self.uplink)
+        for host in self.hosts:
+            if host.is_due(place) and (not table or host.transmit()):
+                host.owed[place] = 0
+        return table
 
-    def send_event(self, host, place, number, in_use):
-        """Send the event that was encoded to a host, if it is the one that comes next for it."""
-        if host.next_event != number:
-            return
-        if not in_use:
-            host.owed[place] = 0
-        elif host.transmit():
-            events = self.events
-            host.next_event = events.next + 1
-            host.owed[place] = _CHANGED if host.next_event < events.seq else 0
+    def find_table(self, place):
+        """Return the table that has a row, and set `row` to its place there."""
+        for table in self.tables:
+            if place < len(table.dirty):
+                break
+            place -= len(table.dirty)
+        self.row = place
+        return table
+
+    def send_event(self, place, number):
+        """Send the event of a number to all for which it comes next; return whether there is one.
+
+        Where it was overwritten, that is the oldest that is left.
+        """
+        self.events.next = number
+        self.has_event = self.events.encode(0, self.uplink)
+        for host in self.hosts:
+            if host.is_due(place) and host.next_event == number:
+                host.send_event(place)
+        return self.has_event

@@ -112,22 +112,13 @@ class Sample:
         self.seq = uplink.seq
         if not self.deltas_left or not self.encode_delta(uplink):
             self.mask = _ALL
-            self.deltas_left = 0  # should it not go: no DELTA counts from these
+            uplink.begin(_SAMPLE, 1)
+            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
             place = 0
-            for name in FIELDS:
-                self.last[place] = getattr(self, name)
+            while place < len(_ORDER):
+                uplink.put(getattr(self, FIELDS[_ORDER[place]]))
                 place += 1
-            self.encode_last(uplink)
         return True
-
-    def encode_last(self, uplink):
-        """Put a SAMPLE with what was sent last."""
-        uplink.begin(_SAMPLE, 1)
-        uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
-        place = 0
-        while place < len(_ORDER):
-            uplink.put(self.last[_ORDER[place]])
-            place += 1
 
     def encode_delta(self, uplink):
         """Put a DELTA into the uplink; return False where what changed needs a SAMPLE."""
@@ -179,7 +170,6 @@ class Sample:
         self.deltas_left -= 1
         if mask == _ALL:
             self.deltas_left = _FULL_EVERY - 1
-            mask = 0  # encode() has them already
         place = 0
         while mask and place < len(FIELDS):
             if mask & 1:

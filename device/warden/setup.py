@@ -172,7 +172,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     if link is not None:
         # A link of the application's may lack it: there, to see what has come is to read.
         agent.readable = getattr(link, "readable", lambda: True)
-        agent.session = (getattr(link, "make_session", None) or HostSession)(agent)
+        agent.session = (getattr(link, "session", None) or HostSession)(agent)
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:

@@ -136,22 +136,22 @@ class Line(_Tcp):
 class ServerLink:
     """Listens on a port from `open()` on; `accept()` gives a `Line` for each connection.
 
-    control: whether hosts may change anything; without, they only look. make_session(agent) makes
+    control: whether hosts may change anything; without, they only look. session(agent) makes
     what serves them: it decides who may stay, see `warden.hosts`.
     """
 
     window = 0
 
-    def __init__(self, port, host="0.0.0.0", control=False, make_session=None):
+    def __init__(self, port, host="0.0.0.0", control=False, session=None):
         self.control = control
-        self.make_session = make_session
+        self.session = session
         self.lines = []
         self.poller = select.poll()
         self._ipoll = self.poller.ipoll
         self._address = (host, port)
         self._listener = None
         self.waitable = None
-        self._queue = self._entry = None  # of asyncio, see wait_any
+        self._queue = self._entry = None  # of asyncio, see queue_read
         self._waited = []
 
     def open(self):
@@ -209,7 +209,7 @@ class ServerLink:
 
     # --- asyncio --------------------------------------------------------------------------------
 
-    def wait_any(self, core):
+    def queue_read(self, core):
         """Wait until something has arrived over any of the connections; to be awaited.
 
         asyncio has an entry for each stream: the task that waits to read, the one that waits to
