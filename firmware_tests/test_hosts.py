@@ -21,6 +21,7 @@ class FakeLine(FakeLink):
     """Stands in for a connection of a `ServerLink`."""
 
     control = True
+    connection = True
 
     def __init__(self, server, address):
         super().__init__()
@@ -35,24 +36,19 @@ class FakeLine(FakeLink):
         return self.fresh
 
     def drop(self):
+        self.connection = None
         if self in self.server.lines:
             self.server.lines.remove(self)
-
-    def is_closed(self):
-        return self not in self.server.lines
 
 
 class QuietLine(SinkLink):
     """A connection that takes everything, and allocates nothing doing so."""
 
-    control = True
+    control = connection = True
     address = "10.0.0.9"
 
     def keep_place(self):
         pass
-
-    def is_closed(self):
-        return False
 
 
 class FakeServer:

@@ -359,7 +359,7 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
 
     def broken():
         link.lines[0].write(b"y" * 100, 0, 100)
-        return link.lines[0].is_broken()
+        return link.lines[0].broken
 
     _until(broken, "the break")
     assert link.readable()  # else nothing would close it
@@ -409,7 +409,7 @@ def test_a_client_tries_again_after_its_host_has_gone():
     host.send(b"\xc01")
     _until(lambda: received.read() == b"1")
     host.close()
-    _until(lambda: received.read() and link._connection is None, "the end")
+    _until(lambda: received.read() and link.connection is None, "the end")
     link._tried_ms = time.ticks_add(time.ticks_ms(), -5001)  # five seconds later
     received.read()
     poller = select.poll()

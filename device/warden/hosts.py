@@ -52,10 +52,13 @@ _SUBSCRIBED = const(2)
 _CHANGED_ROW = const(b"\x01")
 _SUBSCRIBED_ROW = const(b"\x02")
 
-# The payload: an array's head and the kind, room for the longest head of a frame (those two, and
-# seq and `since` with three bytes each), the body.
+# The payload: an array's head and the kind; room for the head of a frame, which is these two and a
+# seq of up to three bytes; the body.
 _HEAD = const(2)
-_BODY = const(10)
+_BODY = const(7)
+_HEADS = const(3)  # lengths that there are
+_MAX_SINCE = const(0x7F)  # of a DELTA: more would be two bytes
+_BIAS = const(48)
 
 
 class Message:
@@ -70,7 +73,7 @@ class Message:
         self.host = None
         self.payload = bytearray(_BODY + _MAX_PAYLOAD + _SLACK)
         view = memoryview(self.payload)
-        self.views = [view[at:] for at in range(_HEAD, _BODY)]  # where a frame's payload begins
+        self.views = [view[at:] for at in range(_HEAD, _HEAD + _HEADS)]  # where a frame may begin
         self.buf = bytearray(_MAX_WIRE)
         self.at = 0
         self.seq = 0
@@ -113,12 +116,11 @@ class Host(HostSession):
         self.clock = agent.clock
         self.sample = agent.sample
         self.uplink = server.uplink
-        self.buf = server.buf
         self.reader = server.reader
         self.link = link
         self.deframer = Deframer(_MAX_REQUEST)
-        self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part:
-        self.rest_at = self.rest_end = 0  # so much of it is left
+        self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part,
+        self.rest_at = _MAX_REST  # from here on
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
         self.next = 0
         self.next_event = 0
@@ -137,10 +139,10 @@ class Host(HostSession):
         """Read what has arrived, up to 64 bytes, and act on each message; return the count."""
         deframer = self.deframer
         bad = deframer.bad
-        end = self.link.read(self.buf)
+        end = self.link.read(self.server.buf)
         at = 0
         while at < end:
-            at = deframer.feed(self.buf, at, end)
+            at = deframer.feed(self.server.buf, at, end)
             if deframer.length:
                 self._on_payload()
         self.sample.bad_frames += deframer.bad - bad
@@ -204,7 +206,7 @@ class Host(HostSession):
                 if not (hasattr(table, "send_ms") or (rows and rows[row : row + 1] == [None])):
                     self.owed[place] = _SUBSCRIBED
                 place += 1
-        if not server.has_another(self):
+        if len(server.subscribed()) < 2:
             server.is_sample_new = True  # nobody had the last one
         self.base = _NO_BASE
         self.hello_dirty = self.sample_dirty = self.synced_dirty = True
@@ -231,23 +233,18 @@ class Host(HostSession):
 
     def ready(self):
         """Tell whether a frame may be begun; finishes the last one first, if it must."""
-        if self.rest_at < self.rest_end:
-            self.rest_at += self.link.write(self.rest, self.rest_at, self.rest_end)
-        return self.rest_at >= self.rest_end
+        if self.rest_at < _MAX_REST:
+            self.rest_at += self.link.write(self.rest, self.rest_at, _MAX_REST)
+        return self.rest_at >= _MAX_REST
 
     def transmit(self):
         """Frame the message for this host; return False where the connection takes nothing."""
-        if self.rest_at < self.rest_end:
+        if self.rest_at < _MAX_REST:
             return False
         message = self.uplink
         payload = message.payload
         seq = self.seq
-        at = _BODY
-        if payload[1] == _DELTA:  # its first byte stands for `since`
-            size = (seq - self.base_seq & 0xFFFF) + 48
-            at = _BODY - (0 if size < 0x80 else 1 if size < 0x100 else 2)
-            put(payload, at, size)
-        at -= 3 if seq < 0x80 else 4 if seq < 0x100 else 5
+        at = _BODY - (3 if seq < 0x80 else 4 if seq < 0x100 else 5)
         put(payload, at + 2, seq)
         payload[at] = payload[0]
         payload[at + 1] = payload[1]
@@ -272,11 +269,13 @@ class Host(HostSession):
         What is too long for that is lost: the host finds a damaged frame, and subscribes again.
         """
         self.can_take = False
-        if end - at <= _MAX_REST:
-            self.rest_at = self.rest_end = 0
-            for place in range(at, end):
-                self.rest[place - at] = buf[place]
-            self.rest_end = end - at
+        place = _MAX_REST
+        if end - at <= place:
+            while end > at:
+                end -= 1
+                place -= 1
+                self.rest[place] = buf[end]
+            self.rest_at = place  # last: Ctrl-C may come
 
     def send_first(self):
         """Send a refusal, or HELLO and replies; return the ms until there is more to do."""
@@ -298,7 +297,8 @@ class Host(HostSession):
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
-            self.server.find_requests(self).send_replies(self.uplink)
+            self.server.requests.replies = self.replies
+            self.server.requests.send_replies(self.uplink)
         return left
 
     def send_refusal(self):
@@ -318,18 +318,22 @@ class Host(HostSession):
     def send_sample(self):
         """Send the sample that the message has."""
         seq = self.seq
+        message = self.uplink
+        if message.payload[1] == _DELTA:
+            since = (seq - self.base_seq & 0xFFFF) + _BIAS
+            if since > _MAX_SINCE:
+                return  # it is sent a SAMPLE, then
+            message.payload[_BODY] = since
         if self.transmit():
-            self.base = self.uplink.seq
+            self.base = message.seq
             self.base_seq = seq
             self.sample_dirty = False
 
     def mark(self, place):
-        """Mark a row for sending: it has changed."""
-        owed = self.owed
-        if place >= len(owed):  # of a table that was made since
-            owed.extend(bytes(place + 1 - len(owed)))
-        if not owed[place]:
-            owed[place] = _CHANGED
+        """Owe it a row that has changed."""
+        if place >= len(self.owed):  # of a table that was made since
+            self.owed.extend(bytes(place + 1 - len(self.owed)))
+        self.owed[place] = self.owed[place] or _CHANGED
 
     def is_due(self, place):
         """Tell whether a row can go to this host, which is owed it."""
@@ -355,11 +359,9 @@ class Host(HostSession):
         if self.alive_dirty and self.can_take:
             uplink.begin(_ALIVE, 0)
             self.alive_dirty = not uplink.send()
-        return not (self.hello_dirty or self.sample_dirty or self.alive_dirty or self.is_owed())
-
-    def is_owed(self):
-        """Tell whether the host is owed a row."""
-        return self.owed.find(_SUBSCRIBED_ROW) >= 0 or self.owed.find(_CHANGED_ROW) >= 0
+        if self.hello_dirty or self.sample_dirty or self.alive_dirty:
+            return False
+        return self.owed.find(_SUBSCRIBED_ROW) < 0 and self.owed.find(_CHANGED_ROW) < 0
 
     def next_owed(self):
         """Return the place of the next row that it is owed, in rotation; -1 for none."""
@@ -419,13 +421,6 @@ class Hosts:
             if host.host_id:
                 host.renew()
 
-    def has_another(self, host):
-        """Tell whether another host listens."""
-        for other in self.hosts:
-            if other.host_id and other is not host:
-                return True
-        return False
-
     def all_heard(self):
         """Tell whether each host that listens said something within the last 1.5 s."""
         for host in self.hosts:
@@ -446,20 +441,17 @@ class Hosts:
 
     def find_requests(self, host):
         """Return what carries out requests, with the replies to a host, and what it may do."""
-        requests = self.requests or self.load_requests()
+        if self.requests is None:
+            with import_lock:
+                from warden.requests import Requests
+            self.requests = Requests(self.agent, 0)
+        requests = self.requests
         if host.replies is None:
             host.replies = self.replies_to(host.host_id)
         requests.replies = host.replies
         requests.host_id = host.host_id
         requests.control = host.link.control
         return requests
-
-    def load_requests(self):
-        """Load and make what carries out requests, at the first one."""
-        with import_lock:
-            from warden.requests import Requests
-        self.requests = Requests(self.agent, 0)
-        return self.requests
 
     def replies_to(self, host_id):
         """Return the last replies to a host: it may have been here before, by another connection.
@@ -509,15 +501,11 @@ class Hosts:
         self.purge()
         link = self.agent.link.accept()
         if link is not None:
-            self.add(link)
-
-    def add(self, link):
-        """Begin with a connection."""
-        try:
-            self.hosts.append(Host(self, link))
-        except MemoryError:
-            link.drop()
-            raise
+            try:
+                self.hosts.append(Host(self, link))
+            except MemoryError:
+                link.drop()
+                raise
 
     def purge(self):
         """Forget the connections that have ended."""
@@ -526,7 +514,7 @@ class Hosts:
         while at:
             at -= 1
             host = hosts[at]
-            if host.link.is_closed():
+            if host.link.connection is None:
                 if host.host_id:
                     host.on_host("lost")
                 hosts.pop(at)

@@ -30,12 +30,12 @@ class _Tcp:
     control = True
 
     def __init__(self, poller):
-        self._connection = None
+        self.connection = None  # a socket, while there is one
         self._seen_ms = 0  # when it was made, or its host's last frame came
         self._is_new = False  # nothing has come over it yet
         self._poller = poller
         self._ipoll = poller.ipoll  # a bound method is an object: made once
-        self._broken = False
+        self.broken = False  # a write found that it has ended: the next read() closes it
 
     def _ready(self, sock):
         for entry in self._ipoll(0):
@@ -49,13 +49,13 @@ class _Tcp:
 
     def read(self, buf):
         """Read what has arrived into buf, or close what has ended; return the count."""
-        if self._connection is None:
+        if self.connection is None:
             return 0
-        if not self._broken:
-            if not self._ready(self._connection):
+        if not self.broken:
+            if not self._ready(self.connection):
                 return 0
             try:
-                got = self._connection.readinto(buf)
+                got = self.connection.readinto(buf)
                 if got is None:  # nothing after all
                     return 0
             except OSError:
@@ -73,27 +73,27 @@ class _Tcp:
 
     def write(self, buf, start, end):
         """Write buf[start:end] as far as it goes without waiting; return the count."""
-        if self._connection is None or self._broken:
+        if self.connection is None or self.broken:
             return 0
         try:
-            return self._connection.write(buf, start, end - start) or 0
+            return self.connection.write(buf, start, end - start) or 0
         except OSError:
-            self._broken = True  # closed by the next read(): a task may be waiting on the socket
+            self.broken = True  # closed by the next read(): a task may be waiting on the socket
             return 0
 
     def _adopt(self, connection, events):
         """Make a new connection the current one."""
         self._seen_ms = ticks_ms()
         self._is_new = True
-        self._connection = connection
+        self.connection = connection
         connection.setblocking(False)
         self._poller.register(connection, events)
 
     def drop(self):
         """Close the connection: the host at its other end is gone, or says nothing any more."""
-        connection = self._connection
-        self._connection = None
-        self._broken = False
+        connection = self.connection
+        self.connection = None
+        self.broken = False
         if connection is not None:
             self._poller.unregister(connection)
             connection.close()
@@ -116,21 +116,9 @@ class Line(_Tcp):
         if self in self._lines:
             self._lines.remove(self)
 
-    def is_closed(self):
-        """Tell whether the connection has ended."""
-        return self._connection is None
-
-    def is_broken(self):
-        """Tell whether a write found that it has ended: the next read() closes it."""
-        return self._broken
-
     def is_fresh(self):
         """Tell whether it was made, or a host's last frame came, less than a second ago."""
         return _is_within(self._seen_ms, _UNPROVEN_MS)
-
-    def stream(self):
-        """Return what asyncio can wait on."""
-        return self._connection
 
 
 class ServerLink:
@@ -175,7 +163,7 @@ class ServerLink:
         for _ in self._ipoll(0):
             return True
         for line in self.lines:
-            if line.is_broken():
+            if line.broken:
                 return True
         return False
 
@@ -219,16 +207,14 @@ class ServerLink:
         self._queue = queue = core._io_queue
         self._entry = [core.cur_task, None, self._listener]
         core.cur_task.data = self  # whose remove() is called when the task is cancelled
-        self._enqueue(self._listener)
+        self._waited.append(self._listener)
         for line in self.lines:
-            self._enqueue(line.stream())
+            self._waited.append(line.connection)
+        for stream in self._waited:
+            queue.map[id(stream)] = self._entry
+            queue.poller.register(stream, select.POLLIN)
         yield
         self.remove(queue)
-
-    def _enqueue(self, stream):
-        self._queue.map[id(stream)] = self._entry
-        self._queue.poller.register(stream, select.POLLIN)
-        self._waited.append(stream)
 
     def remove(self, _):
         """Have asyncio wait for none of them any more."""
@@ -261,18 +247,18 @@ class ClientLink(_Tcp):
 
     def readable(self):
         """Tell whether something has arrived, or the connection is to be made or given up."""
-        if self._connection is None:
+        if self.connection is None:
             return self._may_try()
         for _ in self._ipoll(0):
             return True
-        return self._broken or not _is_within(self._seen_ms, _GIVEN_UP_MS)
+        return self.broken or not _is_within(self._seen_ms, _GIVEN_UP_MS)
 
     def _may_try(self):
         return self._tried_ms is None or not _is_within(self._tried_ms, _RETRY_MS)
 
     def read(self, buf):
         """Read what has arrived into buf, or make or drop the connection; return the count."""
-        if self._connection is None:
+        if self.connection is None:
             if self._may_try():
                 self._tried_ms = ticks_ms()
                 self._connect()
@@ -281,8 +267,8 @@ class ClientLink(_Tcp):
             self.drop()
             return 0
         if not self._connected:
-            if self._ready(self._connection):
-                self._poller.modify(self._connection, select.POLLIN)
+            if self._ready(self.connection):
+                self._poller.modify(self.connection, select.POLLIN)
                 self._connected = True
             return 0
         return super().read(buf)
