@@ -249,7 +249,7 @@ def test_a_snapshot_is_only_for_the_host_that_asked():
 def test_requests_are_carried_out_once_for_each_whatever_their_ids():
     rig = Rig()
     hosts = [rig.host(100 + number) for number in range(3)]
-    for repeat in range(3):  # the replies to the first two are lost, as far as the hosts know
+    for _ in range(3):  # the replies to the first two are lost, as far as the hosts know
         for mirror in hosts:
             mirror.next = 0
             mirror.request(4, 0, 32, "of " + str(mirror.id))
@@ -337,6 +337,9 @@ def test_a_fourth_host_is_refused_with_those_who_have_the_places():
     fourth = Mirror(rig, 103)
     fourth.subscribe()
     rig.poll()
+    assert fourth.line.sent() == []  # one of them may have gone
+    fourth.subscribe()
+    rig.poll()
     places = [[100, "10.0.0.1"], [101, "10.0.0.2"], [102, "10.0.0.3"]]
     assert fourth.line.sent() == [[REFUSED, 0, 1, 6, 103, places]]
     rig.second(*hosts)
@@ -375,9 +378,9 @@ def test_a_host_that_redials_takes_its_own_place():
     stranger = Mirror(rig, 101)  # knows the id of another
     again.subscribe()
     rig.poll()
-    stranger.line.fresh = True
-    stranger.subscribe()
-    rig.poll()
+    for _ in range(2):
+        stranger.subscribe()
+        rig.poll()
     assert again.read()[:2] == [HELLO, SAMPLE]
     assert hosts[2].line not in rig.server.lines
     assert stranger.line.sent()[0][0] == REFUSED

@@ -179,7 +179,7 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
 def test_a_fourth_host_is_told_who_has_the_places_and_turned_away():
     served = Served()
     hosts = [served.subscribe(number) for number in (1, 2, 3)]
-    fourth = _dial(served.port, framed([64, 1, 6, 4]))
+    fourth = _dial(served.port, framed([64, 1, 6, 4]) + framed([64, 1, 6, 4]))
     poller = select.poll()
     poller.register(fourth, select.POLLIN)
     _until(lambda: served.poll() and poller.poll(0), "the refusal")

@@ -130,7 +130,7 @@ class Host(HostSession):
         self.events_from = self.replies = self.last_seq = None
         self.deadline_s = self.deadline_ms = self.refused_id = 0
         self.can_take = False  # its connection takes frames, as far as is known
-        self.is_full = False  # the refusal is for want of a place
+        self.is_full = False  # it has asked for a place, and there was none
         self.hello_dirty = self.sample_dirty = self.synced_dirty = self.alive_dirty = False
 
     # --- from the host --------------------------------------------------------------------------
@@ -163,7 +163,6 @@ class Host(HostSession):
         host_id = reader.integer()
         if host_id <= 0:
             raise Malformed  # no host has that id
-        self.is_full = False
         if major != _MAJOR:
             self.refused_id = host_id
             return
@@ -173,11 +172,14 @@ class Host(HostSession):
         if host_id != self.host_id:
             was_here = server.replace(self, host_id)
             if not self.host_id and len(server.subscribed()) >= _MAX_HOSTS:
-                if server.all_heard():
+                # One of them may have gone, so only who asks again is refused.
+                if self.is_full and server.all_heard():
                     self.refused_id = host_id
-                    self.is_full = True
-                return  # else one of them may have gone: the host asks again
+                self.is_full = True
+                self.deadline_s = self.clock.s + _SILENCE_MS // 1000
+                return
             self.host_id = host_id
+            self.is_full = False
             self.replies = None
             self.agent.governor.allow_snapshot(self.clock.s)
             if not was_here:

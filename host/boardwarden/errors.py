@@ -10,7 +10,8 @@ BoardError
 │   ├── NoAgent             connected, and nothing there speaks the protocol
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   ├── PoorLink            connected, and the agent's state does not arrive whole
-│   └── VersionMismatch     the board's agent speaks another major version; .board_version
+│   ├── VersionMismatch     the board's agent speaks another major version; .board_version
+│   └── NoPlace             as many hosts are connected as the board has places for; .hosts
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
 ├── RecordingError          a recording cannot be read or written
 ├── LinkLost                the link broke, or the board is closed
@@ -80,6 +81,14 @@ class VersionMismatch(ConnectError):
     def __init__(self, message: str, address: str = "", board_version: str = "") -> None:
         super().__init__(message, address)
         self.board_version = board_version
+
+
+class NoPlace(ConnectError):
+    """The board serves as many hosts as it can; `hosts`: the addresses they are connected from."""
+
+    def __init__(self, message: str, address: str = "", hosts: tuple[str, ...] = ()) -> None:
+        super().__init__(message, address)
+        self.hosts = hosts
 
 
 class PolicyError(BoardError):

@@ -52,8 +52,8 @@ Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot F
 """
 _HOSTS = """
 Message.begin Message.put Message.acknowledge Message.send
-Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest Host.send_first
-Host.send_sample Host.mark Host.send_last Host.next_owed
+Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
+Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
 Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_first Hosts.spread
 Hosts.spread_table Hosts.send_sample Hosts.send_last_sample Hosts.encode_last
 Hosts.send_rows Hosts.next_host
