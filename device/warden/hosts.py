@@ -171,6 +171,8 @@ class Host(HostSession):
         server = self.server
         if host_id != self.host_id:
             was_here = server.replace(self, host_id)
+            if was_here is None:
+                return
             if not self.host_id and len(server.subscribed()) >= _MAX_HOSTS:
                 # One of them may have gone, so only who asks again is refused.
                 if self.is_full and server.all_heard():
@@ -432,13 +434,17 @@ class Hosts:
         return True
 
     def replace(self, host, host_id):
-        """End the connection that a host had before, from the same address; tell if it had one."""
+        """End the connection that a host had before, if any; return whether it had one.
+
+        None where it is of another address: whoever learns a host's id must not end its session.
+        """
         for other in self.hosts:
             if other is not host and other.host_id == host_id:
-                if other.link.address == host.link.address:
-                    other.host_id = 0
-                    other.link.drop()
-                    return True
+                if other.link.address != host.link.address:
+                    return None
+                other.host_id = 0
+                other.link.drop()
+                return True
         return False
 
     def find_requests(self, host):
