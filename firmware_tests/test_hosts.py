@@ -11,7 +11,7 @@ from warden.hosts import Hosts
 from warden.sample import FIELDS
 
 HELLO, REFUSED, SAMPLE, SYNCED, REPLY, LEASE, EVENT, ROWS = 1, 2, 3, 5, 7, 8, 11, 12
-DELTA = 16
+DELTA, ASLEEP = 16, 20
 _ROW_KINDS = (4, LEASE, 9, 10, 13, 15)
 _ORDER = b"\x00\x01\x14\x15\x02\x07\x0d\x03\x06\x05\x09\x0e\x0f\x0a\x0b\x0c\x04\x08"
 _ORDER += b"\x10\x11\x12\x13\x16\x17\x18"
@@ -244,6 +244,37 @@ def test_a_snapshot_is_only_for_the_host_that_asked():
     assert second.read()[:2] == [HELLO, SAMPLE]
     rig.second(first, second)
     assert first.values == second.values == rig.values()
+    second.subscribe()  # it may lack what the next DELTA counts from
+    rig.poll(1000)
+    assert second.read()[:2] == [HELLO, SAMPLE]
+    assert first.read()[0] == DELTA
+
+
+def test_a_delta_that_counts_from_far_back_is_a_sample():
+    rig = Rig()
+    mirror = rig.host(100)
+    rig.second(mirror)
+    for _ in range(40):
+        rig.allocate().release()
+        rig.poll()
+    mirror.keep_alive()
+    rig.poll(1000)
+    assert SAMPLE in mirror.read()
+    assert mirror.values == rig.values()
+
+
+def test_what_a_host_may_do_is_its_connections():
+    rig = Rig()
+    looks, acts = rig.host(100), rig.host(101)
+    looks.line.control = False
+    for mirror in (acts, looks, acts, looks):
+        mirror.request(4, 0, 32, "x")
+    rig.poll()
+    for mirror in (looks, acts):
+        mirror.read()
+    assert [looks.replies[place][:1] for place in range(2)] == [[4], [4]]
+    assert looks.replies[0][1][0] == "look_only"
+    assert [acts.replies[place][0] for place in range(2)] == [0, 0]
 
 
 def test_requests_are_carried_out_once_for_each_whatever_their_ids():
@@ -267,21 +298,34 @@ def test_a_host_that_comes_back_by_another_connection_gets_its_first_replies():
     rig = Rig()
     others = [rig.host(200), rig.host(201)]
     for mirror in others:
-        mirror.request(0)
+        mirror.request(4, 0, 32, "other")
     rig.poll()
     lost = rig.host(100)
     lost.request(4, 0, 32, "lost")
+    lost.line.room = 0
+    lost.request(0)
     rig.poll()
-    lost.line.drop()
-    rig.poll()
-    again = rig.host(100)
-    again.next = 0
-    again.request(4, 0, 32, "lost")
-    rig.poll()
-    again.read()
-    assert len(rig.policy.leases.all()) == 1
-    assert again.replies[0] == [0, rig.policy.leases.all()[0].id]
-    assert len(rig.agent.session.hosts) == 3
+
+    def leave(mirror):
+        mirror.line.drop()
+        rig.poll()
+
+    leave(lost)
+    for host_id in (300, 100, 301, 302):  # it comes back after one that has its place meanwhile
+        mirror = rig.host(host_id)
+        mirror.request(*(4, 0, 32, "lost") if host_id == 100 else (0,))
+        rig.poll()
+        kinds = mirror.read()
+        assert kinds.count(REPLY) == 1, kinds  # and of the other one nothing, unasked
+        leave(mirror)
+    for mirror in others:
+        leave(mirror)
+        rig.host(mirror.id).request(4, 0, 32, "other")
+        rig.poll()
+    owners = [lease.owner for lease in rig.policy.leases.all()]
+    assert sorted(owners) == ["lost", "other", "other"], owners
+    assert len(rig.agent.session.hosts) == 2
+    assert len(rig.agent.session.answered) == 4
 
 
 def test_sessions_are_each_hosts_own():
@@ -322,6 +366,9 @@ def test_a_host_that_takes_nothing_costs_the_others_nothing_and_is_told_later():
     assert rig.agent.sample.dropped_frames == dropped
     assert not rig.agent.clock.rows_dirty, "it is tried each 2 ms"
     stalled.line.room = None
+    rig.agent.session.uplink.begin(ASLEEP, 0)
+    rig.agent.session.uplink.send(0)  # to all, as `warden.sleeping()` does
+    assert ASLEEP in well.read()
     rig.second(stalled, well)
     rig.second(stalled, well)
     assert stalled.values == rig.values()
@@ -359,9 +406,10 @@ def test_a_fourth_host_waits_while_one_of_the_three_may_have_gone():
     rig.second(*hosts[1:])
     rig.second(*hosts[1:])
     fourth = Mirror(rig, 103)
-    fourth.subscribe()
-    rig.poll()
-    assert fourth.line.sent() == []
+    for _ in range(2):
+        fourth.subscribe()
+        rig.poll()
+        assert fourth.line.sent() == []
     rig.second(*hosts[1:])
     rig.poll(2)  # the silence of the first is over
     fourth.subscribe()
@@ -474,7 +522,7 @@ def test_all_mirrors_equal_the_board_whatever_their_connections_take():
             what = random.getrandbits(4)
             mirror = hosts[random.getrandbits(8) % 3]
             if what < 4:
-                mirror.line.room = random.getrandbits(7)
+                mirror.line.room = random.getrandbits(7) * random.getrandbits(1)
             elif what < 8:
                 mirror.line.room = None
             elif what == 8:
