@@ -36,6 +36,7 @@ _SLACK = const(48)  # behind it: a text is put with zeros behind it
 _MAX_WIRE = const(406)
 _MAX_REST = const(192)  # of a frame that was taken in part
 _MAX_INPUT = const(64)
+_MAX_HEARD = const(4096)
 _MAX_LOOKS = const(8)  # at rows, of which some are not in use any more,
 _MAX_ROWS = const(2)  # that are sent in a poll; then the application runs
 _NEXT_MS = const(2)  # until the next ones
@@ -45,6 +46,7 @@ _HEARD_MS = const(1500)  # a host that lives says so every second
 _SILENCE_MS = const(3000)
 _CLOSE_MS = const(1000)  # for a refused host to read why, and go
 _NO_BASE = const(-1)
+_NOTHING = const(-1)  # is owed
 
 # A host is owed a row: it has changed, or the host subscribed, and waits for it, and for SYNCED.
 _CHANGED = const(1)
@@ -116,14 +118,14 @@ class Host(HostSession):
         self.clock = agent.clock
         self.sample = agent.sample
         self.uplink = server.uplink
-        self.reader = server.reader
         self.link = link
         self.deframer = Deframer(_MAX_REQUEST)
         self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part,
         self.rest_at = _MAX_REST  # from here on
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
-        self.next = 0
+        self.next = _NOTHING  # the place after the row that was sent last
         self.next_event = 0
+        self.heard = 0  # bytes, halved now and then
         self.host_id = self.seq = 0
         self.base = _NO_BASE  # the `Message.seq` of the sample that it has, and
         self.base_seq = 0  # of which frame
@@ -149,8 +151,12 @@ class Host(HostSession):
         return end
 
     def _on_payload(self):
-        self.reader.buf = self.deframer.payload
-        super()._on_payload()
+        self.server.reader.buf = self.deframer.payload
+        try:
+            self.server.reader.begin(0, self.deframer.length)
+            self.process(self.server.reader)
+        except (Malformed, TypeError):  # TypeError: None where a number belongs
+            self.deframer.bad += 1
 
     def keep_place(self):
         """Note that a frame of a host came over the connection."""
@@ -212,6 +218,7 @@ class Host(HostSession):
                 place += 1
         if len(server.subscribed()) < 2:
             server.is_sample_new = True  # nobody had the last one
+        self.next = 0
         self.base = _NO_BASE
         self.hello_dirty = self.sample_dirty = self.synced_dirty = True
         self.clock.rows_dirty = self.clock.poll_now = True
@@ -290,19 +297,30 @@ class Host(HostSession):
             self.send_refusal()
             return _FULL_MS
         if not self.host_id:
+            self.can_take = False  # of what is sent to hosts
             if self.is_full and left <= 0:
                 self.link.drop()
+                self.server.is_busy = True
             return left if self.is_full else _NOTHING_MS
         if left <= 0:
             self.on_host("lost")
             self.host_id = 0
             self.link.drop()
+            self.server.is_busy = True
             return _NOTHING_MS
         if self.can_take and self.hello_dirty:
             self._send_hello()
         if self.can_take and self.replies is not None:
             self.server.requests.replies = self.replies
             self.server.requests.send_replies(self.uplink)
+        if (
+            self.next != _NOTHING
+            or self.sample_dirty
+            or self.synced_dirty
+            or self.alive_dirty
+            or not self.can_take
+        ):
+            self.server.is_busy = True
         return left
 
     def send_refusal(self):
@@ -338,6 +356,7 @@ class Host(HostSession):
         if place >= len(self.owed):  # of a table that was made since
             self.owed.extend(bytes(place + 1 - len(self.owed)))
         self.owed[place] = self.owed[place] or _CHANGED
+        self.next = max(0, self.next)
 
     def is_due(self, place):
         """Tell whether a row can go to this host, which is owed it."""
@@ -363,12 +382,14 @@ class Host(HostSession):
         if self.alive_dirty and self.can_take:
             uplink.begin(_ALIVE, 0)
             self.alive_dirty = not uplink.send()
-        if self.hello_dirty or self.sample_dirty or self.alive_dirty:
+        if self.hello_dirty or self.sample_dirty or self.alive_dirty or self.rest_at < _MAX_REST:
             return False
-        return self.owed.find(_SUBSCRIBED_ROW) < 0 and self.owed.find(_CHANGED_ROW) < 0
+        return self.next == _NOTHING
 
     def next_owed(self):
         """Return the place of the next row that it is owed, in rotation; -1 for none."""
+        if self.next == _NOTHING:
+            return _NOTHING
         owed = self.owed
         at = owed.find(_SUBSCRIBED_ROW, self.next)
         if at < 0:
@@ -377,7 +398,7 @@ class Host(HostSession):
             at = owed.find(_CHANGED_ROW, self.next)
         if at < 0:
             at = owed.find(_CHANGED_ROW)
-        self.next = at + 1
+        self.next = at + 1 if at >= 0 else _NOTHING
         return at
 
 
@@ -400,10 +421,11 @@ class Hosts:
         self.sample = agent.sample
         self.sample.last = [None] * len(FIELDS)
         self.is_sample_new = False
+        self.is_busy = False  # there is more to send than what goes first
         self.hello_dirty = False
         self.row = 0  # in its table, see find_table
         self.has_event = False
-        self.turn = self.row_turn = 0  # whose line was read, and who was sent a row, last
+        self.turn = 0  # who was sent a row last
         self.buf = bytearray(_MAX_INPUT)
         self.reader = Reader(self.buf)
 
@@ -487,17 +509,22 @@ class Hosts:
     # --- from the hosts -------------------------------------------------------------------------
 
     def listen(self):
-        """Let a host in, and read what one of them has sent, in rotation, up to 64 bytes."""
-        hosts = self.hosts
+        """Let a host in, and read up to 64 bytes of the one that was heard least of late.
+
+        So one that sends as much as is read keeps no other waiting.
+        """
         if self.agent.link.has_caller():
             self.let_in()
-        for _ in range(len(hosts)):
-            self.turn += 1
-            if self.turn >= len(hosts):
-                self.turn = 0
-            if hosts[self.turn].listen():
-                break
-        self.purge()
+        first = None
+        for host in self.hosts:
+            if (first is None or host.heard < first.heard) and host.link.readable():
+                first = host
+        if first is not None:
+            first.heard += first.listen()
+            if first.heard > _MAX_HEARD:
+                for host in self.hosts:
+                    host.heard >>= 1
+            self.purge()
 
     def let_in(self):
         """Accept a connection, unless another one is not subscribed, and has a second for it."""
@@ -508,12 +535,11 @@ class Hosts:
                 host.link.drop()
         self.purge()
         link = self.agent.link.accept()
-        if link is not None:
-            try:
+        try:
+            if link is not None:
                 self.hosts.append(Host(self, link))
-            except MemoryError:
-                link.drop()
-                raise
+        except MemoryError:  # the others go on
+            link.drop()
 
     def purge(self):
         """Forget the connections that have ended."""
@@ -556,6 +582,13 @@ class Hosts:
             self.clock.rows_dirty = False  # first: others may be marked while they are searched
             self.spread()
         left = self.send_first()
+        if self.is_busy:
+            left = self.send_more(left, rows)
+        self.uplink.host = None
+        return left
+
+    def send_more(self, left, rows):
+        """Send the sample, rows and the rest; return the ms until there is more to do."""
         if self.is_sample_new:
             self.send_sample()
         self.send_last_sample()
@@ -563,20 +596,25 @@ class Hosts:
             self.send_rows()
         for host in self.hosts:
             if host.host_id and not host.send_last():
-                left = min(left, _NEXT_MS if host.can_take else _FULL_MS)
+                if host.can_take:
+                    left = _NEXT_MS
+                elif left > _FULL_MS:
+                    left = _FULL_MS
         if left == _NEXT_MS:
             self.clock.rows_dirty = True
-        self.uplink.host = None
         self.purge()
         return left
 
     def send_first(self):
         """Send refusals, HELLO and replies to each; return the ms until there is more to do."""
         left = _NOTHING_MS
+        self.is_busy = self.is_sample_new
         for host in self.hosts:
             if self.hello_dirty and host.host_id:
                 host.hello_dirty = True
-            left = min(left, host.send_first())
+            wait = host.send_first()
+            if wait < left:
+                left = wait
         self.hello_dirty = False
         return left
 
@@ -651,11 +689,13 @@ class Hosts:
     def next_host(self):
         """Return the next host that takes frames and is owed a row, which `next` is behind."""
         hosts = self.hosts
-        for _ in range(len(hosts)):
-            self.row_turn += 1
-            if self.row_turn >= len(hosts):
-                self.row_turn = 0
-            host = hosts[self.row_turn]
+        looked = 0
+        while looked < len(hosts):
+            looked += 1
+            self.turn += 1
+            if self.turn >= len(hosts):
+                self.turn = 0
+            host = hosts[self.turn]
             if host.host_id and host.can_take and host.next_owed() >= 0:
                 return host
         return None

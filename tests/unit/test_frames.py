@@ -54,7 +54,7 @@ _HOSTS = """
 Message.begin Message.put Message.acknowledge Message.send
 Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
 Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
-Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_first Hosts.spread
+Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_more Hosts.send_first Hosts.spread
 Hosts.spread_table Hosts.send_sample Hosts.send_last_sample Hosts.encode_last
 Hosts.send_rows Hosts.next_host
 Hosts.send_row Hosts.send_event Hosts.find_table Hosts.mark Host.is_due Host.send_event

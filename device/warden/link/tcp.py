@@ -116,6 +116,10 @@ class Line(_Tcp):
         if self in self._lines:
             self._lines.remove(self)
 
+    def readable(self):
+        """Tell whether something has arrived, or the connection has ended."""
+        return self.broken or self._ready(self.connection)
+
     def is_fresh(self):
         """Tell whether it was made, or a host's last frame came, less than a second ago."""
         return _is_within(self._seen_ms, _UNPROVEN_MS)
@@ -183,7 +187,11 @@ class ServerLink:
         if not isinstance(address, tuple):  # the unix port gives it as the system has it
             address = socket.sockaddr(address)
             address = (socket.inet_ntop(address[0], address[1]),)
-        return Line(self, connection, address[0])
+        try:
+            return Line(self, connection, address[0])
+        except MemoryError:
+            connection.close()
+            return None
 
     def close(self):
         """Close the connections and stop listening."""
@@ -205,6 +213,7 @@ class ServerLink:
         first that has something wakes the task, and takes it out of the entry.
         """
         self._queue = queue = core._io_queue
+        self._waited.clear()  # in an event loop before this one, say
         self._entry = [core.cur_task, None, self._listener]
         core.cur_task.data = self  # whose remove() is called when the task is cancelled
         self._waited.append(self._listener)

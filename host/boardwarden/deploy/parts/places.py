@@ -9,6 +9,7 @@ PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the
 WATCH = "warden"
 DECIDE = "warden.decide"
 SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
+SERVE = "warden.hosts"  # several hosts: where the application made a TcpServer
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
@@ -17,7 +18,7 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
-    "warden.hosts": "warden.hosts",  # of TcpServer
+    "warden.hosts": SERVE,
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",
