@@ -1,6 +1,7 @@
 """Several hosts at once: what is sent to all, what to one, and that none costs another anything."""
 
 import random
+import sys
 
 from frames import framed
 from harness import no_heap
@@ -10,7 +11,7 @@ from warden.agent import Agent
 from warden.hosts import Hosts
 from warden.sample import FIELDS
 
-HELLO, REFUSED, SAMPLE, SYNCED, REPLY, LEASE, EVENT, ROWS = 1, 2, 3, 5, 7, 8, 11, 12
+HELLO, REFUSED, SAMPLE, SYNCED, ALIVE, REPLY, LEASE, EVENT, ROWS = 1, 2, 3, 5, 6, 7, 8, 11, 12
 DELTA, ASLEEP = 16, 20
 _ROW_KINDS = (4, LEASE, 9, 10, 13, 15)
 _ORDER = b"\x00\x01\x14\x15\x02\x07\x0d\x03\x06\x05\x09\x0e\x0f\x0a\x0b\x0c\x04\x08"
@@ -381,6 +382,84 @@ def test_a_host_that_takes_nothing_costs_the_others_nothing_and_is_told_later():
     assert stalled.events == well.events
 
 
+def test_what_is_left_of_a_frame_goes_soon():
+    rig = Rig(interval_ms=600_000)
+    mirror = rig.host(100)
+    mirror.line.room = 5
+    mirror.request(0)
+    rig.poll()
+    assert rig.agent.rest_ms <= 100
+    mirror.line.room = None
+    rig.poll(100)
+    mirror.read()
+    assert mirror.replies == {0: [0, None]}
+
+
+def test_a_snapshot_that_is_cut_anywhere_is_finished():
+    rig = Rig(interval_ms=600_000)
+    mirror = Mirror(rig, 100)
+    mirror.subscribe()
+    rig.poll()
+    whole = len(mirror.line.outbox)
+    for room in list(range(whole - 24, whole + 1)) + [0, 1, 70, 200]:
+        mirror = Mirror(rig, mirror.id + 1)
+        rig.server.lines[0].drop()
+        mirror.line.room = room
+        mirror.subscribe()
+        for _ in range(3):
+            rig.poll(100)
+        mirror.line.room = None
+        for _ in range(3):
+            rig.poll(100)
+        mirror.read()
+        assert mirror.synced == 1, (room, whole)
+
+
+def test_a_keepalive_is_answered_when_nothing_else_was_sent():
+    rig = Rig(interval_ms=600_000)
+    mirror = rig.host(100)
+    rig.second(mirror)
+    for _ in range(3):
+        mirror.line.receive(66, mirror.id, 7)
+        rig.poll()
+    assert ALIVE in mirror.read()
+
+
+def test_a_host_that_leaves_is_sent_nothing_more():
+    rig = Rig()
+    first, second = rig.host(100), rig.host(101)
+    first.read()
+    first.line.room = 0
+    rig.allocate().release()
+    rig.second(second)
+    first.line.receive(65, 100)
+    rig.poll()
+    first.line.room = None
+    rig.allocate().release()
+    rig.second(second)
+    assert first.line.sent() == []
+
+
+def test_a_connection_for_which_there_is_no_memory_disturbs_nobody():
+    rig = Rig()
+    mirror = rig.host(100)
+
+    def failing(*_):
+        raise MemoryError
+
+    module = sys.modules["warden.hosts"]
+    real, module.Host = module.Host, failing
+    try:
+        rig.server.dial()
+        mirror.request(0)
+        rig.poll()
+    finally:
+        module.Host = real
+    mirror.read()
+    assert mirror.replies == {0: [0, None]}
+    assert len(rig.server.lines) == 1
+
+
 def test_a_fourth_host_is_refused_with_those_who_have_the_places():
     rig = Rig()
     hosts = [rig.host(100 + number) for number in range(3)]
@@ -458,9 +537,15 @@ def test_a_connection_that_never_subscribes_gives_way_after_a_second():
 
 
 def test_one_that_floods_does_not_starve_the_others():
-    rig = Rig()
+    for first in (100, 101):  # whoever of them came first
+        _flood(Rig(), first, 201 - first)
+
+
+def _flood(rig, first, second):
     rig.agent.governor.set(1000, 10)
-    flood, well = rig.host(100), rig.host(101)
+    hosts = {first: rig.host(first)}
+    hosts[second] = rig.host(second)
+    flood, well = hosts[100], hosts[101]
     frames = framed([64, 1, 6, 100, 0]) + framed([67, 100, 0, 0, []]) + framed([66, 100, 0])
     for number in range(5):
         for _ in range(6):  # each reads 64 bytes of one
