@@ -406,13 +406,30 @@ def test_a_snapshot_that_is_cut_anywhere_is_finished():
         rig.server.lines[0].drop()
         mirror.line.room = room
         mirror.subscribe()
-        for _ in range(3):
-            rig.poll(100)
+        rig.poll()
         mirror.line.room = None
         for _ in range(3):
             rig.poll(100)
         mirror.read()
         assert mirror.synced == 1, (room, whole)
+
+
+def test_a_synced_that_was_not_taken_comes_later():
+    rig = Rig(interval_ms=600_000)
+    mirror = Mirror(rig, 100)
+    write = mirror.line.write
+
+    def refusing(buf, start, end):
+        is_synced = bytes(buf[start : start + 4]) == b"\xc0\x93\x7d\x25"
+        return 0 if is_synced else write(buf, start, end)
+
+    mirror.line.write = refusing
+    mirror.subscribe()
+    for _ in range(3):
+        rig.poll(100)
+    mirror.line.write = write
+    rig.poll(100)
+    assert mirror.read()[-1] == SYNCED
 
 
 def test_a_keepalive_is_answered_when_nothing_else_was_sent():
