@@ -35,7 +35,7 @@ MESSAGES: dict[str, list[Any]] = {
         *(ids.HELLO, 0, 1, 0, 1, 0),
         *(["mps2-an385", "1.26.0", "qemu", b"", None, "0.1.0"], _LIMITS, _CAPABILITIES),
     ],
-    "refused": [ids.REFUSED, 0, 2, 3, _HOST],
+    "refused": [ids.REFUSED, 0, 2, 3, _HOST, None],
     "refused for want of a place": [
         *(ids.REFUSED, 0, 1, 6, _HOST),
         [[1, "10.0.0.2"], [2**29, "192.168.178.100"], [_HOST, "fe80::1"]],

@@ -46,7 +46,7 @@ _HEARD_MS = const(1500)  # a host that lives says so every second
 _SILENCE_MS = const(3000)
 _CLOSE_MS = const(1000)  # for a refused host to read why, and go
 _NO_BASE = const(-1)
-_NOTHING = const(-1)  # is owed
+_NONE_OWED = const(-1)  # is owed
 
 # A host is owed a row: it has changed, or the host subscribed, and waits for it, and for SYNCED.
 _CHANGED = const(1)
@@ -56,7 +56,7 @@ _SUBSCRIBED_ROW = const(b"\x02")
 
 # The payload: an array's head and the kind; room for the head of a frame, which is these two and a
 # seq of up to three bytes; the body.
-_HEAD = const(2)
+_FIRST_HEAD = const(2)
 _BODY = const(7)
 _HEADS = const(3)  # lengths that there are
 _MAX_SINCE = const(0x7F)  # of a DELTA: more would be two bytes
@@ -75,7 +75,9 @@ class Message:
         self.host = None
         self.payload = bytearray(_BODY + _MAX_PAYLOAD + _SLACK)
         view = memoryview(self.payload)
-        self.views = [view[at:] for at in range(_HEAD, _HEAD + _HEADS)]  # where a frame may begin
+        self.views = [
+            view[at:] for at in range(_FIRST_HEAD, _FIRST_HEAD + _HEADS)
+        ]  # where a frame may begin
         self.buf = bytearray(_MAX_WIRE)
         self.at = 0
         self.seq = 0
@@ -123,7 +125,7 @@ class Host(HostSession):
         self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part,
         self.rest_at = _MAX_REST  # from here on
         self.owed = bytearray(0)  # a flag for each row of each table, one table after the other
-        self.next = _NOTHING  # the place after the row that was sent last
+        self.next = _NONE_OWED  # the place after the row that was sent last
         self.next_event = 0
         self.heard = 0  # bytes, halved now and then
         self.host_id = self.seq = 0
@@ -262,7 +264,7 @@ class Host(HostSession):
         size = message.at - at
         if size > _MAX_PAYLOAD:
             raise IndexError
-        size = encode(message.views[at - _HEAD], size, message.buf)
+        size = encode(message.views[at - _FIRST_HEAD], size, message.buf)
         self.seq = seq + 1 & 0xFFFF  # first: Ctrl-C must not make two of one number
         at = self.link.write(message.buf, 0, size)
         if not at:
@@ -314,7 +316,7 @@ class Host(HostSession):
             self.server.requests.replies = self.replies
             self.server.requests.send_replies(self.uplink)
         if (
-            self.next != _NOTHING
+            self.next != _NONE_OWED
             or self.sample_dirty
             or self.synced_dirty
             or self.alive_dirty
@@ -384,12 +386,12 @@ class Host(HostSession):
             self.alive_dirty = not uplink.send()
         if self.hello_dirty or self.sample_dirty or self.alive_dirty or self.rest_at < _MAX_REST:
             return False
-        return self.next == _NOTHING
+        return self.next == _NONE_OWED
 
     def next_owed(self):
         """Return the place of the next row that it is owed, in rotation; -1 for none."""
-        if self.next == _NOTHING:
-            return _NOTHING
+        if self.next == _NONE_OWED:
+            return _NONE_OWED
         owed = self.owed
         at = owed.find(_SUBSCRIBED_ROW, self.next)
         if at < 0:
@@ -398,7 +400,7 @@ class Host(HostSession):
             at = owed.find(_CHANGED_ROW, self.next)
         if at < 0:
             at = owed.find(_CHANGED_ROW)
-        self.next = at + 1 if at >= 0 else _NOTHING
+        self.next = at + 1 if at >= 0 else _NONE_OWED
         return at
 
 
