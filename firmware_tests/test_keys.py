@@ -53,7 +53,7 @@ class KeyedLink(FakeLink):
         if not hasattr(os, "urandom"):  # nor has the Cortex-M3 files
             self.keys.boot_number = boots[0]
 
-    def _on_wrong(self):
+    def _on_wrong(self, _):
         self.wrong += 1
         self.keys.tell_wrong("10.0.0.9")
 

@@ -1,15 +1,19 @@
 # targets: unix frozen
-"""Links over TCP, on real sockets: one host at a time, nothing waits, breaks are survived."""
+"""Links over TCP, on real sockets: who is let in, nothing waits, breaks are survived."""
 
 import select
 import socket
 import time
 from errno import EAGAIN
 
-from frames import framed
+from frames import decode, deframed, framed
 from harness import no_heap, raises
-from rig import free_port
+from rig import board, free_port
+from warden.agent import Agent
+from warden.hosts import Hosts
 from warden.link.tcp import ClientLink, ServerLink
+
+_REFUSED = 2
 
 
 def _until(condition, what="it"):
@@ -41,7 +45,7 @@ def _listen(port):
 
 
 class Received:
-    """Reads a link and keeps what came."""
+    """Reads a link, of a server each of its connections, and keeps what came."""
 
     def __init__(self, link):
         self.link = link
@@ -49,9 +53,61 @@ class Received:
         self._buf = bytearray(16)
 
     def read(self):
-        count = self.link.read(self._buf)
-        self.data += bytes(self._buf[:count]).replace(b"\xc0", b"")
+        link = self.link
+        if not isinstance(link, ServerLink):
+            self._read(link)
+            return self.data
+        for line in list(link.lines):
+            self._read(line)
+        if link.has_caller():
+            link.accept()
         return self.data
+
+    def _read(self, line):
+        count = line.read(self._buf)
+        self.data += bytes(self._buf[:count]).replace(b"\xc0", b"")
+
+
+class Served:
+    """An agent that listens on a port; the tests are its hosts."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.link = ServerLink(self.port, "127.0.0.1", session=Hosts)
+        self.link.open()
+        self.agent = Agent(board(), 600_000, 1000, self.link, None)
+        self.agent.governor.host_us = 1 << 28  # time is not what these tests are about
+
+    def poll(self):
+        self.agent.clock.poll_now = True
+        self.agent.poll()
+        assert self.agent.faults == 0
+        return self
+
+    def ids(self):
+        return [host.host_id for host in self.poll().agent.session.hosts]
+
+    def subscribe(self, host_id):
+        """Return a socket over which a host has subscribed."""
+        sock = _dial(self.port, framed([64, 1, 6, host_id]))
+        _until(lambda: host_id in self.ids(), "the host")
+        return sock
+
+    def is_closed(self, sock):
+        """Tell whether the agent has closed a connection; what it sent is lost."""
+        self.poll()
+        sock.setblocking(False)
+        try:
+            return sock.recv(100) == b""
+        except OSError as error:
+            return error.errno != EAGAIN
+
+    def age(self, place, ms):
+        """Have a connection be silent for so long."""
+        host = self.agent.session.hosts[place]
+        host.link._seen_ms = time.ticks_add(time.ticks_ms(), -ms)
+        host.deadline_s -= ms // 1000
+        host.deadline_ms -= ms % 1000
 
 
 def test_a_server_reads_and_writes():
@@ -59,11 +115,11 @@ def test_a_server_reads_and_writes():
     link = _serve(port)
     received = Received(link)
     assert received.read() == b""
-    assert link.write(b"nobody", 0, 6) == 0
     host = _dial(port)
     host.send(b"hello")
     _until(lambda: received.read() == b"hello", "hello")
-    assert link.write(b"xxanswer", 2, 8) == 6
+    assert link.lines[0].address == "127.0.0.1"
+    assert link.lines[0].write(b"xxanswer", 2, 8) == 6
     assert host.recv(6) == b"answer"
     host.close()
     link.close()
@@ -91,15 +147,15 @@ def test_has_input_is_true_for_bytes_and_for_a_new_connection():
     link.close()
 
 
-def test_a_host_that_is_dropped_makes_room_for_the_next():
+def test_a_connection_that_is_dropped_is_closed_and_forgotten():
     port = free_port()
     link = _serve(port)
     received = Received(link)
     lost = _dial(port)
     lost.send(b"1")
     _until(lambda: received.read() == b"1")
-    link.drop()
-    assert lost.recv(1) == b""
+    link.lines[0].drop()
+    assert lost.recv(1) == b"" and link.lines == []
     host = _dial(port)
     host.send(b"2")
     _until(lambda: received.read() == b"12")
@@ -120,95 +176,91 @@ def test_the_next_host_comes_in_when_the_first_has_gone():
     link.close()
 
 
-def _is_closed(sock, received):
-    """Tell whether the link has closed a connection."""
-    received.read()
-    sock.setblocking(False)
-    try:
-        return sock.recv(1) == b""
-    except OSError as error:
-        return error.errno != EAGAIN
-
-
-def test_a_second_host_is_turned_away():
-    port = free_port()
-    link = _serve(port)
-    received = Received(link)
-    first = _dial(port)
-    first.send(b"1")
-    _until(lambda: received.read() == b"1")
-    link.keep_place()
-    second = _dial(port)
-    _until(lambda: _is_closed(second, received), "the second one's end")
-    first.send(b"2")
-    _until(lambda: received.read() == b"12")
-    second.close()
-    first.close()
-    link.close()
+def test_a_fourth_host_is_told_who_has_the_places_and_turned_away():
+    served = Served()
+    hosts = [served.subscribe(number) for number in (1, 2, 3)]
+    fourth = _dial(served.port, framed([64, 1, 6, 4]) + framed([64, 1, 6, 4]))
+    poller = select.poll()
+    poller.register(fourth, select.POLLIN)
+    _until(lambda: served.poll() and poller.poll(0), "the refusal")
+    refusal = decode(deframed(fourth.recv(200), 200)[0][0])
+    places = [[number, "127.0.0.1"] for number in (1, 2, 3)]
+    assert refusal == [_REFUSED, 0, 1, 6, 4, places], refusal
+    _until(lambda: served.is_closed(fourth), "the fourth one's end")
+    assert served.ids() == [1, 2, 3]
+    hosts[1].close()
+    _until(lambda: served.ids() == [1, 3], "the second one's end")
+    served.subscribe(5).close()
+    for sock in (hosts[0], hosts[2], fourth, served.link):
+        sock.close()
 
 
 def test_only_frames_of_a_host_keep_a_place():
     """Bytes do not, and one that subscribed and is silent loses it after three seconds."""
-    port = free_port()
-    link = _serve(port)
-    received = Received(link)
-    for subscribed, silent_ms in ((False, 1001), (True, 3001)):
-        dead = _dial(port)  # as a host that loses its power: its connection stays
-        _until(lambda: received.read() == b"" and link._connection is not None)
-        if subscribed:
-            link.keep_place()
-        link._seen_ms = time.ticks_add(time.ticks_ms(), -silent_ms)
+    served = Served()
+    first = served.subscribe(1)
+    for host_id, silent_ms in ((0, 1001), (2, 3001)):
+        dead = _dial(served.port) if not host_id else served.subscribe(2)  # it loses its power
+        _until(lambda host_id=host_id: served.ids() == [1, host_id])
+        served.age(1, silent_ms)
         dead.send(b"noise")
-        _until(lambda: received.read() == b"noise")
-        host = _dial(port)
-        host.send(b"alive")
-        _until(lambda: received.read() == b"noisealive")
-        assert dead.recv(1) == b""
-        assert link.write(b"to it", 0, 5) == 5
-        assert host.recv(5) == b"to it"
-        received.data = b""
-        dead.close()
-        host.close()
-        _until(lambda: received.read() == b"" and link._connection is None, "the end")
-    link.close()
+        host = served.subscribe(9)
+        _until(lambda: served.ids() == [1, 9])
+        _until(lambda dead=dead: served.is_closed(dead), "the end")
+        for sock in (dead, host):
+            sock.close()
+        _until(lambda: served.ids() == [1])
+    first.close()
+    served.link.close()
 
 
 def test_the_next_one_waits_while_another_may_still_subscribe():
-    port = free_port()
-    link = _serve(port)
-    received = Received(link)
-    first = _dial(port)
-    _until(lambda: received.read() == b"" and link._connection is not None)
-    second = _dial(port)
-    second.send(b"2")
+    served = Served()
+    first = _dial(served.port)
+    _until(lambda: served.ids() == [0])
+    second = _dial(served.port, framed([64, 1, 6, 2]))
     for _ in range(20):
-        link._seen_ms = time.ticks_ms()  # it has only just come
-        assert received.read() == b""
+        served.age(0, 0)  # it has only just come
+        assert served.ids() == [0]
         time.sleep_ms(1)
-    first.send(b"1")
-    _until(lambda: received.read() == b"1")
-    link._seen_ms = time.ticks_add(time.ticks_ms(), -1001)
-    _until(lambda: received.read() == b"12", "the second one")
-    for sock in (first, second, link):
+    first.send(framed([64, 1, 6, 1]))
+    _until(lambda: served.ids() == [1, 2])
+    third = _dial(served.port)
+    fourth = _dial(served.port, framed([64, 1, 6, 4]))
+    _until(lambda: served.ids() == [1, 2, 0])
+    served.age(2, 1001)
+    _until(lambda: served.ids() == [1, 2, 4], "the one that waited")
+    for sock in (first, second, third, fourth, served.link):
+        sock.close()
+
+
+def test_many_that_never_subscribe_keep_no_host_out():
+    served = Served()
+    crowd = [_dial(served.port, first) for first in (b"", b"GET /", b"\xc0", b"\x00")]
+    host = _dial(served.port, framed([64, 1, 6, 1]))
+
+    def is_in():
+        for place in range(len(served.ids())):
+            served.age(place, 1001 if not served.agent.session.hosts[place].host_id else 0)
+        return 1 in served.ids()
+
+    _until(is_in, "the host")
+    assert len(served.ids()) <= 2
+    for sock in crowd + [host, served.link]:
         sock.close()
 
 
 def test_a_connection_that_begins_with_no_frame_is_closed():
     """A scrape, a modem's command: whoever waits behind it is let in at once."""
-    port = free_port()
-    link = _serve(port)
-    received = Received(link)
+    served = Served()
     for first in (b"GET /metrics HTTP/1.1\r\n", b"AT\r\n", b"A"):
-        stranger = _dial(port, first)
-        host = _dial(port)
-        host.send(b"1")
-        _until(lambda: received.read() == b"1", first)
-        assert _is_closed(stranger, received)
-        received.data = b""
+        stranger = _dial(served.port, first)
+        host = served.subscribe(1)
+        assert served.is_closed(stranger)
         stranger.close()
         host.close()
-        _until(lambda: received.read() == b"" and link._connection is None, "the end")
-    link.close()
+        _until(lambda: served.ids() == [], "the end")
+    served.link.close()
 
 
 def test_a_server_listens_from_open_on():
@@ -235,14 +287,12 @@ def test_ticks_that_wrap_lock_nobody_out():
     link = _serve(port)
     received = Received(link)
     dead = _dial(port)
-    _until(lambda: received.read() == b"" and link._connection is not None)
-    link.keep_place()
-    link._seen_ms = time.ticks_add(time.ticks_ms(), 86_400_000)
-    host = _dial(port)
-    host.send(b"1")
-    _until(lambda: received.read() == b"1")
-    for sock in (dead, host, link):
-        sock.close()
+    _until(lambda: received.read() == b"" and link.lines)
+    assert link.lines[0].is_fresh()
+    link.lines[0]._seen_ms = time.ticks_add(time.ticks_ms(), 86_400_000)
+    assert not link.lines[0].is_fresh()
+    dead.close()
+    link.close()
     client = ClientLink("127.0.0.1", port)
     client._tried_ms = time.ticks_add(time.ticks_ms(), 86_400_000)
     assert client.readable()
@@ -283,7 +333,7 @@ def test_a_host_that_does_not_read_is_never_waited_for():
     data = bytes(1000)
     total = 0
     for _ in range(20_000):
-        took = link.write(data, 0, 1000)
+        took = link.lines[0].write(data, 0, 1000)
         total += took
         if not took:
             break
@@ -291,7 +341,7 @@ def test_a_host_that_does_not_read_is_never_waited_for():
     soonest = 1_000_000
     for _ in range(20):  # one that waits does so each time; a busy machine, now and then
         began = time.ticks_us()
-        link.write(data, 0, 1000)  # by now the network may have made some room
+        link.lines[0].write(data, 0, 1000)  # by now the network may have made some room
         soonest = min(soonest, time.ticks_diff(time.ticks_us(), began))
     assert soonest < 5000, soonest
     host.close()
@@ -308,11 +358,13 @@ def test_a_connection_that_breaks_while_writing_is_replaced():
     host.close()
 
     def broken():
-        link.write(b"y" * 100, 0, 100)
-        return link._broken
+        link.lines[0].write(b"y" * 100, 0, 100)
+        return link.lines[0].broken
 
     _until(broken, "the break")
+    assert link.readable()  # else nothing would close it
     received.read()
+    assert link.lines == []
     host = _dial(port)
     host.send(b"b")
     _until(lambda: received.read().endswith(b"b"))
@@ -357,7 +409,7 @@ def test_a_client_tries_again_after_its_host_has_gone():
     host.send(b"\xc01")
     _until(lambda: received.read() == b"1")
     host.close()
-    _until(lambda: received.read() and link._connection is None, "the end")
+    _until(lambda: received.read() and link.connection is None, "the end")
     link._tried_ms = time.ticks_add(time.ticks_ms(), -5001)  # five seconds later
     received.read()
     poller = select.poll()

@@ -43,7 +43,11 @@ MESSAGES: dict[str, list[Any]] = {
         *(ids.HELLO, 0, 1, 0, 1, 0),
         *(["mps2-an385", "1.26.0", "qemu", b"", None, "0.1.0"], _LIMITS, _CAPABILITIES),
     ],
-    "refused": [ids.REFUSED, 0, 2, 3, _HOST],
+    "refused": [ids.REFUSED, 0, 2, 3, _HOST, None],
+    "refused for want of a place": [
+        *(ids.REFUSED, 0, 1, 6, _HOST),
+        [[1, "10.0.0.2"], [2**29, "192.168.178.100"], [_HOST, "fe80::1"]],
+    ],
     "sample": [ids.SAMPLE, 2, _FULL],
     "sample of a board that can tell little": [ids.SAMPLE, 65_535, [0, 0, 1000] + [None] * 18],
     "delta": [ids.DELTA, 21, 49, 0b1000011, 48, 48 - 4096, 51, 47],

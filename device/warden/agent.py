@@ -175,12 +175,12 @@ class Agent:
             left = self.session.pump(False)
         else:
             began = self.ticks_us()
-            seq = self.session.uplink.seq
+            sent = self.session.uplink.sent
             rows = governor.host_us > 0
             left = self.session.pump(rows)
             if rows:
                 self.rows_first = False
-            if seq != self.session.uplink.seq or (rows and self.clock.rows_dirty):
+            if sent != self.session.uplink.sent or (rows and self.clock.rows_dirty):
                 began = self.ticks_diff(self.ticks_us(), began)
                 governor.charge_host(began)
         return max(left, governor.host_wait_ms())

@@ -92,7 +92,7 @@ def use_wlan(wlan):
 
 
 def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, open=False):
-    """Return a link for one host at a time that connects to this port.
+    """Return a link for hosts that connect to this port, three at once.
 
     key, control_key: of 32 bytes, or what `stored_key` returns; a host that proves one looks, and
     one that proves the other changes what it likes. open=True: who proves none sees figures only.
@@ -106,8 +106,9 @@ def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, o
             from warden.link.keyed_tcp import KeyedServer
 
             return KeyedServer(port, host, key, control_key, open)
+        from warden.hosts import Hosts
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host, control)
+    return ServerLink(port, host, control, Hosts)
 
 
 def stored_key(right):

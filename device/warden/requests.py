@@ -91,6 +91,7 @@ class Requests:
 
     def __init__(self, agent, host_id):
         self.agent = agent
+        self.link = agent.link  # whose right counts
         self.replies = [None] * _MAX_PENDING
         self.host_id = host_id  # whose they are: they outlast a silence, for its repeats
         self.former_replies = [None] * _MAX_PENDING  # those to the host before: it may come back
@@ -159,7 +160,7 @@ class Requests:
             elif not isinstance(args, list):
                 reply.code = _BAD_ARGUMENTS
             else:
-                missing = missing_right(getattr(self.agent.link, "right", _CONTROL), number, args)
+                missing = missing_right(getattr(self.link, "right", _CONTROL), number, args)
                 if missing:
                     raise deny(missing)
                 for value in args:
@@ -235,7 +236,7 @@ class Requests:
         """Return the session of the host; it is opened when the host first has something."""
         sessions = self._policy.sessions
         hosts = sessions.hosts
-        host_id = self.agent.session.host_id
+        host_id = self.host_id
         session = hosts.get(host_id)
         if session is None or not session.is_open():
             session = sessions.open("host " + str(host_id), ttl_ms=_HOST_SESSION_MS)

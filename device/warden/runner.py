@@ -124,6 +124,8 @@ class Runner:
             while generation == self.generation:
                 if link.waitable is None:
                     await sleep_ms(_MAX_SLEEP_MS)
+                elif hasattr(link, "queue_read"):  # it has several
+                    await link.queue_read(core)
                 else:
                     await self.queue_read(core, link.waitable)
                 # What a host requested may take several polls to send; while it has had its share,

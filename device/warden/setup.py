@@ -41,9 +41,9 @@ def reserve_names(package):
             delattr(package, name)
     # A test checks that none is missing.
     lazy = (
-        "budgets counted_socket crashes errors extras forecast guard hang_stopper keyed_tcp keys "
-        "last_boot memory_profile metered_file public requests stored_policy task_watchdog tcp "
-        "trend_report values watchdog_setup wear"
+        "budgets counted_socket crashes errors extras forecast guard hang_stopper hosts keyed_tcp "
+        "keys last_boot memory_profile metered_file public requests stored_policy task_watchdog "
+        "tcp trend_report values watchdog_setup wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:
@@ -172,7 +172,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     if link is not None:
         # A link of the application's may lack it: there, to see what has come is to read.
         agent.readable = getattr(link, "readable", lambda: True)
-        agent.session = HostSession(agent)
+        agent.session = (getattr(link, "session", None) or HostSession)(agent)
         if agent.system_heap is not None:
             agent.session.tables.append(agent.system_heap)
     if limits is not None:

@@ -11,6 +11,7 @@ BoardError
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   ├── PoorLink            connected, and the agent's state does not arrive whole
 │   ├── VersionMismatch     the board's agent speaks another major version; .board_version
+│   ├── NoPlace             as many hosts are connected as the board has places for; .hosts
 │   └── KeyRefused          the board demands another key, or has not proved ours
 ├── KeyFileError            a key file cannot be used; .path
 ├── PolicyError             a policy file that cannot be used; .path, .line, .key
@@ -94,6 +95,14 @@ class KeyFileError(BoardError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
         self.path = path
+
+
+class NoPlace(ConnectError):
+    """The board serves as many hosts as it can; `hosts`: the addresses they are connected from."""
+
+    def __init__(self, message: str, address: str = "", hosts: tuple[str, ...] = ()) -> None:
+        super().__init__(message, address)
+        self.hosts = hosts
 
 
 class PolicyError(BoardError):

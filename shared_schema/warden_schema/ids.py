@@ -91,7 +91,7 @@ NO_NONCE = 5  # or nothing to make a nonce of
 # The fields after the kind, in wire order. New ones are only ever added at the end.
 FIELDS = {
     HELLO: _names("seq major minor host_id boot_id identity limits capabilities"),
-    REFUSED: _names("seq major minor host_id"),
+    REFUSED: _names("seq major minor host_id places"),
     SAMPLE: _names("seq values"),
     STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks writes"),
     SYNCED: _names("seq host_id"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import os
 import pty
 import re
@@ -16,10 +18,12 @@ from damage import DamagedTransport
 from places import APPS
 
 import boardwarden
+from boardwarden import ResourceType
 from boardwarden._protocol import messages
 from boardwarden._protocol.framing import frame
 from boardwarden.transport import transport_for
 from boardwarden.transport.fd_stream import FdStream
+from warden_schema import ids
 
 
 def _app(name: str) -> str:
@@ -222,13 +226,86 @@ async def test_the_next_host_over_tcp_connects_after_the_first(served):
             assert board.link.gaps == 0
 
 
-async def test_a_second_host_over_tcp_is_refused_and_the_first_goes_on(served):
-    async with boardwarden.connect(served) as board:
-        with pytest.raises(boardwarden.ConnectError, match="is it in use"):
+async def test_three_hosts_over_tcp_see_the_same_and_a_fourth_is_told_who_they_are(served):
+    async with contextlib.AsyncExitStack() as stack:
+        boards = [await stack.enter_async_context(boardwarden.connect(served)) for _ in range(3)]
+        leases = [
+            await board.allocate(ResourceType.MEMORY, 32, owner=f"host {place}")
+            for place, board in enumerate(boards)
+        ]
+        with pytest.raises(boardwarden.NoPlace, match="three are connected, from"):
             async with boardwarden.connect(served):
                 pass
-        await board.wait_sample()
-        assert board.link.reconnects == 0
+        await _until(lambda: all(len(board.allocations) == 3 for board in boards))
+        for board in boards:
+            assert {lease.id for lease in board.allocations} == {lease.id for lease in leases}
+            await board.wait_sample()
+            assert (board.link.gaps, board.link.reconnects) == (0, 0)
+        await boards[0].close()
+        async with boardwarden.connect(served) as fourth:
+            await _until(lambda: len(fourth.allocations) == 2)  # the first one's have ended
+            await fourth.ping()
+
+
+async def test_hosts_that_stall_flood_or_lie_cost_the_third_nothing(served):
+    address = urlsplit(served)
+
+    async def stall():
+        """Subscribe again and again, and read nothing."""
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            sock.connect((address.hostname, address.port))
+            sock.setblocking(False)
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    sock.send(frame(messages.subscribe(7)))
+                await asyncio.sleep(0.02)
+
+    async def flood():
+        """Send requests, damaged frames and noise as fast as the board takes them."""
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(frame(messages.subscribe(8)))
+        try:
+            for number in itertools.count():
+                writer.write(frame(messages.request(8, number & 0xFFFF, ids.PING, ())))
+                writer.write(frame(messages.request(8, 0, ids.PING, ()))[:-3] + b"\xc0\x91junk\xff")
+                await writer.drain()
+                await reader.read(1000)
+        finally:
+            writer.close()
+
+    others = [asyncio.create_task(stall()), asyncio.create_task(flood())]
+    try:
+        async with boardwarden.connect(served) as board:
+            await _until(lambda: board.status.overhead.bad_frames > 3)
+            slowest, leases = 0.0, []
+            for number in range(10):
+                began = time.monotonic()
+                leases.append(await board.allocate(ResourceType.MEMORY, 32, owner=str(number)))
+                if len(leases) > 5:
+                    await board.release(leases.pop(0).id)
+                slowest = max(slowest, time.monotonic() - began)
+            assert slowest < 2.0, slowest
+            assert not any(task.done() for task in others), others
+            await board.wait_sample()
+            assert (board.link.gaps, board.link.reconnects) == (0, 0)
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            async with boardwarden.connect(served) as fresh:
+                assert fresh.allocations == board.allocations
+                assert [lease.owner for lease in fresh.allocations] == list("56789")
+    finally:
+        for task in others:
+            task.cancel()
+
+
+async def _until(condition):
+    """Wait until a condition holds; 10 seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("subscribes", [True, False])

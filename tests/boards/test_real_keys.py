@@ -113,6 +113,33 @@ async def test_a_host_without_a_key_sees_figures_where_the_board_allows_it(monke
             await connected.ping()
 
 
+async def test_hosts_of_each_right_are_served_at_once_and_a_visitor_gives_its_place(
+    monkeypatch, secret, tmp_path
+):
+    observer = tmp_path / "observe.key"
+    keys.save(observer, Secret(ids.OBSERVE, secret[0].generations))
+    async with (
+        board(monkeypatch, secret[0], open_hosts=True) as served,
+        boardwarden.connect(served.address) as visitor,
+        boardwarden.connect(served.address, key=observer) as looks,
+        boardwarden.connect(served.address, key=secret[1]) as acts,
+    ):
+        lease = await acts.allocate(boardwarden.ResourceType.MEMORY, 1024, owner="ota")
+        for _ in range(20):
+            if len(looks.allocations) == 2:
+                break
+            await looks.wait_sample()
+        assert [each.owner for each in looks.allocations] == ["secret", "ota"]
+        assert visitor.allocations == ()
+        await visitor.wait_sample()
+        for connected, right in ((looks, "control"), (visitor, "control")):
+            with pytest.raises(Denied, match=f"right to {right}"):
+                await connected.release(lease.id)
+        async with boardwarden.connect(served.address, key=secret[1]) as fourth:
+            await fourth.ping()
+            await acts.release(lease.id)
+
+
 async def test_the_link_is_proved_again_when_it_was_lost(monkeypatch, secret):
     async with (
         board(monkeypatch, secret[0]) as served,

@@ -242,7 +242,7 @@ async def test_a_port_in_use_is_refused_and_the_first_user_goes_on(fake):
     holder.send_signal(signal.SIGINT)
     assert (await finish(holder)).status == 130
     text = (REPO / "docs" / "host.md").read_text(encoding="utf-8")
-    section = text.partition("## One host at a time\n")[2].partition("\n## ")[0]
+    section = text.partition("## Several hosts at once\n")[2].partition("\n## ")[0]
     assert 'refused, with "Another program has … open" and exit status 2' in " ".join(
         section.split()
     )

@@ -263,6 +263,34 @@ def test_a_board_that_refuses_our_version_raises_version_mismatch() -> None:
     assert error.board_version == "2.1"
 
 
+def test_a_board_without_a_place_raises_no_place_and_says_who_has_them() -> None:
+    peer = FakeBoard()
+    peer.places = [[1, "10.0.0.2"], [2, "10.0.0.3"], [3, "\x1b[2J"], "?"]
+    error = run(_fails(peer, boardwarden.NoPlace))
+    assert isinstance(error, boardwarden.NoPlace)
+    assert error.hosts == ("10.0.0.2", "10.0.0.3")
+    assert str(error).endswith(
+        "has no place for another host: 4 are connected, from 10.0.0.2, 10.0.0.3."
+    )
+
+
+def test_a_host_that_lost_its_place_goes_on_when_there_is_one_again() -> None:
+    async def main() -> None:
+        peer = FakeBoard()
+        async with connect(FakeTransport(peer)) as board:
+            peer.places = [[1, "10.0.0.2"]]
+            peer.restart()
+            await until(lambda: not board.connected)
+            await asyncio.sleep(1)
+            with pytest.raises(boardwarden.NoPlace):
+                await board.ping()
+            peer.places = None
+            await until(lambda: board.connected)
+            await board.ping()
+
+    run(main())
+
+
 def test_a_hello_in_another_version_raises_version_mismatch() -> None:
     class Later(FakeBoard):
         def _subscribe(self, major: int, host_id: int) -> None:

@@ -50,6 +50,19 @@ Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast
 Forecast.width_of Forecast.rise Forecast.find_rise
 Forecast.read_points Forecast.read_point Forecast.read_mean Forecast.read_slot Forecast.was_higher
 """
+_HOSTS = """
+Message.begin Message.put Message.acknowledge Message.send
+Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
+Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
+Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_more Hosts.send_first Hosts.spread
+Hosts.spread_table Hosts.send_sample Hosts.send_last_sample Hosts.encode_last
+Hosts.send_rows Hosts.next_host
+Hosts.send_row Hosts.send_event Hosts.find_table Hosts.mark Host.is_due Host.send_event
+"""
+_TCP = """
+_is_within _Tcp._ready _Tcp.keep_place _Tcp._is_welcome
+Line.is_fresh ServerLink.readable ServerLink.has_caller
+"""
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
 TaskWatchdog.running_task
@@ -93,6 +106,8 @@ def frames(
         ("warden/forecast.py", ["rise_of"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
+        ("warden/hosts.py", _HOSTS.split()),
+        ("warden/tcp.py", _TCP.split()),
         ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
         ("warden/keys.py", ["KeyedUplink.send"]),
     ],

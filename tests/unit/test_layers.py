@@ -60,6 +60,7 @@ BOARD_LAYERS = [
     ["policy.block_watch", "policy.memory_profile"],
     ["policy.pressure", "trend_report", "stored_policy"],
     ["policy.policy", "requests", "host_session", "board_mps2"],
+    ["hosts"],
     ["link.brakes", "link.keys", "link.stored_keys"],
     ["link.keyed_tcp"],
     ["board", "policy_setup", "setup"],

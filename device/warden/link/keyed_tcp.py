@@ -1,110 +1,151 @@
 """A TCP port whose hosts prove a key, or see figures only; loaded where one is asked for."""
 
-import select
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
+from warden.hosts import Host, Hosts
 from warden.link.brakes import Brakes
-from warden.link.keys import Keys
+from warden.link.keys import Keys, Peer
 from warden.link.tcp import ServerLink
 
-_SILENCE_MS = const(3000)
-_UNPROVED_MS = const(3000)  # a connection has so long to prove a key,
+_REPLY = const(7)
+_MAX_HOSTS = const(3)
+_UNPROVED_MS = const(3000)  # a connection has so long to prove a key, and subscribe,
 _YIELD_MS = const(300)  # or so long while somebody waits at another address,
 _LAST_WORD_MS = const(300)  # or, once it has failed, so long to read why
 _MAX_ACCEPTED = const(8)  # connections in a poll
-
 _NOBODY = const(-1)
 _NO_KEY = const(0)
 
 
-def address_text(address):
-    """Return the address that accept() gave as a text; the unix port gives a sockaddr in bytes."""
-    if isinstance(address, tuple):
-        return str(address[0])
-    return ".".join([str(byte) for byte in address[4:8]])
-
-
 class KeyedServer(ServerLink):
-    """Listens for one host at a time that proves one of the link's keys, see `Keys`.
-
-    Who has not proved one has three seconds, and gives way to another address after 0.3 s. An
-    address from which a connection failed waits, see `Brakes`. A host without a key, where
-    open_hosts allows it, gives way to anybody, who then has to prove a key.
-    """
+    """Listens for hosts that prove one of its keys, see `Keys`."""
 
     def __init__(self, port, host, key, control_key, open_hosts):
-        super().__init__(port, host)
-        self.brakes = Brakes(self._ticks_ms, self._ticks_diff)
-        self.keys = Keys(key, control_key, open_hosts, self._on_proved, self._on_wrong)
-        self._peer_address = None
+        super().__init__(port, host, False, KeyedHosts)
+        self.keys = Keys(key, control_key, open_hosts)
 
-    @property
-    def right(self):
-        """The right that was proved over the connection."""
-        return self.keys.peer.right
 
-    def join(self, session):
-        """Have the keys take their place between this link and its session."""
-        self.keys.join(session)
+class KeyedHost(Host):
+    """A connection over which nothing counts before a key was proved."""
 
-    def readable(self):
-        """Tell whether there is something to read, or a connection whose time is over."""
-        return super().readable() or self._is_late()
+    def __init__(self, server, link):
+        super().__init__(server, link)
+        self.peer = Peer(server.keys, self.uplink, super().process)
+        self.peer.host = self
+        self.began_ms = ticks_ms()
 
-    def read(self, buf):
-        """Read what has arrived into buf, or let a host in; return the count."""
-        if self._is_late():
-            self.drop()
-        return super().read(buf)
+    def process(self, reader):
+        """Have the peer process a payload, which passes on what is the session's."""
+        self.uplink.host = self  # answers are for it
+        self.peer.process(reader)
+        self.uplink.host = None
 
-    def _is_late(self):
-        """Tell whether the connection has not proved a key in time."""
-        peer = self.keys.peer
-        if self._connection is None or peer.right != _NOBODY:
+    def subscribe(self, reader, items):
+        """Begin the subscription; a host without a key gives its place to one with a key."""
+        server = self.server
+        if self.peer.right > _NO_KEY and not self.host_id:
+            hosts = server.subscribed()
+            for host in hosts:
+                if len(hosts) >= _MAX_HOSTS and host.peer.right == _NO_KEY:
+                    host.on_host("lost")
+                    host.host_id = 0
+                    host.link.drop()
+                    break
+        super().subscribe(reader, items)
+
+    def transmit(self):
+        """Send what the peer may have, and sign replies; what is hidden from it counts as sent."""
+        message = self.uplink
+        peer = self.peer
+        kind = message.payload[1]
+        may = peer.may_have(kind)
+        if may <= 0:
+            return may < 0
+        if kind != _REPLY or peer.sign is None:
+            return super().transmit()
+        end = message.at
+        message.at = peer.seal(message.payload, self.put_head(), end)
+        done = super().transmit()
+        message.at = end
+        return done
+
+    def is_older(self, limit_ms):
+        """Tell whether it was made, or failed, longer ago than that."""
+        return not 0 <= ticks_diff(ticks_ms(), self.began_ms) <= limit_ms
+
+    def is_late(self):
+        """Tell whether it has not proved a key, and subscribed, in time."""
+        if self.host_id or self.is_full:
             return False
-        return not self._is_within(
-            self._seen_ms, _LAST_WORD_MS if peer.has_failed else _UNPROVED_MS
-        )
+        return self.is_older(_LAST_WORD_MS if self.peer.has_failed else _UNPROVED_MS)
 
-    def _on_proved(self):
-        self._seen_ms = self._ticks_ms()
-        self.brakes.clear(self._peer_address)
 
-    def _on_wrong(self):
-        self._seen_ms = self._ticks_ms()
-        self.keys.tell_wrong(self._peer_address)
+class KeyedHosts(Hosts):
+    """Serves hosts that prove a key; makes those wait that do not, see `Brakes`."""
 
-    def drop(self):
-        """Close the connection; a peer that has not proved a key failed."""
-        if self._connection is not None and self.keys.peer.right == _NOBODY:
-            self.brakes.fail(self._peer_address)
-        super().drop()
+    def __init__(self, agent):
+        super().__init__(agent)
+        self.keys = keys = agent.link.keys
+        keys.attach(agent)
+        keys.on_proved = self.on_proved
+        keys.on_wrong = self.on_wrong
+        self.brakes = Brakes(ticks_ms, ticks_diff)
 
-    def _let_in(self):
+    def on_proved(self, peer):
+        """Note that a connection has proved a key: its address waits no more."""
+        self.brakes.clear(peer.host.link.address)
+
+    def on_wrong(self, peer):
+        """Note a wrong key; the connection is closed when it has read why."""
+        peer.host.began_ms = ticks_ms()
+        self.keys.tell_wrong(peer.host.link.address)
+
+    def find_requests(self, host):
+        """Return what carries out requests, for what a host may do."""
+        host.link.right = host.peer.right
+        return super().find_requests(host)
+
+    def let_in(self):
+        """Accept connections: one that is not subscribed yet, and has a short time for it."""
         for _ in range(_MAX_ACCEPTED):
-            try:
-                connection, address = self._listener.accept()
-            except OSError:  # there is none any more
+            link = self.agent.link.accept()
+            if link is None:
                 return
-            address = address_text(address)
-            if self.brakes.is_paused(address) or not self._has_place(address):
-                connection.close()
+            if not self.has_place(link.address) or self.brakes.is_paused(link.address):
+                link.drop()
                 continue
-            is_open_taken = self._connection is not None and self.keys.peer.right == _NO_KEY
-            self.drop()
-            if self.brakes.is_paused(address):  # it was its own that failed
-                connection.close()
-                continue
-            self._peer_address = address
-            self.keys.begin(is_open_taken)
-            self._adopt(connection, select.POLLIN)
+            try:
+                self.hosts.append(KeyedHost(self, link))
+            except MemoryError:
+                link.drop()
 
-    def _has_place(self, address):
-        """Tell whether a connection from that address may take the place."""
-        if self._connection is None or self.keys.peer.right == _NO_KEY:
-            return True
-        if self.keys.peer.right != _NOBODY:
-            return not self._is_within(self._seen_ms, _SILENCE_MS)
-        limit_ms = _UNPROVED_MS if address == self._peer_address else _YIELD_MS
-        return not self._is_within(self._seen_ms, limit_ms)
+    def has_place(self, address):
+        """Tell whether a connection from there may begin; the one that has begun may give way."""
+        for host in self.hosts:
+            if not host.host_id and host.link.connection is not None:
+                own = host.link.address == address
+                if not host.is_older(_UNPROVED_MS if own else _YIELD_MS):
+                    return False
+                host.link.drop()
+        self.purge()
+        return True
+
+    def pump(self, rows):
+        """Send what is due, and end what is late; return the ms until there is more to do."""
+        left = super().pump(rows)
+        for host in self.hosts:
+            if not host.host_id:
+                if host.is_late():
+                    host.link.drop()
+                left = min(left, _YIELD_MS)
+        self.purge()
+        return left
+
+    def purge(self):
+        """Forget the connections that have ended; who proved no key has failed."""
+        for host in self.hosts:
+            if host.link.connection is None and host.peer.right == _NOBODY:
+                self.brakes.fail(host.link.address)
+        super().purge()

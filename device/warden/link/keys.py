@@ -299,14 +299,14 @@ class Peer:
                         found = hmac
             if found is None:
                 self.refuse(_WRONG)
-                self.keys.on_wrong()
+                self.keys.on_wrong(self)
                 return
             self.proof = found.digest(b"board", self.transcript)
             session = Hmac(found.digest(b"session", self.transcript))
             self.check = session.signer(b"h")
             self.sign = session.signer(b"b")
             self.right = right
-            self.keys.on_proved()
+            self.keys.on_proved(self)
         uplink = self.uplink
         uplink.begin(_PROVED, 1)
         uplink.put(self.proof)
@@ -358,10 +358,15 @@ class Keys:
         self.wrong = 0  # wrong keys that no event has told of
         self.told_s = None  # when the last event did
 
+    def attach(self, agent):
+        """Prove what the board of this agent is, and tell its events of wrong keys."""
+        self.agent = agent
+        self.board = agent.board
+
     def join(self, session):
         """Take the place between a session and its link."""
         self.session = session
-        self.board = session.agent.board
+        self.attach(session.agent)
         self.pass_on = session.process
         session.process = self.process
         session.uplink = self.uplink = KeyedUplink(session.agent.link, self)
@@ -395,7 +400,7 @@ class Keys:
     def tell_wrong(self, address):
         """Tell of a wrong key from this address by an event, once a minute at most."""
         self.wrong += 1
-        agent = self.session.agent
+        agent = self.agent
         now_s = agent.clock.s
         if self.told_s is not None and now_s - self.told_s < _TELL_S:
             return

@@ -1,17 +1,17 @@
 """Links over TCP: the board listens for a host, or connects to one.
 
-One host at a time. Sockets never wait; a connection that breaks is replaced by the next one. Only
-the frames of a host that has subscribed keep it its place: the session says so by `keep_place()`.
+Sockets never wait; a connection that breaks is replaced by the next one. Only the frames of a host
+that has subscribed keep it its place: the session says so by `keep_place()`.
 """
 
 import select
 import socket
 from errno import EINPROGRESS
+from time import ticks_diff, ticks_ms
 
 from micropython import const
 
 _RETRY_MS = const(5000)
-_SILENCE_MS = const(3000)  # as in session: a host that lives says so every second
 _UNPROVEN_MS = const(1000)  # one that has not subscribed, while another one waits
 _GIVEN_UP_MS = const(30_000)
 _BACKLOG = const(4)  # connections that wait
@@ -20,28 +20,24 @@ _OBSERVE = const(1)  # rights of a host, see docs/security.md
 _CONTROL = const(2)
 
 
+def _is_within(since_ms, limit_ms):
+    """Tell whether a moment is past by limit_ms at most; ticks wrap after 6 days."""
+    return 0 <= ticks_diff(ticks_ms(), since_ms) <= limit_ms
+
+
 class _Tcp:
+    """One connection. right: what a host may do over it, see docs/security.md."""
+
     window = 0  # a socket tells itself how much it takes
+    right = _CONTROL
 
-    def __init__(self):
-        from time import ticks_diff, ticks_ms
-
-        self._ticks_ms = ticks_ms
-        self._ticks_diff = ticks_diff
-        self._connection = None
+    def __init__(self, poller):
+        self.connection = None  # a socket, while there is one
         self._seen_ms = 0  # when it was made, or its host's last frame came
-        self._is_host = False  # a host has subscribed over it
         self._is_new = False  # nothing has come over it yet
-        self._poller = select.poll()
-        self._ipoll = self._poller.ipoll  # a bound method is an object: made once
-        self.waitable = None
-        self._broken = False
-
-    def readable(self):
-        """Tell whether something has arrived, a host connects, or the connection has ended."""
-        for _ in self._ipoll(0):
-            return True
-        return self._broken
+        self._poller = poller
+        self._ipoll = poller.ipoll  # a bound method is an object: made once
+        self.broken = False  # a write found that it has ended: the next read() closes it
 
     def _ready(self, sock):
         for entry in self._ipoll(0):
@@ -51,19 +47,17 @@ class _Tcp:
 
     def keep_place(self):
         """Note that a frame of a host that has subscribed came over the connection."""
-        self._seen_ms = self._ticks_ms()
-        self._is_host = True
+        self._seen_ms = ticks_ms()
 
-    def _is_within(self, since_ms, limit_ms):
-        """Tell whether a moment is past by limit_ms at most; ticks wrap after 6 days."""
-        return 0 <= self._ticks_diff(self._ticks_ms(), since_ms) <= limit_ms
-
-    def _receive(self, buf):
-        if not self._broken:
-            if not self._ready(self._connection):
+    def read(self, buf):
+        """Read what has arrived into buf, or close what has ended; return the count."""
+        if self.connection is None:
+            return 0
+        if not self.broken:
+            if not self._ready(self.connection):
                 return 0
             try:
-                got = self._connection.readinto(buf)
+                got = self.connection.readinto(buf)
                 if got is None:  # nothing after all
                     return 0
             except OSError:
@@ -81,53 +75,78 @@ class _Tcp:
 
     def write(self, buf, start, end):
         """Write buf[start:end] as far as it goes without waiting; return the count."""
-        if self._connection is None or self._broken:
+        if self.connection is None or self.broken:
             return 0
         try:
-            return self._connection.write(buf, start, end - start) or 0
+            return self.connection.write(buf, start, end - start) or 0
         except OSError:
-            self._broken = True  # closed by the next read(): a task may be waiting on the socket
+            self.broken = True  # closed by the next read(): a task may be waiting on the socket
             return 0
 
     def _adopt(self, connection, events):
         """Make a new connection the current one."""
-        self._seen_ms = self._ticks_ms()
+        self._seen_ms = ticks_ms()
         self._is_new = True
-        self._is_host = False
-        self._connection = connection
+        self.connection = connection
         connection.setblocking(False)
         self._poller.register(connection, events)
-        self.waitable = connection
 
     def drop(self):
         """Close the connection: the host at its other end is gone, or says nothing any more."""
-        connection = self._connection
-        self._connection = None
-        self._broken = False
-        self._idle()
+        connection = self.connection
+        self.connection = None
+        self.broken = False
         if connection is not None:
             self._poller.unregister(connection)
             connection.close()
 
 
-class ServerLink(_Tcp):
-    """Listens on a port for one host at a time, from `open()` on.
+class Line(_Tcp):
+    """A connection that a `ServerLink` has accepted. address: of its other end, a text."""
 
-    control: whether hosts may change anything; without, they only look. While a host is there, a
-    second connection is closed at once. A host loses its place after three seconds without a frame:
-    one that lost its power or its network never says that it is gone. A connection that begins with
-    something else than a frame is closed, and one that has not subscribed gives way to the next
-    after a second.
+    def __init__(self, server, connection, address):
+        super().__init__(server.poller)
+        self._lines = server.lines
+        self._lines.append(self)
+        self.right = server.right
+        self.address = address
+        self._adopt(connection, select.POLLIN)
+
+    def drop(self):
+        """Close the connection."""
+        super().drop()
+        if self in self._lines:
+            self._lines.remove(self)
+
+    def readable(self):
+        """Tell whether something has arrived, or the connection has ended."""
+        return self.broken or self._ready(self.connection)
+
+    def is_fresh(self):
+        """Tell whether it was made, or a host's last frame came, less than a second ago."""
+        return _is_within(self._seen_ms, _UNPROVEN_MS)
+
+
+class ServerLink:
+    """Listens on a port from `open()` on; `accept()` gives a `Line` for each connection.
+
+    control: whether hosts may change anything; without, they only look. session(agent) makes
+    what serves them: it decides who may stay, see `warden.hosts`.
     """
 
-    right = _OBSERVE  # of its hosts
+    window = 0
 
-    def __init__(self, port, host="0.0.0.0", control=False):
-        super().__init__()
-        if control:
-            self.right = _CONTROL
+    def __init__(self, port, host="0.0.0.0", control=False, session=None):
+        self.right = _CONTROL if control else _OBSERVE
+        self.session = session
+        self.lines = []
+        self.poller = select.poll()
+        self._ipoll = self.poller.ipoll
         self._address = (host, port)
         self._listener = None
+        self.waitable = None
+        self._queue = self._entry = None  # of asyncio, see queue_read
+        self._waited = []
 
     def open(self):
         """Listen; OSError where the port is in use. Again it does nothing."""
@@ -142,45 +161,79 @@ class ServerLink(_Tcp):
         except OSError:
             listener.close()
             raise
-        self._listener = listener
-        self._poller.register(listener, select.POLLIN)
-        self._idle()
+        self.waitable = self._listener = listener
+        self.poller.register(listener, select.POLLIN)
 
-    def _idle(self):
-        self.waitable = self._listener
+    def readable(self):
+        """Tell whether something has arrived, somebody connects, or a connection has ended."""
+        for _ in self._ipoll(0):
+            return True
+        for line in self.lines:
+            if line.broken:
+                return True
+        return False
 
-    def read(self, buf):
-        """Read what has arrived into buf, or let a host in; return the count."""
-        count = self._receive(buf) if self._connection is not None else 0
-        # Not before the end of the last was seen.
-        if not (count and self._is_host) and self._ready(self._listener):
-            self._let_in()
-        return count
+    def has_caller(self):
+        """Tell whether somebody connects."""
+        for entry in self._ipoll(0):
+            if entry[0] is self._listener:
+                return True
+        return False
 
-    def _let_in(self):
-        is_taken = self._connection is not None and self._is_within(
-            self._seen_ms, _SILENCE_MS if self._is_host else _UNPROVEN_MS
-        )
-        if is_taken and not self._is_host:
-            return  # the next one waits for so long
+    def accept(self):
+        """Return a `Line` for the next one that connects, None if it is gone."""
         try:
-            connection = self._listener.accept()[0]
+            connection, address = self._listener.accept()
         except OSError:
-            return
-        if is_taken:
+            return None
+        if not isinstance(address, tuple):  # the unix port gives it as the system has it
+            address = socket.sockaddr(address)
+            address = (socket.inet_ntop(address[0], address[1]),)
+        try:
+            return Line(self, connection, address[0])
+        except MemoryError:
             connection.close()
-            return
-        self.drop()
-        self._adopt(connection, select.POLLIN)
+            return None
 
     def close(self):
-        """Close the connection and stop listening."""
-        self.drop()
+        """Close the connections and stop listening."""
+        while self.lines:
+            self.lines[-1].drop()
         self.waitable = None
         if self._listener is not None:
-            self._poller.unregister(self._listener)
+            self.poller.unregister(self._listener)
             self._listener.close()
             self._listener = None
+
+    # --- asyncio --------------------------------------------------------------------------------
+
+    def queue_read(self, core):
+        """Wait until something has arrived over any of the connections; to be awaited.
+
+        asyncio has an entry for each stream: the task that waits to read, the one that waits to
+        write, and the stream (asyncio/core.py, IOQueue). All of these have the same entry: the
+        first that has something wakes the task, and takes it out of the entry.
+        """
+        self._queue = queue = core._io_queue
+        self._waited.clear()  # in an event loop before this one, say
+        self._entry = [core.cur_task, None, self._listener]
+        core.cur_task.data = self  # whose remove() is called when the task is cancelled
+        self._waited.append(self._listener)
+        for line in self.lines:
+            self._waited.append(line.connection)
+        for stream in self._waited:
+            queue.map[id(stream)] = self._entry
+            queue.poller.register(stream, select.POLLIN)
+        yield
+        self.remove(queue)
+
+    def remove(self, _):
+        """Have asyncio wait for none of them any more."""
+        queue = self._queue
+        for stream in self._waited:
+            if queue.map.get(id(stream)) is self._entry:
+                queue._dequeue(stream)
+        self._waited.clear()
 
 
 class ClientLink(_Tcp):
@@ -191,40 +244,45 @@ class ClientLink(_Tcp):
     """
 
     def __init__(self, host, port):
-        super().__init__()
+        super().__init__(select.poll())
+        self.waitable = None
         self._address = socket.getaddrinfo(host, port)[0][-1]
         self._tried_ms = None
         self._connected = False
 
-    def _idle(self):
+    def drop(self):
+        """Close the connection: the host is gone, or says nothing any more."""
         self.waitable = None
         self._connected = False
+        super().drop()
 
     def readable(self):
         """Tell whether something has arrived, or the connection is to be made or given up."""
-        if self._connection is None:
+        if self.connection is None:
             return self._may_try()
-        return super().readable() or not self._is_within(self._seen_ms, _GIVEN_UP_MS)
+        for _ in self._ipoll(0):
+            return True
+        return self.broken or not _is_within(self._seen_ms, _GIVEN_UP_MS)
 
     def _may_try(self):
-        return self._tried_ms is None or not self._is_within(self._tried_ms, _RETRY_MS)
+        return self._tried_ms is None or not _is_within(self._tried_ms, _RETRY_MS)
 
     def read(self, buf):
         """Read what has arrived into buf, or make or drop the connection; return the count."""
-        if self._connection is None:
+        if self.connection is None:
             if self._may_try():
-                self._tried_ms = self._ticks_ms()
+                self._tried_ms = ticks_ms()
                 self._connect()
             return 0
-        if not self._is_within(self._seen_ms, _GIVEN_UP_MS):
+        if not _is_within(self._seen_ms, _GIVEN_UP_MS):
             self.drop()
             return 0
         if not self._connected:
-            if self._ready(self._connection):
-                self._poller.modify(self._connection, select.POLLIN)
+            if self._ready(self.connection):
+                self._poller.modify(self.connection, select.POLLIN)
                 self._connected = True
             return 0
-        return self._receive(buf)
+        return super().read(buf)
 
     def write(self, buf, start, end):
         """Write as far as it goes without waiting; nothing until connected."""
@@ -240,6 +298,7 @@ class ClientLink(_Tcp):
                 connection.close()
                 return
         self._adopt(connection, select.POLLOUT)
+        self.waitable = connection
 
     def close(self):
         """Close the connection."""

@@ -15,6 +15,7 @@ from boardwarden.errors import (
     KeyRefused,
     LinkLost,
     NoAgent,
+    NoPlace,
     NotFound,
     PoorLink,
     RequestError,
@@ -119,6 +120,22 @@ def other_version(address: str, major: int, minor: int) -> VersionMismatch:
         "install boardwarden and the agent in the same version."
     )
     return VersionMismatch(message, address, theirs)
+
+
+def no_place(address: str, places: list[object]) -> NoPlace:
+    """Return the error if other hosts have all places; places: [host_id, its address] of each."""
+    hosts = tuple(
+        place[1]
+        for place in places
+        if isinstance(place, list)
+        and len(place) > 1
+        and isinstance(place[1], str)
+        and place[1].isprintable()
+    )
+    count = {1: "one is", 2: "two are", 3: "three are"}.get(len(places), f"{len(places)} are")
+    sources = f", from {', '.join(host[:_MAX_SHOWN] for host in hosts)}" if hosts else ""
+    message = f"The board at {address} has no place for another host: {count} connected{sources}."
+    return NoPlace(message, address, hosts)
 
 
 def restarted() -> BoardRestarted:

@@ -33,7 +33,7 @@ _FLAG = (bool, int, NoneType)
 # looked at only after its major version, which may lay them out in another way.
 _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.HELLO: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
-    ids.REFUSED: (_NUMBER, _NUMBER, _NUMBER, _NUMBER),
+    ids.REFUSED: (*[_NUMBER] * 4, (list, NoneType)),
     ids.SAMPLE: (_NUMBER, (list,)),
     ids.STORAGE: (_NUMBER, _NUMBER, _NUMBER, _TEXT_OR_NONE, *[_FIGURE] * 4, (list, NoneType)),
     ids.SYNCED: (_NUMBER, _NUMBER),

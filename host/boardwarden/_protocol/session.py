@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from boardwarden.errors import ConnectError, KeyRefused, LinkLost, VersionMismatch
+from boardwarden.errors import ConnectError, KeyRefused, LinkLost, NoPlace, VersionMismatch
 from boardwarden.transport.base import Transport
+from warden_schema import ids
 
 from . import diagnosis, messages
 from .diagnosis import PromptWatch
@@ -51,7 +52,7 @@ class Session:
         self.subscription = Subscription(state, self)
         self._requests = Requests(self._until_confirmed, self._send_request)
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
-        self._refusal: VersionMismatch | KeyRefused | None = None
+        self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return
         self._confirmed = asyncio.Event()  # look at subscription.confirmed again
         self._send_due = asyncio.Event()  # something may be due to be sent
@@ -92,7 +93,8 @@ class Session:
         """Have the board do an operation once; return the reply's value.
 
         Raises a RequestError, LinkLost when the session is closed, VersionMismatch when an agent
-        of another version has taken the board's place, KeyRefused when the board refuses the key.
+        of another version has taken the board's place, NoPlace when other hosts have taken ours,
+        KeyRefused when the board refuses the key.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -209,9 +211,15 @@ class Session:
             self.link.reset_backoff()
         self._state.on_link_change(connected)
 
-    def on_refused(self, major: int, minor: int) -> None:
-        """An agent of another version answered: requests raise that until another one does."""
-        self._refusal = diagnosis.other_version(self.link.address, major, minor)
+    def on_refused(self, major: int, minor: int, places: list[object] | None) -> None:
+        """An agent of another version answered, or one without a place for this host.
+
+        Requests raise that until a board answers that has one.
+        """
+        if major == ids.PROTOCOL_MAJOR and places is not None:
+            self._refusal = diagnosis.no_place(self.link.address, places)
+        else:
+            self._refusal = diagnosis.other_version(self.link.address, major, minor)
         _log.warning("%s", self._refusal)
         self._end_start(self._refusal)
 

@@ -64,8 +64,8 @@ class Listener(Protocol):
         """The board was lost, or answers (again)."""
         ...
 
-    def on_refused(self, major: int, minor: int) -> None:
-        """The board speaks this version of the protocol, which is not ours."""
+    def on_refused(self, major: int, minor: int, places: list[object] | None) -> None:
+        """The board speaks this version of the protocol, or others have all of its places."""
         ...
 
     def on_new_session(self) -> None:
@@ -186,7 +186,7 @@ class Subscription:
             if kind == ids.HELLO:
                 self._hello(message)
             else:
-                self._listener.on_refused(message[2], message[3])
+                self._listener.on_refused(message[2], message[3], message[5])
             return True
         if self._is_new(message[1]):
             self._process(kind, message)
@@ -196,7 +196,7 @@ class Subscription:
     def _hello(self, message: Message) -> None:
         seq, major, minor, _, boot_id = message[1:6]
         if major != ids.PROTOCOL_MAJOR:
-            self._listener.on_refused(major, minor)
+            self._listener.on_refused(major, minor, None)
             return
         # One without a SUBSCRIBE, as a capability changed, does not bring again what was lost.
         had_answer = self.synced or self.confirmed

@@ -51,6 +51,7 @@ class FakeBoard:
     def __init__(self) -> None:
         self.send: Callable[[bytes], None] = lambda data: None
         self.version = (ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR)
+        self.places: list[list[Any]] | None = None  # of other hosts, where they have all there are
         self.boot_id = 1
         self.identity: list[Any] = list(IDENTITY)
         self.capabilities = bytes(len(ids.CAPABILITIES))
@@ -156,6 +157,9 @@ class FakeBoard:
     def _subscribe(self, major: int, host_id: int) -> None:
         if major != self.version[0]:
             self._put(ids.REFUSED, self.seq, *self.version, host_id)
+            return
+        if self.places is not None:
+            self._put(ids.REFUSED, self.seq, *self.version, host_id, self.places)
             return
         self._received_at = self._now
         if host_id != self._replies_to:  # not host_id: that is None again after a silence

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .checks import Checks
 from .frequent import line_for
-from .places import DECIDE, WATCH, file_of, is_ours, is_package, part_of
+from .places import DECIDE, SERVE, WATCH, file_of, is_ours, is_package, part_of
 from .room import JoinError, Room, constant
 
 
@@ -57,7 +57,7 @@ def join(rooms: Mapping[str, str]) -> dict[str, Part]:
     for module, order in orders.items():
         joined = [parsed[name] for name in order]
         machine_code = any(room.machine_code for room in joined)
-        text = _joined(joined, module in (WATCH, DECIDE))
+        text = _joined(joined, module in (WATCH, DECIDE, SERVE))
         parts[file_of(module)] = Part(module, tuple(order), text, machine_code)
     return parts
 

@@ -9,6 +9,7 @@ PACKAGES = ("warden", "warden_schema")  # where rooms are; a board gets only the
 WATCH = "warden"
 DECIDE = "warden.decide"
 SETUP = "warden.setup"  # makes the agent, and is let go when start() ends
+SERVE = "warden.hosts"  # several hosts: where the application made a TcpServer
 _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
@@ -21,6 +22,7 @@ _SELDOM = {
     "warden.link.keys": "warden.keys",
     "warden.link.brakes": "warden.keys",
     "warden.link.stored_keys": "warden.keyed_tcp",
+    "warden.hosts": SERVE,
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",
