@@ -221,6 +221,22 @@ def test_an_operation_with_a_timeout_of_its_own_has_that_time():
 
 
 @_without_asyncio
+def test_operations_that_a_thread_ends_do_not_hide_that_the_application_hangs():
+    for thread, hung in ((None, []), ("another one", ["begun"])):
+        with _Rig() as rig:
+            rig.configure()
+            operations = rig.agent.policy.operations
+            if thread:
+                rig.runner.thread = thread
+            for _ in range(6):
+                operation = operations.new("poll", timeout_ms=500)
+                operations.begin(operation)
+                operations.end(operation)
+                rig.pass_ms(1000, turns=False)
+            assert [event[0] for event in rig.events()] == hung
+
+
+@_without_asyncio
 def test_turns_of_a_timer_prove_nothing():
     with _Rig(is_run_by_timer=True) as rig:
         raises(RuntimeError, rig.configure)

@@ -10,6 +10,7 @@ turn.
 from micropython import const
 
 from warden.blackbox import UNFED, WATCHED
+from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
 _MAX_CHECKINS = const(8)
@@ -311,9 +312,9 @@ class TaskWatchdog:
         return op
 
     def on_end(self, op, promote=True, how="ended"):
-        """End an operation; one whose time was announced counts as a turn."""
+        """End an operation; one whose time was announced counts as a turn, but of a thread."""
         has_ended = self.end_operation(op, promote, how)
-        if has_ended and op.timeout_ms is not None:
+        if has_ended and op.timeout_ms is not None and get_ident() == self.runner.thread:
             self.turned_ms = self.ticks_ms()
         self.note_operation()
         return has_ended
