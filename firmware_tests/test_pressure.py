@@ -273,6 +273,24 @@ def test_after_three_early_resets_in_a_row_the_next_comes_no_sooner_than_after_t
     assert Rig(board).policy.early_resets == 0
 
 
+def test_an_operation_that_waits_for_memory_begins_once_the_application_has_freed_it():
+    rig = Rig()
+    rig.policy.set_limits(1, None, None, None)
+    rig.live(700)
+    running = rig.begin("running")
+    operations = rig.policy.operations
+    need = rig.board.total // 1000 * 300
+    waiting = operations.begin(operations.new("waiting", memory=need, wait_ms=60_000))
+    running.complete()
+    rig.live(700)
+    refused = len(rig.kinds("denied"))
+    rig.live(650, 5)
+    assert not waiting.lease and len(rig.kinds("denied")) == refused
+    rig.live(500)
+    rig.agent.poll()
+    assert waiting.lease.amount == need
+
+
 def test_a_board_that_recovers_is_not_reset():
     rig = Rig()
     rig.policy.thresholds.set("memory", 800, 900, 700, 0, RESET)
