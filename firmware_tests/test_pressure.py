@@ -150,6 +150,23 @@ def test_where_collections_are_off_its_word_is_taken():
     assert rig.kinds("trim") == [("give", 12345)]
 
 
+def test_where_collections_are_off_what_is_used_counts_for_nothing_gives_it_back():
+    rig = Rig()
+    rig.board.collects = False
+    asked = []
+    rig.trim(0, asked, "asked")
+    rig.board.garbage = rig.board.total // 1000 * 400
+    rig.live(350)
+    assert asked == []
+    rig.live(420)
+    assert asked == [("asked", 1)] and rig.agent.sample.live_bytes is None
+    rig.live(520)
+    assert raises(Denied, rig.begin, "x").reason == "pressure"
+    rig.board.collects = True
+    rig.live(520)
+    assert [event[0] for event in rig.kinds("threshold")] == ["warn", "critical", "clear"]
+
+
 def test_while_it_lasts_memory_is_asked_for_every_ten_seconds():
     rig = Rig()
     asked = []
