@@ -12,6 +12,7 @@ from warden.agent import Agent
 from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
+from warden.sleep import Sleeping
 from warden.task_watchdog import TaskWatchdog
 from warden.watchdog_setup import add_checkin, configure
 
@@ -234,6 +235,22 @@ def test_operations_that_a_thread_ends_do_not_hide_that_the_application_hangs():
                 operations.end(operation)
                 rig.pass_ms(1000, turns=False)
             assert [event[0] for event in rig.events()] == hung
+
+
+@_without_asyncio
+def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        rig.configure(hardware_ms=1000)
+        uplink = add_checkin(rig.dog, "uplink", 3000)
+        rig.pass_ms(300)
+        with Sleeping():
+            rig.pass_ms(10_000, turns=False)
+        rig.pass_ms(2000)
+        assert rig.events() == [] and not rig.machine.dog.has_bitten
+        uplink.feed()
+        rig.pass_ms(2500, turns=False)
+        assert [event[0] for event in rig.events()] == ["begun"]
 
 
 @_without_asyncio

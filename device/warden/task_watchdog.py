@@ -59,11 +59,14 @@ class NamedCoroutine:
 
 
 def _name_of(coro):
-    """Return the name of a coroutine's function: a generator has it in its repr() only."""
+    """Return the name of a coroutine's function: a generator has it in its repr() only.
+
+    None for a task that was made before there was a watchdog: `Load.counted` hides it.
+    """
     if hasattr(coro, "name"):
         return coro.name
     words = repr(coro).split("'")
-    return words[1] if len(words) == 3 else None
+    return words[1] if len(words) == 3 and words[1] != "counted" else None
 
 
 class TaskWatchdog:
@@ -90,6 +93,7 @@ class TaskWatchdog:
         # Turns.
         self.watches_turns = self.by_timer = False
         self.turned_ms = self.patience_ms = 0
+        self.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
         self.fed_ms = 0
         self.ended_ms = None  # when nobody turned any more, and it was to be fed
         self.hanging = None  # what hangs, "" for somebody without a name
@@ -174,6 +178,12 @@ class TaskWatchdog:
         self.watches_turns = True
         self.check(now)
 
+    def on_awake(self, now, ms):
+        """Note that a sleep is over that was announced, after `ms`; see `warden.sleep`."""
+        self.excuse(ms)
+        self.turned_ms = now
+        self.asleep_ms = 0
+
     def excuse(self, ms):
         """Give those who have to check in the time for which nobody had a turn."""
         for each in self.checkins:
@@ -186,7 +196,9 @@ class TaskWatchdog:
         Where it interrupts the main program, that is its last act.
         """
         hung = self.ticks_diff(now, self.turned_ms)
-        if self.watches_turns and hung > self.hang_ms + self.patience_ms:
+        if hung < self.asleep_ms:
+            pass
+        elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
             if self.hanging is None and not self.is_announced():
                 self.on_hang(now, hung)
             if self.hanging is not None:
