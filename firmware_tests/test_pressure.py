@@ -177,6 +177,19 @@ def test_while_it_lasts_memory_is_asked_for_every_ten_seconds():
     assert asked[3:] == [("nothing", 2)]  # at once when it gets worse
 
 
+def test_memory_is_asked_for_at_once_whatever_else_is_critical():
+    rig = Rig()
+    asked = []
+    rig.trim(0, asked, "asked")
+    rig.policy.thresholds.set("faults", 0, 0, -1, 0, PROTECT)
+    rig.live(500, 3)
+    assert rig.policy.pressure.level == 2 and asked == []
+    rig.live(820)
+    assert asked == [("asked", 1)] and rig.kinds("collect")[0][0] is None
+    rig.live(920)
+    assert asked[1:] == [("asked", 2)]
+
+
 def test_critical_refuses_what_is_below_high():
     rig = Rig()
     rig.live(950)
