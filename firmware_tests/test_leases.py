@@ -251,6 +251,7 @@ def test_wrong_amounts_are_refused_in_clear_words():
     raises(ValueError, rig.allocate, MEMORY, 1, priority=4)
     raises(ValueError, rig.allocate, MEMORY, 1, ttl_ms=0)
     raises(TypeError, rig.allocate, MEMORY, 1, owner=5)
+    raises(TypeError, rig.allocate, STORAGE, 1, mount=b"/")
     raises(ValueError, rig.allocate, STORAGE, 1, backed=True)
     assert rig.leases.all() == []
 

@@ -156,6 +156,8 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
+            elif type(mount) is not str:
+                raise TypeError("mount must be a str")
             clock = self.clock
             clock.advance()
             if clock.deadline_s <= clock.s:
