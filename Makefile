@@ -62,7 +62,7 @@ format: $(VENV)/.stamp-dev
 
 # What measures time is left out here; `boards` runs it after the others, alone.
 fakes: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
 # Four at once on two cores: most of them wait for a board. By file: some share what they built; in
 # their own order, for xdist would have the files with the fewest tests, the longest, come last.

@@ -69,7 +69,8 @@ def board(tmp_path):
 def test_remove_takes_away_what_the_agent_kept_and_says_who_still_imports_it(board, tiny):
     own = b"import warden\n\nwarden.start()\n"
     board.put({"main.py": own, "warden.policy": b"x", "warden.resets.new": b"x", "mine": b"x",
-               "warden.policy.aside": b"x", "warden.slow": b""})  # fmt: skip
+               "warden.policy.aside": b"x", "warden.slow": b"", "warden.budgets": b"x",
+               "warden.budgets.new": b"x"})  # fmt: skip
     talk = Quiet()
     with board:
         deploying.deploy(board.port, "", Quiet())

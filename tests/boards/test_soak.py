@@ -43,15 +43,22 @@ _SEED = 20
 _GROWTH_BYTES = 12_000_000  # of the host, from the half of the time to its end
 
 
+def _free_ports(count: int) -> list[int]:
+    """Return so many ports, no two of them the same, that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 class SoakBoard:
     """The unix port with the application `lends`, in a folder and at a TCP port of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         folder.mkdir()
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = port
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.process: asyncio.subprocess.Process | None = None
 
@@ -74,7 +81,7 @@ class SoakBoard:
         process, self.process = self.process, None
         if process is not None:
             process.kill()
-            await process.communicate()
+            await process.wait()
 
     def is_left(self) -> bool:
         """Return whether a process still listens where it did."""
@@ -213,7 +220,7 @@ def _differing(fleet: list[SoakBoard], boards: list[Board]) -> list[str]:
 async def test_after_any_trouble_each_mirror_equals_its_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = [SoakBoard(tmp_path / f"board{number}") for number in range(BOARDS)]
+    fleet = [SoakBoard(tmp_path / f"board{port}", port) for port in _free_ports(BOARDS)]
     store = Store(tmp_path / "a.db", Rotation())
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:

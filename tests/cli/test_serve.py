@@ -65,7 +65,7 @@ class Scraped:
         deadline = time.monotonic() + LIMIT_S
         while not holds():
             assert time.monotonic() < deadline, self.text()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)  # to look takes time, too
 
     async def close(self):
         self.task.cancel()
@@ -239,7 +239,7 @@ async def test_neither_boots_nor_what_is_unknown_make_series(scraped):
     """A board that restarts again and again, and one that lies, would fill a database with them."""
     one = await scraped(full_board())
     kept = one.board.policy.kept
-    for boot in range(2, 6):
+    for boot in range(2, 4):
         kept[ids.RESTART] = [[boot, f"cause {boot}", 0, 1, 50 + boot, *[None] * 7]]
         kept[ids.EXCEPTION] = [[boot, 100 + boot, None, 1, 5, b"E: x\n"]]
         one.board.restart()
@@ -253,7 +253,7 @@ async def test_neither_boots_nor_what_is_unknown_make_series(scraped):
         )
     kinds = {dict(labels)["kind"] for labels in one.series()["boardwarden_events_total"]}
     assert kinds == {*ids.EVENT_KINDS, "other"}
-    assert one.value("boardwarden_resets_total", cause="other", expected="false") == 4
+    assert one.value("boardwarden_resets_total", cause="other", expected="false") == 2
     found = {dict(labels)["kind"] for labels in one.series()["boardwarden_exceptions_total"]}
     assert found == {*ids.EXCEPTION_KINDS, "other"}
     found = {dict(labels)["cause"] for labels in one.series()["boardwarden_resets_total"]}

@@ -13,6 +13,12 @@ from boardwarden.tui import text
 from boardwarden.tui.app import WatchApp
 
 
+@pytest.fixture(autouse=True)
+def _never_old(monkeypatch):
+    """Seconds may pass before a picture is taken, on a busy machine."""
+    monkeypatch.setattr(text, "old_figures", lambda board: "")
+
+
 @pytest.fixture
 def board():
     """Return a board that has something of everything."""

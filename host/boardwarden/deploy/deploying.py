@@ -34,10 +34,10 @@ T = TypeVar("T")
 _HELLO_S = 15.0
 _RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
 _PERSIST_S = 600.0  # or after so long
-# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py
-# and extras.py.
+# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py,
+# budgets.py and extras.py.
 _KEPT = (
-    *(name + end for name in ("warden.policy", "warden.resets", "warden.note")
+    *(f"warden.{name}{end}" for name in ("policy", "resets", "note", "budgets")
       for end in ("", ".new")),
     "warden.policy.aside",
     "warden.slow",
@@ -422,7 +422,8 @@ class _Run:
         if kept:
             self.files.remove(kept)
             self._reporter.say(
-                "Removed what the agent kept: its policy, or what it knew of resets and storage."
+                "Removed what the agent kept: its policy, or what it knew of resets, storage and "
+                "what was written."
             )
         if not removed and not edits and not in_rom and not kept:
             self._reporter.say("There is nothing of the agent on the board.")
