@@ -238,6 +238,17 @@ def test_operations_that_a_thread_ends_do_not_hide_that_the_application_hangs():
 
 
 @_without_asyncio
+def test_what_a_thread_announces_is_not_the_applications_time():
+    with _Rig() as rig:
+        rig.configure()
+        rig.runner.thread = "another one"
+        operations = rig.agent.policy.operations
+        operations.begin(operations.new("long", timeout_ms=20_000))
+        rig.pass_ms(2500, turns=False)
+        assert [event[0] for event in rig.events()] == ["begun"]
+
+
+@_without_asyncio
 def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
     with _Rig() as rig:
         rig.board.crashes = rig.crashes

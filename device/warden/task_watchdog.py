@@ -241,7 +241,7 @@ class TaskWatchdog:
             if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
                 # Without a ticker the task that was blocked is not known.
                 if self.timer is None or op.task is self.running_task():
-                    if not operations.is_over(op.row):
+                    if not operations.is_over(op.row) and not hasattr(op, "is_elsewhere"):
                         return True
         return False
 
@@ -319,6 +319,8 @@ class TaskWatchdog:
 
     def on_begin(self, op, task=None):
         """Begin an operation, and note it at once: it may be the one that hangs in C."""
+        if get_ident() != self.runner.thread:
+            op.is_elsewhere = True  # the application does not wait for a thread's
         op = self.begin_operation(op, task)
         self.note_operation()
         return op
