@@ -120,7 +120,7 @@ class Storage:
             stat = self.board.statvfs(mount)
             if stat is None:
                 return None
-            # Sizes count in f_frsize (POSIX statvfs); a driver may have divided, which gives a float.
+            # Sizes count in f_frsize (POSIX statvfs); int(): a driver may have divided.
             block = int(stat[1] or stat[0])
             blocks, free, available = int(stat[2]), int(stat[3]), int(stat[4])
             if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
