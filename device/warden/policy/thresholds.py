@@ -248,7 +248,7 @@ class Thresholds(Table):
             elif live is None or metric == _LIVE_BYTES:
                 return live
             if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
-                return live // (memory.total // 1000)
+                return live // (memory.total // 1000 or 1)  # a replay may know no total
             return memory.total - live
         if metric == _MEMORY_EXHAUSTED_IN:
             return self.policy.forecast.memory(agent.memory, self.policy.pressure.blocks.usual)
