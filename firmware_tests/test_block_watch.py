@@ -57,6 +57,15 @@ def test_a_list_that_grows_is_seen_while_its_next_block_can_be_had():
     assert _sample(watch, 16_000, 32_000) == _WARN
 
 
+def test_a_text_that_is_joined_again_and_again_needs_room_on_both_sides():
+    watch, _ = _watch(500, 8_000, 10_000, 11_000, 12_000)
+    assert _sample(watch, 13_000, 39_001) == _CLEAR
+    assert _sample(watch, 13_000, 39_000) == _WARN
+    for _ in range(5):  # it does not grow any more
+        _sample(watch, 13_000, 39_000)
+    assert watch.threshold.level == _CLEAR
+
+
 def test_one_large_block_is_an_exception():
     watch, memory = _watch(500, 1_000, 60_000, 60_000)
     assert memory.wanted == _LEAST  # twice as much as was usual is less

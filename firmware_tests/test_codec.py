@@ -153,6 +153,7 @@ def test_names_are_cut_at_a_character():
     assert cut("☃" * 9, 24) == "☃" * 8
     assert cut("x" * 25, 24) == "x" * 24
     assert cut("ä" * 13, 24) == "ä" * 12
+    raises(TypeError, cut, b"x", 24)
 
 
 def test_a_nul_in_a_name_becomes_a_space():

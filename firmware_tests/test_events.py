@@ -97,6 +97,23 @@ def test_a_callback_that_posts_and_delivers_is_not_called_inside_itself():
     assert deepest == [1, 1, 1, 1]
 
 
+def test_a_callback_that_makes_its_own_event_happen_lets_the_application_go_on():
+    events = _events()
+    heard = []
+
+    def again(event):
+        heard.append(event[0])
+        assert len(heard) < 1000
+        events.post("lease")
+
+    events.on("lease", again)
+    events.post("lease")
+    events.deliver()
+    before = len(heard)
+    events.deliver()
+    assert 0 < before < len(heard) and heard == list(range(len(heard)))
+
+
 def test_there_are_eight_callbacks_at_most():
     events = _events()
     for _ in range(8):

@@ -166,6 +166,20 @@ def test_a_failing_on_preempt_is_reported_and_the_grant_goes_on():
     assert ("callback_failed", old.id, "ValueError") in rig.posted
 
 
+def test_a_holder_that_takes_it_again_at_once_does_not_hold_up_the_board():
+    rig = PolicyRig()
+    taken = []
+
+    def take_again(lease=None):
+        assert len(taken) < 100
+        taken.append(rig.allocate(MEMORY, 90_000, priority=LOW, on_preempt=take_again))
+
+    take_again()
+    error = _denied(rig, MEMORY, 90_000, priority=HIGH)
+    assert (error.reason, error.blockers) == ("memory", (taken[-1].id,))
+    assert rig.leases.all() == taken[-1:]
+
+
 def test_the_table_has_a_fixed_size():
     rig = PolicyRig()
     leases = [rig.allocate(MEMORY, 1) for _ in range(16)]
@@ -237,6 +251,7 @@ def test_wrong_amounts_are_refused_in_clear_words():
     raises(ValueError, rig.allocate, MEMORY, 1, priority=4)
     raises(ValueError, rig.allocate, MEMORY, 1, ttl_ms=0)
     raises(TypeError, rig.allocate, MEMORY, 1, owner=5)
+    raises(TypeError, rig.allocate, STORAGE, 1, mount=b"/")
     raises(ValueError, rig.allocate, STORAGE, 1, backed=True)
     assert rig.leases.all() == []
 

@@ -54,6 +54,8 @@ def test_it_does_what_a_file_does():
     with MeteredFile(lease, "here", "r") as file:
         assert file.read(3) == "thr"
         assert file.readline() == "eexx\n"
+        file.seek(0)
+        assert list(file) == ["threexx\n"]
     assert lease.used == 16
     os.remove("here")
 

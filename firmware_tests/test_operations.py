@@ -267,6 +267,8 @@ def test_progress_is_bounded():
     assert (op.permille, op.text) == (1000, "x" * 24)
     op.progress(-5)
     assert (op.permille, op.text) == (0, "")
+    op.progress(3 * 1000 / 7)
+    assert type(op.permille) is int and op.permille == 428
 
 
 def test_progress_and_time_of_one_that_has_ended_are_nobody_elses():

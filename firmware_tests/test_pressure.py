@@ -150,6 +150,23 @@ def test_where_collections_are_off_its_word_is_taken():
     assert rig.kinds("trim") == [("give", 12345)]
 
 
+def test_where_collections_are_off_what_is_used_counts_for_nothing_gives_it_back():
+    rig = Rig()
+    rig.board.collects = False
+    asked = []
+    rig.trim(0, asked, "asked")
+    rig.board.garbage = rig.board.total // 1000 * 400
+    rig.live(350)
+    assert asked == []
+    rig.live(420)
+    assert asked == [("asked", 1)] and rig.agent.sample.live_bytes is None
+    rig.live(520)
+    assert raises(Denied, rig.begin, "x").reason == "pressure"
+    rig.board.collects = True
+    rig.live(520)
+    assert [event[0] for event in rig.kinds("threshold")] == ["warn", "critical", "clear"]
+
+
 def test_while_it_lasts_memory_is_asked_for_every_ten_seconds():
     rig = Rig()
     asked = []
@@ -158,6 +175,19 @@ def test_while_it_lasts_memory_is_asked_for_every_ten_seconds():
     assert asked == [("nothing", 1)] * 3
     rig.live(920)
     assert asked[3:] == [("nothing", 2)]  # at once when it gets worse
+
+
+def test_memory_is_asked_for_at_once_whatever_else_is_critical():
+    rig = Rig()
+    asked = []
+    rig.trim(0, asked, "asked")
+    rig.policy.thresholds.set("faults", 0, 0, -1, 0, PROTECT)
+    rig.live(500, 3)
+    assert rig.policy.pressure.level == 2 and asked == []
+    rig.live(820)
+    assert asked == [("asked", 1)] and rig.kinds("collect")[0][0] is None
+    rig.live(920)
+    assert asked[1:] == [("asked", 2)]
 
 
 def test_critical_refuses_what_is_below_high():
@@ -271,6 +301,24 @@ def test_after_three_early_resets_in_a_row_the_next_comes_no_sooner_than_after_t
     rig = None
     gc.collect()
     assert Rig(board).policy.early_resets == 0
+
+
+def test_an_operation_that_waits_for_memory_begins_once_the_application_has_freed_it():
+    rig = Rig()
+    rig.policy.set_limits(1, None, None, None)
+    rig.live(700)
+    running = rig.begin("running")
+    operations = rig.policy.operations
+    need = rig.board.total // 1000 * 300
+    waiting = operations.begin(operations.new("waiting", memory=need, wait_ms=60_000))
+    running.complete()
+    rig.live(700)
+    refused = len(rig.kinds("denied"))
+    rig.live(650, 5)
+    assert not waiting.lease and len(rig.kinds("denied")) == refused
+    rig.live(500)
+    rig.agent.poll()
+    assert waiting.lease.amount == need
 
 
 def test_a_board_that_recovers_is_not_reset():

@@ -158,6 +158,14 @@ def test_the_table_has_a_fixed_size():
     assert rig.sessions.open("now").id == 9
 
 
+def test_a_name_that_no_host_could_read_is_refused():
+    rig = PolicyRig()
+    for name in (b"a topic of umqtt", None, ["s"]):
+        raises(TypeError, rig.sessions.open, name)
+    raises(TypeError, rig.begin("op").progress, 500, b"half")
+    assert rig.sessions.all() == []
+
+
 def test_wrong_quotas_are_refused():
     rig = PolicyRig()
     for wrong, error in ((0, ValueError), (-1, ValueError), ("1", TypeError), (1.5, TypeError)):

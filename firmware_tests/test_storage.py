@@ -117,6 +117,14 @@ def test_a_mount_with_invalid_figures_is_left_out():
     assert storage.rows == [("/", 4096, 100, 60, 50)]
 
 
+def test_what_a_driver_has_divided_is_whole_bytes_and_blocks():
+    disks, _, storage = _storage()
+    disks.disks["/"] = (4096, 4096.0, 100, 60.5, 50.25)
+    assert _scan(storage) == 1
+    assert [repr(value) for value in storage.rows[0][1:]] == ["4096", "100", "60", "50"]
+    assert (storage.permille, storage.reason) == (400, storage.reason)
+
+
 def test_with_no_memory_left_the_last_figures_stay():
     disks, clock, storage = _storage()
     disks.disks["/sd"] = disks.disks["/"]

@@ -527,6 +527,20 @@ def test_a_policy_under_which_three_boots_ended_early_is_set_aside():
     _clean()
 
 
+def test_a_note_that_power_was_cut_in_keeps_no_board_from_starting():
+    _need_files()
+    _clean()
+    for note in (b"", b"1mem\xff\xfe", b"\xff" * 4096):
+        _write("warden.note", note)
+        warden.start(link=False)
+        try:
+            assert running_policy().early_resets == 0
+        finally:
+            warden.stop()
+        assert "warden.note" not in os.listdir()
+    _clean()
+
+
 def test_a_host_that_stores_all_the_time_does_not_wear_out_the_flash():
     _need_files()
     _clean()

@@ -40,6 +40,8 @@ class FakeMemory:
         self.total = total
         self.live = total // 2
         self.left = None
+        self.is_off = False
+        self.renew_shift = 3
 
 
 class FakePolicy:

@@ -12,6 +12,7 @@ from warden.agent import Agent
 from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
+from warden.sleep import Sleeping
 from warden.task_watchdog import TaskWatchdog
 from warden.watchdog_setup import add_checkin, configure
 
@@ -218,6 +219,49 @@ def test_an_operation_with_a_timeout_of_its_own_has_that_time():
         operations.begin(operation)
         rig.pass_ms(4500, turns=False)
         assert rig.events()[-1][:2] == ("begun", "erase")
+
+
+@_without_asyncio
+def test_operations_that_a_thread_ends_do_not_hide_that_the_application_hangs():
+    for thread, hung in ((None, []), ("another one", ["begun"])):
+        with _Rig() as rig:
+            rig.configure()
+            operations = rig.agent.policy.operations
+            if thread:
+                rig.runner.thread = thread
+            for _ in range(6):
+                operation = operations.new("poll", timeout_ms=500)
+                operations.begin(operation)
+                operations.end(operation)
+                rig.pass_ms(1000, turns=False)
+            assert [event[0] for event in rig.events()] == hung
+
+
+@_without_asyncio
+def test_what_a_thread_announces_is_not_the_applications_time():
+    with _Rig() as rig:
+        rig.configure()
+        rig.runner.thread = "another one"
+        operations = rig.agent.policy.operations
+        operations.begin(operations.new("long", timeout_ms=20_000))
+        rig.pass_ms(2500, turns=False)
+        assert [event[0] for event in rig.events()] == ["begun"]
+
+
+@_without_asyncio
+def test_an_announced_sleep_is_no_hang_and_not_the_time_of_check_ins():
+    with _Rig() as rig:
+        rig.board.crashes = rig.crashes
+        rig.configure(hardware_ms=1000)
+        uplink = add_checkin(rig.dog, "uplink", 3000)
+        rig.pass_ms(300)
+        with Sleeping():
+            rig.pass_ms(10_000, turns=False)
+        rig.pass_ms(2000)
+        assert rig.events() == [] and not rig.machine.dog.has_bitten
+        uplink.feed()
+        rig.pass_ms(2500, turns=False)
+        assert [event[0] for event in rig.events()] == ["begun"]
 
 
 @_without_asyncio

@@ -192,6 +192,18 @@ def test_a_budget_that_only_tells_refuses_nothing():
         assert len(_events()) == 1
 
 
+def test_where_a_budget_cannot_be_noted_it_holds_for_this_boot():
+    with _Files() as lease:
+        warden.file_budget("log", 800)
+        policy = MeteredFile.budgets[os.getcwd() + "/log"].policy
+        policy.agent.board.policy_path = "/nowhere/warden.policy"
+        assert _write(lease, 100, 10) == 2
+        wear.left = 0  # that it was written too often is another matter
+        warden.file_budget("log", 1600)
+        assert _write(lease, 100) == 1
+        wear.earn(100)
+
+
 def test_a_board_that_boots_again_and_again_keeps_to_the_budget_of_a_file():
     with _Files() as lease:
         for _ in range(30):

@@ -14,6 +14,7 @@ VERSION = "0.1.0"
 
 _NO_ROOM = const(12)  # a reason, from ids
 _NOTE = const("warden.note")  # in the directory that the board starts in
+_MAX_NOTE = const(64)  # bytes
 _POLICY = const("warden.policy")  # likewise
 
 
@@ -100,13 +101,16 @@ class Board:
             file.write(text)
 
     def load_note(self):
-        """Return the text that save_note() saved, and remove it; None if there is none."""
+        """Return the text that save_note() saved, and remove it; None if there is none.
+
+        None also for what is no text: power was cut while it was written.
+        """
         try:
-            with open(_NOTE) as file:
-                text = file.read()
+            with open(_NOTE, "rb") as file:
+                text = file.read(_MAX_NOTE)
             os.remove(_NOTE)
-            return text
-        except OSError:
+            return text.decode()
+        except (OSError, ValueError):
             return None
 
     # --- policy -------------------------------------------------------------------------------

@@ -141,7 +141,10 @@ def _load(board):
 
 
 def _save(policy):
-    """Note what may be written from now on; return whether that was possible."""
+    """Note what may be written from now on; return False if the agent has written too often.
+
+    Where that cannot be written the budget holds for this boot: it may be the file of another disk.
+    """
     board = policy.agent.board
     if not wear.spend(_BUDGET_WRITE, policy.clock.s):
         return False
@@ -159,6 +162,6 @@ def _save(policy):
         with open(path + ".new", "wb") as file:
             file.write(memoryview(data)[: end + 2])
         os.rename(path + ".new", path)
-    except OSError:  # a full disk
-        return False
+    except OSError:  # a disk that is full, or read-only
+        pass
     return True

@@ -46,6 +46,9 @@ class MeteredFile(io.IOBase):
     def __getattr__(self, name):
         return getattr(self._file, name)
 
+    def __iter__(self):
+        return iter(self._file)
+
     def __enter__(self):
         return self
 

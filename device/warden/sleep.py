@@ -1,7 +1,7 @@
 """`with warden.sleeping():` the board sleeps, or blocks for long, as the application wants it to.
 
-That is neither load nor lag, no host is given up for it, and a host is told first. Loaded at its
-first use.
+That is neither load, nor lag, nor a hang; no host is given up for it, and a host is told first.
+Loaded at its first use.
 """
 
 from micropython import const
@@ -30,6 +30,9 @@ class Sleeping:
                 agent.gate.releases[1]()
             agent.board.sleep_ms(_FLUSH_MS)
         self.began_ms = agent.ticks_ms()
+        self.watchdog = getattr(getattr(agent.board, "crashes", None), "watchdog", None)
+        if self.watchdog is not None:
+            self.watchdog.asleep_ms = _MAX_ASLEEP_MS
         return self
 
     def __exit__(self, kind, error, trace):
@@ -54,4 +57,6 @@ class Sleeping:
             agent.session.renew()  # it could not be heard
         clock.poll_now = True
         agent.polled_ms = load.polled_ms = now
+        if self.watchdog is not None:
+            self.watchdog.on_awake(now, ms)
         return False

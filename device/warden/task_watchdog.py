@@ -10,6 +10,7 @@ turn.
 from micropython import const
 
 from warden.blackbox import UNFED, WATCHED
+from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
 _MAX_CHECKINS = const(8)
@@ -58,11 +59,14 @@ class NamedCoroutine:
 
 
 def _name_of(coro):
-    """Return the name of a coroutine's function: a generator has it in its repr() only."""
+    """Return the name of a coroutine's function: a generator has it in its repr() only.
+
+    None for a task that was made before there was a watchdog: `Load.counted` hides it.
+    """
     if hasattr(coro, "name"):
         return coro.name
     words = repr(coro).split("'")
-    return words[1] if len(words) == 3 else None
+    return words[1] if len(words) == 3 and words[1] != "counted" else None
 
 
 class TaskWatchdog:
@@ -89,6 +93,7 @@ class TaskWatchdog:
         # Turns.
         self.watches_turns = self.by_timer = False
         self.turned_ms = self.patience_ms = 0
+        self.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
         self.fed_ms = 0
         self.ended_ms = None  # when nobody turned any more, and it was to be fed
         self.hanging = None  # what hangs, "" for somebody without a name
@@ -173,6 +178,12 @@ class TaskWatchdog:
         self.watches_turns = True
         self.check(now)
 
+    def on_awake(self, now, ms):
+        """Note that a sleep is over that was announced, after `ms`; see `warden.sleep`."""
+        self.excuse(ms)
+        self.turned_ms = now
+        self.asleep_ms = 0
+
     def excuse(self, ms):
         """Give those who have to check in the time for which nobody had a turn."""
         for each in self.checkins:
@@ -185,7 +196,9 @@ class TaskWatchdog:
         Where it interrupts the main program, that is its last act.
         """
         hung = self.ticks_diff(now, self.turned_ms)
-        if self.watches_turns and hung > self.hang_ms + self.patience_ms:
+        if hung < self.asleep_ms:
+            pass
+        elif self.watches_turns and hung > self.hang_ms + self.patience_ms:
             if self.hanging is None and not self.is_announced():
                 self.on_hang(now, hung)
             if self.hanging is not None:
@@ -228,7 +241,7 @@ class TaskWatchdog:
             if op is not None and op.timeout_ms is not None and op.state == _ACTIVE:
                 # Without a ticker the task that was blocked is not known.
                 if self.timer is None or op.task is self.running_task():
-                    if not operations.is_over(op.row):
+                    if not operations.is_over(op.row) and not hasattr(op, "is_elsewhere"):
                         return True
         return False
 
@@ -306,14 +319,16 @@ class TaskWatchdog:
 
     def on_begin(self, op, task=None):
         """Begin an operation, and note it at once: it may be the one that hangs in C."""
+        if get_ident() != self.runner.thread:
+            op.is_elsewhere = True  # the application does not wait for a thread's
         op = self.begin_operation(op, task)
         self.note_operation()
         return op
 
     def on_end(self, op, promote=True, how="ended"):
-        """End an operation; one whose time was announced counts as a turn."""
+        """End an operation; one whose time was announced counts as a turn, but of a thread."""
         has_ended = self.end_operation(op, promote, how)
-        if has_ended and op.timeout_ms is not None:
+        if has_ended and op.timeout_ms is not None and get_ident() == self.runner.thread:
             self.turned_ms = self.ticks_ms()
         self.note_operation()
         return has_ended

@@ -112,8 +112,10 @@ def cut(text: str, limit: int) -> str:
     """Return text, cut at a character so that it takes at most `limit` bytes of UTF-8.
 
     A NUL in it becomes a space. With no memory left, a text of at most `limit` characters is
-    taken for ASCII.
+    taken for ASCII. TypeError for what is no text: no host could read it.
     """
+    if not isinstance(text, str):
+        raise TypeError("a name must be a str")
     if "\x00" in text:
         text = text.replace("\x00", " ")
     while len(text) * 4 > limit:

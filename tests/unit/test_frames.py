@@ -43,7 +43,10 @@ StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 _DECIDE = """
 Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
 Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
+Pressure.check_memory Pressure.find_short Pressure.is_short
+Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
+Operations.evaluate Operations._first_waiting Operations._must_learn_first
 """
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate

@@ -3,7 +3,9 @@
 Boards rarely die because memory is used up; they die because no free block is large enough. What
 is usual is seen in the heap: when its longest object becomes longer between two samples, a block of
 that length was taken. Once is an exception; usual is what was taken twice, or was doubled, as a
-list that grows does. At warn no free block has twice that length, or a 32nd of the heap.
+list that grows does. At warn no free block has twice that length, or a 32nd of the heap. A text
+that is joined again and again, with each sample a little longer, needs thrice: each time it moves,
+and once it lies in the middle of what was free, neither side of it has a third.
 """
 
 from micropython import const
@@ -15,6 +17,8 @@ _PROTECT = const(1)  # an action
 _HEAP_LONGEST = const(3)  # a place in the array of a pass: the longest object, see heap_viper
 _LEAST_SHIFT = const(5)
 _MOST_SHIFT = const(1)  # warn is at half of the heap at most
+_MANY_RISES = const(2)  # more in a row, and it grows
+_MAX_RISES = const(8)
 _FORGET_MS = const(60_000)  # where nothing as large is there any more, half of usual
 
 
@@ -26,6 +30,7 @@ class BlockWatch:
         self.longest = 0  # object, at the last sample
         self.taken = 0  # the last time that it became longer
         self.usual = 0
+        self.rises = 0  # samples with which it became longer by less than half
         self.forget_ms = 0
         self.threshold = Threshold(_LARGEST_FREE_BLOCK, 0, None, 0, 0, _PROTECT)
 
@@ -36,7 +41,8 @@ class BlockWatch:
             self.learn(memory.slices[_HEAP_LONGEST], period_ms)
         total = memory.total
         threshold = self.threshold
-        warn = min(max(total >> _LEAST_SHIFT, 2 * self.usual), total >> _MOST_SHIFT)
+        warn = (3 if self.rises > _MANY_RISES else 2) * self.usual
+        warn = min(max(total >> _LEAST_SHIFT, warn), total >> _MOST_SHIFT)
         threshold.warn = memory.wanted = warn
         threshold.bad_from = -warn
         threshold.clear = warn + (warn >> 2)
@@ -46,7 +52,10 @@ class BlockWatch:
         """Find what is usual, from the longest object now."""
         if longest > self.longest > 0:
             self.usual = max(self.usual, min(longest, 2 * self.taken))
+            self.rises = min(self.rises + 1, _MAX_RISES) if 2 * longest < 3 * self.taken else 0
             self.taken = longest
+        elif self.rises:
+            self.rises -= 1 if longest == self.longest else self.rises
         self.longest = longest
         self.forget_ms += period_ms
         if longest >= self.usual:

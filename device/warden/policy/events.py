@@ -8,6 +8,7 @@ from warden_schema.codec import cut
 _EVENT = const(11)
 _MAX_EVENTS = const(16)
 _MAX_CALLBACKS = const(8)
+_MAX_DELIVERED = const(32)  # at a time
 _MAX_DETAIL = const(32)  # bytes of UTF-8
 _EVENT_FIELDS = const(6)  # kind, s, ms, subject, detail, value
 _DETAIL = const(4)
@@ -105,9 +106,12 @@ class Events(Table):
         """Call the callbacks for new events; one that raises is reported and stops no other.
 
         What a callback makes happen is delivered after it has returned; what happened before the
-        first callback was set is remembered for it.
+        first callback was set is remembered for it. So many events at most: the rest, where each
+        makes the next one happen without end, is left to the next poll.
         """
-        while self.callbacks and self.delivered < self.seq:
+        left = _MAX_DELIVERED
+        while self.callbacks and self.delivered < self.seq and left:
+            left -= 1
             event = self.event(self.delivered)
             self.delivered = event[0] + 1
             for kind, function in self.callbacks:

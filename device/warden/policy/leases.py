@@ -156,6 +156,8 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
+            elif type(mount) is not str:
+                raise TypeError("mount must be a str")
             clock = self.clock
             clock.advance()
             if clock.deadline_s <= clock.s:
@@ -171,11 +173,13 @@ class Leases(Rows):
                 lease.session = session
             if on_preempt is not None:
                 lease.on_preempt = on_preempt
-            victim = self._grant(lease, ttl_ms, backed, admitted)
-            while victim is not None:
-                self.preempt(victim)
+            for _ in range(_MAX_LEASES):
                 victim = self._grant(lease, ttl_ms, backed, admitted)
-            return lease
+                if victim is None:
+                    return lease
+                self.preempt(victim)
+            with self.lock:  # each victim's `on_preempt` has taken it again
+                raise self._denied(lease, 0, False)
         except MemoryError:
             self.events.post("denied", None, "memory", amount)
             if lease is not None:

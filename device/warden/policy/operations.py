@@ -69,7 +69,7 @@ class Operation(Row):
     def progress(self, permille, text=""):
         """Report how far it is, in permille, with a short text."""
         self.text = cut(text, _MAX_NAME)
-        self.permille = min(1000, max(0, permille))
+        self.permille = min(1000, max(0, int(permille)))  # a float could not be sent
         if self.table.rows[self.row] is self:
             self.table.mark_dirty(self.row)
 
@@ -388,6 +388,23 @@ class Operations(Rows):
                         places += 1
             self.places = places
             self.waiting = waiting
+
+    def evaluate(self):
+        """Have the next one to promote tried again, once the memory is free that it waits for.
+
+        By what the last collection left: no lease may have ended. Allocates nothing.
+        """
+        policy = self.policy
+        op = self._first_waiting() if self.waiting else None
+        if op is None or not op.memory or self.places >= policy.max_operations:
+            return
+        memory = policy.memory
+        left = memory.total // 1000 * (1000 - policy.memory_reserve_permille)
+        left -= memory.used if memory.live is None else memory.live
+        left -= policy.leases.outstanding(0)
+        if op.memory <= left and (memory.left is None or op.memory <= memory.left):
+            self.leases_ended = -1
+            self.clock.poll_now = True
 
     def cancel(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""

@@ -85,6 +85,7 @@ class Policy(Table):
         if self.profile is not None:
             self.profile.evaluate()
         self.meters.evaluate(period_ms)
+        self.operations.evaluate()
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
         if self.stored_policy is not None:

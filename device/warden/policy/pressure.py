@@ -43,7 +43,8 @@ class Pressure:
         self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
         self.worst = None  # the threshold that sets the level
         self.trim_ms = 0  # since the last check whether memory must be given back
-        self.must_trim = False
+        self.memory_level = 0  # the worst of what memory that is given back improves
+        self.must_trim = None  # the threshold for which it must be
         self.reset_count = 0  # samples since a reset was due: at 1 it is announced, then done
 
     def on_trim(self, function):
@@ -83,10 +84,9 @@ class Pressure:
         level = 0 if worst is None else worst.level
         if level:
             self.trim_ms += period_ms
-            if level > self.level or self.trim_ms >= _TRIM_EVERY_MS:
-                self.trim_ms = 0
-                self.must_trim = self.lacks_memory()
-                self.pending = True
+            self.check_memory()
+        else:
+            self.memory_level = 0
         self.level = level
         if level < _AT_CRITICAL:
             self.reset_count = 0
@@ -98,6 +98,18 @@ class Pressure:
             self.reset_count += 1
             if self.reset_count == 1:
                 self.policy.events.post("reset", worst.metric, "about to", worst.value)
+
+    def check_memory(self):
+        """Have memory given back when it becomes shorter, and every ten seconds while it is."""
+        before = self.memory_level
+        self.memory_level = 0
+        short = self.find_short()
+        if short is not None:
+            self.memory_level = short.level
+            if short.level > before or self.trim_ms >= _TRIM_EVERY_MS:
+                self.trim_ms = 0
+                self.must_trim = short
+                self.pending = True
 
     def watch_blocks(self, period_ms):
         """Evaluate the largest free block, where live memory is protected."""
@@ -124,23 +136,26 @@ class Pressure:
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""
-        self.level = self.reset_count = 0
-        self.worst = None
-        self.pending = self.must_trim = False
+        self.level = self.memory_level = self.reset_count = 0
+        self.worst = self.must_trim = None
+        self.pending = False
 
-    def lacks_memory(self):
-        """Tell whether a threshold on memory is still beyond its clear level."""
-        thresholds = self.policy.thresholds
-        for entry in thresholds.rows:
-            if entry and self.is_short(entry, thresholds):
-                return True
-        return self.is_short(self.blocks.threshold, thresholds)
+    def find_short(self):
+        """Return the worst threshold on memory that is still beyond its clear level, or None."""
+        worst = None
+        for entry in self.policy.thresholds.rows:
+            if entry and self.is_short(entry) and (worst is None or entry.rank > worst.rank):
+                worst = entry
+        entry = self.blocks.threshold
+        if self.is_short(entry) and (worst is None or entry.rank > worst.rank):
+            worst = entry
+        return worst
 
-    def is_short(self, entry, thresholds):
+    def is_short(self, entry):
         """Tell whether a threshold on memory is still beyond its clear level."""
         if not entry.rank or not _TRIM_METRICS >> entry.metric & 1:
             return False
-        value = thresholds.read(entry.metric)
+        value = self.policy.thresholds.read(entry.metric)
         return value is None or entry.beyond_clear(value)
 
     def act(self):
@@ -164,9 +179,10 @@ class Pressure:
                 for entry in table.rows:
                     if entry and entry.priority == _LOW:
                         table.preempt(entry)
-        if self.must_trim:
-            self.must_trim = False
-            self.trim(worst.metric)
+        short = self.must_trim
+        if short is not None:
+            self.must_trim = None
+            self.trim(short.metric)
 
     def trim(self, metric):
         """Collect garbage, then call `on_trim` functions until there is enough memory."""
@@ -178,7 +194,7 @@ class Pressure:
             given = max(0, before - memory.live)
         events.post("collect", metric, None, given)
         called = 0  # a bit for each function
-        while self.lacks_memory():
+        while self.find_short() is not None:
             best = None
             for place in range(_MAX_TRIMS):
                 if self.functions[place] is not None and not called >> place & 1:
@@ -189,7 +205,7 @@ class Pressure:
             called |= 1 << best
             function = self.functions[best]
             before = memory.live
-            given = events.call(function, self.level, None)
+            given = events.call(function, self.memory_level, None)
             if memory.collect(0) and before is not None:
                 given = max(0, before - memory.live)
             elif not isinstance(given, int):  # collections are off: what it returned

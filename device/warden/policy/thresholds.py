@@ -243,10 +243,12 @@ class Thresholds(Table):
         if metric == _MEMORY or metric == _AVAILABLE_BYTES or metric == _LIVE_BYTES:
             memory = agent.memory  # not the sample's: garbage may have been collected since
             live = memory.live
-            if live is None or metric == _LIVE_BYTES:
+            if memory.is_off and metric != _LIVE_BYTES:
+                live = memory.used  # nothing gives garbage back
+            elif live is None or metric == _LIVE_BYTES:
                 return live
             if metric == _MEMORY:  # permille; live * 1000 may exceed 30 bits
-                return live // (memory.total // 1000)
+                return live // (memory.total // 1000 or 1)  # a replay may know no total
             return memory.total - live
         if metric == _MEMORY_EXHAUSTED_IN:
             return self.policy.forecast.memory(agent.memory, self.policy.pressure.blocks.usual)

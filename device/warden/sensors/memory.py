@@ -58,6 +58,7 @@ class Memory:
         self.total = self.free = self.used = 0
         self.live = self.largest = self.left = None
         self.live_s = self.live_ms = 0  # when that was seen
+        self.is_off = False  # the application has turned collections off: garbage stays
         self.renew_shift = _RENEW_SHIFT  # or by less: who forecasts sets it
         self.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
         self.last_used = 0  # after a collection that was made here: what it left
@@ -135,7 +136,9 @@ class Memory:
         self.last_used = used
         if self.live is not None:
             self.live = min(self.live, used)
-        if self.left is not None:
+        if self.is_off:
+            self.left = self.largest
+        elif self.left is not None:
             self.left = max(self.left, self.largest)
 
     def set_live(self, live, left):
@@ -197,7 +200,8 @@ class Memory:
         if self.collect_in_ms(pause):
             return False
         began = board.ticks_us()
-        if not board.collect():
+        self.is_off = not board.collect()
+        if self.is_off:
             return False
         self.cost_us = board.ticks_diff(board.ticks_us(), began)
         self.spent_us += self.cost_us

@@ -120,8 +120,9 @@ class Storage:
             stat = self.board.statvfs(mount)
             if stat is None:
                 return None
-            block = stat[1] or stat[0]  # sizes count in f_frsize (POSIX statvfs)
-            blocks, free, available = stat[2], stat[3], stat[4]
+            # Sizes count in f_frsize (POSIX statvfs); int(): a driver may have divided.
+            block = int(stat[1] or stat[0])
+            blocks, free, available = int(stat[2]), int(stat[3]), int(stat[4])
             if 0 < block <= _MAX_BLOCK_BYTES and 0 <= available <= free <= blocks <= _MAX_BLOCKS:
                 return (mount, block, blocks, free, available) if blocks else False
         except MemoryError:

@@ -34,8 +34,8 @@ T = TypeVar("T")
 _HELLO_S = 15.0
 _RESTARTS = 4  # of a board by itself, in a row without progress, after which it is given up,
 _PERSIST_S = 600.0  # or after so long
-# What an agent writes into the board's root: device/warden/board.py, stored_policy.py, last_boot.py,
-# budgets.py and extras.py.
+# What an agent writes into the board's root: device/warden/board.py, stored_policy.py,
+# last_boot.py, budgets.py and extras.py.
 _KEPT = (
     *(f"warden.{name}{end}" for name in ("policy", "resets", "note", "budgets")
       for end in ("", ".new")),

@@ -221,6 +221,8 @@ class Sensors:
         memory.total, memory.free = total, board.free_bytes
         memory.used = total - board.free_bytes
         memory.live = board.live_bytes
+        # Where it is not known, collections were off: what is used counts.
+        memory.is_off = board.live_bytes is None and bool(total) and free is not None
         memory.largest = memory.left = figures.largest_free_block_bytes
         self.system_heap.values = figures[-_OF_SYSTEM_HEAP:]
         for name, figure in zip(COLUMNS[:-_OF_SYSTEM_HEAP], figures, strict=False):
