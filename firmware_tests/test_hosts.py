@@ -568,11 +568,13 @@ def _flood(rig, first, second):
     for number in range(5):
         for _ in range(6):  # each reads 64 bytes of one
             flood.line.inbox = bytearray(frames * 4)
+            flood.line.outbox = bytearray()
             poll_now(rig.agent)
         well.request(0)
         rig.agent.rows_first = False
         rig.agent.governor.host_us = 1_000_000
         poll_now(rig.agent)  # it comes first
+        assert rig.agent.faults == 0
         well.read()
         assert well.replies[number] == [0, None]
 

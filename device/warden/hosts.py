@@ -209,14 +209,15 @@ class Host(HostSession):
         count = 0
         for table in server.tables:
             count += len(table.dirty)
-        self.owed = bytearray(count)
+        if len(self.owed) != count:
+            self.owed = bytearray(count)
         place = 0
         for table in server.tables:
-            rows = None if table is server.events else getattr(table, "rows", None)
+            rows = () if table is server.events else getattr(table, "rows", ())
             for row in range(len(table.dirty)):
                 # Meters are requested apart; of what is neither used nor free encode() decides.
-                if not (hasattr(table, "send_ms") or (rows and rows[row : row + 1] == [None])):
-                    self.owed[place] = _SUBSCRIBED
+                is_free = hasattr(table, "send_ms") or (row < len(rows) and rows[row] is None)
+                self.owed[place] = 0 if is_free else _SUBSCRIBED
                 place += 1
         if len(server.subscribed()) < 2:
             server.is_sample_new = True  # nobody had the last one
