@@ -175,8 +175,10 @@ class Session:
     def on_lost(self) -> None:
         """The transport is gone; the link opens it again, but not before start() returned."""
         self.subscription.on_lost()
-        if self.keys.secret is None:  # else a stranger may have been in the way
+        if self.keys.secret is None:
             self._end_start(diagnosis.closed_early(self.link.address, self._prompt.last_line))
+        elif self._started is not None and not self._started.done():
+            self.link.reset_backoff()  # a stranger was in the way: for a moment only
 
     # --- from the keys --------------------------------------------------------------------------
 
