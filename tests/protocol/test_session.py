@@ -12,6 +12,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from full_board import full_board
 from virtual_time import run, until
 
 import boardwarden
@@ -577,6 +578,45 @@ def test_unknown_kinds_are_counted_and_leave_no_gap() -> None:
             await asyncio.sleep(0.1)
             assert board.link.skipped_frames == 1
             assert board.link.gaps == 0
+
+    run(main())
+
+
+class Lying:
+    """A board that makes all messages of a kind wrong, with a good CRC; or only the first."""
+
+    def __init__(self, kind: int, times: int = 1000) -> None:
+        self.kind = kind
+        self.left = times
+
+    def __call__(self, data: bytes) -> Iterable[bytes]:
+        payload = Deframer().feed(data)[0]
+        assert isinstance(payload, bytes)
+        message = msgpack.unpackb(payload)
+        if message[0] != self.kind or not self.left:
+            return (data,)
+        self.left -= 1
+        message[4] = [1.5]
+        return (frame(msgpack.packb(message)),)
+
+
+@pytest.mark.parametrize("kind", [ids.STORAGE, ids.LEASE, ids.THRESHOLD, ids.ROWS, ids.EVENT])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_row_that_a_board_always_makes_wrong_costs_that_row_only(kind: int, times: int) -> None:
+    """Once it kept every host out, for its number was missing each time."""
+
+    async def main() -> None:
+        board = full_board()
+        board.policy.happen("threshold", 0, "warn", 800)
+        transport = FakeTransport(board)
+        transport.to_host = Lying(kind, times)
+        async with connect(transport, timeout=8) as it:
+            assert it.synced
+            assert bool(it.status.storage) == (kind != ids.STORAGE or times == 1)
+            assert bool(it.allocations) == (kind != ids.LEASE or times == 1)
+            board.sample(live_bytes=60_000)
+            await until(lambda: it.status.memory.live_bytes == 60_000)
+            assert it.link.bad_frames > 0
 
     run(main())
 

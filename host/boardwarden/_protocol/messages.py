@@ -90,6 +90,21 @@ def decode(payload: bytes) -> Message | None:
     return _shaped(message) if _in_subset(message, ids.MAX_DEPTH) else None
 
 
+def head(payload: bytes) -> tuple[int, int, Any] | None:
+    """Return kind, sequence number and first field of a malformed message; None without them."""
+    try:
+        message = msgpack.unpackb(payload)
+    except ValueError:
+        return None
+    if type(message) is not list or len(message) < 2:
+        return None
+    kind, seq, *fields = message
+    if type(kind) is not int or type(seq) is not int or not 0 <= seq <= 0xFFFF:
+        return None
+    first = fields[0] if fields else None
+    return kind, seq, first if type(first) in _SCALARS else None
+
+
 def _known(message: Message) -> Message:
     """Return the fields that this version looks at."""
     kind: int = message[0] if type(message[0]) is int else 0

@@ -16,6 +16,7 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.unbroken = False  # a HELLO came, and nothing was lost since
+        self.counts_rows = True  # false for a board whose rows are malformed
         self._count: int | None = None
         self._rows: set[int] = set()
 
@@ -39,7 +40,7 @@ class Snapshot:
 
     def is_complete(self) -> bool:
         """Return whether everything came, once SYNCED has."""
-        return self.unbroken and self._count == len(self._rows)
+        return self.unbroken and (self._count == len(self._rows) or not self.counts_rows)
 
 
 class EventOrder:

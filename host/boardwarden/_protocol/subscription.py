@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from warden_schema import ids
 
@@ -21,6 +21,7 @@ SILENCE_S = 2.5  # without a frame, the board counts as gone
 RENEW_S = 10.0  # without a frame, the session is another one
 _ACK_BYTES = 80  # about: beside so many, the longest SAMPLE still fits the window
 _FRAME_BYTES = 4  # delimiters and CRC
+_MAX_MALFORMED = 256  # kinds and rows that are known to be
 _HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # comes again
 _UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
@@ -127,6 +128,7 @@ class Subscription:
         self._sequence = Sequence()
         self._snapshot = Snapshot()
         self._deltas = Deltas()
+        self._malformed_before: set[tuple[int, Any]] = set()  # kinds and first fields
         self._boot_id: int | None = None
         self._uptime = (0, 0)  # seconds, milliseconds
         self._connected = False
@@ -161,6 +163,7 @@ class Subscription:
         message = messages.decode(payload)
         if message is None:
             self.malformed += 1
+            self._on_malformed(payload)
             return
         kind: int = message[0]
         if kind >= ids.FIRST_HOST_KIND:
@@ -174,6 +177,22 @@ class Subscription:
             self._frame_at = now
             if kind not in _HEARTBEAT:
                 self._content_at = now
+
+    def _on_malformed(self, payload: bytes) -> None:
+        """Go on without a message that is malformed again: the board itself makes it so.
+
+        The first time it may be damage, and is asked for again as what was lost is.
+        """
+        found = messages.head(payload)
+        if found is None:
+            return
+        kind, seq, first = found
+        if (kind, first) in self._malformed_before:
+            if kind == ids.STORAGE:
+                self._snapshot.counts_rows = False
+            self._is_new(seq)
+        elif len(self._malformed_before) < _MAX_MALFORMED:
+            self._malformed_before.add((kind, first))
 
     def _dispatch(self, kind: int, message: Message) -> bool:
         """Return whether the message comes from the board that we know.
