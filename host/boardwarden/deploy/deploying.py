@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from boardwarden.errors import AtPrompt, ConnectError, DeployError, LinkLost, NoAgent
+from boardwarden.keys import BOARD_FILE as KEYS_FILE
 from boardwarden.render.text import count, size
 
 from . import choosing, starting, survey
@@ -41,6 +42,7 @@ _KEPT = (
       for end in ("", ".new")),
     "warden.policy.aside",
     "warden.slow",
+    KEYS_FILE,
 )  # fmt: skip
 _LOOP = (
     "it runs in the application's loop of asyncio, by a machine.Timer where the port has one, or "
@@ -422,8 +424,8 @@ class _Run:
         if kept:
             self.files.remove(kept)
             self._reporter.say(
-                "Removed what the agent kept: its policy, or what it knew of resets, storage and "
-                "what was written."
+                "Removed what the agent kept: its policy and keys, or what it knew of resets, "
+                "storage and writes."
             )
         if not removed and not edits and not in_rom and not kept:
             self._reporter.say("There is nothing of the agent on the board.")
