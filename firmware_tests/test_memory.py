@@ -428,6 +428,21 @@ def test_a_block_that_shrinks_is_seen_in_time_however_much_is_live():
         assert memory.collections == 3
 
 
+def test_whether_a_block_can_be_had_is_found_soon_though_a_collection_takes_long():
+    heap, table, clock, memory = _table(collect_ms=20)  # else none for 4 s
+    memory.wanted = 20_000
+    heap.live = 60_000
+    _read(heap, clock, memory, 75_000, pass_ms=4000)
+    assert memory.collections == 2 and memory.left == 20_000
+    table.fits = 20
+    for _ in range(2):  # then it is known, and looked at less often
+        _read(heap, clock, memory, 65_000, pass_ms=201)
+        assert memory.collections == 3 and memory.left == 2000
+    for _ in range(3):
+        _read(heap, clock, memory, 65_000, pass_ms=201)
+    assert memory.collections == 4
+
+
 def test_a_pass_begins_anew_after_a_collection_between_its_slices():
     heap, _, clock, memory = _table(slices=3)
     _read(heap, clock, memory, 31_000)

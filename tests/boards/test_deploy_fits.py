@@ -17,7 +17,7 @@ from boardwarden.deploy.deploying import Wishes
 from boardwarden.errors import DeployError
 
 pytestmark = pytest.mark.timeout(240)
-ROM_BYTES = 96 * 1024
+ROM_BYTES = 128 * 1024
 TOLERANCE = 0.1
 KB = 1024
 

@@ -19,6 +19,7 @@ _SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of th
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
 _LOW_COLLECT_PAUSE = const(40)  # for a fortieth of the core at most
+_BLOCK_COLLECT_PAUSE = const(10)  # until it is known whether a block that is wanted can be had
 _DROP_SHIFT = const(5)  # used fell by a 32nd of the heap: something collected
 _HIGH_SHIFT = const(1)  # live is more than half of the heap:
 _OLD_MS = const(8000)  # then it is no older than this
@@ -164,13 +165,16 @@ class Memory:
                 self.collect(_LOW_COLLECT_PAUSE)
         else:
             every = total >> self.renew_shift
-            short = self.largest is not None and self.largest < self.wanted
-            if short:  # all that is left of it may have been taken meanwhile
+            pause = _SAMPLE_COLLECT_PAUSE
+            if self.largest is not None and self.largest < self.wanted:
+                # All that is left of it may have been taken meanwhile.
                 every = min(every, total >> _LOW_RENEW_SHIFT, self.largest)
+                pause = _LOW_COLLECT_PAUSE if self.left < self.wanted else _BLOCK_COLLECT_PAUSE
             if new > every or (
-                (short or live > total >> _HIGH_SHIFT) and self.live_age_ms() >= _OLD_MS
+                (pause < _SAMPLE_COLLECT_PAUSE or live > total >> _HIGH_SHIFT)
+                and self.live_age_ms() >= _OLD_MS
             ):
-                self.collect()
+                self.collect(pause)
 
     def live_age_ms(self):
         """Return how long ago it was seen what is live, in ms; None if it was not."""
