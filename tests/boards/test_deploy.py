@@ -166,6 +166,7 @@ def test_deploy_works_on_a_plain_unix_port_without_a_start_line(tmp_path):
     board = ReplBoard(tmp_path, "posix")
     board.put({"main.py": b"print('application', 6 * 7)\n"})
     with board:
+        board.wait_for(b">>> ")  # Ctrl-C as it starts would end it: it is a program
         done = run("deploy", board.port)
         assert (done.returncode, done.stderr) == (0, "")
         assert "main.py runs again, without the agent" in done.stdout

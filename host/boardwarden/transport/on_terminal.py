@@ -14,5 +14,7 @@ import termios
 
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup too, the hang-up ends the program
+    # Until MicroPython has a handler: Ctrl-C as it starts would end it, and ends no board.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.execv(sys.argv[1], sys.argv[1:])
