@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 import tty
@@ -22,7 +23,8 @@ from boardwarden.transport.sim import find_micropython
 from boardwarden.transport.terminal import make_transparent
 
 REBOOT = b"MPY: soft reboot\r\n"
-CTRL_A, CTRL_B = 1, 2
+CTRL_A, CTRL_B, CTRL_C = 1, 2, 3
+_LFLAG = 3  # a place in what tcgetattr() returns
 
 
 class ReplBoard:
@@ -104,6 +106,7 @@ class ReplBoard:
 
     def _start(self):
         self._board, end = pty.openpty()
+        self._terminal = os.ttyname(end)
         make_transparent(end)
         path = f".frozen:{self.folder}/lib"
         self._process = subprocess.Popen(
@@ -153,7 +156,22 @@ class ReplBoard:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
 
+    def _forget_input(self):
+        """Drop what nobody has read, as a board does at a Ctrl-C that interrupts its program.
+
+        Else a program that reads nothing leaves the REPL what others had sent it.
+        """
+        with contextlib.suppress(OSError):  # it ends just now
+            terminal = os.open(self._terminal, os.O_RDWR | os.O_NOCTTY)
+            try:
+                if termios.tcgetattr(terminal)[_LFLAG] & termios.ISIG:
+                    termios.tcflush(terminal, termios.TCIFLUSH)
+            finally:
+                os.close(terminal)
+
     def _to_board(self, data):
+        if CTRL_C in data:
+            self._forget_input()
         for byte in data:
             if byte in (CTRL_A, CTRL_B):
                 self._raw = byte == CTRL_A
