@@ -18,10 +18,10 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
-    "warden.link.keys": "warden.keys",  # where the application gives a key
+    "warden.link.keys": "warden.keys",  # where the application gives a key,
     "warden.link.brakes": "warden.keys",
-    "warden.link.keyed_tcp": "warden.keys",
-    "warden.link.stored_keys": "warden.keys",
+    "warden.link.keyed_tcp": "warden.keyed_tcp",  # and has sockets
+    "warden.link.stored_keys": "warden.keyed_tcp",
     "warden.hosts": SERVE,
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
