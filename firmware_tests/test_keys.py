@@ -9,8 +9,10 @@ from binascii import unhexlify
 import harness
 from frames import Chance, decode, deframed
 from harness import raises
-from rig import FakeLink, board, poll_all
+from rig import board, poll_now
+from server_rig import FakeServer
 from warden.agent import Agent
+from warden.keyed_hosts import KeyedHosts
 from warden.link.brakes import Brakes
 from warden.link.keys import Hmac, Keys, check_keys, differ, next_boot_number
 from warden_schema.codec import put
@@ -42,47 +44,38 @@ def hmac(key, text):
     return sha(bytes([byte ^ 0x5C for byte in key]), sha(inner, text))
 
 
-class KeyedLink(FakeLink):
-    """A link in memory with keys, as a `KeyedServer` is over TCP."""
-
-    def __init__(self, key=KEY, control_key=CONTROL_KEY, open_hosts=False):
-        super().__init__()
-        self.wrong = 0
-        self.keys = Keys(key, control_key, open_hosts, bool, self._on_wrong)
-        boots[0] += 1
-        if not hasattr(os, "urandom"):  # nor has the Cortex-M3 files
-            self.keys.boot_number = boots[0]
-
-    def _on_wrong(self, _):
-        self.wrong += 1
-        self.keys.tell_wrong("10.0.0.9")
-
-    @property
-    def right(self):
-        return self.keys.peer.right
-
-    def join(self, session):
-        self.keys.join(session)
+def keyed(key=KEY, control_key=CONTROL_KEY, open_hosts=False):
+    """Return a port with keys, as `TcpServer` makes one, in memory."""
+    server = FakeServer(KeyedHosts)
+    server.keys = Keys(key, control_key, open_hosts)
+    boots[0] += 1
+    if not hasattr(os, "urandom"):  # nor has the Cortex-M3 files
+        server.keys.boot_number = boots[0]
+    return server
 
 
 class Rig:
     """A board with keys, and a host made of few lines, from docs/security.md and docs/wire.md."""
 
-    def __init__(self, link=None, unique_id=_UNIQUE_ID, boot_id=1234, events=True):
-        self.link = link or KeyedLink()
+    def __init__(self, server=None, unique_id=_UNIQUE_ID, boot_id=1234):
+        self.server = server or keyed()
+        self.line = None
+        self.lines = 0
         fake = board()
         fake.identity = ("fake", "fake", "fake", unique_id, None, "0")
         fake.boot_id = boot_id
         limits = (2, 300_000, 100, 5000)
-        self.agent = Agent(fake, 600_000, 1000, self.link, limits)
+        self.agent = Agent(fake, 600_000, 1000, self.server, limits)
         self.agent.policy.thresholds.set("memory")
         self.connect()
 
     def connect(self):
-        """Begin a new connection."""
-        self.link.keys.begin()
-        self.link.inbox = bytearray()
-        self.link.outbox = bytearray()
+        """End the connection, and begin a new one, from another address."""
+        if self.line is not None:
+            self.line.drop()
+        self.lines += 1
+        self.line = self.server.dial(address="10.0.0." + str(self.lines))
+        self.poll()
         self.key = None  # of the session
         self.counter = 0
         self.next = 0
@@ -97,15 +90,22 @@ class Rig:
         return self.receive(frame)
 
     def receive(self, data):
-        self.link.inbox.extend(data)
-        poll_all(self.agent)
+        self.line.inbox.extend(data)
+        self.poll()
         assert self.agent.faults == 0
-        payloads = deframed(self.link.outbox)[0]
-        self.link.outbox = bytearray()
+        payloads = deframed(self.line.outbox)[0]
+        self.line.outbox = bytearray()
         self.replies = [payload for payload in payloads if payload[1] == REPLY]
         return [
             decode(payload[:-12] if self.is_signed(payload) else payload) for payload in payloads
         ]
+
+    def poll(self):
+        """Have the board do what there is to do."""
+        for _ in range(60):
+            poll_now(self.agent)
+            if not self.server.readable() and not self.agent.clock.rows_dirty:
+                break
 
     def is_signed(self, payload):
         if self.key is None or payload[1] != REPLY:
@@ -147,6 +147,11 @@ class Rig:
         self.next += 1
         return [message[3:] for message in sent if message[0] == REPLY]
 
+    @property
+    def host(self):
+        """The board's side of the connection."""
+        return next(host for host in self.agent.session.hosts if host.link is self.line)
+
     def leases(self):
         return [lease.owner for lease in self.agent.policy.leases.all()]
 
@@ -156,8 +161,8 @@ def packed(message):
     return bytes(buf[: put(buf, 0, list(message))])
 
 
-def subscribed(key=CONTROL_KEY, right=CONTROL, link=None):
-    rig = Rig(link)
+def subscribed(key=CONTROL_KEY, right=CONTROL, server=None):
+    rig = Rig(server)
     assert rig.prove(key, right)[0][0] == PROVED
     assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST, None))
     return rig
@@ -190,23 +195,23 @@ def test_the_vectors_are_what_the_board_computes():
             name: unhexlify(text) for name, text in vectors[right].items() if name != "boot_id"
         }
         assert Hmac(vector["secret"]).digest(right.encode(), vector["unique_id"]) == vector["key"]
-        rig = Rig(KeyedLink(vector["key"], vector["key"]), vector["unique_id"], 123_456_789)
-        rig.link.keys.make_nonce = lambda vector=vector: vector["board_nonce"]
+        rig = Rig(keyed(vector["key"], vector["key"]), vector["unique_id"], 123_456_789)
+        rig.server.keys.make_nonce = lambda vector=vector: vector["board_nonce"]
         challenge = [1, vector["unique_id"], int(vectors[right]["boot_id"]), vector["board_nonce"]]
         assert rig.greet(number, vector["host_nonce"])[0][2:] == challenge
-        peer = rig.link.keys.peer
+        peer = rig.host.peer
         assert bytes(peer.transcript) == vector["transcript"]
         assert rig.plain(PROOF, vector["host_proof"])[0][2] == vector["board_proof"]
         assert peer.check(b"x") == hmac(vector["session_key"], b"hx")
         rig.key = vector["session_key"]
         assert rig.sealed(1, (REQUEST, 77, 0, PING, [])) == vector["request"]
-        uplink = rig.link.keys.uplink
-        uplink.seq = 9
-        uplink.begin(REPLY, 3)
+        message = rig.agent.session.uplink
+        rig.host.seq = 9
+        message.begin(REPLY, 3)
         for value in (0, 0, None):
-            uplink.put(value)
-        uplink.at = peer.seal(uplink.payload, 0, uplink.at)
-        assert uplink.payload[: uplink.at] == vector["reply"]
+            message.put(value)
+        at = rig.host.put_head()
+        assert message.payload[at : peer.seal(message.payload, at, message.at)] == vector["reply"]
 
 
 def test_a_key_is_32_bytes_that_nobody_typed():
@@ -243,7 +248,7 @@ def test_a_host_without_a_key_gets_nothing():
 
 
 def test_an_open_host_sees_figures_only():
-    rig = Rig(KeyedLink(open_hosts=True))
+    rig = Rig(keyed(open_hosts=True))
     rig.agent.policy.leases.allocate(0, 100, owner="secret")
     rig.agent.policy.events.post("key", None, "10.0.0.9", 1)
     sent = kinds(rig.plain(SUBSCRIBE, 1, 6, _HOST, None))
@@ -263,7 +268,7 @@ def test_an_open_host_sees_figures_only():
 
 
 def test_an_open_host_does_not_get_the_replies_to_another():
-    rig = subscribed(link=KeyedLink(open_hosts=True))
+    rig = subscribed(server=keyed(open_hosts=True))
     assert rig.ask(ALLOCATE, 0, 1000, "ota") == [[0, 1]]
     rig.connect()
     assert rig.plain(SUBSCRIBE, 1, 6, _HOST, None) == []
@@ -279,19 +284,18 @@ def test_a_wrong_key_is_refused_and_told_once_a_minute():
         rig.connect()
         rig.prove(OTHER_KEY)
         assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript)) == []  # one try
-    assert rig.link.wrong == 7
     events = rig.agent.policy.events
-    assert events.event(0)[-3:] == (None, "10.0.0.9", 1)
+    assert events.event(0)[-3:] == (None, "10.0.0.1", 1)
     assert events.seq == 1
     rig.agent.clock.start_ms -= 61_000
     rig.agent.clock.advance()
     rig.connect()
     rig.prove(OTHER_KEY)
-    assert (events.seq, events.event(1)[-2:]) == (2, ("10.0.0.9", 7))
+    assert (events.seq, events.event(1)[-2:]) == (2, ("10.0.0.8", 7))
 
 
 def test_the_former_generation_is_valid_too_and_a_proof_may_come_twice():
-    rig = Rig(KeyedLink((OTHER_KEY, KEY), None))
+    rig = Rig(keyed((OTHER_KEY, KEY), None))
     assert rig.prove(KEY)[0][0] == PROVED
     assert rig.plain(PROOF, hmac(KEY, b"host" + rig.transcript))[0][0] == PROVED
     assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST, None))
@@ -304,7 +308,7 @@ def test_the_former_generation_is_valid_too_and_a_proof_may_come_twice():
 
 
 def test_a_right_without_a_key_and_another_version_are_refused():
-    rig = Rig(KeyedLink(KEY, None))
+    rig = Rig(keyed(KEY, None))
     assert rig.greet(CONTROL) == [[KEY_REFUSED, 0, NO_RIGHT]]
     assert rig.prove(KEY)[0][0] == PROVED  # the other one may be tried
     for version in (0, 2):
@@ -313,7 +317,7 @@ def test_a_right_without_a_key_and_another_version_are_refused():
     for right in (0, 3, -1, None):
         rig.connect()
         assert rig.greet(right)[0][2:] == [NO_RIGHT]
-    rig = Rig(KeyedLink((), ()))  # none is stored on the board
+    rig = Rig(keyed((), ()))  # none is stored on the board
     assert rig.greet(OBSERVE)[0][2:] == [NO_RIGHT]
 
 
@@ -361,7 +365,7 @@ def test_a_recorded_session_commands_nothing():
     boards = (
         rig,  # the same boot
         Rig(boot_id=1235),  # after a reboot
-        Rig(KeyedLink(OTHER_KEY, KEY), unique_id=b"another"),
+        Rig(keyed(OTHER_KEY, KEY), unique_id=b"another"),
     )
     for other in boards:
         other.connect()
@@ -374,7 +378,7 @@ def test_a_recorded_session_commands_nothing():
 
 def test_what_the_board_proves_is_no_proof_of_a_host():
     rig = subscribed()
-    boards_proof = rig.link.keys.peer.proof
+    boards_proof = rig.host.peer.proof
     rig.connect()
     rig.greet(CONTROL)
     assert rig.plain(PROOF, boards_proof)[0][2:] == [WRONG]
@@ -399,7 +403,7 @@ def test_a_new_connection_is_sent_nothing_until_it_has_proved_a_key():
 
 def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
     chance = Chance(21)
-    rig = subscribed(link=KeyedLink(open_hosts=True))
+    rig = subscribed(server=keyed(open_hosts=True))
     rig.ask(ALLOCATE, 0, 1000, "ota")
     frames = [deframed(frame)[0][0] for frame in rig.sent_frames]
     rig.agent.policy.leases.all()[0].release()
@@ -419,7 +423,7 @@ def test_mutants_of_the_handshake_and_of_a_session_command_nothing():
             if payload and payload[0] >> 4 == 9 and len(payload) <= 128:
                 rig.send(payload)
         assert rig.leases() == []
-        assert rig.link.right < OBSERVE
+        assert all([host.peer.right < OBSERVE for host in rig.agent.session.hosts])
     rig.connect()
     assert rig.prove(KEY)[0][0] == PROVED
 
@@ -455,8 +459,52 @@ def test_a_board_that_can_make_no_nonce_says_so():
     def make_nonce():
         raise OSError(30)
 
-    rig.link.keys.make_nonce = make_nonce
+    rig.server.keys.make_nonce = make_nonce
     assert rig.greet() == [[KEY_REFUSED, 0, NO_NONCE]]
+
+
+def test_who_proves_nothing_in_three_seconds_is_closed_and_its_address_waits():
+    rig = Rig()
+    rig.greet()
+    rig.host.began_ms -= 2500
+    rig.poll()
+    assert rig.line.connection
+    rig.host.began_ms -= 600
+    rig.poll()
+    assert rig.line.connection is None
+    again = rig.server.dial(address="10.0.0.1")
+    other = rig.server.dial(address="10.0.0.2")
+    rig.poll()
+    assert again.connection is None and other.connection
+    rig = Rig()
+    rig.agent.session.brakes.fail("10.0.0.1")
+    assert rig.prove(KEY)[0][0] == PROVED  # who has proved a key may come back at once
+    rig.line.drop()
+    again = rig.server.dial(address="10.0.0.1")
+    rig.poll()
+    assert again.connection
+
+
+def test_one_that_waits_to_subscribe_gives_way_to_another_address():
+    rig = Rig()
+    first = rig.line
+    rig.host.began_ms -= 400
+    second = rig.server.dial(address="10.0.0.2")
+    rig.poll()
+    assert first.connection is None and second.connection
+
+
+def test_an_open_host_gives_its_place_to_one_with_a_key():
+    rig = Rig(keyed(open_hosts=True))
+    lines = []
+    for number in range(3):
+        lines.append(rig.line)
+        assert SYNCED in kinds(rig.plain(SUBSCRIBE, 1, 6, _HOST + number, None))
+        rig.line = None  # it stays
+        rig.connect()
+    assert rig.prove(KEY)[0][0] == PROVED
+    assert SYNCED in kinds(rig.signed(SUBSCRIBE, 1, 6, _HOST + 3, None))
+    assert [line.connection is None for line in lines] == [True, False, False]
 
 
 def test_an_address_that_failed_waits_up_to_five_seconds_and_others_do_not():

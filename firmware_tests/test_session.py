@@ -352,6 +352,21 @@ def test_a_full_link_delays_rows_and_drops_old_samples_only():
     assert rig.sample.dropped_frames == 4
 
 
+def test_a_sample_that_could_not_go_is_nothing_that_a_delta_counts_from():
+    rig = Rig()
+    rig.subscribe()
+    rig.run()
+    rig.session.on_sample(False)
+    assert _kinds(rig.run()) == [16]
+    rig.link.room = 0
+    rig.sample.live_bytes = 5 if rig.sample.live_bytes is None else None  # that takes a SAMPLE
+    rig.session.on_sample(False)
+    assert rig.run() == []
+    rig.link.room = None
+    rig.session.on_sample(False)
+    assert _kinds(rig.run()) == [3]
+
+
 def test_quick_samples_over_a_slow_link_keep_nothing_else_waiting():
     rig = Rig(window=88)
     rig.subscribe()

@@ -99,16 +99,21 @@ def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, o
     Without all three, whoever reaches the port looks, and changes nothing; control=True, for a
     network of which all is trusted, lets it.
     """
+    is_keyed = key is not None or control_key is not None or open
+    if control and is_keyed:
+        raise ValueError("control=True is without keys")
     with import_lock:
-        if key is not None or control_key is not None or open:
-            if control:
-                raise ValueError("control=True is without keys")
-            from warden.link.keyed_tcp import KeyedServer
-
-            return KeyedServer(port, host, key, control_key, open)
-        from warden.hosts import Hosts
         from warden.link.tcp import ServerLink
-    return ServerLink(port, host, control, Hosts)
+
+        if not is_keyed:
+            from warden.hosts import Hosts
+
+            return ServerLink(port, host, control, Hosts)
+        from warden.keyed_hosts import KeyedHosts
+        from warden.link.keys import Keys
+    link = ServerLink(port, host, False, KeyedHosts)
+    link.keys = Keys(key, control_key, open)
+    return link
 
 
 def stored_key(right):

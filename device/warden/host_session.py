@@ -73,8 +73,6 @@ class HostSession:
         self.last_seq = None  # that the last keepalive acknowledged
         self.refused_id = 0
         self.hello_dirty = self.synced_dirty = self.alive_dirty = False
-        if hasattr(agent.link, "join"):  # a link with keys: they come between it and the session
-            agent.link.join(self)
 
     # --- from the host --------------------------------------------------------------------------
 

@@ -10,21 +10,15 @@ from warden.host_session import HostSession
 from warden.sample import FIELDS
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import import_lock
-from warden_schema.codec import Malformed, Reader, put, put_array
+from warden_schema.codec import Malformed, Reader, put
 from warden_schema.frame import Deframer, encode
 
 _REFUSED = const(2)
-_SAMPLE = const(3)
 _SYNCED = const(5)
 _ALIVE = const(6)
 _REPLY = const(7)
 _DELTA = const(16)
 _FAILED = const(3)
-# As in `sample`: for each value of a SAMPLE its place in FIELDS.
-_ORDER = const(
-    b"\x00\x01\x14\x15\x02\x07\x0d\x03\x06\x05\x09\x0e\x0f\x0a\x0b\x0c\x04\x08"
-    b"\x10\x11\x12\x13\x16\x17\x18"
-)
 _MAJOR = const(1)
 _MINOR = const(6)
 _MAX_HOSTS = const(3)
@@ -120,6 +114,7 @@ class Host(HostSession):
         self.clock = agent.clock
         self.sample = agent.sample
         self.uplink = server.uplink
+        self.reader = server.reader
         self.link = link
         self.deframer = Deframer(_MAX_REQUEST)
         self.rest = bytearray(_MAX_REST)  # of a frame that was taken in part,
@@ -153,12 +148,10 @@ class Host(HostSession):
         return end
 
     def _on_payload(self):
-        self.server.reader.buf = self.deframer.payload
-        try:
-            self.server.reader.begin(0, self.deframer.length)
-            self.process(self.server.reader)
-        except (Malformed, TypeError):  # TypeError: None where a number belongs
-            self.deframer.bad += 1
+        self.reader.buf = self.deframer.payload
+        self.uplink.host = self  # answers are for it
+        super()._on_payload()
+        self.uplink.host = None
 
     def keep_place(self):
         """Note that a frame of a host came over the connection."""
@@ -232,16 +225,31 @@ class Host(HostSession):
             raise Malformed  # no request has that id
         self.renew()
         try:
-            requests = self.server.find_requests(self)
+            requests = self.find_requests()
         except Exception:  # there is no memory for it, say: then that is the answer
             uplink = self.uplink
             uplink.begin(_REPLY, 3)
             uplink.put(request_id)
             uplink.put(_FAILED)
             uplink.put(None)
-            self.transmit()
+            uplink.send()
             return
         requests.process(request_id, reader)
+
+    def find_requests(self):
+        """Return what carries out requests, with the replies to this host, and what it may do."""
+        server = self.server
+        if server.requests is None:
+            with import_lock:
+                from warden.requests import Requests
+            server.requests = Requests(self.agent, 0)
+        requests = server.requests
+        if self.replies is None:
+            self.replies = server.replies_to(self.host_id)
+        requests.replies = self.replies
+        requests.host_id = self.host_id
+        requests.link = self.link
+        return requests
 
     # --- to the host ----------------------------------------------------------------------------
 
@@ -422,6 +430,7 @@ class Hosts:
         self.agent = agent
         self.clock = agent.clock
         self.hosts = []
+        self.host_id = 0  # of one that listened at the last pump()
         self.uplink = Message(self.hosts)
         self.tables = [agent.storage]
         self.events = None  # of these each host has a place of its own
@@ -437,14 +446,6 @@ class Hosts:
         self.turn = 0  # who was sent a row last
         self.buf = bytearray(_MAX_INPUT)
         self.reader = Reader(self.buf)
-
-    @property
-    def host_id(self):
-        """The id of one that listens, 0 where nobody does."""
-        for host in self.hosts:
-            if host.host_id:
-                return host.host_id
-        return 0
 
     def subscribed(self):
         """Return the hosts that listen."""
@@ -477,20 +478,6 @@ class Hosts:
                 other.link.drop()
                 return True
         return False
-
-    def find_requests(self, host):
-        """Return what carries out requests, with the replies to a host, and what it may do."""
-        if self.requests is None:
-            with import_lock:
-                from warden.requests import Requests
-            self.requests = Requests(self.agent, 0)
-        requests = self.requests
-        if host.replies is None:
-            host.replies = self.replies_to(host.host_id)
-        requests.replies = host.replies
-        requests.host_id = host.host_id
-        requests.link = host.link
-        return requests
 
     def replies_to(self, host_id):
         """Return the last replies to a host: it may have been here before, by another connection.
@@ -618,12 +605,14 @@ class Hosts:
         """Send refusals, HELLO and replies to each; return the ms until there is more to do."""
         left = _NOTHING_MS
         self.is_busy = self.is_sample_new
+        self.host_id = 0
         for host in self.hosts:
             if self.hello_dirty and host.host_id:
                 host.hello_dirty = True
             wait = host.send_first()
             if wait < left:
                 left = wait
+            self.host_id = self.host_id or host.host_id
         self.hello_dirty = False
         return left
 
@@ -671,19 +660,9 @@ class Hosts:
         for host in self.hosts:
             if host.sample_dirty and host.can_take and host.host_id:
                 if not is_encoded:
-                    self.encode_last()
+                    self.sample.put_last(self.uplink)
                     is_encoded = True
                 host.send_sample()
-
-    def encode_last(self):
-        """Put a SAMPLE with what the newest one had when it was encoded: what DELTAs count from."""
-        uplink = self.uplink
-        uplink.begin(_SAMPLE, 1)
-        uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
-        place = 0
-        while place < len(_ORDER):
-            uplink.put(self.sample.last[_ORDER[place]])
-            place += 1
 
     def send_rows(self):
         """Send a few rows, to one host after the other and all that are owed the same."""

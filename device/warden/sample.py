@@ -112,13 +112,19 @@ class Sample:
         self.seq = uplink.seq
         if not self.deltas_left or not self.encode_delta(uplink):
             self.mask = _ALL
-            uplink.begin(_SAMPLE, 1)
-            uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
-            place = 0
-            while place < len(_ORDER):
-                uplink.put(getattr(self, FIELDS[_ORDER[place]]))
-                place += 1
+            self.on_sent(0)  # it is: should it not go,
+            self.deltas_left = 0  # another SAMPLE does
+            self.put_last(uplink)
         return True
+
+    def put_last(self, uplink):
+        """Put a SAMPLE of the values in `last`."""
+        uplink.begin(_SAMPLE, 1)
+        uplink.at = put_array(uplink.payload, uplink.at, len(FIELDS))
+        place = 0
+        while place < len(_ORDER):
+            uplink.put(self.last[_ORDER[place]])
+            place += 1
 
     def encode_delta(self, uplink):
         """Put a DELTA into the uplink; return False where what changed needs a SAMPLE."""

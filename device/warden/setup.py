@@ -39,7 +39,7 @@ def reserve_names(package):
     for name in ("setup", "policy_setup"):
         if sys.modules.pop("warden." + name, None) is not None:
             delattr(package, name)
-    # A test checks that none is missing. `keyed_tcp` is: such a link is made for start().
+    # A test checks that none is missing.
     lazy = (
         "budgets counted_socket crashes errors extras forecast guard hang_stopper hosts keys "
         "last_boot memory_profile metered_file public requests stored_policy task_watchdog tcp "

@@ -33,7 +33,7 @@ Load.read Load.create_task Threads.read
 Network.read Storage.read update_reasons _note
 HostSession.listen HostSession.process HostSession.renew
 HostSession.on_sample HostSession.pump HostSession.send HostSession._send_hello
-HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode
+HostSession.find HostSession._send_row Sample.mark_dirty Sample.encode Sample.put_last
 Sample.compare Sample.encode_delta Sample.put Sample.on_sent
 fragmentation_permille
 Uplink.ready Uplink.begin Uplink.put Uplink.send Uplink.acknowledge
@@ -58,13 +58,17 @@ Message.begin Message.put Message.acknowledge Message.send
 Host.listen Host._on_payload Host.keep_place Host.ready Host.transmit Host.store_rest
 Host.send_first Host.send_sample Host.mark Host.send_last Host.next_owed
 Hosts.listen Hosts.purge Hosts.on_sample Hosts.pump Hosts.send_more Hosts.send_first Hosts.spread
-Hosts.spread_table Hosts.send_sample Hosts.send_last_sample Hosts.encode_last
+Hosts.spread_table Hosts.send_sample Hosts.send_last_sample
 Hosts.send_rows Hosts.next_host
 Hosts.send_row Hosts.send_event Hosts.find_table Hosts.mark Host.is_due Host.send_event
 """
 _TCP = """
 _is_within _Tcp._ready _Tcp.keep_place _Tcp._is_welcome
 Line.is_fresh ServerLink.readable ServerLink.has_caller
+"""
+_KEYS = """
+Peer.may_have KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
+KeyedHosts.end_late KeyedHosts.purge
 """
 _WATCHDOG = """
 Checkin.feed TaskWatchdog.poll TaskWatchdog.poll_by_timer TaskWatchdog.on_turn TaskWatchdog.excuse
@@ -112,7 +116,7 @@ def frames(
         ("warden/hosts.py", _HOSTS.split()),
         ("warden/tcp.py", _TCP.split()),
         ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
-        ("warden/keys.py", ["KeyedUplink.send"]),
+        ("warden/keys.py", _KEYS.split()),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

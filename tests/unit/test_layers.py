@@ -62,7 +62,7 @@ BOARD_LAYERS = [
     ["policy.policy", "requests", "host_session", "board_mps2"],
     ["hosts"],
     ["link.brakes", "link.keys", "link.stored_keys"],
-    ["link.keyed_tcp"],
+    ["keyed_hosts"],
     ["board", "policy_setup", "setup"],
     ["agent", "runner", "running"],
     ["retained"],

@@ -10,10 +10,8 @@ from struct import pack_into, unpack_from
 
 from micropython import const
 
-from warden.uplink import Uplink
 from warden_schema.codec import Malformed
 
-_REPLY = const(7)
 _CHALLENGE = const(22)
 _PROVED = const(23)
 _KEY_REFUSED = const(24)
@@ -45,7 +43,6 @@ _MAX_COUNTER_HEAD = const(0x3F)  # so that a counter has 30 bits
 _MAX_OWNERS = const(4)
 _TELL_S = const(60)  # between two events that tell of wrong keys
 _NONCE_FILE = "warden.nonce"
-_RESERVE = const(48)  # as in uplink
 # What has names or texts in it: LEASE, OPERATION, SESSION, EVENT, METER, NEED, EXCEPTION, RESTART.
 _HIDDEN = const((8, 9, 10, 11, 14, 15, 18, 19))
 
@@ -130,16 +127,14 @@ def next_boot_number(path):
 class Peer:
     """One connection, and what was proved over it: `process()` stands before that of its session.
 
-    uplink: takes answers, as an `Uplink` does; pass_on: the session's process(). must_prove: it may
-    not become an open host.
+    uplink: takes answers, as an `Uplink` does; pass_on: the session's process().
     """
 
-    def __init__(self, keys, uplink, pass_on, must_prove=False):
+    def __init__(self, keys, uplink, pass_on):
         self.keys = keys
         self.uplink = uplink
         self.pass_on = pass_on
         self.right = _NOBODY
-        self.must_prove = must_prove
         self.has_failed = False
         self.has_subscribed = False
         self.transcript = None  # of the handshake, as soon as it began
@@ -192,7 +187,7 @@ class Peer:
         if self.check is not None:
             self.check_trailer(reader)
         elif kind == _SUBSCRIBE and self.right == _NOBODY:
-            if not self.keys.open_hosts or self.must_prove or self.transcript is not None:
+            if not self.keys.open_hosts or self.transcript is not None:
                 self.refuse(_NEEDED)
                 return False
             self.right = _NO_KEY
@@ -262,9 +257,10 @@ class Peer:
         if (right != _OBSERVE and right != _CONTROL) or not self.keys.generations[right]:
             self.refuse(_NO_RIGHT)
             return
-        unique_id = self.keys.board.identity[3]
+        board = self.keys.agent.board
+        unique_id = board.identity[3]
         head = bytes((version, right, len(unique_id))) + unique_id
-        head += self.keys.board.boot_id.to_bytes(4, "big") + nonce
+        head += board.boot_id.to_bytes(4, "big") + nonce
         if self.transcript is None or self.transcript[: len(head)] != head:
             try:
                 self.transcript = head + self.keys.make_nonce()
@@ -275,7 +271,7 @@ class Peer:
         uplink.begin(_CHALLENGE, 4)
         uplink.put(_KEYS_VERSION)
         uplink.put(unique_id)
-        uplink.put(self.keys.board.boot_id)
+        uplink.put(board.boot_id)
         uplink.put(self.transcript[-_NONCE_BYTES:])
         uplink.send()
 
@@ -320,76 +316,30 @@ class Peer:
         return bytes(reader.buf[at + 2 : reader.at])
 
 
-class KeyedUplink(Uplink):
-    """Sends to a peer what its right covers, and signs replies."""
-
-    def __init__(self, link, keys):
-        super().__init__(link)
-        self.keys = keys
-
-    def send(self, reserve=_RESERVE):
-        """Send as Uplink does; what the peer may not see counts as sent, and takes no number."""
-        peer = self.keys.peer
-        kind = self.payload[1]
-        may = peer.may_have(kind)
-        if may <= 0:
-            return may < 0
-        if kind == _REPLY and peer.sign is not None:
-            self.at = peer.seal(self.payload, 0, self.at)
-        return Uplink.send(self, reserve)
-
-
 class Keys:
-    """The keys of a link, by right, and the peer that is at its other end now.
+    """The keys of a link, by right.
 
     key, control_key: see `check_keys`, or None; open_hosts: whether hosts without one see figures.
-    on_proved, on_wrong: called when a peer has proved a key, and when it had a wrong one.
+    Whoever serves the hosts sets `agent`, and on_proved and on_wrong: called when a peer has proved
+    a key, and when it had a wrong one.
     """
 
-    def __init__(self, key, control_key, open_hosts, on_proved=bool, on_wrong=bool):
+    def __init__(self, key, control_key, open_hosts):
         self.generations = ((), check_keys(key or ()), check_keys(control_key or ()))
         self.open_hosts = open_hosts
-        self.on_proved = on_proved
-        self.on_wrong = on_wrong
-        self.peer = Peer(self, None, None)
+        self.agent = self.on_proved = self.on_wrong = None
         self.owners = []  # (host id, right) of those that subscribed last
         self.boot_number = None  # where the port has no random numbers
         self.nonces = 0
         self.wrong = 0  # wrong keys that no event has told of
         self.told_s = None  # when the last event did
 
-    def attach(self, agent):
-        """Prove what the board of this agent is, and tell its events of wrong keys."""
-        self.agent = agent
-        self.board = agent.board
-
-    def join(self, session):
-        """Take the place between a session and its link."""
-        self.session = session
-        self.attach(session.agent)
-        self.pass_on = session.process
-        session.process = self.process
-        session.uplink = self.uplink = KeyedUplink(session.agent.link, self)
-        self.peer = Peer(self, self.uplink, self.pass_on)
-
-    def process(self, reader):
-        """Have the present peer process a payload."""
-        self.peer.process(reader)
-
-    def begin(self, must_prove=False):
-        """Begin with a new connection: nothing is proved over it."""
-        uplink = self.uplink
-        self.peer = Peer(self, uplink, self.pass_on, must_prove)
-        uplink.written = uplink.length = uplink.unacked = 0  # the rest of a frame is not for it
-        deframer = self.session.deframer
-        deframer.in_frame = deframer.opened = False
-
     def make_nonce(self):
         """Return 16 bytes that this board never used: random, or made of a number in flash."""
         if hasattr(os, "urandom"):
             return os.urandom(_NONCE_BYTES)
         if self.boot_number is None:
-            path = self.board.policy_path
+            path = self.agent.board.policy_path
             path = path[: path.rfind("/") + 1] + _NONCE_FILE
             self.boot_number = next_boot_number(path)
         self.nonces += 1

@@ -20,8 +20,8 @@ _SELDOM = {
     "warden.link.tcp": "warden.tcp",
     "warden.link.keys": "warden.keys",  # where the application gives a key,
     "warden.link.brakes": "warden.keys",
-    "warden.link.keyed_tcp": "warden.keyed_tcp",  # and has sockets
-    "warden.link.stored_keys": "warden.keyed_tcp",
+    "warden.link.stored_keys": "warden.keys",
+    "warden.keyed_hosts": "warden.keys",
     "warden.hosts": SERVE,
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it

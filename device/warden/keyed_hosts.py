@@ -1,13 +1,10 @@
-"""A TCP port whose hosts prove a key, or see figures only; loaded where one is asked for."""
-
-from time import ticks_diff, ticks_ms
+"""Several hosts that prove a key, or see figures only; loaded for a `TcpServer` with keys."""
 
 from micropython import const
 
 from warden.hosts import Host, Hosts
 from warden.link.brakes import Brakes
-from warden.link.keys import Keys, Peer
-from warden.link.tcp import ServerLink
+from warden.link.keys import Peer
 
 _REPLY = const(7)
 _MAX_HOSTS = const(3)
@@ -19,14 +16,6 @@ _NOBODY = const(-1)
 _NO_KEY = const(0)
 
 
-class KeyedServer(ServerLink):
-    """Listens for hosts that prove one of its keys, see `Keys`."""
-
-    def __init__(self, port, host, key, control_key, open_hosts):
-        super().__init__(port, host, False, KeyedHosts)
-        self.keys = Keys(key, control_key, open_hosts)
-
-
 class KeyedHost(Host):
     """A connection over which nothing counts before a key was proved."""
 
@@ -34,13 +23,11 @@ class KeyedHost(Host):
         super().__init__(server, link)
         self.peer = Peer(server.keys, self.uplink, super().process)
         self.peer.host = self
-        self.began_ms = ticks_ms()
+        self.began_ms = self.agent.ticks_ms()
 
     def process(self, reader):
         """Have the peer process a payload, which passes on what is the session's."""
-        self.uplink.host = self  # answers are for it
         self.peer.process(reader)
-        self.uplink.host = None
 
     def subscribe(self, reader, items):
         """Begin the subscription; a host without a key gives its place to one with a key."""
@@ -55,25 +42,31 @@ class KeyedHost(Host):
                     break
         super().subscribe(reader, items)
 
+    def find_requests(self):
+        """Return what carries out requests, for what this host may do."""
+        self.link.right = self.peer.right
+        return super().find_requests()
+
     def transmit(self):
         """Send what the peer may have, and sign replies; what is hidden from it counts as sent."""
-        message = self.uplink
-        peer = self.peer
-        kind = message.payload[1]
-        may = peer.may_have(kind)
+        kind = self.uplink.payload[1]
+        may = self.peer.may_have(kind)
         if may <= 0:
             return may < 0
-        if kind != _REPLY or peer.sign is None:
-            return super().transmit()
-        end = message.at
-        message.at = peer.seal(message.payload, self.put_head(), end)
-        done = super().transmit()
-        message.at = end
-        return done
+        if kind == _REPLY and self.peer.sign is not None:
+            return self.transmit_signed()
+        return Host.transmit(self)
+
+    def transmit_signed(self):
+        """Send a reply with its counter and MAC."""
+        message = self.uplink
+        message.at = self.peer.seal(message.payload, self.put_head(), message.at)
+        return Host.transmit(self)
 
     def is_older(self, limit_ms):
         """Tell whether it was made, or failed, longer ago than that."""
-        return not 0 <= ticks_diff(ticks_ms(), self.began_ms) <= limit_ms
+        agent = self.agent
+        return not 0 <= agent.ticks_diff(agent.ticks_ms(), self.began_ms) <= limit_ms
 
     def is_late(self):
         """Tell whether it has not proved a key, and subscribed, in time."""
@@ -88,10 +81,10 @@ class KeyedHosts(Hosts):
     def __init__(self, agent):
         super().__init__(agent)
         self.keys = keys = agent.link.keys
-        keys.attach(agent)
+        keys.agent = agent
         keys.on_proved = self.on_proved
         keys.on_wrong = self.on_wrong
-        self.brakes = Brakes(ticks_ms, ticks_diff)
+        self.brakes = Brakes(agent.ticks_ms, agent.ticks_diff)
 
     def on_proved(self, peer):
         """Note that a connection has proved a key: its address waits no more."""
@@ -99,13 +92,8 @@ class KeyedHosts(Hosts):
 
     def on_wrong(self, peer):
         """Note a wrong key; the connection is closed when it has read why."""
-        peer.host.began_ms = ticks_ms()
+        peer.host.began_ms = self.agent.ticks_ms()
         self.keys.tell_wrong(peer.host.link.address)
-
-    def find_requests(self, host):
-        """Return what carries out requests, for what a host may do."""
-        host.link.right = host.peer.right
-        return super().find_requests(host)
 
     def let_in(self):
         """Accept connections: one that is not subscribed yet, and has a short time for it."""
@@ -134,14 +122,21 @@ class KeyedHosts(Hosts):
 
     def pump(self, rows):
         """Send what is due, and end what is late; return the ms until there is more to do."""
-        left = super().pump(rows)
-        for host in self.hosts:
-            if not host.host_id:
-                if host.is_late():
-                    host.link.drop()
-                left = min(left, _YIELD_MS)
+        left = Hosts.pump(self, rows)
+        if self.end_late():
+            left = min(left, _YIELD_MS)
         self.purge()
         return left
+
+    def end_late(self):
+        """End connections that are late; return whether one has still to subscribe."""
+        is_one = False
+        for host in self.hosts:
+            if not host.host_id:
+                is_one = True
+                if host.is_late():
+                    host.link.drop()
+        return is_one
 
     def purge(self):
         """Forget the connections that have ended; who proved no key has failed."""
