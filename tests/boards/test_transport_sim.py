@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from boardwarden.errors import LinkLost
-from boardwarden.transport import transport_for
+from boardwarden.transport import on_terminal, transport_for
 from boardwarden.transport.sim import board_files, board_path, find_micropython
 from boardwarden.transport.terminal import make_transparent
 
@@ -118,6 +118,22 @@ async def test_every_byte_passes_except_ctrl_c_which_interrupts(simulate):
     ]
     await board.write(b"\x03")
     assert b"interrupted\n" in await read_to_end(board)
+
+
+def test_ctrl_c_before_the_board_can_act_on_it_does_not_end_it():
+    near, far = pty.openpty()
+    made = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    started = subprocess.run(
+        [sys.executable, "-I", "-S", on_terminal.__file__, sys.executable, "-c", made],
+        stdin=far,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        timeout=30,
+        check=True,
+    )
+    assert started.stdout == b"True\n"  # until MicroPython has a handler of its own
+    os.close(near)
+    os.close(far)
 
 
 async def test_what_the_board_sends_arrives_unchanged(simulate):
