@@ -65,7 +65,8 @@ class FakePolicy:
         self.metered: list[int] = []  # the arguments of TELL_METERS
         self._number = 0
         self._next_id = 100  # a test may have rows of its own
-        self._mine: int | None = None  # the host's session
+        self.host = 0  # whose request it is, where there are several hosts
+        self._mine: dict[int, int] = {}  # each host's session
 
     # --- what a test makes it do ----------------------------------------------------------------
 
@@ -109,9 +110,9 @@ class FakePolicy:
             if event[0] >= min(events_from or 0, self._number):
                 self._send(ids.EVENT, *event)
 
-    def end_session(self) -> None:
-        """End all that the host holds."""
-        mine, self._mine = self._mine, None
+    def end_session(self, host: int = 0) -> None:
+        """End all that a host holds."""
+        mine = self._mine.pop(host, None)
         if mine is None:
             return
         for kind, at in _SESSION_AT.items():
@@ -202,9 +203,9 @@ class FakePolicy:
 
     def _session(self) -> int:
         """Return the id of the host's session, which is opened when it is first needed."""
-        if self._mine is None:
-            self._mine = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
-        return self._mine
+        if self.host not in self._mine:
+            self._mine[self.host] = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
+        return self._mine[self.host]
 
     def _enter(self, kind: int, fields: Row) -> int:
         place = next(at for at in range(_TABLES[kind]) if at not in self.tables[kind])
