@@ -176,7 +176,7 @@ class Broker:
             self._client.unsubscribe(unused)
             self._write_soon()
 
-    def publish(self, topic: str, payload: bytes) -> bool:
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> bool:
         """Send a message at once; False where the connection takes nothing now: then it is gone.
 
         Hosts send again what is not answered; a queue would only make it late.
@@ -186,7 +186,7 @@ class Broker:
             raise LinkLost(f"The connection to {self.place} is lost.")
         if client.want_write():
             return False
-        client.publish(topic, payload)
+        client.publish(topic, payload, retain=retain)
         self._write_soon()
         return True
 
@@ -278,14 +278,15 @@ class Broker:
                 "names the file with the certificate of who signed it.",
                 name,
             )
-        if isinstance(error, ssl.SSLError):
+        if isinstance(error, ConnectionRefusedError):
+            return PortMissing(f"No broker listens on port {port} of {host}.", name)
+        cut = self.place.scheme == "mqtts" and isinstance(error, ConnectionError)
+        if cut or isinstance(error, ssl.SSLError):
             return ConnectError(
                 f"What listens at {name} does not speak TLS: check the port, or use mqtt://.", name
             )
         if isinstance(error, socket.gaierror):
             return PortMissing(f"There is no host {host!r}: check the name of the broker.", name)
-        if isinstance(error, ConnectionRefusedError):
-            return PortMissing(f"No broker listens on port {port} of {host}.", name)
         if isinstance(error, TimeoutError):
             return ConnectError(
                 f"{host} did not answer within {_CONNECT_S:.0f} s: check that the broker runs, and "
