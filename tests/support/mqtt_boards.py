@@ -1,6 +1,6 @@
 """Fake boards behind a real broker, all over one connection: what a host of many has to do with.
 
-python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 1000
+python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 1000    # board0 to board999; or a name
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ class MqttBoards:
                 await asyncio.sleep(_STEP_S / len(groups) if len(every) > 1 else _STEP_S)
 
 
-async def _main(address: str, count: int) -> None:
-    boards = {f"board{number}": FakeStreamBoard() for number in range(count)}
+async def _main(address: str, which: str) -> None:
+    names = [f"board{number}" for number in range(int(which))] if which.isdecimal() else [which]
+    boards = {name: FakeStreamBoard() for name in names}
     async with MqttBoards(address, boards):
         for number, board in enumerate(boards.values()):
             board.interval_s = 1.0
@@ -79,4 +80,4 @@ async def _main(address: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(_main(sys.argv[1], sys.argv[2]))
