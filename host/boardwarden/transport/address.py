@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from boardwarden.errors import AddressError
 
 FORMS = (
-    "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3, tcp://host:port or mqtt://broker/name"
+    "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3, tcp://host:port, tls://host:port or "
+    "mqtt://broker/name"
 )
 
 _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
@@ -21,7 +22,7 @@ def is_serial(address: str) -> bool:
 
 def is_network(address: str) -> bool:
     """Return whether an address is one that others on the network may reach, too."""
-    return address.startswith("tcp://")
+    return address.startswith(("tcp://", "tls://"))
 
 
 def is_mqtt(address: str) -> bool:
