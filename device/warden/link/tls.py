@@ -4,7 +4,7 @@ from micropython import const
 
 from warden.link.tcp import Line
 
-_NOTHING = const(b"\xc0")  # a delimiter: two in a row count as one
+_DELIMITERS = const(b"\xc0")  # a delimiter: two in a row count as one
 
 
 class TlsLine(Line):
@@ -23,7 +23,7 @@ class TlsLine(Line):
         What does not fit the connection TLS keeps, and passes on at the next write: it has taken it
         (`mbedtls_ssl_write`), though MicroPython says that nothing was.
         """
-        if self.is_behind and not super().write(_NOTHING, 0, 1):
+        if self.is_behind and not super().write(_DELIMITERS, 0, 1):
             return 0
         count = super().write(buf, start, end)
         self.is_behind = not count and self.connection is not None and not self.broken
