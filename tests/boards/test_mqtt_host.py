@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import certificate
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
 from typer.testing import CliRunner
@@ -94,21 +95,15 @@ async def test_what_is_wrong_is_said_in_a_sentence(broker: Mosquitto, tmp_path: 
     await error("mqtt://no.such.host.invalid/a", PortMissing, "no host 'no.such.host.invalid'")
 
 
-def _run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
-
-
 @pytest.fixture
 def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitto]:
     """A broker with TLS, passwords that are the names, and the rules that we print."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subject = ("-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1")
-    made = ("-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2")
-    _run("openssl", "req", "-x509", *made, *subject)
+    made = certificate(tmp_path, "broker")
     passwords, rules = tmp_path / "passwords", tmp_path / "rules"
     passwords.touch(0o600)
     for name in ("green-1", "green-2", "ann", "wall"):
-        _run("mosquitto_passwd", "-b", passwords, name, name)
+        command = ("mosquitto_passwd", "-b", passwords, name, name)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
     printed = CliRunner().invoke(
         app, ["broker-rules", "mosquitto", "--operator", "ann", "--observer", "wall"]
     )
@@ -117,10 +112,10 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquit
     more = f"""allow_anonymous false
 password_file {passwords}
 acl_file {rules}
-certfile {certificate}
-keyfile {key}
+certfile {made.file}
+keyfile {made.key}
 """
-    monkeypatch.setenv(mqtt_broker.CA_FILE, str(certificate))
+    monkeypatch.setenv(mqtt_broker.CA_FILE, str(made.file))
     with Mosquitto(tmp_path, more) as started:
         started.address = started.address.replace("mqtt://", "mqtts://{user}@")
         yield started
