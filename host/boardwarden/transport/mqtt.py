@@ -50,12 +50,13 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     if type(fields) is not list or not fields:
         return malformed
-    if fields[0] == 0:
+    if type(fields[0]) is not int or fields[0] not in (0, 1):
+        return malformed
+    if not fields[0]:
         return BoardState(False)
     _, identity, boot_id, policy, *_ = [*fields, None, None, None]
     if (
-        type(fields[0]) is not int
-        or type(identity) is not list
+        type(identity) is not list
         or not {*map(type, identity)} <= {str, bytes, int, type(None)}
         or type(boot_id) not in (int, type(None))
         or type(policy) not in (int, str, bytes, type(None))

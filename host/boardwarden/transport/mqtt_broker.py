@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import secrets
 import select
 import socket
@@ -33,6 +34,7 @@ PASSWORD_FILE = "BOARDWARDEN_MQTT_PASSWORD_FILE"
 CA_FILE = "BOARDWARDEN_MQTT_CA"  # PEM, of who signed the broker's certificate
 MAX_PACKET = 65_536  # bytes of a message; a longer one is a stranger's
 _SCHEMES = {"mqtt": 1883, "mqtts": 8883}
+_SCHEME = re.compile(r"^mqtts?:/*")
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 30  # without an answer for so long again, the connection is dead
 _MISC_S = 1.0  # between two looks at what is due for that
@@ -67,7 +69,7 @@ def parse(address: str) -> tuple[Place, str]:
         host, port = parts.hostname, parts.port
     except ValueError:  # a bad port number or bracket
         parts, host, port = urlsplit(""), None, None
-    if "@" in address and ":" in address.rpartition("@")[0].partition("://")[2]:
+    if ":" in _SCHEME.sub("", address).rpartition("@")[0]:
         raise AddressError(
             "An address has no password in it, for others may see it: set "
             f"{PASSWORD}, or {PASSWORD_FILE} to the name of a file."
