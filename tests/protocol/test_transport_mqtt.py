@@ -41,10 +41,11 @@ def test_a_wrong_address_is_refused_with_the_forms_that_there_are(address: str) 
     assert caught.value.address == address
 
 
+@pytest.mark.parametrize("scheme", ["mqtt://", "mqtts:", "mqtt:/"])
 @pytest.mark.parametrize("user", ["ann:secret", "ann:", ":secret", "a:sec@ret", "a:b:secret"])
-def test_a_password_in_an_address_is_refused_and_not_repeated(user: str) -> None:
+def test_a_password_in_an_address_is_refused_and_not_repeated(user: str, scheme: str) -> None:
     with pytest.raises(AddressError, match="BOARDWARDEN_MQTT_PASSWORD") as caught:
-        transport_for(f"mqtt://{user}@broker/x")
+        transport_for(f"{scheme}{user}@broker/x")
     assert "secret" not in str(caught.value) + caught.value.address
 
 
@@ -55,11 +56,8 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(user: str) -> None
         ([1, [], 7, None], BoardState(True, {}, 7, None)),
         ([1, ["esp32"], None, 1, "later"], BoardState(True, {"machine": "esp32"}, None, 1)),
         ([1, [], 7, b"\xab\xcd"], BoardState(True, {}, 7, "abcd")),
-        *(
-            ([2, [], 7, {}], BoardState(None)),
-            ([1], BoardState(None)),
-            ([1, "x"], BoardState(None)),
-        ),
+        *(([2, [], 7, None], BoardState(None)), ([1, [], 7, {}], BoardState(None))),
+        *(([True, [], 7], BoardState(None)), ([1], BoardState(None)), ([1, "x"], BoardState(None))),
         *(([1, [[]], 1], BoardState(None)), ([], BoardState(None)), (7, BoardState(None))),
         ([1, ["x" * 600], 1, None], BoardState(None)),
     ],

@@ -167,7 +167,8 @@ class Session:
             return absence or diagnosis.silent(self.link.address, timeout + WHOLE_S)
         if self.subscription.answered:
             lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
-            return diagnosis.poor_link(self.link.address, _FULL_STATE * timeout, bool(lost))
+            waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
+            return diagnosis.poor_link(self.link.address, waited, bool(lost))
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
         if self._prompt.seen:

@@ -33,8 +33,7 @@ class SharedSubscription(Subscription):
 
     def __init__(self, state: StateListener, listener: Listener) -> None:
         super().__init__(state, listener)
-        self._hosts: set[int] = set()  # who had a HELLO in the whole state that is under way,
-        self._ended: set[int] = set()  # and in the last one, and waits for SYNCED still
+        self._hosts: set[int] = set()  # who had a HELLO in the whole state that is under way
         self._is_clean = False
         self._holds = False  # something on the board, which ends with this session
         self._needs_answer = False  # a request waits for `confirmed`
@@ -125,11 +124,8 @@ class SharedSubscription(Subscription):
 
     def _synced_for(self, host_id: int) -> None:
         """A SYNCED came: of those who had a HELLO in a whole state, the first ends it."""
-        if host_id in self._ended:
-            self._ended.discard(host_id)
-            return
         is_known = host_id in self._hosts
-        self._ended, self._hosts = self._hosts - {host_id} if is_known else set(), set()
+        self._hosts.clear()
         if is_known and self._is_clean and self._snapshot.is_complete():
             self._on_synced()
         elif not self.synced:
@@ -137,9 +133,8 @@ class SharedSubscription(Subscription):
 
     def _on_restart(self) -> None:
         super()._on_restart()
-        self.confirmed = self.synced = False
+        self.synced = False
         self._hosts.clear()
-        self._ended.clear()
         self._events.miss()
 
     def _resubscribe(self) -> None:
@@ -162,9 +157,7 @@ class SharedSubscription(Subscription):
             self._subscribe_at = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, _SUBSCRIBE_S[1])
             self.confirmed = False
-            if not self.synced:
-                self._hosts.clear()  # none is under way
-            payloads.append(messages.subscribe(self.host_id, self._events.wanted))
+            payloads.append(messages.subscribe(self.host_id))
         if self._holds and self._connected and now >= self._keepalive_at:
             self._keepalive_at = now + _KEEPALIVE_S
             payloads.append(messages.keepalive(self.host_id, self._sequence.last or 0))

@@ -79,7 +79,7 @@ class FakePolicy:
     def drop(self, kind: int, place: int) -> None:
         """Free a row of a table."""
         if self.tables[kind].pop(place, None) is not None:
-            self._send_rows()
+            self.send_rows()
 
     def happen(self, kind: str, subject: Any = None, detail: Any = None, value: Any = None) -> None:
         """Send an event, and remember it."""
@@ -102,7 +102,7 @@ class FakePolicy:
                 self._send(kind, place, *row)
         if not self.used:
             return
-        self._send_rows()
+        self.send_rows()
         for kind, rows in self.tables.items():
             for place, row in rows.items():
                 self._send(kind, place, *row)
@@ -155,7 +155,7 @@ class FakePolicy:
         self._use()
         pairs = zip(self.limits, args, strict=True)
         self.limits = [old if new is None else new for old, new in pairs]
-        self._send_rows()
+        self.send_rows()
         return ids.OK, self.limits
 
     def _set_threshold(self, args: Row) -> Answer:
@@ -225,9 +225,10 @@ class FakePolicy:
     def _use(self) -> None:
         if not self.used:
             self.used = True
-            self._send_rows()
+            self.send_rows()
 
-    def _send_rows(self) -> None:
+    def send_rows(self) -> None:
+        """Send which rows are in use."""
         masks = [sum(1 << place for place in rows) for rows in self.tables.values()]
         self._send(ids.ROWS, *masks[:3], self.limits, *masks[3:])
 

@@ -43,9 +43,9 @@ class FakeStreamBoard(FakeBoard):
         self._alive_at = 0.0
         self._answering = 0  # whose request it is
 
-    def begin_whole(self, host_id: int = 0, events_from: int | None = None) -> None:
+    def begin_whole(self, host_id: int = 0) -> None:
         """Begin to send the whole state, or answer a host while one is under way."""
-        hello, *rest = self._collect_whole(host_id, events_from)
+        hello, *rest = self._collect_whole(host_id)
         self._send(*hello)
         self._waiting.append(host_id)
         if not self._rest:
@@ -54,9 +54,8 @@ class FakeStreamBoard(FakeBoard):
         if self.frames_per_step is None:
             self._send_rest(len(self._rest))
 
-    def _collect_whole(self, host_id: int, events_from: int | None) -> list[tuple[Any, ...]]:
+    def _collect_whole(self, host_id: int) -> list[tuple[Any, ...]]:
         self._postponed = []
-        self.events_from = events_from
         self._replies = {}
         self._subscribe(self.version[0], host_id)
         *whole, _ = self._postponed  # SYNCED comes at the end
@@ -65,13 +64,26 @@ class FakeStreamBoard(FakeBoard):
         return whole
 
     def _send_rest(self, count: int) -> None:
-        for frame in self._rest[:count]:
-            self._send(*frame)
+        for kind, *fields in self._rest[:count]:
+            self._send_now(kind, *fields)
         del self._rest[:count]
         if not self._rest:
             waiting, self._waiting = self._waiting, []
             for host_id in waiting:
                 self._send(ids.SYNCED, host_id)
+
+    def _send_now(self, kind: int, *fields: Any) -> None:
+        """Send a frame of a whole state, with what holds by now."""
+        if kind == ids.SAMPLE:
+            self._send(kind, self._figures())
+        elif kind == ids.ROWS:
+            self.policy.send_rows()
+        elif kind == ids.STORAGE and fields[0] < len(self.rows):
+            self._send_row(fields[0])
+        elif kind not in self.policy.tables:
+            self._send(kind, *fields)
+        elif (row := self.policy.tables[kind].get(fields[0])) is not None:
+            self._send(kind, fields[0], *row)
 
     def step(self, now: float) -> float:
         """Send what is due."""
@@ -101,7 +113,7 @@ class FakeStreamBoard(FakeBoard):
         if kind == ids.SUBSCRIBE:
             self.subscribes += 1
             self._heard[message[3]] = self._now
-            self.begin_whole(message[3], message[4] if len(message) > 4 else None)
+            self.begin_whole(message[3])
             return
         host_id = message[1]
         self._heard[host_id] = self._now
