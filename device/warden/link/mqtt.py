@@ -106,6 +106,12 @@ class UmqttLink:
             self.ipoll = poller.ipoll
             self.is_new = True
             self.sock = client.sock
+            self.announce()
+
+    def announce(self):
+        """Publish `state`, if there is an agent, and the connection."""
+        if self.agent is not None and not self.is_down():
+            self.try_to(self.client.publish, self.state, online(self.agent), True)
 
     def try_to(self, function, *args):
         """Call a function of the client's; return whether the connection is there.
@@ -134,20 +140,6 @@ class UmqttLink:
         """Tell whether a message waits."""
         return self.came != self.taken
 
-    def say_online(self):
-        """Publish `state`; return False where the application is in a function of its client."""
-        state = online(self.agent)
-        self.is_held = self.acquire(0)
-        try:  # no jump comes before it: at one, Ctrl-C may come
-            if self.is_held:
-                self.thread = get_ident()
-                if not self.try_to(self.client.publish, self.state, state, True):
-                    self.sock = None
-                self.thread = None
-        finally:
-            self.releases[self.is_held]()
-        return self.is_held
-
     def write(self, buf, start, end):
         """Publish buf[:end]; return its length, 0 where it cannot go now.
 
@@ -158,7 +150,7 @@ class UmqttLink:
     def write_held(self, end):
         """Publish buf[:end], unless the application is in a function of its client."""
         self.is_held = self.acquire(0)
-        try:  # as in say_online()
+        try:  # no jump comes before it: at one, Ctrl-C may come
             end = self.write_packet(end)
         finally:
             self.releases[self.is_held]()

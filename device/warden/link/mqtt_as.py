@@ -64,6 +64,7 @@ class MqttAsLink(UmqttLink):
                 self.length = 0
                 await client.subscribe(self.down, 0)
                 self.is_new = self.is_joined = True
+                self.announce()
             status = self.status
             if status is not None:
                 self.status = None
@@ -81,11 +82,11 @@ class MqttAsLink(UmqttLink):
         """Tell whether no frame can go until the client connects."""
         return not self.is_joined or not self.client.isconnected()
 
-    def say_online(self):
-        """Have the task publish `state`; return True: it comes before the next frame."""
-        self.status = online(self.agent)
-        self.event.set()
-        return True
+    def announce(self):
+        """Have the task publish `state`, before the next frame."""
+        if self.agent is not None and self.is_joined:
+            self.status = online(self.agent)
+            self.event.set()
 
     def write(self, buf, start, end):
         """Have the task publish buf[:end]; return 1 at first, and the rest when that is done.
