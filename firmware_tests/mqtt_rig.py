@@ -33,7 +33,7 @@ class FakeLink:
     def is_down(self):
         return not self.is_joined
 
-    def announce(self):
+    def say(self, state):
         """Do nothing: a real one publishes `state`."""
 
     def readable(self):

@@ -7,6 +7,7 @@ only read: that is a whole, HELLO, a sample, all rows and events, and SYNCED.
 from micropython import const
 
 from warden.host_session import HostSession
+from warden.link.mqtt import online
 from warden_schema.codec import Malformed
 
 _REPLY = const(7)
@@ -30,7 +31,7 @@ class MqttSession(HostSession):
         self.link = agent.link
         self.link.agent = agent
         self.link.is_new = True
-        self.link.announce()
+        self.link.say(online(agent))
         self.uplink.buf = self.link.buf
         self.buf = None
         self.at = 0  # in the message that is read

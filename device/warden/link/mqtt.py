@@ -81,7 +81,7 @@ class UmqttLink:
 
     def disconnect(self):
         """Say that the board is offline, for the broker sends no will then, and disconnect."""
-        self.close()
+        self.say()
         self.sock = None
         self.wrapped[1]()
 
@@ -106,12 +106,8 @@ class UmqttLink:
             self.ipoll = poller.ipoll
             self.is_new = True
             self.sock = client.sock
-            self.announce()
-
-    def announce(self):
-        """Publish `state`, if there is an agent, and the connection."""
-        if self.agent is not None and not self.is_down():
-            self.try_to(self.client.publish, self.state, online(self.agent), True)
+            if self.agent is not None:
+                self.say(online(self.agent))
 
     def try_to(self, function, *args):
         """Call a function of the client's; return whether the connection is there.
@@ -181,10 +177,12 @@ class UmqttLink:
         self.sock = self.client.sock
         return end
 
-    def close(self):
-        """Say that the board is offline, if the socket takes something; it is not closed."""
+    def say(self, state=OFFLINE):
+        """Publish `state`, if there is a connection, whose socket takes something."""
         if not self.is_down() and any(self.ipoll(0)):
-            self.try_to(self.client.publish, self.state, OFFLINE, True)
+            self.try_to(self.client.publish, self.state, state, True)
+
+    close = say  # the connection goes on to be the application's
 
 
 def online(agent):
