@@ -116,7 +116,9 @@ class Commands:
         assert prints(shown, done.out), (words, shown, done.out)
 
     async def _start_broker(self):
-        """Start a real broker, and a fake board of the page's name at it."""
+        """Start a real broker, with a fake board unless the page's program is at one already."""
+        if self._broker is None:
+            self._broker = self._programs.broker
         if self._broker is None:
             self._broker = Mosquitto(self._programs.folder)
             self._broker.start()
