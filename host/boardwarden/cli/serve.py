@@ -39,8 +39,8 @@ OtlpOption = Annotated[
 BrokerArgument = Annotated[
     str,
     typer.Argument(
-        metavar="[BROKER]",
-        help="mqtt://[user@]broker[:port] or mqtts://…: all boards of a broker, as they come.",
+        metavar="BROKER",
+        help="mqtt://broker or mqtts://user@broker: all boards of a broker, as they come.",
     ),
 ]
 ShardOption = Annotated[
@@ -54,11 +54,11 @@ ShardOption = Annotated[
 
 
 def serve(
-    broker: BrokerArgument = "",
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
     shard: ShardOption = "1/1",
+    broker: BrokerArgument = "",
 ) -> None:
     """Serve metrics to Prometheus, or push them over OTLP, until Ctrl-C."""
     if broker and board:

@@ -55,7 +55,7 @@ async def serve(
     never be there; one that is only away is exported as down.
     """
     boards = [Watched(address) for address in addresses]
-    await _serve(boards, [board.follow() for board in boards], listen, collector, serving)
+    await _serve(boards, [board.follow for board in boards], listen, collector, serving)
 
 
 async def serve_fleet(
@@ -65,12 +65,12 @@ async def serve_fleet(
     serving: Callable[[str], None],
 ) -> None:
     """Serve the boards of a broker, as serve() does; none of them need be there."""
-    await _serve(fleet, [fleet.follow()], listen, collector, serving)
+    await _serve(fleet, [fleet.follow], listen, collector, serving)
 
 
 async def _serve(
     boards: Iterable[Watched],
-    follow: Sequence[Coroutine[Any, Any, None]],
+    follow: Sequence[Callable[[], Coroutine[Any, Any, None]]],
     listen: tuple[str, int],
     collector: str | None,
     serving: Callable[[str], None],
@@ -93,10 +93,10 @@ async def _serve(
 
 @contextlib.asynccontextmanager
 async def _followed(
-    follow: Sequence[Coroutine[Any, Any, None]],
+    follow: Sequence[Callable[[], Coroutine[Any, Any, None]]],
 ) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Follow boards while the block runs."""
-    tasks = [asyncio.create_task(each) for each in follow]
+    tasks = [asyncio.create_task(each()) for each in follow]
     try:
         yield tasks
     finally:
