@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import boardwarden
 from boardwarden import BoardOffline, ConnectError, PermissionDenied, PortMissing, connect
 from boardwarden.cli.app import app
 from boardwarden.doctor.broker import broker_boards
+from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport import mqtt_broker
 
@@ -70,6 +72,46 @@ async def test_a_broker_that_dies_and_comes_back_costs_reconnects_only(broker: M
                 await until(lambda: board.synced and another.synced)
                 assert board.link.reconnects == 1
                 assert await another.can_execute(boardwarden.Priority.HIGH)
+
+
+async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(
+    broker: Mosquitto,
+) -> None:
+    fakes = boards(*(f"b{number}" for number in range(24)))
+    names = {f"{broker.address}/{name}" for name in fakes}
+
+    def up(fleet: Fleet) -> set[str]:
+        return {each.address for each in (board.snapshot() for board in fleet) if each.up}
+
+    async with MqttBoards(broker.address, fakes) as fleet:
+        await fleet.set_online("b0", False)
+        workers = [Fleet(broker.address, Shard(number, 3)) for number in (1, 2, 3)]
+        tasks = [asyncio.create_task(worker.follow()) for worker in workers]
+        offline = f"{broker.address}/b0"
+        await until(lambda: set().union(*map(up, workers)) == names - {offline})
+        assert sum(len(up(worker)) for worker in workers) == len(names) - 1
+        assert all(len(up(worker)) > 2 for worker in workers)
+        assert sum(len([*worker]) for worker in workers) == len(names)  # b0 is exported as down
+        await fleet.set_online("b0", True)
+        await until(lambda: set().union(*map(up, workers)) == names)
+        dead = [*workers[1]]
+        tasks[1].cancel()
+        workers[1] = Fleet(broker.address, Shard(2, 3))
+        tasks.append(asyncio.create_task(workers[1].follow()))
+        await until(lambda: up(workers[1]) == {each.address for each in dead})
+        fleet.publish("boardwarden/b1/state", b"", retain=True)
+        await until(lambda: set().union(*map(up, workers)) == names - {f"{broker.address}/b1"})
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    log = broker.log()
+    assert log.count("New client connected") == 2
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "1/10001", "1/2/3", "-1/2"])
+def test_a_share_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no share"):
+        parse_shard(text)
 
 
 async def test_what_is_wrong_is_said_in_a_sentence(broker: Mosquitto, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def boards(
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="mqtt://[user@]broker[:port] or mqtts://…: list the boards that it knows instead.",
+            help="mqtt://broker or mqtts://user@broker: list the boards that it knows instead.",
         ),
     ] = "",
     as_json: JsonOption = False,

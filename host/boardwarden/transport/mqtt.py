@@ -20,6 +20,7 @@ from .address import wrong_address
 from .mqtt_broker import Broker, Place, parse, shared
 
 TOPICS = "boardwarden"
+ALL_STATES = f"{TOPICS}/+/state"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_STATE = 512  # bytes; a longer one is a stranger's
 _QUIET_S = 0.5  # without another retained state, all of them have come
@@ -64,6 +65,12 @@ def decode_state(payload: bytes) -> BoardState | None:
         return malformed
     known = dict(zip(ids.IDENTITY, identity, strict=False))
     return BoardState(True, known, boot_id, policy.hex() if isinstance(policy, bytes) else policy)
+
+
+def board_of(topic: str) -> str | None:
+    """Return the id of a topic's board; None where it is none."""
+    name = topic.split("/")[1]
+    return name if _ID.fullmatch(name) else None
 
 
 class Mqtt:
@@ -185,19 +192,17 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
     came = asyncio.Event()
 
     def on_state(topic: str, payload: bytes, retained: bool) -> None:
-        board_id = topic.split("/")[1]
-        state = decode_state(payload)
-        if state is None or not _ID.fullmatch(board_id):
-            found.pop(board_id, None)
-        else:
-            found[board_id] = state
+        name, state = board_of(topic), decode_state(payload)
+        if name is not None and state is not None:
+            found[name] = state
+        elif name is not None:
+            found.pop(name, None)
         came.set()
 
     broker = shared(place)
-    topics = [f"{TOPICS}/+/state"]
     await broker.enter()
     try:
-        if not await broker.subscribe(topics, on_state):
+        if not await broker.subscribe([ALL_STATES], on_state):
             raise PermissionDenied(
                 f"The broker {place} does not let this user read who is there.", str(place)
             )
@@ -211,6 +216,6 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
     except LinkLost as error:
         raise ConnectError(str(error), str(place)) from error
     finally:
-        broker.unsubscribe(topics, on_state)
+        broker.unsubscribe([ALL_STATES], on_state)
         await broker.leave()
     return found

@@ -312,14 +312,10 @@ class Broker:
         topic, payload = message.topic, message.payload
         if len(payload) > MAX_PACKET:
             return
-        receivers = self._receivers.get(topic) or self._of_pattern(topic)
-        for receiver in tuple(receivers):
-            receiver(topic, payload, message.retain)
-
-    def _of_pattern(self, topic: str) -> list[Receiver]:
-        """Return who wants a topic by a pattern with `+` for its second part."""
         first, _, rest = topic.partition("/")
-        return self._receivers.get(f"{first}/+/{rest.partition('/')[2]}", [])
+        for name in (topic, f"{first}/+/{rest.partition('/')[2]}"):  # no other patterns are used
+            for receiver in tuple(self._receivers.get(name, ())):
+                receiver(topic, payload, message.retain)
 
     def _read(self) -> None:
         """Process the packets that have come, but so many at most."""
