@@ -160,6 +160,21 @@ def test_the_joined_file_runs(tmp_path: Path) -> None:
     assert done.stdout == "1073741824 1 5 Clock 5\n", done.stderr
 
 
+def test_classes_are_without_the_names_that_nothing_reads() -> None:
+    """Behind the docstring, and before the first method, which takes their place."""
+    clock = 'class Clock:\n    """Time.\n    """\n    x = 1\n\nLATE = const(5)\n'
+    made = joined(warden__clock=f"from micropython import const\n{clock}")
+    (found,) = (
+        node
+        for node in ast.parse(made["warden/__init__.py"].text).body
+        if isinstance(node, ast.ClassDef) and node.name == "Clock"
+    )
+    assert [ast.unparse(line) for line in found.body[1:]] == [
+        "del __module__, __qualname__",
+        "x = 1",
+    ]
+
+
 def test_only_changed_parts_are_written(tmp_path: Path) -> None:
     files = parts.write(joined(), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in files.values()}
