@@ -17,7 +17,7 @@ except ImportError:
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS
-_locks = []  # that somebody may wait for
+locks = []  # that somebody may wait for
 
 
 def new_lock(wait=True, allocate=allocate_lock):
@@ -27,7 +27,7 @@ def new_lock(wait=True, allocate=allocate_lock):
     """
     lock = allocate()
     if wait:
-        _locks.append(lock)
+        locks.append(lock)
     return lock
 
 
@@ -68,12 +68,6 @@ class StandIn:
         return getattr(self.warden_module, name)
 
 
-def install_threads():
-    """Return the one counter of this board's threads, standing in for `_thread` from now on."""
-    del _locks[1:]  # of an agent that was stopped
-    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
-
-
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none.
 
@@ -101,7 +95,7 @@ class Threads:
 
         An interrupt's callback, which runs inside what the main thread does, must not wait for it.
         """
-        for lock in _locks:
+        for lock in locks:
             if lock.locked():
                 return True
         return False

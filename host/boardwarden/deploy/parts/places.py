@@ -14,7 +14,9 @@ _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
     "warden.setup": SETUP,
+    "warden.launch": SETUP,
     "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
+    "warden.policy.publish": "warden.policy_setup",
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
