@@ -10,8 +10,8 @@ from warden.blackbox import ENDED, HUNG, RUNNING, THRESHOLD, UNFED, WATCHED
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
-from warden.sensors.threads import _locks
-from warden.task_watchdog import TaskWatchdog
+from warden.sensors.threads import locks
+from warden.watchdog_setup import make_watchdog
 from warden.wear import wear
 
 _FILE = "warden.resets"
@@ -77,7 +77,7 @@ class _Boots:
     def start(self, cause=None):
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
-        del _locks[1:]  # a real boot begins with none
+        del locks[1:]  # a real boot begins with none
         wear.__init__()  # as when its module is loaded
         return Crashes(self.board)
 
@@ -375,7 +375,7 @@ def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
     writes = 0
     for _ in range(200):
         crashes = boots.start("wdt")
-        watchdog = TaskWatchdog(crashes)
+        watchdog = make_watchdog(crashes)
         watchdog.feed_hardware = bool
         watchdog.set_culprit("sensor")
         writes += crashes.black_box.writes

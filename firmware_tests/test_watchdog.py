@@ -13,8 +13,7 @@ from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
 from warden.runner import Runner
 from warden.sleep import Sleeping
-from warden.task_watchdog import TaskWatchdog
-from warden.watchdog_setup import add_checkin, configure
+from warden.watchdog_setup import add_checkin, configure, make_watchdog
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)
@@ -124,7 +123,7 @@ class _Rig:
             self.runner.timer = FakeTimer(-1)
         self.crashes.attach(self.agent)
         self.crashes.main = _nothing
-        self.dog = self.crashes.watchdog = TaskWatchdog(self.crashes)
+        self.dog = self.crashes.watchdog = make_watchdog(self.crashes)
 
     def __enter__(self):
         return self

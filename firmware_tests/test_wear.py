@@ -11,7 +11,7 @@ from warden.blackbox import RUNNING
 from warden.crashes import Crashes
 from warden.metered_file import MeteredFile
 from warden.sample import Sample
-from warden.sensors.threads import _locks
+from warden.sensors.threads import locks
 from warden.wear import wear
 
 _APPLICATION = 3
@@ -41,7 +41,7 @@ class _Board:
 
 def _boot(fake):
     """Return the Crashes of another boot."""
-    del _locks[1:]
+    del locks[1:]
     wear.__init__()
     return Crashes(fake)
 

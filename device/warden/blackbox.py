@@ -27,7 +27,6 @@ from struct import pack_into
 
 from micropython import const
 
-from warden.sensors.threads import import_lock
 from warden.wear import wear
 from warden_schema.codec import put
 from warden_schema.frame import crc16
@@ -40,7 +39,6 @@ _NAME = const(21)
 _TRACEBACK = const(42)
 _MAX_KNOWN = const(3)  # of the same exception, more are not written
 _MAX_STREAK = const(9)  # of bad boots, more are not counted
-_GOOD_S = const(180)  # a boot of so long is a good one
 
 # Items of the file.
 _RECORD_ITEM = const(0)
@@ -72,37 +70,9 @@ def let_go(name):
 class BlackBox:
     """Keeps the record of this boot; `entries` are the last resets, see `last_boot.ENTRY`.
 
-    is_safe: whether this boot must not run the application.
+    is_safe: whether this boot must not run the application. Made by `crash_setup.make_box`, which
+    lists what else it has.
     """
-
-    def __init__(self, board, crashes):
-        # What each sample needs comes first: the last attributes of an object take longest to find.
-        self.buf = self.add_to_history = self.events = None
-        self.seq = -1  # of the next event, when the record had it last
-        self.streak = 0  # of bad boots in a row
-        self.copy = None  # puts the record where it survives, if it is not made there
-        self.board = board
-        self.crashes = crashes
-        self.agent = None
-        self.facts = {"crash_free_s": 0}  # the board's, in the status
-        self.began_ms = board.ticks_ms()
-        self.entries = []
-        self.good_s = _GOOD_S  # from this uptime on the boot is a good one
-        self.retry_s = 0  # the uptime at which to write what the budget did not allow; 0: nothing
-        self.crash_free_s = 0  # of boots before this one, since one ended that should not have
-        self.writes = 0  # of the file
-        self.who = None
-        self.culprit = None  # what goes before the running operation
-        self.state = self.running = RUNNING  # running: what it is while the application runs
-        self.is_safe = False
-        self.boots = self.count = 0  # count: how often the last entry came
-        with import_lock:
-            from warden.last_boot import LastBoot
-
-            LastBoot(self).note()
-        let_go("last_boot")
-        let_go("values")  # which it has read the file with
-        self.name_format = "%ds" % (min(len(self.buf), _TRACEBACK) - _NAME)
 
     # --- this boot ------------------------------------------------------------------------------
 

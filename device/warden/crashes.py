@@ -10,7 +10,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, BlackBox, let_go
+from warden.blackbox import ENDED, let_go
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
@@ -18,7 +18,6 @@ from warden_schema.codec import cut
 
 _RESTART = const(19)  # a kind of message
 _RESTART_FIELDS = const(13)  # row, id, and what an entry has
-_MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
@@ -95,17 +94,13 @@ class Crashes:
     new_row = Caught
 
     def __init__(self, board):
-        self.agent = self.table = None
-        self.must_wait = False  # in safe mode, until a host wants the application to be tried
-        self.watchdog = None  # the `TaskWatchdog`, once the application uses it
-        self.main = None  # what run() runs
-        self.report = None  # posts an event: the agent's own `Events.report`
-        self.lock = new_lock()
-        self.rows = [None] * _MAX_EXCEPTIONS
-        self.next_id = 1
         self.traceback = Traceback()
         self.reserve = bytearray(_spare_bytes)
-        self.black_box = BlackBox(board, self)
+        with import_lock:
+            from warden.crash_setup import assemble
+        assemble(self, board)
+        let_go("last_boot")
+        let_go("values")  # which it has read the file with
 
     def attach(self, agent):
         """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
@@ -167,7 +162,7 @@ class Crashes:
             while text.startswith(b"asyncio/"):
                 text = text[text.find(b"\n") + 1 :]
         place = 0
-        for row in range(_MAX_EXCEPTIONS):
+        for row in range(len(rows)):
             caught = rows[row]
             if caught is None:
                 place = row

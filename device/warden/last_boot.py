@@ -1,6 +1,6 @@
 """What the boot before this one left: its record becomes an entry of the list of resets.
 
-Loaded once in a boot, by the black box, which then lets go of it.
+Loaded once in a boot, and then let go.
 """
 
 import os
@@ -13,7 +13,6 @@ from warden.board import module
 from warden.wear import wear
 from warden_schema.codec import Reader
 from warden_schema.frame import crc16
-from warden_schema.values import read_value
 
 _FILE = const("warden.resets")  # in the directory that the board starts in
 _MAX_RECORD = const(42)  # bytes
@@ -104,6 +103,8 @@ class LastBoot:
         entries = []
         try:
             with open(path, "rb") as file:
+                from warden_schema.values import read_value
+
                 while True:
                     size = file.read(1)[0]
                     item = bytes((size,)) + file.read(size + 2)

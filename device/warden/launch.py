@@ -56,8 +56,8 @@ def reserve_names(package):
     # A test checks that none is missing.
     lazy = (
         "budgets counted_socket crashes errors extras forecast guard hang_stopper hosts keys "
-        "last_boot memory_profile metered_file public requests stored_policy task_watchdog tcp "
-        "trend_report values watchdog_setup wear"
+        "last_boot memory_profile metered_file public requests retained stored_policy "
+        "task_watchdog tcp trend_report values watchdog_setup wear"
     )
     for name in lazy.split():
         if name not in package.__dict__:

@@ -82,6 +82,7 @@ def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
         texts.append(f"# --- {room.file}\n{text.strip()}\n")
     # The compiler folds const() without its name, which would be one more of the module's.
     text = re.sub(r"^from micropython import const\n", "", "\n\n".join(texts), flags=re.MULTILINE)
+    text = re.sub(r"^(from micropython import )const, ", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\n{4,}", "\n\n\n", text)
     text = _without_class_names(text)
     tree = ast.parse(text)
@@ -112,7 +113,7 @@ def _without_class_names(text: str) -> str:
 # MicroPython looks for a builtin in the whole of the module's names first and then, one after the
 # other, through all builtins: 250 to 2 000 instructions each time. As a name of the module, which
 # takes 8 bytes, it is found in 100: worth it for one that stands in several places.
-_BUILTINS = ("bytearray", "getattr", "hasattr", "int", "isinstance", "len", "max", "min", "str")
+_BUILTINS = ("getattr", "hasattr", "int", "isinstance", "len", "max", "min", "str")
 _PLACES = 3
 
 

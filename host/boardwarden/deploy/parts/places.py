@@ -31,7 +31,7 @@ _SELDOM = {
     "warden.last_boot": "warden.last_boot",  # once in a boot,
     "warden.crash_setup": "warden.last_boot",
     "warden.crash_report": "warden.last_boot",  # and when somebody asks
-    "warden.retained": "warden.crashes",
+    "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
     "warden.hardware_watchdog": "warden.watchdog_setup",
