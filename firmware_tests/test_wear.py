@@ -7,7 +7,6 @@ import harness
 import warden
 from harness import Skip, raises
 from rig import board
-from warden.blackbox import RUNNING
 from warden.crashes import Crashes
 from warden.metered_file import MeteredFile
 from warden.sample import Sample
@@ -16,6 +15,7 @@ from warden.wear import wear
 
 _APPLICATION = 3
 _RESETS = 0
+_RUNNING = 0  # a state of the record
 _BUDGETS = "warden.budgets"
 
 
@@ -57,7 +57,7 @@ def _forget(*names):
 
 def _crash(crashes, text):
     crashes.black_box.is_safe = False  # it is tried again, if it waited
-    crashes.black_box.set_state(RUNNING, False)
+    crashes.black_box.set_state(_RUNNING, False)
     crashes.keep(ValueError(text), _APPLICATION, None)
 
 

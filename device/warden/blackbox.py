@@ -51,14 +51,14 @@ _RESETS_WRITE = const(0)  # purposes of `wear`
 _NOTE_WRITE = const(2)
 
 # States of the record: what it would mean if the board were reset now.
-RUNNING = 0
-ENDED = 1  # the application returned, or Ctrl-C stopped it
-EXCEPTION = 2  # it was ended by one
-THRESHOLD = 3  # the agent resets the board
-SAFE = 4  # it does not run
-WATCHED = 5  # it runs, and the hardware watchdog is on
-UNFED = 6  # the hardware watchdog is not fed any more
-HUNG = 7  # the agent resets the board because the application hangs
+_RUNNING = const(0)
+_HAS_ENDED = const(1)  # the application returned, or Ctrl-C stopped it
+_BY_EXCEPTION = const(2)  # it was ended by one
+_BY_THRESHOLD = const(3)  # the agent resets the board
+_SAFE = const(4)  # it does not run
+_WATCHED = const(5)  # it runs, and the hardware watchdog is on
+_UNFED = const(6)  # the hardware watchdog is not fed any more
+_HUNG = const(7)  # the agent resets the board because the application hangs
 
 
 def let_go(name):
@@ -87,8 +87,10 @@ class BlackBox:
         events = self.events
         if events is not None and events.seq != self.seq:
             self.put_decided()
-        if self.streak and sample.uptime_s >= self.good_s:
-            self.end_streak()
+        if self.streak and sample.uptime_s >= self.good_s and not self.is_safe:
+            self.streak = 0  # this boot is a good one
+            self.seal()
+            self.save()
         if self.retry_s and sample.uptime_s >= self.retry_s:
             self.save()
         if self.copy is not None:
@@ -97,7 +99,7 @@ class BlackBox:
     def save_note(self, text):
         """Save a note over a reset, which the agent is about to make, and that in the record."""
         can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
-        self.set_state(THRESHOLD)
+        self.set_state(_BY_THRESHOLD)
         if can_write:
             self.write_note(text)
 
@@ -124,13 +126,6 @@ class BlackBox:
         self.put_name(name)
         self.set_state(state, must_save)
 
-    def end_streak(self):
-        """Note that this boot is a good one."""
-        if not self.is_safe:
-            self.streak = 0
-            self.seal()
-            self.save()
-
     def uptime_s(self):
         """Return the seconds of this boot."""
         agent = self.agent
@@ -142,13 +137,6 @@ class BlackBox:
     def earned_s(self):
         """Return the uptime that has earned writes: none while the board keeps crashing."""
         return 0 if self.streak else self.uptime_s()
-
-    def update_record(self):
-        """Make the record anew from what this boot knows of itself."""
-        pack_into("<I", self.buf, _FIGURES, self.uptime_s())
-        if self.events is not None:
-            self.put_decided()
-        self.seal()
 
     def seal(self):
         """Put state and counts into the record with their CRC, and it where it survives a reset."""
@@ -163,11 +151,14 @@ class BlackBox:
     def set_state(self, state, must_save=True):
         """Note what a reset from now on would mean; must_save: in the file, too."""
         self.state = state
-        self.update_record()
+        pack_into("<I", self.buf, _FIGURES, self.uptime_s())
+        if self.events is not None:
+            self.put_decided()
+        self.seal()
         if must_save:
             self.save()
 
-    def note_exception(self, caught, state=EXCEPTION):
+    def note_exception(self, caught, state=_BY_EXCEPTION):
         """Note that an exception ended the application; write it, unless it is an old tale."""
         if len(self.buf) > _TRACEBACK:
             pack_into("148s", self.buf, _TRACEBACK, caught.text)

@@ -7,7 +7,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import RUNNING, BlackBox
+from warden.blackbox import BlackBox
 from warden.board import Board
 from warden.last_boot import LastBoot
 from warden.runner import Runner
@@ -26,6 +26,7 @@ _POLL_MS = const(20)
 _GOOD_S = const(180)  # that the application runs: then a boot is a good one
 _NAME = const(21)  # parts of the record, as in `blackbox`
 _TRACEBACK = const(42)
+_RUNNING = const(0)  # a state of it
 
 
 def assemble(crashes, board):
@@ -61,7 +62,7 @@ def make_box(board, crashes):
     box.writes = 0  # of the file
     box.who = None
     box.culprit = None  # what goes before the running operation
-    box.state = box.running = RUNNING  # running: what it is while the application runs
+    box.state = box.running = _RUNNING  # running: what it is while the application runs
     box.is_safe = False
     box.boots = box.count = 0  # count: how often the last entry came
     LastBoot(box).note()

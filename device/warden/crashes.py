@@ -10,7 +10,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, let_go
+from warden.blackbox import let_go
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
@@ -24,6 +24,7 @@ _MAX_FILE = const(32)  # bytes of a file's name: its end
 _ROOM_BYTES = const(35)  # so many bytes go at once to make room
 _OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
 _MAX_NAME = const(24)
+_HAS_ENDED = const(1)  # a state, as in `blackbox`
 _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
@@ -259,11 +260,11 @@ def run(main, link=None, retry_s=60):
             except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
                 stopper = crashes.watchdog and crashes.watchdog.stopper
                 if stopper is None or not stopper.on_interrupt(error):
-                    box.set_state(ENDED, False)
+                    box.set_state(_HAS_ENDED, False)
                     raise
     finally:
         crashes.main = None
         if crashes.watchdog is not None:
             crashes.watchdog.end(must_feed)
-    box.set_state(ENDED, False)
+    box.set_state(_HAS_ENDED, False)
     return result

@@ -147,15 +147,9 @@ class LastBoot:
         elif found is not None or port is not None or box.entries:
             is_new = self.add(self.entry(state, port))
             box.is_safe = box.streak >= _BAD_BOOTS
-        if box.is_safe:
-            box.state = _SAFE
-        box.update_record()
-        if (
-            is_new
-            or self.must_save
-            or (_RUNNING if self.in_file is None else self.in_file[1]) != box.state
-        ):
-            box.save()
+        state = _SAFE if box.is_safe else box.state
+        in_file = _RUNNING if self.in_file is None else self.in_file[1]
+        box.set_state(state, is_new or self.must_save or in_file != state)
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""

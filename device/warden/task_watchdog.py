@@ -9,7 +9,6 @@ turn.
 
 from micropython import const, schedule
 
-from warden.blackbox import UNFED, WATCHED
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
@@ -18,6 +17,8 @@ _BLOCKED_MS = const(1000)  # the time of a longer turn is nobody's who has to ch
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
 _MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
+_WATCHED = const(5)  # states of the record, as in `blackbox`
+_UNFED = const(6)
 _ACTIVE = const(1)  # states of an operation
 _STOPPING = const(2)
 _AT_CRITICAL = const(2)  # a level
@@ -264,8 +265,8 @@ class TaskWatchdog:
         """Note in the black box why the hardware watchdog is not fed; None: it is."""
         if self.feed_hardware is None:
             return
-        self.box.running = WATCHED
-        state = WATCHED if name is None else UNFED
+        self.box.running = _WATCHED
+        state = _WATCHED if name is None else _UNFED
         if state != self.box.state or name is not None:
             must_save = self.is_saved if name is None else self.may_save()
             self.is_saved = must_save and name is not None
