@@ -174,7 +174,7 @@ class BlackBox:
         """
         self.retry_s = 0
         if not wear.spend(_RESETS_WRITE, self.earned_s()):
-            self.retry_s = wear.retry_s()
+            self.retry_s = wear.next_s
             return
         new = self.path + ".new"
         try:
@@ -184,7 +184,8 @@ class BlackBox:
                     self.write_item(file, _RESET_ITEM, entry)
                 for caught in self.crashes.rows:
                     if caught is not None:
-                        self.write_item(file, _EXCEPTION_ITEM, caught.values())
+                        values = (caught.kind, caught.name, caught.count, caught.text)
+                        self.write_item(file, _EXCEPTION_ITEM, values)
                 state = (wear.counts, wear.left, self.crash_free_s)
                 self.write_item(file, _WEAR_ITEM, state)
                 self.write_item(file, _END_ITEM, None)

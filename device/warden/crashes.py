@@ -83,10 +83,6 @@ class Caught:
         self.count = 0
         self.uptime_s = None  # unless an agent ran
 
-    def values(self):
-        """Return what `Crashes.restore()` makes this of again; its time is that of another boot."""
-        return self.kind, self.name, self.count, self.text
-
 
 class Crashes:
     """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
@@ -207,11 +203,6 @@ def set_up():
     if runner is not None and runner.agent is not crashes.agent:
         crashes.attach(runner.agent)
     return crashes
-
-
-def safe_mode():
-    """Tell whether this boot is a safe one, in which the application does not run (yet)."""
-    return set_up().black_box.is_safe
 
 
 def run(main, link=None, retry_s=60):

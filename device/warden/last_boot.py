@@ -29,6 +29,7 @@ _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _GOOD_S = const(180)  # a boot of less is bad if it ends in one of these
 _LONG_S = const(3600)  # the crash-free time of such a boot is worth a write
 _REFILL_S = const(900)  # of uptime earn a write, as in `wear`
+_MAX_WRITES = const(100)
 
 # As in `blackbox`: parts of the record, items of the file, states.
 _HEAD = const(0xB1)
@@ -177,7 +178,7 @@ class LastBoot:
             self.read_record(entry, state)
         uptime_s = entry[_UPTIME]
         if self.has_survived and not box.streak and uptime_s is not None:
-            wear.earn(uptime_s // _REFILL_S)
+            wear.left = min(_MAX_WRITES, wear.left + uptime_s // _REFILL_S)
         if cause is not None and not flags & _EXPECTED:
             # A safe one waits before the application is tried, and ends its streak itself.
             is_bad = uptime_s is not None and (uptime_s < _GOOD_S or box.streak >= _BAD_BOOTS)

@@ -45,18 +45,20 @@ def find_once(name):
     """Return what is called once or seldom: it is loaded for as long as the caller has it."""
     with import_lock:
         from warden.blackbox import let_go
-        from warden.crashes import run, safe_mode
 
-        found = run if name == "run" else safe_mode
-        if name == "exceptions" or name == "resets":
-            from warden.crash_report import exceptions, resets
+        if name == "run":
+            from warden.crashes import run
 
-            found = exceptions if name == "exceptions" else resets
-            let_go("last_boot")
+            found = run
         elif name == "checkin" or name == "watchdog":
             from warden.watchdog_setup import checkin, watchdog
 
             found = checkin if name == "checkin" else watchdog
             let_go("watchdog_setup")
+        else:
+            from warden.crash_report import exceptions, resets, safe_mode
+
+            found = {"exceptions": exceptions, "resets": resets, "safe_mode": safe_mode}[name]
+            let_go("last_boot")
         let_go("public")
     return found
