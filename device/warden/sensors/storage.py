@@ -54,6 +54,8 @@ class Storage:
         self.reason = _NO_SCAN
         self.permille = self.scaled = self.limit = None
 
+    on_sent = bool  # of a row whose frame has left: there is nothing to note
+
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
 
@@ -147,6 +149,3 @@ class Storage:
         for value in mounts[row] if mounts else _NO_MOUNT:
             uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
         return True
-
-    def on_sent(self, row):
-        """Note that the frame of a row has left."""

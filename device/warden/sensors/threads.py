@@ -39,8 +39,7 @@ class ImportLock:
     removed.
     """
 
-    def __init__(self):
-        self.lock = new_lock()
+    lock = new_lock()
 
     def __enter__(self):
         self.lock.acquire()
