@@ -24,6 +24,8 @@ _SELDOM = (
     "guard",
     "metered_file",
     "budgets",
+    "policy.meters",
+    "meters",
     "policy.memory_profile",
     "memory_profile",
     "wear",

@@ -122,6 +122,6 @@ class HangStopper:
         for op in policy.operations.rows:
             if op is not None and op.task is not None:
                 policy.operations.end(op)
-        for meter in policy.meters.rows:
+        for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)

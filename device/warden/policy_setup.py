@@ -5,7 +5,6 @@ from micropython import const
 from warden.gate import Gate
 from warden.policy.events import Events
 from warden.policy.leases import Leases
-from warden.policy.meters import Meters
 from warden.policy.operations import Operations
 from warden.policy.policy import Policy
 from warden.policy.pressure import Pressure
@@ -32,7 +31,7 @@ def make_policy(agent, limits):
     policy.operations = Operations(policy)
     policy.sessions = Sessions(policy)
     policy.thresholds = Thresholds(policy)
-    policy.meters = Meters(policy)
+    policy.meters = None  # made where a task or a thread is metered
     policy.pressure = Pressure(policy)
     try:
         from warden.policy.lease_handle import LeaseHandle
@@ -45,11 +44,11 @@ def make_policy(agent, limits):
     policy.early_resets = 0  # by the agent, one boot after the other
     policy.stored_policy = None  # made where one is stored or a host requests it
     # What a host mirrors; which rows are in use goes first.
-    policy.tables = [policy, policy.leases, policy.operations, policy.sessions]
-    policy.tables += [policy.thresholds, policy.meters, events]
+    granted = [policy.leases, policy.operations, policy.sessions]
+    policy.tables = granted + [policy, policy.thresholds, None, None]
     policy.set_limits(*limits)
     if agent.session is not None:
-        agent.session.tables += policy.tables
+        agent.session.tables += [policy] + granted + [policy.thresholds, events]
     policy.thresholds.set(*DEFAULT_THRESHOLD)
     note = agent.board.load_note()
     if note is not None:

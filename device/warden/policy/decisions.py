@@ -132,7 +132,7 @@ def spawn(coro, name=None, priority=_NORMAL, lease=None):
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
     it must stay within. `Denied` when there are 16 tasks and threads that are named.
     """
-    return running_policy().meters.spawn(coro, name, priority, lease)
+    return running_policy().load_meters().spawn(coro, name, priority, lease)
 
 
 def thread(function, args=(), name=None):
@@ -140,4 +140,4 @@ def thread(function, args=(), name=None):
 
     NotImplementedError where the port has none.
     """
-    return running_policy().meters.thread(function, args, name)
+    return running_policy().load_meters().thread(function, args, name)

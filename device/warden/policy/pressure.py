@@ -35,7 +35,7 @@ class Pressure:
 
     def __init__(self, policy):
         self.policy = policy
-        self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
+        self.tables = [policy.operations, policy.leases]  # and meters: with what may be LOW
         self.blocks = BlockWatch(policy.memory)
         self.level = 0
         self.pending = False

@@ -40,6 +40,7 @@ _SELDOM = {
     "warden.public": "warden.public",  # for a name that is not loaded
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden_schema.rise": "warden.forecast",  # and of trends
+    "warden.policy.meters": "warden.meters",  # where a task or a thread is metered
     "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",
