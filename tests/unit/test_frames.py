@@ -46,7 +46,7 @@ Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
 Pressure.check_memory Pressure.find_short Pressure.is_short
 Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
-Operations.evaluate Operations._first_waiting Operations._must_learn_first
+Operations.evaluate Operations._first_waiting
 """
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate
