@@ -42,7 +42,7 @@ StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """
 Policy.run_due Policy.evaluate Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
+Thresholds.read Pressure.evaluate Pressure.watch_blocks
 Pressure.check_memory Pressure.find_short Pressure.is_short
 Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew

@@ -98,26 +98,19 @@ class Pressure:
 
     def watch_blocks(self, period_ms):
         """Evaluate the largest free block, where live memory is protected."""
-        memory = self.policy.memory
         threshold = self.blocks.threshold
-        wanted = self.wanted_block()
-        if wanted or memory.left is None:
+        # The bytes that a threshold of the application wants in one free block; 0 if there is none,
+        # and live memory is protected, -1 if it is not.
+        wanted = 0 if self.policy.thresholds.protects_memory else -1
+        for entry in self.policy.thresholds.rows:
+            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
+                wanted = entry.bad_from * entry.sign
+        if wanted or self.policy.memory.left is None:
             threshold.level = threshold.rank = 0
-            memory.wanted = max(0, wanted)
+            self.policy.memory.wanted = max(0, wanted)
         elif self.blocks.evaluate(period_ms):
             wanted = "warn" if threshold.level else "clear"
             self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, wanted, threshold.value)
-
-    def wanted_block(self):
-        """Return the bytes that a threshold of the application wants in one free block.
-
-        0 if there is none, and live memory is protected; -1 if it is not.
-        """
-        thresholds = self.policy.thresholds
-        for entry in thresholds.rows:
-            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
-                return entry.bad_from * entry.sign
-        return 0 if thresholds.protects_memory else -1
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""
