@@ -11,6 +11,7 @@ from virtual_board import VirtualBoard
 from warden.agent import Agent
 from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
+from warden.launch import make_runner
 from warden.runner import Runner
 from warden.sleep import Sleeping
 from warden.watchdog_setup import add_checkin, configure, make_watchdog
@@ -118,7 +119,7 @@ class _Rig:
             self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads
         self.crashes = Crashes(self.board)
-        self.runner = Runner.current = Runner(self.agent)
+        self.runner = Runner.current = make_runner(self.agent)
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
         self.crashes.attach(self.agent)

@@ -8,7 +8,7 @@ from micropython import const
 from warden.agent import Agent
 from warden.runner import Runner
 from warden.sample import FIELDS
-from warden.sensors.threads import import_lock
+from warden.sensors.threads import get_ident, import_lock
 from warden.setup import detect, open_link
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
@@ -27,7 +27,7 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
             from warden.extras import note_slow
 
             note_slow(agent, True)
-    Runner.current = runner = Runner(agent)
+    Runner.current = runner = make_runner(agent)
     package = sys.modules["warden"]
     if limits is not None:
         runner.spare_status = agent.fill_status({}, True)
@@ -37,6 +37,24 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
     make_room(package)
     if board.crashes is not None:
         board.crashes.attach(agent)
+
+
+def make_runner(agent):
+    """Return a Runner of an agent, which does not run it yet."""
+    runner = Runner()
+    runner.agent = agent
+    runner.thread = get_ident()  # asyncio is not for other threads
+    runner.generation = 0  # of the tasks: older ones end when they find that they are
+    runner.tasks = []
+    runner.load = agent.load
+    runner.timer = None
+    runner.is_scheduled = False
+    runner.has_waited = False  # something to read, when the timer polled last
+    runner.schedule = None  # micropython's
+    runner.scheduled_poll = runner.callback
+    runner.spare_status = None  # for status() when there is no memory for another
+    agent.load.on_create = runner.revive_tasks  # asyncio.run() in a new event loop, say
+    return runner
 
 
 def may_scan():

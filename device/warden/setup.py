@@ -27,6 +27,9 @@ _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
 _CAPABILITIES = const(18)
+_HOST_BURST_MS = const(2000)  # a host may use its share of this long at once, as in `governor`
+_MAX_MOUNTS = const(4)
+_NO_SCAN = const(10)  # a reason, from ids
 _CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
 _NO_NATIVE = const(2)  # reasons, from ids
 _NO_ROOM = const(12)
@@ -125,14 +128,14 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.ticks_ms = board.ticks_ms
     agent.ticks_us = board.ticks_us
     agent.ticks_diff = board.ticks_diff
-    agent.governor = Governor(interval_ms, budget_permille)
+    agent.governor = make_governor(interval_ms, budget_permille)
     agent.clock = clock = Clock(board)
     agent.sample = Sample()
     agent.threads = count_threads()
     agent.network = watch_network(Network())
-    agent.load = Load(board, steps)
+    agent.load = make_load(board, steps)
     agent.memory = make_memory(board, clock)
-    agent.storage = Storage(board, clock)
+    agent.storage = make_storage(board, clock)
     agent.system_heap = None  # an ESP32's own heap, beside MicroPython's
     if hasattr(module("esp32"), "idf_heap_info"):
         from warden.sensors.system_heap import SystemHeap
@@ -220,6 +223,67 @@ def make_memory(board, clock):
         memory.heap, memory.slices, memory.at_once, memory.room, memory.has_table = found
     memory.scan()
     return memory
+
+
+def make_load(board, steps=True):
+    """Return a Load, which watches nothing yet."""
+    load = Load()
+    load.core = None
+    load.tasks = None  # how many run, None if not all were seen
+    load.steps = steps  # whether they are timed, and tasks counted
+    load.task_queue = None  # of the event loop that has the agent's tasks,
+    load.polled_ms = 0  # of which one polled last then, in ticks: Ctrl-C may have ended it;
+    load.patience_ms = 0  # how much later it polls again
+    load.on_create = None  # called before a task of the application when they are gone
+    load.report = None  # called with what ends a task that nobody awaits, see `Events.report`
+    load.thread = None  # the one that runs the event loop, as the agent's own task says
+    load.board = board
+    load.ticks_ms = board.ticks_ms  # for each task that is made
+    load.ticks_diff = board.ticks_diff
+    load.names = None  # asyncio.core's, if create_task is its own, and nobody else's
+    load.queue = None  # the one that is watched: each event loop has its own
+    load.wait_hook = None  # what stands for its wait_io_event
+    load.uncounted_create_task = None
+    load.changed = False  # what can be known, since the last sample
+    load.in_task = False  # whether that sample was made inside a task
+    load.idle_us = 0
+    load.asleep_us = 0  # of the running step, as the application announced
+    load.worst_us = 0  # the longest step
+    load.squares = 0  # sum of squared steps, in units of 64 µs
+    load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
+    load.wrap_us = 0  # which is so long for _TRIALS of them
+    return load
+
+
+def make_storage(board, clock):
+    """Return a Storage, which has measured nothing yet."""
+    storage = Storage()
+    storage.board = board
+    storage.clock = clock
+    storage.dirty = bytearray(_MAX_MOUNTS)
+    storage.deadline_s = 0
+    storage.rows = []  # up to that many
+    storage.mounts = []  # the same, as status() has them
+    storage.spent_us = 0
+    storage.reason = _NO_SCAN
+    storage.permille = storage.scaled = storage.limit = None
+    return storage
+
+
+def make_governor(interval_ms, budget_permille):
+    """Return a Governor; ValueError or TypeError as `start_monitoring()` has them."""
+    governor = Governor()
+    governor.spent_us = 0  # by the agent since the last sample, all of it
+    governor.sample_us = 0  # of that, for the sample
+    governor.host_us = 0
+    governor.host_spent_us = 0
+    governor.snapshot_s = 0  # the uptime from which on allow_snapshot() does something
+    governor.sample_mean_us = 0
+    governor.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
+    governor.sent = 0  # by the link, modulo 2**16
+    governor.set(interval_ms, budget_permille)
+    governor.host_us = budget_permille * _HOST_BURST_MS
+    return governor
 
 
 def find_heap(board):
