@@ -15,7 +15,7 @@ ALSO = $(COVERAGE:--cov=--cov --cov-append)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak coverage lint format fakes boards pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo check test soak coverage lint format fakes boards alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
@@ -60,7 +60,7 @@ format: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix $(wildcard $(LINTED))
 	$(BIN)/ruff format $(wildcard $(LINTED))
 
-# What measures time is left out here; `boards` runs it after the others, alone.
+# What measures time is left out of both: it runs after the others, alone.
 fakes: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone" $(FAKES) $(COVERAGE)
 
@@ -68,11 +68,14 @@ fakes: $(VENV)/.stamp-dev
 # their own order, for xdist would have the files with the fewest tests, the longest, come last.
 boards: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(BOARDS) $(ALSO)
+
+alone: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -m alone $(ALSO)
 
 pytest:
 	@$(MAKE) --no-print-directory fakes
 	@$(MAKE) --no-print-directory boards
+	@$(MAKE) --no-print-directory alone
 
 check: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory -j2 lint fakes
@@ -127,12 +130,12 @@ docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
 
-# Firmware is built beside what needs none. The others run one after the other even under -j: they
-# share two cores, and some measure time.
+# Firmware is built beside what needs none. The tests with boards wait for most of their time: the
+# firmware tests, which do not, run beside them.
 test: | $(BIN)/python
 	@$(MAKE) --no-print-directory -j3 lint fakes firmware
-	@$(MAKE) --no-print-directory boards
-	@$(MAKE) --no-print-directory firmware-tests
+	@$(MAKE) --no-print-directory -j2 boards firmware-tests
+	@$(MAKE) --no-print-directory alone
 
 # The pinned versions `make` installs. From the oldest Python supported, because what runs there
 # runs on the newer ones and not the other way round: make lock PYTHON=python3.10

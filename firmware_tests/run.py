@@ -29,7 +29,7 @@ import boards
 
 _SUMMARY = re.compile(r"^harness: (\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 _MARKER = re.compile(r"^# targets:(.*)$", re.MULTILINE)
-_EVERYWHERE = {"unix", "frozen", "qemu", "cpython"}
+_EVERYWHERE = frozenset(("unix", "frozen", "qemu", "cpython"))
 _KNOWN = {*_EVERYWHERE, *boards.BOARDS}
 _AT_ONCE = 3  # many of them wait for most of their time
 # What measures the heap, decides by what was measured, or sends it.
@@ -39,14 +39,14 @@ WITH_MODULE = {
 }
 
 
-def targets_of(file: Path) -> set[str]:
+def targets_of(file: Path) -> frozenset[str]:
     """Where a test file runs: its `# targets:` line, one of the first five, else everywhere."""
     match = _MARKER.search("\n".join(file.read_text().splitlines()[:5]))
-    named = set(match[1].split()) if match else _EVERYWHERE
+    named = frozenset(match[1].split()) if match else _EVERYWHERE
     if not named <= _KNOWN:
         sys.exit(f"{file.name}: no such target: {' '.join(sorted(named - _KNOWN))}")
     if boards.SOAK or file.stem.removeprefix("test_") in WITH_MODULE:
-        named |= {name for name in boards.BOARDS if name.removesuffix("-native") in named}
+        return named | {name for name in boards.BOARDS if name.removesuffix("-native") in named}
     return named
 
 

@@ -91,13 +91,22 @@ def use_wlan(wlan):
     running_agent().network.wlan = wlan
 
 
-def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, open=False):
+def TcpServer(
+    port,
+    host="0.0.0.0",
+    control=False,
+    key=None,
+    control_key=None,
+    open=False,
+    ssl_context=None,
+):
     """Return a link for hosts that connect to this port, three at once.
 
     key, control_key: of 32 bytes, or what `stored_key` returns; a host that proves one looks, and
     one that proves the other changes what it likes. open=True: who proves none sees figures only.
     Without all three, whoever reaches the port looks, and changes nothing; control=True, for a
-    network of which all is trusted, lets it.
+    network of which all is trusted, lets it. ssl_context: an `ssl.SSLContext` of the application's,
+    with the board's certificate: connections are inside TLS.
     """
     is_keyed = key is not None or control_key is not None or open
     if control and is_keyed:
@@ -105,14 +114,22 @@ def TcpServer(port, host="0.0.0.0", control=False, key=None, control_key=None, o
     with import_lock:
         from warden.link.tcp import ServerLink
 
-        if not is_keyed:
+        link = ServerLink(port, host, control)
+        if ssl_context is not None:
+            from warden.link.tls import TlsLine
+
+            link.line = TlsLine
+            link.ssl_context = ssl_context
+        if is_keyed:
+            from warden.keyed_hosts import KeyedHosts
+            from warden.link.keys import Keys
+
+            link.session = KeyedHosts
+            link.keys = Keys(key, control_key, open)
+        else:
             from warden.hosts import Hosts
 
-            return ServerLink(port, host, control, Hosts)
-        from warden.keyed_hosts import KeyedHosts
-        from warden.link.keys import Keys
-    link = ServerLink(port, host, False, KeyedHosts)
-    link.keys = Keys(key, control_key, open)
+            link.session = Hosts
     return link
 
 

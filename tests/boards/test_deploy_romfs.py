@@ -181,6 +181,7 @@ def test_the_user_may_say_no_or_ask_for_files(make):
         (romfs.build({"lib": b"a file"}), "it has lib as something else"),
         (b"\xd2\xcd\x31\x87\xff\x7f", "longer than the partition"),
     ],
+    ids=["strange-record", "other-data", "full", "a-file-for-a-folder", "too-long"],
 )
 def test_what_cannot_be_merged_stays(make, image, why):
     board = make(image)

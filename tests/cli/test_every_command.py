@@ -187,7 +187,7 @@ async def test_with_several_ports_or_none_a_board_must_be_named(fake):
         assert finished.err.endswith(f" Boards may be at {fake.port}, /dev/ttyACM9.\n")
     finished = await run("leases", command=only_port((fake.port, None)))  # built in
     assert finished.status == 2
-    assert finished.err.endswith("or tcp://host:port.\n")
+    assert finished.err.endswith("or tls://host:port.\n")
 
 
 # --- what is logged -------------------------------------------------------------------------------

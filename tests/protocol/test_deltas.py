@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import campaign
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,7 +115,7 @@ _step = st.tuples(
 
 
 @given(st.lists(_step, max_size=40), st.integers(0, 0xFFFF))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=campaign.of(400, short=100), deadline=None)
 def test_decoded_deltas_equal_the_measured_samples(
     agent: SimpleNamespace, steps: list[Any], seq: int
 ) -> None:

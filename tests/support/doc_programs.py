@@ -12,6 +12,7 @@ import sys
 import tty
 from pathlib import Path
 
+from certificates import certificate
 from cli_process import LIMIT_S, kill_started, start
 from doc_blocks import prints
 from places import REPO, SUPPORT
@@ -64,6 +65,8 @@ class Programs:
         file.write_text(self._local(block.text))
         link = _link(tree)
         shutil.copy(MACHINE, self.folder)
+        if '"board.der"' in block.text:
+            certificate(self.folder)
         self._lend_timer(tree)
         if link in ("UART", "TcpServer", "UdpLink"):
             await self._stays(file, link)
@@ -125,7 +128,8 @@ class Programs:
             self._setenv("LINE", line)
         await self._micropython(file)
         if link == "TcpServer":
-            port = self._ports["8765"]
+            text = file.read_text()
+            port = next(port for port in self._ports.values() if port in text)
             self.addresses["tcp://192.0.2.7:8765"] = f"tcp://127.0.0.1:{port}"
             await _listens(port)
 

@@ -54,6 +54,7 @@ BOARD_LAYERS = [
     ["sensors.lock", "sensors.threads", "sensors.wlan", "sensors.system_heap"],
     ["sensors.heap_viper", "sensors.heap_thumb_viper"],
     ["gate", "link.stream", "link.tcp", "link.terminal"],
+    ["link.tls"],
     ["sensors.find_table", "clock", "tables", "policy.rows", "policy.lease_handle"],
     ["sensors.storage", "policy.deadlines", "policy.forecast"],
     BOARD_MIDDLE,

@@ -39,6 +39,11 @@ def decisions(firmware: Path) -> Figures:
     return _named(machine.run(firmware, "decide"))
 
 
+def keys(firmware: Path) -> Figures:
+    """What keys take on a TCP port: a handshake, and a request with and without."""
+    return _named(machine.run(firmware, "keys", "", ["meter"]))
+
+
 def pauses(firmware: Path) -> Figures:
     """How long the agent holds up the application at once."""
     return _named(machine.run(firmware, "pauses"))
@@ -71,7 +76,7 @@ def _named(found: machine.Rows, state: str = "") -> Figures:
 
 def count(firmwares: Firmwares) -> Figures:
     """Instructions and bytes of ticks, decisions and pauses, flash, lines of code."""
-    figures = _each(firmwares, watching, full, decisions, pauses)
+    figures = _each(firmwares, watching, full, decisions, keys, pauses)
     rooms = read_rooms(REPO / "device", REPO / "shared_schema")
     lines = [footprint.contents(text)["lines"] for text in rooms.values()]
     return figures | {"code_lines": sum(lines)}
@@ -110,7 +115,7 @@ def grow(firmwares: Firmwares) -> Figures:
 def quick(firmwares: Firmwares) -> Figures:
     """The counted figures that every run of the tests compares."""
     stock = {name: firmware for name, firmware in firmwares.items() if name == "stock"}
-    figures = _each(stock, watching, full, decisions)
+    figures = _each(stock, watching, full, decisions, keys)
     if _ASYNCIO in firmwares:
         figures |= asyncio_side.measure(firmwares[_ASYNCIO], 0, with_peers=False)
     return {name: value for name, value in figures.items() if is_judged(name)}

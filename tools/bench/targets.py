@@ -79,6 +79,12 @@ def more(row: str, way: str = "watched") -> Callable[[Figures], float | None]:
     return reached
 
 
+def _more_with_keys(figures: Figures) -> float | None:
+    without = figures.get("stock.keys_request_without_instructions")
+    signed = figures.get("stock.keys_request_instructions")
+    return None if without is None or signed is None else signed - without
+
+
 _POLLS = (
     "samples, ten polls a second with nothing due and a host's sign of life each second take the"
     " budget of 1 % together; the governor stretches the interval for it"
@@ -102,10 +108,16 @@ BOARD = (
     Target("heap that it leaves behind", "bytes", 96, "stock.begin_complete_heap_bytes"),
     Target("a request answered", "", 90_000, "stock.request_instructions",
            limited_by="to read the request takes half of it, to answer 32 000"),
+    Target("a handshake with keys", "", 3_000_000, "stock.keys_handshake_instructions"),
+    Target("heap that it allocates in all", "bytes", 2_048, "stock.keys_handshake_heap_bytes",
+           limited_by="each HMAC-SHA256 takes two hashes and their digests, and there are four"),
+    Target("a request with keys, more", "", 60_000, _more_with_keys,
+           limited_by="two HMACs, of the request and its reply, take 25 000 each; 24 bytes more are"
+           " read and sent; who may see what is looked at for each frame"),
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
-           "what watches 20 000, what decides 18 500, names 21 000, and what is loaded seldom: the"
-           " exceptions and resets kept 7 500, the watchdog 6 300, requests, stored policy and"
-           " links the rest"),
+           "what watches 20 000, what decides 18 000, names 23 000, and what is loaded seldom: the"
+           " exceptions and resets kept 8 000, the watchdog 6 700, several hosts and keys 10 000,"
+           " requests, stored policy and links the rest"),
     Target("an asyncio step, more", "%", 25, more("step")),
     Target("… that reads from a stream", "%", 25, more("read")),
     Target("an asyncio task made and awaited, more", "%", 30, more("task")),

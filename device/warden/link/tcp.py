@@ -135,6 +135,7 @@ class ServerLink:
     """
 
     window = 0
+    line = Line
 
     def __init__(self, port, host="0.0.0.0", control=False, session=None):
         self.right = _CONTROL if control else _OBSERVE
@@ -190,8 +191,8 @@ class ServerLink:
             address = socket.sockaddr(address)
             address = (socket.inet_ntop(address[0], address[1]),)
         try:
-            return Line(self, connection, address[0])
-        except MemoryError:
+            return self.line(self, connection, address[0])
+        except (MemoryError, OSError):
             connection.close()
             return None
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from boardwarden.errors import AddressError
 
-FORMS = "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3 or tcp://host:port"
+FORMS = "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3, tcp://host:port or tls://host:port"
 
 _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 
@@ -19,7 +19,7 @@ def is_serial(address: str) -> bool:
 
 def is_network(address: str) -> bool:
     """Return whether an address is one that others on the network may reach, too."""
-    return address.startswith("tcp://")
+    return address.startswith(("tcp://", "tls://"))
 
 
 def short_names(addresses: Sequence[str]) -> list[str]:

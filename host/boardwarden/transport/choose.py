@@ -17,7 +17,7 @@ def transport_for(address: str) -> Transport:
         from .qemu import Qemu
 
         return Qemu(address, rest)
-    if kind == "tcp":
+    if kind in ("tcp", "tls"):
         from .tcp import Tcp
 
         return Tcp(address)

@@ -1,9 +1,10 @@
-"""`tcp://host:port`: a board that listens on the network."""
+"""`tcp://host:port`, and `tls://host:port` inside TLS: a board that listens on the network."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from urllib.parse import urlsplit
 
 from boardwarden.errors import ConnectError, LinkLost, PortMissing
@@ -11,6 +12,7 @@ from boardwarden.errors import ConnectError, LinkLost, PortMissing
 from .address import wrong_address
 
 _CONNECT_S = 5.0
+_AGAIN_S = 0.25
 _CHUNK_BYTES = 4096
 # Half a minute without an answer of the other end's system; its own limits are hours.
 _DEAD_AFTER = {
@@ -32,7 +34,7 @@ class Tcp:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._host, self._port = _parse(address)
+        self._is_tls, self._host, self._port = _parse(address)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -43,11 +45,20 @@ class Tcp:
 
     async def open(self) -> None:
         """Connect within 5 s; raise PortMissing (no such host, nobody listens) or ConnectError."""
-        connect = asyncio.open_connection(self._host, self._port)
-        try:
-            self._reader, writer = await asyncio.wait_for(connect, _CONNECT_S)
-        except (OSError, asyncio.TimeoutError) as error:
-            raise self._explain(error) from error
+        # Whom it trusts is what the system trusts, or the file that SSL_CERT_FILE names.
+        context = ssl.create_default_context() if self._is_tls else None
+        give_up_at = asyncio.get_running_loop().time() + _CONNECT_S
+        while True:
+            connect = asyncio.open_connection(self._host, self._port, ssl=context)
+            try:
+                self._reader, writer = await asyncio.wait_for(connect, _CONNECT_S)
+                break
+            except (OSError, asyncio.TimeoutError) as error:
+                # A board closes it while somebody else has the place of who is not known yet.
+                is_closed = context is not None and isinstance(error, ConnectionResetError)
+                if not is_closed or asyncio.get_running_loop().time() >= give_up_at:
+                    raise self._explain(error) from error
+            await asyncio.sleep(_AGAIN_S)
         link: socket.socket = writer.get_extra_info("socket")
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -69,6 +80,19 @@ class Tcp:
             return ConnectError(
                 f"{self._host} did not answer within {_CONNECT_S:.0f} s: "
                 "check that the board is on and on this network.",
+                self._address,
+            )
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return ConnectError(
+                f"{self._host} has a certificate that is not trusted here "
+                f"({error.verify_message}): set SSL_CERT_FILE to the file of who signed it, "
+                "and use the name that it is for.",
+                self._address,
+            )
+        if isinstance(error, ssl.SSLError) or (self._is_tls and isinstance(error, ConnectionError)):
+            return ConnectError(
+                f"Port {self._port} of {self._host} does not speak TLS as it should: "
+                "check that the board's TcpServer has an ssl_context.",
                 self._address,
             )
         return ConnectError(f"Cannot connect to {self._address}: {error}.", self._address)
@@ -104,12 +128,12 @@ class Tcp:
             return
 
 
-def _parse(address: str) -> tuple[str, int]:
+def _parse(address: str) -> tuple[bool, str, int]:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
     except ValueError:  # a bad port number or bracket
         host = port = None
-    if not host or not port or parts.scheme != "tcp" or parts.path or parts.query:
+    if not host or not port or parts.path or parts.query:
         raise wrong_address(address, f"{address!r} does not name a host and a port")
-    return host, port
+    return parts.scheme == "tls", host, port

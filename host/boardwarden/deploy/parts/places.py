@@ -20,6 +20,7 @@ _SELDOM = {
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
+    "warden.link.tls": "warden.tls",  # where the application gives a certificate
     "warden.link.keys": "warden.keys",  # where the application gives a key,
     "warden.link.brakes": "warden.keys",
     "warden.link.stored_keys": "warden.keys",

@@ -1,0 +1,33 @@
+"""Certificates for servers of the tests on the loopback, made by Debian's `openssl`."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+_CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+_NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+
+
+class Certificate(NamedTuple):
+    """A certificate and its key: PEM for programs here, DER for a board, which reads no PEM key."""
+
+    file: Path
+    key: Path
+    board_file: Path
+    board_key: Path
+
+
+def certificate(folder: Path, name: str = "board") -> Certificate:
+    """Make a certificate that is signed by itself, for localhost and 127.0.0.1."""
+    made = Certificate(*(folder / f"{name}{end}" for end in (".pem", ".key", ".der", ".key.der")))
+    subject = ("-x509", "-days", "2", "-subj", f"/CN={name}", "-addext", _NAMES)
+    _openssl("req", *_CURVE, *subject, "-out", made.file, "-keyout", made.key)
+    _openssl("x509", "-in", made.file, "-outform", "der", "-out", made.board_file)
+    _openssl("pkey", "-in", made.key, "-outform", "der", "-out", made.board_key)
+    return made
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(("openssl", *arguments), check=True, capture_output=True, timeout=60)
