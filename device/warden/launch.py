@@ -12,7 +12,7 @@ from warden.sensors.threads import get_ident, import_lock
 from warden.setup import detect, open_link
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
-_LATER = const(24)  # modules, which a test counts
+_LATER = const(25)  # modules, which a test counts
 _SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 
 
@@ -34,7 +34,7 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
         with import_lock:
             from warden.policy.publish import install
         install(package, agent)
-    make_room(package)
+    make_room(package, agent)
     if board.crashes is not None:
         board.crashes.attach(agent)
 
@@ -65,18 +65,21 @@ def may_scan():
         return True
 
 
-def make_room(package):
+def make_room(package, agent):
     """Let this module go; have the package's table of names hold those of what is loaded later.
 
-    Without a GIL the names must not move then: another thread may be looking one up. The names of
-    FIELDS are there already, and are put in and taken out again.
+    Without a GIL the names must not move then: another thread may be looking one up. Names that are
+    there already are put in and taken out again.
     """
     for name in ("setup", "policy_setup"):
         sys.modules.pop("warden." + name, None)
-    for name in ("setup", "policy_setup", "decide", "errors", "loops_viper", "heap_viper"):
-        if name in package.__dict__:  # which nobody looks up there
-            delattr(package, name)
-    for name in FIELDS[:_LATER]:
-        setattr(package, name, None)
-    for name in FIELDS[:_LATER]:
-        delattr(package, name)
+    names = package.__dict__
+    parts = "setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock terminal"
+    for name in parts.split():
+        if name in names:  # which nobody looks up there
+            del names[name]
+    made = [name for name in FIELDS + tuple(agent.__dict__) if name not in names]
+    for name in made[:_LATER]:
+        names[name] = None
+    for name in made[:_LATER]:
+        del names[name]
