@@ -229,9 +229,6 @@ class FakeBoard:
     def load_note(self):
         return None
 
-    def has_stored_policy(self):
-        return False
-
 
 class PressedBoard(FakeBoard):
     """A fake board with a heap as the test says, a clock set by hand, and a reset that is counted.

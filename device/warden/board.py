@@ -13,7 +13,6 @@ from micropython import const
 VERSION = "0.1.0"
 
 _NOTE = const("warden.note")  # in the directory that the board starts in
-_MAX_NOTE = const(64)  # bytes
 _POLICY = const("warden.policy")  # likewise
 
 
@@ -77,28 +76,3 @@ class Board:
         """Save a short text over a reset; OSError where there is no file system."""
         with open(_NOTE, "w") as file:
             file.write(text)
-
-    def load_note(self):
-        """Return the text that save_note() saved, and remove it; None if there is none.
-
-        None also for what is no text: power was cut while it was written.
-        """
-        try:
-            with open(_NOTE, "rb") as file:
-                text = file.read(_MAX_NOTE)
-            os.remove(_NOTE)
-            return text.decode()
-        except (OSError, ValueError):
-            return None
-
-    # --- policy -------------------------------------------------------------------------------
-
-    def has_stored_policy(self):
-        """Tell whether a policy is stored."""
-        for end in ("", ".new"):
-            try:
-                os.stat(self.policy_path + end)
-                return True
-            except (AttributeError, OSError):  # AttributeError: this firmware has no files
-                pass
-        return False

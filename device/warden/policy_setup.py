@@ -1,5 +1,6 @@
 """What is done once, as an agent that decides starts: let go with `warden.setup`."""
 
+import os
 from array import array
 
 from micropython import const
@@ -24,6 +25,8 @@ _MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones to
 _MAX_SESSIONS = const(8)
 _MAX_TRIMS = const(8)
 _MAX_DETAIL = const(32)  # of an event
+_NOTE = const("warden.note")  # in the directory that the board starts in, see `Board.save_note`
+_MAX_NOTE = const(64)  # bytes
 _NEVER_S = const(0x3FFFFFFF)
 
 
@@ -61,13 +64,30 @@ def make_policy(agent, limits):
     if agent.session is not None:
         agent.session.tables += [policy] + granted + [policy.thresholds, events]
     policy.thresholds.set(*DEFAULT_THRESHOLD)
-    note = agent.board.load_note()
+    note = load_note(agent.board)
     if note is not None:
         if note[:1].isdigit():  # not an older agent's
             policy.early_resets = int(note[0])
             note = note[1:]
         events.post("reset", None, note[:_MAX_DETAIL])
     return policy
+
+
+def load_note(board):
+    """Return the text that `Board.save_note` saved over a reset, and remove it; None without one.
+
+    None also for what is no text: power was cut while it was written. A board without files, and
+    what stands in for one, has its own.
+    """
+    if hasattr(board, "load_note"):
+        return board.load_note()
+    try:
+        with open(_NOTE, "rb") as file:
+            text = file.read(_MAX_NOTE)
+        os.remove(_NOTE)
+        return text.decode()
+    except (OSError, ValueError):
+        return None
 
 
 def make_leases(policy):

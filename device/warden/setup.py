@@ -30,8 +30,13 @@ _CAPABILITIES = const(18)
 _HOST_BURST_MS = const(2000)  # a host may use its share of this long at once, as in `governor`
 _MAX_MOUNTS = const(4)
 _NO_SCAN = const(10)  # a reason, from ids
+_CAN_RESET_CAUSE = const(11)  # places among them
+_CAN_UNIQUE_ID = const(12)
+_CAN_SYSTEM_HEAP = const(14)
 _CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
-_NO_NATIVE = const(2)  # reasons, from ids
+_NO_MODULE = const(1)  # reasons, from ids
+_NO_NATIVE = const(2)
+_NOT_REPORTED = const(6)
 _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
@@ -143,6 +148,9 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         agent.system_heap = SystemHeap(clock)
     agent.history = History(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
+    agent.reasons[_CAN_RESET_CAUSE] = 0 if board.identity[4] is not None else _NOT_REPORTED
+    agent.reasons[_CAN_UNIQUE_ID] = 0 if board.identity[3] else _NOT_REPORTED
+    agent.reasons[_CAN_SYSTEM_HEAP] = 0 if agent.system_heap is not None else _NO_MODULE
     update_reasons(agent)
     # Made below, where there is a link or something to decide. They come before the rest, for the
     # last attributes of an object take longest to find (py/map.c probes place after place).
