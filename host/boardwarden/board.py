@@ -676,13 +676,18 @@ class Board:
             _arguments.places("metric", metrics, BOARD_METRICS),
             _arguments.places("statistic", statistics, ids.STATISTICS),
         )
-        await asyncio.gather(*(self._fetch_column(*each) for each in columns))
+        # A column's time begins when its turn comes: a board may answer one request a second.
+        turn = asyncio.Semaphore(ids.MAX_PENDING)
+        await asyncio.gather(*(self._fetch_column(turn, *each) for each in columns))
         return self.history
 
-    async def _fetch_column(self, tier: int, metric: int, statistic: int) -> None:
+    async def _fetch_column(
+        self, turn: asyncio.Semaphore, tier: int, metric: int, statistic: int
+    ) -> None:
         timeout = 2 * _REQUEST_TIMEOUT_S  # for it may queue behind others
         args = (tier, metric, statistic)
-        value = await self._session.request(ids.HISTORY_READ, *args, timeout=timeout)
+        async with turn:
+            value = await self._session.request(ids.HISTORY_READ, *args, timeout=timeout)
         self.history.put(*args, column(value, metric))
 
     async def interrupt(self) -> None:

@@ -175,6 +175,14 @@ def test_a_late_answer_is_not_blamed_on_the_cable(latencies, stall_s, words):
     assert (found.problems, found.lost) == ((words,), 0)
 
 
+def test_by_a_broker_answers_take_longer_and_the_application_is_why():
+    def judged_by_broker(*latencies):
+        return evaluated(Counters(), Counters(), latencies, 0, Samples(3), 3.0, True).problems
+
+    assert judged_by_broker(0.15, 0.2, 0.45) == ()  # it reads ten times a second
+    assert "seldom reads its messages (check_msg)" in judged_by_broker(0.6, 0.7)[0]
+
+
 def test_a_lost_port_is_told_from_a_silent_board():
     assert "port or connection was lost" in judged([0.01], connected=False, open=False).problems[0]
     (silent,) = judged([0.01], connected=False).problems

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import campaign
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -227,6 +228,32 @@ def test_a_request_under_way_as_the_board_restarts_is_not_sent_again() -> None:
     run(main())
 
 
+def test_a_boards_history_is_read_though_its_application_reads_ten_messages_a_second() -> None:
+    async def main() -> None:
+        peer, shared = stream()
+        transport = shared.transport()
+        waiting: asyncio.Queue[bytes] = asyncio.Queue()
+
+        def to_board(data: bytes) -> list[bytes]:
+            waiting.put_nowait(data)
+            return []
+
+        async def application() -> None:
+            while True:
+                transport.port.receive(await waiting.get())
+                await asyncio.sleep(0.25)  # check_msg() passes on one message at a time
+
+        transport.to_board = to_board
+        reading = asyncio.create_task(application())
+        async with connect(transport) as board:
+            await board.fetch_history()
+            read = [args for number, args in peer.done if number == ids.HISTORY_READ]
+            assert len(read) == len({*map(tuple, read)}) > 30
+        reading.cancel()
+
+    run(main())
+
+
 def test_a_stranger_on_the_stream_ends_nothing() -> None:
     async def main() -> None:
         peer, shared = stream()
@@ -240,6 +267,11 @@ def test_a_stranger_on_the_stream_ends_nothing() -> None:
             await asyncio.sleep(2.0)
             assert equals(board, peer)
             assert await board.can_execute(2)
+            boot = board.status.board.boot_id
+            for host_id in range(1000):  # whole states that never end
+                hello = [ids.HELLO, host_id, 1, 7, host_id, boot, [], [200, 128, 4, 4], b""]
+                transport.port.send(frame(msgpack.packb(hello)))
+            assert len(board._session.subscription._hosts) <= 64
 
     run(main())
 

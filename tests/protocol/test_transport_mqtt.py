@@ -49,6 +49,19 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(user: str, scheme:
     assert "secret" not in str(caught.value) + caught.value.address
 
 
+@pytest.mark.parametrize("text", ["\udcff", "x" * 65_536], ids=["no UTF-8", "long"])
+async def test_what_mqtt_cannot_carry_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    with pytest.raises(AddressError, match="user's name") as caught:
+        transport_for(f"mqtt://{text}@broker/x")
+    assert len(str(caught.value)) < 300
+    monkeypatch.setattr("os.environ", {"BOARDWARDEN_MQTT_PASSWORD": text})
+    with pytest.raises(ConnectError, match="BOARDWARDEN_MQTT_PASSWORD is no text"):
+        async with connect("mqtt://ann@127.0.0.1:1/x"):
+            pass
+
+
 @pytest.mark.parametrize(
     ("fields", "state"),
     [

@@ -12,8 +12,7 @@ from warden_schema import ids
 from . import diagnosis
 from .waiting import wait_until
 
-_FIRST_RETRY_S = 0.3
-_LAST_RETRY_S = 1.0
+_RETRY_S = (0.3, 1.0)  # without an answer, a request is sent again: at first, at most
 _RETRY_GROWTH = 1.5
 
 # A reply's code and value, why there is none, or None: not yet, send again.
@@ -25,14 +24,17 @@ class Requests:
 
     `ready` waits until a request may be sent, or what it is given says that it is over. `send`
     sends its id, operation and arguments, and raises nothing when that fails: it is tried again.
-    Both raise asyncio.TimeoutError at a deadline, their last argument.
+    Both raise asyncio.TimeoutError at a deadline, their last argument. `retry_s`: the pauses
+    before a request is sent again, at first and at most.
     """
 
     def __init__(
         self,
         ready: Callable[[Callable[[], bool], float], Awaitable[None]],
         send: Callable[[int, int, tuple[Any, ...], float], Awaitable[None]],
+        retry_s: tuple[float, float] = _RETRY_S,
     ) -> None:
+        self._retry_s = retry_s
         self._ready = ready
         self._send = send
         self._next_id = 0  # goes on in a new session; on the wire an id counts from its first
@@ -108,7 +110,7 @@ class Requests:
     ) -> tuple[int, Any] | BoardError:
         """Send, and send again, until there is an answer."""
         loop = asyncio.get_running_loop()
-        pause = _FIRST_RETRY_S
+        pause, longest = self._retry_s
         while True:
             answer = self._pending[request_id]
             if not answer.done():
@@ -127,7 +129,7 @@ class Requests:
                 return result
             if again >= deadline:
                 raise asyncio.TimeoutError
-            pause = min(pause * _RETRY_GROWTH, _LAST_RETRY_S)
+            pause = min(pause * _RETRY_GROWTH, longest)
 
     def _end_try(self, request_id: int, answer: asyncio.Future[_Answer]) -> None:
         """Send again: a reply may come before the caller that waited for this try goes on."""

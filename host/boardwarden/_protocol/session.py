@@ -28,7 +28,7 @@ from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
-from .shared_subscription import WHOLE_S, SharedSubscription
+from .shared_subscription import RETRY_S, WHOLE_S, SharedSubscription
 from .subscription import StateListener, Subscription
 from .waiting import wait_until
 
@@ -64,7 +64,8 @@ class Session:
         )
         if self._shared is not None:
             self._shared.watch(self._on_presence)
-        self._requests = Requests(self._until_confirmed, self._send_request)
+        pauses = {} if self._shared is None else {"retry_s": RETRY_S}
+        self._requests = Requests(self._until_confirmed, self._send_request, **pauses)
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
         self._started: asyncio.Future[None] | None = None  # done when start() may return

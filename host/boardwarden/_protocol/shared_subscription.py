@@ -16,10 +16,12 @@ from .subscription import Listener, Order, StateListener, Subscription, new_host
 
 SILENCE_S = 25.0  # without a frame, the board counts as gone: it sends ALIVE every 10 s
 WHOLE_S = 30.0  # at most between two whole states that the board sends by itself
+RETRY_S = (1.0, 4.0)  # before a request is sent again: its board reads one, then another
 _KEEPALIVE_S = 3.0  # of a host that holds something
 _SUBSCRIBE_S = (1.0, 8.0)  # between two SUBSCRIBEs that nothing answers: at first, at most
 _OTHERS_S = 0.5  # at most, after a loss, until a SUBSCRIBE: another host's serves all
 _BEGIN_S = 2.0  # for a board that is back to begin by itself
+_MAX_HOSTS = 64  # in a whole state; a board that has more in one makes no sense
 _CONTENT_S = 2.5  # a whole state of which nothing came for so long is not under way any more
 
 
@@ -110,6 +112,8 @@ class SharedSubscription(Subscription):
             self.gaps += 1
             self._resubscribe()
         self._boot_id = boot_id
+        if len(self._hosts) >= _MAX_HOSTS:
+            self._hosts.clear()
         if not self._hosts:
             self._snapshot.begin()
             self._is_clean = True

@@ -9,7 +9,7 @@ from typing import Any
 from boardwarden.board import Board, connect
 from boardwarden.errors import AtPrompt, NoAgent, PoorLink, VersionMismatch
 from boardwarden.models import Capability, Identity, Model, StoredPolicy, enum_name
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import is_mqtt, is_serial
 from warden_schema import ids
 
 from .link_health import LinkHealth, measure
@@ -85,7 +85,7 @@ async def examine(
     """
     try:
         async with connect(address, timeout=_HELLO_S) as board:
-            link = await measure(board, seconds, progress)
+            link = await measure(board, seconds, progress, is_mqtt(address))
             identity, known = board.status.board, dict(board.capabilities)
             stored = await find_stored_policy(board)
             return Checkup(address, AGENT, identity, known, stored, _taken(board), link)

@@ -16,6 +16,9 @@ from boardwarden.render.text import count, duration
 _PING_EVERY_S = 0.1
 _LATE_S = 0.3  # a request without a reply is sent again after that
 _SLOW_S = 0.15
+# By a broker a request waits until the application reads it, and then for the agent's next turn.
+_LATE_BY_BROKER_S = 1.0
+_SLOW_BY_BROKER_S = 0.5
 _STALL_S = 0.25
 _SAMPLES_PER_DROP = 5
 
@@ -31,7 +34,7 @@ class LinkHealth(Model):
     measured_s: float = 0.0
     requests: int = 0
     lost: int = 0  # of these: got no reply, or had to be sent again over a line that loses frames
-    late: int = 0  # of the others: their answers took 0.3 s or more
+    late: int = 0  # of the others: their answers took 0.3 s or more, by a broker 1 s
     latency_s: float | None = None  # of a request and its reply: the median
     latency_worst_s: float | None = None
     samples: int = 0
@@ -43,6 +46,7 @@ class LinkHealth(Model):
     stall_s: float | None = None  # the longest step of the board's loop, as the board measured it
     connected: bool = True  # at the end
     open: bool = True  # likewise: the port or connection itself
+    by_broker: bool = False  # over MQTT
     problems: tuple[str, ...] = ()
 
     @property
@@ -53,7 +57,8 @@ class LinkHealth(Model):
     @property
     def slow(self) -> bool:
         """Whether most answers take so long that somebody would notice."""
-        return self.latency_s is not None and self.latency_s >= _SLOW_S
+        limit = _SLOW_BY_BROKER_S if self.by_broker else _SLOW_S
+        return self.latency_s is not None and self.latency_s >= limit
 
     @property
     def lossy(self) -> bool:
@@ -67,7 +72,10 @@ class LinkHealth(Model):
 
 
 async def measure(
-    board: Board, seconds: float, progress: Callable[[float], None] = lambda elapsed: None
+    board: Board,
+    seconds: float,
+    progress: Callable[[float], None] = lambda elapsed: None,
+    by_broker: bool = False,
 ) -> LinkHealth:
     """Send requests for some seconds, one after the other, and count what goes wrong."""
     before, latencies, unanswered = Counters.of(board), list[float](), 0
@@ -86,7 +94,7 @@ async def measure(
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     took = time.monotonic() - begin
-    return evaluated(before, Counters.of(board), latencies, unanswered, seen, took)
+    return evaluated(before, Counters.of(board), latencies, unanswered, seen, took, by_broker)
 
 
 @dataclass(frozen=True)
@@ -127,11 +135,13 @@ def evaluated(
     unanswered: int,
     seen: Samples,
     took: float,
+    by_broker: bool = False,
 ) -> LinkHealth:
     """Return what follows from counters, the seconds of answers, and requests without one."""
     from statistics import median as median_of  # slow to import
 
-    late = sum(latency >= _LATE_S for latency in latencies)
+    late_s = _LATE_BY_BROKER_S if by_broker else _LATE_S
+    late = sum(latency >= late_s for latency in latencies)
     was, now = before.link, after.link
     found = LinkHealth(
         measured_s=took,
@@ -147,6 +157,7 @@ def evaluated(
         stall_s=seen.stall_s,
         connected=after.connected,
         open=now.open,
+        by_broker=by_broker,
     )
     again = late if found.lossy and not found.slow else 0
     found = replace(found, lost=unanswered + again, late=late - again)
@@ -166,6 +177,11 @@ def _problems(found: LinkHealth) -> list[str]:
         problems.append("no request was answered")
     elif found.stalls:
         problems.append(f"the board's loop stalls, for {duration(found.stall_s)} at worst")
+    elif found.slow and found.by_broker:
+        problems.append(
+            "answers are slow: the application seldom reads its messages (check_msg), something "
+            "blocks the board's loop, or the network is slow"
+        )
     elif found.slow:
         problems.append("answers are slow: something blocks the board's loop, or the line is slow")
     elif found.late:

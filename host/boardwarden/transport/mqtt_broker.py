@@ -35,6 +35,7 @@ CA_FILE = "BOARDWARDEN_MQTT_CA"  # PEM, of who signed the broker's certificate
 MAX_PACKET = 65_536  # bytes of a message; a longer one is a stranger's
 _SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 _SCHEME = re.compile(r"^mqtts?:/*")
+_MAX_TEXT = 65_535  # bytes, as MQTT counts them
 _CONNECT_S = 5.0
 _KEEPALIVE_S = 30  # without an answer for so long again, the connection is dead
 _MISC_S = 1.0  # between two looks at what is due for that
@@ -76,8 +77,18 @@ def parse(address: str) -> tuple[Place, str]:
         )
     if not host or parts.scheme not in _SCHEMES or parts.query or parts.fragment or port == 0:
         raise wrong_address(address, f"{address!r} does not name a broker")
+    if parts.username and not _fits(parts.username):
+        raise wrong_address(address, "the user's name is none that MQTT can carry")
     place = Place(parts.scheme, parts.username or None, host, port or _SCHEMES[parts.scheme])
     return place, parts.path.removeprefix("/")
+
+
+def _fits(text: str) -> bool:
+    """Return whether MQTT can carry a name or password: UTF-8, of up to 65 535 bytes."""
+    try:
+        return len(text.encode()) <= _MAX_TEXT
+    except UnicodeEncodeError:  # bytes that are no UTF-8 came by the command line, or a variable
+        return False
 
 
 def shared(place: Place) -> Broker:
@@ -394,14 +405,20 @@ def _password() -> str | None:
     """Return the password that the environment, or a file that it names, holds; None: neither."""
     place = os.environ.get(PASSWORD_FILE)
     if not place:
-        return os.environ.get(PASSWORD)
+        password = os.environ.get(PASSWORD)
+        if password is not None and not _fits(password):
+            raise ConnectError(f"{PASSWORD} is no text in UTF-8 of up to {_MAX_TEXT} bytes.")
+        return password
     try:
         with open(place, encoding="utf-8") as file:
             if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                 raise ConnectError(
                     f"Others may read {place}: chmod 600 it, or change the password."
                 )
-            return file.readline().rstrip("\r\n")
+            password = file.readline(_MAX_TEXT + 2).rstrip("\r\n")
+        if not _fits(password):
+            raise ConnectError(f"The password in {place} has more than {_MAX_TEXT} bytes.")
+        return password
     except UnicodeDecodeError:
         raise ConnectError(f"{PASSWORD_FILE} names a file that is no text: {place}.") from None
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
