@@ -118,12 +118,23 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
     assert owners == ["of 100", "of 101", "of 102", "of 103"], owners
     ids = dict([(lease.owner, lease.id) for lease in rig.policy.leases.all()])
     assert replies[0] == [7, 0, ids["of 100"], 100], replies
-    rig.request(104, 7, 0)
-    rig.request(101, 7, 4, 0, 32, "of 101")
-    rig.link.receive(67, 101, 70000, 0, [])  # malformed: it costs nobody its replies
-    rig.request(101, 8, 0)
-    rig.poll()
+    # A fifth costs none of them its replies, which repeats may still ask for.
+    rig.request(104, 7, 4, 0, 32, "of 104")
+    assert REPLY not in _kinds(rig.poll())
+    for host in range(100, 104):
+        rig.request(host, 7, 4, 0, 32, "of " + str(host))
+        rig.link.receive(67, host, 70000, 0, [])  # malformed
+        rig.poll()
     assert len(rig.policy.leases.all()) == 4
+    rig.seconds(7)
+    rig.request(104, 7, 4, 0, 32, "of 104")
+    assert REPLY in _kinds(rig.poll())
+    for host in range(105, 115):  # these only look: their requests may be done again
+        rig.request(host, 1, 0)
+        assert REPLY in _kinds(rig.poll())
+        rig.request(104, 7, 4, 0, 32, "of 104")
+        rig.poll()
+    assert len(rig.policy.leases.all()) == 5
     assert len(rig.agent.session.replies) == 4
 
 
@@ -163,6 +174,9 @@ def test_while_the_link_is_down_nothing_is_sent_and_events_are_kept_with_their_t
     rig = Rig(interval_ms=100_000)
     rig.seconds(2)
     rig.link.is_joined = False
+    for number in range(3):  # that came before are read now
+        rig.link.receive(66, 100, number)
+        rig.poll()
     rig.seconds(1)
     rig.policy.events.post("policy", None, "meanwhile")
     when = rig.agent.clock.s

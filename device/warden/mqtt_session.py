@@ -17,6 +17,8 @@ _MAJOR = const(1)
 _MAX_WAITING = const(4)  # hosts
 _MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
 _MAX_PENDING = const(4)
+_REPEATS_S = const(6)  # for so long a request may come again
+_LOOKING = const((0, 3, 8, 12, 16))  # those of `requests` that may be done again
 _ALL = const(-1)  # stands for the id of a host: whoever reads
 _WHOLE_S = const(30)
 _ALIVE_S = const(10)
@@ -28,11 +30,11 @@ class MqttSession(HostSession):
 
     def __init__(self, agent):
         HostSession.__init__(self, agent)
-        self.link = agent.link
-        self.link.agent = agent
-        self.link.is_new = True
-        self.link.say(online(agent))
-        self.uplink.buf = self.link.buf
+        self.link = link = agent.link
+        link.agent = agent
+        link.is_new = True
+        link.say(online(agent))
+        self.uplink.buf = link.buf
         self.buf = None
         self.at = 0  # in the message that is read
         self.waiting = []  # ids of hosts, each of a whole that begins with a HELLO for it
@@ -40,7 +42,8 @@ class MqttSession(HostSession):
         self.whole_s = self.alive_s = 0  # the uptime at which the next whole, or ALIVE, is due
         self.began_s = 0
         self.last_sent = 0
-        self.replies = []  # [host_id, the last ones to it], who asked last at the end
+        # [host_id, the last ones to it, until when they stay], who asked last at the end.
+        self.replies = []
 
     # --- from the hosts -------------------------------------------------------------------------
 
@@ -49,15 +52,18 @@ class MqttSession(HostSession):
         link = self.link
         deframer = self.deframer
         message = link.messages[link.taken & len(link.messages) - 1]
-        if not self.at:
+        at = self.at
+        if not at:
             deframer.opened = deframer.in_frame = False
-        self.at = deframer.feed(message, self.at, len(message))
-        if self.at == len(message):
-            self.at = 0
+        at = deframer.feed(message, at, len(message))
+        if at == len(message):
+            at = 0
             link.taken = link.taken + 1 & 0xFFFF
+        self.at = at
         if deframer.length:
+            host_id = self.host_id
             self._on_payload()
-            self.host_id = _ALL
+            self.host_id = host_id
         self.sample.bad_frames = deframer.bad
 
     def process(self, reader):
@@ -93,15 +99,27 @@ class MqttSession(HostSession):
     def _on_request(self, reader):
         host_id = self.host_id
         replies = self.replies
+        s = self.clock.s
+        at = reader.at
+        reader.integer()
+        only_looks = reader.integer() in _LOOKING
+        reader.at = at
         for entry in replies:
             if entry[0] == host_id:
                 replies.remove(entry)
                 break
         else:
-            entry = [host_id, [None] * _MAX_PENDING]
-        if len(replies) == _MAX_ANSWERED:
-            replies.pop(0)
+            if len(replies) == _MAX_ANSWERED:
+                for entry in replies:
+                    if s >= entry[2]:
+                        replies.remove(entry)
+                        break
+                else:
+                    return  # a repeat of another host's would be done again; this one comes again
+            entry = [host_id, [None] * _MAX_PENDING, 0]
         replies.append(entry)
+        if not only_looks:
+            entry[2] = s + _REPEATS_S
         if self.requests is not None:
             self.requests.host_id = host_id
             self.requests.replies = entry[1]
@@ -167,19 +185,16 @@ class MqttSession(HostSession):
     def send_replies(self):
         """Send the replies that are due, each with its host; return False where one did not go."""
         uplink = self.uplink
-        place = 0
-        while place < len(self.replies) * _MAX_PENDING:
-            entry = self.replies[place // _MAX_PENDING]
-            reply = entry[1][place % _MAX_PENDING]
-            if reply is not None and reply.pending:
-                reply.pending = False  # first: one that cannot be encoded is not in the way
-                uplink.begin(_REPLY, 4)
-                uplink.put(reply.request_id)
-                uplink.put(reply.code)
-                uplink.put(reply.value)
-                uplink.put(entry[0])
-                if not uplink.send():
-                    reply.pending = True
-                    return False
-            place += 1
+        for entry in self.replies:
+            for reply in entry[1]:
+                if reply is not None and reply.pending:
+                    reply.pending = False  # first: one that cannot be encoded is not in the way
+                    uplink.begin(_REPLY, 4)
+                    uplink.put(reply.request_id)
+                    uplink.put(reply.code)
+                    uplink.put(reply.value)
+                    uplink.put(entry[0])
+                    if not uplink.send():
+                        reply.pending = True
+                        return False
         return True
