@@ -118,8 +118,11 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
     assert owners == ["of 100", "of 101", "of 102", "of 103"], owners
     ids = dict([(lease.owner, lease.id) for lease in rig.policy.leases.all()])
     assert replies[0] == [7, 0, ids["of 100"], 100], replies
-    # A fifth costs none of them its replies, which repeats may still ask for.
-    rig.request(104, 7, 4, 0, 32, "of 104")
+    # A ninth costs none of them its replies, which repeats may still ask for.
+    for host in range(104, 108):
+        rig.request(host, 7, 7, 999, "changes nothing, as far as the session knows")
+        rig.poll()
+    rig.request(108, 7, 4, 0, 32, "of 108")
     assert REPLY not in _kinds(rig.poll())
     for host in range(100, 104):
         rig.request(host, 7, 4, 0, 32, "of " + str(host))
@@ -127,15 +130,15 @@ def test_each_of_four_hosts_has_its_requests_done_once_and_its_own_replies():
         rig.poll()
     assert len(rig.policy.leases.all()) == 4
     rig.seconds(7)
-    rig.request(104, 7, 4, 0, 32, "of 104")
+    rig.request(108, 7, 4, 0, 32, "of 108")
     assert REPLY in _kinds(rig.poll())
-    for host in range(105, 115):  # these only look: their requests may be done again
+    for host in range(110, 125):  # these only look: their requests may be done again
         rig.request(host, 1, 0)
         assert REPLY in _kinds(rig.poll())
-        rig.request(104, 7, 4, 0, 32, "of 104")
+        rig.request(108, 7, 4, 0, 32, "of 108")
         rig.poll()
     assert len(rig.policy.leases.all()) == 5
-    assert len(rig.agent.session.replies) == 4
+    assert len(rig.agent.session.replies) == 8
 
 
 def test_who_may_only_look_is_refused_what_changes_anything():

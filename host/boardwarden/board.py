@@ -731,6 +731,7 @@ class Board:
         try:
             return await asyncio.shield(granting)
         except asyncio.CancelledError:
+            granting.add_done_callback(_see_error)
             self._clean_up(self._give_back(granting, undo))
             raise
 
@@ -748,6 +749,7 @@ class Board:
         task = asyncio.create_task(quietly())
         self._cleanups.add(task)
         task.add_done_callback(self._cleanups.discard)
+        task.add_done_callback(lambda _: work.close())  # where close() came before its beginning
 
     def _on_sample(self) -> None:
         for queue in self._sample_queues:
@@ -765,6 +767,12 @@ class Board:
         """Wake every task that waits for a change; each checks whether it is the awaited one."""
         change, self._next_change = self._next_change, asyncio.Event()
         change.set()
+
+
+def _see_error(task: asyncio.Task[Any]) -> None:
+    """Have nobody told of an error that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 @contextlib.asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -168,6 +169,29 @@ async def test_a_cancelled_allocate_releases_what_was_granted(
         transport_of(board).to_host = whole
         await until(lambda: not peer.policy.tables[ids.LEASE], 2)
         await until(lambda: not peer.policy.tables[ids.OPERATION], 2)
+
+
+def test_cancelling_an_allocate_and_closing_at_once_leaves_no_error_that_nobody_sees() -> None:
+    async def main() -> None:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        transport = FakeTransport(FakeBoard())
+
+        async def command() -> None:
+            async with connect(transport) as board:
+                transport.to_host = drop_all
+                await board.allocate(MEMORY, 10)
+
+        running = asyncio.create_task(command())
+        await asyncio.sleep(1.0)
+        running.cancel()
+        await asyncio.wait([running])
+        assert running.cancelled()
+        await asyncio.sleep(0.1)
+        gc.collect()
+        assert not errors
+
+    run(main())
 
 
 @with_board

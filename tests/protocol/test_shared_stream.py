@@ -262,6 +262,8 @@ def test_a_stranger_on_the_stream_ends_nothing() -> None:
             for payload in (b"\x91\x07", b"\x95\x07\x00\x00\x00\xc0", b"\x81\x01\x02", b""):
                 transport.port.send(frame(payload))
             transport.port.send(bytes(range(256)))
+            transport.port.send(frame(msgpack.packb([ids.KEY_REFUSED, 0, ids.NEEDED])))
+            assert await board.can_execute(2)
             transport.port.send(frame(bytes((0x95, ids.REFUSED, 0, 2, 0, 7))))  # is for host 7
             await until(lambda: board.synced, 40.0)
             await asyncio.sleep(2.0)

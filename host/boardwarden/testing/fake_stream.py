@@ -14,7 +14,7 @@ from .fake_transport import FakeTransport
 
 WHOLE_S = 30.0  # between two whole states by itself
 _ALIVE_S = 10.0
-_MAX_ANSWERED = 4  # hosts whose replies are remembered
+_MAX_ANSWERED = 8  # hosts whose replies are remembered
 _STEP_S = 0.1
 
 
