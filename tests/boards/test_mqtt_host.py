@@ -21,7 +21,7 @@ from boardwarden.cli.app import app
 from boardwarden.doctor.broker import broker_boards
 from boardwarden.serve.fleet import Fleet, Shard, parse_shard
 from boardwarden.testing import FakeStreamBoard
-from boardwarden.transport import mqtt_broker
+from boardwarden.transport import mqtt, mqtt_broker
 
 
 @pytest.fixture
@@ -72,6 +72,19 @@ async def test_a_broker_that_dies_and_comes_back_costs_reconnects_only(broker: M
                 await until(lambda: board.synced and another.synced)
                 assert board.link.reconnects == 1
                 assert await another.can_execute(boardwarden.Priority.HIGH)
+
+
+async def test_a_list_that_the_broker_does_not_finish_is_an_error(
+    broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode_and_kill(payload: bytes) -> mqtt.BoardState | None:
+        broker.kill()
+        return mqtt.BoardState(False)
+
+    async with MqttBoards(broker.address, boards("a", "b")):
+        monkeypatch.setattr(mqtt, "decode_state", decode_and_kill)
+        with pytest.raises(ConnectError, match="is lost"):
+            await broker_boards(broker.address)
 
 
 async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(

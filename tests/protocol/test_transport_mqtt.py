@@ -10,7 +10,7 @@ import pytest
 from boardwarden import AddressError, ConnectError, KeyRefused, connect
 from boardwarden.transport import transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
-from boardwarden.transport.mqtt_broker import Place, parse
+from boardwarden.transport.mqtt_broker import Broker, Place, parse
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,12 @@ def test_a_boards_state_is_read_and_a_strangers_is_malformed(
 def test_an_empty_state_is_no_board_and_noise_is_malformed() -> None:
     assert decode_state(b"") is None
     assert decode_state(b"online") == decode_state(b"\xc1") == BoardState(None)
+
+
+def test_a_topic_that_is_no_text_is_nobodys() -> None:
+    client = pytest.importorskip("paho.mqtt.client")
+    message = client.MQTTMessage(topic=b"boardwarden/\xff/up")
+    Broker(Place("mqtt", None, "broker", 1883))._on_message(None, None, message)
 
 
 async def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,8 @@ async def retained_states(place: Place) -> dict[str, BoardState]:
                 await asyncio.wait_for(came.wait(), _QUIET_S)
             except asyncio.TimeoutError:
                 break
+        if broker.is_lost:  # so there may be more
+            raise LinkLost(f"The connection to {place} is lost.")
     except LinkLost as error:
         raise ConnectError(str(error), str(place)) from error
     finally:

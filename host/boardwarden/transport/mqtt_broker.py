@@ -320,7 +320,10 @@ class Broker:
             granted.set_result(not any(reason.is_failure for reason in reasons))
 
     def _on_message(self, client: Any, data: Any, message: Any) -> None:
-        topic, payload = message.topic, message.payload
+        try:
+            topic, payload = message.topic, message.payload
+        except UnicodeDecodeError:  # what sends it is no broker
+            return
         if len(payload) > MAX_PACKET:
             return
         first, _, rest = topic.partition("/")
