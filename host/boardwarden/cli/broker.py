@@ -19,6 +19,10 @@ _HEAD = """\
 #   allow_anonymous false
 #   password_file /etc/mosquitto/boardwarden.passwd
 #   acl_file /etc/mosquitto/boardwarden.acl
+#   message_size_limit 65536
+#
+# A board reads each message whole into its memory: that limit is for all topics, so choose it by
+# your longest message.
 #
 # Each board, and each who uses them, has a name and a password of its own; a board's name is its
 # id. This asks for a password, and adds who it is for (with -c it makes the file):
