@@ -29,14 +29,12 @@ class FakeLink:
         self.buf = bytearray(406)
         self.outbox = []
         self.written = 0
-        self.online = 0  # how often it said so
 
     def is_down(self):
         return not self.is_joined
 
-    def say_online(self):
-        self.online += 1
-        return True
+    def say(self, state):
+        """Do nothing: a real one publishes `state`."""
 
     def readable(self):
         return self.came != self.taken

@@ -3,10 +3,8 @@
 from rig import FakeTicks
 from warden.clock import Clock
 from warden.policy.events import Events
-from warden.policy.leases import Leases
-from warden.policy.operations import Operations
 from warden.policy.policy import Policy
-from warden.policy.sessions import Sessions
+from warden.policy_setup import make_leases, make_operations, make_sessions
 
 WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an operation
 
@@ -129,9 +127,9 @@ class PolicyRig:
         self.profile = None  # nothing is learned
         self.pressure = FakePressure()
         self.quotas = {}
-        self.leases = Leases(self)
-        self.operations = Operations(self)
-        self.sessions = Sessions(self)
+        self.leases = make_leases(self)
+        self.operations = make_operations(self)
+        self.sessions = make_sessions(self)
         self.set_limits(max_operations, 300_000, 100, 5000)
         agent.poll = self.run_due
 

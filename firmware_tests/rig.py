@@ -205,10 +205,7 @@ class FakeBoard:
     def mem_alloc(self):
         return 50_000
 
-    def native_heap(self):
-        return None
-
-    def heap_table(self):
+    def find_heap(self):
         return 13  # not found
 
     def gc_threshold(self):
@@ -231,9 +228,6 @@ class FakeBoard:
 
     def load_note(self):
         return None
-
-    def has_stored_policy(self):
-        return False
 
 
 class PressedBoard(FakeBoard):

@@ -6,18 +6,18 @@ from array import array
 
 from harness import has_module, no_heap, skip
 from rig import board
-from warden.blackbox import ENDED, HUNG, RUNNING, THRESHOLD, UNFED, WATCHED
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
 from warden.sample import Sample
-from warden.sensors.threads import _locks
-from warden.task_watchdog import TaskWatchdog
+from warden.sensors.threads import locks
+from warden.watchdog_setup import make_watchdog
 from warden.wear import wear
 
 _FILE = "warden.resets"
 _INFERRED, _EXPECTED = 1, 2
 _CAUSE, _FLAGS, _COUNT, _UPTIME, _WHO, _LIVE, _LARGEST, _LAG = 0, 1, 2, 4, 5, 6, 7, 8
 _TEXT = 10
+_RUNNING, _ENDED, _THRESHOLD, _WATCHED, _UNFED, _HUNG = 0, 1, 3, 5, 6, 7  # states
 _APPLICATION = 3
 _HEAD = 0xB1
 _SIZE = 42  # of a record
@@ -77,7 +77,7 @@ class _Boots:
     def start(self, cause=None):
         """Return the Crashes of a new boot; cause: as the port tells it."""
         self.board.cause = cause
-        del _locks[1:]  # a real boot begins with none
+        del locks[1:]  # a real boot begins with none
         wear.__init__()  # as when its module is loaded
         return Crashes(self.board)
 
@@ -117,22 +117,22 @@ def test_the_ports_word_goes_before_what_is_inferred_but_for_power_that_was_not_
 def test_what_was_noted_before_a_reset_is_its_cause():
     boots = _Boots()
     box = boots.boot()
-    box.set_state(THRESHOLD)
+    box.set_state(_THRESHOLD)
     box = boots.boot("wdt")  # which is what rp2 says of machine.reset()
     assert _last(box) == ("threshold", _INFERRED | _EXPECTED, 1)
-    box.set_state(ENDED)
+    box.set_state(_ENDED)
     assert _last(boots.boot("soft")) == ("soft", _EXPECTED, 1)
 
 
 def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_nothing():
     boots = _Boots()
-    boots.boot().set_culprit("sensor", UNFED, False)
+    boots.boot().set_culprit("sensor", _UNFED, False)
     box = boots.boot()
     assert _last(box) == ("wdt", _INFERRED, 1)
     assert box.entries[-1][_WHO] == "sensor"
-    box.set_state(WATCHED, False)
+    box.set_state(_WATCHED, False)
     assert _last(boots.boot("wdt"))[:2] == ("wdt", 0)
-    box.set_state(WATCHED, False)
+    box.set_state(_WATCHED, False)
     for place in range(64):
         boots.board.memory[place] = 0
     if _has_files():
@@ -141,7 +141,7 @@ def test_the_hardware_watchdog_is_its_cause_where_it_was_on_and_the_port_says_no
 
 def test_a_reset_for_a_hang_is_not_expected():
     boots = _Boots()
-    boots.boot().set_culprit("sensor", HUNG, True)
+    boots.boot().set_culprit("sensor", _HUNG, True)
     box = boots.boot("wdt")
     assert _last(box) == ("hang", _INFERRED, 1)
     assert (box.entries[-1][_WHO], box.streak) == ("sensor", 1)
@@ -330,7 +330,7 @@ def test_what_the_owner_does_neither_counts_nor_clears():
     streaks = [boots.boot(cause).streak for cause in ("wdt", "hard", "wdt", "deepsleep", "pwron")]
     assert streaks[:4] == [1, 1, 2, 2]
     boots = _Boots()
-    boots.boot().set_state(ENDED)  # Ctrl-C, say, and a reset from the REPL
+    boots.boot().set_state(_ENDED)  # Ctrl-C, say, and a reset from the REPL
     assert boots.boot("soft").streak == 0
 
 
@@ -360,7 +360,7 @@ def test_a_thousand_boots_that_crash_at_once_hardly_write():
             assert box.is_safe == (number >= 3), number
             if not box.is_safe or number % 3 == 0:  # reset while it waits, or tried again
                 box.is_safe = False
-                box.set_state(RUNNING, False)
+                box.set_state(_RUNNING, False)
                 crashes.keep(OSError(5), _APPLICATION, None)
                 tries += 1
             writes += box.writes
@@ -375,7 +375,7 @@ def test_a_board_whose_hardware_watchdog_bites_at_each_boot_hardly_writes():
     writes = 0
     for _ in range(200):
         crashes = boots.start("wdt")
-        watchdog = TaskWatchdog(crashes)
+        watchdog = make_watchdog(crashes)
         watchdog.feed_hardware = bool
         watchdog.set_culprit("sensor")
         writes += crashes.black_box.writes

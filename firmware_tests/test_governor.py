@@ -1,15 +1,15 @@
 """The governor: the interval is stretched to keep to the budget, a host has a share of its own."""
 
 from harness import no_heap, raises
-from warden.governor import Governor
 from warden.sample import Sample
+from warden.setup import make_governor
 
 
 class Governed:
     """A governor, and samples that cost what a test says."""
 
     def __init__(self, interval_ms, budget_permille):
-        self.governor = Governor(interval_ms, budget_permille)
+        self.governor = make_governor(interval_ms, budget_permille)
         self.sample = Sample()
 
     def take_sample(self, sample_us, other_us, period_ms, sent=None):
@@ -106,7 +106,7 @@ def test_the_bytes_a_second_are_counted_where_the_count_wraps():
 
 
 def test_a_host_has_its_share_and_may_save_some_of_it():
-    governor = Governor(1000, 10)
+    governor = make_governor(1000, 10)
     saved = governor.host_us
     assert 0 < saved <= 20_000
     assert governor.host_wait_ms() == 0
@@ -122,7 +122,7 @@ def test_a_host_has_its_share_and_may_save_some_of_it():
 
 
 def test_ticks_that_jump_back_take_nothing_from_a_host():
-    governor = Governor(1000, 10)
+    governor = make_governor(1000, 10)
     governor.charge_host(5000)
     left = governor.host_us
     governor.refill_host(-60_000)
@@ -130,7 +130,7 @@ def test_ticks_that_jump_back_take_nothing_from_a_host():
 
 
 def test_time_taken_by_others_silences_no_host_for_long():
-    governor = Governor(1000, 10)
+    governor = make_governor(1000, 10)
     for _ in range(3):  # a turn of a second: another thread had it, or the processor of a simulator
         governor.charge_host(1_000_000)
         assert 490 <= governor.host_wait_ms() <= 510
@@ -160,10 +160,10 @@ def test_the_governor_allocates_nothing():
 
 def test_nonsense_is_refused():
     for wrong in (0, -1, 1001):
-        raises(ValueError, Governor, 1000, wrong)
+        raises(ValueError, make_governor, 1000, wrong)
     for wrong in ("10", 1.5, True):
-        raises(TypeError, Governor, 1000, wrong)
+        raises(TypeError, make_governor, 1000, wrong)
     for wrong in (0, 19, 600_001):
-        raises(ValueError, Governor, wrong, 10)
+        raises(ValueError, make_governor, wrong, 10)
     for wrong in (None, "1000", 1.5, True):
-        raises(TypeError, Governor, wrong, 10)
+        raises(TypeError, make_governor, wrong, 10)

@@ -144,7 +144,7 @@ def _run_and_look(application):
         await main()
         policy = running_agent().policy
         return [op.name for op in policy.operations.all()], [
-            row for row in policy.meters.rows if row
+            row for row in policy.load_meters().rows if row
         ]
 
     application.main = run_main

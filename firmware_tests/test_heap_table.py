@@ -10,6 +10,7 @@ from harness import has_module, needs, no_heap, skip
 from native_rig import Chance, churn
 from rig import FakeBoard, board
 from warden.sensors.find_table import find_table
+from warden.setup import find_heap
 
 try:
     from heap_viper import read_table as in_viper
@@ -165,7 +166,7 @@ def test_without_room_for_the_probes_there_is_none():
             kept = (kept, bytearray(40 * _BLOCK))
     except MemoryError:
         pass
-    found = adapter.heap_table()
+    found = find_heap(adapter)
     kept = None
     gc.enable()
     assert found == _NO_ROOM
@@ -297,7 +298,7 @@ def test_the_longest_object_is_found():
 
 def test_a_large_heap_is_read_in_slices():
     _found()
-    read, whole, state, _ = find_table(_Board())
+    read, whole, state = find_table(_Board())[:3]
     for room in (5, 30, 100):
         with no_heap():
             read(whole, 0)

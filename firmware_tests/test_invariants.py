@@ -250,7 +250,7 @@ def _full_tables(rig):
     yield "leases", 16, lambda: rig.allocate(BANDWIDTH, 1)
     yield "operations", 12, lambda: rig.begin("op", wait_ms=60_000)
     yield "sessions", 8, lambda: rig.policy.sessions.open("s")
-    yield "meters", 16, lambda: rig.policy.meters.add("task", 0, NORMAL, None)
+    yield "meters", 16, lambda: rig.policy.load_meters().add("task", 0, NORMAL, None)
 
 
 def test_invariant_9_a_table_that_is_full_refuses_and_says_so():

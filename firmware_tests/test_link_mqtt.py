@@ -358,10 +358,10 @@ async def test_a_request_is_answered_at_once_under_asyncio():
     import asyncio
     import time
 
-    from warden.runner import Runner
+    from warden.launch import make_runner
 
     rig = Rig()
-    runner = Runner(rig.agent)
+    runner = make_runner(rig.agent)
     runner.start()
     try:
         await asyncio.sleep_ms(20)

@@ -8,8 +8,8 @@ from frames import decode, deframed, framed
 from harness import raises
 from rig import board
 from warden.agent import Agent
+from warden.launch import make_runner
 from warden.mqtt_setup import MqttLink
-from warden.runner import Runner
 
 HELLO, REPLY = 1, 7
 _UP, _DOWN, _STATE = b"boardwarden/b/up", b"boardwarden/b/down", b"boardwarden/b/state"
@@ -96,7 +96,7 @@ async def test_frames_state_and_requests_go_through_the_clients_tasks():
     link = MqttLink(client, "b", True)
     assert client.will == (_STATE.decode(), b"\x91\0", True)
     agent = Agent(board(), 50, 1000, link, (4, 300_000, 100, 5000))
-    runner = Runner(agent)
+    runner = make_runner(agent)
     runner.start()
     try:
         await client.connect()

@@ -13,13 +13,12 @@ from rig import FakeTicks
 from warden.running import running_agent
 from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
-from warden.sensors.load import Load
 from warden.sensors.threads import get_ident
-from warden.setup import detect
+from warden.setup import detect, make_load
 
 
 def _load():
-    return Load(detect())
+    return make_load(detect())
 
 
 def _read(load, period_ms):
@@ -291,7 +290,7 @@ def test_waiting_allocates_nothing():
 
 def test_what_is_summed_up_stays_within_30_bits():
     ticks = Microseconds()
-    load = Load(ticks)
+    load = make_load(ticks)
     queue = Queue(lambda queue, dt: ticks.pass_us(dt))
     hook = load.hook(queue, queue.wait)
     for step in (1000, 1 << 28, (1 << 29) - 1, 170_000_000, 100_000_000):
@@ -364,7 +363,7 @@ async def test_overhead_has_what_watching_takes():
 
 
 async def test_without_steps_asyncio_is_left_as_it_is():
-    load = Load(detect(), False)
+    load = make_load(detect(), False)
     load.attach()
     assert "wait_io_event" not in core._io_queue.__dict__
     await asyncio.create_task(_nap(1))

@@ -4,7 +4,8 @@
 from harness import no_heap, raises
 from virtual_board import Rig
 from warden.sensors.lock import Lock
-from warden.sensors.threads import install_threads, new_lock
+from warden.sensors.threads import new_lock
+from warden.setup import count_threads
 
 
 def _kinds():
@@ -51,7 +52,7 @@ def test_waiting_inside_an_interrupts_callback_is_an_error_where_it_would_never_
 
 
 def test_it_is_known_whether_any_is_held():
-    threads = install_threads()
+    threads = count_threads()
     first, second = new_lock(), new_lock()
     with no_heap():
         assert not threads.locked()
@@ -66,7 +67,7 @@ def test_it_is_known_whether_any_is_held():
 def test_the_locks_of_an_agent_that_was_stopped_are_forgotten():
     lock = new_lock()
     lock.acquire()
-    assert not install_threads().locked()
+    assert not count_threads().locked()
 
 
 def test_a_gate_that_was_left_shut_in_this_thread_is_opened_after_five_seconds():

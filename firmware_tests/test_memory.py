@@ -6,7 +6,7 @@ from harness import no_heap
 from rig import FakeTicks
 from warden.clock import Clock
 from warden.sample import Sample
-from warden.sensors.memory import Memory
+from warden.setup import make_memory
 
 _TOTAL = 100_000
 
@@ -34,11 +34,10 @@ class FakeHeap(FakeTicks):
         self.walks += 1
         return self.used
 
-    def native_heap(self):
-        return self.native
-
-    def heap_table(self):
-        return self.table
+    def find_heap(self):
+        if self.native is None:
+            return self.table
+        return self.native, array("i", bytes(76)), array("i", bytes(76)), 4096, False
 
     def gc_threshold(self):
         return self.threshold
@@ -96,7 +95,7 @@ class FakeTable:
     def found(self):
         """Return what find_table() gives."""
         states = [array("i", [0] * 15) for _ in range(2)]
-        return self, states[0], states[1], 7
+        return self, states[0], states[1], 7, True
 
     def __call__(self, state, room):
         assert room in (0, 7)
@@ -117,7 +116,7 @@ def _table(slices=1, **changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = Clock(heap)
-    memory = Memory(heap, clock)
+    memory = make_memory(heap, clock)
     memory.read(Sample())
     return heap, table, clock, memory
 
@@ -127,14 +126,14 @@ def _memory(**changes):
     for name, value in changes.items():
         setattr(heap, name, value)
     clock = Clock(heap)
-    return heap, clock, Memory(heap, clock)
+    return heap, clock, make_memory(heap, clock)
 
 
 def _native(**changes):
     heap = FakeHeap()
     heap.native = FakeModule(heap, **changes)
     clock = Clock(heap)
-    memory = Memory(heap, clock)
+    memory = make_memory(heap, clock)
     assert memory.scan()  # all at once: the first sample need not wait
     memory.read(Sample())
     return heap, clock, memory

@@ -36,7 +36,7 @@ class Started:
 
 
 def _meters():
-    return running_policy().meters
+    return running_policy().load_meters()
 
 
 def _spin(ms):

@@ -11,7 +11,7 @@ from warden.agent import Agent
 from warden.clock import Clock
 from warden.errors import Denied
 from warden.sample import Sample
-from warden.sensors.memory import Memory
+from warden.setup import make_memory
 
 _MEMORY = 0
 _LIMITS = (4, 300_000, 100, 5000)
@@ -20,7 +20,7 @@ _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 def _memory():
     adapter = board()
-    return Memory(adapter, Clock(adapter))
+    return make_memory(adapter, Clock(adapter))
 
 
 def _scan(memory):

@@ -266,7 +266,8 @@ def test_an_operation_is_cancelled():
 
 def test_meters_are_sent_for_as_long_as_they_are_asked_for():
     rig = Rig()
-    meter = rig.policy.meters.add("hungry", 0, 1, None)
+    assert rig.ask(SEND_METERS, 2000)[0] == 0  # where nothing has one
+    meter = rig.policy.load_meters().add("hungry", 0, 1, None)
 
     def run_for(us):
         meter.spent_us = meter.worst_us = us

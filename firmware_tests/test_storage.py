@@ -7,7 +7,8 @@ from rig import FakeTicks, PressedBoard, SinkLink
 from warden.agent import Agent
 from warden.clock import Clock
 from warden.sample import Sample
-from warden.sensors.storage import Storage, shift_for
+from warden.sensors.storage import shift_for
+from warden.setup import make_storage
 from warden.uplink import Uplink
 from warden.wear import wear
 
@@ -35,7 +36,7 @@ class FakeDisks(FakeTicks):
 def _storage():
     disks = FakeDisks()
     clock = Clock(disks)
-    return disks, clock, Storage(disks, clock)
+    return disks, clock, make_storage(disks, clock)
 
 
 def _scan(storage):

@@ -84,16 +84,14 @@ def test_regions_are_added_up_and_the_largest_block_is_of_one_of_them():
 
 def test_the_status_has_it():
     with _On(FakeEsp32((113_840, 1200, 900, 800))) as (_, agent):
-        from warden.api import _fill_status
-
-        status = _fill_status(agent, {}, True)
+        status = agent.fill_status({}, True)
         found = status["system_heap"]
         assert found == {
             "free_bytes": 1200,
             "largest_free_block_bytes": 900,
             "low_water_bytes": 800,
         }
-        _fill_status(agent, status, True)  # in a full heap the same dict is filled again
+        agent.fill_status(status, True)  # in a full heap the same dict is filled again
         with no_heap():
             agent.system_heap.fill(found)
         assert status["system_heap"] is found

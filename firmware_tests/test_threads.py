@@ -6,7 +6,8 @@ import time
 
 from harness import no_heap, raises
 from warden.sample import Sample
-from warden.sensors.threads import Threads, get_ident, install_threads
+from warden.sensors.threads import Threads, get_ident
+from warden.setup import count_threads
 
 
 def _wait_for(condition):
@@ -142,7 +143,7 @@ def test_threads_are_unknown_where_the_application_imported_first():
 
 def test_a_second_agent_finds_the_counter_of_the_first():
     threads, before = _installed()
-    assert install_threads() is threads
+    assert count_threads() is threads
     _restore(before)
 
 

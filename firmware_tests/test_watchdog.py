@@ -11,10 +11,10 @@ from virtual_board import VirtualBoard
 from warden.agent import Agent
 from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
+from warden.launch import make_runner
 from warden.runner import Runner
 from warden.sleep import Sleeping
-from warden.task_watchdog import TaskWatchdog
-from warden.watchdog_setup import add_checkin, configure
+from warden.watchdog_setup import add_checkin, configure, make_watchdog
 
 _CRITICAL = 2
 _LIMITS = (4, 300_000, 100, 5000)
@@ -119,12 +119,12 @@ class _Rig:
             self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads
         self.crashes = Crashes(self.board)
-        self.runner = Runner.current = Runner(self.agent)
+        self.runner = Runner.current = make_runner(self.agent)
         if is_run_by_timer:
             self.runner.timer = FakeTimer(-1)
         self.crashes.attach(self.agent)
         self.crashes.main = _nothing
-        self.dog = self.crashes.watchdog = TaskWatchdog(self.crashes)
+        self.dog = self.crashes.watchdog = make_watchdog(self.crashes)
 
     def __enter__(self):
         return self

@@ -7,15 +7,15 @@ import harness
 import warden
 from harness import Skip, raises
 from rig import board
-from warden.blackbox import RUNNING
 from warden.crashes import Crashes
 from warden.metered_file import MeteredFile
 from warden.sample import Sample
-from warden.sensors.threads import _locks
+from warden.sensors.threads import locks
 from warden.wear import wear
 
 _APPLICATION = 3
 _RESETS = 0
+_RUNNING = 0  # a state of the record
 _BUDGETS = "warden.budgets"
 
 
@@ -41,7 +41,7 @@ class _Board:
 
 def _boot(fake):
     """Return the Crashes of another boot."""
-    del _locks[1:]
+    del locks[1:]
     wear.__init__()
     return Crashes(fake)
 
@@ -57,7 +57,7 @@ def _forget(*names):
 
 def _crash(crashes, text):
     crashes.black_box.is_safe = False  # it is tried again, if it waited
-    crashes.black_box.set_state(RUNNING, False)
+    crashes.black_box.set_state(_RUNNING, False)
     crashes.keep(ValueError(text), _APPLICATION, None)
 
 
@@ -201,7 +201,7 @@ def test_where_a_budget_cannot_be_noted_it_holds_for_this_boot():
         wear.left = 0  # that it was written too often is another matter
         warden.file_budget("log", 1600)
         assert _write(lease, 100) == 1
-        wear.earn(100)
+        wear.left = 100
 
 
 def test_a_board_that_boots_again_and_again_keeps_to_the_budget_of_a_file():

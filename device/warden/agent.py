@@ -7,6 +7,8 @@ whether the middle two are done.
 
 from micropython import const
 
+from warden.sample import fragmentation_permille
+
 _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
@@ -265,3 +267,58 @@ class Agent:
         self.clock.poll_now = True
         if self.policy is not None:
             self.policy.pressure.relax()
+
+    # --- for the application ------------------------------------------------------------------
+
+    def fill_status(self, status, running):
+        """Put the newest metrics into a dict; a dict that was filled before needs no memory."""
+        if not status:
+            status["memory"] = {}
+            status["cpu"] = {}
+            status["network"] = {}
+            status["overhead"] = {}
+            status["system_heap"] = None if self.system_heap is None else {}
+            status["board"] = self.board.facts
+        sample = self.sample
+        total = sample.total_bytes
+        free = sample.free_bytes
+        metrics = status["memory"]
+        metrics["total_bytes"] = total
+        metrics["used_bytes"] = total - free
+        metrics["available_bytes"] = free
+        metrics["live_bytes"] = sample.live_bytes
+        metrics["largest_free_block_bytes"] = sample.largest_free_block_bytes
+        metrics["fragmentation_permille"] = fragmentation_permille(
+            free, sample.largest_free_block_bytes
+        )
+        metrics["low_water_bytes"] = sample.low_water_bytes
+        metrics["usage_permille"] = (total - free) // (total // 1000)
+        metrics = status["cpu"]
+        metrics["usage_permille"] = sample.cpu_permille
+        metrics["active_threads"] = sample.threads
+        metrics["active_tasks"] = sample.tasks
+        metrics["loop_lag_ms"] = sample.loop_lag_ms
+        metrics["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
+        metrics["uptime_s"] = sample.uptime_s
+        metrics = status["network"]
+        connected = sample.connected
+        metrics["connected"] = None if connected is None else connected == 1
+        metrics["rssi_dbm"] = sample.rssi_dbm
+        metrics["sent_bytes"] = sample.sent_bytes
+        metrics["received_bytes"] = sample.received_bytes
+        metrics = status["overhead"]
+        metrics["cpu_permille"] = sample.overhead_permille
+        metrics["budget_permille"] = self.governor.budget_permille
+        metrics["bytes_per_s"] = sample.link_bytes_per_s
+        metrics["dropped_frames"] = sample.dropped_frames
+        if self.system_heap is not None:
+            self.system_heap.fill(status["system_heap"])
+        status["storage"] = self.storage.mounts
+        status["interval_ms"] = self.governor.interval_ms
+        status["wanted_interval_ms"] = self.governor.wanted_interval_ms
+        status["faults"] = self.faults
+        self.clock.advance()
+        status["memory"]["live_age_ms"] = self.memory.live_age_ms()
+        status["age_ms"] = -self.clock.until_ms(sample.uptime_s, sample.uptime_ms)
+        status["running"] = running
+        return status

@@ -4,17 +4,9 @@ Each public function checks whether something is overdue, because nobody runs th
 and runs it: see `running`.
 """
 
-import sys
-
-from micropython import const
-
-from warden.agent import Agent
 from warden.runner import Runner
 from warden.running import get_runner, running_agent
-from warden.sample import fragmentation_permille
 from warden.sensors.threads import import_lock
-
-_NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
 
 
 def start(
@@ -52,26 +44,8 @@ def start(
         if protect:
             limits = (max_operations, operation_timeout_ms, memory_reserve_permille, overrun_ms)
         with import_lock:
-            from warden.setup import detect, may_scan, open_link, reserve_names
-
-            board = detect()
-            link = open_link(board, link)
-            storage = storage and may_scan()
-            agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
-            if storage and agent.storage.deadline_s == _NEVER_S:
-                from warden.extras import note_slow
-
-                note_slow(agent, True)
-        Runner.current = runner = Runner(agent)
-        package = sys.modules["warden"]
-        reserve_names(package)
-        if protect:
-            runner.spare_status = _fill_status(agent, {}, True)
-            with import_lock:
-                from warden.policy.decisions import install
-            install(package, agent)
-        if board.crashes is not None:
-            board.crashes.attach(agent)
+            from warden.launch import launch
+        launch(interval_ms, budget_permille, limits, link, storage, steps)
     Runner.current.start()
 
 
@@ -101,65 +75,11 @@ def status():
     runner = get_runner()
     in_time = not runner.revive()
     try:
-        return _fill_status(runner.agent, {}, in_time)
+        return runner.agent.fill_status({}, in_time)
     except MemoryError:
         if runner.spare_status is None:
             raise
-        return _fill_status(runner.agent, runner.spare_status, in_time)
-
-
-def _fill_status(agent, status, running):
-    """Put the newest metrics into a dict; a dict that was filled before needs no memory."""
-    if not status:
-        status["memory"] = {}
-        status["cpu"] = {}
-        status["network"] = {}
-        status["overhead"] = {}
-        status["system_heap"] = None if agent.system_heap is None else {}
-        status["board"] = agent.board.facts
-    sample = agent.sample
-    total = sample.total_bytes
-    free = sample.free_bytes
-    metrics = status["memory"]
-    metrics["total_bytes"] = total
-    metrics["used_bytes"] = total - free
-    metrics["available_bytes"] = free
-    metrics["live_bytes"] = sample.live_bytes
-    metrics["largest_free_block_bytes"] = sample.largest_free_block_bytes
-    metrics["fragmentation_permille"] = fragmentation_permille(
-        free, sample.largest_free_block_bytes
-    )
-    metrics["low_water_bytes"] = sample.low_water_bytes
-    metrics["usage_permille"] = (total - free) // (total // 1000)
-    metrics = status["cpu"]
-    metrics["usage_permille"] = sample.cpu_permille
-    metrics["active_threads"] = sample.threads
-    metrics["active_tasks"] = sample.tasks
-    metrics["loop_lag_ms"] = sample.loop_lag_ms
-    metrics["loop_lag_worst_ms"] = sample.loop_lag_worst_ms
-    metrics["uptime_s"] = sample.uptime_s
-    metrics = status["network"]
-    connected = sample.connected
-    metrics["connected"] = None if connected is None else connected == 1
-    metrics["rssi_dbm"] = sample.rssi_dbm
-    metrics["sent_bytes"] = sample.sent_bytes
-    metrics["received_bytes"] = sample.received_bytes
-    metrics = status["overhead"]
-    metrics["cpu_permille"] = sample.overhead_permille
-    metrics["budget_permille"] = agent.governor.budget_permille
-    metrics["bytes_per_s"] = sample.link_bytes_per_s
-    metrics["dropped_frames"] = sample.dropped_frames
-    if agent.system_heap is not None:
-        agent.system_heap.fill(status["system_heap"])
-    status["storage"] = agent.storage.mounts
-    status["interval_ms"] = agent.governor.interval_ms
-    status["wanted_interval_ms"] = agent.governor.wanted_interval_ms
-    status["faults"] = agent.faults
-    agent.clock.advance()
-    status["memory"]["live_age_ms"] = agent.memory.live_age_ms()
-    status["age_ms"] = -agent.clock.until_ms(sample.uptime_s, sample.uptime_ms)
-    status["running"] = running
-    return status
+        return runner.agent.fill_status(runner.spare_status, in_time)
 
 
 def start_monitoring(interval_ms, budget_permille=None):
@@ -177,15 +97,8 @@ def __getattr__(name):
 
     `start()` puts what decides among the public names, so that none of its calls comes here.
     """
-    found = None
-    if name[0] != "_":
-        with import_lock:
-            from warden.public import find_public
-        found = find_public(name)  # RuntimeError for what decides where the agent only watches
-        if found is None:
-            with import_lock:
-                from warden.policy.decisions import public
-            found = public().get(name)
-    if found is None:
+    if name[0] == "_":
         raise AttributeError(name)
-    return found
+    with import_lock:
+        from warden.public import find_public
+    return find_public(name)

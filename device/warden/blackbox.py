@@ -27,7 +27,6 @@ from struct import pack_into
 
 from micropython import const
 
-from warden.sensors.threads import import_lock
 from warden.wear import wear
 from warden_schema.codec import put
 from warden_schema.frame import crc16
@@ -40,7 +39,6 @@ _NAME = const(21)
 _TRACEBACK = const(42)
 _MAX_KNOWN = const(3)  # of the same exception, more are not written
 _MAX_STREAK = const(9)  # of bad boots, more are not counted
-_GOOD_S = const(180)  # a boot of so long is a good one
 
 # Items of the file.
 _RECORD_ITEM = const(0)
@@ -53,14 +51,14 @@ _RESETS_WRITE = const(0)  # purposes of `wear`
 _NOTE_WRITE = const(2)
 
 # States of the record: what it would mean if the board were reset now.
-RUNNING = 0
-ENDED = 1  # the application returned, or Ctrl-C stopped it
-EXCEPTION = 2  # it was ended by one
-THRESHOLD = 3  # the agent resets the board
-SAFE = 4  # it does not run
-WATCHED = 5  # it runs, and the hardware watchdog is on
-UNFED = 6  # the hardware watchdog is not fed any more
-HUNG = 7  # the agent resets the board because the application hangs
+_RUNNING = const(0)
+_HAS_ENDED = const(1)  # the application returned, or Ctrl-C stopped it
+_BY_EXCEPTION = const(2)  # it was ended by one
+_BY_THRESHOLD = const(3)  # the agent resets the board
+_SAFE = const(4)  # it does not run
+_WATCHED = const(5)  # it runs, and the hardware watchdog is on
+_UNFED = const(6)  # the hardware watchdog is not fed any more
+_HUNG = const(7)  # the agent resets the board because the application hangs
 
 
 def let_go(name):
@@ -72,37 +70,9 @@ def let_go(name):
 class BlackBox:
     """Keeps the record of this boot; `entries` are the last resets, see `last_boot.ENTRY`.
 
-    is_safe: whether this boot must not run the application.
+    is_safe: whether this boot must not run the application. Made by `crash_setup.make_box`, which
+    lists what else it has.
     """
-
-    def __init__(self, board, crashes):
-        # What each sample needs comes first: the last attributes of an object take longest to find.
-        self.buf = self.add_to_history = self.events = None
-        self.seq = -1  # of the next event, when the record had it last
-        self.streak = 0  # of bad boots in a row
-        self.copy = None  # puts the record where it survives, if it is not made there
-        self.board = board
-        self.crashes = crashes
-        self.agent = None
-        self.facts = {"crash_free_s": 0}  # the board's, in the status
-        self.began_ms = board.ticks_ms()
-        self.entries = []
-        self.good_s = _GOOD_S  # from this uptime on the boot is a good one
-        self.retry_s = 0  # the uptime at which to write what the budget did not allow; 0: nothing
-        self.crash_free_s = 0  # of boots before this one, since one ended that should not have
-        self.writes = 0  # of the file
-        self.who = None
-        self.culprit = None  # what goes before the running operation
-        self.state = self.running = RUNNING  # running: what it is while the application runs
-        self.is_safe = False
-        self.boots = self.count = 0  # count: how often the last entry came
-        with import_lock:
-            from warden.last_boot import LastBoot
-
-            LastBoot(self).note()
-        let_go("last_boot")
-        let_go("values")  # which it has read the file with
-        self.name_format = "%ds" % (min(len(self.buf), _TRACEBACK) - _NAME)
 
     # --- this boot ------------------------------------------------------------------------------
 
@@ -117,8 +87,10 @@ class BlackBox:
         events = self.events
         if events is not None and events.seq != self.seq:
             self.put_decided()
-        if self.streak and sample.uptime_s >= self.good_s:
-            self.end_streak()
+        if self.streak and sample.uptime_s >= self.good_s and not self.is_safe:
+            self.streak = 0  # this boot is a good one
+            self.seal()
+            self.save()
         if self.retry_s and sample.uptime_s >= self.retry_s:
             self.save()
         if self.copy is not None:
@@ -127,7 +99,7 @@ class BlackBox:
     def save_note(self, text):
         """Save a note over a reset, which the agent is about to make, and that in the record."""
         can_write = wear.spend(_NOTE_WRITE, self.earned_s(), 2)  # and its removal
-        self.set_state(THRESHOLD)
+        self.set_state(_BY_THRESHOLD)
         if can_write:
             self.write_note(text)
 
@@ -154,13 +126,6 @@ class BlackBox:
         self.put_name(name)
         self.set_state(state, must_save)
 
-    def end_streak(self):
-        """Note that this boot is a good one."""
-        if not self.is_safe:
-            self.streak = 0
-            self.seal()
-            self.save()
-
     def uptime_s(self):
         """Return the seconds of this boot."""
         agent = self.agent
@@ -172,13 +137,6 @@ class BlackBox:
     def earned_s(self):
         """Return the uptime that has earned writes: none while the board keeps crashing."""
         return 0 if self.streak else self.uptime_s()
-
-    def update_record(self):
-        """Make the record anew from what this boot knows of itself."""
-        pack_into("<I", self.buf, _FIGURES, self.uptime_s())
-        if self.events is not None:
-            self.put_decided()
-        self.seal()
 
     def seal(self):
         """Put state and counts into the record with their CRC, and it where it survives a reset."""
@@ -193,11 +151,14 @@ class BlackBox:
     def set_state(self, state, must_save=True):
         """Note what a reset from now on would mean; must_save: in the file, too."""
         self.state = state
-        self.update_record()
+        pack_into("<I", self.buf, _FIGURES, self.uptime_s())
+        if self.events is not None:
+            self.put_decided()
+        self.seal()
         if must_save:
             self.save()
 
-    def note_exception(self, caught, state=EXCEPTION):
+    def note_exception(self, caught, state=_BY_EXCEPTION):
         """Note that an exception ended the application; write it, unless it is an old tale."""
         if len(self.buf) > _TRACEBACK:
             pack_into("148s", self.buf, _TRACEBACK, caught.text)
@@ -213,7 +174,7 @@ class BlackBox:
         """
         self.retry_s = 0
         if not wear.spend(_RESETS_WRITE, self.earned_s()):
-            self.retry_s = wear.retry_s()
+            self.retry_s = wear.next_s
             return
         new = self.path + ".new"
         try:
@@ -223,7 +184,8 @@ class BlackBox:
                     self.write_item(file, _RESET_ITEM, entry)
                 for caught in self.crashes.rows:
                     if caught is not None:
-                        self.write_item(file, _EXCEPTION_ITEM, caught.values())
+                        values = (caught.kind, caught.name, caught.count, caught.text)
+                        self.write_item(file, _EXCEPTION_ITEM, values)
                 state = (wear.counts, wear.left, self.crash_free_s)
                 self.write_item(file, _WEAR_ITEM, state)
                 self.write_item(file, _END_ITEM, None)

@@ -12,9 +12,7 @@ from micropython import const
 
 VERSION = "0.1.0"
 
-_NO_ROOM = const(12)  # a reason, from ids
 _NOTE = const("warden.note")  # in the directory that the board starts in
-_MAX_NOTE = const(64)  # bytes
 _POLICY = const("warden.policy")  # likewise
 
 
@@ -45,27 +43,6 @@ class Board:
     heap_grows = sys.platform == "esp32"  # total - used is not free: it takes more of the system
 
     gc_threshold = staticmethod(getattr(gc, "threshold", lambda: -1))  # -1: none is set
-
-    def native_heap(self):
-        """Return heap(state, room) of the C module (docs/native.md), None without it."""
-        return getattr(module("_warden"), "heap", None)
-
-    def heap_table(self):
-        """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
-
-        See `heap_viper`. What finds the table is not needed again, and let go.
-        """
-        try:
-            from warden.sensors.find_table import find_table
-
-            found = find_table(self)
-            for name in list(sys.modules):
-                if name.endswith(".find_table"):
-                    del sys.modules[name]
-                    del sys.modules[name.rsplit(".", 1)[0]].find_table
-            return found
-        except MemoryError:
-            return _NO_ROOM
 
     def collect(self):
         """Collect garbage; return False if the application has turned collections off."""
@@ -99,28 +76,3 @@ class Board:
         """Save a short text over a reset; OSError where there is no file system."""
         with open(_NOTE, "w") as file:
             file.write(text)
-
-    def load_note(self):
-        """Return the text that save_note() saved, and remove it; None if there is none.
-
-        None also for what is no text: power was cut while it was written.
-        """
-        try:
-            with open(_NOTE, "rb") as file:
-                text = file.read(_MAX_NOTE)
-            os.remove(_NOTE)
-            return text.decode()
-        except (OSError, ValueError):
-            return None
-
-    # --- policy -------------------------------------------------------------------------------
-
-    def has_stored_policy(self):
-        """Tell whether a policy is stored."""
-        for end in ("", ".new"):
-            try:
-                os.stat(self.policy_path + end)
-                return True
-            except (AttributeError, OSError):  # AttributeError: this firmware has no files
-                pass
-        return False

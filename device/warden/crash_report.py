@@ -1,4 +1,4 @@
-"""What `warden.exceptions()` and `warden.resets()` return; loaded at the first call of one."""
+"""What `warden.exceptions()` and the like return; loaded when one is called, and then let go."""
 
 from micropython import const
 
@@ -12,6 +12,11 @@ _INFERRED = const(1)  # flags
 _EXPECTED = const(2)
 # As in ids: EXCEPTION_KINDS.
 _KINDS = const(("task", "thread", "callback", "application", "hang"))
+
+
+def safe_mode():
+    """Tell whether this boot is a safe one, in which the application does not run (yet)."""
+    return set_up().black_box.is_safe
 
 
 def exceptions():

@@ -7,8 +7,11 @@ import sys
 
 from micropython import const
 
+from warden.blackbox import BlackBox
 from warden.board import Board
+from warden.last_boot import LastBoot
 from warden.runner import Runner
+from warden.sensors.threads import new_lock
 from warden.wear import wear
 
 _EXCEPTION = const(18)  # kinds of messages
@@ -20,7 +23,51 @@ _CALLBACK = const(2)  # of ids.EXCEPTION_KINDS
 _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _MAX_RETRY_MS = const(3_600_000)
 _POLL_MS = const(20)
-_GOOD_S = const(180)  # that the application runs, as in `blackbox`
+_GOOD_S = const(180)  # that the application runs: then a boot is a good one
+_NAME = const(21)  # parts of the record, as in `blackbox`
+_TRACEBACK = const(42)
+_RUNNING = const(0)  # a state of it
+
+
+def assemble(crashes, board):
+    """Make the parts of a Crashes, and its black box, which reads what the last boot left."""
+    crashes.agent = crashes.table = None
+    crashes.must_wait = False  # in safe mode, until a host wants the application to be tried
+    crashes.watchdog = None  # the `TaskWatchdog`, once the application uses it
+    crashes.main = None  # what run() runs
+    crashes.report = None  # posts an event: the agent's own `Events.report`
+    crashes.lock = new_lock()
+    crashes.rows = [None] * _MAX_EXCEPTIONS
+    crashes.next_id = 1
+    crashes.black_box = make_box(board, crashes)
+
+
+def make_box(board, crashes):
+    """Return a new BlackBox, with what the last boot left."""
+    box = BlackBox()
+    # What each sample needs comes first: the last attributes of an object take longest to find.
+    box.buf = box.add_to_history = box.events = None
+    box.seq = -1  # of the next event, when the record had it last
+    box.streak = 0  # of bad boots in a row
+    box.copy = None  # puts the record where it survives, if it is not made there
+    box.board = board
+    box.crashes = crashes
+    box.agent = None
+    box.facts = {"crash_free_s": 0}  # the board's, in the status
+    box.began_ms = board.ticks_ms()
+    box.entries = []
+    box.good_s = _GOOD_S  # from this uptime on the boot is a good one
+    box.retry_s = 0  # the uptime at which to write what the budget did not allow; 0: nothing
+    box.crash_free_s = 0  # of boots before this one, since one ended that should not have
+    box.writes = 0  # of the file
+    box.who = None
+    box.culprit = None  # what goes before the running operation
+    box.state = box.running = _RUNNING  # running: what it is while the application runs
+    box.is_safe = False
+    box.boots = box.count = 0  # count: how often the last entry came
+    LastBoot(box).note()
+    box.name_format = "%ds" % (min(len(box.buf), _TRACEBACK) - _NAME)
+    return box
 
 
 def attach(crashes, agent):

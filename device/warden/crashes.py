@@ -10,7 +10,7 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import ENDED, BlackBox, let_go
+from warden.blackbox import let_go
 from warden.board import Board
 from warden.runner import Runner
 from warden.sensors.threads import import_lock, new_lock
@@ -18,13 +18,13 @@ from warden_schema.codec import cut
 
 _RESTART = const(19)  # a kind of message
 _RESTART_FIELDS = const(13)  # row, id, and what an entry has
-_MAX_EXCEPTIONS = const(5)
 _MAX_TEXT = const(148)  # bytes of a traceback; the innermost frames are the last ones
 _MAX_WORD = const(48)  # bytes of a function's name or an error's text
 _MAX_FILE = const(32)  # bytes of a file's name: its end
 _ROOM_BYTES = const(35)  # so many bytes go at once to make room
 _OUTER = const(b" counted\n")  # up to this frame of a task all is asyncio's and the agent's
 _MAX_NAME = const(24)
+_HAS_ENDED = const(1)  # a state, as in `blackbox`
 _MAX_ID = const(0x3FFFFFFF)
 _TASK = const(0)  # of ids.EXCEPTION_KINDS
 _CALLBACK = const(2)
@@ -83,10 +83,6 @@ class Caught:
         self.count = 0
         self.uptime_s = None  # unless an agent ran
 
-    def values(self):
-        """Return what `Crashes.restore()` makes this of again; its time is that of another boot."""
-        return self.kind, self.name, self.count, self.text
-
 
 class Crashes:
     """`keep()` keeps an exception; current: the one of this board, None before it is set up."""
@@ -95,17 +91,13 @@ class Crashes:
     new_row = Caught
 
     def __init__(self, board):
-        self.agent = self.table = None
-        self.must_wait = False  # in safe mode, until a host wants the application to be tried
-        self.watchdog = None  # the `TaskWatchdog`, once the application uses it
-        self.main = None  # what run() runs
-        self.report = None  # posts an event: the agent's own `Events.report`
-        self.lock = new_lock()
-        self.rows = [None] * _MAX_EXCEPTIONS
-        self.next_id = 1
         self.traceback = Traceback()
         self.reserve = bytearray(_spare_bytes)
-        self.black_box = BlackBox(board, self)
+        with import_lock:
+            from warden.crash_setup import assemble
+        assemble(self, board)
+        let_go("last_boot")
+        let_go("values")  # which it has read the file with
 
     def attach(self, agent):
         """Have what ends the tasks, threads and callbacks of an agent's board kept, too."""
@@ -167,7 +159,7 @@ class Crashes:
             while text.startswith(b"asyncio/"):
                 text = text[text.find(b"\n") + 1 :]
         place = 0
-        for row in range(_MAX_EXCEPTIONS):
+        for row in range(len(rows)):
             caught = rows[row]
             if caught is None:
                 place = row
@@ -211,11 +203,6 @@ def set_up():
     if runner is not None and runner.agent is not crashes.agent:
         crashes.attach(runner.agent)
     return crashes
-
-
-def safe_mode():
-    """Tell whether this boot is a safe one, in which the application does not run (yet)."""
-    return set_up().black_box.is_safe
 
 
 def run(main, link=None, retry_s=60):
@@ -264,11 +251,11 @@ def run(main, link=None, retry_s=60):
             except BaseException as error:  # Ctrl-C, or the watchdog's: then main is to run anew
                 stopper = crashes.watchdog and crashes.watchdog.stopper
                 if stopper is None or not stopper.on_interrupt(error):
-                    box.set_state(ENDED, False)
+                    box.set_state(_HAS_ENDED, False)
                     raise
     finally:
         crashes.main = None
         if crashes.watchdog is not None:
             crashes.watchdog.end(must_feed)
-    box.set_state(ENDED, False)
+    box.set_state(_HAS_ENDED, False)
     return result

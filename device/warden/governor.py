@@ -24,20 +24,10 @@ _MAX_RISE = const(64)  # a mean may double, and rise by so much, at a time
 class Governor:
     """Sets `interval_ms` before each sample; `host_us`: time that may be spent for a host.
 
+    Made by `warden.setup.make_governor`, which lists what else it has.
+
     interval_ms: 0 while monitoring is stopped; wanted_interval_ms: what was requested.
     """
-
-    def __init__(self, interval_ms, budget_permille):
-        self.spent_us = 0  # by the agent since the last sample, all of it
-        self.sample_us = 0  # of that, for the sample
-        self.host_us = 0
-        self.host_spent_us = 0
-        self.snapshot_s = 0  # the uptime from which on allow_snapshot() does something
-        self.sample_mean_us = 0
-        self.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
-        self.sent = 0  # by the link, modulo 2**16
-        self.set(interval_ms, budget_permille)
-        self.host_us = budget_permille * _HOST_BURST_MS
 
     def set(self, interval_ms, budget_permille=None):
         """Sample every interval_ms (20 to 600 000), within a budget (1 to 1000; None: as it is).

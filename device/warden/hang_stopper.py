@@ -4,7 +4,6 @@ import sys
 
 from micropython import const
 
-from warden.blackbox import HUNG
 from warden.sensors.load import imported_asyncio
 from warden_schema.codec import cut
 
@@ -13,6 +12,7 @@ _MAX_TRIES = const(3)  # to interrupt the same hang
 _MAX_NAME = const(24)
 _HOUR_MS = const(3_600_000)
 _TASK = const(0)  # a kind of meter
+_HUNG = const(7)  # a state, as in `blackbox`
 _HANG_KIND = const(4)  # of ids.EXCEPTION_KINDS
 _STOPPED = const(2)  # of ids.HANG_STEPS
 _WAS_RESET = const(3)
@@ -105,9 +105,9 @@ class HangStopper:
         """Reset the board, for what hangs; caught: its row, if its traceback was kept."""
         watchdog = self.watchdog
         box = watchdog.box
-        box.set_culprit(watchdog.hanging or None, HUNG, caught is None and watchdog.may_save())
+        box.set_culprit(watchdog.hanging or None, _HUNG, caught is None and watchdog.may_save())
         if caught is not None:
-            box.note_exception(caught, HUNG)
+            box.note_exception(caught, _HUNG)
         box.board.reset()
 
     def forget_tasks(self):
@@ -122,6 +122,6 @@ class HangStopper:
         for op in policy.operations.rows:
             if op is not None and op.task is not None:
                 policy.operations.end(op)
-        for meter in policy.meters.rows:
+        for meter in () if policy.meters is None else policy.meters.rows:
             if meter is not None and meter.kind == _TASK:
                 policy.meters.remove(meter)

@@ -1,6 +1,6 @@
 """What the boot before this one left: its record becomes an entry of the list of resets.
 
-Loaded once in a boot, by the black box, which then lets go of it.
+Loaded once in a boot, and then let go.
 """
 
 import os
@@ -13,7 +13,6 @@ from warden.board import module
 from warden.wear import wear
 from warden_schema.codec import Reader
 from warden_schema.frame import crc16
-from warden_schema.values import read_value
 
 _FILE = const("warden.resets")  # in the directory that the board starts in
 _MAX_RECORD = const(42)  # bytes
@@ -30,6 +29,7 @@ _BAD_BOOTS = const(3)  # in a row: then the next one is a safe one
 _GOOD_S = const(180)  # a boot of less is bad if it ends in one of these
 _LONG_S = const(3600)  # the crash-free time of such a boot is worth a write
 _REFILL_S = const(900)  # of uptime earn a write, as in `wear`
+_MAX_WRITES = const(100)
 
 # As in `blackbox`: parts of the record, items of the file, states.
 _HEAD = const(0xB1)
@@ -104,6 +104,8 @@ class LastBoot:
         entries = []
         try:
             with open(path, "rb") as file:
+                from warden_schema.values import read_value
+
                 while True:
                     size = file.read(1)[0]
                     item = bytes((size,)) + file.read(size + 2)
@@ -146,15 +148,9 @@ class LastBoot:
         elif found is not None or port is not None or box.entries:
             is_new = self.add(self.entry(state, port))
             box.is_safe = box.streak >= _BAD_BOOTS
-        if box.is_safe:
-            box.state = _SAFE
-        box.update_record()
-        if (
-            is_new
-            or self.must_save
-            or (_RUNNING if self.in_file is None else self.in_file[1]) != box.state
-        ):
-            box.save()
+        state = _SAFE if box.is_safe else box.state
+        in_file = _RUNNING if self.in_file is None else self.in_file[1]
+        box.set_state(state, is_new or self.must_save or in_file != state)
 
     def entry(self, state, port):
         """Return an entry for the boot that ended, and count it among the bad ones if it is one."""
@@ -182,7 +178,7 @@ class LastBoot:
             self.read_record(entry, state)
         uptime_s = entry[_UPTIME]
         if self.has_survived and not box.streak and uptime_s is not None:
-            wear.earn(uptime_s // _REFILL_S)
+            wear.left = min(_MAX_WRITES, wear.left + uptime_s // _REFILL_S)
         if cause is not None and not flags & _EXPECTED:
             # A safe one waits before the application is tried, and ends its streak itself.
             is_bad = uptime_s is not None and (uptime_s < _GOOD_S or box.streak >= _BAD_BOOTS)

@@ -7,6 +7,7 @@ only read: that is a whole, HELLO, a sample, all rows and events, and SYNCED.
 from micropython import const
 
 from warden.host_session import HostSession
+from warden.link.mqtt import online
 from warden_schema.codec import Malformed
 
 _REPLY = const(7)
@@ -20,7 +21,6 @@ _ALL = const(-1)  # stands for the id of a host: whoever reads
 _WHOLE_S = const(30)
 _ALIVE_S = const(10)
 _NOTHING_MS = const(60_000)
-_FULL_MS = const(100)
 
 
 class MqttSession(HostSession):
@@ -31,6 +31,7 @@ class MqttSession(HostSession):
         self.link = agent.link
         self.link.agent = agent
         self.link.is_new = True
+        self.link.say(online(agent))
         self.uplink.buf = self.link.buf
         self.buf = None
         self.at = 0  # in the message that is read
@@ -136,8 +137,6 @@ class MqttSession(HostSession):
             return _NOTHING_MS
         self.host_id = _ALL
         if link.is_new:
-            if not link.say_online():
-                return _FULL_MS
             link.is_new = False
             self.on_host("found")
             self.whole_s = s

@@ -6,9 +6,9 @@ from warden.sensors.threads import import_lock
 
 
 def find_public(name):
-    """Return what has this public name here, None if nothing has.
+    """Return what has this public name here; AttributeError if nothing has.
 
-    While an agent only watches: RuntimeError for what decides, AttributeError for other names.
+    RuntimeError for what decides, while an agent only watches.
     """
     names = (
         "TcpClient", "TcpServer", "counted", "guarded", "scan_storage", "sleeping", "stored_key",
@@ -31,35 +31,39 @@ def find_public(name):
         with import_lock:
             from warden.mqtt_setup import MqttLink
         return MqttLink
-    if Runner.current is None or Runner.current.agent.policy is not None:
-        return None
-    deciding = (  # as `warden.policy.decisions` has it, which is not loaded: a test compares them
+    deciding = (  # as `warden.policy.publish` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "
         "allocate allocations begin can_execute on on_trim operation operations session set_limits "
         "spawn thread threshold thresholds"
     )
-    if name in deciding.split():
+    if name not in deciding.split():
+        raise AttributeError(name)
+    if Runner.current is not None:  # and only watches, or its `start()` had them public
         running_policy()
-    raise AttributeError(name)
+    with import_lock:
+        from warden.policy.publish import public
+    return public()[name]
 
 
 def find_once(name):
     """Return what is called once or seldom: it is loaded for as long as the caller has it."""
     with import_lock:
         from warden.blackbox import let_go
-        from warden.crashes import run, safe_mode
 
-        found = run if name == "run" else safe_mode
-        if name == "exceptions" or name == "resets":
-            from warden.crash_report import exceptions, resets
+        if name == "run":
+            from warden.crashes import run
 
-            found = exceptions if name == "exceptions" else resets
-            let_go("last_boot")
+            found = run
         elif name == "checkin" or name == "watchdog":
             from warden.watchdog_setup import checkin, watchdog
 
             found = checkin if name == "checkin" else watchdog
             let_go("watchdog_setup")
+        else:
+            from warden.crash_report import exceptions, resets, safe_mode
+
+            found = {"exceptions": exceptions, "resets": resets, "safe_mode": safe_mode}[name]
+            let_go("last_boot")
         let_go("public")
     return found

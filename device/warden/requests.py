@@ -294,7 +294,9 @@ class Requests:
 
     def _send_meters(self, for_ms):
         check_int("for_ms", for_ms, 0, _MAX_SEND_MS)
-        self._policy.meters.send_ms = for_ms
+        meters = self._policy.meters
+        if meters is not None:  # else there is nothing that has one
+            meters.send_ms = for_ms
 
     def _stored(self):
         self._policy  # noqa: B018, Denied where there is none

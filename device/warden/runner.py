@@ -18,23 +18,12 @@ _UNSTARTED_MS = const(30_000)  # or not run it yet
 
 
 class Runner:
-    """Runs an agent until `stop()`. current: the one of this board, None before `start()`."""
+    """Runs an agent until `stop()`. current: the one of this board, None before `start()`.
+
+    Made by `warden.launch.make_runner`, which lists what it has.
+    """
 
     current = None
-
-    def __init__(self, agent):
-        self.agent = agent
-        self.thread = get_ident()  # asyncio is not for other threads
-        self.generation = 0  # of the tasks: older ones end when they find that they are
-        self.tasks = []
-        self.load = agent.load
-        self.timer = None
-        self.is_scheduled = False
-        self.has_waited = False  # something to read, when the timer polled last
-        self.schedule = None  # micropython's
-        self.scheduled_poll = self.callback
-        self.spare_status = None  # for status() when there is no memory for another
-        agent.load.on_create = self.revive_tasks  # asyncio.run() in a new event loop, say
 
     def start(self):
         """Run the agent by asyncio if the application has imported it, else by a timer.

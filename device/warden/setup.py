@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from array import array
 
 from micropython import const
 
@@ -19,35 +20,28 @@ from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import Network
 from warden.sensors.storage import Storage
-from warden.sensors.threads import install_threads
+from warden.sensors.threads import Threads, locks
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
 _NEVER_S = const(0x3FFFFFFF)
-_SLOW_STORAGE = const("warden.slow")  # a file, see `warden.extras.note_slow`
 _MAX_IDLE_US = const(2000)  # what they may cost, so that nothing exceeds 30 bits
 _CAPABILITIES = const(18)
+_HOST_BURST_MS = const(2000)  # a host may use its share of this long at once, as in `governor`
+_MAX_MOUNTS = const(4)
+_NO_SCAN = const(10)  # a reason, from ids
+_CAN_RESET_CAUSE = const(11)  # places among them
+_CAN_UNIQUE_ID = const(12)
+_CAN_SYSTEM_HEAP = const(14)
 _CAN_HANG = const(15)  # the first of the watchdog's places among the capabilities
-_NO_WATCHDOG = const(14)  # a reason, from ids
-
-
-def reserve_names(package):
-    """Let this module go; give each that is loaded at its first use its name in the package.
-
-    Without a GIL the names must not move then: another thread may be looking one up.
-    """
-    for name in ("setup", "policy_setup"):
-        if sys.modules.pop("warden." + name, None) is not None:
-            delattr(package, name)
-    # A test checks that none is missing.
-    lazy = (
-        "budgets counted_socket crashes errors extras forecast guard hang_stopper hosts keys "
-        "last_boot memory_profile metered_file public requests stored_policy task_watchdog tcp "
-        "trend_report values watchdog_setup wear"
-    )
-    for name in lazy.split():
-        if name not in package.__dict__:
-            setattr(package, name, None)
+_NO_MODULE = const(1)  # reasons, from ids
+_NO_NATIVE = const(2)
+_NOT_REPORTED = const(6)
+_NO_ROOM = const(12)
+_NO_WATCHDOG = const(14)
+_HEAP_STATE_BYTES = const(76)
+_NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
+_RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
 
 def detect():
@@ -139,14 +133,14 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.ticks_ms = board.ticks_ms
     agent.ticks_us = board.ticks_us
     agent.ticks_diff = board.ticks_diff
-    agent.governor = Governor(interval_ms, budget_permille)
+    agent.governor = make_governor(interval_ms, budget_permille)
     agent.clock = clock = Clock(board)
     agent.sample = Sample()
-    agent.threads = install_threads()
+    agent.threads = count_threads()
     agent.network = watch_network(Network())
-    agent.load = Load(board, steps)
-    agent.memory = Memory(board, clock)
-    agent.storage = Storage(board, clock)
+    agent.load = make_load(board, steps)
+    agent.memory = make_memory(board, clock)
+    agent.storage = make_storage(board, clock)
     agent.system_heap = None  # an ESP32's own heap, beside MicroPython's
     if hasattr(module("esp32"), "idf_heap_info"):
         from warden.sensors.system_heap import SystemHeap
@@ -154,6 +148,9 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         agent.system_heap = SystemHeap(clock)
     agent.history = History(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
+    agent.reasons[_CAN_RESET_CAUSE] = 0 if board.identity[4] is not None else _NOT_REPORTED
+    agent.reasons[_CAN_UNIQUE_ID] = 0 if board.identity[3] else _NOT_REPORTED
+    agent.reasons[_CAN_SYSTEM_HEAP] = 0 if agent.system_heap is not None else _NO_MODULE
     update_reasons(agent)
     # Made below, where there is a link or something to decide. They come before the rest, for the
     # last attributes of an object take longest to find (py/map.c probes place after place).
@@ -203,6 +200,131 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.listen_ms = 0
 
 
+def make_memory(board, clock):
+    """Return a Memory that has read the heap once."""
+    memory = Memory()
+    memory.board = board
+    memory.clock = clock
+    memory.slices = memory.at_once = None  # what a pass found, in slices and at this moment
+    memory.total = memory.free = memory.used = 0
+    memory.live = memory.largest = memory.left = None
+    memory.live_s = memory.live_ms = 0  # when that was seen
+    memory.is_off = False  # the application has turned collections off: garbage stays
+    memory.renew_shift = _RENEW_SHIFT  # or by less: who forecasts sets it
+    memory.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
+    memory.last_used = 0  # after a collection that was made here: what it left
+    memory.collections = 0
+    memory.seen = 0  # of those that the C module counts
+    memory.spent_us = 0
+    memory.cost_us = 0  # of the last collection made here, and when it ended
+    memory.ended_s = memory.ended_ms = 0
+    memory.slice_room = 0  # all at once, until the first sample
+    memory.room = 0  # then so many bytes of the table
+    memory.reason = _NO_NATIVE
+    memory.has_table = False  # which is read here
+    memory.sliced = memory.again = False  # the pass under way: has it slices, was it begun anew
+    memory.heap = None
+    found = find_heap(board)
+    if isinstance(found, int):
+        memory.reason = found
+    else:
+        memory.heap, memory.slices, memory.at_once, memory.room, memory.has_table = found
+    memory.scan()
+    return memory
+
+
+def make_load(board, steps=True):
+    """Return a Load, which watches nothing yet."""
+    load = Load()
+    load.core = None
+    load.tasks = None  # how many run, None if not all were seen
+    load.steps = steps  # whether they are timed, and tasks counted
+    load.task_queue = None  # of the event loop that has the agent's tasks,
+    load.polled_ms = 0  # of which one polled last then, in ticks: Ctrl-C may have ended it;
+    load.patience_ms = 0  # how much later it polls again
+    load.on_create = None  # called before a task of the application when they are gone
+    load.report = None  # called with what ends a task that nobody awaits, see `Events.report`
+    load.thread = None  # the one that runs the event loop, as the agent's own task says
+    load.board = board
+    load.ticks_ms = board.ticks_ms  # for each task that is made
+    load.ticks_diff = board.ticks_diff
+    load.names = None  # asyncio.core's, if create_task is its own, and nobody else's
+    load.queue = None  # the one that is watched: each event loop has its own
+    load.wait_hook = None  # what stands for its wait_io_event
+    load.uncounted_create_task = None
+    load.changed = False  # what can be known, since the last sample
+    load.in_task = False  # whether that sample was made inside a task
+    load.idle_us = 0
+    load.asleep_us = 0  # of the running step, as the application announced
+    load.worst_us = 0  # the longest step
+    load.squares = 0  # sum of squared steps, in units of 64 µs
+    load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
+    load.wrap_us = 0  # which is so long for _TRIALS of them
+    return load
+
+
+def make_storage(board, clock):
+    """Return a Storage, which has measured nothing yet."""
+    storage = Storage()
+    storage.board = board
+    storage.clock = clock
+    storage.dirty = bytearray(_MAX_MOUNTS)
+    storage.deadline_s = 0
+    storage.rows = []  # up to that many
+    storage.mounts = []  # the same, as status() has them
+    storage.spent_us = 0
+    storage.reason = _NO_SCAN
+    storage.permille = storage.scaled = storage.limit = None
+    return storage
+
+
+def make_governor(interval_ms, budget_permille):
+    """Return a Governor; ValueError or TypeError as `start_monitoring()` has them."""
+    governor = Governor()
+    governor.spent_us = 0  # by the agent since the last sample, all of it
+    governor.sample_us = 0  # of that, for the sample
+    governor.host_us = 0
+    governor.host_spent_us = 0
+    governor.snapshot_s = 0  # the uptime from which on allow_snapshot() does something
+    governor.sample_mean_us = 0
+    governor.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
+    governor.sent = 0  # by the link, modulo 2**16
+    governor.set(interval_ms, budget_permille)
+    governor.host_us = budget_permille * _HOST_BURST_MS
+    return governor
+
+
+def find_heap(board):
+    """Return what reads the heap, or the reason why nothing can.
+
+    That is (heap, two arrays for it, room, has_table): the C module's (docs/native.md), or what
+    `find_table` finds, which then is not needed again. What stands in for a board has its own.
+    """
+    if hasattr(board, "find_heap"):
+        return board.find_heap()
+    heap = getattr(module("_warden"), "heap", None)
+    if heap is not None:
+        states = [array("i", bytes(_HEAP_STATE_BYTES)) for _ in range(2)]
+        return heap, states[0], states[1], _NATIVE_SLICE, False
+    try:
+        from warden.sensors.find_table import find_table
+
+        found = find_table(board)
+    except MemoryError:
+        return _NO_ROOM
+    for name in list(sys.modules):
+        if name.endswith(".find_table"):
+            del sys.modules[name]
+            del sys.modules[name.rsplit(".", 1)[0]].find_table
+    return found
+
+
+def count_threads():
+    """Return the one counter of this board's threads, standing in for `_thread` from now on."""
+    del locks[1:]  # of an agent that was stopped
+    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
+
+
 def watch_network(network):
     """Have a `sensors.network.Network` watch the module `network`, from now on.
 
@@ -214,11 +336,3 @@ def watch_network(network):
     from warden.sensors.wlan import watch_wlan
 
     return watch_wlan(network)
-
-
-def may_scan():
-    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
-    try:
-        return _SLOW_STORAGE not in os.listdir()
-    except (AttributeError, OSError):  # nothing is mounted
-        return True

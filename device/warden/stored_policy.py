@@ -202,7 +202,7 @@ class StoredPolicy:
         wear.join(self.agent.storage)
         s = self.agent.clock.s
         if not wear.spend(_POLICY_WRITE, s):
-            raise deny("keep:worn", None, (wear.retry_s() - s) * 1000)
+            raise deny("keep:worn", None, (wear.next_s - s) * 1000)
 
     def on_written(self):
         """Have the count survive a reset, where there is a black box."""

@@ -18,6 +18,8 @@ class Table:
     One that is an entry of another table is sent as its id.
     """
 
+    on_sent = bool  # of a row whose frame has left: there is nothing to note
+
     def __init__(self, clock, kind, fields, count):
         self.clock = clock
         self.kind = kind
@@ -47,6 +49,3 @@ class Table:
             value = getattr(entry, name)
             uplink.put(value.id if hasattr(value, "id") else value)
         return True
-
-    def on_sent(self, row):
-        """Note that the frame of a row has left."""

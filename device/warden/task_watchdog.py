@@ -7,18 +7,18 @@ has none a thread, looks whether there are turns; without either, that is found 
 turn.
 """
 
-from micropython import const
+from micropython import const, schedule
 
-from warden.blackbox import UNFED, WATCHED
 from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
-_MAX_CHECKINS = const(8)
 _MAX_CULPRIT = const(32)
 _BLOCKED_MS = const(1000)  # the time of a longer turn is nobody's who has to check in
 _MAX_NOTES = const(6)  # of a culprit, in the file, in a boot
 _MAX_STREAK = const(9)  # of bad boots in a row, after which there are none
 _CARE_MS = const(600_000)  # how long the hardware watchdog is fed for nobody
+_WATCHED = const(5)  # states of the record, as in `blackbox`
+_UNFED = const(6)
 _ACTIVE = const(1)  # states of an operation
 _STOPPING = const(2)
 _AT_CRITICAL = const(2)  # a level
@@ -70,41 +70,10 @@ def _name_of(coro):
 
 
 class TaskWatchdog:
-    """Watches turns and check-ins; the one of this board is `Crashes.watchdog`."""
+    """Watches turns and check-ins; the one of this board is `Crashes.watchdog`.
 
-    def __init__(self, crashes):
-        self.crashes = crashes
-        self.box = crashes.black_box
-        board = self.box.board
-        self.ticks_ms = board.ticks_ms
-        self.ticks_diff = board.ticks_diff
-        self.schedule = __import__("micropython").schedule
-        self.on_schedule = self.tick
-        self.checkins = [None] * _MAX_CHECKINS
-        self.agent = self.runner = None
-        self.is_on = False
-        # What `watchdog_setup` sets.
-        self.hang_ms = self.turn_ms = 0
-        self.stopper = None  # stops what hangs, or resets the board for it, see `hang_stopper`
-        self.is_polled = False  # by the application itself
-        self.feed_hardware = None
-        self.hardware_ms = None
-        self.critical = None  # the Checkin of what is protected, fed while that is not critical
-        # Turns.
-        self.watches_turns = self.by_timer = False
-        self.turned_ms = self.patience_ms = 0
-        self.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
-        self.fed_ms = 0
-        self.ended_ms = None  # when nobody turned any more, and it was to be fed
-        self.hanging = None  # what hangs, "" for somebody without a name
-        self.late = None  # the Checkin that is
-        self.hung_ms = 0  # when it is over
-        self.notes = 0
-        self.is_saved = False  # whether the file names a culprit
-        # The ticker.
-        self.timer = None
-        self.generation = 0  # of its threads
-        self.is_scheduled = False
+    Made by `watchdog_setup.watchdog_of`, which lists what it has.
+    """
 
     # --- setting up -----------------------------------------------------------------------------
 
@@ -296,8 +265,8 @@ class TaskWatchdog:
         """Note in the black box why the hardware watchdog is not fed; None: it is."""
         if self.feed_hardware is None:
             return
-        self.box.running = WATCHED
-        state = WATCHED if name is None else UNFED
+        self.box.running = _WATCHED
+        state = _WATCHED if name is None else _UNFED
         if state != self.box.state or name is not None:
             must_save = self.is_saved if name is None else self.may_save()
             self.is_saved = must_save and name is not None
@@ -370,7 +339,7 @@ class TaskWatchdog:
         if not self.is_scheduled:
             self.is_scheduled = True
             try:
-                self.schedule(self.on_schedule, 0)
+                schedule(self.on_schedule, 0)
             except RuntimeError:  # the queue is full; at the next time
                 self.is_scheduled = False
 

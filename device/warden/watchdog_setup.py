@@ -14,6 +14,7 @@ from warden.task_watchdog import Checkin, TaskWatchdog
 from warden_schema.codec import cut
 
 _MAX_NAME = const(24)
+_MAX_CHECKINS = const(8)
 _MIN_HANG_MS = const(500)  # the agent's task has a turn each 250 ms
 _MAX_HANG_MS = const(3_600_000)
 _MAX_EVERY_MS = const(86_400_000)
@@ -69,8 +70,45 @@ def checkin(name, every_ms):
 def watchdog_of(crashes):
     """Return the TaskWatchdog of this board, made at the first call."""
     if crashes.watchdog is None:
-        crashes.watchdog = TaskWatchdog(crashes)
+        crashes.watchdog = make_watchdog(crashes)
     return crashes.watchdog
+
+
+def make_watchdog(crashes):
+    """Return a new TaskWatchdog, which watches nothing yet."""
+    watchdog = TaskWatchdog()
+    watchdog.crashes = crashes
+    watchdog.box = crashes.black_box
+    board = watchdog.box.board
+    watchdog.ticks_ms = board.ticks_ms
+    watchdog.ticks_diff = board.ticks_diff
+    watchdog.on_schedule = watchdog.tick
+    watchdog.checkins = [None] * _MAX_CHECKINS
+    watchdog.agent = watchdog.runner = None
+    watchdog.is_on = False
+    # What `configure()` sets.
+    watchdog.hang_ms = watchdog.turn_ms = 0
+    watchdog.stopper = None  # stops what hangs, or resets the board for it, see `hang_stopper`
+    watchdog.is_polled = False  # by the application itself
+    watchdog.feed_hardware = None
+    watchdog.hardware_ms = None
+    watchdog.critical = None  # the Checkin of what is protected, fed while that is not critical
+    # Turns.
+    watchdog.watches_turns = watchdog.by_timer = False
+    watchdog.turned_ms = watchdog.patience_ms = 0
+    watchdog.asleep_ms = 0  # so long without a turn is a sleep, while one was announced
+    watchdog.fed_ms = 0
+    watchdog.ended_ms = None  # when nobody turned any more, and it was to be fed
+    watchdog.hanging = None  # what hangs, "" for somebody without a name
+    watchdog.late = None  # the Checkin that is
+    watchdog.hung_ms = 0  # when it is over
+    watchdog.notes = 0
+    watchdog.is_saved = False  # whether the file names a culprit
+    # The ticker.
+    watchdog.timer = None
+    watchdog.generation = 0  # of its threads
+    watchdog.is_scheduled = False
+    return watchdog
 
 
 def add_checkin(watchdog, name, every_ms):

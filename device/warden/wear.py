@@ -17,13 +17,14 @@ _CHANGED = const(1)  # of a row, see `warden.tables`
 class Wear:
     """The counts and the budget of a board; `wear` is that of this one.
 
-    counts: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed.
+    counts: by purpose, in the order of ids.AGENT_WRITES; left: so many writes are allowed; next_s:
+    the uptime that earns one more.
     """
 
     def __init__(self):
         self.counts = [0] * len(_PURPOSES)
         self.left = _MAX_WRITES
-        self.refilled_s = 0  # up to this uptime
+        self.next_s = _REFILL_S
         self.storage = None  # of the agent, which shows the counts
         self.scan_mounts = self.encode_mount = None  # what it does without them
         self.row = 0  # of the mount that the agent's files are on
@@ -43,24 +44,16 @@ class Wear:
 
         uptime_s: that has earned writes; 0 while a board crashes again and again.
         """
-        earned = (uptime_s - self.refilled_s) // _REFILL_S
+        earned = (uptime_s - self.next_s) // _REFILL_S + 1
         if earned > 0:
-            self.refilled_s += earned * _REFILL_S
-            self.earn(earned)
+            self.next_s += earned * _REFILL_S
+            self.left = min(_MAX_WRITES, self.left + earned)
         if self.left < count:
             return False
         self.left -= count
         self.counts[purpose] += count
         self.show()
         return True
-
-    def earn(self, count):
-        """Allow so many writes more."""
-        self.left = min(_MAX_WRITES, self.left + count)
-
-    def retry_s(self):
-        """Return the uptime at which there is a write again."""
-        return self.refilled_s + _REFILL_S
 
     def show(self):
         """Put the counts into the status, and have them sent."""

@@ -15,8 +15,7 @@ from struct import pack_into
 _PACKS_STR = sys.implementation.name == "micropython"
 
 
-class Malformed(ValueError):
-    """The bytes are not a payload of this protocol."""
+Malformed = ValueError  # bytes that are not a payload: a class of its own would take 120 bytes
 
 
 def put(buf: bytearray, at: int, value: object) -> int:

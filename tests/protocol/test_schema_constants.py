@@ -107,7 +107,8 @@ def _tables_with_fields() -> dict[str, tuple[str, ...]]:
     found = {}
     for file in FILES:
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "super().__init__":
+            makes = ("super().__init__", "make_rows")
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in makes:
                 for kind, fields in zip(node.args, node.args[1:], strict=False):
                     if isinstance(fields, ast.Tuple) and fields.elts:
                         found[ast.unparse(kind).strip("_")] = ast.literal_eval(fields)

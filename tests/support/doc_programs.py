@@ -298,7 +298,7 @@ def board_names():
     for node in ast.parse((REPO / "device/warden/__init__.py").read_text()).body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names}
-    for file in ("policy/decisions", "public"):
+    for file in ("policy/publish", "public"):
         for node in ast.walk(ast.parse((REPO / f"device/warden/{file}.py").read_text())):
             if not isinstance(node, ast.Assign):
                 continue

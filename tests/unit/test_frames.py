@@ -41,12 +41,12 @@ Deframer.feed encode put Reader.begin Reader.array Reader.integer
 StreamLink.readable StreamLink.read StreamLink.write StreamLink.flags read_once
 """
 _DECIDE = """
-Policy.run_due Policy.evaluate Meters.evaluate Meters.check Threshold.evaluate Thresholds.evaluate
-Thresholds.read Pressure.evaluate Pressure.watch_blocks Pressure.wanted_block
+Policy.run_due Policy.evaluate Threshold.evaluate Thresholds.evaluate
+Thresholds.read Pressure.evaluate Pressure.watch_blocks
 Pressure.check_memory Pressure.find_short Pressure.is_short
 Threshold.beyond_clear Threshold.has_held
 BlockWatch.evaluate BlockWatch.learn Sessions.on_host Session.renew
-Operations.evaluate Operations._first_waiting Operations._must_learn_first
+Operations.evaluate Operations._first_waiting
 """
 _FORECAST = """
 Forecast.memory Forecast.storage Forecast.seconds Forecast.running_mean Forecast.evaluate
@@ -117,6 +117,7 @@ def frames(
         ("warden/system_heap.py", ["SystemHeap.read"]),
         ("warden/forecast.py", _FORECAST.split()),
         ("warden/forecast.py", ["rise_of"]),
+        ("warden/meters.py", ["Meters.evaluate", "Meters.check"]),
         ("warden/stored_policy.py", ["StoredPolicy.evaluate", "StoredPolicy.leaves_nothing"]),
         ("warden/task_watchdog.py", _WATCHDOG.split()),
         ("warden/hosts.py", _HOSTS.split()),

@@ -76,7 +76,8 @@ BOARD_LAYERS = [
     ["sleep", "task_watchdog"],
     ["watchdog_setup"],
     ["policy.decisions", "extras"],
-    ["public"],
+    ["policy.publish"],
+    ["launch", "public"],
     ["api", "__init__"],
     ["sensors", "link", "policy"],  # folders: they hold nothing themselves
 ]

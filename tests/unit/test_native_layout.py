@@ -30,6 +30,7 @@ def test_the_boards_indices_equal_the_structs_fields() -> None:
         assert _fields()[memory[f"HEAP_{name}"]] == name.lower()
     runs = re.search(r"typedef struct \{ int32_t ([^;]+); \} runs_t;", SOURCE)
     assert runs is not None
+    memory |= _constants("device/warden/setup.py")
     assert memory["HEAP_STATE_BYTES"] == 4 * (len(_fields()) + len(runs[1].split(",")))
 
 

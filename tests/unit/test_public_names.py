@@ -38,7 +38,7 @@ def test_dunder_all_lists_exactly_the_public_names() -> None:
 def test_both_lists_of_the_deciding_names_are_equal() -> None:
     lists = {
         "public.py": (r"deciding = \(([^)]*)\)", r"\w+"),
-        "policy/decisions.py": (r"_PUBLIC = ((?:.|\n)*?)    for name", r'"(\w+)"'),
+        "policy/publish.py": (r"_PUBLIC = ((?:.|\n)*?)    for name", r'"(\w+)"'),
     }
     found = []
     for file, (pattern, name) in lists.items():

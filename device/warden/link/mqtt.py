@@ -81,7 +81,7 @@ class UmqttLink:
 
     def disconnect(self):
         """Say that the board is offline, for the broker sends no will then, and disconnect."""
-        self.close()
+        self.say()
         self.sock = None
         self.wrapped[1]()
 
@@ -106,6 +106,8 @@ class UmqttLink:
             self.ipoll = poller.ipoll
             self.is_new = True
             self.sock = client.sock
+            if self.agent is not None:
+                self.say(online(self.agent))
 
     def try_to(self, function, *args):
         """Call a function of the client's; return whether the connection is there.
@@ -134,20 +136,6 @@ class UmqttLink:
         """Tell whether a message waits."""
         return self.came != self.taken
 
-    def say_online(self):
-        """Publish `state`; return False where the application is in a function of its client."""
-        state = online(self.agent)
-        self.is_held = self.acquire(0)
-        try:  # no jump comes before it: at one, Ctrl-C may come
-            if self.is_held:
-                self.thread = get_ident()
-                if not self.try_to(self.client.publish, self.state, state, True):
-                    self.sock = None
-                self.thread = None
-        finally:
-            self.releases[self.is_held]()
-        return self.is_held
-
     def write(self, buf, start, end):
         """Publish buf[:end]; return its length, 0 where it cannot go now.
 
@@ -158,7 +146,7 @@ class UmqttLink:
     def write_held(self, end):
         """Publish buf[:end], unless the application is in a function of its client."""
         self.is_held = self.acquire(0)
-        try:  # as in say_online()
+        try:  # no jump comes before it: at one, Ctrl-C may come
             end = self.write_packet(end)
         finally:
             self.releases[self.is_held]()
@@ -189,10 +177,12 @@ class UmqttLink:
         self.sock = self.client.sock
         return end
 
-    def close(self):
-        """Say that the board is offline, if the socket takes something; it is not closed."""
+    def say(self, state=OFFLINE):
+        """Publish `state`, if there is a connection, whose socket takes something."""
         if not self.is_down() and any(self.ipoll(0)):
-            self.try_to(self.client.publish, self.state, OFFLINE, True)
+            self.try_to(self.client.publish, self.state, state, True)
+
+    close = say  # the connection goes on to be the application's
 
 
 def online(agent):

@@ -64,6 +64,8 @@ class MqttAsLink(UmqttLink):
                 self.length = 0
                 await client.subscribe(self.down, 0)
                 self.is_new = self.is_joined = True
+                if self.agent is not None:
+                    self.say(online(self.agent))
             status = self.status
             if status is not None:
                 self.status = None
@@ -72,20 +74,17 @@ class MqttAsLink(UmqttLink):
                 await client.publish(self.up, self.buf[: self.length], False, 0)
                 self.length = 0
 
-    def close(self):
-        """Say that the board is offline; the connection goes on to be the application's."""
-        self.status = OFFLINE
-        self.event.set()
-
     def is_down(self):
         """Tell whether no frame can go until the client connects."""
         return not self.is_joined or not self.client.isconnected()
 
-    def say_online(self):
-        """Have the task publish `state`; return True: it comes before the next frame."""
-        self.status = online(self.agent)
-        self.event.set()
-        return True
+    def say(self, state=OFFLINE):
+        """Have the task publish `state`, before the next frame."""
+        if self.is_joined:
+            self.status = state
+            self.event.set()
+
+    close = say  # the connection goes on to be the application's
 
     def write(self, buf, start, end):
         """Have the task publish buf[:end]; return 1 at first, and the rest when that is done.

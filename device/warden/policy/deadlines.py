@@ -3,8 +3,6 @@
 A deadline is two small integers, as in `Clock`: it never wraps.
 """
 
-from array import array
-
 from micropython import const
 
 from warden.errors import deny
@@ -42,16 +40,10 @@ class Row:
 
 
 class Rows(Table):
-    """Leases, operations or sessions. Writers acquire the lock, which all three share."""
+    """Leases, operations or sessions. Writers acquire the lock, which all three share.
 
-    def __init__(self, policy, kind, fields, count):
-        super().__init__(policy.clock, kind, fields, count)
-        self.policy = policy
-        self.lock = policy.lock
-        self.events = policy.events
-        self.end_s = array("i", [_NEVER_S] * count)
-        self.end_ms = array("h", [0] * count)
-        self.next_id = 1
+    Made by `warden.policy_setup`, which lists what each has.
+    """
 
     # --- the caller has the lock ----------------------------------------------------------------
 

@@ -2,31 +2,10 @@
 
 from micropython import const
 
-from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
-from warden.policy.operations import LEARNED
 from warden.running import running_policy
-from warden.sensors.threads import import_lock
 
 _DEFAULT_TTL_MS = const(60_000)
 _NORMAL = const(1)  # a priority
-_PUBLIC = const((
-    "Denied", "Stopped", "Preempted", "TimedOut",
-    "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
-    "session", "set_limits", "spawn", "thread", "threshold", "thresholds",
-))  # fmt: skip
-
-
-def public():
-    """Return the public functions, exceptions and constants, by name."""
-    found = {
-        "MEMORY": 0, "STORAGE": 1, "CPU_TIME": 2, "NETWORK_BANDWIDTH": 3,
-        "LOW": 0, "NORMAL": 1, "HIGH": 2, "CRITICAL": 3,
-        "LEARNED": LEARNED,
-        "TELL": 0, "PROTECT": 1, "RESET": 2,
-    }  # fmt: skip
-    for name in _PUBLIC:
-        found[name] = globals()[name]
-    return found
 
 
 # The type of a generator's function, too; on CPython it is that of any function.
@@ -37,16 +16,6 @@ def _check_callback(function):
     """Raise TypeError for an `async def`, which nobody would await, as far as that can be seen."""
     if isinstance(function, _async_function) and _async_function is not type(_check_callback):
         raise TypeError("an async function cannot be called back")
-
-
-def install(module, agent):
-    """Put the public names into the module that applications import; load a stored policy."""
-    for name, value in public().items():
-        setattr(module, name, value)
-    if agent.board.has_stored_policy():
-        with import_lock:
-            from warden.stored_policy import stored_policy_of
-        stored_policy_of(agent).load()
 
 
 def allocate(
@@ -163,7 +132,7 @@ def spawn(coro, name=None, priority=_NORMAL, lease=None):
     LOW ones are cancelled while something that is protected is critical. lease: of CPU_TIME, that
     it must stay within. `Denied` when there are 16 tasks and threads that are named.
     """
-    return running_policy().meters.spawn(coro, name, priority, lease)
+    return running_policy().load_meters().spawn(coro, name, priority, lease)
 
 
 def thread(function, args=(), name=None):
@@ -171,4 +140,4 @@ def thread(function, args=(), name=None):
 
     NotImplementedError where the port has none.
     """
-    return running_policy().meters.thread(function, args, name)
+    return running_policy().load_meters().thread(function, args, name)

@@ -13,7 +13,6 @@ from warden.policy.deadlines import Row, Rows, is_weaker
 from warden.sensors.threads import import_lock
 from warden_schema.codec import cut
 
-_LEASE = const(8)
 _MAX_LEASES = const(16)
 _MAX_AMOUNT = const(0x3FFFFFFF)
 _GRANT_COLLECT_PAUSE = const(20)  # before a refusal: a twentieth of the core at most
@@ -100,16 +99,6 @@ class Leases(Rows):
     policy: available(kind, mount), the free amount less the reserve, before what is granted;
     memory, which collects garbage.
     """
-
-    def __init__(self, policy):
-        super().__init__(
-            policy,
-            _LEASE,
-            ("id", "kind", "amount", "owner", "priority", "session", "began_s", "left_ms",
-             "committed", "mount"),
-            _MAX_LEASES,
-        )  # fmt: skip
-        self.ended = 0  # so many leases, modulo 2**16: who waits for memory sees that it changed
 
     def outstanding(self, kind, mount=None):
         """Return the sum of outstanding() over the leases of a kind."""

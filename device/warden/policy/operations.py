@@ -13,8 +13,6 @@ from warden.errors import Denied, Preempted, TimedOut, deny
 from warden.policy.deadlines import Row, Rows, is_weaker
 from warden_schema.codec import cut
 
-_OPERATION = const(9)
-_MAX_OPERATION_ROWS = const(12)  # active, stopping, overdue and waiting ones together
 _GRACE_MS = const(2000)
 _ABANDONED_MS = const(60_000)  # so long after it became overdue
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
@@ -123,22 +121,6 @@ class Operation(Row):
 class Operations(Rows):
     """The table of operations; policy has the leases that grant their memory, and the limits."""
 
-    def __init__(self, policy):
-        super().__init__(
-            policy,
-            _OPERATION,
-            ("id", "name", "priority", "state", "permille", "text", "session", "began_s",
-             "left_ms", "memory", "why"),
-            _MAX_OPERATION_ROWS,
-        )  # fmt: skip
-        self.places = 0  # that are occupied, and
-        self.waiting = 0  # so many wait for one
-        self.leases_ended = 0  # when waiting ones were promoted last
-        self.to_cancel = False  # whether a task is to be cancelled, in the loop's thread
-        self.last_name = None
-        self.spares = []  # made while there is memory, for when there is none
-        self.renew_spares()
-
     # --- by the application ---------------------------------------------------------------------
 
     def new(self, name, priority=_NORMAL, timeout_ms=None, memory=None, wait_ms=0, session=None):
@@ -185,17 +167,13 @@ class Operations(Rows):
             op.memory = memory
             op.wait_ms = wait_ms
             op.session = session
-        if learns:
-            self._look_up(op)
+        if learns:  # set what it is expected to take; what knows that is loaded at its first use
+            try:
+                self.policy.load_profile()
+            except MemoryError:
+                raise self._no_memory()
+            self.policy.profile.look_up(op)
         return op
-
-    def _look_up(self, op):
-        """Set what an operation is expected to take; loads what learns that, at its first use."""
-        try:
-            self.policy.load_profile()
-        except MemoryError:
-            raise self._no_memory()
-        self.policy.profile.look_up(op)
 
     def _no_memory(self):
         self.clock.advance()
@@ -487,15 +465,11 @@ class Operations(Rows):
         first = None
         for op in self.rows:
             if op is not None and op.state == _WAITING and (first is None or is_weaker(first, op)):
-                if not (op.learns and self._must_learn_first(op)):
+                # Those of which it is not known what they need run one after the other.
+                is_known = op.learns < _NOT_KNOWN or op.priority >= _HIGH
+                if is_known or not self.policy.profile.is_learning():
                     first = op
         return first
-
-    def _must_learn_first(self, op):
-        """Tell whether another operation has to end first, for it is found out what these need."""
-        if op.learns < _NOT_KNOWN or op.priority >= _HIGH:
-            return False
-        return self.policy.profile.is_learning()
 
     def _admit_learned(self, op):
         """Tell whether an operation of LEARNED may run; the caller has the lock."""

@@ -3,11 +3,13 @@
 from micropython import const
 
 from warden.checks import check_int
-from warden.errors import renew_spare_denied
+from warden.errors import deny, renew_spare_denied
 from warden.sensors.threads import import_lock
 from warden.tables import Table
 
 _ROWS = const(12)
+_METERS_PLACE = const(5)  # places among `tables`
+_PROFILE_PLACE = const(6)
 _KIND_MEMORY = const(0)  # of a lease
 _KIND_STORAGE = const(1)
 _KIND_CPU_TIME = const(2)
@@ -31,7 +33,8 @@ _LIMITS_SET = const((
 class Policy(Table):
     """Joins the tables of what was decided; the agent calls run_due(), evaluate() and gate.enter().
 
-    It is a table itself, of one row: which rows of the others are in use, and the limits.
+    It is a table itself, of one row: which rows of the others are in use, and the limits. tables:
+    those in the order of ROWS, None for what is not made yet, and itself for the limits.
     `warden.policy_setup` makes and joins its parts.
     """
 
@@ -42,10 +45,32 @@ class Policy(Table):
                 from warden.policy.memory_profile import MemoryProfile
 
                 if self.profile is None:
-                    profile = MemoryProfile(self)
-                    if self.agent.session is not None:
-                        self.agent.session.tables.append(profile)
-                    self.profile = profile
+                    self.profile = self.add_table(_PROFILE_PLACE, MemoryProfile(self))
+
+    def load_meters(self):
+        """Return the table of meters, which is loaded and made at the first use; or raise Denied.
+
+        Denied("memory") where there is none for that.
+        """
+        try:
+            if self.meters is None:
+                with import_lock:
+                    from warden.policy.meters import Meters
+
+                    if self.meters is None:
+                        self.meters = self.add_table(_METERS_PLACE, Meters(self))
+                        self.pressure.tables.append(self.meters)
+        except MemoryError:
+            self.events.post("denied", None, "memory")
+            raise deny("memory")
+        return self.meters
+
+    def add_table(self, place, table):
+        """Have a host mirror a table that is made late, and return it; place: among `tables`."""
+        if self.agent.session is not None:
+            self.agent.session.tables.append(table)
+        self.tables[place] = table
+        return table
 
     # --- by the agent ---------------------------------------------------------------------------
 
@@ -84,7 +109,8 @@ class Policy(Table):
             self.events.post("agent", None, "late", late_ms)
         if self.profile is not None:
             self.profile.evaluate()
-        self.meters.evaluate(period_ms)
+        if self.meters is not None:
+            self.meters.evaluate(period_ms)
         self.operations.evaluate()
         self.thresholds.evaluate(period_ms)
         self.pressure.evaluate(period_ms)
@@ -171,16 +197,11 @@ class Policy(Table):
         """Put a ROWS message into the uplink: the rows in use of each table, and the limits."""
         uplink.begin(_ROWS, 7)
         for table in self.tables:
-            if table is self.thresholds:  # leases, operations, sessions; then what is watched
-                uplink.put(self.limits())
-            if table is self.events:
-                table = self.profile
-            if table is not self:
-                mask = 0
-                bit = 1
-                for entry in () if table is None else table.rows:
-                    if entry is not None:
-                        mask |= bit
-                    bit <<= 1
-                uplink.put(mask)
+            mask = 0
+            bit = 1
+            for entry in () if table is None else table.rows:
+                if entry is not None:
+                    mask |= bit
+                bit <<= 1
+            uplink.put(self.limits() if table is self else mask)
         return True

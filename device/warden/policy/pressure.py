@@ -10,7 +10,6 @@ in a row within ten minutes of a start no sooner than ten minutes after the next
 from micropython import const
 
 from warden.errors import deny
-from warden.policy.block_watch import BlockWatch
 from warden.policy.thresholds import METRICS
 
 _MAX_TRIMS = const(8)
@@ -30,22 +29,8 @@ class Pressure:
     """`evaluate()` after each sample; `act()` where the application's code may run.
 
     `level` is the worst of what is protected: 0 clear, 1 warn, 2 critical; `pending`: whether act()
-    has something to do.
+    has something to do. Made by `warden.policy_setup`, which lists what else it has.
     """
-
-    def __init__(self, policy):
-        self.policy = policy
-        self.tables = (policy.operations, policy.leases, policy.meters)  # with what may be LOW
-        self.blocks = BlockWatch(policy.memory)
-        self.level = 0
-        self.pending = False
-        self.functions = [None] * _MAX_TRIMS
-        self.given = [1] * _MAX_TRIMS  # bytes, the last time; a new one comes before one of 0
-        self.worst = None  # the threshold that sets the level
-        self.trim_ms = 0  # since the last check whether memory must be given back
-        self.memory_level = 0  # the worst of what memory that is given back improves
-        self.must_trim = None  # the threshold for which it must be
-        self.reset_count = 0  # samples since a reset was due: at 1 it is announced, then done
 
     def on_trim(self, function):
         """Call function(level) when memory is short: 1 warn, 2 critical; it returns bytes.
@@ -113,26 +98,19 @@ class Pressure:
 
     def watch_blocks(self, period_ms):
         """Evaluate the largest free block, where live memory is protected."""
-        memory = self.policy.memory
         threshold = self.blocks.threshold
-        wanted = self.wanted_block()
-        if wanted or memory.left is None:
+        # The bytes that a threshold of the application wants in one free block; 0 if there is none,
+        # and live memory is protected, -1 if it is not.
+        wanted = 0 if self.policy.thresholds.protects_memory else -1
+        for entry in self.policy.thresholds.rows:
+            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
+                wanted = entry.bad_from * entry.sign
+        if wanted or self.policy.memory.left is None:
             threshold.level = threshold.rank = 0
-            memory.wanted = max(0, wanted)
+            self.policy.memory.wanted = max(0, wanted)
         elif self.blocks.evaluate(period_ms):
             wanted = "warn" if threshold.level else "clear"
             self.policy.events.post("threshold", _LARGEST_FREE_BLOCK, wanted, threshold.value)
-
-    def wanted_block(self):
-        """Return the bytes that a threshold of the application wants in one free block.
-
-        0 if there is none, and live memory is protected; -1 if it is not.
-        """
-        thresholds = self.policy.thresholds
-        for entry in thresholds.rows:
-            if entry is not None and entry.metric == _LARGEST_FREE_BLOCK:
-                return entry.bad_from * entry.sign
-        return 0 if thresholds.protects_memory else -1
 
     def relax(self):
         """Return to level 0: sampling has stopped, so nothing is known any more."""

@@ -7,8 +7,6 @@ from warden.errors import deny
 from warden.policy.deadlines import Row, Rows
 from warden_schema.codec import cut
 
-_SESSION = const(10)
-_MAX_SESSIONS = const(8)
 _MAX_NAME = const(24)  # bytes of UTF-8; longer ones are cut
 _MAX_QUOTA = const(0x3FFFFFFF)
 _QUOTA_MEMORY = const(0)  # kinds of lease that have a quota
@@ -92,15 +90,6 @@ class Session(Row):
 
 class Sessions(Rows):
     """The table of sessions; closes those whose time is over."""
-
-    def __init__(self, policy):
-        super().__init__(
-            policy,
-            _SESSION,
-            ("id", "name", "memory", "storage", "operations", "left_ms"),
-            _MAX_SESSIONS,
-        )
-        self.hosts = {}  # host_id -> Session, while it lasts: `Requests` opens them
 
     def open(self, name, memory=None, storage=None, operations=None, ttl_ms=None):
         """Return a new session; Denied("table") when there are eight, or Denied("memory").

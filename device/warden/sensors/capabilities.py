@@ -23,14 +23,13 @@ _CAN_STORAGE = const(7)
 _CAN_WLAN = const(8)
 _CAN_RSSI = const(9)
 _CAN_NETWORK_BYTES = const(10)
-_CAN_RESET_CAUSE = const(11)
-_CAN_UNIQUE_ID = const(12)
 _CAN_TIMER = const(13)
-_CAN_SYSTEM_HEAP = const(14)
 
 
 def update_reasons(agent):
     """Bring `agent.reasons` up to now; return whether one changed. Allocates nothing.
+
+    Those that do not change `warden.setup` has set.
 
     They are a byte for each of ids.CAPABILITIES: 0 for available, else the reason why not.
     """
@@ -56,10 +55,7 @@ def update_reasons(agent):
         reason = _NOT_REPORTED if network.connected else _NOT_CONNECTED
     changed |= _note(reasons, _CAN_RSSI, network.rssi_dbm, reason)
     changed |= _note(reasons, _CAN_NETWORK_BYTES, network.sent, _NOT_COUNTED)
-    changed |= _note(reasons, _CAN_RESET_CAUSE, agent.board.identity[4], _NOT_REPORTED)
-    changed |= _note(reasons, _CAN_UNIQUE_ID, agent.board.identity[3] or None, _NOT_REPORTED)
     changed |= _note(reasons, _CAN_TIMER, agent.board.has_timer or None, _NO_MODULE)
-    changed |= _note(reasons, _CAN_SYSTEM_HEAP, agent.system_heap, _NO_MODULE)
     return changed
 
 

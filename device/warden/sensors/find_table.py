@@ -43,9 +43,10 @@ _PCS = const(("linux", "darwin"))  # they read all of it in some microseconds
 
 
 def find_table(board):
-    """Return (read_table, two arrays for it, room), or the reason why it cannot be had.
+    """Return (read_table, two arrays for it, room, True), or the reason why it cannot be had.
 
-    room: for a slice, as read_table() has it. MemoryError where the probes have no room.
+    room: for a slice, as read_table() has it; True: see `warden.setup.find_heap`. MemoryError where
+    the probes have no room.
     """
     try:
         try:
@@ -88,7 +89,7 @@ def find_table(board):
     for _ in range(_PROOF_TRIES):
         read_table(state, 0)
         if state[_HEAP_FREE] == board.mem_free():
-            return read_table, states[0], states[1], 0 if sys.platform in _PCS else SLICE
+            return read_table, states[0], states[1], 0 if sys.platform in _PCS else SLICE, True
     return _NO_TABLE
 
 

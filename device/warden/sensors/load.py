@@ -43,34 +43,10 @@ def imported_asyncio():
 class Load:
     """Watches asyncio from `attach()` on; `core` is its module, None while it is not watched.
 
+    Made by `warden.setup.make_load`, which lists what it has.
+
     uncounted_create_task: asyncio's own; the agent's tasks are none of the application's.
     """
-
-    def __init__(self, board, steps=True):
-        self.core = None
-        self.tasks = None  # how many run, None if not all were seen
-        self.steps = steps  # whether they are timed, and tasks counted
-        self.task_queue = None  # of the event loop that has the agent's tasks,
-        self.polled_ms = 0  # of which one polled last then, in ticks: Ctrl-C may have ended it;
-        self.patience_ms = 0  # how much later it polls again
-        self.on_create = None  # called before a task of the application when they are gone
-        self.report = None  # called with what ends a task that nobody awaits, see `Events.report`
-        self.thread = None  # the one that runs the event loop, as the agent's own task says
-        self.board = board
-        self.ticks_ms = board.ticks_ms  # for each task that is made
-        self.ticks_diff = board.ticks_diff
-        self.names = None  # asyncio.core's, if create_task is its own, and nobody else's
-        self.queue = None  # the one that is watched: each event loop has its own
-        self.wait_hook = None  # what stands for its wait_io_event
-        self.uncounted_create_task = None
-        self.changed = False  # what can be known, since the last sample
-        self.in_task = False  # whether that sample was made inside a task
-        self.idle_us = 0
-        self.asleep_us = 0  # of the running step, as the application announced
-        self.worst_us = 0  # the longest step
-        self.squares = 0  # sum of squared steps, in units of 64 µs
-        self.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
-        self.wrap_us = 0  # which is so long for _TRIALS of them
 
     def attach(self):
         """Watch asyncio if the application uses it; return whether it does. Cheap to repeat."""

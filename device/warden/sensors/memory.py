@@ -9,12 +9,9 @@ The heap is read from its allocation table, in slices where it is large: by the 
 neither, a sample is one walk of `gc`'s, and the largest block is not known.
 """
 
-from array import array
-
 from micropython import const
 
 # When a collection is made here to see what is live, and how long none is made after one.
-_RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much,
 _SAMPLE_COLLECT_PAUSE = const(200)  # times what one takes: half a percent of the core at most
 _LOW_SHIFT = const(3)  # in the last eighth the runtime would collect soon anyway,
 _LOW_RENEW_SHIFT = const(5)  # and less is left to be surprised by: a 32nd,
@@ -36,55 +33,20 @@ _HEAP_LARGEST = const(2)
 _HEAP_COLLECTIONS = const(5)
 _HEAP_LIVE = const(9)
 _HEAP_LEFT = const(10)
-_HEAP_STATE_BYTES = const(76)
-_NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 
-_NO_NATIVE = const(2)  # reasons, from ids
-_NO_TABLE = const(13)
+_NO_TABLE = const(13)  # a reason, from ids
 
 
 class Memory:
     """Reads the heap; `total`, `free`, `used`, `live` and `largest` are bytes as of the last scan.
+
+    Made by `warden.setup.make_memory`, which lists what else it has.
 
     live: what is not garbage, None if that is not known; largest: the largest free block, None
     where that is not known, `reason` is the reason then; left: the largest free block that a
     collection left, likewise. collections: those made here or, with the C module, all. spent_us:
     what those made here took; who charges it to the agent sets it to 0.
     """
-
-    def __init__(self, board, clock):
-        self.board = board
-        self.clock = clock
-        self.slices = self.at_once = None  # what a pass found, in slices and at this moment
-        self.total = self.free = self.used = 0
-        self.live = self.largest = self.left = None
-        self.live_s = self.live_ms = 0  # when that was seen
-        self.is_off = False  # the application has turned collections off: garbage stays
-        self.renew_shift = _RENEW_SHIFT  # or by less: who forecasts sets it
-        self.wanted = 0  # so many bytes should a free block have: whoever protects memory sets it
-        self.last_used = 0  # after a collection that was made here: what it left
-        self.collections = 0
-        self.seen = 0  # of those that the C module counts
-        self.spent_us = 0
-        self.cost_us = 0  # of the last collection made here, and when it ended
-        self.ended_s = self.ended_ms = 0
-        self.slice_room = 0  # all at once, until the first sample
-        self.room = _NATIVE_SLICE
-        self.reason = _NO_NATIVE
-        self.has_table = False  # which is read here
-        self.sliced = self.again = False  # the pass under way: has it slices, was it begun anew
-        self.heap = board.native_heap()
-        if self.heap is not None:
-            self.slices = array("i", bytes(_HEAP_STATE_BYTES))
-            self.at_once = array("i", bytes(_HEAP_STATE_BYTES))
-        else:
-            found = board.heap_table()
-            if isinstance(found, int):
-                self.reason = found
-            else:
-                self.heap, self.slices, self.at_once, self.room = found
-                self.has_table = True
-        self.scan()
 
     def scan(self):
         """Read the heap, or a slice of it; return whether it is read to its end.

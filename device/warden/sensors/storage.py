@@ -21,7 +21,6 @@ _MAX_BLOCKS = const(0xFFFFFFFF)  # beyond, a file system is considered wrong
 _MAX_BLOCK_BYTES = const(0x3FFFFFFF)
 _MAX_FIGURE = const(0xFFFE)  # of 16 bits, in the history
 _NOTHING_MOUNTED = const(5)  # reasons, from ids
-_NO_SCAN = const(10)
 _IMPOSSIBLE = const(18)
 
 
@@ -37,22 +36,14 @@ class Storage:
     """`rows`: (mount, block_bytes, blocks, free_blocks, available_blocks) for up to four mounts.
 
     A host mirrors them as those of a `tables.Table`; of no mount it is sent one row that says so.
+    Made by `warden.setup.make_storage`.
 
     permille, scaled and limit are of the first mount, None if there is none: what of it is in use,
     in the history's scale too, and what that can reach. reason: why not, from ids. deadline_s: the
     uptime of the next scan. spent_us: what that read took, which has a budget of its own.
     """
 
-    def __init__(self, board, clock):
-        self.board = board
-        self.clock = clock
-        self.dirty = bytearray(_MAX_MOUNTS)
-        self.deadline_s = 0
-        self.rows = []  # up to that many
-        self.mounts = []  # the same, as status() has them
-        self.spent_us = 0
-        self.reason = _NO_SCAN
-        self.permille = self.scaled = self.limit = None
+    on_sent = bool  # of a row whose frame has left: there is nothing to note
 
     def read(self, sample):
         """Put the figures into the sample, after a scan where one is due.
@@ -147,6 +138,3 @@ class Storage:
         for value in mounts[row] if mounts else _NO_MOUNT:
             uplink.put(cut(value, _MAX_MOUNT_NAME) if isinstance(value, str) else value)
         return True
-
-    def on_sent(self, row):
-        """Note that the frame of a row has left."""

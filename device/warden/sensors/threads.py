@@ -17,7 +17,7 @@ except ImportError:
 
 
 _THREAD = const(1)  # of ids.EXCEPTION_KINDS
-_locks = []  # that somebody may wait for
+locks = []  # that somebody may wait for
 
 
 def new_lock(wait=True, allocate=allocate_lock):
@@ -27,7 +27,7 @@ def new_lock(wait=True, allocate=allocate_lock):
     """
     lock = allocate()
     if wait:
-        _locks.append(lock)
+        locks.append(lock)
     return lock
 
 
@@ -39,8 +39,7 @@ class ImportLock:
     removed.
     """
 
-    def __init__(self):
-        self.lock = new_lock()
+    lock = new_lock()
 
     def __enter__(self):
         self.lock.acquire()
@@ -66,12 +65,6 @@ class StandIn:
 
     def __getattr__(self, name):
         return getattr(self.warden_module, name)
-
-
-def install_threads():
-    """Return the one counter of this board's threads, standing in for `_thread` from now on."""
-    del _locks[1:]  # of an agent that was stopped
-    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
 
 
 class Threads:
@@ -101,7 +94,7 @@ class Threads:
 
         An interrupt's callback, which runs inside what the main thread does, must not wait for it.
         """
-        for lock in _locks:
+        for lock in locks:
             if lock.locked():
                 return True
         return False

@@ -146,11 +146,8 @@ class Board:
     def gc_threshold(self) -> int:
         return -1
 
-    def heap_table(self) -> int:
+    def find_heap(self) -> int:
         return 0
-
-    def native_heap(self) -> None:
-        return None
 
     def mem_free(self) -> int:
         return self.free_bytes

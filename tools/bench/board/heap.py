@@ -15,13 +15,13 @@ try:
 
     rooms = (64, 256, 1024, 1536, 4096)  # bytes of the table
 except ImportError:
-    from warden.setup import detect
+    from warden.setup import detect, find_heap
 
     heap = None
     rooms = ()
-    found = detect().heap_table()
+    found = find_heap(detect())
     if not isinstance(found, int):  # there is machine code
-        heap, _state, _, room = found
+        heap, _state, _, room, _ = found
         rooms = (room // 4, room // 2, room)
 
 

@@ -82,7 +82,9 @@ def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
         texts.append(f"# --- {room.file}\n{text.strip()}\n")
     # The compiler folds const() without its name, which would be one more of the module's.
     text = re.sub(r"^from micropython import const\n", "", "\n\n".join(texts), flags=re.MULTILINE)
+    text = re.sub(r"^(from micropython import )const, ", r"\1", text, flags=re.MULTILINE)
     text = re.sub(r"\n{4,}", "\n\n\n", text)
+    text = _without_class_names(text)
     tree = ast.parse(text)
     for node in ast.walk(tree):  # the compiler drops annotations
         if isinstance(node, ast.arg):
@@ -92,10 +94,26 @@ def _joined(rooms: Iterable[Room], binds_builtins: bool) -> str:
     return line_for(tree) + (_builtins_line(tree) if binds_builtins else "") + text
 
 
+def _without_class_names(text: str) -> str:
+    """Have each class of a module begin by dropping two names that nothing reads.
+
+    MicroPython puts both into each class (py/compile.c), and `__name__` is none of them. Dropped
+    first, they make room for methods: 16 to 64 bytes of heap for each class, frozen, too. The line
+    itself takes none: it is garbage once the class is made.
+    """
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef) and node.body[0].lineno > node.lineno:
+            first = node.body[0]  # mostly its docstring
+            line = " " * first.col_offset + "del __module__, __qualname__"
+            lines[(first.end_lineno or first.lineno) - 1] += "\n" + line
+    return "\n".join(lines) + "\n"
+
+
 # MicroPython looks for a builtin in the whole of the module's names first and then, one after the
 # other, through all builtins: 250 to 2 000 instructions each time. As a name of the module, which
 # takes 8 bytes, it is found in 100: worth it for one that stands in several places.
-_BUILTINS = ("bytearray", "getattr", "hasattr", "int", "isinstance", "len", "max", "min", "str")
+_BUILTINS = ("getattr", "hasattr", "int", "isinstance", "len", "max", "min", "str")
 _PLACES = 3
 
 

@@ -14,7 +14,9 @@ _TABLES = "warden.tables"  # of what was decided
 # Rooms that are seldom needed, with the part that each becomes: loaded when it is asked for.
 _SELDOM = {
     "warden.setup": SETUP,
+    "warden.launch": SETUP,
     "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
+    "warden.policy.publish": "warden.policy_setup",
     "warden.requests": "warden.requests",
     "warden.errors": "warden.errors",  # of what decides, and of requests to a board that watches
     "warden.link.tcp": "warden.tcp",
@@ -34,7 +36,7 @@ _SELDOM = {
     "warden.last_boot": "warden.last_boot",  # once in a boot,
     "warden.crash_setup": "warden.last_boot",
     "warden.crash_report": "warden.last_boot",  # and when somebody asks
-    "warden.retained": "warden.crashes",
+    "warden.retained": "warden.retained",  # where what survives a reset are registers of 32 bits
     "warden.task_watchdog": "warden.task_watchdog",  # where the application asks for it,
     "warden.watchdog_setup": "warden.watchdog_setup",  # for each call
     "warden.hardware_watchdog": "warden.watchdog_setup",
@@ -43,6 +45,7 @@ _SELDOM = {
     "warden.public": "warden.public",  # for a name that is not loaded
     "warden.policy.forecast": "warden.forecast",  # where a threshold is on a forecast
     "warden_schema.rise": "warden.forecast",  # and of trends
+    "warden.policy.meters": "warden.meters",  # where a task or a thread is metered
     "warden.policy.memory_profile": "warden.memory_profile",  # of memory=LEARNED
     "warden.policy.lease_handle": "warden.lease_handle",  # where the port has weakref
     "warden.guard": "warden.guard",

@@ -1,0 +1,65 @@
+"""Makes what decides public; let go with `warden.setup`."""
+
+import os
+
+from micropython import const
+
+from warden.errors import Denied, Preempted, Stopped, TimedOut  # noqa: F401, public
+from warden.policy.decisions import (  # noqa: F401
+    allocate,
+    allocations,
+    begin,
+    can_execute,
+    on,
+    on_trim,
+    operation,
+    operations,
+    session,
+    set_limits,
+    spawn,
+    thread,
+    threshold,
+    thresholds,
+)
+from warden.policy.operations import LEARNED
+from warden.sensors.threads import import_lock
+
+_PUBLIC = const((
+    "Denied", "Stopped", "Preempted", "TimedOut",
+    "allocate", "allocations", "begin", "can_execute", "on", "on_trim", "operation", "operations",
+    "session", "set_limits", "spawn", "thread", "threshold", "thresholds",
+))  # fmt: skip
+
+
+def public():
+    """Return the public functions, exceptions and constants, by name."""
+    found = {
+        "MEMORY": 0, "STORAGE": 1, "CPU_TIME": 2, "NETWORK_BANDWIDTH": 3,
+        "LOW": 0, "NORMAL": 1, "HIGH": 2, "CRITICAL": 3,
+        "LEARNED": LEARNED,
+        "TELL": 0, "PROTECT": 1, "RESET": 2,
+    }  # fmt: skip
+    for name in _PUBLIC:
+        found[name] = globals()[name]
+    return found
+
+
+def install(module, agent):
+    """Put the public names into the module that applications import; load a stored policy."""
+    for name, value in public().items():
+        setattr(module, name, value)
+    if has_stored_policy(agent.board):
+        with import_lock:
+            from warden.stored_policy import stored_policy_of
+        stored_policy_of(agent).load()
+
+
+def has_stored_policy(board):
+    """Tell whether a policy is stored."""
+    for end in ("", ".new"):
+        try:
+            os.stat(board.policy_path + end)
+            return True
+        except (AttributeError, OSError):  # AttributeError: this firmware has no files
+            pass
+    return False
