@@ -10,7 +10,7 @@ from warden.sample import FIELDS, Sample
 from warden.tables import Table
 
 _HOST = 77
-_MINOR = 6
+_MINOR = 7
 _ROW = 8  # the kind of the rig's rows
 
 

@@ -65,6 +65,7 @@ MESSAGES: dict[str, list[Any]] = {
     "proof": [ids.PROOF, bytes(range(200, 232))],
     "proof of two generations": [ids.PROOF, bytes(range(32)), bytes(range(32, 64))],
     "reply": [ids.REPLY, 7, 0, ids.OK, None],
+    "reply on one stream for all hosts": [ids.REPLY, 7, 0, ids.OK, None, _HOST],
     "reply that failed": [ids.REPLY, 8, 65_535, ids.FAILED, "MemoryError"],
     "reply to keep": [ids.REPLY, 10, 10, ids.OK, [1, 2]],
     "reply with a quota": [ids.REPLY, 11, 11, ids.OK, ["upload", 65_536, None, 2, 60_000]],

@@ -24,7 +24,7 @@ _KEEPALIVE = const(66)
 _REQUEST = const(67)
 
 _MAJOR = const(1)
-_MINOR = const(6)
+_MINOR = const(7)
 _MAX_PAYLOAD = const(200)
 _MAX_REQUEST = const(128)
 _MAX_PENDING = const(4)

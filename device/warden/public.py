@@ -26,6 +26,11 @@ def find_public(name):
         with import_lock:
             from warden.budgets import file_budget
         return file_budget
+    names = ("MqttLink",)
+    if name in names:
+        with import_lock:
+            from warden.mqtt_setup import MqttLink
+        return MqttLink
     deciding = (  # as `warden.policy.publish` has it, which is not loaded: a test compares them
         "Denied Stopped Preempted TimedOut MEMORY STORAGE CPU_TIME NETWORK_BANDWIDTH "
         "LOW NORMAL HIGH CRITICAL LEARNED TELL PROTECT RESET "

@@ -32,7 +32,15 @@ from ._protocol.keys import Secret
 from ._protocol.session import Session
 from ._protocol.waiting import wait_until
 from .crashes import CaughtException, Reset, Restart
-from .errors import BoardError, BoardRestarted, LinkLost, NotFound, RequestError, RequestRefused
+from .errors import (
+    BoardError,
+    BoardRestarted,
+    KeyRefused,
+    LinkLost,
+    NotFound,
+    RequestError,
+    RequestRefused,
+)
 from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
 from .history import BOARD_METRICS, History, column
 from .models import (
@@ -50,7 +58,7 @@ from .policy import differences
 from .policy.differences import Step
 from .policy.model import Policy, SessionQuota, in_order
 from .transport import transport_for
-from .transport.address import is_network
+from .transport.address import is_mqtt, is_network
 from .transport.base import Transport
 
 # What happens to links is logged to "boardwarden"; whoever wants to see it adds a handler.
@@ -86,6 +94,12 @@ async def connect(
     transport = transport_for(address) if isinstance(address, str) else address
     secret = None
     if key is not None:
+        if is_mqtt(transport.address):
+            raise KeyRefused(
+                "No key is proved over MQTT: the broker's access rules say who may control a "
+                "board; leave the key out.",
+                transport.address,
+            )
         secret = keys.load(key)
     elif is_network(transport.address):
         secret = keys.from_environment()

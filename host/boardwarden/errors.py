@@ -5,12 +5,13 @@ BoardError
 │   ├── AddressError        the address means nothing
 │   ├── PortMissing         no such port or host
 │   ├── PortBusy            another program has it
-│   ├── PermissionDenied    the system does not let this user open it
+│   ├── PermissionDenied    the system, or a broker, does not let this user in
 │   ├── SimulatorMissing    the simulator's program is not installed
 │   ├── NoAgent             connected, and nothing there speaks the protocol
 │   ├── AtPrompt            connected, and the board sits at its REPL prompt
 │   ├── PoorLink            connected, and the agent's state does not arrive whole
 │   ├── VersionMismatch     the board's agent speaks another major version; .board_version
+│   ├── BoardOffline        the broker is there, and the board is not
 │   ├── NoPlace             as many hosts are connected as the board has places for; .hosts
 │   └── KeyRefused          the board demands another key, or has not proved ours
 ├── KeyFileError            a key file cannot be used; .path
@@ -54,7 +55,7 @@ class PortBusy(ConnectError):
 
 
 class PermissionDenied(ConnectError):
-    """The system does not let this user open the port."""
+    """The system does not let this user open the port, or the broker does not let it in."""
 
 
 class SimulatorMissing(ConnectError):
@@ -83,6 +84,10 @@ class VersionMismatch(ConnectError):
     def __init__(self, message: str, address: str = "", board_version: str = "") -> None:
         super().__init__(message, address)
         self.board_version = board_version
+
+
+class BoardOffline(ConnectError):
+    """The broker is there, and the board is not connected to it."""
 
 
 class KeyRefused(ConnectError):

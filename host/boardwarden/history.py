@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections import deque
+from array import array
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,8 +20,11 @@ from .models import Model, Trend
 
 BOARD_METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
 METRICS = (*BOARD_METRICS, "fragmentation")  # and of samples alone
-_UNITS = (1, 1000, 1000, 1, 1)  # permille and milliseconds become fractions and seconds
+# Permille and milliseconds become fractions and seconds, bytes stay; a fraction is one.
+_UNITS = (1, 1000, 1000, 1, None)
 _SAMPLES = 600
+_ROW = 1 + len(METRICS)  # of a sample: its uptime and figures
+_NONE = float("nan")  # stands for no figure
 _TREND_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
 _SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
 
@@ -59,8 +62,11 @@ class Column(Model):
         return self.values[-1 - int(back)] if 0 <= back < len(self.values) else None
 
 
-def _figure(value: float | None, unit: int) -> float | None:
-    return value if value is None or unit == 1 else value / unit
+def _figure(value: float, unit: int | None) -> float | None:
+    """Return a stored figure in its unit; of bytes as an integer again."""
+    if value != value:  # no figure
+        return None
+    return value if unit is None else int(value) if unit == 1 else value / unit
 
 
 def column(value: object, metric: int) -> Column:
@@ -84,7 +90,8 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, Figures]] = deque(maxlen=_SAMPLES)
+        self._recent = array("d")  # a tenth of what tuples take: there may be thousands of boards
+        self._oldest = 0  # its place there, once no more are added
         self._tiers: dict[tuple[int, int, int], Column] = {}
         self._lock = threading.Lock()
 
@@ -93,8 +100,13 @@ class History:
 
         In the order of METRICS: those of the board's in its units, fragmentation as a fraction.
         """
+        row = (uptime_s, *(_NONE if each is None else each for each in figures))
         with self._lock:
-            self._recent.append((uptime_s, figures))
+            if len(self._recent) < _SAMPLES * _ROW:
+                self._recent.extend(row)
+            else:
+                self._recent[self._oldest : self._oldest + _ROW] = array("d", row)
+                self._oldest = (self._oldest + _ROW) % len(self._recent)
 
     def put(self, tier: int, metric: int, statistic: int, read: Column) -> None:
         """Store a column that was read from the board."""
@@ -104,15 +116,19 @@ class History:
     def clear(self) -> None:
         """Clear everything: the board restarted, and its uptime with it."""
         with self._lock:
-            self._recent.clear()
+            del self._recent[:]
+            self._oldest = 0
             self._tiers.clear()
 
     @property
     def samples(self) -> list[Sample]:
         """The samples that came since the connection began, at most 600, oldest first."""
         with self._lock:
-            recent = list(self._recent)
-        return [Sample(uptime_s, *map(_figure, figures, _UNITS)) for uptime_s, figures in recent]
+            recent = self._recent[self._oldest :] + self._recent[: self._oldest]
+        return [
+            Sample(recent[at], *map(_figure, recent[at + 1 : at + _ROW], _UNITS))
+            for at in range(0, len(recent), _ROW)
+        ]
 
     def column(self, tier: int, metric: str, statistic: str) -> Column:
         """Return what fetch_history() read: tier 0 is seconds, 1 minutes, 2 hours.

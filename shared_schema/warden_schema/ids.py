@@ -13,7 +13,7 @@ def _names(text: str) -> tuple[str, ...]:
 # The protocol's version. Another major: refused by both sides. Another minor: only additions,
 # so unknown kinds are counted and skipped and unknown trailing fields are ignored.
 PROTOCOL_MAJOR = 1
-PROTOCOL_MINOR = 6
+PROTOCOL_MINOR = 7
 
 # --- limits (bytes, counts) -------------------------------------------------------------------
 MAX_PAYLOAD = 200  # board to host
@@ -96,7 +96,7 @@ FIELDS = {
     STORAGE: _names("seq index count mount block_bytes blocks free_blocks available_blocks writes"),
     SYNCED: _names("seq host_id"),
     ALIVE: _names("seq"),
-    REPLY: _names("seq request_id code value"),
+    REPLY: _names("seq request_id code value host_id"),  # whom it answers, on one stream for all
     LEASE: _names(
         "seq row id resource amount owner priority session granted_s left_ms committed mount"
     ),

@@ -22,7 +22,7 @@ TOOL = TOOLS / "build_firmware.py"
 
 
 def _run(
-    *arguments: object, path: str | None = None, timeout: float = 50
+    *arguments: object, path: str | None = None, timeout: float = 100
 ) -> subprocess.CompletedProcess[str]:
     env = dict(os.environ) if path is None else {**os.environ, "PATH": path}
     command = [sys.executable, str(TOOL), *map(str, arguments)]

@@ -11,9 +11,9 @@ from built_firmware import built
 from cli_process import run
 
 import boardwarden
-from boardwarden.errors import AddressError
+from boardwarden.errors import AddressError, LinkLost
 from boardwarden.transport import transport_for
-from boardwarden.transport.qemu import QemuMachine
+from boardwarden.transport.qemu import QemuMachine, _open_port
 
 LIMIT_S = 20.0
 
@@ -83,6 +83,11 @@ def _seconds_of_core(stat):
 async def test_a_file_that_is_no_firmware_is_refused():
     with pytest.raises(AddressError, match="must be built for mps2-an385"):
         await asyncio.wait_for(transport_for(f"qemu:{__file__}").open(), LIMIT_S)
+
+
+def test_a_port_that_went_with_its_qemu_is_a_lost_link(tmp_path):
+    with pytest.raises(LinkLost, match="has ended"):
+        _open_port(bytes(tmp_path / "gone"), "qemu:firmware.elf")
 
 
 # In firmware the agent's files are joined into the module `warden`.

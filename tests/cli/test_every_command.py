@@ -67,7 +67,7 @@ def test_the_documented_exit_statuses_are_those_of_the_code():
 def test_every_reading_command_has_json():
     options = doc_commands.cli()
     without = [name for name, known in options.items() if name and "--json" not in known]
-    assert sorted(without) == ["key", "serve"]  # which say it by status, and answer scrapes
+    assert sorted(without) == ["broker-rules", "key", "serve"]  # rules, a status, and scrapes
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ async def test_with_several_ports_or_none_a_board_must_be_named(fake):
         assert finished.err.endswith(f" Boards may be at {fake.port}, /dev/ttyACM9.\n")
     finished = await run("leases", command=only_port((fake.port, None)))  # built in
     assert finished.status == 2
-    assert finished.err.endswith("or tls://host:port.\n")
+    assert finished.err.endswith("or mqtt://broker/name.\n")
 
 
 # --- what is logged -------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ def site(tmp_path_factory):
         [*command, "-f", str(REPO / "tools/mkdocs.yml")],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=100,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )
     assert done.returncode == 0, done.stderr

@@ -143,7 +143,7 @@ def test_bytes_after_the_end_are_malformed() -> None:
 
 def test_additional_and_missing_trailing_fields_are_accepted() -> None:
     assert messages.decode(msgpack.packb([ids.ALIVE, 1, "later"])) == [ids.ALIVE, 1, "later"]
-    assert messages.decode(msgpack.packb([ids.REPLY, 1, 2, 0])) == [ids.REPLY, 1, 2, 0, None]
+    assert messages.decode(msgpack.packb([ids.REPLY, 1, 2, 0])) == [ids.REPLY, 1, 2, 0, None, None]
 
 
 def test_a_hello_of_another_version_still_gives_its_version() -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import typer.main
 from cli_process import LIMIT_S, finish, run, start
 from doc_blocks import prints
-from places import REPO
+from mosquitto_server import Mosquitto
+from places import REPO, SUPPORT
 from repl_board import ReplBoard
 
 from boardwarden.cli.app import app
@@ -29,6 +30,8 @@ NOT_RUN = {
 _NEED_REPL = ("deploy", "boards", "doctor", "mpremote")
 _ASK = ("apply", "deploy")  # before they change something: here nobody is asked
 _SERIAL = "/dev/ttyACM0"
+_BROKER = "mqtt://broker.example"
+_AT_BROKER = "green-1"  # the board that pages name there
 _APPLICATION = b"""\
 import asyncio
 
@@ -63,6 +66,7 @@ class Commands:
         self._with_repl = with_repl
         self._repl = None
         self._options = cli()
+        self._broker = None
 
     def __enter__(self):
         if self._with_repl:
@@ -76,6 +80,8 @@ class Commands:
     def __exit__(self, *what):
         if self._repl:
             self._repl.__exit__(*what)
+        if self._broker:
+            self._broker.stop()
 
     async def do(self, command):
         """Run a command; it must end well, and print what the page shows."""
@@ -91,12 +97,15 @@ class Commands:
 
     async def _boardwarden(self, words, shown):
         check_options(words, self._options)
+        if any(_BROKER in word for word in words):
+            await self._start_broker()
+            words = [word.replace(_BROKER, self._broker.address) for word in words]
         words = self._with_addresses(words)
         if words[0] in _ASK and not {"--yes", "--dry-run"} & set(words):
             words.append("--yes")
         if words[0] == "doctor" and "--for" not in words:
             words += ["--for", "0.5"]  # what it measures is tests/cli/test_doctor.py's
-        if words[0] == "boards" and self._repl:
+        if words[0] == "boards" and self._repl and "--broker" not in words:
             words.append(self._repl.port)
         if _endless(words):
             await _run_a_while(words)
@@ -105,6 +114,23 @@ class Commands:
         done = await run(*words, BOARDWARDEN_BOARD=named)
         assert done.status == 0, (words, done.out, done.err)
         assert prints(shown, done.out), (words, shown, done.out)
+
+    async def _start_broker(self):
+        """Start a real broker, with a fake board unless the page's program is at one already."""
+        if self._broker is None:
+            self._broker = self._programs.broker
+        if self._broker is None:
+            self._broker = Mosquitto(self._programs.folder)
+            self._broker.start()
+            fakes = [
+                sys.executable,
+                str(SUPPORT / "mqtt_boards.py"),
+                self._broker.address,
+                _AT_BROKER,
+            ]
+            process = await start(command=fakes)
+            line = await asyncio.wait_for(process.stdout.readline(), LIMIT_S)
+            assert line == b"ready\n"
 
     async def _mpremote(self, words, shown):
         assert not shown

@@ -15,6 +15,7 @@ from pathlib import Path
 from certificates import certificate
 from cli_process import LIMIT_S, kill_started, start
 from doc_blocks import prints
+from mosquitto_server import Mosquitto
 from places import REPO, SUPPORT
 
 import boardwarden
@@ -22,6 +23,12 @@ from boardwarden.transport.fd_stream import FdStream
 from boardwarden.transport.sim import board_path, find_micropython
 
 MACHINE = SUPPORT / "on_board" / "machine.py"  # what boards have, and the unix port lacks
+_BROKER = "broker.example"
+_UMQTT = f"""\
+import sys
+sys.path.append({str(REPO / "firmware_tests")!r})
+from umqtt_like import Robust as MQTTClient
+"""
 _SAMPLES = 3
 _PYTHON = [sys.executable, "-W", "error"]
 _FRAGMENT = """\
@@ -44,6 +51,7 @@ class Programs:
     def __init__(self, folder, setenv):
         self.folder = folder
         self._setenv = setenv
+        self.broker = None  # that a program of the page's is connected to
         self.addresses = {"/dev/ttyACM0": "sim", "qemu:firmware.elf": "sim"}
         self._ports = {number: str(_free_port()) for number in ("8765", "8766")}
         self._open = contextlib.AsyncExitStack()
@@ -68,7 +76,9 @@ class Programs:
         if '"board.der"' in block.text:
             certificate(self.folder)
         self._lend_timer(tree)
-        if link in ("UART", "TcpServer", "UdpLink"):
+        if link == "MqttLink":
+            await self._at_a_broker(file)
+        elif link in ("UART", "TcpServer", "UdpLink"):
             await self._stays(file, link)
         elif link == "False":
             await self._alone(file, expected)
@@ -132,6 +142,21 @@ class Programs:
             port = next(port for port in self._ports.values() if port in text)
             self.addresses["tcp://192.0.2.7:8765"] = f"tcp://127.0.0.1:{port}"
             await _listens(port)
+
+    async def _at_a_broker(self, file):
+        """It runs on, connected to a broker, which gets its state."""
+        folder = self.folder / "broker"
+        for name in ("umqtt", "broker"):
+            (self.folder / name).mkdir()
+        (self.folder / "umqtt" / "robust.py").write_text(_UMQTT)
+        self.broker = broker = self._open.enter_context(Mosquitto(folder))
+        text = file.read_text().replace(f'"{_BROKER}"', f'"127.0.0.1", {broker.port}')
+        file.write_text(text)
+        await self._micropython(file)
+        deadline = asyncio.get_running_loop().time() + LIMIT_S
+        while "/state" not in broker.log():
+            assert asyncio.get_running_loop().time() < deadline, broker.log()
+            await asyncio.sleep(0.05)
 
     async def _micropython(self, file, **options):
         process = await asyncio.create_subprocess_exec(

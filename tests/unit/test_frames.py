@@ -66,6 +66,12 @@ _TCP = """
 _is_within _Tcp._ready _Tcp.keep_place _Tcp._is_welcome
 Line.is_fresh ServerLink.readable ServerLink.has_caller
 """
+_MQTT = """
+UmqttLink.is_down UmqttLink.readable UmqttLink.write UmqttLink.write_held
+UmqttLink.write_packet
+MqttSession.listen MqttSession.process MqttSession.begin MqttSession.pump MqttSession.send
+MqttSession.send_replies
+"""
 _KEYS = """
 Peer.may_have KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
 KeyedHosts.end_late KeyedHosts.purge
@@ -116,6 +122,7 @@ def frames(
         ("warden/task_watchdog.py", _WATCHDOG.split()),
         ("warden/hosts.py", _HOSTS.split()),
         ("warden/tcp.py", _TCP.split()),
+        ("warden/mqtt.py", _MQTT.split()),
         ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
         ("warden/keys.py", _KEYS.split()),
     ],

@@ -23,6 +23,7 @@ HOST_LAYERS = [
     ["_protocol.keys"],
     ["_protocol.diagnosis", "_protocol.link"],
     ["_protocol.subscription", "_protocol.requests"],
+    ["_protocol.shared_subscription"],
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history", "keys"],

@@ -85,6 +85,23 @@ def no_answer(address: str, timeout: float, last_line: str) -> NoAgent:
     return NoAgent(message, address)
 
 
+def silent(address: str, timeout: float) -> NoAgent:
+    """Return the error if a board that is connected to its broker sent no full state."""
+    return NoAgent(
+        f"{address} is connected to its broker, but sent no full state within {timeout:g} s; does "
+        "its application still run, and may it write its topic `up`?",
+        address,
+    )
+
+
+def not_heard(address: str, timeout: float) -> RequestTimeout:
+    """Return the error if a board whose stream comes answers no SUBSCRIBE of this host."""
+    return RequestTimeout(
+        f"{address} did not answer this host within {timeout:g} s, so whether it did the request "
+        "is unknown; the broker may not let this user write to it, or its application not read."
+    )
+
+
 def at_prompt(address: str) -> AtPrompt:
     """Return the error if the board is at its REPL prompt."""
     message = f"The board at {address} is at its REPL prompt; start the agent on it with"

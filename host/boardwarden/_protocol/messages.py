@@ -39,7 +39,7 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ids.SYNCED: (_NUMBER, _NUMBER),
     ids.ALIVE: (_NUMBER,),
     ids.ASLEEP: (_NUMBER,),
-    ids.REPLY: (_NUMBER, _NUMBER, _NUMBER),
+    ids.REPLY: (_NUMBER, _NUMBER, _NUMBER, (*_VALUES,), _FIGURE),
     ids.LEASE: (
         *(*[_NUMBER] * 5, _TEXT, _NUMBER),  # seq, row, id, resource, amount, owner, priority
         *(_FIGURE, _NUMBER, _FIGURE, _FLAG, _TEXT_OR_NONE),  # session, granted_s, left_ms, …

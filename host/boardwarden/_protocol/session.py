@@ -11,8 +11,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from boardwarden.errors import ConnectError, KeyRefused, LinkLost, NoPlace, VersionMismatch
-from boardwarden.transport.base import Transport
+from boardwarden.errors import (
+    ConnectError,
+    KeyRefused,
+    LinkLost,
+    NoPlace,
+    RequestTimeout,
+    VersionMismatch,
+)
+from boardwarden.transport.base import Shared, Transport
 from warden_schema import ids
 
 from . import diagnosis, messages
@@ -21,6 +28,7 @@ from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
+from .shared_subscription import WHOLE_S, SharedSubscription
 from .subscription import StateListener, Subscription
 from .waiting import wait_until
 
@@ -28,6 +36,7 @@ _log = logging.getLogger(__name__)
 _GOODBYE_S = 0.5
 _CANCEL_S = 0.1  # until a task that goes on is cancelled again
 _FULL_STATE = 3  # times the timeout of the first answer is that of the full state
+_HELD_BY = (ids.ALLOCATE, ids.BEGIN)  # what of a host ends with its session
 _SUBSCRIBE_HEAD = frame(messages.subscribe(0))[:6]  # what is the same in each host's SUBSCRIBE
 
 
@@ -49,7 +58,12 @@ class Session:
         self.deframer = Deframer()
         self.link = Link(transport, self)
         self.keys = Keys(secret, self)
-        self.subscription = Subscription(state, self)
+        self._shared = transport if isinstance(transport, Shared) else None
+        self.subscription = (Subscription if self._shared is None else SharedSubscription)(
+            state, self
+        )
+        if self._shared is not None:
+            self._shared.watch(self._on_presence)
         self._requests = Requests(self._until_confirmed, self._send_request)
         self._prompt = PromptWatch(_SUBSCRIBE_HEAD)
         self._refusal: VersionMismatch | NoPlace | KeyRefused | None = None
@@ -81,8 +95,13 @@ class Session:
         # Not wait_for(): before Python 3.12 that loses a cancellation that comes just then.
         try:
             await asyncio.wait([started], timeout=timeout)
-            if self.subscription.answered:  # and its loop may be slow
-                await asyncio.wait([started], timeout=(_FULL_STATE - 1) * timeout)
+            rest = (_FULL_STATE - 1) * timeout  # its loop may be slow
+            if self._shared is not None and (self._shared.online or self.subscription.frames):
+                rest += WHOLE_S  # it may not hear us, and then sends its state by itself
+            elif not self.subscription.answered:
+                rest = 0
+            if rest:
+                await asyncio.wait([started], timeout=rest)
             if not started.done():
                 raise self._start_error(timeout)
             started.result()
@@ -98,7 +117,14 @@ class Session:
         """
         if self._refusal is not None:
             raise self._refusal
-        return await self._requests.call(operation, arguments, timeout)
+        if operation in _HELD_BY:
+            self.subscription.hold()
+        try:
+            return await self._requests.call(operation, arguments, timeout)
+        except RequestTimeout:
+            if self._shared is None or self.subscription.confirmed:
+                raise
+            raise diagnosis.not_heard(self.link.address, timeout) from None
 
     async def close(self) -> None:
         """End the session on the board, all tasks and the link; twice is fine."""
@@ -136,9 +162,13 @@ class Session:
 
     def _start_error(self, timeout: float) -> ConnectError:
         """Return the error for a start() that timed out."""
+        if self._shared is not None and not self.subscription.answered:
+            absence = self._shared.absence()
+            return absence or diagnosis.silent(self.link.address, timeout + WHOLE_S)
         if self.subscription.answered:
             lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
-            return diagnosis.poor_link(self.link.address, _FULL_STATE * timeout, bool(lost))
+            waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
+            return diagnosis.poor_link(self.link.address, waited, bool(lost))
         if self.keys.secret is not None and not self.keys.proved:
             return diagnosis.no_proof(self.link.address, timeout)
         if self._prompt.seen:
@@ -179,6 +209,16 @@ class Session:
             self._end_start(diagnosis.closed_early(self.link.address, self._prompt.last_line))
         elif self._started is not None and not self._started.done():
             self.link.reset_backoff()  # a stranger was in the way: for a moment only
+
+    def _on_presence(self) -> None:
+        """The board's state outside its stream came."""
+        if self._shared is None or self._shared.online is None:
+            return
+        online = self._shared.online
+        if not online:
+            self._end_start(self._shared.absence())
+        self.subscription.on_presence(online, asyncio.get_running_loop().time())
+        self._send_due.set()
 
     # --- from the keys --------------------------------------------------------------------------
 
@@ -274,6 +314,8 @@ class Session:
         """
         while not (self.subscription.confirmed or over()):
             self._confirmed.clear()
+            self.subscription.need_answer()
+            self._send_due.set()
             await wait_until(self._confirmed.wait(), deadline)
 
     async def _send_request(

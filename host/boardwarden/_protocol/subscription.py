@@ -111,7 +111,8 @@ class Sequence:
         return Order.NEXT if ahead == 1 else Order.GAP
 
 
-def _new_host_id() -> int:
+def new_host_id() -> int:
+    """Return a number for a new session."""
     return random.randint(1, 2**29)
 
 
@@ -122,7 +123,7 @@ class Subscription:
         self.frames = self.malformed = self.skipped = self.gaps = 0
         self.confirmed = False  # a HELLO answered the last SUBSCRIBE: it is the board we think
         self.synced = False  # the board's full state came, and nothing was lost since
-        self.host_id = _new_host_id()
+        self.host_id = new_host_id()
         self._state = state
         self._listener = listener
         self._sequence = Sequence()
@@ -155,6 +156,15 @@ class Subscription:
         """The link is gone; which board answers on the next one is unknown."""
         self.confirmed = False
         self._set_connected(False)
+
+    def on_presence(self, online: bool, now: float) -> None:
+        """Process what is known apart from the stream of whether the board is there."""
+
+    def hold(self) -> None:
+        """Keep this host's session on the board alive from now on; by itself it is."""
+
+    def need_answer(self) -> None:
+        """Find out whether the board hears this host; each SUBSCRIBE does."""
 
     # --- what the board sends -------------------------------------------------------------------
 
@@ -259,15 +269,16 @@ class Subscription:
         elif kind in (ids.ROWS, ids.SYSTEM_HEAP, ids.ASLEEP) or kind in messages.ROWS_OF:
             self._state.on_message(message)
         elif kind == ids.SYNCED:
-            if message[2] == self.host_id:
+            if message[2] != self.host_id:
+                return
+            if self._snapshot.is_complete():
                 self._on_synced()
+            else:
+                self._resubscribe()
         elif kind != ids.ALIVE:
             self.skipped += 1
 
     def _on_synced(self) -> None:
-        if not self._snapshot.is_complete():
-            self._resubscribe()
-            return
         self.synced = True
         self._on_events(self._events.on_synced())
         self._listener.on_synced()
@@ -322,7 +333,7 @@ class Subscription:
             self._resubscribe()
         if now >= self._frame_at + RENEW_S:
             self._frame_at = now
-            self.host_id = _new_host_id()
+            self.host_id = new_host_id()
             self._listener.on_new_session()
         if not self.synced and now >= self._subscribe_due:
             self._subscribe_at = now + SUBSCRIBE_S

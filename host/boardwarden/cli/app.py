@@ -22,7 +22,13 @@ from . import terminal
 # In the order in which `boardwarden --help` has them: what a new user looks for first comes first.
 # A command is the function of its name in the module beside it, which is imported when it is run.
 PANELS = {
-    "Begin": {"boards": "doctor", "doctor": "doctor", "deploy": "deploy", "key": "key"},
+    "Begin": {
+        "boards": "doctor",
+        "doctor": "doctor",
+        "deploy": "deploy",
+        "key": "key",
+        "broker-rules": "broker",
+    },
     "Look": {
         "watch": "watch",
         "status": "look",
@@ -60,7 +66,8 @@ MODULES = {name: module for panel in PANELS.values() for name, module in panel.i
 
 def function(name: str) -> Callable[..., None]:
     """Import the function of a command."""
-    found: Callable[..., None] = getattr(import_module(f".{MODULES[name]}", __package__), name)
+    module = import_module(f".{MODULES[name]}", __package__)
+    found: Callable[..., None] = getattr(module, name.replace("-", "_"))
     return found
 
 

@@ -12,12 +12,14 @@ import typer
 from boardwarden._program import (
     FAILED,
     checked,
+    fail,
     print_json,
     print_line,
     print_rows,
     print_table,
     reported,
 )
+from boardwarden.doctor.broker import BrokerBoard, broker_boards
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
 from boardwarden.doctor.ports import QUIET, Port, examined, listed
@@ -72,11 +74,26 @@ def boards(
         list[str] | None,
         typer.Argument(metavar="PORT", help="Only these ports.", autocompletion=addresses),
     ] = None,
+    broker: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="mqtt://broker or mqtts://user@broker: list the boards that it knows instead.",
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """List the serial ports, and what answers there: an agent, a REPL, nothing."""
+    """List the serial ports, and what answers there: an agent, a REPL, nothing.
+
+    Or the boards behind an MQTT broker, and which of them are connected to it.
+    """
     with reported():
-        _boards(ports or [], as_json)
+        if not broker:
+            _boards(ports or [], as_json)
+        elif ports:
+            fail("--broker lists boards of a broker, so it goes without ports.")
+        else:
+            _broker_boards(broker, as_json)
 
 
 def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
@@ -136,6 +153,26 @@ def _boards(addresses: Sequence[str], as_json: bool) -> None:
     for port in ports:
         if port.lasting_name is not None:
             print_line(f"{port.lasting_name} stays the board that is at {port.address} now.")
+
+
+def _broker_boards(address: str, as_json: bool) -> None:
+    """Print the boards that a broker knows."""
+    found = asyncio.run(_looked_up(address))
+    if as_json:
+        for board in found:
+            print_json(board.to_dict())
+        return
+    rows = [
+        (board.board, board.state, board.agent or NOTHING, board.machine or NOTHING, board.stored)
+        for board in found
+    ]
+    head = ("board", "is", "agent", "machine", "policy")
+    print_table(head, rows, "No board has been at this broker, as far as this user may read.")
+
+
+async def _looked_up(address: str) -> list[BrokerBoard]:
+    async with waiting(f"asking {address}"):
+        return await broker_boards(address)
 
 
 async def _examined(ports: Sequence[Port]) -> list[Port]:

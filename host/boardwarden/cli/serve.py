@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -35,13 +36,34 @@ OtlpOption = Annotated[
 ]
 
 
+BrokerArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="BROKER",
+        help="mqtt://broker or mqtts://user@broker: all boards of a broker, as they come.",
+    ),
+]
+ShardOption = Annotated[
+    str,
+    typer.Option(
+        "--shard",
+        metavar="K/N",
+        help="Of a broker's boards only this share: one worker has 1/2, another 2/2.",
+    ),
+]
+
+
 def serve(
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
+    shard: ShardOption = "1/1",
+    broker: BrokerArgument = "",
 ) -> None:
     """Serve metrics to Prometheus, or push them over OTLP, until Ctrl-C."""
-    boards = all_given(board)
+    if broker and board:
+        fail("--board names single boards, so it goes without a broker.")
+    boards = [] if broker else all_given(board)
     require("boardwarden serve", "prometheus_client", "prometheus-client", "prometheus")
     if otlp is not None:
         module = "opentelemetry.exporter.otlp.proto.http.metric_exporter"
@@ -51,24 +73,37 @@ def serve(
         otlp = checked(endpoint, otlp)
     from boardwarden.serve import service
 
-    host, port = checked(service.parse_listen, listen)
+    listening = checked(service.parse_listen, listen)
+    if broker:
+        from boardwarden.serve.fleet import Fleet, parse_shard
+
+        share = checked(parse_shard, shard)
+        try:
+            fleet = Fleet(broker, share)
+        except AddressError as error:
+            fail(str(error))
+        what = f"the boards of {broker}, share {shard}"
+        run(_serve(what, listening, partial(service.serve_fleet, fleet, listening, otlp)))
+        return
     try:
         checked(service.check_boards, boards)
     except AddressError as error:
         fail(str(error))
-    run(_serve(boards, host, port, otlp))
+    run(_serve(", ".join(boards), listening, partial(service.serve, boards, listening, otlp)))
 
 
-async def _serve(addresses: Sequence[str], host: str, port: int, collector: str | None) -> None:
+async def _serve(
+    what: str,
+    listening: tuple[str, int],
+    begin: Callable[[Callable[[str], None]], Coroutine[Any, Any, None]],
+) -> None:
     """Serve until Ctrl-C, or SIGTERM, as a service is ended; then exit status 0."""
-    from boardwarden.serve.service import serve as serve_boards
-
     terminal.show_logs(logging.INFO)
 
     def serving(url: str) -> None:
-        print_line(f"serving {', '.join(addresses)} at {url}")
+        print_line(f"serving {what} at {url}")
 
-    task = asyncio.ensure_future(serve_boards(addresses, (host, port), collector, serving))
+    task = asyncio.ensure_future(begin(serving))
     with contextlib.suppress(NotImplementedError):  # Windows
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
@@ -82,4 +117,5 @@ async def _serve(addresses: Sequence[str], host: str, port: int, collector: str 
             task.result()
         except OSError as error:
             reason = error.strerror or error
+            host, port = listening
             raise Failure(f"Cannot listen on {host}:{port}: {reason}.") from None

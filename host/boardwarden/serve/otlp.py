@@ -6,7 +6,7 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from threading import Lock, Thread
 from typing import Any
@@ -43,7 +43,7 @@ def endpoint(url: str) -> str:
 
 
 @contextlib.contextmanager
-def pushed(url: str, boards: Sequence[Watched]) -> Iterator[None]:
+def pushed(url: str, boards: Iterable[Watched]) -> Iterator[None]:
     """Push while the block runs, in a thread of its own, and once more at its end.
 
     OTEL_METRIC_EXPORT_INTERVAL sets how often, in milliseconds (60 000); OTEL_RESOURCE_ATTRIBUTES
@@ -77,7 +77,7 @@ def _resource() -> Resource:
     return ours.merge(OTELResourceDetector().detect())
 
 
-def _observe(meter: Meter, metric: Metric, boards: Sequence[Watched]) -> None:
+def _observe(meter: Meter, metric: Metric, boards: Iterable[Watched]) -> None:
     create: Callable[..., Any] = meter.create_observable_gauge
     if metric.kind == "counter":
         create = meter.create_observable_counter

@@ -21,7 +21,7 @@ class MirrorCollector(Collector):
     Samples have no timestamps: so Prometheus marks a series as stale once it is not there any more.
     """
 
-    def __init__(self, boards: Sequence[Watched]) -> None:
+    def __init__(self, boards: Iterable[Watched]) -> None:
         self._boards = boards
 
     def collect(self) -> Iterable[Metric]:
@@ -56,7 +56,7 @@ def _add(family: _Family, definition: Definition, values: Sequence[str], figure:
 
 
 @contextlib.contextmanager
-def scraped(host: str, port: int, boards: Sequence[Watched]) -> Iterator[str]:
+def scraped(host: str, port: int, boards: Iterable[Watched]) -> Iterator[str]:
     """Answer scrapes in threads of their own while the block runs; yield the URL.
 
     Raises OSError where the address cannot be had. Port 0 takes any that is free.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from boardwarden.transport import transport_for
 
 from .prometheus import scraped
 from .watched import Watched
+
+if TYPE_CHECKING:
+    from .fleet import Fleet
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -51,9 +55,29 @@ async def serve(
     never be there; one that is only away is exported as down.
     """
     boards = [Watched(address) for address in addresses]
+    await _serve(boards, [board.follow for board in boards], listen, collector, serving)
+
+
+async def serve_fleet(
+    fleet: Fleet,
+    listen: tuple[str, int],
+    collector: str | None,
+    serving: Callable[[str], None],
+) -> None:
+    """Serve the boards of a broker, as serve() does; none of them need be there."""
+    await _serve(fleet, [fleet.follow], listen, collector, serving)
+
+
+async def _serve(
+    boards: Iterable[Watched],
+    follow: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    listen: tuple[str, int],
+    collector: str | None,
+    serving: Callable[[str], None],
+) -> None:
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(scraped(*listen, boards))
-        async with _followed(boards) as following:
+        async with _followed(follow) as following:
             # Left before the boards are: the last that is pushed is how they were, not that they
             # are gone.
             with contextlib.ExitStack() as inner:
@@ -68,9 +92,11 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def _followed(boards: Sequence[Watched]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Follow the boards while the block runs."""
-    tasks = [asyncio.create_task(board.follow()) for board in boards]
+async def _followed(
+    follow: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Follow boards while the block runs."""
+    tasks = [asyncio.create_task(each()) for each in follow]
     try:
         yield tasks
     finally:

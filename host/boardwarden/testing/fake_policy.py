@@ -65,7 +65,8 @@ class FakePolicy:
         self.metered: list[int] = []  # the arguments of TELL_METERS
         self._number = 0
         self._next_id = 100  # a test may have rows of its own
-        self._mine: int | None = None  # the host's session
+        self.host = 0  # whose request it is, where there are several hosts
+        self._mine: dict[int, int] = {}  # each host's session
 
     # --- what a test makes it do ----------------------------------------------------------------
 
@@ -78,7 +79,7 @@ class FakePolicy:
     def drop(self, kind: int, place: int) -> None:
         """Free a row of a table."""
         if self.tables[kind].pop(place, None) is not None:
-            self._send_rows()
+            self.send_rows()
 
     def happen(self, kind: str, subject: Any = None, detail: Any = None, value: Any = None) -> None:
         """Send an event, and remember it."""
@@ -101,7 +102,7 @@ class FakePolicy:
                 self._send(kind, place, *row)
         if not self.used:
             return
-        self._send_rows()
+        self.send_rows()
         for kind, rows in self.tables.items():
             for place, row in rows.items():
                 self._send(kind, place, *row)
@@ -109,9 +110,9 @@ class FakePolicy:
             if event[0] >= min(events_from or 0, self._number):
                 self._send(ids.EVENT, *event)
 
-    def end_session(self) -> None:
-        """End all that the host holds."""
-        mine, self._mine = self._mine, None
+    def end_session(self, host: int = 0) -> None:
+        """End all that a host holds."""
+        mine = self._mine.pop(host, None)
         if mine is None:
             return
         for kind, at in _SESSION_AT.items():
@@ -154,7 +155,7 @@ class FakePolicy:
         self._use()
         pairs = zip(self.limits, args, strict=True)
         self.limits = [old if new is None else new for old, new in pairs]
-        self._send_rows()
+        self.send_rows()
         return ids.OK, self.limits
 
     def _set_threshold(self, args: Row) -> Answer:
@@ -202,9 +203,9 @@ class FakePolicy:
 
     def _session(self) -> int:
         """Return the id of the host's session, which is opened when it is first needed."""
-        if self._mine is None:
-            self._mine = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
-        return self._mine
+        if self.host not in self._mine:
+            self._mine[self.host] = self._enter(ids.SESSION, ["host", None, None, None, 10_000])
+        return self._mine[self.host]
 
     def _enter(self, kind: int, fields: Row) -> int:
         place = next(at for at in range(_TABLES[kind]) if at not in self.tables[kind])
@@ -224,9 +225,10 @@ class FakePolicy:
     def _use(self) -> None:
         if not self.used:
             self.used = True
-            self._send_rows()
+            self.send_rows()
 
-    def _send_rows(self) -> None:
+    def send_rows(self) -> None:
+        """Send which rows are in use."""
         masks = [sum(1 << place for place in rows) for rows in self.tables.values()]
         self._send(ids.ROWS, *masks[:3], self.limits, *masks[3:])
 

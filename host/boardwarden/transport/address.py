@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from boardwarden.errors import AddressError
 
-FORMS = "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3, tcp://host:port or tls://host:port"
+FORMS = (
+    "sim, sim:app.py, qemu:firmware.elf, /dev/ttyACM0, COM3, tcp://host:port, tls://host:port or "
+    "mqtt://broker/name"
+)
 
 _WINDOWS_PORT = re.compile(r"(\\\\\.\\)?COM\d+", re.IGNORECASE)
 
@@ -20,6 +23,11 @@ def is_serial(address: str) -> bool:
 def is_network(address: str) -> bool:
     """Return whether an address is one that others on the network may reach, too."""
     return address.startswith(("tcp://", "tls://"))
+
+
+def is_mqtt(address: str) -> bool:
+    """Return whether an address is one of a board behind a broker, or of a broker."""
+    return address.startswith(("mqtt:", "mqtts:"))
 
 
 def short_names(addresses: Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from boardwarden.errors import ConnectError
+
 
 class Transport(Protocol):
     """Carries bytes to and from one board, and never resets it.
@@ -44,6 +46,24 @@ class Direct(Transport, Protocol):
 
     def offer(self, data: bytes) -> bool:
         """Send all of data at once and return True, or return False: a part of it may be sent."""
+        ...
+
+
+@runtime_checkable
+class Shared(Transport, Protocol):
+    """A transport by which all hosts read one stream of a board, and write to it.
+
+    `online`: what is known apart from the stream of whether the board is there; None: nothing.
+    """
+
+    online: bool | None
+
+    def watch(self, on_presence: Callable[[], None]) -> None:
+        """Call on_presence() whenever `online` is heard of, from now on."""
+        ...
+
+    def absence(self) -> ConnectError | None:
+        """Return the error that says why the board does not answer; None where nobody knows."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .address import is_serial, wrong_address
+from .address import is_mqtt, is_serial, wrong_address
 from .base import Transport
 
 
@@ -21,6 +21,10 @@ def transport_for(address: str) -> Transport:
         from .tcp import Tcp
 
         return Tcp(address)
+    if is_mqtt(address):
+        from .mqtt import Mqtt
+
+        return Mqtt(address)
     if address.startswith("/"):
         from .serial_posix import SerialPosix
 

@@ -176,10 +176,14 @@ class QemuMachine:
 
 
 def _open_port(path: bytes, name: str) -> FdStream:
+    import termios
     import tty
 
-    fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-    tty.setraw(fd)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(fd)
+    except (OSError, termios.error) as error:  # QEMU has ended meanwhile, and its terminals with it
+        raise LinkLost(f"QEMU has ended, and its port {path.decode()} with it.") from error
     return FdStream(fd, name)
 
 

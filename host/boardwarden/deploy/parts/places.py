@@ -26,6 +26,10 @@ _SELDOM = {
     "warden.link.stored_keys": "warden.keys",
     "warden.keyed_hosts": "warden.keys",
     "warden.hosts": SERVE,
+    "warden.mqtt_setup": "warden.mqtt_setup",  # makes an MqttLink, and is let go,
+    "warden.mqtt_session": "warden.mqtt",  # where the application made one
+    "warden.link.mqtt": "warden.mqtt",
+    "warden.link.mqtt_as": "warden.mqtt_as",  # of a client of mqtt_as
     "warden.stored_policy": "warden.stored_policy",
     "warden.crashes": "warden.crashes",  # where the application asks for it
     "warden.blackbox": "warden.crashes",

@@ -1,0 +1,198 @@
+"""A link over the application's own MQTT connection, by umqtt.simple or umqtt.robust.
+
+The application connects, reads and reconnects. Its client's functions are wrapped: each new
+connection subscribes to `down`, and no frame goes between two writes of one of them. A frame is one
+QoS 0 PUBLISH on `up`, written to the client's socket in one call, where `select.poll` says that it
+takes something.
+"""
+
+from micropython import const
+
+from warden.sensors.threads import get_ident
+from warden_schema.codec import put
+
+OFFLINE = b"\x91\x00"  # msgpack of [0]
+_ONLINE = const(1)
+_MAX_STATE = const(256)
+_MAX_MESSAGES = const(4)  # that wait; a power of two
+_MAX_MESSAGE = const(1024)  # bytes
+
+
+class UmqttLink:
+    """Over a client of umqtt.simple, umqtt.robust, or one with the same functions.
+
+    `warden.mqtt_setup` gives it its attributes. session(agent) makes what serves the hosts; right:
+    what they may do; agent: while one uses it. down, state: topics; packet: a PUBLISH on `up`, in
+    which the session puts a frame at `head`, the beginning of buf. messages: that wait, of which
+    `came` came and `taken` were taken, modulo 2**16. sock: the client's, while frames can go;
+    is_new: nothing has over it. thread: the one that is in one of the client's functions; is_held:
+    the agent itself has the lock, `releases` is by that; joining: the thread that must not begin to
+    reconnect. wrapped: the client's own connect, disconnect and reconnect.
+    """
+
+    window = 0  # the client itself tells how much it takes
+    waitable = None  # messages come when the application reads
+
+    def locked(self, function):
+        """Return a function of the client's, during which no frame goes between its writes."""
+
+        def call(*args, **kwargs):
+            if self.thread == get_ident():  # one of them calls another
+                return function(*args, **kwargs)
+            self.acquire()
+            self.thread = get_ident()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.thread = None
+                self.releases[1]()
+
+        return call
+
+    # --- the application's calls ----------------------------------------------------------------
+
+    def set_callback(self, callback):
+        """Set the application's own callback."""
+        self.callback = callback
+        self.client.cb = self.on_message
+
+    def on_message(self, topic, message, *more):
+        """Have a message from `down` wait to be read; pass others on to the application.
+
+        One too many is lost, as messages are: a host sends it again. A retained one is of the past.
+        """
+        if topic != self.down:
+            if self.callback is not None:
+                self.callback(topic, message, *more)
+        elif (
+            (self.came - self.taken & 0xFFFF) < _MAX_MESSAGES
+            and len(message) <= _MAX_MESSAGE
+            and not (more and more[0])
+        ):
+            self.messages[self.came & _MAX_MESSAGES - 1] = message
+            self.came = self.came + 1 & 0xFFFF
+
+    def connect(self, *args, **kwargs):
+        """Connect, and subscribe to `down`."""
+        self.sock = None
+        result = self.wrapped[0](*args, **kwargs)
+        self.join()
+        return result
+
+    def disconnect(self):
+        """Say that the board is offline, for the broker sends no will then, and disconnect."""
+        self.say()
+        self.sock = None
+        self.wrapped[1]()
+
+    def reconnect(self):
+        """Reconnect as umqtt.robust does, and subscribe: older ones do not call connect()."""
+        if self.joining == get_ident():
+            raise OSError
+        self.sock = None
+        result = self.wrapped[2]()
+        if self.sock is None:
+            self.join()
+        return result
+
+    def join(self):
+        """Subscribe over a new connection; then frames can go."""
+        import select
+
+        client = self.client
+        if self.try_to(client.subscribe, self.down):
+            poller = select.poll()
+            poller.register(client.sock, select.POLLOUT)
+            self.ipoll = poller.ipoll
+            self.is_new = True
+            self.sock = client.sock
+            if self.agent is not None:
+                self.say(online(self.agent))
+
+    def try_to(self, function, *args):
+        """Call a function of the client's; return whether the connection is there.
+
+        Nothing is raised, and robust does not reconnect meanwhile: the application's next call
+        finds that the connection has ended.
+        """
+        self.joining = get_ident()
+        try:
+            function(*args)
+        except OSError:
+            return False
+        except Exception:  # a broker refuses it, say
+            pass
+        finally:
+            self.joining = None
+        return True
+
+    # --- the agent's ----------------------------------------------------------------------------
+
+    def is_down(self):
+        """Tell whether no frame can go until the client connects."""
+        return self.sock is None or self.sock is not self.client.sock
+
+    def readable(self):
+        """Tell whether a message waits."""
+        return self.came != self.taken
+
+    def write(self, buf, start, end):
+        """Publish buf[:end]; return its length, 0 where it cannot go now.
+
+        OSError where the connection has ended.
+        """
+        return 0 if self.is_down() else self.write_held(end)
+
+    def write_held(self, end):
+        """Publish buf[:end], unless the application is in a function of its client."""
+        self.is_held = self.acquire(0)
+        try:  # no jump comes before it: at one, Ctrl-C may come
+            end = self.write_packet(end)
+        finally:
+            self.releases[self.is_held]()
+        return end
+
+    def write_packet(self, end):
+        """Publish buf[:end], if the socket takes something.
+
+        One call writes all of it: the rest of a packet must not wait while the application writes.
+        """
+        if not self.is_held or not any(self.ipoll(0)):
+            return 0
+        packet = self.packet
+        start = 0
+        size = self.head + end - 3
+        if size < 0x80:
+            start = 1
+            packet[2] = size
+        else:
+            packet[1] = size & 0x7F | 0x80
+            packet[2] = size >> 7
+        packet[start] = 0x30
+        size += 3 - start
+        self.sock = None  # should it fail
+        # None is nothing, or what TLS has kept: a frame that is lost is noticed.
+        if (self.client.sock.write(packet, start, size) or size) != size:
+            return 0
+        self.sock = self.client.sock
+        return end
+
+    def say(self, state=OFFLINE):
+        """Publish `state`, if there is a connection, whose socket takes something."""
+        if not self.is_down() and any(self.ipoll(0)):
+            self.try_to(self.client.publish, self.state, state, True)
+
+    close = say  # the connection goes on to be the application's
+
+
+def online(agent):
+    """Return the payload of `state`: who is there, and the state of the policy that it stores.
+
+    None stands for a board that only watches, 0 for none that is stored; see ids.KEPT.
+    """
+    policy = agent.policy
+    if policy is not None:
+        policy = 0 if policy.stored_policy is None else policy.stored_policy.state
+    buf = bytearray(_MAX_STATE)
+    end = put(buf, 0, (_ONLINE, agent.board.identity, agent.board.boot_id, policy))
+    return bytes(buf[:end])

@@ -1,0 +1,100 @@
+"""A link over the application's own MQTT connection, by mqtt_as, which a task of its own feeds."""
+
+import asyncio
+
+from micropython import const
+
+from warden.link.mqtt import OFFLINE, UmqttLink, online
+
+_TOPIC_AT = const(5)  # where the topic of a PUBLISH begins
+
+
+class MqttAsLink(UmqttLink):
+    """Publishes with the client's own functions, one frame after the other."""
+
+    def wrap(self, client):
+        """Wrap the client's functions, and set its last will where there is none."""
+        self.up = bytes(self.packet[_TOPIC_AT : self.head])
+        if client._has_connected:
+            raise ValueError("it has connected")
+        self.event = asyncio.Event()  # there is something for the task
+        self.worker = None
+        self.is_joined = self.must_join = False
+        self.length = 0  # of the frame that the task publishes
+        self.status = None  # the payload of `state` that it publishes
+        if not client._lw_topic:
+            client._set_last_will(self.state, OFFLINE, True, 0)
+        self.callback = client._cb
+        client._cb = self.on_any
+        self.client_connect = client.connect
+        self.client_disconnect = client.disconnect
+        client.connect = self.connect
+        client.disconnect = self.disconnect
+
+    def on_any(self, topic, message, *more):
+        """Take a message, which the client may have in a buffer that it uses again."""
+        if topic == self.down:
+            message = bytes(message)
+        self.on_message(topic, message, *more)
+
+    async def connect(self, *args, **kwargs):
+        """Connect, and have the task subscribe to `down`."""
+        self.is_joined = False
+        await self.client_connect(*args, **kwargs)
+        self.must_join = True
+        if self.worker is None or self.worker.done():  # it is the first, or of another event loop
+            self.worker = asyncio.create_task(self.work())
+        self.event.set()
+
+    async def disconnect(self):
+        """Say that the board is offline, for no will does, and disconnect."""
+        if not self.is_down():
+            self.is_joined = False
+            await self.client.publish(self.state, OFFLINE, True, 0)
+        await self.client_disconnect()
+
+    async def work(self):
+        """Subscribe over each new connection, and publish what there is."""
+        client = self.client
+        while True:
+            await self.event.wait()
+            self.event.clear()
+            if self.must_join:
+                self.must_join = False
+                self.length = 0
+                await client.subscribe(self.down, 0)
+                self.is_new = self.is_joined = True
+                if self.agent is not None:
+                    self.say(online(self.agent))
+            status = self.status
+            if status is not None:
+                self.status = None
+                await client.publish(self.state, status, True, 1)
+            if self.length:
+                await client.publish(self.up, self.buf[: self.length], False, 0)
+                self.length = 0
+
+    def is_down(self):
+        """Tell whether no frame can go until the client connects."""
+        return not self.is_joined or not self.client.isconnected()
+
+    def say(self, state=OFFLINE):
+        """Have the task publish `state`, before the next frame."""
+        if self.is_joined:
+            self.status = state
+            self.event.set()
+
+    close = say  # the connection goes on to be the application's
+
+    def write(self, buf, start, end):
+        """Have the task publish buf[:end]; return 1 at first, and the rest when that is done.
+
+        So the session puts no other one there meanwhile.
+        """
+        if start:
+            return 0 if self.length else end - start
+        if self.is_down():
+            return 0
+        self.length = end
+        self.event.set()
+        return 1

@@ -1,0 +1,185 @@
+"""Serves all hosts by one stream that each of them reads, as over MQTT; loaded for `MqttLink`.
+
+All there is to know is sent anew for a host that subscribes, and each half minute for those that
+only read: that is a whole, HELLO, a sample, all rows and events, and SYNCED.
+"""
+
+from micropython import const
+
+from warden.host_session import HostSession
+from warden.link.mqtt import online
+from warden_schema.codec import Malformed
+
+_REPLY = const(7)
+_SUBSCRIBE = const(64)
+_UNSUBSCRIBE = const(65)
+_MAJOR = const(1)
+_MAX_WAITING = const(4)  # hosts
+_MAX_ANSWERED = const(4)  # hosts whose last replies are remembered
+_MAX_PENDING = const(4)
+_ALL = const(-1)  # stands for the id of a host: whoever reads
+_WHOLE_S = const(30)
+_ALIVE_S = const(10)
+_NOTHING_MS = const(60_000)
+
+
+class MqttSession(HostSession):
+    """One stream for all hosts; host_id: 0 while the link is down."""
+
+    def __init__(self, agent):
+        HostSession.__init__(self, agent)
+        self.link = agent.link
+        self.link.agent = agent
+        self.link.is_new = True
+        self.link.say(online(agent))
+        self.uplink.buf = self.link.buf
+        self.buf = None
+        self.at = 0  # in the message that is read
+        self.waiting = []  # ids of hosts, each of a whole that begins with a HELLO for it
+        self.answered_id = 0  # the host of this whole; 0: none
+        self.whole_s = self.alive_s = 0  # the uptime at which the next whole, or ALIVE, is due
+        self.began_s = 0
+        self.last_sent = 0
+        self.replies = []  # [host_id, the last ones to it], who asked last at the end
+
+    # --- from the hosts -------------------------------------------------------------------------
+
+    def listen(self):
+        """Act on the next frame of the message that has waited longest."""
+        link = self.link
+        deframer = self.deframer
+        message = link.messages[link.taken & len(link.messages) - 1]
+        if not self.at:
+            deframer.opened = deframer.in_frame = False
+        self.at = deframer.feed(message, self.at, len(message))
+        if self.at == len(message):
+            self.at = 0
+            link.taken = link.taken + 1 & 0xFFFF
+        if deframer.length:
+            self._on_payload()
+            self.host_id = _ALL
+        self.sample.bad_frames = deframer.bad
+
+    def process(self, reader):
+        """Act on a payload, whichever host it is from."""
+        reader.array()
+        kind = reader.integer()
+        if kind != _SUBSCRIBE:
+            self.host_id = max(0, reader.integer())
+            policy = self.agent.policy
+            if kind == _UNSUBSCRIBE and (
+                policy is None or self.host_id not in policy.sessions.hosts
+            ):
+                return  # it has nothing, and its going is no event
+        reader.begin(0, self.deframer.length)
+        HostSession.process(self, reader)
+
+    def subscribe(self, reader, items):
+        """Have a host wait for the next whole, a second after the last one began at least."""
+        major = reader.integer()
+        reader.integer()
+        host_id = reader.integer()
+        if host_id <= 0:
+            raise Malformed  # no host has that id
+        if major != _MAJOR:
+            self.refused_id = host_id
+            return
+        self.host_id = host_id
+        self.renew()
+        if len(self.waiting) < _MAX_WAITING and host_id not in self.waiting:
+            self.waiting.append(host_id)
+            self.whole_s = self.began_s + 1
+
+    def _on_request(self, reader):
+        host_id = self.host_id
+        replies = self.replies
+        for entry in replies:
+            if entry[0] == host_id:
+                replies.remove(entry)
+                break
+        else:
+            entry = [host_id, [None] * _MAX_PENDING]
+        if len(replies) == _MAX_ANSWERED:
+            replies.pop(0)
+        replies.append(entry)
+        if self.requests is not None:
+            self.requests.host_id = host_id
+            self.requests.replies = entry[1]
+        HostSession._on_request(self, reader)
+        if self.requests is not None:  # now it is loaded
+            entry[1] = self.requests.replies
+
+    # --- to the hosts ---------------------------------------------------------------------------
+
+    def begin(self):
+        """Begin a whole, for the host that has waited longest, if one does."""
+        s = self.clock.s
+        if not self.hello_dirty:
+            self.answered_id = 0
+            if self.waiting:
+                self.answered_id = self.waiting.pop(0)
+                self.agent.governor.allow_snapshot(s)
+        self.began_s = s
+        self.whole_s = s + (1 if self.waiting else _WHOLE_S)
+        for table in self.tables:
+            table.subscribe()
+        self.sample.subscribe()
+        self.hello_dirty = self.synced_dirty = self.clock.rows_dirty = True
+
+    def pump(self, rows):
+        """Send what is due, as far as the client takes it; return the ms until there is more."""
+        s = self.clock.s
+        link = self.link
+        if link.is_down():
+            if self.host_id:
+                self.on_host("lost")
+                self.host_id = 0
+            return _NOTHING_MS
+        self.host_id = _ALL
+        if link.is_new:
+            link.is_new = False
+            self.on_host("found")
+            self.whole_s = s
+            self.synced_dirty = False
+        if self.last_sent != self.uplink.sent:
+            self.last_sent = self.uplink.sent
+            self.alive_s = s + _ALIVE_S
+        elif s >= self.alive_s:
+            self.alive_dirty = True
+        # A HELLO alone, of a capability that has changed, would be taken for a whole's beginning.
+        if self.hello_dirty or (s >= self.whole_s and not self.synced_dirty):
+            self.begin()
+        self.deadline_s = max(s + 1, min(self.whole_s, self.alive_s))
+        self.deadline_ms = self.clock.ms
+        return HostSession.pump(self, rows)
+
+    def send(self, rows):
+        """Send what is due in its order; return False where the client did not take all of it."""
+        self.host_id = self.answered_id  # HELLO and SYNCED have it
+        rows = (
+            (not self.hello_dirty or self._send_hello())
+            and self.send_replies()
+            and HostSession.send(self, rows)
+        )
+        self.host_id = _ALL
+        return rows
+
+    def send_replies(self):
+        """Send the replies that are due, each with its host; return False where one did not go."""
+        uplink = self.uplink
+        place = 0
+        while place < len(self.replies) * _MAX_PENDING:
+            entry = self.replies[place // _MAX_PENDING]
+            reply = entry[1][place % _MAX_PENDING]
+            if reply is not None and reply.pending:
+                reply.pending = False  # first: one that cannot be encoded is not in the way
+                uplink.begin(_REPLY, 4)
+                uplink.put(reply.request_id)
+                uplink.put(reply.code)
+                uplink.put(reply.value)
+                uplink.put(entry[0])
+                if not uplink.send():
+                    reply.pending = True
+                    return False
+            place += 1
+        return True

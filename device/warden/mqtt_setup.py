@@ -1,0 +1,80 @@
+"""Makes a link over the application's own MQTT connection; let go when that is made."""
+
+import sys
+
+from micropython import const
+
+from warden.link.mqtt import OFFLINE, UmqttLink
+from warden.mqtt_session import MqttSession
+from warden.sensors.threads import import_lock, new_lock
+
+_MAX_BOARD_ID = const(64)
+_ID = const("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_MAX_MESSAGES = const(4)
+_TOPIC_AT = const(5)  # where the topic of a PUBLISH begins
+_MAX_WIRE = const(406)
+_OBSERVE = const(1)  # rights of a host, see docs/security.md
+_CONTROL = const(2)
+
+
+def MqttLink(client, board_id, control=False):
+    """Return a link over a client of umqtt.simple, umqtt.robust or mqtt_as; it has not connected.
+
+    board_id: 1 to 64 of `A-Z a-z 0-9 . _ -`, what is between `boardwarden/` and `/up`. control:
+    whether who may publish on `boardwarden/ID/down` changes what he likes, which the broker's
+    access rules then limit; without, he looks. ValueError for another board_id, or where the client
+    has connected.
+    """
+    if not 0 < len(board_id) <= _MAX_BOARD_ID or board_id.strip(_ID):
+        raise ValueError("board_id")
+    link_class = UmqttLink
+    with import_lock:
+        if not hasattr(client, "sock"):
+            from warden.link.mqtt_as import MqttAsLink
+
+            link_class = MqttAsLink
+        for name in ("public", "mqtt_setup"):  # the one found this one, which is done
+            sys.modules.pop("warden." + name, None)
+            setattr(sys.modules["warden"], name, None)
+    link = link_class()
+    link.client = client
+    link.session = MqttSession
+    link.right = _CONTROL if control else _OBSERVE
+    topic = "boardwarden/" + board_id + "/"
+    link.down = (topic + "down").encode()
+    link.state = topic + "state"
+    link.agent = None
+    link.is_new = False
+    link.messages = [None] * _MAX_MESSAGES
+    link.came = link.taken = 0
+    link.packet = packet = bytearray(_TOPIC_AT) + (topic + "up").encode() + bytearray(_MAX_WIRE)
+    link.head = size = len(packet) - _MAX_WIRE
+    packet[_TOPIC_AT - 1] = size - _TOPIC_AT
+    link.buf = memoryview(packet)[size:]
+    if link_class is UmqttLink:
+        wrap_umqtt(link, client)
+    else:
+        link.wrap(client)
+    return link
+
+
+def wrap_umqtt(link, client):
+    """Wrap the client's functions, and set its last will where there is none."""
+    if client.sock is not None:
+        raise ValueError("it has connected")
+    link.sock = None
+    lock = new_lock(False)
+    link.acquire = lock.acquire
+    link.releases = (bool, lock.release)
+    link.is_held = False
+    link.thread = link.joining = None
+    if client.lw_topic is None:
+        client.set_last_will(link.state, OFFLINE, True)
+    for name in ("publish", "subscribe", "unsubscribe"):
+        setattr(client, name, link.locked(getattr(client, name)))
+    link.wrapped = (client.connect, client.disconnect, getattr(client, "reconnect", None))
+    client.connect = link.connect
+    client.disconnect = link.disconnect
+    client.reconnect = link.reconnect
+    client.set_callback = link.set_callback
+    link.set_callback(client.cb)

@@ -1,0 +1,200 @@
+"""The protocol of a subscription where all hosts read one stream, as over MQTT.
+
+Rules: docs/wire.md, "Over MQTT". The board sends its whole state for any host, and from time to
+time for none; each host joins by any of these. A host that may only read is so synced, too.
+"""
+
+from __future__ import annotations
+
+import random
+
+from warden_schema import ids
+
+from . import messages
+from .messages import Message
+from .subscription import Listener, Order, StateListener, Subscription, new_host_id
+
+SILENCE_S = 25.0  # without a frame, the board counts as gone: it sends ALIVE every 10 s
+WHOLE_S = 30.0  # at most between two whole states that the board sends by itself
+_KEEPALIVE_S = 3.0  # of a host that holds something
+_SUBSCRIBE_S = (1.0, 8.0)  # between two SUBSCRIBEs that nothing answers: at first, at most
+_OTHERS_S = 0.5  # at most, after a loss, until a SUBSCRIBE: another host's serves all
+_BEGIN_S = 2.0  # for a board that is back to begin by itself
+_CONTENT_S = 2.5  # a whole state of which nothing came for so long is not under way any more
+
+
+class SharedSubscription(Subscription):
+    """One host's part in a stream that the board sends to all.
+
+    A whole state is under way from a HELLO to the first SYNCED for one of the hosts that had a
+    HELLO in it. Where something of it was lost, it does not count, nor does one that began before
+    its first frame came here: then a SYNCED for somebody else is the first.
+    """
+
+    def __init__(self, state: StateListener, listener: Listener) -> None:
+        super().__init__(state, listener)
+        self._hosts: set[int] = set()  # who had a HELLO in the whole state that is under way
+        self._is_clean = False
+        self._holds = False  # something on the board, which ends with this session
+        self._needs_answer = False  # a request waits for `confirmed`
+        self._offline = False
+        self._pause_s = _SUBSCRIBE_S[0]
+        self._now = 0.0
+
+    def on_open(self, now: float) -> None:
+        """Begin on a fresh link."""
+        self._now = now
+        super().on_open(now)
+        self._hosts.clear()
+        self._pause_s = _SUBSCRIBE_S[0]
+        self._subscribe_at = now
+
+    def on_presence(self, online: bool, now: float) -> None:
+        """Process what is known apart from the stream of whether the board is there."""
+        if not online:
+            self._offline = True
+            self.confirmed = False
+            self._hosts.clear()
+            self._set_connected(False)
+            self._resubscribe()
+        elif self._offline:
+            self._offline = False
+            self._frame_at = now
+            self._subscribe_at = now + _BEGIN_S
+
+    def hold(self) -> None:
+        """Keep this host's session on the board alive from now on."""
+        self._holds = True
+
+    def need_answer(self) -> None:
+        """Find out whether the board hears this host."""
+        self._needs_answer = not self.confirmed
+
+    # --- what the board sends -------------------------------------------------------------------
+
+    def receive(self, payload: bytes, now: float) -> None:
+        """Process one payload; count, and otherwise ignore, what is malformed."""
+        self._now = now
+        super().receive(payload, now)
+
+    def _dispatch(self, kind: int, message: Message) -> bool:
+        if kind == ids.HELLO:
+            self._hello(message)
+            return True
+        if kind == ids.REFUSED:
+            if message[4] == self.host_id:
+                self._listener.on_refused(message[2], message[3], message[5])
+            return False
+        if not self._is_new(message[1]):
+            return False
+        if kind == ids.SYNCED:
+            self._synced_for(message[2])
+        elif kind != ids.REPLY or message[5] == self.host_id:
+            self._process(kind, message)
+        return True
+
+    def _hello(self, message: Message) -> None:
+        seq, major, minor, host_id, boot_id = message[1:6]
+        if major != ids.PROTOCOL_MAJOR:
+            self._listener.on_refused(major, minor, None)
+            return
+        is_broken = (
+            self.answered
+            and self._sequence.evaluate(seq) is not Order.NEXT
+            and (self.synced or bool(self._hosts))
+        )
+        self._sequence.restart(seq)
+        if boot_id != self._boot_id:
+            self._on_restart()
+        elif is_broken:
+            self.gaps += 1
+            self._resubscribe()
+        self._boot_id = boot_id
+        if not self._hosts:
+            self._snapshot.begin()
+            self._is_clean = True
+        self._hosts.add(host_id)
+        if host_id == self.host_id:
+            self.confirmed = True
+            self._needs_answer = False
+            self._pause_s = _SUBSCRIBE_S[0]
+        self._offline = False
+        self._state.on_message(message)
+        self._set_connected(True)
+
+    def _synced_for(self, host_id: int) -> None:
+        """A SYNCED came: of those who had a HELLO in a whole state, the first ends it."""
+        is_known = host_id in self._hosts
+        self._hosts.clear()
+        if is_known and self._is_clean and self._snapshot.is_complete():
+            self._on_synced()
+        elif not self.synced:
+            self._resubscribe()
+
+    def _on_restart(self) -> None:
+        super()._on_restart()
+        self.synced = False
+        self._hosts.clear()
+        self._events.miss()
+
+    def _resubscribe(self) -> None:
+        """Note that something is missing: the whole state that is under way does not bring it."""
+        super()._resubscribe()
+        self._is_clean = False
+        self._subscribe_at = max(self._subscribe_at, self._now + random.uniform(0, _OTHERS_S))
+
+    # --- what the host sends --------------------------------------------------------------------
+
+    def due(self, now: float) -> list[bytes]:
+        """Return the payloads to send now."""
+        self._now = now
+        if self._offline:
+            return []
+        if now >= self._frame_at + SILENCE_S:
+            self._begin_session(now)
+        payloads = []
+        if self._wants_to_subscribe and now >= self._subscribe_due:
+            self._subscribe_at = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _SUBSCRIBE_S[1])
+            self.confirmed = False
+            payloads.append(messages.subscribe(self.host_id))
+        if self._holds and self._connected and now >= self._keepalive_at:
+            self._keepalive_at = now + _KEEPALIVE_S
+            payloads.append(messages.keepalive(self.host_id, self._sequence.last or 0))
+        return payloads
+
+    def _begin_session(self, now: float) -> None:
+        """Begin anew after a silence."""
+        self._frame_at = now
+        self._hosts.clear()
+        self._set_connected(False)
+        self._resubscribe()
+        self.confirmed = self._holds = False
+        self.host_id = new_host_id()
+        self._listener.on_new_session()
+
+    @property
+    def _wants_to_subscribe(self) -> bool:
+        return not self.synced or (self._needs_answer and not self.confirmed)
+
+    @property
+    def _subscribe_due(self) -> float:
+        """When to SUBSCRIBE; not while a whole state is under way, lost in part or not."""
+        if self._hosts and not self.synced:
+            return max(self._subscribe_at, self._content_at + _CONTENT_S)
+        return self._subscribe_at
+
+    def due_at(self, now: float) -> float:
+        """Return when due() next returns something, if nothing is received before."""
+        if self._offline:
+            return now + SILENCE_S
+        times = [self._frame_at + SILENCE_S]
+        if self._wants_to_subscribe:
+            times.append(self._subscribe_due)
+        if self._holds and self._connected:
+            times.append(self._keepalive_at)
+        return min(times)
+
+    def goodbye(self) -> bytes | None:
+        """Return the payload that ends what this host holds; None if it holds nothing."""
+        return super().goodbye() if self._holds else None

@@ -1,0 +1,211 @@
+"""A real board over a real mosquitto: the agent's frames beside the application's own messages.
+
+The board's client behaves as umqtt does, see firmware_tests/umqtt_like.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgpack
+import pytest
+from certificates import certificate
+from cli_process import LIMIT_S
+from mosquitto_server import Mosquitto
+from places import APPS
+from typer.testing import CliRunner
+from virtual_time import until
+
+import boardwarden
+from boardwarden import Denied, connect
+from boardwarden.cli.app import app
+from boardwarden.transport import mqtt_broker, transport_for
+
+_ID = "bench.board-1"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as started:
+        yield started
+
+
+class BrokerBoard:
+    """Runs tests/support/apps/publishes.py; `said` is what the application printed."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        broker: Mosquitto,
+        client: str = "Simple",
+        control: bool = True,
+        will: str = "",
+        secure: bool = False,
+    ) -> None:
+        values = {"PORT": broker.port, "BOARD_ID": _ID, "CLIENT": client, "WILL": will}
+        for name, value in {**values, "CONTROL": int(control), "SECURE": int(secure)}.items():
+            monkeypatch.setenv(name, str(value))
+        self.address = f"{broker.address}/{_ID}"
+        self.said = b""
+        self._board = transport_for(f"sim:{APPS / 'publishes.py'}")
+
+    async def on(self) -> None:
+        await self._board.open()
+        self._reading = asyncio.create_task(self._read())
+        await self.until(b"connected\n")
+
+    async def off(self) -> None:
+        """Take the power away."""
+        self._reading.cancel()
+        await self._board.close()
+
+    async def until(self, text: bytes, count: int = 1) -> None:
+        """Wait until the application has printed this so often."""
+        await until(lambda: self.said.count(text) >= count, LIMIT_S)
+
+    async def _read(self) -> None:
+        while True:
+            self.said += (await self._board.read()).replace(b"\r", b"")
+
+
+@contextlib.asynccontextmanager
+async def listening(broker: Mosquitto) -> AsyncIterator[tuple[mqtt_broker.Broker, dict]]:
+    """A connection of the test's own, and what it got: the payloads by topic."""
+    own = mqtt_broker.Broker(mqtt_broker.parse(broker.address)[0])
+    got: dict[str, list[bytes]] = collections.defaultdict(list)
+    await own.enter()
+    try:
+        topics = [f"boardwarden/{_ID}/up", f"boardwarden/{_ID}/state", "app/out", "app/will"]
+        await own.subscribe(topics, lambda topic, data, _: got[topic].append(data))
+        yield own, got
+    finally:
+        await own.leave()
+
+
+@contextlib.asynccontextmanager
+async def powered(board: BrokerBoard) -> AsyncIterator[BrokerBoard]:
+    await board.on()
+    try:
+        yield board
+    finally:
+        await board.off()
+
+
+async def test_the_agent_and_the_application_share_one_connection(monkeypatch, broker) -> None:
+    async with (
+        powered(BrokerBoard(monkeypatch, broker)) as board,
+        connect(board.address) as host,
+        listening(broker) as (own, got),
+    ):
+        lease = await host.allocate(boardwarden.ResourceType.MEMORY, 1024, owner="ota")
+        await until(lambda: host.allocations)
+        assert [each.id for each in host.allocations] == [lease.id]
+        for number in range(20):
+            own.publish("app/in", f"message {number}".encode(), False)
+            await host.ping()
+            await host.wait_sample()
+        await board.until(b"app got message 19\n")
+        assert board.said.count(b"app got message") == 20
+        assert host.link.gaps == host.link.bad_frames == 0
+        (online,) = got[f"boardwarden/{_ID}/state"]
+        number, identity, boot_id, policy = msgpack.unpackb(online)
+        assert (number, policy, boot_id) == (1, 0, host.status.board.boot_id)
+        assert identity[2] == "linux"
+        assert set(got["app/out"]) == {b"beat"}
+        for message in got[f"boardwarden/{_ID}/up"]:
+            assert message[:1] == message[-1:] == b"\xc0"
+        await host.release(lease.id)
+    assert broker.log().count(f"as {_ID}") == 1
+    assert got[f"boardwarden/{_ID}/state"][1:] == []
+
+
+async def test_a_board_that_loses_its_power_is_offline_at_once(monkeypatch, broker) -> None:
+    board = BrokerBoard(monkeypatch, broker)
+    await board.on()
+    async with connect(board.address) as host, listening(broker) as (_, got):
+        await board.off()
+        await until(lambda: not host.connected, 5.0)
+        await until(lambda: got[f"boardwarden/{_ID}/state"][-1:] == [msgpack.packb([0])])
+
+
+async def test_the_applications_own_will_is_left_to_it(monkeypatch, broker) -> None:
+    board = BrokerBoard(monkeypatch, broker, will="app/will")
+    await board.on()
+    async with connect(board.address) as host, listening(broker) as (_, got):
+        await board.off()
+        await until(lambda: got["app/will"])
+        assert got["app/will"] == [b"gone"]
+        assert len(got[f"boardwarden/{_ID}/state"]) == 1  # online, as far as that says
+        assert host.connected  # for 25 s
+
+
+async def test_who_may_only_look_has_all_and_changes_nothing(monkeypatch, broker) -> None:
+    async with (
+        powered(BrokerBoard(monkeypatch, broker, control=False)) as board,
+        connect(board.address) as host,
+    ):
+        await host.ping()
+        with pytest.raises(Denied, match="right to control"):
+            await host.stop_monitoring()
+
+
+@pytest.mark.parametrize("client", ["Simple", "Robust", "OldRobust"])
+async def test_a_broker_that_dies_and_comes_back_costs_a_gap_and_each_event_comes_once(
+    monkeypatch, broker, client
+) -> None:
+    async with (
+        powered(BrokerBoard(monkeypatch, broker, client)) as board,
+        connect(board.address) as host,
+    ):
+        events = []
+
+        async def collect() -> None:
+            async for event in host.events():
+                events.append(event)
+
+        collecting = asyncio.create_task(collect())
+        lease = await host.allocate(boardwarden.ResourceType.MEMORY, 1024, owner="x", ttl=0.5)
+        broker.kill()
+        await until(lambda: not host.connected)
+        broker.start()
+        await until(lambda: host.connected and host.synced)
+        await host.ping()
+        await until(lambda: any(event.subject == lease.id for event in events))
+        collecting.cancel()
+        numbers = [event.number for event in events]
+        assert numbers == sorted(set(numbers))
+        assert host.link.bad_frames == 0
+
+
+async def test_over_tls_a_board_needs_no_more_than_the_printed_rules(monkeypatch, tmp_path) -> None:
+    made = certificate(tmp_path)
+    passwords, rules = tmp_path / "passwords", tmp_path / "rules"
+    passwords.touch(0o600)
+    for user in (_ID, "ann"):
+        command = ("mosquitto_passwd", "-b", passwords, user, user)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    printed = CliRunner().invoke(app, ["broker-rules", "mosquitto", "--operator", "ann"])
+    rules.write_text(printed.output)
+    rules.chmod(0o600)
+    monkeypatch.setenv(mqtt_broker.CA_FILE, str(made.file))
+    monkeypatch.setenv(mqtt_broker.PASSWORD, "ann")
+    more = f"""allow_anonymous false
+password_file {passwords}
+acl_file {rules}
+certfile {made.file}
+keyfile {made.key}
+"""
+    with Mosquitto(tmp_path, more) as broker:
+        async with (
+            powered(BrokerBoard(monkeypatch, broker, secure=True)),
+            connect(f"mqtts://ann@127.0.0.1:{broker.port}/{_ID}") as host,
+        ):
+            for _ in range(10):
+                await host.ping()
+                await host.wait_sample()
+            assert host.link.gaps == host.link.bad_frames == 0

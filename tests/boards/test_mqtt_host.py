@@ -1,0 +1,225 @@
+"""Hosts at a real mosquitto, whose boards are fakes: addresses, the shared connection, rights."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from certificates import certificate
+from mosquitto_server import Mosquitto
+from mqtt_boards import MqttBoards
+from typer.testing import CliRunner
+from virtual_time import until
+
+import boardwarden
+from boardwarden import BoardOffline, ConnectError, PermissionDenied, PortMissing, connect
+from boardwarden.cli.app import app
+from boardwarden.doctor.broker import broker_boards
+from boardwarden.serve.fleet import Fleet, Shard, parse_shard
+from boardwarden.testing import FakeStreamBoard
+from boardwarden.transport import mqtt_broker
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as started:
+        yield started
+
+
+def boards(*names: str) -> dict[str, FakeStreamBoard]:
+    """Return fake boards that sample ten times a second."""
+    made = {name: FakeStreamBoard() for name in names}
+    for board in made.values():
+        board.interval_s = 0.1
+    return made
+
+
+async def test_boards_of_one_broker_share_a_connection_and_answer(broker: Mosquitto) -> None:
+    fakes = boards("green-1", "green-2")
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(MqttBoards(broker.address, fakes))
+        first, second, other = [
+            await stack.enter_async_context(connect(f"{broker.address}/{name}"))
+            for name in ("green-1", "green-2", "green-1")
+        ]
+        assert await first.can_execute(boardwarden.Priority.HIGH)
+        limits = await second.set_limits(max_operations=3)
+        assert limits.max_operations == 3
+        assert fakes["green-1"].policy.limits[0] == 4
+        await other.begin("x")
+        await until(lambda: first.operations)
+        for board in (first, second, other):
+            await board.wait_sample()
+            assert board.link.gaps == board.link.bad_frames == 0
+    log = broker.log()
+    assert log.count("New client connected") == 2  # the boards' own, and one of all hosts
+
+
+async def test_a_broker_that_dies_and_comes_back_costs_reconnects_only(broker: Mosquitto) -> None:
+    fakes = boards("a", "b")
+    async with MqttBoards(broker.address, fakes):
+        first, second = (connect(f"{broker.address}/{name}") for name in fakes)
+        async with first as board, second as another:
+            broker.kill()
+            await until(lambda: not board.connected and not another.connected)
+            broker.start()
+            async with MqttBoards(broker.address, fakes):
+                await until(lambda: board.connected and another.connected)
+                await until(lambda: board.synced and another.synced)
+                assert board.link.reconnects == 1
+                assert await another.can_execute(boardwarden.Priority.HIGH)
+
+
+async def test_workers_share_a_brokers_boards_and_one_that_dies_is_replaced(
+    broker: Mosquitto,
+) -> None:
+    fakes = boards(*(f"b{number}" for number in range(24)))
+    names = {f"{broker.address}/{name}" for name in fakes}
+
+    def up(fleet: Fleet) -> set[str]:
+        return {each.address for each in (board.snapshot() for board in fleet) if each.up}
+
+    async with MqttBoards(broker.address, fakes) as fleet:
+        await fleet.set_online("b0", False)
+        workers = [Fleet(broker.address, Shard(number, 3)) for number in (1, 2, 3)]
+        tasks = [asyncio.create_task(worker.follow()) for worker in workers]
+        offline = f"{broker.address}/b0"
+        await until(lambda: set().union(*map(up, workers)) == names - {offline})
+        assert sum(len(up(worker)) for worker in workers) == len(names) - 1
+        assert all(len(up(worker)) > 2 for worker in workers)
+        assert sum(len([*worker]) for worker in workers) == len(names)  # b0 is exported as down
+        await fleet.set_online("b0", True)
+        await until(lambda: set().union(*map(up, workers)) == names)
+        dead = [*workers[1]]
+        tasks[1].cancel()
+        workers[1] = Fleet(broker.address, Shard(2, 3))
+        tasks.append(asyncio.create_task(workers[1].follow()))
+        await until(lambda: up(workers[1]) == {each.address for each in dead})
+        fleet.publish("boardwarden/b1/state", b"", retain=True)
+        await until(lambda: set().union(*map(up, workers)) == names - {f"{broker.address}/b1"})
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    log = broker.log()
+    assert log.count("New client connected") == 2
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "a/b", "1/10001", "1/2/3", "-1/2"])
+def test_a_share_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is no share"):
+        parse_shard(text)
+
+
+async def test_what_is_wrong_is_said_in_a_sentence(broker: Mosquitto, tmp_path: Path) -> None:
+    async def error(address: str, kind: type[Exception], text: str) -> None:
+        with pytest.raises(kind, match=text) as caught:
+            async with connect(address, timeout=1.0):
+                pass
+        assert str(caught.value).endswith(".")
+
+    fakes = boards("a")
+    async with MqttBoards(broker.address, fakes) as fleet:
+        await error(f"{broker.address}/none", BoardOffline, "No board 'none' has been at")
+        await fleet.set_online("a", False)
+        await error(f"{broker.address}/a", BoardOffline, "is not connected to the broker")
+        await fleet.set_online("a", True)
+        async with connect(f"{broker.address}/a") as board:
+            await fleet.set_online("a", False)
+            await until(lambda: not board.connected, 2.0)
+        tls = broker.address.replace("mqtt:", "mqtts:")
+        await error(f"{tls}/a", ConnectError, "does not speak TLS")
+    broker.stop()
+    await error(f"{broker.address}/a", PortMissing, "No broker listens on port")
+    await error("mqtt://no.such.host.invalid/a", PortMissing, "no host 'no.such.host.invalid'")
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mosquitto]:
+    """A broker with TLS, passwords that are the names, and the rules that we print."""
+    made = certificate(tmp_path, "broker")
+    passwords, rules = tmp_path / "passwords", tmp_path / "rules"
+    passwords.touch(0o600)
+    for name in ("green-1", "green-2", "ann", "wall"):
+        command = ("mosquitto_passwd", "-b", passwords, name, name)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    printed = CliRunner().invoke(
+        app, ["broker-rules", "mosquitto", "--operator", "ann", "--observer", "wall"]
+    )
+    rules.write_text(printed.output)
+    rules.chmod(0o600)
+    more = f"""allow_anonymous false
+password_file {passwords}
+acl_file {rules}
+certfile {made.file}
+keyfile {made.key}
+"""
+    monkeypatch.setenv(mqtt_broker.CA_FILE, str(made.file))
+    with Mosquitto(tmp_path, more) as started:
+        started.address = started.address.replace("mqtt://", "mqtts://{user}@")
+        yield started
+
+
+async def test_the_printed_rules_hold_at_a_real_broker_with_passwords_and_tls(
+    guarded: Mosquitto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def at(user: str, board: str = "") -> str:
+        """Return an address, with the user's password where the next connection looks for it."""
+        monkeypatch.setenv(mqtt_broker.PASSWORD, user)
+        return f"{guarded.address.format(user=user)}/{board}"
+
+    fakes = boards("green-1")
+    other = boards("green-2")
+    fakes["green-1"].power_up()
+    async with MqttBoards(at("green-1"), fakes) as fleet, MqttBoards(at("green-2"), other) as rogue:
+        async with connect(at("ann", "green-1")) as board:
+            assert await board.can_execute(boardwarden.Priority.HIGH)
+        listed = await broker_boards(at("wall")[:-1])
+        assert [(each.board, each.online) for each in listed] == [
+            ("green-1", True),
+            ("green-2", True),
+        ]
+        # An observer is whole by what the board sends by itself; nobody hears its requests.
+        fakes["green-1"]._whole_at -= 29.0
+        async with connect(at("wall", "green-1"), timeout=1.0) as board:
+            subscribes = fakes["green-1"].subscribes
+            monkeypatch.setattr("boardwarden.board._REQUEST_TIMEOUT_S", 0.5)
+            with pytest.raises(boardwarden.RequestTimeout, match="may not let this user write"):
+                await board.can_execute(boardwarden.Priority.HIGH)
+            assert fakes["green-1"].subscribes == subscribes == 1
+            # Nor does one board write for another.
+            gaps, frames = board.link.gaps, board.link.frames
+            for name in ("up", "state", "down"):
+                rogue.publish(f"boardwarden/green-1/{name}", b"\xc0\x91\x00\xc0")
+            await until(lambda: board.link.frames > frames + 3)
+            assert board.connected
+            assert board.link.bad_frames == 0
+            assert board.link.gaps == gaps
+        await fleet.set_online("green-1", False)
+        with pytest.raises(BoardOffline):
+            async with connect(at("ann", "green-1")):
+                pass
+    monkeypatch.setenv(mqtt_broker.PASSWORD, "wrong")
+    with pytest.raises(PermissionDenied, match="does not let user 'ann' in"):
+        async with connect(guarded.address.format(user="ann") + "/green-1"):
+            pass
+    monkeypatch.setenv(mqtt_broker.PASSWORD_FILE, str(tmp_path / "password"))
+    (tmp_path / "password").write_text("ann\n")
+    (tmp_path / "password").chmod(0o644)
+    with pytest.raises(ConnectError, match="Others may read"):
+        async with connect(guarded.address.format(user="ann") + "/green-1"):
+            pass
+    (tmp_path / "password").chmod(0o600)
+    with pytest.raises(BoardOffline):
+        async with connect(guarded.address.format(user="ann") + "/green-1"):
+            pass
+    with pytest.raises(ConnectError, match="does not answer as a broker"):
+        async with connect(f"mqtt://127.0.0.1:{guarded.port}/green-1"):
+            pass
+    monkeypatch.delenv(mqtt_broker.CA_FILE)
+    with pytest.raises(ConnectError, match="is not trusted"):
+        async with connect(at("ann", "green-1")):
+            pass

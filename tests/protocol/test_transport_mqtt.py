@@ -1,0 +1,86 @@
+"""Addresses of boards behind a broker, and what a board says of itself there; no broker."""
+
+from __future__ import annotations
+
+import sys
+
+import msgpack
+import pytest
+
+from boardwarden import AddressError, ConnectError, KeyRefused, connect
+from boardwarden.transport import transport_for
+from boardwarden.transport.mqtt import BoardState, decode_state
+from boardwarden.transport.mqtt_broker import Place, parse
+
+
+@pytest.mark.parametrize(
+    ("address", "place", "board"),
+    [
+        ("mqtt://broker/green-1", Place("mqtt", None, "broker", 1883), "green-1"),
+        ("mqtts://ann@10.0.0.1:1884/A_b.9", Place("mqtts", "ann", "10.0.0.1", 1884), "A_b.9"),
+        ("mqtt://[fe80::1]/x", Place("mqtt", None, "fe80::1", 1883), "x"),
+    ],
+)
+def test_an_address_names_a_broker_and_a_board(address: str, place: Place, board: str) -> None:
+    assert parse(address) == (place, board)
+    assert transport_for(address).address == address
+    assert parse(f"{place}/{board}") == (place, board)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("mqtt:", "mqtt://", "mqtt://broker", "mqtt://broker/", "mqtt:///x", "mqtt://broker/a/b"),
+        *("mqtt://broker/+", "mqtt://broker/a%23", "mqtt://broker:no/x", "mqtt://broker:0/x"),
+        *(f"mqtt://broker/{'x' * 65}", "mqtt://broker/x?a=b", "mqtt://broker/x#y", "mqttx://b/x"),
+    ],
+)
+def test_a_wrong_address_is_refused_with_the_forms_that_there_are(address: str) -> None:
+    with pytest.raises(AddressError, match="mqtt://broker/name") as caught:
+        transport_for(address)
+    assert caught.value.address == address
+
+
+@pytest.mark.parametrize("scheme", ["mqtt://", "mqtts:", "mqtt:/"])
+@pytest.mark.parametrize("user", ["ann:secret", "ann:", ":secret", "a:sec@ret", "a:b:secret"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(user: str, scheme: str) -> None:
+    with pytest.raises(AddressError, match="BOARDWARDEN_MQTT_PASSWORD") as caught:
+        transport_for(f"{scheme}{user}@broker/x")
+    assert "secret" not in str(caught.value) + caught.value.address
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ([0], BoardState(False)),
+        ([1, [], 7, None], BoardState(True, {}, 7, None)),
+        ([1, ["esp32"], None, 1, "later"], BoardState(True, {"machine": "esp32"}, None, 1)),
+        ([1, [], 7, b"\xab\xcd"], BoardState(True, {}, 7, "abcd")),
+        *(([2, [], 7, None], BoardState(None)), ([1, [], 7, {}], BoardState(None))),
+        *(([True, [], 7], BoardState(None)), ([1], BoardState(None)), ([1, "x"], BoardState(None))),
+        *(([1, [[]], 1], BoardState(None)), ([], BoardState(None)), (7, BoardState(None))),
+        ([1, ["x" * 600], 1, None], BoardState(None)),
+    ],
+)
+def test_a_boards_state_is_read_and_a_strangers_is_malformed(
+    fields: object, state: BoardState
+) -> None:
+    assert decode_state(msgpack.packb(fields)) == state
+
+
+def test_an_empty_state_is_no_board_and_noise_is_malformed() -> None:
+    assert decode_state(b"") is None
+    assert decode_state(b"online") == decode_state(b"\xc1") == BoardState(None)
+
+
+async def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    with pytest.raises(ConnectError, match=r"pip install 'boardwarden\[mqtt\]'"):
+        async with connect("mqtt://broker/x"):
+            pass
+
+
+async def test_a_key_is_refused_as_none_is_proved_there() -> None:
+    with pytest.raises(KeyRefused, match="broker's access rules"):
+        async with connect("mqtt://broker/x", key="fleet.key"):
+            pass

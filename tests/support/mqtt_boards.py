@@ -1,0 +1,83 @@
+"""Fake boards behind a real broker, all over one connection: what a host of many has to do with.
+
+python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 1000    # board0 to board999; or a name
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+
+import msgpack
+
+from boardwarden.testing import FakeStreamBoard
+from boardwarden.transport.mqtt_broker import Broker, parse
+
+_STEP_S = 0.1
+
+
+class MqttBoards:
+    """Boards by their ids, at a broker: `async with MqttBoards(address, boards):`."""
+
+    def __init__(self, address: str, boards: dict[str, FakeStreamBoard]) -> None:
+        self.boards = boards
+        self._broker = Broker(parse(address)[0])
+        self._life: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> MqttBoards:
+        await self._broker.enter()
+        for board_id, board in self.boards.items():
+            board.send = lambda data, topic=f"boardwarden/{board_id}/up": self.publish(topic, data)
+            await self.set_online(board_id, True)
+        self._life = asyncio.create_task(self._live())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._life.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._life
+        await self._broker.leave()
+
+    async def set_online(self, board_id: str, online: bool) -> None:
+        """Publish a board's state, and wait until the broker has it."""
+        board = self.boards[board_id]
+        state = [1, board.identity, board.boot_id, board.policy.stored] if online else [0]
+        self.publish(f"boardwarden/{board_id}/state", msgpack.packb(state), retain=True)
+        topics = [f"boardwarden/{board_id}/down"]
+        self._broker.unsubscribe(topics, self._on_message)
+        await self._broker.subscribe(topics, self._on_message)  # it answers in order
+
+    def publish(self, topic: str, data: bytes, retain: bool = False) -> None:
+        """Publish anything, as the user that all boards are here."""
+        if not self._broker.is_lost:
+            self._broker.publish(topic, data, retain)
+
+    def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
+        self.boards[topic.split("/")[1]].receive(payload)
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        every = list(self.boards.values())
+        groups = [every[at::10] for at in range(10)]
+        while True:
+            for group in groups:
+                for board in group:
+                    board.step(loop.time())
+                await asyncio.sleep(_STEP_S / len(groups) if len(every) > 1 else _STEP_S)
+
+
+async def _main(address: str, which: str) -> None:
+    names = [f"board{number}" for number in range(int(which))] if which.isdecimal() else [which]
+    boards = {name: FakeStreamBoard() for name in names}
+    async with MqttBoards(address, boards):
+        for number, board in enumerate(boards.values()):
+            board.interval_s = 1.0
+            board._sampled_at = board._whole_at = random.random() * number
+        print("ready", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], sys.argv[2]))
