@@ -153,6 +153,8 @@ def test_the_probes_are_let_go():
 
 
 def test_without_room_for_the_probes_there_is_none():
+    if has_module("_warden"):
+        skip("the C module needs no probes")
     _found()
     try:
         adapter = board()

@@ -24,7 +24,7 @@ from virtual_time import until
 import boardwarden
 from boardwarden import Denied, connect
 from boardwarden.cli.app import app
-from boardwarden.transport import mqtt_broker, transport_for
+from boardwarden.transport import mqtt_broker, transport_for, trust
 
 _ID = "bench.board-1"
 
@@ -192,7 +192,7 @@ async def test_over_tls_a_board_needs_no_more_than_the_printed_rules(monkeypatch
     printed = CliRunner().invoke(app, ["broker-rules", "mosquitto", "--operator", "ann"])
     rules.write_text(printed.output)
     rules.chmod(0o600)
-    monkeypatch.setenv(mqtt_broker.CA_FILE, str(made.file))
+    monkeypatch.setenv(trust.CA_FILE, str(made.file))
     monkeypatch.setenv(mqtt_broker.PASSWORD, "ann")
     more = f"""allow_anonymous false
 password_file {passwords}

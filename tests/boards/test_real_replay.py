@@ -52,12 +52,13 @@ def replayed(path: Path, text: str) -> Replayed:
         return replay(recording, policy_file.loads(text))
 
 
-def without(path: Path, folder: Path, rows: str) -> Path:
-    """Return a copy of a recording that lacks these rows."""
+def without(path: Path, folder: Path, rows: str, change: str = "") -> Path:
+    """Return a copy of a recording that lacks these rows, and has this change."""
     copy = folder / "lossy.db"
     copy.write_bytes(path.read_bytes())
     with sqlite3.connect(copy) as database:
         database.execute(f"DELETE FROM {rows}")
+        database.execute(change)
     database.close()
     return copy
 
@@ -91,7 +92,9 @@ def test_its_own_policy_gives_the_same_crossings_acts_and_ends(path: Path) -> No
 def test_samples_alone_give_the_same_crossings(path: Path, tmp_path: Path) -> None:
     """The board's code decides: it is not told what the board decided."""
     own = [each for each in replayed(path, policy()).recorded if each.event.kind == "threshold"]
-    found = replayed(without(path, tmp_path, "event WHERE true"), policy())
+    # A busy machine makes samples late; none of them is to be taken for one after a lost one.
+    patient = "UPDATE sample SET interval_s = 0.25"
+    found = replayed(without(path, tmp_path, "event WHERE true", patient), policy())
     crossings = [each for each in found.decisions if each.event.kind == "threshold"]
     assert not found.recorded
     assert one_by_one(crossings) == one_by_one(own)

@@ -13,6 +13,7 @@ import boardwarden
 from boardwarden import keys
 from boardwarden._protocol.keys import KEY_ENVIRONMENT, board_key
 from boardwarden.transport import tcp
+from boardwarden.transport.trust import CA_FILE
 from warden_schema import ids
 
 
@@ -27,7 +28,7 @@ async def served(monkeypatch, tmp_path):
         "CERTIFICATE": made.board_file,
         "CERTIFICATE_KEY": made.board_key,
         "CONTROL_KEY": key,
-        "SSL_CERT_FILE": made.file,
+        CA_FILE: made.file,
         KEY_ENVIRONMENT: file,
     }.items():
         monkeypatch.setenv(name, str(value))
@@ -45,11 +46,11 @@ async def test_a_host_that_trusts_the_certificate_commands(served):
 
 async def test_without_trust_or_without_tls_there_is_a_sentence(served, monkeypatch, tmp_path):
     with monkeypatch.context() as strange:
-        strange.setenv("SSL_CERT_FILE", str(certificate(tmp_path, "other").file))
+        strange.setenv(CA_FILE, str(certificate(tmp_path, "other").file))
         finished = await asyncio.to_thread(run, "status", "--board", served)
         assert finished.returncode == 2
-        assert "127.0.0.1 has a certificate that is not trusted here" in finished.stderr
-        assert "SSL_CERT_FILE" in finished.stderr
+        assert "The certificate of 127.0.0.1 is not trusted" in finished.stderr
+        assert CA_FILE in finished.stderr
     finished = await asyncio.to_thread(
         run, "status", "--board", served.replace("tls:", "tcp:"), "--timeout", "2"
     )

@@ -31,7 +31,7 @@ from boardwarden.transport.address import FORMS, is_serial
 
 from . import parse
 from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given
-from .terminal import TerminalReporter, waiting
+from .terminal import TerminalReporter, connecting, waiting
 
 _ASK = (
     "No agent answers. Ask the REPL? That stops the program that runs there, and starts it again "
@@ -114,7 +114,7 @@ def _doctor(address: str, seconds: float, yes: bool, as_json: bool) -> int:
 
 
 async def _examine(address: str, seconds: float, progress: Callable[[float], None]) -> Checkup:
-    async with waiting(f"connecting to {address}") as connected:
+    async with waiting(connecting(address)) as connected:
 
         def measuring(elapsed: float) -> None:
             connected()

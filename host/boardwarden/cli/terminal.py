@@ -18,7 +18,7 @@ from boardwarden._program import Failure, print_line
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
 from boardwarden.render.text import harmless, printable
-from boardwarden.transport.address import is_serial
+from boardwarden.transport.address import is_mqtt, is_serial
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -37,7 +37,7 @@ async def connect(address: str) -> AsyncIterator[Board]:
     Raises Failure, with the advice to deploy the agent, where none answers at a serial port.
     """
     async with contextlib.AsyncExitStack() as stack:
-        async with waiting(f"connecting to {address}"):
+        async with waiting(connecting(address)):
             try:
                 board = await stack.enter_async_context(boards.connect(address))
             except (NoAgent, AtPrompt) as error:
@@ -46,6 +46,13 @@ async def connect(address: str) -> AsyncIterator[Board]:
                 deploy = f"`boardwarden deploy {address} --start main.py`"
                 raise Failure(f"{error} Where it has no agent, {deploy} installs it.") from None
         yield board
+
+
+def connecting(address: str) -> str:
+    """Return what a command waits for that connects."""
+    if not is_mqtt(address):
+        return f"connecting to {address}"
+    return f"connecting to {address}; up to 30 s, if the broker does not let this user write to it,"
 
 
 @contextlib.asynccontextmanager

@@ -25,13 +25,13 @@ from urllib.parse import urlsplit
 from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied, PortMissing
 
 from .address import wrong_address
+from .trust import not_trusted, trusted
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 PASSWORD = "BOARDWARDEN_MQTT_PASSWORD"
 PASSWORD_FILE = "BOARDWARDEN_MQTT_PASSWORD_FILE"
-CA_FILE = "BOARDWARDEN_MQTT_CA"  # PEM, of who signed the broker's certificate
 MAX_PACKET = 65_536  # bytes of a message; a longer one is a stranger's
 _SCHEMES = {"mqtt": 1883, "mqtts": 8883}
 _SCHEME = re.compile(r"^mqtts?:/*")
@@ -267,30 +267,17 @@ class Broker:
         if self.place.user is not None:
             client.username_pw_set(self.place.user, _password())
         if self.place.scheme == "mqtts":
-            client.tls_set_context(self._trust())
+            client.tls_set_context(trusted(str(self.place)))
         client.on_connect = self._on_connect
         client.on_disconnect = lambda *_: self._end()
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         return client
 
-    def _trust(self) -> ssl.SSLContext:
-        place = os.environ.get(CA_FILE) or None
-        try:
-            return ssl.create_default_context(cafile=place)
-        except (OSError, ssl.SSLError) as error:
-            raise ConnectError(
-                f"{CA_FILE} names no file with certificates: {place}: {error}.", str(self.place)
-            ) from None
-
     def _explain(self, error: Exception) -> ConnectError:
         name, host, port = str(self.place), self.place.host, self.place.port
         if isinstance(error, ssl.SSLCertVerificationError):
-            return ConnectError(
-                f"The certificate of {name} is not trusted ({error.verify_message}): {CA_FILE} "
-                "names the file with the certificate of who signed it.",
-                name,
-            )
+            return not_trusted(name, error, name)
         if isinstance(error, ConnectionRefusedError):
             return PortMissing(f"No broker listens on port {port} of {host}.", name)
         cut = self.place.scheme == "mqtts" and isinstance(error, ConnectionError)

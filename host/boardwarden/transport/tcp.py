@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from boardwarden.errors import ConnectError, LinkLost, PortMissing
 
 from .address import wrong_address
+from .trust import not_trusted, trusted
 
 _CONNECT_S = 5.0
 _AGAIN_S = 0.25
@@ -45,8 +46,7 @@ class Tcp:
 
     async def open(self) -> None:
         """Connect within 5 s; raise PortMissing (no such host, nobody listens) or ConnectError."""
-        # Whom it trusts is what the system trusts, or the file that SSL_CERT_FILE names.
-        context = ssl.create_default_context() if self._is_tls else None
+        context = trusted(self._address) if self._is_tls else None
         give_up_at = asyncio.get_running_loop().time() + _CONNECT_S
         while True:
             connect = asyncio.open_connection(self._host, self._port, ssl=context)
@@ -83,12 +83,7 @@ class Tcp:
                 self._address,
             )
         if isinstance(error, ssl.SSLCertVerificationError):
-            return ConnectError(
-                f"{self._host} has a certificate that is not trusted here "
-                f"({error.verify_message}): set SSL_CERT_FILE to the file of who signed it, "
-                "and use the name that it is for.",
-                self._address,
-            )
+            return not_trusted(self._host, error, self._address)
         if isinstance(error, ssl.SSLError) or (self._is_tls and isinstance(error, ConnectionError)):
             return ConnectError(
                 f"Port {self._port} of {self._host} does not speak TLS as it should: "
