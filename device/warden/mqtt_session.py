@@ -15,7 +15,7 @@ _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
 _MAJOR = const(1)
 _MAX_WAITING = const(4)  # hosts
-_MAX_ANSWERED = const(8)  # hosts whose last replies are remembered, as many as have sessions
+_MAX_REMEMBERED = const(8)  # hosts whose last replies are remembered, as many as have sessions
 _MAX_PENDING = const(4)
 _REPEATS_S = const(6)  # for so long a request may come again
 _LOOKING = const((0, 3, 8, 12, 16))  # those of `requests` that may be done again
@@ -52,14 +52,12 @@ class MqttSession(HostSession):
         link = self.link
         deframer = self.deframer
         message = link.messages[link.taken & len(link.messages) - 1]
-        at = self.at
-        if not at:
+        if not self.at:
             deframer.opened = deframer.in_frame = False
-        at = deframer.feed(message, at, len(message))
-        if at == len(message):
-            at = 0
+        self.at = deframer.feed(message, self.at, len(message))
+        if self.at == len(message):
+            self.at = 0
             link.taken = link.taken + 1 & 0xFFFF
-        self.at = at
         if deframer.length:
             host_id = self.host_id
             self._on_payload()
@@ -109,7 +107,7 @@ class MqttSession(HostSession):
                 replies.remove(entry)
                 break
         else:
-            if len(replies) == _MAX_ANSWERED:
+            if len(replies) == _MAX_REMEMBERED:
                 for entry in replies:
                     if s >= entry[2]:
                         replies.remove(entry)
@@ -185,16 +183,19 @@ class MqttSession(HostSession):
     def send_replies(self):
         """Send the replies that are due, each with its host; return False where one did not go."""
         uplink = self.uplink
-        for entry in self.replies:
-            for reply in entry[1]:
-                if reply is not None and reply.pending:
-                    reply.pending = False  # first: one that cannot be encoded is not in the way
-                    uplink.begin(_REPLY, 4)
-                    uplink.put(reply.request_id)
-                    uplink.put(reply.code)
-                    uplink.put(reply.value)
-                    uplink.put(entry[0])
-                    if not uplink.send():
-                        reply.pending = True
-                        return False
+        place = 0
+        while place < len(self.replies) * _MAX_PENDING:
+            entry = self.replies[place // _MAX_PENDING]
+            reply = entry[1][place % _MAX_PENDING]
+            if reply is not None and reply.pending:
+                reply.pending = False  # first: one that cannot be encoded is not in the way
+                uplink.begin(_REPLY, 4)
+                uplink.put(reply.request_id)
+                uplink.put(reply.code)
+                uplink.put(reply.value)
+                uplink.put(entry[0])
+                if not uplink.send():
+                    reply.pending = True
+                    return False
+            place += 1
         return True

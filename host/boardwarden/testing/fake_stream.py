@@ -14,7 +14,7 @@ from .fake_transport import FakeTransport
 
 WHOLE_S = 30.0  # between two whole states by itself
 _ALIVE_S = 10.0
-_MAX_ANSWERED = 8  # hosts whose replies are remembered
+_MAX_REMEMBERED = 8  # hosts whose replies are remembered
 _STEP_S = 0.1
 
 
@@ -124,7 +124,7 @@ class FakeStreamBoard(FakeBoard):
             self.policy.host = host_id
             self._replies = self._answered.pop(host_id, {})
             self._answered[host_id] = self._replies
-            if len(self._answered) > _MAX_ANSWERED:
+            if len(self._answered) > _MAX_REMEMBERED:
                 del self._answered[next(iter(self._answered))]
             self._answering = host_id
             self._request(*message[2:5])
