@@ -233,6 +233,9 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
     for message in ([67, 0, 1, 0, []], [67, None, 1, 0, []], [67, -1, 2, 4, [0, 9]], [64, 1, 7, 0]):
         rig.link.receive(*message)
     assert REPLY not in _kinds(rig.poll())
+    for place in range(2):
+        rig.link.receive(67, 100, 2 + place, (1 << 40, -1)[place], [])
+    assert [message[3] for message in rig.poll() if message[0] == REPLY] == [1, 1]
     rig.link.receive(64, 2, 0, 100)
     assert [message[2:] for message in rig.poll() if message[0] == REFUSED] == [[1, 7, 100]]
     rig.link.receive(99, 1)
