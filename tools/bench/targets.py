@@ -117,7 +117,7 @@ BOARD = (
     Target("flash, frozen, everything", "bytes", 60_000, "stock.flash_everything_bytes", 50_000,
            "what watches 20 000, what decides 18 000, names 23 000, and what is loaded seldom: the"
            " exceptions and resets kept 8 000, the watchdog 6 700, several hosts and keys 10 000,"
-           " requests, stored policy and links the rest"),
+           " MQTT 5 000, requests, stored policy and links the rest"),
     Target("an asyncio step, more", "%", 25, more("step")),
     Target("… that reads from a stream", "%", 25, more("read")),
     Target("an asyncio task made and awaited, more", "%", 30, more("task")),
