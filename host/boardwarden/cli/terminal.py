@@ -50,9 +50,10 @@ async def connect(address: str) -> AsyncIterator[Board]:
 
 def connecting(address: str) -> str:
     """Return what a command waits for that connects."""
-    if not is_mqtt(address):
-        return f"connecting to {address}"
-    return f"connecting to {address}; up to 30 s, if the broker does not let this user write to it,"
+    what = f"connecting to {address}"
+    if not is_mqtt(str(address)):  # tests give a transport
+        return what
+    return f"{what}; up to 30 s, if the broker does not let this user write to it,"
 
 
 @contextlib.asynccontextmanager
