@@ -185,10 +185,18 @@ def test_a_hang_is_only_reported_unless_more_is_wanted():
 # --- by os.dupterm, with a fake Timer and a fake os that do what MicroPython documents ------------
 
 
+_INTERRUPT_MS = 1500  # that the fake os's interrupt may take; the watchdog waits for 2000
+
+
 class FakeTimer:
-    """Stands in for a virtual `machine.Timer`: its callback is scheduled, in the main thread."""
+    """Stands in for a virtual `machine.Timer`: its callback is scheduled, in the main thread.
+
+    Not while an interrupt of the fake os is under way: on a board it comes at once, and no callback
+    in which it could end is between.
+    """
 
     PERIODIC = 1
+    quiet_until = None  # in ticks
 
     def __init__(self, number):
         if number != -1:
@@ -202,6 +210,9 @@ class FakeTimer:
     def run(self, period):
         while self.callback is not None:
             time.sleep_ms(period)
+            until = FakeTimer.quiet_until
+            if until is not None and time.ticks_diff(until, time.ticks_ms()) > 0:
+                continue
             try:
                 micropython.schedule(self.fire, 0)
             except RuntimeError:
@@ -243,6 +254,7 @@ class FakeOs:
         buf = bytearray(1)
         self.reads += 1
         if self.slot.readinto(buf) == 1 and buf[0] == 3:
+            FakeTimer.quiet_until = time.ticks_add(time.ticks_ms(), _INTERRUPT_MS)
             os.system("(sleep 0.1; kill -INT $PPID) &")
 
     def __getattr__(self, name):
