@@ -130,12 +130,13 @@ docs: $(VENV)/.stamp-dev
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -f tools/mkdocs.yml
 	@echo "build/site/index.html"
 
-# Firmware is built beside what needs none. The tests with boards wait for most of their time: the
-# firmware tests, which do not, run beside them.
+# Firmware is built beside what needs none. The others run one after the other even under -j: they
+# share two cores, and some measure time.
 test: | $(BIN)/python
 	@$(MAKE) --no-print-directory -j3 lint fakes firmware
-	@$(MAKE) --no-print-directory -j2 boards firmware-tests
+	@$(MAKE) --no-print-directory boards
 	@$(MAKE) --no-print-directory alone
+	@$(MAKE) --no-print-directory firmware-tests
 
 # The pinned versions `make` installs. From the oldest Python supported, because what runs there
 # runs on the newer ones and not the other way round: make lock PYTHON=python3.10

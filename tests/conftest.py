@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import command_environment
 import forked
@@ -24,6 +25,12 @@ settings.load_profile("repeatable")
 def _boards_and_compilers_are_not_measured() -> None:
     """Coverage starts in each process that Python starts, and nearly all of them are boards."""
     command_environment.measure_commands_only()
+
+
+@pytest.fixture(autouse=True)
+def _no_board_was_slow() -> None:
+    """A simulated one, which a busy machine made slow, may have said so to the next ones here."""
+    Path("warden.slow").unlink(missing_ok=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -511,11 +511,11 @@ def test_json_is_all_that_is_printed(board):
 
 def test_a_board_that_is_too_small_is_refused_with_figures(board, monkeypatch, capsys):
     """This one has 64 bits, of which nothing is known: its heap is said to be another."""
-    small = Heap(64_000, 60_000, 59_000, 32, None)
+    small = Heap(60_000, 56_000, 55_000, 32, None)
     monkeypatch.setattr("boardwarden.deploy.survey.heap", lambda repl: small)
     before = board.files()
     with board:
-        with pytest.raises(DeployError, match=r"of the 59 KB .* third; frozen .* board is as it"):
+        with pytest.raises(DeployError, match=r"of the 55 KB .* third; frozen .* board is as it"):
             deploying.deploy(board.port, "", Quiet())
         plan = deploying.plan(board.port, Quiet())
     assert board.files() == before
