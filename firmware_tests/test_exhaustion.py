@@ -419,16 +419,20 @@ def _load_meters():
 def test_what_could_not_be_loaded_for_want_of_memory_is_loaded_later():
     """MicroPython leaves such a module's name behind, and its next import crashed the board."""
     full = FullHeap()
-    refusals = (MemoryError, warden.Denied)
+    calls = (
+        (lambda: warden.start(link=False), MemoryError),
+        (lambda: warden.trends(60_000), MemoryError),
+        (_load_meters, warden.Denied),
+    )
     for free in (0, 128, 256, 512, 2048):
-        for call in (lambda: warden.start(link=False), lambda: warden.trends(60_000), _load_meters):
+        for call, refusal in calls:
             for name in ("trend_report", "meters", "policy.meters"):
                 sys.modules.pop("warden." + name, None)
             full.fill(free, 1)
             try:
                 call()
-            except refusals as error:
-                assert isinstance(error, MemoryError) or error.reason == "memory"
+            except refusal as error:
+                assert refusal is MemoryError or error.reason == "memory"
             full.empty()
             assert None not in [sys.modules.get(name) for name in sys.modules]
             call()

@@ -42,7 +42,7 @@ def play(board: VirtualBoard, steps: list[Step], max_operations: int, start_ms: 
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=campaign.of(2000, short=150))
+@settings(max_examples=campaign.of(2000, short=300))
 @given(
     sequence,
     st.integers(1, 3),
