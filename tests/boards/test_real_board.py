@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from damage import DamagedTransport
+from free_ports import free_port
 from places import APPS
 
 import boardwarden
@@ -202,9 +203,7 @@ async def _both_of_the_same_sample(board):
 @pytest.fixture
 async def served(monkeypatch):
     """The address of a board that serves TCP."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("PORT", str(port))
     program = transport_for(_app("serves"))
     await program.open()

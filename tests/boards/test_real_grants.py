@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from pathlib import Path
 
 import pytest
 from damage import DamagedTransport
+from free_ports import free_port
 from places import APPS
 from tcp_board import TcpBoard
 from virtual_time import until
@@ -240,9 +240,7 @@ async def _use(board):
 async def lender(tmp_path, monkeypatch):
     """Start a board that serves TCP; return its address."""
     monkeypatch.chdir(tmp_path)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("PORT", str(port))
     program = transport_for(f"sim:{APPS / 'lends.py'}")
     await program.open()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import time
@@ -25,6 +24,7 @@ from cli_process import (
     run,
     start,
 )
+from free_ports import free_port
 from places import APPS
 
 from boardwarden.recording.reading import Recording, Span
@@ -158,9 +158,7 @@ async def test_a_restarted_board_begins_a_new_span(path: Path) -> None:
 async def test_a_missing_board_is_recorded_once_it_appears(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     late = f"tcp://127.0.0.1:{port}"
     asked = ("record", str(path), "--board", late, "--board", "sim", "--interval", "0.1")
     process = await start(*asked)

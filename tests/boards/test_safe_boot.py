@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sysconfig
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli_process import run
+from free_ports import free_port
 from places import REPO
 
 import boardwarden
@@ -45,9 +45,7 @@ class Board:
 
     def __init__(self, folder: Path, retry_s: int = 3600) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         (folder / "main.py").write_text(_APP.format(port=self.port, retry_s=retry_s))
         (folder / "data.txt").write_text("the application's")
 

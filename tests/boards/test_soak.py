@@ -25,6 +25,7 @@ from pathlib import Path
 
 import campaign
 import pytest
+from free_ports import free_port
 from places import APPS
 
 import boardwarden
@@ -41,15 +42,6 @@ SECONDS = campaign.of(20 * 60, 25)
 _LIMIT_S = 30.0  # until all is in order again
 _SEED = 20
 _GROWTH_BYTES = 12_000_000  # of the host, from the half of the time to its end
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return so many ports, no two of them the same, that nobody listens at."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 class SoakBoard:
@@ -220,7 +212,9 @@ def _differing(fleet: list[SoakBoard], boards: list[Board]) -> list[str]:
 async def test_after_any_trouble_each_mirror_equals_its_board(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = [SoakBoard(tmp_path / f"board{port}", port) for port in _free_ports(BOARDS)]
+    fleet = [
+        SoakBoard(tmp_path / f"board{port}", port) for port in (free_port() for _ in range(BOARDS))
+    ]
     store = Store(tmp_path / "a.db", Rotation())
     stop = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:

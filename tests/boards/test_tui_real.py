@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
+from free_ports import free_port
 from places import APPS, REPO
 
 pytest.importorskip("textual")
@@ -21,9 +20,7 @@ TRACKER = REPO / "tools" / "pictures" / "tracker.py"
 
 async def test_the_graphs_begin_with_the_boards_history(monkeypatch):
     """The board ran alone, at another's interval; a host that comes sees what was before it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("PORT", str(port))
     program = transport_for(f"sim:{SERVES}")
     await program.open()

@@ -10,6 +10,7 @@ import os
 import platform
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -36,10 +37,24 @@ def _run(*command: object, cwd: Path, **env: str) -> subprocess.CompletedProcess
     return done
 
 
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(source, target)
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    _run(sys.executable, "-m", "build", "--wheel", "--outdir", out, REPO, cwd=out)
+    """Build it from what docs/fleet/Dockerfile copies, which therefore is enough."""
+    out, sources = tmp_path_factory.mktemp("wheel"), tmp_path_factory.mktemp("sources")
+    for line in (REPO / "docs" / "fleet" / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY "):
+            *names, _ = line.split()[1:]
+            for name in names:
+                _copy(REPO / name, sources / name)
+    _run(sys.executable, "-m", "build", "--wheel", "--outdir", out, sources, cwd=out)
     (built,) = out.glob("boardwarden-*.whl")
     return built
 

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from cli_process import LIMIT_S, TerminalBoard, finish, kill_started, line_of, run, start
+from free_ports import free_port
 from full_board import full_board
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -310,9 +311,7 @@ async def test_serve_runs_until_a_signal(how, status):
 
 
 async def test_a_board_missing_at_the_start_is_down_and_then_found():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     process = await start("serve", "--board", address, "--listen", "127.0.0.1:0")
     url = (await line_of(process)).split()[-1]

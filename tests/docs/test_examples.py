@@ -8,13 +8,13 @@ import hashlib
 import os
 import re
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
 from cli_process import LIMIT_S, finish, line_of, run, start
+from free_ports import free_port
 from places import APPS, REPO
 from virtual_time import until
 
@@ -185,9 +185,7 @@ async def test_workers_are_counted_named_and_preempted():
 @pytest.fixture
 def receiver(monkeypatch):
     """The address of a board that receives updates, and where it listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("PORT", str(port))
     monkeypatch.setenv("EXAMPLES", str(EXAMPLES))
     return f"sim:{APPS / 'busy_receiver.py'}", f"127.0.0.1:{port}"

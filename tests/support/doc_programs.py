@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import shutil
-import socket
 import sys
 import tty
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from certificates import certificate
 from cli_process import LIMIT_S, kill_started, start
 from doc_blocks import prints
+from free_ports import free_port
 from mosquitto_server import Mosquitto
 from places import REPO, SUPPORT
 
@@ -53,7 +53,7 @@ class Programs:
         self._setenv = setenv
         self.broker = None  # that a program of the page's is connected to
         self.addresses = {"/dev/ttyACM0": "sim", "qemu:firmware.elf": "sim"}
-        self._ports = {number: str(_free_port()) for number in ("8765", "8766")}
+        self._ports = {number: str(free_port()) for number in ("8765", "8766")}
         self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self):
@@ -255,12 +255,6 @@ async def _end(process):
     if process.returncode is None:
         process.kill()
     await process.communicate()
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _imported(node):

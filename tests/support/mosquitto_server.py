@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from free_ports import free_port
 
 LIMIT_S = 10.0
 _CONFIG = """\
@@ -38,9 +39,7 @@ class Mosquitto:
         self._folder = folder
         self._more = more
         self._process = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.address = f"mqtt://127.0.0.1:{self.port}"
 
     def start(self):

@@ -1,6 +1,7 @@
-"""Fake boards behind a real broker, all over one connection: what a host of many has to do with.
+"""Fake boards behind a real broker, over one connection or each over its own.
 
-python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 1000    # board0 to board999; or a name
+python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 960    # board0 to board959; or a name
+python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 960 own    # each over its own connection
 """
 
 from __future__ import annotations
@@ -19,17 +20,23 @@ _STEP_S = 0.1
 
 
 class MqttBoards:
-    """Boards by their ids, at a broker: `async with MqttBoards(address, boards):`."""
+    """Boards by their ids, at a broker: `async with MqttBoards(address, boards):`.
 
-    def __init__(self, address: str, boards: dict[str, FakeStreamBoard]) -> None:
+    own: each has a connection of its own.
+    """
+
+    def __init__(self, address: str, boards: dict[str, FakeStreamBoard], own: bool = False) -> None:
         self.boards = boards
         self._broker = Broker(parse(address)[0])
+        self._own = {name: Broker(parse(address)[0]) for name in boards} if own else {}
         self._life: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> MqttBoards:
-        await self._broker.enter()
+        for broker in (self._broker, *self._own.values()):
+            await broker.enter()
         for board_id, board in self.boards.items():
-            board.send = lambda data, topic=f"boardwarden/{board_id}/up": self.publish(topic, data)
+            topic = f"boardwarden/{board_id}/up"
+            board.send = lambda data, topic=topic, name=board_id: self.publish(topic, data, of=name)
             await self.set_online(board_id, True)
         self._life = asyncio.create_task(self._live())
         return self
@@ -38,21 +45,24 @@ class MqttBoards:
         self._life.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._life
-        await self._broker.leave()
+        for broker in (self._broker, *self._own.values()):
+            await broker.leave()
 
     async def set_online(self, board_id: str, online: bool) -> None:
         """Publish a board's state, and wait until the broker has it."""
         board = self.boards[board_id]
         state = [1, board.identity, board.boot_id, board.policy.stored] if online else [0]
-        self.publish(f"boardwarden/{board_id}/state", msgpack.packb(state), retain=True)
+        self.publish(f"boardwarden/{board_id}/state", msgpack.packb(state), True, board_id)
         topics = [f"boardwarden/{board_id}/down"]
-        self._broker.unsubscribe(topics, self._on_message)
-        await self._broker.subscribe(topics, self._on_message)  # it answers in order
+        broker = self._own.get(board_id, self._broker)
+        broker.unsubscribe(topics, self._on_message)
+        await broker.subscribe(topics, self._on_message)  # it answers in order
 
-    def publish(self, topic: str, data: bytes, retain: bool = False) -> None:
-        """Publish anything, as the user that all boards are here."""
-        if not self._broker.is_lost:
-            self._broker.publish(topic, data, retain)
+    def publish(self, topic: str, data: bytes, retain: bool = False, of: str = "") -> None:
+        """Publish anything, as the user that all boards are here; of: whose connection it takes."""
+        broker = self._own.get(of, self._broker)
+        if not broker.is_lost:
+            broker.publish(topic, data, retain)
 
     def _on_message(self, topic: str, payload: bytes, retained: bool) -> None:
         self.boards[topic.split("/")[1]].receive(payload)
@@ -68,10 +78,10 @@ class MqttBoards:
                 await asyncio.sleep(_STEP_S / len(groups) if len(every) > 1 else _STEP_S)
 
 
-async def _main(address: str, which: str) -> None:
+async def _main(address: str, which: str, own: bool) -> None:
     names = [f"board{number}" for number in range(int(which))] if which.isdecimal() else [which]
     boards = {name: FakeStreamBoard() for name in names}
-    async with MqttBoards(address, boards):
+    async with MqttBoards(address, boards, own):
         for number, board in enumerate(boards.values()):
             board.interval_s = 1.0
             board._sampled_at = board._whole_at = random.random() * number
@@ -80,4 +90,4 @@ async def _main(address: str, which: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2]))
+    asyncio.run(_main(sys.argv[1], sys.argv[2], "own" in sys.argv[3:]))

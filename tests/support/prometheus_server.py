@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -12,6 +11,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from free_ports import free_port
 
 LIMIT_S = 40.0
 SCRAPE_MS = 250
@@ -20,7 +20,7 @@ global: {{scrape_interval: {ms}ms, scrape_timeout: {ms}ms}}
 scrape_configs:
 - job_name: boards
   static_configs:
-  - targets: [{target!r}]
+  - targets: {targets}
 """
 
 
@@ -34,19 +34,18 @@ def need(program):
 
 
 class Prometheus:
-    """Scrapes one URL's host from start() on, until close()."""
+    """Scrapes the hosts of URLs from start() on, until close()."""
 
-    def __init__(self, folder, url):
+    def __init__(self, folder, *urls, every_ms=SCRAPE_MS):
         self._folder = folder
-        self._target = urllib.parse.urlsplit(url).netloc
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self._targets = [urllib.parse.urlsplit(url).netloc for url in urls]
+        self._every_ms = every_ms
+        self._address = f"127.0.0.1:{free_port()}"
 
     def start(self):
         """Start it; it is asked again until it answers."""
         config = self._folder / "prometheus.yml"
-        config.write_text(_CONFIG.format(ms=SCRAPE_MS, target=self._target))
+        config.write_text(_CONFIG.format(ms=self._every_ms, targets=self._targets))
         self._log = (self._folder / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
             [

@@ -1,9 +1,9 @@
 """A real board, MicroPython's unix port, that runs before a host comes: it listens for TCP."""
 
 import asyncio
-import socket
 
 from cli_process import LIMIT_S
+from free_ports import free_port
 from places import APPS
 
 from boardwarden.transport import transport_for
@@ -16,9 +16,7 @@ class TcpBoard:
     """
 
     def __init__(self, monkeypatch, app, ready):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         monkeypatch.setenv("PORT", str(port))
         self.address = f"tcp://127.0.0.1:{port}"
         self._ready = ready

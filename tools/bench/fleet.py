@@ -1,0 +1,133 @@
+"""A fleet on this machine: `python -m bench.fleet BOARDS SECONDS [own]` prints one line of JSON.
+
+Fake boards that sample each second, over one connection or each over its own, a mosquitto, and one
+`boardwarden serve` that is scraped each 15 seconds, each a process, whose CPU time and memory the
+system tells. The figures of docs/fleet.md come from it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+_REPO = Path(__file__).resolve().parents[2]
+_BOARDS = _REPO / "tests" / "support" / "mqtt_boards.py"
+_SCRAPE_S = 15.0
+_SETTLE_S = 40.0  # until all boards are mirrored, and have sent their whole state by themselves
+_CONFIG = """\
+listener {port} 127.0.0.1
+persistence false
+allow_anonymous true
+max_queued_messages 10000
+"""
+
+
+def _cpu_s(process: subprocess.Popen[str]) -> float:
+    """CPU time that a process has taken (Linux, proc(5): utime and stime of stat)."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _rss(process: subprocess.Popen[str]) -> int:
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.contextmanager
+def _started(*command: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a program while the block runs."""
+    process = subprocess.Popen(
+        [str(each) for each in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def _scrape(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read(), "utf-8")
+
+
+def measure(boards: int, seconds: float, own: bool) -> dict[str, float]:
+    """Return the shares of a core and the bytes that a broker and a worker take."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"mqtt://127.0.0.1:{port}"
+    with contextlib.ExitStack() as stack:
+        config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "mosquitto.conf"
+        user = "user root\n" if os.geteuid() == 0 else ""
+        config.write_text(_CONFIG.format(port=port) + user)
+        path = os.environ["PATH"] + ":/usr/sbin"
+        mosquitto = shutil.which("mosquitto", path=path)
+        if mosquitto is None:
+            raise SystemExit("no mosquitto here (Debian: apt-get install mosquitto)")
+        broker = stack.enter_context(_started(mosquitto, "-c", config))
+        while True:
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        empty = _rss(broker)
+        words = ["own"] if own else []
+        fakes = stack.enter_context(_started(sys.executable, _BOARDS, address, str(boards), *words))
+        if _line(fakes) != "ready\n":
+            raise SystemExit("the fake boards did not start")
+        serve = (sys.executable, "-m", "boardwarden", "serve", address, "--listen", "127.0.0.1:0")
+        worker = stack.enter_context(_started(*serve))
+        url = _line(worker).rpartition(" ")[2].strip()
+        alone = _rss(worker)
+        time.sleep(_SETTLE_S)
+        processes = {"broker": broker, "worker": worker, "fakes": fakes}
+        before = {name: _cpu_s(each) for name, each in processes.items()}
+        began = time.monotonic()
+        scrapes = []
+        while time.monotonic() - began < seconds:
+            scrape_began = time.monotonic()
+            text = _scrape(url)
+            scrapes.append(time.monotonic() - scrape_began)
+            time.sleep(max(0.0, _SCRAPE_S - scrapes[-1]))
+        lasted = time.monotonic() - began
+        figures = {
+            f"{name}_core_percent": round(100 * (_cpu_s(each) - before[name]) / lasted, 1)
+            for name, each in processes.items()
+        }
+        up = sum(line.endswith(" 1.0") for line in text.splitlines() if "boardwarden_up{" in line)
+        series = sum(not line.startswith("#") for line in text.splitlines())
+        return {
+            "boards": boards,
+            "seconds": round(lasted),
+            "up": up,
+            **figures,
+            "worker_bytes_per_board": round((_rss(worker) - alone) / boards),
+            "broker_bytes_per_board": round((_rss(broker) - empty) / boards),
+            "scrape_s": round(max(scrapes), 2),
+            "scrape_bytes": len(text),
+            "series_per_board": round(series / boards, 1),
+        }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]), float(sys.argv[2]), "own" in sys.argv[3:])))
