@@ -31,13 +31,13 @@ def need_mosquitto():
 class Mosquitto:
     """A broker on a free port of 127.0.0.1: `with Mosquitto(tmp_path) as broker:`.
 
-    more: lines of its configuration; without any it lets everybody in. Its log is
-    `folder/mosquitto.log`.
+    more: lines of its configuration; without any it lets everybody in; config: the other lines. Its
+    log is `folder/mosquitto.log`.
     """
 
-    def __init__(self, folder, more="allow_anonymous true\n"):
+    def __init__(self, folder, more="allow_anonymous true\n", config=_CONFIG):
         self._folder = folder
-        self._more = more
+        self._config = config + more
         self._process = None
         self.port = free_port()
         self.address = f"mqtt://127.0.0.1:{self.port}"
@@ -48,7 +48,7 @@ class Mosquitto:
         # As root it would become the user mosquitto, who may not read a test's files.
         user = "user root\n" if os.geteuid() == 0 else ""
         config = self._folder / "mosquitto.conf"
-        config.write_text(_CONFIG.format(port=self.port) + user + self._more)
+        config.write_text(self._config.format(port=self.port) + user)
         with (self._folder / "mosquitto.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [need_mosquitto(), "-c", config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
