@@ -134,6 +134,11 @@ class Board:
     # --- the mirror: no I/O ---------------------------------------------------------------------
 
     @property
+    def address(self) -> str:
+        """The address that the board was opened by."""
+        return self._session.link.address
+
+    @property
     def status(self) -> Status:
         """The board's state; `.age_s` says how old its figures are."""
         return self._mirror.status
@@ -759,7 +764,7 @@ class Board:
     def _on_change(self) -> None:
         new, self._logged_restarts = self.restart_count - self._logged_restarts, self.restart_count
         for restart in self.restarts[-new:] if new else ():
-            _log.info("%s: %s", self._session.link.address, restart)
+            _log.info("%s: %s", self.address, restart)
         self._change_count += 1
         self._notify_all()
 

@@ -133,6 +133,7 @@ class SyncBoard:
     connected = _mirrored(lambda board: board.connected)
     asleep = _mirrored(lambda board: board.asleep)
     link = _mirrored(lambda board: board.link)
+    address = _mirrored(lambda board: board.address)
     trends = _direct(Board.trends)
 
     wait_sample = _waiting(Board.wait_sample)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import types
 
 import pytest
 from virtual_time import until
@@ -10,8 +11,10 @@ from boardwarden import Denied, Event, LinkLost, Priority, ResourceType, _progra
 from boardwarden._protocol import diagnosis
 from boardwarden.cli import alloc, follow, grants, limits, look, parse, top
 from boardwarden.grants import Lease, Meter, Threshold
+from boardwarden.models import Status
 from boardwarden.policy import file as policy_file
 from boardwarden.render import tables
+from boardwarden.render.status import link_state
 from boardwarden.render.text import columns
 from warden_schema import ids
 
@@ -247,8 +250,34 @@ async def test_alloc_reports_a_lost_link(board, link, capsys):
     await asyncio.sleep(0.1)
     link.refuse = LinkLost("out")
     link.cut()
-    gone = "the port or connection is gone, so look at cable and power"
+    gone = "the port is gone, so look at cable and power"
     await until(lambda: gone in capsys.readouterr().err, LIMIT_S)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_open", "what"),
+    [
+        ("/dev/ttyACM0", False, "the port is gone, so look at cable and power"),
+        ("tcp://h:1", False, "the connection is gone, so look at the board's power and network"),
+        ("tcp://h:1", True, "the line is there, so it hangs or has no power"),
+        ("mqtt://h/a", False, "the connection to its broker is gone, so look at the broker"),
+        ("mqtts://h/a", True, "its broker is there, so it hangs, or has no power or network"),
+    ],
+)
+def test_why_a_board_may_be_lost_follows_from_its_link(address, is_open, what):
+    link = types.SimpleNamespace(open=is_open)
+    board = types.SimpleNamespace(
+        connected=False, status=Status(), link=link, address=address, asleep=False
+    )
+    assert f"link lost; waiting for the board: {what}" in link_state(board)
+
+
+async def test_console_says_that_nothing_is_printed_over_a_network(board, capsys):
+    link = testing.FakeTransport(board, "tcp://h:1")
+    task = asyncio.create_task(look._console(link, False))
+    await until(lambda: "on its serial port" in capsys.readouterr().err, LIMIT_S)
     task.cancel()
     await asyncio.wait([task])
 

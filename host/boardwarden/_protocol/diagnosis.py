@@ -49,7 +49,7 @@ _REASONS = {
     "watching": "the board's application started the agent with protect=False, to measure only",
     "look_only": "over this link hosts only look; the board's application allows more",
     "needs_control": "over this link that takes the right to control: give a key for it, or have "
-    "the board's application allow it to all with `warden.TcpServer(port, control=True)`",
+    "the board's application allow it to all with `control=True`",
     "needs_observe": "over this link that takes the right to observe: give a key for it",
     "collected": "garbage was collected only just now",
     "not_safe": "it is not in safe mode",

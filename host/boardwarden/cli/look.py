@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from boardwarden._program import checked, print_json, print_line, print_rows, run
+from boardwarden._program import checked, print_json, print_line, print_note, print_rows, run
 from boardwarden.board import Board
 from boardwarden.doctor.stored_policy import find_stored_policy
 from boardwarden.grants import Event
@@ -15,6 +15,7 @@ from boardwarden.render import tables
 from boardwarden.render.news import News
 from boardwarden.render.status import policy_rows, status_rows, trend_rows
 from boardwarden.render.text import Printable
+from boardwarden.transport.address import is_mqtt, is_network
 
 from . import parse
 from .follow import paced, print_news, wait_full_interval
@@ -101,7 +102,11 @@ async def _capabilities(address: str, as_json: bool) -> None:
 async def _console(address: str, as_json: bool) -> None:
     """Print what the application prints, until interrupted."""
     async with connect(address) as board:
-        printed = Printable()
+        if is_mqtt(board.address) or is_network(board.address):
+            print_note(
+                "What the application prints is on its serial port, and does not come over "
+                "the network: this shows only that the board restarts, or is lost."
+            )
         news = News(board)
         printed = Printable()
         async for text in paced(board.console()):

@@ -17,6 +17,7 @@ from boardwarden.models import (
     Trend,
     Trends,
 )
+from boardwarden.transport.address import is_mqtt, is_network
 
 from .text import NOTHING, count, duration, percent, printable, size
 
@@ -209,9 +210,15 @@ def link_state(board: Board) -> str:
 
 def _loss(board: Board) -> str:
     """Return what may have happened to a board that is silent and did not say that it sleeps."""
+    if is_mqtt(board.address):
+        if board.link.open:
+            return "its broker is there, so it hangs, or has no power or network"
+        return "the connection to its broker is gone, so look at the broker and the network"
     if board.link.open:
         return "the line is there, so it hangs or has no power"
-    return "the port or connection is gone, so look at cable and power"
+    if is_network(board.address):
+        return "the connection is gone, so look at the board's power and network"
+    return "the port is gone, so look at cable and power"
 
 
 def _local(moment: datetime) -> str:
