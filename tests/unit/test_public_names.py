@@ -109,8 +109,8 @@ def test_the_status_has_the_fields_of_the_design() -> None:
 
 def test_the_board_has_the_names_of_the_design() -> None:
     names = """address status capabilities fragmentation history connected asleep link trends
-        wait_sample updates changes console ping start_monitoring stop_monitoring fetch_history collect
-        interrupt close
+        wait_sample updates changes console ping start_monitoring stop_monitoring fetch_history
+        collect interrupt close
         allocations operations sessions thresholds limits meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering exceptions resets restarts restart_count synced safe_mode leave_safe_mode
