@@ -223,9 +223,10 @@ def test_power_cut_at_any_write_leaves_a_board_that_boots_and_a_copy_here(make):
     cuts = 0
     for write in itertools.count(1, 2):
         board = make(image, f"cut{write}", cut_write=write)
+        talk = Talk()
         try:
             with board:
-                deploying.deploy(board.port, "", Talk())
+                deploying.deploy(board.port, "", talk)
         except LinkLost as error:
             told = str(error)
         else:
@@ -241,7 +242,7 @@ def test_power_cut_at_any_write_leaves_a_board_that_boots_and_a_copy_here(make):
                 assert romfs.files(OTHERS).items() <= romfs.files(tree_of(board)).items()
         for name in lies_around():
             os.remove(name)
-    assert cuts >= 4
+    assert cuts >= 4, talk.said
 
 
 @pytest.mark.parametrize("others", [{}, OTHERS])
