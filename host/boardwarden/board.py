@@ -727,8 +727,6 @@ class Board:
                 await self._next_change.wait()
             losses = self._mirror.losses
             try:
-                if self._mirror.boot_id != boot_id:
-                    raise diagnosis.restarted()
                 slots = await self._fetch_slots(begin_s, end_s)
                 if self._mirror.boot_id != boot_id:
                     raise diagnosis.restarted()
