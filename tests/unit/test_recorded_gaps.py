@@ -216,3 +216,20 @@ def test_a_recording_from_before_is_read_and_appended_to(path: Path) -> None:
         names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     assert {"history", "lost_events"} <= names
     assert history(path) == {1: []}
+
+
+async def test_an_event_that_comes_with_the_next_boot_is_of_its_own(
+    path: Path, peer: FakeBoard
+) -> None:
+    transport = FakeTransport(peer)
+    async with recording(path, transport):
+        for _ in range(3):
+            peer.policy.happen("threshold", 0, "warn", 800)
+        host_id = peer.host_id
+        peer.restart()
+        peer._subscribe(peer.version[0], host_id)
+        peer.policy.happen("threshold", 0, "clear", 500)  # all of it is read at once
+        await until(lambda: peer.events_from is not None)
+        await asyncio.sleep(0.1)
+    assert events(path) == {1: [0, 1, 2], 2: [0]}
+    assert lost(path) == []
