@@ -30,6 +30,7 @@ from boardwarden.serve.backlog import Missed
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.otlp import endpoint
 from boardwarden.serve.watched import Watched
+from warden_schema import ids
 
 
 class Collector:
@@ -203,6 +204,20 @@ async def test_minutes_in_which_nothing_came_are_pushed_once_with_their_own_time
     assert now - 3e9 < past[-1][0] < now
     request = await collector.until(is_up)
     assert len(times(request, "boardwarden.cpu.usage")) == 1
+
+
+async def test_a_history_that_cannot_be_had_is_said_with_its_reason(fake, collector):
+    del fake.board.answer[ids.HISTORY_READ]
+    process = await push(fake, collector.url)
+    await collector.until(is_up)
+    pass_s(fake.board, 3000)
+    fake.board.sample()
+    said = b""
+    while b"nothing came" not in said:
+        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    line = f"boardwarden: {fake.port}: nothing came for 3001 s, and no history of it is pushed: "
+    assert said.decode().startswith(line)
+    assert len(said.decode().rstrip()) > len(line)
 
 
 def test_what_could_not_be_pushed_is_pushed_later(monkeypatch):

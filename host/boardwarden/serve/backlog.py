@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import NamedTuple
 
 from boardwarden import Board, HistorySlot
 
+_log = logging.getLogger(__name__)
 _MAX_SLOTS = 1000  # a day without a link makes 144
 
 
@@ -22,14 +24,23 @@ class Missed(NamedTuple):
 
 
 class Backlog:
-    """Holds up to 1000 slots; collect() in the event loop, the rest from any thread."""
+    """Holds up to 1000 slots of a board; collect() in the event loop, the rest from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
+        self._address = address
         self._slots: deque[Missed] = deque(maxlen=_MAX_SLOTS)
 
     async def collect(self, board: Board) -> None:
         """Collect what the board tells of each time without samples, until it is closed."""
+        logged = ""
         async for gap in board.gaps():
+            if gap.why and gap.why != logged:
+                logged = gap.why
+                missing_s = round(gap.end_s - gap.begin_s)
+                _log.warning(
+                    "%s: nothing came for %d s, and no history of it is pushed: %s",
+                    *(self._address, missing_s, logged),
+                )
             status = board.status
             uptime_s, updated = status.cpu.uptime_s, status.last_updated
             if uptime_s is None or updated is None or status.board.boot_id != gap.boot_id:

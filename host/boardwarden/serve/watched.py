@@ -121,7 +121,7 @@ class Watched:
 
     def __init__(self, address: str, pushes: bool = False) -> None:
         self.address = address
-        self.backlog = Backlog() if pushes else None
+        self.backlog = Backlog(address) if pushes else None
         self._board: Board | None = None
         self._counted = _Counted()  # replaced, never changed: another thread may be reading
         self._crashes = CrashCount()
