@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from remembering import figure, pass_s, remember
 from virtual_time import until
 
-from boardwarden import Gap, connect
+from boardwarden import Board, Gap, HistorySlot, connect
+from boardwarden.cli import record
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.recording import schema
+from boardwarden.recording.follower import Follower
 from boardwarden.recording.reading import LostEvents, Recording, Remembered
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Store
@@ -131,7 +134,7 @@ async def test_a_loss_is_filled_with_the_boards_own_figures_at_their_times(
 
 
 async def test_a_recording_that_is_continued_is_filled_and_has_each_event_once(
-    path: Path, peer: FakeBoard
+    path: Path, peer: FakeBoard, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transport = FakeTransport(peer)
     for _ in range(3):
@@ -154,7 +157,13 @@ async def test_a_recording_that_is_continued_is_filled_and_has_each_event_once(
     assert events(path) == {1: [0, 1, 2, *range(7, 23)]}
     assert [(each.first, each.number) for each in lost(path)] == [(3, 4)]
     with Recording(path) as read:
-        assert [span.lost_events for span in read.spans()] == [4]
+        (span,) = read.spans()
+    assert span.lost_events == 4
+    await record._list(path, [], as_json=False)
+    assert "19, 4 lost" in capsys.readouterr().out
+    await record._list(path, [], as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert (listed["lost_events"], listed["history_slots"]) == (4, len(found))
 
 
 async def test_events_of_a_boot_that_nobody_saw_begin_are_lost_from_its_first_on(
@@ -216,6 +225,26 @@ def test_a_recording_from_before_is_read_and_appended_to(path: Path) -> None:
         names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     assert {"history", "lost_events"} <= names
     assert history(path) == {1: []}
+
+
+async def test_what_is_recorded_of_a_gap_or_why_nothing_is_printed_in_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    follower = Follower("fake", Board(FakeTransport(FakeBoard())), lambda row: None)
+    picture = record._Picture(Path("a.db"), [])
+    slot = HistorySlot(60.0, 60.0)
+    for gap in (
+        Gap(1, 60.0, 180.0, (slot, slot)),
+        Gap(1, 60.0, 180.0, why="It said \x1b[2J."),
+        Gap(1, 60.0, 180.0),
+    ):
+        picture.show_gap(follower, gap)
+    lines = capsys.readouterr().err.splitlines()
+    begin = "boardwarden: fake: nothing came for 2 min"
+    assert lines[0] == f"{begin}: 2 slots of the board's own history are recorded"
+    assert lines[1].startswith(f"{begin}, and no history of it is recorded: It said ")
+    assert "\x1b" not in lines[1]
+    assert lines[2].endswith("The board measured nothing then.")
 
 
 async def test_an_event_that_comes_with_the_next_boot_is_of_its_own(
