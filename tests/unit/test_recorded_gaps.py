@@ -178,10 +178,10 @@ async def test_events_of_a_boot_that_nobody_saw_begin_are_lost_from_its_first_on
             peer.policy.happen("threshold", 0, "clear", 500)
         pass_s(peer, 600)
         await until(lambda: transport.opened == 2)
-        await until(lambda: peer.host_id)
+        await until(lambda: peer.events_from == 0)  # it knows that it is another boot, and has them
+        peer.policy.happen("threshold", 0, "warn", 800)
         peer.sample()
         await lose(transport, peer, 300)
-        peer.policy.happen("threshold", 0, "warn", 800)
         await until(lambda: gaps)
     assert events(path) == {1: [0], 2: list(range(2, 19))}
     assert [(each.first, each.number) for each in lost(path)] == [(0, 2)]
