@@ -109,8 +109,8 @@ class Rig:
             found += self.poll(1000)
         return found
 
-    def subscribe(self, host_id):
-        self.link.receive(64, 1, 7, host_id)
+    def subscribe(self, host_id, *events_from):
+        self.link.receive(64, 1, 7, host_id, *events_from)
 
     def request(self, host_id, request_id, operation, *arguments):
         self.link.receive(67, host_id, request_id, operation, list(arguments))

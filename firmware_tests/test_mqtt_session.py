@@ -70,6 +70,22 @@ def test_a_host_that_subscribes_waits_for_a_whole_of_its_own():
     assert _wholes(rig.seconds(1)) == [0]
 
 
+def test_a_host_that_wants_few_events_keeps_none_from_others():
+    rig = Rig()
+    for number in range(5):
+        rig.policy.events.post("policy", None, str(number))
+    rig.seconds(3)
+    everything = list(range(rig.policy.events.seq))
+    rig.subscribe(100, rig.policy.events.seq - 1)
+    rig.subscribe(101)
+    messages = rig.seconds(2)
+    assert _wholes(messages) == [100, 101]
+    assert [message[2] for message in messages if message[0] == EVENT] == everything * 2
+    messages = rig.seconds(30)
+    assert _wholes(messages) == [0]
+    assert [message[2] for message in messages if message[0] == EVENT] == everything
+
+
 def test_a_whole_that_is_under_way_is_finished_before_the_next():
     rig = Rig()
     leases = [rig.policy.leases.allocate(0, 16, "app", 1, None) for _ in range(8)]

@@ -98,7 +98,16 @@ class HostSession:
         items = reader.array()
         kind = reader.integer()
         if kind == _SUBSCRIBE:
-            self.subscribe(reader, items)
+            major = reader.integer()
+            reader.integer()
+            host_id = reader.integer()
+            if host_id <= 0:
+                raise Malformed  # no host has that id
+            if major != _MAJOR:
+                self.refused_id = host_id
+                return
+            self.events_from = reader.integer() if items > 4 else None
+            self.subscribe(host_id)
         elif not _KEEPALIVE >= kind >= _UNSUBSCRIBE and kind != _REQUEST:
             self.sample.skipped_frames += 1
         elif reader.integer() != self.host_id or not self.host_id:
@@ -117,17 +126,8 @@ class HostSession:
                 self.alive_dirty = True  # nothing was sent since, or all of it was lost
             self.last_seq = seq
 
-    def subscribe(self, reader, items):
-        """Make the sender the host that listens, and mark everything for sending to it."""
-        major = reader.integer()
-        reader.integer()
-        host_id = reader.integer()
-        if host_id <= 0:
-            raise Malformed  # no host has that id
-        if major != _MAJOR:
-            self.refused_id = host_id
-            return
-        self.events_from = reader.integer() if items > 4 else None
+    def subscribe(self, host_id):
+        """Make it the host that listens, and mark everything for sending to it."""
         if host_id != self.host_id:  # another, or the same after a silence
             self.host_id = host_id
             self.uplink.unacked = 0  # nothing is under way to it

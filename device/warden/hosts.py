@@ -157,17 +157,8 @@ class Host(HostSession):
         """Note that a frame of a host came over the connection."""
         self.link.keep_place()
 
-    def subscribe(self, reader, items):
+    def subscribe(self, host_id):
         """Begin the subscription of a host, if there is a place for it."""
-        major = reader.integer()
-        reader.integer()
-        host_id = reader.integer()
-        if host_id <= 0:
-            raise Malformed  # no host has that id
-        if major != _MAJOR:
-            self.refused_id = host_id
-            return
-        self.events_from = reader.integer() if items > 4 else None
         self.refused_id = 0
         server = self.server
         if host_id != self.host_id:

@@ -29,7 +29,7 @@ class KeyedHost(Host):
         """Have the peer process a payload, which passes on what is the session's."""
         self.peer.process(reader)
 
-    def subscribe(self, reader, items):
+    def subscribe(self, host_id):
         """Begin the subscription; a host without a key gives its place to one with a key."""
         server = self.server
         if self.peer.right > _NO_KEY and not self.host_id:
@@ -40,7 +40,7 @@ class KeyedHost(Host):
                     host.host_id = 0
                     host.link.drop()
                     break
-        super().subscribe(reader, items)
+        super().subscribe(host_id)
 
     def find_requests(self):
         """Return what carries out requests, for what this host may do."""

@@ -8,12 +8,10 @@ from micropython import const
 
 from warden.host_session import HostSession
 from warden.link.mqtt import online
-from warden_schema.codec import Malformed
 
 _REPLY = const(7)
 _SUBSCRIBE = const(64)
 _UNSUBSCRIBE = const(65)
-_MAJOR = const(1)
 _MAX_WAITING = const(4)  # hosts
 _MAX_REMEMBERED = const(8)  # hosts whose last replies are remembered, as many as have sessions
 _MAX_PENDING = const(4)
@@ -78,16 +76,9 @@ class MqttSession(HostSession):
         reader.begin(0, self.deframer.length)
         HostSession.process(self, reader)
 
-    def subscribe(self, reader, items):
+    def subscribe(self, host_id):
         """Have a host wait for the next whole, a second after the last one began at least."""
-        major = reader.integer()
-        reader.integer()
-        host_id = reader.integer()
-        if host_id <= 0:
-            raise Malformed  # no host has that id
-        if major != _MAJOR:
-            self.refused_id = host_id
-            return
+        self.events_from = None  # a whole has all events, whatever one of its readers wants
         self.host_id = host_id
         self.renew()
         if len(self.waiting) < _MAX_WAITING and host_id not in self.waiting:

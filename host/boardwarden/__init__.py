@@ -45,6 +45,11 @@ if TYPE_CHECKING:
         SimulatorMissing as SimulatorMissing,
         VersionMismatch as VersionMismatch,
     )
+    from .gaps import (
+        Gap as Gap,
+        HistorySlot as HistorySlot,
+        Statistics as Statistics,
+    )
     from .grants import (
         BoardSession as BoardSession,
         Event as Event,
@@ -127,7 +132,9 @@ _MODULES = {
     "DeployError": "errors",
     "Event": "grants",
     "Frame": "crashes",
+    "Gap": "gaps",
     "History": "history",
+    "HistorySlot": "gaps",
     "Identity": "models",
     "StoredPolicy": "models",
     "KeyFileError": "errors",
@@ -164,6 +171,7 @@ _MODULES = {
     "Sample": "history",
     "SessionQuota": "policy.model",
     "SimulatorMissing": "errors",
+    "Statistics": "gaps",
     "Status": "models",
     "Storage": "models",
     "SyncBoard": "sync",

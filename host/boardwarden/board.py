@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,16 @@ from .crashes import CaughtException, Reset, Restart
 from .errors import (
     BoardError,
     BoardRestarted,
+    ConnectError,
     KeyRefused,
     LinkLost,
     NotFound,
     RequestError,
     RequestRefused,
 )
+from .gaps import Gap, HistorySlot, oldest_s, slots
 from .grants import BoardSession, Event, Lease, Limits, MemoryProfile, Meter, Operation, Threshold
-from .history import BOARD_METRICS, History, column
+from .history import BOARD_METRICS, Column, History, column
 from .models import (
     Action,
     Capability,
@@ -67,6 +70,8 @@ _log = logging.getLogger(__name__)
 
 _CTRL_C = b"\x03"
 _MAX_UNREAD_SAMPLES = 256  # of who reads every one
+_MAX_UNREAD_GAPS = 64
+_MEAN = ids.STATISTICS.index("mean")
 _REQUEST_TIMEOUT_S = 5.0
 _MIRRORED_TIMEOUT_S = 3.0  # by then a board has sent the rows that changed, again if they got lost
 _PREEMPTION_GRACE_S = 2.0  # which the board gives to an operation that it preempts
@@ -124,11 +129,12 @@ class Board:
         self._change_count = 0  # of changes that are not samples
         self._logged_restarts = 0
         self._sample_queues: list[deque[Status]] = []  # one for each reader of every sample
+        self._gap_queues: list[deque[tuple[int | None, float, float]]] = []  # and of gaps
         self._cleanups: set[asyncio.Task[None]] = set()  # requests that nobody waits for
         self._meter_readers = 0
         self._meter_renewal: asyncio.Task[None] | None = None
         self._console = Console()
-        self._mirror = Mirror(on_sample=self._on_sample, on_change=self._on_change)
+        self._mirror = Mirror(self._on_sample, self._on_change, self._on_gap)
         self._session = Session(transport, self._mirror, self._console.put, secret)
 
     # --- the mirror: no I/O ---------------------------------------------------------------------
@@ -331,6 +337,27 @@ class Board:
                 if self._closed:
                     return
                 await self._next_change.wait()
+
+    async def gaps(self) -> AsyncGenerator[Gap, None]:
+        """Yield each time without samples once it is over, with the board's own figures of it.
+
+        Begins with those that end from now on; each is read as by fetch_gap(). A time in which the
+        board said that it sleeps, or in which monitoring was stopped, is none.
+        """
+        queue: deque[tuple[int | None, float, float]] = deque(maxlen=_MAX_UNREAD_GAPS)
+        self._gap_queues.append(queue)
+        try:
+            while not self._closed:
+                if queue:
+                    try:
+                        gap = await self._fetch_gap(*queue.popleft())
+                    except LinkLost:
+                        return  # it is closed
+                    yield gap
+                else:
+                    await self._next_change.wait()
+        finally:
+            self._gap_queues.remove(queue)
 
     def console(self) -> AsyncGenerator[str, None]:
         """Yield the text that the application printed recently, then what it prints, in pieces."""
@@ -681,19 +708,66 @@ class Board:
             _arguments.places("metric", metrics, BOARD_METRICS),
             _arguments.places("statistic", statistics, ids.STATISTICS),
         )
+        await self._fetch_columns(list(columns))
+        return self.history
+
+    async def fetch_gap(self, begin_s: float, end_s: float) -> Gap:
+        """Read what the board's history has of a time of this boot, from uptime to uptime.
+
+        Each part comes from the shortest slots that the board still has of it: 60 seconds, 60
+        minutes or 24 hours. It takes 4 requests, 16 for more than the last minute, 28 for more than
+        the last hour, which are made again where the link is lost meanwhile. What the board
+        refuses, or does not answer, is in the gap's `why`; raises LinkLost once it is closed.
+        """
+        if not begin_s < end_s:
+            raise ValueError("A gap must end after it begins.")
+        return await self._fetch_gap(self._mirror.boot_id, begin_s, end_s)
+
+    async def _fetch_gap(self, boot_id: int | None, begin_s: float, end_s: float) -> Gap:
+        gap = Gap(boot_id, begin_s, end_s)
+        while True:
+            while not (self.connected and self.synced):
+                if self._closed:
+                    raise diagnosis.closed()
+                await self._next_change.wait()
+            losses = self._mirror.losses
+            try:
+                slots = await self._fetch_slots(begin_s, end_s)
+                if self._mirror.boot_id != boot_id:
+                    raise diagnosis.restarted()
+                return replace(gap, slots=tuple(slots))
+            except (RequestError, ConnectError) as error:
+                if losses == self._mirror.losses or self._mirror.boot_id != boot_id:
+                    return replace(gap, why=str(error))
+
+    async def _fetch_slots(self, begin_s: float, end_s: float) -> list[HistorySlot]:
+        found: list[HistorySlot] = []
+        for tier in range(len(ids.TIERS)):
+            statistics = range(len(ids.STATISTICS)) if tier else (_MEAN,)  # of a second all are it
+            keys = list(product(range(len(BOARD_METRICS)), statistics))
+            read = await self._fetch_columns([(tier, *key) for key in keys])
+            columns = dict(zip(keys, read, strict=True))
+            found[:0] = slots(tier, columns, begin_s, end_s)
+            end_s = min(end_s, oldest_s(columns))
+            if end_s <= begin_s:
+                break
+        return found
+
+    async def _fetch_columns(self, columns: list[tuple[int, int, int]]) -> list[Column]:
         # A column's time begins when its turn comes: a board may answer one request a second.
         turn = asyncio.Semaphore(ids.MAX_PENDING)
-        await asyncio.gather(*(self._fetch_column(turn, *each) for each in columns))
-        return self.history
+        return await asyncio.gather(*(self._fetch_column(turn, *each) for each in columns))
 
     async def _fetch_column(
         self, turn: asyncio.Semaphore, tier: int, metric: int, statistic: int
-    ) -> None:
+    ) -> Column:
         timeout = 2 * _REQUEST_TIMEOUT_S  # for it may queue behind others
         args = (tier, metric, statistic)
         async with turn:
             value = await self._session.request(ids.HISTORY_READ, *args, timeout=timeout)
-        self.history.put(*args, column(value, metric))
+        read = column(value, metric)
+        self.history.put(*args, read)
+        return read
 
     async def interrupt(self) -> None:
         """Send Ctrl-C, which stops the application; raise LinkLost if there is no link."""
@@ -760,6 +834,10 @@ class Board:
         for queue in self._sample_queues:
             queue.append(self.status)
         self._notify_all()
+
+    def _on_gap(self, begin_s: float, end_s: float) -> None:
+        for queue in self._gap_queues:
+            queue.append((self._mirror.boot_id, begin_s, end_s))
 
     def _on_change(self) -> None:
         new, self._logged_restarts = self.restart_count - self._logged_restarts, self.restart_count

@@ -148,8 +148,8 @@ class MemoryProfile(Model):
 class Event(Model):
     """Something that happened; docs/board.md says what subject, detail and value are, by kind.
 
-    `number` counts the events of a boot, from 0. `subject` is an id, or a metric's name. `missed`
-    is how many just before it were lost for good.
+    `number` counts the events of a boot, from 0: it and `boot_id` identify an event. `subject` is
+    an id, or a metric's name. `missed` is how many just before it were lost for good.
     """
 
     number: int = 0
@@ -159,3 +159,4 @@ class Event(Model):
     detail: str | None = None
     value: float | None = None
     missed: int = 0
+    boot_id: int | None = None

@@ -140,6 +140,7 @@ class SyncBoard:
     updates = _iterating(Board.updates)
     changes = _iterating(Board.changes)
     events = _iterating(Board.events)
+    gaps = _iterating(Board.gaps)
     console = _iterating(Board.console)
 
     allocate = _waiting(Board.allocate)
@@ -171,6 +172,7 @@ class SyncBoard:
     stop_monitoring = _waiting(Board.stop_monitoring)
     collect = _waiting(Board.collect)
     fetch_history = _waiting(Board.fetch_history)
+    fetch_gap = _waiting(Board.fetch_gap)
     interrupt = _waiting(Board.interrupt)
     close = _waiting(Board.close)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -22,8 +23,12 @@ from typer.testing import CliRunner
 from virtual_time import until
 
 import boardwarden
-from boardwarden import Denied, connect
+from boardwarden import Denied, Gap, connect
 from boardwarden.cli.app import app
+from boardwarden.recording.reading import Recording
+from boardwarden.recording.recorder import Recorder
+from boardwarden.recording.store import Store
+from boardwarden.serve.watched import Watched
 from boardwarden.transport import mqtt_broker, transport_for, trust
 
 _ID = "bench.board-1"
@@ -180,6 +185,62 @@ async def test_a_broker_that_dies_and_comes_back_costs_a_gap_and_each_event_come
         numbers = [event.number for event in events]
         assert numbers == sorted(set(numbers))
         assert host.link.bad_frames == 0
+
+
+async def test_after_50_minutes_without_a_broker_nothing_is_missing_and_lost_events_are_counted(
+    monkeypatch, broker, tmp_path
+) -> None:
+    monkeypatch.setenv("AWAY_S", "3000")
+    path = tmp_path / "a.db"
+    store, stop = Store(path), asyncio.Event()
+    store.open()
+    gaps: list[Gap] = []
+    async with (
+        powered(BrokerBoard(monkeypatch, broker)) as board,
+        connect(board.address) as host,
+    ):
+        served = Watched(board.address)
+        following = asyncio.create_task(served.follow())
+        recorder = Recorder(store, {board.address: host}, on_gap=lambda _, gap: gaps.append(gap))
+        recording = asyncio.create_task(recorder.run(stop))
+        await until(lambda: served.snapshot().up and recorder.followers[0].samples)
+        boot_id = host.status.board.boot_id
+        broker.kill()
+        await board.until(b"away for 3000\n")
+        broker.start()
+        await until(lambda: gaps, LIMIT_S)
+        await until(lambda: served.snapshot().up, LIMIT_S)
+        last = [event for event in host.recent_events if event.kind == "policy"][-1]
+        assert last.detail == "2900"
+        await until(lambda: recorder.store.written["history"])
+        counted = served.snapshot()
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        stop.set()
+        await recording
+    store.close()
+    (gap,) = gaps
+    assert gap.why is None
+    assert 3000 <= gap.end_s - gap.begin_s < 3030
+    assert gap.slots[0].begin_s <= gap.begin_s + 1
+    assert gap.end_s - (gap.slots[-1].begin_s + gap.slots[-1].step_s) < 2
+    for before, after in itertools.pairwise(gap.slots):
+        assert after.begin_s <= before.begin_s + before.step_s
+    minutes = [slot for slot in gap.slots if slot.step_s == 60]
+    assert 48 <= len(minutes) <= 51
+    for slot in minutes:
+        assert 0 < slot.memory.min <= slot.memory.mean <= slot.memory.max
+    with Recording(path) as read:
+        (span,) = read.spans()
+        assert span.boot_id == boot_id
+        numbers = [each.event.number for each in read.events(span)]
+        lost = [number for each in read.lost_events(span)
+                for number in range(each.first, each.first + each.number)]  # fmt: skip
+        assert sorted(numbers + lost) == list(range(numbers[-1] + 1))
+        assert lost
+        assert [each.slot for each in read.history(span)] == list(gap.slots)
+    assert sum(counted.events.values()) + counted.missed_events == numbers[-1] + 1
+    assert counted.missed_events == len(lost)
 
 
 async def test_over_tls_a_board_needs_no_more_than_the_printed_rules(monkeypatch, tmp_path) -> None:

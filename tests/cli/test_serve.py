@@ -204,6 +204,32 @@ async def test_after_a_silence_counters_continue(scraped):
     await one.until(lambda: one.value("boardwarden_events_total", kind="denied") == 1)
 
 
+async def test_events_that_came_while_a_board_was_lost_are_counted_once_and_lost_ones_as_missed(
+    scraped,
+):
+    one = await scraped(full_board())
+    await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))
+    one.board.mute = True
+    await one.until(lambda: one.value("boardwarden_up") == 0)
+    for number in range(20):  # of 16 that it remembers
+        one.board.policy.happen("denied", None, "memory", number)
+    one.board.mute = False
+    await one.until(lambda: one.value("boardwarden_events_total", kind="denied") == 16)
+    assert one.value("boardwarden_missed_events_total") == 4
+    one.task.cancel()  # and another connection, as after an error of the first
+    await asyncio.gather(one.task, return_exceptions=True)
+    one.board.policy.happen("denied", None, "memory", 5)
+    one.board.policy.happen("threshold", 0, "warn", 800)
+    one.task = asyncio.create_task(one.watched.follow())
+    await one.until(lambda: one.value("boardwarden_events_total", kind="threshold") == 2)
+    one.board.policy.happen("collect", 0, None, 800)
+    await one.until(lambda: one.value("boardwarden_events_total", kind="collect") == 1)
+    assert one.value("boardwarden_events_total", kind="denied") == 17
+    assert one.value("boardwarden_events_total", kind="threshold") == 2
+    assert one.value("boardwarden_missed_events_total") == 4
+    assert not [done for done in one.board.done if done[0] == ids.HISTORY_READ]  # gauges have none
+
+
 async def test_after_a_restart_every_metric_is_of_the_new_boot(scraped):
     one = await scraped(full_board())
     await one.until(lambda: one.value("boardwarden_events_total", kind="threshold"))

@@ -1,6 +1,7 @@
 """`serve --otlp` pushes to a real HTTP server, which decodes what comes as OTLP defines it."""
 
 import asyncio
+import logging
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +9,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from cli_process import LIMIT_S, TerminalBoard, finish, kill_started, line_of, start
 from full_board import full_board
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.sdk.metrics.export import (
+    MetricExportResult,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from remembering import figure, pass_s, remember
 
+from boardwarden import HistorySlot, Statistics
+from boardwarden.serve import otlp
+from boardwarden.serve.backlog import Missed
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.otlp import endpoint
+from boardwarden.serve.watched import Watched
+from warden_schema import ids
 
 
 class Collector:
@@ -152,6 +168,81 @@ async def test_the_last_push_still_has_the_connected_boards(fake, collector):
     while collector.received.qsize():
         _, request = collector.received.get_nowait()
     assert is_up(points(request))
+
+
+def times(request, name):
+    """Return the time of each point of a gauge, in nanoseconds, and its value."""
+    return [
+        (point.time_unix_nano, point.as_double)
+        for point in metrics(request)[name].gauge.data_points
+    ]
+
+
+async def test_minutes_in_which_nothing_came_are_pushed_once_with_their_own_times(fake, collector):
+    fake.board.values["uptime_s"] = 100_000
+    remember(fake.board)
+    await push(fake, collector.url)
+    await collector.until(is_up)
+    fake.board.mute = True
+    await collector.until(lambda found: not is_up(found))
+    pass_s(fake.board, 3000)
+    fake.board.mute = False
+    request = await collector.until(lambda found: len(found.get("boardwarden.cpu.usage", ())) > 50)
+    whose = {"board": fake.port}
+    told = points(request)
+    for name in ("boardwarden.memory.live", "boardwarden.cpu.usage", "boardwarden.loop_lag.mean"):
+        assert all(attributes == whose for attributes, _ in told[name])
+    mount = {**whose, "mount": "/"}
+    assert all(attributes == mount for attributes, _ in told["boardwarden.storage.used"])
+    *past, (now, usage) = times(request, "boardwarden.cpu.usage")
+    assert usage == 0.125
+    assert [at for at, _ in past] == sorted(at for at, _ in past)
+    number = 100_000 // 60
+    assert past[0][1] == pytest.approx(figure(1, 1, number) / 1000)
+    begin = now - 3000 * 1e9  # of the board, of which the clock was set
+    assert past[0][0] == pytest.approx(begin + (number * 60 + 30 - 100_000) * 1e9, abs=2e9)
+    assert now - 3e9 < past[-1][0] < now
+    request = await collector.until(is_up)
+    assert len(times(request, "boardwarden.cpu.usage")) == 1
+
+
+async def test_a_history_that_cannot_be_had_is_said_with_its_reason(fake, collector):
+    del fake.board.answer[ids.HISTORY_READ]
+    process = await push(fake, collector.url)
+    await collector.until(is_up)
+    pass_s(fake.board, 3000)
+    fake.board.sample()
+    said = b""
+    while b"nothing came" not in said:
+        said = await asyncio.wait_for(process.stderr.readline(), LIMIT_S)
+    line = f"boardwarden: {fake.port}: nothing came for 3001 s, and no history of it is pushed: "
+    assert said.decode().startswith(line)
+    assert len(said.decode().rstrip()) > len(line)
+
+
+def test_what_could_not_be_pushed_is_pushed_later(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)  # set back, then
+    pushed = []
+    results = [MetricExportResult.FAILURE, MetricExportResult.SUCCESS, MetricExportResult.SUCCESS]
+
+    def export(exporter, data, *args, **kwargs):
+        pushed.append(data)
+        return results.pop(0)
+
+    monkeypatch.setattr(OTLPMetricExporter, "export", export)
+    board = Watched("fake", pushes=True)
+    slots = [Missed(float(at), HistorySlot(memory=Statistics(mean=at)), "") for at in range(1, 4)]
+    board.backlog.put_back(slots)
+    exporter = otlp._Exporter("http://127.0.0.1:1/v1/metrics", [board])
+    scope = InstrumentationScope("boardwarden")
+    for _ in range(3):
+        data = [ResourceMetrics(Resource({}), [ScopeMetrics(scope, [], "")], "")]
+        exporter.export(MetricsData(data))
+    assert [len(each.resource_metrics[0].scope_metrics[0].metrics) for each in pushed] == [1, 1, 0]
+    (live,) = pushed[1].resource_metrics[0].scope_metrics[0].metrics
+    assert live.name == "boardwarden.memory.live"
+    found = [(point.time_unix_nano, point.value) for point in live.data.data_points]
+    assert found == [(at * 1e9, at) for at in range(1, 4)]
 
 
 async def test_an_absent_collector_and_its_return_are_reported_once(fake):

@@ -27,6 +27,7 @@ HOST_LAYERS = [
     ["_protocol"],  # the session, which composes the rest
     ["models"],
     ["crashes", "grants", "history", "keys"],
+    ["gaps"],
     ["_quantities", "_clock"],
     ["_arguments"],
     ["_mirror"],

@@ -114,7 +114,7 @@ def test_the_board_has_the_names_of_the_design() -> None:
         allocations operations sessions thresholds limits meters events recent_events
         allocate release lease begin complete cancel operation can_execute set_limits set_threshold
         metering exceptions resets restarts restart_count synced safe_mode leave_safe_mode
-        memory_profiles stored_policy
+        memory_profiles stored_policy gaps fetch_gap
         save_policy forget_policy"""
     assert set(names.split()) <= set(dir(Board))
     assert set(names.split()) <= set(dir(SyncBoard))

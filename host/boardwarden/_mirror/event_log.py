@@ -61,7 +61,7 @@ class EventLog:
         return replace(events[0], missed=events[0].missed + gone), *events[1:]
 
 
-def event_from_row(row: Row, missed: int) -> Event:
+def event_from_row(row: Row, missed: int, boot_id: int | None = None) -> Event:
     """Return the Event of an EVENT; its value is in the host's unit if the kind defines one."""
     number, kind, seconds, milliseconds, subject, detail, value = row
     about: int | str | None = metric_name(subject) if kind in _OF_A_METRIC else subject
@@ -71,4 +71,5 @@ def event_from_row(row: Row, missed: int) -> Event:
         value = in_metric_unit(metric_name(subject), value)
     elif kind in ("overrun", "hang") or (kind, detail) == ("denied", "cpu_time"):
         value = from_thousandths(value)
-    return Event(number, kind, seconds + milliseconds / 1000, about, detail, value, missed)
+    at = seconds + milliseconds / 1000
+    return Event(number, kind, at, about, detail, value, missed, boot_id)

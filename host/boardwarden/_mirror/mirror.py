@@ -18,6 +18,7 @@ from boardwarden._clock import steady_time
 from boardwarden._protocol.messages import Message
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.crashes import Reset, Restart, restart
+from boardwarden.gaps import is_gap
 from boardwarden.grants import Limits
 from boardwarden.history import METRICS, History
 from boardwarden.models import Capability, Status, Trends
@@ -41,6 +42,7 @@ _SAMPLE_PLACES = {name: place for place, name in enumerate(ids.SAMPLE_VALUES)}
 _figures = itemgetter(  # the history's; storage is of the rows, and fragmentation follows
     *(_SAMPLE_PLACES[name] for name in (*ids.METRICS[:3], "free_bytes", "largest_free_block_bytes"))
 )
+_INTERVAL = _SAMPLE_PLACES["interval_ms"]
 _LENGTH = {kind: len(names) + 1 for kind, names in ids.FIELDS.items()}
 _MAX_RESTARTS = 16
 
@@ -48,7 +50,8 @@ _MAX_RESTARTS = 16
 class Mirror:
     """The last state that a board sent; `clock` returns seconds.
 
-    `on_sample` is called at each new sample, `on_change` when anything else may have changed.
+    `on_sample` is called at each new sample, `on_change` when anything else may have changed,
+    `on_gap` with two uptimes when samples between them are missing, before on_sample().
     `restarts` are the last 16 that were seen, `restart_count` counts all.
     """
 
@@ -56,10 +59,12 @@ class Mirror:
         self,
         on_sample: Callable[[], None] = lambda: None,
         on_change: Callable[[], None] = lambda: None,
+        on_gap: Callable[[float, float], None] = lambda begin_s, end_s: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connected = False
         self.asleep = False  # as the board said last
+        self.losses = 0  # of the link
         self.samples = 0
         self.history = History()
         self.events = EventLog()
@@ -85,10 +90,14 @@ class Mirror:
         self.restarts: tuple[Restart, ...] = ()
         self.restart_count = 0
         self._restarted = False  # and why is still to come
+        self._is_hello_old = False  # of the boot before; events wait for the new one's id
+        self._early: list[tuple[Message, int]] = []
+        self._slept = False  # since the last sample
         self._last_reset: Reset | None = None  # that was known before
         self._metered = False
         self._on_sample = on_sample
         self._on_change = on_change
+        self._on_gap = on_gap
         self.clock = clock
         self._state = State()
         self._cached: tuple[State, Status] = (State(), Status())
@@ -99,6 +108,7 @@ class Mirror:
         """Store the content of a HELLO, SAMPLE, ROWS or row of a table."""
         kind = message[0]
         self.asleep = kind == ids.ASLEEP
+        self._slept = self._slept or self.asleep
         if kind == ids.SAMPLE:
             self._sample(message[2])
             return
@@ -106,6 +116,10 @@ class Mirror:
             self._storage(message[2], message[3], tuple(message[4 : _LENGTH[ids.STORAGE]]))
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
+            self._is_hello_old = False
+            early, self._early = self._early, []
+            for event, missed in early:
+                self.on_event(event, missed)
         elif kind == ids.ROWS:
             self._on_rows(message)
         elif kind == ids.SYSTEM_HEAP:
@@ -118,8 +132,11 @@ class Mirror:
 
     def on_event(self, message: Message, missed: int) -> None:
         """Store an event."""
+        if self._is_hello_old:
+            self._early.append((message, missed))
+            return
         row = tuple(message[2 : _LENGTH[ids.EVENT]])
-        self.events.add(event_log.event_from_row(row, missed))
+        self.events.add(event_log.event_from_row(row, missed, self.boot_id))
         self._on_change()
 
     def on_synced(self) -> None:
@@ -137,7 +154,9 @@ class Mirror:
         """Clear everything but the board's identity, as the board restarted."""
         if not self._restarted:
             self._last_reset = next(reversed(self.resets.models), None)
-        self._restarted = True
+        self._restarted = self._is_hello_old = True
+        self._early.clear()
+        self._slept = False
         self._state = State(hello=self._state.hello)
         self.history.clear()
         self.events.start_boot()
@@ -149,6 +168,7 @@ class Mirror:
     def on_link_change(self, connected: bool) -> None:
         """Store whether the board answers."""
         self.connected = connected
+        self.losses += not connected
         self._on_change()
 
     def watch_meters(self, watched: bool) -> None:
@@ -163,12 +183,24 @@ class Mirror:
             # Sent again after a SUBSCRIBE: no younger than before.
             self._state = self._state._replace(values=values)
             return
+        self._look_for_gap(old, values)
         self._state = State(hello, values, rows, self.clock(), steady_time(), used, heap)
         self.samples += 1
         live, cpu, lag, free, largest = _figures(values)
         remembered = (live, cpu, lag, used, fragmentation(free, largest))
         self.history.add(uptime_s(values) or 0.0, remembered)
         self._on_sample()
+
+    def _look_for_gap(self, before: tuple[Figure, ...], after: tuple[Figure, ...]) -> None:
+        """Find out whether samples of this boot are missing; a board that slept had none."""
+        slept, self._slept = self._slept, False
+        begin_s, end_s = uptime_s(before), uptime_s(after)
+        stopped = not before[_INTERVAL]
+        if slept or stopped or begin_s is None or end_s is None:
+            return
+        interval_s = max(before[_INTERVAL] or 0, after[_INTERVAL] or 0) / 1000
+        if is_gap(end_s - begin_s, interval_s):
+            self._on_gap(begin_s, end_s)
 
     def _storage(self, index: int, count: int, row: tuple[Any, ...]) -> None:
         mounts = [*self._state.rows, *[None] * count][: max(0, count)]

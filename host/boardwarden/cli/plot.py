@@ -143,6 +143,8 @@ def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
                 "until": _utc(end),
                 "samples": drawn.samples,
                 "events": len(drawn.events),
+                "lost_events": drawn.lost_events,
+                "history_slots": drawn.slots,
                 "gaps": len(drawn.gaps),
                 "restarts": len(drawn.restarts),
             }
@@ -152,6 +154,8 @@ def _sum_up(wanted: Wanted, drawn: Drawn, length: int, as_json: bool) -> None:
         count(len(drawn.boards), "board"),
         count(drawn.samples, "sample"),
         count(len(drawn.events), "event"),
+        *([f"{drawn.lost_events} lost"] if drawn.lost_events else []),
+        *([f"{count(drawn.slots, 'slot')} of the board's own history"] if drawn.slots else []),
         count(len(drawn.gaps), "gap"),
         f"over {duration(end - begin)}",
     )

@@ -38,6 +38,7 @@ from .terminal import waiting
 if TYPE_CHECKING:
     from rich.live import Live
 
+    from boardwarden.gaps import Gap
     from boardwarden.recording.follower import Follower
     from boardwarden.recording.reading import LinkChange, Span
     from boardwarden.recording.recorder import Recorder
@@ -129,7 +130,8 @@ async def _record(wanted: Wanted, as_json: bool) -> None:
         async with _Opener(wanted.interval) as opener:
             found, missing = await opener.open_all(wanted.addresses)
             with _stops() as stop, _Picture(wanted.path, wanted.addresses) as picture:
-                recorder = Recorder(store, found, wanted.interval, picture.show, picture.show_news)
+                shows = (picture.show, picture.show_news, picture.show_gap)
+                recorder = Recorder(store, found, wanted.interval, *shows)
                 if as_json:
                     print_json({"recording": str(wanted.path), "boards": wanted.addresses})
                 async with opener.trying_again(missing, recorder, picture):
@@ -332,10 +334,24 @@ class _Picture:
         self._news[address] = news
         lines = news.lines() if self._live is None else news.restarts()
         for line in lines:
-            if self._live is None:
-                print_note(f"{address}: {line}")
-            else:
-                self._live.console.print(f"{address}: {line}", style="red", markup=False)
+            self._print(address, line)
+
+    def show_gap(self, follower: Follower, gap: Gap) -> None:
+        """Print what is recorded of a time without samples, or why nothing is."""
+        address, missing = follower.address, duration(gap.end_s - gap.begin_s)
+        if gap.slots:
+            slots = count(len(gap.slots), "slot")
+            line = f"nothing came for {missing}: {slots} of the board's own history are recorded"
+        else:
+            reason = gap.why or "The board measured nothing then."
+            line = f"nothing came for {missing}, and no history of it is recorded: {reason}"
+        self._print(address, line)
+
+    def _print(self, address: str, line: str) -> None:
+        if self._live is None:
+            print_note(f"{address}: {line}")
+        else:
+            self._live.console.print(f"{address}: {printable(line)}", style="red", markup=False)
 
 
 def _line(follower: Follower) -> str:
@@ -352,6 +368,7 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
     """Print a summary of what was recorded."""
     store, passed = recorder.store, time.monotonic() - recorder.began_at
     samples, events = store.written["sample"], store.written["event"]
+    history = store.written["history"]
     if as_json:
         print_json(
             {
@@ -359,16 +376,18 @@ def _sum_up(recorder: Recorder, as_json: bool) -> None:
                 "seconds": round(passed, 3),
                 "samples": samples,
                 "events": events,
+                "history_slots": history,
                 "rotations": store.rotations,
                 "size_bytes": store.size_bytes,
             }
         )
         return
     boards = count(len(recorder.followers), "board")
+    slots = f", {count(history, 'slot')} of the boards' own history" if history else ""
     rotated = f", {count(store.rotations, 'file')} put aside" if store.rotations else ""
     print_line(
         f"{store.path}: {count(samples, 'sample')} and {count(events, 'event')} of {boards} "
-        f"in {duration(passed)}, {size(store.size_bytes)}{rotated}"
+        f"in {duration(passed)}, {size(store.size_bytes)}{slots}{rotated}"
     )
 
 
@@ -403,6 +422,6 @@ def _row(span: Span, lost: int) -> tuple[str, ...]:
         datetime.fromtimestamp(span.began).strftime("%Y-%m-%d %H:%M:%S"),
         duration(span.ended - span.began),
         str(span.samples),
-        str(span.events),
+        f"{span.events}, {span.lost_events} lost" if span.lost_events else str(span.events),
         str(lost),
     )

@@ -65,6 +65,7 @@ def figure(drawn: Drawn, title: str) -> Figure:
 def _draw_panel(panel: Any, drawn: Drawn, name: str) -> None:
     metric, lines = METRICS[name], drawn.panels[name]
     figures = [y for line in lines for piece in line.pieces for _, y in piece]
+    figures += [band.greatest for line in lines for band in line.bands]
     factor, unit = scale(metric.unit, figures)
     names = list(dict.fromkeys(line.name for line in lines))
     labels: set[str] = set()
@@ -77,6 +78,10 @@ def _draw_panel(panel: Any, drawn: Drawn, name: str) -> None:
         if alone:  # a line from a point to itself is not seen
             dots = {**style, "linestyle": "none", "marker": "."}
             panel.plot(*_points(line._replace(pieces=[alone]), factor), **dots)
+        for band in line.bands:
+            times = (band.begin / _DAY_S, band.end / _DAY_S)
+            least, greatest = band.least * factor, band.greatest * factor
+            panel.fill_between(times, least, greatest, color=style["color"], alpha=0.2, linewidth=0)
         labels.add(label)
     levels = sorted(drawn.levels.get(name, ()), key=lambda level: level.value)
     for place, level in enumerate(levels):
@@ -200,6 +205,8 @@ def _draw_time(panel: Any, drawn: Drawn) -> None:
     panel.xaxis.set_major_formatter(ticks)
     panel.tick_params(axis="x", labelsize=8)
     notes = ["grey: nothing was heard"] if drawn.gaps and len(drawn.boards) == 1 else []
+    if any(line.bands for lines in drawn.panels.values() for line in lines):
+        notes.append("with a band: the board's own minutes")
     wrong = any(restart.expected is False for restart in drawn.restarts)
     notes += (
         ["dotted: a restart" + (", red: unexpected" if wrong else "")] if drawn.restarts else []

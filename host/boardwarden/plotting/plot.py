@@ -5,25 +5,46 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
-from boardwarden.recording.reading import Happened, Recording, Sample, Span, Window
+from boardwarden.gaps import Statistics, is_gap
+from boardwarden.recording.reading import (
+    Happened,
+    Recording,
+    Remembered,
+    Sample,
+    Span,
+    Window,
+)
+from boardwarden.recording.schema import HISTORY
 
 from .metrics import METRICS, USUAL, Metric
 
 Point = tuple[float, float]  # seconds since the epoch, figure in the recording's unit
 MAX_POINTS = 4000  # of a line; a picture has fewer columns
-_LATE = 3  # intervals without a sample, and
-_LATE_S = 1.0  # so much more, are a gap
+
+
+class Band(NamedTuple):
+    """Between what a figure was in a slot of the board's own history."""
+
+    begin: float
+    end: float
+    least: float
+    greatest: float
 
 
 class Line(NamedTuple):
-    """A line in pieces, between which is a gap; of one column of one board."""
+    """A line in pieces, between which is a gap; of one column of one board.
+
+    Of times without samples its pieces are means of the board's own history, with their bands.
+    """
 
     board: str
     name: str
     pieces: list[list[Point]]
+    bands: tuple[Band, ...] = ()
 
 
 class Gap(NamedTuple):
@@ -42,26 +63,61 @@ class Restart(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What is drawn of one board's boot: its samples in pieces, and the gaps between those."""
+    """What is drawn of one board's boot: its samples in pieces, and the gaps between those.
+
+    `history` is what the board remembered of those, in pieces, too; of the rest of them are `gaps`.
+    """
 
     span: Span
     pieces: list[list[Sample]]
     gaps: list[Gap]
+    history: list[list[Remembered]]
 
 
 def seen(recording: Recording, span: Span, columns: list[str], window: Window) -> Seen:
     """Read the samples of a span in a window of time; a column named twice is read once."""
     samples = list(recording.samples(span, ["interval_s", *columns], window))
     breaks = [link.at for link in recording.links(span) if link.state != "up"]
+    slots = list(recording.history(span, window))
     pieces: list[list[Sample]] = []
-    gaps = []
+    gaps: list[Gap] = []
+    history: list[list[Remembered]] = []
     for sample in samples:
         if not pieces or _is_gap(pieces[-1][-1], sample, breaks):
             if pieces:
-                gaps.append(Gap(pieces[-1][-1].at, sample.at))
+                interval = max(sample.figures[0] or 0.0, pieces[-1][-1].figures[0] or 0.0)
+                gap = Gap(pieces[-1][-1].at, sample.at)
+                found = _remembered(slots, gap, interval)
+                gaps += _unknown(gap, found, interval)
+                history += found
             pieces.append([])
         pieces[-1].append(sample)
-    return Seen(span, pieces, gaps)
+    return Seen(span, pieces, gaps, history)
+
+
+def _remembered(slots: list[Remembered], gap: Gap, interval_s: float) -> list[list[Remembered]]:
+    """Return the slots of a gap, in pieces between which the board measured nothing."""
+    pieces: list[list[Remembered]] = []
+    for each in slots:
+        if each.at < gap.end and _end(each) > gap.begin:
+            if not pieces or is_gap(each.at - _end(pieces[-1][-1]), interval_s):
+                pieces.append([])
+            pieces[-1].append(each)
+    return pieces
+
+
+def _unknown(gap: Gap, history: list[list[Remembered]], interval_s: float) -> list[Gap]:
+    """Return what is left of a gap beside what the board remembered of it."""
+    left, begin = [], gap.begin
+    for begins, ends in [*((piece[0].at, _end(piece[-1])) for piece in history), (gap.end,) * 2]:
+        if not history or is_gap(begins - begin, interval_s):
+            left.append(Gap(begin, begins))
+        begin = ends
+    return left
+
+
+def _end(remembered: Remembered) -> float:
+    return remembered.at + remembered.slot.step_s
 
 
 def _silence(found: Seen, window: Window) -> Gap | None:
@@ -71,13 +127,12 @@ def _silence(found: Seen, window: Window) -> Gap | None:
         last = found.pieces[-1][-1]
         begin, interval = last.at, last.figures[0] or 0.0
     begin, end = max(begin, window[0]), min(found.span.ended, window[1])
-    late = end - begin > _LATE * interval + _LATE_S
-    return Gap(begin, end) if late else None
+    return Gap(begin, end) if is_gap(end - begin, interval) else None
 
 
 def _is_gap(before: Sample, after: Sample, breaks: list[float]) -> bool:
     interval = max(before.figures[0] or 0.0, after.figures[0] or 0.0)
-    if after.at - before.at > _LATE * interval + _LATE_S:
+    if is_gap(after.at - before.at, interval):
         return True
     place = bisect_left(breaks, before.at)
     return place < len(breaks) and breaks[place] <= after.at
@@ -96,23 +151,55 @@ def lines(metric: Metric, found: Seen, columns: list[str]) -> list[Line]:
             ]
             for piece in found.pieces
         ]
-        if any(pieces):
-            made.append(Line(found.span.address, name, _thinned(pieces)))
+        means, bands = _of_history(found, HISTORY.get(column), 1.0)
+        if any(pieces) or means:
+            pieces = _in_order(_thinned(pieces) + means)
+            made.append(Line(found.span.address, name, pieces, bands))
     return made
+
+
+def _of_history(
+    found: Seen, metric: str | None, factor: float
+) -> tuple[list[list[Point]], tuple[Band, ...]]:
+    """Return a metric's means of times without samples, in pieces, and the bands around them."""
+    means: list[list[Point]] = []
+    bands: list[Band] = []
+    for piece in found.history if metric is not None else ():
+        points = []
+        for each in piece:
+            figure: Statistics = getattr(each.slot, metric or "")
+            if figure.mean is not None:
+                points.append((each.at + each.slot.step_s / 2, figure.mean * factor))
+            if figure.min is not None and figure.max is not None:
+                bands.append(Band(each.at, _end(each), figure.min * factor, figure.max * factor))
+        if points:
+            means.append(points)
+    return means, tuple(bands)
+
+
+def _in_order(pieces: list[list[Point]]) -> list[list[Point]]:
+    return sorted(filter(None, pieces), key=lambda piece: piece[0][0])
 
 
 def storage_lines(recording: Recording, found: Seen) -> list[Line]:
     """Return how full each mount was, as steps from change to change."""
     ends = [(piece[0].at, piece[-1].at) for piece in found.pieces]
     by_mount: dict[str, list[Point]] = {}
+    sizes: dict[str, Any] = {}  # the first mount is the one of the board's history
     for change in recording.changes(found.span):
         for row in (change.value or ()) if change.what == "storage" else ():
             if row.get("usage") is not None:
                 by_mount.setdefault(row.get("mount") or "", []).append((change.at, row["usage"]))
-    return [
-        Line(found.span.address, mount, [_steps(points, begin, end) for begin, end in ends])
-        for mount, points in by_mount.items()
-    ]
+                sizes.setdefault(row.get("mount") or "", row.get("total_bytes") or 0)
+    made = []
+    for mount, points in by_mount.items():
+        pieces = [_steps(points, begin, end) for begin, end in ends]
+        size = sizes[mount] if mount == next(iter(sizes)) else None
+        known = isinstance(size, (int, float)) and size > 0
+        factor = 1 / size if known and size else 1.0
+        means, bands = _of_history(found, "storage" if known else None, factor)
+        made.append(Line(found.span.address, mount, _in_order(pieces + means), bands))
+    return made
 
 
 def _steps(points: list[Point], begin: float, end: float) -> list[Point]:
@@ -170,6 +257,8 @@ class Drawn:
     gaps: list[Gap]
     restarts: list[Restart]
     samples: int = field(default=0)
+    slots: int = field(default=0)  # of the boards' own history
+    lost_events: int = field(default=0)
 
 
 def read(
@@ -209,6 +298,12 @@ def read(
         gaps=[gap for each in found for gap in each.gaps] + _between(found) + silences,
         restarts=list(_restarts(recording, found)),
         samples=sum(len(piece) for each in found for piece in each.pieces),
+        slots=sum(len({*chain(*each.history)}) for each in found),
+        lost_events=sum(
+            lost.number
+            for each in all_seen
+            for lost in recording.lost_events(each.span, (begin, end))
+        ),
     )
 
 

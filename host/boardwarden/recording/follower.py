@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,23 +14,41 @@ from boardwarden._clock import steady_time
 from boardwarden.board import Board
 from boardwarden.crashes import CaughtException, Reset
 from boardwarden.errors import LinkLost, RequestError
-from boardwarden.grants import BoardSession, Lease, Operation
+from boardwarden.gaps import Gap, is_gap
+from boardwarden.grants import BoardSession, Event, Lease, Operation
 from boardwarden.models import Capability, Model, Status
 
 from . import schema
 from .schema import Boot, Row
+from .store import Recorded
 
 _MAX_EARLY = 64
+_MAX_KNOWN = 4  # boots
 _APART_S = 1.0  # between two estimates of when one boot began
 _NEVER = datetime.fromtimestamp(0, timezone.utc)
 Table = Model | Iterable[Model] | Mapping[str, Capability]  # what is recorded as one value
+
+
+@dataclass
+class _Known:
+    """A boot, when it began by the host's clock, and the number of its next event."""
+
+    boot: Boot
+    booted_at: float | None = None
+    next_event: int | None = None
+
+    def moment(self, uptime_s: float) -> float:
+        """Return the host's time of an uptime; now, where no sample has come."""
+        return steady_time() if self.booted_at is None else self.booted_at + uptime_s
 
 
 class Follower:
     """Follows a board until it is closed; `put` takes each row.
 
     interval: that the board is to sample at, again after each restart; None: as it does.
-    `on_news` is called when the link is lost, or back, and when the board has restarted.
+    `on_news` is called when the link is lost, or back, and when the board has restarted; `on_gap`
+    once a time without samples was read from the board's own history. `recorded` says what of a
+    boot is in the file already.
     """
 
     def __init__(
@@ -39,6 +58,8 @@ class Follower:
         put: Callable[[Row], None],
         interval: float | None = None,
         on_news: Callable[[Follower], None] = lambda follower: None,
+        on_gap: Callable[[Follower, Gap], None] = lambda follower, gap: None,
+        recorded: Callable[[Boot], Recorded] = lambda boot: Recorded(),
     ) -> None:
         self.address = address
         self.board = board
@@ -47,9 +68,12 @@ class Follower:
         self._put = put
         self._interval = interval
         self._on_news = on_news
+        self._on_gap = on_gap
+        self._recorded = recorded
         self._restarts = board.restart_count
         self._boot: Boot | None = None
         self._uptime_s = 0.0
+        self._known: dict[int | None, _Known] = {}  # the last boots, by id
         # Samples of a boot whose id is not known, and when it began.
         self._early: deque[tuple[float, Row]] = deque(maxlen=_MAX_EARLY)
         self._connected: bool | None = None
@@ -59,7 +83,12 @@ class Follower:
     async def run(self) -> None:
         """Follow until the board is closed."""
         await asyncio.gather(
-            self._samples(), self._events(), self._changes(), self._request_interval()
+            self._samples(),
+            self._events(),
+            self._changes(),
+            self._request_interval(),
+            self._gaps(),
+            self._fill_up(),
         )
 
     def again(self) -> None:
@@ -83,9 +112,22 @@ class Follower:
     async def _events(self) -> None:
         async for event in self.board.events():
             self._write_changes()
-            if self._boot is not None:
-                self._put(schema.event(self._boot, self._moment(event.uptime_s), event))
-                self.events += 1
+            self._write_event(event)
+
+    async def _gaps(self) -> None:
+        async for gap in self.board.gaps():
+            self._write_gap(gap)
+
+    async def _fill_up(self) -> None:
+        """Read what the board has of the time since the file's last sample of this boot."""
+        status = self.board.status
+        uptime_s, interval_s = status.cpu.uptime_s, status.interval_s
+        recorded = self._recorded(schema.boot(self.address, status.board))
+        if recorded.uptime_s is None or uptime_s is None or not interval_s:
+            return
+        if is_gap(uptime_s - recorded.uptime_s, interval_s):
+            with contextlib.suppress(LinkLost):  # it is closed
+                self._write_gap(await self.board.fetch_gap(recorded.uptime_s, uptime_s))
 
     async def _changes(self) -> None:
         async for _ in self.board.changes():
@@ -120,8 +162,45 @@ class Follower:
                 self.samples += 1
         self._early.clear()
         self._uptime_s = uptime_s
+        self._boot_of(row.boot.boot_id).booted_at = booted_at
         self._put(row)
         self.samples += 1
+
+    def _write_event(self, event: Event) -> None:
+        """Write an event that is not in the file, and how many were lost before it."""
+        if self._boot is None:
+            return
+        of = self._boot_of(event.boot_id)
+        expected = of.next_event
+        if expected is None:
+            last = self._recorded(of.boot).event
+            expected = event.number - event.missed if last is None else last + 1
+        if event.number < expected:
+            return
+        of.next_event = event.number + 1
+        at, missed = of.moment(event.uptime_s), event.number - expected
+        if missed:
+            self._put(schema.lost_events(of.boot, at, expected, missed))
+        self._put(schema.event(of.boot, at, replace(event, missed=missed)))
+        self.events += 1
+
+    def _write_gap(self, gap: Gap) -> None:
+        """Write what the board's own history has of a time without samples."""
+        of = self._boot_of(gap.boot_id)
+        for slot in gap.slots:
+            self._put(schema.history(of.boot, of.moment(slot.begin_s), slot))
+        self._on_gap(self, gap)
+
+    def _boot_of(self, boot_id: int | None) -> _Known:
+        """Return what is known of a boot: this one, or one before it of which something is left."""
+        if boot_id not in self._known:
+            boot = schema.boot(self.address, self.board.status.board)
+            if boot.boot_id != boot_id:
+                boot = boot._replace(boot_id=boot_id, reset_cause=None)
+            self._known[boot_id] = _Known(boot)
+            if len(self._known) > _MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+        return self._known[boot_id]
 
     def _write_changes(self) -> None:
         """Write what changed since the last time."""
@@ -130,6 +209,7 @@ class Follower:
             return
         boot = schema.boot(self.address, status.board)
         if boot != self._boot:
+            self._boot_of(boot.boot_id).boot = boot
             self._boot = boot
             self._uptime_s = 0.0
             self._forget()
@@ -193,13 +273,6 @@ class Follower:
         self._put(schema.change(self._boot, steady_time(), what, number, value))
         if number is None:
             self._written[what, None] = value
-
-    def _moment(self, uptime_s: float) -> float:
-        """Return the host's time of an uptime."""
-        status = self.board.status
-        if status.last_updated is None or status.cpu.uptime_s is None:
-            return steady_time()
-        return status.last_updated.timestamp() - status.cpu.uptime_s + uptime_s
 
 
 def _plain(value: Table) -> Any:

@@ -12,10 +12,12 @@ from types import NoneType, TracebackType
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
+from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
 from boardwarden.models import Model
+from warden_schema import ids
 
-from .schema import FIGURES, check, connect, explained
+from .schema import FIGURES, HISTORY, HISTORY_FIGURES, check, connect, explained
 
 _SPANS = """
 SELECT s.*,
@@ -23,8 +25,12 @@ SELECT s.*,
         coalesce((SELECT max(at) FROM link WHERE span = s.id), 0),
         coalesce((SELECT max(at) FROM event WHERE span = s.id), 0)),
     (SELECT count(*) FROM sample WHERE span = s.id),
-    (SELECT count(*) FROM event WHERE span = s.id)
+    (SELECT count(*) FROM event WHERE span = s.id), {later}
 FROM span AS s ORDER BY s.began, s.id
+"""
+_LATER = """
+    (SELECT coalesce(sum(count), 0) FROM lost_events WHERE span = s.id),
+    (SELECT count(*) FROM history WHERE span = s.id)
 """
 _FOREVER = (float("-inf"), float("inf"))
 _LAST_AT = 253_370_764_800.0  # the year 9999, after which there are no dates
@@ -37,6 +43,10 @@ _COLUMNS = {
     "event": ("span", "number", "at", "kind", "uptime_s", "subject", "detail", "value", "missed"),
     "change": ("id", "span", "at", "what", "number", "value"),
     "link": ("id", "span", "at", "state"),
+}
+_LATER_COLUMNS = {  # of what an older recording does not have
+    "history": ("span", "uptime_ms", "step_ms", "at", *HISTORY_FIGURES),
+    "lost_events": ("span", "number", "at", "count"),
 }
 Window = tuple[float, float]  # from, to: seconds since the epoch
 
@@ -58,6 +68,8 @@ class Span(Model):
     ended: float = 0.0
     samples: int = 0
     events: int = 0
+    lost_events: int = 0
+    history_slots: int = 0
 
 
 class Sample(NamedTuple):
@@ -73,6 +85,21 @@ class Happened(NamedTuple):
 
     at: float
     event: Event
+
+
+class Remembered(NamedTuple):
+    """A slot of the board's own history, and when it began by the host's clock."""
+
+    at: float
+    slot: HistorySlot
+
+
+class LostEvents(NamedTuple):
+    """The numbers of events that were lost, from `first` on, before one that was at `at`."""
+
+    at: float
+    first: int
+    number: int
 
 
 class Change(NamedTuple):
@@ -102,19 +129,25 @@ class Recording:
         with self._explained():
             self._database = connect(path, "mode=ro")
             check(self._database, path)
-            self._check_tables()
+            self._later = self._check_tables()
             # One view of a file that may grow meanwhile.
             self._database.execute("BEGIN")
 
-    def _check_tables(self) -> None:
-        """Raise RecordingError unless each table is one, with its columns: a view may never end."""
+    def _check_tables(self) -> bool:
+        """Raise RecordingError unless each table is one, with its columns: a view may never end.
+
+        Returns whether there are those that an older recording does not have.
+        """
         sql = (
             "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND rootpage > 0 AND name = ?"
         )
-        for table, columns in _COLUMNS.items():
+        names = {name for (name,) in self._rows("SELECT name FROM sqlite_master")}
+        later = not names.isdisjoint(_LATER_COLUMNS)
+        for table, columns in {**_COLUMNS, **(_LATER_COLUMNS if later else {})}.items():
             found = {row[1] for row in self._rows(f"PRAGMA table_xinfo({table})") if not row[6]}
             if list(self._rows(sql, table)) != [(1,)] or not found.issuperset(columns):
                 raise self._damaged(f"its table {table} is not as recorded")
+        return later
 
     def _damaged(self, what: str) -> RecordingError:
         return RecordingError(f"{self.path} is damaged ({what}).")
@@ -145,7 +178,8 @@ class Recording:
 
         A board is named by its address or its unique id.
         """
-        found = [Span(*row) for row in self._rows(_SPANS)]
+        sql = _SPANS.format(later=_LATER if self._later else "0, 0")
+        found = [Span(*row) for row in self._rows(sql)]
         for span in found:
             texts = (span.unique_id, span.machine, span.firmware, span.port, span.reset_cause)
             sound = all(isinstance(text, (str, NoneType)) for text in (*texts, span.protocol))
@@ -204,6 +238,31 @@ class Recording:
             self._check(sound, "an event")
             yield Happened(at, Event(*fields))
 
+    def history(self, span: Span, window: Window = _FOREVER) -> Iterator[Remembered]:
+        """Yield what the board remembered of times without samples, by when it began."""
+        sql = (
+            f"SELECT at, uptime_ms, step_ms, {', '.join(HISTORY_FIGURES)} FROM history "
+            "WHERE span = ? AND at BETWEEN ? AND ? ORDER BY uptime_ms, step_ms"
+        )
+        for at, uptime_ms, step_ms, *figures in self._later_rows(sql, span.id, *window):
+            sound = _is_time(at) and _is_number(uptime_ms) and _is_number(step_ms)
+            sound = sound and step_ms > 0 and all(map(_is_number_or_none, figures))
+            self._check(sound, "a slot of a history")
+            each = len(ids.STATISTICS)
+            known = [Statistics(*figures[i : i + each]) for i in range(0, len(figures), each)]
+            metrics = dict(zip(HISTORY.values(), known, strict=True))
+            yield Remembered(at, HistorySlot(uptime_ms / 1000, step_ms / 1000, **metrics))
+
+    def lost_events(self, span: Span, window: Window = _FOREVER) -> Iterator[LostEvents]:
+        """Yield which events of a span were lost, in their order."""
+        sql = (
+            "SELECT at, number, count FROM lost_events "
+            "WHERE span = ? AND at BETWEEN ? AND ? ORDER BY number"
+        )
+        for at, number, count in self._later_rows(sql, span.id, *window):
+            self._check(_is_time(at) and _is_number(number) and _is_number(count), "lost events")
+            yield LostEvents(at, number, count)
+
     def changes(self, span: Span) -> Iterator[Change]:
         """Yield the changes of a span, in their order."""
         sql = "SELECT at, what, number, value FROM change WHERE span = ? ORDER BY id"
@@ -226,6 +285,9 @@ class Recording:
             raise RecordingError(f"{self.path} is closed.")
         with self._explained():
             yield from self._database.execute(sql, values)
+
+    def _later_rows(self, sql: str, *values: object) -> Iterator[tuple[Any, ...]]:
+        return self._rows(sql, *values) if self._later else iter(())
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

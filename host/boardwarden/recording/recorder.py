@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from boardwarden.board import Board
 from boardwarden.errors import RecordingError
+from boardwarden.gaps import Gap
 
 from .follower import Follower
 from .schema import Locked, Row
@@ -22,7 +23,8 @@ class Recorder:
     """Writes what these boards (by address) send into an open store.
 
     `each_commit` is called after each commit, and each half second without one; `on_news`
-    when a board's link is lost, or there, and when a board has restarted. `locked` is why nothing
+    when a board's link is lost, or there, and when a board has restarted; `on_gap` when it was
+    read what a board's own history has of a time without samples. `locked` is why nothing
     is written at present, else "".
     """
 
@@ -33,12 +35,14 @@ class Recorder:
         interval: float | None = None,
         each_commit: Callable[[Recorder], None] = lambda recorder: None,
         on_news: Callable[[Follower], None] = lambda follower: None,
+        on_gap: Callable[[Follower, Gap], None] = lambda follower, gap: None,
     ) -> None:
         self.store = store
         self.began_at = time.monotonic()
         self._each_commit = each_commit
         self._interval = interval
         self._on_news = on_news
+        self._on_gap = on_gap
         self._pending: list[Row] = []
         self._rotations = 0
         self.locked = ""
@@ -49,8 +53,9 @@ class Recorder:
 
     def add(self, address: str, board: Board) -> None:
         """Record another board, too."""
+        callbacks = (self._on_news, self._on_gap, self.store.recorded)
         self.followers.append(
-            Follower(address, board, self._pending_row, self._interval, self._on_news)
+            Follower(address, board, self._pending_row, self._interval, *callbacks)
         )
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> None:

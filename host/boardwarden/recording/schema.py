@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from boardwarden.errors import RecordingError
+from boardwarden.gaps import HistorySlot
 from boardwarden.grants import Event
 from boardwarden.models import Identity, Status
+from warden_schema import ids
 
 Value = int | float | str | None
 # The columns of `sample` after span, uptime_ms and at, and where they are in a status.
@@ -47,6 +49,14 @@ FIGURES = {
     "system_heap_largest_free_block_bytes": ("system_heap", "largest_free_block_bytes"),
     "system_heap_low_water_bytes": ("system_heap", "low_water_bytes"),
 }
+# The metrics of the board's own history, as `history` names them, and as a HistorySlot does.
+HISTORY = {
+    "live_bytes": "memory",
+    "cpu": "cpu",
+    "loop_lag_s": "loop_lag",
+    "storage_used_bytes": "storage",
+}
+HISTORY_FIGURES = tuple(f"{name}_{statistic}" for name in HISTORY for statistic in ids.STATISTICS)
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
 VERSION = 1
@@ -78,6 +88,21 @@ CREATE TABLE link(
 );
 CREATE INDEX link_of ON link(span);
 """
+# Of these an older recording has none; they are made when it is appended to.
+LATER_TABLES = {
+    "history": f"""
+CREATE TABLE IF NOT EXISTS history(
+    span INTEGER NOT NULL REFERENCES span, uptime_ms INTEGER NOT NULL, step_ms INTEGER NOT NULL,
+    at REAL NOT NULL, {", ".join(HISTORY_FIGURES)},
+    PRIMARY KEY (span, step_ms, uptime_ms)
+) WITHOUT ROWID;""",
+    "lost_events": """
+CREATE TABLE IF NOT EXISTS lost_events(
+    span INTEGER NOT NULL REFERENCES span, number INTEGER NOT NULL, at REAL NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (span, number)
+) WITHOUT ROWID;""",
+}
 
 
 class Boot(NamedTuple):
@@ -133,6 +158,22 @@ def event(of: Boot, at: float, happened: Event) -> Row:
     return Row(of, "event", (number, at, kind, uptime_s, *rest))
 
 
+def history(of: Boot, at: float, slot: HistorySlot) -> Row:
+    """Return the row of a slot of the board's own history, which began at about `at`."""
+    figures = (
+        getattr(getattr(slot, metric), statistic)
+        for metric in HISTORY.values()
+        for statistic in ids.STATISTICS
+    )
+    times = (round(slot.begin_s * 1000), round(slot.step_s * 1000), at)
+    return Row(of, "history", (*times, *figures))
+
+
+def lost_events(of: Boot, at: float, number: int, count: int) -> Row:
+    """Return the row of events, from a number on, that were lost before one that was at `at`."""
+    return Row(of, "lost_events", (number, at, count))
+
+
 def change(of: Boot, at: float, what: str, number: int | None, value: Any) -> Row:
     """Return a row that says `what` is now `value`; None: it is gone."""
     text = None if value is None else json.dumps(value, ensure_ascii=False)
@@ -166,6 +207,7 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     else:
         check(database, path)
         database.execute("PRAGMA journal_mode = WAL")
+    database.executescript("".join(LATER_TABLES.values()))
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from boardwarden._clock import steady_time
 from boardwarden.errors import RecordingError
@@ -25,6 +25,7 @@ from .schema import (
     APPLICATION_ID,
     BUSY_S,
     FIGURES,
+    HISTORY_FIGURES,
     Boot,
     Locked,
     Row,
@@ -44,6 +45,8 @@ _PLACES = {
     "event": 9,
     "change": 5,
     "link": 3,
+    "history": 4 + len(HISTORY_FIGURES),
+    "lost_events": 4,
 }
 _NAMED = {"change": "(span, at, what, number, value)", "link": "(span, at, state)"}
 
@@ -81,6 +84,20 @@ class FileLock:
             os.close(file)
 
 
+class Recorded(NamedTuple):
+    """Up to which uptime, and which event, a boot was in the file as it was opened; None: none."""
+
+    uptime_s: float | None = None
+    event: int | None = None
+
+
+_RECORDED = """
+SELECT address, unique_id, boot_id, (SELECT max(uptime_ms) FROM sample WHERE span = s.id) / 1000.0,
+    (SELECT max(number) FROM event WHERE span = s.id)
+FROM span AS s
+"""
+
+
 class Rotation(NamedTuple):
     """When a file is put aside for a new one, and how many of those stay; None: never, all."""
 
@@ -116,6 +133,7 @@ class Store:
         self._is_new = False
         self._database: sqlite3.Connection | None = None
         self._spans: dict[Boot, int] = {}
+        self._recorded: dict[tuple[str, str | None, int | None], Recorded] = {}
         self._began: float | None = None  # the file's first span
 
     def open(self) -> None:
@@ -128,9 +146,15 @@ class Store:
             if not self._is_new and self._is_damaged():
                 self._put_aside()
             self._open()
+            for *whose, uptime_s, event in self._guarded(_read_recorded):
+                self._recorded[tuple(whose)] = Recorded(uptime_s, event)
         except BaseException:
             self.close()
             raise
+
+    def recorded(self, boot: Boot) -> Recorded:
+        """Return what of a boot was in the file already as open() found it."""
+        return self._recorded.get((boot.address, boot.unique_id, boot.boot_id), Recorded())
 
     def write(self, rows: Iterable[Row]) -> None:
         """Write rows in one commit: all or none; rotate if it is time."""
@@ -309,6 +333,10 @@ class Store:
 
     def _beside(self, end: str) -> Path:
         return self.path.with_name(self.path.name + end)
+
+
+def _read_recorded(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    return database.execute(_RECORDED).fetchall()
 
 
 def _made_one_file(database: sqlite3.Connection) -> bool:

@@ -57,6 +57,7 @@ class Fleet:
                 f"{self._place}.",
                 address,
             )
+        self.pushes = False  # what boards measured while nothing came from them
         self._shard = shard
         self._boards: tuple[Watched, ...] = ()  # replaced, never changed: other threads read it
         self._watched: dict[str, Watched] = {}
@@ -109,7 +110,7 @@ class Fleet:
             self._forget(name)
             return
         if name not in self._watched:
-            self._watched[name] = Watched(f"{self._place}/{name}")
+            self._watched[name] = Watched(f"{self._place}/{name}", self.pushes)
             self._boards = tuple(self._watched.values())
         if name not in self._tasks and state.online is not False:  # else it would only fail
             self._tasks[name] = asyncio.create_task(self._watched[name].follow())

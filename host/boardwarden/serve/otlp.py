@@ -6,7 +6,8 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from threading import Lock, Thread
 from typing import Any
@@ -17,16 +18,29 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
+    Gauge,
     MetricExportResult,
     MetricsData,
+    NumberDataPoint,
     PeriodicExportingMetricReader,
 )
+from opentelemetry.sdk.metrics.export import Metric as SdkMetric
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
+from boardwarden import Statistics
+
+from .backlog import Missed
 from .metrics import METRICS, Metric
 from .watched import Watched
 
 _PATH = "/v1/metrics"  # by OTLP, where an endpoint names none
+# Metrics of which a board has a history, by the names that a HistorySlot has for them.
+_REMEMBERED = {
+    "memory.live": "memory",
+    "cpu.usage": "cpu",
+    "loop_lag.mean": "loop_lag",
+    "storage.used": "storage",
+}
 _FLUSH_MS = 2000  # at most, at the end
 _REACH_S = 5.0
 _log = logging.getLogger(__name__)
@@ -51,7 +65,7 @@ def pushed(url: str, boards: Iterable[Watched]) -> Iterator[None]:
     what would have been pushed, and one line in the log: at once where it is away at the start,
     for the first push may be a minute off.
     """
-    exporter = _Exporter(url)
+    exporter = _Exporter(url, boards)
     Thread(target=exporter.check, name="look for the collector", daemon=True).start()
     reader = PeriodicExportingMetricReader(exporter)
     provider = MeterProvider([reader], resource=_resource(), shutdown_on_exit=False)
@@ -91,11 +105,48 @@ def _observe(meter: Meter, metric: Metric, boards: Iterable[Watched]) -> None:
     create(metric.otel_name, callbacks=[observe], unit=metric.unit, description=metric.help)
 
 
-class _Exporter(OTLPMetricExporter):
-    """An exporter that logs once that the collector is away, and once that it is back."""
+def with_missed(data: MetricsData, missed: Mapping[str, Sequence[Missed]]) -> MetricsData:
+    """Return the data with the means of boards' own histories, before the figures of now.
 
-    def __init__(self, url: str) -> None:
+    missed: slots by the address of the board. Each point has the time of its slot's middle, which
+    no instrument of the SDK can give it.
+    """
+    if not missed or not data.resource_metrics:
+        return data
+    resource = data.resource_metrics[0]
+    scope = resource.scope_metrics[0]
+    found = {metric.name: metric for metric in scope.metrics}
+    for metric in METRICS:
+        if metric.name in _REMEMBERED:
+            name, points = metric.otel_name, _points(metric, missed)
+            if name in found:
+                points += found[name].data.data_points
+            if points:
+                found[name] = SdkMetric(name, metric.help, metric.unit, Gauge(points))
+    scopes = [replace(scope, metrics=[*found.values()]), *resource.scope_metrics[1:]]
+    return MetricsData([replace(resource, scope_metrics=scopes), *data.resource_metrics[1:]])
+
+
+def _points(metric: Metric, missed: Mapping[str, Sequence[Missed]]) -> list[Any]:
+    points = []
+    for address, slots in missed.items():
+        for at, slot, mount in slots:
+            figure: Statistics = getattr(slot, _REMEMBERED[metric.name])
+            labels = {"board": address, **({"mount": mount} if metric.labels and mount else {})}
+            if figure.mean is not None:
+                points.append(NumberDataPoint(labels, 0, round(at * 1e9), float(figure.mean)))
+    return points
+
+
+class _Exporter(OTLPMetricExporter):
+    """An exporter that logs once that the collector is away, and once that it is back.
+
+    With the figures of now it pushes those of times in which nothing came from a board.
+    """
+
+    def __init__(self, url: str, boards: Iterable[Watched]) -> None:
         super().__init__(endpoint=url)
+        self._boards = boards
         self._url = url
         self._complaint = _Complaint(logging.ERROR)
         self._works = True
@@ -108,9 +159,16 @@ class _Exporter(OTLPMetricExporter):
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        """Push; a failure costs what would have been pushed."""
-        result = super().export(metrics_data, timeout_millis, **kwargs)
+        """Push; a failure costs the figures of now, those of missed times are pushed later."""
+        taken = [
+            (board, board.backlog.take()) for board in self._boards if board.backlog is not None
+        ]
+        points = {board.address: slots for board, slots in taken if slots}
+        result = super().export(with_missed(metrics_data, points), timeout_millis, **kwargs)
         works = result is MetricExportResult.SUCCESS
+        for board, slots in taken if not works else ():
+            if board.backlog is not None:
+                board.backlog.put_back(slots)
         self._report(works, "" if works else _unreachable(self._url) or self._complaint.text)
         return result
 

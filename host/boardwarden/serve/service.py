@@ -54,7 +54,7 @@ async def serve(
     Raises OSError where it cannot listen, AddressError or SimulatorMissing for a board that can
     never be there; one that is only away is exported as down.
     """
-    boards = [Watched(address) for address in addresses]
+    boards = [Watched(address, collector is not None) for address in addresses]
     await _serve(boards, [board.follow for board in boards], listen, collector, serving)
 
 
@@ -65,6 +65,7 @@ async def serve_fleet(
     serving: Callable[[str], None],
 ) -> None:
     """Serve the boards of a broker, as serve() does; none of them need be there."""
+    fleet.pushes = collector is not None
     await _serve(fleet, [fleet.follow], listen, collector, serving)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from boardwarden import (
     AddressError,
@@ -27,6 +28,7 @@ from boardwarden import (
 )
 from warden_schema import ids
 
+from .backlog import Backlog
 from .crashes import NO_CRASHES, OTHER, CrashCount, Crashes
 
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
@@ -101,23 +103,36 @@ def _current(status: Status) -> Status:
     )
 
 
-class Watched:
-    """A followed board: follow() in a task, snapshot() from any thread, without I/O."""
+class _Counted(NamedTuple):
+    """The events of a boot by kind, how many were lost, and the number of the next one."""
 
-    def __init__(self, address: str) -> None:
+    boot: int | None = None
+    events: Mapping[str, int] = {}
+    missed: int = 0
+    next: int = 0
+
+
+class Watched:
+    """A followed board: follow() in a task, snapshot() from any thread, without I/O.
+
+    `backlog` has what the board measured while nothing came from it, if that is to be pushed; only
+    then is it asked for.
+    """
+
+    def __init__(self, address: str, pushes: bool = False) -> None:
         self.address = address
+        self.backlog = Backlog(address) if pushes else None
         self._board: Board | None = None
-        # Replaced, never changed: another thread may be reading. The boot, its events, those lost.
-        self._counted: tuple[int | None, Mapping[str, int], int] = (None, {}, 0)
+        self._counted = _Counted()  # replaced, never changed: another thread may be reading
         self._crashes = CrashCount()
 
     def snapshot(self) -> Snapshot:
         """Return what the board's mirror holds now."""
         board = self._board
-        boot, events, missed = self._counted
-        if board is None or board.status.board.boot_id != boot:
-            events, missed = {}, 0
-        return snapshot(self.address, board, events, missed, self._crashes.crashes)
+        counted = self._counted
+        if board is None or board.status.board.boot_id != counted.boot:
+            counted = _Counted()
+        return snapshot(self.address, board, counted.events, counted.missed, self._crashes.crashes)
 
     async def follow(self) -> None:
         """Connect, again and again until that works, and stay connected until cancelled.
@@ -129,7 +144,10 @@ class Watched:
             try:
                 async with connect(self.address) as board:
                     self._board = board
-                    await asyncio.gather(self._count(board), self._count_crashes(board))
+                    tasks = [self._count(board), self._count_crashes(board)]
+                    if self.backlog is not None:
+                        tasks.append(self.backlog.collect(board))
+                    await asyncio.gather(*tasks)
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
@@ -149,12 +167,17 @@ class Watched:
                 self._crashes.update(board.resets, board.exceptions)
 
     async def _count(self, board: Board) -> None:
-        """Count the events of the boot that it is in; from the link's loss on, Board reconnects."""
+        """Count the events of the boot that it is in, each once, also after it connects anew."""
         async for event in board.events():
-            boot, counts, missed = self._counted
-            now = board.status.board.boot_id
-            if now != boot:
-                counts, missed = {}, 0
+            counted = self._counted
+            if event.boot_id != counted.boot:
+                counted = _Counted(event.boot_id, next=event.number - event.missed)
+            if event.number < counted.next:
+                continue
             kind = event.kind if event.kind in ids.EVENT_KINDS else OTHER
-            counts = {**counts, kind: counts.get(kind, 0) + 1}
-            self._counted = (now, counts, missed + event.missed)
+            self._counted = _Counted(
+                event.boot_id,
+                {**counted.events, kind: counted.events.get(kind, 0) + 1},
+                counted.missed + event.number - counted.next,
+                event.number + 1,
+            )

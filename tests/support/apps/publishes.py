@@ -2,8 +2,10 @@
 
 PORT: the broker's; BOARD_ID; CLIENT: a class of umqtt_like; CONTROL: "1" where hosts may control;
 WILL: the topic of a last will of its own; SECURE: "1" for TLS, and its name as user and password,
-who may do nothing but what the agent does; PACE_MS: of its loop, ten times as much between samples.
-It publishes "beat" on "app/out", and prints what it gets on "app/in".
+who may do nothing but what the agent does; PACE_MS: of its loop, ten times as much between samples;
+AWAY_S: when it first finds that its broker is gone, so many seconds pass on the board's clock, with
+a sample in each and an event every hundred, before it tries to connect again. It publishes "beat"
+on "app/out", and prints what it gets on "app/in".
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import warden
 sys.path.append(__file__.rpartition("/tests/support/")[0] + "/firmware_tests")
 
 import umqtt_like
+from warden.runner import Runner
 
 
 def on_message(topic, message):
@@ -27,6 +30,18 @@ def connect(client):
     if not client.user:
         client.subscribe(b"app/in")
     print("connected")
+
+
+def pass_s(seconds):
+    """Have the board's clock go on; what the agent does in each second, it does."""
+    agent = Runner.current.agent
+    for second in range(seconds):
+        agent.clock.start_ms -= 1000
+        agent.clock.poll_now = True
+        agent.poll()
+        if second % 100 == 0:
+            agent.policy.events.post("policy", None, str(second))
+    print("away for", seconds)
 
 
 async def main():
@@ -45,6 +60,7 @@ async def main():
     client.set_callback(on_message)
     warden.start(interval_ms=10 * pace_ms, budget_permille=1000, link=link)
     connect(client)
+    away_s = int(os.getenv("AWAY_S", "0"))
     while True:
         await asyncio.sleep_ms(pace_ms)  # here the agent runs
         try:
@@ -54,6 +70,8 @@ async def main():
             client.publish(b"app/out", b"beat")
         except OSError:  # umqtt.simple leaves the rest to us
             client.sock = None
+            pass_s(away_s)
+            away_s = 0
 
 
 asyncio.run(main())
