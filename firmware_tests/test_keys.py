@@ -349,6 +349,18 @@ def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
     assert rig.agent.sample.bad_frames > 0
 
 
+def test_a_kind_in_another_form_is_not_taken_for_one_that_needs_no_signature():
+    rig = subscribed()
+    for head in (b"\xcc", b"\xcd\x00", b"\xd0", b"\xd1\x00"):
+        request = packed((REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"]))
+        assert rig.send(request[:1] + head + request[1:]) == []
+    assert rig.leases() == []
+    rig.connect()
+    greeting = packed((SUBSCRIBE, 1, 6, _HOST + 1, None))
+    assert rig.send(greeting[:1] + b"\xcc" + greeting[1:]) == []
+    assert not rig.host.host_id
+
+
 def test_a_request_that_comes_again_with_a_new_counter_is_done_once():
     rig = subscribed()
     for _ in range(3):
