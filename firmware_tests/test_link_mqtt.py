@@ -140,7 +140,7 @@ class Rig:
         self.client.make_socket = self.make_socket
         self.got = []
         self.client.set_callback(self.on_message)
-        self.link = MqttLink(self.client, "b", control)
+        self.link = MqttLink(self.client, "b", control=control)
         self.agent = Agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
         if is_joined:
             self.client.connect()

@@ -73,7 +73,7 @@ class MqttSession(HostSession):
                 policy is None or self.host_id not in policy.sessions.hosts
             ):
                 return  # it has nothing, and its going is no event
-        reader.begin(0, self.deframer.length)
+        reader.begin(0, reader.end)
         HostSession.process(self, reader)
 
     def subscribe(self, host_id):
