@@ -6,7 +6,7 @@ handshake, too, and what no key has signed is of no host. Who proves none may re
 
 from micropython import const
 
-from warden.link.keys import Peer
+from warden.link.keys import Keys, Peer
 from warden.mqtt_session import MqttSession
 from warden.uplink import Uplink
 from warden_schema.codec import Malformed, put
@@ -21,6 +21,14 @@ _OBSERVE = const(1)
 _MAX_GREETED = const(2)  # hosts in the midst of a handshake
 _MAX_PROVED = const(4)  # hosts: one more takes the place of the one that was silent for longest
 _RESERVE = const(48)
+
+
+def wrap(link, key, control_key):
+    """Have a link serve who proves one of these keys; ValueError where that is not all it is for."""
+    if link.right != _OBSERVE:
+        raise ValueError("control=True is without keys")
+    link.session = KeyedMqttSession
+    link.keys = Keys(key, control_key, False)
 
 
 class StreamPeer(Peer):
@@ -137,7 +145,8 @@ class KeyedMqttSession(MqttSession):
                 if len(greeted) == _MAX_GREETED:
                     greeted.pop(0)
                 greeted.append(peer)
-            elif peer is None:
+            elif peer is None:  # too many began since
+                StreamPeer(self, host_id).refuse(_NEEDED)
                 return
         peer.process(reader)
         if peer.has_failed:

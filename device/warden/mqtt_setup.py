@@ -26,20 +26,13 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
     broker's access rules then limit. ValueError for another board_id, or where the client has
     connected.
     """
-    is_keyed = key is not None or control_key is not None
-    if control and is_keyed:
-        raise ValueError("control=True is without keys")
     if not 0 < len(board_id) <= _MAX_BOARD_ID or board_id.strip(_ID):
         raise ValueError("board_id")
     link_class = UmqttLink
-    session = MqttSession
+    wrap = None
     with import_lock:
-        if is_keyed:
-            from warden.keyed_mqtt import KeyedMqttSession
-            from warden.link.keys import Keys
-
-            session = KeyedMqttSession
-            key = Keys(key, control_key, open_hosts=False)
+        if key is not None or control_key is not None:
+            from warden.keyed_mqtt import wrap
         if not hasattr(client, "sock"):
             from warden.link.mqtt_as import MqttAsLink
 
@@ -49,10 +42,10 @@ def MqttLink(client, board_id, key=None, control_key=None, control=False):
             setattr(sys.modules["warden"], name, None)
     link = link_class()
     link.client = client
-    link.session = session
-    if is_keyed:
-        link.keys = key
+    link.session = MqttSession
     link.right = _CONTROL if control else _OBSERVE
+    if wrap is not None:
+        wrap(link, key, control_key)
     topic = "boardwarden/" + board_id + "/"
     link.down = (topic + "down").encode()
     link.state = topic + "state"
