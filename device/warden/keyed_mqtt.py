@@ -24,7 +24,7 @@ _RESERVE = const(48)
 
 
 def wrap(link, key, control_key):
-    """Have a link serve who proves one of these keys; ValueError where that is not all it is for."""
+    """Have a link serve who proves one of these keys; ValueError for one with control=True."""
     if link.right != _OBSERVE:
         raise ValueError("control=True is without keys")
     link.session = KeyedMqttSession

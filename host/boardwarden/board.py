@@ -35,7 +35,6 @@ from .crashes import CaughtException, Reset, Restart
 from .errors import (
     BoardError,
     BoardRestarted,
-    KeyRefused,
     LinkLost,
     NotFound,
     RequestError,
