@@ -245,6 +245,18 @@ def test_a_fifth_takes_the_place_of_the_one_that_was_silent_for_longest():
     assert len(rig.agent.session.proved) == 4
 
 
+def test_a_stranger_keeps_nothing_alive_that_a_host_held_which_has_lost_its_place():
+    rig = make_board()
+    gone = Host(rig, 101).join()
+    assert gone.ask(ALLOCATE, 0, 32, "ota", None, 300_000)[0][0] == 0
+    for host_id in (103, 105, 107, 109):
+        Host(rig, host_id).join()
+    for _ in range(5):
+        gone.plain(SUBSCRIBE, 1, 7, 101)
+        rig.seconds(3)
+    assert owners(rig) == []
+
+
 def test_no_host_acts_in_the_name_of_another():
     rig = make_board()
     acts = Host(rig, 101).join()

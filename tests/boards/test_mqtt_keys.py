@@ -157,6 +157,23 @@ async def test_a_board_that_restarts_is_proved_again(monkeypatch, broker, secret
         await served.off()
 
 
+async def test_after_a_restart_a_board_that_proves_nothing_is_sent_and_believed_nothing(
+    monkeypatch, broker, secret
+):
+    served = board(monkeypatch, broker, secret[0])
+    await served.on()
+    async with connect(served.address, key=secret[1]) as connected:
+        await served.off()
+        await until(lambda: not connected.connected)
+        for name in ("OBSERVE_KEY", "CONTROL_KEY"):
+            monkeypatch.setenv(name, "")
+        async with powered(BrokerBoard(monkeypatch, broker)):
+            await until(lambda: not connected._session.keys.proved)
+            with pytest.raises(KeyRefused, match="proved the key within 1 s"):
+                await connected._session.request(ids.PING, timeout=1.0)
+            assert not connected.synced
+
+
 async def test_a_broker_that_restarts_costs_a_gap_and_each_request_is_done_once(
     monkeypatch, broker, secret
 ):

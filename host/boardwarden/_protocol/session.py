@@ -130,7 +130,8 @@ class Session:
         except RequestTimeout:
             if self._shared is None or self.subscription.confirmed:
                 raise
-            raise diagnosis.not_heard(self.link.address, timeout) from None
+            explain = diagnosis.not_heard if self.keys.proved else diagnosis.no_proof
+            raise explain(self.link.address, timeout) from None
 
     async def close(self) -> None:
         """End the session on the board, all tasks and the link; twice is fine."""
@@ -325,6 +326,7 @@ class Session:
             now = loop.time()
             if not self.keys.proved and now >= self.keys.give_up_at:
                 self.keys.on_open(now)
+                self.subscription.on_lost()
                 self.link.on_silence()
             proved = self.keys.proved
             if proved or not self._is_offline:
