@@ -68,16 +68,20 @@ class FakeLink:
         for frame in self.outbox:
             payloads, text, bad = deframed(frame, _MAX_PAYLOAD)
             assert len(payloads) == 1 and not text and not bad, frame
-            found.append(decode(payloads[0]))
+            found.append(self.decode(payloads[0]))
         self.outbox = []
         return found
+
+    def decode(self, payload):
+        """Return the message in a payload."""
+        return decode(payload)
 
 
 class Rig:
     """An agent with such a link, in a time set by hand."""
 
-    def __init__(self, interval_ms=1000):
-        self.link = FakeLink()
+    def __init__(self, interval_ms=1000, link=None):
+        self.link = link or FakeLink()
         self.board = VirtualBoard()
         self.agent = Agent(self.board, interval_ms, 1000, self.link, (4, 300_000, 100, 5000))
         self.policy = self.agent.policy

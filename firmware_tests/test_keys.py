@@ -1,7 +1,6 @@
 # targets: unix frozen qemu cpython
 """Keys on a link: who proves one is served as its right says, and nobody else, whatever is sent."""
 
-import hashlib
 import json
 import os
 from binascii import unhexlify
@@ -9,13 +8,13 @@ from binascii import unhexlify
 import harness
 from frames import Chance, decode, deframed
 from harness import raises
+from keys_rig import hmac, packed
 from rig import board, poll_now
 from server_rig import FakeServer
 from warden.agent import Agent
 from warden.keyed_hosts import KeyedHosts
 from warden.link.brakes import Brakes
 from warden.link.keys import Hmac, Keys, check_keys, differ, next_boot_number
-from warden_schema.codec import put
 from warden_schema.frame import encode
 
 _HOST = 77
@@ -31,17 +30,6 @@ CONTROL_KEY = bytes(range(160, 192))
 OTHER_KEY = bytes(range(192, 224))
 boots = [0]  # of all boards here
 _ROUNDS = 10_000 if harness.SOAK else 100
-
-
-def sha(*parts):
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-def hmac(key, text):
-    """HMAC-SHA256, written anew from RFC 2104: what the board's is compared with."""
-    key = key + bytes(64 - len(key))
-    inner = bytes([byte ^ 0x36 for byte in key])
-    return sha(bytes([byte ^ 0x5C for byte in key]), sha(inner, text))
 
 
 def keyed(key=KEY, control_key=CONTROL_KEY, open_hosts=False):
@@ -154,11 +142,6 @@ class Rig:
 
     def leases(self):
         return [lease.owner for lease in self.agent.policy.leases.all()]
-
-
-def packed(message):
-    buf = bytearray(300)
-    return bytes(buf[: put(buf, 0, list(message))])
 
 
 def subscribed(key=CONTROL_KEY, right=CONTROL, server=None):
@@ -347,6 +330,18 @@ def test_frames_that_are_changed_repeated_or_reordered_command_nothing():
     assert REPLY not in kinds(rig.send(other))
     assert rig.leases() == ["two"]
     assert rig.agent.sample.bad_frames > 0
+
+
+def test_a_kind_in_another_form_is_not_taken_for_one_that_needs_no_signature():
+    rig = subscribed()
+    for head in (b"\xcc", b"\xcd\x00", b"\xd0", b"\xd1\x00"):
+        request = packed((REQUEST, _HOST, 0, ALLOCATE, [0, 1000, "ota"]))
+        assert rig.send(request[:1] + head + request[1:]) == []
+    assert rig.leases() == []
+    rig.connect()
+    greeting = packed((SUBSCRIBE, 1, 6, _HOST + 1, None))
+    assert rig.send(greeting[:1] + b"\xcc" + greeting[1:]) == []
+    assert not rig.host.host_id
 
 
 def test_a_request_that_comes_again_with_a_new_counter_is_done_once():

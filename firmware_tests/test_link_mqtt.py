@@ -140,7 +140,7 @@ class Rig:
         self.client.make_socket = self.make_socket
         self.got = []
         self.client.set_callback(self.on_message)
-        self.link = MqttLink(self.client, "b", control)
+        self.link = MqttLink(self.client, "b", control=control)
         self.agent = Agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
         if is_joined:
             self.client.connect()
@@ -330,6 +330,17 @@ def test_what_cannot_be_a_topic_and_a_connected_client_are_refused():
     client = Simple(b"b", "broker")
     client.sock = FakeSocket()
     raises(ValueError, MqttLink, client, "b")
+
+
+def test_keys_are_checked_and_control_is_without_them():
+    key = bytes(range(128, 160))
+    for keys in ((b"short", None), (None, "x" * 32), (key, key, True), ((), None, True)):
+        raises(ValueError, MqttLink, Simple(b"b", "broker"), "b", *keys)
+    for keys in ((key, None), (None, (key, key)), ((), ())):
+        link = MqttLink(Simple(b"b", "broker"), "b", *keys)
+        assert link.session.__name__ == "KeyedMqttSession"
+        assert link.right == 1
+    assert MqttLink(Simple(b"b", "broker"), "b").session.__name__ == "MqttSession"
 
 
 def test_the_public_name_is_found_and_what_found_it_is_let_go():

@@ -93,7 +93,7 @@ async def test_frames_state_and_requests_go_through_the_clients_tasks():
     client = Client()
     got = []
     client._cb = lambda topic, message, retained: got.append((topic, bytes(message)))
-    link = MqttLink(client, "b", True)
+    link = MqttLink(client, "b", control=True)
     assert client.will == (_STATE.decode(), b"\x91\0", True)
     agent = Agent(board(), 50, 1000, link, (4, 300_000, 100, 5000))
     runner = make_runner(agent)

@@ -39,7 +39,7 @@ class MqttSession(HostSession):
         self.answered_id = 0  # the host of this whole; 0: none
         self.whole_s = self.alive_s = 0  # the uptime at which the next whole, or ALIVE, is due
         self.began_s = 0
-        self.last_sent = 0
+        self.sent = 0  # of the uplink, at the last pump()
         # [host_id, the last ones to it, until when they stay], who asked last at the end.
         self.replies = []
 
@@ -73,7 +73,7 @@ class MqttSession(HostSession):
                 policy is None or self.host_id not in policy.sessions.hosts
             ):
                 return  # it has nothing, and its going is no event
-        reader.begin(0, self.deframer.length)
+        reader.begin(0, reader.end)
         HostSession.process(self, reader)
 
     def subscribe(self, host_id):
@@ -148,8 +148,8 @@ class MqttSession(HostSession):
             self.on_host("found")
             self.whole_s = s
             self.synced_dirty = False
-        if self.last_sent != self.uplink.sent:
-            self.last_sent = self.uplink.sent
+        if self.sent != self.uplink.sent:
+            self.sent = self.uplink.sent
             self.alive_s = s + _ALIVE_S
         elif s >= self.alive_s:
             self.alive_dirty = True

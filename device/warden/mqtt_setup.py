@@ -17,18 +17,22 @@ _OBSERVE = const(1)  # rights of a host, see docs/security.md
 _CONTROL = const(2)
 
 
-def MqttLink(client, board_id, control=False):
+def MqttLink(client, board_id, key=None, control_key=None, control=False):
     """Return a link over a client of umqtt.simple, umqtt.robust or mqtt_as; it has not connected.
 
-    board_id: 1 to 64 of `A-Z a-z 0-9 . _ -`, what is between `boardwarden/` and `/up`. control:
-    whether who may publish on `boardwarden/ID/down` changes what he likes, which the broker's
-    access rules then limit; without, he looks. ValueError for another board_id, or where the client
-    has connected.
+    board_id: 1 to 64 of `A-Z a-z 0-9 . _ -`, what is between `boardwarden/` and `/up`. key,
+    control_key: as of `TcpServer`; who proves none only reads what is sent. Without both, who may
+    publish on `boardwarden/ID/down` looks; control=True lets him change what he likes, which the
+    broker's access rules then limit. ValueError for another board_id, or where the client has
+    connected.
     """
     if not 0 < len(board_id) <= _MAX_BOARD_ID or board_id.strip(_ID):
         raise ValueError("board_id")
     link_class = UmqttLink
+    wrap = None
     with import_lock:
+        if key is not None or control_key is not None:
+            from warden.keyed_mqtt import wrap
         if not hasattr(client, "sock"):
             from warden.link.mqtt_as import MqttAsLink
 
@@ -40,6 +44,8 @@ def MqttLink(client, board_id, control=False):
     link.client = client
     link.session = MqttSession
     link.right = _CONTROL if control else _OBSERVE
+    if wrap is not None:
+        wrap(link, key, control_key)
     topic = "boardwarden/" + board_id + "/"
     link.down = (topic + "down").encode()
     link.state = topic + "state"

@@ -37,7 +37,6 @@ from .errors import (
     BoardError,
     BoardRestarted,
     ConnectError,
-    KeyRefused,
     LinkLost,
     NotFound,
     RequestError,
@@ -99,14 +98,8 @@ async def connect(
     transport = transport_for(address) if isinstance(address, str) else address
     secret = None
     if key is not None:
-        if is_mqtt(transport.address):
-            raise KeyRefused(
-                "No key is proved over MQTT: the broker's access rules say who may control a "
-                "board; leave the key out.",
-                transport.address,
-            )
         secret = keys.load(key)
-    elif is_network(transport.address):
+    elif is_network(transport.address) or is_mqtt(transport.address):
         secret = keys.from_environment()
     board = Board(transport, secret)
     try:

@@ -111,9 +111,9 @@ FIELDS = {
     NEED: _names("seq row name count typical_bytes worst_bytes"),
     DELTA: _names("seq since mask ms"),  # and the changes
     ASLEEP: _names("seq"),
-    CHALLENGE: _names("seq version unique_id boot_id nonce"),
-    PROVED: _names("seq proof"),
-    KEY_REFUSED: _names("seq reason"),
+    CHALLENGE: _names("seq version unique_id boot_id nonce host_id"),
+    PROVED: _names("seq proof host_id"),
+    KEY_REFUSED: _names("seq reason host_id"),
     SYSTEM_HEAP: _names("seq free_bytes largest_free_block_bytes low_water_bytes"),
     EXCEPTION: _names("seq row id kind name count uptime_s text"),
     RESTART: _names(
@@ -123,8 +123,8 @@ FIELDS = {
     UNSUBSCRIBE: _names("host_id"),
     KEEPALIVE: _names("host_id ack_seq"),
     REQUEST: _names("host_id request_id operation arguments"),
-    GREETING: _names("version right nonce"),
-    PROOF: _names("proof former_proof"),
+    GREETING: _names("version right nonce host_id"),
+    PROOF: _names("proof former_proof host_id"),
 }
 
 IDENTITY = (

@@ -7,7 +7,7 @@ import sys
 import msgpack
 import pytest
 
-from boardwarden import AddressError, ConnectError, KeyRefused, connect
+from boardwarden import AddressError, ConnectError, connect
 from boardwarden.transport import transport_for
 from boardwarden.transport.mqtt import BoardState, decode_state
 from boardwarden.transport.mqtt_broker import Broker, Place, parse
@@ -96,10 +96,4 @@ async def test_without_the_library_the_extra_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(ConnectError, match=r"pip install 'boardwarden\[mqtt\]'"):
         async with connect("mqtt://broker/x"):
-            pass
-
-
-async def test_a_key_is_refused_as_none_is_proved_there() -> None:
-    with pytest.raises(KeyRefused, match="broker's access rules"):
-        async with connect("mqtt://broker/x", key="fleet.key"):
             pass

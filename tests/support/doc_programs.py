@@ -51,7 +51,8 @@ class Programs:
     def __init__(self, folder, setenv):
         self.folder = folder
         self._setenv = setenv
-        self.broker = None  # that a program of the page's is connected to
+        self.broker = None  # that a program of the page's is connected to,
+        self._at_broker = None  # and that program
         self.addresses = {"/dev/ttyACM0": "sim", "qemu:firmware.elf": "sim"}
         self._ports = {number: str(free_port()) for number in ("8765", "8766")}
         self._open = contextlib.AsyncExitStack()
@@ -144,17 +145,22 @@ class Programs:
             await _listens(port)
 
     async def _at_a_broker(self, file):
-        """It runs on, connected to a broker, which gets its state."""
-        folder = self.folder / "broker"
-        for name in ("umqtt", "broker"):
-            (self.folder / name).mkdir()
-        (self.folder / "umqtt" / "robust.py").write_text(_UMQTT)
-        self.broker = broker = self._open.enter_context(Mosquitto(folder))
+        """It runs on, connected to a broker, which gets its state; the one before it ends."""
+        if self.broker is None:
+            folder = self.folder / "broker"
+            for name in ("umqtt", "broker"):
+                (self.folder / name).mkdir()
+            (self.folder / "umqtt" / "robust.py").write_text(_UMQTT)
+            self.broker = self._open.enter_context(Mosquitto(folder))
+        else:
+            await _end(self._at_broker)
+        broker = self.broker
+        states = _states(broker)
         text = file.read_text().replace(f'"{_BROKER}"', f'"127.0.0.1", {broker.port}')
         file.write_text(text)
-        await self._micropython(file)
+        self._at_broker = await self._micropython(file)
         deadline = asyncio.get_running_loop().time() + LIMIT_S
-        while "/state" not in broker.log():
+        while _states(broker) == states:
             assert asyncio.get_running_loop().time() < deadline, broker.log()
             await asyncio.sleep(0.05)
 
@@ -255,6 +261,12 @@ async def _end(process):
     if process.returncode is None:
         process.kill()
     await process.communicate()
+
+
+def _states(broker):
+    """Return how often a board has said that it is online."""
+    lines = broker.log().splitlines()
+    return sum("Received PUBLISH" in line and "/state" in line for line in lines)
 
 
 def _imported(node):

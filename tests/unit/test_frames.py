@@ -72,8 +72,8 @@ UmqttLink.write_packet
 MqttSession.listen MqttSession.process MqttSession.begin MqttSession.pump MqttSession.send
 MqttSession.send_replies
 """
-_KEYS = """
-Peer.may_have KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
+_KEYED_HOSTS = """
+KeyedHost.transmit KeyedHost.is_older KeyedHost.is_late KeyedHosts.pump
 KeyedHosts.end_late KeyedHosts.purge
 """
 _WATCHDOG = """
@@ -124,7 +124,9 @@ def frames(
         ("warden/tcp.py", _TCP.split()),
         ("warden/mqtt.py", _MQTT.split()),
         ("warden/hang_stopper.py", ["HangStopper.insist", "HangStopper.release"]),
-        ("warden/keys.py", _KEYS.split()),
+        ("warden/keys.py", ["Peer.may_have"]),
+        ("warden/keyed_hosts.py", _KEYED_HOSTS.split()),
+        ("warden/keyed_mqtt.py", ["SigningUplink.put", "SigningUplink.send"]),
     ],
 )
 def test_no_function_of_the_tick_has_its_frame_in_the_heap(

@@ -17,7 +17,7 @@ from . import messages
 REPEAT_S = 0.5  # between two sendings of what is not answered
 GIVE_UP_S = 5.0  # without a proof, the connection may be dead
 KEY_ENVIRONMENT = "BOARDWARDEN_KEY"  # names a key file; never holds a key
-_TRAILER_BYTES = ids.COUNTER_BYTES + ids.MAC_BYTES
+TRAILER_BYTES = ids.COUNTER_BYTES + ids.MAC_BYTES
 _SIGNED = (ids.SUBSCRIBE, ids.UNSUBSCRIBE, ids.KEEPALIVE, ids.REQUEST)
 NOT_PROVED = -1  # reasons beside those of KEY_REFUSED: the board has not this key,
 OTHER_BOARD = -2  # or it is another one than before
@@ -70,6 +70,7 @@ class Keys:
         self._right = 0 if secret is None else secret.right
         self._unique_id: bytes | None = None  # of the board that proved a key first
         self._ended = False
+        self._nonce = self._proof = b""
         self._begin(0.0)
 
     def on_open(self, now: float) -> None:
@@ -97,7 +98,7 @@ class Keys:
         if self.proved or self._ended or now < self._due_at:
             return []
         self._due_at = now + REPEAT_S
-        return [self._proof or messages.greeting(ids.KEYS_VERSION, self._right, self._nonce)]
+        return [self._proof or self._greeting()]
 
     def due_at(self) -> float:
         """Return when due() next returns something, if nothing is received before."""
@@ -143,8 +144,14 @@ class Keys:
             for key in keys
         ]
         self._challenged_by = unique_id
-        self._proof = messages.proof(*proofs)
+        self._proof = self._proof_of(proofs)
         self._due_at = now
+
+    def _greeting(self) -> bytes:
+        return messages.greeting(ids.KEYS_VERSION, self._right, self._nonce)
+
+    def _proof_of(self, proofs: list[bytes]) -> bytes:
+        return messages.proof(*proofs)
 
     def _on_proved(self, proof: bytes) -> None:
         for expected, session_key in self._candidates:
@@ -187,4 +194,4 @@ class Keys:
             self.forged += 1
             return None
         self._received = counter
-        return payload[:-_TRAILER_BYTES]
+        return payload[:-TRAILER_BYTES]

@@ -61,9 +61,9 @@ _TYPES: dict[int, tuple[tuple[type, ...], ...]] = {
     ),
     ids.EXCEPTION: (*[_NUMBER] * 4, _TEXT_OR_NONE, _NUMBER, _FIGURE, (bytes,)),
     ids.SYSTEM_HEAP: (_NUMBER, *[_FIGURE] * 3),
-    ids.CHALLENGE: (_NUMBER, _NUMBER, (bytes,), _NUMBER, (bytes,)),
-    ids.PROVED: (_NUMBER, (bytes,)),
-    ids.KEY_REFUSED: (_NUMBER, _NUMBER),
+    ids.CHALLENGE: (_NUMBER, _NUMBER, (bytes,), _NUMBER, (bytes,), _FIGURE),
+    ids.PROVED: (_NUMBER, (bytes,), _FIGURE),
+    ids.KEY_REFUSED: (_NUMBER, _NUMBER, _FIGURE),
 }
 # Kinds that carry one row of a table, its place in the field after seq.
 ROWS_OF = (
@@ -219,13 +219,13 @@ def request(host_id: int, request_id: int, operation: int, arguments: tuple[Any,
     return _packed(ids.REQUEST, host_id, request_id, operation, arguments)
 
 
-def greeting(version: int, right: int, nonce: bytes) -> bytes:
-    """Return the payload that begins the proof of a key."""
-    return _packed(ids.GREETING, version, right, nonce)
+def greeting(version: int, right: int, nonce: bytes, *host_id: int) -> bytes:
+    """Return the payload that begins the proof of a key; host_id: where hosts share a stream."""
+    return _packed(ids.GREETING, version, right, nonce, *host_id)
 
 
-def proof(*proofs: bytes) -> bytes:
-    """Return the payload that proves a key; the former one, too, if there is one."""
+def proof(*proofs: bytes | int) -> bytes:
+    """Return the payload that proves a key; proofs: the former key's, and a host_id, follow."""
     return _packed(ids.PROOF, *proofs)
 
 

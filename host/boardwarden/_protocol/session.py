@@ -28,6 +28,7 @@ from .framing import Deframer, frame
 from .keys import Keys, Secret
 from .link import Link
 from .requests import Requests
+from .shared_keys import SharedKeys
 from .shared_subscription import RETRY_S, WHOLE_S, SharedSubscription
 from .subscription import StateListener, Subscription
 from .waiting import wait_until
@@ -57,12 +58,14 @@ class Session:
         self._on_text = on_text
         self.deframer = Deframer()
         self.link = Link(transport, self)
-        self.keys = Keys(secret, self)
         self._shared = transport if isinstance(transport, Shared) else None
-        self.subscription = (Subscription if self._shared is None else SharedSubscription)(
-            state, self
-        )
-        if self._shared is not None:
+        self.subscription: Subscription
+        if self._shared is None:
+            self.subscription = Subscription(state, self)
+            self.keys = Keys(secret, self)
+        else:
+            self.subscription = shared = SharedSubscription(state, self)
+            self.keys = SharedKeys(secret, self, shared)
             self._shared.watch(self._on_presence)
         pauses = {} if self._shared is None else {"retry_s": RETRY_S}
         self._requests = Requests(self._until_confirmed, self._send_request, **pauses)
@@ -97,7 +100,9 @@ class Session:
         try:
             await asyncio.wait([started], timeout=timeout)
             rest = (_FULL_STATE - 1) * timeout  # its loop may be slow
-            if self._shared is not None and (self._shared.online or self.subscription.frames):
+            if not self.keys.proved:
+                rest = 0
+            elif self._shared is not None and (self._shared.online or self.subscription.frames):
                 rest += WHOLE_S  # it may not hear us, and then sends its state by itself
             elif not self.subscription.answered:
                 rest = 0
@@ -125,12 +130,14 @@ class Session:
         except RequestTimeout:
             if self._shared is None or self.subscription.confirmed:
                 raise
-            raise diagnosis.not_heard(self.link.address, timeout) from None
+            explain = diagnosis.not_heard if self.keys.proved else diagnosis.no_proof
+            raise explain(self.link.address, timeout) from None
 
     async def close(self) -> None:
         """End the session on the board, all tasks and the link; twice is fine."""
         try:
-            if goodbye := self.subscription.goodbye():
+            goodbye = self.subscription.goodbye()
+            if goodbye and self.keys.proved:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._send(goodbye), _GOODBYE_S)
         finally:
@@ -164,8 +171,10 @@ class Session:
     def _start_error(self, timeout: float) -> ConnectError:
         """Return the error for a start() that timed out."""
         if self._shared is not None and not self.subscription.answered:
-            absence = self._shared.absence()
-            return absence or diagnosis.silent(self.link.address, timeout + WHOLE_S)
+            if absence := self._shared.absence():
+                return absence
+            if self.keys.proved:
+                return diagnosis.silent(self.link.address, timeout + WHOLE_S)
         if self.subscription.answered:
             lost = self.subscription.gaps + self.subscription.malformed + self.deframer.bad
             waited = _FULL_STATE * timeout + (WHOLE_S if self._shared is not None else 0)
@@ -192,8 +201,7 @@ class Session:
         now = asyncio.get_running_loop().time()
         for item in self.deframer.feed(data):
             if isinstance(item, bytes):
-                # On a stream that all hosts read no key is proved, and none demanded.
-                payload = item if self._shared is not None else self.keys.receive(item, now)
+                payload = self.keys.receive(item, now)
                 if payload is not None:
                     self.subscription.receive(payload, now)
             else:
@@ -220,7 +228,10 @@ class Session:
         online = self._shared.online
         if not online:
             self._end_start(self._shared.absence())
-        self.subscription.on_presence(online, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self.subscription.on_presence(online, now)
+        if online and not self.keys.proved:
+            self.keys.on_open(now)
         self._send_due.set()
 
     # --- from the keys --------------------------------------------------------------------------
@@ -230,10 +241,27 @@ class Session:
         self.subscription.on_open(asyncio.get_running_loop().time())
 
     def on_key_refused(self, reason: int) -> None:
-        """The board refuses the key: requests raise that until it accepts one."""
+        """The board refuses the key: requests raise that until it accepts one.
+
+        On a stream, where it is demanded: who has none goes on to read, who has one proves it anew.
+        """
+        if self._shared is not None and reason == ids.NEEDED:
+            if self.keys.secret is None:
+                self._requests.fail(diagnosis.key_refused(self.link.address, reason))
+            else:
+                self._prove_again()
+            return
         self._refusal = diagnosis.key_refused(self.link.address, reason)
         _log.warning("%s", self._refusal)
         self._end_start(self._refusal)
+
+    def _prove_again(self) -> None:
+        """Prove the key anew on a stream: the board does not know this host, or not any more."""
+        if self._shared is None or self.keys.secret is None:
+            return
+        self.keys.on_open(asyncio.get_running_loop().time())
+        self.subscription.confirmed = False  # requests wait
+        self._send_due.set()
 
     # --- from the subscription ------------------------------------------------------------------
 
@@ -247,6 +275,7 @@ class Session:
         """The board restarted: fail the pending requests, and clear the state."""
         self._requests.fail(diagnosis.restarted())
         self._state.on_restart()
+        self._prove_again()
 
     def on_link_change(self, connected: bool) -> None:
         """The board was lost, or answers (again)."""
@@ -273,6 +302,7 @@ class Session:
         if self.subscription.answered:
             self.link.on_silence()
         self._requests.start_session(diagnosis.renewed())
+        self._prove_again()
         self._confirmed.set()  # a request that waits to be sent sees that it is over
 
     def on_reply(self, request_id: int, code: int, value: object) -> None:
@@ -296,9 +326,13 @@ class Session:
             now = loop.time()
             if not self.keys.proved and now >= self.keys.give_up_at:
                 self.keys.on_open(now)
+                self.subscription.on_lost()
                 self.link.on_silence()
-            for payload in (self.subscription if self.keys.proved else self.keys).due(now):
-                await self._send(payload)
+            proved = self.keys.proved
+            if proved or not self._is_offline:
+                for payload in (self.subscription if proved else self.keys).due(now):
+                    if self.keys.proved is proved:  # else it is of a session that has ended
+                        await self._send(payload)
             timer = loop.call_at(self._due_at(loop.time()), self._send_due.set)
             try:
                 await self._send_due.wait()
@@ -307,7 +341,14 @@ class Session:
 
     def _due_at(self, now: float) -> float:
         """Return when something is next to be sent, if nothing is received before."""
-        return self.subscription.due_at(now) if self.keys.proved else self.keys.due_at()
+        if self.keys.proved:
+            return self.subscription.due_at(now)
+        return self.keys.give_up_at if self._is_offline else self.keys.due_at()
+
+    @property
+    def _is_offline(self) -> bool:
+        """Whether the board is known to be gone, apart from its stream."""
+        return self._shared is not None and self._shared.online is False
 
     async def _until_confirmed(self, over: Callable[[], bool], deadline: float) -> None:
         """Wait until it is certain that the board is the one that a request is meant for.

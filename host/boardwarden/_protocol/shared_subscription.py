@@ -47,6 +47,7 @@ class SharedSubscription(Subscription):
         """Begin on a fresh link."""
         self._now = now
         super().on_open(now)
+        self.confirmed = False
         self._hosts.clear()
         self._pause_s = _SUBSCRIBE_S[0]
         self._subscribe_at = now
@@ -63,6 +64,10 @@ class SharedSubscription(Subscription):
             self._offline = False
             self._frame_at = now
             self._subscribe_at = now + _BEGIN_S
+
+    def set_right(self, right: int) -> None:
+        """Have an id of those that hosts with this right have, see docs/wire.md."""
+        self.host_id = self.host_id & ~1 | (right == ids.CONTROL)
 
     def hold(self) -> None:
         """Keep this host's session on the board alive from now on."""

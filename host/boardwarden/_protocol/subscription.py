@@ -23,6 +23,8 @@ _ACK_BYTES = 80  # about: beside so many, the longest SAMPLE still fits the wind
 _FRAME_BYTES = 4  # delimiters and CRC
 _MAX_MALFORMED = 256  # kinds and rows that are known to be
 _HEARTBEAT = (ids.SAMPLE, ids.DELTA, ids.ALIVE)  # comes again
+# Of the stream only: it was processed before, or is another host's.
+_NOTHING_NEW = (ids.ALIVE, ids.CHALLENGE, ids.PROVED, ids.KEY_REFUSED)
 _UNHURRIED = (*_HEARTBEAT, ids.REPLY)  # acknowledged with the next keepalive only
 
 
@@ -113,7 +115,7 @@ class Sequence:
 
 def new_host_id() -> int:
     """Return a number for a new session."""
-    return random.randint(1, 2**29)
+    return random.randint(2, 2**29 - 1)
 
 
 class Subscription:
@@ -275,7 +277,7 @@ class Subscription:
                 self._on_synced()
             else:
                 self._resubscribe()
-        elif kind != ids.ALIVE:
+        elif kind not in _NOTHING_NEW:
             self.skipped += 1
 
     def _on_synced(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 from boardwarden.board import Board, connect
-from boardwarden.errors import BoardError, RequestRefused
+from boardwarden.errors import BoardError, KeyRefused, RequestRefused
 from boardwarden.render.news import News
 from boardwarden.render.tables import event_line
 from boardwarden.render.text import Printable
@@ -119,7 +119,7 @@ class Feed:
         try:
             async with board.metering():
                 await asyncio.Event().wait()
-        except RequestRefused as error:
+        except (RequestRefused, KeyRefused) as error:
             self.unmetered = str(error)
 
     async def _measure(self, board: Board) -> None:

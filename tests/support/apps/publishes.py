@@ -1,6 +1,7 @@
 """Has a connection to a broker of its own, over which the agent sends, too.
 
 PORT: the broker's; BOARD_ID; CLIENT: a class of umqtt_like; CONTROL: "1" where hosts may control;
+OBSERVE_KEY, CONTROL_KEY: in hex, or none;
 WILL: the topic of a last will of its own; SECURE: "1" for TLS, and its name as user and password,
 who may do nothing but what the agent does; PACE_MS: of its loop, ten times as much between samples;
 AWAY_S: when it first finds that its broker is gone, so many seconds pass on the board's clock, with
@@ -12,6 +13,7 @@ import asyncio
 import os
 import ssl
 import sys
+from binascii import unhexlify
 
 import warden
 
@@ -23,6 +25,11 @@ from warden.runner import Runner
 
 def on_message(topic, message):
     print("app got", message.decode())
+
+
+def key(name):
+    text = os.getenv(name)
+    return unhexlify(text) if text else None
 
 
 def connect(client):
@@ -56,7 +63,9 @@ async def main():
         client.make_socket = lambda: ssl.wrap_socket(make_socket())
     if os.getenv("WILL"):
         client.set_last_will(os.getenv("WILL"), b"gone")
-    link = warden.MqttLink(client, name, control=os.getenv("CONTROL") == "1")
+    link = warden.MqttLink(
+        client, name, key("OBSERVE_KEY"), key("CONTROL_KEY"), os.getenv("CONTROL") == "1"
+    )
     client.set_callback(on_message)
     warden.start(interval_ms=10 * pace_ms, budget_permille=1000, link=link)
     connect(client)

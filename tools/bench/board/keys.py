@@ -9,7 +9,8 @@ from meter import EMPTY, tell, ticks_of
 
 import warden
 from warden.hosts import Hosts
-from warden.keys import Hmac, KeyedHosts, Keys
+from warden.keyed_hosts import KeyedHosts
+from warden.keys import Hmac, Keys
 from warden.setup import detect
 
 _KEY = bytes(range(128, 160))

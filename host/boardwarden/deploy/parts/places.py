@@ -22,9 +22,10 @@ _SELDOM = {
     "warden.link.tcp": "warden.tcp",
     "warden.link.tls": "warden.tls",  # where the application gives a certificate
     "warden.link.keys": "warden.keys",  # where the application gives a key,
-    "warden.link.brakes": "warden.keys",
     "warden.link.stored_keys": "warden.keys",
-    "warden.keyed_hosts": "warden.keys",
+    "warden.link.brakes": "warden.keyed_hosts",  # to a TcpServer,
+    "warden.keyed_hosts": "warden.keyed_hosts",
+    "warden.keyed_mqtt": "warden.keyed_mqtt",  # or to an MqttLink
     "warden.hosts": SERVE,
     "warden.mqtt_setup": "warden.mqtt_setup",  # makes an MqttLink, and is let go,
     "warden.mqtt_session": "warden.mqtt",  # where the application made one

@@ -1,0 +1,23 @@
+"""What a host computes that proves keys, written anew: what the board's is compared with."""
+
+import hashlib
+
+from warden_schema.codec import put
+
+
+def sha(*parts):
+    """Return SHA-256 of parts, one after the other."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def hmac(key, text):
+    """Return HMAC-SHA256, from RFC 2104."""
+    key = key + bytes(64 - len(key))
+    inner = bytes([byte ^ 0x36 for byte in key])
+    return sha(bytes([byte ^ 0x5C for byte in key]), sha(inner, text))
+
+
+def packed(message):
+    """Return the payload of a message."""
+    buf = bytearray(300)
+    return bytes(buf[: put(buf, 0, list(message))])
