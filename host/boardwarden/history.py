@@ -20,10 +20,11 @@ from .models import Model, Trend
 
 BOARD_METRICS = ("memory", "cpu", "loop_lag", "storage")  # in the order of ids.METRICS
 METRICS = (*BOARD_METRICS, "fragmentation")  # and of samples alone
-# Permille and milliseconds become fractions and seconds, bytes stay; a fraction is one.
-_UNITS = (1, 1000, 1000, 1, None)
+# Permille and milliseconds become fractions and seconds, bytes stay.
+_UNITS = (1, 1000, 1000, 1, 1000)
 _SAMPLES = 600
-_ROW = 1 + len(METRICS)  # of a sample: its uptime and figures
+_EXACT = 3  # columns: uptime, memory, storage
+_SMALL = 3  # cpu, loop_lag, fragmentation: permille and milliseconds, which single precision holds
 _NONE = float("nan")  # stands for no figure
 _TREND_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
 _SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
@@ -62,11 +63,11 @@ class Column(Model):
         return self.values[-1 - int(back)] if 0 <= back < len(self.values) else None
 
 
-def _figure(value: float, unit: int | None) -> float | None:
+def _figure(value: float, unit: int) -> float | None:
     """Return a stored figure in its unit; of bytes as an integer again."""
     if value != value:  # no figure
         return None
-    return value if unit is None else int(value) if unit == 1 else value / unit
+    return int(value) if unit == 1 else value / unit
 
 
 def column(value: object, metric: int) -> Column:
@@ -90,8 +91,10 @@ class History:
     """
 
     def __init__(self) -> None:
-        self._recent = array("d")  # a tenth of what tuples take: there may be thousands of boards
-        self._oldest = 0  # its place there, once no more are added
+        # A tenth of what tuples take: there may be thousands of boards.
+        self._exact = array("d")
+        self._small = array("f")
+        self._oldest = 0  # its row there, once no more are added
         self._tiers: dict[tuple[int, int, int], Column] = {}
         self._lock = threading.Lock()
 
@@ -100,13 +103,20 @@ class History:
 
         In the order of METRICS: those of the board's in its units, fragmentation as a fraction.
         """
-        row = (uptime_s, *(_NONE if each is None else each for each in figures))
+        memory, cpu, lag, storage, fragmentation = (
+            _NONE if each is None else each for each in figures
+        )
+        exact = array("d", (uptime_s, memory, storage))
+        small = array("f", (cpu, lag, fragmentation * _UNITS[-1]))
         with self._lock:
-            if len(self._recent) < _SAMPLES * _ROW:
-                self._recent.extend(row)
-            else:
-                self._recent[self._oldest : self._oldest + _ROW] = array("d", row)
-                self._oldest = (self._oldest + _ROW) % len(self._recent)
+            if len(self._exact) < _SAMPLES * _EXACT:
+                self._exact += exact
+                self._small += small
+                return
+            row = self._oldest
+            self._exact[row * _EXACT : (row + 1) * _EXACT] = exact
+            self._small[row * _SMALL : (row + 1) * _SMALL] = small
+            self._oldest = (row + 1) % _SAMPLES
 
     def put(self, tier: int, metric: int, statistic: int, read: Column) -> None:
         """Store a column that was read from the board."""
@@ -116,7 +126,8 @@ class History:
     def clear(self) -> None:
         """Clear everything: the board restarted, and its uptime with it."""
         with self._lock:
-            del self._recent[:]
+            del self._exact[:]
+            del self._small[:]
             self._oldest = 0
             self._tiers.clear()
 
@@ -124,11 +135,15 @@ class History:
     def samples(self) -> list[Sample]:
         """The samples that came since the connection began, at most 600, oldest first."""
         with self._lock:
-            recent = self._recent[self._oldest :] + self._recent[: self._oldest]
-        return [
-            Sample(recent[at], *map(_figure, recent[at + 1 : at + _ROW], _UNITS))
-            for at in range(0, len(recent), _ROW)
-        ]
+            exact, small, oldest = self._exact[:], self._small[:], self._oldest
+        count = len(exact) // _EXACT
+        found = []
+        for row in (*range(oldest, count), *range(oldest)):
+            uptime_s, memory, storage = exact[row * _EXACT : (row + 1) * _EXACT]
+            cpu, lag, fragmentation = small[row * _SMALL : (row + 1) * _SMALL]
+            figures = (memory, cpu, lag, storage, fragmentation)
+            found.append(Sample(uptime_s, *map(_figure, figures, _UNITS)))
+        return found
 
     def column(self, tier: int, metric: str, statistic: str) -> Column:
         """Return what fetch_history() read: tier 0 is seconds, 1 minutes, 2 hours.
