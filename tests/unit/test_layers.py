@@ -36,7 +36,7 @@ HOST_LAYERS = [
     ["__init__"],
     ["render"],
     ["_program"],
-    ["deploy", "doctor"],
+    ["deploy", "doctor", "rollout"],
     ["recording"],
     ["plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
