@@ -8,7 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from boardwarden.errors import AddressError
 
 from . import terminal
 from .options import BoardsOption, all_given, require
+
+if TYPE_CHECKING:
+    from boardwarden.serve.followers import Follower
 
 ListenOption = Annotated[
     str,
@@ -51,12 +54,30 @@ ShardOption = Annotated[
         help="Of a broker's boards only this share: one worker has 1/2, another 2/2.",
     ),
 ]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help="Post to this webhook: crossed thresholds, crashes, boards that are lost or back.",
+    ),
+]
+QuietOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quiet",
+        metavar="HH:MM-HH:MM",
+        help="Post nothing at these times, and one summary after them.",
+    ),
+]
 
 
 def serve(
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
+    notify: NotifyOption = None,
+    quiet: QuietOption = None,
     shard: ShardOption = "1/1",
     broker: BrokerArgument = "",
 ) -> None:
@@ -74,6 +95,7 @@ def serve(
     from boardwarden.serve import service
 
     listening = checked(service.parse_listen, listen)
+    followers = _followers(notify, quiet)
     if broker:
         from boardwarden.serve.fleet import Fleet, parse_shard
 
@@ -83,13 +105,38 @@ def serve(
         except AddressError as error:
             fail(str(error))
         what = f"the boards of {broker}, share {shard}"
-        run(_serve(what, listening, partial(service.serve_fleet, fleet, listening, otlp)))
+        run(
+            _serve(
+                what,
+                listening,
+                partial(service.serve_fleet, fleet, listening, otlp, followers=followers),
+            )
+        )
         return
     try:
         checked(service.check_boards, boards)
     except AddressError as error:
         fail(str(error))
-    run(_serve(", ".join(boards), listening, partial(service.serve, boards, listening, otlp)))
+    run(
+        _serve(
+            ", ".join(boards),
+            listening,
+            partial(service.serve, boards, listening, otlp, followers=followers),
+        )
+    )
+
+
+def _followers(notify: str | None, quiet: str | None) -> list[Follower]:
+    """Return what else is done with each board."""
+    if notify is None:
+        if quiet is not None:
+            fail("--quiet is about --notify URL, which is missing.")
+        return []
+    from boardwarden.serve.notify import Notifier
+    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
+
+    times = None if quiet is None else checked(parse_quiet, quiet)
+    return [Notifier(Webhook(checked(check_url, notify), times))]
 
 
 async def _serve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from boardwarden import (
@@ -28,6 +28,7 @@ from boardwarden import (
 from warden_schema import ids
 
 from .crashes import NO_CRASHES, OTHER, CrashCount, Crashes
+from .followers import Follower
 
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
@@ -104,8 +105,9 @@ def _current(status: Status) -> Status:
 class Watched:
     """A followed board: follow() in a task, snapshot() from any thread, without I/O."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, followers: Sequence[Follower] = ()) -> None:
         self.address = address
+        self._followers = followers
         self._board: Board | None = None
         # Replaced, never changed: another thread may be reading. The boot, its events, those lost.
         self._counted: tuple[int | None, Mapping[str, int], int] = (None, {}, 0)
@@ -129,7 +131,8 @@ class Watched:
             try:
                 async with connect(self.address) as board:
                     self._board = board
-                    await asyncio.gather(self._count(board), self._count_crashes(board))
+                    others = (each.follow(self.address, board) for each in self._followers)
+                    await asyncio.gather(self._count(board), self._count_crashes(board), *others)
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
