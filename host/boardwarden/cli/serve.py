@@ -70,6 +70,18 @@ QuietOption = Annotated[
         help="Post nothing at these times, and one summary after them.",
     ),
 ]
+HomeAssistantOption = Annotated[
+    bool,
+    typer.Option("--home-assistant", help="Show the boards in Home Assistant, at their broker."),
+]
+HomeAssistantAtOption = Annotated[
+    str,
+    typer.Option(
+        "--home-assistant-at",
+        metavar="BROKER",
+        help="Likewise, at another broker: mqtt://user@homeassistant.local.",
+    ),
+]
 
 
 def serve(
@@ -78,6 +90,8 @@ def serve(
     otlp: OtlpOption = None,
     notify: NotifyOption = None,
     quiet: QuietOption = None,
+    home_assistant: HomeAssistantOption = False,
+    home_assistant_at: HomeAssistantAtOption = "",
     shard: ShardOption = "1/1",
     broker: BrokerArgument = "",
 ) -> None:
@@ -95,7 +109,9 @@ def serve(
     from boardwarden.serve import service
 
     listening = checked(service.parse_listen, listen)
-    followers = _followers(notify, quiet)
+    followers = _notices(notify, quiet)
+    if home_assistant or home_assistant_at:
+        followers.append(_in_home_assistant(home_assistant_at or broker))
     if broker:
         from boardwarden.serve.fleet import Fleet, parse_shard
 
@@ -126,8 +142,19 @@ def serve(
     )
 
 
-def _followers(notify: str | None, quiet: str | None) -> list[Follower]:
-    """Return what else is done with each board."""
+def _in_home_assistant(broker: str) -> Follower:
+    if not broker:
+        fail("Home Assistant is reached by a broker: name it with --home-assistant-at.")
+    require("boardwarden serve --home-assistant", "paho.mqtt", "paho-mqtt", "mqtt")
+    from boardwarden.serve.home_assistant import HomeAssistant
+
+    try:
+        return HomeAssistant(broker)
+    except AddressError as error:
+        fail(str(error))
+
+
+def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
     if notify is None:
         if quiet is not None:
             fail("--quiet is about --notify URL, which is missing.")
