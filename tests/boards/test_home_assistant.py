@@ -128,32 +128,32 @@ async def test_boards_of_a_broker_come_and_go_over_the_same_connection(broker, m
     for board in fakes.values():
         board.interval_s = 0.1
     with HomeAssistantLike(broker.port) as reader:
-        async with MqttBoards(broker.address, fakes) as boards:
-            async with HomeAssistant(broker.address) as follower:
-                fleet = Fleet(broker.address)
-                fleet.followers = [follower]
-                task = asyncio.create_task(fleet.follow())
-                await until(lambda: len(reader.devices) == 3, 20.0)
-                assert {each.config["device"]["name"] for each in reader.devices.values()} == {
-                    *fakes
-                }
-                await until(lambda: all(each.available for each in reader.devices.values()))
-                # Home Assistant starts anew: it has the figures at once.
-                monkeypatch.setattr(home_assistant, "STATE_S", 600.0)
-                for _ in range(3):
-                    await asyncio.sleep(0.1)  # what is due by the old pace is published
-                for each in reader.devices.values():
-                    each.states.clear()
-                reader.birth()
-                await until(lambda: all(each.states for each in reader.devices.values()))
-                await boards.set_online("-", False)
-                gone = next(each for key, each in reader.devices.items() if key.endswith("--"))
-                await until(lambda: gone.available is False)
-                boards.publish("boardwarden/-/state", b"", retain=True)
-                await until(lambda: len(reader.devices) == 2)
-                assert reader.removed == ["boardwarden--"]
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        async with (
+            MqttBoards(broker.address, fakes) as boards,
+            HomeAssistant(broker.address) as follower,
+        ):
+            fleet = Fleet(broker.address)
+            fleet.followers = [follower]
+            task = asyncio.create_task(fleet.follow())
+            await until(lambda: len(reader.devices) == 3, 20.0)
+            assert {each.config["device"]["name"] for each in reader.devices.values()} == {*fakes}
+            await until(lambda: all(each.available for each in reader.devices.values()))
+            # Home Assistant starts anew: it has the figures at once.
+            monkeypatch.setattr(home_assistant, "STATE_S", 600.0)
+            for _ in range(3):
+                await asyncio.sleep(0.1)  # what is due by the old pace is published
+            for each in reader.devices.values():
+                each.states.clear()
+            reader.birth()
+            await until(lambda: all(each.states for each in reader.devices.values()))
+            await boards.set_online("-", False)
+            gone = next(each for key, each in reader.devices.items() if key.endswith("--"))
+            await until(lambda: gone.available is False)
+            boards.publish("boardwarden/-/state", b"", retain=True)
+            await until(lambda: len(reader.devices) == 2)
+            assert reader.removed == ["boardwarden--"]
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await until(lambda: not any(each.available for each in reader.devices.values()))
     with HomeAssistantLike(broker.port) as later:  # what is retained
         await until(lambda: len(later.devices) == 2)
