@@ -16,13 +16,13 @@ from virtual_time import until
 
 from boardwarden import connect
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.errors import AddressError, PolicyError
+from boardwarden.errors import AddressError, PolicyError, PortMissing
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
 from boardwarden.rollout import undo_file
 from boardwarden.rollout.results import BoardResult, State, Summary
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
-from boardwarden.rollout.targets import find, parse_pattern
+from boardwarden.rollout.targets import Target, find, parse_pattern
 from boardwarden.rollout.undo_file import UndoFile
 from boardwarden.testing import FakeStreamBoard
 from warden_schema import ids
@@ -248,6 +248,26 @@ async def test_boards_that_refuse_or_are_away_are_passed_over_with_their_reason(
     assert seen.groups == [["well"]]
 
 
+async def test_a_broker_that_is_gone_ends_it_and_the_others_are_not_reached(
+    broker, tmp_path
+) -> None:
+    fakes = boards("a", "b", "c")
+    path = tmp_path / "undo.jsonl"
+    seen = Seen(lambda names: broker.kill() if "b" in names else None)
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, path, seen, watch_s=0.6)
+        assert summary.ended == "stopped"
+        assert summary.boards == {"applied": 1, "worse": 1, "not_reached": 1}
+        with pytest.raises(PortMissing, match="No broker listens"):
+            await undo(undo_file.read(path), False, Seen())
+    found = [Target("a", f"{broker.address}/a", True), Target("b", f"{broker.address}/b", True)]
+    wanted = Wanted(policy_file.loads(FILE))
+    with UndoFile(tmp_path / "other.jsonl") as written:
+        summary = await Rollout(wanted, Seen(), written).run(found)
+    assert (summary.ended, summary.boards) == ("stopped", {"not_reached": 2})
+    assert "No broker listens" in summary.reason
+
+
 def _hangs_in_a_threshold(board: FakeStreamBoard) -> asyncio.Event:
     """Have a board answer nothing any more from the first threshold on; the event is that."""
     asked, send = asyncio.Event(), board._send
@@ -351,7 +371,7 @@ async def test_the_command_applies_reports_and_undoes(
         done = await run(*words, "--backup", str(path), "--json")
         assert done.status == 3
         assert done.err == (
-            "boardwarden: Not all boards were reached; the same command goes on with them.\n"
+            "boardwarden: Not all boards have it: the same command tries those again.\n"
         )
         lines = [json.loads(line) for line in done.out.splitlines()]
         assert [(each["board"], each["state"]) for each in lines[:-1]] == [

@@ -93,8 +93,10 @@ def apply(
     ] = "",
     watch: Annotated[
         str,
-        typer.Option(metavar="DURATION", help="How long --boards watches each group of boards."),
-    ] = "1m",
+        typer.Option(
+            metavar="DURATION", help="How long --boards watches each group of boards: 1m."
+        ),
+    ] = "",
     undo: Annotated[
         Path | None,
         typer.Option(
@@ -116,7 +118,7 @@ def apply(
     from . import rollout as fleet
 
     if undo is not None:
-        if file is not None or backup is not None or boards or insist or forget:
+        if file is not None or backup is not None or boards or watch or insist or forget:
             fail("--undo takes its boards and policies from its file, and no other option.")
         fleet.undo(undo, fleet.How(dry_run, yes, as_json))
         return
@@ -124,8 +126,12 @@ def apply(
         if forget or board not in ("", os.environ.get(ENVIRONMENT)):
             fail("--boards names boards of a broker, so it goes without --board and --forget.")
         how = fleet.How(dry_run, yes, as_json)
-        fleet.apply(_loaded(file or _FILE), file or _FILE, boards, watch, insist, backup, how)
+        fleet.apply(
+            _loaded(file or _FILE), file or _FILE, boards, watch or "1m", insist, backup, how
+        )
         return
+    if watch:
+        fail("--watch is about --boards, which is missing.")
     address = given(board)
     if forget:
         if file is not None or backup is not None or dry_run or insist:

@@ -174,7 +174,7 @@ def _end(summary: Summary, how: How, shown: _Shown) -> None:
     if summary.ended == "stopped":
         raise Failure(f"Stopped at {(summary.reason or '').rstrip('.')}.")
     if set(summary.boards) - {each.value for each in DONE}:
-        raise Failure("Not all boards were reached; the same command goes on with them.", DENIED)
+        raise Failure("Not all boards have it: the same command tries those again.", DENIED)
 
 
 class _Shown(Progress):

@@ -14,8 +14,12 @@ from boardwarden.errors import (
     BoardError,
     BoardOffline,
     ConnectError,
+    NoAgent,
+    PermissionDenied,
     PolicyError,
+    PoorLink,
     RequestRefused,
+    VersionMismatch,
 )
 from boardwarden.policy.model import Policy
 
@@ -27,6 +31,8 @@ from .undo_file import Changed, UndoFile
 
 WATCH_S = 60.0  # how long each group is watched
 _MAX_GROUP = 64
+# Errors of one board; any other ConnectError is the broker's, and so of all boards.
+_OF_A_BOARD = (NoAgent, PermissionDenied, PoorLink, VersionMismatch)
 _CHECK_S = 0.2  # between two looks at a group
 
 
@@ -99,7 +105,7 @@ class Rollout:
         except asyncio.CancelledError:
             self._note(counted(self._results.values()), "interrupted", None)
             raise
-        except PolicyError as error:  # the file cannot be written: then nothing more is changed
+        except (PolicyError, ConnectError) as error:  # the file cannot be written; no broker
             return self._note(counted(self._results.values()), "stopped", str(error))
         ended, reason = "done", None
         if trouble is not None:
@@ -142,7 +148,7 @@ class Rollout:
         except BoardOffline as error:
             self._put(replace(result, state=State.OFFLINE, reason=str(error)))
             return None
-        except ConnectError as error:
+        except _OF_A_BOARD as error:
             self._put(replace(result, state=State.UNREACHABLE, reason=str(error)))
             return None
         result = replace(result, protocol=board.status.board.protocol, reason=board.version_note)
@@ -214,7 +220,10 @@ class Rollout:
 
 
 async def undo(changed: Sequence[Changed], dry_run: bool, progress: Progress) -> Summary:
-    """Put back on each board what it had; return the summary. What fails may be tried again."""
+    """Put back on each board what it had; return the summary. What fails may be tried again.
+
+    Raises ConnectError without the broker.
+    """
     results: dict[str, BoardResult] = {}
     for done, each in enumerate(changed):
         if progress.stop.is_set():
@@ -249,8 +258,10 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
         return replace(result, state=State.OFFLINE, reason=str(error))
     except (RequestRefused, PolicyError) as error:
         return replace(result, state=State.REFUSED, reason=str(error))
-    except ConnectError as error:
+    except _OF_A_BOARD as error:
         return replace(result, state=State.UNREACHABLE, reason=str(error))
+    except ConnectError:
+        raise
     except BoardError as error:
         return replace(result, state=State.UNKNOWN, reason=str(error))
     if problem is None:
