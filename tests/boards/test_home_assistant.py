@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,9 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
+from places import REPO
+from typer.testing import CliRunner
 from virtual_time import until
 
 from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.cli.app import app
 from boardwarden.errors import AddressError
 from boardwarden.serve import home_assistant
 from boardwarden.serve.fleet import Fleet
@@ -26,6 +31,7 @@ from boardwarden.serve.home_assistant import HomeAssistant
 from boardwarden.serve.home_assistant_messages import object_id, topics
 from boardwarden.serve.watched import Watched
 from boardwarden.testing import FakeBoard, FakeStreamBoard
+from boardwarden.transport import mqtt_broker
 from warden_schema import ids
 
 _CPU = THRESHOLD_METRICS.index("cpu")
@@ -175,6 +181,41 @@ async def test_a_broker_that_dies_gets_all_of_it_again(broker) -> None:
         await until(lambda: device.available is True, 20.0)
         device.states.clear()
         await until(lambda: device.states, 20.0)
+
+
+async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
+    guide = (REPO / "docs" / "guides" / "home-assistant.md").read_text("utf-8")
+    lines = re.findall(r"^topic .+$", guide, re.MULTILINE)
+    assert len(lines) == 3
+    printed = CliRunner().invoke(app, ["broker-rules", "mosquitto", "--observer", "wall"]).output
+    rules, passwords = tmp_path / "rules", tmp_path / "passwords"
+    rules.write_text("\n".join([printed, *lines, "user ha", "topic readwrite #", ""]))
+    passwords.touch(0o600)
+    rules.chmod(0o600)
+    for name in ("green-1", "wall", "ha"):
+        command = ("mosquitto_passwd", "-b", passwords, name, name)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+    more = f"allow_anonymous false\npassword_file {passwords}\nacl_file {rules}\n"
+    fake = FakeStreamBoard()
+    fake.interval_s = 0.1
+    with Mosquitto(tmp_path, more) as broker, HomeAssistantLike(broker.port, "ha") as reader:
+        monkeypatch.setenv(mqtt_broker.PASSWORD, "green-1")
+        own = broker.address.replace("mqtt://", "mqtt://green-1@")
+        async with MqttBoards(own, {"green-1": fake}):
+            monkeypatch.setenv(mqtt_broker.PASSWORD, "wall")
+            await until(lambda: fake._whole_at > 0)
+            fake._whole_at -= 28.0  # an observer has what the board sends by itself, in 2 s
+            address = broker.address.replace("mqtt://", "mqtt://wall@")
+            async with HomeAssistant(address) as follower:
+                watched = Watched(f"{address}/green-1", [follower])
+                task = asyncio.create_task(watched.follow())
+                await until(lambda: [one for one in reader.devices.values() if one.states], 20.0)
+                reader.birth()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await until(lambda: reader.devices["boardwarden-green-1"].available is False)
+    denied = [line for line in broker.log().splitlines() if "Denied" in line]
+    assert all("'boardwarden/green-1/down'" in line for line in denied)  # what an operator may
 
 
 @given(st.lists(st.text(min_size=1, max_size=30), min_size=2, max_size=2, unique=True))

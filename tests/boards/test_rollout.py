@@ -428,6 +428,7 @@ async def test_ctrl_c_ends_after_the_board_in_hand_and_says_how_to_undo(
         finally:
             await command.close()
     text = command.seen.decode()
+    assert text.index("limits.max_operations  4 → 2") < text.index("[y/N]")
     assert "ending after the board in hand" in text
     assert "2 boards: 1 applied, 1 not reached" in text
     assert f"to undo: boardwarden apply --undo {path}" in text.replace("\r\n", "")

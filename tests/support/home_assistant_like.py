@@ -44,10 +44,11 @@ class Device:
 
 
 class HomeAssistantLike:
-    """A context manager; `devices` by the id in their topics."""
+    """A context manager; `devices` by the id in their topics. user: whose password is the name."""
 
-    def __init__(self, port):
+    def __init__(self, port, user=None):
         self._port = port
+        self._user = user
         self.devices = {}
         self.removed = []
         self.others = collections.Counter()  # topics that are no device's
@@ -56,6 +57,8 @@ class HomeAssistantLike:
 
     def __enter__(self):
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
+        if self._user is not None:
+            self._client.username_pw_set(self._user, self._user)
         self._client.on_message = self._on_message
         topics = [("homeassistant/#", 0), ("boardwarden-ha/#", 0)]
         self._client.on_connect = lambda *_: self._client.subscribe(topics)

@@ -87,9 +87,7 @@ async def _apply(
         with _Shown(found, how) as shown:
             _end(await _run(shown, lambda: Rollout(wanted, shown, None).run(found)), how, shown)
         return
-    watched = duration(wanted.watch_s)
-    question = f"Apply {file}, one board at first, and watch each group for {watched}?"
-    if not how.yes and not await confirm(question):
+    if not how.yes and not await _agreed(wanted, found, file):
         raise Failure("Nothing was changed.")
     with (
         UndoFile(_path(backup), file=str(file), boards=str(pattern)) as written,
@@ -100,6 +98,18 @@ async def _apply(
         if written.has_boards:
             summary = replace(summary, undo=f"{_UNDO} {written.path}")
         _end(summary, how, shown)
+
+
+async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
+    """Show what changes on the first board, and ask."""
+    first = [target for target in found if target.online is not False][:1]
+    if first:
+        with _Shown(first, How(dry_run=True, yes=False, as_json=False)) as shown:
+            await _run(
+                shown, lambda: Rollout(wanted._replace(dry_run=True), shown, None).run(first)
+            )
+    watched = duration(wanted.watch_s)
+    return await confirm(f"Apply {file}, one board at first, and watch each group for {watched}?")
 
 
 def _path(backup: Path | None) -> Path:
