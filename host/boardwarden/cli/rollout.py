@@ -103,11 +103,12 @@ async def _apply(
 async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
     """Show what changes on the first board, and ask."""
     first = [target for target in found if target.online is not False][:1]
+    looking = wanted._replace(dry_run=True)
     if first:
         with _Shown(first, How(dry_run=True, yes=False, as_json=False)) as shown:
-            await _run(
-                shown, lambda: Rollout(wanted._replace(dry_run=True), shown, None).run(first)
-            )
+            await _run(shown, lambda: Rollout(looking, shown, None).run(first))
+            if shown.stop.is_set():
+                raise Interrupted
     watched = duration(wanted.watch_s)
     return await confirm(f"Apply {file}, one board at first, and watch each group for {watched}?")
 
