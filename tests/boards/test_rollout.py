@@ -17,9 +17,10 @@ from virtual_time import until
 from boardwarden import connect
 from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import AddressError, PolicyError, PortMissing
+from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
-from boardwarden.rollout import undo_file
+from boardwarden.rollout import health, undo_file
 from boardwarden.rollout.results import BoardResult, State, Summary
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.targets import Target, find, parse_pattern
@@ -221,6 +222,18 @@ async def test_what_was_so_before_is_not_worse(broker, tmp_path) -> None:
     async with MqttBoards(broker.address, fakes):
         summary = await roll_out(broker, tmp_path / "undo.jsonl", Seen(on_watch), watch_s=0.5)
     assert summary.boards == {"applied": 1}, summary
+
+
+def test_what_was_usual_is_scaled_where_a_board_remembers_less() -> None:
+    def events(count: int, since: float) -> list[Event]:
+        return [Event(number, "denied", since + number / 10) for number in range(count)]
+
+    assert health._usual([], "denied", 100.0, 60.0) == 0
+    assert health._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
+    assert health._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
+    assert health._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
+    full = events(ids.MAX_EVENTS, 90.0)  # of ten seconds: there were more before
+    assert health._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
 
 
 async def test_boards_that_refuse_or_are_away_are_passed_over_with_their_reason(

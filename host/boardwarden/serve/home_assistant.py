@@ -42,6 +42,7 @@ class _Entry:
     board: Board | None = None
     keys: dict[str, None] = field(default_factory=dict)  # of figures that it ever had, in order
     config: str = ""
+    config_made_of: tuple[str | None, ...] = ()
     config_sent: str | None = None
     available_sent: bool | None = None
     state_due: float = 0.0
@@ -228,5 +229,9 @@ class HomeAssistant:
         figures = {key: sensor.read(one) for key, sensor in SENSORS.items()}
         entry.keys |= {key: None for key in SENSORS if figures[key] is not None}
         found = {key: None for key in SENSORS if key in entry.keys}
-        entry.config = json.dumps(configuration(entry.address, one.status, found))
+        board = one.status.board
+        made_of = (*found, board.machine, board.firmware, board.agent, board.unique_id)
+        if made_of != entry.config_made_of:
+            entry.config_made_of = made_of
+            entry.config = json.dumps(configuration(entry.address, one.status, found))
         return {key: figures[key] for key in found}
