@@ -104,6 +104,8 @@ async def connect(
     board = Board(transport, secret)
     try:
         await board._session.start(timeout)
+        if board.version_note is not None:
+            _log.info("%s: %s", transport.address, board.version_note)
         yield board
     finally:
         await board.close()
@@ -146,6 +148,14 @@ class Board:
     def capabilities(self) -> Mapping[str, Capability]:
         """What the board can measure, by name, and why it cannot measure the rest."""
         return self._mirror.capabilities
+
+    @property
+    def version_note(self) -> str | None:
+        """What to know of an agent of another minor version; None of one of this host's.
+
+        It is read all the same; one of another major version is a VersionMismatch.
+        """
+        return diagnosis.other_minor_version(self.status.board.protocol)
 
     @property
     def fragmentation(self) -> float | None:

@@ -115,6 +115,7 @@ class SyncBoard:
 
     status = _mirrored(lambda board: board.status)
     capabilities = _mirrored(lambda board: board.capabilities)
+    version_note = _mirrored(lambda board: board.version_note)
     fragmentation = _mirrored(lambda board: board.fragmentation)
     history = _mirrored(lambda board: board.history)
     allocations = _mirrored(lambda board: board.allocations)

@@ -139,6 +139,22 @@ def other_version(address: str, major: int, minor: int) -> VersionMismatch:
     return VersionMismatch(message, address, theirs)
 
 
+def other_minor_version(protocol: str | None) -> str | None:
+    """Return what to say of an agent of another minor version: "1.6". None where it is ours.
+
+    It is read all the same.
+    """
+    ours = f"{ids.PROTOCOL_MAJOR}.{ids.PROTOCOL_MINOR}"
+    _, _, minor = (protocol or "").partition(".")
+    if not minor.isdecimal() or int(minor) == ids.PROTOCOL_MINOR:
+        return None
+    if int(minor) < ids.PROTOCOL_MINOR:
+        what = f"its agent is older than this host (protocol {protocol}, not {ours})"
+        return f"{what}: what it lacks is unknown"
+    what = f"its agent is newer than this host (protocol {protocol}, not {ours})"
+    return f"{what}: what is new in it is not shown"
+
+
 def no_place(address: str, places: list[object]) -> NoPlace:
     """Return the error if other hosts have all places; places: [host_id, its address] of each."""
     hosts = tuple(

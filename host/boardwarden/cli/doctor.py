@@ -22,6 +22,7 @@ from boardwarden._program import (
 from boardwarden.doctor.broker import BrokerBoard, broker_boards
 from boardwarden.doctor.checkup import AGENT, OTHER_AGENT, PROMPT, Checkup, ask_repl, examine
 from boardwarden.doctor.link_health import LinkHealth
+from boardwarden.doctor.network import NetworkBoard, network_boards
 from boardwarden.doctor.ports import QUIET, Port, examined, listed
 from boardwarden.doctor.repl_look import Firmware
 from boardwarden.doctor.taken import Taken
@@ -30,7 +31,7 @@ from boardwarden.render.text import NOTHING, count, duration, percent, size
 from boardwarden.transport.address import FORMS, is_serial
 
 from . import parse
-from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given
+from .options import ENVIRONMENT, JsonOption, YesOption, addresses, given, require
 from .terminal import TerminalReporter, connecting, waiting
 
 _ASK = (
@@ -81,6 +82,10 @@ def boards(
             help="mqtt://broker or mqtts://user@broker: list the boards that it knows instead.",
         ),
     ] = "",
+    network: Annotated[
+        bool,
+        typer.Option("--network", help="List the boards that announce themselves by mDNS instead."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the serial ports, and what answers there: an agent, a REPL, nothing.
@@ -88,7 +93,12 @@ def boards(
     Or the boards behind an MQTT broker, and which of them are connected to it.
     """
     with reported():
-        if not broker:
+        if network:
+            if ports or broker:
+                fail("--network lists boards of this network, so it goes without ports and broker.")
+            require("boardwarden boards --network", "zeroconf", "zeroconf", "network")
+            _network_boards(as_json)
+        elif not broker:
             _boards(ports or [], as_json)
         elif ports:
             fail("--broker lists boards of a broker, so it goes without ports.")
@@ -168,6 +178,25 @@ def _broker_boards(address: str, as_json: bool) -> None:
     ]
     head = ("board", "is", "agent", "machine", "policy")
     print_table(head, rows, "No board has been at this broker, as far as this user may read.")
+
+
+def _network_boards(as_json: bool) -> None:
+    """Print the boards that announce themselves."""
+    try:
+        found = asyncio.run(_announced())
+    except OSError as error:
+        fail(f"Cannot listen on this network: {error.strerror or error}.")
+    if as_json:
+        for board in found:
+            print_json(board.to_dict())
+        return
+    rows = [(each.board, each.address or NOTHING, each.host or NOTHING) for each in found]
+    print_table(("board", "address", "host"), rows, "No board announces itself on this network.")
+
+
+async def _announced() -> list[NetworkBoard]:
+    async with waiting("listening for boards on this network"):
+        return await network_boards()
 
 
 async def _looked_up(address: str) -> list[BrokerBoard]:

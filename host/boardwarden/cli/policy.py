@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from boardwarden._program import (
     DENIED,
+    FAILED,
     Failure,
     fail,
     print_json,
@@ -22,16 +24,16 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
-from boardwarden.grants import Threshold
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
-from boardwarden.policy.differences import Difference, Step
-from boardwarden.policy.model import Policy, SessionQuota
-from boardwarden.render.status import Row
+from boardwarden.policy.differences import Step
+from boardwarden.policy.model import Policy
+from boardwarden.render.differences import difference_rows
+from boardwarden.rollout import one_board
 from warden_schema import ids
 
-from .options import BoardOption, JsonOption, YesOption, given
+from .options import ENVIRONMENT, BoardOption, JsonOption, YesOption, given
 from .terminal import confirm, connect, waiting
 
 _FILE = Path("warden.toml")
@@ -42,9 +44,6 @@ _STORED: dict[int, str] = {
     StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused everything for ten "
     "minutes, or three boots ended early under it.",
 }
-_ARROW = "\N{RIGHTWARDS ARROW}"
-_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
-_FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def policy(
@@ -78,7 +77,31 @@ def apply(
     yes: YesOption = False,
     backup: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Save the board's present policy to FILE first."),
+        typer.Option(
+            metavar="FILE",
+            help="Save the present policy to FILE first; --boards always does, to FILE or one "
+            "named by the time.",
+        ),
+    ] = None,
+    boards: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN",
+            help="mqtt://broker/green-*: the boards of a broker, one after the other, until one "
+            "gets worse.",
+        ),
+    ] = "",
+    watch: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION", help="How long --boards watches each group of boards: 1m."
+        ),
+    ] = "",
+    undo: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Put back what each board had before, from the file of --boards."
+        ),
     ] = None,
     insist: Annotated[
         bool,
@@ -90,23 +113,43 @@ def apply(
     as_json: JsonOption = False,
 ) -> None:
     """Have the board follow a policy file and store it, so that it outlasts restarts."""
-    address = given(board)
     if as_json and not (yes or dry_run):
         fail(f"--json asks no question: add --yes{'' if forget else ' or --dry-run'}.")
+    from . import rollout as fleet
+
+    if undo is not None:
+        if file is not None or backup is not None or boards or watch or insist or forget:
+            fail("--undo takes its boards and policies from its file, and no other option.")
+        fleet.undo(undo, fleet.How(dry_run, yes, as_json))
+        return
+    if boards:
+        if forget or board not in ("", os.environ.get(ENVIRONMENT)):
+            fail("--boards names boards of a broker, so it goes without --board and --forget.")
+        how = fleet.How(dry_run, yes, as_json)
+        fleet.apply(
+            _loaded(file or _FILE), file or _FILE, boards, watch or "1m", insist, backup, how
+        )
+        return
+    if watch:
+        fail("--watch is about --boards, which is missing.")
+    address = given(board)
     if forget:
         if file is not None or backup is not None or dry_run or insist:
             fail("--forget deletes the stored policy: it takes no file and no other option.")
         run(_forget(address, yes, as_json))
         return
+    options = Applying(_loaded(file or _FILE), dry_run, yes, backup, as_json, insist)
+    run(_apply(address, options))
+
+
+def _loaded(file: Path) -> Policy:
     from boardwarden.errors import PolicyError
     from boardwarden.policy import file as policy_file
 
     try:
-        wanted = policy_file.load(file or _FILE)
+        return policy_file.load(file)
     except PolicyError as error:
         fail(str(error))
-    options = Applying(wanted, dry_run, yes, backup, as_json, insist)
-    run(_apply(address, options))
 
 
 @dataclass(frozen=True)
@@ -169,7 +212,9 @@ async def _apply(address: str, options: Applying) -> None:
         if options.backup is not None:
             _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
-            await _send_steps(board, steps, before)
+            problem = await one_board.send(board, steps, before)
+        if problem is not None:
+            raise Failure(problem.sentence, DENIED if problem.denied else FAILED)
         await _store(board, options, steps, before)
         now = await board.stored_policy()
         _print_done(options, steps, True, now)
@@ -185,27 +230,11 @@ async def _agreed(options: Applying, changes: bool) -> bool:
 
 def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> None:
     if steps:
-        print_rows(_difference_rows([each for step in steps for each in step.differences]))
+        print_rows(difference_rows([each for step in steps for each in step.differences]))
     elif stored == StoredPolicy.IN_FORCE:
         print_line("The board has this policy already.")
     else:
         print_line("The board has this policy already, but has not stored it.")
-
-
-async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
-    """Send all changes; if the board refuses one, undo those before it."""
-    for done, step in enumerate(steps):
-        try:
-            await board.send_step(step)
-        except RequestRefused as error:
-            for back in await board.policy_steps(before):
-                await board.send_step(back)
-            key = step.differences[0].key
-            status = DENIED if isinstance(error, Denied) else 2
-            raise Failure(f"{key}: {error} Nothing was changed.", status) from None
-        except BoardError as error:
-            done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored"
-            raise Failure(f"{error} {done_so_far}; apply the file again.") from None
 
 
 async def _store(board: Board, options: Applying, steps: Sequence[Step], before: Policy) -> None:
@@ -232,8 +261,7 @@ async def _store_anyway(board: Board, options: Applying, before: Policy, error: 
             if await confirm("Have the board store it all the same?"):
                 await board.save_policy(insist=True)
                 return
-    for step in await board.policy_steps(before):
-        await board.send_step(step)
+    await one_board.put_back(board, before)
     raise Failure(f"{error} {advice}", DENIED)
 
 
@@ -282,44 +310,3 @@ async def _forget(address: str, yes: bool, as_json: bool) -> None:
             print_line("The board stores no policy.")
         else:
             print_line("deleted: after its next restart the board follows its application")
-
-
-def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
-    """Yield a row for each difference: before and after."""
-    for each in differences:
-        before, after = (_value_text(each.key, value) for value in (each.before, each.after))
-        yield each.key, f"{before} {_ARROW} {after}"
-
-
-def _value_text(key: str, value: Any) -> str:
-    if isinstance(value, Threshold):
-        return _threshold(value)
-    if isinstance(value, SessionQuota):
-        return _quota(value)
-    if value is None:
-        return "not watched" if key.startswith("threshold.") else "none"
-    if key in _SECONDS:
-        return policy_toml.seconds(value)
-    return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
-
-
-def _threshold(each: Threshold) -> str:
-    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
-    parts = [
-        f"{name} {policy_toml.level(each.metric, value)}"
-        for name, value in levels.items()
-        if value is not None
-    ]
-    if each.hold_s:
-        parts.append(f"hold {policy_toml.seconds(each.hold_s)}")
-    return ", ".join([*parts, enum_name(each.action)])
-
-
-def _quota(each: SessionQuota) -> str:
-    parts = {
-        "memory": None if each.memory_bytes is None else policy_toml.size(each.memory_bytes),
-        "storage": None if each.storage_bytes is None else policy_toml.size(each.storage_bytes),
-        "operations": each.operations,
-        "ttl": None if each.ttl_s is None else policy_toml.seconds(each.ttl_s),
-    }
-    return ", ".join(f"{name} {text}" for name, text in parts.items() if text is not None)

@@ -8,7 +8,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from boardwarden.errors import AddressError
 
 from . import terminal
 from .options import BoardsOption, all_given, require
+
+if TYPE_CHECKING:
+    from boardwarden.serve.followers import Follower
 
 ListenOption = Annotated[
     str,
@@ -51,12 +54,44 @@ ShardOption = Annotated[
         help="Of a broker's boards only this share: one worker has 1/2, another 2/2.",
     ),
 ]
+NotifyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help="Post to this webhook: crossed thresholds, crashes, boards that are lost or back.",
+    ),
+]
+QuietOption = Annotated[
+    str | None,
+    typer.Option(
+        "--quiet",
+        metavar="HH:MM-HH:MM",
+        help="Post nothing at these times, and one summary after them.",
+    ),
+]
+HomeAssistantOption = Annotated[
+    bool,
+    typer.Option("--home-assistant", help="Show the boards in Home Assistant, at their broker."),
+]
+HomeAssistantAtOption = Annotated[
+    str,
+    typer.Option(
+        "--home-assistant-at",
+        metavar="BROKER",
+        help="Likewise, at another broker: mqtt://user@homeassistant.local.",
+    ),
+]
 
 
 def serve(
     board: BoardsOption = (),  # type: ignore[assignment]  # Typer makes a list of it
     listen: ListenOption = "127.0.0.1:9477",
     otlp: OtlpOption = None,
+    notify: NotifyOption = None,
+    quiet: QuietOption = None,
+    home_assistant: HomeAssistantOption = False,
+    home_assistant_at: HomeAssistantAtOption = "",
     shard: ShardOption = "1/1",
     broker: BrokerArgument = "",
 ) -> None:
@@ -74,6 +109,9 @@ def serve(
     from boardwarden.serve import service
 
     listening = checked(service.parse_listen, listen)
+    followers = _notices(notify, quiet)
+    if home_assistant or home_assistant_at:
+        followers.append(_in_home_assistant(home_assistant_at or broker))
     if broker:
         from boardwarden.serve.fleet import Fleet, parse_shard
 
@@ -83,13 +121,49 @@ def serve(
         except AddressError as error:
             fail(str(error))
         what = f"the boards of {broker}, share {shard}"
-        run(_serve(what, listening, partial(service.serve_fleet, fleet, listening, otlp)))
+        run(
+            _serve(
+                what,
+                listening,
+                partial(service.serve_fleet, fleet, listening, otlp, followers=followers),
+            )
+        )
         return
     try:
         checked(service.check_boards, boards)
     except AddressError as error:
         fail(str(error))
-    run(_serve(", ".join(boards), listening, partial(service.serve, boards, listening, otlp)))
+    run(
+        _serve(
+            ", ".join(boards),
+            listening,
+            partial(service.serve, boards, listening, otlp, followers=followers),
+        )
+    )
+
+
+def _in_home_assistant(broker: str) -> Follower:
+    if not broker:
+        fail("Home Assistant is reached by a broker: name it with --home-assistant-at.")
+    require("boardwarden serve --home-assistant", "paho.mqtt", "paho-mqtt", "mqtt")
+    from boardwarden.serve.home_assistant import HomeAssistant
+
+    try:
+        return HomeAssistant(broker)
+    except AddressError as error:
+        fail(str(error))
+
+
+def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
+    if notify is None:
+        if quiet is not None:
+            fail("--quiet is about --notify URL, which is missing.")
+        return []
+    from boardwarden.serve.notify import Notifier
+    from boardwarden.serve.webhook import Webhook, check_url, parse_quiet
+
+    times = None if quiet is None else checked(parse_quiet, quiet)
+    return [Notifier(Webhook(checked(check_url, notify), times))]
 
 
 async def _serve(

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from boardwarden import board as boards
-from boardwarden._program import Failure, print_line
+from boardwarden._program import Failure, print_line, print_note
 from boardwarden.board import Board
 from boardwarden.errors import AtPrompt, NoAgent
 from boardwarden.render.text import harmless, printable
@@ -45,6 +45,8 @@ async def connect(address: str) -> AsyncIterator[Board]:
                     raise
                 deploy = f"`boardwarden deploy {address} --start main.py`"
                 raise Failure(f"{error} Where it has no agent, {deploy} installs it.") from None
+        if board.version_note is not None:
+            print_note(f"{address}: {board.version_note}")
         yield board
 
 

@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from boardwarden.errors import AddressError, ConnectError, LinkLost, PermissionDenied
 from boardwarden.transport.mqtt import ALL_STATES, board_of, decode_state
 from boardwarden.transport.mqtt_broker import parse, shared
 
+from .followers import Follower
 from .watched import Watched
 
 _RETRY_PAUSE_S = (0.2, 5.0)  # before the broker is tried again: at first, at most
@@ -59,6 +60,7 @@ class Fleet:
             )
         self.pushes = False  # what boards measured while nothing came from them
         self._shard = shard
+        self.followers: Sequence[Follower] = ()  # of boards that come from now on
         self._boards: tuple[Watched, ...] = ()  # replaced, never changed: other threads read it
         self._watched: dict[str, Watched] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -110,7 +112,7 @@ class Fleet:
             self._forget(name)
             return
         if name not in self._watched:
-            self._watched[name] = Watched(f"{self._place}/{name}", self.pushes)
+            self._watched[name] = Watched(f"{self._place}/{name}", self.followers, self.pushes)
             self._boards = tuple(self._watched.values())
         if name not in self._tasks and state.online is not False:  # else it would only fail
             self._tasks[name] = asyncio.create_task(self._watched[name].follow())
@@ -119,6 +121,8 @@ class Fleet:
         """Follow a board no more that its broker does not know any more."""
         if self._watched.pop(name, None) is not None:
             self._boards = tuple(self._watched.values())
+        for follower in self.followers:
+            follower.forget(f"{self._place}/{name}")
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()

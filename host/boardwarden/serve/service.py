@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from boardwarden.transport import transport_for
 
+from .followers import Follower
 from .prometheus import scraped
 from .watched import Watched
 
@@ -48,14 +49,16 @@ async def serve(
     listen: tuple[str, int],
     collector: str | None,
     serving: Callable[[str], None],
+    followers: Sequence[Follower] = (),
 ) -> None:
     """Serve until cancelled; call serving(url) once it does. `collector` is where OTLP goes.
 
     Raises OSError where it cannot listen, AddressError or SimulatorMissing for a board that can
     never be there; one that is only away is exported as down.
     """
-    boards = [Watched(address, collector is not None) for address in addresses]
-    await _serve(boards, [board.follow for board in boards], listen, collector, serving)
+    boards = [Watched(address, followers, collector is not None) for address in addresses]
+    follow = [board.follow for board in boards]
+    await _serve(boards, follow, listen, collector, serving, followers)
 
 
 async def serve_fleet(
@@ -63,10 +66,12 @@ async def serve_fleet(
     listen: tuple[str, int],
     collector: str | None,
     serving: Callable[[str], None],
+    followers: Sequence[Follower] = (),
 ) -> None:
     """Serve the boards of a broker, as serve() does; none of them need be there."""
     fleet.pushes = collector is not None
-    await _serve(fleet, [fleet.follow], listen, collector, serving)
+    fleet.followers = followers
+    await _serve(fleet, [fleet.follow], listen, collector, serving, followers)
 
 
 async def _serve(
@@ -75,9 +80,12 @@ async def _serve(
     listen: tuple[str, int],
     collector: str | None,
     serving: Callable[[str], None],
+    followers: Sequence[Follower],
 ) -> None:
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         url = stack.enter_context(scraped(*listen, boards))
+        for follower in followers:
+            await stack.enter_async_context(follower)
         async with _followed(follow) as following:
             # Left before the boards are: the last that is pushed is how they were, not that they
             # are gone.

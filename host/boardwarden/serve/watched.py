@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ from warden_schema import ids
 
 from .backlog import Backlog
 from .crashes import NO_CRASHES, OTHER, CrashCount, Crashes
+from .followers import Follower
 
 _RETRY_PAUSE_S = (1.0, 15.0)  # before connecting is tried again: at first, at most
 _log = logging.getLogger(__name__)
@@ -119,8 +120,11 @@ class Watched:
     then is it asked for.
     """
 
-    def __init__(self, address: str, pushes: bool = False) -> None:
+    def __init__(
+        self, address: str, followers: Sequence[Follower] = (), pushes: bool = False
+    ) -> None:
         self.address = address
+        self._followers = followers
         self.backlog = Backlog(address) if pushes else None
         self._board: Board | None = None
         self._counted = _Counted()  # replaced, never changed: another thread may be reading
@@ -145,6 +149,7 @@ class Watched:
                 async with connect(self.address) as board:
                     self._board = board
                     tasks = [self._count(board), self._count_crashes(board)]
+                    tasks += [each.follow(self.address, board) for each in self._followers]
                     if self.backlog is not None:
                         tasks.append(self.backlog.collect(board))
                     await asyncio.gather(*tasks)

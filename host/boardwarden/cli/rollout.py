@@ -1,0 +1,244 @@
+"""`boardwarden apply --boards` and `--undo`: one policy for many boards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from boardwarden._program import (
+    DENIED,
+    Failure,
+    Interrupted,
+    checked,
+    fail,
+    print_json,
+    print_line,
+    print_note,
+    print_rows,
+    run,
+)
+from boardwarden.errors import AddressError, PolicyError
+from boardwarden.policy.model import Policy
+from boardwarden.render.differences import difference_rows
+from boardwarden.render.text import count, duration
+from boardwarden.rollout import undo_file
+from boardwarden.rollout.results import DONE, BoardResult, State, Summary
+from boardwarden.rollout.rollout import Progress, Rollout, Wanted
+from boardwarden.rollout.rollout import undo as undo_all
+from boardwarden.rollout.targets import Pattern, Target, find, parse_pattern
+from boardwarden.rollout.undo_file import Changed, UndoFile
+
+from . import parse
+from .terminal import TerminalReporter, confirm, waiting
+
+_NAME_WIDTH = 24  # at most, of the column with the boards' names
+_TICK_S = 0.3
+_UNDO = "boardwarden apply --undo"
+
+
+class How(NamedTuple):
+    """The options that apply() and undo() share."""
+
+    dry_run: bool
+    yes: bool
+    as_json: bool
+
+
+def apply(
+    policy: Policy, file: Path, boards: str, watch: str, insist: bool, backup: Path | None, how: How
+) -> None:
+    """Roll a policy out over the boards that a pattern names."""
+    try:
+        pattern = parse_pattern(boards)
+    except AddressError as error:
+        fail(str(error))
+    wanted = Wanted(policy, insist, how.dry_run, checked(parse.duration, "--watch", watch, 1))
+    run(_apply(wanted, pattern, file, backup, how))
+
+
+def undo(path: Path, how: How) -> None:
+    """Put back what each board of a roll-out had before."""
+    try:
+        changed = undo_file.read(path)
+    except PolicyError as error:
+        fail(str(error))
+    run(_undo(changed, path, how))
+
+
+async def _apply(
+    wanted: Wanted, pattern: Pattern, file: Path, backup: Path | None, how: How
+) -> None:
+    async with waiting(f"asking {pattern.place} which boards there are"):
+        found = await find(pattern)
+    if not found:
+        raise Failure(
+            f"No board at {pattern.place} has a name like {pattern.names!r}, as far as this user "
+            "may read."
+        )
+    if not how.as_json:
+        print_line(_matching(found, pattern))
+    if how.dry_run:
+        with _Shown(found, how) as shown:
+            _end(await _run(shown, lambda: Rollout(wanted, shown, None).run(found)), how, shown)
+        return
+    if not how.yes and not await _agreed(wanted, found, file):
+        raise Failure("Nothing was changed.")
+    with (
+        UndoFile(_path(backup), file=str(file), boards=str(pattern)) as written,
+        _Shown(found, how) as shown,
+    ):
+        shown.file = written
+        summary = await _run(shown, lambda: Rollout(wanted, shown, written).run(found))
+        if written.has_boards:
+            summary = replace(summary, undo=f"{_UNDO} {written.path}")
+        _end(summary, how, shown)
+
+
+async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
+    """Show what changes on the first board, and ask."""
+    first = [target for target in found if target.online is not False][:1]
+    looking = wanted._replace(dry_run=True)
+    if first:
+        with _Shown(first, How(dry_run=True, yes=False, as_json=False)) as shown:
+            await _run(shown, lambda: Rollout(looking, shown, None).run(first))
+            if shown.stop.is_set():
+                raise Interrupted
+    watched = duration(wanted.watch_s)
+    return await confirm(f"Apply {file}, one board at first, and watch each group for {watched}?")
+
+
+def _path(backup: Path | None) -> Path:
+    """Return the name of the file that undoes it."""
+    moment = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    return backup or Path(f"apply-{moment}Z.jsonl")
+
+
+def _matching(found: Sequence[Target], pattern: Pattern) -> str:
+    offline = sum(each.online is False for each in found)
+    there = f"{count(len(found), 'board')} at {pattern.place} of the name {pattern.names}"
+    return f"{there}; {offline} offline, left out" if offline else there
+
+
+async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
+    if not changed:
+        raise Failure(f"{path} has no board that was changed.")
+    question = f"Put back what {count(len(changed), 'board')} had before?"
+    if not (how.yes or how.dry_run) and not await confirm(question):
+        raise Failure("Nothing was changed.")
+    targets = [Target(each.address.rpartition("/")[2], each.address, None) for each in changed]
+    with _Shown(targets, how) as shown:
+        summary = await _run(shown, lambda: undo_all(changed, how.dry_run, shown))
+        if not how.dry_run and set(summary.boards) - {each.value for each in DONE}:
+            summary = replace(summary, undo=f"{_UNDO} {path}")
+        _end(summary, how, shown)
+
+
+async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summary:
+    """Run it; the first Ctrl-C has it end after the board in hand, a second one at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(begin())
+    ticking = asyncio.create_task(shown.tick())
+
+    def interrupt() -> None:
+        if shown.stop.is_set():
+            task.cancel()
+            return
+        shown.stop.set()
+        print_note("ending after the board in hand; Ctrl-C once more ends at once")
+
+    with contextlib.suppress(NotImplementedError):  # Windows: then Ctrl-C ends at once
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if shown.file is not None and shown.file.has_boards:
+            print_note(f"interrupted in the middle of a board; to undo: {_UNDO} {shown.file.path}")
+        raise Interrupted from None
+    except PolicyError as error:
+        raise Failure(str(error)) from None
+    finally:
+        ticking.cancel()
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+def _end(summary: Summary, how: How, shown: _Shown) -> None:
+    """Print the summary; raise what becomes the exit status."""
+    shown.close()
+    if how.as_json:
+        print_json({"summary": summary.to_dict()})
+    else:
+        told = ", ".join(
+            f"{number} {State(state).words}" for state, number in summary.boards.items()
+        )
+        print_line(f"{count(sum(summary.boards.values()), 'board')}: {told}")
+        if summary.undo is not None:
+            print_line(f"to undo: {summary.undo}")
+    if summary.ended == "interrupted":
+        raise Interrupted
+    if summary.ended == "stopped":
+        raise Failure(f"Stopped at {(summary.reason or '').rstrip('.')}.")
+    if set(summary.boards) - {each.value for each in DONE}:
+        raise Failure("Not all boards have it: the same command tries those again.", DENIED)
+
+
+class _Shown(Progress):
+    """Prints results as they come; progress on standard error, if that is a terminal."""
+
+    def __init__(self, targets: Sequence[Target], how: How) -> None:
+        super().__init__()
+        self.file: UndoFile | None = None
+        self._how = how
+        self._width = min(_NAME_WIDTH, max(len(each.name) for each in targets))
+        self._reporter = TerminalReporter(yes=True)
+        self._step = "", 0, 1
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the terminal clean."""
+        self._reporter.__exit__(None, None, None)
+
+    def on_result(self, result: BoardResult) -> None:
+        """Print what became of a board."""
+        self.close()
+        if self._how.as_json:
+            print_json(result.to_dict())
+            return
+        print_rows([(result.board.ljust(self._width), _words(result))])
+        if self._how.dry_run and result.differences:
+            print_rows((f"  {key}", text) for key, text in difference_rows(result.differences))
+
+    def on_board(self, name: str, done: int, total: int) -> None:
+        """Show how many boards are done."""
+        self._step = f"board {done + 1} of {total}: {name[:_NAME_WIDTH]}", done, total
+
+    def on_watch(self, names: Sequence[str], passed_s: float, total_s: float) -> None:
+        """Show how long the boards are watched already."""
+        what = names[0][:_NAME_WIDTH] if len(names) == 1 else count(len(names), "board")
+        self._step = f"watching {what}", round(passed_s * 10), round(total_s * 10)
+
+    async def tick(self) -> None:
+        """Show the progress until cancelled."""
+        while True:
+            self._reporter.step(*self._step)
+            await asyncio.sleep(_TICK_S)
+
+
+def _words(result: BoardResult) -> str:
+    """Return what became of a board, in words."""
+    changes = f": {count(len(result.differences), 'change')}" if result.differences else ""
+    if result.state in (State.APPLIED, State.WOULD_CHANGE, State.RESTORED):
+        text = f"{result.state.words}{changes or ', and store what is in force'}"
+        return f"{text} ({result.reason})" if result.reason else text
+    return f"{result.state.words}: {result.reason}" if result.reason else result.state.words

@@ -1,0 +1,270 @@
+"""Rolls a policy out over the boards of a broker, and undoes that. Prints nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from boardwarden.board import connect
+from boardwarden.errors import (
+    BoardError,
+    BoardOffline,
+    ConnectError,
+    NoAgent,
+    PermissionDenied,
+    PolicyError,
+    PoorLink,
+    RequestRefused,
+    VersionMismatch,
+)
+from boardwarden.policy.model import Policy
+
+from . import one_board
+from .health import Health
+from .results import STOPPING, BoardResult, State, Summary, counted
+from .targets import Target
+from .undo_file import Changed, UndoFile
+
+WATCH_S = 60.0  # how long each group is watched
+_MAX_GROUP = 64
+# Errors of one board; any other ConnectError is the broker's, and so of all boards.
+_OF_A_BOARD = (NoAgent, PermissionDenied, PoorLink, VersionMismatch)
+_CHECK_S = 0.2  # between two looks at a group
+
+
+def group_sizes() -> Iterator[int]:
+    """Yield how many boards are changed before they are watched: 1, 1, 2, 4, 8, … at most 64."""
+    yield 1
+    size = 1
+    while True:
+        yield size
+        size = min(2 * size, _MAX_GROUP)
+
+
+class Wanted(NamedTuple):
+    """What a roll-out is to do. insist: as Board.save_policy() has it; watch_s: of each group."""
+
+    policy: Policy
+    insist: bool = False
+    dry_run: bool = False
+    watch_s: float = WATCH_S
+
+
+class Progress:
+    """Is called as a roll-out goes on; this one does nothing. `stop` ends it after this board."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+
+    def on_result(self, result: BoardResult) -> None:
+        """A board's result, or its later one, is known."""
+
+    def on_board(self, name: str, done: int, total: int) -> None:
+        """Begins with a board."""
+
+    def on_watch(self, names: Sequence[str], passed_s: float, total_s: float) -> None:
+        """Watches the boards that were changed last, for so long already."""
+
+
+class _Watched(NamedTuple):
+    result: BoardResult
+    health: Health
+
+
+class Rollout:
+    """A policy on its way over boards, in their order.
+
+    file: stores what each had before; None for a dry run.
+    """
+
+    def __init__(self, wanted: Wanted, progress: Progress, file: UndoFile | None) -> None:
+        self._wanted = wanted
+        self._progress = progress
+        self._file = file
+        self._results: dict[str, BoardResult] = {}
+        self._total = 0
+
+    async def run(self, boards: Sequence[Target]) -> Summary:
+        """Roll it out; return the summary, of which what undoes it is not this class's to know.
+
+        Boards that are offline, do not answer or refuse are passed over. It stops at the first one
+        that gets worse, or is lost in the middle.
+        """
+        self._total = len(boards)
+        self._results = {each.name: BoardResult(each.name, each.address) for each in boards}
+        pending = deque(boards)
+        trouble: BoardResult | None = None
+        sizes = group_sizes()
+        try:
+            while pending and trouble is None and not self._progress.stop.is_set():
+                trouble = await self._group(pending, next(sizes))
+        except asyncio.CancelledError:
+            self._note(counted(self._results.values()), "interrupted", None)
+            raise
+        except (PolicyError, ConnectError) as error:  # the file cannot be written; no broker
+            return self._note(counted(self._results.values()), "stopped", str(error))
+        ended, reason = "done", None
+        if trouble is not None:
+            ended, reason = "stopped", f"{trouble.board}: {trouble.reason}"
+        elif self._progress.stop.is_set():
+            ended = "interrupted"
+        return self._note(counted(self._results.values()), ended, reason)
+
+    def _note(self, counts: dict[str, int], ended: str, reason: str | None) -> Summary:
+        summary = Summary(ended, reason, counts)
+        if self._file is not None:
+            with contextlib.suppress(PolicyError):  # what matters is in it already
+                self._file.add_result(summary.to_dict())
+        return summary
+
+    async def _group(self, pending: deque[Target], size: int) -> BoardResult | None:
+        """Change so many boards, and watch them; return the one that gets worse."""
+        async with contextlib.AsyncExitStack() as stack:
+            group: list[_Watched] = []
+            while pending and len(group) < size and not self._progress.stop.is_set():
+                target = pending.popleft()
+                self._progress.on_board(target.name, self._total - len(pending) - 1, self._total)
+                watched = await self._change(target, stack)
+                if watched is not None:
+                    group.append(watched)
+                if trouble := self._trouble(group):
+                    return trouble
+                if self._results[target.name].state in STOPPING:
+                    return self._results[target.name]
+            return await self._watch(group)
+
+    async def _change(self, target: Target, stack: contextlib.AsyncExitStack) -> _Watched | None:
+        """Change a board; it stays connected. None for one that need not be watched."""
+        result = self._results[target.name]
+        if target.online is False:
+            self._put(replace(result, state=State.OFFLINE))
+            return None
+        try:
+            board = await stack.enter_async_context(connect(target.address))
+        except BoardOffline as error:
+            self._put(replace(result, state=State.OFFLINE, reason=str(error)))
+            return None
+        except _OF_A_BOARD as error:
+            self._put(replace(result, state=State.UNREACHABLE, reason=str(error)))
+            return None
+        result = replace(result, protocol=board.status.board.protocol, reason=board.version_note)
+        try:
+            before = await one_board.read(board)
+            steps = before.steps(self._wanted.policy)
+            is_there = before.is_as(self._wanted.policy)
+        except (RequestRefused, PolicyError) as error:
+            self._put(replace(result, state=State.REFUSED, reason=str(error)))
+            return None
+        except BoardError as error:  # it was only read
+            self._put(replace(result, state=State.UNREACHABLE, reason=str(error)))
+            return None
+        found = tuple(each for step in steps for each in step.differences)
+        result = replace(result, differences=found)
+        if is_there:
+            self._put(replace(result, state=State.HAD_IT))
+            return None
+        if self._wanted.dry_run or self._file is None:
+            self._put(replace(result, state=State.WOULD_CHANGE))
+            return None
+        self._file.add_before(target.address, before)
+        health = Health(board, self._wanted.watch_s)
+        self._results[target.name] = replace(
+            result, state=State.UNKNOWN, reason="It was interrupted in the middle of it."
+        )
+        problem = await one_board.send_and_store(
+            board, before, self._wanted.policy, self._wanted.insist
+        )
+        if problem is None:
+            result = replace(result, state=State.APPLIED)
+            self._put(result)
+            return _Watched(result, health)
+        state = State.REFUSED if problem.unchanged else State.UNKNOWN
+        self._put(replace(result, state=state, reason=problem.sentence))
+        return None
+
+    async def _watch(self, group: Sequence[_Watched]) -> BoardResult | None:
+        """Watch boards as long as is wanted; return the first that gets worse."""
+        if not group:
+            return None
+        loop = asyncio.get_running_loop()
+        names = [each.result.board for each in group]
+        began = loop.time()
+        while (passed := loop.time() - began) < self._wanted.watch_s:
+            if trouble := self._trouble(group):
+                return trouble
+            self._progress.on_watch(names, passed, self._wanted.watch_s)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._progress.stop.wait(), _CHECK_S)
+                break
+        return self._trouble(group, at_end=not self._progress.stop.is_set())
+
+    def _trouble(self, group: Sequence[_Watched], at_end: bool = False) -> BoardResult | None:
+        now = asyncio.get_running_loop().time()
+        for result, health in group:
+            reason = health.worse(now, at_end)
+            if reason is not None:
+                worse = replace(result, state=State.WORSE, reason=reason)
+                self._put(worse)
+                return worse
+        return None
+
+    def _put(self, result: BoardResult) -> None:
+        self._results[result.board] = result
+        if self._file is not None:
+            self._file.add_result(result.to_dict())
+        self._progress.on_result(result)
+
+
+async def undo(changed: Sequence[Changed], dry_run: bool, progress: Progress) -> Summary:
+    """Put back on each board what it had; return the summary. What fails may be tried again.
+
+    Raises ConnectError without the broker.
+    """
+    results: dict[str, BoardResult] = {}
+    for done, each in enumerate(changed):
+        if progress.stop.is_set():
+            break
+        name = each.address.rpartition("/")[2]
+        progress.on_board(name, done, len(changed))
+        results[each.address] = await _undo_one(name, each, dry_run)
+        progress.on_result(results[each.address])
+    for each in changed:
+        results.setdefault(each.address, BoardResult(state=State.NOT_REACHED))
+    ended = "interrupted" if progress.stop.is_set() else "done"
+    return Summary(ended, None, counted(results.values()))
+
+
+async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
+    result = BoardResult(name, changed.address)
+    try:
+        async with connect(changed.address) as board:
+            result = replace(
+                result, protocol=board.status.board.protocol, reason=board.version_note
+            )
+            now = await one_board.read(board)
+            steps = now.steps(changed.before.policy)
+            found = tuple(each for step in steps for each in step.differences)
+            result = replace(result, differences=found)
+            if not found and now.stored == changed.before.stored:
+                return replace(result, state=State.HAD_IT)
+            if dry_run:
+                return replace(result, state=State.WOULD_CHANGE)
+            problem = await one_board.restore(board, now, changed.before)
+    except BoardOffline as error:
+        return replace(result, state=State.OFFLINE, reason=str(error))
+    except (RequestRefused, PolicyError) as error:
+        return replace(result, state=State.REFUSED, reason=str(error))
+    except _OF_A_BOARD as error:
+        return replace(result, state=State.UNREACHABLE, reason=str(error))
+    except ConnectError:
+        raise
+    except BoardError as error:
+        return replace(result, state=State.UNKNOWN, reason=str(error))
+    if problem is None:
+        return replace(result, state=State.RESTORED)
+    state = State.REFUSED if problem.unchanged else State.UNKNOWN
+    return replace(result, state=state, reason=problem.sentence)

@@ -1,0 +1,124 @@
+"""The file of a roll-out: what each board had before, and what became of it.
+
+A line of JSON each, written before the board is changed: whatever happens then, it can be undone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from boardwarden.errors import PolicyError
+from boardwarden.models import StoredPolicy, enum_name
+from boardwarden.policy import file as policy_file
+from boardwarden.policy import toml as policy_toml
+
+from .one_board import Before
+
+_FORMAT = "boardwarden_rollout"
+_VERSION = 1
+_STORED = {enum_name(each): each for each in StoredPolicy}
+_MAX_LINE = 100_000  # characters; a policy has a few thousand
+
+
+class Changed(NamedTuple):
+    """A board that a roll-out changed, or was about to."""
+
+    address: str
+    before: Before
+
+
+class UndoFile:
+    """A new file, which must not exist yet: a context manager; raises PolicyError.
+
+    One in which no board came to be is removed at the end.
+    """
+
+    def __init__(self, path: Path, **about: str) -> None:
+        """about: what the first line says of the roll-out, beside its time."""
+        self.path = path
+        self.has_boards = False
+        try:
+            self._file = path.open("x", encoding="utf-8")
+        except FileExistsError:
+            raise PolicyError(f"{path} exists: name another file.", str(path)) from None
+        except OSError as error:
+            raise self._cannot(error) from None
+        began = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._write({_FORMAT: _VERSION, "began": began, **about})
+
+    def __enter__(self) -> UndoFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if not self.has_boards:
+            self.path.unlink(missing_ok=True)
+
+    def add_before(self, address: str, before: Before) -> None:
+        """Store what a board has, before it is changed; raise PolicyError if that fails."""
+        self.has_boards = True
+        stored = enum_name(before.stored)
+        text = policy_toml.dumps(before.policy)
+        self._write({"before": {"address": address, "stored_policy": stored, "policy": text}})
+
+    def add_result(self, result: Mapping[str, Any]) -> None:
+        """Store what became of a board, or of all."""
+        self._write({"result": result})
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._cannot(error) from None
+
+    def _cannot(self, error: OSError) -> PolicyError:
+        return PolicyError(f"Cannot write {self.path}: {error.strerror}.", str(self.path))
+
+
+def read(path: Path) -> list[Changed]:
+    """Return the boards that a roll-out changed, the last first; raise PolicyError."""
+    found: dict[str, Changed] = {}
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as file:
+            while line := file.readline(_MAX_LINE):
+                number += 1
+                if not line.endswith("\n"):
+                    break  # cut off as it was written: what it was to allow was not begun
+                fields = json.loads(line)
+                if not isinstance(fields, dict):
+                    raise ValueError("no object")
+                if number == 1 and fields[_FORMAT] != _VERSION:
+                    raise PolicyError(f"{path} is of another version of boardwarden.", str(path))
+                if "before" in fields:
+                    changed = _changed(fields["before"])
+                    found.setdefault(changed.address, changed)
+    except OSError as error:
+        raise PolicyError(f"Cannot read {path}: {error.strerror}.", str(path)) from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        place = f"{path}:{number}: this is no line" if number > 1 else f"{path} is no file"
+        raise PolicyError(f"{place} that `apply --boards` wrote.", str(path)) from None
+    if not number:
+        raise PolicyError(f"{path} is empty.", str(path))
+    return [*reversed(found.values())]
+
+
+def _changed(fields: Mapping[str, Any]) -> Changed:
+    policy = policy_file.loads(fields["policy"], f"the policy of {fields['address']}")
+    return Changed(
+        str(fields["address"]),
+        Before(policy, _STORED.get(fields["stored_policy"], StoredPolicy.NOTHING)),
+    )

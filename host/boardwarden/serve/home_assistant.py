@@ -1,0 +1,237 @@
+"""Shows followed boards in Home Assistant, over MQTT."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from boardwarden import Board
+from boardwarden.errors import AddressError, ConnectError, LinkLost
+from boardwarden.render.tables import event_text
+from boardwarden.render.text import printable
+from boardwarden.transport.mqtt_broker import Broker, Place, parse, shared
+
+from .home_assistant_messages import (
+    BIRTH,
+    SENSORS,
+    configuration,
+    restart_key,
+    topics,
+    trigger_of,
+)
+from .watched import snapshot
+
+STATE_S = 10.0  # between two states of a board
+_TICK_S = 1.0
+_BUSY_S = 0.05  # where the connection takes nothing just now
+_RETRY_PAUSE_S = (1.0, 30.0)
+_MAX_TRIGGERS = 100  # that wait for the broker
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Entry:
+    """A board, and what was published of it over this connection."""
+
+    address: str
+    board: Board | None = None
+    keys: dict[str, None] = field(default_factory=dict)  # of figures that it ever had, in order
+    config: str = ""
+    config_made_of: tuple[str | None, ...] = ()
+    config_sent: str | None = None
+    available_sent: bool | None = None
+    state_due: float = 0.0
+
+    @property
+    def is_there(self) -> bool:
+        return self.board is not None and self.board.connected
+
+    def renew(self) -> None:
+        """Have all of it published again."""
+        self.config_sent = self.available_sent = None
+        self.state_due = 0.0
+
+
+class HomeAssistant:
+    """A Follower that publishes at a broker, over a connection that this process has once."""
+
+    def __init__(self, address: str) -> None:
+        """`address`: of the broker; raises AddressError."""
+        self._place, rest = parse(address)
+        if rest:
+            raise AddressError(f"{address!r} names a board, and no broker.", address)
+        self._entries: dict[str, _Entry] = {}
+        self._forgotten: set[str] = set()  # addresses
+        self._triggers: deque[tuple[str, str]] = deque(maxlen=_MAX_TRIGGERS)  # topic, payload
+        self._wake = asyncio.Event()
+        self._ending = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it publishes."""
+        return self._place
+
+    async def __aenter__(self) -> HomeAssistant:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._ending = True
+            self._wake.set()
+            await asyncio.wait([self._task], timeout=2 * _TICK_S)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                self._task.result()
+
+    def forget(self, address: str) -> None:
+        """Take a board out of Home Assistant."""
+        self._entries.pop(address, None)
+        self._forgotten.add(address)
+        self._wake.set()
+
+    async def follow(self, address: str, board: Board) -> None:
+        """Publish what a board does until cancelled."""
+        self._forgotten.discard(address)
+        entry = self._entries.setdefault(address, _Entry(address))
+        entry.board = board
+        entry.state_due = 0.0
+        self._wake.set()
+        try:
+            await asyncio.gather(self._follow_events(entry, board), self._follow_link(entry, board))
+        finally:
+            entry.board = None
+            self._wake.set()
+
+    async def _follow_events(self, entry: _Entry, board: Board) -> None:
+        """Trigger what events there are from now on."""
+        remembered = len(board.recent_events)
+        async for event in board.events():
+            if remembered > 0:
+                remembered -= 1
+            elif (key := trigger_of(event)) is not None:
+                self._trigger(entry, key, event_text(event))
+
+    async def _follow_link(self, entry: _Entry, board: Board) -> None:
+        seen, connected = board.restart_count, board.connected
+        async for _ in board.changes():
+            new, seen = board.restart_count - seen, board.restart_count
+            for restart in board.restarts[-new:] if new else ():
+                self._trigger(entry, restart_key(restart), printable(str(restart)))
+            if board.connected != connected:
+                connected = board.connected
+                self._wake.set()
+
+    def _trigger(self, entry: _Entry, key: str, text: str) -> None:
+        payload = json.dumps({"trigger": key, "text": text})
+        self._triggers.append((topics(entry.address)[3], payload))
+        entry.state_due = 0.0
+        self._wake.set()
+
+    # --- the broker -----------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Publish until cancelled, over one connection after the other."""
+        pause, logged = _RETRY_PAUSE_S[0], ""
+        while True:
+            try:
+                await self._publish()
+                if self._ending:
+                    return
+                pause, logged = _RETRY_PAUSE_S[0], ""
+            except (ConnectError, LinkLost) as error:
+                if str(error) != logged:
+                    logged = str(error)
+                    _log.warning("Home Assistant: %s It is tried again.", logged)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_PAUSE_S[1])
+
+    async def _publish(self) -> None:
+        """Publish over a connection until it ends, or this does."""
+        broker = shared(self._place)
+        await broker.enter()
+        try:
+            self._renew()
+            # Where it may not be read, Home Assistant has the figures a little later.
+            await broker.subscribe([BIRTH], self._on_birth)
+            while not broker.is_lost:
+                self._wake.clear()
+                done = self._publish_due(broker)
+                if self._ending and done:
+                    # It answers in order: what was published has arrived before this ends.
+                    broker.unsubscribe([BIRTH], self._on_birth)
+                    await broker.subscribe([BIRTH], self._on_birth)
+                    return
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _TICK_S if done else _BUSY_S)
+        finally:
+            broker.unsubscribe([BIRTH], self._on_birth)
+            await broker.leave()
+
+    def _renew(self) -> None:
+        for entry in self._entries.values():
+            entry.renew()
+
+    def _on_birth(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Home Assistant has started, and knows nothing but what is retained."""
+        if payload == b"online" and not retained:
+            for entry in self._entries.values():
+                entry.state_due = 0.0
+            self._wake.set()
+
+    def _publish_due(self, broker: Broker) -> bool:
+        """Publish what is due; False where the connection takes no more now."""
+        for address in tuple(self._forgotten):
+            config, _, availability, _ = topics(address)
+            if not (broker.publish(config, b"", True) and broker.publish(availability, b"", True)):
+                return False
+            self._forgotten.discard(address)
+        now = asyncio.get_running_loop().time()
+        if not all(self._publish_entry(broker, entry, now) for entry in self._entries.values()):
+            return False
+        while self._triggers:  # once Home Assistant knows of them
+            topic, payload = self._triggers[0]
+            if not broker.publish(topic, payload.encode()):
+                return False
+            self._triggers.popleft()
+        return True
+
+    def _publish_entry(self, broker: Broker, entry: _Entry, now: float) -> bool:
+        config, state, availability, _ = topics(entry.address)
+        figures: dict[str, Any] | None = None
+        if entry.is_there and now >= entry.state_due:
+            figures = self._figures(entry)
+        if entry.config and entry.config_sent != entry.config:
+            if not broker.publish(config, entry.config.encode(), True):
+                return False
+            entry.config_sent = entry.config
+        is_there = entry.is_there and not self._ending
+        if entry.config and entry.available_sent != is_there:
+            if not broker.publish(availability, b"online" if is_there else b"offline", True):
+                return False
+            entry.available_sent = is_there
+        if figures is not None and is_there:
+            if not broker.publish(state, json.dumps(figures).encode()):
+                return False
+            entry.state_due = now + STATE_S
+        return True
+
+    def _figures(self, entry: _Entry) -> dict[str, Any]:
+        """Return a board's figures; one that it has for the first time renews its configuration."""
+        one = snapshot(entry.address, entry.board, {}, 0)
+        figures = {key: sensor.read(one) for key, sensor in SENSORS.items()}
+        entry.keys |= {key: None for key in SENSORS if figures[key] is not None}
+        found = {key: None for key in SENSORS if key in entry.keys}
+        board = one.status.board
+        made_of = (*found, board.machine, board.firmware, board.agent, board.unique_id)
+        if made_of != entry.config_made_of:
+            entry.config_made_of = made_of
+            entry.config = json.dumps(configuration(entry.address, one.status, found))
+        return {key: figures[key] for key in found}

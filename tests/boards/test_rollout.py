@@ -1,0 +1,486 @@
+"""A policy for the boards of a real broker: in groups, stopped by one that gets worse, undone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from cli_process import CommandOnTerminal, finish, kill_started, run, start
+from mosquitto_server import Mosquitto
+from mqtt_boards import MqttBoards
+from test_mqtt_board import BrokerBoard, powered
+from virtual_time import until
+
+from boardwarden import connect
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.errors import AddressError, PolicyError, PortMissing
+from boardwarden.grants import Event
+from boardwarden.models import StoredPolicy
+from boardwarden.policy import file as policy_file
+from boardwarden.rollout import health, undo_file
+from boardwarden.rollout.results import BoardResult, State, Summary
+from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
+from boardwarden.rollout.targets import Target, find, parse_pattern
+from boardwarden.rollout.undo_file import UndoFile
+from boardwarden.testing import FakeStreamBoard
+from warden_schema import ids
+
+FILE = """\
+[limits]
+max_operations = 2
+[[threshold]]
+metric = "cpu"
+warn = "75 %"
+"""
+_CPU = THRESHOLD_METRICS.index("cpu")
+_CRITICAL_CPU = [
+    _CPU,
+    750,
+    None,
+    750,
+    0,
+    0,
+    2,
+    990,
+]  # its row
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path) as started:
+        yield started
+
+
+@pytest.fixture
+async def no_leftovers():
+    yield
+    await kill_started()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "warden.toml"
+    path.write_text(FILE)
+    return path
+
+
+def boards(*names: str) -> dict[str, FakeStreamBoard]:
+    """Return fake boards that sample ten times a second."""
+    made = {name: FakeStreamBoard() for name in names}
+    for board in made.values():
+        board.interval_s = 0.1
+        board.policy.used = True
+    return made
+
+
+class Seen(Progress):
+    """Keeps what a roll-out reports; `on` is called with each group that is watched."""
+
+    def __init__(self, on: Callable[[Sequence[str]], None] = lambda names: None) -> None:
+        super().__init__()
+        self.results: list[BoardResult] = []
+        self.groups: list[list[str]] = []
+        self._on = on
+
+    def on_result(self, result: BoardResult) -> None:
+        self.results.append(result)
+
+    def on_watch(self, names: Sequence[str], passed_s: float, total_s: float) -> None:
+        if [*names] not in self.groups:
+            self.groups.append([*names])
+            self._on(names)
+
+    @property
+    def states(self) -> dict[str, State]:
+        """The last state of each board."""
+        return {each.board: each.state for each in self.results}
+
+
+async def roll_out(
+    broker: Mosquitto, path: Path, seen: Seen, watch_s: float = 0.3, pattern: str = "*"
+) -> Summary:
+    """Roll FILE out, with the file that undoes it at `path`."""
+    wanted = Wanted(policy_file.loads(FILE), watch_s=watch_s)
+    found = await find(parse_pattern(f"{broker.address}/{pattern}"))
+    with UndoFile(path) as written:
+        return await Rollout(wanted, seen, written).run(found)
+
+
+def test_the_first_boards_come_alone_and_groups_grow_to_64() -> None:
+    sizes = group_sizes()
+    assert [next(sizes) for _ in range(10)] == [1, 1, 2, 4, 8, 16, 32, 64, 64, 64]
+
+
+async def test_a_policy_goes_over_a_fleet_in_groups_and_back(broker, tmp_path) -> None:
+    fakes = boards(*(f"green-{number}" for number in range(7)), "red-1")
+    fakes["green-3"].policy.limits[0] = 7  # which it has again afterwards
+    fakes["green-3"].policy.stored = 1
+    path = tmp_path / "undo.jsonl"
+    seen = Seen()
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, path, seen, pattern="green-*")
+        assert (summary.ended, summary.boards) == ("done", {"applied": 7})
+        assert [len(group) for group in seen.groups] == [1, 1, 2, 3]
+        for name, board in fakes.items():
+            assert board.policy.limits[0] == (4 if name == "red-1" else 2)
+            assert board.policy.stored == (name != "red-1")
+        again = Seen()
+        await roll_out(broker, tmp_path / "none.jsonl", again, pattern="green-*")
+        assert set(again.states.values()) == {State.HAD_IT}
+        assert not (tmp_path / "none.jsonl").exists()
+        back = Seen()
+        summary = await undo(undo_file.read(path), False, back)
+        assert (summary.ended, summary.boards) == ("done", {"restored": 7})
+        assert back.results[0].board == "green-6"  # the last one first
+        for name, board in fakes.items():
+            assert board.policy.limits[0] == (7 if name == "green-3" else 4)
+            assert board.policy.stored == (name == "green-3")
+        twice = Seen()
+        await undo(undo_file.read(path), False, twice)
+        assert set(twice.states.values()) == {State.HAD_IT}
+
+
+def _crosses(board: FakeStreamBoard) -> None:
+    board.policy.happen("threshold", _CPU, "critical", 990)
+
+
+def _crosses_unheard(board: FakeStreamBoard) -> None:
+    place = next(at for at, row in board.policy.tables[ids.THRESHOLD].items() if row[0] == _CPU)
+    board.policy.put(ids.THRESHOLD, place, _CRITICAL_CPU)
+
+
+def _refuses(board: FakeStreamBoard) -> None:
+    board.policy.happen("denied", None, "memory", 4096)
+
+
+def _restarts(board: FakeStreamBoard) -> None:
+    board.restart()
+    board.policy.used = True
+    board.begin_whole()
+
+
+TROUBLE = {
+    _crosses: "threshold cpu: critical, 99 %",
+    _crosses_unheard: "cpu is at its level critical",
+    _refuses: "1 refusal; the last: denied: memory, 4096",
+    _restarts: "the board restarted: ",
+}
+
+
+@pytest.mark.parametrize("happens", TROUBLE, ids=lambda each: each.__name__)
+async def test_a_board_that_gets_worse_stops_it_and_the_others_are_not_reached(
+    broker, tmp_path, happens
+) -> None:
+    fakes = boards("a", "b", "c", "d")
+
+    def on_watch(names: Sequence[str]) -> None:
+        if "b" in names:
+            happens(fakes["b"])
+
+    seen = Seen(on_watch)
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", seen, watch_s=0.6)
+    assert summary.ended == "stopped"
+    assert summary.reason.startswith(f"b: {TROUBLE[happens]}")
+    assert summary.boards == {"applied": 1, "worse": 1, "not_reached": 2}
+    assert [board.policy.limits[0] for board in fakes.values()][2:] == [4, 4]
+    assert len(undo_file.read(tmp_path / "undo.jsonl")) == 2
+
+
+async def test_a_board_that_is_lost_stops_it(broker, tmp_path) -> None:
+    fakes = boards("a", "b")
+    async with MqttBoards(broker.address, fakes) as fleet:
+
+        def on_watch(names: Sequence[str]) -> None:
+            asyncio.get_running_loop().call_soon(
+                lambda: tasks.append(asyncio.create_task(fleet.set_online("a", False)))
+            )
+
+        tasks: list[asyncio.Task[None]] = []
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", Seen(on_watch), watch_s=0.6)
+    assert summary.ended == "stopped"
+    assert summary.reason.startswith("a: link lost; the last sample came")
+    assert summary.boards == {"worse": 1, "not_reached": 1}
+
+
+async def test_what_was_so_before_is_not_worse(broker, tmp_path) -> None:
+    fakes = boards("a")
+    board = fakes["a"]
+    board.interval_s = 0.0  # its uptime stands still: what it refused was just now
+    board.policy.put(ids.THRESHOLD, 0, _CRITICAL_CPU)
+    for _ in range(3):
+        board.policy.happen("denied", None, "memory", 4096)
+
+    def on_watch(names: Sequence[str]) -> None:
+        board.policy.happen("threshold", _CPU, "warn", 800)
+        board.policy.happen("threshold", _CPU, "critical", 990)
+        board.policy.happen("denied", None, "memory", 4096)
+
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", Seen(on_watch), watch_s=0.5)
+    assert summary.boards == {"applied": 1}, summary
+
+
+def test_what_was_usual_is_scaled_where_a_board_remembers_less() -> None:
+    def events(count: int, since: float) -> list[Event]:
+        return [Event(number, "denied", since + number / 10) for number in range(count)]
+
+    assert health._usual([], "denied", 100.0, 60.0) == 0
+    assert health._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
+    assert health._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
+    assert health._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
+    full = events(ids.MAX_EVENTS, 90.0)  # of ten seconds: there were more before
+    assert health._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
+
+
+async def test_boards_that_refuse_or_are_away_are_passed_over_with_their_reason(
+    broker, tmp_path
+) -> None:
+    fakes = boards("acts", "away", "old", "looks", "well")
+    fakes["acts"].policy.acts_now = True
+    fakes["old"].version = (1, ids.PROTOCOL_MINOR - 1)
+    fakes["old"].answer.pop(ids.KEEP)
+    denied = (ids.DENIED, ["needs_control", None, None, []])
+    fakes["looks"].answer = dict.fromkeys(fakes["looks"].answer, lambda arguments: denied)
+    fakes["well"].version = (1, ids.PROTOCOL_MINOR - 1)
+    seen = Seen()
+    async with MqttBoards(broker.address, fakes) as fleet:
+        await fleet.set_online("away", False)
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", seen)
+    assert (summary.ended, summary.boards) == ("done", {"applied": 1, "refused": 3, "offline": 1})
+    reasons = {each.board: each.reason for each in seen.results}
+    assert "under this policy something is critical at this moment" in reasons["acts"]
+    assert "Nothing was changed." in reasons["acts"]
+    assert "takes the right to control" in reasons["looks"]
+    assert "too old for this" in reasons["old"]
+    assert reasons["well"].startswith(f"its agent is older than this host (protocol 1.{6}")
+    assert fakes["acts"].policy.limits[0] == 4
+    assert seen.groups == [["well"]]
+
+
+async def test_a_broker_that_is_gone_ends_it_and_the_others_are_not_reached(
+    broker, tmp_path
+) -> None:
+    fakes = boards("a", "b", "c")
+    path = tmp_path / "undo.jsonl"
+    seen = Seen(lambda names: broker.kill() if "b" in names else None)
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, path, seen, watch_s=0.6)
+        assert summary.ended == "stopped"
+        assert summary.boards == {"applied": 1, "worse": 1, "not_reached": 1}
+        with pytest.raises(PortMissing, match="No broker listens"):
+            await undo(undo_file.read(path), False, Seen())
+    found = [Target("a", f"{broker.address}/a", True), Target("b", f"{broker.address}/b", True)]
+    wanted = Wanted(policy_file.loads(FILE))
+    with UndoFile(tmp_path / "other.jsonl") as written:
+        summary = await Rollout(wanted, Seen(), written).run(found)
+    assert (summary.ended, summary.boards) == ("stopped", {"not_reached": 2})
+    assert "No broker listens" in summary.reason
+
+
+def _hangs_in_a_threshold(board: FakeStreamBoard) -> asyncio.Event:
+    """Have a board answer nothing any more from the first threshold on; the event is that."""
+    asked, send = asyncio.Event(), board._send
+
+    def lose_replies(kind: int, *fields: object) -> None:
+        if kind != ids.REPLY or not asked.is_set():
+            send(kind, *fields)
+
+    def hang(arguments: list[object]) -> tuple[int, object]:
+        asked.set()
+        return ids.OK, None
+
+    board._send = lose_replies
+    board.answer[ids.SET_THRESHOLD] = hang
+    return asked
+
+
+async def test_a_board_that_is_lost_in_the_middle_stops_it_and_can_be_undone(
+    broker, tmp_path, monkeypatch
+) -> None:
+    fakes = boards("a", "b")
+    monkeypatch.setattr("boardwarden.board._REQUEST_TIMEOUT_S", 0.5)
+    _hangs_in_a_threshold(fakes["a"])
+    path = tmp_path / "undo.jsonl"
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, path, Seen())
+    assert summary.ended == "stopped"
+    assert summary.boards == {"unknown": 1, "not_reached": 1}
+    assert "1 of 3 changes had been made" in summary.reason
+    (changed,) = undo_file.read(path)
+    assert changed.before.policy.limits.max_operations == 4
+
+
+# --- the file -------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_cut_off_undoes_what_was_begun(tmp_path) -> None:
+    path = tmp_path / "undo.jsonl"
+    before = undo_file.Before(policy_file.loads(FILE), StoredPolicy.IN_FORCE)
+    with UndoFile(path) as written:
+        written.add_before("mqtt://b/one", before)
+        written.add_before("mqtt://b/two", before)
+    whole = path.read_text()
+    path.write_text(whole[:-5])
+    assert undo_file.read(path) == [("mqtt://b/one", before)]
+    path.write_text(whole)
+    assert [each.address for each in undo_file.read(path)] == ["mqtt://b/two", "mqtt://b/one"]
+    with pytest.raises(PolicyError, match="exists: name another file"):
+        UndoFile(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("interval = 1\n", "is no file that `apply --boards` wrote"),
+        ('{"boardwarden_rollout": 9}\n', "of another version"),
+        ('{"boardwarden_rollout": 1}\n[]\n', ":2: this is no line"),
+        ('{"boardwarden_rollout": 1}\n{"before": {"address": "a"}}\n', ":2: this is no line"),
+        ('{"boardwarden_rollout": 1}\n{"before": 1}\n', ":2: this is no line"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_its_line(tmp_path, text, said) -> None:
+    path = tmp_path / "undo.jsonl"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match=said):
+        undo_file.read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "sim", "mqtt://b", "mqtt://b/", "tcp://h:1/x*", "mqtt:///x*", "mqtt://a:pw@b/*"]
+)
+def test_a_pattern_without_a_broker_or_names_is_refused(text) -> None:
+    with pytest.raises(AddressError):
+        parse_pattern(text)
+
+
+def test_a_pattern_is_a_broker_and_names() -> None:
+    found = parse_pattern("mqtts://ann@[::1]:8884/green-?[ab]*")
+    assert str(found) == "mqtts://ann@[::1]:8884/green-?[ab]*"
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+async def test_the_command_applies_reports_and_undoes(
+    broker, tmp_path, file, no_leftovers, monkeypatch
+) -> None:
+    fakes = boards("a", "b", "c")
+    away = {name: board for name, board in fakes.items() if name == "c"}
+    pattern = f"{broker.address}/*"
+    path = tmp_path / "undo.jsonl"
+    async with MqttBoards(broker.address, fakes) as fleet:
+        shown = await run("apply", str(file), "--boards", pattern, "--dry-run")
+        assert shown.status == 0, shown.err
+        assert "limits.max_operations  4 → 2" in shown.out
+        assert all(len(line) <= 80 for line in shown.out.splitlines())
+        assert fakes["a"].policy.limits[0] == 4
+        await fleet.set_online(*away, False)
+        words = ("apply", str(file), "--boards", pattern, "--yes", "--watch", "1s")
+        done = await run(*words, "--backup", str(path), "--json")
+        assert done.status == 3
+        assert done.err == (
+            "boardwarden: Not all boards have it: the same command tries those again.\n"
+        )
+        lines = [json.loads(line) for line in done.out.splitlines()]
+        assert [(each["board"], each["state"]) for each in lines[:-1]] == [
+            ("a", "applied"),
+            ("b", "applied"),
+            ("c", "offline"),
+        ]
+        assert lines[0]["differences"][0]["after"] == 2
+        summary = lines[-1]["summary"]
+        assert summary["boards"] == {"applied": 2, "offline": 1}
+        assert summary["undo"] == f"boardwarden apply --undo {path}"
+        refused = await run(*words, "--backup", str(path))
+        assert (refused.status, "exists: name another file" in refused.err) == (2, True)
+        back = await run("apply", "--undo", str(path), "--yes")
+        assert (back.status, back.err) == (0, "")
+        assert back.out.splitlines() == [
+            "b  restored: 3 changes",
+            "a  restored: 3 changes",
+            "2 boards: 2 restored",
+        ]
+        assert fakes["a"].policy.limits[0] == 4
+    none = await run("apply", str(file), "--boards", f"{broker.address}/x*", "--yes")
+    assert (none.status, none.out) == (2, "")
+    assert "has a name like 'x*'" in none.err
+    for words in (
+        ["--boards", pattern, "--board", "sim"],
+        ["--boards", pattern, "--forget"],
+        ["--boards", "green-*"],
+        ["--boards", pattern, "--json"],
+        ["--undo", str(path), "--boards", pattern],
+        ["--undo", str(tmp_path / "missing")],
+    ):
+        wrong = await run("apply", *words)
+        assert (wrong.status, wrong.out) == (2, ""), words
+        assert wrong.err.count("\n") == 1
+
+
+async def test_ctrl_c_ends_after_the_board_in_hand_and_says_how_to_undo(
+    broker, tmp_path, file, no_leftovers
+) -> None:
+    fakes = boards("a", "b")
+    path = tmp_path / "undo.jsonl"
+    pattern = f"{broker.address}/*"
+    words = ("apply", str(file), "--boards", pattern, "--backup", str(path))
+    async with MqttBoards(broker.address, fakes):
+        command = CommandOnTerminal(*words, environment={"COLUMNS": "80", "LINES": "24"})
+        try:
+            await command.until(b"watch each group for 1 min? [y/N]")
+            command.press(b"y\n")
+            await command.until(b"watching a")
+            command.interrupt()
+            assert await command.status() == 130
+            assert command.left_as_it_was()
+        finally:
+            await command.close()
+    text = command.seen.decode()
+    assert text.index("limits.max_operations  4 → 2") < text.index("[y/N]")
+    assert "ending after the board in hand" in text
+    assert "2 boards: 1 applied, 1 not reached" in text
+    assert f"to undo: boardwarden apply --undo {path}" in text.replace("\r\n", "")
+    assert fakes["b"].policy.limits[0] == 4
+    last = json.loads(path.read_text().splitlines()[-1])["result"]
+    assert last["ended"] == "interrupted"
+
+
+async def test_a_second_ctrl_c_ends_at_once(broker, tmp_path, file, no_leftovers) -> None:
+    fakes = boards("a", "b")
+    asked = _hangs_in_a_threshold(fakes["a"])
+    path = tmp_path / "undo.jsonl"
+    words = ("apply", str(file), "--boards", f"{broker.address}/*", "--yes", "--backup", str(path))
+    async with MqttBoards(broker.address, fakes):
+        process = await start(*words)
+        await asyncio.wait_for(asked.wait(), 20)
+        process.send_signal(2)
+        line = (await process.stderr.readline()).decode()
+        assert "Ctrl-C once more ends at once" in line
+        process.send_signal(2)
+        done = await finish(process)
+    assert done.status == 130
+    assert f"to undo: boardwarden apply --undo {path}" in done.err
+    assert [each.address for each in undo_file.read(path)] == [f"{broker.address}/a"]
+
+
+async def test_a_real_board_follows_and_gets_its_own_policy_back(
+    broker, monkeypatch, tmp_path
+) -> None:
+    path = tmp_path / "undo.jsonl"
+    monkeypatch.chdir(tmp_path)  # where a simulated board has its files
+    async with powered(BrokerBoard(monkeypatch, broker)) as board:
+        seen = Seen()
+        summary = await roll_out(broker, path, seen, watch_s=0.6)
+        assert summary.boards == {"applied": 1}, seen.results
+        async with connect(board.address) as host:
+            assert host.limits.max_operations == 2
+            assert (await host.stored_policy()).name == "IN_FORCE"
+            await undo(undo_file.read(path), False, Seen())
+            await until(lambda: host.limits.max_operations == 4)
+            assert (await host.stored_policy()).name == "NOTHING"
+            assert [each.metric for each in host.thresholds] == ["memory"]
