@@ -10,15 +10,17 @@ LINTED := host shared_schema device tools tests firmware_tests examples
 # The rooms of tests/ that start no board and build no firmware.
 FAKES := tests/unit tests/protocol tests/cli
 BOARDS := tests/boards tests/docs
+PAGE ?= 127.0.0.1:8080
 ALSO = $(COVERAGE:--cov=--cov --cov-append)
 # Else each command that the tests start would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak coverage lint format fakes boards alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo demo-web check test soak coverage lint format fakes boards alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
+	@echo "make demo-web  three simulated boards, and their web page: http://127.0.0.1:8080/"
 	@echo "make check  lint, types, the tests that need no board: five minutes"
 	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 15 minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
@@ -50,6 +52,21 @@ $(VENV)/.stamp-dev: pyproject.toml $(LOCK) | $(BIN)/python
 
 demo: $(VENV)/.stamp-run
 	@$(BIN)/python -m boardwarden.demo
+
+# The page needs an extra that the demo does not.
+$(VENV)/.stamp-web: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "setting up $(VENV) with the web page"
+	@$(PIP) install -c $(LOCK) -e '.[web]'
+	@touch $@ $(VENV)/.stamp-run
+
+# One board leaks, one blocks its loop, one is well. The password is new each time.
+demo-web: $(VENV)/.stamp-web
+	@mkdir -p build && rm -f build/demo-users.json
+	@password=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(9))'); \
+	  echo "$$password" | $(BIN)/boardwarden users add build/demo-users.json demo --control >/dev/null && \
+	  echo "sign in as demo with the password $$password" && \
+	  exec $(BIN)/boardwarden serve --page $(PAGE) --listen 127.0.0.1:0 --users build/demo-users.json \
+	    $(patsubst %,--board sim:examples/%.py,leaky_gateway blocking_station station)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(wildcard $(LINTED))

@@ -32,6 +32,7 @@ HOST_LAYERS = [
     ["_mirror"],
     ["policy"],
     ["board"],
+    ["_applying"],
     ["sync"],
     ["__init__"],
     ["render"],
@@ -40,7 +41,7 @@ HOST_LAYERS = [
     ["recording"],
     ["plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
-    ["serve", "tui", "demo"],
+    ["serve", "web", "tui", "demo"],
     ["cli"],
     ["__main__"],
 ]

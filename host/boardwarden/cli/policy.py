@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from boardwarden._applying import NotApplied, send_steps
 from boardwarden._program import (
     DENIED,
+    FAILED,
     Failure,
     fail,
     print_json,
@@ -22,13 +24,12 @@ from boardwarden._program import (
 )
 from boardwarden.board import Board
 from boardwarden.errors import BoardError, Denied, RequestRefused
-from boardwarden.grants import Threshold
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import differences
 from boardwarden.policy import toml as policy_toml
-from boardwarden.policy.differences import Difference, Step
-from boardwarden.policy.model import Policy, SessionQuota
-from boardwarden.render.status import Row
+from boardwarden.policy.differences import Step
+from boardwarden.policy.model import Policy
+from boardwarden.render.policy import difference_rows
 from warden_schema import ids
 
 from .options import BoardOption, JsonOption, YesOption, given
@@ -42,9 +43,6 @@ _STORED: dict[int, str] = {
     StoredPolicy.SET_ASIDE: "The board set its stored policy aside: it refused everything for ten "
     "minutes, or three boots ended early under it.",
 }
-_ARROW = "\N{RIGHTWARDS ARROW}"
-_SECONDS = ("interval", "limits.operation_timeout", "limits.overrun")
-_FRACTIONS = ("budget", "limits.memory_reserve")
 
 
 def policy(
@@ -169,7 +167,7 @@ async def _apply(address: str, options: Applying) -> None:
         if options.backup is not None:
             _save(options.backup, _text(board, before, stored))
         async with waiting("applying the policy"):
-            await _send_steps(board, steps, before)
+            await _send(board, steps, before)
         await _store(board, options, steps, before)
         now = await board.stored_policy()
         _print_done(options, steps, True, now)
@@ -185,27 +183,18 @@ async def _agreed(options: Applying, changes: bool) -> bool:
 
 def _print_differences(steps: Sequence[Step], stored: StoredPolicy | int) -> None:
     if steps:
-        print_rows(_difference_rows([each for step in steps for each in step.differences]))
+        print_rows(difference_rows([each for step in steps for each in step.differences]))
     elif stored == StoredPolicy.IN_FORCE:
         print_line("The board has this policy already.")
     else:
         print_line("The board has this policy already, but has not stored it.")
 
 
-async def _send_steps(board: Board, steps: Sequence[Step], before: Policy) -> None:
-    """Send all changes; if the board refuses one, undo those before it."""
-    for done, step in enumerate(steps):
-        try:
-            await board.send_step(step)
-        except RequestRefused as error:
-            for back in await board.policy_steps(before):
-                await board.send_step(back)
-            key = step.differences[0].key
-            status = DENIED if isinstance(error, Denied) else 2
-            raise Failure(f"{key}: {error} Nothing was changed.", status) from None
-        except BoardError as error:
-            done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored"
-            raise Failure(f"{error} {done_so_far}; apply the file again.") from None
+async def _send(board: Board, steps: Sequence[Step], before: Policy) -> None:
+    try:
+        await send_steps(board, steps, before)
+    except NotApplied as error:
+        raise Failure(str(error), DENIED if error.denied else FAILED) from None
 
 
 async def _store(board: Board, options: Applying, steps: Sequence[Step], before: Policy) -> None:
@@ -282,44 +271,3 @@ async def _forget(address: str, yes: bool, as_json: bool) -> None:
             print_line("The board stores no policy.")
         else:
             print_line("deleted: after its next restart the board follows its application")
-
-
-def _difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
-    """Yield a row for each difference: before and after."""
-    for each in differences:
-        before, after = (_value_text(each.key, value) for value in (each.before, each.after))
-        yield each.key, f"{before} {_ARROW} {after}"
-
-
-def _value_text(key: str, value: Any) -> str:
-    if isinstance(value, Threshold):
-        return _threshold(value)
-    if isinstance(value, SessionQuota):
-        return _quota(value)
-    if value is None:
-        return "not watched" if key.startswith("threshold.") else "none"
-    if key in _SECONDS:
-        return policy_toml.seconds(value)
-    return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
-
-
-def _threshold(each: Threshold) -> str:
-    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
-    parts = [
-        f"{name} {policy_toml.level(each.metric, value)}"
-        for name, value in levels.items()
-        if value is not None
-    ]
-    if each.hold_s:
-        parts.append(f"hold {policy_toml.seconds(each.hold_s)}")
-    return ", ".join([*parts, enum_name(each.action)])
-
-
-def _quota(each: SessionQuota) -> str:
-    parts = {
-        "memory": None if each.memory_bytes is None else policy_toml.size(each.memory_bytes),
-        "storage": None if each.storage_bytes is None else policy_toml.size(each.storage_bytes),
-        "operations": each.operations,
-        "ttl": None if each.ttl_s is None else policy_toml.seconds(each.ttl_s),
-    }
-    return ", ".join(f"{name} {text}" for name, text in parts.items() if text is not None)

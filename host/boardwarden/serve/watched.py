@@ -106,10 +106,16 @@ class Watched:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.problem = ""  # why it cannot be connected to, a sentence
         self._board: Board | None = None
         # Replaced, never changed: another thread may be reading. The boot, its events, those lost.
         self._counted: tuple[int | None, Mapping[str, int], int] = (None, {}, 0)
         self._crashes = CrashCount()
+
+    @property
+    def board(self) -> Board | None:
+        """The board, whether it answers now or not; None until the first connection."""
+        return self._board
 
     def snapshot(self) -> Snapshot:
         """Return what the board's mirror holds now."""
@@ -128,11 +134,12 @@ class Watched:
         while True:
             try:
                 async with connect(self.address) as board:
-                    self._board = board
+                    self._board, self.problem = board, ""
                     await asyncio.gather(self._count(board), self._count_crashes(board))
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
+                self.problem = str(error)
                 if str(error) != logged:
                     logged = str(error)
                     _log.warning("%s It is tried again.", logged)
