@@ -29,18 +29,18 @@ async def upload(readings):
 
 
 async def draw():
-    """Draw the display in one go: a second without a single await."""
-    took_ms = 150
+    """Draw the display in one go, up to a second without a single await."""
+    took_ms = 300
     while True:
         time.sleep_ms(took_ms)  # your driver, which waits for each pixel
         print(f"drawn in {took_ms} ms")
-        took_ms = took_ms + 150 if took_ms < 900 else 150
-        await asyncio.sleep_ms(700)
+        took_ms = took_ms + 100 if took_ms < 900 else 300
+        await asyncio.sleep_ms(300)
 
 
 async def main():
     """Start the agent and the tasks, each with a name for its meter."""
-    warden.start(interval_ms=500, budget_permille=50)
+    warden.start(interval_ms=1000, budget_permille=50)
     warden.threshold("loop_lag_worst", 200, 700, 120)  # ms
     readings = []
     warden.spawn(measure(readings), name="sensor", priority=warden.HIGH)

@@ -139,7 +139,7 @@ def serve(
 
     access = PageAccess(users, tls_cert, tls_key, proxy, user_header, name)
     shown = None if page is None else _page(checked(service.parse_listen, page), access)
-    if page is None and access != PageAccess():
+    if page is None and any(vars(access).values()):
         fail("--users, --tls-cert, --tls-key, --proxy, --user-header and --name go with --page.")
     outlets = service.Outlets(checked(service.parse_listen, listen), otlp, shown)
     if broker:

@@ -51,18 +51,20 @@ class BoardView:
         self._point: object = None
         self._console = Printable()
         self._printed: list[str] = []
+        self._history_came = False
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield the sections that differ from what was sent, as Server-Sent Events."""
         last = 0.0
         async with contextlib.AsyncExitStack() as following:
-            while True:
+            while not self._fleet.ended:
                 board = self._watched.board
                 if board is not self._board:
                     await following.aclose()
                     self._board = board
                     if board is not None:
                         await following.enter_async_context(self._followed(board))
+                        yield sse("begin", {})
                         yield sse("history", self._history(board))
                 changed = self._changed(board)
                 if changed:
@@ -79,8 +81,6 @@ class BoardView:
                     if board is not None:
                         yield sse("history", self._history(board))
                 await asyncio.sleep(_TICK_S)
-
-    _history_came = False
 
     @contextlib.asynccontextmanager
     async def _followed(self, board: Board) -> AsyncIterator[None]:
@@ -180,7 +180,7 @@ def _sections(board: Board) -> Section:
                     + _why(memory.largest_free_block_bytes, "largest_free_block", why),
                 ],
                 ["Fragmentation", percent(memory.fragmentation)],
-                ["Least ever free beside live", size(memory.low_water_bytes)],
+                ["Live left free at least", size(memory.low_water_bytes)],
                 *([["System heap", each] for each in texts.get("system heap", [])]),
             ],
             "marks": _marks(board.thresholds),

@@ -32,7 +32,6 @@ _HEARTBEAT_S = 5.0  # a viewer that hears nothing for longer knows that the serv
 _SAME_START_S = 15.0
 # What is told of a board's events; the others are in the board's own view.
 _TOLD = ("threshold", "reset", "hang", "safe", "policy", "callback_failed")
-_ROUTINE = ("connecting",)
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +47,7 @@ class Tracked:
     restarts: int = 0
     seen: Board | None = None  # of which the two before are
     status: object = None  # whose figures are in `past`
+    was_here: bool = False  # was connected once
     failed: bool = False  # its row could not be made, and that was logged
 
 
@@ -75,7 +75,7 @@ class FleetView:
         self._changed = 0  # how many changes there ever were
         self._viewers: set[Viewer] = set()
         self._ticks = 0
-        self._ended = False
+        self.ended = False
 
     def find(self, board_id: str) -> Watched | None:
         """Return the followed board of an address."""
@@ -103,7 +103,7 @@ class FleetView:
 
     def close(self) -> None:
         """End all streams."""
-        self._ended = True
+        self.ended = True
         for viewer in self._viewers:
             viewer.ready.set()
 
@@ -158,18 +158,19 @@ class FleetView:
         tracked.row = row
         if old is None or old.state != row.state:
             tracked.since = row.since or now
-            self._tell_state(row, old, now)
+            self._tell_state(row, old, tracked.was_here, now)
+        tracked.was_here = tracked.was_here or row.state not in ("lost", "connecting")
         return self._shown(row, tracked)
 
     def _shown(self, row: Row, tracked: Tracked) -> dict[str, Any]:
         return {**asdict(row), "since": round(tracked.since, 1)}
 
-    def _tell_state(self, row: Row, old: Row | None, now: float) -> None:
-        if old is None or (old.state in _ROUTINE and row.state == "well"):
+    def _tell_state(self, row: Row, old: Row | None, was_here: bool, now: float) -> None:
+        if old is None or (old.state == "connecting" and row.state == "well"):
             return
         if row.state in ("lost", "crashed"):
             self._tell(row, now, row.state, row.note)
-        elif old.state == "lost":
+        elif old.state == "lost" and was_here:
             self._tell(row, now, row.state, "connected again")
         elif old.state == "crashed":  # the ends of thresholds are events
             self._tell(row, now, row.state, "no longer crashed")
@@ -236,7 +237,7 @@ class FleetView:
         self._viewers.add(viewer)
         try:
             yield self._everything()
-            while not self._ended:
+            while not self.ended:
                 try:
                     await asyncio.wait_for(viewer.ready.wait(), _HEARTBEAT_S)
                 except asyncio.TimeoutError:

@@ -26,6 +26,7 @@ from boardwarden.render.policy import difference_rows
 from boardwarden.render.text import duration, printable, size
 
 _MAX_LOG = 200
+_OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
 _LEVELS = ("warn", "critical", "clear")
 _MAX_TEXT = 200  # characters of an argument in the log
 _log = logging.getLogger(__name__)
@@ -92,10 +93,14 @@ async def send(board: Board, name: str, arguments: Arguments) -> Answer:
 
 
 def words(name: str, arguments: Arguments) -> str:
-    """Return a request in words, for the log."""
-    shown = {key: value for key, value in arguments.items() if key != "text"}
-    text = ", ".join(f"{key} {value}" for key, value in shown.items() if value not in ("", None))
-    return printable(f"{name.replace('_', ' ')} {text}".strip())[:_MAX_TEXT]
+    """Return a request in words, for the log: "threshold memory, warn 75 %"."""
+    parts = []
+    for key, value in arguments.items():
+        if isinstance(value, bool):
+            parts += [key] * value
+        elif key != "text" and value != "":
+            parts.append(str(value) if key in _OBJECTS else f"{key} {value}")
+    return printable(f"{name.replace('_', ' ')} {', '.join(parts)}".strip())[:_MAX_TEXT]
 
 
 async def _interval(board: Board, arguments: Arguments) -> Answer:

@@ -35,6 +35,7 @@ class Board {
     this.end = follow(`/api/board/events?board=${encodeURIComponent(id)}`, {
       board: (data) => this.onBoard(data),
       history: (data) => this.onHistory(data),
+      begin: () => this.clearConsole(),
       console: ({ text }) => this.onConsole(text),
     }, onState, onRefused);
     this.timer = setInterval(() => this.redraw(), 1000);
@@ -84,10 +85,10 @@ class Board {
       card("trends", "Trends of the last minute"),
       card("operations", "Operations"),
       card("leases", "Leases"),
-      card("sessions", "Sessions"),
       card("thresholds", "Thresholds and limits",
         control("Watch another…", () => askThreshold(this.id, this.session.metrics, null)),
         control("Policy…", () => askPolicy(this.id))),
+      card("sessions", "Sessions"),
       card("events", "Events"),
       card("crashes", "Crashes"),
       h("section", { class: "card c-printed", "aria-labelledby": "card-printed" },
@@ -124,7 +125,7 @@ class Board {
       new Chart({
         name: "lag", title: "Longest step of the loop", write: duration,
         series: [{ name: "lag", label: "longest step", kind: "area" }],
-        top: (series) => Math.max(LEAST_LAG_S, highest(series) * 1.1),
+        top: (series) => nice(Math.max(LEAST_LAG_S, highest(series))),
       }),
       new Chart({
         name: "fragmentation", title: "Fragmentation", write: percent, top: () => 1,
@@ -158,6 +159,12 @@ class Board {
     const first = Math.min(...Object.values(series).map((points) => points[0]?.[0] ?? Infinity));
     if (!this.wasChosen && Date.now() / 1000 - first > SPANS["2m"][1]) this.show("10m");
     this.redraw();
+  }
+
+  /** A stream, or another connection to the board, begins with what was printed lately. */
+  clearConsole() {
+    this.printed = "";
+    this.console.textContent = "";
   }
 
   onConsole(text) {
@@ -226,7 +233,7 @@ class Board {
 
   render(key) {
     const { shown, cards } = this;
-    const put = (name, ...children) => cards[name].body.replaceChildren(...children);
+    const put = (name, ...children) => cards[name].body.replaceChildren(...children.flat(Infinity));
     const draw = {
       memory: () => put("memory", memoryBar(shown.memory), pairs(shown.memory.rows)),
       load: () => put("load", pairs(shown.load)),
@@ -300,6 +307,12 @@ class Board {
       at === null ? h("span", {}, up) : h("time", { title: `${fullMoment(at)}, ${up}` }, moment(at)),
       h("span", { class: "what" }, text))))];
   }
+}
+
+/** Return the next of 1, 2, 4, 6, 8 and 10 times a power of ten that is not less. */
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 4, 6, 8, 10].map((each) => each * power).find((each) => each >= value * 0.999);
 }
 
 function pairs(rows) {

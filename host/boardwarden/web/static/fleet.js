@@ -8,6 +8,7 @@ import { follow } from "./stream.js";
 
 const POINTS = 60;
 const POINT_MS = 2000;
+const HELD_MS = 10000; // so long a board that is better keeps its place: rows must not jump about
 const FIRST = 100; // rows, until more are asked for
 const CHANGES = window.matchMedia("(max-width: 760px)").matches ? 3 : 6;
 const GROUPS = { "": "nothing", firmware: "MicroPython", agent: "agent", policy: "policy", machine: "hardware" };
@@ -133,6 +134,9 @@ class Fleet {
         continue;
       }
       const old = board.row;
+      if (this.rank(row.state) > this.rank(old.state)) {
+        board.held = { rank: this.rankOf(board), until: Date.now() + HELD_MS };
+      }
       board.row = row;
       isOrdered &&= old.state === row.state && old.note === row.note && old[this.group.value] === row[this.group.value];
       if (board.shown) this.update(board);
@@ -148,12 +152,27 @@ class Fleet {
     }
   }
 
+  rank(state) {
+    return this.states.indexOf(state);
+  }
+
+  /** Return a board's place in the order: of its state, or for a while of a worse one before. */
+  rankOf({ row, held }) {
+    const rank = this.rank(row.state);
+    return held && held.until > Date.now() ? Math.min(rank, held.rank) : rank;
+  }
+
   /** Add a point to each small graph, as the server does for who comes later. */
   advance() {
     if (document.body.classList.contains("stale")) return;
     const now = Date.now() / 1000;
+    let isOrdered = true;
     for (const board of this.boards.values()) {
       const { row, past } = board;
+      if (board.held && board.held.until <= Date.now()) {
+        board.held = undefined;
+        isOrdered = false;
+      }
       const isLost = row.state === "lost";
       for (const [name, share] of [["memory", row.memory_share], ["cpu", row.cpu_share]]) {
         past[name].push(isLost ? null : share);
@@ -164,6 +183,7 @@ class Fleet {
         setText(board.shown.up, up(row, now));
       }
     }
+    if (!isOrdered) this.render();
   }
 
   // --- which rows are shown ---------------------------------------------------------------------
@@ -187,7 +207,6 @@ class Fleet {
   chosen() {
     const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const group = this.group.value;
-    const rank = Object.fromEntries(this.states.map((state, place) => [state, place]));
     const found = [];
     for (const board of this.boards.values()) {
       const { row } = board;
@@ -199,8 +218,12 @@ class Fleet {
       found.push(board);
     }
     const compare = new Intl.Collator(undefined, { numeric: true }).compare;
-    return found.sort(({ row: a }, { row: b }) =>
-      (group ? compare(a[group], b[group]) : 0) || rank[a.state] - rank[b.state] || compare(a.name, b.name));
+    const ranks = new Map(found.map((board) => [board, this.rankOf(board)]));
+    const worst = new Map(); // of each group: the one with the worst board comes first
+    for (const [{ row }, rank] of ranks) worst.set(row[group], Math.min(rank, worst.get(row[group]) ?? rank));
+    return found.sort((a, b) => (group ? worst.get(a.row[group]) - worst.get(b.row[group])
+      || compare(a.row[group], b.row[group]) : 0)
+      || ranks.get(a) - ranks.get(b) || compare(a.row.name, b.row.name));
   }
 
   render() {
@@ -304,8 +327,8 @@ class Fleet {
     const element = h("tr", { role: "row", "data-board": id },
       state,
       h("th", { class: "cell-name", role: "rowheader", scope: "row" }, name, note),
-      cell("cell-memory", h("span", { class: "graph" }, memory.element), texts.memory),
-      cell("cell-cpu", h("span", { class: "graph" }, cpu.element), texts.cpu),
+      cell("cell-memory", h("span", { class: "graph" }, memory.element), label("live"), texts.memory),
+      cell("cell-cpu", h("span", { class: "graph" }, cpu.element), label("CPU"), texts.cpu),
       cell("cell-lag", label("longest step"), texts.lag),
       cell("cell-operations", label("operations"), texts.operations),
       cell("cell-up", label("up"), texts.up));

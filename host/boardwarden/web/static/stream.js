@@ -2,6 +2,10 @@
 
 const SILENCE_MS = 12000; // the server says something every 5 s
 const RETRY_MS = 1500;
+const HIDDEN_MS = 15000; // a page that nobody sees for longer needs no stream
+
+// Browsers open six connections to a server at most, and keep those of pages that were left: a page
+// that is left or hidden gives its own back, else the others would wait for it.
 
 /**
  * Follow a stream: handlers are called by the name of the event with its data. onState(since) gets
@@ -14,6 +18,8 @@ export function follow(url, handlers, onState, onRefused) {
   let lostSince = null;
   let heard = Date.now();
   let timer = 0;
+  let hiding = 0;
+  let isPaused = false;
   let ended = false;
 
   function here() {
@@ -32,7 +38,9 @@ export function follow(url, handlers, onState, onRefused) {
   }
 
   function open() {
-    if (ended) return;
+    clearTimeout(timer);
+    if (ended || isPaused) return;
+    source?.close();
     heard = lostSince === null ? Date.now() : heard;
     source = new EventSource(url);
     source.addEventListener("open", here);
@@ -66,7 +74,24 @@ export function follow(url, handlers, onState, onRefused) {
     }, RETRY_MS);
   }
 
+  function pause() {
+    isPaused = true;
+    clearTimeout(timer);
+    source?.close();
+  }
+
+  function onVisible() {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(pause, HIDDEN_MS);
+    else if (isPaused) {
+      isPaused = false;
+      heard = Date.now();
+      open();
+    }
+  }
+
   const watch = setInterval(() => {
+    if (isPaused) return;
     if (Date.now() - heard > SILENCE_MS) {
       lost();
       again();
@@ -78,9 +103,16 @@ export function follow(url, handlers, onState, onRefused) {
     ended = true;
     clearInterval(watch);
     clearTimeout(timer);
+    clearTimeout(hiding);
     source?.close();
+    document.removeEventListener("visibilitychange", onVisible);
+    window.removeEventListener("pagehide", pause);
+    window.removeEventListener("pageshow", onVisible);
   }
 
+  document.addEventListener("visibilitychange", onVisible);
+  window.addEventListener("pagehide", pause);
+  window.addEventListener("pageshow", onVisible);
   open();
   return close;
 }
