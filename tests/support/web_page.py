@@ -32,19 +32,22 @@ def users_file(path, **rights):
 class PageThread:
     """Serves a page of boards: `with PageThread(access, boards) as page:`; `page.url`.
 
-    boards: FakeBoards by names of the test's, and addresses of others. start() and stop() take the
-    server away and bring it back at the same port, while the boards are followed on.
+    fakes: FakeBoards by names of the test's; addresses: of others; stand_ins: see many_boards.
+    start() and stop() take the server away and bring it back at the same port, while the boards are
+    followed on.
     """
 
-    def __init__(self, access=Access(), fakes=None, addresses=()):  # noqa: B008
+    def __init__(self, access=Access(), fakes=None, addresses=(), stand_ins=()):  # noqa: B008
         self._access = access
         self._fakes = fakes or {}
         self._addresses = addresses
+        self._stand_ins = stand_ins
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._stack = contextlib.AsyncExitStack()
         self._server = contextlib.AsyncExitStack()
         self.port = 0
+        self.cookies = {}  # of the users who are signed in
         self.watched = []
         self.terminals = {}
         self.url = ""
@@ -102,6 +105,7 @@ class PageThread:
             await asyncio.gather(*tasks, return_exceptions=True)
 
         self._stack.push_async_callback(end)
+        self.watched += self._stand_ins
         await self._serve()
 
     async def _serve(self):

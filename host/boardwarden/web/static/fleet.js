@@ -9,10 +9,13 @@ import { follow } from "./stream.js";
 const POINTS = 60;
 const POINT_MS = 2000;
 const HELD_MS = 10000; // so long a board that is better keeps its place: rows must not jump about
-const FIRST = 100; // rows, until more are asked for
+const FIRST = 50; // rows, until more are asked for
 const CHANGES = window.matchMedia("(max-width: 760px)").matches ? 3 : 6;
 const GROUPS = { "": "nothing", firmware: "MicroPython", agent: "agent", policy: "policy", machine: "hardware" };
-const COLUMNS = ["State", "Board", "Live memory", "CPU", "Longest step", "Operations", "Up"];
+const COLUMNS = {
+  state: "State", name: "Board", memory: "Live memory", cpu: "CPU", lag: "Longest step",
+  operations: "Operations", up: "Up",
+};
 
 /** Show the fleet in an element; return a function that ends that. */
 export function showFleet(main, context) {
@@ -86,7 +89,9 @@ class Fleet {
     this.body = h("div", { class: "bodies", role: "presentation" });
     this.table = h("table", { class: "fleet", role: "table", "aria-label": "Boards" },
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-        COLUMNS.map((name) => h("th", { role: "columnheader", scope: "col" }, name)))));
+        Object.entries(COLUMNS).map(([key, name]) => h("th", {
+          class: `cell-${key}`, role: "columnheader", scope: "col",
+        }, name)))));
     this.more = h("button", { type: "button", class: "more", onclick: () => this.showMore() });
     this.empty = h("div", { class: "empty" });
     const log = h("section", { class: "card", "aria-label": "Requests" });
@@ -256,7 +261,7 @@ class Fleet {
         if (group) {
           const count = found.filter(({ row }) => row[group] === name).length;
           body.append(h("tr", { class: "group", role: "row" },
-            h("th", { colspan: COLUMNS.length, role: "rowheader", scope: "rowgroup" }, `${GROUPS[group]} ${name}: ${boards(count)}`)));
+            h("th", { colspan: Object.keys(COLUMNS).length, role: "rowheader", scope: "rowgroup" }, `${GROUPS[group]} ${name}: ${boards(count)}`)));
         }
         bodies.push(body);
       }
