@@ -29,7 +29,7 @@ help:
 	@echo "make mpy    the agent as .mpy, for each architecture"
 	@echo "make footprint  the heap that the agent takes on a board of 32 bits"
 	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
-	@echo "make pictures  the live view of a simulated board, as docs/pictures/watch.svg"
+	@echo "make pictures  the live view and the web page of simulated boards, in docs/pictures"
 	@echo "make docs   the documentation as a site, build/site/index.html"
 	@echo "make clean  remove .venv, build/ and caches"
 
@@ -138,9 +138,11 @@ bench: $(VENV)/.stamp-dev
 bench-accept: $(VENV)/.stamp-dev
 	@PYTHONPATH=tools $(BIN)/python -m bench --accept
 
-# Half a minute: so much of a simulated board's life is in the picture.
+# Three minutes: so much of simulated boards' lives is in the pictures. Those of the page need Debian's
+# chromium and chromium-driver.
 pictures: $(VENV)/.stamp-dev
 	@$(BIN)/python tools/make_pictures.py
+	@$(BIN)/python tools/page_pictures.py
 
 # The theme prints a page about MkDocs 2 at each build; the lock has 1.6, and the theme asks for it.
 docs: $(VENV)/.stamp-dev

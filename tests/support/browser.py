@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import tempfile
@@ -123,7 +124,7 @@ class Browser:
 
     def click(self, role, name):
         """Click on an element."""
-        self.one(role, name).click()
+        self.until(lambda: [each.click() or True for each in self.all(role, name)[:1]], name)
 
     def type(self, name, text, role="textbox"):
         """Put text into a field that has such a label."""
@@ -137,7 +138,7 @@ class Browser:
 
     def region(self, name):
         """Return what can be read in a region that has such a name."""
-        return self.one("region", name).text
+        return self.until(lambda: [each.text for each in self.all("region", name)], name)[0]
 
     def sees(self, *texts):
         """Wait until all of these can be read."""
@@ -149,11 +150,15 @@ class Browser:
 
     def until(self, holds, what=""):
         """Wait until holds() is true, and return that."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
         deadline = time.monotonic() + LIMIT_S
-        while not (found := holds()):
+        while True:
+            with contextlib.suppress(StaleElementReferenceException):  # drawn anew meanwhile
+                if found := holds():
+                    return found
             assert time.monotonic() < deadline, f"{what}\n{self.text()}\n{self.problems()}"
             time.sleep(0.02)
-        return found
 
     def run(self, script, *arguments):
         """Run the body of an async function in the page; return its value."""

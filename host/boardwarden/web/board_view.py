@@ -22,7 +22,6 @@ from boardwarden.render.status import Row as TextRow
 from boardwarden.render.status import status_rows, trend_rows
 from boardwarden.render.tables import busiest, event_text
 from boardwarden.render.text import NOTHING, Printable, count, duration, percent, printable, size
-from boardwarden.serve.watched import Watched
 
 from .fleet_view import FleetView, sse
 from .past import FIGURES, figures
@@ -41,11 +40,11 @@ Section = dict[str, Any]
 
 
 class BoardView:
-    """What one viewer is sent of one board: messages() until it goes."""
+    """What one viewer is sent of the board at an address: messages() until it goes."""
 
-    def __init__(self, fleet: FleetView, watched: Watched) -> None:
+    def __init__(self, fleet: FleetView, address: str) -> None:
         self._fleet = fleet
-        self._watched = watched
+        self._address = address
         self._board: Board | None = None
         self._sent: dict[str, object] = {}
         self._point: object = None
@@ -58,7 +57,8 @@ class BoardView:
         last = 0.0
         async with contextlib.AsyncExitStack() as following:
             while not self._fleet.ended:
-                board = self._watched.board
+                watched = self._fleet.find(self._address)  # those of a broker come and go
+                board = None if watched is None else watched.board
                 if board is not self._board:
                     await following.aclose()
                     self._board = board
@@ -116,7 +116,7 @@ class BoardView:
 
     def _history(self, board: Board) -> Section:
         """Return the points of each graph, as far back as they are known."""
-        past = self._fleet.past(self._watched.address)
+        past = self._fleet.past(self._address)
         zero = _uptime_zero(board)
         series: dict[str, list[tuple[float, float]]] = {}
         for name in FIGURES:
@@ -131,7 +131,9 @@ class BoardView:
 
     def _changed(self, board: Board | None) -> Section:
         found = self._sections(board)
-        changed = {name: value for name, value in found.items() if self._sent.get(name) != value}
+        changed = {
+            name: value for name, value in found.items() if self._sent.get(name, ...) != value
+        }
         self._sent.update(changed)
         status = None if board is None else board.status
         if board is not None and board.connected and status is not self._point:
@@ -146,8 +148,8 @@ class BoardView:
         return changed
 
     def _sections(self, board: Board | None) -> Section:
-        found = self._fleet.row(self._watched.address)
-        row: Section = {} if found is None else {**asdict(found[0]), "since": round(found[1], 1)}
+        found = self._fleet.row(self._address)
+        row = None if found is None else {**asdict(found[0]), "since": round(found[1], 1)}
         return {"row": row, **({} if board is None else _sections(board))}
 
 

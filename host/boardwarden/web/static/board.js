@@ -39,9 +39,6 @@ class Board {
       console: ({ text }) => this.onConsole(text),
     }, onState, onRefused);
     this.timer = setInterval(() => this.redraw(), 1000);
-    setTimeout(() => {
-      if (!this.shown.row) this.note.textContent = "This server has sent nothing of such a board yet. It may not follow it.";
-    }, 4000);
   }
 
   close() {
@@ -189,9 +186,9 @@ class Board {
         if (points.length > MAX_POINTS) points.shift();
       });
     }
-    if (sections.row) this.renderHead();
+    if ("row" in sections) this.renderHead();
     for (const key of Object.keys(sections)) this.render(key);
-    const isHere = "memory" in this.shown;
+    const isHere = "memory" in this.shown && this.shown.row !== null;
     this.content.hidden = !isHere;
     this.pending.hidden = isHere;
     if (point) this.redraw();
@@ -210,6 +207,11 @@ class Board {
 
   renderHead() {
     const { row } = this.shown;
+    if (row === null) {
+      setText(this.pending, "This server follows no board of this address.");
+      this.content.classList.add("old");
+      return;
+    }
     document.title = `${row.name} · boardwarden`;
     setText(this.name, row.name);
     this.state.replaceChildren(stateMark(row.state));

@@ -10,7 +10,7 @@ const POINTS = 60;
 const POINT_MS = 2000;
 const HELD_MS = 10000; // so long a board that is better keeps its place: rows must not jump about
 const FIRST = 50; // rows, until more are asked for
-const CHANGES = window.matchMedia("(max-width: 760px)").matches ? 3 : 6;
+const CHANGES = window.matchMedia("(max-width: 900px)").matches ? 3 : 6;
 const GROUPS = { "": "nothing", firmware: "MicroPython", agent: "agent", policy: "policy", machine: "hardware" };
 const COLUMNS = {
   state: "State", name: "Board", memory: "Live memory", cpu: "CPU", lag: "Longest step",
