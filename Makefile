@@ -48,7 +48,7 @@ $(VENV)/.stamp-run: pyproject.toml $(LOCK) | $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "setting up $(VENV) with the development tools"
 	@$(PIP) install -c $(LOCK) -e '.[dev]'
-	@touch $@ $(VENV)/.stamp-run
+	@touch $@ $(VENV)/.stamp-run $(VENV)/.stamp-web
 
 demo: $(VENV)/.stamp-run
 	@$(BIN)/python -m boardwarden.demo
@@ -62,9 +62,9 @@ $(VENV)/.stamp-web: pyproject.toml $(LOCK) | $(BIN)/python
 # One board leaks, one blocks its loop, one is well. The password is new each time.
 demo-web: $(VENV)/.stamp-web
 	@mkdir -p build && rm -f build/demo-users.json
-	@password=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(9))'); \
-	  echo "$$password" | $(BIN)/boardwarden users add build/demo-users.json demo --control >/dev/null && \
-	  echo "sign in as demo with the password $$password" && \
+	@set -e; password=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(9))'); \
+	  echo "$$password" | $(BIN)/boardwarden users add build/demo-users.json demo --control >/dev/null; \
+	  echo "sign in as demo with the password $$password"; \
 	  exec $(BIN)/boardwarden serve --page $(PAGE) --listen 127.0.0.1:0 --users build/demo-users.json \
 	    $(patsubst %,--board sim:examples/%.py,leaky_gateway blocking_station station)
 

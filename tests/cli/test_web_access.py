@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
 
 import pytest
 from full_board import full_board
+from web_client import Client
 from web_page import PASSWORD, PageThread, users_file
 
 from boardwarden.web import guard
@@ -15,51 +14,6 @@ from boardwarden.web.guard import Access, parse_networks
 from boardwarden.web.sessions import IDLE_S, LONGEST_S, Brake, Sessions
 from boardwarden.web.users import UsersFile
 from warden_schema import ids
-
-OWN = {"Content-Type": "application/json", "X-Boardwarden": "1"}
-
-
-class Client:
-    """Sends requests as a browser on the page does, with its cookie."""
-
-    def __init__(self, page):
-        self.place = f"127.0.0.1:{page.port}"
-        self.origin = page.url.rstrip("/")
-        self.cookie = ""
-        self.headers = {}
-
-    def send(self, method, path, body=None, **changed):
-        """Return (status, headers, JSON or text); `changed` headers: None leaves one out."""
-        connection = http.client.HTTPConnection(self.place, timeout=20)
-        headers = {**({} if method == "GET" else {**OWN, "Origin": self.origin})}
-        if self.cookie:
-            headers["Cookie"] = self.cookie
-        headers.update({name.replace("_", "-"): value for name, value in changed.items()})
-        data = json.dumps(body) if isinstance(body, dict) else body
-        known = {name: value for name, value in headers.items() if value is not None}
-        connection.request(method, path, data, known)
-        answer = connection.getresponse()
-        if answer.headers.get("content-type", "").startswith("text/event-stream"):
-            found = b""
-            while b"event:" not in found and (piece := answer.read1(4096)):
-                found += piece
-            connection.close()
-            return answer.status, answer.headers, found.decode()
-        text = answer.read().decode()
-        connection.close()
-        if set_cookie := answer.headers.get("set-cookie"):
-            self.cookie = set_cookie.partition(";")[0]
-        is_json = answer.headers.get("content-type") == "application/json"
-        return answer.status, answer.headers, json.loads(text) if is_json else text
-
-    def get(self, path, **changed):
-        return self.send("GET", path, **changed)
-
-    def post(self, path, body, **changed):
-        return self.send("POST", path, body, **changed)
-
-    def login(self, name, password=PASSWORD):
-        return self.post("/api/login", {"name": name, "password": password})
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +29,7 @@ def page(users):
 
 @pytest.fixture
 def client(page):
-    return Client(page)
+    return Client(page.url, page.port)
 
 
 @pytest.fixture
@@ -148,11 +102,11 @@ def test_a_session_begins_with_the_password_and_ends_with_signing_out(client):
 
 def test_a_wrong_password_or_name_is_refused_in_the_same_words(page):
     answers = [
-        Client(page).login("ada", "wrong horse")[::2],
-        Client(page).login("eve", PASSWORD)[::2],
+        Client(page.url, page.port).login("ada", "wrong horse")[::2],
+        Client(page.url, page.port).login("eve", PASSWORD)[::2],
     ]
     assert answers[0] == answers[1] == (403, {"error": "The name or the password is wrong."})
-    assert Client(page).login("ada")[0] == 200  # and the failures are forgotten
+    assert Client(page.url, page.port).login("ada")[0] == 200  # and the failures are forgotten
 
 
 def test_a_login_without_a_password_or_of_nonsense_is_refused(client):
@@ -196,7 +150,7 @@ def test_sessions_end_when_they_are_idle_and_at_last_in_any_case():
 def test_who_is_removed_from_the_file_is_signed_out(tmp_path):
     file = users_file(tmp_path / "users.json", ada="control", bob="observe")
     with PageThread(Access(UsersFile(file))) as page:
-        client = Client(page)
+        client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["right"] == "observe"
         users_file(file, ada="control")
@@ -339,24 +293,24 @@ def test_the_page_is_refused_where_strangers_could_read_it(users):
 def test_behind_a_proxy_its_header_says_who_it_is_and_nobody_else_is_answered(users):
     here = Access(UsersFile(users), None, parse_networks(["127.0.0.1"]), "X-User", ("b.example",))
     with PageThread(here, {"board": full_board()}) as page:
-        client = Client(page)
+        client = Client(page.url, page.port)
         client.origin = "https://b.example"
         with_host = {"Host": "b.example"}
         for user, right in (("ada", "control"), ("bob", "observe"), ("eve", "observe"), ("", None)):
             found = client.get("/api/session", X_User=user, **with_host)[2]
             assert found["right"] == right, user
         assert client.get("/api/session", **with_host)[2]["right"] is None
-        assert client.login("ada")[0] == 421  # by another name
+        assert client.login("ada")[0] == 403  # of another host than the page's
         assert client.post("/api/login", {"name": "ada"}, **with_host)[0] == 404
     elsewhere = Access(UsersFile(users), None, parse_networks(["192.0.2.7"]), "X-User")
     with PageThread(elsewhere) as page:
-        status, _, found = Client(page).get("/api/session", X_User="ada")
+        status, _, found = Client(page.url, page.port).get("/api/session", X_User="ada")
         assert (status, found["error"]) == (403, "This page is reached through its proxy only.")
 
 
 def test_without_users_whoever_is_on_this_machine_may_look_and_not_control():
     with PageThread(Access(), {"board": full_board()}) as page:
-        client = Client(page)
+        client = Client(page.url, page.port)
         assert client.get("/api/session")[2]["right"] == "observe"
         body = {"board": page.terminals["board"].port, "name": "collect"}
         assert client.post("/api/board/request", body)[0] == 403

@@ -20,6 +20,7 @@ from .guard import Access
 
 _GRACE_S = 1  # for answers that are under way at the end
 _MAX_CONNECTIONS = 500
+_MAX_WAITING = 128  # to be accepted
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(_MAX_WAITING)  # who comes before the server runs waits for it
         listening.set_inheritable(False)
     except OSError as error:
         listening.close()
