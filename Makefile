@@ -10,15 +10,17 @@ LINTED := host shared_schema device tools tests firmware_tests examples
 # The rooms of tests/ that start no board and build no firmware.
 FAKES := tests/unit tests/protocol tests/cli
 BOARDS := tests/boards tests/docs
+PAGE ?= 127.0.0.1:8080
 ALSO = $(COVERAGE:--cov=--cov --cov-append)
 # Else each command that the tests start would compile what it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test soak coverage lint format fakes boards alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
+.PHONY: help demo demo-web check test soak coverage lint format fakes boards alone pytest firmware firmware-tests mpy footprint footprint-accept bench bench-accept pictures docs lock clean
 
 help:
 	@echo "make demo   a leaking and a fragmenting application, each on boards with and without the agent"
+	@echo "make demo-web  three simulated boards, and their web page: http://127.0.0.1:8080/"
 	@echo "make check  lint, types, the tests that need no board: five minutes"
 	@echo "make test   lint, types, all tests, firmware tests (CI=true: nothing skipped): 15 minutes"
 	@echo "make soak   the same tests with their long campaigns: an hour, never in CI"
@@ -27,7 +29,7 @@ help:
 	@echo "make mpy    the agent as .mpy, for each architecture"
 	@echo "make footprint  the heap that the agent takes on a board of 32 bits"
 	@echo "make bench  what the agent costs: one table, bench/results.json, docs/cost.md"
-	@echo "make pictures  the live view of a simulated board, as docs/pictures/watch.svg"
+	@echo "make pictures  the live view and the web page of simulated boards, in docs/pictures"
 	@echo "make docs   the documentation as a site, build/site/index.html"
 	@echo "make clean  remove .venv, build/ and caches"
 
@@ -46,10 +48,25 @@ $(VENV)/.stamp-run: pyproject.toml $(LOCK) | $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml $(LOCK) | $(BIN)/python
 	@echo "setting up $(VENV) with the development tools"
 	@$(PIP) install -c $(LOCK) -e '.[dev]'
-	@touch $@ $(VENV)/.stamp-run
+	@touch $@ $(VENV)/.stamp-run $(VENV)/.stamp-web
 
 demo: $(VENV)/.stamp-run
 	@$(BIN)/python -m boardwarden.demo
+
+# The page needs an extra that the demo does not.
+$(VENV)/.stamp-web: pyproject.toml $(LOCK) | $(BIN)/python
+	@echo "setting up $(VENV) with the web page"
+	@$(PIP) install -c $(LOCK) -e '.[web]'
+	@touch $@ $(VENV)/.stamp-run
+
+# One board leaks, one blocks its loop, one is well. The password is new each time.
+demo-web: $(VENV)/.stamp-web
+	@mkdir -p build && rm -f build/demo-users.json
+	@set -e; password=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(9))'); \
+	  echo "$$password" | $(BIN)/boardwarden users add build/demo-users.json demo --control >/dev/null; \
+	  echo "sign in as demo with the password $$password"; \
+	  exec $(BIN)/boardwarden serve --page $(PAGE) --listen 127.0.0.1:0 --users build/demo-users.json \
+	    $(patsubst %,--board sim:examples/%.py,leaky_gateway blocking_station station)
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check $(wildcard $(LINTED))
@@ -121,9 +138,11 @@ bench: $(VENV)/.stamp-dev
 bench-accept: $(VENV)/.stamp-dev
 	@PYTHONPATH=tools $(BIN)/python -m bench --accept
 
-# Half a minute: so much of a simulated board's life is in the picture.
+# Three minutes: so much of simulated boards' lives is in the pictures. Those of the page need Debian's
+# chromium and chromium-driver.
 pictures: $(VENV)/.stamp-dev
 	@$(BIN)/python tools/make_pictures.py
+	@$(BIN)/python tools/page_pictures.py
 
 # The theme prints a page about MkDocs 2 at each build; the lock has 1.6, and the theme asks for it.
 docs: $(VENV)/.stamp-dev

@@ -77,6 +77,19 @@ async def test_station_prints_a_mean():
         assert 21.5 <= float(mean[2]) < 25
 
 
+@runs("blocking_station.py")
+async def test_blocking_station_is_warned_of_and_the_meters_name_its_display():
+    async with boardwarden.connect(sim("blocking_station.py")) as board, board.metering():
+        await until(
+            lambda: any(each.metric == "loop_lag_worst" and each.level for each in board.thresholds)
+        )
+        await until(
+            lambda: any(
+                each.name == "display" and (each.worst_s or 0) > 0.1 for each in board.meters
+            )
+        )
+
+
 @runs("logger.py")
 async def test_logger_stays_within_its_quota_and_survives_a_full_card():
     async with boardwarden.connect(sim("logger.py")) as board:

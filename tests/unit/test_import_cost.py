@@ -18,9 +18,11 @@ HEAVY = {
     "rich",
     "serial",
     "sqlite3",
+    "starlette",
     "textual",
     "typer",
     "unittest",
+    "uvicorn",
 }
 CODE = """
 import json, sys, threading

@@ -42,7 +42,7 @@ HOST_LAYERS = [
     ["recording"],
     ["plotting", "replaying"],
     ["testing"],  # knows how the host reads, so that it can answer; only tests use it
-    ["serve", "tui", "demo"],
+    ["serve", "web", "tui", "demo"],
     ["cli"],
     ["__main__"],
 ]

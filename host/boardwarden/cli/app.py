@@ -59,6 +59,7 @@ PANELS = {
         "plot": "plot",
         "replay": "replay",
         "serve": "serve",
+        "users": "users",
     },
 }
 MODULES = {name: module for panel in PANELS.values() for name, module in panel.items()}

@@ -1,4 +1,4 @@
-"""`boardwarden serve`: exports figures until Ctrl-C."""
+"""`boardwarden serve`: exports figures, and shows them on a web page, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,20 +6,25 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from boardwarden._program import Failure, checked, fail, print_line, run
 from boardwarden.errors import AddressError
+from boardwarden.web.errors import AccessError
 
 from . import terminal
 from .options import BoardsOption, all_given, require
 
 if TYPE_CHECKING:
     from boardwarden.serve.followers import Follower
+    from boardwarden.serve.service import Outlets
+    from boardwarden.web.server import PageOptions
 
 ListenOption = Annotated[
     str,
@@ -37,8 +42,58 @@ OtlpOption = Annotated[
         help="Also push to this OTLP collector, such as http://localhost:4318.",
     ),
 ]
-
-
+PageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--page",
+        metavar="HOST:PORT",
+        help="Where the web page is, such as 127.0.0.1:8080.",
+    ),
+]
+UsersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--users",
+        metavar="FILE",
+        help="Who may see the page, and who may control: see boardwarden users.",
+        readable=False,
+    ),
+]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", metavar="FILE", help="The page's certificate.", readable=False),
+]
+TlsKeyOption = Annotated[
+    Path | None,
+    typer.Option("--tls-key", metavar="FILE", help="The certificate's key.", readable=False),
+]
+ProxyOption = Annotated[
+    list[str],
+    typer.Option(
+        "--proxy",
+        metavar="ADDRESS",
+        help="The page is reached through this reverse proxy only; may be repeated.",
+        show_default=False,
+    ),
+]
+UserHeaderOption = Annotated[
+    str,
+    typer.Option(
+        "--user-header",
+        metavar="NAME",
+        help="The header in which the proxy says who it is.",
+        show_default=False,
+    ),
+]
+NameOption = Annotated[
+    list[str],
+    typer.Option(
+        "--name",
+        metavar="HOST",
+        help="By which browsers reach the page; may be repeated.",
+        show_default=False,
+    ),
+]
 BrokerArgument = Annotated[
     str,
     typer.Argument(
@@ -93,9 +148,16 @@ def serve(
     home_assistant: HomeAssistantOption = False,
     home_assistant_at: HomeAssistantAtOption = "",
     shard: ShardOption = "1/1",
+    page: PageOption = None,
+    users: UsersOption = None,
+    tls_cert: CertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    proxy: ProxyOption = (),  # type: ignore[assignment]
+    user_header: UserHeaderOption = "",
+    name: NameOption = (),  # type: ignore[assignment]
     broker: BrokerArgument = "",
 ) -> None:
-    """Serve metrics to Prometheus, or push them over OTLP, until Ctrl-C."""
+    """Serve metrics to Prometheus, push them over OTLP, show a web page, until Ctrl-C."""
     if broker and board:
         fail("--board names single boards, so it goes without a broker.")
     boards = [] if broker else all_given(board)
@@ -108,10 +170,14 @@ def serve(
         otlp = checked(endpoint, otlp)
     from boardwarden.serve import service
 
-    listening = checked(service.parse_listen, listen)
+    access = PageAccess(users, tls_cert, tls_key, proxy, user_header, name)
+    shown = None if page is None else _page(checked(service.parse_listen, page), access)
+    if page is None and any(vars(access).values()):
+        fail("--users, --tls-cert, --tls-key, --proxy, --user-header and --name go with --page.")
     followers = _notices(notify, quiet)
     if home_assistant or home_assistant_at:
         followers.append(_in_home_assistant(home_assistant_at or broker))
+    outlets = service.Outlets(checked(service.parse_listen, listen), otlp, shown, followers)
     if broker:
         from boardwarden.serve.fleet import Fleet, parse_shard
 
@@ -121,25 +187,13 @@ def serve(
         except AddressError as error:
             fail(str(error))
         what = f"the boards of {broker}, share {shard}"
-        run(
-            _serve(
-                what,
-                listening,
-                partial(service.serve_fleet, fleet, listening, otlp, followers=followers),
-            )
-        )
+        run(_serve(what, outlets, partial(service.serve_fleet, fleet, outlets)))
         return
     try:
         checked(service.check_boards, boards)
     except AddressError as error:
         fail(str(error))
-    run(
-        _serve(
-            ", ".join(boards),
-            listening,
-            partial(service.serve, boards, listening, otlp, followers=followers),
-        )
-    )
+    run(_serve(", ".join(boards), outlets, partial(service.serve, boards, outlets)))
 
 
 def _in_home_assistant(broker: str) -> Follower:
@@ -166,16 +220,54 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
     return [Notifier(Webhook(checked(check_url, notify), times))]
 
 
+@dataclass(frozen=True)
+class PageAccess:
+    """The options that say who may see the page."""
+
+    users: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    proxy: Sequence[str] = ()
+    user_header: str = ""
+    name: Sequence[str] = ()
+
+
+def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
+    """Return where the page is and who may see it, or exit."""
+    require("boardwarden serve --page", "starlette", "Starlette", "web")
+    require("boardwarden serve --page", "uvicorn", "uvicorn", "web")
+    from boardwarden.web import guard
+    from boardwarden.web.server import PageOptions
+    from boardwarden.web.users import UsersFile
+
+    if (given.tls_cert is None) != (given.tls_key is None):
+        fail("--tls-cert and --tls-key go together.")
+    tls = None
+    if given.tls_cert is not None and given.tls_key is not None:
+        tls = given.tls_cert, given.tls_key
+    access = guard.Access(
+        None if given.users is None else checked(UsersFile, given.users),
+        tls,
+        checked(guard.parse_networks, given.proxy),
+        given.user_header,
+        tuple(given.name),
+    )
+    checked(guard.check_access, place[0], access)
+    return PageOptions(*place, access)
+
+
 async def _serve(
     what: str,
-    listening: tuple[str, int],
-    begin: Callable[[Callable[[str], None]], Coroutine[Any, Any, None]],
+    outlets: Outlets,
+    begin: Callable[[Callable[[str, str], None]], Coroutine[Any, Any, None]],
 ) -> None:
     """Serve until Ctrl-C, or SIGTERM, as a service is ended; then exit status 0."""
     terminal.show_logs(logging.INFO)
 
-    def serving(url: str) -> None:
+    def serving(url: str, page_url: str) -> None:
         print_line(f"serving {what} at {url}")
+        if outlets.page is not None:
+            print_line(f"the page is at {page_url}; {outlets.page.access.words()}")
 
     task = asyncio.ensure_future(begin(serving))
     with contextlib.suppress(NotImplementedError):  # Windows
@@ -189,7 +281,9 @@ async def _serve(
     if not task.cancelled():
         try:
             task.result()
+        except AccessError as error:
+            raise Failure(str(error)) from None
         except OSError as error:
             reason = error.strerror or error
-            host, port = listening
+            host, port = outlets.listen
             raise Failure(f"Cannot listen on {host}:{port}: {reason}.") from None

@@ -27,7 +27,7 @@ def difference_rows(differences: Sequence[Difference]) -> Iterator[Row]:
 
 def _value_text(key: str, value: Any) -> str:
     if isinstance(value, Threshold):
-        return _threshold(value)
+        return threshold_text(value)
     if isinstance(value, SessionQuota):
         return _quota(value)
     if value is None:
@@ -37,7 +37,8 @@ def _value_text(key: str, value: Any) -> str:
     return policy_toml.fraction(value) if key in _FRACTIONS else str(value)
 
 
-def _threshold(each: Threshold) -> str:
+def threshold_text(each: Threshold) -> str:
+    """Write what is set of a threshold: "warn 75 %, critical 90 %, clear 70 %, protect"."""
     levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
     parts = [
         f"{name} {policy_toml.level(each.metric, value)}"

@@ -203,12 +203,12 @@ def link_state(board: Board) -> str:
         return "connected"
     last_sample = board.status.last_updated
     if last_sample is None:
-        return f"link lost; waiting for the board: {_loss(board)}"
+        return f"link lost; waiting for the board: {loss(board)}"
     since = f"the last sample came at {_local(last_sample)}, {_ago(board)} ago"
-    return f"asleep; {since}" if board.asleep else f"link lost; {since}: {_loss(board)}"
+    return f"asleep; {since}" if board.asleep else f"link lost; {since}: {loss(board)}"
 
 
-def _loss(board: Board) -> str:
+def loss(board: Board) -> str:
     """Return what may have happened to a board that is silent and did not say that it sleeps."""
     if is_mqtt(board.address):
         if board.link.open:

@@ -1,10 +1,11 @@
-"""`boardwarden serve`: follows boards, and exports what their mirrors hold, until cancelled."""
+"""`boardwarden serve`: follows boards, exports and shows what their mirrors hold."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from boardwarden.transport import transport_for
@@ -14,7 +15,25 @@ from .prometheus import scraped
 from .watched import Watched
 
 if TYPE_CHECKING:
+    from boardwarden.web.server import PageOptions
+
     from .fleet import Fleet
+
+Serving = Callable[[str, str], None]  # the URL of the metrics, and of the page or ""
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where the figures go: scrapes are answered at `listen`, a host and a port.
+
+    collector: the URL where OTLP is pushed to; page: where the web page is, for whom; followers:
+    what else is done with each board.
+    """
+
+    listen: tuple[str, int]
+    collector: str | None = None
+    page: PageOptions | None = None
+    followers: Sequence[Follower] = ()
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -46,58 +65,56 @@ def check_boards(addresses: Sequence[str]) -> None:
 
 async def serve(
     addresses: Sequence[str],
-    listen: tuple[str, int],
-    collector: str | None,
-    serving: Callable[[str], None],
-    followers: Sequence[Follower] = (),
+    outlets: Outlets,
+    serving: Serving,
 ) -> None:
-    """Serve until cancelled; call serving(url) once it does. `collector` is where OTLP goes.
+    """Serve until cancelled; call serving(url of metrics, url of page) once it does.
 
     Raises OSError where it cannot listen, AddressError or SimulatorMissing for a board that can
     never be there; one that is only away is exported as down.
     """
-    boards = [Watched(address, followers, collector is not None) for address in addresses]
-    follow = [board.follow for board in boards]
-    await _serve(boards, follow, listen, collector, serving, followers)
+    pushes = outlets.collector is not None
+    boards = [Watched(address, outlets.followers, pushes) for address in addresses]
+    await _serve(boards, [board.follow for board in boards], outlets, serving)
 
 
 async def serve_fleet(
     fleet: Fleet,
-    listen: tuple[str, int],
-    collector: str | None,
-    serving: Callable[[str], None],
-    followers: Sequence[Follower] = (),
+    outlets: Outlets,
+    serving: Serving,
 ) -> None:
     """Serve the boards of a broker, as serve() does; none of them need be there."""
-    fleet.pushes = collector is not None
-    fleet.followers = followers
-    await _serve(fleet, [fleet.follow], listen, collector, serving, followers)
+    fleet.pushes = outlets.collector is not None
+    fleet.followers = outlets.followers
+    await _serve(fleet, [fleet.follow], outlets, serving)
 
 
 async def _serve(
     boards: Iterable[Watched],
     follow: Sequence[Callable[[], Coroutine[Any, Any, None]]],
-    listen: tuple[str, int],
-    collector: str | None,
-    serving: Callable[[str], None],
-    followers: Sequence[Follower],
+    outlets: Outlets,
+    serving: Serving,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        url = stack.enter_context(scraped(*listen, boards))
-        for follower in followers:
+        url = stack.enter_context(scraped(*outlets.listen, boards))
+        for follower in outlets.followers:
             await stack.enter_async_context(follower)
-        async with _followed(follow) as following:
-            # Left before the boards are: the last that is pushed is how they were, not that they
-            # are gone.
-            with contextlib.ExitStack() as inner:
-                if collector is not None:
-                    from .otlp import pushed
+        # The inner block is left before the boards are: the last that is pushed is how they were,
+        # not that they are gone.
+        async with _followed(follow) as following, contextlib.AsyncExitStack() as inner:
+            page_url = ""
+            if outlets.collector is not None:
+                from .otlp import pushed
 
-                    inner.enter_context(pushed(collector, boards))
-                serving(url)
-                done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                inner.enter_context(pushed(outlets.collector, boards))
+            if outlets.page is not None:
+                from boardwarden.web.server import served
+
+                page_url = await inner.enter_async_context(served(outlets.page, boards))
+            serving(url, page_url)
+            done, _ = await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
 
 
 @contextlib.asynccontextmanager

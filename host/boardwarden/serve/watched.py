@@ -126,9 +126,15 @@ class Watched:
         self.address = address
         self._followers = followers
         self.backlog = Backlog(address) if pushes else None
+        self.problem = ""  # why it cannot be connected to, a sentence
         self._board: Board | None = None
         self._counted = _Counted()  # replaced, never changed: another thread may be reading
         self._crashes = CrashCount()
+
+    @property
+    def board(self) -> Board | None:
+        """The board, whether it answers now or not; None until the first connection."""
+        return self._board
 
     def snapshot(self) -> Snapshot:
         """Return what the board's mirror holds now."""
@@ -147,7 +153,7 @@ class Watched:
         while True:
             try:
                 async with connect(self.address) as board:
-                    self._board = board
+                    self._board, self.problem = board, ""
                     tasks = [self._count(board), self._count_crashes(board)]
                     tasks += [each.follow(self.address, board) for each in self._followers]
                     if self.backlog is not None:
@@ -156,6 +162,7 @@ class Watched:
             except (AddressError, SimulatorMissing):
                 raise
             except BoardError as error:
+                self.problem = str(error)
                 if str(error) != logged:
                     logged = str(error)
                     _log.warning("%s It is tried again.", logged)

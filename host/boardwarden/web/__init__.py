@@ -1,0 +1,1 @@
+"""The web page of `boardwarden serve`: the fleet at a glance, a board in depth."""

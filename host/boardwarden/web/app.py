@@ -1,0 +1,231 @@
+"""The page's addresses: its files, who is signed in, the streams, and requests to boards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from boardwarden._quantities import THRESHOLD_METRICS
+
+from . import requests
+from .board_view import BoardView
+from .fleet_view import FleetView
+from .guard import Access, Guard
+from .requests import Answer, BadRequest, RequestLog
+from .row import STATES, board_name
+from .sessions import LONGEST_S, Brake, Sessions
+from .users import is_password
+
+STATIC = Path(__file__).parent / "static"
+_MAX_BODY = 128 * 1024
+_CHECK_S = 5.0  # how often an open stream looks whether its user may still see it
+
+
+class Page:
+    """The page of the boards that a FleetView shows."""
+
+    def __init__(self, fleet: FleetView, access: Access, host: str) -> None:
+        self._fleet = fleet
+        self._access = access
+        self._sessions = Sessions()
+        self._brake = Brake()
+        self._hashing = asyncio.Lock()  # one password at a time: each takes memory and a core
+        self._log = RequestLog()
+        secure = access.tls is not None
+        self._cookie = "__Host-boardwarden" if secure else "boardwarden"
+        self._cookie_options: dict[str, Any] = {
+            "httponly": True,
+            "secure": secure,
+            "samesite": "strict",
+            "path": "/",
+        }
+        self.app: ASGIApp = Guard(
+            Starlette(
+                routes=[
+                    Route("/", _index),
+                    Mount("/static", StaticFiles(directory=STATIC)),
+                    Route("/api/session", self._session),
+                    Route("/api/login", self._login, methods=["POST"]),
+                    Route("/api/logout", self._logout, methods=["POST"]),
+                    Route("/api/fleet/events", self._fleet_events),
+                    Route("/api/board/events", self._board_events),
+                    Route("/api/board/request", self._board_request, methods=["POST"]),
+                    Route("/api/requests", self._requests),
+                ]
+            ),
+            access,
+            host,
+        )
+
+    # --- who it is ------------------------------------------------------------------------------
+
+    def _user(self, request: Request) -> str | None:
+        """Return who sends a request; None if nobody known does."""
+        if self._access.proxies:  # Guard let only proxies in
+            found = request.headers.getlist(self._access.user_header)
+            return found[0] if len(found) == 1 and found[0] else None
+        return self._sessions.user(request.cookies.get(self._cookie, ""))
+
+    def _may_look(self, request: Request) -> bool:
+        return self._access.right(self._user(request)) is not None
+
+    async def _session(self, request: Request) -> Response:
+        """Answer who is signed in, with what right, and what there is to choose from."""
+        user = self._user(request)
+        right = self._access.right(user)
+        return JSONResponse(
+            {
+                "user": user,
+                "right": right,
+                "login": self._access.users is not None and not self._access.proxies,
+                "states": STATES,
+                "metrics": THRESHOLD_METRICS,
+            }
+        )
+
+    async def _login(self, request: Request) -> Response:
+        if self._access.users is None or self._access.proxies:
+            return _error(404, "There is nothing to sign in to.")
+        peer = request.client.host if request.client else ""
+        body = await _body(request)
+        name, password = body.get("name"), body.get("password")
+        if not (isinstance(name, str) and isinstance(password, str)):
+            return _error(400, "Give a name and a password.")
+        async with self._hashing:
+            wait = self._brake.wait_s(peer)
+            if wait:
+                return _error(429, f"Too many attempts: try again in {wait:.0f} s.")
+            user = self._access.users.get(name)
+            right = await asyncio.to_thread(is_password, user, password)
+            if user is None or not right:
+                self._brake.failed(peer)
+                return _error(403, "The name or the password is wrong.")
+        self._brake.succeeded(peer)
+        answer = JSONResponse({"user": user.name, "right": user.right})
+        token = self._sessions.begin(user.name)
+        answer.set_cookie(self._cookie, token, max_age=int(LONGEST_S), **self._cookie_options)
+        return answer
+
+    async def _logout(self, request: Request) -> Response:
+        self._sessions.end(request.cookies.get(self._cookie, ""))
+        answer = JSONResponse({})
+        answer.delete_cookie(self._cookie, **self._cookie_options)
+        return answer
+
+    # --- streams --------------------------------------------------------------------------------
+
+    async def _fleet_events(self, request: Request) -> Response:
+        if not self._may_look(request):
+            return _error(401, "Sign in first.")
+        return self._stream(request, self._fleet.messages())
+
+    async def _board_events(self, request: Request) -> Response:
+        if not self._may_look(request):
+            return _error(401, "Sign in first.")
+        address = request.query_params.get("board", "")
+        return self._stream(request, BoardView(self._fleet, address).messages())
+
+    def _stream(self, request: Request, messages: AsyncIterator[bytes]) -> Response:
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        sent = self._until_ended(request, messages)
+        return StreamingResponse(
+            _packed(sent) if packed else sent,
+            media_type="text/event-stream",
+            headers={"content-encoding": "gzip"} if packed else None,
+        )
+
+    async def _until_ended(
+        self, request: Request, messages: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Yield the messages as long as the user may see them."""
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
+        try:
+            yield b"retry: 1000\n\n"
+            async for message in messages:
+                if loop.time() - checked > _CHECK_S:
+                    checked = loop.time()
+                    if not self._may_look(request):
+                        return
+                yield message
+        finally:
+            await messages.aclose()  # type: ignore[attr-defined]
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def _board_request(self, request: Request) -> Response:
+        """Have a board do something, for those who may; answer what it said."""
+        user = self._user(request)
+        if self._access.right(user) is None:
+            return _error(401, "Sign in first.")
+        if user is None or not self._access.may_control(user):
+            return _error(403, "You may look, and not change anything.")
+        body = await _body(request)
+        name, arguments = body.get("name"), body.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return _error(400, "A request has a name and arguments.")
+        watched = self._fleet.find(str(body.get("board", "")))
+        if watched is None:
+            return _error(404, "This server follows no such board.")
+        if watched.board is None:
+            answer = Answer(False, watched.problem or "The board was not reached yet.")
+        else:
+            try:
+                answer = await requests.send(watched.board, name, arguments)
+            except BadRequest as error:
+                return _error(400, str(error))
+        if name not in requests.ONLY_READ:
+            what = requests.words(name, arguments)
+            self._log.add(user, board_name(watched.address), what, answer)
+        return JSONResponse(asdict(answer))
+
+    async def _requests(self, request: Request) -> Response:
+        """Answer what was asked of boards, by whom, the newest first."""
+        if not self._may_look(request):
+            return _error(401, "Sign in first.")
+        board = request.query_params.get("board", "")
+        return JSONResponse({"requests": self._log.entries(board and board_name(board))})
+
+
+async def _index(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html")
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Return a request's JSON object; an empty one where it is none, or is too long."""
+    data = b""
+    try:
+        async for piece in request.stream():
+            data += piece
+            if len(data) > _MAX_BODY:
+                return {}
+        found = json.loads(data)
+    except (ValueError, RecursionError, ClientDisconnect):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _error(status: int, sentence: str) -> Response:
+    return JSONResponse({"error": sentence}, status)
+
+
+async def _packed(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the messages compressed with gzip, each as soon as it comes."""
+    packer = zlib.compressobj(1, wbits=31)
+    try:
+        async for message in messages:
+            yield packer.compress(message) + packer.flush(zlib.Z_SYNC_FLUSH)
+    finally:
+        await messages.aclose()  # type: ignore[attr-defined]

@@ -1,0 +1,277 @@
+"""The fleet as the page shows it: rows, what changed lately, and a stream of both to each viewer.
+
+Twice a second each board's row is made anew; what differs is encoded once for all viewers. A viewer
+that does not keep up gets everything again instead of what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from boardwarden.board import Board
+from boardwarden.grants import Event
+from boardwarden.render.tables import event_text
+from boardwarden.render.text import printable
+from boardwarden.serve.watched import Watched
+
+from .past import SHARES, Past
+from .row import Row, row_of
+
+TICK_S = 0.5
+_SHARES_EVERY = 4  # ticks
+_MAX_CHANGES = 60
+_MAX_UNREAD = 40
+_HEARTBEAT_S = 5.0  # a viewer that hears nothing for longer knows that the server is gone
+_SAME_START_S = 15.0
+# What is told of a board's events; the others are in the board's own view.
+_TOLD = ("threshold", "reset", "hang", "safe", "policy", "callback_failed")
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Tracked:
+    """What is remembered of a board between two ticks."""
+
+    past: Past
+    row: Row | None = None
+    since: float = 0.0  # when its state began
+    boot: int | None = None
+    events: int = -1  # the number of the last one that was told
+    restarts: int = 0
+    seen: Board | None = None  # of which the two before are
+    status: object = None  # whose figures are in `past`
+    was_here: bool = False  # was connected once
+    failed: bool = False  # its row could not be made, and that was logged
+
+
+@dataclass(eq=False)
+class Viewer:
+    """Who looks at the fleet: what it has not been sent yet."""
+
+    unread: deque[bytes] = field(default_factory=deque)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, message: bytes) -> None:
+        """Add a message; too many are dropped, and `behind` then."""
+        self.unread.append(message)
+        self.ready.set()
+
+
+class FleetView:
+    """The rows of all boards that are followed; run() in a task."""
+
+    def __init__(self, boards: Iterable[Watched]) -> None:
+        self.boards = boards
+        self.begin = time.time()
+        self._tracked: dict[str, Tracked] = {}
+        self._changes: deque[dict[str, Any]] = deque(maxlen=_MAX_CHANGES)
+        self._changed = 0  # how many changes there ever were
+        self._viewers: set[Viewer] = set()
+        self._ticks = 0
+        self.ended = False
+
+    def find(self, board_id: str) -> Watched | None:
+        """Return the followed board of an address."""
+        return next((each for each in self.boards if each.address == board_id), None)
+
+    def past(self, board_id: str) -> Past:
+        """Return what is remembered of a board's figures."""
+        tracked = self._tracked.get(board_id)
+        return Past(self.begin) if tracked is None else tracked.past
+
+    def row(self, board_id: str) -> tuple[Row, float] | None:
+        """Return a board's row, and since when it is in its state."""
+        tracked = self._tracked.get(board_id)
+        return None if tracked is None or tracked.row is None else (tracked.row, tracked.since)
+
+    async def run(self) -> None:
+        """Make the rows anew until cancelled."""
+        try:
+            while True:
+                begin = time.monotonic()
+                self.tick()
+                await asyncio.sleep(max(0.05, TICK_S - (time.monotonic() - begin)))
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """End all streams."""
+        self.ended = True
+        for viewer in self._viewers:
+            viewer.ready.set()
+
+    def tick(self) -> None:
+        """Compare each board with its row of before, and send viewers what differs."""
+        now = time.time()
+        before = self._changed
+        known = set()
+        changed = []
+        for watched in self.boards:
+            known.add(watched.address)
+            tracked = self._tracked.get(watched.address)
+            if tracked is None:
+                tracked = self._tracked[watched.address] = Tracked(Past(self.begin), since=now)
+            try:
+                row = self._update(watched, tracked, now)
+            except Exception:  # what a board says is data, and must not hide the others
+                if not tracked.failed:
+                    _log.exception("%s: its row cannot be made.", watched.address)
+                tracked.failed = True
+                continue
+            if row is not None:
+                changed.append(row)
+        gone = [each for each in self._tracked if each not in known]
+        for each in gone:
+            del self._tracked[each]
+        self._ticks += 1
+        new = self._changed - before
+        if self._viewers and (changed or gone or new):
+            self._send("rows", {"rows": changed, "gone": gone, "changes": self._last(new)})
+
+    def _last(self, count: int) -> list[dict[str, Any]]:
+        return list(self._changes)[-count:] if count else []
+
+    def _update(self, watched: Watched, tracked: Tracked, now: float) -> dict[str, Any] | None:
+        """Return a board's row if it differs from before."""
+        old, board = tracked.row, watched.board
+        self._tell_events(watched, board, tracked, now)
+        row = row_of(watched, now)
+        if old is not None and _is_same_start(old.started, row.started):
+            row = replace(row, started=old.started)  # it moves a little with each sample
+        if board is not None and board.connected and board.status is not tracked.status:
+            tracked.status = board.status
+            if board.status.last_updated is not None:
+                tracked.past.add(board.status.last_updated.timestamp(), board.status)
+        if self._ticks % _SHARES_EVERY == 0:
+            tracked.past.add_shares(
+                *((row.memory_share, row.cpu_share) if row.state != "lost" else (None, None))
+            )
+        if row == old:
+            return None
+        tracked.row = row
+        if old is None or old.state != row.state:
+            tracked.since = row.since or now
+            self._tell_state(row, old, tracked.was_here, now)
+        tracked.was_here = tracked.was_here or row.state not in ("lost", "connecting")
+        return self._shown(row, tracked)
+
+    def _shown(self, row: Row, tracked: Tracked) -> dict[str, Any]:
+        return {**asdict(row), "since": round(tracked.since, 1)}
+
+    def _tell_state(self, row: Row, old: Row | None, was_here: bool, now: float) -> None:
+        if old is None or (old.state == "connecting" and row.state == "well"):
+            return
+        if row.state in ("lost", "crashed"):
+            self._tell(row, now, row.state, row.note)
+        elif old.state == "lost" and was_here:
+            self._tell(row, now, row.state, "connected again")
+        elif old.state == "crashed":  # the ends of thresholds are events
+            self._tell(row, now, row.state, "no longer crashed")
+        elif row.state == "asleep":
+            self._tell(row, now, row.state, row.note)
+
+    def _tell_events(
+        self, watched: Watched, board: Board | None, tracked: Tracked, now: float
+    ) -> None:
+        """Tell a board's restarts and events; of what came before it was followed, nothing."""
+        if board is None:
+            return
+        recent = board.recent_events
+        number = recent[-1].number if recent else -1
+        boot = board.status.board.boot_id
+        if board is not tracked.seen:
+            tracked.seen, tracked.restarts = board, board.restart_count
+            tracked.events, tracked.boot = number, boot
+            return
+        row = tracked.row
+        if row is None:
+            return
+        if boot != tracked.boot:
+            tracked.boot, tracked.events = boot, -1
+        for restart in board.restarts[tracked.restarts - board.restart_count :]:
+            if board.restart_count > tracked.restarts:
+                state = "crashed" if restart.expected is False else row.state
+                self._tell(row, now, state, printable(str(restart)))
+        tracked.restarts = board.restart_count
+        if number > tracked.events:
+            uptime = board.status.cpu.uptime_s
+            for event in recent:
+                if event.number > tracked.events and event.kind in _TOLD:
+                    self._tell_event(row, event, now, uptime)
+            tracked.events = number
+
+    def _tell_event(self, row: Row, event: Event, now: float, uptime: float | None) -> None:
+        state = row.state
+        if event.kind == "threshold":
+            state = {"critical": "critical", "warn": "warned"}.get(event.detail or "", "well")
+        elif event.kind == "hang":
+            state = "warned"
+        back = 0.0 if uptime is None else max(0.0, min(60.0, uptime - event.uptime_s))
+        self._tell(row, now - back, state, event_text(event))
+
+    def _tell(self, row: Row, at: float, state: str, text: str) -> None:
+        self._changed += 1
+        self._changes.append(
+            {
+                "number": self._changed,
+                "at": round(at, 1),
+                "id": row.id,
+                "name": row.name,
+                "state": state,
+                "text": text,
+            }
+        )
+
+    # --- viewers --------------------------------------------------------------------------------
+
+    async def messages(self) -> AsyncIterator[bytes]:
+        """Yield everything, then what differs, as Server-Sent Events, until the server ends."""
+        viewer = Viewer()
+        self._viewers.add(viewer)
+        try:
+            yield self._everything()
+            while not self.ended:
+                try:
+                    await asyncio.wait_for(viewer.ready.wait(), _HEARTBEAT_S)
+                except asyncio.TimeoutError:
+                    yield sse("alive", {})
+                    continue
+                viewer.ready.clear()
+                if len(viewer.unread) > _MAX_UNREAD:
+                    viewer.unread.clear()
+                    yield self._everything()
+                while viewer.unread:
+                    yield viewer.unread.popleft()
+        finally:
+            self._viewers.discard(viewer)
+
+    def _everything(self) -> bytes:
+        rows = []
+        for tracked in self._tracked.values():
+            if tracked.row is not None:
+                past = {name: tracked.past.shares(name) for name in SHARES}
+                rows.append({**self._shown(tracked.row, tracked), "past": past})
+        return sse("fleet", {"rows": rows, "changes": list(self._changes), "now": time.time()})
+
+    def _send(self, event: str, data: dict[str, Any]) -> None:
+        message = sse(event, data)
+        for viewer in self._viewers:
+            if len(viewer.unread) <= _MAX_UNREAD:
+                viewer.put(message)
+
+
+def _is_same_start(before: float | None, now: float | None) -> bool:
+    return before is not None and now is not None and abs(before - now) < _SAME_START_S
+
+
+def sse(event: str, data: Any) -> bytes:
+    """Return a Server-Sent Event with JSON as its data, which has no line break."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    return f"event: {event}\ndata: {text}\n\n".encode()

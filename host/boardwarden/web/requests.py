@@ -1,0 +1,238 @@
+"""What the page may ask of a board: each request by its name, what the board says, how to undo it.
+
+The arguments are what people type: text with units, as on the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from boardwarden import _arguments, _quantities
+from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.board import Board
+from boardwarden.errors import BoardError, Denied, PolicyError
+from boardwarden.grants import Threshold
+from boardwarden.models import Action, enum_name
+from boardwarden.policy import differences
+from boardwarden.policy import file as policy_file
+from boardwarden.policy import toml as policy_toml
+from boardwarden.render.differences import difference_rows
+from boardwarden.render.text import duration, printable, size
+from boardwarden.rollout import one_board
+
+_MAX_LOG = 200
+_OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
+_LEVELS = ("warn", "critical", "clear")
+_MAX_TEXT = 200  # characters of an argument in the log
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: a sentence, and the request that would undo it.
+
+    ok: the board did it; rows: of a difference or a policy.
+    """
+
+    ok: bool
+    text: str
+    undo: dict[str, Any] | None = None
+    rows: list[list[str]] | None = None
+    policy: str | None = None
+
+
+class BadRequest(ValueError):
+    """A request that makes no sense, as a sentence."""
+
+
+Arguments = dict[str, Any]
+Handler = Callable[[Board, Arguments], Awaitable[Answer]]
+
+
+class RequestLog:
+    """The last requests: who, to which board, what, and what the board said."""
+
+    def __init__(self) -> None:
+        self._entries: deque[dict[str, Any]] = deque(maxlen=_MAX_LOG)
+        self._number = 0
+
+    def add(self, who: str, board: str, what: str, answer: Answer) -> None:
+        """Add a request that was answered; it is logged, too."""
+        self._number += 1
+        entry = {"number": self._number, "at": round(time.time(), 1), "who": printable(who)}
+        entry.update(board=printable(board), what=printable(what), answer=printable(answer.text))
+        self._entries.append({**entry, "ok": answer.ok})
+        _log.info("%s: %s asks for %s: %s", *(entry[each] for each in _LOGGED))
+
+    def entries(self, board: str = "") -> list[dict[str, Any]]:
+        """Return the requests to a board, or all; the newest first."""
+        return [each for each in reversed(self._entries) if board in ("", each["board"])]
+
+
+_LOGGED = ("board", "who", "what", "answer")
+
+
+async def send(board: Board, name: str, arguments: Arguments) -> Answer:
+    """Send a board a request; what it refuses is an answer, too. Raises BadRequest."""
+    handler = HANDLERS.get(name)
+    if handler is None:
+        raise BadRequest(f"There is no request {name!r}.")
+    try:
+        return await handler(board, arguments)
+    except BoardError as error:
+        return Answer(False, printable(str(error)))
+    except BadRequest:
+        raise
+    except ValueError as error:
+        raise BadRequest(printable(str(error))) from None
+
+
+def words(name: str, arguments: Arguments) -> str:
+    """Return a request in words, for the log: "threshold memory, warn 75 %"."""
+    parts = []
+    for key, value in arguments.items():
+        if isinstance(value, bool):
+            parts += [key] * value
+        elif key != "text" and value != "":
+            parts.append(str(value) if key in _OBJECTS else f"{key} {value}")
+    return printable(f"{name.replace('_', ' ')} {', '.join(parts)}".strip())[:_MAX_TEXT]
+
+
+async def _interval(board: Board, arguments: Arguments) -> Answer:
+    seconds = _quantities.seconds("The interval", _text(arguments, "interval"))
+    if not 0.02 <= seconds <= 600:
+        raise BadRequest("The interval must be from 20 ms to 10 min.")
+    before = board.status.wanted_interval_s
+    await board.start_monitoring(seconds)
+    undo = None
+    if before:
+        undo = {"name": "interval", "arguments": {"interval": policy_toml.seconds(before)}}
+    return Answer(True, f"It samples every {duration(seconds)} now.", undo)
+
+
+async def _collect(board: Board, arguments: Arguments) -> Answer:
+    freed = await board.collect()
+    return Answer(True, f"It collected {size(freed)} of garbage.")
+
+
+async def _release(board: Board, arguments: Arguments) -> Answer:
+    number = _id(arguments)
+    await board.release(number)
+    return Answer(True, f"Lease {number} has ended.")
+
+
+async def _cancel(board: Board, arguments: Arguments) -> Answer:
+    number = _id(arguments)
+    await board.cancel(number)
+    return Answer(True, f"Operation {number} was told to stop.")
+
+
+async def _threshold(board: Board, arguments: Arguments) -> Answer:
+    metric = _text(arguments, "metric")
+    if metric not in THRESHOLD_METRICS:
+        raise BadRequest(f"There is no metric {metric!r}.")
+    warn, critical, clear = (_level(metric, name, arguments) for name in _LEVELS)
+    hold = _quantities.seconds("hold", _text(arguments, "hold") or "0")
+    word = _text(arguments, "action") or "tell"
+    actions = {enum_name(each): each for each in Action}
+    if word not in actions:
+        raise BadRequest(f"The action must be one of {', '.join(actions)}.")
+    act = actions[word]
+    _arguments.threshold(metric, warn, critical, clear, hold, act)  # raises ValueError
+    await board.set_limits()  # changes none, but has the board begin to decide
+    before = next((each for each in board.thresholds if each.metric == metric), None)
+    await board.set_threshold(metric, warn, critical, clear, hold, act)
+    is_watched = warn is not None or critical is not None
+    undo = {"name": "threshold", "arguments": threshold_arguments(metric, before)}
+    return Answer(True, f"{metric} is {'' if is_watched else 'no longer '}watched.", undo)
+
+
+def threshold_arguments(metric: str, each: Threshold | None) -> dict[str, Any]:
+    """Return the arguments that make a threshold what it is; None is none."""
+    if each is None:
+        return {"metric": metric, "warn": "", "critical": "", "clear": "", "action": "tell"}
+    levels = {"warn": each.warn, "critical": each.critical, "clear": each.clear}
+    texts = {
+        name: "" if value is None else policy_toml.level(metric, value)
+        for name, value in levels.items()
+    }
+    hold, action = policy_toml.seconds(each.hold_s), enum_name(each.action)
+    return {"metric": metric, **texts, "hold": hold, "action": action}
+
+
+async def _policy(board: Board, arguments: Arguments) -> Answer:
+    """Return the board's policy as a policy file."""
+    return Answer(
+        True, "This is the policy in force.", policy=policy_toml.dumps(await board.policy())
+    )
+
+
+async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
+    """Return what a policy would change."""
+    steps = differences.steps(await board.policy(), _wanted(arguments))
+    rows = [
+        [*row] for row in difference_rows([each for step in steps for each in step.differences])
+    ]
+    return Answer(True, "" if rows else "The board has this policy already.", rows=rows)
+
+
+async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
+    wanted = _wanted(arguments)
+    before = await board.policy()
+    steps = differences.steps(before, wanted)
+    problem = await one_board.send(board, steps, before)
+    if problem is not None:
+        return Answer(False, printable(problem.sentence))
+    undo = {"name": "apply_policy", "arguments": {"text": policy_toml.dumps(before)}}
+    if not arguments.get("save"):
+        return Answer(True, "It is in force until the board restarts.", undo)
+    undo["arguments"]["save"] = True  # type: ignore[index]
+    try:
+        await board.save_policy()
+    except Denied as error:
+        return Answer(False, f"{error} The policy is in force until the board restarts.", undo)
+    return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
+
+
+def _wanted(arguments: Arguments) -> Any:
+    try:
+        return policy_file.loads(_text(arguments, "text"), "policy")
+    except PolicyError as error:
+        raise BadRequest(printable(str(error))) from None
+
+
+def _text(arguments: Arguments, name: str) -> str:
+    value = arguments.get(name, "")
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} must be text.")
+    return value.strip()
+
+
+def _id(arguments: Arguments) -> int:
+    value = arguments.get("id")
+    if type(value) is not int:
+        raise BadRequest("id must be a number.")
+    return value
+
+
+def _level(metric: str, name: str, arguments: Arguments) -> float | None:
+    text = _text(arguments, name)
+    return None if not text else _quantities.level(metric, name, text)
+
+
+HANDLERS: dict[str, Handler] = {
+    "interval": _interval,
+    "collect": _collect,
+    "release": _release,
+    "cancel": _cancel,
+    "threshold": _threshold,
+    "policy": _policy,
+    "compare_policy": _compare_policy,
+    "apply_policy": _apply_policy,
+}
+ONLY_READ = ("policy", "compare_policy")  # are not in the log

@@ -1,0 +1,118 @@
+"""Serves the page, in the event loop in which the boards are followed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from boardwarden.serve.watched import Watched
+
+from .app import Page
+from .errors import AccessError
+from .fleet_view import FleetView
+from .guard import Access
+
+_GRACE_S = 1  # for answers that are under way at the end
+_MAX_CONNECTIONS = 500
+_MAX_WAITING = 128  # to be accepted
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Where the page is, and who may see it; port 0 takes any that is free."""
+
+    host: str
+    port: int
+    access: Access
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without signal handlers: Ctrl-C and SIGTERM are the program's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals as they are."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterator[str]:
+    """Serve the page while the block runs; yield its URL.
+
+    Raises AccessError where it cannot listen, or for a certificate that cannot be used.
+    """
+    fleet = FleetView(boards)
+    page = Page(fleet, options.access, options.host)
+    config = uvicorn.Config(
+        page.app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="none",
+        lifespan="off",
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    if options.access.tls is not None:
+        config.load()
+        config.ssl = _tls(options.access)
+    listening = _listen(options.host, options.port)
+    server = _Server(config)
+    tasks = [
+        asyncio.create_task(fleet.run()),
+        asyncio.create_task(server.serve(sockets=[listening])),
+    ]
+    try:
+        yield _url(options, listening)
+    finally:
+        fleet.close()
+        server.should_exit = True
+        tasks[0].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        listening.close()
+
+
+def _tls(access: Access) -> ssl.SSLContext:
+    assert access.tls is not None
+    certificate, key = access.tls
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        reason = error.reason or str(error)
+        raise AccessError(
+            f"{certificate} and {key} are no certificate and its key: {reason}."
+        ) from None
+    except OSError as error:
+        raise AccessError(f"Cannot read {certificate} or {key}: {error.strerror}.") from None
+    return context
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_MAX_WAITING)  # who comes before the server runs waits for it
+        listening.set_inheritable(False)
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or error
+        raise AccessError(f"Cannot listen on {host}:{port}: {reason}.") from None
+    return listening
+
+
+def _url(options: PageOptions, listening: socket.socket) -> str:
+    scheme = "https" if options.access.tls else "http"
+    host = options.access.names[0] if options.access.names else options.host
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{listening.getsockname()[1]}/"

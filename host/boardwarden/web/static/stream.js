@@ -1,0 +1,118 @@
+// Follows a stream of the server, and says when it is lost and back.
+
+const SILENCE_MS = 12000; // the server says something every 5 s
+const RETRY_MS = 1500;
+const HIDDEN_MS = 15000; // a page that nobody sees for longer needs no stream
+
+// Browsers open six connections to a server at most, and keep those of pages that were left: a page
+// that is left or hidden gives its own back, else the others would wait for it.
+
+/**
+ * Follow a stream: handlers are called by the name of the event with its data. onState(since) gets
+ * null while the server answers, else the moment, in milliseconds, since which it does not.
+ * onRefused() is called where the user may not look any more.
+ * Returns a function that ends it.
+ */
+export function follow(url, handlers, onState, onRefused) {
+  let source = null;
+  let lostSince = null;
+  let heard = Date.now();
+  let timer = 0;
+  let hiding = 0;
+  let isPaused = false;
+  let ended = false;
+
+  function here() {
+    heard = Date.now();
+    if (lostSince !== null) {
+      lostSince = null;
+      onState(null);
+    }
+  }
+
+  function lost() {
+    if (lostSince === null && !ended) {
+      lostSince = heard;
+      onState(lostSince);
+    }
+  }
+
+  function open() {
+    clearTimeout(timer);
+    if (ended || isPaused) return;
+    source?.close();
+    heard = lostSince === null ? Date.now() : heard;
+    source = new EventSource(url);
+    source.addEventListener("open", here);
+    source.addEventListener("alive", here);
+    for (const [name, handle] of Object.entries(handlers)) {
+      source.addEventListener(name, (event) => {
+        here();
+        handle(JSON.parse(event.data));
+      });
+    }
+    source.addEventListener("error", () => {
+      lost();
+      if (source.readyState === EventSource.CLOSED) again();
+    });
+  }
+
+  function again() {
+    source.close();
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      if (ended) return;
+      try {
+        const answer = await fetch("/api/session");
+        if (answer.ok && (await answer.json()).right === null) {
+          close();
+          onRefused();
+          return;
+        }
+      } catch { /* still gone */ }
+      open();
+    }, RETRY_MS);
+  }
+
+  function pause() {
+    isPaused = true;
+    clearTimeout(timer);
+    source?.close();
+  }
+
+  function onVisible() {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(pause, HIDDEN_MS);
+    else if (isPaused) {
+      isPaused = false;
+      heard = Date.now();
+      open();
+    }
+  }
+
+  const watch = setInterval(() => {
+    if (isPaused) return;
+    if (Date.now() - heard > SILENCE_MS) {
+      lost();
+      again();
+      heard = Math.max(heard, Date.now() - SILENCE_MS + 3000);
+    }
+  }, 1000);
+
+  function close() {
+    ended = true;
+    clearInterval(watch);
+    clearTimeout(timer);
+    clearTimeout(hiding);
+    source?.close();
+    document.removeEventListener("visibilitychange", onVisible);
+    window.removeEventListener("pagehide", pause);
+    window.removeEventListener("pageshow", onVisible);
+  }
+
+  document.addEventListener("visibilitychange", onVisible);
+  window.addEventListener("pagehide", pause);
+  window.addEventListener("pageshow", onVisible);
+  open();
+  return close;
+}

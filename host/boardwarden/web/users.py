@@ -1,0 +1,152 @@
+"""The file of who may see the page: `boardwarden users` writes it, `boardwarden serve` reads it.
+
+It has a scrypt hash of each password, never the password. Parameters are stored with each hash, so
+that a later version can raise them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+OBSERVE, CONTROL = RIGHTS = ("observe", "control")
+MIN_PASSWORD = 8  # characters
+_MAX_PASSWORD = 1024
+_MAX_NAME = 64
+_MAX_FILE = 1_000_000
+# OWASP's Password Storage Cheat Sheet: N = 2**15, r = 8, p = 3; 32 MB while it is computed.
+_N, _R, _P = 1 << 15, 8, 3
+_MAX_MEMORY = 128 << 20
+_FORMAT = 1
+
+
+class UsersError(ValueError):
+    """The file of users cannot be read or written; its text is the sentence that says why."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who may see the page: `right` is "observe" or "control"; salt and hash in hexadecimal."""
+
+    name: str
+    right: str
+    salt: str
+    hash: str
+    n: int = _N
+    r: int = _R
+    p: int = _P
+
+
+def check_name(name: str) -> str:
+    """Return a user's name; raise UsersError for one that cannot be shown on one line."""
+    if not (0 < len(name) <= _MAX_NAME and name.isprintable() and name == name.strip()):
+        raise UsersError(f"{name!r} is no user's name: 1 to {_MAX_NAME} printable characters.")
+    return name
+
+
+def new_user(name: str, right: str, password: str) -> User:
+    """Return a user with a password; raise UsersError for one that is too short."""
+    if not MIN_PASSWORD <= len(password) <= _MAX_PASSWORD:
+        raise UsersError(f"A password has at least {MIN_PASSWORD} characters.")
+    salt = secrets.token_bytes(16)
+    return User(check_name(name), right, salt.hex(), _hash(password, salt, _N, _R, _P))
+
+
+def is_password(user: User | None, password: str) -> bool:
+    """Return whether a password is the user's; for None it takes as long, and is not."""
+    if user is None:
+        _hash(password[:_MAX_PASSWORD], bytes(16), _N, _R, _P)
+        return False
+    found = _hash(password[:_MAX_PASSWORD], bytes.fromhex(user.salt), user.n, user.r, user.p)
+    return hmac.compare_digest(found, user.hash) and len(password) <= _MAX_PASSWORD
+
+
+def _hash(password: str, salt: bytes, n: int, r: int, p: int) -> str:
+    data = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(data, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY, dklen=32).hex()
+
+
+def load(path: Path) -> dict[str, User]:
+    """Return the users of a file by their names; raise UsersError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE + 1)
+        found = json.loads(data)
+        if found["format"] != _FORMAT:
+            raise UsersError(f"{path} is of a newer boardwarden: format {found['format']!r}.")
+        return {each["name"]: _checked(User(**each)) for each in found["users"]}
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsersError(f"Cannot read {path}: {reason}.") from None
+    except UsersError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise UsersError(f"{path} is no file of users: make one by boardwarden users.") from None
+
+
+def _checked(user: User) -> User:
+    """Return a user from a file; raise ValueError where a field is none that add() writes."""
+    numbers = (user.n, user.r, user.p)
+    if not all(type(each) is int for each in numbers) or user.right not in RIGHTS:
+        raise ValueError
+    if not 1 < user.n <= 1 << 17 or user.n & (user.n - 1) or user.r != 8 or not 0 < user.p <= 16:
+        raise ValueError  # what takes more memory or time than a login may
+    if len(bytes.fromhex(user.salt)) < 8 or len(bytes.fromhex(user.hash)) != 32:
+        raise ValueError
+    check_name(user.name)
+    return user
+
+
+def save(path: Path, users: Mapping[str, User]) -> None:
+    """Write the file anew, for its owner only; raise UsersError, and the old file stays whole."""
+    text = json.dumps({"format": _FORMAT, "users": [asdict(users[name]) for name in sorted(users)]})
+    try:
+        number, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise UsersError(f"Cannot write {path}: {reason}.") from None
+
+
+class UsersFile:
+    """A file of users that is read again when it changed; an unreadable one lets nobody in."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise UsersError where it cannot be read now."""
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._users: dict[str, User] = load(path)
+        self._stamp = self._now()
+
+    def get(self, name: str) -> User | None:
+        """Return the user of a name; None if there is none (any more)."""
+        now = self._now()
+        if now is None or now != self._stamp:
+            try:
+                self._users = load(self._path)
+                self._stamp = now
+            except UsersError:
+                self._users, self._stamp = {}, None
+        return self._users.get(name)
+
+    def _now(self) -> tuple[int, int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,141 @@
+"""`boardwarden users`, and the refusals of `boardwarden serve --page`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+import stat
+import sys
+import urllib.request
+
+import pytest
+from certificates import certificate
+from cli_process import LIMIT_S, kill_started, line_of, one_sentence, run, start
+from web_page import users_file
+
+from boardwarden.web import users
+
+
+@pytest.fixture(autouse=True)
+async def no_leftovers():
+    """End every command with its test, however that went."""
+    yield
+    await kill_started()
+
+
+async def typed(*words, text=""):
+    """Run the command with text at its standard input; return status, output and errors."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "boardwarden", *words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(text.encode()), LIMIT_S)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_users_are_added_listed_and_removed(tmp_path):
+    file = str(tmp_path / "users.json")
+    status, out, err = await typed("users", "add", file, "ada", "--control", text="long enough\n")
+    assert (status, err) == (0, "")
+    assert out.startswith("ada may control")
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert "long enough" not in (tmp_path / "users.json").read_text()
+    await typed("users", "add", file, "bob", text="another one\n")
+    listed = await run("users", "list", file, "--json")
+    found = json.loads(listed.out)["users"]
+    assert found == [{"name": "ada", "right": "control"}, {"name": "bob", "right": "observe"}]
+    assert (await run("users", "remove", file, "ada")).status == 0
+    assert [*users.load(tmp_path / "users.json")] == ["bob"]
+    assert os.listdir(tmp_path) == ["users.json"]
+
+
+async def test_wrong_uses_get_a_sentence_and_lose_nothing(tmp_path):
+    file = tmp_path / "users.json"
+    users_file(file, ada="control")
+    before = file.read_bytes()
+    for words, sentence in (
+        (("add", file, "bob"), "at least 8 characters"),  # it reads an empty one
+        (("add", file, "b\x1bob"), "is no user's name"),
+        (("add", file), "takes the name of a user"),
+        (("list", file, "ada"), "takes no name"),
+        (("remove", file, "eve"), "has no user 'eve'"),
+        (("list", tmp_path / "none"), "Cannot read"),
+        (("dance", file), "users takes add, remove or list"),
+    ):
+        assert sentence in one_sentence(await run("users", *map(str, words)))
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 50_000,
+        '{"format": 2, "users": []}',
+        '{"format": 1, "users": [{"name": "a"}]}',
+        '{"format": 1, "users": [{"name": "a", "right": "root", "salt": "00", "hash": "00"}]}',
+        json.dumps({"format": 1, "users": [
+            {"name": "a", "right": "observe", "salt": "00" * 16, "hash": "00" * 32, "n": 1 << 30}
+        ]}),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_of_users_lets_nobody_in(tmp_path, text):
+    file = tmp_path / "users.json"
+    file.write_text(text)
+    with pytest.raises(users.UsersError):
+        users.load(file)
+
+
+def test_a_password_is_checked_against_its_hash():
+    user = users.new_user("ada", users.CONTROL, "correct horse")
+    assert users.is_password(user, "correct horse")
+    assert not users.is_password(user, "correct horses")
+    assert not users.is_password(None, "correct horse")
+    assert users.new_user("ada", users.CONTROL, "correct horse").hash != user.hash
+
+
+async def test_the_page_is_not_served_to_strangers(tmp_path):
+    file = str(users_file(tmp_path / "users.json", ada="control"))
+    page = ("serve", "--board", "sim", "--listen", "127.0.0.1:0", "--page")
+    for words, sentence in (
+        ((*page, "0.0.0.0:0"), "would cross the network unencrypted"),
+        ((*page, "0.0.0.0:0", "--users", file), "would cross the network unencrypted"),
+        ((*page, "8080"), "is not an address to listen on"),
+        ((*page, "127.0.0.1:0", "--tls-cert", "x"), "--tls-cert and --tls-key go together"),
+        ((*page, "127.0.0.1:0", "--users", "/none"), "Cannot read /none"),
+        ((*page, "127.0.0.1:0", "--proxy", "me"), "is no address of a proxy"),
+        (("serve", "--board", "sim", "--users", file), "go with --page"),
+    ):
+        assert sentence in one_sentence(await run(*words))
+
+
+async def test_with_a_certificate_the_page_is_served_over_tls(tmp_path):
+    made = certificate(tmp_path)
+    file = users_file(tmp_path / "users.json", ada="control")
+    process = await start(
+        *("serve", "--board", "tcp://127.0.0.1:1", "--listen", "127.0.0.1:0"),
+        *("--page", "127.0.0.1:0", "--users", str(file)),
+        *("--tls-cert", str(made.file), "--tls-key", str(made.key)),
+    )
+    await line_of(process)
+    line = await line_of(process)
+    assert "the file of users says who may look" in line
+    url = line.removeprefix("the page is at ").partition(";")[0]
+    assert url.startswith("https://127.0.0.1:")
+    trusting = ssl.create_default_context(cafile=str(made.file))
+
+    def get():
+        with urllib.request.urlopen(f"{url}api/session", context=trusting, timeout=LIMIT_S) as got:
+            return json.load(got)
+
+    assert (await asyncio.to_thread(get))["right"] is None
+    wrong = await run(
+        *("serve", "--board", "tcp://127.0.0.1:1", "--listen", "127.0.0.1:0"),
+        *("--page", "127.0.0.1:0", "--tls-cert", str(made.key), "--tls-key", str(made.file)),
+    )
+    assert "are no certificate and its key" in wrong.err
