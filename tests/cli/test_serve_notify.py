@@ -117,7 +117,7 @@ async def test_a_board_that_is_lost_and_back_is_told_once_each_and_keeps_its_pla
         # The port goes, and another connection is made: nothing is told again.
         one.terminal.vanish()
         await one.kinds("lost", "back", "critical", "lost")
-        assert "the port or connection is gone" in one.server.notices[-1]["text"]
+        assert "the port is gone" in one.server.notices[-1]["text"]
 
 
 async def test_events_that_came_while_another_connection_was_made_are_told_once():
