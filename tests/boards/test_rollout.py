@@ -26,6 +26,7 @@ from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, 
 from boardwarden.rollout.targets import Target, find, parse_pattern
 from boardwarden.rollout.undo_file import UndoFile
 from boardwarden.testing import FakeStreamBoard
+from boardwarden.transport import mqtt_broker
 from warden_schema import ids
 
 FILE = """\
@@ -99,6 +100,20 @@ class Seen(Progress):
         return {each.board: each.state for each in self.results}
 
 
+class Connected(Seen):
+    """Counts how many boards a host is connected to at most when there is a result."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.most = 0
+        self._place = mqtt_broker.parse(address)[0]
+
+    def on_result(self, result: BoardResult) -> None:
+        super().on_result(result)
+        topics = mqtt_broker.shared(self._place)._receivers
+        self.most = max(self.most, sum(topic.endswith("/up") for topic in topics))
+
+
 async def roll_out(
     broker: Mosquitto, path: Path, seen: Seen, watch_s: float = 0.3, pattern: str = "*"
 ) -> Summary:
@@ -127,8 +142,9 @@ async def test_a_policy_goes_over_a_fleet_in_groups_and_back(broker, tmp_path) -
         for name, board in fakes.items():
             assert board.policy.limits[0] == (4 if name == "red-1" else 2)
             assert board.policy.stored == (name != "red-1")
-        again = Seen()
+        again = Connected(broker.address)
         await roll_out(broker, tmp_path / "none.jsonl", again, pattern="green-*")
+        assert again.most == 1  # one that is not watched does not stay connected
         assert set(again.states.values()) == {State.HAD_IT}
         assert not (tmp_path / "none.jsonl").exists()
         back = Seen()

@@ -128,9 +128,11 @@ class Rollout:
             while pending and len(group) < size and not self._progress.stop.is_set():
                 target = pending.popleft()
                 self._progress.on_board(target.name, self._total - len(pending) - 1, self._total)
-                watched = await self._change(target, stack)
-                if watched is not None:
-                    group.append(watched)
+                async with contextlib.AsyncExitStack() as connection:
+                    watched = await self._change(target, connection)
+                    if watched is not None:  # else the connection ends here
+                        group.append(watched)
+                        stack.push_async_callback(connection.pop_all().aclose)
                 if trouble := self._trouble(group):
                     return trouble
                 if self._results[target.name].state in STOPPING:
@@ -138,7 +140,7 @@ class Rollout:
             return await self._watch(group)
 
     async def _change(self, target: Target, stack: contextlib.AsyncExitStack) -> _Watched | None:
-        """Change a board; it stays connected. None for one that need not be watched."""
+        """Change a board, over a connection that ends with `stack`; None: it is not watched."""
         result = self._results[target.name]
         if target.online is False:
             self._put(replace(result, state=State.OFFLINE))
