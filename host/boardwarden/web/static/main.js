@@ -51,7 +51,7 @@ function showWho() {
   const out = h("button", { type: "button", class: "quiet", onclick: signOut }, "Sign out");
   if (session.user === null) who.replaceChildren(h("span", { class: "may" }, may));
   else {
-    const name = h("span", { class: "may" }, `${session.user} ${may}`);
+    const name = h("span", { class: "may", title: session.user }, `${session.user} ${may}`);
     who.replaceChildren(name, ...(session.login ? [out] : []));
   }
 }
