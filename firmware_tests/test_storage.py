@@ -4,11 +4,10 @@ import sys
 
 from harness import no_heap, skip
 from rig import FakeTicks, PressedBoard, SinkLink
-from warden.agent import Agent
 from warden.clock import Clock
 from warden.sample import Sample
 from warden.sensors.storage import shift_for
-from warden.setup import make_storage
+from warden.setup import make_agent, make_storage
 from warden.uplink import Uplink
 from warden.wear import wear
 
@@ -230,7 +229,7 @@ def test_figures_that_cannot_be_are_not_known_with_a_reason():
 
 
 def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_long():
-    rig = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+    rig = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
     board = rig.board
     free = []
 

@@ -1,4 +1,4 @@
-"""The agent: does the work of all parts in one order; `warden.setup.assemble` joins them.
+"""The agent: does the work of all parts in one order; `warden.setup.make_agent` joins them.
 
 `poll()` is public and cheap where nothing is due. `run()` runs in one thread at a time.
 `run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
@@ -21,24 +21,8 @@ _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is n
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
-    board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches; storage: whether that is measured at the start; steps: whether
-    asyncio's are timed.
+    Made by `warden.setup.make_agent`, which lists what it has.
     """
-
-    def __init__(
-        self,
-        board,
-        interval_ms,
-        budget_permille=10,
-        link=None,
-        limits=None,
-        storage=True,
-        steps=True,
-    ):
-        from warden.setup import assemble  # it is let go when the agent has started
-
-        assemble(self, board, interval_ms, budget_permille, link, limits, storage, steps)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -119,14 +103,15 @@ class Agent:
         began = None
         sampled = False
         if self.governor.interval_ms:
-            wait = self.until_sample_ms()
+            wait = clock.until_ms(self.deadline_s, self.deadline_ms)
             if wait <= 0:
                 began = self.ticks_us()
                 self.memory.spent_us = self.storage.spent_us = 0
                 sampled = self.memory.scan()  # or a slice of the heap
                 if sampled:
                     self.take_sample(-wait)
-                wait = max(_SLICE_PAUSE_MS, self.until_sample_ms())
+                wait = clock.until_ms(self.deadline_s, self.deadline_ms)
+                wait = max(_SLICE_PAUSE_MS, wait)
             left = min(left, wait)
         else:
             self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
@@ -186,10 +171,6 @@ class Agent:
                 began = self.ticks_diff(self.ticks_us(), began)
                 governor.charge_host(began)
         return max(left, governor.host_wait_ms())
-
-    def until_sample_ms(self):
-        """Return the milliseconds until the next sample is due."""
-        return self.clock.until_ms(self.deadline_s, self.deadline_ms)
 
     def take_sample(self, late_ms):
         """Read every sensor; add the sample to the history, evaluate it, have it sent.

@@ -5,11 +5,10 @@ import sys
 
 from micropython import const
 
-from warden.agent import Agent
 from warden.runner import Runner
 from warden.sample import FIELDS
 from warden.sensors.threads import get_ident, import_lock
-from warden.setup import detect, open_link
+from warden.setup import detect, make_agent, open_link
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
 _LATER = const(25)  # modules, which a test counts
@@ -23,7 +22,7 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
         board = detect()
         link = open_link(board, link)
         storage = storage and may_scan()
-        agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
+        agent = make_agent(board, interval_ms, budget_permille, link, limits, storage, steps)
         if storage and agent.storage.deadline_s == _NEVER_S:
             if sys.platform in _PCS and not agent.storage.scan():
                 agent.storage.deadline_s = 0  # it was another program that took the time

@@ -7,6 +7,7 @@ from array import array
 
 from micropython import const
 
+from warden.agent import Agent
 from warden.board import VERSION, Board, module
 from warden.clock import Clock
 from warden.gate import Gate
@@ -127,8 +128,16 @@ def default_link(board):
     return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, steps):
-    """Make the parts of an agent, join them, and take its first sample; see `Agent`."""
+def make_agent(
+    board, interval_ms, budget_permille=10, link=None, limits=None, storage=True, steps=True
+):
+    """Return an Agent whose parts are made and joined, and which has taken its first sample.
+
+    board: what `detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None for an agent
+    that only watches; storage: whether that is measured at the start; steps: whether asyncio's are
+    timed.
+    """
+    agent = Agent()
     agent.board = board
     agent.ticks_ms = board.ticks_ms
     agent.ticks_us = board.ticks_us
@@ -198,6 +207,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     governor.spent_us = governor.sample_us = 0
     governor.host_us = host_us
     agent.listen_ms = 0
+    return agent
 
 
 def make_memory(board, clock):
