@@ -10,6 +10,7 @@ from asyncio import create_task as imported_create_task
 import warden
 from harness import no_heap, raises
 from rig import FakeTicks
+from warden.policy.operations import current_task
 from warden.running import running_agent
 from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
@@ -538,12 +539,11 @@ def test_a_task_that_begins_after_detach_attaches_nothing():
 
 async def test_the_task_that_calls_is_known_in_its_thread_only():
     load = _load()
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.attach()
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.thread = get_ident()
-    assert load.in_loop()
-    assert load.current_task() is core.cur_task
+    assert current_task(load) is core.cur_task
     load.thread += 1
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.detach()

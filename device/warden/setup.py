@@ -41,6 +41,7 @@ _NOT_REPORTED = const(6)
 _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
+_TRIALS = const(16)  # of a wait, as `sensors.load` has it
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
@@ -269,7 +270,12 @@ def make_load(board, steps=True):
     load.worst_us = 0  # the longest step
     load.squares = 0  # sum of squared steps, in units of 64 µs
     load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
-    load.wrap_us = 0  # which is so long for _TRIALS of them
+    wait = load.hook(0, min)  # in which nothing is waited for
+    began = board.ticks_us()
+    for _ in range(_TRIALS):
+        wait(1)
+    load.wrap_us = max(1, board.ticks_diff(board.ticks_us(), began))  # is so long for _TRIALS
+    load.idle_us = load.worst_us = load.squares = load.wrapped = 0
     return load
 
 
