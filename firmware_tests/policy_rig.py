@@ -1,11 +1,11 @@
 """The parts that decide, joined, over a made-up supply and a clock that is set by hand."""
 
 from rig import FakeTicks
-from warden.clock import Clock
 from warden.policy.events import Events
 from warden.policy.policy import Policy
 from warden.policy_setup import make_leases, make_operations, make_sessions
 from warden.sensors.threads import get_ident
+from warden.setup import make_clock
 
 WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an operation
 
@@ -95,7 +95,7 @@ class FakeAgent:
 
     def __init__(self, ticks):
         self.ticks = ticks
-        self.clock = Clock(ticks)
+        self.clock = make_clock(ticks)
         self.load = self.board = self
         self.thread = get_ident()  # the one that runs the event loop
         self.core = None

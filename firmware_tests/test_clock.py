@@ -2,13 +2,13 @@
 
 from harness import no_heap
 from rig import WRAP, FakeTicks, board
-from warden.clock import Clock
 from warden.policy.deadlines import clear_deadline, schedule
+from warden.setup import make_clock
 
 
 def _clock(now):
     ticks = FakeTicks(now)
-    return ticks, Clock(ticks)
+    return ticks, make_clock(ticks)
 
 
 def _is_due(clock):
@@ -55,7 +55,7 @@ def test_until_ms_counts_in_both_directions_up_to_six_days():
 
 
 def test_the_clock_allocates_nothing():
-    clock = Clock(board())
+    clock = make_clock(board())
     with no_heap():
         for _ in range(1000):
             clock.advance()

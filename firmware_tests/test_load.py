@@ -12,10 +12,9 @@ from harness import no_heap, raises
 from rig import FakeTicks
 from warden.policy.operations import current_task
 from warden.running import running_agent
-from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import get_ident
-from warden.setup import detect, make_load
+from warden.setup import detect, make_load, make_sample
 
 
 def _load():
@@ -24,7 +23,7 @@ def _load():
 
 def _read(load, period_ms):
     """Have it read as a sample after so many ms has it; return CPU, lag, worst lag and tasks."""
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = period_ms
     load.read(sample)
     return [
@@ -246,7 +245,7 @@ async def test_detaching_leaves_asyncio_as_it_was():
 async def test_reading_allocates_nothing():
     load = _load()
     load.attach()
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = 10
     load.read(sample)
     load.read(sample)
@@ -347,7 +346,7 @@ async def test_overhead_has_what_watching_takes():
     """As much as the trial says, for each wait and for each task."""
     load = _load()
     load.attach()
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = 10
     load.read(sample)
     for _ in range(20):
@@ -422,7 +421,7 @@ async def test_what_is_no_coroutine_makes_no_task():
 
 async def test_read_reports_new_knowledge_once():
     load = _load()
-    sample = Sample()
+    sample = make_sample()
     assert load.read(sample)
     assert not load.read(sample)
     load.detach()
@@ -434,7 +433,7 @@ async def test_without_asyncio_the_load_is_none():
     module = sys.modules.pop("asyncio.core")
     try:
         load = _load()
-        sample = Sample()
+        sample = make_sample()
         assert not load.read(sample)
         assert (load.core, sample.tasks, sample.cpu_permille) == (None, None, None)
         load.detach()
@@ -501,7 +500,7 @@ async def test_tasks_are_known_in_a_new_loop_that_were_not_before():
     assert load.tasks is None
     old = core._io_queue
     core._io_queue = core.IOQueue()
-    sample = Sample()
+    sample = make_sample()
     assert load.read(sample)
     core._io_queue = old
     assert sample.tasks == 0

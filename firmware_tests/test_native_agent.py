@@ -7,10 +7,8 @@ import sys
 from harness import no_heap, raises
 from native_rig import Chance, churn
 from rig import board, poll_now
-from warden.clock import Clock
 from warden.errors import Denied
-from warden.sample import Sample
-from warden.setup import make_agent, make_memory
+from warden.setup import make_agent, make_clock, make_memory, make_sample
 
 _MEMORY = 0
 _LIMITS = (4, 300_000, 100, 5000)
@@ -19,7 +17,7 @@ _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 def _memory():
     adapter = board()
-    return make_memory(adapter, Clock(adapter))
+    return make_memory(adapter, make_clock(adapter))
 
 
 def _scan(memory):
@@ -101,7 +99,7 @@ def test_what_is_used_beyond_an_eighth_is_still_looked_into():
 
 def test_reading_allocates_nothing():
     memory = _memory()
-    sample = Sample()
+    sample = make_sample()
     with no_heap():
         for _ in range(2):
             _scan(memory)

@@ -25,20 +25,8 @@ class Clock:
     `advance()` must be called at least once in six days. `deadline_s` and `deadline_ms` are the
     next deadline of all, so that a poll compares one only; `policy.deadlines` sets them. Two flags
     tell the agent of other work: `poll_now` is True until its next poll, `rows_dirty` until all
-    rows are sent.
+    rows are sent. Made by `warden.setup.make_clock`, which lists what it has.
     """
-
-    def __init__(self, board):
-        self.s = 0
-        self.ms = 0
-        self.deadline_s = 0  # the next one of all
-        self.deadline_ms = 0
-        self.poll_now = True
-        self.rows_dirty = False  # a table has rows that a host has not been sent
-        self.ticks_ms = board.ticks_ms
-        self.ticks_diff = board.ticks_diff
-        self.start_ms = self.last_ms = board.ticks_ms()
-        self.spans = 0  # that are over
 
     def advance(self):
         """Bring s and ms up to now.

@@ -4,11 +4,7 @@ A second has the mean of each metric; a minute and an hour have the least and th
 all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_report` reads them.
 """
 
-from array import array
-
 from micropython import const
-
-from warden.sensors.storage import shift_for
 
 _METRICS = const(4)
 _MEMORY_METRIC = const(0)  # the one in bytes
@@ -18,8 +14,8 @@ _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
 _TIER_BEGIN = const((0, 240, 480))
 # The ring has the means, those of four metrics in a slot; then, of minutes and hours, least and
-# greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
-_RING = const(1248)
+# greatest of each: those of the mean at place n are at 2 * n + _EXTREMES. `make_history` knows how
+# many these are.
 _EXTREMES = const(96)
 # What the open slot of a tier has of a metric, one after the other.
 _LEAST = const(0)
@@ -40,14 +36,9 @@ class History:
     """`ring`: the closed slots of seconds, minutes and hours; `slots`: what the open ones have.
 
     numbers: of the open slots, each its uptime // its length; its place in the ring is that of the
-    oldest. shift: of memory, by which its bytes are scaled.
+    oldest. shift: of memory, by which its bytes are scaled. Made by
+    `warden.setup.make_history`.
     """
-
-    def __init__(self, total):
-        self.shift = shift_for(total)
-        self.ring = array("H", b"\xff\xff" * _RING)
-        self.slots = [0] * (len(_SLOTS) << _TIER_BITS)
-        self.numbers = [0] * len(_SLOTS)
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""

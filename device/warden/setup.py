@@ -15,13 +15,13 @@ from warden.governor import Governor
 from warden.history import History
 from warden.host_session import HostSession
 from warden.link.stream import StreamLink
-from warden.sample import Sample
+from warden.sample import FIELDS, Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import Network
-from warden.sensors.storage import Storage
-from warden.sensors.threads import Threads, locks
+from warden.sensors.storage import Storage, shift_for
+from warden.sensors.threads import StandIn, Threads, locks, new_lock
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
@@ -42,6 +42,10 @@ _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
 _TRIALS = const(16)  # of a wait, as `sensors.load` has it
+# Of a history, as `history` has them: places in its ring, tiers, values of their open slots.
+_RING = const(1248)
+_TIERS = const(3)
+_OPEN_SLOTS = const(48)
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
@@ -144,10 +148,10 @@ def make_agent(
     agent.ticks_us = board.ticks_us
     agent.ticks_diff = board.ticks_diff
     agent.governor = make_governor(interval_ms, budget_permille)
-    agent.clock = clock = Clock(board)
-    agent.sample = Sample()
+    agent.clock = clock = make_clock(board)
+    agent.sample = make_sample()
     agent.threads = count_threads()
-    agent.network = watch_network(Network())
+    agent.network = watch_network()
     agent.load = make_load(board, steps)
     agent.memory = make_memory(board, clock)
     agent.storage = make_storage(board, clock)
@@ -156,7 +160,7 @@ def make_agent(
         from warden.sensors.system_heap import SystemHeap
 
         agent.system_heap = SystemHeap(clock)
-    agent.history = History(agent.memory.total)
+    agent.history = make_history(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
     agent.reasons[_CAN_RESET_CAUSE] = 0 if board.identity[4] is not None else _NOT_REPORTED
     agent.reasons[_CAN_UNIQUE_ID] = 0 if board.identity[3] else _NOT_REPORTED
@@ -209,6 +213,48 @@ def make_agent(
     governor.host_us = host_us
     agent.listen_ms = 0
     return agent
+
+
+def make_clock(board):
+    """Return a Clock, whose uptime begins now."""
+    clock = Clock()
+    clock.s = clock.ms = 0
+    clock.deadline_s = clock.deadline_ms = 0  # the next one of all
+    clock.poll_now = True
+    clock.rows_dirty = False  # a table has rows that a host has not been sent
+    clock.ticks_ms = board.ticks_ms
+    clock.ticks_diff = board.ticks_diff
+    clock.start_ms = clock.last_ms = board.ticks_ms()
+    clock.spans = 0  # that are over
+    return clock
+
+
+def make_sample():
+    """Return a Sample, of which nothing is known yet."""
+    sample = Sample()
+    for name in FIELDS:
+        setattr(sample, name, None)
+    sample.uptime_s = sample.uptime_ms = 0
+    sample.dropped_frames = sample.skipped_frames = sample.bad_frames = sample.faults = 0
+    sample.period_ms = 0
+    sample.storage_permille = sample.storage_used = None
+    sample.dirty = bytearray(1)
+    sample.last = None  # a list of FIELDS as the host has them, once there is a link
+    sample.mask = 0  # of what has changed in the message encoded last; all for a SAMPLE
+    sample.seq = 0  # of its frame
+    sample.deltas_left = 0  # until the next SAMPLE
+    sample.last_seq = 0  # of the frame that the host has them from
+    return sample
+
+
+def make_history(total):
+    """Return a History of a heap of `total` bytes, in which nothing is yet."""
+    history = History()
+    history.shift = shift_for(total)
+    history.ring = array("H", b"\xff\xff" * _RING)
+    history.slots = [0] * _OPEN_SLOTS
+    history.numbers = [0] * _TIERS
+    return history
 
 
 def make_memory(board, clock):
@@ -338,15 +384,33 @@ def find_heap(board):
 def count_threads():
     """Return the one counter of this board's threads, standing in for `_thread` from now on."""
     del locks[1:]  # of an agent that was stopped
-    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
+    early = "_thread" in sys.modules
+    thread = module("_thread")
+    threads = getattr(thread, "warden_owner", None)
+    if threads is None:
+        threads = Threads()
+        threads.active = 1
+        threads.report = None  # called with an exception that ends one, see `Events.report`
+        threads.early = early
+        if thread is not None:
+            threads.lock = new_lock(False)
+            threads.start = thread.start_new_thread
+            stand_in = StandIn(thread, threads)
+            stand_in.start_new_thread = threads.start_new_thread
+            sys.modules["_thread"] = stand_in
+    return threads
 
 
-def watch_network(network):
-    """Have a `sensors.network.Network` watch the module `network`, from now on.
+def watch_network():
+    """Return a Network that watches the module `network`, from now on.
 
-    Return the one of this board: if another agent was here before, it is that one's.
+    The one of this board: if another agent was here before, it is that one's.
     """
+    network = Network()
+    network.available = False
     network.early = "network" in sys.modules
+    network.wlan = network.connected = network.rssi_dbm = network.sent = network.received = None
+    network.deadline_s = 0
     if module("network") is None:
         return network
     from warden.sensors.wlan import watch_wlan
