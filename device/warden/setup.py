@@ -17,6 +17,7 @@ from warden.host_session import HostSession
 from warden.link.stream import StreamLink
 from warden.sample import FIELDS, Sample
 from warden.sensors.capabilities import update_reasons
+from warden.sensors.find_table import find_table
 from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import Network
@@ -52,7 +53,7 @@ _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wro
 
 def detect():
     """Return the adapter for this board."""
-    if module("time") is None and "mps2-an385" in sys.implementation._machine:
+    if module("time") is None:
         from warden.board_mps2 import Mps2
 
         board = Mps2()
@@ -360,7 +361,7 @@ def find_heap(board):
     """Return what reads the heap, or the reason why nothing can.
 
     That is (heap, two arrays for it, room, has_table): the C module's (docs/native.md), or what
-    `find_table` finds, which then is not needed again. What stands in for a board has its own.
+    `find_table` finds. What stands in for a board has its own.
     """
     if hasattr(board, "find_heap"):
         return board.find_heap()
@@ -369,16 +370,9 @@ def find_heap(board):
         states = [array("i", bytes(_HEAP_STATE_BYTES)) for _ in range(2)]
         return heap, states[0], states[1], _NATIVE_SLICE, False
     try:
-        from warden.sensors.find_table import find_table
-
-        found = find_table(board)
+        return find_table(board)
     except MemoryError:
         return _NO_ROOM
-    for name in list(sys.modules):
-        if name.endswith(".find_table"):
-            del sys.modules[name]
-            del sys.modules[name.rsplit(".", 1)[0]].find_table
-    return found
 
 
 def count_threads():
