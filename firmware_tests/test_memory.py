@@ -3,8 +3,8 @@
 from array import array
 
 from harness import no_heap
-from rig import FakeTicks
-from warden.setup import make_clock, make_memory, make_sample
+from rig import FakeTicks, PressedBoard
+from warden.setup import make_agent, make_clock, make_memory, make_sample
 
 _TOTAL = 100_000
 
@@ -132,7 +132,8 @@ def _native(**changes):
     heap.native = FakeModule(heap, **changes)
     clock = make_clock(heap)
     memory = make_memory(heap, clock)
-    assert memory.scan()  # all at once: the first sample need not wait
+    while not memory.scan():
+        pass
     memory.read(make_sample())
     return heap, clock, memory
 
@@ -321,6 +322,17 @@ def test_figures_are_new_when_all_slices_are_read():
     assert memory.scan()
     assert (memory.used, memory.free) == (23_000, _TOTAL - 23_000)
     assert memory.largest == (_TOTAL - 23_000) // 2
+
+
+def test_an_agent_has_figures_from_the_first_moment_however_many_slices_the_heap_has():
+    class Slices(PressedBoard):
+        def find_heap(self):
+            return table.found()
+
+    table = FakeTable(FakeHeap(), 5)
+    agent = make_agent(Slices(), 1000)
+    assert agent.sample.total_bytes == _TOTAL
+    assert not agent.memory.scan()
 
 
 def test_an_immediate_reading_does_not_disturb_the_slices():

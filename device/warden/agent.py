@@ -13,7 +13,7 @@ _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
-_IDLE_POLLS = const(16)  # of which `idle_us` is the time
+_IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
@@ -185,7 +185,7 @@ class Agent:
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
         wait_ms = min(self.idle_polls, _MAX_IDLE_POLLS)
-        governor.spent_us += wait_ms * self.idle_us // _IDLE_POLLS
+        governor.spent_us += wait_ms * governor.idle_us // _IDLE_POLLS
         self.idle_polls = 0
         wait_ms = None if self.session is None else self.session.uplink.sent
         governor.update(sample, wait_ms)

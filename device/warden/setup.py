@@ -178,7 +178,6 @@ def make_agent(
     agent.listen_ms = 0  # and the link is not read: a host has had its share
     agent.rows_first = False  # before the link is read again, some rows are sent
     agent.idle_polls = 0
-    agent.idle_us = 0  # what so many as _IDLE_POLLS cost
     agent.link = link
     agent.readable = bool  # False: no link
     if link is not None:
@@ -201,7 +200,10 @@ def make_agent(
     governor = agent.governor
     host_us = governor.host_us
     governor.host_us = -host_us
+    room = agent.memory.room
+    agent.memory.room = 0  # the whole heap at once,
     agent.run_due()  # so that there are figures from the first moment
+    agent.memory.room = room
     agent.poll()  # what that marked to be sent
     agent.idle_polls = 0
     began = agent.ticks_us()
@@ -209,7 +211,7 @@ def make_agent(
         agent.poll()
         agent.has_input()
     if agent.idle_polls == _IDLE_POLLS:
-        agent.idle_us = min(agent.ticks_diff(agent.ticks_us(), began), _MAX_IDLE_US)
+        governor.idle_us = min(agent.ticks_diff(agent.ticks_us(), began), _MAX_IDLE_US)
     governor.spent_us = governor.sample_us = 0
     governor.host_us = host_us
     agent.listen_ms = 0
@@ -276,8 +278,7 @@ def make_memory(board, clock):
     memory.spent_us = 0
     memory.cost_us = 0  # of the last collection made here, and when it ended
     memory.ended_s = memory.ended_ms = 0
-    memory.slice_room = 0  # all at once, until the first sample
-    memory.room = 0  # then so many bytes of the table
+    memory.room = room = 0  # bytes of the table that are a slice; 0: all at once, as now
     memory.reason = _NO_NATIVE
     memory.has_table = False  # which is read here
     memory.sliced = memory.again = False  # the pass under way: has it slices, was it begun anew
@@ -286,8 +287,9 @@ def make_memory(board, clock):
     if isinstance(found, int):
         memory.reason = found
     else:
-        memory.heap, memory.slices, memory.at_once, memory.room, memory.has_table = found
+        memory.heap, memory.slices, memory.at_once, room, memory.has_table = found
     memory.scan()
+    memory.room = room
     return memory
 
 
@@ -352,6 +354,7 @@ def make_governor(interval_ms, budget_permille):
     governor.sample_mean_us = 0
     governor.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
     governor.sent = 0  # by the link, modulo 2**16
+    governor.idle_us = 0  # what _IDLE_POLLS cost that find nothing due
     governor.set(interval_ms, budget_permille)
     governor.host_us = budget_permille * _HOST_BURST_MS
     return governor
