@@ -124,7 +124,7 @@ class Rows(Table):
         knows when it is better; else those that `blocks()` finds for what is wanted. amount: for
         the event. The caller has the lock.
         """
-        self.events.add("denied", None if session is None else session.id, reason, amount)
+        self.policy.events.add("denied", None if session is None else session.id, reason, amount)
         soonest = None
         try:
             blockers = []

@@ -185,7 +185,7 @@ class Operations(Rows):
 
     def _no_memory(self):
         self.clock.advance()
-        self.events.post("denied", None, "memory")
+        self.policy.events.post("denied", None, "memory")
         return deny("memory")
 
     def renew_spares(self):
@@ -304,7 +304,7 @@ class Operations(Rows):
             if lease is not None:
                 op.lease = None
             self.clock.advance()
-            self.events.add("operation", op.id, how)
+            self.policy.events.add("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
@@ -323,7 +323,7 @@ class Operations(Rows):
             op.state = _STOPPING
             self.end_in(op.row, _GRACE_MS)
             self.mark_dirty(op.row)
-            self.events.add("operation", op.id, why)
+            self.policy.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
         self.cancel()
@@ -353,7 +353,7 @@ class Operations(Rows):
                                 self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
-                            self.events.add("operation", op.id, "overdue")
+                            self.policy.events.add("operation", op.id, "overdue")
         if freed:
             self.promote_waiters()
         freed = False
@@ -420,7 +420,7 @@ class Operations(Rows):
             self.mark_dirty(op.row)
         if op.learns:
             policy.profile.began(op)
-        self.events.add("operation", op.id, "began")
+        self.policy.events.add("operation", op.id, "began")
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""
