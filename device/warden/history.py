@@ -24,6 +24,7 @@ _SUM = const(2)
 _COUNT = const(3)
 _OPEN = const(4)  # values
 _HOURS = const(2)  # the last tier
+_TIERS = const(3)
 _TIER_BITS = const(4)  # those of four metrics are 16
 # The same of the next tier, which has longer slots.
 _LONGER_LEAST = const(16)
@@ -42,7 +43,7 @@ class History:
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
-        for tier in range(len(_SLOTS)):  # shorter slots first: the longer ones gather them
+        for tier in range(_TIERS):  # shorter slots first: the longer ones gather them
             number = sample.uptime_s // _STEP_S[tier]
             if self.numbers[tier] >= number:
                 break

@@ -220,5 +220,6 @@ class Load:
                 sample.overhead_permille = min(1000, sample.overhead_permille + period_ms)
         sample.tasks = self.tasks
         self.idle_us = self.worst_us = self.squares = self.wrapped = 0
-        changed, self.changed = self.changed, False
+        changed = self.changed
+        self.changed = False
         return changed
