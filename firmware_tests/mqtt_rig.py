@@ -3,8 +3,8 @@
 from frames import decode, deframed, framed
 from rig import poll_now
 from virtual_board import VirtualBoard
-from warden.agent import Agent
 from warden.mqtt_session import MqttSession
+from warden.setup import make_agent
 
 _MAX_PAYLOAD = 300
 
@@ -83,7 +83,7 @@ class Rig:
     def __init__(self, interval_ms=1000, link=None):
         self.link = link or FakeLink()
         self.board = VirtualBoard()
-        self.agent = Agent(self.board, interval_ms, 1000, self.link, (4, 300_000, 100, 5000))
+        self.agent = make_agent(self.board, interval_ms, 1000, self.link, (4, 300_000, 100, 5000))
         self.policy = self.agent.policy
         self.policy.thresholds.set("memory")
         self.board.leases = self.policy.leases

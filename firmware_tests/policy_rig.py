@@ -1,10 +1,11 @@
 """The parts that decide, joined, over a made-up supply and a clock that is set by hand."""
 
 from rig import FakeTicks
-from warden.clock import Clock
 from warden.policy.events import Events
 from warden.policy.policy import Policy
 from warden.policy_setup import make_leases, make_operations, make_sessions
+from warden.sensors.threads import get_ident
+from warden.setup import make_clock
 
 WAITING, ACTIVE, STOPPING, OVERDUE, ADMITTING, ENDED = range(6)  # states of an operation
 
@@ -94,17 +95,11 @@ class FakeAgent:
 
     def __init__(self, ticks):
         self.ticks = ticks
-        self.clock = Clock(ticks)
+        self.clock = make_clock(ticks)
         self.load = self.board = self
-        self.is_in_loop = True
-        self.task = None
+        self.thread = get_ident()  # the one that runs the event loop
+        self.core = None
         self.poll = None  # called while a plain operation waits
-
-    def in_loop(self):
-        return self.is_in_loop
-
-    def current_task(self):
-        return self.task
 
     def sleep_ms(self, ms):
         self.ticks.pass_ms(ms)

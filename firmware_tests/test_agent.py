@@ -16,9 +16,9 @@ from rig import (
     poll_for_sample,
     skip_seconds,
 )
-from warden.agent import Agent
 from warden.running import running_agent
 from warden.sample import FIELDS
+from warden.setup import make_agent
 
 _BLOCK = 4 * (8 if sys.maxsize > 1 << 32 else 4)  # bytes of a heap block: four words
 
@@ -27,7 +27,7 @@ _BOARD = board()
 
 
 def _agent(link=None, interval_ms=20):
-    agent = Agent(_BOARD, interval_ms, 1000, link)
+    agent = make_agent(_BOARD, interval_ms, 1000, link)
     agent.poll()
     return agent
 
@@ -302,7 +302,7 @@ def test_a_leak_is_seen_in_the_trend_on_micropython():
 
 
 def test_no_figure_is_of_less_than_a_tenth_of_the_interval():
-    agent = Agent(PressedBoard(), 1000)
+    agent = make_agent(PressedBoard(), 1000)
     board = agent.board
     periods = []
 
@@ -335,7 +335,7 @@ def test_a_new_interval_is_sent_before_the_next_figure():
     """Which is a tenth of it away: a host would show the old one for as long as a minute."""
     uptime, interval, free, wanted, budget = 0, 2, 4, 22, 23  # places in ids.SAMPLE_VALUES
     link = FakeLink()
-    agent = Agent(PressedBoard(), 1000, link=link)
+    agent = make_agent(PressedBoard(), 1000, link=link)
     link.receive(64, 1, 0, 77)
     poll_all(agent)
     first = _of_kind(link, 3)[-1][2]
@@ -353,7 +353,7 @@ def test_a_new_interval_is_sent_before_the_next_figure():
 
 def test_ticks_that_jump_back_delay_no_sample_and_no_end_by_more_than_a_second():
     for back in (900, 60_000, 1 << 28):
-        agent = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+        agent = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
         ticks = agent.board.ticks
         lease = agent.policy.leases.allocate(2, 10, ttl_ms=5000)
         for _ in range(8):

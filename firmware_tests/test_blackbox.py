@@ -8,8 +8,8 @@ from harness import has_module, no_heap, skip
 from rig import board
 from warden.crashes import Crashes
 from warden.retained import RetainedWords
-from warden.sample import Sample
 from warden.sensors.threads import locks
+from warden.setup import make_sample
 from warden.watchdog_setup import make_watchdog
 from warden.wear import wear
 
@@ -170,7 +170,7 @@ def test_figures_and_the_running_operation_are_those_of_the_last_sample():
     boots = _Boots()
     box = boots.boot()
     box.add_to_history = _ignore
-    sample = Sample()
+    sample = make_sample()
     sample.uptime_s = 70_000
     sample.live_bytes = 51_200
     sample.largest_free_block_bytes = None
@@ -189,7 +189,7 @@ def test_to_keep_the_record_up_to_date_allocates_nothing():
     boots = _Boots()
     box = boots.boot()
     box.add_to_history = _ignore
-    sample = Sample()
+    sample = make_sample()
     box.update(sample)
     with no_heap():
         box.update(sample)
@@ -301,7 +301,7 @@ def test_in_seven_registers_all_fits_but_the_name():
     boots.board.machine = FakeMachine(array("I", [0] * 7))  # as an RP2040 has
     box = boots.boot()
     box.add_to_history = _ignore
-    sample = Sample()
+    sample = make_sample()
     sample.uptime_s = 200
     sample.live_bytes = 51_200
     box.update(sample)
@@ -341,7 +341,7 @@ def test_a_boot_of_three_minutes_clears():
     box = boots.boot("wdt")
     assert box.streak == 2
     box.add_to_history = _ignore
-    sample = Sample()
+    sample = make_sample()
     sample.uptime_s = 180
     box.update(sample)
     assert box.streak == 0

@@ -2,12 +2,13 @@
 
 from harness import no_heap
 from rig import WRAP, FakeTicks, board
-from warden.clock import Clock
+from warden.policy.deadlines import clear_deadline, schedule
+from warden.setup import make_clock
 
 
 def _clock(now):
     ticks = FakeTicks(now)
-    return ticks, Clock(ticks)
+    return ticks, make_clock(ticks)
 
 
 def _is_due(clock):
@@ -54,13 +55,13 @@ def test_until_ms_counts_in_both_directions_up_to_six_days():
 
 
 def test_the_clock_allocates_nothing():
-    clock = Clock(board())
+    clock = make_clock(board())
     with no_heap():
         for _ in range(1000):
             clock.advance()
             clock.until_ms(0, 0)
-            clock.clear_deadline()
-            clock.schedule(1, 2)
+            clear_deadline(clock)
+            schedule(clock, 1, 2)
 
 
 def test_an_advance_inside_another_counts_no_time_twice():
@@ -125,19 +126,19 @@ def test_a_thread_that_was_held_up_inside_an_advance_spoils_no_time():
 def test_the_next_deadline_is_remembered():
     ticks, clock = _clock(0)
     assert _is_due(clock)  # nobody has looked yet
-    clock.clear_deadline()
+    clear_deadline(clock)
     clock.poll_now = False
     assert not _is_due(clock)
-    clock.schedule(0, 500)
+    schedule(clock, 0, 500)
     assert clock.poll_now
-    clock.schedule(0, 700)
+    schedule(clock, 0, 700)
     ticks.pass_ms(499)
     clock.advance()
     assert not _is_due(clock)
     ticks.pass_ms(1)
     clock.advance()
     assert _is_due(clock)
-    clock.clear_deadline()
+    clear_deadline(clock)
     ticks.pass_ms(59_000)
     clock.advance()
     assert not _is_due(clock)
@@ -145,9 +146,9 @@ def test_the_next_deadline_is_remembered():
     ticks.pass_ms(1000)
     clock.advance()
     assert _is_due(clock)
-    clock.clear_deadline()
+    clear_deadline(clock)
     clock.poll_now = False
-    clock.schedule(clock.s + 61, 0)  # later than it will be looked at in any case
+    schedule(clock, clock.s + 61, 0)  # later than it will be looked at in any case
     assert not clock.poll_now
 
 

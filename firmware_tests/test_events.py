@@ -4,15 +4,15 @@ import warden
 from harness import no_heap, raises
 from rig import FakeLink, FakeTicks, board
 from virtual_board import Rig
-from warden.clock import Clock
 from warden.policy.events import Events
 from warden.running import running_policy
 from warden.sensors.threads import new_lock
+from warden.setup import make_clock
 from warden.uplink import Uplink
 
 
 def _events():
-    return Events(Clock(FakeTicks()), None, new_lock())
+    return Events(make_clock(FakeTicks()), None, new_lock())
 
 
 def test_an_event_has_kind_time_and_value():
@@ -23,7 +23,7 @@ def test_an_event_has_kind_time_and_value():
 
 
 def test_posting_an_event_allocates_nothing():
-    events = Events(Clock(board()), None, new_lock())  # whose clock takes no memory either
+    events = Events(make_clock(board()), None, new_lock())  # whose clock takes no memory either
     with no_heap():
         for number in range(40):
             events.post("lease", number, "released", 100)

@@ -2,9 +2,8 @@
 
 from harness import no_heap
 from virtual_board import Rig
-from warden.history import History
 from warden.policy.forecast import NEVER, Forecast
-from warden.sample import Sample
+from warden.setup import make_history, make_sample
 
 _LIMIT = 60_000
 MEMORY, STORAGE = 0, 3  # metrics of the history
@@ -15,8 +14,8 @@ class Past:
     """A history of one metric, written second by second."""
 
     def __init__(self):
-        self.sample = Sample()
-        self.history = History(_LIMIT)
+        self.sample = make_sample()
+        self.history = make_history(_LIMIT)
         self.forecast = Forecast(self.history)
         self.s = 0
 

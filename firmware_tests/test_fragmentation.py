@@ -6,9 +6,9 @@ import gc
 
 from harness import raises, skip
 from rig import board, poll_for_sample
-from warden.agent import Agent
 from warden.errors import Denied
 from warden.policy.thresholds import METRICS
+from warden.setup import make_agent
 
 _LIMITS = (4, 300_000, 100, 5000)
 _MEMORY = 0
@@ -18,7 +18,7 @@ _BOARD = board()
 
 def _agent():
     gc.collect()  # what the compiler left may be longer than what the test allocates
-    agent = Agent(_BOARD, 20, 1000, limits=_LIMITS)
+    agent = make_agent(_BOARD, 20, 1000, limits=_LIMITS)
     if agent.memory.largest is None:
         skip("the largest free block is not known here")
     events = []

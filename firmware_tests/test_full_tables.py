@@ -5,8 +5,8 @@ from array import array
 
 from harness import no_heap, raises, skip
 from rig import SinkLink, board, poll_all, poll_for_sample, poll_now, skip_seconds
-from warden.agent import Agent
 from warden.errors import Denied
+from warden.setup import make_agent
 
 _HOST = 77
 _SECONDS = 300
@@ -26,7 +26,7 @@ class Full:
     def __init__(self):
         self.link = SinkLink()
         # The budget: on a busy machine QEMU takes longer, and samples would be put off.
-        self.agent = Agent(board(), 1000, 1000, self.link, (8, 300_000, 0, 5000))
+        self.agent = make_agent(board(), 1000, 1000, self.link, (8, 300_000, 0, 5000))
         self.policy = self.agent.policy
         self._watch()  # first: the test itself may leave little memory
         self.receive(64, 1, 2, _HOST, None)

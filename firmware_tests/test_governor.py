@@ -1,8 +1,7 @@
 """The governor: the interval is stretched to keep to the budget, a host has a share of its own."""
 
 from harness import no_heap, raises
-from warden.sample import Sample
-from warden.setup import make_governor
+from warden.setup import make_governor, make_sample
 
 
 class Governed:
@@ -10,7 +9,7 @@ class Governed:
 
     def __init__(self, interval_ms, budget_permille):
         self.governor = make_governor(interval_ms, budget_permille)
-        self.sample = Sample()
+        self.sample = make_sample()
 
     def take_sample(self, sample_us, other_us, period_ms, sent=None):
         """Note what was spent in a period that ends with a sample."""

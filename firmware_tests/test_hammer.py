@@ -12,8 +12,8 @@ import os
 import time
 
 from rig import board
-from warden.agent import Agent
 from warden.errors import Denied, Stopped
+from warden.setup import make_agent
 
 _THREADS = 4
 _LIMIT = 2
@@ -38,7 +38,7 @@ class Hammer:
     """What the threads share; `lock` guards its figures."""
 
     def __init__(self):
-        self.agent = Agent(_slow_board(), 20, 10, None, (_LIMIT, 300_000, 100, 0))
+        self.agent = make_agent(_slow_board(), 20, 10, None, (_LIMIT, 300_000, 100, 0))
         self.policy = self.agent.policy
         self.lock = _thread.allocate_lock()
         self.in_place = 0

@@ -1,8 +1,7 @@
 """Three tiers of fixed size, filled without a host and without allocating."""
 
 from harness import no_heap, raises
-from warden.history import History
-from warden.sample import Sample
+from warden.setup import make_history, make_sample
 from warden.trend_report import column, read_column, report_trends
 
 _NONE = 0xFFFF
@@ -13,8 +12,8 @@ class Filed:
     """A history, and the sample that is filed in it."""
 
     def __init__(self, total=_TOTAL):
-        self.history = History(total)
-        self.sample = Sample()
+        self.history = make_history(total)
+        self.sample = make_sample()
 
     def add(self, s, **figures):
         for name, value in figures.items():

@@ -9,9 +9,9 @@ from harness import no_heap
 from rig import SinkLink, board, poll_now, skip_seconds
 from server_rig import FakeServer
 from virtual_board import VirtualBoard
-from warden.agent import Agent
 from warden.hosts import Hosts
 from warden.sample import FIELDS
+from warden.setup import make_agent
 
 HELLO, REFUSED, SAMPLE, SYNCED, ALIVE, REPLY, LEASE, EVENT, ROWS = 1, 2, 3, 5, 6, 7, 8, 11, 12
 DELTA, ASLEEP = 16, 20
@@ -110,7 +110,7 @@ class Rig:
         self.server = FakeServer(Hosts)
         self.board = VirtualBoard()
         limits = (4, 300_000, 100, 5000)
-        self.agent = Agent(self.board, interval_ms, 1000, self.server, limits)
+        self.agent = make_agent(self.board, interval_ms, 1000, self.server, limits)
         self.policy = self.agent.policy
         self.policy.thresholds.set("memory")
         self.board.leases = self.policy.leases
@@ -547,7 +547,7 @@ def test_garbage_of_one_is_counted_and_disturbs_no_other():
 
 def test_a_tick_with_three_hosts_allocates_nothing():
     server = FakeServer(Hosts)
-    agent = Agent(board(), 20, 1000, server)
+    agent = make_agent(board(), 20, 1000, server)
     lines = []
     for number in range(3):
         lines.append(server.dial(QuietLine()))

@@ -9,9 +9,9 @@ from harness import no_heap
 from keys_rig import hmac, packed
 from mqtt_rig import FakeLink, Rig
 from rig import board, poll_all, poll_for_sample, poll_now, skip_seconds
-from warden.agent import Agent
 from warden.keyed_mqtt import KeyedMqttSession
 from warden.link.keys import Keys
+from warden.setup import make_agent
 from warden_schema.frame import encode
 
 HELLO, SAMPLE, SYNCED, REPLY, LEASE, EVENT = 1, 3, 5, 7, 8, 11
@@ -388,7 +388,7 @@ class PlainRig:
 
     def __init__(self):
         self.link = KeyedLink()
-        self.agent = Agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
+        self.agent = make_agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
 
     def drain(self):
         poll_all(self.agent)

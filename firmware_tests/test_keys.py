@@ -11,10 +11,10 @@ from harness import raises
 from keys_rig import hmac, packed
 from rig import board, poll_now
 from server_rig import FakeServer
-from warden.agent import Agent
 from warden.keyed_hosts import KeyedHosts
 from warden.link.brakes import Brakes
 from warden.link.keys import Hmac, Keys, check_keys, differ, next_boot_number
+from warden.setup import make_agent
 from warden_schema.frame import encode
 
 _HOST = 77
@@ -53,7 +53,7 @@ class Rig:
         fake.identity = ("fake", "fake", "fake", unique_id, None, "0")
         fake.boot_id = boot_id
         limits = (2, 300_000, 100, 5000)
-        self.agent = Agent(fake, 600_000, 1000, self.server, limits)
+        self.agent = make_agent(fake, 600_000, 1000, self.server, limits)
         self.agent.policy.thresholds.set("memory")
         self.connect()
 

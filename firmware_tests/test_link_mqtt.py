@@ -9,8 +9,8 @@ from frames import decode, deframed, framed
 from harness import no_heap, raises
 from rig import board, free_port, poll_all, poll_for_sample, poll_now, skip_seconds
 from umqtt_like import MqttError, OldRobust, Robust, Simple
-from warden.agent import Agent
 from warden.mqtt_setup import MqttLink
+from warden.setup import make_agent
 
 HELLO, SYNCED, REPLY = 1, 5, 7
 _POLL = 3
@@ -141,7 +141,7 @@ class Rig:
         self.got = []
         self.client.set_callback(self.on_message)
         self.link = MqttLink(self.client, "b", control=control)
-        self.agent = Agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
+        self.agent = make_agent(board(), 1000, 1000, self.link, (4, 300_000, 100, 5000))
         if is_joined:
             self.client.connect()
             poll_all(self.agent)
@@ -301,7 +301,7 @@ def test_the_board_is_offline_when_its_agent_stops_or_the_client_disconnects():
     rig = Rig()
     rig.agent.close()
     assert rig.socket.published(_STATE)[1:] == [b"\x91\0"]
-    rig.agent = Agent(board(), 1000, 1000, rig.link, (4, 300_000, 100, 5000))
+    rig.agent = make_agent(board(), 1000, 1000, rig.link, (4, 300_000, 100, 5000))
     rig.second()
     assert len(rig.socket.published(_STATE)) == 3
     rig.socket.is_full = True
@@ -409,7 +409,7 @@ def test_with_a_broker_that_reads_nothing_only_the_clients_own_write_waits():
             return sock
 
     client = Client(b"b", "127.0.0.1", port)
-    agent = Agent(board(), 1000, 1000, MqttLink(client, "b"), (4, 300_000, 100, 5000))
+    agent = make_agent(board(), 1000, 1000, MqttLink(client, "b"), (4, 300_000, 100, 5000))
     client.connect()
     worst = sent = 0
     while sent != agent.session.uplink.sent or not sent:

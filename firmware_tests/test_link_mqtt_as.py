@@ -7,9 +7,9 @@ import time
 from frames import decode, deframed, framed
 from harness import raises
 from rig import board
-from warden.agent import Agent
 from warden.launch import make_runner
 from warden.mqtt_setup import MqttLink
+from warden.setup import make_agent
 
 HELLO, REPLY = 1, 7
 _UP, _DOWN, _STATE = b"boardwarden/b/up", b"boardwarden/b/down", b"boardwarden/b/state"
@@ -95,7 +95,7 @@ async def test_frames_state_and_requests_go_through_the_clients_tasks():
     client._cb = lambda topic, message, retained: got.append((topic, bytes(message)))
     link = MqttLink(client, "b", control=True)
     assert client.will == (_STATE.decode(), b"\x91\0", True)
-    agent = Agent(board(), 50, 1000, link, (4, 300_000, 100, 5000))
+    agent = make_agent(board(), 50, 1000, link, (4, 300_000, 100, 5000))
     runner = make_runner(agent)
     runner.start()
     try:

@@ -9,9 +9,9 @@ from errno import EAGAIN
 from frames import decode, deframed, framed
 from harness import no_heap, raises
 from rig import board, free_port
-from warden.agent import Agent
 from warden.hosts import Hosts
 from warden.link.tcp import ClientLink, ServerLink
+from warden.setup import make_agent
 
 _REFUSED = 2
 
@@ -75,7 +75,7 @@ class Served:
         self.port = free_port()
         self.link = ServerLink(self.port, "127.0.0.1", session=Hosts)
         self.link.open()
-        self.agent = Agent(board(), 600_000, 1000, self.link, None)
+        self.agent = make_agent(board(), 600_000, 1000, self.link, None)
         self.agent.governor.host_us = 1 << 28  # time is not what these tests are about
 
     def poll(self):

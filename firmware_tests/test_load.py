@@ -10,11 +10,11 @@ from asyncio import create_task as imported_create_task
 import warden
 from harness import no_heap, raises
 from rig import FakeTicks
+from warden.policy.operations import current_task
 from warden.running import running_agent
-from warden.sample import Sample
 from warden.sensors.capabilities import update_reasons
 from warden.sensors.threads import get_ident
-from warden.setup import detect, make_load
+from warden.setup import detect, make_load, make_sample
 
 
 def _load():
@@ -23,7 +23,7 @@ def _load():
 
 def _read(load, period_ms):
     """Have it read as a sample after so many ms has it; return CPU, lag, worst lag and tasks."""
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = period_ms
     load.read(sample)
     return [
@@ -245,7 +245,7 @@ async def test_detaching_leaves_asyncio_as_it_was():
 async def test_reading_allocates_nothing():
     load = _load()
     load.attach()
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = 10
     load.read(sample)
     load.read(sample)
@@ -346,7 +346,7 @@ async def test_overhead_has_what_watching_takes():
     """As much as the trial says, for each wait and for each task."""
     load = _load()
     load.attach()
-    sample = Sample()
+    sample = make_sample()
     sample.period_ms = 10
     load.read(sample)
     for _ in range(20):
@@ -421,7 +421,7 @@ async def test_what_is_no_coroutine_makes_no_task():
 
 async def test_read_reports_new_knowledge_once():
     load = _load()
-    sample = Sample()
+    sample = make_sample()
     assert load.read(sample)
     assert not load.read(sample)
     load.detach()
@@ -433,7 +433,7 @@ async def test_without_asyncio_the_load_is_none():
     module = sys.modules.pop("asyncio.core")
     try:
         load = _load()
-        sample = Sample()
+        sample = make_sample()
         assert not load.read(sample)
         assert (load.core, sample.tasks, sample.cpu_permille) == (None, None, None)
         load.detach()
@@ -500,7 +500,7 @@ async def test_tasks_are_known_in_a_new_loop_that_were_not_before():
     assert load.tasks is None
     old = core._io_queue
     core._io_queue = core.IOQueue()
-    sample = Sample()
+    sample = make_sample()
     assert load.read(sample)
     core._io_queue = old
     assert sample.tasks == 0
@@ -538,12 +538,11 @@ def test_a_task_that_begins_after_detach_attaches_nothing():
 
 async def test_the_task_that_calls_is_known_in_its_thread_only():
     load = _load()
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.attach()
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.thread = get_ident()
-    assert load.in_loop()
-    assert load.current_task() is core.cur_task
+    assert current_task(load) is core.cur_task
     load.thread += 1
-    assert load.current_task() is None
+    assert current_task(load) is None
     load.detach()

@@ -3,10 +3,8 @@
 from array import array
 
 from harness import no_heap
-from rig import FakeTicks
-from warden.clock import Clock
-from warden.sample import Sample
-from warden.setup import make_memory
+from rig import FakeTicks, PressedBoard
+from warden.setup import make_agent, make_clock, make_memory, make_sample
 
 _TOTAL = 100_000
 
@@ -115,9 +113,9 @@ def _table(slices=1, **changes):
     heap.table = table.found()
     for name, value in changes.items():
         setattr(heap, name, value)
-    clock = Clock(heap)
+    clock = make_clock(heap)
     memory = make_memory(heap, clock)
-    memory.read(Sample())
+    memory.read(make_sample())
     return heap, table, clock, memory
 
 
@@ -125,17 +123,18 @@ def _memory(**changes):
     heap = FakeHeap()
     for name, value in changes.items():
         setattr(heap, name, value)
-    clock = Clock(heap)
+    clock = make_clock(heap)
     return heap, clock, make_memory(heap, clock)
 
 
 def _native(**changes):
     heap = FakeHeap()
     heap.native = FakeModule(heap, **changes)
-    clock = Clock(heap)
+    clock = make_clock(heap)
     memory = make_memory(heap, clock)
-    assert memory.scan()  # all at once: the first sample need not wait
-    memory.read(Sample())
+    while not memory.scan():
+        pass
+    memory.read(make_sample())
     return heap, clock, memory
 
 
@@ -154,7 +153,7 @@ def test_the_first_figure_is_exact():
 
 def test_the_least_that_live_bytes_left_is_remembered():
     heap, clock, memory = _memory(enabled=False)
-    sample = Sample()
+    sample = make_sample()
     memory.read(sample)
     assert sample.low_water_bytes is None  # as long as live is not known
     heap.enabled = True
@@ -266,7 +265,7 @@ def test_with_gc_disabled_it_does_not_collect():
 
 def test_a_sample_gets_the_figures_and_says_when_live_becomes_known():
     heap, clock, memory = _memory(enabled=False)
-    sample = Sample()
+    sample = make_sample()
     assert not memory.read(sample)  # unknown before, and now
     assert (sample.total_bytes, sample.free_bytes) == (_TOTAL, _TOTAL - 50_000)
     assert (sample.live_bytes, sample.largest_free_block_bytes) == (None, None)
@@ -325,6 +324,17 @@ def test_figures_are_new_when_all_slices_are_read():
     assert memory.largest == (_TOTAL - 23_000) // 2
 
 
+def test_an_agent_has_figures_from_the_first_moment_however_many_slices_the_heap_has():
+    class Slices(PressedBoard):
+        def find_heap(self):
+            return table.found()
+
+    table = FakeTable(FakeHeap(), 5)
+    agent = make_agent(Slices(), 1000)
+    assert agent.sample.total_bytes == _TOTAL
+    assert not agent.memory.scan()
+
+
 def test_an_immediate_reading_does_not_disturb_the_slices():
     heap, _, memory = _native()
     heap.used = 23_000
@@ -365,7 +375,7 @@ def test_a_module_that_sees_no_collections_is_as_none():
 
 def test_reading_memory_allocates_nothing():
     for heap, _, memory in (_memory(), _native(), _memory(heap_grows=True)):
-        sample = Sample()
+        sample = make_sample()
         heap.used = 25_000
         with no_heap():
             while not memory.scan():
@@ -462,7 +472,7 @@ def test_a_pass_begins_anew_after_a_collection_between_its_slices():
 
 def test_a_table_that_does_not_agree_with_gc_is_read_no_more():
     heap, table, clock, memory = _table()
-    sample = Sample()
+    sample = make_sample()
     memory.read(sample)
     for number in range(2, 16):
         assert memory.collect(0)
@@ -520,7 +530,7 @@ def test_with_a_threshold_of_gc_live_follows_what_is_used():
 
 def test_with_the_table_it_allocates_nothing():
     heap, _, _, memory = _table(slices=3)
-    sample = Sample()
+    sample = make_sample()
     with no_heap():
         for heap.used in (21_000, 30_000, 22_000):
             while not memory.scan():

@@ -2,9 +2,9 @@
 
 from harness import no_heap, raises
 from rig import PressedBoard
-from warden.agent import Agent
 from warden.errors import Denied
 from warden.policy.memory_profile import MemoryProfile
+from warden.setup import make_agent
 
 LEARNED = -1
 WAITING, ACTIVE = 0, 1
@@ -15,7 +15,7 @@ class Rig:
 
     def __init__(self):
         self.board = PressedBoard()
-        self.agent = Agent(self.board, 1000, limits=(4, 300_000, 100, 5000))
+        self.agent = make_agent(self.board, 1000, limits=(4, 300_000, 100, 5000))
         self.policy = self.agent.policy
 
     def begin(self, name, memory=LEARNED, wait_ms=0, priority=1):

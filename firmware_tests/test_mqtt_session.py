@@ -7,7 +7,7 @@ from frames import framed
 from harness import no_heap
 from mqtt_rig import FakeLink, Rig
 from rig import board, poll_all, poll_for_sample, poll_now, skip_seconds
-from warden.agent import Agent
+from warden.setup import make_agent
 
 HELLO, REFUSED, SAMPLE, STORAGE, SYNCED, ALIVE, REPLY, LEASE, EVENT = 1, 2, 3, 4, 5, 6, 7, 8, 11
 DELTA = 16
@@ -262,7 +262,7 @@ def test_frames_of_one_message_are_read_and_what_is_no_frame_is_counted():
 def test_a_tick_allocates_nothing_and_a_whole_only_the_list_of_limits():
     link = FakeLink()
     link.is_counting = True
-    agent = Agent(board(), 1000, 1000, link, (4, 300_000, 100, 5000))
+    agent = make_agent(board(), 1000, 1000, link, (4, 300_000, 100, 5000))
     link.receive(67, 100, 1, 0, [])
     poll_all(agent)
     session = agent.session

@@ -7,11 +7,8 @@ import sys
 from harness import no_heap, raises
 from native_rig import Chance, churn
 from rig import board, poll_now
-from warden.agent import Agent
-from warden.clock import Clock
 from warden.errors import Denied
-from warden.sample import Sample
-from warden.setup import make_memory
+from warden.setup import make_agent, make_clock, make_memory, make_sample
 
 _MEMORY = 0
 _LIMITS = (4, 300_000, 100, 5000)
@@ -20,7 +17,7 @@ _WORD = 8 if sys.maxsize > 1 << 32 else 4
 
 def _memory():
     adapter = board()
-    return make_memory(adapter, Clock(adapter))
+    return make_memory(adapter, make_clock(adapter))
 
 
 def _scan(memory):
@@ -102,7 +99,7 @@ def test_what_is_used_beyond_an_eighth_is_still_looked_into():
 
 def test_reading_allocates_nothing():
     memory = _memory()
-    sample = Sample()
+    sample = make_sample()
     with no_heap():
         for _ in range(2):
             _scan(memory)
@@ -112,7 +109,7 @@ def test_reading_allocates_nothing():
 
 
 def test_a_large_heap_is_read_in_slices_between_the_samples():
-    agent = Agent(board(), 60_000, 1000)
+    agent = make_agent(board(), 60_000, 1000)
     agent.memory.room = 1024  # bytes of the table: a heap that is large beside it
     kept = _full_of_holes()
     agent.deadline_s = 0
@@ -129,7 +126,7 @@ def test_a_large_heap_is_read_in_slices_between_the_samples():
 
 
 def test_the_sample_has_the_largest_block():
-    agent = Agent(board(), 20, 1000)
+    agent = make_agent(board(), 20, 1000)
     sample = agent.sample
     assert 0 < sample.largest_free_block_bytes <= sample.free_bytes
     assert sample.largest_free_block_bytes == agent.memory.largest
@@ -137,7 +134,7 @@ def test_the_sample_has_the_largest_block():
 
 
 def test_a_block_that_cannot_fit_is_refused_with_what_would():
-    agent = Agent(board(), 60_000, limits=_LIMITS)
+    agent = make_agent(board(), 60_000, limits=_LIMITS)
     allocate = agent.policy.leases.allocate
     kept = _full_of_holes()
     available = agent.memory.free_now() - agent.memory.total // 10

@@ -9,9 +9,7 @@ import sys
 from harness import no_heap
 from rig import free_port
 from warden.counted_socket import CountedSocket
-from warden.sample import Sample
-from warden.sensors.network import Network
-from warden.setup import watch_network
+from warden.setup import make_sample, watch_network
 
 
 def _read(network, s):
@@ -24,12 +22,17 @@ def _read(network, s):
     return changed, (_sample.connected, _sample.rssi_dbm)
 
 
-_sample = Sample()
+_sample = make_sample()
+
+
+def _forget():
+    for name, value in make_sample().__dict__.items():
+        setattr(_sample, name, value)
 
 
 def _bytes(network):
     """Return the bytes sent and received, as a sample has them."""
-    sample = Sample()
+    sample = make_sample()
     network.read(sample)
     return sample.sent_bytes, sample.received_bytes
 
@@ -49,7 +52,7 @@ def _pair(network):
 
 
 def test_bytes_are_counted_both_ways():
-    network = Network()
+    network = watch_network()
     assert _bytes(network) == (None, None)
     near, far = _pair(network)
     near.send(b"12345")
@@ -67,7 +70,7 @@ def test_bytes_are_counted_both_ways():
 
 
 def test_counts_begin_anew_before_they_would_have_to_be_allocated():
-    network = Network()
+    network = watch_network()
     near, far = _pair(network)
     network.sent = network.received = (1 << 30) - 3
     near.send(b"12345")
@@ -79,7 +82,7 @@ def test_counts_begin_anew_before_they_would_have_to_be_allocated():
 
 
 def test_poll_takes_a_counted_socket():
-    network = Network()
+    network = watch_network()
     near, far = _pair(network)
     poller = select.poll()
     poller.register(near, select.POLLIN)
@@ -92,7 +95,7 @@ def test_poll_takes_a_counted_socket():
 
 
 async def test_asyncio_streams_take_a_counted_socket():
-    network = Network()
+    network = watch_network()
     near, far = _pair(network)
     near.setblocking(False)
     stream = asyncio.StreamReader(near)
@@ -138,10 +141,10 @@ class FakeNetworkModule:
 
 def _with_fake_module():
     sys.modules["network"] = FakeNetworkModule()
-    network = watch_network(Network())
+    network = watch_network()
     assert network.available
-    assert watch_network(Network()) is network  # a second agent finds the first one's
-    _sample.__init__()
+    assert watch_network() is network  # a second agent finds the first one's
+    _forget()
     return network
 
 
@@ -187,15 +190,15 @@ def test_no_radio_is_started_by_looking():
 
 
 def test_without_the_module_nothing_is_claimed():
-    network = watch_network(Network())
+    network = watch_network()
     assert not network.available
-    _sample.__init__()
+    _forget()
     assert _read(network, 0) == (True, (None, None))
     assert _bytes(network) == (None, None)
 
 
 def test_the_next_sample_says_that_bytes_are_counted():
-    network = Network()
+    network = watch_network()
     assert _read(network, 0)[0]
     assert not _read(network, 1)[0]
     near, far = _pair(network)

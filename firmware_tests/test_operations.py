@@ -3,6 +3,7 @@
 from harness import no_heap, raises
 from policy_rig import ACTIVE, ENDED, OVERDUE, STOPPING, WAITING, PolicyRig, WatchedRows
 from warden.errors import Denied, Preempted, TimedOut
+from warden.sensors.threads import get_ident
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
 
@@ -128,11 +129,11 @@ def test_a_task_is_cancelled_in_its_own_thread_only():
     rig = PolicyRig(max_operations=1)
     task = FakeTask()
     rig.begin("task", LOW, task=task)
-    rig.agent.is_in_loop = False
+    rig.agent.thread = None
     rig.begin("high", HIGH)
     rig.pass_ms(10)
     assert task.cancelled == 0
-    rig.agent.is_in_loop = True
+    rig.agent.thread = get_ident()
     rig.pass_ms(10)
     rig.pass_ms(10)
     assert task.cancelled == 1

@@ -7,8 +7,8 @@ import time
 import warden
 from frames import decode, deframed
 from rig import FakeLink, board
-from warden.agent import Agent
 from warden.errors import Denied
+from warden.setup import make_agent
 
 _THREADS = 4
 _SECONDS = 3
@@ -54,7 +54,7 @@ def _sequence_numbers(data):
 
 
 def test_threads_that_begin_and_allocate_stay_within_the_limits_and_leak_nothing():
-    agent = Agent(board(), 20, 10, None, (2, 300_000, 100, 5000))
+    agent = make_agent(board(), 20, 10, None, (2, 300_000, 100, 5000))
     policy = agent.policy
     lock = _thread.allocate_lock()
     now = [0, 0]  # that are in their place, and the most there ever were

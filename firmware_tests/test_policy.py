@@ -9,6 +9,7 @@ import time
 
 import warden
 from harness import raises
+from warden.policy.deadlines import schedule
 from warden.running import running_policy
 
 _IN_USE = "policy_test.tmp"
@@ -296,7 +297,7 @@ def test_ctrl_c_while_time_is_looked_at_makes_nothing_late():
             raise KeyboardInterrupt
 
         policy.leases.run_due = interrupted
-        clock.schedule(0, 0)
+        schedule(clock, 0, 0)
         raises(KeyboardInterrupt, policy.run_due)
         del policy.leases.run_due
         assert clock.until_ms(clock.deadline_s, clock.deadline_ms) <= 0

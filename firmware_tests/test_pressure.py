@@ -4,9 +4,9 @@ import gc
 
 from harness import no_heap, raises
 from rig import PressedBoard
-from warden.agent import Agent
 from warden.errors import Denied, Preempted
 from warden.policy.thresholds import METRICS
+from warden.setup import make_agent
 
 LOW, NORMAL, HIGH, CRITICAL = range(4)
 TELL, PROTECT, RESET = range(3)
@@ -19,7 +19,7 @@ class Rig:
 
     def __init__(self, board=None):
         self.board = board or PressedBoard()
-        self.agent = Agent(self.board, 1000, limits=LIMITS)
+        self.agent = make_agent(self.board, 1000, limits=LIMITS)
         self.policy = self.agent.policy
         self.policy.thresholds.set("memory", 800, 900, 700, 0, PROTECT)
         self.events = []
@@ -57,7 +57,7 @@ class Rig:
 
 
 def test_memory_is_protected_unless_told_otherwise():
-    (threshold,) = Agent(PressedBoard(), 1000, limits=LIMITS).policy.thresholds.all()
+    (threshold,) = make_agent(PressedBoard(), 1000, limits=LIMITS).policy.thresholds.all()
     assert (METRICS[threshold.metric], threshold.action) == ("memory", PROTECT)
     assert (threshold.warn, threshold.critical, threshold.clear) == (750, 850, 650)
 

@@ -1,7 +1,7 @@
 """What hosts request: asked over the link, decided on the board, sent in rows and events."""
 
 from rig import FakeLink, board, poll_all, skip_seconds
-from warden.agent import Agent
+from warden.setup import make_agent
 
 _HOST = 77
 LEASE, OPERATION, SESSION, EVENT, ROWS, THRESHOLD, METER, NEED = 8, 9, 10, 11, 12, 13, 14, 15
@@ -16,7 +16,7 @@ class Rig:
     def __init__(self, link=None):
         self.link = link or FakeLink()
         # The budget: what hosts may have done in this time, see test_floods.
-        self.agent = Agent(board(), 600_000, 1000, self.link, (2, 300_000, 100, 5000))
+        self.agent = make_agent(board(), 600_000, 1000, self.link, (2, 300_000, 100, 5000))
         self.policy = self.agent.policy
         self._next = 0
         self.receive(64, 1, 1, _HOST, None)
@@ -75,7 +75,7 @@ def test_a_lease_is_granted_sent_and_given_back():
 
 def test_what_was_granted_before_a_host_came_is_sent_when_it_comes():
     link = FakeLink()
-    agent = Agent(board(), 600_000, 1000, link, (2, 300_000, 100, 5000))
+    agent = make_agent(board(), 600_000, 1000, link, (2, 300_000, 100, 5000))
     agent.policy.leases.allocate(3, 100, owner="early")
     poll_all(agent)
     assert link.sent() == []
@@ -219,7 +219,7 @@ def test_a_board_that_grants_nothing_sends_nothing_of_it():
 
 def test_a_watching_board_refuses_with_the_reason():
     link = FakeLink()
-    agent = Agent(board(), 600_000, 1000, link)
+    agent = make_agent(board(), 600_000, 1000, link)
     link.receive(64, 1, 1, _HOST, None)
     link.receive(67, _HOST, 0, ALLOCATE, [0, 1000, "x", 1, 5000, None])
     link.receive(67, _HOST, 1, SET_LIMITS, [])

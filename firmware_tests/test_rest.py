@@ -3,7 +3,7 @@
 from harness import raises
 from rig import FakeLink, FakeTicks, in_next_sample, poll_all, poll_now
 from virtual_board import Rig, VirtualBoard
-from warden.agent import Agent
+from warden.setup import make_agent
 
 
 class Counting:
@@ -179,7 +179,7 @@ def test_after_a_fault_of_its_own_it_tries_again_a_second_later():
     link = FakeLink()
     board = VirtualBoard(0)
     assert isinstance(board.ticks, FakeTicks)
-    agent = Agent(board, 1000, 10, link)
+    agent = make_agent(board, 1000, 10, link)
 
     def fail():
         raise OSError("on purpose")
@@ -261,7 +261,7 @@ class VerySlow(Slow):
 def test_a_host_that_used_up_its_share_gets_it_back():
     link = FakeLink()
     board = VerySlow()
-    agent = Agent(board, 600_000, 10, link)
+    agent = make_agent(board, 600_000, 10, link)
     link.receive(64, 1, 0, 77)
     poll_all(agent)
     agent.governor.host_us = -3000
@@ -281,7 +281,7 @@ def test_polls_that_find_nothing_are_in_what_the_agent_says_it_takes():
         return ticks_ms()
 
     board.ticks_ms = slow_ticks_ms
-    agent = Agent(board, 1000, 1000, FakeLink())
+    agent = make_agent(board, 1000, 1000, FakeLink())
     board.ticks.pass_ms(1000)
     agent.poll()
     idle = agent.sample.overhead_permille
@@ -295,7 +295,7 @@ def test_polls_that_find_nothing_are_in_what_the_agent_says_it_takes():
 
 def test_what_is_read_while_it_rests_is_timed():
     link = FakeLink()
-    agent = Agent(Slow(), 1000, 1000, link)
+    agent = make_agent(Slow(), 1000, 1000, link)
     link.receive(64, 1, 0, 77)
     poll_all(agent)
     agent.poll()
@@ -326,7 +326,7 @@ class Failing(FakeLink):
 def test_a_link_that_raises_and_ctrl_c_while_it_is_read_lock_nothing():
     link = Failing()
     board = VirtualBoard()
-    agent = Agent(board, 1000, 10, link)
+    agent = make_agent(board, 1000, 10, link)
     for error in (OSError(5), KeyboardInterrupt()):
         link.error = error
         try:
@@ -363,7 +363,7 @@ def test_a_link_that_always_raises_keeps_the_board_from_nothing():
 
 def test_a_collection_between_two_samples_does_not_make_samples_free():
     board = Slow()
-    agent = Agent(board, 1000, 10)
+    agent = make_agent(board, 1000, 10)
     for _ in range(5):
         agent.memory.spent_us += 20_000  # by a lease, or to relieve pressure
         board.ticks.pass_ms(1000)
@@ -374,7 +374,7 @@ def test_a_collection_between_two_samples_does_not_make_samples_free():
 
 def test_a_poll_inside_one_that_takes_long_does_nothing():
     board = VirtualBoard()
-    agent = Agent(board, 1000, 10)
+    agent = make_agent(board, 1000, 10)
     inner = []
 
     def scan():
@@ -390,7 +390,7 @@ def test_a_poll_inside_one_that_takes_long_does_nothing():
 
 def test_a_poll_inside_the_reading_of_the_link_does_nothing():
     link = Failing()
-    agent = Agent(VirtualBoard(), 1000, 10, link)
+    agent = make_agent(VirtualBoard(), 1000, 10, link)
     link.agent = agent
     assert agent.poll() > 10
     assert link.inner == 10
@@ -428,7 +428,7 @@ def test_ctrl_c_at_any_moment_of_a_poll_leaves_an_agent_that_goes_on():
 def test_a_sample_waits_for_the_end_of_the_frame_before_it():
     link = FakeLink()
     board = VirtualBoard(0)
-    agent = Agent(board, 1000, 10, link)
+    agent = make_agent(board, 1000, 10, link)
     link.receive(64, 1, 0, 77)
     poll_all(agent)
     link.sent()
@@ -500,7 +500,7 @@ class Plain:
 
 def test_a_link_that_cannot_tell_whether_something_has_arrived_is_read():
     link = Plain()
-    agent = Agent(VirtualBoard(), 1000, 10, link)
+    agent = make_agent(VirtualBoard(), 1000, 10, link)
     link.inner.receive(64, 1, 3, 77)
     agent.poll()
     assert link.inner.sent()[0][0] == 1

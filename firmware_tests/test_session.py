@@ -3,10 +3,10 @@
 from frames import framed
 from harness import no_heap, raises
 from rig import FakeLink, FakeTicks, SinkLink
-from warden.clock import Clock
 from warden.host_session import HostSession
 from warden.requests import Requests
-from warden.sample import FIELDS, Sample
+from warden.sample import FIELDS
+from warden.setup import make_clock, make_sample
 from warden.tables import Table
 
 _HOST = 77
@@ -39,9 +39,9 @@ class Rig:
 
     def __init__(self, window=0, rows=0):
         self.ticks = FakeTicks()
-        self.clock = clock = Clock(self.ticks)
+        self.clock = clock = make_clock(self.ticks)
         self.link = FakeLink(window)
-        self.sample = Sample()
+        self.sample = make_sample()
         self.sample.uptime_s = 1
         self.sample.interval_ms = 1000
         self.calls = []

@@ -11,8 +11,8 @@ from frames import framed
 from harness import raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
-from warden.agent import Agent
 from warden.errors import Denied
+from warden.setup import make_agent
 
 SUBSCRIBE, UNSUBSCRIBE, KEEPALIVE, REQUEST = range(64, 68)
 PING, HISTORY, ALLOCATE, BEGIN = 0, 3, 4, 6
@@ -31,7 +31,7 @@ class Working:
     def __init__(self, operations, turn_ms=10, interval_ms=500):
         self.board = VirtualBoard()
         self.link = FakeLink()
-        self.agent = Agent(self.board, interval_ms, 10, self.link, _LIMITS)
+        self.agent = make_agent(self.board, interval_ms, 10, self.link, _LIMITS)
         self.policy = self.agent.policy
         self.board.leases = self.policy.leases
         self._operations = operations
@@ -180,7 +180,7 @@ class Flooded:
         self.board = BusyBoard()
         self.link = FloodedLink()
         self.link.board = self.board
-        self.agent = Agent(self.board, 1000, 10, self.link, _LIMITS)
+        self.agent = make_agent(self.board, 1000, 10, self.link, _LIMITS)
         self.board.leases = self.agent.policy.leases
         self.link.receive(SUBSCRIBE, 1, 3, _HOST, None)
         _until_sent(self, _HOST, SYNCED)

@@ -4,11 +4,8 @@ import sys
 
 from harness import no_heap, skip
 from rig import FakeTicks, PressedBoard, SinkLink
-from warden.agent import Agent
-from warden.clock import Clock
-from warden.sample import Sample
 from warden.sensors.storage import shift_for
-from warden.setup import make_storage
+from warden.setup import make_agent, make_clock, make_sample, make_storage
 from warden.uplink import Uplink
 from warden.wear import wear
 
@@ -35,7 +32,7 @@ class FakeDisks(FakeTicks):
 
 def _storage():
     disks = FakeDisks()
-    clock = Clock(disks)
+    clock = make_clock(disks)
     return disks, clock, make_storage(disks, clock)
 
 
@@ -43,7 +40,7 @@ def _scan(storage):
     """Have it scan now; return the bits of the rows that changed."""
     _marked(storage)
     storage.deadline_s = 0
-    storage.read(Sample())
+    storage.read(make_sample())
     return _marked(storage)
 
 
@@ -58,7 +55,7 @@ def _marked(storage):
 
 def _is_due(storage):
     """Have it read; tell whether it scanned."""
-    storage.read(Sample())
+    storage.read(make_sample())
     return storage.spent_us > 0
 
 
@@ -129,7 +126,7 @@ def test_what_a_driver_has_divided_is_whole_bytes_and_blocks():
 def test_with_no_memory_left_the_last_figures_stay():
     disks, clock, storage = _storage()
     disks.disks["/sd"] = disks.disks["/"]
-    sample = Sample()
+    sample = make_sample()
     assert storage.read(sample)
     _marked(storage)
     known = disks.disks["/sd"]
@@ -144,7 +141,7 @@ def test_with_no_memory_left_the_last_figures_stay():
 
 def test_the_sample_has_the_first_mount():
     disks, _, storage = _storage()
-    sample = Sample()
+    sample = make_sample()
     assert storage.read(sample)
     assert (sample.storage_permille, sample.storage_used, storage.limit) == (400, 40, 100)
     disks.disks["/"] = (4096, 4096, 1_000_000, 300_000, 300_000)
@@ -168,7 +165,7 @@ def test_a_scale_is_the_finest_that_16_bits_hold():
 
 def test_between_two_scans_nothing_is_allocated():
     _, _, storage = _storage()
-    sample = Sample()
+    sample = make_sample()
     storage.read(sample)
     _marked(storage)
     with no_heap():
@@ -208,7 +205,7 @@ def test_a_scan_that_took_long_is_not_made_again_by_itself():
     disks.disks["/"] = (4096, 4096, 100, 30, 20)
     disks.scan_ms = 5
     storage.scan()  # the application says when
-    sample = Sample()
+    sample = make_sample()
     assert storage.read(sample) and sample.storage_permille == 700
 
 
@@ -230,7 +227,7 @@ def test_figures_that_cannot_be_are_not_known_with_a_reason():
 
 
 def test_storage_is_granted_by_what_can_be_and_without_a_scan_where_that_takes_long():
-    rig = Agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
+    rig = make_agent(PressedBoard(), 1000, limits=(4, 300_000, 100, 5000))
     board = rig.board
     free = []
 

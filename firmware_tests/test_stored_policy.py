@@ -6,10 +6,10 @@ import os
 import warden
 from harness import Skip, raises
 from rig import FakeLink, board, poll_now
-from warden.agent import Agent
 from warden.policy.publish import has_stored_policy
 from warden.policy.thresholds import METRICS
 from warden.running import running_agent, running_policy
+from warden.setup import make_agent
 from warden.stored_policy import stored_policy_of
 from warden.wear import wear
 
@@ -28,7 +28,7 @@ class Rig:
         self.link = FakeLink()
         self.board = board()
         self.board.policy_path = self.path = directory + "/warden.policy"
-        self.agent = Agent(self.board, 600_000, 1000, self.link, (2, 300_000, 100, 5000))
+        self.agent = make_agent(self.board, 600_000, 1000, self.link, (2, 300_000, 100, 5000))
         self.policy = self.agent.policy
         self._next = 0
         self.link.receive(64, 1, 1, _HOST, None)

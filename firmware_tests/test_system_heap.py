@@ -5,8 +5,8 @@ import sys
 import warden
 from harness import no_heap
 from rig import FakeLink, PressedBoard, poll_all
-from warden.agent import Agent
 from warden.policy.thresholds import METRICS
+from warden.setup import make_agent
 
 _HELLO = 1
 _SYNCED = 5
@@ -58,7 +58,7 @@ class _On:
     def __enter__(self):
         _install(self._esp32)
         self.board = PressedBoard()
-        return self, Agent(self.board, 1000, 1000, self._link, self._limits)
+        return self, make_agent(self.board, 1000, 1000, self._link, self._limits)
 
     def __exit__(self, *_):
         del sys.modules["esp32"]
@@ -98,7 +98,7 @@ def test_the_status_has_it():
 
 
 def test_it_is_none_with_a_reason_where_there_is_no_such_heap():
-    agent = Agent(PressedBoard(), 1000, 1000, None, _LIMITS)
+    agent = make_agent(PressedBoard(), 1000, 1000, None, _LIMITS)
     assert agent.system_heap is None
     assert agent.reasons[_REASON] == _NO_MODULE
     for name in _NAMES:

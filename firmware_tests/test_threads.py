@@ -5,9 +5,8 @@ import sys
 import time
 
 from harness import no_heap, raises
-from warden.sample import Sample
-from warden.sensors.threads import Threads, get_ident
-from warden.setup import count_threads
+from warden.sensors.threads import get_ident
+from warden.setup import count_threads, make_sample
 
 
 def _wait_for(condition):
@@ -20,7 +19,7 @@ def _wait_for(condition):
 def _installed():
     """Return a fresh counter over the real `_thread`, and what was in sys.modules before."""
     before = sys.modules.pop("_thread", None)
-    return Threads(), before
+    return count_threads(), before
 
 
 def _restore(before):
@@ -110,7 +109,7 @@ def test_counting_from_many_threads_at_once_loses_nothing():
     import _thread as real
 
     sys.modules["_thread"] = FakeThreadModule(real)
-    threads = Threads()
+    threads = count_threads()
     start = sys.modules["_thread"].start_new_thread
     done = [0] * 4
 
@@ -134,8 +133,8 @@ def test_threads_are_unknown_where_the_application_imported_first():
 
     before = sys.modules.get("_thread")
     sys.modules["_thread"] = _thread
-    threads = Threads()
-    sample = Sample()
+    threads = count_threads()
+    sample = make_sample()
     threads.read(sample)
     assert threads.early and sample.threads is None
     _restore(before)
@@ -149,7 +148,7 @@ def test_a_second_agent_finds_the_counter_of_the_first():
 
 def test_a_sample_gets_the_count_and_allocates_nothing():
     threads, before = _installed()
-    sample = Sample()
+    sample = make_sample()
     with no_heap():
         assert not threads.read(sample)
     assert sample.threads == 1

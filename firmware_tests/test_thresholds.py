@@ -2,11 +2,10 @@
 
 from harness import no_heap, raises
 from rig import PressedBoard
-from warden.clock import Clock
-from warden.history import History
 from warden.policy.thresholds import METRICS, Thresholds
-from warden.sample import Sample, fragmentation_permille
+from warden.sample import fragmentation_permille
 from warden.sensors.threads import new_lock
+from warden.setup import make_clock, make_history, make_sample
 
 _NEVER = 0x3FFFFFFF  # the forecast of what does not rise
 
@@ -51,13 +50,13 @@ class FakePolicy:
         self.agent = self
         self.board = PressedBoard()
         self.board.reset = self.board.reset if can_reset else None
-        self.clock = Clock(self.board)
+        self.clock = make_clock(self.board)
         self.lock = new_lock()
         self.events = FakeEvents()
-        self.sample = Sample()
+        self.sample = make_sample()
         self.memory = FakeMemory(total)
         self.storage = FakeStorage()
-        self.history = History(total)
+        self.history = make_history(total)
         self.forecast = self.system_heap = None
         self.pressure = self.blocks = self
         self.usual = 0

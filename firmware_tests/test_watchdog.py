@@ -8,11 +8,11 @@ import warden
 from harness import no_heap, raises
 from rig import FakeLink
 from virtual_board import VirtualBoard
-from warden.agent import Agent
 from warden.crashes import Crashes
 from warden.hardware_watchdog import start_hardware
 from warden.launch import make_runner
 from warden.runner import Runner
+from warden.setup import make_agent
 from warden.sleep import Sleeping
 from warden.watchdog_setup import add_checkin, configure, make_watchdog
 
@@ -114,7 +114,7 @@ class _Rig:
         self.machine = self.board.machine = FakeMachine(self.board.ticks, has_timer)
         self.real = sys.modules.get("machine")
         sys.modules["machine"] = self.machine
-        self.agent = Agent(self.board, 600_000, 10, FakeLink(), limits)
+        self.agent = make_agent(self.board, 600_000, 10, FakeLink(), limits)
         if limits is not None:
             self.agent.policy.thresholds.set("memory")
         self.agent.threads.start = None  # a port without threads

@@ -9,8 +9,8 @@ from harness import Skip, raises
 from rig import board
 from warden.crashes import Crashes
 from warden.metered_file import MeteredFile
-from warden.sample import Sample
 from warden.sensors.threads import locks
+from warden.setup import make_sample
 from warden.wear import wear
 
 _APPLICATION = 3
@@ -85,7 +85,7 @@ def test_what_the_budget_does_not_allow_is_written_when_it_does():
     wear.left = 0
     before = box.writes
     box.save()
-    sample = Sample()
+    sample = make_sample()
     assert (box.writes, box.retry_s) == (before, 900)
     box.uptime_s = lambda: sample.uptime_s
     for sample.uptime_s in (60, 899, 900, 960):
@@ -102,7 +102,7 @@ def test_time_without_a_crash_and_boots_are_counted_over_boots():
     box = _boot(fake).black_box
     for number in range(2, 7):
         box.add_to_history = lambda sample: None
-        sample = Sample()
+        sample = make_sample()
         sample.uptime_s = 7200
         box.update(sample)
         box = _boot(fake).black_box

@@ -4,7 +4,7 @@ The decisions are the real ones: only ticks, memory, storage and the link are st
 """
 
 from rig import FakeBoard, FakeLink, FakeTicks, poll_all
-from warden.agent import Agent
+from warden.setup import make_agent
 
 _TOTAL = 200_000
 _FREE = 150_000  # with nothing granted
@@ -52,7 +52,7 @@ class Rig:
         self.board = VirtualBoard(start_ms)
         self.link = link() if link is not None else None
         limits = (max_operations, 300_000, 100, 5000)
-        self.agent = Agent(self.board, interval_ms, 10, self.link, limits)
+        self.agent = make_agent(self.board, interval_ms, 10, self.link, limits)
         self.policy = self.agent.policy
         self.policy.thresholds.set("memory")  # what granted memory brings about has its own tests
         self.board.leases = self.policy.leases

@@ -25,6 +25,7 @@ from firmware_errors import BuildError
 from rawrepl import RawRepl
 
 _NAME_BYTES = 7  # of the pool: a pointer, a hash of two bytes, a length
+_LIB = "_lib"  # as long as a board's /lib: MicroPython keeps the path of each file that it loads
 _QEMU = "qemu-system-arm"
 _QEMU_OPTIONS = "-M mps2-an385 -nographic -monitor null -semihosting -serial pty -serial pty"
 _QEMU_RAM = 0x21000000  # of the board, and outside of MicroPython's heap
@@ -141,15 +142,15 @@ class Unix32:
     def run(self, program: str, files: Mapping[str, bytes]) -> str:
         """What a program prints that can import these files."""
         with tempfile.TemporaryDirectory(prefix="boardwarden-") as place:
-            folder = Path(place)
             for name, data in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-            (folder / "main.py").write_text(program)
+                path = Path(place) / _LIB / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            (Path(place) / "main.py").write_text(program)
             done = subprocess.run(
                 [str(self._program), "main.py"],
-                cwd=folder,
-                env={**os.environ, "MICROPYPATH": f"{folder}:.frozen"},
+                cwd=place,
+                env={**os.environ, "MICROPYPATH": f"{_LIB}:.frozen"},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

@@ -1,4 +1,4 @@
-"""The agent: does the work of all parts in one order; `warden.setup.assemble` joins them.
+"""The agent: does the work of all parts in one order; `warden.setup.make_agent` joins them.
 
 `poll()` is public and cheap where nothing is due. `run()` runs in one thread at a time.
 `run_due()` does the work: listen → enforce → sample → send. Nothing that a host sends changes
@@ -13,7 +13,7 @@ _BUSY_MS = const(10)  # until the next try where another thread is polling
 _SLICE_PAUSE_MS = const(2)  # between two slices of a large heap
 _AFTER_FAULT_MS = const(1000)
 _MAX_WAIT_MS = const(60_000)
-_IDLE_POLLS = const(16)  # of which `idle_us` is the time
+_IDLE_POLLS = const(16)  # of which `governor.idle_us` is the time
 _MAX_IDLE_POLLS = const(500_000)  # so that nothing exceeds 30 bits
 _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is nothing
 
@@ -21,24 +21,8 @@ _STUCK_MS = const(5000)  # between the gate's lock and what it guards there is n
 class Agent:
     """Measures, decides and sends; `poll()` does what is due.
 
-    board: what `warden.setup.detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None
-    for an agent that only watches; storage: whether that is measured at the start; steps: whether
-    asyncio's are timed.
+    Made by `warden.setup.make_agent`, which lists what it has.
     """
-
-    def __init__(
-        self,
-        board,
-        interval_ms,
-        budget_permille=10,
-        link=None,
-        limits=None,
-        storage=True,
-        steps=True,
-    ):
-        from warden.setup import assemble  # it is let go when the agent has started
-
-        assemble(self, board, interval_ms, budget_permille, link, limits, storage, steps)
 
     def close(self):
         """Stop sampling, detach from asyncio and close the link."""
@@ -119,14 +103,15 @@ class Agent:
         began = None
         sampled = False
         if self.governor.interval_ms:
-            wait = self.until_sample_ms()
+            wait = clock.until_ms(self.deadline_s, self.deadline_ms)
             if wait <= 0:
                 began = self.ticks_us()
                 self.memory.spent_us = self.storage.spent_us = 0
                 sampled = self.memory.scan()  # or a slice of the heap
                 if sampled:
                     self.take_sample(-wait)
-                wait = max(_SLICE_PAUSE_MS, self.until_sample_ms())
+                wait = clock.until_ms(self.deadline_s, self.deadline_ms)
+                wait = max(_SLICE_PAUSE_MS, wait)
             left = min(left, wait)
         else:
             self.idle_polls = self.governor.spent_us = self.governor.host_spent_us = 0
@@ -187,10 +172,6 @@ class Agent:
                 governor.charge_host(began)
         return max(left, governor.host_wait_ms())
 
-    def until_sample_ms(self):
-        """Return the milliseconds until the next sample is due."""
-        return self.clock.until_ms(self.deadline_s, self.deadline_ms)
-
     def take_sample(self, late_ms):
         """Read every sensor; add the sample to the history, evaluate it, have it sent.
 
@@ -204,7 +185,7 @@ class Agent:
         sample.uptime_ms = clock.ms
         sample.faults = self.faults
         wait_ms = min(self.idle_polls, _MAX_IDLE_POLLS)
-        governor.spent_us += wait_ms * self.idle_us // _IDLE_POLLS
+        governor.spent_us += wait_ms * governor.idle_us // _IDLE_POLLS
         self.idle_polls = 0
         wait_ms = None if self.session is None else self.session.uplink.sent
         governor.update(sample, wait_ms)

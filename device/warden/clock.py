@@ -8,7 +8,6 @@ it back: it goes on from where it was.
 
 from micropython import const
 
-_NEXT_S = const(60)  # deadlines are checked this often in any case
 _MAX_S = const(536_000)  # six days: 2**29 ms
 _FAR_MS = const(0x20000000)
 _TICKS_MASK = const(0x3FFFFFFF)  # a port's ticks may have more bits
@@ -24,21 +23,10 @@ class Clock:
     """`s` and `ms` (0 to 999) are the uptime as of the last `advance()`.
 
     `advance()` must be called at least once in six days. `deadline_s` and `deadline_ms` are the
-    next deadline of all, so that a poll compares one only. Two flags tell the agent of other work:
-    `poll_now` is True until its next poll, `rows_dirty` until all rows are sent.
+    next deadline of all, so that a poll compares one only; `policy.deadlines` sets them. Two flags
+    tell the agent of other work: `poll_now` is True until its next poll, `rows_dirty` until all
+    rows are sent. Made by `warden.setup.make_clock`, which lists what it has.
     """
-
-    def __init__(self, board):
-        self.s = 0
-        self.ms = 0
-        self.deadline_s = 0  # the next one of all
-        self.deadline_ms = 0
-        self.poll_now = True
-        self.rows_dirty = False  # a table has rows that a host has not been sent
-        self.ticks_ms = board.ticks_ms
-        self.ticks_diff = board.ticks_diff
-        self.start_ms = self.last_ms = board.ticks_ms()
-        self.spans = 0  # that are over
 
     def advance(self):
         """Bring s and ms up to now.
@@ -73,15 +61,3 @@ class Clock:
         if s < -_MAX_S:
             return -_FAR_MS
         return s * 1000 + ms - self.ms
-
-    def schedule(self, s, ms):
-        """Have (s, ms) be the next deadline if it is sooner; the caller has the policy's lock."""
-        if s < self.deadline_s or (s == self.deadline_s and ms < self.deadline_ms):
-            self.deadline_s = s
-            self.deadline_ms = ms
-            self.poll_now = True
-
-    def clear_deadline(self):
-        """Forget the next deadline; the caller then adds all there are with `schedule()`."""
-        self.deadline_s = self.s + _NEXT_S
-        self.deadline_ms = 0

@@ -4,11 +4,7 @@ A second has the mean of each metric; a minute and an hour have the least and th
 all samples in it. Figures are scaled to 16 bits; 0xFFFF is no value. `trend_report` reads them.
 """
 
-from array import array
-
 from micropython import const
-
-from warden.sensors.storage import shift_for
 
 _METRICS = const(4)
 _MEMORY_METRIC = const(0)  # the one in bytes
@@ -18,8 +14,8 @@ _STEP_S = const((1, 60, 3600))
 _SLOTS = const((60, 60, 24))
 _TIER_BEGIN = const((0, 240, 480))
 # The ring has the means, those of four metrics in a slot; then, of minutes and hours, least and
-# greatest of each: those of the mean at place n are at 2 * n + _EXTREMES.
-_RING = const(1248)
+# greatest of each: those of the mean at place n are at 2 * n + _EXTREMES. `make_history` knows how
+# many these are.
 _EXTREMES = const(96)
 # What the open slot of a tier has of a metric, one after the other.
 _LEAST = const(0)
@@ -28,6 +24,7 @@ _SUM = const(2)
 _COUNT = const(3)
 _OPEN = const(4)  # values
 _HOURS = const(2)  # the last tier
+_TIERS = const(3)
 _TIER_BITS = const(4)  # those of four metrics are 16
 # The same of the next tier, which has longer slots.
 _LONGER_LEAST = const(16)
@@ -40,18 +37,13 @@ class History:
     """`ring`: the closed slots of seconds, minutes and hours; `slots`: what the open ones have.
 
     numbers: of the open slots, each its uptime // its length; its place in the ring is that of the
-    oldest. shift: of memory, by which its bytes are scaled.
+    oldest. shift: of memory, by which its bytes are scaled. Made by
+    `warden.setup.make_history`.
     """
-
-    def __init__(self, total):
-        self.shift = shift_for(total)
-        self.ring = array("H", b"\xff\xff" * _RING)
-        self.slots = [0] * (len(_SLOTS) << _TIER_BITS)
-        self.numbers = [0] * len(_SLOTS)
 
     def add(self, sample):
         """Add a sample, whose uptime is never less than the last one's; allocates nothing."""
-        for tier in range(len(_SLOTS)):  # shorter slots first: the longer ones gather them
+        for tier in range(_TIERS):  # shorter slots first: the longer ones gather them
             number = sample.uptime_s // _STEP_S[tier]
             if self.numbers[tier] >= number:
                 break

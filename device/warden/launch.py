@@ -5,11 +5,10 @@ import sys
 
 from micropython import const
 
-from warden.agent import Agent
 from warden.runner import Runner
 from warden.sample import FIELDS
 from warden.sensors.threads import get_ident, import_lock
-from warden.setup import detect, open_link
+from warden.setup import detect, make_agent, open_link
 
 _NEVER_S = const(0x3FFFFFFF)  # it is measured only when that is asked for
 _LATER = const(25)  # modules, which a test counts
@@ -22,8 +21,11 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
     with import_lock:
         board = detect()
         link = open_link(board, link)
-        storage = storage and may_scan()
-        agent = Agent(board, interval_ms, budget_permille, link, limits, storage, steps)
+        try:  # not where it took longer than 20 ms once
+            storage = storage and _SLOW_STORAGE not in os.listdir()
+        except (AttributeError, OSError):  # nothing is mounted
+            pass
+        agent = make_agent(board, interval_ms, budget_permille, link, limits, storage, steps)
         if storage and agent.storage.deadline_s == _NEVER_S:
             if sys.platform in _PCS and not agent.storage.scan():
                 agent.storage.deadline_s = 0  # it was another program that took the time
@@ -32,13 +34,13 @@ def launch(interval_ms, budget_permille, limits, link, storage, steps):
 
                 note_slow(agent, True)
     Runner.current = runner = make_runner(agent)
-    package = sys.modules["warden"]
+    module = sys.modules["warden"]
     if limits is not None:
         runner.spare_status = agent.fill_status({}, True)
         with import_lock:
             from warden.policy.publish import install
-        install(package, agent)
-    make_room(package, agent)
+        install(module, agent)
+    make_room(module, agent)
     if board.crashes is not None:
         board.crashes.attach(agent)
 
@@ -61,15 +63,7 @@ def make_runner(agent):
     return runner
 
 
-def may_scan():
-    """Tell whether storage may be measured at the start: it took no longer than 20 ms so far."""
-    try:
-        return _SLOW_STORAGE not in os.listdir()
-    except (AttributeError, OSError):  # nothing is mounted
-        return True
-
-
-def make_room(package, agent):
+def make_room(module, agent):
     """Let this module go; have the package's table of names hold those of what is loaded later.
 
     Without a GIL the names must not move then: another thread may be looking one up. Names that are
@@ -77,7 +71,7 @@ def make_room(package, agent):
     """
     for name in ("setup", "policy_setup"):
         sys.modules.pop("warden." + name, None)
-    names = package.__dict__
+    names = module.__dict__
     parts = "setup policy_setup decide errors loops_viper heap_viper wlan system_heap lock terminal"
     for name in parts.split():
         if name in names:  # which nobody looks up there

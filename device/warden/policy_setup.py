@@ -142,7 +142,6 @@ def make_rows(table, policy, kind, fields, count):
     rows = table(policy.clock, kind, fields, count)
     rows.policy = policy
     rows.lock = policy.lock
-    rows.events = policy.events
     rows.end_s = array("i", [_NEVER_S] * count)
     rows.end_ms = array("h", [0] * count)
     rows.next_id = 1

@@ -73,6 +73,8 @@ def fragmentation_permille(free, largest):
 class Sample:
     """One attribute for each of FIELDS, None where the board cannot tell; sensors fill their own.
 
+    Made by `warden.setup.make_sample`, which lists what else it has.
+
     Not sent: period_ms, the time since the sample before; storage_permille, of the first mount in
     use, and storage_used, the same in the scale of the history.
 
@@ -80,20 +82,6 @@ class Sample:
     one that was sent. Frames are numbered, so a host knows which sample a DELTA counts from, and
     asks anew where that one was lost. docs/wire.md has the rules.
     """
-
-    def __init__(self):
-        for name in FIELDS:
-            setattr(self, name, None)
-        self.uptime_s = self.uptime_ms = 0
-        self.dropped_frames = self.skipped_frames = self.bad_frames = self.faults = 0
-        self.period_ms = 0
-        self.storage_permille = self.storage_used = None
-        self.dirty = bytearray(1)
-        self.last = None  # a list of FIELDS as the host has them, once there is a link
-        self.mask = 0  # of what has changed in the message encoded last; _ALL for a SAMPLE
-        self.seq = 0  # of its frame
-        self.deltas_left = 0  # until the next SAMPLE
-        self.last_seq = 0  # of the frame that the host has them from
 
     def subscribe(self):
         """Have the newest sample sent as a SAMPLE, with all its values."""

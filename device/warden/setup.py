@@ -7,6 +7,7 @@ from array import array
 
 from micropython import const
 
+from warden.agent import Agent
 from warden.board import VERSION, Board, module
 from warden.clock import Clock
 from warden.gate import Gate
@@ -14,13 +15,14 @@ from warden.governor import Governor
 from warden.history import History
 from warden.host_session import HostSession
 from warden.link.stream import StreamLink
-from warden.sample import Sample
+from warden.sample import FIELDS, Sample
 from warden.sensors.capabilities import update_reasons
+from warden.sensors.find_table import find_table
 from warden.sensors.load import Load
 from warden.sensors.memory import Memory
 from warden.sensors.network import Network
-from warden.sensors.storage import Storage
-from warden.sensors.threads import Threads, locks
+from warden.sensors.storage import Storage, shift_for
+from warden.sensors.threads import StandIn, Threads, locks, new_lock
 
 _MASK_30 = const((1 << 30) - 1)
 _IDLE_POLLS = const(16)
@@ -40,13 +42,18 @@ _NOT_REPORTED = const(6)
 _NO_ROOM = const(12)
 _NO_WATCHDOG = const(14)
 _HEAP_STATE_BYTES = const(76)
+_TRIALS = const(16)  # of a wait, as `sensors.load` has it
+# Of a history, as `history` has them: places in its ring, tiers, values of their open slots.
+_RING = const(1248)
+_TIERS = const(3)
+_OPEN_SLOTS = const(48)
 _NATIVE_SLICE = const(4096)  # bytes of the table: a pause like those of the agent's other steps
 _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wrong by so much
 
 
 def detect():
     """Return the adapter for this board."""
-    if module("time") is None and "mps2-an385" in sys.implementation._machine:
+    if module("time") is None:
         from warden.board_mps2 import Mps2
 
         board = Mps2()
@@ -127,17 +134,25 @@ def default_link(board):
     return StreamLink(sys.stdin.buffer, sys.stdout.buffer)
 
 
-def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, steps):
-    """Make the parts of an agent, join them, and take its first sample; see `Agent`."""
+def make_agent(
+    board, interval_ms, budget_permille=10, link=None, limits=None, storage=True, steps=True
+):
+    """Return an Agent whose parts are made and joined, and which has taken its first sample.
+
+    board: what `detect` gives; link: or None; limits: the four of ids.LIMITS_SET, None for an agent
+    that only watches; storage: whether that is measured at the start; steps: whether asyncio's are
+    timed.
+    """
+    agent = Agent()
     agent.board = board
     agent.ticks_ms = board.ticks_ms
     agent.ticks_us = board.ticks_us
     agent.ticks_diff = board.ticks_diff
     agent.governor = make_governor(interval_ms, budget_permille)
-    agent.clock = clock = Clock(board)
-    agent.sample = Sample()
+    agent.clock = clock = make_clock(board)
+    agent.sample = make_sample()
     agent.threads = count_threads()
-    agent.network = watch_network(Network())
+    agent.network = watch_network()
     agent.load = make_load(board, steps)
     agent.memory = make_memory(board, clock)
     agent.storage = make_storage(board, clock)
@@ -146,7 +161,7 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         from warden.sensors.system_heap import SystemHeap
 
         agent.system_heap = SystemHeap(clock)
-    agent.history = History(agent.memory.total)
+    agent.history = make_history(agent.memory.total)
     agent.reasons = bytearray(_CAPABILITIES)  # why the board cannot tell what
     agent.reasons[_CAN_RESET_CAUSE] = 0 if board.identity[4] is not None else _NOT_REPORTED
     agent.reasons[_CAN_UNIQUE_ID] = 0 if board.identity[3] else _NOT_REPORTED
@@ -163,7 +178,6 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     agent.listen_ms = 0  # and the link is not read: a host has had its share
     agent.rows_first = False  # before the link is read again, some rows are sent
     agent.idle_polls = 0
-    agent.idle_us = 0  # what so many as _IDLE_POLLS cost
     agent.link = link
     agent.readable = bool  # False: no link
     if link is not None:
@@ -186,7 +200,10 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
     governor = agent.governor
     host_us = governor.host_us
     governor.host_us = -host_us
+    room = agent.memory.room
+    agent.memory.room = 0  # the whole heap at once,
     agent.run_due()  # so that there are figures from the first moment
+    agent.memory.room = room
     agent.poll()  # what that marked to be sent
     agent.idle_polls = 0
     began = agent.ticks_us()
@@ -194,10 +211,53 @@ def assemble(agent, board, interval_ms, budget_permille, link, limits, storage, 
         agent.poll()
         agent.has_input()
     if agent.idle_polls == _IDLE_POLLS:
-        agent.idle_us = min(agent.ticks_diff(agent.ticks_us(), began), _MAX_IDLE_US)
+        governor.idle_us = min(agent.ticks_diff(agent.ticks_us(), began), _MAX_IDLE_US)
     governor.spent_us = governor.sample_us = 0
     governor.host_us = host_us
     agent.listen_ms = 0
+    return agent
+
+
+def make_clock(board):
+    """Return a Clock, whose uptime begins now."""
+    clock = Clock()
+    clock.s = clock.ms = 0
+    clock.deadline_s = clock.deadline_ms = 0  # the next one of all
+    clock.poll_now = True
+    clock.rows_dirty = False  # a table has rows that a host has not been sent
+    clock.ticks_ms = board.ticks_ms
+    clock.ticks_diff = board.ticks_diff
+    clock.start_ms = clock.last_ms = board.ticks_ms()
+    clock.spans = 0  # that are over
+    return clock
+
+
+def make_sample():
+    """Return a Sample, of which nothing is known yet."""
+    sample = Sample()
+    for name in FIELDS:
+        setattr(sample, name, None)
+    sample.uptime_s = sample.uptime_ms = 0
+    sample.dropped_frames = sample.skipped_frames = sample.bad_frames = sample.faults = 0
+    sample.period_ms = 0
+    sample.storage_permille = sample.storage_used = None
+    sample.dirty = bytearray(1)
+    sample.last = None  # a list of FIELDS as the host has them, once there is a link
+    sample.mask = 0  # of what has changed in the message encoded last; all for a SAMPLE
+    sample.seq = 0  # of its frame
+    sample.deltas_left = 0  # until the next SAMPLE
+    sample.last_seq = 0  # of the frame that the host has them from
+    return sample
+
+
+def make_history(total):
+    """Return a History of a heap of `total` bytes, in which nothing is yet."""
+    history = History()
+    history.shift = shift_for(total)
+    history.ring = array("H", b"\xff\xff" * _RING)
+    history.slots = [0] * _OPEN_SLOTS
+    history.numbers = [0] * _TIERS
+    return history
 
 
 def make_memory(board, clock):
@@ -218,8 +278,7 @@ def make_memory(board, clock):
     memory.spent_us = 0
     memory.cost_us = 0  # of the last collection made here, and when it ended
     memory.ended_s = memory.ended_ms = 0
-    memory.slice_room = 0  # all at once, until the first sample
-    memory.room = 0  # then so many bytes of the table
+    memory.room = room = 0  # bytes of the table that are a slice; 0: all at once, as now
     memory.reason = _NO_NATIVE
     memory.has_table = False  # which is read here
     memory.sliced = memory.again = False  # the pass under way: has it slices, was it begun anew
@@ -228,8 +287,9 @@ def make_memory(board, clock):
     if isinstance(found, int):
         memory.reason = found
     else:
-        memory.heap, memory.slices, memory.at_once, memory.room, memory.has_table = found
+        memory.heap, memory.slices, memory.at_once, room, memory.has_table = found
     memory.scan()
+    memory.room = room
     return memory
 
 
@@ -259,7 +319,12 @@ def make_load(board, steps=True):
     load.worst_us = 0  # the longest step
     load.squares = 0  # sum of squared steps, in units of 64 µs
     load.wrapped = 0  # what took the agent as long as a wait does beside asyncio's own part,
-    load.wrap_us = 0  # which is so long for _TRIALS of them
+    wait = load.hook(0, min)  # in which nothing is waited for
+    began = board.ticks_us()
+    for _ in range(_TRIALS):
+        wait(1)
+    load.wrap_us = max(1, board.ticks_diff(board.ticks_us(), began))  # is so long for _TRIALS
+    load.idle_us = load.worst_us = load.squares = load.wrapped = 0
     return load
 
 
@@ -289,6 +354,7 @@ def make_governor(interval_ms, budget_permille):
     governor.sample_mean_us = 0
     governor.other_mean = 0  # what neither samples nor hosts take, in 64ths of a permille
     governor.sent = 0  # by the link, modulo 2**16
+    governor.idle_us = 0  # what _IDLE_POLLS cost that find nothing due
     governor.set(interval_ms, budget_permille)
     governor.host_us = budget_permille * _HOST_BURST_MS
     return governor
@@ -298,7 +364,7 @@ def find_heap(board):
     """Return what reads the heap, or the reason why nothing can.
 
     That is (heap, two arrays for it, room, has_table): the C module's (docs/native.md), or what
-    `find_table` finds, which then is not needed again. What stands in for a board has its own.
+    `find_table` finds. What stands in for a board has its own.
     """
     if hasattr(board, "find_heap"):
         return board.find_heap()
@@ -307,30 +373,41 @@ def find_heap(board):
         states = [array("i", bytes(_HEAP_STATE_BYTES)) for _ in range(2)]
         return heap, states[0], states[1], _NATIVE_SLICE, False
     try:
-        from warden.sensors.find_table import find_table
-
-        found = find_table(board)
+        return find_table(board)
     except MemoryError:
         return _NO_ROOM
-    for name in list(sys.modules):
-        if name.endswith(".find_table"):
-            del sys.modules[name]
-            del sys.modules[name.rsplit(".", 1)[0]].find_table
-    return found
 
 
 def count_threads():
     """Return the one counter of this board's threads, standing in for `_thread` from now on."""
     del locks[1:]  # of an agent that was stopped
-    return getattr(sys.modules.get("_thread"), "warden_owner", None) or Threads()
+    early = "_thread" in sys.modules
+    thread = module("_thread")
+    threads = getattr(thread, "warden_owner", None)
+    if threads is None:
+        threads = Threads()
+        threads.active = 1
+        threads.report = None  # called with an exception that ends one, see `Events.report`
+        threads.early = early
+        if thread is not None:
+            threads.lock = new_lock(False)
+            threads.start = thread.start_new_thread
+            stand_in = StandIn(thread, threads)
+            stand_in.start_new_thread = threads.start_new_thread
+            sys.modules["_thread"] = stand_in
+    return threads
 
 
-def watch_network(network):
-    """Have a `sensors.network.Network` watch the module `network`, from now on.
+def watch_network():
+    """Return a Network that watches the module `network`, from now on.
 
-    Return the one of this board: if another agent was here before, it is that one's.
+    The one of this board: if another agent was here before, it is that one's.
     """
+    network = Network()
+    network.available = False
     network.early = "network" in sys.modules
+    network.wlan = network.connected = network.rssi_dbm = network.sent = network.received = None
+    network.deadline_s = 0
     if module("network") is None:
         return network
     from warden.sensors.wlan import watch_wlan

@@ -50,7 +50,7 @@ class Sleeping:
                 coro.spent_us -= us
         clock = agent.clock
         clock.advance()
-        if agent.until_sample_ms() < 0:
+        if clock.until_ms(agent.deadline_s, agent.deadline_ms) < 0:
             agent.deadline_s = clock.s
             agent.deadline_ms = clock.ms
         if agent.session is not None and agent.session.host_id:

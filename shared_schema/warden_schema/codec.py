@@ -33,27 +33,21 @@ def put(buf: bytearray, at: int, value: object) -> int:
     elif -0x20 <= value < 0x80:
         buf[at] = value & 0xFF
     else:
-        if -0x80 <= value < 0x100:
-            head = 0xCC
-            buf[at + 1] = value & 0xFF
-            end = at + 2
-        elif -0x8000 <= value < 0x10000:
-            head = 0xCD
-            buf[at + 1] = value >> 8 & 0xFF
-            buf[at + 2] = value & 0xFF
-            end = at + 3
-        elif -1 <= value >> 31 <= 1:
-            head = 0xCE
-            pack_into(">I" if value >= 0 else ">i", buf, at + 1, value)
-            end = at + 5
-        elif -1 <= value >> 63 <= 1:
-            head = 0xCF
-            pack_into(">Q" if value >= 0 else ">q", buf, at + 1, value)
-            end = at + 9
-        else:
+        head = 0xCC
+        size = 1  # of its bytes: 1, 2, 4 or 8
+        while value >> 8 * size and value >> 8 * size - 1 != -1:
+            head += 1
+            size += size
+        if size > 8:
             raise OverflowError  # more than 64 bits
         buf[at] = head if value >= 0 else head + 4
-        return end
+        at += size
+        place = at
+        while size:  # the lowest byte is the last
+            buf[place] = value & 0xFF
+            value >>= 8
+            place -= 1
+            size -= 1
     return at + 1
 
 

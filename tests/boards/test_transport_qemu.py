@@ -92,9 +92,8 @@ def test_a_port_that_went_with_its_qemu_is_a_lost_link(tmp_path):
 
 # In firmware the agent's files are joined into the module `warden`.
 _CRITICAL_FOR_LONG = """
-from warden import Agent
-from warden.setup import detect
-agent = Agent(detect(), 1000, 10, None, (4, 300_000, 100, 5000))
+from warden.setup import detect, make_agent
+agent = make_agent(detect(), 1000, 10, None, (4, 300_000, 100, 5000))
 policy = agent.policy
 policy.thresholds.set("memory", critical=1, action=2)  # RESET
 print("watching")

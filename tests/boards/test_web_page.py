@@ -357,10 +357,10 @@ def test_pages_that_were_left_do_not_keep_the_servers_connections(browser, page)
     """A browser opens six to a server, and remembers pages that were left."""
     took = []
     for _ in range(4):
-        for url, text in ((page.board_url("well"), "fakeboard"), (page.url, "3 boards")):
+        for url, words in ((page.board_url("well"), "fakeboard"), (page.url, "3 boards")):
             begin = time.monotonic()
             sign_in(browser, page, "bob", url)
-            browser.sees(text)
+            browser.sees(words)
             took.append(time.monotonic() - begin)
     assert max(took) < 6, took
 

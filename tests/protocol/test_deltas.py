@@ -35,13 +35,13 @@ def test_deltas_of_a_board_that_sends_fewer_values_are_applied() -> None:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[SimpleNamespace]:
-    """The board's sample and uplink."""
+    """What makes the board's sample, and its uplink."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("warden.")}
     sys.path[:0] = _BOARD_PATH
     try:
-        from warden import sample, uplink
+        from warden import setup, uplink
 
-        yield SimpleNamespace(sample=sample, uplink=uplink)
+        yield SimpleNamespace(setup=setup, uplink=uplink)
     finally:
         del sys.path[: len(_BOARD_PATH)]
         for name in [name for name in sys.modules if name.split(".")[0] == "warden"]:
@@ -74,7 +74,7 @@ class Board:
     def __init__(self, agent: SimpleNamespace, seq: int = 0) -> None:
         self.values: list[int | None] = [5] * len(ids.SAMPLE_VALUES)
         self.values[:3] = [100, 0, 1000]
-        self.sample = agent.sample.Sample()
+        self.sample = agent.setup.make_sample()
         self.sample.last = [None] * len(ids.SAMPLE_VALUES)
         self.table = self.sample
         self.link = FakeLink()

@@ -22,7 +22,7 @@ _MOST_WORDS = 11
 # What a poll with nothing due, a poll with a sample and a listening host, and a keepalive call.
 _WATCH = """
 Agent.poll Agent.run Agent.run_due Agent.listen Agent.send
-Agent.has_input Agent.until_sample_ms
+Agent.has_input
 Agent.take_sample Gate.enter
 Clock.advance Clock.until_ms
 Governor.refill_host Governor.charge_host Governor.host_wait_ms Governor.update

@@ -27,7 +27,7 @@ def new_agent(monkeypatch, tmp_path):
     for folder in reversed(BOARD_PATH):
         monkeypatch.syspath_prepend(folder)
     rig = importlib.import_module("rig")
-    agents = importlib.import_module("warden.agent")
+    setup = importlib.import_module("warden.setup")
     stored_policy = importlib.import_module("warden.stored_policy")
 
     class Board(rig.FakeBoard):
@@ -40,7 +40,7 @@ def new_agent(monkeypatch, tmp_path):
 
     def make(restore=True):
         wear.__init__()  # as after a reset, which has its budget from the file
-        agent = agents.Agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
+        agent = setup.make_agent(Board(), 1000, 10, None, (4, 300_000, 100, 5000))
         if restore:
             stored_policy.stored_policy_of(agent).load()
         return agent

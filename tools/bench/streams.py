@@ -33,7 +33,7 @@ class Steady:
         self._wire = _Wire()
         self._uplink = agent.load("uplink").Uplink(self._wire)
         self._uplink.seq = seq & 0xFFFF
-        self._sample = agent.load("sample").Sample()
+        self._sample = agent.load("setup").make_sample()
         self._sample.last = [None] * len(ids.SAMPLE_VALUES)
         figures: dict[str, Any] = {**FakeBoard().values, **_STEADY}
         for name in ids.SAMPLE_VALUES:

@@ -10,6 +10,7 @@ from warden.tables import Table
 
 _NEVER_S = const(0x3FFFFFFF)
 _MAX_ID = const(0x3FFFFFFF)
+_NEXT_S = const(60)  # deadlines are checked this often in any case
 _NORMAL = const(1)  # a priority
 
 
@@ -86,14 +87,14 @@ class Rows(Table):
             s = _NEVER_S - 1  # in 34 years
         self.end_s[row] = s
         self.end_ms[row] = ms
-        clock.schedule(s, ms)
+        schedule(clock, s, ms)
 
     def schedule(self):
         """Add the deadlines of all rows to the clock."""
         row = 0
         for s in self.end_s:
             if s != _NEVER_S and self.rows[row] is not None:  # Ctrl-C may have left the end of none
-                self.clock.schedule(s, self.end_ms[row])
+                schedule(self.clock, s, self.end_ms[row])
             row += 1
 
     # --- with or without it ---------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Rows(Table):
         knows when it is better; else those that `blocks()` finds for what is wanted. amount: for
         the event. The caller has the lock.
         """
-        self.events.add("denied", None if session is None else session.id, reason, amount)
+        self.policy.events.add("denied", None if session is None else session.id, reason, amount)
         soonest = None
         try:
             blockers = []
@@ -150,6 +151,20 @@ class Rows(Table):
                 if newest is None or entry.id > newest.id:
                     newest = entry
         return newest
+
+
+def schedule(clock, s, ms):
+    """Have (s, ms) be the clock's next deadline if it is sooner; the caller has the lock."""
+    if s < clock.deadline_s or (s == clock.deadline_s and ms < clock.deadline_ms):
+        clock.deadline_s = s
+        clock.deadline_ms = ms
+        clock.poll_now = True
+
+
+def clear_deadline(clock):
+    """Forget the clock's next deadline; the caller then adds all there are with `schedule()`."""
+    clock.deadline_s = clock.s + _NEXT_S
+    clock.deadline_ms = 0
 
 
 def is_weaker(entry, other):

@@ -137,7 +137,7 @@ class Leases(Rows):
                 check_int("priority", priority, 0, 3)
             if ttl_ms is not None:
                 check_int("ttl_ms", ttl_ms, 1, None)
-            if type(owner) is not str:
+            if not isinstance(owner, str):
                 raise TypeError("owner must be a str")
             if backed and kind != _KIND_MEMORY:
                 raise ValueError("only memory can be backed")
@@ -145,7 +145,7 @@ class Leases(Rows):
                 mount = None  # else what is granted under one mount would not count under another
             elif mount is None:
                 mount = "/"
-            elif type(mount) is not str:
+            elif not isinstance(mount, str):
                 raise TypeError("mount must be a str")
             clock = self.clock
             clock.advance()
@@ -170,7 +170,7 @@ class Leases(Rows):
             with self.lock:  # each victim's `on_preempt` has taken it again
                 raise self._denied(lease, 0, False)
         except MemoryError:
-            self.events.post("denied", None, "memory", amount)
+            self.policy.events.post("denied", None, "memory", amount)
             if lease is not None:
                 self.end(lease)
             raise deny("memory", 0, self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE) or None)
@@ -224,7 +224,7 @@ class Leases(Rows):
 
     def _fragmented(self, largest, amount):
         """Add the event that no free block is so large; return the Denied."""
-        self.events.add("denied", None, "fragmented", amount)
+        self.policy.events.add("denied", None, "fragmented", amount)
         wait_ms = self.policy.memory.collect_in_ms(_GRANT_COLLECT_PAUSE)
         return deny("fragmented", largest, wait_ms or None)
 
@@ -240,7 +240,7 @@ class Leases(Rows):
             if not self.remove(lease):
                 return False
             self.ended = self.ended + 1 & 0xFFFF
-            self.events.add("lease", lease.id, why, lease.amount)
+            self.policy.events.add("lease", lease.id, why, lease.amount)
         return True
 
     def run_due(self):
@@ -255,7 +255,7 @@ class Leases(Rows):
     def preempt(self, lease):
         """End a lease that has an `on_preempt` function, and call that."""
         if lease.on_preempt is not None and self.end(lease, "preempted"):
-            self.events.call(lease.on_preempt, lease, lease.id)
+            self.policy.events.call(lease.on_preempt, lease, lease.id)
 
     def _victim(self, wanted, amount, table_full):
         """Return the lease to preempt for another: of the lowest priority below it, the newest.

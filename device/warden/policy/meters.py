@@ -10,6 +10,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny
+from warden.sensors.threads import get_ident
 from warden.tables import Table
 from warden_schema.codec import cut
 
@@ -171,7 +172,7 @@ class Meters(Table):
     def preempt(self, meter):
         """Cancel a meter's task, once, in the loop's thread; return whether it was cancelled."""
         task = meter.task
-        if task is None or not self.policy.agent.load.in_loop():
+        if task is None or self.policy.agent.load.thread != get_ident():
             return False
         meter.task = None
         try:

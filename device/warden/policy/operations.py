@@ -11,6 +11,7 @@ from micropython import const
 from warden.checks import check_int
 from warden.errors import Denied, Preempted, TimedOut, deny
 from warden.policy.deadlines import Row, Rows, is_weaker
+from warden.sensors.threads import get_ident
 from warden_schema.codec import cut
 
 _GRACE_MS = const(2000)
@@ -38,6 +39,13 @@ _NEW = const(6)  # has not begun
 _NOT_KNOWN = const(2)  # of `learns`
 _PREEMPTED = const("preempted")  # why one must stop
 _TIMED_OUT = const("timed out")
+
+
+def current_task(load):
+    """Return the task of asyncio that calls, None for a thread or plain code."""
+    if load.core is not None and load.thread == get_ident():
+        return load.core.cur_task
+    return None
 
 
 class Operation(Row):
@@ -82,7 +90,7 @@ class Operation(Row):
         """
         table = self.table
         if self.state != _ACTIVE:
-            table.begin(self, table.policy.agent.load.current_task())
+            table.begin(self, current_task(table.policy.agent.load))
             try:
                 while self.state != _ACTIVE and not table.poll_admission(self):
                     if self.task is not None:
@@ -99,7 +107,7 @@ class Operation(Row):
 
         table = self.table
         if self.state != _ACTIVE:
-            table.begin(self, table.policy.agent.load.current_task())
+            table.begin(self, current_task(table.policy.agent.load))
             try:
                 while not table.poll_admission(self):
                     await sleep_ms(_WAIT_POLL_MS)
@@ -177,7 +185,7 @@ class Operations(Rows):
 
     def _no_memory(self):
         self.clock.advance()
-        self.events.post("denied", None, "memory")
+        self.policy.events.post("denied", None, "memory")
         return deny("memory")
 
     def renew_spares(self):
@@ -296,7 +304,7 @@ class Operations(Rows):
             if lease is not None:
                 op.lease = None
             self.clock.advance()
-            self.events.add("operation", op.id, how)
+            self.policy.events.add("operation", op.id, how)
         if lease is not None:
             lease.release()
         if promote and self.waiting:
@@ -315,7 +323,7 @@ class Operations(Rows):
             op.state = _STOPPING
             self.end_in(op.row, _GRACE_MS)
             self.mark_dirty(op.row)
-            self.events.add("operation", op.id, why)
+            self.policy.events.add("operation", op.id, why)
             if op.task is not None:
                 self.to_cancel = True
         self.cancel()
@@ -345,7 +353,7 @@ class Operations(Rows):
                                 self.policy.profile.ended(op)
                             self.end_in(op.row, _ABANDONED_MS)
                             self.mark_dirty(op.row)
-                            self.events.add("operation", op.id, "overdue")
+                            self.policy.events.add("operation", op.id, "overdue")
         if freed:
             self.promote_waiters()
         freed = False
@@ -386,7 +394,7 @@ class Operations(Rows):
 
     def cancel(self):
         """Cancel the tasks of operations that must stop, in the loop's thread only."""
-        if not self.to_cancel or not self.policy.agent.load.in_loop():
+        if not self.to_cancel or self.policy.agent.load.thread != get_ident():
             return
         self.to_cancel = False
         for op in self.rows:
@@ -412,7 +420,7 @@ class Operations(Rows):
             self.mark_dirty(op.row)
         if op.learns:
             policy.profile.began(op)
-        self.events.add("operation", op.id, "began")
+        self.policy.events.add("operation", op.id, "began")
 
     def _admit(self, op):
         """Make an ADMITTING operation ACTIVE, with the memory it needs, or raise Denied."""

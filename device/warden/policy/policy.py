@@ -4,6 +4,7 @@ from micropython import const
 
 from warden.checks import check_int
 from warden.errors import deny, renew_spare_denied
+from warden.policy.deadlines import clear_deadline
 from warden.sensors.threads import import_lock
 from warden.tables import Table
 
@@ -95,7 +96,7 @@ class Policy(Table):
         self.sessions.run_due()
         try:
             with self.lock:
-                self.clock.clear_deadline()
+                clear_deadline(self.clock)
                 self.leases.schedule()
                 self.operations.schedule()
                 self.sessions.schedule()

@@ -45,7 +45,7 @@ class Session(Row):
         For this and the next two the caller has the lock of all that is granted.
         """
         if not self.is_open():
-            self.table.events.add("denied", self.id, "session", amount)
+            self.table.policy.events.add("denied", self.id, "session", amount)
             raise deny("session")
         self.table.end_in(self.row, self.ttl_ms)
 
@@ -119,7 +119,7 @@ class Sessions(Rows):
             blockers = tuple([session.id for session in self.all()])
         except MemoryError:
             pass
-        self.events.post("denied", None, reason)
+        self.policy.events.post("denied", None, reason)
         raise deny(reason, None, None, blockers)
 
     def end(self, session, expired=False):
@@ -144,7 +144,7 @@ class Sessions(Rows):
             lease = leases.newest_of(session)
         if not expired:
             operations.promote_waiters()
-        self.events.post("session", session.id, "closed")
+        self.policy.events.post("session", session.id, "closed")
 
     def run_due(self):
         """Close sessions that are past their deadline; allocates nothing if none is."""
@@ -165,4 +165,4 @@ class Sessions(Rows):
             return
         if how == "gone" and session is not None:
             session.close()
-        self.events.post("link", None, how)
+        self.policy.events.post("link", None, how)

@@ -63,7 +63,6 @@ def _note(reasons, place, value, reason):
     """Store 0 for a known value, else the reason why not; return whether that is a change."""
     if value is not None:
         reason = 0
-    if reasons[place] == reason:
-        return False
+    changed = reasons[place] != reason
     reasons[place] = reason
-    return True
+    return changed

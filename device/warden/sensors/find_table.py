@@ -1,6 +1,6 @@
 """Finds the heap's allocation table on stock firmware, and proves it: free and largest are in it.
 
-Loaded when the agent starts, and let go then. The table lies below the blocks that it is of, with
+The table lies below the blocks that it is of, with
 smaller ones between (py/gc.c, gc_setup_area). Two probes of unusual lengths are allocated, one
 close behind the other, so that a heap of several areas has them in one; below them objects of just
 so many blocks, as far apart, are searched for in the table. What looks like that in another

@@ -20,8 +20,6 @@ import sys
 
 from micropython import const
 
-from warden.sensors.threads import get_ident
-
 _MAX_SQUARES = const(0x20000000)  # the mean lag is not known beyond
 _MAX_STEP = const(23_000)  # 1.5 s in units of 64 µs: its square stays below that
 # These two together stay below 30 bits; the agent's own task has the loop wait a minute at most.
@@ -101,12 +99,6 @@ class Load:
             self.changed = True
             self.tasks = 0 if self.steps else None
         if self.steps and self.wait_hook is None:
-            if not self.wrap_us:
-                self.wait_hook = self.hook(0, min)  # of two that do nothing
-                self.wrap_us = self.board.ticks_us()
-                for _ in range(_TRIALS):
-                    self.wait_hook(1)
-                self.wrap_us = max(1, self.board.ticks_diff(self.board.ticks_us(), self.wrap_us))
             self.wait_hook = self.hook(queue, type(queue).wait_io_event)
             queue.wait_io_event = self.wait_hook
             self.in_task = False
@@ -199,14 +191,6 @@ class Load:
             if self.tasks and queue is self.queue:
                 self.tasks -= 1
 
-    def in_loop(self):
-        """Tell whether the caller is in the thread that runs the event loop."""
-        return get_ident() == self.thread
-
-    def current_task(self):
-        """Return the task of asyncio that calls, None for a thread or plain code."""
-        return self.core.cur_task if self.core is not None and self.in_loop() else None
-
     # --- reading --------------------------------------------------------------------------------
 
     def read(self, sample):
@@ -236,5 +220,6 @@ class Load:
                 sample.overhead_permille = min(1000, sample.overhead_permille + period_ms)
         sample.tasks = self.tasks
         self.idle_us = self.worst_us = self.squares = self.wrapped = 0
-        changed, self.changed = self.changed, False
+        changed = self.changed
+        self.changed = False
         return changed

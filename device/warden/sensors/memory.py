@@ -59,7 +59,7 @@ class Memory:
             self.used = self.used_now()
             self.free = self.total - self.used
         else:
-            if not self.heap(state, self.slice_room):
+            if not self.heap(state, self.room):
                 self.sliced = True
                 return False
             used = state[_HEAP_TOTAL] - state[_HEAP_FREE]
@@ -144,7 +144,6 @@ class Memory:
 
     def read(self, sample):
         """Put the figures into the sample; return whether one became known or unknown."""
-        self.slice_room = self.room
         sample.total_bytes = self.total
         sample.free_bytes = self.free
         changed = (sample.largest_free_block_bytes is None) != (self.largest is None)

@@ -13,13 +13,9 @@ class Network:
     """`connected` is 1 or 0, `rssi_dbm` the signal's strength; `wlan` is what they are read of.
 
     sent, received: bytes of sockets that are counted, modulo 2**30. None is what nobody can tell.
-    available: whether the firmware has WLAN; early: the application may have made one unseen.
+    available: whether the firmware has WLAN; early: the application may have made one unseen. Made
+    by `warden.setup.watch_network`, which lists what else it has.
     """
-
-    def __init__(self):
-        self.available = self.early = False
-        self.wlan = self.connected = self.rssi_dbm = self.sent = self.received = None
-        self.deadline_s = 0
 
     def read(self, sample):
         """Put the figures into the sample; return whether a capability may have changed."""

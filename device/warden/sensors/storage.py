@@ -91,7 +91,8 @@ class Storage:
             }
             for mount, block, blocks, free, available in rows
         ]
-        old, self.rows = self.rows, rows
+        old = self.rows
+        self.rows = rows
         for row in range(max(1, len(rows))):
             if len(rows) != len(old) or (rows and rows[row] != old[row]):
                 self.dirty[row] = self.dirty[row] or _CHANGED

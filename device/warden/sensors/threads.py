@@ -9,10 +9,8 @@ import sys
 from micropython import const
 
 try:
-    import _thread
     from _thread import allocate_lock, get_ident
 except ImportError:
-    _thread = None
     from warden.sensors.lock import allocate_lock, get_ident  # noqa: F401  # others have it from here
 
 
@@ -70,20 +68,9 @@ class StandIn:
 class Threads:
     """`active`: threads that run now, the main one included; 1 where the port has none.
 
-    early: the application imported `_thread` first, so that not all are seen.
+    early: the application imported `_thread` first, so that not all are seen. Made by
+    `warden.setup.count_threads`, which lists what else it has.
     """
-
-    def __init__(self):
-        self.active = 1
-        self.report = None  # what is called with an exception that ends one, see `Events.report`
-        self.early = "_thread" in sys.modules
-        if _thread is not None:
-            self.lock = new_lock(False)
-            module = sys.modules.get("_thread", _thread)
-            self.start = module.start_new_thread
-            stand_in = StandIn(module, self)
-            stand_in.start_new_thread = self.start_new_thread
-            sys.modules["_thread"] = stand_in
 
     def read(self, sample):
         """Put the count into the sample, None if not all are seen."""

@@ -242,9 +242,9 @@ class Agent:
 
     def __init__(self, limits: tuple[int, ...], start_ms: int, first: Figures) -> None:
         # Which the agent imports when it must.
-        for room in ("setup", "policy_setup", "policy.forecast"):
+        for room in ("policy_setup", "policy.forecast"):
             load(room)
-        make = load("agent").Agent
+        make = load("setup").make_agent
         self.board = Board(first.total_bytes or 0)
         with modules_restored("_thread", "network"):  # it would stand in for them, to count
             self._agent = make(self.board, _INTERVAL_MS, _BUDGET_PERMILLE, None, limits)

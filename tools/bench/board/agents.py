@@ -95,13 +95,17 @@ def poll_now(agent):
     return agent.poll()
 
 
+def until_sample_ms(agent):
+    return agent.clock.until_ms(agent.deadline_s, agent.deadline_ms)
+
+
 def settle(agent):
     """Poll until nothing is left to read or to send, and the next sample is not due."""
     quiet = 0
     for _ in range(_MAX_POLLS):
         seq = agent.session.uplink.seq
         poll_now(agent)
-        if readable() or agent.session.uplink.seq != seq or agent.until_sample_ms() <= 0:
+        if readable() or agent.session.uplink.seq != seq or until_sample_ms(agent) <= 0:
             quiet = 0
         else:
             quiet += 1
@@ -115,10 +119,10 @@ def until_due(line, agent):
     while True:
         keepalive(line, agent)
         settle(agent)
-        if agent.until_sample_ms() <= 1000:
+        if until_sample_ms(agent) <= 1000:
             break
         skip_ms(1000)
-    skip_ms(agent.until_sample_ms())
+    skip_ms(until_sample_ms(agent))
 
 
 def fill_tables(line, agent):

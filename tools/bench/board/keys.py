@@ -11,7 +11,7 @@ import warden
 from warden.hosts import Hosts
 from warden.keyed_hosts import KeyedHosts
 from warden.keys import Hmac, Keys
-from warden.setup import detect
+from warden.setup import detect, make_agent
 
 _KEY = bytes(range(128, 160))
 _HOST = 77
@@ -107,7 +107,7 @@ def served(session):
     """Return an agent that serves a port, and its connection."""
     link = Server(session)
     connection = link.callers[0]
-    made = warden.Agent(board, 600_000, 1000, link, _LIMITS)
+    made = make_agent(board, 600_000, 1000, link, _LIMITS)
     made.memory.wanted = 0
     return made, connection
 

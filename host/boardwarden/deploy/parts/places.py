@@ -15,6 +15,7 @@ _TABLES = "warden.tables"  # of what was decided
 _SELDOM = {
     "warden.setup": SETUP,
     "warden.launch": SETUP,
+    "warden.sensors.find_table": SETUP,
     "warden.policy_setup": "warden.policy_setup",  # likewise, where the agent decides
     "warden.policy.publish": "warden.policy_setup",
     "warden.requests": "warden.requests",
@@ -57,7 +58,6 @@ _SELDOM = {
     "warden.counted_socket": "warden.counted_socket",
     "warden.extras": "warden.extras",
     "warden.sensors.lock": "warden.lock",  # where the port has no threads
-    "warden.sensors.find_table": "warden.find_table",  # let go when it has found that
     "warden.sensors.wlan": "warden.wlan",  # where the firmware has `network`
     "warden.sensors.system_heap": "warden.system_heap",  # where the firmware has `esp32`
     "warden.link.terminal": "warden.terminal",  # of the unix port
