@@ -263,7 +263,7 @@ def test_who_may_only_look_is_offered_no_request(browser, page):
     sign_in(browser, page, "bob", page.board_url("warned"))
     browser.sees("bob may look", "flash")
     buttons = {each.text for each in browser.all("button")}
-    assert buttons == {"Sign out", "2 min", "10 min", "1 h", "24 h"}
+    assert buttons == {"Sign out", "2 min", "10 min", "1 h", "24 h", "7 d"}
     answer = browser.run(
         "const answer = await fetch('/api/board/request', {method: 'POST', headers: "
         "{'Content-Type': 'application/json', 'X-Boardwarden': '1'}, "
@@ -357,10 +357,10 @@ def test_pages_that_were_left_do_not_keep_the_servers_connections(browser, page)
     """A browser opens six to a server, and remembers pages that were left."""
     took = []
     for _ in range(4):
-        for url, text in ((page.board_url("well"), "fakeboard"), (page.url, "3 boards")):
+        for url, words in ((page.board_url("well"), "fakeboard"), (page.url, "3 boards")):
             begin = time.monotonic()
             sign_in(browser, page, "bob", url)
-            browser.sees(text)
+            browser.sees(words)
             took.append(time.monotonic() - begin)
     assert max(took) < 6, took
 
