@@ -263,7 +263,7 @@ def test_who_may_only_look_is_offered_no_request(browser, page):
     sign_in(browser, page, "bob", page.board_url("warned"))
     browser.sees("bob may look", "flash")
     buttons = {each.text for each in browser.all("button")}
-    assert buttons == {"Sign out", "2 min", "10 min", "1 h", "24 h"}
+    assert buttons == {"Sign out", "2 min", "10 min", "1 h", "24 h", "7 d"}
     answer = browser.run(
         "const answer = await fetch('/api/board/request', {method: 'POST', headers: "
         "{'Content-Type': 'application/json', 'X-Boardwarden': '1'}, "

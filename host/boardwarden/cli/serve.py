@@ -85,6 +85,15 @@ UserHeaderOption = Annotated[
         show_default=False,
     ),
 ]
+RecordingOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--recording",
+        metavar="FILE",
+        help="A recording of these boards: the page's graphs go back as far.",
+        readable=False,
+    ),
+]
 NameOption = Annotated[
     list[str],
     typer.Option(
@@ -155,6 +164,7 @@ def serve(
     proxy: ProxyOption = (),  # type: ignore[assignment]
     user_header: UserHeaderOption = "",
     name: NameOption = (),  # type: ignore[assignment]
+    recording: RecordingOption = None,
     broker: BrokerArgument = "",
 ) -> None:
     """Serve metrics to Prometheus, push them over OTLP, show a web page, until Ctrl-C."""
@@ -170,10 +180,13 @@ def serve(
         otlp = checked(endpoint, otlp)
     from boardwarden.serve import service
 
-    access = PageAccess(users, tls_cert, tls_key, proxy, user_header, name)
+    access = PageAccess(users, tls_cert, tls_key, proxy, user_header, name, recording)
     shown = None if page is None else _page(checked(service.parse_listen, page), access)
     if page is None and any(vars(access).values()):
-        fail("--users, --tls-cert, --tls-key, --proxy, --user-header and --name go with --page.")
+        fail(
+            "--users, --tls-cert, --tls-key, --proxy, --user-header, --name and --recording go "
+            "with --page."
+        )
     followers = _notices(notify, quiet)
     if home_assistant or home_assistant_at:
         followers.append(_in_home_assistant(home_assistant_at or broker))
@@ -222,7 +235,7 @@ def _notices(notify: str | None, quiet: str | None) -> list[Follower]:
 
 @dataclass(frozen=True)
 class PageAccess:
-    """The options that say who may see the page."""
+    """The options of the page."""
 
     users: Path | None = None
     tls_cert: Path | None = None
@@ -230,6 +243,7 @@ class PageAccess:
     proxy: Sequence[str] = ()
     user_header: str = ""
     name: Sequence[str] = ()
+    recording: Path | None = None
 
 
 def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
@@ -253,7 +267,15 @@ def _page(place: tuple[str, int], given: PageAccess) -> PageOptions:
         tuple(given.name),
     )
     checked(guard.check_access, place[0], access)
-    return PageOptions(*place, access)
+    if given.recording is not None:
+        from boardwarden.errors import RecordingError
+        from boardwarden.recording.reading import Recording
+
+        try:
+            Recording(given.recording).close()
+        except RecordingError as error:
+            fail(str(error))
+    return PageOptions(*place, access, given.recording)
 
 
 async def _serve(

@@ -36,8 +36,9 @@ _CHECK_S = 5.0  # how often an open stream looks whether its user may still see 
 class Page:
     """The page of the boards that a FleetView shows."""
 
-    def __init__(self, fleet: FleetView, access: Access, host: str) -> None:
+    def __init__(self, fleet: FleetView, access: Access, host: str, recording: Path | None) -> None:
         self._fleet = fleet
+        self._recording = recording
         self._access = access
         self._sessions = Sessions()
         self._brake = Brake()
@@ -135,7 +136,7 @@ class Page:
         if not self._may_look(request):
             return _error(401, "Sign in first.")
         address = request.query_params.get("board", "")
-        return self._stream(request, BoardView(self._fleet, address).messages())
+        return self._stream(request, BoardView(self._fleet, address, self._recording).messages())
 
     def _stream(self, request: Request, messages: AsyncIterator[bytes]) -> Response:
         packed = "gzip" in request.headers.get("accept-encoding", "")

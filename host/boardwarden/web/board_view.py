@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from boardwarden.board import Board
@@ -23,6 +24,7 @@ from boardwarden.render.status import status_rows, trend_rows
 from boardwarden.render.tables import busiest, event_text
 from boardwarden.render.text import NOTHING, Printable, count, duration, percent, printable, size
 
+from . import recorded
 from .fleet_view import FleetView, sse
 from .past import FIGURES, figures
 
@@ -37,12 +39,13 @@ _BLOCKS_S = 0.02  # a step that is longer keeps the others waiting
 # A graph's figure in the board's own history, which has neither garbage nor the longest steps.
 _STORED = {"live": "memory", "cpu": "cpu", "fragmentation": "fragmentation", "storage": "storage"}
 Section = dict[str, Any]
+Points = list[tuple[float, float]]
 
 
 class BoardView:
     """What one viewer is sent of the board at an address: messages() until it goes."""
 
-    def __init__(self, fleet: FleetView, address: str) -> None:
+    def __init__(self, fleet: FleetView, address: str, recording: Path | None) -> None:
         self._fleet = fleet
         self._address = address
         self._board: Board | None = None
@@ -51,6 +54,8 @@ class BoardView:
         self._console = Printable()
         self._printed: list[str] = []
         self._history_came = False
+        self._recording = recording
+        self._recorded: recorded.Series = {}
 
     async def messages(self) -> AsyncIterator[bytes]:
         """Yield the sections that differ from what was sent, as Server-Sent Events."""
@@ -110,19 +115,23 @@ class BoardView:
             await asyncio.sleep(1.0)
 
     async def _read_history(self, board: Board) -> None:
+        if self._recording is not None:
+            self._recorded = await asyncio.to_thread(
+                recorded.read, self._recording, self._address, time.time()
+            )
         with contextlib.suppress(BoardError):  # an agent without a history will do
             await board.fetch_history(statistics=("mean",))
-            self._history_came = True
+        self._history_came = True
 
     def _history(self, board: Board) -> Section:
         """Return the points of each graph, as far back as they are known."""
         past = self._fleet.past(self._address)
         zero = _uptime_zero(board)
-        series: dict[str, list[tuple[float, float]]] = {}
+        series: dict[str, Points] = {}
         for name in FIGURES:
             recent = past.series(name)
             begin = recent[0][0] if recent else float("inf")
-            stored = _stored(board.history, name, zero)
+            stored = _joined(self._recorded.get(name, []), _stored(board.history, name, zero))
             series[name] = [
                 (round(at, 1), _rounded(value))
                 for at, value in [*(each for each in stored if each[0] < begin), *recent]
@@ -381,11 +390,23 @@ def _link(board: Board) -> list[list[str]]:
     ]
 
 
-def _stored(history: History, name: str, zero: float | None) -> list[tuple[float, float]]:
+def _stored(history: History, name: str, zero: float | None) -> Points:
     metric = _STORED.get(name)
     if metric is None or zero is None:
         return []
     return [(zero + at, value) for at, value in history.points(metric)]
+
+
+def _joined(record: Points, stored: Points) -> Points:
+    """Return what was recorded, and before and after it what the board stored."""
+    if not record:
+        return stored
+    begin, end = record[0][0], record[-1][0]
+    return [
+        *(each for each in stored if each[0] < begin),
+        *record,
+        *(each for each in stored if each[0] > end),
+    ]
 
 
 def _rounded(value: float) -> float:

@@ -210,7 +210,8 @@ class FleetView:
     def _tell_event(self, row: Row, event: Event, now: float, uptime: float | None) -> None:
         state = row.state
         if event.kind == "threshold":
-            state = {"critical": "critical", "warn": "warned"}.get(event.detail or "", "well")
+            # "clear" is the threshold's: the board may not be well yet.
+            state = {"critical": "critical", "warn": "warned"}.get(event.detail or "", "clear")
         elif event.kind == "hang":
             state = "warned"
         back = 0.0 if uptime is None else max(0.0, min(60.0, uptime - event.uptime_s))

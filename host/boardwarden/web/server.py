@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 
@@ -25,11 +26,15 @@ _MAX_WAITING = 128  # to be accepted
 
 @dataclass(frozen=True)
 class PageOptions:
-    """Where the page is, and who may see it; port 0 takes any that is free."""
+    """Where the page is, and who may see it; port 0 takes any that is free.
+
+    recording: of the boards, from which their graphs go further back.
+    """
 
     host: str
     port: int
     access: Access
+    recording: Path | None = None
 
 
 class _Server(uvicorn.Server):
@@ -48,7 +53,7 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
     Raises AccessError where it cannot listen, or for a certificate that cannot be used.
     """
     fleet = FleetView(boards)
-    page = Page(fleet, options.access, options.host)
+    page = Page(fleet, options.access, options.host, options.recording)
     config = uvicorn.Config(
         page.app,
         log_config=None,

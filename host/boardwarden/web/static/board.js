@@ -8,7 +8,7 @@ import { duration, fullMoment, moment, percent, size } from "./format.js";
 import { showRequests } from "./log.js";
 import { follow } from "./stream.js";
 
-const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400] };
+const SPANS = { "2m": ["2 min", 120], "10m": ["10 min", 600], "1h": ["1 h", 3600], "24h": ["24 h", 86400], "7d": ["7 d", 604800] };
 const FIGURES = ["live", "used", "largest", "cpu", "lag", "fragmentation"]; // of a point
 const MAX_POINTS = 4000;
 const MAX_CONSOLE = 60000; // characters
@@ -294,7 +294,7 @@ class Board {
     const found = table({ ...thresholds, ids: thresholds.edit }, "Nothing is watched.", this.mayControl && {
       text: "Change…", action: (each) => askThreshold(this.id, this.session.metrics, each),
     });
-    const words = { clear: "well", warn: "warned", critical: "critical" };
+    const words = { clear: "clear", warn: "warned", critical: "critical" };
     found.querySelectorAll?.("tbody tr").forEach((row, at) => {
       const level = thresholds.levels[at];
       row.children[1].replaceChildren(h("span", { class: `state ${words[level] ?? ""}` }, level));

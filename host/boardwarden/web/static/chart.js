@@ -6,7 +6,7 @@ import { fullMoment, moment, tick } from "./format.js";
 const SPARK = { width: 100, height: 24 };
 const MARGIN = { left: 58, right: 12, top: 10, bottom: 22 };
 const GAP_S = 15; // between two points of seconds; coarser ones are of the board's own history
-const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600];
+const STEPS_S = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
 /** Return a small graph without words: the figure stands beside it. */
 export function spark(kind) {
@@ -130,14 +130,14 @@ export class Chart {
       );
     }
     const most = Math.max(2, Math.floor(width / 110));
-    const step = STEPS_S.find((each) => this.span / each <= most) ?? 21600;
+    const step = STEPS_S.find((each) => this.span / each <= most) ?? 86400;
     const zone = new Date(begin * 1000).getTimezoneOffset() * 60;
     for (let at = Math.ceil((begin - zone) / step) * step + zone; at <= this.end; at += step) {
       const place = x(at);
       if (place < MARGIN.left + 20 || place > width - 24) continue;
       picture.append(
         svg("line", { class: "grid", x1: place, x2: place, y1: bottom, y2: bottom + 4 }),
-        svg("text", { class: "axis", x: place, y: bottom + 16, "text-anchor": "middle" }, tick(at, step < 60)),
+        svg("text", { class: "axis", x: place, y: bottom + 16, "text-anchor": "middle" }, tick(at, step)),
       );
     }
   }

@@ -61,9 +61,9 @@ export function moment(at) {
   return today ? clock.format(date) : `${day.format(date)} ${clock.format(date)}`;
 }
 
-/** Write a moment for an axis: 14:03. */
-export function tick(at, withSeconds) {
-  return (withSeconds ? clock : short).format(new Date(at * 1000));
+/** Write a moment for an axis with a line in so many seconds: 14:03:10, 14:03, or the day. */
+export function tick(at, step) {
+  return (step < 60 ? clock : step < 86400 ? short : day).format(new Date(at * 1000));
 }
 
 /** Write a moment whole, with its zone. */
