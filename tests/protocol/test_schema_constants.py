@@ -136,7 +136,10 @@ def test_history_has_the_schemas_metrics() -> None:
     assert tuple(zip(history["STEP_S"], history["SLOTS"], strict=True)) == ids.TIERS
     assert history["TIER_BEGIN"] == (0, seconds, seconds + minutes)
     assert 2 * seconds + history["EXTREMES"] == means
-    assert history["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
+    made = _constants(REPO / "device/warden/setup.py")
+    assert made["RING"] == means + (len(ids.STATISTICS) - 1) * (minutes + hours)
+    assert history["TIERS"] == made["TIERS"] == len(ids.TIERS)
+    assert made["OPEN_SLOTS"] == history["TIERS"] << history["TIER_BITS"]
     assert _value("trend_report.py", "_NAMES") == ids.METRICS
 
 
