@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from boardwarden.board import Board
+from boardwarden.crashes import CAUSES
 from boardwarden.grants import Threshold
 from boardwarden.models import Level, Status, enum_name
 from boardwarden.render.differences import threshold_text
@@ -136,13 +137,15 @@ def _crash(board: Board, now: float) -> str:
     last = next((each for each in reversed(board.resets) if not each.expected), None)
     free_s = identity.crash_free_s
     if last is not None and free_s is not None and free_s < CRASHED_FOR_S:
-        what = last.error or last.cause or "nobody knows why"
+        what = last.error or CAUSES.get(last.cause or "", last.cause) or "nobody knows why"
         return f"the board restarted: {what}"
     for each in reversed(board.exceptions):
         if None not in (each.uptime_s, uptime) and uptime - each.uptime_s < CRASHED_FOR_S:  # type: ignore[operator]
-            ended = "was interrupted" if each.kind == "hang" else "ended"
-            name = f"{each.kind} {each.name}" if each.name else each.kind
-            return f"{name} {ended}: {each.error}"
+            name = each.name or "the application"
+            if each.kind == "hang":
+                return f"{name} hung, and was interrupted"
+            what = f"{each.kind} {each.name}" if each.name else f"the {each.kind}"
+            return f"{what} ended: {each.error}"
     return ""
 
 
