@@ -36,10 +36,11 @@ def need(program):
 class Prometheus:
     """Scrapes the hosts of URLs from start() on, until close()."""
 
-    def __init__(self, folder, *urls, every_ms=SCRAPE_MS):
+    def __init__(self, folder, *urls, every_ms=SCRAPE_MS, limit_s=LIMIT_S):
         self._folder = folder
         self._targets = [urllib.parse.urlsplit(url).netloc for url in urls]
         self._every_ms = every_ms
+        self._limit_s = limit_s
         self._address = f"127.0.0.1:{free_port()}"
 
     def start(self):
@@ -77,8 +78,8 @@ class Prometheus:
         return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
 
     async def until(self, expression, holds=bool):
-        """Ask until holds(result), and return that result; fail after LIMIT_S."""
-        deadline, found = time.monotonic() + LIMIT_S, None
+        """Ask until holds(result), and return that result; fail after limit_s."""
+        deadline, found = time.monotonic() + self._limit_s, None
         while time.monotonic() < deadline:
             try:
                 found = await self.query(expression)
