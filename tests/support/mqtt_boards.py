@@ -2,6 +2,7 @@
 
 python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 960    # board0 to board959; or a name
 python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 960 own    # each over its own connection
+python tests/support/mqtt_boards.py mqtt://127.0.0.1:1883 960 lively    # see Lively
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import sys
+import time
 
 import msgpack
 
@@ -17,6 +19,7 @@ from boardwarden.testing import FakeStreamBoard
 from boardwarden.transport.mqtt_broker import Broker, parse
 
 _STEP_S = 0.1
+_LAG = 6  # of ids.THRESHOLD_METRICS
 
 
 class MqttBoards:
@@ -78,9 +81,29 @@ class MqttBoards:
                 await asyncio.sleep(_STEP_S / len(groups) if len(every) > 1 else _STEP_S)
 
 
-async def _main(address: str, which: str, own: bool) -> None:
+class Lively(FakeStreamBoard):
+    """A board whose figures move; now and then one of them has an event, whose time is printed."""
+
+    events = 0
+    of = 1  # so many boards, which have two events a second together
+
+    def sample(self, **values: object) -> None:
+        """Send a sample with other figures than the last."""
+        live = self.values["live_bytes"] + random.randint(-4000, 4000)
+        live = max(20_000, min(230_000, live))
+        values.update(live_bytes=live, free_bytes=240_000 - live)
+        values.update(cpu_permille=random.randint(50, 400), loop_lag_worst_ms=random.randint(1, 60))
+        super().sample(**values)
+        if random.random() < 2 * self.interval_s / self.of:
+            Lively.events += 1
+            self.policy.happen("threshold", _LAG, "warn", Lively.events)
+            print(Lively.events, time.time(), flush=True)
+
+
+async def _main(address: str, which: str, own: bool, lively: bool) -> None:
     names = [f"board{number}" for number in range(int(which))] if which.isdecimal() else [which]
-    boards = {name: FakeStreamBoard() for name in names}
+    boards = {name: Lively() if lively else FakeStreamBoard() for name in names}
+    Lively.of = len(names)
     async with MqttBoards(address, boards, own):
         for number, board in enumerate(boards.values()):
             board.interval_s = 1.0
@@ -90,4 +113,4 @@ async def _main(address: str, which: str, own: bool) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2], "own" in sys.argv[3:]))
+    asyncio.run(_main(*sys.argv[1:3], "own" in sys.argv[3:], "lively" in sys.argv[3:]))

@@ -19,6 +19,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _REPO = Path(__file__).resolve().parents[2]
 _BOARDS = _REPO / "tests" / "support" / "mqtt_boards.py"
@@ -32,15 +33,27 @@ max_queued_messages 10000
 """
 
 
-def _cpu_s(process: subprocess.Popen[str]) -> float:
+def cpu_s(process: subprocess.Popen[str]) -> float:
     """CPU time that a process has taken (Linux, proc(5): utime and stime of stat)."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _rss(process: subprocess.Popen[str]) -> int:
+def rss(process: subprocess.Popen[str]) -> int:
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Parts(NamedTuple):
+    """What runs, where the figures and the page are, and what memory took before any board came."""
+
+    broker: subprocess.Popen[str]
+    fakes: subprocess.Popen[str]
+    worker: subprocess.Popen[str]
+    url: str
+    page_url: str
+    broker_bytes: int
+    worker_bytes: int
 
 
 @contextlib.contextmanager
@@ -70,8 +83,9 @@ def _scrape(url: str) -> str:
         return str(answer.read(), "utf-8")
 
 
-def measure(boards: int, seconds: float, own: bool) -> dict[str, float]:
-    """Return the shares of a core and the bytes that a broker and a worker take."""
+@contextlib.contextmanager
+def served(boards: int, *words: str, page: bool = False) -> Iterator[Parts]:
+    """Run a broker, fake boards and a worker while the block runs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -90,28 +104,34 @@ def measure(boards: int, seconds: float, own: bool) -> dict[str, float]:
                 if trial.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        empty = _rss(broker)
-        words = ["own"] if own else []
+        empty = rss(broker)
         fakes = stack.enter_context(_started(sys.executable, _BOARDS, address, str(boards), *words))
-        if _line(fakes) != "ready\n":
-            raise SystemExit("the fake boards did not start")
-        serve = (sys.executable, "-m", "boardwarden", "serve", address, "--listen", "127.0.0.1:0")
-        worker = stack.enter_context(_started(*serve))
+        while (line := _line(fakes)) != "ready\n":
+            if not line:
+                raise SystemExit("the fake boards did not start")
+        serve = [sys.executable, "-m", "boardwarden", "serve", address, "--listen", "127.0.0.1:0"]
+        worker = stack.enter_context(_started(*serve, *(["--page", "127.0.0.1:0"] if page else [])))
         url = _line(worker).rpartition(" ")[2].strip()
-        alone = _rss(worker)
+        page_url = _line(worker).removeprefix("the page is at ").partition(";")[0] if page else ""
+        yield Parts(broker, fakes, worker, url, page_url, empty, rss(worker))
+
+
+def measure(boards: int, seconds: float, own: bool) -> dict[str, float]:
+    """Return the shares of a core and the bytes that a broker and a worker take."""
+    with served(boards, *(["own"] if own else [])) as parts:
         time.sleep(_SETTLE_S)
-        processes = {"broker": broker, "worker": worker, "fakes": fakes}
-        before = {name: _cpu_s(each) for name, each in processes.items()}
+        processes = {"broker": parts.broker, "worker": parts.worker, "fakes": parts.fakes}
+        before = {name: cpu_s(each) for name, each in processes.items()}
         began = time.monotonic()
         scrapes = []
         while time.monotonic() - began < seconds:
             scrape_began = time.monotonic()
-            text = _scrape(url)
+            text = _scrape(parts.url)
             scrapes.append(time.monotonic() - scrape_began)
             time.sleep(max(0.0, _SCRAPE_S - scrapes[-1]))
         lasted = time.monotonic() - began
         figures = {
-            f"{name}_core_percent": round(100 * (_cpu_s(each) - before[name]) / lasted, 1)
+            f"{name}_core_percent": round(100 * (cpu_s(each) - before[name]) / lasted, 1)
             for name, each in processes.items()
         }
         up = sum(line.endswith(" 1.0") for line in text.splitlines() if "boardwarden_up{" in line)
@@ -121,8 +141,8 @@ def measure(boards: int, seconds: float, own: bool) -> dict[str, float]:
             "seconds": round(lasted),
             "up": up,
             **figures,
-            "worker_bytes_per_board": round((_rss(worker) - alone) / boards),
-            "broker_bytes_per_board": round((_rss(broker) - empty) / boards),
+            "worker_bytes_per_board": round((rss(parts.worker) - parts.worker_bytes) / boards),
+            "broker_bytes_per_board": round((rss(parts.broker) - parts.broker_bytes) / boards),
             "scrape_s": round(max(scrapes), 2),
             "scrape_bytes": len(text),
             "series_per_board": round(series / boards, 1),
