@@ -134,6 +134,17 @@ def test_text_in_pieces_is_as_harmless_as_in_one():
         assert found == whole == f"EVIL{_STRANGE}abc\nFAKE LINE{_STRANGE}"
 
 
+def test_a_sequence_that_never_ends_is_not_kept():
+    for begin in ("\x1b[", "\x9b", "\x1b[ ", "\x1b]"):
+        pieces = Printable()
+        for _ in range(50):
+            pieces.feed(begin + "0" * 20)
+            found = "".join(
+                pieces.feed("0" * 20 if begin != "\x1b[ " else " " * 20) for _ in range(20)
+            )
+            assert found, begin
+
+
 def test_a_name_is_one_line_and_text_may_be_several():
     assert printable("a\nb\tc\x1b[1m") == f"a{_STRANGE}b{_STRANGE}c"
     assert harmless("a\nb\tc\x1b[1m") == "a\nb\tc"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from full_board import full_board
@@ -12,7 +13,7 @@ from web_page import PASSWORD, PageThread, users_file
 from boardwarden.web import guard
 from boardwarden.web.guard import Access, parse_networks
 from boardwarden.web.sessions import IDLE_S, LONGEST_S, Brake, Sessions
-from boardwarden.web.users import UsersFile
+from boardwarden.web.users import UsersFile, load, save
 from warden_schema import ids
 
 
@@ -153,9 +154,10 @@ def test_who_is_removed_from_the_file_is_signed_out(tmp_path):
         client = Client(page.url, page.port)
         client.login("bob")
         assert client.get("/api/session")[2]["right"] == "observe"
+        bob = load(file)["bob"]
         users_file(file, ada="control")
         assert client.get("/api/session")[2]["right"] is None
-        users_file(file, ada="control", bob="control")
+        save(file, {"bob": replace(bob, right="control")})
         assert client.get("/api/session")[2]["right"] == "control"
         file.write_text("{")
         assert client.get("/api/session")[2]["right"] is None

@@ -30,13 +30,16 @@ from .users import is_password
 
 STATIC = Path(__file__).parent / "static"
 _MAX_BODY = 128 * 1024
+_BODY_S = 10.0  # in which a request's body has to come
 _CHECK_S = 5.0  # how often an open stream looks whether its user may still see it
 
 
 class Page:
     """The page of the boards that a FleetView shows."""
 
-    def __init__(self, fleet: FleetView, access: Access, host: str, recording: Path | None) -> None:
+    def __init__(
+        self, fleet: FleetView, access: Access, host: str, port: int, recording: Path | None
+    ) -> None:
         self._fleet = fleet
         self._recording = recording
         self._access = access
@@ -45,7 +48,8 @@ class Page:
         self._hashing = asyncio.Lock()  # one password at a time: each takes memory and a core
         self._log = RequestLog()
         secure = access.tls is not None
-        self._cookie = "__Host-boardwarden" if secure else "boardwarden"
+        # Browsers send a cookie to all ports of a host: each server there has one of its own.
+        self._cookie = f"{'__Host-' if secure else ''}boardwarden-{port}"
         self._cookie_options: dict[str, Any] = {
             "httponly": True,
             "secure": secure,
@@ -77,7 +81,12 @@ class Page:
         if self._access.proxies:  # Guard let only proxies in
             found = request.headers.getlist(self._access.user_header)
             return found[0] if len(found) == 1 and found[0] else None
-        return self._sessions.user(request.cookies.get(self._cookie, ""))
+        signed_in = self._sessions.user(request.cookies.get(self._cookie, ""))
+        if signed_in is None or self._access.users is None:
+            return None
+        now = self._access.users.get(signed_in.name)
+        # Not who was removed, or got another password since.
+        return now.name if now is not None and now.hash == signed_in.hash else None
 
     def _may_look(self, request: Request) -> bool:
         return self._access.right(self._user(request)) is not None
@@ -115,7 +124,7 @@ class Page:
                 return _error(403, "The name or the password is wrong.")
         self._brake.succeeded(peer)
         answer = JSONResponse({"user": user.name, "right": user.right})
-        token = self._sessions.begin(user.name)
+        token = self._sessions.begin(user)
         answer.set_cookie(self._cookie, token, max_age=int(LONGEST_S), **self._cookie_options)
         return answer
 
@@ -139,6 +148,8 @@ class Page:
         return self._stream(request, BoardView(self._fleet, address, self._recording).messages())
 
     def _stream(self, request: Request, messages: AsyncIterator[bytes]) -> Response:
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
         packed = "gzip" in request.headers.get("accept-encoding", "")
         sent = self._until_ended(request, messages)
         return StreamingResponse(
@@ -206,16 +217,20 @@ async def _index(request: Request) -> Response:
 
 async def _body(request: Request) -> dict[str, Any]:
     """Return a request's JSON object; an empty one where it is none, or is too long."""
-    data = b""
     try:
-        async for piece in request.stream():
-            data += piece
-            if len(data) > _MAX_BODY:
-                return {}
-        found = json.loads(data)
-    except (ValueError, RecursionError, ClientDisconnect):
+        found = json.loads(await asyncio.wait_for(_read(request), _BODY_S))
+    except (ValueError, RecursionError, ClientDisconnect, asyncio.TimeoutError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+async def _read(request: Request) -> bytes:
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > _MAX_BODY:
+            return b""
+    return data
 
 
 def _error(status: int, sentence: str) -> Response:

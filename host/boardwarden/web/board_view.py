@@ -21,7 +21,7 @@ from .past import FIGURES, figures
 
 _TICK_S = 0.25
 _HEARTBEAT_S = 5.0
-_MAX_CONSOLE = 32 * 1024  # characters, of what was printed before
+_MAX_CONSOLE = 32 * 1024  # characters that wait for a viewer
 # A graph's figure in the board's own history, which has neither garbage nor the longest steps.
 _STORED = {"live": "memory", "cpu": "cpu", "fragmentation": "fragmentation", "storage": "storage"}
 Points = list[tuple[float, float]]
@@ -37,7 +37,7 @@ class BoardView:
         self._sent: dict[str, object] = {}
         self._point: object = None
         self._console = Printable()
-        self._printed: list[str] = []
+        self._printed = ""
         self._history_came = False
         self._recording = recording
         self._recorded: recorded.Series = {}
@@ -64,7 +64,7 @@ class BoardView:
                     last = time.monotonic()
                     yield sse("alive", {})
                 if self._printed:
-                    text, self._printed = "".join(self._printed), []
+                    text, self._printed = self._printed, ""
                     yield sse("console", {"text": text})
                 if self._history_came:
                     self._history_came = False
@@ -75,7 +75,7 @@ class BoardView:
     @contextlib.asynccontextmanager
     async def _followed(self, board: Board) -> AsyncIterator[None]:
         """Follow what a board prints and its meters, and read its history, during the block."""
-        self._console, self._printed = Printable(), []
+        self._console, self._printed = Printable(), ""
         work = (self._follow_console(board), self._meter(board), self._read_history(board))
         tasks = [asyncio.create_task(each) for each in work]
         try:
@@ -88,7 +88,8 @@ class BoardView:
     async def _follow_console(self, board: Board) -> None:
         async with contextlib.aclosing(board.console()) as pieces:
             async for text in pieces:
-                self._printed.append(self._console.feed(text)[-_MAX_CONSOLE:])
+                # The end only: a viewer who does not read must not fill the memory.
+                self._printed = (self._printed + self._console.feed(text))[-_MAX_CONSOLE:]
 
     async def _meter(self, board: Board) -> None:
         """Have a board send its meters while it is looked at, once it decides anyway."""

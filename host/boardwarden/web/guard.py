@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _HEADERS = {
 # A page of another site cannot send it without asking first, and is never allowed to.
 OWN_HEADER = "x-boardwarden"
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -125,7 +127,7 @@ class Guard:
     def __init__(self, app: ASGIApp, access: Access, host: str) -> None:
         self._app = app
         self._access = access
-        local = _LOCAL_NAMES if is_loopback(host) else (host,)
+        local = (host, *_LOCAL_NAMES) if is_loopback(host) else (host,)
         self._names = {name.lower() for name in (*access.names, *local)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,10 +148,16 @@ class Guard:
         """Return status and sentence of a refusal; None if there is none."""
         if self._access.proxies and not self._is_proxy(scope):
             return 403, "This page is reached through its proxy only."
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may take one and this server the other: what follows would be a request that
+            # no proxy saw. _refuse closes the connection.
+            return 400, "A request has one length."
         hosts = headers.getlist("host")
         if len(hosts) != 1 or _name(hosts[0]) not in self._names:
             return 421, "This server is not called that: start it with --name."
-        if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith("/api/"):
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope[
+            "path"
+        ].startswith("/api/"):
             return 403, "That request comes from another site."
         origin = headers.get("origin")
         if origin is not None and not self._is_own(origin, hosts[0]):
@@ -171,6 +179,8 @@ class Guard:
             address = ipaddress.ip_address(client[0]) if client else None
         except ValueError:
             return False
+        if address is not None and address.version == 6:  # IPv4 on a socket for both
+            address = address.ipv4_mapped or address
         return address is not None and any(address in each for each in self._access.proxies)
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -181,10 +191,9 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """Return the name in a Host header, without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """Return the name in a Host header, without its port; empty for what is no name."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else (found[1] or found[2]).lower()
 
 
 def _safe(send: Send, scope: Scope) -> Send:
@@ -207,6 +216,7 @@ async def _refuse(send: Send, status: int, sentence: str) -> None:
     headers: list[Any] = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

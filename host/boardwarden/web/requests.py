@@ -5,6 +5,7 @@ The arguments are what people type: text with units, as on the command line.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -28,6 +29,7 @@ from boardwarden.rollout import one_board
 _MAX_LOG = 200
 _OBJECTS = ("metric", "id", "interval")  # arguments that go without their name
 _LEVELS = ("warn", "critical", "clear")
+_MAX_POLICY = 16_384  # characters; tomllib takes a quadratic time for some texts
 _MAX_TEXT = 200  # characters of an argument in the log
 _log = logging.getLogger(__name__)
 
@@ -174,7 +176,8 @@ async def _policy(board: Board, arguments: Arguments) -> Answer:
 
 async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
     """Return what a policy would change."""
-    steps = differences.steps(await board.policy(), _wanted(arguments))
+    wanted = await _wanted(arguments)
+    steps = differences.steps(await board.policy(), wanted)
     rows = [
         [*row] for row in difference_rows([each for step in steps for each in step.differences])
     ]
@@ -182,7 +185,7 @@ async def _compare_policy(board: Board, arguments: Arguments) -> Answer:
 
 
 async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
-    wanted = _wanted(arguments)
+    wanted = await _wanted(arguments)
     before = await board.policy()
     steps = differences.steps(before, wanted)
     problem = await one_board.send(board, steps, before)
@@ -199,9 +202,12 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     return Answer(True, "It is in force, and stored: it holds after a restart.", undo)
 
 
-def _wanted(arguments: Arguments) -> Any:
-    try:
-        return policy_file.loads(_text(arguments, "text"), "policy")
+async def _wanted(arguments: Arguments) -> Any:
+    text = _text(arguments, "text")
+    if len(text) > _MAX_POLICY:
+        raise BadRequest(f"A policy has at most {_MAX_POLICY} characters.")
+    try:  # in a thread: some texts take long, and boards are followed meanwhile
+        return await asyncio.to_thread(policy_file.loads, text, "policy")
     except PolicyError as error:
         raise BadRequest(printable(str(error))) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -15,12 +16,13 @@ import uvicorn
 from boardwarden.serve.watched import Watched
 
 from .app import Page
+from .connection import Connection
 from .errors import AccessError
 from .fleet_view import FleetView
 from .guard import Access
 
+logging.getLogger("uvicorn").setLevel(logging.ERROR)  # else anybody's junk fills the log
 _GRACE_S = 1  # for answers that are under way at the end
-_MAX_CONNECTIONS = 500
 _MAX_WAITING = 128  # to be accepted
 
 
@@ -52,8 +54,11 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
 
     Raises AccessError where it cannot listen, or for a certificate that cannot be used.
     """
+    tls = None if options.access.tls is None else _tls(*options.access.tls)
+    listening = _listen(options.host, options.port)
     fleet = FleetView(boards)
-    page = Page(fleet, options.access, options.host, options.recording)
+    port = listening.getsockname()[1]
+    page = Page(fleet, options.access, options.host, port, options.recording)
     config = uvicorn.Config(
         page.app,
         log_config=None,
@@ -62,13 +67,12 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
         server_header=False,
         ws="none",
         lifespan="off",
-        limit_concurrency=_MAX_CONNECTIONS,
+        http=Connection,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    if options.access.tls is not None:
+    if tls is not None:
         config.load()
-        config.ssl = _tls(options.access)
-    listening = _listen(options.host, options.port)
+        config.ssl = tls
     server = _Server(config)
     tasks = [
         asyncio.create_task(fleet.run()),
@@ -84,9 +88,7 @@ async def served(options: PageOptions, boards: Iterable[Watched]) -> AsyncIterat
         listening.close()
 
 
-def _tls(access: Access) -> ssl.SSLContext:
-    assert access.tls is not None
-    certificate, key = access.tls
+def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from .users import User
 
 IDLE_S = 3600.0  # without a request or an open page
 LONGEST_S = 12 * 3600.0
@@ -21,7 +24,7 @@ _MAX_PEERS = 10_000
 class Session:
     """A user's session; times are of the clock that Sessions has."""
 
-    user: str
+    user: User  # as of the begin, with the password's hash of then
     began: float
     used: float
 
@@ -33,7 +36,7 @@ class Sessions:
         self._clock = clock
         self._sessions: dict[bytes, Session] = {}
 
-    def begin(self, user: str) -> str:
+    def begin(self, user: User) -> str:
         """Begin a session; return its token, 32 random bytes in URL-safe Base64."""
         self._drop_ended()
         while len(self._sessions) >= _MAX_SESSIONS:
@@ -43,7 +46,7 @@ class Sessions:
         self._sessions[_key(token)] = Session(user, now, now)
         return token
 
-    def user(self, token: str) -> str | None:
+    def user(self, token: str) -> User | None:
         """Return whose session a token is, and note that it is used; None if it has ended."""
         found = self._sessions.get(_key(token))
         if found is None or self._has_ended(found):
@@ -69,7 +72,10 @@ def _key(token: str) -> bytes:
 
 
 class Brake:
-    """Has who signs in wrongly wait, by peer: after three failures 2 s, 4 s, … a minute at most."""
+    """Has who signs in wrongly wait, by peer: after three failures 2 s, 4 s, … a minute at most.
+
+    A peer is an address; of IPv6 its network of 64 bits, in which one machine has any number.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -77,7 +83,7 @@ class Brake:
 
     def wait_s(self, peer: str) -> float:
         """Return for how many more seconds a peer has to wait; 0 if it has not to."""
-        count, last = self._failures.get(peer, (0, 0.0))
+        count, last = self._failures.get(_network(peer), (0, 0.0))
         if count < _FREE_ATTEMPTS:
             return 0.0
         wait = min(_LONGEST_WAIT_S, 2.0 ** min(10, count - _FREE_ATTEMPTS + 1))
@@ -85,6 +91,7 @@ class Brake:
 
     def failed(self, peer: str) -> None:
         """Count a failure of a peer."""
+        peer = _network(peer)
         now = self._clock()
         if len(self._failures) >= _MAX_PEERS:
             recent = {
@@ -96,4 +103,12 @@ class Brake:
 
     def succeeded(self, peer: str) -> None:
         """Forget the failures of a peer."""
-        self._failures.pop(peer, None)
+        self._failures.pop(_network(peer), None)
+
+
+def _network(peer: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(peer)
+    except ValueError:
+        return peer
+    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address), 64), strict=False))

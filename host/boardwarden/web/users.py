@@ -11,6 +11,7 @@ import hmac
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -77,6 +78,8 @@ def load(path: Path) -> dict[str, User]:
     """Return the users of a file by their names; raise UsersError."""
     try:
         with path.open("rb") as file:
+            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise UsersError(f"Others may read or change {path}: chmod 600 it.")
             data = file.read(_MAX_FILE + 1)
         found = json.loads(data)
         if found["format"] != _FORMAT:

@@ -221,7 +221,7 @@ class Board {
     if (isGone) {
       this.note.replaceChildren(`${row.state === "lost" ? "Link lost" : "Asleep"} since `,
         h("time", { title: fullMoment(row.since) }, moment(row.since)), row.note ? `: ${row.note}` : "",
-        "memory" in this.shown ? ". The figures are of then." : ".");
+        /[.?!]$/.test(row.note) ? "" : ".", "memory" in this.shown ? " The figures are of then." : "");
     } else {
       setText(this.note, row.note);
     }
@@ -235,21 +235,22 @@ class Board {
 
   render(key) {
     const { shown, cards } = this;
-    const put = (name, ...children) => cards[name].body.replaceChildren(...children.flat(Infinity));
+    const put = (name, ...children) => fill(cards[name].body, children.flat(Infinity).filter(Boolean));
+    const old = cards[key]?.body.querySelector(".scroll");
     const draw = {
       memory: () => put("memory", memoryBar(shown.memory), pairs(shown.memory.rows)),
       load: () => put("load", pairs(shown.load)),
       tasks: () => put("tasks", shown.tasks.blocks ? h("p", { class: "warning" }, shown.tasks.blocks) : "",
-        table(shown.tasks, "Nothing is metered: the application makes no task by warden.spawn().")),
+        table(shown.tasks, "Nothing is metered: the application makes no task by warden.spawn().", null, old)),
       storage: () => this.renderStorage(),
       network: () => this.renderStorage(),
       agent: () => put("agent", pairs(shown.agent)),
       trends: () => put("trends", pairs(shown.trends.slice(1))),
-      operations: () => put("operations", this.operations()),
+      operations: () => put("operations", this.operations(old)),
       leases: () => put("leases", table(shown.leases, "No leases.", this.mayControl && {
         text: "End…", action: (id, cells) => askRelease(this.id, id, `${cells[1]}, ${cells[2]}${cells[3] ? `, of ${cells[3]}` : ""}`),
-      })),
-      sessions: () => put("sessions", table(shown.sessions, "No sessions.")),
+      }, old)),
+      sessions: () => put("sessions", table(shown.sessions, "No sessions.", null, old)),
       thresholds: () => this.renderThresholds(),
       limits: () => this.renderThresholds(),
       events: () => put("events", this.events()),
@@ -275,14 +276,15 @@ class Board {
       pairs(network.map((text) => ["Network", text])));
   }
 
-  operations() {
+  operations(old) {
     const { operations } = this.shown;
     const place = operations.head.indexOf("done");
     const found = table(operations, this.shown.decides ? "No operations." : "This board only measures: its application began no operation yet.", this.mayControl && {
       text: "Cancel…", action: (id, cells) => askCancel(this.id, id, `${cells[1]}, ${cells[2]}, ${cells[place]} done`),
-    });
+    }, old);
     found.querySelectorAll?.("tbody tr").forEach((row, at) => {
       const share = operations.progress[at];
+      row.children[place].querySelector(".bar")?.remove();
       if (share !== null) row.children[place].append(bar(share));
     });
     return found;
@@ -347,17 +349,42 @@ function memoryBar({ live, used, total, marks }) {
 }
 
 /** Return a table, or a line where it has no rows; action: a button in each row. */
-function table({ head, rows, ids = [] }, nothing, action) {
+/**
+ * Put children into an element, unless they are there: what has the focus, or is being clicked on, must
+ * not be taken away; what was scrolled stays so.
+ */
+function fill(element, children) {
+  if (children.length === element.childNodes.length && children.every((each, at) => each === element.childNodes[at])) return;
+  const scrolled = (change) => element.querySelectorAll(".scroll, .events, pre").forEach(change);
+  const places = [];
+  scrolled((each) => places.push([each.scrollLeft, each.scrollTop]));
+  element.replaceChildren(...children);
+  scrolled((each, at) => each.scrollTo(...(places[at] ?? [0, 0])));
+}
+
+/** Return a table; `old`, with the new texts, where it has the same rows. action: a button in each. */
+function table({ head, rows, ids = [] }, nothing, action, old) {
   if (!rows.length) return h("p", { class: "nothing" }, nothing);
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": `table of ${rows.length}` }, h("table", {},
+  const key = JSON.stringify([head, rows.map((cells) => cells[0]), Boolean(action)]);
+  const whole = old?.dataset.key === key ? old : newTable(key, head, rows, action);
+  whole.given = { rows, ids };
+  whole.querySelectorAll("tbody tr").forEach((row, at) => {
+    rows[at].forEach((text, place) => setText(row.children[place], text));
+  });
+  return whole;
+}
+
+function newTable(key, head, rows, action) {
+  const whole = h("div", { "data-key": key, class: "scroll", tabindex: "0", role: "group", "aria-label": `table of ${rows.length}` }, h("table", {},
     h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)),
-      action ? h("th", { scope: "col" }, h("span", { class: "unseen" }, "request")) : null)),
+      action ? h("th", { scope: "col", class: "act" }, h("span", { class: "unseen" }, "request")) : null)),
     h("tbody", {}, rows.map((cells, at) => h("tr", {},
-      cells.map((text) => h("td", {}, text)),
-      action ? h("td", {}, h("button", {
+      cells.map(() => h("td", {})),
+      action ? h("td", { class: "act" }, h("button", {
         type: "button", class: "small", "aria-label": `${action.text} ${cells[0]}`,
-        onclick: () => action.action(ids[at], cells),
+        onclick: () => action.action(whole.given.ids[at], whole.given.rows[at]),
       }, action.text)) : null)))));
+  return whole;
 }
 
 function crashes(found) {

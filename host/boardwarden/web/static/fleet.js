@@ -315,7 +315,7 @@ class Fleet {
       } }, "Show all boards"),
     ] : [
       h("h2", {}, "No boards yet"),
-      h("p", {}, "This server follows a broker that knows no board. A board shows up here by itself as soon as its application runs ", h("code", {}, "warden.MqttLink"), " with this broker; the guide “Over MQTT” has an example."),
+      h("p", {}, "This server follows a broker that knows no board, or that it does not reach: its log says so. A board shows up here by itself as soon as its application runs ", h("code", {}, "warden.MqttLink"), " with this broker; the guide “Over MQTT” has an example."),
       h("p", {}, "For boards at ports and addresses, name them: ", h("code", {}, "boardwarden serve --page 127.0.0.1:8080 --board /dev/ttyACM0"), "."),
     ]));
   }

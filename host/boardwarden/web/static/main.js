@@ -31,7 +31,17 @@ function onState(lostSince) {
   );
 }
 
+/** Return what a part of an address stands for; as it is where it is spoilt. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 async function route() {
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close(); // it is about another view
   leave();
   leave = () => {};
   if (session === null || session.right === null) return;
@@ -41,7 +51,7 @@ async function route() {
   const match = path.match(/^\/board\/(.+)$/);
   window.scrollTo(0, 0);
   const isFirst = main.querySelector("h1") === null;
-  leave = match ? showBoard(main, context, decodeURIComponent(match[1])) : showFleet(main, context);
+  leave = match ? showBoard(main, context, decoded(match[1])) : showFleet(main, context);
   if (!isFirst) main.focus(); // who uses a keyboard or a screen reader begins at the new view
 }
 

@@ -1,0 +1,218 @@
+"""What strangers and users send to the web page's server to stop it, or to be taken for others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+
+import pytest
+from full_board import full_board
+from many_boards import StandIn
+from web_client import Client
+from web_page import PASSWORD, PageThread, users_file
+
+from boardwarden.web import app, connection, requests, users
+from boardwarden.web.board_view import BoardView
+from boardwarden.web.fleet_view import FleetView
+from boardwarden.web.guard import Access, Guard, parse_networks
+from boardwarden.web.sessions import Brake
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    file = users_file(tmp_path_factory.mktemp("users") / "users.json", ada="control")
+    with PageThread(Access(users.UsersFile(file)), {"board": full_board()}) as page:
+        yield page
+
+
+@pytest.fixture
+def client(page):
+    return Client(page.url, page.port)
+
+
+def opened(page, data=b""):
+    """Return a connection to the page on which something was sent."""
+    found = socket.create_connection(("127.0.0.1", page.port), 20)
+    found.sendall(data)
+    return found
+
+
+def rest(connection):
+    """Return all that comes until the server closes."""
+    found = b""
+    try:
+        while piece := connection.recv(65536):
+            found += piece
+    except ConnectionResetError:
+        pass
+    connection.close()
+    return found
+
+
+def head(page, *lines, method="POST /api/login"):
+    """Return a request's head, as the page itself sends it."""
+    own = (f"Host: 127.0.0.1:{page.port}", f"Origin: {page.url.rstrip('/')}", "X-Boardwarden: 1")
+    whole = (f"{method} HTTP/1.1", *own, "Content-Type: application/json", *lines, "", "")
+    return "\r\n".join(whole).encode()
+
+
+# --- who holds connections ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: x\r\nX: "])
+def test_a_connection_that_sends_no_whole_request_is_closed(page, monkeypatch, begin):
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    assert rest(opened(page, begin)) == b""
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(page, monkeypatch):
+    monkeypatch.setattr(app, "_BODY_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)
+    assert rest(opened(page, head(page, "Content-Length: 99") + b"{")).startswith(b"HTTP/1.1 400 ")
+
+
+def test_more_connections_than_the_boards_can_spare_are_closed_and_the_others_go_on(
+    page, client, monkeypatch
+):
+    client.login("ada")
+    cookie = f"Cookie: {client.cookie}"
+    stream = opened(page, head(page, cookie, method="GET /api/fleet/events"))
+    assert stream.recv(20).startswith(b"HTTP/1.1 200")
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 0)
+    assert rest(opened(page)) == b""
+    monkeypatch.undo()
+    assert stream.recv(100)
+    stream.close()
+    assert client.get("/api/session")[0] == 200
+
+
+def test_asking_for_the_head_of_a_stream_opens_none(page, client):
+    client.login("ada")
+    lines = (f"Cookie: {client.cookie}", "Connection: close")
+    found = rest(opened(page, head(page, *lines, method="HEAD /api/fleet/events")))
+    assert found.startswith(b"HTTP/1.1 200")
+    assert b"text/event-stream" in found
+
+
+# --- who would be another -------------------------------------------------------------------------
+
+
+def test_a_request_of_two_lengths_is_refused_and_what_follows_is_not_read(page):
+    lengths = ("Content-Length: 5", "Transfer-Encoding: chunked")
+    smuggled = head(page, method="GET /api/session")
+    found = rest(opened(page, head(page, *lengths) + b"0\r\n\r\n" + smuggled))
+    assert found.startswith(b"HTTP/1.1 400 ")
+    assert found.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_page_at_another_port_of_this_machine_reads_nothing(client):
+    assert client.get("/api/session", Sec_Fetch_Site="same-site")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:80@evil.example", "127.0.0.1:x", "[::1", "[::1]evil.example", "", "a b"]
+)
+def test_what_only_begins_like_the_pages_name_is_not_its_name(client, host):
+    assert client.get("/api/session", Host=host)[0] == 421
+
+
+def test_a_proxy_is_known_on_a_socket_for_both_versions_of_the_internet_protocol():
+    guard = Guard(None, Access(None, None, parse_networks(["192.0.2.7"]), "X-User"), "::")
+    assert guard._is_proxy({"client": ("::ffff:192.0.2.7", 1)})
+    assert not guard._is_proxy({"client": ("::ffff:192.0.2.8", 1)})
+    assert not guard._is_proxy({"client": ("2001:db8::7", 1)})
+
+
+def test_guesses_from_the_addresses_of_one_network_are_counted_together():
+    brake = Brake(lambda: 0.0)
+    for number in range(3):
+        brake.failed(f"2001:db8::{number}")
+    assert brake.wait_s("2001:db8::ffff") == 2
+    assert brake.wait_s("2001:db8:0:1::") == 0
+    brake.succeeded("2001:db8::5")
+    assert brake.wait_s("2001:db8::ffff") == 0
+
+
+def test_two_servers_on_one_machine_do_not_sign_each_others_users_out(page, client):
+    client.login("ada")
+    own = client.cookie
+    with PageThread(page._access) as other:
+        another = Client(other.url, other.port)
+        another.login("ada")
+        assert another.cookie.partition("=")[0] != own.partition("=")[0]
+        both = f"{own}; {another.cookie}"
+        assert client.get("/api/session", Cookie=both)[2]["user"] == "ada"
+        assert another.get("/api/session", Cookie=both)[2]["user"] == "ada"
+
+
+def test_another_password_ends_the_sessions_that_began_with_the_old_one(tmp_path):
+    file = users_file(tmp_path / "users.json", bob="observe")
+    with PageThread(Access(users.UsersFile(file))) as page:
+        client = Client(page.url, page.port)
+        client.login("bob")
+        assert client.get("/api/session")[2]["user"] == "bob"
+        users.save(file, {"bob": users.new_user("bob", "observe", PASSWORD + "!")})
+        assert client.get("/api/session")[2]["user"] is None
+
+
+def test_a_file_of_users_that_others_may_write_or_read_is_refused(tmp_path):
+    file = users_file(tmp_path / "users.json", ada="control")
+    for mode in (0o602, 0o620, 0o604):
+        file.chmod(mode)
+        with pytest.raises(users.UsersError, match="chmod 600"):
+            users.UsersFile(file)
+
+
+# --- who would stop the server --------------------------------------------------------------------
+
+
+def test_a_policy_that_takes_long_to_read_stops_nobody_else(page, client, monkeypatch):
+    client.login("ada")
+    deadline = time.monotonic() + 20
+    while not (page.watched[0].board and page.watched[0].board.connected):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    board = page.terminals["board"].port
+    body = {"board": board, "name": "compare_policy", "arguments": {"text": "x" * 16_385}}
+    status, _, found = client.post("/api/board/request", body)
+    assert (status, found["error"]) == (400, "A policy has at most 16384 characters.")
+    answers, read = [], requests.policy_file.loads
+
+    def slowly(text, name):
+        answers.append(Client(page.url, page.port).get("/api/session")[0])
+        return read(text, name)
+
+    monkeypatch.setattr(requests.policy_file, "loads", slowly)
+    body["arguments"]["text"] = "interval = 1"
+    sending = threading.Thread(target=client.post, args=("/api/board/request", body))
+    sending.start()
+    sending.join(20)
+    assert answers == [200]
+
+
+async def test_many_viewers_at_once_are_sent_what_was_made_once():
+    view = FleetView([StandIn(number) for number in range(3)])
+    view.tick()
+    first, second, third = (view.messages() for _ in range(3))
+    whole = await anext(first)
+    assert b"board2" in whole
+    assert await anext(second) is whole
+    view.tick()
+    assert b"board2" in await anext(third)
+    for each in (first, second, third):
+        await each.aclose()
+
+
+async def test_what_a_board_prints_does_not_pile_up_for_a_viewer_who_does_not_read():
+    class Prints:
+        async def console(self):
+            for number in range(200):
+                yield f"{number}" + "x" * 5000
+            yield "the end"
+
+    view = BoardView(None, "board", None)
+    await asyncio.wait_for(view._follow_console(Prints()), 20)
+    assert len(view._printed) <= 32 * 1024
+    assert view._printed.endswith("the end")
