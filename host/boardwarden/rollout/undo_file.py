@@ -156,7 +156,7 @@ def read(path: Path) -> list[Changed]:
 
 
 def _changed(fields: Mapping[str, Any]) -> Changed:
-    Mqtt(fields["address"])  # of a broker: others may be programs, which a stranger's file would run
+    Mqtt(fields["address"])  # of a broker only: a stranger's file would run a program by sim:
     policy = policy_file.loads(fields["policy"], f"the policy of {fields['address']}")
     return Changed(
         fields["address"],
