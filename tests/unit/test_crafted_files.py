@@ -106,7 +106,7 @@ def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) 
 
 def test_a_mount_of_a_part_of_a_byte_has_no_share(path: Path) -> None:
     with _changed(path) as database:
-        database.execute("UPDATE sample SET at = at + 100, uptime_ms = 90000 WHERE uptime_ms = 4000")
+        database.execute("UPDATE sample SET at = 1104, uptime_ms = 90000 WHERE uptime_ms = 4000")
         text = json.dumps([{**_STORAGE, "total_bytes": 5e-324}])
         database.execute("UPDATE change SET value = ? WHERE what = 'storage'", (text,))
         figures = ", ".join("2" for _ in schema.HISTORY_FIGURES)
