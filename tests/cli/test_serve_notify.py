@@ -245,15 +245,15 @@ def test_what_could_not_be_posted_before_quiet_times_is_tried_again_after_them()
         return now
 
     asked = []
-    with WebhookServer(statuses=[500]) as server:
-        with Webhook(server.url, parse_quiet("22:00-07:00"), clock) as hook:
-            hook.put(notice(0))
-            server.until(lambda: server.tries)
-            now = datetime(2026, 1, 1, 22, 0)
-            server.until(lambda: asked.count(now) > 3)  # it looks at the clock, and waits
-            assert (server.tries, server.posts) == (1, [])
-            now = datetime(2026, 1, 2, 7, 0)
-            server.until(lambda: server.posts)
+    quiet = parse_quiet("22:00-07:00")
+    with WebhookServer(statuses=[500]) as server, Webhook(server.url, quiet, clock) as hook:
+        hook.put(notice(0))
+        server.until(lambda: server.tries)
+        now = datetime(2026, 1, 1, 22, 0)
+        server.until(lambda: asked.count(now) > 3)  # it looks at the clock, and waits
+        assert (server.tries, server.posts) == (1, [])
+        now = datetime(2026, 1, 2, 7, 0)
+        server.until(lambda: server.posts)
     assert len(server.posts) == 1
 
 
