@@ -19,6 +19,7 @@ NOW = 1_800_000_000.0
 class StandIn:
     """What a row reads of a board."""
 
+    address: str = "/dev/ttyACM0"
     connected: bool = True
     asleep: bool = False
     status: Status = field(default_factory=Status)

@@ -84,8 +84,11 @@ def _tab_bytes(browser: Browser) -> int:
     return max(found)
 
 
-def _delays(seen: dict[str, float], happened: dict[str, float]) -> list[float]:
-    return sorted(at / 1000 - happened[number] for number, at in seen.items())
+def _delays(seen: dict[str, float], happened: dict[str, float], since: float) -> list[float]:
+    """Return how late events were seen that happened since then: older ones stood there already."""
+    return sorted(
+        at / 1000 - happened[number] for number, at in seen.items() if happened[number] > since
+    )
 
 
 def measure(boards: int, seconds: float) -> dict[str, Any]:
@@ -113,13 +116,14 @@ def measure(boards: int, seconds: float) -> dict[str, Any]:
                 painted.append(driver.execute_script("return window.painted") / 1000)
             filtered = [driver.execute_async_script(_FILTER, word) / 1000 for word in _WORDS]
             driver.execute_script(_NOTE_EVENTS)
+            noted = time.time()
             began, cpu_s = time.monotonic(), fleet.cpu_s(parts.worker)
             tab = [_tab_bytes(browser)]
             while time.monotonic() - began < seconds:
                 time.sleep(min(10.0, seconds))
                 tab.append(_tab_bytes(browser))
             lasted = time.monotonic() - began
-            delays = _delays(driver.execute_script("return window.seen"), happened)
+            delays = _delays(driver.execute_script("return window.seen"), happened, noted)
             return {
                 "boards": boards,
                 "seconds": round(lasted),
