@@ -25,6 +25,7 @@ _UNITS = (1, 1000, 1000, 1, 1000)
 _SAMPLES = 600
 _EXACT = 3  # columns: uptime, memory, storage
 _SMALL = 3  # cpu, loop_lag, fragmentation: permille and milliseconds, which single precision holds
+_MAX_FIGURE = 2**53  # as of any integer that a board sends
 _NONE = float("nan")  # stands for no figure
 _TREND_SLOTS = 60  # a period is divided into so many for a trend, as the board's tiers are
 _SAME_SLOT = 1e-6  # of a slot: what division may make of evenly spaced times
@@ -74,10 +75,15 @@ def column(value: object, metric: int) -> Column:
     """Return the Column in a reply to HISTORY_READ; raise RequestError if it is malformed."""
     try:
         newest_s, step_s, scale, data = cast(list[Any], value)
+        newest_s = newest_s or 0  # None before the first slot
+        if {type(newest_s), type(step_s), type(scale)} != {int} or step_s <= 0:
+            raise TypeError
+        if not -_MAX_FIGURE <= ids.NO_VALUE * scale <= _MAX_FIGURE:
+            raise ValueError  # a recording would not be read any more
         steps = struct.unpack(f"<{len(data) // 2}H", data)
         factor = scale / _UNITS[metric]
         values = tuple(None if step == ids.NO_VALUE else step * factor for step in steps)
-        return Column(float(newest_s or 0), float(step_s), values)
+        return Column(float(newest_s), float(step_s), values)
     except (TypeError, ValueError, struct.error):
         raise RequestError(
             "The board's history is not understood; install the agent in this version."

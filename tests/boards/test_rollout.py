@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from cli_process import CommandOnTerminal, finish, kill_started, run, start
+from cli_process import COMMAND, CommandOnTerminal, finish, kill_started, run, start
 from mosquitto_server import Mosquitto
 from mqtt_boards import MqttBoards
 from test_mqtt_board import BrokerBoard, powered
@@ -16,11 +17,11 @@ from virtual_time import until
 
 from boardwarden import connect
 from boardwarden._quantities import THRESHOLD_METRICS
-from boardwarden.errors import AddressError, PolicyError, PortMissing
+from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
-from boardwarden.rollout import health, undo_file
+from boardwarden.rollout import health, rollout, undo_file
 from boardwarden.rollout.results import BoardResult, State, Summary
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.targets import Target, find, parse_pattern
@@ -287,8 +288,9 @@ async def test_a_broker_that_is_gone_ends_it_and_the_others_are_not_reached(
         summary = await roll_out(broker, path, seen, watch_s=0.6)
         assert summary.ended == "stopped"
         assert summary.boards == {"applied": 1, "worse": 1, "not_reached": 1}
-        with pytest.raises(PortMissing, match="No broker listens"):
-            await undo(undo_file.read(path), False, Seen())
+        summary = await undo(undo_file.read(path), False, Seen())
+        assert (summary.ended, summary.boards) == ("stopped", {"not_reached": 2})
+        assert "No broker listens" in summary.reason
     found = [Target("a", f"{broker.address}/a", True), Target("b", f"{broker.address}/b", True)]
     wanted = Wanted(policy_file.loads(FILE))
     with UndoFile(tmp_path / "other.jsonl") as written:
@@ -330,7 +332,101 @@ async def test_a_board_that_is_lost_in_the_middle_stops_it_and_can_be_undone(
     assert changed.before.policy.limits.max_operations == 4
 
 
+def _reserves_too_much(board: FakeStreamBoard) -> None:
+    board.policy.limits[2] = 5000
+
+
+def _acts_as_nobody_knows(board: FakeStreamBoard) -> None:
+    board.policy.put(ids.THRESHOLD, 0, [_CPU, 100, 200, 100, 0, 77, 0, 0])
+
+
+def _watches_what_nobody_knows(board: FakeStreamBoard) -> None:
+    board.policy.put(ids.THRESHOLD, 0, [999, 100, 200, 100, 0, 0, 0, 0])
+
+
+ODD = {
+    _reserves_too_much: "memory_reserve must be a fraction from 0 to 0.9, not 5.0.",
+    _acts_as_nobody_knows: "What it has could not be put back, so it is left alone: ",
+    _watches_what_nobody_knows: "has a threshold on metric 999, which this host does not know",
+}
+
+
+@pytest.mark.parametrize("make_odd", ODD, ids=lambda each: each.__name__)
+async def test_a_board_that_could_not_be_undone_is_left_alone(broker, tmp_path, make_odd) -> None:
+    fakes = boards("a", "b")
+    make_odd(fakes["a"])
+    path = tmp_path / "undo.jsonl"
+    seen = Seen()
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, path, seen)
+    assert (summary.ended, summary.boards) == ("done", {"applied": 1, "refused": 1})
+    assert ODD[make_odd] in seen.results[0].reason
+    assert [each.address for each in undo_file.read(path)] == [f"{broker.address}/b"]
+
+
+async def test_a_board_without_a_place_or_with_another_key_is_passed_over(
+    broker, tmp_path, monkeypatch
+) -> None:
+    fakes = boards("a", "b", "c")
+    really = rollout.connect
+
+    def connect(address: str) -> object:
+        if address.endswith("/a"):
+            raise NoPlace("The board has no place for another host.", address)
+        if address.endswith("/b"):
+            raise KeyRefused("The board refuses the key.", address)
+        return really(address)
+
+    monkeypatch.setattr(rollout, "connect", connect)
+    async with MqttBoards(broker.address, fakes):
+        summary = await roll_out(broker, tmp_path / "undo.jsonl", Seen())
+    assert (summary.ended, summary.boards) == ("done", {"applied": 1, "unreachable": 2})
+
+
 # --- the file -------------------------------------------------------------------------------------
+
+_BEFORE = """\
+{{"boardwarden_rollout": 1}}
+{{"before": {{"address": "{}", "stored_policy": "nothing", "policy": ""}}}}
+"""
+
+
+_LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+async def test_a_full_disk_ends_it_and_what_was_changed_can_be_undone(
+    broker, tmp_path, file, no_leftovers
+) -> None:
+    fakes = boards("a", "b")
+    path = tmp_path / "undo.jsonl"
+    words = ("apply", str(file), "--boards", f"{broker.address}/*", "--yes", "--watch", "1s")
+    sizes = {60: [], 400: [], 1200: [f"{broker.address}/a"]}
+    async with MqttBoards(broker.address, fakes):
+        for size, changed in sizes.items():
+            limited = [sys.executable, "-c", _LIMITED.format(size=size), *COMMAND]
+            done = await run(*words, "--backup", str(path), command=limited, whole=True)
+            assert done.status == 2
+            assert done.err.count("\n") == 1
+            assert f"Cannot write {path}: File too large." in done.err
+            assert ("a  applied" in done.out) == ("to undo" in done.out) == bool(changed)
+            assert path.exists() == bool(changed)
+        assert [each.address for each in undo_file.read(path)] == changed
+        assert path.read_text().endswith("\n")
+    assert fakes["b"].policy.limits[0] == 4
+
+
+def test_what_a_board_says_at_length_hides_no_other_in_the_file(tmp_path) -> None:
+    path = tmp_path / "undo.jsonl"
+    before = undo_file.Before(policy_file.loads(FILE), StoredPolicy.IN_FORCE)
+    with UndoFile(path) as written:
+        written.add_before("mqtt://b/one", before)
+        written.add_result(BoardResult("one", reason="\u20ac" * 60_000).to_dict())
+        written.add_before("mqtt://b/two", before)
+    assert [each.address for each in undo_file.read(path)] == ["mqtt://b/two", "mqtt://b/one"]
 
 
 def test_a_file_that_is_cut_off_undoes_what_was_begun(tmp_path) -> None:
@@ -357,6 +453,11 @@ def test_a_file_that_is_cut_off_undoes_what_was_begun(tmp_path) -> None:
         ('{"boardwarden_rollout": 1}\n[]\n', ":2: this is no line"),
         ('{"boardwarden_rollout": 1}\n{"before": {"address": "a"}}\n', ":2: this is no line"),
         ('{"boardwarden_rollout": 1}\n{"before": 1}\n', ":2: this is no line"),
+        ("[" * 50_000 + "\n", "is no file that"),
+        ('{"boardwarden_rollout": 1}\n' + "[" * 50_000 + "\n", ":2: this is no line"),
+        ('{"boardwarden_rollout": 1}\n{"a": "' + "x" * 100_000 + '"}\n', ":2: this is no line"),
+        (_BEFORE.format("sim:program.py"), ":2: this is no line"),  # which would be run
+        (_BEFORE.format("mqtt://127.0.0.1/\\u001b[2J"), ":2: this is no line"),
     ],
 )
 def test_a_file_that_is_none_is_refused_with_its_line(tmp_path, text, said) -> None:

@@ -1148,7 +1148,12 @@ def test_a_session_survives_ten_thousand_mutated_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, 5, [], [1, 2, 3], [1, 1, 1, "text"], ["a", "b", "c", b""], [1, 1, 1, b"odd"]]
+    "value",
+    [
+        *(None, 5, [], [1, 2, 3], [1, 1, 1, "text"], ["a", "b", "c", b""], [1, 1, 1, b"odd"]),
+        *([b"nan", 1, 1, b""], ["inf", 1, 1, b""], [1, "1", 1, b""], [1, 0, 1, b""]),
+        [1, 1, 2**40, b"\x01\x00"],  # no recording could be read with such figures
+    ],
 )
 def test_a_malformed_history_raises_request_error(value: Any) -> None:
     async def main() -> None:

@@ -104,6 +104,33 @@ def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) 
             _read_all(path)
 
 
+def test_a_mount_of_a_part_of_a_byte_has_no_share(path: Path) -> None:
+    with _changed(path) as database:
+        database.execute("UPDATE sample SET at = 1104, uptime_ms = 90000 WHERE uptime_ms = 4000")
+        text = json.dumps([{**_STORAGE, "total_bytes": 5e-324}])
+        database.execute("UPDATE change SET value = ? WHERE what = 'storage'", (text,))
+        figures = ", ".join("2" for _ in schema.HISTORY_FIGURES)
+        database.execute(f"INSERT INTO history VALUES (1, 20000, 60000, 1020, {figures})")
+    with Recording(path) as recording:
+        drawn = plot.read(recording, ["storage"])
+    assert drawn.slots == 1
+    assert not drawn.panels["storage"][0].bands
+
+
+@pytest.mark.parametrize(
+    "craft",
+    [
+        "UPDATE span SET began = 253370764799.0",  # a picture of it ended after the last year
+        "INSERT INTO lost_events VALUES (1, 7, 1002.0, -7)",
+    ],
+)
+def test_times_and_counts_that_make_no_sense_are_refused(path: Path, craft: str) -> None:
+    with _changed(path) as database:
+        database.execute(craft)
+    with Recording(path) as recording, pytest.raises(RecordingError, match="makes no sense"):
+        plot.read(recording)
+
+
 def test_the_values_of_changes_may_have_any_shape(path: Path) -> None:
     whole = path.read_bytes()
     with Recording(path) as recording:

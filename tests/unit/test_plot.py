@@ -18,7 +18,7 @@ from boardwarden.grants import Event
 from boardwarden.models import Identity
 from boardwarden.plotting.metrics import METRICS, scale
 from boardwarden.plotting.picture import draw, figure
-from boardwarden.plotting.plot import MAX_POINTS, read
+from boardwarden.plotting.plot import MAX_POINTS, Band, Drawn, Line, read
 from boardwarden.recording import schema
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import FIGURES, Boot, Row
@@ -309,3 +309,12 @@ async def test_without_matplotlib_the_error_names_the_extra(path: Path, tmp_path
     done = await run("plot", str(path), PYTHONPATH=str(tmp_path))
     assert done.status == 2
     assert "pip install 'boardwarden[plot]'" in done.err
+
+
+def test_all_bands_of_a_line_are_drawn_at_once() -> None:
+    bands = [Band(60.0 * at, 60.0 * at + 60, 1.0, 3.0) for at in range(0, 1000, 2)]
+    line = Line("fake", "live", [[(0.0, 2.0), (60_000.0, 2.0)]], tuple(bands))
+    drawn = Drawn((0.0, 60_000.0), ["fake"], {"live_bytes": [line]}, {}, [], [], [])
+    (panel,) = figure(drawn, "title").axes
+    (filled,) = panel.collections  # one by one, a thousand of them took a minute
+    assert len(filled.get_paths()) == len(bands)

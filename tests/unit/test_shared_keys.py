@@ -66,6 +66,15 @@ class Board:
         return message, count + mac[:8]
 
 
+def test_a_challenge_of_a_board_with_an_endless_id_is_none() -> None:
+    host = Host()
+    nonce = bytes(ids.NONCE_BYTES)
+    for length in (256, 60_000):
+        host.receive(ids.CHALLENGE, 0, 1, bytes(length), 7, nonce, host.subscription.host_id)
+    assert host.keys.due(1.0)[0][1] == ids.GREETING  # it goes on to ask
+    assert host.refused == []
+
+
 def shake(host: Host, board: Board) -> None:
     for _ in range(6):
         for payload in host.keys.due(0.0):

@@ -126,7 +126,8 @@ class Keys:
 
     def _on_challenge(self, unique_id: bytes, boot_id: int, nonce: bytes, now: float) -> None:
         secret = self.secret
-        if secret is None or not (0 <= boot_id < 2**32 and len(nonce) == ids.NONCE_BYTES):
+        is_sound = 0 <= boot_id < 2**32 and len(nonce) == ids.NONCE_BYTES and len(unique_id) < 256
+        if secret is None or not is_sound:
             return
         if self._unique_id is not None and unique_id != self._unique_id:
             self._end(OTHER_BOARD)

@@ -128,7 +128,8 @@ def _matching(found: Sequence[Target], pattern: Pattern) -> str:
 async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
     if not changed:
         raise Failure(f"{path} has no board that was changed.")
-    question = f"Put back what {count(len(changed), 'board')} had before?"
+    places = ", ".join(dict.fromkeys(each.address.rpartition("/")[0] for each in changed))
+    question = f"Put back what {count(len(changed), 'board')} at {places} had before?"
     if not (how.yes or how.dry_run) and not await confirm(question):
         raise Failure("Nothing was changed.")
     targets = [Target(each.address.rpartition("/")[2], each.address, None) for each in changed]
@@ -183,7 +184,7 @@ def _end(summary: Summary, how: How, shown: _Shown) -> None:
     if summary.ended == "interrupted":
         raise Interrupted
     if summary.ended == "stopped":
-        raise Failure(f"Stopped at {(summary.reason or '').rstrip('.')}.")
+        raise Failure(f"Stopped: {(summary.reason or '').rstrip('.')}.")
     if set(summary.boards) - {each.value for each in DONE}:
         raise Failure("Not all boards have it: the same command tries those again.", DENIED)
 

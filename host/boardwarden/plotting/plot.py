@@ -195,7 +195,7 @@ def storage_lines(recording: Recording, found: Seen) -> list[Line]:
     for mount, points in by_mount.items():
         pieces = [_steps(points, begin, end) for begin, end in ends]
         size = sizes[mount] if mount == next(iter(sizes)) else None
-        known = isinstance(size, (int, float)) and size > 0
+        known = isinstance(size, (int, float)) and size >= 1
         factor = 1 / size if known and size else 1.0
         means, bands = _of_history(found, "storage" if known else None, factor)
         made.append(Line(found.span.address, mount, _in_order(pieces + means), bands))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from boardwarden import _arguments
+from boardwarden._quantities import THRESHOLD_METRICS
 from boardwarden.errors import PolicyError
 from boardwarden.grants import Limits, Threshold
 from boardwarden.models import Model
@@ -49,7 +50,8 @@ class Step(Model):
 def steps(before: Policy, wanted: Policy) -> tuple[Step, ...]:
     """Return the requests that turn `before` into `wanted`; removals come first.
 
-    Raises PolicyError where only the budget is given and the board's monitoring is stopped.
+    Raises PolicyError where only the budget is given and the board's monitoring is stopped, and
+    where a threshold is to go whose metric only a newer version knows.
     """
     found = [*_limits(before.limits, wanted.limits)]
     if wanted.thresholds is not None:
@@ -96,6 +98,11 @@ def _differing(pairs: dict[str, tuple[Any, Any]]) -> Iterator[Difference]:
 def _thresholds(before: tuple[Threshold, ...], wanted: tuple[Threshold, ...]) -> Iterator[Step]:
     old, new = ({each.metric: each for each in found} for found in (before, wanted))
     for metric in sorted(old.keys() - new.keys()):
+        if metric not in THRESHOLD_METRICS:
+            raise PolicyError(
+                f"The board has a threshold on metric {metric}, which this host does not know: "
+                "upgrade boardwarden."
+            )
         args = _arguments.threshold(metric, None, None, None, 0, 0)
         yield Step(ids.SET_THRESHOLD, args, (Difference(f"threshold.{metric}", old[metric], None),))
     for metric, each in new.items():

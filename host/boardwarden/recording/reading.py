@@ -33,7 +33,7 @@ _LATER = """
     (SELECT count(*) FROM history WHERE span = s.id)
 """
 _FOREVER = (float("-inf"), float("inf"))
-_LAST_AT = 253_370_764_800.0  # the year 9999, after which there are no dates
+_LAST_AT = 95_617_584_000.0  # the year 5000: a picture has a margin, and ends with the year 9999
 _MAX = 2**63  # of a figure, in size: a picture of more has no scale
 # What the rows of a change may have that is drawn: a name, and figures.
 _ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
@@ -260,7 +260,8 @@ class Recording:
             "WHERE span = ? AND at BETWEEN ? AND ? ORDER BY number"
         )
         for at, number, count in self._later_rows(sql, span.id, *window):
-            self._check(_is_time(at) and _is_number(number) and _is_number(count), "lost events")
+            sound = _is_time(at) and _is_number(number) and _is_number(count) and count > 0
+            self._check(sound, "lost events")
             yield LostEvents(at, number, count)
 
     def changes(self, span: Span) -> Iterator[Change]:

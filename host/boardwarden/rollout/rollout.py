@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from boardwarden.board import connect
 from boardwarden.errors import (
+    AtPrompt,
     BoardError,
     BoardOffline,
     ConnectError,
+    KeyRefused,
     NoAgent,
+    NoPlace,
     PermissionDenied,
     PolicyError,
     PoorLink,
@@ -27,12 +30,15 @@ from . import one_board
 from .health import Health
 from .results import STOPPING, BoardResult, State, Summary, counted
 from .targets import Target
-from .undo_file import Changed, UndoFile
+from .undo_file import Changed, UndoFile, check
 
 WATCH_S = 60.0  # how long each group is watched
 _MAX_GROUP = 64
 # Errors of one board; any other ConnectError is the broker's, and so of all boards.
-_OF_A_BOARD = (NoAgent, PermissionDenied, PoorLink, VersionMismatch)
+_OF_A_BOARD = (
+    *(AtPrompt, KeyRefused, NoAgent, NoPlace),
+    *(PermissionDenied, PoorLink, VersionMismatch),
+)
 _CHECK_S = 0.2  # between two looks at a group
 
 
@@ -158,6 +164,8 @@ class Rollout:
             before = await one_board.read(board)
             steps = before.steps(self._wanted.policy)
             is_there = before.is_as(self._wanted.policy)
+            if not is_there:
+                check(before)
         except (RequestRefused, PolicyError) as error:
             self._put(replace(result, state=State.REFUSED, reason=str(error)))
             return None
@@ -216,28 +224,33 @@ class Rollout:
 
     def _put(self, result: BoardResult) -> None:
         self._results[result.board] = result
+        self._progress.on_result(result)
         if self._file is not None:
             self._file.add_result(result.to_dict())
-        self._progress.on_result(result)
 
 
 async def undo(changed: Sequence[Changed], dry_run: bool, progress: Progress) -> Summary:
     """Put back on each board what it had; return the summary. What fails may be tried again.
 
-    Raises ConnectError without the broker.
+    It stops without the broker.
     """
     results: dict[str, BoardResult] = {}
+    reason: str | None = None
     for done, each in enumerate(changed):
         if progress.stop.is_set():
             break
         name = each.address.rpartition("/")[2]
         progress.on_board(name, done, len(changed))
-        results[each.address] = await _undo_one(name, each, dry_run)
+        try:
+            results[each.address] = await _undo_one(name, each, dry_run)
+        except ConnectError as error:
+            reason = str(error)
+            break
         progress.on_result(results[each.address])
     for each in changed:
         results.setdefault(each.address, BoardResult(state=State.NOT_REACHED))
-    ended = "interrupted" if progress.stop.is_set() else "done"
-    return Summary(ended, None, counted(results.values()))
+    ended = "interrupted" if progress.stop.is_set() else "done" if reason is None else "stopped"
+    return Summary(ended, reason, counted(results.values()))
 
 
 async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:

@@ -5,6 +5,7 @@ A line of JSON each, written before the board is changed: whatever happens then,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,10 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from boardwarden.errors import PolicyError
+from boardwarden.errors import AddressError, PolicyError
 from boardwarden.models import StoredPolicy, enum_name
 from boardwarden.policy import file as policy_file
 from boardwarden.policy import toml as policy_toml
+from boardwarden.policy.differences import steps
+from boardwarden.policy.model import Policy
+from boardwarden.transport.mqtt import Mqtt
 
 from .one_board import Before
 
@@ -24,6 +28,7 @@ _FORMAT = "boardwarden_rollout"
 _VERSION = 1
 _STORED = {enum_name(each): each for each in StoredPolicy}
 _MAX_LINE = 100_000  # characters; a policy has a few thousand
+_MAX_REASON = 1000  # of them, of a result that makes a longer line
 
 
 class Changed(NamedTuple):
@@ -43,14 +48,19 @@ class UndoFile:
         """about: what the first line says of the roll-out, beside its time."""
         self.path = path
         self.has_boards = False
+        self._size = 0  # of the whole lines in it
         try:
-            self._file = path.open("x", encoding="utf-8")
+            self._file = path.open("xb", buffering=0)
         except FileExistsError:
             raise PolicyError(f"{path} exists: name another file.", str(path)) from None
         except OSError as error:
             raise self._cannot(error) from None
         began = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._write({_FORMAT: _VERSION, "began": began, **about})
+        try:
+            self._write({_FORMAT: _VERSION, "began": began, **about})
+        except PolicyError:
+            self.__exit__(None, None, None)
+            raise
 
     def __enter__(self) -> UndoFile:
         return self
@@ -67,25 +77,52 @@ class UndoFile:
 
     def add_before(self, address: str, before: Before) -> None:
         """Store what a board has, before it is changed; raise PolicyError if that fails."""
-        self.has_boards = True
         stored = enum_name(before.stored)
         text = policy_toml.dumps(before.policy)
         self._write({"before": {"address": address, "stored_policy": stored, "policy": text}})
+        self.has_boards = True
 
     def add_result(self, result: Mapping[str, Any]) -> None:
-        """Store what became of a board, or of all."""
+        """Store what became of a board, or of all; less of it where a board says too much."""
+        if len(json.dumps(result)) > _MAX_LINE // 2:
+            result = {**result, "differences": []}
+            result["reason"] = str(result.get("reason"))[:_MAX_REASON]
         self._write({"result": result})
 
     def _write(self, line: Mapping[str, Any]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        rest = data
         try:
-            self._file.write(json.dumps(line) + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) or 0 :]
             os.fsync(self._file.fileno())
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)  # no half line before what may follow
+                self._file.seek(self._size)
             raise self._cannot(error) from None
+        self._size += len(data)
 
     def _cannot(self, error: OSError) -> PolicyError:
         return PolicyError(f"Cannot write {self.path}: {error.strerror}.", str(self.path))
+
+
+def check(before: Before) -> None:
+    """Raise PolicyError where a file could not hold what a board has: it could not be undone."""
+    why = "a part of it makes no sense to this host"
+    text = policy_toml.dumps(before.policy)
+    try:
+        is_kept = len(json.dumps(text)) < _MAX_LINE // 2 and _is_same(
+            policy_file.loads(text, "its policy"), before.policy
+        )
+    except (PolicyError, ValueError) as error:
+        is_kept, why = False, str(error).rstrip(".")
+    if not is_kept:
+        raise PolicyError(f"What it has could not be put back, so it is left alone: {why}.")
+
+
+def _is_same(one: Policy, other: Policy) -> bool:
+    return not (steps(one, other) or steps(other, one))
 
 
 def read(path: Path) -> list[Changed]:
@@ -97,6 +134,8 @@ def read(path: Path) -> list[Changed]:
             while line := file.readline(_MAX_LINE):
                 number += 1
                 if not line.endswith("\n"):
+                    if len(line) >= _MAX_LINE:
+                        raise ValueError("too long")
                     break  # cut off as it was written: what it was to allow was not begun
                 fields = json.loads(line)
                 if not isinstance(fields, dict):
@@ -108,7 +147,7 @@ def read(path: Path) -> list[Changed]:
                     found.setdefault(changed.address, changed)
     except OSError as error:
         raise PolicyError(f"Cannot read {path}: {error.strerror}.", str(path)) from None
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, AddressError):
         place = f"{path}:{number}: this is no line" if number > 1 else f"{path} is no file"
         raise PolicyError(f"{place} that `apply --boards` wrote.", str(path)) from None
     if not number:
@@ -117,8 +156,9 @@ def read(path: Path) -> list[Changed]:
 
 
 def _changed(fields: Mapping[str, Any]) -> Changed:
+    Mqtt(fields["address"])  # of a broker only: a stranger's file would run a program by sim:
     policy = policy_file.loads(fields["policy"], f"the policy of {fields['address']}")
     return Changed(
-        str(fields["address"]),
+        fields["address"],
         Before(policy, _STORED.get(fields["stored_policy"], StoredPolicy.NOTHING)),
     )

@@ -97,6 +97,7 @@ class Webhook:
         self._clock = clock
         self._waiting: deque[Notice] = deque(maxlen=MAX_LISTED)
         self._counts: Counter[str] = Counter()  # of all that wait, by kind
+        self._in_hand = 0  # notices that are being posted
         self._was_quiet = False  # while some of it came
         self._changed = threading.Condition()
         self._ended = False
@@ -117,7 +118,7 @@ class Webhook:
             self._ended = True
             self._changed.notify()
         self._thread.join(_LAST_S + 1)
-        if left := sum(self._counts.values()):
+        if left := sum(self._counts.values()) + self._in_hand:
             _log.warning("%s not posted to %s.", count(left, "notice"), self.name)
 
     def put(self, notice: Notice) -> None:
@@ -165,28 +166,37 @@ class Webhook:
             "notices": notices,
         }
         self._waiting.clear()
+        self._in_hand = sum(counts.values())
         self._counts = Counter()
         self._was_quiet = False
         return post
 
     def _deliver(self, post: Mapping[str, Any]) -> None:
-        """Post, again and again while the webhook is away."""
+        """Post, again and again while the webhook is away; not in quiet times."""
         data = json.dumps(post).encode()
         pause = _RETRY_PAUSE_S[0]
         while True:
             again, problem = self._try(data)
             if problem is None:
                 self._say("Posting to %s works again.", self.name, works=True)
+                self._in_hand = 0
                 return
             if not again:
+                self._in_hand = 0
                 _log.warning("%s refuses what is posted to it: %s", self.name, problem)
                 return
             self._say("Posting to %s failed: %s It is tried again.", self.name, problem)
-            with self._changed:
-                if self._ended or self._changed.wait_for(lambda: self._ended, pause):
-                    self._counts.update(post["counts"])  # which are told as not posted
-                    return
+            if self._has_ended_within(pause):
+                return
             pause = min(2 * pause, _RETRY_PAUSE_S[1])
+
+    def _has_ended_within(self, pause: float) -> bool:
+        """Wait so long, and until the end of quiet times; True at once when it has ended."""
+        with self._changed:
+            has_ended = self._changed.wait_for(lambda: self._ended, pause)
+            while self._is_quiet() and not has_ended:
+                has_ended = self._changed.wait_for(lambda: self._ended, _LOOK_S)
+            return has_ended
 
     def _say(self, text: str, *values: object, works: bool = False) -> None:
         if works != self._works:
