@@ -1,23 +1,23 @@
 """TCP ports of 127.0.0.1 that stay free until a server that a test starts listens there.
 
-Not those that the system gives to outgoing connections: one could be taken in between.
+Not those that the system gives to outgoing connections: one could be taken in between. Nor those of
+another of pytest-xdist's workers, which may choose one and listen there much later.
 """
 
 import itertools
 import os
 import socket
 
-_FIRST, _LAST = 10_000, 32_000  # below Linux' ip_local_port_range
-# Tests run in several processes at once, each of which begins elsewhere and goes on from there.
-_ports = itertools.cycle(range(_FIRST, _LAST))
-for _ in range(os.getpid() * 97 % (_LAST - _FIRST)):
-    next(_ports)
+_FIRST = 10_000
+_COUNT = 1000  # of a worker; with 22 workers they end below Linux' ip_local_port_range
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 22
+_numbers = itertools.count(os.getpid())  # so that two runs at once seldom choose the same
 
 
 def free_port():
     """Return a port at which nobody listens, another one each time."""
     while True:
-        port = next(_ports)
+        port = _FIRST + _worker * _COUNT + next(_numbers) % _COUNT
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
