@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib.resources
 import re
 import shutil
+import subprocess
+import sys
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from browser import Browser, need_chromium
+from free_ports import free_port
 from full_board import full_board
 from many_boards import StandIn
 from places import REPO
@@ -351,6 +354,35 @@ def test_a_server_that_ends_is_said_since_when_and_comes_back(browser, page):
     sign_in(browser, page, "bob")
     browser.sees("3 boards")
     assert not browser.all("alert")
+
+
+def test_a_server_that_is_killed_is_said_and_another_one_takes_its_place(browser):
+    port = free_port()
+    command = [sys.executable, "-m", "boardwarden", "serve", "--board", "sim"]
+    command += ["--listen", "127.0.0.1:0", "--page", f"127.0.0.1:{port}"]
+    servers = []
+
+    def begin():
+        servers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        while "the page is at" not in servers[-1].stdout.readline():
+            assert servers[-1].poll() is None
+
+    def kill():
+        servers[-1].kill()
+        servers[-1].wait()
+        servers[-1].stdout.close()
+
+    begin()
+    try:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.sees("1 board", "well")
+        kill()
+        browser.sees("No connection to the server since ", "What is shown is of then")
+        begin()
+        browser.loses("No connection to the server since ")
+        browser.sees("1 board", "well")
+    finally:
+        kill()
 
 
 def test_pages_that_were_left_do_not_keep_the_servers_connections(browser, page):
