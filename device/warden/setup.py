@@ -53,7 +53,7 @@ _RENEW_SHIFT = const(3)  # an eighth of the heap was used since: live may be wro
 
 def detect():
     """Return the adapter for this board."""
-    if module("time") is None:
+    if module("time") is None and "mps2-an385" in sys.implementation._machine:
         from warden.board_mps2 import Mps2
 
         board = Mps2()

@@ -94,6 +94,9 @@ def test_who_is_proved_signs_and_believes_what_is_signed_for_it(generation: int)
     assert host.receive(*message) is None  # not signed
     assert host.receive(*message, trailer=bytes(12)) is None
     assert host.keys.forged == 3
+    reply = messages._packed(*message)
+    other = reply[:1] + b"\xcc" + reply[1:]  # in another form
+    assert messages.decode(host.keys.receive(other, 0.0) or b"") is None
 
 
 def test_a_board_without_a_key_to_control_is_asked_for_the_other_under_another_id() -> None:

@@ -176,8 +176,6 @@ class Peer:
             self.on_greeting(reader)
         elif kind == _PROOF:
             self.on_proof(reader)
-        elif kind & 0x80:  # the same kind in another form would be taken for an unknown one
-            raise Malformed
         elif not _SUBSCRIBE <= kind <= _REQUEST or self.may_send(kind, reader):
             self.pass_on(reader)  # which skips what it does not know
 

@@ -84,8 +84,8 @@ def decode(payload: bytes) -> Message | None:
         message = msgpack.unpackb(payload)  # makes nothing longer than the payload is
     except ValueError:  # msgpack's own errors all are
         return None
-    if type(message) is not list or not message:
-        return None
+    if type(message) is not list or not message or message[0] != payload[1]:
+        return None  # in another form, a kind would be taken for one that need not be signed
     if any(first in payload for first in _LONG) and not _in_range(_known(message)):
         return None
     if _is_plain_sample(message) or _is_plain_delta(message):
