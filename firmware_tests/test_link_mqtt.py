@@ -411,7 +411,7 @@ def test_with_a_broker_that_reads_nothing_only_the_clients_own_write_waits():
     client = Client(b"b", "127.0.0.1", port)
     agent = make_agent(board(), 1000, 1000, MqttLink(client, "b"), (4, 300_000, 100, 5000))
     client.connect()
-    worst = sent = 0
+    late = sent = 0
     while sent != agent.session.uplink.sent or not sent:
         sent = agent.session.uplink.sent
         for _ in range(20):
@@ -419,9 +419,9 @@ def test_with_a_broker_that_reads_nothing_only_the_clients_own_write_waits():
             for _ in range(20):
                 began = time.ticks_ms()
                 poll_now(agent)
-                worst = max(worst, time.ticks_diff(time.ticks_ms(), began))
+                late += time.ticks_diff(time.ticks_ms(), began) >= 50
     assert agent.sample.dropped_frames > 10
-    assert worst < 1000, worst  # one that waited would do so for ever: nobody reads
+    assert late < 5, late  # by a busy machine; a link that waits does so at each turn
 
     def read_later():
         time.sleep_ms(300)

@@ -67,7 +67,8 @@ async def fleet(broker: Mosquitto) -> AsyncIterator[None]:
         yield
     finally:
         for process in processes:
-            process.kill()
+            if process.returncode is None:
+                process.kill()
             await process.wait()
 
 

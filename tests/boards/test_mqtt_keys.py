@@ -118,12 +118,14 @@ async def test_what_was_recorded_at_the_broker_commands_nothing(monkeypatch, bro
             await connected.release(lease.id)
             frames = len(recorded)
             assert frames >= 5  # GREETING, PROOF, SUBSCRIBE, two REQUESTs
+            up = got[f"boardwarden/{_ID}/up"]
+            replies = _kinds(up).count(ids.REPLY)
             for data in recorded[:frames]:
                 own.publish(down, data, retain=True)
-                await asyncio.sleep(0.02)
-            up = got[f"boardwarden/{_ID}/up"]
+                await asyncio.sleep(0.02)  # a board holds four messages
             await until(lambda: ids.KEY_REFUSED in _kinds(up))  # the old proof
             await connected.ping()
+            assert _kinds(up).count(ids.REPLY) == replies + 1  # no other request was answered
             assert connected.allocations == ()
             assert connected.link.reconnects == 0
         own.publish(down, b"", retain=True)
@@ -191,8 +193,13 @@ async def test_a_broker_that_restarts_costs_a_gap_and_each_request_is_done_once(
 
 
 async def test_of_five_hosts_at_once_one_proves_its_key_anew(monkeypatch, broker, secret):
-    async with powered(board(monkeypatch, broker, secret[0])) as served, AsyncExitStack() as stack:
+    async with (
+        powered(board(monkeypatch, broker, secret[0])) as served,
+        listening(broker) as (_, got),
+        AsyncExitStack() as stack,
+    ):
         opened = [connect(served.address, key=secret[1]) for _ in range(5)]
         hosts = await asyncio.gather(*map(stack.enter_async_context, opened))
         for host in hosts:
             await host.ping()
+        assert _kinds(got[f"boardwarden/{_ID}/up"]).count(ids.PROVED) > len(hosts)

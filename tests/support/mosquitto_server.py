@@ -63,6 +63,11 @@ class Mosquitto:
                 assert time.monotonic() < deadline, self.log()
                 time.sleep(0.01)
 
+    @property
+    def pid(self):
+        """Its process's number."""
+        return self._process.pid
+
     def stop(self, how=signal.SIGTERM):
         """End it, if it runs; SIGKILL is a power cut."""
         if self._process is None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,8 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_REPO = Path(__file__).resolve().parents[2]
-_BOARDS = _REPO / "tests" / "support" / "mqtt_boards.py"
+_SUPPORT = Path(__file__).resolve().parents[2] / "tests" / "support"
+sys.path.insert(0, str(_SUPPORT))  # the broker and the boards are the tests'
+
+from mosquitto_server import Mosquitto  # type: ignore[import-not-found]  # noqa: E402
+
+_BOARDS = _SUPPORT / "mqtt_boards.py"
 _SCRAPE_S = 15.0
 _SETTLE_S = 40.0  # until all boards are mirrored, and have sent their whole state by themselves
 _CONFIG = """\
@@ -33,13 +35,14 @@ max_queued_messages 10000
 """
 
 
-def cpu_s(process: subprocess.Popen[str]) -> float:
+def cpu_s(process: subprocess.Popen[str] | Mosquitto) -> float:
     """CPU time that a process has taken (Linux, proc(5): utime and stime of stat)."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def rss(process: subprocess.Popen[str]) -> int:
+def rss(process: subprocess.Popen[str] | Mosquitto) -> int:
+    """Memory of a process, in bytes (Linux, proc(5): statm's second field)."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -47,7 +50,7 @@ def rss(process: subprocess.Popen[str]) -> int:
 class Parts(NamedTuple):
     """What runs, where the figures and the page are, and what memory took before any board came."""
 
-    broker: subprocess.Popen[str]
+    broker: Mosquitto
     fakes: subprocess.Popen[str]
     worker: subprocess.Popen[str]
     url: str
@@ -86,24 +89,10 @@ def _scrape(url: str) -> str:
 @contextlib.contextmanager
 def served(boards: int, *words: str, page: bool = False) -> Iterator[Parts]:
     """Run a broker, fake boards and a worker while the block runs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"mqtt://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
-        config = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "mosquitto.conf"
-        user = "user root\n" if os.geteuid() == 0 else ""
-        config.write_text(_CONFIG.format(port=port) + user)
-        path = os.environ["PATH"] + ":/usr/sbin"
-        mosquitto = shutil.which("mosquitto", path=path)
-        if mosquitto is None:
-            raise SystemExit("no mosquitto here (Debian: apt-get install mosquitto)")
-        broker = stack.enter_context(_started(mosquitto, "-c", config))
-        while True:
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        broker = stack.enter_context(Mosquitto(folder, "", _CONFIG))
+        address = broker.address
         empty = rss(broker)
         fakes = stack.enter_context(_started(sys.executable, _BOARDS, address, str(boards), *words))
         while (line := _line(fakes)) != "ready\n":
