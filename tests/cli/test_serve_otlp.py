@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import threading
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -24,8 +25,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from remembering import figure, pass_s, remember
 
-from boardwarden import HistorySlot, Statistics
-from boardwarden.serve import otlp
+from boardwarden import HistorySlot, Statistics, Status
+from boardwarden.gaps import Gap
+from boardwarden.models import Cpu, Identity
+from boardwarden.serve import backlog, otlp
 from boardwarden.serve.backlog import Missed
 from boardwarden.serve.metrics import METRICS
 from boardwarden.serve.otlp import endpoint
@@ -221,6 +224,7 @@ async def test_a_history_that_cannot_be_had_is_said_with_its_reason(fake, collec
 
 
 def test_what_could_not_be_pushed_is_pushed_later(monkeypatch):
+    monkeypatch.setattr(otlp, "_unreachable", lambda url: "Connection refused.")
     monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)  # set back, then
     pushed = []
     results = [MetricExportResult.FAILURE, MetricExportResult.SUCCESS, MetricExportResult.SUCCESS]
@@ -243,6 +247,82 @@ def test_what_could_not_be_pushed_is_pushed_later(monkeypatch):
     assert live.name == "boardwarden.memory.live"
     found = [(point.time_unix_nano, point.value) for point in live.data.data_points]
     assert found == [(at * 1e9, at) for at in range(1, 4)]
+
+
+def _slots(count):
+    return [Missed(float(at), HistorySlot(memory=Statistics(mean=at)), "") for at in range(count)]
+
+
+def test_a_history_that_is_refused_is_dropped_and_the_figures_of_now_are_pushed(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)  # set back, then
+    monkeypatch.setattr(otlp, "_unreachable", lambda url: "")
+    pushed = []
+
+    def export(exporter, data, *args, **kwargs):
+        pushed.append(len(data.resource_metrics[0].scope_metrics[0].metrics))
+        return MetricExportResult.FAILURE if pushed[-1] else MetricExportResult.SUCCESS
+
+    monkeypatch.setattr(OTLPMetricExporter, "export", export)
+    board = Watched("fake", pushes=True)
+    exporter = otlp._Exporter("http://127.0.0.1:1/v1/metrics", [board])
+    scope = InstrumentationScope("boardwarden")
+    for slots in ([], _slots(2), [], _slots(3)):
+        board.backlog.put_back(slots)
+        data = [ResourceMetrics(Resource({}), [ScopeMetrics(scope, [], "")], "")]
+        assert exporter.export(MetricsData(data)) is MetricExportResult.SUCCESS
+    assert pushed == [0, 1, 0, 0, 1, 0]
+    (record,) = caplog.records
+    assert "does not take what boards measured while nothing came from them" in record.message
+
+
+def test_a_push_has_a_limited_number_of_missed_slots(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("opentelemetry"), "propagate", True)  # set back, then
+    monkeypatch.setattr(otlp, "_MAX_MISSED", 5)
+    pushed = []
+
+    def export(exporter, data, *args, **kwargs):
+        found = data.resource_metrics[0].scope_metrics[0].metrics
+        pushed.append(sum(len(each.data.data_points) for each in found))
+        return MetricExportResult.SUCCESS
+
+    monkeypatch.setattr(OTLPMetricExporter, "export", export)
+    fleet = [Watched(name, pushes=True) for name in ("a", "b", "c")]
+    for board in fleet:
+        board.backlog.put_back(_slots(4))
+    exporter = otlp._Exporter("http://127.0.0.1:1/v1/metrics", fleet)
+    scope = InstrumentationScope("boardwarden")
+    for _ in range(4):
+        data = [ResourceMetrics(Resource({}), [ScopeMetrics(scope, [], "")], "")]
+        exporter.export(MetricsData(data))
+    assert pushed == [5, 5, 2, 0]
+
+
+def test_what_is_put_back_takes_no_place_of_what_is_newer(monkeypatch):
+    monkeypatch.setattr(backlog, "_MAX_SLOTS", 4)
+    slots, held = _slots(6), backlog.Backlog("fake")
+    held.put_back(slots[3:])
+    held.put_back(slots[:3])
+    assert held.take(10) == slots[2:]
+
+
+async def test_a_slot_whose_time_no_collector_can_take_is_not_held():
+    class Board:
+        status = Status(
+            board=Identity(boot_id=1),
+            cpu=Cpu(uptime_s=100.0),
+            last_updated=datetime.fromtimestamp(1000, timezone.utc),
+        )
+
+        async def gaps(self):
+            begins = (-1000.0, 10.0, 1e12)
+            slots = tuple(HistorySlot(begin, 60.0) for begin in begins)
+            yield Gap(1, 0.0, 100.0, slots)
+
+    held = backlog.Backlog("fake")
+    await held.collect(Board())
+    assert [each.at for each in held.take(10)] == [900 + 10 + 30]
 
 
 async def test_an_absent_collector_and_its_return_are_reported_once(fake):

@@ -10,6 +10,7 @@ from boardwarden import Board, HistorySlot
 
 _log = logging.getLogger(__name__)
 _MAX_SLOTS = 1000  # a day without a link makes 144
+_MAX_NS = 2.0**64  # since the epoch, of a point in OTLP
 
 
 class Missed(NamedTuple):
@@ -49,12 +50,15 @@ class Backlog:
             mount = (status.storage[0].mount if status.storage else None) or ""
             for slot in gap.slots:
                 middle_s = slot.begin_s + slot.step_s / 2
-                self._slots.append(Missed(booted_at + middle_s, slot, mount))
+                at = booted_at + middle_s
+                if 0 <= at * 1e9 < _MAX_NS:  # else nothing could take it
+                    self._slots.append(Missed(at, slot, mount))
 
-    def take(self) -> list[Missed]:
-        """Return all slots, oldest first, and forget them."""
-        return [self._slots.popleft() for _ in range(len(self._slots))]
+    def take(self, most: int) -> list[Missed]:
+        """Return the oldest slots, in order, and forget them."""
+        return [self._slots.popleft() for _ in range(min(most, len(self._slots)))]
 
     def put_back(self, slots: list[Missed]) -> None:
-        """Hold slots again that could not be pushed."""
-        self._slots.extendleft(reversed(slots))
+        """Hold slots again that could not be pushed, as many as there is room for."""
+        room = _MAX_SLOTS - len(self._slots)
+        self._slots.extendleft(reversed(slots[max(0, len(slots) - room) :]))

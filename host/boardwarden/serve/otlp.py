@@ -29,7 +29,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from boardwarden import Statistics
 
-from .backlog import Missed
+from .backlog import Backlog, Missed
 from .metrics import METRICS, Metric
 from .watched import Watched
 
@@ -41,6 +41,7 @@ _REMEMBERED = {
     "loop_lag.mean": "loop_lag",
     "storage.used": "storage",
 }
+_MAX_MISSED = 1000  # slots in a push, of all boards: collectors limit its size
 _FLUSH_MS = 2000  # at most, at the end
 _REACH_S = 5.0
 _log = logging.getLogger(__name__)
@@ -150,6 +151,7 @@ class _Exporter(OTLPMetricExporter):
         self._url = url
         self._complaint = _Complaint(logging.ERROR)
         self._works = True
+        self._has_dropped = False
         self._reporting = Lock()
         self._ending = False
         logger = logging.getLogger("opentelemetry")
@@ -159,18 +161,45 @@ class _Exporter(OTLPMetricExporter):
     def export(
         self, metrics_data: MetricsData, timeout_millis: float | None = 10_000, **kwargs: Any
     ) -> MetricExportResult:
-        """Push; a failure costs the figures of now, those of missed times are pushed later."""
-        taken = [
-            (board, board.backlog.take()) for board in self._boards if board.backlog is not None
-        ]
-        points = {board.address: slots for board, slots in taken if slots}
-        result = super().export(with_missed(metrics_data, points), timeout_millis, **kwargs)
+        """Push; a failure costs the figures of now, those of missed times are pushed later.
+
+        Those of missed times are dropped where only what has none of them is taken.
+        """
+        taken: list[tuple[Backlog, list[Missed]]] = []
+        missed: dict[str, list[Missed]] = {}
+        room = _MAX_MISSED
+        for board in self._boards:
+            if board.backlog is not None and (slots := board.backlog.take(room)):
+                room -= len(slots)
+                taken.append((board.backlog, slots))
+                missed[board.address] = slots
+        result = super().export(with_missed(metrics_data, missed), timeout_millis, **kwargs)
+        reason = self._why_not(result)
+        if taken and result is not MetricExportResult.SUCCESS and not _unreachable(self._url):
+            result = super().export(metrics_data, timeout_millis, **kwargs)
+            if result is MetricExportResult.SUCCESS:
+                taken.clear()
+                self._report_dropped(reason)
+            reason = self._why_not(result)
         works = result is MetricExportResult.SUCCESS
-        for board, slots in taken if not works else ():
-            if board.backlog is not None:
-                board.backlog.put_back(slots)
-        self._report(works, "" if works else _unreachable(self._url) or self._complaint.text)
+        for backlog, slots in taken if not works else ():
+            backlog.put_back(slots)
+        self._report(works, reason)
         return result
+
+    def _why_not(self, result: MetricExportResult) -> str:
+        if result is MetricExportResult.SUCCESS:
+            return ""
+        return _unreachable(self._url) or self._complaint.text
+
+    def _report_dropped(self, reason: str) -> None:
+        if not self._has_dropped:
+            _log.warning(
+                "%s does not take what boards measured while nothing came from them; it is "
+                "dropped: %s",
+                *(self._url, reason),
+            )
+        self._has_dropped = True
 
     def check(self) -> None:
         """Say if the collector cannot be reached."""
