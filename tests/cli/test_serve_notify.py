@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import signal
-import socket
 import time
 from datetime import datetime
 
 import pytest
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
+from free_ports import free_port
 from full_board import full_board
 from test_serve import _until_up
 from virtual_time import until
@@ -149,9 +149,7 @@ async def test_a_short_silence_is_not_told(monkeypatch):
 
 def test_a_webhook_that_is_away_gets_it_later_and_that_is_said_once(caplog):
     caplog.set_level(logging.INFO, "boardwarden")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with Webhook(f"http://127.0.0.1:{port}/hook/a-secret") as hook:
         hook.put(notice(1))
         deadline = time.monotonic() + 10
@@ -211,6 +209,28 @@ def test_a_webhook_that_never_answers_delays_nobody(caplog):
         assert time.monotonic() - began < webhook._LAST_S + 2
     # The one that was being posted is counted, too.
     assert "1001 notices not posted to http://127.0.0.1:" in caplog.text
+
+
+def test_at_the_end_all_that_was_not_posted_is_counted(caplog):
+    with Webhook(f"http://127.0.0.1:{free_port()}/hook") as hook:
+        hook.put(notice(0))
+        deadline = time.monotonic() + 10
+        while not caplog.records:  # that one is being tried
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        hook.put(notice(1))
+    assert "2 notices not posted to http://127.0.0.1:" in caplog.text
+
+
+def test_what_a_board_says_is_no_link_and_calls_nobody_in_a_chat():
+    text = "sim: exception: <!channel> <https://evil|log in> @here"
+    with WebhookServer() as server, Webhook(server.url) as hook:
+        hook.put({**notice(0), "text": text})
+        server.until(lambda: server.posts)
+    (post,) = server.posts
+    assert not set("<>") & set(post["text"])
+    assert post["text"].endswith("\u2039https://evil|log in\u203a @\u200bhere")
+    assert post["notices"][0]["text"] == text  # for programs, as it is
 
 
 def test_in_quiet_times_nothing_is_posted_and_one_summary_comes_after_them():

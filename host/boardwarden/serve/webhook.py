@@ -29,6 +29,8 @@ _LOOK_S = 30.0  # at the clock, at least so often, in quiet times
 _LAST_S = 2.0  # for the last post, at the end
 _TRY_LATER = (408, 425, 429)  # and all from 500 on
 _RANGE = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)-([01]?\d|2[0-3]):([0-5]\d)")
+# What means something in a chat message: links, and who is called.
+_PLAIN = str.maketrans({"<": "\u2039", ">": "\u203a", "@": "@\u200b"})
 _log = logging.getLogger(__name__)
 
 
@@ -97,7 +99,7 @@ class Webhook:
         self._clock = clock
         self._waiting: deque[Notice] = deque(maxlen=MAX_LISTED)
         self._counts: Counter[str] = Counter()  # of all that wait, by kind
-        self._in_hand = 0  # notices that are being posted
+        self._in_hand = 0  # notices that were taken, and not posted
         self._was_quiet = False  # while some of it came
         self._changed = threading.Condition()
         self._ended = False
@@ -166,7 +168,7 @@ class Webhook:
             "notices": notices,
         }
         self._waiting.clear()
-        self._in_hand = sum(counts.values())
+        self._in_hand += sum(counts.values())
         self._counts = Counter()
         self._was_quiet = False
         return post
@@ -174,15 +176,16 @@ class Webhook:
     def _deliver(self, post: Mapping[str, Any]) -> None:
         """Post, again and again while the webhook is away; not in quiet times."""
         data = json.dumps(post).encode()
+        carried = sum(post["counts"].values())
         pause = _RETRY_PAUSE_S[0]
         while True:
             again, problem = self._try(data)
             if problem is None:
                 self._say("Posting to %s works again.", self.name, works=True)
-                self._in_hand = 0
+                self._in_hand -= carried
                 return
             if not again:
-                self._in_hand = 0
+                self._in_hand -= carried
                 _log.warning("%s refuses what is posted to it: %s", self.name, problem)
                 return
             self._say("Posting to %s failed: %s It is tried again.", self.name, problem)
@@ -224,7 +227,7 @@ class Webhook:
 
 def _text(notices: list[Notice], counts: Counter[str], quiet: Quiet | None) -> str:
     """Return what people read: a line for each notice, the newest ones if there are many."""
-    lines = [str(notice["text"]) for notice in notices[-_MAX_LINES:]]
+    lines = [str(notice["text"]).translate(_PLAIN) for notice in notices[-_MAX_LINES:]]
     total = sum(counts.values())
     if total == 1 and quiet is None:
         return lines[0]
