@@ -9,7 +9,9 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import msgpack
 import pytest
 from cli_process import TerminalBoard, finish, kill_started, line_of, run, start
 from full_board import full_board
@@ -146,12 +148,15 @@ async def test_boards_of_a_broker_come_and_go_over_the_same_connection(broker, m
             await until(lambda: all(each.available for each in reader.devices.values()))
             # Home Assistant starts anew: it has the figures at once.
             monkeypatch.setattr(home_assistant, "STATE_S", 600.0)
-            for _ in range(3):
-                await asyncio.sleep(0.1)  # what is due by the old pace is published
-            for each in reader.devices.values():
-                each.states.clear()
+            later = asyncio.get_running_loop().time() + 300
+            await until(lambda: all(each.state_due > later for each in follower._entries.values()))
+            for board in fakes.values():
+                board.values["cpu_permille"] = 770
+            await until(lambda: all(each.snapshot().status.cpu.usage == 0.77 for each in fleet))
             reader.birth()
-            await until(lambda: all(each.states for each in reader.devices.values()))
+            await until(
+                lambda: {each.states.get("CPU") for each in reader.devices.values()} == {77.0}
+            )
             await boards.set_online("-", False)
             gone = next(each for key, each in reader.devices.items() if key.endswith("--"))
             await until(lambda: gone.available is False)
@@ -166,6 +171,16 @@ async def test_boards_of_a_broker_come_and_go_over_the_same_connection(broker, m
         await until(lambda: all(each.available is False for each in later.devices.values()))
     log = broker.log()
     assert log.count("as boardwarden-") == 2  # the boards' own, and one for all else
+
+
+def test_followers_are_told_of_no_board_that_goes_and_was_never_there() -> None:
+    told: list[str] = []
+    fleet = Fleet("mqtt://127.0.0.1:1")
+    fleet.followers = [SimpleNamespace(forget=told.append)]
+    fleet._on_state("boardwarden/never/state", b"", False)
+    fleet._on_state("boardwarden/green-1/state", msgpack.packb([0]), True)
+    fleet._on_state("boardwarden/green-1/state", b"", False)
+    assert told == ["mqtt://127.0.0.1:1/green-1"]
 
 
 async def test_a_broker_that_dies_gets_all_of_it_again(broker) -> None:
@@ -185,6 +200,7 @@ async def test_a_broker_that_dies_gets_all_of_it_again(broker) -> None:
 
 async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
     guide = (REPO / "docs" / "guides" / "home-assistant.md").read_text("utf-8")
+    monkeypatch.setattr(home_assistant, "STATE_S", 600.0)
     lines = re.findall(r"^topic .+$", guide, re.MULTILINE)
     assert len(lines) == 3
     printed = CliRunner().invoke(app, ["broker-rules", "mosquitto", "--observer", "wall"]).output
@@ -210,7 +226,9 @@ async def test_the_documented_rights_are_enough(tmp_path, monkeypatch) -> None:
                 watched = Watched(f"{address}/green-1", [follower])
                 task = asyncio.create_task(watched.follow())
                 await until(lambda: [one for one in reader.devices.values() if one.states], 20.0)
+                reader.devices["boardwarden-green-1"].states.clear()  # the next is long away
                 reader.birth()
+                await until(lambda: reader.devices["boardwarden-green-1"].states)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
             await until(lambda: reader.devices["boardwarden-green-1"].available is False)

@@ -121,8 +121,8 @@ class Fleet:
         """Follow a board no more that its broker does not know any more."""
         if self._watched.pop(name, None) is not None:
             self._boards = tuple(self._watched.values())
-        for follower in self.followers:
-            follower.forget(f"{self._place}/{name}")
+            for follower in self.followers:
+                follower.forget(f"{self._place}/{name}")
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
