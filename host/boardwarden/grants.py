@@ -160,3 +160,8 @@ class Event(Model):
     value: float | None = None
     missed: int = 0
     boot_id: int | None = None
+
+
+def begins_hang(event: Event) -> bool:
+    """Return whether an event says that a hang began; others say how one goes on and ends."""
+    return event.kind == "hang" and event.subject in ("begun", "late")

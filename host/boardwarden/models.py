@@ -77,6 +77,9 @@ def enum_name(value: object) -> str:
     return value.name.lower() if isinstance(value, IntEnum) else str(value)
 
 
+LEVELS = {enum_name(level): level for level in Level}
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
         return value.to_dict()

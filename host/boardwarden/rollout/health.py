@@ -6,15 +6,14 @@ import math
 from collections.abc import Sequence
 
 from boardwarden.board import Board
-from boardwarden.grants import Event
-from boardwarden.models import Level, enum_name
+from boardwarden.grants import Event, begins_hang
+from boardwarden.models import LEVELS, Level, enum_name
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import count, duration, printable
 from warden_schema import ids
 
 LOST_S = 10.0  # of silence; before, it may be a moment of its network
-_LEVELS = {enum_name(level): level for level in Level}
 # Events of which an application may have some at all times: more than before is worse.
 _COUNTED = {"denied": "refusal", "exception": "exception", "hang": "hang"}
 
@@ -63,7 +62,7 @@ class Health:
     def _crossed(self) -> str | None:
         for event in self._events:
             if event.kind == "threshold":
-                level = _LEVELS.get(event.detail or "", Level.CLEAR)
+                level = LEVELS.get(event.detail or "", Level.CLEAR)
                 if level > self._levels.get(str(event.subject), Level.CLEAR):
                     return event_text(event)
         for each in self._board.thresholds:
@@ -72,14 +71,19 @@ class Health:
         return None
 
     def _more_often(self) -> str | None:
-        events = self._events
         for kind, noun in _COUNTED.items():
-            found = [each for each in events if each.kind == kind]
+            found = [each for each in self._events if _is_counted(each, kind)]
+            # In as long a time: to change a large group and watch it takes longer.
+            found = [each for each in found if each.uptime_s > found[-1].uptime_s - self._watch_s]
             usual = self._usual[kind]
             if len(found) > usual:
                 before = f", {usual} in {duration(self._watch_s)} before" if usual else ""
                 return f"{count(len(found), noun)}{before}; the last: {event_text(found[-1])}"
         return None
+
+
+def _is_counted(event: Event, kind: str) -> bool:
+    return begins_hang(event) if kind == "hang" else event.kind == kind
 
 
 def _usual(events: Sequence[Event], kind: str, now: float, watch_s: float) -> int:
@@ -88,7 +92,7 @@ def _usual(events: Sequence[Event], kind: str, now: float, watch_s: float) -> in
     Where the board does not remember so far back, at the rate of what it remembers.
     """
     recent = [each for each in events if each.uptime_s >= now - watch_s]
-    found = sum(each.kind == kind for each in recent)
+    found = sum(_is_counted(each, kind) for each in recent)
     if len(recent) < len(events) or len(events) < ids.MAX_EVENTS:
         return found
     remembered_s = max(now - events[0].uptime_s, 0.001)

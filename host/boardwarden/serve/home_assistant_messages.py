@@ -11,7 +11,8 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from boardwarden import Event, Level, Restart, Status
-from boardwarden.models import enum_name
+from boardwarden.grants import begins_hang
+from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.text import printable
 from boardwarden.transport.address import is_mqtt
 from boardwarden.transport.mqtt_broker import parse
@@ -24,7 +25,6 @@ OURS = "boardwarden-ha"  # of states, availability and triggers
 EXPIRE_S = 60  # without a state, figures are unknown: `serve` may be gone
 _MAX_TEXT = 80
 _UNSAFE = re.compile(rb"[^A-Za-z0-9-]")
-_LEVELS = [enum_name(level) for level in Level]
 
 
 class Sensor(NamedTuple):
@@ -172,7 +172,7 @@ def _sensor(key: str, sensor: Sensor) -> dict[str, Any]:
         "device_class": sensor.device_class,
         "state_class": sensor.state_class,
         "entity_category": "diagnostic" if sensor.diagnostic else None,
-        "options": _LEVELS if sensor.device_class == "enum" else None,
+        "options": [*LEVELS] if sensor.device_class == "enum" else None,
     }
     return found | {name: value for name, value in more.items() if value is not None}
 
@@ -180,9 +180,9 @@ def _sensor(key: str, sensor: Sensor) -> dict[str, Any]:
 def trigger_of(event: Event) -> str | None:
     """Return what an event triggers; None for what nobody asked for."""
     if event.kind == "threshold":
-        return f"alarm_{event.detail}" if event.detail in _LEVELS else None
+        return f"alarm_{event.detail}" if event.detail in LEVELS else None
     if event.kind == "hang":
-        return "hang" if event.subject in ("begun", "late") else None
+        return "hang" if begins_hang(event) else None
     return "exception" if event.kind == "exception" else None
 
 

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from boardwarden import Board, Event, Level
-from boardwarden.models import enum_name
+from boardwarden.grants import begins_hang
+from boardwarden.models import LEVELS, enum_name
 from boardwarden.render.status import link_state
 from boardwarden.render.tables import event_text
 from boardwarden.render.text import printable
@@ -16,7 +17,6 @@ from boardwarden.render.text import printable
 from .webhook import Webhook
 
 LOST_S = 10.0  # without a board; sooner it may be a restart, or a moment of its network
-_LEVELS = {enum_name(level): level for level in Level}
 _EVENTS = {"exception": "crash", "safe": "crash", "hang": "hang"}  # kinds that are notices at once
 
 
@@ -86,13 +86,13 @@ class Notifier:
 
     def _tell_event(self, address: str, event: Event, known: _Known) -> None:
         if event.kind == "threshold":
-            metric, level = str(event.subject), _LEVELS.get(event.detail or "", Level.CLEAR)
+            metric, level = str(event.subject), LEVELS.get(event.detail or "", Level.CLEAR)
             before = known.levels.get(metric, Level.CLEAR)
             known.levels[metric] = level
             if level > before:
                 figures = {"metric": metric, "level": enum_name(level), "value": event.value}
                 self._put(enum_name(level), address, event_text(event), event, **figures)
-        elif event.kind == "hang" and event.subject not in ("begun", "late"):
+        elif event.kind == "hang" and not begins_hang(event):
             return  # what follows from that
         elif event.kind in _EVENTS:
             self._put(_EVENTS[event.kind], address, event_text(event), event)
