@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cli_process import COMMAND, CommandOnTerminal, finish, kill_started, run, start
@@ -16,12 +17,16 @@ from test_mqtt_board import BrokerBoard, powered
 from virtual_time import until
 
 from boardwarden import connect
+from boardwarden._program import Failure
 from boardwarden._quantities import THRESHOLD_METRICS
+from boardwarden.cli import rollout as rollout_command
 from boardwarden.errors import AddressError, KeyRefused, NoPlace, PolicyError
 from boardwarden.grants import Event
 from boardwarden.models import StoredPolicy
 from boardwarden.policy import file as policy_file
-from boardwarden.rollout import health, rollout, undo_file
+from boardwarden.rollout import health, one_board, rollout, undo_file
+from boardwarden.rollout.health import Health
+from boardwarden.rollout.one_board import Before
 from boardwarden.rollout.results import BoardResult, State, Summary
 from boardwarden.rollout.rollout import Progress, Rollout, Wanted, group_sizes, undo
 from boardwarden.rollout.targets import Target, find, parse_pattern
@@ -160,6 +165,32 @@ async def test_a_policy_goes_over_a_fleet_in_groups_and_back(broker, tmp_path) -
         assert set(twice.states.values()) == {State.HAD_IT}
 
 
+@pytest.mark.parametrize("state", [StoredPolicy.SET_ASIDE, StoredPolicy.BROKEN])
+async def test_a_policy_that_was_not_in_force_is_not_stored_again(broker, tmp_path, state) -> None:
+    fakes = boards("a")
+    fakes["a"].policy.stored = int(state)
+    path = tmp_path / "undo.jsonl"
+    async with MqttBoards(broker.address, fakes):
+        await roll_out(broker, path, Seen())
+        seen = Seen()
+        for _ in range(2):
+            await undo(undo_file.read(path), False, seen)
+    assert [each.state for each in seen.results] == [State.RESTORED, State.HAD_IT]
+    assert fakes["a"].policy.stored == StoredPolicy.NOTHING
+
+
+def test_what_a_board_stores_is_as_before_where_undoing_it_changes_nothing() -> None:
+    policy = policy_file.loads(FILE)
+    back = {
+        (before.name, now.name)
+        for before in StoredPolicy
+        for now in StoredPolicy
+        if Before(policy, before).is_back(Before(policy, now))
+    }
+    same = {(each.name, each.name) for each in StoredPolicy}
+    assert back == same | {("SET_ASIDE", "NOTHING"), ("BROKEN", "NOTHING")}
+
+
 def _crosses(board: FakeStreamBoard) -> None:
     board.policy.happen("threshold", _CPU, "critical", 990)
 
@@ -173,6 +204,10 @@ def _refuses(board: FakeStreamBoard) -> None:
     board.policy.happen("denied", None, "memory", 4096)
 
 
+def _hangs(board: FakeStreamBoard) -> None:
+    board.policy.happen("hang", 0, "sync", 5000)
+
+
 def _restarts(board: FakeStreamBoard) -> None:
     board.restart()
     board.policy.used = True
@@ -183,6 +218,7 @@ TROUBLE = {
     _crosses: "threshold cpu: critical, 99 %",
     _crosses_unheard: "cpu is at its level critical",
     _refuses: "1 refusal; the last: denied: memory, 4096",
+    _hangs: "1 hang; the last: hang begun: sync, 5 s",
     _restarts: "the board restarted: ",
 }
 
@@ -235,6 +271,7 @@ async def test_what_was_so_before_is_not_worse(broker, tmp_path) -> None:
         board.policy.happen("threshold", _CPU, "warn", 800)
         board.policy.happen("threshold", _CPU, "critical", 990)
         board.policy.happen("denied", None, "memory", 4096)
+        board.policy.happen("hang", 1, "sync", 6000)  # it is over
 
     async with MqttBoards(broker.address, fakes):
         summary = await roll_out(broker, tmp_path / "undo.jsonl", Seen(on_watch), watch_s=0.5)
@@ -245,12 +282,31 @@ def test_what_was_usual_is_scaled_where_a_board_remembers_less() -> None:
     def events(count: int, since: float) -> list[Event]:
         return [Event(number, "denied", since + number / 10) for number in range(count)]
 
+    hangs = [Event(0, "hang", 98.0, "begun"), Event(1, "hang", 99.0, "over")]
+    assert health._usual(hangs, "hang", 100.0, 60.0) == 1
     assert health._usual([], "denied", 100.0, 60.0) == 0
     assert health._usual(events(3, 98.0), "denied", 100.0, 60.0) == 3
     assert health._usual(events(3, 20.0), "denied", 100.0, 60.0) == 0  # too long ago
     assert health._usual(events(3, 98.0), "exception", 100.0, 60.0) == 0
     full = events(ids.MAX_EVENTS, 90.0)  # of ten seconds: there were more before
     assert health._usual(full, "denied", 100.0, 60.0) == 6 * ids.MAX_EVENTS
+
+
+def test_what_happened_longer_ago_than_the_time_of_watching_is_not_compared() -> None:
+    board = SimpleNamespace(
+        recent_events=[Event(0, "denied", 95.0)],
+        status=SimpleNamespace(cpu=SimpleNamespace(uptime_s=100.0)),
+        thresholds=(),
+        restarts=(),
+        restart_count=0,
+        connected=True,
+    )
+    one = Health(board, 10.0)
+    # A large group takes longer to be changed: one each ten seconds, as before.
+    board.recent_events += [Event(number, "denied", 95.0 + 10 * number) for number in (1, 2, 3)]
+    assert one.worse(0.0) is None
+    board.recent_events.append(Event(4, "denied", 126.0))
+    assert one.worse(0.0).startswith("2 refusals, 1 in 10 s before; the last: ")
 
 
 async def test_boards_that_refuse_or_are_away_are_passed_over_with_their_reason(
@@ -327,7 +383,7 @@ async def test_a_board_that_is_lost_in_the_middle_stops_it_and_can_be_undone(
         summary = await roll_out(broker, path, Seen())
     assert summary.ended == "stopped"
     assert summary.boards == {"unknown": 1, "not_reached": 1}
-    assert "1 of 3 changes had been made" in summary.reason
+    assert summary.reason.endswith("1 of 3 changes had been made, none of them stored.")
     (changed,) = undo_file.read(path)
     assert changed.before.policy.limits.max_operations == 4
 
@@ -501,7 +557,8 @@ async def test_the_command_applies_reports_and_undoes(
         done = await run(*words, "--backup", str(path), "--json")
         assert done.status == 3
         assert done.err == (
-            "boardwarden: Not all boards have it: the same command tries those again.\n"
+            "boardwarden: Not all boards have it: the same command, with another --backup, "
+            "tries those again.\n"
         )
         lines = [json.loads(line) for line in done.out.splitlines()]
         assert [(each["board"], each["state"]) for each in lines[:-1]] == [
@@ -523,6 +580,27 @@ async def test_the_command_applies_reports_and_undoes(
             "2 boards: 2 restored",
         ]
         assert fakes["a"].policy.limits[0] == 4
+        fakes["a"].policy.stored = 1
+        await fleet.set_online("b", False)
+        shown = await run("apply", "--undo", str(path), "--dry-run")
+        assert shown.out.splitlines()[-2:] == [
+            "a  would be restored: only what it stores",
+            "2 boards: 1 would be restored, 1 offline",
+        ]
+        fakes["a"].policy.stored = 0
+        back = await run("apply", "--undo", str(path), "--yes")
+        assert back.out.splitlines()[-3:] == [
+            "a  is as before",
+            "2 boards: 1 is as before, 1 offline",
+            f"to undo: boardwarden apply --undo {path}",
+        ]
+        assert (back.status, back.err) == (
+            3,
+            "boardwarden: Not all boards were put back: the same command tries those again.\n",
+        )
+        refused = ("apply", str(file), "--boards", f"{broker.address}/b", "--yes")
+        done = await run(*refused, "--backup", str(tmp_path / "none.jsonl"))
+        assert (done.status, "have it: the same command tries" in done.err) == (3, True)
     none = await run("apply", str(file), "--boards", f"{broker.address}/x*", "--yes")
     assert (none.status, none.out) == (2, "")
     assert "has a name like 'x*'" in none.err
@@ -537,6 +615,37 @@ async def test_the_command_applies_reports_and_undoes(
         wrong = await run("apply", *words)
         assert (wrong.status, wrong.out) == (2, ""), words
         assert wrong.err.count("\n") == 1
+
+
+async def test_before_the_question_a_board_that_would_change_is_looked_for(
+    broker, monkeypatch, capsys
+) -> None:
+    fakes = boards("a", "b", "c", "d")
+    asked = []
+
+    async def confirm(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    monkeypatch.setattr(rollout_command, "confirm", confirm)
+    wanted = Wanted(policy_file.loads(FILE))
+    async with MqttBoards(broker.address, fakes):
+        async with connect(f"{broker.address}/a") as board:
+            await one_board.send_and_store(
+                board, await one_board.read(board), wanted.policy, insist=False
+            )
+        fakes["b"].answer.pop(ids.KEEP)
+        found = await find(parse_pattern(f"{broker.address}/*"))
+        assert await rollout_command._agreed(wanted, found, Path("warden.toml"))
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert [line.split(":")[0] for line in lines] == ["a  had it", "b  refused", "c  would change"]
+    assert "limits.max_operations  4 → 2" in out
+    assert len(asked) == 1
+    broker.kill()
+    with pytest.raises(Failure, match="No broker listens"):
+        await rollout_command._agreed(wanted, found, Path("warden.toml"))
+    assert len(asked) == 1
 
 
 async def test_ctrl_c_ends_after_the_board_in_hand_and_says_how_to_undo(

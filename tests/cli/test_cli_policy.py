@@ -205,7 +205,7 @@ async def test_a_board_lost_while_the_policy_is_applied_is_reported(board, file)
     board.board.answer[ids.SET_QUOTA] = vanish
     lost = await run("apply", str(file), "--yes", "--board", board.port)
     assert lost.status == 2
-    assert "4 of 5 changes had been made, none of them stored; apply the file again." in lost.err
+    assert "4 of 5 changes had been made, none of them stored. Apply the file again." in lost.err
     assert len(lost.err.splitlines()) == 1
 
 

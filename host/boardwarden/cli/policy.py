@@ -214,7 +214,8 @@ async def _apply(address: str, options: Applying) -> None:
         async with waiting("applying the policy"):
             problem = await one_board.send(board, steps, before)
         if problem is not None:
-            raise Failure(problem.sentence, DENIED if problem.denied else FAILED)
+            advice = " Apply the file again." if problem.lost else ""
+            raise Failure(problem.sentence + advice, DENIED if problem.denied else FAILED)
         await _store(board, options, steps, before)
         now = await board.stored_policy()
         _print_done(options, steps, True, now)

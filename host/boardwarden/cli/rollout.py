@@ -39,7 +39,9 @@ from .terminal import TerminalReporter, confirm, waiting
 
 _NAME_WIDTH = 24  # at most, of the column with the boards' names
 _TICK_S = 0.3
+_MAX_LOOKS = 5  # at boards before the question
 _UNDO = "boardwarden apply --undo"
+_UNDO_WORDS = {State.HAD_IT: "is as before", State.WOULD_CHANGE: "would be restored"}
 
 
 class How(NamedTuple):
@@ -97,20 +99,26 @@ async def _apply(
         summary = await _run(shown, lambda: Rollout(wanted, shown, written).run(found))
         if written.has_boards:
             summary = replace(summary, undo=f"{_UNDO} {written.path}")
-        _end(summary, how, shown)
+        _end(summary, how, shown, backup if written.has_boards else None)
 
 
 async def _agreed(wanted: Wanted, found: Sequence[Target], file: Path) -> bool:
-    """Show what changes on the first board, and ask."""
-    first = [target for target in found if target.online is not False][:1]
+    """Show what changes on the first board that would change, of a few, and ask."""
     looking = wanted._replace(dry_run=True)
-    if first:
-        with _Shown(first, How(dry_run=True, yes=False, as_json=False)) as shown:
-            await _run(shown, lambda: Rollout(looking, shown, None).run(first))
-            if shown.stop.is_set():
-                raise Interrupted
+    for target in [each for each in found if each.online is not False][:_MAX_LOOKS]:
+        summary = await _look(looking, target)
+        if State.WOULD_CHANGE.value in summary.boards:
+            break
     watched = duration(wanted.watch_s)
     return await confirm(f"Apply {file}, one board at first, and watch each group for {watched}?")
+
+
+async def _look(looking: Wanted, target: Target) -> Summary:
+    """Show what changes on a board; fail without the broker."""
+    with _Shown([target], How(dry_run=True, yes=False, as_json=False)) as shown:
+        summary = await _run(shown, lambda: Rollout(looking, shown, None).run([target]))
+    _raise_ended(summary)
+    return summary
 
 
 def _path(backup: Path | None) -> Path:
@@ -133,7 +141,7 @@ async def _undo(changed: Sequence[Changed], path: Path, how: How) -> None:
     if not (how.yes or how.dry_run) and not await confirm(question):
         raise Failure("Nothing was changed.")
     targets = [Target(each.address.rpartition("/")[2], each.address, None) for each in changed]
-    with _Shown(targets, how) as shown:
+    with _Shown(targets, how, undoes=True) as shown:
         summary = await _run(shown, lambda: undo_all(changed, how.dry_run, shown))
         if not how.dry_run and set(summary.boards) - {each.value for each in DONE}:
             summary = replace(summary, undo=f"{_UNDO} {path}")
@@ -169,31 +177,39 @@ async def _run(shown: _Shown, begin: Callable[[], Awaitable[Summary]]) -> Summar
             loop.remove_signal_handler(signal.SIGINT)
 
 
-def _end(summary: Summary, how: How, shown: _Shown) -> None:
-    """Print the summary; raise what becomes the exit status."""
+def _end(summary: Summary, how: How, shown: _Shown, used: Path | None = None) -> None:
+    """Print the summary; raise what becomes the exit status. used: the file of --backup, if any."""
     shown.close()
     if how.as_json:
         print_json({"summary": summary.to_dict()})
     else:
         told = ", ".join(
-            f"{number} {State(state).words}" for state, number in summary.boards.items()
+            f"{number} {shown.words(State(state))}" for state, number in summary.boards.items()
         )
         print_line(f"{count(sum(summary.boards.values()), 'board')}: {told}")
         if summary.undo is not None:
             print_line(f"to undo: {summary.undo}")
+    _raise_ended(summary)
+    if set(summary.boards) - {each.value for each in DONE}:
+        what = "were put back" if shown.undoes else "have it"
+        other = "" if used is None else ", with another --backup,"
+        raise Failure(f"Not all boards {what}: the same command{other} tries those again.", DENIED)
+
+
+def _raise_ended(summary: Summary) -> None:
+    """Raise what becomes the exit status, if it did not come to its end."""
     if summary.ended == "interrupted":
         raise Interrupted
     if summary.ended == "stopped":
         raise Failure(f"Stopped: {(summary.reason or '').rstrip('.')}.")
-    if set(summary.boards) - {each.value for each in DONE}:
-        raise Failure("Not all boards have it: the same command tries those again.", DENIED)
 
 
 class _Shown(Progress):
     """Prints results as they come; progress on standard error, if that is a terminal."""
 
-    def __init__(self, targets: Sequence[Target], how: How) -> None:
+    def __init__(self, targets: Sequence[Target], how: How, undoes: bool = False) -> None:
         super().__init__()
+        self.undoes = undoes
         self.file: UndoFile | None = None
         self._how = how
         self._width = min(_NAME_WIDTH, max(len(each.name) for each in targets))
@@ -216,7 +232,7 @@ class _Shown(Progress):
         if self._how.as_json:
             print_json(result.to_dict())
             return
-        print_rows([(result.board.ljust(self._width), _words(result))])
+        print_rows([(result.board.ljust(self._width), self._told(result))])
         if self._how.dry_run and result.differences:
             print_rows((f"  {key}", text) for key, text in difference_rows(result.differences))
 
@@ -235,11 +251,15 @@ class _Shown(Progress):
             self._reporter.step(*self._step)
             await asyncio.sleep(_TICK_S)
 
+    def words(self, state: State) -> str:
+        """Return the words for a state: those of an undo are others."""
+        return (_UNDO_WORDS if self.undoes else {}).get(state, state.words)
 
-def _words(result: BoardResult) -> str:
-    """Return what became of a board, in words."""
-    changes = f": {count(len(result.differences), 'change')}" if result.differences else ""
-    if result.state in (State.APPLIED, State.WOULD_CHANGE, State.RESTORED):
-        text = f"{result.state.words}{changes or ', and store what is in force'}"
-        return f"{text} ({result.reason})" if result.reason else text
-    return f"{result.state.words}: {result.reason}" if result.reason else result.state.words
+    def _told(self, result: BoardResult) -> str:
+        """Return what became of a board, in words."""
+        words = self.words(result.state)
+        if result.state in (State.APPLIED, State.WOULD_CHANGE, State.RESTORED):
+            changes = count(len(result.differences), "change") if result.differences else ""
+            text = f"{words}: {changes or 'only what it stores'}"
+            return f"{text} ({result.reason})" if result.reason else text
+        return f"{words}: {result.reason}" if result.reason else words

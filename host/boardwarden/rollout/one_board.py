@@ -16,12 +16,14 @@ from boardwarden.policy.model import Policy
 class Problem(NamedTuple):
     """Why a board does not follow and store a policy.
 
-    denied: it says no for now. unchanged: what it had before is in force.
+    denied: it says no for now. unchanged: what it had before is in force. lost: it does not answer,
+    and has a part of the changes.
     """
 
     sentence: str
     denied: bool = False
     unchanged: bool = False
+    lost: bool = False
 
 
 class Before(NamedTuple):
@@ -37,6 +39,11 @@ class Before(NamedTuple):
     def is_as(self, wanted: Policy) -> bool:
         """Return whether there is nothing to change and nothing to store."""
         return not self.steps(wanted) and self.stored == StoredPolicy.IN_FORCE
+
+    def is_back(self, now: Before) -> bool:
+        """Return whether nothing is to be restored on a board that has `now`; see restore()."""
+        restored = self.stored if self.stored == StoredPolicy.IN_FORCE else StoredPolicy.NOTHING
+        return not now.steps(self.policy) and now.stored in (self.stored, restored)
 
 
 async def read(board: Board) -> Before:
@@ -54,8 +61,8 @@ async def send(board: Board, steps: Sequence[Step], before: Policy) -> Problem |
             what = f"{step.differences[0].key}: {error}"
             return await _put_back(board, before, what, isinstance(error, Denied))
         except BoardError as error:
-            done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored"
-            return Problem(f"{error} {done_so_far}; apply the file again.")
+            done_so_far = f"{done} of {len(steps)} changes had been made, none of them stored."
+            return Problem(f"{error} {done_so_far}", lost=True)
     return None
 
 
@@ -76,7 +83,10 @@ async def send_and_store(
 
 
 async def restore(board: Board, now: Before, before: Before) -> Problem | None:
-    """Have a board follow again, and store or not, what it had before."""
+    """Have a board follow again, and store or not, what it had before.
+
+    One that it had set aside, or that was broken, cannot be had: then it stores none.
+    """
     problem = await send(board, now.steps(before.policy), now.policy)
     if problem is not None:
         return problem

@@ -264,7 +264,7 @@ async def _undo_one(name: str, changed: Changed, dry_run: bool) -> BoardResult:
             steps = now.steps(changed.before.policy)
             found = tuple(each for step in steps for each in step.differences)
             result = replace(result, differences=found)
-            if not found and now.stored == changed.before.stored:
+            if changed.before.is_back(now):
                 return replace(result, state=State.HAD_IT)
             if dry_run:
                 return replace(result, state=State.WOULD_CHANGE)

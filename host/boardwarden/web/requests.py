@@ -190,7 +190,8 @@ async def _apply_policy(board: Board, arguments: Arguments) -> Answer:
     steps = differences.steps(before, wanted)
     problem = await one_board.send(board, steps, before)
     if problem is not None:
-        return Answer(False, printable(problem.sentence))
+        advice = " Apply it again." if problem.lost else ""
+        return Answer(False, printable(problem.sentence) + advice)
     undo = {"name": "apply_policy", "arguments": {"text": policy_toml.dumps(before)}}
     if not arguments.get("save"):
         return Answer(True, "It is in force until the board restarts.", undo)
