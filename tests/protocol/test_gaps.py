@@ -13,8 +13,11 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, Gap, connect
+from boardwarden._mirror.event_log import MAX_EVENTS
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._protocol.messages import Message
+from boardwarden.gaps import slots
+from boardwarden.history import Column
 from boardwarden.testing import FakeBoard, FakeStream, FakeStreamBoard, FakeTransport
 from warden_schema import ids
 
@@ -84,6 +87,28 @@ def test_a_loss_is_a_gap_with_what_the_board_has_of_it(
             known = told if slot.step_s > 1 else [None, told[1], None]
             assert [slot.cpu.min, slot.cpu.mean, slot.cpu.max] == known
             assert slot.memory.mean == figure(0, 1, number)
+
+    run(main())
+
+
+def test_a_slot_that_only_touches_a_time_is_not_of_it() -> None:
+    minutes = {(0, each): Column(180, 60, (1, 2, 3)) for each in range(3)}
+    assert [slot.begin_s for slot in slots(1, minutes, 60, 120)] == [60]
+    assert [slot.begin_s for slot in slots(1, minutes, 59, 121)] == [0, 60, 120]
+
+
+def test_no_second_is_in_a_minute_too_where_the_oldest_begins_with_a_minute() -> None:
+    async def main() -> None:
+        followed = Followed()
+        async with followed.following() as board:
+            await followed.lose(board, 3020)
+            await until(lambda: followed.found)
+        (gap,) = followed.found
+        assert gap.end_s % 60 == 0
+        minutes = [slot for slot in gap.slots if slot.step_s == 60]
+        seconds = [slot for slot in gap.slots if slot.step_s == 1]
+        assert len(seconds) == 60
+        assert minutes[-1].begin_s + 60 == seconds[0].begin_s == gap.end_s - 60
 
     run(main())
 
@@ -241,14 +266,16 @@ def test_a_gap_that_ends_before_it_begins_is_refused() -> None:
     run(main())
 
 
+def hello(boot_id: int) -> Message:
+    return [ids.HELLO, 1, *(ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR), 5, boot_id, [], [], b""]
+
+
+def event(number: int) -> Message:
+    return [ids.EVENT, 2, number, "link", 1, 0, None, "found", None]
+
+
 def test_events_of_a_new_boot_wait_for_its_id() -> None:
     mirror = Mirror()
-
-    def hello(boot_id: int) -> Message:
-        return [ids.HELLO, 1, *(ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR), 5, boot_id, [], [], b""]
-
-    def event(number: int) -> Message:
-        return [ids.EVENT, 2, number, "link", 1, 0, None, "found", None]
 
     mirror.on_message(hello(1))
     mirror.on_event(event(7), 0)
@@ -258,3 +285,14 @@ def test_events_of_a_new_boot_wait_for_its_id() -> None:
     mirror.on_message(hello(2))
     assert [(each.boot_id, each.number) for each in mirror.events.recent] == [(2, 0)]
     assert [each.boot_id for each in mirror.events.since(0)] == [1, 2]
+
+
+def test_a_boot_that_never_says_its_id_has_only_its_last_events_kept() -> None:
+    mirror = Mirror()
+    mirror.on_message(hello(1))
+    mirror.on_restart()
+    for number in range(MAX_EVENTS + 10):
+        mirror.on_event(event(number), 0)
+    assert len(mirror._early) == MAX_EVENTS
+    mirror.on_message(hello(2))
+    assert [each.number for each in mirror.events.recent] == [*range(10, MAX_EVENTS + 10)]
