@@ -198,6 +198,49 @@ def test_a_board_that_restarts_tells_nothing_of_the_boot_before() -> None:
     run(main())
 
 
+def test_the_rest_of_a_try_that_failed_is_not_asked_for() -> None:
+    async def main() -> None:
+        followed = Followed()
+        answer = followed.peer.answer[READ]
+
+        def refuse_minutes(arguments: list[Any]) -> tuple[int, Any]:
+            return (ids.UNKNOWN_REQUEST, None) if arguments[0] else answer(arguments)
+
+        followed.peer.answer[READ] = refuse_minutes
+        async with followed.following() as board:
+            await followed.lose(board, 600)
+            await until(lambda: followed.found)
+            await board.ping()  # after whatever else is sent
+        assert followed.found[0].why
+        # The seconds; the minutes under way; those whose turn came with these refusals.
+        assert followed.reads() <= 4 + 2 * ids.MAX_PENDING
+
+    run(main())
+
+
+def test_of_a_boot_that_has_ended_nothing_is_asked() -> None:
+    async def main() -> None:
+        followed = Followed()
+        async with connect(followed.transport) as board:
+            gaps = board.gaps()
+            first = asyncio.ensure_future(anext(gaps))
+            await asyncio.sleep(0)  # it listens
+            await followed.lose(board, 600)
+            await first
+            await followed.lose(board, 600)
+            followed.transport.cut()
+            followed.peer.restart()
+            await until(lambda: board.status.board.boot_id == 2 and board.synced)
+            reads = followed.reads()
+            second = await anext(gaps)
+            await gaps.aclose()
+            assert (second.boot_id, second.slots) == (1, ())
+            assert "restarted" in (second.why or "")
+            assert followed.reads() == reads
+
+    run(main())
+
+
 def test_an_agent_without_a_history_is_the_reason_of_a_gap_without_figures() -> None:
     async def main() -> None:
         followed = Followed()
