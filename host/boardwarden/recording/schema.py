@@ -88,7 +88,7 @@ CREATE TABLE link(
 );
 CREATE INDEX link_of ON link(span);
 """
-# Of these an older recording has none; they are made when it is appended to.
+# Of these an older recording has none; they are made, all at once, when it is appended to.
 LATER_TABLES = {
     "history": f"""
 CREATE TABLE IF NOT EXISTS history(
@@ -207,7 +207,7 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     else:
         check(database, path)
         database.execute("PRAGMA journal_mode = WAL")
-    database.executescript("".join(LATER_TABLES.values()))
+    database.executescript(f"BEGIN; {''.join(LATER_TABLES.values())} COMMIT;")
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:
