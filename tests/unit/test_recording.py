@@ -222,6 +222,17 @@ def test_an_event_of_a_number_that_no_board_sends_is_refused(path: Path, number:
         Store(path).open()
 
 
+@pytest.mark.parametrize("craft", ["'text'", "1e308", "-1e308"])
+def test_a_boot_that_began_at_no_time_is_not_the_first(path: Path, craft: str) -> None:
+    written(path, sample(1)).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"UPDATE span SET began = {craft}")
+        database.commit()
+    for size in (None, 1):
+        written(path, sample(2), sample(2, boot(2)), rotation=Rotation(size, 3600.0)).close()
+    assert len(rotated(path)) == 1
+
+
 def test_a_locked_file_is_tried_again_and_what_came_meanwhile_is_written(path: Path) -> None:
     store = written(path, sample(1))
     other = sqlite3.connect(path, isolation_level=None)

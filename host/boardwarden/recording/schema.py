@@ -60,6 +60,7 @@ HISTORY_FIGURES = tuple(f"{name}_{statistic}" for name in HISTORY for statistic 
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
 VERSION = 1
+LAST_AT = 95_617_584_000.0  # the year 5000: a picture has a margin, and ends with the year 9999
 BUSY_S = 0.5  # that another program is waited for; a recorder then tries again, and buffers
 TABLES = f"""
 CREATE TABLE span(

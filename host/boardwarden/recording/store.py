@@ -27,6 +27,7 @@ from .schema import (
     BUSY_S,
     FIGURES,
     HISTORY_FIGURES,
+    LAST_AT,
     Boot,
     Locked,
     Row,
@@ -203,7 +204,8 @@ class Store:
             self._database = connect(self.path, "mode=rwc")
             prepare(self._database, self.path)
             self._database.execute("PRAGMA synchronous = FULL")
-            (self._began,) = self._database.execute("SELECT min(began) FROM span").fetchone()
+            sql = f"SELECT min(began) FROM span WHERE began BETWEEN 0 AND {LAST_AT}"
+            (self._began,) = self._database.execute(sql).fetchone()
 
         self._spans = {}
         self._attempt(begin)
