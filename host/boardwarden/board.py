@@ -735,7 +735,8 @@ class Board:
                 await self._next_change.wait()
             losses = self._mirror.losses
             try:
-                slots = await self._fetch_slots(begin_s, end_s)
+                if self._mirror.boot_id == boot_id:
+                    slots = await self._fetch_slots(begin_s, end_s)
                 if self._mirror.boot_id != boot_id:
                     raise diagnosis.restarted()
                 return replace(gap, slots=tuple(slots))
@@ -759,7 +760,12 @@ class Board:
     async def _fetch_columns(self, columns: list[tuple[int, int, int]]) -> list[Column]:
         # A column's time begins when its turn comes: a board may answer one request a second.
         turn = asyncio.Semaphore(ids.MAX_PENDING)
-        return await asyncio.gather(*(self._fetch_column(turn, *each) for each in columns))
+        reading = [asyncio.create_task(self._fetch_column(turn, *each)) for each in columns]
+        try:
+            return await asyncio.gather(*reading)
+        finally:
+            for task in reading:  # once one has failed, nobody waits for the others
+                task.cancel()
 
     async def _fetch_column(
         self, turn: asyncio.Semaphore, tier: int, metric: int, statistic: int

@@ -82,8 +82,9 @@ def slots(
         begins = column.newest_s - len(column.values) * step_s
         for place, value in enumerate(column.values if column.step_s == step_s else ()):
             at = begins + place * step_s
-            first, last = (at, at + step_s) if tier == 0 else (at + step_s, at)
-            if value is not None and begin_s <= first and last <= end_s:
+            end = at + step_s
+            whole, part = begin_s <= at and end <= end_s, begin_s < end and at < end_s
+            if value is not None and (whole if tier == 0 else part):
                 found.setdefault(at, {})[key] = value
     return [_slot(at, step_s, figures) for at, figures in sorted(found.items())]
 

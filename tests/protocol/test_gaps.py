@@ -13,8 +13,11 @@ from virtual_time import run, until
 
 import boardwarden
 from boardwarden import Board, Gap, connect
+from boardwarden._mirror.event_log import MAX_EVENTS
 from boardwarden._mirror.mirror import Mirror
 from boardwarden._protocol.messages import Message
+from boardwarden.gaps import slots
+from boardwarden.history import Column
 from boardwarden.testing import FakeBoard, FakeStream, FakeStreamBoard, FakeTransport
 from warden_schema import ids
 
@@ -84,6 +87,28 @@ def test_a_loss_is_a_gap_with_what_the_board_has_of_it(
             known = told if slot.step_s > 1 else [None, told[1], None]
             assert [slot.cpu.min, slot.cpu.mean, slot.cpu.max] == known
             assert slot.memory.mean == figure(0, 1, number)
+
+    run(main())
+
+
+def test_a_slot_that_only_touches_a_time_is_not_of_it() -> None:
+    minutes = {(0, each): Column(180, 60, (1, 2, 3)) for each in range(3)}
+    assert [slot.begin_s for slot in slots(1, minutes, 60, 120)] == [60]
+    assert [slot.begin_s for slot in slots(1, minutes, 59, 121)] == [0, 60, 120]
+
+
+def test_no_second_is_in_a_minute_too_where_the_oldest_begins_with_a_minute() -> None:
+    async def main() -> None:
+        followed = Followed()
+        async with followed.following() as board:
+            await followed.lose(board, 3020)
+            await until(lambda: followed.found)
+        (gap,) = followed.found
+        assert gap.end_s % 60 == 0
+        minutes = [slot for slot in gap.slots if slot.step_s == 60]
+        seconds = [slot for slot in gap.slots if slot.step_s == 1]
+        assert len(seconds) == 60
+        assert minutes[-1].begin_s + 60 == seconds[0].begin_s == gap.end_s - 60
 
     run(main())
 
@@ -173,6 +198,49 @@ def test_a_board_that_restarts_tells_nothing_of_the_boot_before() -> None:
     run(main())
 
 
+def test_the_rest_of_a_try_that_failed_is_not_asked_for() -> None:
+    async def main() -> None:
+        followed = Followed()
+        answer = followed.peer.answer[READ]
+
+        def refuse_minutes(arguments: list[Any]) -> tuple[int, Any]:
+            return (ids.UNKNOWN_REQUEST, None) if arguments[0] else answer(arguments)
+
+        followed.peer.answer[READ] = refuse_minutes
+        async with followed.following() as board:
+            await followed.lose(board, 600)
+            await until(lambda: followed.found)
+            await board.ping()  # after whatever else is sent
+        assert followed.found[0].why
+        # The seconds; the minutes under way; those whose turn came with these refusals.
+        assert followed.reads() <= 4 + 2 * ids.MAX_PENDING
+
+    run(main())
+
+
+def test_of_a_boot_that_has_ended_nothing_is_asked() -> None:
+    async def main() -> None:
+        followed = Followed()
+        async with connect(followed.transport) as board:
+            gaps = board.gaps()
+            first = asyncio.ensure_future(anext(gaps))
+            await asyncio.sleep(0)  # it listens
+            await followed.lose(board, 600)
+            await first
+            await followed.lose(board, 600)
+            followed.transport.cut()
+            followed.peer.restart()
+            await until(lambda: board.status.board.boot_id == 2 and board.synced)
+            reads = followed.reads()
+            second = await anext(gaps)
+            await gaps.aclose()
+            assert (second.boot_id, second.slots) == (1, ())
+            assert "restarted" in (second.why or "")
+            assert followed.reads() == reads
+
+    run(main())
+
+
 def test_an_agent_without_a_history_is_the_reason_of_a_gap_without_figures() -> None:
     async def main() -> None:
         followed = Followed()
@@ -241,14 +309,16 @@ def test_a_gap_that_ends_before_it_begins_is_refused() -> None:
     run(main())
 
 
+def hello(boot_id: int) -> Message:
+    return [ids.HELLO, 1, *(ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR), 5, boot_id, [], [], b""]
+
+
+def event(number: int) -> Message:
+    return [ids.EVENT, 2, number, "link", 1, 0, None, "found", None]
+
+
 def test_events_of_a_new_boot_wait_for_its_id() -> None:
     mirror = Mirror()
-
-    def hello(boot_id: int) -> Message:
-        return [ids.HELLO, 1, *(ids.PROTOCOL_MAJOR, ids.PROTOCOL_MINOR), 5, boot_id, [], [], b""]
-
-    def event(number: int) -> Message:
-        return [ids.EVENT, 2, number, "link", 1, 0, None, "found", None]
 
     mirror.on_message(hello(1))
     mirror.on_event(event(7), 0)
@@ -258,3 +328,14 @@ def test_events_of_a_new_boot_wait_for_its_id() -> None:
     mirror.on_message(hello(2))
     assert [(each.boot_id, each.number) for each in mirror.events.recent] == [(2, 0)]
     assert [each.boot_id for each in mirror.events.since(0)] == [1, 2]
+
+
+def test_a_boot_that_never_says_its_id_has_only_its_last_events_kept() -> None:
+    mirror = Mirror()
+    mirror.on_message(hello(1))
+    mirror.on_restart()
+    for number in range(MAX_EVENTS + 10):
+        mirror.on_event(event(number), 0)
+    assert len(mirror._early) == MAX_EVENTS
+    mirror.on_message(hello(2))
+    assert [each.number for each in mirror.events.recent] == [*range(10, MAX_EVENTS + 10)]

@@ -10,17 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from boardwarden.board import Board
 from boardwarden.errors import PolicyError, RecordingError
+from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
 from boardwarden.models import Identity
 from boardwarden.plotting import plot
 from boardwarden.policy import file as policy_file
 from boardwarden.policy.model import Policy
 from boardwarden.recording import schema
+from boardwarden.recording.follower import Follower
 from boardwarden.recording.reading import Recording
 from boardwarden.recording.schema import FIGURES
 from boardwarden.recording.store import Store
 from boardwarden.replaying.replay import replay
+from boardwarden.testing import FakeBoard, FakeTransport
 
 _NASTY = (None, "text", b"\x00", 2**63 - 1, 1e308, "[" * 5000, '["x"]')
 _LEASE = {
@@ -39,18 +43,31 @@ _STORAGE = {"mount": "/", "total_bytes": 9, "used_bytes": 5, "available_bytes": 
 _MEMORY = {"metric": "memory", "warn": 0.7, "critical": 0.8, "clear": 0.6, "hold_s": 0, "action": 1}
 
 
+def _boot() -> schema.Boot:
+    return schema.boot("fake", Identity(machine="a fake", boot_id=1))
+
+
+def _event(number: int) -> Event:
+    return Event(number, "threshold", 2.0, "memory", "warn", 0.8, boot_id=1)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Return a recording with something in each table."""
     path = tmp_path / "a.db"
-    boot = schema.boot("fake", Identity(machine="a fake", boot_id=1))
+    boot = _boot()
     figures = [1000 if name.endswith("bytes") else 0.5 for name in FIGURES]
     store = Store(path)
     store.open()
     store.write(
         [
-            *(schema.Row(boot, "sample", (at * 1000, 1000.0 + at, *figures)) for at in range(5)),
-            schema.event(boot, 1002.0, Event(0, "threshold", 2.0, "memory", "warn", 0.8)),
+            *(
+                schema.Row(boot, "sample", (at * 1000, 1000.0 + at, *figures))
+                for at in (0, 1, 2, 3, 90)
+            ),
+            schema.event(boot, 1002.0, _event(0)),
+            schema.lost_events(boot, 1002.0, 1, 2),
+            schema.history(boot, 1020.0, HistorySlot(20.0, 60.0, *[Statistics(1.0, 2.0, 3.0)] * 4)),
             schema.change(boot, 1000.5, "storage", None, [_STORAGE]),
             schema.change(boot, 1000.5, "limits", None, {"max_operations": 4}),
             schema.change(boot, 1000.5, "thresholds", None, [_MEMORY]),
@@ -71,10 +88,28 @@ def _changed(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _read_all(path: Path) -> None:
-    """Do what `record --list`, `plot` and `replay` do with a file; RecordingError is fine."""
+    """Do what `record`, its --list, `plot` and `replay` do with a file; RecordingError is fine."""
+    with contextlib.suppress(RecordingError):
+        _append(path)
     for use in (_listed, plot.read, lambda recording: replay(recording, Policy())):
         with contextlib.suppress(RecordingError), Recording(path) as recording:
             use(recording)
+
+
+def _append(path: Path) -> None:
+    """Record the board's next event into the file; there is one, whatever is in it."""
+    store = Store(path)
+    try:
+        store.open()
+        rows: list[schema.Row] = []
+        board = Board(FakeTransport(FakeBoard()))
+        follower = Follower("fake", board, rows.append, recorded=store.recorded)
+        follower._boot = follower._boot_of(1).boot = _boot()
+        follower._write_event(_event(100))
+        assert rows
+        store.write(rows)
+    finally:
+        store.close()
 
 
 def _listed(recording: Recording) -> None:
@@ -84,17 +119,18 @@ def _listed(recording: Recording) -> None:
 
 
 def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) -> None:
+    whole = path.read_bytes()
     _read_all(path)
     with Recording(path) as recording:  # it is a good one
-        assert plot.read(recording).samples == 5
-    whole = path.read_bytes()
+        drawn = plot.read(recording)
+    assert (drawn.samples, drawn.slots, len(drawn.events)) == (5, 1, 2)
     places = [
         (table, row[1])
-        for table in ("span", "sample", "event", "change", "link")
+        for table in ("span", "sample", "event", "change", "link", *schema.LATER_TABLES)
         for row in sqlite3.connect(path).execute(f"PRAGMA table_info({table})")
         if row[1] not in FIGURES or row[1] in ("live_bytes", "interval_s")
     ]
-    assert len(places) > 25
+    assert len(places) > 45
     for table, column in places:
         for value in _NASTY:
             path.write_bytes(whole)
@@ -106,11 +142,8 @@ def test_a_recording_with_any_value_in_any_place_is_read_or_refused(path: Path) 
 
 def test_a_mount_of_a_part_of_a_byte_has_no_share(path: Path) -> None:
     with _changed(path) as database:
-        database.execute("UPDATE sample SET at = 1104, uptime_ms = 90000 WHERE uptime_ms = 4000")
         text = json.dumps([{**_STORAGE, "total_bytes": 5e-324}])
         database.execute("UPDATE change SET value = ? WHERE what = 'storage'", (text,))
-        figures = ", ".join("2" for _ in schema.HISTORY_FIGURES)
-        database.execute(f"INSERT INTO history VALUES (1, 20000, 60000, 1020, {figures})")
     with Recording(path) as recording:
         drawn = plot.read(recording, ["storage"])
     assert drawn.slots == 1

@@ -14,13 +14,15 @@ import pytest
 from cli_process import COMMAND, kill_started, run
 
 from boardwarden.errors import RecordingError
+from boardwarden.gaps import HistorySlot, Statistics
 from boardwarden.grants import Event
 from boardwarden.models import Identity
+from boardwarden.plotting import plot
 from boardwarden.plotting.metrics import METRICS, scale
 from boardwarden.plotting.picture import draw, figure
 from boardwarden.plotting.plot import MAX_POINTS, Band, Drawn, Line, read
 from boardwarden.recording import schema
-from boardwarden.recording.reading import Recording
+from boardwarden.recording.reading import Recording, Remembered
 from boardwarden.recording.schema import FIGURES, Boot, Row
 from boardwarden.recording.store import Store
 
@@ -139,6 +141,55 @@ def test_storage_is_drawn_level_until_it_changes(path: Path) -> None:
     line, *_ = read(some(path), ["storage"]).panels["storage"]
     points = [(at - NOON, usage) for at, usage in line.pieces[1]]
     assert points == [(11, 0.25), (15, 0.25), (15, 0.5), (19, 0.5)]
+
+
+def test_the_boards_history_of_storage_is_of_its_first_mount_though_that_has_no_usage(
+    path: Path,
+) -> None:
+    slot = HistorySlot(0.0, 60.0, storage=Statistics(10.0, 20.0, 30.0))
+    mounts = [
+        {"mount": "/", "usage": None, "total_bytes": None},
+        {"mount": "/sd", "usage": 0.5, "total_bytes": 100},
+    ]
+    given = [
+        schema.change(boot(), NOON, "storage", None, mounts),
+        *(sample(at) for at in (0, 60)),
+        schema.history(boot(), NOON, slot),
+    ]
+    with recorded(path, *given) as recording:
+        (sd,) = read(recording, ["storage"]).panels["storage"]
+    assert (sd.name, sd.bands) == ("/sd", ())
+    assert {figure for piece in sd.pieces for _, figure in piece} == {0.5}
+    mounts[0]["usage"], mounts[0]["total_bytes"] = 0.1, 40
+    later = schema.change(boot(), NOON + 60, "storage", None, mounts)
+    with recorded(path, later) as recording:
+        root, sd = sorted(read(recording, ["storage"]).panels["storage"])
+    assert [band.greatest for band in root.bands] == [30 / 40]
+    assert not sd.bands
+
+
+def test_a_gap_is_looked_for_in_the_history_of_its_own_time(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gaps = 100
+    given = []
+    for number in range(gaps):
+        begin = 6000 * number
+        given += [sample(begin), sample(begin + 3000)]
+        for minute in range(begin, begin + 3000, 60):
+            slot = HistorySlot(minute, 60.0, Statistics(1.0, 2.0, 3.0))
+            given.append(schema.history(boot(), NOON + minute, slot))
+    looked_at = 0
+
+    def end(remembered: Remembered) -> float:
+        nonlocal looked_at
+        looked_at += 1
+        return remembered.at + remembered.slot.step_s
+
+    monkeypatch.setattr(plot, "_end", end)
+    drawn = read(recorded(path, *given), ["live_bytes"])
+    assert drawn.slots == 50 * gaps
+    assert looked_at < 10 * drawn.slots
 
 
 def test_a_window_of_time_and_some_boards_can_be_chosen(path: Path) -> None:

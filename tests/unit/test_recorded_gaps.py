@@ -23,6 +23,7 @@ from boardwarden.recording.reading import LostEvents, Recording, Remembered
 from boardwarden.recording.recorder import Recorder
 from boardwarden.recording.store import Store
 from boardwarden.testing import FakeBoard, FakeTransport
+from warden_schema import ids
 
 BEGIN_S = 100_000
 
@@ -41,8 +42,10 @@ def peer() -> FakeBoard:
 
 
 @contextlib.asynccontextmanager
-async def recording(path: Path, transport: FakeTransport) -> AsyncIterator[list[Gap]]:
-    """Record a fake board while the block runs; yield the gaps that were written."""
+async def recording(
+    path: Path, transport: FakeTransport
+) -> AsyncIterator[tuple[list[Gap], Follower]]:
+    """Record a fake board while the block runs; yield the gaps that were written, and who does."""
     stop = asyncio.Event()
     gaps: list[Gap] = []
     store = Store(path)
@@ -53,8 +56,9 @@ async def recording(path: Path, transport: FakeTransport) -> AsyncIterator[list[
                 store, {"fake": board}, on_gap=lambda follower, gap: gaps.append(gap)
             )
             running = asyncio.create_task(recorder.run(stop))
-            await until(lambda: recorder.followers[0].samples)
-            yield gaps
+            (follower,) = recorder.followers
+            await until(lambda: follower.samples)
+            yield gaps, follower
             await asyncio.sleep(0)  # what came last is with the follower
             stop.set()
             await running
@@ -68,6 +72,11 @@ async def lose(transport: FakeTransport, peer: FakeBoard, seconds: int) -> None:
     transport.cut()
     pass_s(peer, seconds)
     await until(lambda: transport.opened > opened)
+
+
+def reads_asked(peer: FakeBoard) -> int:
+    """Return how many requests for its history a board has had."""
+    return sum(operation == ids.HISTORY_READ for operation, _ in peer.done)
 
 
 def retime(path: Path) -> None:
@@ -102,7 +111,7 @@ async def test_a_loss_is_filled_with_the_boards_own_figures_at_their_times(
     path: Path, peer: FakeBoard
 ) -> None:
     transport = FakeTransport(peer)
-    async with recording(path, transport) as gaps:
+    async with recording(path, transport) as (gaps, _):
         await lose(transport, peer, 3000)
         await until(lambda: gaps)
     (found,) = history(path).values()
@@ -144,11 +153,13 @@ async def test_a_recording_that_is_continued_is_filled_and_has_each_event_once(
     for _ in range(20):  # four of them are overwritten
         peer.policy.happen("threshold", 0, "clear", 500)
     pass_s(peer, 1200)
-    async with recording(path, transport) as gaps:
+    async with recording(path, transport) as (gaps, _):
         await until(lambda: gaps)
-    async with recording(path, transport) as gaps:  # at once: nothing is missing
-        await asyncio.sleep(0.1)
-        assert not gaps
+    reads = reads_asked(peer)
+    async with recording(path, transport) as (gaps, follower):  # at once: nothing is missing
+        await follower.board.ping()  # is asked after what the follower begins with
+    assert reads_asked(peer) == reads
+    assert not gaps
     (found,) = history(path).values()
     starts = [each.slot.begin_s for each in found]
     assert starts == sorted(set(starts))
@@ -171,7 +182,7 @@ async def test_events_of_a_boot_that_nobody_saw_begin_are_lost_from_its_first_on
 ) -> None:
     transport = FakeTransport(peer)
     peer.policy.happen("threshold", 0, "warn", 800)
-    async with recording(path, transport) as gaps:
+    async with recording(path, transport) as (gaps, _):
         transport.cut()
         peer.restart()
         for _ in range(18):
@@ -192,11 +203,14 @@ async def test_events_of_a_boot_that_nobody_saw_begin_are_lost_from_its_first_on
 async def test_what_the_board_did_not_measure_stays_a_gap(path: Path, peer: FakeBoard) -> None:
     remember(peer, BEGIN_S + 1800)
     transport = FakeTransport(peer)
-    async with recording(path, transport) as gaps:
+    async with recording(path, transport) as (gaps, follower):
         await lose(transport, peer, 3000)
         await until(lambda: gaps)
-        await asyncio.sleep(0.1)
+        reads, samples = reads_asked(peer), follower.samples
         peer.sample()
+        await until(lambda: follower.samples > samples)
+        await follower.board.ping()
+        assert reads_asked(peer) == reads
     retime(path)
     with Recording(path) as read:
         drawn = plot.read(read, ["cpu"])
@@ -251,14 +265,15 @@ async def test_an_event_that_comes_with_the_next_boot_is_of_its_own(
     path: Path, peer: FakeBoard
 ) -> None:
     transport = FakeTransport(peer)
-    async with recording(path, transport):
+    async with recording(path, transport) as (_, follower):
         for _ in range(3):
             peer.policy.happen("threshold", 0, "warn", 800)
         host_id = peer.host_id
         peer.restart()
         peer._subscribe(peer.version[0], host_id)
         peer.policy.happen("threshold", 0, "clear", 500)  # all of it is read at once
+        await until(lambda: follower.events == 4)
         await until(lambda: peer.events_from is not None)
-        await asyncio.sleep(0.1)
+        await follower.board.ping()  # nothing comes of it twice
     assert events(path) == {1: [0, 1, 2], 2: [0]}
     assert lost(path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
@@ -175,6 +176,61 @@ def test_a_damaged_recording_raises_recording_error(path: Path) -> None:
     assert store.put_aside is not None
     assert store.put_aside.read_bytes() == damaged
     assert sorted(path.parent.iterdir()) == sorted([path, store.put_aside])
+
+
+def test_later_tables_are_made_all_or_none(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(path, sample(1)).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP TABLE history; DROP TABLE lost_events;")
+    first, *_ = schema.LATER_TABLES.values()
+    monkeypatch.setattr(schema, "LATER_TABLES", {"history": first, "lost_events": "CREATE ;"})
+    with pytest.raises(RecordingError):
+        Store(path).open()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    assert "history" not in names
+    monkeypatch.undo()
+    written(path, sample(2)).close()
+    assert uptimes(path)[1][-1] == 2.0
+
+
+@pytest.mark.parametrize("craft", ["'text'", "x'00'", "5000.5"])
+def test_what_is_no_number_of_an_event_or_uptime_is_not_the_last(path: Path, craft: str) -> None:
+    written(path, sample(1), event(3)).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        places = "at, kind, uptime_s, subject, detail, value, missed"
+        database.execute(
+            f"INSERT INTO event(span, number, {places}) SELECT span, {craft}, {places} FROM event"
+        )
+        database.execute(
+            f"INSERT INTO sample(span, uptime_ms, at) SELECT span, {craft}, at FROM sample"
+        )
+        database.commit()
+    store = Store(path)
+    store.open()
+    store.close()
+    assert tuple(store.recorded(boot())) == (1.0, 3)
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63 - 1, -(2**63)])
+def test_an_event_of_a_number_that_no_board_sends_is_refused(path: Path, number: int) -> None:
+    written(path, sample(1), event(3)).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE event SET number = ?", (number,))
+        database.commit()
+    with pytest.raises(RecordingError, match="makes no sense"):
+        Store(path).open()
+
+
+@pytest.mark.parametrize("craft", ["'text'", "1e308", "-1e308"])
+def test_a_boot_that_began_at_no_time_is_not_the_first(path: Path, craft: str) -> None:
+    written(path, sample(1)).close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute(f"UPDATE span SET began = {craft}")
+        database.commit()
+    for size in (None, 1):
+        written(path, sample(2), sample(2, boot(2)), rotation=Rotation(size, 3600.0)).close()
+    assert len(rotated(path)) == 1
 
 
 def test_a_locked_file_is_tried_again_and_what_came_meanwhile_is_written(path: Path) -> None:

@@ -7,6 +7,7 @@ Written by one thread and read by any: the state is one tuple that is replaced, 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from operator import itemgetter
@@ -91,7 +92,7 @@ class Mirror:
         self.restart_count = 0
         self._restarted = False  # and why is still to come
         self._is_hello_old = False  # of the boot before; events wait for the new one's id
-        self._early: list[tuple[Message, int]] = []
+        self._early: deque[tuple[Message, int]] = deque(maxlen=event_log.MAX_EVENTS)
         self._slept = False  # since the last sample
         self._last_reset: Reset | None = None  # that was known before
         self._metered = False
@@ -117,9 +118,8 @@ class Mirror:
         elif kind == ids.HELLO:
             self._state = self._state._replace(hello=tuple(message))
             self._is_hello_old = False
-            early, self._early = self._early, []
-            for event, missed in early:
-                self.on_event(event, missed)
+            while self._early:
+                self.on_event(*self._early.popleft())
         elif kind == ids.ROWS:
             self._on_rows(message)
         elif kind == ids.SYSTEM_HEAP:

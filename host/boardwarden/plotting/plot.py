@@ -19,10 +19,12 @@ from boardwarden.recording.reading import (
     Window,
 )
 from boardwarden.recording.schema import HISTORY
+from warden_schema import ids
 
 from .metrics import METRICS, USUAL, Metric
 
 Point = tuple[float, float]  # seconds since the epoch, figure in the recording's unit
+_LONGEST_S = max(step_s for step_s, _ in ids.TIERS)  # of the slots of a board's history
 MAX_POINTS = 4000  # of a line; a picture has fewer columns
 
 
@@ -78,7 +80,7 @@ def seen(recording: Recording, span: Span, columns: list[str], window: Window) -
     """Read the samples of a span in a window of time; a column named twice is read once."""
     samples = list(recording.samples(span, ["interval_s", *columns], window))
     breaks = [link.at for link in recording.links(span) if link.state != "up"]
-    slots = list(recording.history(span, window))
+    slots = sorted(recording.history(span, window), key=_begin)
     pieces: list[list[Sample]] = []
     gaps: list[Gap] = []
     history: list[list[Remembered]] = []
@@ -96,10 +98,14 @@ def seen(recording: Recording, span: Span, columns: list[str], window: Window) -
 
 
 def _remembered(slots: list[Remembered], gap: Gap, interval_s: float) -> list[list[Remembered]]:
-    """Return the slots of a gap, in pieces between which the board measured nothing."""
+    """Return the slots of a gap, in pieces between which the board measured nothing.
+
+    slots: by when they began.
+    """
     pieces: list[list[Remembered]] = []
-    for each in slots:
-        if each.at < gap.end and _end(each) > gap.begin:
+    first = bisect_left(slots, gap.begin - _LONGEST_S, key=_begin)
+    for each in slots[first : bisect_left(slots, gap.end, key=_begin)]:
+        if _end(each) > gap.begin:
             if not pieces or is_gap(each.at - _end(pieces[-1][-1]), interval_s):
                 pieces.append([])
             pieces[-1].append(each)
@@ -114,6 +120,10 @@ def _unknown(gap: Gap, history: list[list[Remembered]], interval_s: float) -> li
             left.append(Gap(begin, begins))
         begin = ends
     return left
+
+
+def _begin(remembered: Remembered) -> float:
+    return remembered.at
 
 
 def _end(remembered: Remembered) -> float:
@@ -185,16 +195,19 @@ def storage_lines(recording: Recording, found: Seen) -> list[Line]:
     """Return how full each mount was, as steps from change to change."""
     ends = [(piece[0].at, piece[-1].at) for piece in found.pieces]
     by_mount: dict[str, list[Point]] = {}
-    sizes: dict[str, Any] = {}  # the first mount is the one of the board's history
+    sizes: dict[str, Any] = {}
+    first: str | None = None  # the mount of the board's history
     for change in recording.changes(found.span):
-        for row in (change.value or ()) if change.what == "storage" else ():
+        rows = (change.value or ()) if change.what == "storage" else ()
+        first = (rows[0].get("mount") or "") if rows else first
+        for row in rows:
             if row.get("usage") is not None:
                 by_mount.setdefault(row.get("mount") or "", []).append((change.at, row["usage"]))
                 sizes.setdefault(row.get("mount") or "", row.get("total_bytes") or 0)
     made = []
     for mount, points in by_mount.items():
         pieces = [_steps(points, begin, end) for begin, end in ends]
-        size = sizes[mount] if mount == next(iter(sizes)) else None
+        size = sizes[mount] if mount == first else None
         known = isinstance(size, (int, float)) and size >= 1
         factor = 1 / size if known and size else 1.0
         means, bands = _of_history(found, "storage" if known else None, factor)

@@ -17,7 +17,7 @@ from boardwarden.grants import Event
 from boardwarden.models import Model
 from warden_schema import ids
 
-from .schema import FIGURES, HISTORY, HISTORY_FIGURES, check, connect, explained
+from .schema import FIGURES, HISTORY, HISTORY_FIGURES, LAST_AT, check, connect, explained
 
 _SPANS = """
 SELECT s.*,
@@ -33,7 +33,6 @@ _LATER = """
     (SELECT count(*) FROM history WHERE span = s.id)
 """
 _FOREVER = (float("-inf"), float("inf"))
-_LAST_AT = 95_617_584_000.0  # the year 5000: a picture has a margin, and ends with the year 9999
 _MAX = 2**63  # of a figure, in size: a picture of more has no scale
 # What the rows of a change may have that is drawn: a name, and figures.
 _ROWS = {"storage": ("mount", "usage"), "thresholds": ("metric", "warn", "critical")}
@@ -317,7 +316,7 @@ def _is_int_or_none(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < _LAST_AT
+    return isinstance(value, (int, float)) and 0 <= value < LAST_AT
 
 
 def _is_sound(what: Any, value: Any) -> bool:

@@ -60,6 +60,7 @@ HISTORY_FIGURES = tuple(f"{name}_{statistic}" for name in HISTORY for statistic 
 _EVENT = ("number", "kind", "uptime_s", "subject", "detail", "value", "missed")
 APPLICATION_ID = 0x42776472  # "Bwdr"
 VERSION = 1
+LAST_AT = 95_617_584_000.0  # the year 5000: a picture has a margin, and ends with the year 9999
 BUSY_S = 0.5  # that another program is waited for; a recorder then tries again, and buffers
 TABLES = f"""
 CREATE TABLE span(
@@ -88,7 +89,7 @@ CREATE TABLE link(
 );
 CREATE INDEX link_of ON link(span);
 """
-# Of these an older recording has none; they are made when it is appended to.
+# Of these an older recording has none; they are made, all at once, when it is appended to.
 LATER_TABLES = {
     "history": f"""
 CREATE TABLE IF NOT EXISTS history(
@@ -207,7 +208,7 @@ def prepare(database: sqlite3.Connection, path: Path) -> None:
     else:
         check(database, path)
         database.execute("PRAGMA journal_mode = WAL")
-    database.executescript("".join(LATER_TABLES.values()))
+    database.executescript(f"BEGIN; {''.join(LATER_TABLES.values())} COMMIT;")
 
 
 def check(database: sqlite3.Connection, path: Path) -> None:

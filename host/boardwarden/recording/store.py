@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from boardwarden._clock import steady_time
+from boardwarden._protocol.messages import MAX_INT
 from boardwarden.errors import RecordingError
 
 from .schema import (
@@ -26,6 +27,7 @@ from .schema import (
     BUSY_S,
     FIGURES,
     HISTORY_FIGURES,
+    LAST_AT,
     Boot,
     Locked,
     Row,
@@ -92,10 +94,12 @@ class Recorded(NamedTuple):
 
 
 _RECORDED = """
-SELECT address, unique_id, boot_id, (SELECT max(uptime_ms) FROM sample WHERE span = s.id) / 1000.0,
-    (SELECT max(number) FROM event WHERE span = s.id)
+SELECT address, unique_id, boot_id,
+    (SELECT max(uptime_ms) FROM sample WHERE span = s.id AND typeof(uptime_ms) = 'integer')
+        / 1000.0,
+    (SELECT max(number) FROM event WHERE span = s.id AND typeof(number) = 'integer')
 FROM span AS s
-"""
+"""  # a column of SQLite's may have any type
 
 
 class Rotation(NamedTuple):
@@ -147,6 +151,8 @@ class Store:
                 self._put_aside()
             self._open()
             for *whose, uptime_s, event in self._guarded(_read_recorded):
+                if event is not None and not -MAX_INT <= event <= MAX_INT:
+                    raise RecordingError(f"{self.path} is damaged (an event that makes no sense).")
                 self._recorded[tuple(whose)] = Recorded(uptime_s, event)
         except BaseException:
             self.close()
@@ -198,7 +204,8 @@ class Store:
             self._database = connect(self.path, "mode=rwc")
             prepare(self._database, self.path)
             self._database.execute("PRAGMA synchronous = FULL")
-            (self._began,) = self._database.execute("SELECT min(began) FROM span").fetchone()
+            sql = f"SELECT min(began) FROM span WHERE began BETWEEN 0 AND {LAST_AT}"
+            (self._began,) = self._database.execute(sql).fetchone()
 
         self._spans = {}
         self._attempt(begin)
