@@ -120,14 +120,14 @@ def test_after_three_failures_the_next_has_to_wait():
     brake = Brake(lambda: now[0])
     for _ in range(3):
         assert brake.wait_s("peer") == 0
-        brake.failed("peer")
+        brake.failed("peer", "ada")
     assert brake.wait_s("peer") == 2
     assert brake.wait_s("another") == 0
     now[0] += 2
     assert brake.wait_s("peer") == 0
-    brake.failed("peer")
+    brake.failed("peer", "ada")
     assert brake.wait_s("peer") == 4
-    brake.succeeded("peer")
+    brake.succeeded("peer", "ada")
     assert brake.wait_s("peer") == 0
 
 

@@ -120,9 +120,9 @@ class Page:
             user = self._access.users.get(name)
             right = await asyncio.to_thread(is_password, user, password)
             if user is None or not right:
-                self._brake.failed(peer)
+                self._brake.failed(peer, name)
                 return _error(403, "The name or the password is wrong.")
-        self._brake.succeeded(peer)
+        self._brake.succeeded(peer, name)
         answer = JSONResponse({"user": user.name, "right": user.right})
         token = self._sessions.begin(user)
         answer.set_cookie(self._cookie, token, max_age=int(LONGEST_S), **self._cookie_options)
